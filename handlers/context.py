@@ -1,0 +1,83 @@
+"""What a handler is given: the job that it runs, and the tools that reach the outside world."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.message import EmailMessage
+from typing import Protocol, TypeAlias
+
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+
+
+class Mailer(Protocol):
+    """Takes messages to where they are delivered from."""
+
+    async def send(self, message: EmailMessage) -> None:
+        """The message is accepted for delivery. May be called twice; its Message-ID tells the two apart from another.
+
+        Raises `Permanent` where sending it again can never help, another `HandlerError` where it may.
+        """
+
+    async def close(self) -> None:
+        """Nothing is held open any more."""
+
+
+class Log(Protocol):
+    """A journal of one entry a line."""
+
+    def append(self, entry: Mapping[str, JSON]) -> None:
+        """The entry is on disk. Blocks, so call it in a thread; safe with many processes."""
+
+
+class Items(Protocol):
+    """The table of processed items."""
+
+    async def put(self, job_id: str, *, text: str, characters: int, words: int, lines: int, sha256: str) -> None:
+        """The job's item is kept, once, however often this is called for the job."""
+
+
+class Tools(Protocol):
+    """All that reaches out of a handler."""
+
+    @property
+    def mailer(self) -> Mailer: ...
+    @property
+    def log(self) -> Log: ...
+    @property
+    def items(self) -> Items: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Toolbox:
+    """The tools of one process, put together by the composition root."""
+
+    mailer: Mailer
+    log: Log
+    items: Items
+
+
+class JobContext(Protocol):
+    """The job, as its handler sees it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def idempotency_key(self) -> str:
+        """The same in each attempt: hand it to outside services, so that they act once."""
+
+    @property
+    def handler(self) -> str: ...
+    @property
+    def attempt(self) -> int:
+        """From 1 on."""
+
+    @property
+    def tools(self) -> Tools: ...
+
+    def progress(self, completed: int, total: int | None = None, message: str | None = None) -> None:
+        """Watchers see it within about a tenth of a second. Cheap, and never blocks."""
+
+    def check(self) -> None:
+        """The job may go on. Raises `JobCancelled`, `TimedOut` or `LeaseLost` where it may not."""
+
+    def dispatch(self, handler: str, /, **params: JSON) -> str:
+        """A further job is committed with this one's outcome; gives its id. Raises `InvalidParameters`."""

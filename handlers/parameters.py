@@ -1,0 +1,88 @@
+"""Parameters of a handler: a model made from its signature, and their way to JSON and back."""
+
+import inspect
+import json
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, create_model
+from pydantic_core import to_jsonable_python
+
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The function's own name. Raises TypeError for what has none, or cannot be a step."""
+    name = getattr(function, "__name__", "")
+    if not inspect.isfunction(function) or not name.isidentifier():
+        raise TypeError(f"{function!r} is no named function")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name} is a generator: a step is an async or a plain function that returns its result")
+    return name
+
+
+def model_of(function: Callable[..., Any]) -> type[BaseModel]:
+    """A model with a field for each keyword-only parameter. Raises TypeError for any other signature."""
+    name = name_of(function)
+    taken = list(inspect.signature(function).parameters.values())
+    if not taken or taken[0].kind not in POSITIONAL:
+        raise TypeError(f"{name} must take the job first, as in `def {name}(job, *, ...)`")
+    rest = taken[1:]
+    for parameter in rest:
+        _check(name, parameter)
+    types = _types(function, {p.name: p.annotation for p in rest})
+    fields: dict[str, Any] = {p.name: (types[p.name], ... if p.default is p.empty else p.default) for p in rest}
+    return create_model(f"{name}_parameters", __config__=STRICT, __module__=function.__module__, **fields)
+
+
+def check_later(function: Callable[..., Any]) -> None:
+    """A later step takes the job and the value of the step before. Raises TypeError for any other signature."""
+    name = name_of(function)
+    kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+    if len(kinds) != 2 or not all(kind in POSITIONAL for kind in kinds):
+        raise TypeError(f"{name} must take the job and the last step's result, as in `def {name}(job, value)`")
+
+
+def to_json(params: Mapping[str, Any]) -> bytes:
+    """The parameters as JSON. Raises ValueError for what JSON cannot hold: NaN, bytes, half a surrogate pair."""
+    try:
+        return json.dumps(params, allow_nan=False, ensure_ascii=False, default=_plain).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("holds text that is no valid Unicode") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError("holds what cannot travel as JSON") from error
+
+
+def _plain(value: Any) -> Any:
+    # A list of what may pass, since pydantic's own would take bytes for text and drain generators.
+    if isinstance(value, date | time | timedelta | Decimal | Enum | UUID | BaseModel) or is_dataclass(value):
+        return to_jsonable_python(value)
+    raise TypeError(f"{type(value).__name__} cannot travel as JSON")
+
+
+def _check(function: str, parameter: inspect.Parameter) -> None:
+    name = parameter.name
+    if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+        raise TypeError(f"{function}: {name} must be keyword-only, as in `def {function}(job, *, {name})`")
+    if parameter.annotation is parameter.empty:
+        raise TypeError(f"{function}: {name} needs a type, as in `{name}: str`")
+    if name.startswith("_") or hasattr(BaseModel, name):
+        raise TypeError(f"{function}: {name} is a name that pydantic keeps for itself; call it something else")
+
+
+def _types(function: Callable[..., Any], annotations: dict[str, Any]) -> dict[str, Any]:
+    # Only the parameters: the job's own type may be imported for type checkers alone.
+    try:
+        return typing.get_type_hints(
+            SimpleNamespace(__annotations__=annotations), inspect.unwrap(function).__globals__, include_extras=True
+        )
+    except NameError as error:
+        raise TypeError(f"{function.__name__}: {error}; parameter types must be known where it is defined") from error
