@@ -1,0 +1,273 @@
+"""What a project may set: settings.toml, over which environment variables win."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError as _UnreadableVariable,
+    TomlConfigSettingsSource,
+)
+
+from settings_errors import SettingsError, describe, misnamed_variable, nearest, one_of
+
+__all__ = ["Settings", "SettingsError", "load"]
+
+ROOT = Path(__file__).resolve().parent
+DatabaseUrl = Annotated[str, Field(pattern=r"^(sqlite:///.|postgresql://).*", repr=False)]
+RedisUrl = Annotated[str, Field(pattern=r"^(rediss?|unix)://.+", repr=False)]
+ClassPath = Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+
+
+class Table(BaseModel):
+    """One table of settings.toml; a key that it does not know is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+
+class Server(Table):
+    host: str = Field("127.0.0.1", description="the address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="the TCP port to listen on; 0 takes a free one")
+    workers: int = Field(1, ge=1, le=64, description="how many API processes share the port")
+    drain_s: float = Field(25.0, gt=0, le=3600, description="seconds that running jobs get at a stop before they are handed back")
+
+
+class Database(Table):
+    url: DatabaseUrl = Field(
+        "sqlite:///var/onward.db",
+        description="the ledger: sqlite:///FILE, from the project's folder, or postgresql://USER:PASSWORD@HOST/NAME",
+    )
+
+
+class Background(Table):
+    concurrency: int = Field(32, ge=1, le=10_000, description="how many jobs run at once in one process")
+
+
+class Dramatiq(Table):
+    url: RedisUrl = Field(
+        "redis://127.0.0.1:6379/0", description="the Redis that carries the messages: redis://, rediss:// or unix://"
+    )
+    namespace: str = Field(
+        "onward", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="what this installation's keys in Redis begin with"
+    )
+
+
+class CustomBackend(Table):
+    """A backend of the project's own: `options` goes to the class as it stands."""
+
+    class_: ClassPath = Field(alias="class", description='where the class is, as "package.module:Class"')
+    options: Annotated[Mapping[str, Any], AfterValidator(MappingProxyType)] = Field(
+        default_factory=dict, repr=False, description="all other keys of the table"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, table: Any) -> Any:
+        if not isinstance(table, dict):
+            return table
+        return {
+            **{key: table[key] for key in table if key == "class"},
+            "options": {key: value for key, value in table.items() if key != "class"},
+        }
+
+
+class Backends(Table):
+    background: Background = Field(Background(), description="tasks of the API process itself")
+    dramatiq: Dramatiq = Field(Dramatiq(), description="Dramatiq workers, reached through Redis")
+    custom: Annotated[Mapping[str, CustomBackend], AfterValidator(MappingProxyType)] = Field(
+        default_factory=dict, description="every other [backends.NAME]"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_custom(cls, table: Any) -> Any:
+        if not isinstance(table, dict):
+            return table
+        ours = {"background", "dramatiq"}
+        return {
+            **{name: table[name] for name in table if name in ours},
+            "custom": {name: options for name, options in table.items() if name not in ours},
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("background", "dramatiq", *self.custom)
+
+
+class Handlers(Table):
+    modules: tuple[str, ...] = Field((), description="further modules; each exports HANDLERS")
+
+
+class Limits(Table):
+    body_bytes: int = Field(100_000, ge=1_000, description="the longest request body")
+    tokens: int = Field(1_000, ge=10, description="the most tokens in a document")
+    depth: int = Field(12, ge=2, description="how deep fields may be nested, fragments counted")
+    aliases: int = Field(15, ge=0, description="the most aliases in a document")
+    mutations: int = Field(5, ge=1, description="the most mutation fields in a request")
+    directives: int = Field(50, ge=0, description="the most directives in a document")
+    fields: int = Field(500, ge=1, description="the most fields of a document, fragments spread out")
+    errors: int = Field(5, ge=1, description="the most errors that an answer lists")
+    timeout_s: float = Field(10.0, gt=0, description="seconds that a query or mutation may take")
+    subscriptions: int = Field(20, ge=1, description="the most subscriptions on one WebSocket")
+
+
+class Gql(Table):
+    modules: tuple[str, ...] = Field((), description="further modules; each exports Query, Mutation or Subscription")
+    limits: Limits = Field(Limits(), description="what a request may ask for")
+
+
+class Smtp(Table):
+    host: str = Field("127.0.0.1", description="the mail server")
+    port: int = Field(25, ge=1, le=65535, description="its port")
+    tls: Literal["none", "starttls", "tls"] = Field("none", description="how the connection is encrypted")
+    username: str = Field("", description="the account; empty for none")
+    password: SecretStr = Field(SecretStr(""), description="the account's password")
+    timeout_s: float = Field(15.0, gt=0, description="seconds that the server gets for each answer")
+
+
+class Email(Table):
+    transport: Literal["file", "smtp"] = Field("file", description="where messages go")
+    directory: Path = Field(Path("var/mail"), description="the folder for messages, one .eml each")
+    sender: str = Field("Onward <no-reply@localhost>", min_length=3, description="whom messages come from")
+    smtp: Smtp = Field(Smtp(), description="the mail server")
+
+
+class Log(Table):
+    path: Path = Field(Path("var/notifications.jsonl"), description="the file of notifications, one JSON object a line")
+
+
+class Jwt(Table):
+    secret: SecretStr = Field(SecretStr(""), description="the HS256 secret, 32 characters or more")
+    public_key: Path | None = Field(None, description="a file with the RS256 or ES256 public key, PEM")
+    jwks: Path | None = Field(None, description="a file with the public keys as a JWK set")
+    issuer: str = Field("", description="what a token's `iss` must be; empty for anything")
+    audience: str = Field("", description="what a token's `aud` must hold; empty for anything")
+
+
+class Auth(Table):
+    mode: Literal["open", "jwt"] = Field("open", description='who may call: "open" (anyone), or "jwt" (who has a token)')
+    allow_public: bool = Field(default=False, description='lets mode "open" serve on an address that others reach')
+    jwt: Jwt = Field(Jwt(), description="how tokens are checked")
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        keys = [bool(self.jwt.secret.get_secret_value()), self.jwt.public_key is not None, self.jwt.jwks is not None]
+        if self.mode == "jwt" and sum(keys) != 1:
+            raise ValueError('with mode "jwt" takes exactly one of jwt.secret, jwt.public_key and jwt.jwks')
+        if keys[0] and len(self.jwt.secret.get_secret_value()) < 32:
+            raise ValueError("takes a jwt.secret of 32 characters or more")
+        return self
+
+
+class Registration(Table):
+    anonymous: bool = Field(default=False, description='with auth.mode "jwt": anyone may register without a token')
+    disclose: bool = Field(default=True, description="whether registerUser tells that an address is taken")
+
+
+class Retention(Table):
+    jobs_days: float = Field(30.0, ge=0, description="days that finished jobs are kept; 0 keeps them for ever")
+    keys_days: float = Field(60.0, ge=0, description="days that idempotency keys are kept; 0 keeps them for ever")
+
+
+class Settings(BaseSettings):
+    """Everything that was set, checked, with absolute paths; plain values that never change."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_default=True,
+        env_prefix="ONWARD_",
+        env_prefix_target="all",  # [register] is an alias: pydantic has a `register` of its own
+        env_nested_delimiter="__",
+    )
+
+    project: Path = Field(ROOT, description="the folder that settings.toml lies in")
+    backend: str = Field("background", description="the backend that jobs go to")
+    environment: Literal["development", "production"] = Field("development", description="how strict to be")
+    server: Server = Field(Server(), description="the API's address and its stop")
+    database: Database = Field(Database(), description="the ledger")
+    backends: Backends = Field(Backends(), description="each backend's own options")
+    routes: Annotated[Mapping[str, str], AfterValidator(MappingProxyType)] = Field(
+        default_factory=dict, description="a handler's name, or a pattern with *, and the backend that it goes to"
+    )
+    handlers: Handlers = Field(Handlers(), description="what jobs there are")
+    gql: Gql = Field(Gql(), description="the GraphQL face")
+    email: Email = Field(Email(), description="how messages are sent")
+    log: Log = Field(Log(), description="where notifications go")
+    auth: Auth = Field(Auth(), description="who may call")
+    registration: Registration = Field(Registration(), alias="register", description="what registerUser allows")
+    retention: Retention = Field(Retention(), description="how long things are kept")
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        chosen = {"backend": self.backend, **{f'routes."{pattern}"': name for pattern, name in self.routes.items()}}
+        for key, name in chosen.items():
+            if name not in self.backends.names:
+                raise ValueError(f'{key} is "{name}", but takes {one_of(self.backends.names)}{nearest(name, self.backends.names)}')
+        if self.environment == "production" and self.auth.mode == "open" and not self.auth.allow_public:
+            raise ValueError('auth.mode is "open", but in production takes "jwt" (or auth.allow_public = true beside it)')
+        if 0 < self.retention.keys_days < self.retention.jobs_days:
+            raise ValueError("retention.keys_days takes at least retention.jobs_days: keys outlive their jobs")
+        return self
+
+
+def load(project: Path | None = None, **overrides: Any) -> Settings:
+    """The settings of `project`: the folder named by ONWARD_PROJECT when None, else the application's own.
+
+    `overrides` win over the environment, which wins over the file.
+
+    Raises:
+        SettingsError: in one line, which key is wrong and what it takes.
+
+    """
+    folder = (project or Path(os.environ.get("ONWARD_PROJECT") or ROOT)).absolute()
+    file = folder / "settings.toml"
+    if not folder.is_dir():
+        raise SettingsError(f"{folder} is no folder; --project takes the one that settings.toml lies in")
+    if not file.is_file():
+        raise SettingsError(f"{file} is missing; the smallest one is an empty file")
+    if complaint := misnamed_variable(Settings, os.environ):
+        raise SettingsError(complaint)
+
+    class FromFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            **_others: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+
+    try:
+        return _anchored(FromFile(**{**overrides, "project": folder}), folder)
+    except ValidationError as error:
+        raise SettingsError(describe(error, Settings, file, os.environ)) from error
+    except _UnreadableVariable as error:
+        raise SettingsError(f"an environment variable is no JSON where a list or a table is due: {error}") from error
+    except (OSError, ValueError) as error:  # the file cannot be read, is no UTF-8, or no TOML
+        raise SettingsError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _anchored(settings: Settings, folder: Path) -> Settings:
+    """The same settings, each path in them absolute, seen from the project's folder."""
+    url, auth = settings.database.url, settings.auth
+    if url.startswith("sqlite:///"):
+        url = f"sqlite:///{folder / url.removeprefix('sqlite:///')}"
+    keys = {name: path and folder / path for name, path in (("public_key", auth.jwt.public_key), ("jwks", auth.jwt.jwks))}
+    return settings.model_copy(
+        update={
+            "database": settings.database.model_copy(update={"url": url}),
+            "email": settings.email.model_copy(update={"directory": folder / settings.email.directory}),
+            "log": settings.log.model_copy(update={"path": folder / settings.log.path}),
+            "auth": auth.model_copy(update={"jwt": auth.jwt.model_copy(update=keys)}),
+        }
+    )

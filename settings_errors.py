@@ -1,0 +1,124 @@
+"""One line for whoever wrote a setting that cannot be: which key, where it stands, and what it takes."""
+
+import difflib
+import json
+import types
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+PREFIX = "ONWARD_"
+
+
+class SettingsError(Exception):
+    """The settings do not hold; the message is the one line to show."""
+
+
+def one_of(names: Iterable[str]) -> str:
+    """The names as a person would list them: "a", "b" or "c"."""
+    *most, last = (f'"{name}"' for name in names)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A question that offers the known name most like this one; empty when none is."""
+    found = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def misnamed_variable(model: type[BaseModel], environ: Mapping[str, str]) -> str | None:
+    """The complaint about the first variable that begins with ONWARD_ and names no setting, if there is one."""
+    for variable in sorted(environ):
+        key = variable.upper().removeprefix(PREFIX).lower().split("__")[0]
+        if variable.upper().startswith(PREFIX) and key not in _names(model):
+            return f"{variable} (environment) is no setting{nearest(key, _names(model))}"
+    return None
+
+
+def describe(error: ValidationError, model: type[BaseModel], file: Path, environ: Mapping[str, str]) -> str:
+    """The first error of a validation, in one line, without the value of anything that may be secret."""
+    first = error.errors(include_url=False)[0]
+    where = [str(part) for part in first["loc"]]
+    table, field = _field(model, where)
+    key = ".".join(part for part in where if part != "custom")
+    if first["type"] == "extra_forbidden":
+        complaint = f"{key} is no setting{nearest(where[-1], _names(table))}"
+    elif first["type"] == "value_error":
+        complaint = f"{key} {first['ctx']['error']}".strip()
+    elif first["type"] == "missing":
+        complaint = f"{key} is missing: {_meaning(field)}"
+    else:
+        complaint = f"{key} is {_shown(field, first['input'])}, but takes {_takes(first, field)}"
+    return " ".join(f"{_source(where, file, environ)}: {complaint}".split())
+
+
+def _field(model: type[BaseModel], where: list[str]) -> tuple[type[BaseModel], FieldInfo | None]:
+    """The innermost table and field that a place in the settings leads to."""
+    table, field = model, None
+    for part in where:
+        found = next((f for name, f in table.model_fields.items() if part in (name, f.alias)), None)
+        if found is None:
+            continue
+        field = found
+        inner = [t for t in (found.annotation, *get_args(found.annotation)) if isinstance(t, type)]
+        table = next((t for t in inner if issubclass(t, BaseModel)), table)
+    return table, field
+
+
+def _names(table: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in table.model_fields.items()]
+
+
+def _meaning(field: FieldInfo | None) -> str:
+    return (field.description if field else None) or "it has to be there"
+
+
+def _shown(field: FieldInfo | None, value: Any) -> str:
+    """The value as JSON, cut short; "hidden" where it may hold a password."""
+    annotation = field.annotation if field else None
+    plain = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    if field is None or field.repr is False or SecretStr in plain:
+        return "not right (its value is not shown)"
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _takes(error: ErrorDetails, field: FieldInfo | None) -> str:
+    """What the key takes, in words, with its meaning."""
+    ctx = error.get("ctx", {})
+    match error["type"]:
+        case "literal_error":
+            return str(ctx["expected"]).replace("'", '"')
+        case "int_parsing" | "int_type" | "int_from_float":
+            words = "a whole number"
+        case "float_parsing" | "float_type":
+            words = "a number"
+        case "bool_parsing" | "bool_type":
+            words = "true or false"
+        case "string_type":
+            words = "text"
+        case "greater_than_equal":
+            words = f"{ctx['ge']} or more"
+        case "greater_than":
+            words = f"more than {ctx['gt']}"
+        case "less_than_equal":
+            words = f"{ctx['le']} at most"
+        case "tuple_type" | "list_type":
+            words = "a list"
+        case "dict_type" | "model_type" | "model_attributes_type" | "mapping_type":
+            words = "a table"
+        case _:
+            return _meaning(field)
+    return f"{words} ({_meaning(field)})"
+
+
+def _source(where: list[str], file: Path, environ: Mapping[str, str]) -> str:
+    """The variable that set this key, or the file."""
+    upper = {name.upper() for name in environ}
+    parts = [part.upper() for part in where if part != "custom"]
+    variables = (PREFIX + "__".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((f"{name} (environment)" for name in variables if name in upper), str(file))
