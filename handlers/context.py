@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import Protocol, TypeAlias
 
@@ -10,6 +11,10 @@ JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON
 
 class Mailer(Protocol):
     """Takes messages to where they are delivered from."""
+
+    @property
+    def sender(self) -> Address:
+        """Whom its messages are from."""
 
     async def send(self, message: EmailMessage) -> None:
         """The message is accepted for delivery. May be called twice; its Message-ID tells the two apart from another.

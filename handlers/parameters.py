@@ -47,7 +47,7 @@ def check_later(function: Callable[..., Any]) -> None:
     """A later step takes the job and the value of the step before. Raises TypeError for any other signature."""
     name = name_of(function)
     kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
-    if len(kinds) != 2 or not all(kind in POSITIONAL for kind in kinds):
+    if [kind in POSITIONAL for kind in kinds] != [True, True]:
         raise TypeError(f"{name} must take the job and the last step's result, as in `def {name}(job, value)`")
 
 

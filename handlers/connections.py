@@ -1,0 +1,90 @@
+"""SMTP connections that are used again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiosmtplib import SMTP, SMTPException, SMTPRecipientsRefused, SMTPResponseException
+
+ALIVE_S = 3.0
+
+
+class Connections:
+    """The connections of one event loop: at most `limit`, each for one message at a time, closed when idle."""
+
+    def __init__(self, connect: Callable[[], Awaitable[SMTP]], *, limit: int, idle_s: float) -> None:
+        self._connect = connect
+        self._slots = asyncio.Semaphore(limit)
+        self._idle: list[tuple[SMTP, asyncio.TimerHandle]] = []
+        self._idle_s = idle_s
+        self._closed = False
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[SMTP]:
+        """A connection that has just answered. It is kept for the next message unless it was lost or left in doubt."""
+        async with self._slots:
+            smtp = await self._alive() or await self._connect()
+            try:
+                yield smtp
+            except SMTPRecipientsRefused:
+                self._keep(smtp)
+                raise
+            except SMTPResponseException as error:
+                if error.code > 0:  # a plain answer; aiosmtplib gives -1 for what was none
+                    self._keep(smtp)
+                else:
+                    smtp.close()
+                raise
+            except BaseException:
+                smtp.close()
+                raise
+            self._keep(smtp)
+
+    async def close(self) -> None:
+        """None is open, or will be once its message is through."""
+        self._closed = True
+        while self._idle:
+            smtp, timer = self._idle.pop()
+            timer.cancel()
+            try:
+                await smtp.quit(timeout=ALIVE_S)
+            except (SMTPException, OSError):
+                pass
+            finally:
+                smtp.close()
+
+    def drop(self) -> None:
+        """None is open. For the loop's own thread."""
+        self._closed = True
+        while self._idle:
+            smtp, timer = self._idle.pop()
+            timer.cancel()
+            smtp.close()
+
+    async def _alive(self) -> SMTP | None:
+        # Asked first, so that a connection the server has given up costs no message and no attempt.
+        while self._idle:
+            smtp, timer = self._idle.pop()
+            timer.cancel()
+            try:
+                await smtp.noop(timeout=ALIVE_S)
+                return smtp
+            except (SMTPException, OSError):
+                smtp.close()
+            except BaseException:
+                smtp.close()
+                raise
+        return None
+
+    def _keep(self, smtp: SMTP) -> None:
+        if self._closed or not smtp.is_connected:
+            smtp.close()
+            return
+        entry: list[tuple[SMTP, asyncio.TimerHandle]] = []
+        timer = asyncio.get_running_loop().call_later(self._idle_s, lambda: self._expire(entry[0]))
+        entry.append((smtp, timer))
+        self._idle.append(entry[0])
+
+    def _expire(self, entry: tuple[SMTP, asyncio.TimerHandle]) -> None:
+        self._idle.remove(entry)
+        entry[0].close()

@@ -1,0 +1,49 @@
+"""`email.welcome`: who registers gets a message."""
+
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from pydantic import AfterValidator, Field
+
+from handlers.base import JobContext, Retry, handler
+from handlers.message import compose, mailbox, visible
+
+
+def one_address(text: str) -> str:
+    """The text, if mail can be sent to it. Raises ValueError."""
+    mailbox(text)
+    return text
+
+
+Recipient = Annotated[str, AfterValidator(one_address)]
+Username = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+@handler("email.welcome", retry=Retry(max_attempts=8), timeout=timedelta(seconds=30))
+async def welcome(job: JobContext, *, email: Recipient, username: Username) -> None:
+    """The message is with the mail server. A repeated one has the same Message-ID."""
+    words = {"username": visible(username)}
+    message = compose(
+        id=job.id,
+        sender=job.tools.mailer.sender,
+        recipient=mailbox(email),
+        subject="Welcome to Onward",
+        text=templates().get_template("welcome.txt").render(words),
+        html=templates().get_template("welcome.html").render(words),
+    )
+    await job.tools.mailer.send(message)
+
+
+@cache  # compiled once; nothing in it changes afterwards
+def templates() -> Environment:
+    """The messages' templates; HTML escapes what it is given."""
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        auto_reload=False,
+        keep_trailing_newline=True,
+    )

@@ -1,0 +1,64 @@
+"""`steps.process_item`: an item is validated, analysed and stored, a step each."""
+
+import hashlib
+import unicodedata
+from typing import TypedDict
+
+from handlers.base import JobContext, Permanent, sequence
+
+ALLOWED_CONTROLS = frozenset("\t\n\r")
+
+
+class Text(TypedDict):
+    """What `validate` hands on."""
+
+    text: str
+
+
+class Figures(TypedDict):
+    """What the whole job results in."""
+
+    characters: int
+    words: int
+    lines: int
+    sha256: str
+
+
+class Analysed(Text, Figures):
+    """What `analyse` hands on."""
+
+
+def validate(_job: JobContext, *, item: str) -> Text:
+    """The item as NFC, free of control characters other than line breaks and tabs. Raises `Permanent` otherwise."""
+    text = unicodedata.normalize("NFC", item)
+    if not text.strip():
+        raise Permanent("The item is empty.", code="INVALID_ITEM")
+    for position, character in enumerate(text, start=1):
+        if unicodedata.category(character) == "Cc" and character not in ALLOWED_CONTROLS:
+            raise Permanent(
+                f"The item holds the control character U+{ord(character):04X} at position {position}; "
+                "only line breaks and tabs may be in it.",
+                code="INVALID_ITEM",
+            )
+    return {"text": text}
+
+
+def analyse(_job: JobContext, value: Text) -> Analysed:
+    """The text with its figures: code points, words between white space, lines, SHA-256 of its UTF-8."""
+    text = value["text"]
+    return {
+        "text": text,
+        "characters": len(text),
+        "words": len(text.split()),
+        "lines": len(text.splitlines()),
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
+async def store(job: JobContext, value: Analysed) -> Figures:
+    """The item is kept, once for the job; gives its figures."""
+    await job.tools.items.put(job.id, **value)
+    return {key: value[key] for key in ("characters", "words", "lines", "sha256")}  # type: ignore[return-value]
+
+
+process_item = sequence("steps.process_item", [validate, analyse, store])
