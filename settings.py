@@ -7,19 +7,15 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError as _UnreadableVariable,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import SettingsError as UnreadableVariable
 
 from settings_errors import SettingsError, describe, misnamed_variable, nearest, one_of
 
 __all__ = ["Settings", "SettingsError", "load"]
 
 ROOT = Path(__file__).resolve().parent
+SECRET_CHARACTERS = 32  # as many as the digest of HS256 has bytes
 DatabaseUrl = Annotated[str, Field(pattern=r"^(sqlite:///.|postgresql://).*", repr=False)]
 RedisUrl = Annotated[str, Field(pattern=r"^(rediss?|unix)://.+", repr=False)]
 ClassPath = Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
@@ -35,7 +31,9 @@ class Server(Table):
     host: str = Field("127.0.0.1", description="the address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="the TCP port to listen on; 0 takes a free one")
     workers: int = Field(1, ge=1, le=64, description="how many API processes share the port")
-    drain_s: float = Field(25.0, gt=0, le=3600, description="seconds that running jobs get at a stop before they are handed back")
+    drain_s: float = Field(
+        25.0, gt=0, le=3600, description="seconds that running jobs get at a stop before they are handed back"
+    )
 
 
 class Database(Table):
@@ -151,7 +149,9 @@ class Jwt(Table):
 
 
 class Auth(Table):
-    mode: Literal["open", "jwt"] = Field("open", description='who may call: "open" (anyone), or "jwt" (who has a token)')
+    mode: Literal["open", "jwt"] = Field(
+        "open", description='who may call: "open" (anyone), or "jwt" (who has a token)'
+    )
     allow_public: bool = Field(default=False, description='lets mode "open" serve on an address that others reach')
     jwt: Jwt = Field(Jwt(), description="how tokens are checked")
 
@@ -160,8 +160,8 @@ class Auth(Table):
         keys = [bool(self.jwt.secret.get_secret_value()), self.jwt.public_key is not None, self.jwt.jwks is not None]
         if self.mode == "jwt" and sum(keys) != 1:
             raise ValueError('with mode "jwt" takes exactly one of jwt.secret, jwt.public_key and jwt.jwks')
-        if keys[0] and len(self.jwt.secret.get_secret_value()) < 32:
-            raise ValueError("takes a jwt.secret of 32 characters or more")
+        if keys[0] and len(self.jwt.secret.get_secret_value()) < SECRET_CHARACTERS:
+            raise ValueError(f"takes a jwt.secret of {SECRET_CHARACTERS} characters or more")
         return self
 
 
@@ -210,9 +210,13 @@ class Settings(BaseSettings):
         chosen = {"backend": self.backend, **{f'routes."{pattern}"': name for pattern, name in self.routes.items()}}
         for key, name in chosen.items():
             if name not in self.backends.names:
-                raise ValueError(f'{key} is "{name}", but takes {one_of(self.backends.names)}{nearest(name, self.backends.names)}')
+                raise ValueError(
+                    f'{key} is "{name}", but takes {one_of(self.backends.names)}{nearest(name, self.backends.names)}'
+                )
         if self.environment == "production" and self.auth.mode == "open" and not self.auth.allow_public:
-            raise ValueError('auth.mode is "open", but in production takes "jwt" (or auth.allow_public = true beside it)')
+            raise ValueError(
+                'auth.mode is "open", but in production takes "jwt" (or auth.allow_public = true beside it)'
+            )
         if 0 < self.retention.keys_days < self.retention.jobs_days:
             raise ValueError("retention.keys_days takes at least retention.jobs_days: keys outlive their jobs")
         return self
@@ -243,7 +247,8 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
             settings_cls: type[BaseSettings],
             init_settings: PydanticBaseSettingsSource,
             env_settings: PydanticBaseSettingsSource,
-            **_others: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - one place beside the environment is enough
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
 
@@ -251,7 +256,7 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
         return _anchored(FromFile(**{**overrides, "project": folder}), folder)
     except ValidationError as error:
         raise SettingsError(describe(error, Settings, file, os.environ)) from error
-    except _UnreadableVariable as error:
+    except UnreadableVariable as error:
         raise SettingsError(f"an environment variable is no JSON where a list or a table is due: {error}") from error
     except (OSError, ValueError) as error:  # the file cannot be read, is no UTF-8, or no TOML
         raise SettingsError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
@@ -262,7 +267,9 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
     url, auth = settings.database.url, settings.auth
     if url.startswith("sqlite:///"):
         url = f"sqlite:///{folder / url.removeprefix('sqlite:///')}"
-    keys = {name: path and folder / path for name, path in (("public_key", auth.jwt.public_key), ("jwks", auth.jwt.jwks))}
+    keys = {
+        name: path and folder / path for name, path in (("public_key", auth.jwt.public_key), ("jwks", auth.jwt.jwks))
+    }
     return settings.model_copy(
         update={
             "database": settings.database.model_copy(update={"url": url}),

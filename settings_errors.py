@@ -12,6 +12,28 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 PREFIX = "ONWARD_"
+SHOWN_CHARACTERS = 60
+_WORDS = types.MappingProxyType(
+    {
+        "bool_parsing": "true or false",
+        "bool_type": "true or false",
+        "dict_type": "a table",
+        "float_parsing": "a number",
+        "float_type": "a number",
+        "greater_than": "more than {gt}",
+        "greater_than_equal": "{ge} or more",
+        "int_from_float": "a whole number",
+        "int_parsing": "a whole number",
+        "int_type": "a whole number",
+        "less_than_equal": "{le} at most",
+        "list_type": "a list",
+        "mapping_type": "a table",
+        "model_attributes_type": "a table",
+        "model_type": "a table",
+        "string_type": "text",
+        "tuple_type": "a list",
+    }
+)
 
 
 class SettingsError(Exception):
@@ -84,36 +106,15 @@ def _shown(field: FieldInfo | None, value: Any) -> str:
     if field is None or field.repr is False or SecretStr in plain:
         return "not right (its value is not shown)"
     text = json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
 def _takes(error: ErrorDetails, field: FieldInfo | None) -> str:
     """What the key takes, in words, with its meaning."""
-    ctx = error.get("ctx", {})
-    match error["type"]:
-        case "literal_error":
-            return str(ctx["expected"]).replace("'", '"')
-        case "int_parsing" | "int_type" | "int_from_float":
-            words = "a whole number"
-        case "float_parsing" | "float_type":
-            words = "a number"
-        case "bool_parsing" | "bool_type":
-            words = "true or false"
-        case "string_type":
-            words = "text"
-        case "greater_than_equal":
-            words = f"{ctx['ge']} or more"
-        case "greater_than":
-            words = f"more than {ctx['gt']}"
-        case "less_than_equal":
-            words = f"{ctx['le']} at most"
-        case "tuple_type" | "list_type":
-            words = "a list"
-        case "dict_type" | "model_type" | "model_attributes_type" | "mapping_type":
-            words = "a table"
-        case _:
-            return _meaning(field)
-    return f"{words} ({_meaning(field)})"
+    if error["type"] == "literal_error":
+        return str(error["ctx"]["expected"]).replace("'", '"')
+    words = _WORDS.get(error["type"], "").format(**error.get("ctx", {}))
+    return f"{words} ({_meaning(field)})" if words else _meaning(field)
 
 
 def _source(where: list[str], file: Path, environ: Mapping[str, str]) -> str:

@@ -1,0 +1,99 @@
+"""What a process tells about itself: log lines, one format for our own and the libraries'.
+
+Rooms take a logger from `logger(name)` and add key-value pairs; only the ways in call `configure`.
+"""
+
+import json
+import logging
+import re
+import sys
+import traceback
+from typing import Any, cast
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor
+
+# Everything that ends a line or drives a terminal: C0 and C1 controls, DEL, and Unicode's own line ends.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger that names its room; cheap, and configured when first used."""
+    return cast("structlog.stdlib.BoundLogger", structlog.get_logger(name))
+
+
+def configure(environment: str, level: str = "INFO") -> None:
+    """Every log line of this process goes to standard error: JSON in production, else for people to read.
+
+    A value holds no line: what ends one is escaped. May be called again.
+    """
+    production = environment == "production"
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso" if production else "%H:%M:%S", utc=production),
+        _tell_exception,
+    ]
+    as_json: list[Processor] = [structlog.processors.JSONRenderer(serializer=_json)]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *(as_json if production else [_escape, _readable()]),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def _readable() -> Processor:
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+    )
+
+
+def _json(fields: EventDict, **_options: Any) -> str:
+    try:
+        return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # half a surrogate pair, or a number beyond 64 bits: slower, but the line is not lost
+        return json.dumps(fields, default=str)
+
+
+def _tell_exception(_logger: Any, _method: str, fields: EventDict) -> EventDict:
+    """`exc_info`, in any of its forms, has become the text `exception`; without the values of local variables."""
+    given = fields.pop("exc_info", None)
+    error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
+    if isinstance(error, BaseException):
+        fields["exception"] = "".join(traceback.format_exception(error)).rstrip()
+    return fields
+
+
+def _escape(_logger: Any, _method: str, fields: EventDict) -> EventDict:
+    """No text holds a control character; a traceback's lines are told from log lines by the bar before each."""
+    exception = fields.pop("exception", None)
+    escaped: EventDict = {_one_line(key): _one_line(value) for key, value in fields.items()}
+    if exception is not None:
+        escaped["exception"] = "\n".join(f"    | {_one_line(line)}" for line in str(exception).split("\n"))
+    return escaped
+
+
+def _one_line(value: Any) -> Any:
+    text = value if isinstance(value, str) else repr(value)
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

