@@ -31,7 +31,7 @@ class Analysed(Text, Figures):
 def validate(_job: JobContext, *, item: str) -> Text:
     """The item as NFC, free of control characters other than line breaks and tabs. Raises `Permanent` otherwise."""
     text = unicodedata.normalize("NFC", item)
-    if not text.strip():
+    if not text:
         raise Permanent("The item is empty.", code="INVALID_ITEM")
     for position, character in enumerate(text, start=1):
         if unicodedata.category(character) == "Cc" and character not in ALLOWED_CONTROLS:

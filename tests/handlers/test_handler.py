@@ -1,0 +1,146 @@
+"""What a handler may look like, told where it is defined."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from handlers import HANDLERS
+from handlers.base import Handler, Permanent, Retry, handler, sequence
+
+
+def first(job: Any, *, number: int) -> int:
+    return number
+
+
+async def second(job: Any, value: int) -> int:
+    return value + 1
+
+
+def test_the_table_holds_the_three_that_come_along() -> None:
+    assert [known.name for known in HANDLERS] == ["email.welcome", "logging.write", "steps.process_item"]
+
+
+def test_a_decorated_function_is_a_handler_of_one_step() -> None:
+    made = handler("test.first")(first)
+    assert [(step.name, step.call, step.is_async) for step in made.steps] == [("first", first, False)]
+    assert not made.is_sequence
+    assert list(made.parameters.model_fields) == ["number"]
+
+
+def test_a_sequence_names_its_steps_and_knows_which_are_async() -> None:
+    made = sequence("test.both", [first, second])
+    assert [(step.name, step.is_async) for step in made.steps] == [("first", False), ("second", True)]
+    assert made.is_sequence
+
+
+@pytest.mark.parametrize("name", ["", "welcome", "Email.welcome", "email.", ".x", "email..x", "e mail.x", "email.x\n"])
+def test_a_name_is_family_and_name(name: str) -> None:
+    with pytest.raises(ValueError, match=r"family\.name"):
+        handler(name)(first)
+
+
+def test_a_name_may_have_several_parts() -> None:
+    assert handler("shop.orders_2.confirm")(first).name == "shop.orders_2.confirm"
+
+
+def no_job() -> None: ...
+def only_keywords(*, number: int) -> None: ...
+def positional(job: Any, number: int) -> None: ...
+def variable(job: Any, *numbers: int) -> None: ...
+def anything(job: Any, **params: Any) -> None: ...
+def untyped(job: Any, *, number) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001
+def hidden(job: Any, *, _number: int) -> None: ...
+def pydantics_own(job: Any, *, model_dump: int) -> None: ...
+def unknown_type(job: Any, *, number: "Elsewhere") -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+
+def generator(job: Any, *, number: int) -> Iterator[int]:
+    yield number
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (no_job, "must take the job first"),
+        (only_keywords, "must take the job first"),
+        (positional, "number must be keyword-only"),
+        (variable, "numbers must be keyword-only"),
+        (anything, "params must be keyword-only"),
+        (untyped, "number needs a type"),
+        (hidden, "pydantic keeps for itself"),
+        (pydantics_own, "pydantic keeps for itself"),
+        (unknown_type, "'Elsewhere' is not defined"),
+        (generator, "generator"),
+        (lambda _job: None, "no named function"),
+        (print, "no named function"),
+    ],
+)
+def test_a_signature_that_cannot_be_checked_is_refused_in_words(function: Callable[..., Any], told: str) -> None:
+    with pytest.raises(TypeError, match=told):
+        handler("test.refused")(function)
+
+
+def test_the_jobs_own_type_need_not_be_known_when_it_runs() -> None:
+    def typed(job: "OnlyForTypeCheckers", *, number: int) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    assert handler("test.typed")(typed).bind({"number": 1}) == {"number": 1}
+
+
+@pytest.mark.parametrize("later", [first, no_job, variable, lambda _job, value: value])
+def test_a_later_step_takes_the_job_and_a_value(later: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError):
+        sequence("test.refused", [first, later])
+
+
+def test_a_sequence_has_steps_and_no_two_of_one_name() -> None:
+    with pytest.raises(ValueError, match="no steps"):
+        sequence("test.empty", [])
+    with pytest.raises(ValueError, match="same name"):
+        sequence("test.twice", [first, second, second])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout": timedelta(0)},
+        {"timeout": timedelta(seconds=-1)},
+        {"version": 0},
+        {"secret": frozenset({"password"})},
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"test\.refused"):
+        handler("test.refused", **options)(first)
+
+
+def test_versions_and_secrets_are_carried() -> None:
+    def upgrade(version: int, params: dict[str, Any]) -> dict[str, Any]:
+        return {"number": params["count"] + version}
+
+    made: Handler = handler("test.first", version=2, upgrade=upgrade, secret=frozenset({"number"}))(first)
+    assert (made.version, made.secret) == (2, frozenset({"number"}))
+    assert made.upgrade is not None
+    assert made.upgrade(1, {"count": 1}) == {"number": 2}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_attempts": 0},
+        {"base": timedelta(seconds=-1)},
+        {"base": timedelta(seconds=2), "cap": timedelta(seconds=1)},
+    ],
+)
+def test_a_retry_policy_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"max_attempts|base"):
+        Retry(**options)
+
+
+def test_a_permanent_error_carries_words_and_a_code() -> None:
+    assert (str(Permanent("No.")), Permanent("No.").code, Permanent("No.", code="NEVER").code) == (
+        "No.",
+        "PERMANENT",
+        "NEVER",
+    )
