@@ -214,6 +214,7 @@ async def test_a_cancelled_message_leaves_no_connection_in_doubt(office: Any, ma
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
+    await until(lambda: not office.open_desks)
     office.pace_s = 0
     await mailer.send(a_message(id="job_2"))
     assert ids(office) == ["<job_2@localhost>"]
