@@ -50,6 +50,18 @@ def current() -> Built | None:
     return built if (ROOM / "static" / built.script).is_file() else None
 
 
+def running() -> bool:
+    """Whether a build is under way, here or in another process."""
+    try:
+        with (OUTPUT / ".lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def needed() -> bool:
     """Whether there is no build, or its sources have changed since."""
     built = current()

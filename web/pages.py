@@ -51,7 +51,7 @@ def _from_cdn() -> tuple[str, str]:
     allowed = policy.explorer(
         scripts=tuple(file.url for file in cdn.SCRIPTS), styles=tuple(file.url for file in cdn.STYLES)
     )
-    return _document(head, words, building=build.available()), allowed
+    return _document(head, words, building=build.running()), allowed
 
 
 def _document(head: str, words: str, *, building: bool = False) -> str:

@@ -1,0 +1,38 @@
+// What this page asks.
+
+const ROW = 'id handler status version done backend createdAt runAt startedAt finishedAt '
+  + 'progress { completed total message } error { code message }';
+
+const WHOLE = `${ROW} waitingFor maxAttempts result canCancel canRetry
+  error { retryable step occurredAt }
+  steps { name index status startedAt finishedAt result }
+  attempts { number charged backend worker startedAt finishedAt error { code message retryable step } }`;
+
+const ERRORS = 'errors { code message path }';
+
+export const JOB = `query job($id: ID!) { job(id: $id) { ${WHOLE} } }`;
+export const JOB_UPDATED = `subscription jobUpdated($id: ID!) { jobUpdated(id: $id) { ${WHOLE} } }`;
+export const JOBS_UPDATED = `subscription jobsUpdated { jobsUpdated { ${ROW} } }`;
+export const JOBS = `query jobs($first: Int, $after: String, $last: Int, $before: String, $filter: JobFilter) {
+  jobs(first: $first, after: $after, last: $last, before: $before, filter: $filter) {
+    nodes { ${ROW} waitingFor }
+    pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+  }
+}`;
+export const SYSTEM = `query system {
+  system { version backend handlers queues { backend reachable depth oldestAgeMs } counts { status count } }
+  viewer { id roles }
+}`;
+
+export const REGISTER_USER = `mutation registerUser($input: RegisterUserInput!) {
+  registerUser(input: $input) { job { ${ROW} } replayed ${ERRORS} }
+}`;
+export const SEND_NOTIFICATION = `mutation sendNotification($input: SendNotificationInput!) {
+  sendNotification(input: $input) { job { ${ROW} } replayed ${ERRORS} }
+}`;
+export const PROCESS_ITEM = `mutation processItem($input: ProcessItemInput!) {
+  processItem(input: $input) { job { ${ROW} } replayed ${ERRORS} }
+}`;
+export const CANCEL_JOB = `mutation cancelJob($input: CancelJobInput!) { cancelJob(input: $input) { job { ${WHOLE} } ${ERRORS} } }`;
+export const RETRY_JOB = `mutation retryJob($input: RetryJobInput!) { retryJob(input: $input) { job { ${WHOLE} } ${ERRORS} } }`;
+export const RETRY_JOBS = `mutation retryJobs($input: RetryJobsInput!) { retryJobs(input: $input) { count ${ERRORS} } }`;

@@ -1,0 +1,90 @@
+// What the server tells of itself: counts by status, backends, version, who asks. Asked for once a second while things move.
+import { ask } from './api.js';
+import { byId, el, setAttribute, setText } from './dom.js';
+import { count, length, plural } from './format.js';
+import { SYSTEM } from './queries.js';
+import { STATUSES, word } from './status.js';
+
+const BUSY_MS = 1_000;
+const IDLE_MS = 4_000;
+const HIDDEN_MS = 20_000;
+
+export class System {
+  #rates;
+  #live;
+  #listeners = new Set();
+  #moved = true;
+  #timer = 0;
+  #cells = new Map();
+  #queues = new Map();
+  handlers = [];
+
+  // `live` tells whether changes come in; `choose` is called with the status whose count was pressed.
+  constructor({ rates, live, choose }) {
+    this.#rates = rates;
+    this.#live = live;
+    byId('counts').append(...STATUSES.map((status) => {
+      const number = el('b', {}, '–');
+      const press = el('button', { type: 'button', 'aria-pressed': 'false', 'data-status': status, onclick: () => choose(status) },
+        number, el('span', { class: 'status', 'data-status': status }, word(status)));
+      this.#cells.set(status, { number, press });
+      return el('li', {}, press);
+    }));
+  }
+
+  onTold(listener) { this.#listeners.add(listener); }
+
+  // Something changed: the next look comes soon.
+  stir() {
+    if (this.#moved) return;
+    this.#moved = true;
+    this.#later(BUSY_MS);
+  }
+
+  async look() {
+    this.#moved = false;
+    let error = null;
+    try {
+      this.#show(await ask(SYSTEM));
+    } catch (failure) {
+      error = failure;
+    }
+    for (const listener of this.#listeners) listener(error);
+    this.#later(document.hidden ? HIDDEN_MS : this.#moved ? BUSY_MS : IDLE_MS);
+  }
+
+  press(chosen) {
+    for (const [status, { press }] of this.#cells) setAttribute(press, 'aria-pressed', chosen.includes(status));
+  }
+
+  #later(ms) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.look(), ms);
+  }
+
+  #show({ system, viewer }) {
+    const counts = Object.fromEntries(system.counts.map((entry) => [entry.status, entry.count]));
+    for (const [status, { number, press }] of this.#cells) {
+      setText(number, count(counts[status] ?? 0));
+      setAttribute(press, 'data-none', counts[status] ? null : '');
+    }
+    this.#rates.seeCounts(counts, this.#live());
+    this.handlers = system.handlers;
+    for (const queue of system.queues) this.#queue(queue, queue.backend === system.backend);
+    const who = viewer.id ? `You are ${viewer.id}${viewer.roles.length ? ` (${viewer.roles.join(', ')})` : ''}` : 'No one is signed in';
+    setText(byId('about'), `Onward ${system.version} · jobs go to “${system.backend}” · ${who}`);
+  }
+
+  #queue(queue, preferred) {
+    if (!this.#queues.has(queue.backend)) {
+      const parts = { name: el('b', {}, queue.backend), state: el('span', { class: 'reach' }), depth: el('span', { class: 'faint' }) };
+      this.#queues.set(queue.backend, parts);
+      byId('queues').append(el('div', { class: 'queue' }, el('p', {}, parts.name, preferred ? el('span', { class: 'tag' }, 'default') : null, parts.state), el('p', {}, parts.depth)));
+    }
+    const { state, depth } = this.#queues.get(queue.backend);
+    setText(state, queue.reachable ? 'reachable' : 'not reachable');
+    setAttribute(state, 'data-ok', queue.reachable ? 'yes' : 'no');
+    const waiting = queue.depth === null ? 'depth unknown' : queue.depth === 0 ? 'nothing waits' : `${plural(queue.depth, 'job')} waiting`;
+    setText(depth, waiting + (queue.oldestAgeMs ? `, the oldest for ${length(queue.oldestAgeMs)}` : ''));
+  }
+}
