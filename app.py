@@ -1,0 +1,125 @@
+"""The API process: GraphQL, the pages, health and metrics, over the parts that `wiring` builds."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import strawberry
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from backends.base import Role
+from gql import status
+from gql.base import SchemaError
+from gql.context import Parts
+from gql.counts import Counts
+from gql.door import Door, open_to_all
+from gql.headers import SecureHeaders
+from gql.limits import Limits
+from gql.operations import Operations
+from gql.origins import Origins
+from gql.schema import build
+from gql.view import View
+from settings import Settings, SettingsError
+from web import pages
+from wiring import Onward, load, running
+
+
+def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
+    """The application. Its lifespan starts everything it needs, and drains it at the end. Raises SettingsError."""
+    if settings.auth.mode != "open":
+        raise SettingsError(f'auth.mode: this release serves "open" alone, and "{settings.auth.mode}" is to come')
+    operations = Operations(schema(settings)._schema, limits(settings), open_schema=is_open(settings))  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with running(settings, Role.ACCEPT) as onward:
+            door = Door(parts(onward), operations, origins(settings), open_to_all)
+            explorer = pages.explorer if is_open(settings) else None
+            app.state.onward = onward
+            app.state.parts = door.parts
+            app.state.view = View(door, explorer=explorer, get_queries=get_queries)
+            yield
+
+    app = FastAPI(title="Onward", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    graphql = Graphql()
+    app.router.routes += [
+        Route("/graphql", graphql),
+        WebSocketRoute("/graphql", graphql),
+        *status.routes(_parts_of),
+        *pages.routes(),
+    ]
+    app.add_middleware(SecureHeaders)
+    return app
+
+
+class Graphql:
+    """The door that the lifespan has built the view for."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["app"].state.view(scope, receive, send)
+
+
+def schema(settings: Settings) -> strawberry.Schema:
+    """The schema with the project's own modules in it. Raises SettingsError."""
+    try:
+        return build([load(name, "gql.modules") for name in settings.gql.modules])
+    except SchemaError as error:
+        raise SettingsError(f"gql.modules: {error}") from error
+
+
+def limits(settings: Settings) -> Limits:
+    given = settings.gql.limits
+    return Limits(
+        body_bytes=given.body_bytes,
+        tokens=given.tokens,
+        depth=given.depth,
+        aliases=given.aliases,
+        root_mutations=given.mutations,
+        directives=given.directives,
+        fields=given.fields,
+        errors=given.errors,
+        timeout_s=given.timeout_s,
+        subscriptions=given.subscriptions,
+    )
+
+
+def is_open(settings: Settings) -> bool:
+    """Whether the schema is shown to all: introspection, suggestions of names, the explorer."""
+    return settings.environment != "production"
+
+
+def origins(settings: Settings) -> Origins:
+    """Pages of our own origin. An open server trusts no name but this machine's, lest a page's own name lead here."""
+    loopback = settings.auth.mode == "open" and not settings.auth.allow_public
+    return Origins(hosts=() if loopback else None)
+
+
+def parts(onward: Onward) -> Parts:
+    """What resolvers need of the process."""
+    return Parts(
+        version=version(),
+        backend=onward.settings.backend,
+        database=onward.database,
+        writer=onward.writer,
+        dispatcher=onward.dispatcher,
+        changes=onward.changes,
+        handlers=onward.handlers,
+        counts=Counts(onward.database),
+    )
+
+
+def version() -> str:
+    """This release's, as pyproject.toml has it."""
+    with Path(__file__).with_name("pyproject.toml").open("rb") as file:
+        return str(tomllib.load(file)["project"]["version"])
+
+
+def _parts_of(request: Request) -> Parts:
+    found: Parts = request.app.state.parts
+    return found

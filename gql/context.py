@@ -1,0 +1,56 @@
+"""What a resolver finds around it: the application's parts, who asks, and what this request has accepted so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import strawberry
+
+from backends.dispatch import Dispatcher
+from gql.counts import Counts
+from handlers.base import Handler
+from jobs.events import Changes
+from jobs.model import Job, Visible
+from storage.engine import Database
+from storage.writer import Writer
+
+ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who asks. Without an id and with the role `admin` where the server is open."""
+
+    id: str | None
+    roles: tuple[str, ...]
+
+    @property
+    def visible(self) -> Visible:
+        return Visible(owner=self.id, everything=ADMIN in self.roles)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the application is made of, as far as resolvers need it."""
+
+    version: str
+    backend: str
+    database: Database
+    writer: Writer
+    dispatcher: Dispatcher
+    changes: Changes
+    handlers: Mapping[str, Handler]
+    counts: Counts
+
+
+@dataclass(slots=True)
+class Context:
+    """One operation's. Whoever accepts a job adds it to `accepted`; the view delivers them all at the end."""
+
+    parts: Parts
+    viewer: Viewer
+    accepted: list[Job] = field(default_factory=list)
+
+
+Info = strawberry.Info[Context, None]

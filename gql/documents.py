@@ -1,0 +1,82 @@
+"""Documents, parsed, weighed and validated once: the most used are kept, by their text."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+    parse,
+    specified_rules,
+    validate,
+)
+from graphql.validation import NoSchemaIntrospectionCustomRule
+
+from gql.limits import Limits, check
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text that can be executed, or `errors` that say why not."""
+
+    node: DocumentNode
+    errors: tuple[GraphQLError, ...] = ()
+    kinds: dict[str | None, OperationType] = field(default_factory=dict)
+    weight: int = 1
+
+    def kind(self, name: str | None) -> OperationType | None:
+        """What the operation of this name is, or the only one where no name is given; None where there is none."""
+        if name is None:
+            return next(iter(self.kinds.values())) if len(self.kinds) == 1 else None
+        return self.kinds.get(name)
+
+
+class Documents:
+    """What has been asked before, bounded by its tokens: an attacker's documents push out one another.
+
+    Where the schema is not open, introspection is refused and errors suggest no names.
+    """
+
+    def __init__(self, schema: GraphQLSchema, limits: Limits, *, open_schema: bool = True) -> None:
+        self._schema = schema
+        self._limits = limits
+        self._hide_suggestions = not open_schema
+        self._rules = specified_rules if open_schema else (*specified_rules, NoSchemaIntrospectionCustomRule)
+        self._kept: OrderedDict[str, Document] = OrderedDict()
+        self._weight = 0
+
+    def get(self, text: str) -> Document:
+        found = self._kept.get(text)
+        if found is not None:
+            self._kept.move_to_end(text)
+            return found
+        document = self._read(text)
+        self._kept[text] = document
+        self._weight += document.weight
+        while self._weight > self._limits.documents:
+            self._weight -= self._kept.popitem(last=False)[1].weight
+        return document
+
+    def _read(self, text: str) -> Document:
+        limits = self._limits
+        size = len(text) // 8
+        try:
+            node = parse(text, max_lexical_tokens=limits.tokens, max_comments=limits.tokens)
+        except GraphQLError as error:
+            return Document(DocumentNode(definitions=()), (error,), weight=1 + size)
+        weight = getattr(node, "token_count", 0) + size
+        excess = check(node, limits)
+        errors = (
+            [excess] if excess else validate(self._schema, node, self._rules, limits.errors, self._hide_suggestions)
+        )
+        kinds = {
+            definition.name.value if definition.name else None: definition.operation
+            for definition in node.definitions
+            if isinstance(definition, OperationDefinitionNode)
+        }
+        return Document(node, tuple(errors), kinds, weight)

@@ -1,0 +1,37 @@
+"""The mutations of the contract, a file each."""
+
+from __future__ import annotations
+
+import strawberry
+
+from gql.mutations.cancel_job import CancelJobPayload, cancel_job
+from gql.mutations.process_item import ProcessItemPayload, process_item
+from gql.mutations.register_user import RegisterUserPayload, register_user
+from gql.mutations.retry_job import RetryJobPayload, retry_job
+from gql.mutations.retry_jobs import RetryJobsPayload, retry_jobs
+from gql.mutations.send_notification import SendNotificationPayload, send_notification
+
+
+@strawberry.type(
+    description="Each of these answers as soon as its work is safely accepted; the job it gives tells the rest."
+)
+class Mutation:
+    register_user: RegisterUserPayload | None = strawberry.mutation(
+        resolver=register_user, description="A new user, and the job `email.welcome` that writes to them."
+    )
+    send_notification: SendNotificationPayload | None = strawberry.mutation(
+        resolver=send_notification, description="The job `logging.write`, which appends the message to the log."
+    )
+    process_item: ProcessItemPayload | None = strawberry.mutation(
+        resolver=process_item, description="The job `steps.process_item`: validate, analyse, store."
+    )
+    cancel_job: CancelJobPayload | None = strawberry.mutation(
+        resolver=cancel_job, description="The job stops: at once where it waits, at its next pause where it runs."
+    )
+    retry_job: RetryJobPayload | None = strawberry.mutation(
+        resolver=retry_job,
+        description="A failed or cancelled job runs again, from the step it failed in or from the start.",
+    )
+    retry_jobs: RetryJobsPayload | None = strawberry.mutation(
+        resolver=retry_jobs, description="Failed and cancelled jobs that match run again, the newest first."
+    )

@@ -1,0 +1,49 @@
+"""retryJob: a failed or cancelled job runs again."""
+
+from __future__ import annotations
+
+import strawberry
+
+from gql.acceptance import Refused, written
+from gql.context import Info
+from gql.mutations.cancel_job import check_id, conflict, no_such_job
+from gql.types.job import Job
+from gql.types.user_error import UserError
+from jobs import model, steering
+from jobs.base import Conflict, NotFound
+from storage.engine import Tx
+
+
+@strawberry.input
+class RetryJobInput:
+    id: strawberry.ID
+    from_start: bool = strawberry.field(default=False, description="Run the steps that had succeeded again, too.")
+
+
+@strawberry.type
+class RetryJobPayload:
+    job: model.Job | None = strawberry.field(default=None, graphql_type=Job | None)
+    errors: list[UserError] = strawberry.field(default_factory=list)
+
+
+async def retry_job(info: Info, input: RetryJobInput) -> RetryJobPayload | None:
+    visible, route = info.context.viewer.visible, info.context.parts.dispatcher.route
+
+    def unit(tx: Tx) -> model.Job | Conflict | Refused:
+        try:
+            return steering.retry(tx, input.id, from_start=input.from_start, visible=visible, route=route)
+        except NotFound:
+            return Refused(no_such_job())
+        except Conflict as found:
+            return found
+
+    outcome: model.Job | Conflict
+    try:
+        check_id(input.id)
+        outcome = await written(info.context, unit)
+    except Refused as refused:
+        return RetryJobPayload(errors=refused.errors)
+    if isinstance(outcome, Conflict):
+        return RetryJobPayload(job=outcome.job, errors=[conflict(outcome)])
+    info.context.accepted.append(outcome)
+    return RetryJobPayload(job=outcome)

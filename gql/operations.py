@@ -1,0 +1,128 @@
+"""Operations, run: a request becomes a response, whatever way it came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, cast
+
+from graphql import ExecutionResult, Executor, GraphQLError, GraphQLSchema, OperationType
+from graphql.execution import create_source_event_stream, map_source_to_response_event
+from strawberry.execution import optimized_is_awaitable
+
+from gql.base import told
+from gql.context import Context
+from gql.documents import Document, Documents
+from gql.limits import Limits
+from gql.masking import formatted, masked
+from gql.requests import Request
+
+Response = dict[str, Any]
+Defer = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A request whose document is valid and names an operation."""
+
+    request: Request
+    document: Document
+    kind: OperationType
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """The response to a request that cannot be executed: it has no `data`."""
+
+    response: Response
+
+
+class Operations:
+    """Runs operations against one schema."""
+
+    def __init__(self, schema: GraphQLSchema, limits: Limits, *, open_schema: bool = True) -> None:
+        self.limits = limits
+        self._schema = schema
+        self._documents = Documents(schema, limits, open_schema=open_schema)
+        self._hide_suggestions = not open_schema
+
+    def prepare(self, request: Request) -> Operation | Invalid:
+        document = self._documents.get(request.query)
+        if document.errors:
+            return self._invalid(document.errors)
+        kind = document.kind(request.operation_name)
+        if kind is None:
+            words = (
+                "`operationName` is needed, since the document has not exactly one operation."
+                if request.operation_name is None
+                else "The document has no operation of this name."
+            )
+            return self._invalid([told(words, "BAD_REQUEST")])
+        return Operation(request, document, kind)
+
+    async def execute(self, operation: Operation, context: Context, defer: Defer) -> Response | Invalid:
+        """The response of a query or a mutation. The jobs it accepted have been delivered, `defer` holding the rest."""
+        executor = self._executor(operation, context)
+        if isinstance(executor, Invalid):
+            return executor
+        try:
+            result = executor.execute_operation()
+            if executor.is_awaitable(result):
+                async with asyncio.timeout(self.limits.timeout_s):
+                    result = await cast("Awaitable[ExecutionResult]", result)
+            response = self._response(cast("ExecutionResult", result))
+        except TimeoutError:
+            words = f"This took longer than {self.limits.timeout_s:g} s, and was given up."
+            response = {"errors": [told(words, "TIMEOUT").formatted], "data": None}
+        except Exception as error:  # noqa: BLE001 - it is told and logged
+            response = {"errors": [masked(error)], "data": None}
+        finally:
+            if context.accepted:
+                await context.parts.dispatcher.deliver(context.accepted, after_response=defer)
+        return response
+
+    async def subscribe(self, operation: Operation, context: Context) -> AsyncGenerator[Response | Invalid, None]:
+        """The responses of a subscription, until it ends; an error that ends it is the last of them."""
+        executor = self._executor(operation, context)
+        if isinstance(executor, Invalid):
+            yield executor
+            return
+        stream = create_source_event_stream(executor)
+        if executor.is_awaitable(stream):
+            stream = await stream
+        if isinstance(stream, ExecutionResult):
+            yield {"errors": formatted(stream.errors or (), self.limits.errors)}
+            return
+        try:
+            # Closed here: the generators of graphql-core leave it to the garbage collector when they are dropped.
+            async with aclosing(cast("Any", stream)):
+                async for result in map_source_to_response_event(executor, cast("Any", stream)):
+                    yield self._response(result)
+        except GraphQLError as error:
+            yield {"errors": formatted([error], self.limits.errors)}
+        except Exception as error:  # noqa: BLE001 - it is told and logged
+            yield {"errors": [masked(error)]}
+
+    def _executor(self, operation: Operation, context: Context) -> Executor[Any] | Invalid:
+        executor = Executor.build(
+            self._schema,
+            operation.document.node,
+            None,
+            context,
+            operation.request.variables,
+            operation.request.operation_name,
+            max_coercion_errors=self.limits.errors,
+            is_awaitable=cast("Any", optimized_is_awaitable),
+            hide_suggestions=self._hide_suggestions,
+        )
+        return self._invalid(executor) if isinstance(executor, list) else executor
+
+    def _response(self, result: ExecutionResult) -> Response:
+        if result.errors:
+            return {"errors": formatted(result.errors, self.limits.errors), "data": result.data}
+        return {"data": result.data}
+
+    def _invalid(self, errors: Sequence[GraphQLError]) -> Invalid:
+        return Invalid({"errors": formatted(errors, self.limits.errors)})

@@ -1,0 +1,47 @@
+"""The schema, put together from this room's types and those of further modules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from types import ModuleType
+
+import strawberry
+from strawberry.schema.config import StrawberryConfig
+from strawberry.tools import merge_types
+
+from gql import moments
+from gql.base import SchemaError
+from gql.mutations import Mutation
+from gql.queries import Query
+from gql.subscriptions import Subscription
+from gql.types.job import Job
+from gql.types.user import User
+
+
+def build(modules: Sequence[ModuleType] = ()) -> strawberry.Schema:
+    """The schema with what the modules call Query, Mutation and Subscription merged in. Raises SchemaError."""
+    return strawberry.Schema(
+        query=_merged("Query", Query, modules),
+        mutation=_merged("Mutation", Mutation, modules),
+        subscription=_merged("Subscription", Subscription, modules),
+        types=[Job, User],
+        config=StrawberryConfig(scalar_map={datetime: moments.scalar()}),
+    )
+
+
+def _merged(name: str, ours: type, modules: Sequence[ModuleType]) -> type:
+    types, taken = [ours], {field.name: "the contract" for field in ours.__strawberry_definition__.fields}  # type: ignore[attr-defined]
+    for module in modules:
+        further = getattr(module, name, None)
+        if further is None:
+            continue
+        definition = getattr(further, "__strawberry_definition__", None)
+        if definition is None:
+            raise SchemaError(f"{module.__name__}.{name} must be a class with @strawberry.type")
+        for field in definition.fields:
+            if field.name in taken:
+                raise SchemaError(f"{module.__name__}.{name} has a field {field.name}, as {taken[field.name]} has")
+            taken[field.name] = module.__name__
+        types.append(further)
+    return ours if len(types) == 1 else merge_types(name, tuple(types))

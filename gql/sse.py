@@ -1,0 +1,101 @@
+"""Server-sent events: one operation a response, as graphql-sse's distinct connections mode has it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Any
+
+import orjson
+from fastapi import BackgroundTasks
+from starlette.types import Receive, Scope, Send
+
+from gql.operations import Invalid, Response
+
+HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx passes each event on as it comes
+)
+COMMENT = b":\n\n"
+COMPLETE = b"event: complete\ndata:\n\n"
+
+
+async def one(response: Response | Invalid) -> AsyncGenerator[Response | Invalid, None]:
+    """A stream of a single response."""
+    yield response
+
+
+class EventStream:
+    """An ASGI response that sends each of `responses` as an event, and comments in between so that it is kept open.
+
+    A client that goes away closes `responses`; `background` runs afterwards in either case.
+    """
+
+    def __init__(
+        self,
+        responses: AsyncGenerator[Response | Invalid, None],
+        heartbeat_s: float,
+        background: BackgroundTasks | None = None,
+    ) -> None:
+        self._responses = responses
+        self._heartbeat_s = heartbeat_s
+        self._background = background
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+        gone = asyncio.create_task(_gone(receive))
+        try:
+            async with aclosing(self._responses) as responses:
+                await self._send(responses, send, gone)
+        except OSError:  # how a server tells that the connection is closed already
+            pass
+        finally:
+            gone.cancel()
+            with suppress(asyncio.CancelledError):
+                await gone
+            if self._background is not None:
+                await self._background()
+
+    async def _send(
+        self, responses: AsyncGenerator[Response | Invalid, None], send: Send, gone: asyncio.Task[None]
+    ) -> None:
+        await _chunk(send, COMMENT)
+        upcoming = asyncio.ensure_future(_next(responses))
+        try:
+            while not gone.done():
+                await asyncio.wait((upcoming, gone), timeout=self._heartbeat_s, return_when=asyncio.FIRST_COMPLETED)
+                if not upcoming.done():
+                    if not gone.done():
+                        await _chunk(send, COMMENT)
+                    continue
+                response = upcoming.result()
+                if response is None:
+                    await _chunk(send, COMPLETE, more=False)
+                    return
+                await _chunk(send, event(response))
+                upcoming = asyncio.ensure_future(_next(responses))
+        finally:
+            upcoming.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await upcoming
+
+
+def event(response: Response | Invalid) -> bytes:
+    payload = response.response if isinstance(response, Invalid) else response
+    return b"event: next\ndata: " + orjson.dumps(payload) + b"\n\n"
+
+
+async def _next(responses: AsyncGenerator[Response | Invalid, None]) -> Response | Invalid | None:
+    return await anext(responses, None)
+
+
+async def _chunk(send: Send, body: bytes, *, more: bool = True) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def _gone(receive: Receive) -> None:
+    message: Any = {}
+    while message.get("type") != "http.disconnect":
+        message = await receive()

@@ -1,0 +1,51 @@
+"""A page of jobs, as Relay wants it."""
+
+from __future__ import annotations
+
+import strawberry
+
+from gql.ids import cursor
+from gql.types.job import Job
+from jobs import model, pages
+
+
+@strawberry.type(description="Where a page begins and ends, and whether there is more.")
+class PageInfo:
+    has_next_page: bool
+    has_previous_page: bool
+    start_cursor: str | None
+    end_cursor: str | None
+
+
+@strawberry.type
+class JobEdge:
+    cursor: str
+    node: model.Job = strawberry.field(graphql_type=Job)
+
+
+def edges(root: strawberry.Parent[pages.Page]) -> list[JobEdge]:
+    return [JobEdge(cursor=cursor(job.id), node=job) for job in root.jobs]
+
+
+def page_info(root: strawberry.Parent[pages.Page]) -> PageInfo:
+    return PageInfo(
+        has_next_page=root.has_next,
+        has_previous_page=root.has_previous,
+        start_cursor=cursor(root.jobs[0].id) if root.jobs else None,
+        end_cursor=cursor(root.jobs[-1].id) if root.jobs else None,
+    )
+
+
+def nodes(root: strawberry.Parent[pages.Page]) -> list[model.Job]:
+    return list(root.jobs)
+
+
+@strawberry.type(description="A page of jobs, the newest first.")
+class JobConnection:
+    """Describes `jobs.pages.Page`."""
+
+    edges: list[JobEdge] = strawberry.field(resolver=edges)
+    nodes: list[model.Job] = strawberry.field(
+        resolver=nodes, graphql_type=list[Job], description="The jobs of `edges`, for those who need no cursors."
+    )
+    page_info: PageInfo = strawberry.field(resolver=page_info)

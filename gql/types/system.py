@@ -1,0 +1,83 @@
+"""The server, and who asks it."""
+
+from __future__ import annotations
+
+import strawberry
+
+from gql.base import unavailable
+from gql.context import Info
+from gql.context import Viewer as Who
+from gql.types.enums import JobStatus
+from storage.base import Unavailable
+
+
+@strawberry.type(description="Who asks.")
+class Viewer:
+    """Describes `gql.context.Viewer`."""
+
+    id: strawberry.ID | None = strawberry.field(description="Null where the server is open to all.")
+    roles: list[str]
+
+    @classmethod
+    def is_type_of(cls, obj: object, _info: object) -> bool:
+        return isinstance(obj, Who)
+
+
+@strawberry.type(description="One backend, as it looks from here.")
+class QueueHealth:
+    backend: str
+    reachable: bool
+    depth: int | None = strawberry.field(description="How many messages wait there, where it can be told.")
+    oldest_age_ms: int | None
+
+
+@strawberry.type
+class StatusCount:
+    status: JobStatus
+    count: int
+
+
+def version(info: Info) -> str:
+    return info.context.parts.version
+
+
+def backend(info: Info) -> str:
+    return info.context.parts.backend
+
+
+def handlers(info: Info) -> list[str]:
+    return sorted(info.context.parts.handlers)
+
+
+async def queues(info: Info) -> list[QueueHealth]:
+    health = await info.context.parts.dispatcher.health()
+    return [
+        QueueHealth(
+            backend=name,
+            reachable=found.reachable,
+            depth=found.depth,
+            oldest_age_ms=None if found.oldest_age_s is None else round(found.oldest_age_s * 1000),
+        )
+        for name, found in sorted(health.items())
+    ]
+
+
+async def counts(info: Info) -> list[StatusCount]:
+    try:
+        found = await info.context.parts.counts.of(info.context.viewer.visible)
+    except Unavailable as error:
+        raise unavailable() from error
+    return [StatusCount(status=status, count=found.get(status, 0)) for status in JobStatus]
+
+
+@strawberry.type(description="The server.")
+class System:
+    version: str = strawberry.field(resolver=version)
+    backend: str = strawberry.field(
+        resolver=backend, description="Where a new job goes, unless a route says otherwise."
+    )
+    handlers: list[str] = strawberry.field(resolver=handlers, description="The handlers there are.")
+    queues: list[QueueHealth] = strawberry.field(resolver=queues)
+    counts: list[StatusCount] = strawberry.field(
+        resolver=counts, description="How many jobs there are of each status; may be a second old."
+    )

@@ -1,0 +1,152 @@
+"""`/graphql`: GraphQL over HTTP, and the door to the WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from fastapi import BackgroundTasks
+from graphql import OperationType
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response as HttpResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gql.base import BadRequest
+from gql.body import read_body
+from gql.context import Context
+from gql.door import Door
+from gql.masking import masked
+from gql.negotiation import Media, accepted, check_content, names_json, wants_page
+from gql.operations import Invalid
+from gql.requests import Request, load, read
+from gql.sse import EventStream, one
+from gql.websocket import Socket
+
+WANTED = frozenset(
+    {b"accept", b"authorization", b"content-length", b"content-type", b"host", b"origin", b"content-encoding"}
+)
+FURTHER = MappingProxyType({401: {"WWW-Authenticate": "Bearer"}, 405: {"Allow": "POST"}, 413: {"Connection": "close"}})
+Headers = dict[bytes, bytes]
+
+
+class View:
+    """An ASGI application. POST runs an operation; GET shows browsers the explorer, and queries where switched on."""
+
+    def __init__(
+        self, door: Door, *, explorer: Callable[[HttpRequest], HttpResponse] | None = None, get_queries: bool = False
+    ) -> None:
+        self._door = door
+        self._operations = door.operations
+        self._limits = door.operations.limits
+        self._explorer = explorer
+        self._get_queries = get_queries
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers: Headers = {}
+        for name, value in scope["headers"]:
+            if name in WANTED:
+                headers[name] = headers[name] + b", " + value if name in headers else value
+        if scope["type"] == "websocket":
+            await Socket(self._door, scope, receive, send).serve(headers)
+            return
+        response = await self._respond(scope, receive, headers)
+        await response(scope, receive, send)
+
+    async def _respond(self, scope: Scope, receive: Receive, headers: Headers) -> ASGIApp:
+        media = Media.JSON
+        try:
+            if scope["method"] == "GET" and self._explorer is not None and wants_page(headers.get(b"accept")):
+                return self._explorer(HttpRequest(scope, receive))
+            self._check(scope["method"], headers)
+            media = accepted(headers.get(b"accept"))
+            viewer = self._door.authenticate(bearer(headers.get(b"authorization")))
+            reading = scope["method"] == "GET"
+            request = self._from_url(scope["query_string"]) if reading else await self._from_body(receive, headers)
+            return await self._run(request, Context(self._door.parts, viewer), media, headers, reading=reading)
+        except BadRequest as error:
+            return told(error, media)
+        except Exception as error:  # noqa: BLE001 - it is told and logged
+            return answer({"errors": [masked(error)]}, 500, media)
+
+    def _check(self, method: str, headers: Headers) -> None:
+        """Raises BadRequest."""
+        if method != "POST" and not (method == "GET" and self._get_queries):
+            raise BadRequest(405, "A request comes by POST.", "METHOD_NOT_ALLOWED")
+        if not self._door.origins.allows(headers.get(b"origin"), headers.get(b"host")):
+            raise BadRequest(403, "This web page may not call here.", "CROSS_SITE")
+
+    async def _from_body(self, receive: Receive, headers: Headers) -> Request:
+        check_content(headers.get(b"content-type"))
+        body = await read_body(receive, headers, self._limits.body_bytes)
+        return read(load(body, self._limits.json_depth))
+
+    async def _run(
+        self, request: Request, context: Context, media: Media, headers: Headers, *, reading: bool
+    ) -> ASGIApp:
+        operation = self._operations.prepare(request)
+        events = media is Media.EVENTS
+        if isinstance(operation, Invalid):
+            return self._stream(one(operation)) if events else refusal(operation, media, headers)
+        if reading and operation.kind is not OperationType.QUERY:
+            raise BadRequest(405, "By GET only queries are answered.", "METHOD_NOT_ALLOWED")
+        if operation.kind is OperationType.SUBSCRIPTION:
+            if not events:
+                raise BadRequest(406, f"A subscription is answered as {Media.EVENTS}.", "NOT_ACCEPTABLE")
+            return self._stream(self._operations.subscribe(operation, context))
+        later = BackgroundTasks()
+        response = await self._operations.execute(operation, context, later.add_task)
+        if events:
+            return self._stream(one(response), later)
+        if isinstance(response, Invalid):
+            return refusal(response, media, headers)
+        return answer(response, 200, media, later)
+
+    def _stream(self, responses: Any, later: BackgroundTasks | None = None) -> ASGIApp:
+        return EventStream(responses, self._limits.heartbeat_s, later)
+
+    def _from_url(self, query_string: bytes) -> Request:
+        if len(query_string) > self._limits.body_bytes:
+            raise BadRequest(414, "This URL is too long.", "TOO_LARGE")
+        try:
+            pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
+        except ValueError:
+            raise BadRequest(400, "This query string cannot be read.") from None
+        values: dict[str, Any] = dict(pairs)
+        if len(values) != len(pairs):
+            raise BadRequest(400, "A parameter comes twice.")
+        for name in ("variables", "extensions"):
+            if name in values:
+                values[name] = load(values[name], self._limits.json_depth)
+        return read(values)
+
+
+def bearer(header: bytes | None) -> str | None:
+    """The token of an Authorization header; None where there is none. Another scheme counts as a wrong token."""
+    if header is None:
+        return None
+    scheme, _, token = header.decode("latin-1").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def answer(content: Any, status: int, media: Media, later: BackgroundTasks | None = None) -> HttpResponse:
+    try:
+        body = orjson.dumps(content)
+    except TypeError as error:  # a resolver gave what JSON cannot hold
+        body, status = orjson.dumps({"errors": [masked(error)]}), 500
+    kind = Media.JSON if media is Media.EVENTS else media
+    return HttpResponse(body, status, media_type=kind.value, background=later if later and later.tasks else None)
+
+
+def refusal(invalid: Invalid, media: Media, headers: Headers) -> HttpResponse:
+    """400; but 200 for clients that ask for application/json by name: they take nothing else for GraphQL's answer."""
+    legacy = media is Media.JSON and names_json(headers.get(b"accept"))
+    return answer(invalid.response, 200 if legacy else 400, media)
+
+
+def told(error: BadRequest, media: Media) -> HttpResponse:
+    response = answer({"errors": [error.formatted]}, error.status, media)
+    response.headers.update(FURTHER.get(error.status, {}))
+    return response
