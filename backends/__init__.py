@@ -1,0 +1,1 @@
+"""How an accepted job gets to where it runs."""

@@ -1,0 +1,102 @@
+"""Jobs as tasks of the API process.
+
+| | |
+|---|---|
+| a job starts | after the response has left, in the same process |
+| several jobs of one request | one after another, while a slot is free at the start |
+| no slot free | the job stays in the ledger, and is claimed from there when one is: memory does not grow |
+| the process dies | the job is claimed by the next one, or a neighbour |
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+import structlog
+
+from backends.base import Backend, Defer, Delivery, Health, Role, Run
+
+LOOK_S = 0.25
+
+
+class Background(Backend):
+    """At most `concurrency` jobs at once."""
+
+    runs_elsewhere = False
+
+    def __init__(self, run: Run, *, concurrency: int = 32) -> None:
+        self._run = run
+        self._free = concurrency
+        self._runs_here = False
+        self._more = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._claimer: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger("background")
+
+    async def start(self, role: Role) -> None:
+        if role is Role.ACCEPT:
+            self._runs_here = True
+            self._claimer = asyncio.create_task(self._claim_on(), name="claimer")
+
+    async def drain(self, deadline_s: float) -> None:  # noqa: ARG002 - the runner waits for what runs
+        self._runs_here = False
+        if self._claimer is not None:
+            self._claimer.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._claimer
+
+    def home(self) -> str | None:
+        return self._run.here if self._runs_here and self._free > 0 else None
+
+    async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:
+        if self._runs_here:
+            after_response(self._begin, [delivery.job_id for delivery in deliveries])
+
+    async def health(self) -> Health:
+        return Health(reachable=True, identity=self._run.here)
+
+    async def _begin(self, job_ids: Sequence[str]) -> None:
+        """The jobs run one after another, if a slot is free; else they wait in the ledger."""
+        # A task of its own: at its end the server waits for a request's tasks, and then cancels them.
+        if self._free > 0 and self._runs_here:
+            self._spawn(lambda: self._in_order(job_ids))
+        else:
+            self._more.set()
+
+    async def _in_order(self, job_ids: Sequence[str]) -> None:
+        for job_id in job_ids:
+            try:
+                await self._run(job_id)
+            except Exception:  # noqa: BLE001 - one job never stops the next
+                self._log.warning("not run yet", job=job_id, exc_info=True)
+
+    def _spawn(self, call: Callable[[], Awaitable[None]]) -> None:
+        self._free -= 1
+
+        async def in_slot() -> None:
+            try:
+                await call()
+            finally:
+                self._free += 1
+                self._more.set()
+
+        task = asyncio.create_task(in_slot())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _claim_on(self) -> None:
+        """Claims what waits in the ledger whenever slots are free."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._more.wait()
+            self._more.clear()
+            try:
+                while self._free > 0 and (taken := await self._run.take(self._free)):
+                    for call in taken:
+                        self._spawn(call)
+            except Exception:  # noqa: BLE001 - the loop outlives an outage
+                self._log.warning("the ledger cannot be asked for work", exc_info=True)
+                await asyncio.sleep(LOOK_S)

@@ -1,0 +1,207 @@
+"""Accepts jobs into the ledger and sees them off to their backend."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
+
+import structlog
+
+from backends.base import Backend, Defer, Delivery, Health
+from handlers.base import Handler, InvalidParameters
+from jobs import due, ledger
+from jobs.model import Job, NewJob, Step, dump, dump_steps, to_datetime
+from jobs.states import JobStatus
+from storage.base import StorageError
+from storage.engine import Tx
+from storage.writer import Writer
+
+DELIVER_S = 0.05  # of a request's time
+OPEN_S = 1.0  # a backend that failed is left to the sweep for as long
+HEALTH_S = 1.0
+
+
+class Routes:
+    """Which backend a handler's jobs go to: an exact name beats a pattern, a longer pattern a shorter one."""
+
+    def __init__(self, default: str, routes: Mapping[str, str]) -> None:
+        self._default = default
+        self._exact = {name: backend for name, backend in routes.items() if "*" not in name}
+        patterns = [(pattern, backend) for pattern, backend in routes.items() if "*" in pattern]
+        self._patterns = sorted(patterns, key=lambda route: -len(route[0]))
+
+    def __call__(self, handler: str) -> str:
+        if handler in self._exact:
+            return self._exact[handler]
+        return next((to for pattern, to in self._patterns if fnmatchcase(handler, pattern)), self._default)
+
+
+class Dispatcher:
+    """The way from a mutation, or a handler, to a backend."""
+
+    def __init__(
+        self, *, handlers: Mapping[str, Handler], route: Routes, backends: Mapping[str, Backend], writer: Writer
+    ) -> None:
+        self.route = route
+        self.backends = backends
+        self._handlers = handlers
+        self._writer = writer
+        self._steps = {
+            handler.name: dump_steps(tuple(Step(step.name, index) for index, step in enumerate(handler.steps)))
+            for handler in handlers.values()
+        }
+        self._open_until: dict[str, float] = {}
+        self._identity: dict[str, str] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._health: dict[str, Health] = {}
+        self._health_at = 0.0
+        self._health_lock = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._log = structlog.get_logger("dispatch")
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def prepare(
+        self,
+        handler: str,
+        params: Mapping[str, Any],
+        *,
+        owner: str | None,
+        run_at: int | None = None,
+        priority: int = 0,
+        trace: str | None = None,
+    ) -> NewJob:
+        """The job, checked. Raises InvalidParameters, also where no handler has that name."""
+        found = self._handlers.get(handler)
+        if found is None:
+            raise InvalidParameters([("", f"no handler is named {handler!r}")])
+        return NewJob(
+            handler=handler,
+            backend=self.route(handler),
+            params=dump(found.bind(params)),
+            params_version=found.version,
+            steps=self._steps[handler],
+            max_attempts=found.retry.max_attempts,
+            owner=owner,
+            priority=priority,
+            run_at=run_at,
+            trace=trace,
+            step_names=tuple(step.name for step in found.steps),
+        )
+
+    def child(self, parent: Job, handler: str, params: Mapping[str, Any]) -> NewJob:
+        """A further job of a running one, for the same owner, its id given. Raises InvalidParameters."""
+        new = self.prepare(handler, params, owner=parent.owner, trace=parent.trace)
+        return replace(new, id=self._writer.database.ids.next("job", parent.attempts[-1].started_at // 1000))
+
+    def accept(self, tx: Tx, new: NewJob) -> Job:
+        """The job is in the ledger as soon as the unit's commit is."""
+        return ledger.accept(tx, new, home=self.backends[new.backend].home())
+
+    async def deliver(self, jobs: Sequence[Job], *, after_response: Defer) -> None:
+        """The jobs are on their way, or the sweep sees to it. Takes 50 ms at most, and never raises."""
+        for name, deliveries in self._by_backend(jobs).items():
+            backend = self.backends[name]
+            if not backend.runs_elsewhere:
+                await backend.deliver(deliveries, after_response=after_response)
+            elif time.monotonic() >= self._open_until.get(name, 0.0):
+                sending = self._spawn(self.send(name, deliveries))
+                await asyncio.wait({sending}, timeout=DELIVER_S)
+
+    async def send(self, name: str, deliveries: Sequence[Delivery]) -> bool:
+        """Delivered and confirmed; False where it failed, and then the backend is left alone for a while."""
+        backend, identity = self.backends[name], self._identity.get(name, "")
+        try:
+            await backend.deliver(deliveries, after_response=self.defer)
+        except Exception as error:  # noqa: BLE001 - whatever a backend raises, the sweep makes up for it
+            if time.monotonic() >= self._open_until.get(name, 0.0):
+                self._log.warning("delivery failed; the sweep delivers again", backend=name, error=type(error).__name__)
+            self._open_until[name] = time.monotonic() + OPEN_S
+            return False
+        if identity and backend.runs_elsewhere:
+            ids = [delivery.job_id for delivery in deliveries]
+            self._writer.post(partial(due.confirm, ids=ids, identity=identity))
+        return True
+
+    def _by_backend(self, jobs: Sequence[Job]) -> dict[str, list[Delivery]]:
+        found: dict[str, list[Delivery]] = {}
+        for job in jobs:
+            if job.status is JobStatus.QUEUED:
+                found.setdefault(job.backend, []).append(Delivery(job.id, job.handler, job.priority))
+        return found
+
+    def hand_over(self, jobs: Sequence[Job]) -> None:
+        """The same for jobs of no request."""
+        if jobs:
+            self._spawn(self.deliver(jobs, after_response=self.defer))
+
+    def defer(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Calls it soon, as a task of the application's own: what BackgroundTasks is to a request over HTTP."""
+
+        async def call() -> None:
+            result = function(*arguments)
+            if asyncio.iscoroutine(result):
+                await result
+
+        self._spawn(call())
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def health(self) -> dict[str, Health]:
+        """How each backend is; the depth and age are the ledger's. About a second old at most."""
+        async with self._health_lock:
+            if not self._health or time.monotonic() - self._health_at > HEALTH_S:
+                names = list(self.backends)
+                found = await asyncio.gather(*(self._look(name) for name in names))
+                self._health = dict(zip(names, found, strict=True))
+                self._health_at = time.monotonic()
+        return self._health
+
+    async def _look(self, name: str) -> Health:
+        broker = await self.probe(name)
+        try:
+            depth, age_us = await self._writer.database.read(partial(due.waiting, backend=name))
+        except StorageError:
+            return Health(broker.reachable, broker.identity)
+        return Health(broker.reachable, broker.identity, depth, None if age_us is None else age_us / 1_000_000)
+
+    async def probe(self, name: str) -> Health:
+        """What the backend says of itself right now; its identity is remembered for confirmations."""
+        health = await self.backends[name].health()
+        if health.reachable:
+            self._identity[name] = health.identity
+            self._open_until.pop(name, None)
+        else:
+            self._open_until[name] = time.monotonic() + OPEN_S
+        return health
+
+    def waiting_for(self, job: Job, health: Mapping[str, Health]) -> str | None:
+        """Why the job does not run, in words; None where it runs or is over."""
+        at = to_datetime(job.due_at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        match job.status:
+            case JobStatus.SCHEDULED:
+                return f"its time, {at}"
+            case JobStatus.RETRYING:
+                return f"its next attempt, at {at}"
+            case JobStatus.QUEUED:
+                found = health.get(job.backend)
+                if found is not None and not found.reachable:
+                    return f"the backend {job.backend} to answer"
+                return "a free worker"
+        return None
+
+    async def close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,262 @@
+"""Jobs as messages of Dramatiq on Redis, run in worker processes.
+
+| | |
+|---|---|
+| a message | holds a job's id, and is acknowledged whatever became of the job: the ledger knows |
+| delay, retries, results, time limits | not Dramatiq's: its middleware for them is off |
+| pick-up | an idle consumer blocks on a wake-up list, so that it need not poll |
+| a worker dies with messages fetched | Dramatiq's own maintenance gives them back after `HEARTBEAT_TIMEOUT_MS` |
+| Redis forgets | its run id or our sentinel key changes, and the sweep delivers again |
+
+Milliseconds, Dramatiq's unit, exist in this file alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
+
+import dramatiq
+import redis
+import structlog
+from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
+from dramatiq.common import current_millis
+from dramatiq.errors import ConnectionClosed
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
+
+QUEUE = "jobs"
+ACTOR = "run"
+SOCKET_S = 2.0
+BLOCK_S = 1
+WAKES = 64
+PIPELINE = 500
+HEARTBEAT_TIMEOUT_MS = 5_000
+MAINTENANCE_ALWAYS = 1_000_000  # Dramatiq rolls a die of a million for each command
+
+
+def client(url: str) -> Any:
+    """A client that waits two seconds at most and sends nothing twice: a retried enqueue would be two messages."""
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=SOCKET_S,
+        socket_connect_timeout=SOCKET_S,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
+
+
+class _BlockingConsumer(_RedisConsumer):
+    """Waits for a wake-up where Dramatiq's own consumer sleeps between looks."""
+
+    def __next__(self) -> Any:
+        try:
+            message = self._cached_or_fetched()
+            if message is None and self.outstanding_message_count == 0:
+                # A token is left for each delivery. One too many costs a look; the limit makes up for a lost one.
+                self.broker.client.blpop(self.broker.wake_key, timeout=BLOCK_S)
+                message = self._cached_or_fetched()
+            elif message is None:
+                time.sleep(0.005)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+        return message
+
+    def _cached_or_fetched(self) -> Any:
+        if not self.message_cache and self.outstanding_message_count < self.prefetch:
+            room = self.prefetch - self.outstanding_message_count
+            self.message_cache = self.broker.do_fetch(self.queue_name, room)
+        while self.message_cache:
+            data = self.message_cache.pop(0)
+            try:
+                message = dramatiq.Message.decode(data)
+            except Exception:  # noqa: BLE001 - see below
+                # Undecodable: nothing of it can be trusted, not even its id. It must not take its neighbours along.
+                structlog.get_logger("dramatiq").error("a message cannot be read, and is dropped")
+                continue
+            self.queued_message_ids.add(message.message_id)
+            return dramatiq.broker.MessageProxy(message)
+        return None
+
+
+class Broker(RedisBroker):
+    """Dramatiq's Redis broker, with consumers that block, and enqueueing in one round trip for many."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            client=client(url),
+            namespace=namespace,
+            middleware=[],
+            maintenance_chance=MAINTENANCE_ALWAYS,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
+        )
+        self.wake_key = f"{namespace}:wake"
+
+    @property
+    def consumer_class(self) -> Any:
+        return _BlockingConsumer
+
+    def declare_queue(self, queue_name: str) -> None:
+        """The queue is known. It has no delay queue: delays are the ledger's."""
+        if queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self.queues.add(queue_name)
+            self.emit_after("declare_queue", queue_name)
+
+    def enqueue_many(self, job_ids: Sequence[str]) -> None:
+        """One message a job is in Redis, in order. Raises redis.RedisError, and then some of them may be there."""
+        script = self.scripts["dispatch"]
+        now = current_millis()
+        for attempt in (1, 2):
+            pipe = self.client.pipeline(transaction=False)
+            for job_id in job_ids:
+                message: dramatiq.Message[Any] = dramatiq.Message(
+                    QUEUE, ACTOR, (job_id,), {}, {"redis_message_id": secrets.token_hex(16)}
+                )
+                own = (message.options["redis_message_id"], message.encode())
+                pipe.evalsha(
+                    script.sha, 1, self.namespace,
+                    "enqueue", now, QUEUE, self.broker_id, self.heartbeat_timeout, self.dead_message_ttl, 0, 1000, *own,
+                )  # fmt: skip
+            pipe.rpush(self.wake_key, *["1"] * min(len(job_ids), WAKES))
+            pipe.ltrim(self.wake_key, -WAKES, -1)
+            try:
+                pipe.execute()
+            except redis.exceptions.NoScriptError:
+                if attempt == 2:  # noqa: PLR2004
+                    raise
+                self.client.script_load(script.script)
+            else:
+                return
+
+
+class Dramatiq(Backend):
+    """Messages in Redis; `./onward worker` and `dramatiq worker:broker` run them."""
+
+    runs_elsewhere = True
+
+    def __init__(self, run: Run, *, url: str, namespace: str = "onward") -> None:
+        self.broker = Broker(url, namespace)
+        self._run = run
+        self._sentinel_key = f"{namespace}:sentinel"
+        self._probe = client(url)
+        self._probing = threading.Lock()
+        self._courier = _Courier(self.broker)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._patience_s = 0.0
+
+    async def start(self, role: Role) -> None:  # noqa: ARG002 - who runs is who starts Dramatiq's worker on `broker`
+        self._loop = asyncio.get_running_loop()
+        self._courier.start()
+
+    def declare(self) -> None:
+        """The one actor is known to the broker: for processes that run Dramatiq's worker."""
+
+        def run(job_id: object) -> None:
+            if isinstance(job_id, str) and self._loop is not None:
+                self._wait(asyncio.run_coroutine_threadsafe(self._run(job_id), self._loop))
+
+        dramatiq.actor(actor_name=ACTOR, queue_name=QUEUE, broker=self.broker)(run)
+
+    def _wait(self, running: Future[bool]) -> None:
+        try:
+            running.result()
+        except Exception:  # noqa: BLE001 - Dramatiq would put the message aside; the ledger decides
+            structlog.get_logger("dramatiq").warning("not run; the sweep delivers it again", exc_info=True)
+
+    async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:  # noqa: ARG002
+        """All are in Redis. Raises BackendError where some may not be."""
+        try:
+            await self._courier.bring([delivery.job_id for delivery in deliveries])
+        except redis.RedisError as error:
+            raise BackendError("Redis did not take the messages") from error
+
+    async def drain(self, deadline_s: float) -> None:  # noqa: ARG002
+        self._courier.close()
+
+    async def health(self) -> Health:
+        return await asyncio.to_thread(self._look)
+
+    def _look(self) -> Health:
+        with self._probing:
+            try:
+                fresh = secrets.token_hex(8)
+                pipe = self._probe.pipeline(transaction=False)
+                pipe.set(self._sentinel_key, fresh, nx=True)
+                pipe.get(self._sentinel_key)
+                pipe.hlen(f"{self.broker.namespace}:{QUEUE}.msgs")
+                pipe.info("server")
+                _, sentinel, depth, server = pipe.execute()
+            except redis.RedisError:
+                return Health(reachable=False)
+            return Health(True, f"{server.get('run_id', '')}/{sentinel.decode()}", depth)
+
+
+class _Courier:
+    """A thread that puts messages into Redis, those that come together in one round trip: a loop must not block."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._queue: queue.SimpleQueue[tuple[list[str], asyncio.Future[None]] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._loop, name="courier", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        self._queue.put(None)
+
+    async def bring(self, job_ids: list[str]) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.put((job_ids, future))
+        await future
+
+    def _loop(self) -> None:
+        going = True
+        while going:
+            parcels = []
+            n = 0
+            with suppress(queue.Empty):
+                parcel = self._queue.get()
+                while parcel is not None:
+                    parcels.append(parcel)
+                    n += len(parcel[0])
+                    if n >= PIPELINE:
+                        break
+                    parcel = self._queue.get_nowait()
+                else:
+                    going = False
+            if not parcels:
+                continue
+            error: Exception | None = None
+            try:
+                self._broker.enqueue_many([job_id for job_ids, _ in parcels for job_id in job_ids])
+            except Exception as caught:  # noqa: BLE001 - whatever it is, those who wait are told
+                error = caught
+            by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+            for _, future in parcels:
+                by_loop.setdefault(future.get_loop(), []).append(future)
+            for loop, futures in by_loop.items():
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(_tell, futures, error)
+
+
+def _tell(futures: list[asyncio.Future[None]], error: Exception | None) -> None:
+    for future in futures:
+        if not future.done():
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)

@@ -1,0 +1,130 @@
+"""The one loop that is outbox, scheduler and rescue: delivers whatever is due and not claimed.
+
+Every process has one; the process that leads acts. Rows that were never confirmed, delayed jobs and retries whose time has
+come, jobs whose broker forgot them: all are found by a look at the ledger, and delivering one twice does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from functools import partial
+
+import structlog
+
+from backends.base import Delivery, Health
+from backends.dispatch import Dispatcher
+from jobs import due
+from jobs.leases import Lease
+from jobs.retention import Retention
+from storage.base import StorageError
+from storage.engine import Tx
+from storage.writer import Writer
+
+TICK_S = 0.5
+GRACE_US = 5_000_000  # an accepting process confirms its delivery within that
+PAGE = 500
+EMPTY_LOOKS = 3  # so often in a row the broker has to say that it holds nothing, before it is not believed
+REROUTE_S = 3.0
+
+
+class Sweep:
+    """Keeps everything that is accepted on its way."""
+
+    def __init__(self, *, writer: Writer, lease: Lease, dispatcher: Dispatcher, retention: Retention) -> None:
+        self._writer = writer
+        self._lease = lease
+        self._dispatcher = dispatcher
+        self._retention = retention
+        self._empty: dict[str, int] = {}  # looks in a row at which the broker held nothing
+        self._rerouted = 0.0
+        self._pruned = time.monotonic()
+        self._task: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger("sweep")
+
+    async def start(self) -> None:
+        """What waits goes where the settings of now send it, and the loop runs. Raises Unavailable."""
+        await self._writer.run(partial(due.reroute, route=self._dispatcher.route))
+        self._task = asyncio.create_task(self._loop(), name="sweep")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _loop(self) -> None:
+        while True:
+            pause = TICK_S
+            try:
+                if self._lease.leads:
+                    pause = await self.once()
+            except StorageError:
+                self._log.warning("the ledger cannot be swept")
+            except Exception:
+                self._log.exception("sweep failed")
+            await asyncio.sleep(pause)
+
+    async def once(self) -> float:
+        """Everything that is due is on its way; how many seconds until the next look."""
+        if time.monotonic() - self._rerouted > REROUTE_S:
+            self._rerouted = time.monotonic()
+            if await self._writer.database.read(partial(due.misrouted, route=self._dispatcher.route)):
+                moved = await self._writer.run(partial(due.reroute, route=self._dispatcher.route))
+                self._log.info("jobs go elsewhere by the settings of now", jobs=moved)
+        pause = await self._promote()
+        for name, backend in self._dispatcher.backends.items():
+            if backend.runs_elsewhere:
+                await self._deliver(name)
+        if time.monotonic() - self._pruned > self._retention.every_s:
+            self._pruned = time.monotonic()
+            await self._retention.prune(self._writer)
+        return pause
+
+    async def _promote(self) -> float:
+        """Jobs whose time has come are queued; seconds until the next one's, a tick at most."""
+        while True:
+            wait_us = await self._writer.database.read(_until_next)
+            if wait_us is None or wait_us > 0:
+                return TICK_S if wait_us is None else min(TICK_S, wait_us / 1_000_000 + 0.001)
+            route = self._dispatcher.route
+            jobs = await self._writer.run(partial(due.promote, route=route, limit=PAGE))
+            await self._dispatcher.deliver(jobs, after_response=self._dispatcher.defer)
+            if not jobs:
+                return TICK_S
+
+    async def _deliver(self, name: str) -> None:
+        health = await self._dispatcher.probe(name)
+        if not health.reachable:
+            return
+        if await self._forgot(name, health):
+            doubted = await self._writer.run(partial(due.doubt, backend=name))
+            self._log.warning("the broker holds nothing of what it was given; delivering again", jobs=doubted)
+        while True:
+            rows = await self._writer.database.read(
+                partial(due.undelivered, backend=name, identity=health.identity, grace_us=GRACE_US, limit=PAGE)
+            )
+            deliveries = [Delivery(job_id, handler, priority) for job_id, handler, priority in rows]
+            if not deliveries or not await self._dispatcher.send(name, deliveries):
+                return
+            # Confirmed at once, so that the next page is another one.
+            ids = [delivery.job_id for delivery in deliveries]
+            await self._writer.run(partial(due.confirm, ids=ids, identity=health.identity))
+            self._log.info("delivered again", backend=name, jobs=len(ids))
+            if len(rows) < PAGE:
+                return
+
+    async def _forgot(self, name: str, health: Health) -> bool:
+        """Whether the broker holds nothing, look after look, while the ledger has jobs that were delivered to it long ago."""
+        looks = self._empty.get(name, 0) + 1 if health.depth == 0 else 0
+        self._empty[name] = looks % EMPTY_LOOKS
+        if looks < EMPTY_LOOKS:
+            return False
+        depth, age_us = await self._writer.database.read(partial(due.waiting, backend=name))
+        return depth > 0 and (age_us or 0) > GRACE_US
+
+
+def _until_next(tx: Tx) -> int | None:
+    at = due.next_due(tx)
+    return None if at is None else at - tx.now

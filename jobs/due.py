@@ -1,0 +1,114 @@
+"""What the sweep asks of the ledger: whose time has come, what has to be delivered again, what goes where now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from jobs.model import Job, from_row
+from jobs.states import JobStatus
+from storage.engine import Tx, among, as_list
+from storage.tables import jobs, later, queued
+
+S = JobStatus
+_p = sa.bindparam
+_due = (
+    sa.select(jobs)
+    .where(later, jobs.c.due_at <= _p("now"))
+    .order_by(jobs.c.due_at)
+    .limit(_p("limit_", type_=sa.Integer))
+    .with_for_update(skip_locked=True)
+)
+_promote = (
+    sa.update(jobs)
+    .where(jobs.c.id == _p("id_"), jobs.c.version == _p("version_"))
+    .values(
+        status=S.QUEUED.value,
+        version=jobs.c.version + 1,
+        changed=_p("change"),
+        backend=_p("backend_"),
+        delivered_to=None,
+    )
+)
+_next = sa.select(sa.func.min(jobs.c.due_at)).where(later)
+_queued = (queued, jobs.c.backend == _p("backend_"))
+_undelivered = (
+    sa.select(jobs.c.id, jobs.c.handler, jobs.c.priority)
+    .where(*_queued, jobs.c.due_at <= _p("before_"))
+    .where(sa.or_(jobs.c.delivered_to.is_(None), jobs.c.delivered_to != _p("identity_")))
+    .order_by(jobs.c.priority, jobs.c.due_at)
+    .limit(_p("limit_", type_=sa.Integer))
+)
+_confirm = (
+    sa.update(jobs).where(among(jobs.c.id, "ids"), jobs.c.status == S.QUEUED.value).values(delivered_to=_p("identity_"))
+)
+_doubt = sa.update(jobs).where(*_queued).values(delivered_to=None)
+_waiting = sa.select(sa.func.count(), sa.func.min(jobs.c.due_at)).where(*_queued)
+_places = (
+    sa.select(jobs.c.backend, jobs.c.handler).where(sa.or_(later, queued)).group_by(jobs.c.backend, jobs.c.handler)
+)
+_reroute = (
+    sa.update(jobs)
+    .where(sa.or_(later, queued), jobs.c.backend == _p("old"), jobs.c.handler == _p("handler_"))
+    .values(backend=_p("new"), delivered_to=None, version=jobs.c.version + 1, changed=_p("change"))
+)
+
+
+def promote(tx: Tx, *, route: Callable[[str], str], limit: int) -> list[Job]:
+    """Jobs whose time has come wait for a delivery now, by the routes of now; at most `limit`, those due longest first."""
+    promoted = []
+    for row in tx.all(_due, now=tx.now, limit_=limit):
+        job = from_row(row)
+        if tx.execute(_promote, id_=job.id, version_=job.version, change=tx.change, backend_=route(job.handler)):
+            tx.count(job.owner, job.status, -1)
+            tx.count(job.owner, S.QUEUED, 1)
+            promoted.append(replace(job, status=S.QUEUED, backend=route(job.handler), version=job.version + 1))
+    return promoted
+
+
+def next_due(tx: Tx) -> int | None:
+    """When the next delayed job or retry comes due."""
+    row = tx.one(_next)
+    return row[0] if row else None
+
+
+def undelivered(tx: Tx, *, backend: str, identity: str, grace_us: int, limit: int) -> list[tuple[str, str, int]]:
+    """Id, handler and priority of jobs that wait for longer than the grace without a delivery to that broker."""
+    return [
+        (row[0], row[1], row[2])
+        for row in tx.all(_undelivered, backend_=backend, identity_=identity, before_=tx.now - grace_us, limit_=limit)
+    ]
+
+
+def confirm(tx: Tx, ids: Sequence[str], *, identity: str) -> None:
+    """The broker of that identity has them. No change that a client sees."""
+    tx.execute(_confirm, ids=as_list(ids), identity_=identity)
+
+
+def doubt(tx: Tx, *, backend: str) -> int:
+    """No delivery to the backend counts any more: everything that waits there will be delivered again. How many."""
+    return tx.execute(_doubt, backend_=backend)
+
+
+def waiting(tx: Tx, *, backend: str) -> tuple[int, int | None]:
+    """How many jobs wait for the backend, and the age of the oldest in microseconds."""
+    row = tx.one(_waiting, backend_=backend)
+    n, oldest = row or (0, None)
+    return n, None if oldest is None else max(tx.now - oldest, 0)
+
+
+def misrouted(tx: Tx, *, route: Callable[[str], str]) -> bool:
+    """Whether anything unclaimed is to go elsewhere than where it was sent."""
+    return any(route(handler) != backend for backend, handler in tx.all(_places))
+
+
+def reroute(tx: Tx, *, route: Callable[[str], str]) -> int:
+    """Everything unclaimed goes where the settings of now send it. How many jobs moved."""
+    moved = 0
+    for backend, handler in tx.all(_places):
+        wanted = route(handler)
+        if wanted != backend:
+            moved += tx.execute(_reroute, old=backend, handler_=handler, new=wanted, change=tx.change)
+    return moved

@@ -1,0 +1,48 @@
+"""Runs a job in a process of its own, after its runner has died twice: a third death is surely its fault."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from jobs import claims
+from storage.writer import Writer
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Isolated:
+    """Child processes that run one job each, with a lease of their own."""
+
+    def __init__(self, environment: Mapping[str, str], writer: Writer) -> None:
+        self._environment = environment
+        self._writer = writer
+        self._log = structlog.get_logger("isolation")
+
+    async def run(self, job_id: str, backend: str) -> bool:
+        """The job has run in a child, or has killed it, which the ledger knows then."""
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "worker", "alone", job_id, backend,
+            cwd=ROOT, env=dict(self._environment), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        self._log.warning("a job whose runner died twice runs alone", job=job_id, pid=child.pid)
+        assert child.stdout is not None  # noqa: S101 - for the type checker
+        try:
+            runner = (await child.stdout.readline()).decode().strip()
+            while await child.stdout.read(65536):
+                pass  # what the handler prints; left unread it would block
+            code = await child.wait()
+        except asyncio.CancelledError:
+            with suppress(ProcessLookupError):
+                child.terminate()
+            raise
+        if code != 0 and runner:
+            self._log.error("a job killed its process", job=job_id, code=code)
+            await self._writer.run(partial(claims.bury_alone, runner=runner))
+        return code == 0

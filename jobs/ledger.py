@@ -1,0 +1,93 @@
+"""The ledger's rows: accepting a job, reading jobs, the counters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from jobs.model import Job, NewJob, Step, Visible, from_row
+from jobs.states import JobStatus
+from storage.engine import Tx, among, as_list
+from storage.tables import counts as _counts
+from storage.tables import jobs
+
+ID = jobs.c.id == sa.bindparam("id_")
+_insert = sa.insert(jobs)
+_get = sa.select(jobs).where(ID)
+_get_many = sa.select(jobs).where(among(jobs.c.id, "ids"))
+_count = (
+    sa.select(_counts.c.status, sa.cast(sa.func.sum(_counts.c.n), sa.BigInteger))
+    .where(_counts.c.owner == sa.bindparam("owner"))
+    .group_by(_counts.c.status)
+)
+
+
+def accept(tx: Tx, new: NewJob, *, home: str | None = None) -> Job:
+    """The job is in the ledger as soon as the unit's commit is; `home` is the runner that will run it at once."""
+    now = tx.now
+    later = new.run_at is not None and new.run_at > now
+    status = JobStatus.SCHEDULED if later else JobStatus.QUEUED
+    values: dict[str, Any] = {
+        "id": new.id or tx.new_id("job"),
+        "handler": new.handler,
+        "status": status.value,
+        "backend": new.backend,
+        "owner": new.owner,
+        "priority": new.priority,
+        "version": 1,
+        "changed": tx.change,
+        "run": 1,
+        "params": new.params,
+        "params_version": new.params_version,
+        "progress": None,
+        "steps": new.steps,
+        "attempts": "[]",
+        "attempt": 0,
+        "charged": 0,
+        "max_attempts": new.max_attempts,
+        "deaths": 0,
+        "token": 0,
+        "runner": None,
+        "worker": None,
+        "attempt_started_at": None,
+        "delivered_to": None if later else home,
+        "due_at": new.run_at if later else now,
+        "created_at": now,
+        "run_at": new.run_at,
+        "started_at": None,
+        "finished_at": None,
+        "result": None,
+        "error": None,
+        "reason": None,
+        "trace": new.trace,
+    }
+    tx.execute(_insert, **values)
+    tx.count(new.owner, status, 1)
+    steps = tuple(Step(name, index) for index, name in enumerate(new.step_names))
+    return Job(
+        values["id"], new.handler, status, new.backend, new.owner, new.priority, 1, 1, orjson.loads(new.params),
+        new.params_version, None, steps, (), 0, 0, new.max_attempts, 0, 0, None, values["delivered_to"],
+        values["due_at"], now, new.run_at, None, None, None, None, None, new.trace,
+    )  # fmt: skip
+
+
+def get(tx: Tx, job_id: str) -> Job | None:
+    row = tx.one(_get, id_=job_id)
+    return from_row(row) if row else None
+
+
+def get_many(tx: Tx, ids: Sequence[str]) -> dict[str, Job]:
+    """Those of the jobs that there are, by id."""
+    return {row[0]: from_row(row) for row in tx.all(_get_many, ids=as_list(ids))}
+
+
+def counts(tx: Tx, *, visible: Visible) -> dict[JobStatus, int]:
+    """How many jobs of each status the viewer has, those with none included."""
+    owner = "" if visible.everything else visible.owner
+    found = dict.fromkeys(JobStatus, 0)
+    if owner is not None:
+        found.update({JobStatus(status): int(n) for status, n in tx.all(_count, owner=owner)})
+    return found

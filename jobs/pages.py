@@ -1,0 +1,96 @@
+"""Lists of jobs, newest first, by keyset: a page costs the same wherever it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from jobs.model import Job, JobFilter, Visible, from_row
+from storage.engine import Tx
+from storage.tables import jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    jobs: tuple[Job, ...]
+    has_next: bool
+    has_previous: bool
+
+
+def page(
+    tx: Tx,
+    *,
+    visible: Visible,
+    filter: JobFilter,
+    first: int | None = None,
+    last: int | None = None,
+    after: str | None = None,
+    before: str | None = None,
+) -> Page:
+    """The `first` jobs after a job's id, newest first, or the `last` ones before one. Ids are the cursors."""
+    backwards = last is not None
+    limit = (last if backwards else first) or 0
+    conditions = _conditions(visible, filter)
+    if after is not None:
+        conditions.append(jobs.c.id < after)
+    if before is not None:
+        conditions.append(jobs.c.id > before)
+    order = jobs.c.id.asc() if backwards else jobs.c.id.desc()
+    rows = tx.built(_select(list(jobs.c), conditions, filter, order, limit + 1))
+    more = len(rows) > limit
+    found = [from_row(row) for row in rows[:limit]]
+    if backwards:
+        return Page(tuple(reversed(found)), has_next=before is not None, has_previous=more)
+    return Page(tuple(found), has_next=more, has_previous=after is not None)
+
+
+def ids(tx: Tx, *, visible: Visible, filter: JobFilter, limit: int) -> list[str]:
+    """The ids of the oldest `limit` jobs that match."""
+    return [
+        row[0] for row in tx.built(_select([jobs.c.id], _conditions(visible, filter), filter, jobs.c.id.asc(), limit))
+    ]
+
+
+def _select(columns: list[Any], conditions: list[Any], filter: JobFilter, order: Any, limit: int) -> Any:
+    if len(filter.status) > 1:
+        # Each status by its own index, then merged: the other way is to walk the whole table for a rare one.
+        parts = [
+            sa.select(jobs.c.id)
+            .where(*conditions, jobs.c.status == status.value)
+            .order_by(order)
+            .limit(limit)
+            .subquery()
+            for status in dict.fromkeys(filter.status)
+        ]
+        wanted = sa.union_all(*(sa.select(part.c.id) for part in parts)).subquery()
+        return sa.select(*columns).where(jobs.c.id.in_(sa.select(wanted.c.id))).order_by(order).limit(limit)
+    if filter.status:
+        conditions = [*conditions, jobs.c.status == filter.status[0].value]
+    return sa.select(*columns).where(*conditions).order_by(order).limit(limit)
+
+
+def _conditions(visible: Visible, filter: JobFilter) -> list[Any]:
+    found: list[Any] = []
+    if not visible.everything:
+        found.append(jobs.c.owner == visible.owner if visible.owner is not None else sa.false())
+    if filter.handler:
+        exact = [name for name in filter.handler if "*" not in name]
+        patterns = [name for name in filter.handler if "*" in name]
+        likes = [jobs.c.handler.like(_like(pattern), escape="\\") for pattern in patterns]
+        found.append(sa.or_(*([jobs.c.handler.in_(exact)] if exact else []), *likes))
+    # An id begins with the milliseconds of its creation: it narrows the range, the column decides.
+    if filter.created_after is not None:
+        found += [jobs.c.created_at > filter.created_after, jobs.c.id >= _bound(filter.created_after)]
+    if filter.created_before is not None:
+        found += [jobs.c.created_at < filter.created_before, jobs.c.id < _bound(filter.created_before + 1_000_000)]
+    return found
+
+
+def _bound(us: int) -> str:
+    return f"job_{max(min(us // 1000, 2**48 - 1), 0):012x}"
+
+
+def _like(pattern: str) -> str:
+    return pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").replace("*", "%")

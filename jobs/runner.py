@@ -1,0 +1,356 @@
+"""The one funnel that every backend ends in: claim, run, record.
+
+A runner belongs to a process and its event loop. Async steps run there, plain ones in threads. Whatever happens is made
+into an `Outcome` first, and written by one compare-and-set that a lost claim cannot pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import orjson
+import structlog
+
+from handlers.base import Handler, HandlerError, InvalidParameters, LeaseLost, Permanent, TimedOut, Tools
+from handlers.base import Step as Work
+from jobs import claims
+from jobs.base import Superseded
+from jobs.claims import Outcome
+from jobs.leases import Lease
+from jobs.model import Job, JobError, NewJob, Step
+from jobs.retry import delay
+from jobs.running import Running, Stop
+from jobs.states import JobStatus, StepStatus
+from storage.base import StorageError
+from storage.engine import Tx
+from storage.writer import Writer
+
+RESULT_BYTES = 64_000
+PROGRESS_S = 0.1
+WATCH_S = 0.15
+PATIENCE_S = 5.0  # a plain function gets this long past its limit to notice, before the job goes on without it
+UNEXPECTED = "the handler failed unexpectedly; the log tells more under this job's id"
+
+S = JobStatus
+T = TypeVar("T")
+
+
+class Further(Protocol):
+    """What a runner needs to accept the jobs that handlers dispatch."""
+
+    def child(self, parent: Job, handler: str, params: Mapping[str, Any]) -> NewJob: ...
+    def accept(self, tx: Tx, new: NewJob) -> Job: ...
+    def hand_over(self, jobs: list[Job]) -> None: ...
+
+
+class Runner:
+    """Runs jobs for one process."""
+
+    def __init__(
+        self,
+        *,
+        writer: Writer,
+        lease: Lease,
+        handlers: Mapping[str, Handler],
+        tools: Tools,
+        further: Further,
+        isolate: Callable[[str, str], Awaitable[bool]] | None,
+        threads: int,
+    ) -> None:
+        self._writer = writer
+        self._lease = lease
+        self._handlers = handlers
+        self._tools = tools
+        self._further = further
+        self._isolate = isolate
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="step")
+        self._running: dict[str, Running] = {}
+        self._chance = random.Random()  # noqa: S311 - jitter
+        self._draining = False
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._watcher: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._log = structlog.get_logger("runner")
+
+    @property
+    def busy(self) -> int:
+        """How many jobs run here."""
+        return len(self._running)
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self, job_id: str, backend: str) -> bool:
+        """The job has run here, unless it was not to be had: False then. Raises Unavailable where nobody could ask."""
+        if self._draining:
+            return False
+        alone = self._isolate is None
+        job = await self._writer.run(
+            lambda tx: claims.claim(
+                tx, job_id, runner=self._lease.id, worker=self._lease.name, backend=backend, alone=alone
+            )
+        )
+        if job is not None:
+            await self.carry(job)
+            return True
+        if self._isolate is not None and await self._writer.run(lambda tx: claims.must_run_alone(tx, job_id)):
+            return await self._isolate(job_id, backend)
+        return False
+
+    async def claim_due(self, backend: str, limit: int) -> list[Job]:
+        """Jobs of the backend that wait, claimed for this process, which has to `carry` them."""
+        if self._draining:
+            return []
+        return await self._writer.run(
+            lambda tx: claims.claim_due(
+                tx, runner=self._lease.id, worker=self._lease.name, backend=backend, limit=limit
+            )
+        )
+
+    async def dangerous(self, backend: str) -> str | None:
+        """A job of the backend that has to be run by `run`, in a process of its own."""
+        return await self._writer.run(lambda tx: claims.dangerous(tx, backend=backend))
+
+    async def carry(self, job: Job) -> None:
+        """A claimed job has run, and its outcome is in the ledger; or somebody else has it."""
+        running = Running(job, self._tools, self._further.child, self._on_progress)
+        self._running[job.id] = running
+        if self._watcher is None or self._watcher.done():
+            self._watcher = asyncio.create_task(self._watch(), name="cancels")
+        try:
+            with structlog.contextvars.bound_contextvars(job=job.id, handler=job.handler, attempt=job.attempt):
+                steps, outcome = await self._perform(running)
+                await self._record(running, steps, outcome)
+        except (Superseded, LeaseLost):
+            self._log.warning("claim lost", job=job.id)
+        finally:
+            del self._running[job.id]
+            if not self._running:
+                self._idle.set()
+
+    async def _perform(  # noqa: C901, PLR0911 - one look at everything that can become of a job
+        self, running: Running
+    ) -> tuple[tuple[Step, ...], Outcome]:
+        """Runs the steps that are left; how it ended, as data. Raises Superseded and LeaseLost."""
+        job, steps = running.job, running.job.steps
+        handler = self._handlers.get(job.handler)
+        if handler is None:
+            words = f"no handler is named {job.handler!r} here; install it again, then retry the job"
+            return steps, Outcome(S.FAILED, error=_error("HANDLER_MISSING", words))
+        index = next((step.index for step in steps if step.status is not StepStatus.SUCCEEDED), len(steps))
+        if tuple(step.name for step in steps) != tuple(step.name for step in handler.steps):
+            if index:
+                words = "the handler's steps are other ones than when the job began; retry it from the start"
+                return steps, Outcome(S.FAILED, error=_error("STEPS_CHANGED", words))
+            steps = tuple(Step(step.name, i) for i, step in enumerate(handler.steps))
+        if handler.timeout is not None:
+            running.deadline = time.monotonic() + handler.timeout.total_seconds()
+        value = steps[index - 1].result if index else None
+        try:
+            arguments = _arguments(handler, job) if index == 0 else {}
+            while True:
+                running.check()
+                value = _storable(await self._step(running, handler.steps[index], arguments, value, first=index == 0))
+                index += 1
+                if index == len(steps):
+                    return steps, Outcome(S.SUCCEEDED, result=value)
+                steps = await self._finish_step(running, steps, value)
+                if self._draining:
+                    return steps, Outcome(S.QUEUED, charged=False)
+        except (Superseded, LeaseLost):
+            if running.stop is Stop.DRAIN:
+                return steps, Outcome(S.QUEUED, charged=False)
+            raise
+        except asyncio.CancelledError:
+            if running.stop is None:
+                return steps, Outcome(S.QUEUED, charged=False)  # the loop is closing around us
+            return steps, self._failed(running, handler.steps[index].name, handler, None)
+        except BaseException as error:  # noqa: BLE001 - handlers are other people's code: whatever it is is recorded
+            return steps, self._failed(running, handler.steps[index].name, handler, error)
+
+    async def _step(self, running: Running, work: Work, arguments: dict[str, Any], value: Any, *, first: bool) -> Any:
+        """What the step gave. Raises what it raised, TimedOut past the limit, and by `stop` where it was halted."""
+        assert self._loop is not None  # noqa: S101 - for the type checker
+        call = work.call
+        if work.is_async:
+            coroutine = call(running, **arguments) if first else call(running, value)
+            running.task = doing = self._loop.create_task(_guarded(coroutine))
+        else:
+            context = contextvars.copy_context()
+            call = partial(call, running, **arguments) if first else partial(call, running, value)
+            doing = self._loop.run_in_executor(self._threads, context.run, _unescaped, call)  # type: ignore[assignment]
+        left = None if running.deadline is None else max(running.deadline - time.monotonic(), 0)
+        try:
+            done, _ = await asyncio.wait({doing}, timeout=left)
+            if not done:
+                running.halt(Stop.TIMEOUT)
+                done, _ = await asyncio.wait({doing}, timeout=PATIENCE_S)
+            if not done:
+                self._log.error("the step does not stop at its time limit, and goes on unheeded", step=work.name)
+                raise TimedOut("it ran longer than its time limit")
+            if doing.cancelled() and running.stop is not None:
+                running.check()
+            return doing.result()
+        except asyncio.CancelledError:
+            doing.cancel()
+            raise
+        finally:
+            running.task = None
+
+    def _failed(self, running: Running, step: str, handler: Handler, error: BaseException | None) -> Outcome:
+        """What follows from an error: FAILED for good, another attempt by the policy, or nobody's fault."""
+        match running.stop:
+            case Stop.CANCEL:
+                return Outcome(S.CANCELLED)
+            case Stop.DRAIN:
+                return Outcome(S.QUEUED, charged=False)
+            case Stop.LOST:
+                raise Superseded(running.id)
+            case Stop.TIMEOUT:
+                error = TimedOut("it ran longer than its time limit")
+        job = running.job
+        if isinstance(error, StorageError):
+            told = _error("UNAVAILABLE", "the ledger did not answer; it is tried again", step, retryable=True)
+            return Outcome(S.RETRYING, error=told, charged=False, delay_us=1_000_000)
+        permanent = isinstance(error, Permanent | InvalidParameters)
+        if isinstance(error, HandlerError):
+            told = _error(error.code, str(error), step, retryable=not permanent)
+            self._log.info("attempt failed", code=error.code, message=str(error), step=step)
+        else:
+            told = _error("UNEXPECTED", UNEXPECTED, step, retryable=True)
+            self._log.error("handler raised", step=step, exc_info=error)
+        if permanent or job.charged + 1 >= job.max_attempts:
+            return Outcome(S.FAILED, error=told)
+        wait = delay(handler.retry, job.charged + 1, self._chance)
+        return Outcome(S.RETRYING, error=told, delay_us=wait // timedelta(microseconds=1))
+
+    async def _finish_step(self, running: Running, steps: tuple[Step, ...], value: Any) -> tuple[Step, ...]:
+        def unit(tx: Tx) -> tuple[tuple[Step, ...], list[Job]]:
+            after = claims.step_done(tx, running.job, steps, value, running.latest)
+            return after, [self._further.accept(tx, child) for child in running.children]
+
+        after, children = await self._insist(unit)
+        running.children.clear()
+        self._further.hand_over(children)
+        return after
+
+    async def _record(self, running: Running, steps: tuple[Step, ...], outcome: Outcome) -> None:
+        def unit(tx: Tx) -> tuple[JobStatus, list[Job]]:
+            status = claims.settle(tx, running.job, outcome, steps=steps, progress=running.latest)
+            children = running.children if status is S.SUCCEEDED else []
+            return status, [self._further.accept(tx, child) for child in children]
+
+        _, children = await self._insist(unit)
+        self._further.hand_over(children)
+
+    async def _insist(self, unit: Callable[[Tx], T]) -> T:
+        """What the unit gave, however long the ledger is away: an outage must not cost a finished step."""
+        while True:
+            try:
+                return await self._writer.run(unit)
+            except StorageError:
+                if self._closed:
+                    raise Superseded("the process ends") from None
+                await asyncio.sleep(0.25)
+
+    def _on_progress(self, running: Running) -> None:
+        assert self._loop is not None  # noqa: S101 - for the type checker
+        if not running.saying:
+            running.saying = True
+            self._loop.call_soon_threadsafe(self._loop.call_later, PROGRESS_S, self._say, running)
+
+    def _say(self, running: Running) -> None:
+        running.saying = False
+        latest = running.latest
+        if running.id in self._running and latest is not None:
+            task = asyncio.ensure_future(self._writer.run(lambda tx: claims.report(tx, running.job, latest)))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # the outcome says it again
+
+    async def _watch(self) -> None:
+        """Halts what somebody wants cancelled, as long as anything runs."""
+        while self._running:
+            await asyncio.sleep(WATCH_S)
+            with suppress(StorageError):
+                for job_id in await self._writer.database.read(partial(claims.cancelling, runner=self._lease.id)):
+                    if job_id in self._running:
+                        self._running[job_id].halt(Stop.CANCEL)
+
+    def lost(self) -> None:
+        """All claims of this process are over: what runs here stops. From any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._halt, Stop.LOST)
+
+    def _halt(self, why: Stop) -> None:
+        for running in self._running.values():
+            running.halt(why)
+
+    async def drain(self, deadline_s: float) -> None:
+        """Nothing new is claimed; what runs has finished its step, or was halted just before the deadline."""
+        self._draining = True
+        try:
+            async with asyncio.timeout(max(deadline_s - 1.0, deadline_s / 2)):
+                await self._until_idle()
+        except TimeoutError:
+            self._halt(Stop.DRAIN)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(1.0, deadline_s / 2)):
+                    await self._until_idle()
+        self._closed = True
+        if self._watcher is not None:
+            self._watcher.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _until_idle(self) -> None:
+        while self._running:
+            self._idle.clear()
+            await self._idle.wait()
+
+
+async def _guarded(coroutine: Awaitable[Any]) -> Any:
+    """Keeps a handler's `sys.exit()` from ending the event loop."""
+    try:
+        return await coroutine
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError("the handler tried to end the process") from error
+
+
+def _unescaped(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except (SystemExit, KeyboardInterrupt, StopIteration) as error:
+        raise RuntimeError("the handler tried to end the process") from error
+
+
+def _arguments(handler: Handler, job: Job) -> dict[str, Any]:
+    """What the first step is called with. Raises InvalidParameters."""
+    params = job.params
+    if job.params_version < handler.version and handler.upgrade is not None:
+        params = handler.upgrade(job.params_version, params)
+    return handler.arguments(params)
+
+
+def _storable(value: Any) -> Any:
+    """The result as it comes out of the ledger again. Raises Permanent where it is no JSON, or too large."""
+    if value is None:
+        return None
+    try:
+        text = orjson.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise Permanent("the result is no JSON; return plain values", code="RESULT_NOT_JSON") from error
+    if len(text) > RESULT_BYTES:
+        raise Permanent(f"the result has {len(text)} bytes; {RESULT_BYTES} may be kept", code="RESULT_TOO_LARGE")
+    return orjson.loads(text)
+
+
+def _error(code: str, message: str, step: str | None = None, *, retryable: bool = False) -> JobError:
+    return JobError(code, message[:2000], retryable, step, 0)

@@ -1,0 +1,58 @@
+"""The states of a job and the legal moves between them, in one table."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class JobStatus(StrEnum):
+    SCHEDULED = "SCHEDULED"
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    RETRYING = "RETRYING"
+    CANCELLING = "CANCELLING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class StepStatus(StrEnum):
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
+    CANCELLED = "CANCELLED"
+
+
+S = JobStatus
+TERMINAL = frozenset({S.SUCCEEDED, S.FAILED, S.CANCELLED})
+HELD = frozenset({S.RUNNING, S.CANCELLING})
+WAITING = frozenset({S.SCHEDULED, S.QUEUED, S.RETRYING})
+RETRYABLE = frozenset({S.FAILED, S.CANCELLED})
+
+MOVES = MappingProxyType(
+    {
+        S.SCHEDULED: frozenset({S.QUEUED, S.CANCELLED}),  # its time came; cancelled
+        S.QUEUED: frozenset({S.RUNNING, S.CANCELLED, S.FAILED}),  # claimed; cancelled; its handler is gone
+        S.RUNNING: frozenset(
+            {
+                S.SUCCEEDED,
+                S.FAILED,
+                S.RETRYING,  # the attempt failed, and another is allowed
+                S.QUEUED,  # handed back at a drain, or its runner died
+                S.CANCELLING,  # somebody wants it cancelled
+            }
+        ),
+        S.RETRYING: frozenset({S.QUEUED, S.CANCELLED}),
+        S.CANCELLING: frozenset({S.CANCELLED, S.SUCCEEDED, S.FAILED}),  # what came first is what it is
+        S.SUCCEEDED: frozenset(),
+        S.FAILED: frozenset({S.QUEUED}),  # a manual retry
+        S.CANCELLED: frozenset({S.QUEUED}),
+    }
+)
+
+
+def may_move(source: JobStatus, target: JobStatus) -> bool:
+    return target in MOVES[source]

@@ -1,0 +1,119 @@
+"""The tables. Times are integer microseconds since 1970 in UTC, by the ledger's own clock; JSON is text."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, Table, Text, text
+
+metadata = MetaData()
+
+# Compared byte by byte: ids are ordered, and a locale's order is slower and another one.
+Id = Text().with_variant(Text(collation="C"), "postgresql")
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Id, primary_key=True),  # grows with time, so that inserts append
+    Column("handler", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("owner", Text),  # null: nobody's, seen by admins alone
+    Column("priority", SmallInteger, nullable=False),  # smaller goes first
+    Column("version", Integer, nullable=False),  # grows with each change that a client can see
+    Column("changed", BigInteger, nullable=False),  # the number of the commit that changed it last
+    Column("run", Integer, nullable=False),  # manual retries begin a new one
+    Column("params", Text, nullable=False),
+    Column("params_version", Integer, nullable=False),
+    Column("progress", Text),
+    Column("steps", Text, nullable=False),
+    Column("attempts", Text, nullable=False),  # the finished ones; the one in progress stands in the columns below
+    Column("attempt", Integer, nullable=False),  # number of the newest attempt, over all runs
+    Column("charged", Integer, nullable=False),  # attempts charged in this run
+    Column("max_attempts", Integer, nullable=False),
+    Column("deaths", Integer, nullable=False),  # claims in this run whose runner died
+    Column("token", Integer, nullable=False),  # fences off runners whose claim is over
+    Column("runner", Text),
+    Column("worker", Text),
+    Column("attempt_started_at", BigInteger),
+    Column("delivered_to", Text),  # where the newest delivery was confirmed: a broker's identity, or a runner's
+    Column("due_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("run_at", BigInteger),
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("result", Text),
+    Column("error", Text),
+    Column("reason", Text),  # why it was cancelled, in the words of who did it
+    Column("trace", Text),  # W3C traceparent of the mutation
+)
+Index("jobs_changed", jobs.c.changed)
+Index("jobs_by_status", jobs.c.status, jobs.c.id)
+Index("jobs_by_handler", jobs.c.handler, jobs.c.id)
+# Conditions in words that the partial indexes are made with: a statement has to use the same ones to profit from them.
+owned = text("owner IS NOT NULL")
+Index("jobs_by_owner", jobs.c.owner, jobs.c.id, sqlite_where=owned, postgresql_where=owned)
+queued = text("status = 'QUEUED'")
+Index("jobs_queued", jobs.c.backend, jobs.c.priority, jobs.c.due_at, sqlite_where=queued, postgresql_where=queued)
+later = text("status IN ('SCHEDULED', 'RETRYING')")
+Index("jobs_later", jobs.c.due_at, sqlite_where=later, postgresql_where=later)
+held = text("status IN ('RUNNING', 'CANCELLING')")
+Index("jobs_held", jobs.c.runner, jobs.c.status, sqlite_where=held, postgresql_where=held)
+finished = text("finished_at IS NOT NULL")
+Index("jobs_finished", jobs.c.finished_at, sqlite_where=finished, postgresql_where=finished)
+
+counts = Table(  # jobs by owner and status, in slots, so that processes do not wait for one another's row
+    "counts",
+    metadata,
+    Column("slot", Integer, primary_key=True),
+    Column("owner", Text, primary_key=True),  # '' for all jobs together
+    Column("status", Text, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+)
+
+runners = Table(  # the processes that may hold claims
+    "runners",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("beat", BigInteger, nullable=False),
+    Column("place", Text, nullable=False),  # boot, pid namespace, pid and its start: tells a neighbour that it is gone
+    Column("name", Text, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+)
+
+meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+commits = Table("commits", metadata, Column("n", BigInteger, nullable=False))  # one row; counts commits on SQLite
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("viewer", Text, primary_key=True),
+    Column("mutation", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+Index("idempotency_age", idempotency.c.created_at)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("username", Text, nullable=False),
+    Column("username_key", Text, nullable=False, unique=True),
+    Column("email", Text, nullable=False),
+    Column("email_key", Text, nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("characters", Integer, nullable=False),
+    Column("words", Integer, nullable=False),
+    Column("lines", Integer, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)

@@ -1,0 +1,62 @@
+"""Users: unique by name and by address, without regard to case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from storage.base import StorageError
+from storage.engine import Tx
+from storage.tables import users
+
+_insert = insert(users).on_conflict_do_nothing().returning(users.c.id)
+_taken = sa.select(users.c.username_key, users.c.email_key).where(
+    sa.or_(users.c.username_key == sa.bindparam("username_key"), users.c.email_key == sa.bindparam("email_key"))
+)
+_by_id = sa.select(users.c.id, users.c.username, users.c.email, users.c.created_at).where(
+    users.c.id == sa.bindparam("id_")
+)
+
+
+class Taken(StorageError):
+    """A user of that name or address is there already; `fields` says which of "username" and "email"."""
+
+    def __init__(self, fields: tuple[str, ...]) -> None:
+        super().__init__(f"taken: {', '.join(fields)}")
+        self.fields = fields
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    id: str
+    username: str
+    email: str
+    created_at: int
+
+
+def add(tx: Tx, *, username: str, email: str) -> User:
+    """The new user. Raises Taken."""
+    user = User(tx.new_id("user"), username, email, tx.now)
+    keys = {"username_key": username.casefold(), "email_key": email.casefold()}
+    row = tx.one(_insert, id=user.id, username=username, email=email, created_at=user.created_at, **keys)
+    if row is None:
+        rows = tx.all(_taken, **keys)
+        names, addresses = {row[0] for row in rows}, {row[1] for row in rows}
+        raise Taken(
+            tuple(
+                field
+                for field, taken in (
+                    ("username", keys["username_key"] in names),
+                    ("email", keys["email_key"] in addresses),
+                )
+                if taken
+            )
+        )
+    return user
+
+
+def get(tx: Tx, user_id: str) -> User | None:
+    row = tx.one(_by_id, id_=user_id)
+    return User(*row) if row else None

@@ -1,0 +1,290 @@
+"""The one writer of a process: units that come together share one commit.
+
+A unit is a synchronous function of a `Tx`. It may be run more than once, so it has no effect but on the ledger. A batch
+is first run as it is; where a unit raises, the batch is rolled back and run again with a savepoint around each unit, so
+that the others are kept: savepoints are paid for only when they are needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+
+from storage.base import Unavailable
+from storage.engine import Database, Tx
+from storage.tables import commits, counts
+
+T = TypeVar("T")
+Unit = Callable[[Tx], Any]
+
+BATCH = 256
+WAITING = 50_000
+LAZY_S = 0.2  # a posted unit waits this long for company
+SLOTS = 16
+AGAIN = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not to be had: nothing was written
+
+BEGIN_SQLITE = (
+    sa.update(commits)
+    .values(n=commits.c.n + 1)
+    .returning(commits.c.n, sa.literal_column("CAST(unixepoch('subsec') * 1000000 AS INTEGER)"))
+)
+BEGIN_POSTGRESQL = sa.text(
+    "SELECT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT),"
+    " CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+)
+OUTCOME = sa.text("SELECT pg_xact_status(CAST(CAST(:change AS TEXT) AS xid8))")
+_count = pg_insert(counts).values(  # SQLite understands the same words
+    slot=sa.bindparam("slot"), owner=sa.bindparam("owner"), status=sa.bindparam("status"), n=sa.bindparam("n")
+)
+COUNT = _count.on_conflict_do_update(
+    index_elements=[counts.c.slot, counts.c.owner, counts.c.status], set_={"n": counts.c.n + _count.excluded.n}
+)
+
+
+class Waiter(Generic[T]):
+    """A unit and who waits for it: an event loop's future, a thread's event, or nobody."""
+
+    __slots__ = ("done", "error", "future", "result", "unit")
+
+    def __init__(self, unit: Callable[[Tx], T]) -> None:
+        self.unit = unit
+        self.result: T | None = None
+        self.error: BaseException | None = None
+        self.future: asyncio.Future[T] | None = None
+        self.done: threading.Event | None = None
+
+
+class _Raised(Exception):
+    """A unit of a batch without savepoints raised."""
+
+
+class Writer:
+    """Runs units in batches on a thread of its own, a durable commit a batch."""
+
+    def __init__(self, database: Database, *, patience_s: float = 5.0) -> None:
+        self.database = database
+        self.patience_s = patience_s
+        self.on_commit: Callable[[], None] = lambda: None
+        self._slot = random.randrange(SLOTS)  # noqa: S311 - spreads rows, guards nothing
+        self._queue: queue.SimpleQueue[Waiter[Any] | None] = queue.SimpleQueue()
+        self._lazy: list[Waiter[Any]] = []
+        self._lazy_lock = threading.Lock()
+        self._connection: Any = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._log = structlog.get_logger("ledger")
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._loop, name="ledger-write", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """What was handed in is written or refused, and the thread has ended. May be called twice."""
+        if self._thread is not None and not self._closed:
+            self._closed = True
+            self._queue.put(None)
+            self._thread.join(self.patience_s * 2)
+
+    async def run(self, unit: Callable[[Tx], T]) -> T:
+        """What the unit gave, after a durable commit. Raises Unavailable, or what the unit raised."""
+        waiter = Waiter(unit)
+        waiter.future = asyncio.get_running_loop().create_future()
+        self._put(waiter)
+        return await waiter.future
+
+    def run_sync(self, unit: Callable[[Tx], T]) -> T:
+        """The same for a thread that may wait."""
+        waiter = Waiter(unit)
+        waiter.done = threading.Event()
+        self._put(waiter)
+        waiter.done.wait()
+        if waiter.error is not None:
+            raise waiter.error
+        return waiter.result  # type: ignore[return-value]
+
+    def post(self, unit: Unit) -> None:
+        """Runs the unit with a later commit. Nobody waits for it, and it is lost where that commit fails."""
+        with self._lazy_lock:
+            self._lazy.append(Waiter(unit))
+
+    def _put(self, waiter: Waiter[Any]) -> None:
+        if self._closed or self._thread is None:
+            raise Unavailable("the ledger is closed")
+        if self._queue.qsize() > WAITING:
+            raise Unavailable("too much is waiting to be written; send again in a while")
+        self._queue.put(waiter)
+
+    def _loop(self) -> None:
+        going = True
+        while going:
+            batch: list[Waiter[Any]] = []
+            with suppress(queue.Empty):
+                waiter = self._queue.get(timeout=LAZY_S)
+                while waiter is not None:
+                    batch.append(waiter)
+                    if len(batch) >= BATCH:
+                        break
+                    waiter = self._queue.get_nowait()
+                else:
+                    going = False
+            with self._lazy_lock:
+                batch += self._lazy
+                self._lazy = []
+            if batch:
+                self._write(batch)
+        self._discard()
+
+    def _write(self, batch: list[Waiter[Any]]) -> None:
+        """Commits the batch and tells who waits, or tells them why not."""
+        deadline = time.monotonic() + self.patience_s
+        guarded = False
+        while True:
+            tx, committing = None, False
+            try:
+                tx = self._begin(deadline)
+                self._apply(tx, batch, guarded=guarded)
+                for (owner, status), n in sorted(tx.deltas.items()):
+                    if n:
+                        tx.execute(COUNT, slot=self._slot, owner=owner, status=status, n=n)
+                committing = True
+                tx.raw("COMMIT")
+            except _Raised:
+                self._rollback()
+                guarded = len(batch) > 1
+                if guarded:
+                    continue
+            except Exception as error:
+                if committing and tx is not None and self._committed_after_all(tx.change):
+                    break
+                self._discard()
+                if self._passing(error) and time.monotonic() < deadline:
+                    time.sleep(random.uniform(0.001, 0.02))  # noqa: S311
+                    continue
+                self._log.warning("ledger not written", error=str(error), units=len(batch))
+                for waiter in batch:
+                    waiter.error = Unavailable("the ledger cannot be written at the moment")
+                    waiter.error.__cause__ = error
+            else:
+                self.on_commit()
+            break
+        _settle(batch)
+
+    def _begin(self, deadline: float) -> Tx:
+        if self._connection is None:
+            self._connection = self.database.connect()
+            if self.database.dialect == "sqlite":
+                # SQLite's own waiting sleeps up to 100 ms at a time, and so keeps losing to a busier process.
+                self._connection.execute("PRAGMA busy_timeout=0")
+        tx = Tx(self.database, self._connection)
+        if self.database.dialect == "sqlite":
+            pause = 0.0001
+            while True:
+                try:
+                    tx.raw("BEGIN IMMEDIATE")
+                    break
+                except Exception as error:
+                    if not self._passing(error) or time.monotonic() > deadline:
+                        raise
+                    time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
+                    pause = min(pause * 1.5, 0.005)
+            change, now = tx.one(BEGIN_SQLITE)  # type: ignore[misc]
+        else:
+            tx.raw("BEGIN")
+            change, now = tx.one(BEGIN_POSTGRESQL)  # type: ignore[misc]
+        tx.begun(change, now)
+        return tx
+
+    def _apply(self, tx: Tx, batch: list[Waiter[Any]], *, guarded: bool) -> None:
+        for waiter in batch:
+            waiter.error = None
+            before = dict(tx.deltas) if guarded else None
+            try:
+                if guarded:
+                    tx.raw("SAVEPOINT unit")
+                waiter.result = waiter.unit(tx)
+                if guarded:
+                    tx.raw("RELEASE SAVEPOINT unit")
+            except Exception as error:
+                if self._batch_is_lost(error):
+                    raise
+                waiter.error = error
+                if before is None:
+                    raise _Raised from error
+                tx.raw("ROLLBACK TO SAVEPOINT unit")
+                tx.deltas = before
+
+    def _batch_is_lost(self, error: BaseException) -> bool:
+        """Whether it is the connection, the disk or a lock that failed, and not one unit."""
+        return self.database.is_driver_error(error) and (
+            type(error).__name__ in ("OperationalError", "InterfaceError", "InternalError", "AdminShutdown")
+            or getattr(error, "sqlstate", None) in AGAIN
+            or bool(getattr(self._connection, "closed", False))
+        )
+
+    def _passing(self, error: BaseException) -> bool:
+        """Whether trying again may help, and nothing was written."""
+        if self.database.dialect == "sqlite":
+            return "locked" in str(error) or "busy" in str(error)
+        if getattr(error, "sqlstate", None) in AGAIN:
+            return True
+        return isinstance(error, Unavailable) or bool(getattr(self._connection, "closed", True))
+
+    def _committed_after_all(self, change: int) -> bool:
+        """PostgreSQL's own word on a commit whose answer was lost; False where it did not happen or cannot be asked."""
+        if self.database.dialect == "sqlite":
+            return False
+        self._discard()
+        deadline = time.monotonic() + self.patience_s
+        while time.monotonic() < deadline:
+            with suppress(Exception):
+                status = self.database.read_sync(lambda tx: tx.one(OUTCOME, change=change))
+                if status is not None and status[0] != "in progress":
+                    return bool(status[0] == "committed")
+            time.sleep(0.05)
+        return False
+
+    def _rollback(self) -> None:
+        try:
+            self._connection.cursor().execute("ROLLBACK")
+        except Exception:
+            self._discard()
+
+    def _discard(self) -> None:
+        """The connection is closed, and with it whatever it had begun."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                connection.close()
+
+
+def _settle(batch: list[Waiter[Any]]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[Waiter[Any]]] = {}
+    for waiter in batch:
+        if waiter.future is not None:
+            by_loop.setdefault(waiter.future.get_loop(), []).append(waiter)
+        elif waiter.done is not None:
+            waiter.done.set()
+    for loop, waiters in by_loop.items():
+        with suppress(RuntimeError):  # the loop has closed, and nobody waits there
+            loop.call_soon_threadsafe(_resolve, waiters)
+
+
+def _resolve(waiters: list[Waiter[Any]]) -> None:
+    for waiter in waiters:
+        future = waiter.future
+        if future is None or future.done():
+            continue
+        if waiter.error is not None:
+            future.set_exception(waiter.error)
+        else:
+            future.set_result(waiter.result)

@@ -1,0 +1,258 @@
+"""Builds what a process is made of, under the GraphQL face and without it: a worker loads neither FastAPI nor Strawberry."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from backends.base import Backend, Role
+from backends.dispatch import Dispatcher, Routes
+from backends.sweep import Sweep
+from handlers import HANDLERS
+from handlers.base import Handler, Toolbox
+from handlers.logging import JsonLines
+from handlers.mailer import FileMailer
+from handlers.smtp import SmtpMailer
+from jobs.events import Changes
+from jobs.isolation import Isolated
+from jobs.leases import Lease
+from jobs.retention import Retention
+from jobs.runner import Runner
+from settings import Settings, SettingsError
+from storage import migrate
+from storage.engine import Database
+from storage.items import ItemStore
+from storage.writer import Writer
+
+BUILT_IN = {"background": "backends.background:Background", "dramatiq": "backends.dramatiq:Dramatiq"}
+
+
+@dataclass(frozen=True, slots=True)
+class Onward:
+    """The parts of one process."""
+
+    settings: Settings
+    database: Database
+    writer: Writer
+    handlers: Mapping[str, Handler]
+    dispatcher: Dispatcher
+    changes: Changes
+    runner: Runner
+    lease: Lease
+    drain: Callable[[], Awaitable[None]]  # no further job is begun, and what runs ends or is handed back
+
+
+class Way:
+    """`backends.base.Run` for one backend."""
+
+    def __init__(self, backend: str, runner: Runner, lease: Lease) -> None:
+        self._backend = backend
+        self._runner = runner
+        self._lease = lease
+        self._alone: set[str] = set()  # those that are begun in a process of their own, and not claimed there yet
+
+    @property
+    def here(self) -> str:
+        return self._lease.id
+
+    async def __call__(self, job_id: str) -> bool:
+        return await self._runner.run(job_id, self._backend)
+
+    async def take(self, limit: int) -> Sequence[Callable[[], Awaitable[None]]]:
+        taken: list[Callable[[], Awaitable[None]]] = [
+            partial(self._runner.carry, job) for job in await self._runner.claim_due(self._backend, limit)
+        ]
+        if len(taken) < limit:
+            job_id = await self._runner.dangerous(self._backend)
+            if job_id is not None and job_id not in self._alone:
+                self._alone.add(job_id)
+                taken.append(partial(self._run_alone, job_id))
+        return taken
+
+    async def _run_alone(self, job_id: str) -> None:
+        try:
+            await self(job_id)
+        finally:
+            self._alone.discard(job_id)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What a process needs to find the same ledger and the same tools as this one."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "ONWARD_PROJECT": str(settings.project),
+        "ONWARD_BACKEND": settings.backend,
+        "ONWARD_DATABASE__URL": settings.database.url,
+        "ONWARD_EMAIL__TRANSPORT": settings.email.transport,
+        "ONWARD_EMAIL__DIRECTORY": str(settings.email.directory),
+        "ONWARD_LOG__PATH": str(settings.log.path),
+    }
+
+
+def load_handlers(settings: Settings) -> dict[str, Handler]:
+    """Ours and the project's, by name. Raises SettingsError."""
+    found: dict[str, Handler] = {}
+    tables: list[tuple[str, Any]] = [("handlers", HANDLERS)]
+    for name in settings.handlers.modules:
+        module = load(name, "handlers.modules")
+        if not hasattr(module, "HANDLERS"):
+            raise SettingsError(f"handlers.modules: {name} exports no HANDLERS, a tuple of handlers")
+        tables.append((name, module.HANDLERS))
+    for where, table in tables:
+        for handler in table:
+            if not isinstance(handler, Handler):
+                raise SettingsError(f"handlers.modules: HANDLERS of {where} takes handlers; {handler!r} is none")
+            if handler.name in found:
+                raise SettingsError(f"handlers.modules: {where} defines {handler.name!r}, which is there already")
+            found[handler.name] = handler
+    return found
+
+
+def load(module: str, key: str) -> Any:
+    """The module. Raises SettingsError, which tells a module that is missing from one of its imports that is."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
+            raise SettingsError(f"{key}: there is no module {module!r} on the import path") from error
+        raise SettingsError(f"{key}: {module} needs {error.name!r}, which is not installed") from error
+    except ImportError as error:
+        raise SettingsError(f"{key}: {module} cannot be imported: {error}") from error
+
+
+def backend_class(settings: Settings, name: str) -> tuple[type[Backend], dict[str, Any]]:
+    """The class of a backend, and its options. Raises SettingsError."""
+    custom = settings.backends.custom.get(name)
+    if custom is None:
+        options = getattr(settings.backends, name).model_dump()
+        path = BUILT_IN[name]
+    else:
+        options, path = dict(custom.options), custom.class_
+    module, _, attribute = path.partition(":")
+    found = getattr(load(module, f"backends.{name}.class"), attribute, None)
+    if not (isinstance(found, type) and issubclass(found, Backend)):
+        raise SettingsError(f"backends.{name}.class: {path} is no backends.base.Backend")
+    return found, options
+
+
+def build_backends(settings: Settings, way: Callable[[str], Way]) -> dict[str, Backend]:
+    """Every backend that the settings send jobs to. Raises SettingsError."""
+    built = {}
+    for name in dict.fromkeys((settings.backend, *settings.routes.values())):
+        found, options = backend_class(settings, name)
+        try:
+            built[name] = found(way(name), **options)  # type: ignore[call-arg]
+        except (TypeError, ValueError) as error:
+            raise SettingsError(f"backends.{name}: {error}") from error
+    return built
+
+
+def build_tools(settings: Settings, writer: Writer) -> Toolbox:
+    """What handlers reach the outside world by."""
+    email = settings.email
+    mailer: FileMailer | SmtpMailer
+    if email.transport == "file":
+        mailer = FileMailer(email.directory, email.sender)
+    else:
+        smtp = email.smtp
+        mailer = SmtpMailer(
+            sender=email.sender,
+            host=smtp.host,
+            port=smtp.port,
+            tls=smtp.tls,
+            username=smtp.username or None,
+            password=smtp.password.get_secret_value() or None,
+            timeout_s=smtp.timeout_s,
+        )
+    return Toolbox(mailer, JsonLines(settings.log.path), ItemStore(writer))
+
+
+@asynccontextmanager
+async def running(settings: Settings, role: Role, *, alone: bool = False) -> AsyncIterator[Onward]:
+    """The process takes part: its lease is held, its backends are started; at the end it is drained and closed.
+
+    `alone` is for a process that runs one dangerous job and nothing else. Raises SettingsError and StorageError.
+    """
+    handlers = load_handlers(settings)
+    database = Database(settings.database.url)
+    try:
+        await asyncio.to_thread(migrate.ensure, database)
+    except BaseException:
+        database.close()
+        raise
+    writer = Writer(database)
+    writer.start()
+    changes = Changes(database)
+    writer.on_commit = changes.wake
+    parts: list[Runner] = []
+    lease = Lease(
+        writer,
+        name=f"{socket.gethostname()}:{os.getpid()}",
+        on_lost=lambda: parts[0].lost(),
+        on_bury=lambda _jobs: changes.wake(),
+    )
+    backends: dict[str, Backend] = {}
+    dispatcher = Dispatcher(
+        handlers=handlers, route=Routes(settings.backend, settings.routes), backends=backends, writer=writer
+    )
+    tools = build_tools(settings, writer)
+    isolated = Isolated(_environment(settings), writer)
+    runner = Runner(
+        writer=writer,
+        lease=lease,
+        handlers=handlers,
+        tools=tools,
+        further=dispatcher,
+        isolate=None if alone else isolated.run,
+        threads=min(max(settings.backends.background.concurrency, 8), 64),
+    )
+    parts.append(runner)
+    backends.update(build_backends(settings, lambda name: Way(name, runner, lease)))
+    keep = settings.retention
+    sweep = Sweep(
+        writer=writer,
+        lease=lease,
+        dispatcher=dispatcher,
+        retention=Retention(
+            timedelta(days=keep.jobs_days) if keep.jobs_days else None,
+            timedelta(days=keep.keys_days) if keep.keys_days else None,
+        ),
+    )
+    drained = False
+
+    async def drain() -> None:
+        nonlocal drained
+        if not drained:
+            drained = True
+            for backend in backends.values():
+                await backend.drain(settings.server.drain_s)
+            await runner.drain(settings.server.drain_s)
+
+    try:
+        await asyncio.to_thread(lease.start)
+        runner.start()
+        changes.start()
+        if not alone:
+            for backend in backends.values():
+                await backend.start(role)
+            await sweep.start()
+        yield Onward(settings, database, writer, handlers, dispatcher, changes, runner, lease, drain)
+    finally:
+        await drain()
+        await sweep.close()
+        await dispatcher.close()
+        await changes.close()
+        await asyncio.to_thread(lease.close)
+        await tools.mailer.close()
+        await asyncio.to_thread(writer.close)
+        await asyncio.to_thread(database.close)

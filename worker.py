@@ -1,0 +1,177 @@
+"""Worker processes of Dramatiq: `./onward worker`, or Dramatiq's own `dramatiq worker:broker`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import AsyncExitStack
+from typing import Any
+
+import dramatiq
+import structlog
+from dramatiq.worker import Worker
+
+import telemetry
+import wiring
+from backends.base import Role
+from backends.dramatiq import Dramatiq
+from settings import Settings, SettingsError
+from settings import load as load_settings
+
+LAST_S = 4.0  # past the drain deadline, a process ends whatever hangs
+
+
+class Runtime:
+    """The parts of one worker process, on an event loop in a thread of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._loop = _new_loop()
+        self._stack = AsyncExitStack()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
+        self._drained = False
+
+    def start(self) -> wiring.Onward:
+        """The process takes part. Raises SettingsError and StorageError."""
+        self._thread.start()
+        self.parts: wiring.Onward = self._call(
+            self._stack.enter_async_context(wiring.running(self.settings, Role.RUN))
+        ).result()
+        return self.parts
+
+    def drain(self) -> None:
+        """Nothing new is claimed; what runs is done, or handed back."""
+        if not self._drained:
+            self._drained = True
+            self._call(self.parts.drain()).result(self.settings.server.drain_s + 1)
+
+    def close(self) -> None:
+        self._call(self._stack.aclose()).result(LAST_S)
+
+    def _call(self, coroutine: Any) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # there is none on Windows
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def dramatiq_backend(parts: wiring.Onward) -> Dramatiq:
+    """The backend whose messages this process takes. Raises SettingsError where the settings name none."""
+    for backend in parts.dispatcher.backends.values():
+        if isinstance(backend, Dramatiq):
+            return backend
+    raise SettingsError('backend: takes "dramatiq" (or a route to it) where a worker is to have something to do')
+
+
+def serve(settings: Settings, *, threads: int) -> int:
+    """One worker process, until it is told to stop; its exit code. Ends within the drain deadline and five seconds."""
+    runtime = Runtime(settings)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    parts = runtime.start()
+    backend = dramatiq_backend(parts)
+    backend.declare()
+    worker = Worker(backend.broker, worker_threads=threads, worker_timeout=1000)
+    worker.start()
+    structlog.get_logger("worker").info("worker is up", pid=os.getpid(), threads=threads)
+    stop.wait()
+    deadline = threading.Timer(settings.server.drain_s + LAST_S, os._exit, (0,))
+    deadline.daemon = True
+    deadline.start()
+    # Messages that are fetched and not begun go back to Redis; where Redis is away, the sweep makes up for them.
+    stopping = threading.Thread(target=worker.stop, daemon=True)
+    stopping.start()
+    runtime.drain()
+    stopping.join(2.0)
+    runtime.close()
+    return 0
+
+
+def run_alone(settings: Settings, job_id: str, backend: str) -> int:
+    """One dangerous job has run in this process and nothing else has; tells its runner's name on standard output."""
+
+    async def main() -> None:
+        async with wiring.running(settings, Role.RUN, alone=True) as parts:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, lambda: asyncio.ensure_future(parts.drain()))
+            sys.stdout.write(f"{parts.lease.id}\n")
+            sys.stdout.flush()
+            await parts.runner.run(job_id, backend)
+
+    asyncio.run(main())
+    return 0
+
+
+class _Life(dramatiq.Middleware):
+    """Starts and ends the runtime with Dramatiq's own worker process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def before_worker_boot(self, broker: Any, worker: Any) -> None:
+        self._runtime = Runtime(self._settings)
+        backend = dramatiq_backend(self._runtime.start())
+        # The broker that Dramatiq imported is the one that it consumes; ours runs its actor.
+        backend.broker = broker
+        backend.declare()
+
+    def before_worker_shutdown(self, broker: Any, worker: Any) -> None:
+        deadline = threading.Timer(self._settings.server.drain_s + LAST_S, os._exit, (0,))
+        deadline.daemon = True
+        deadline.start()
+        threading.Thread(target=self._runtime.drain, daemon=True).start()
+
+    def after_worker_shutdown(self, broker: Any, worker: Any) -> None:
+        self._runtime.close()
+
+
+def _broker() -> Any:
+    from backends.dramatiq import Broker
+
+    settings = load_settings()
+    telemetry.configure(settings.environment)
+    options = settings.backends.dramatiq
+    broker = Broker(options.url, options.namespace)
+    broker.add_middleware(_Life(settings))
+    return broker
+
+
+def __getattr__(name: str) -> Any:
+    # `dramatiq worker:broker` looks the broker up by name: it is built when asked for, never at import.
+    if name == "broker":
+        return _broker()
+    raise AttributeError(name)
+
+
+def main(arguments: list[str]) -> int:
+    settings = load_settings()
+    telemetry.configure(settings.environment)
+    match arguments:
+        case ["alone", job_id, backend]:
+            return run_alone(settings, job_id, backend)
+        case ["serve", threads]:
+            return serve(settings, threads=int(threads))
+    return 2
+
+
+if __name__ == "__main__":
+    started = time.monotonic()
+    try:
+        code = main(sys.argv[1:])
+    except SettingsError as error:
+        sys.stderr.write(f"onward: {error}\n")
+        code = 2
+    sys.stdout.flush()
+    # Threads of handlers that hang must not keep the process.
+    os._exit(code)
