@@ -1,4 +1,4 @@
-"""Builds what a process is made of, under the GraphQL face and without it: a worker loads neither FastAPI nor Strawberry."""
+"""Builds what a process is made of, without the GraphQL face: a worker loads neither FastAPI nor Strawberry."""
 
 from __future__ import annotations
 
@@ -198,8 +198,7 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
     lease = Lease(
         writer,
         name=f"{socket.gethostname()}:{os.getpid()}",
-        on_lost=lambda: parts[0].lost(),
-        on_bury=lambda _jobs: changes.wake(),
+        on_lost=lambda: parts[0].lost(),  # noqa: PLW0108 - the runner is built with the lease
     )
     backends: dict[str, Backend] = {}
     dispatcher = Dispatcher(

@@ -14,12 +14,13 @@ from typing import Any
 
 import dramatiq
 import structlog
+import uvloop
 from dramatiq.worker import Worker
 
 import telemetry
 import wiring
 from backends.base import Role
-from backends.dramatiq import Dramatiq
+from backends.dramatiq import Broker, Dramatiq
 from settings import Settings, SettingsError
 from settings import load as load_settings
 
@@ -31,7 +32,7 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._loop = _new_loop()
+        self._loop = uvloop.new_event_loop()
         self._stack = AsyncExitStack()
         self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
         self._drained = False
@@ -39,10 +40,10 @@ class Runtime:
     def start(self) -> wiring.Onward:
         """The process takes part. Raises SettingsError and StorageError."""
         self._thread.start()
-        self.parts: wiring.Onward = self._call(
-            self._stack.enter_async_context(wiring.running(self.settings, Role.RUN))
-        ).result()
-        return self.parts
+        entering = self._stack.enter_async_context(wiring.running(self.settings, Role.RUN))
+        parts: wiring.Onward = self._call(entering).result()
+        self.parts = parts
+        return parts
 
     def drain(self) -> None:
         """Nothing new is claimed; what runs is done, or handed back."""
@@ -55,14 +56,6 @@ class Runtime:
 
     def _call(self, coroutine: Any) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop  # there is none on Windows
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 def dramatiq_backend(parts: wiring.Onward) -> Dramatiq:
@@ -119,26 +112,24 @@ class _Life(dramatiq.Middleware):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def before_worker_boot(self, broker: Any, worker: Any) -> None:
+    def before_worker_boot(self, broker: Any, worker: Any) -> None:  # noqa: ARG002
         self._runtime = Runtime(self._settings)
         backend = dramatiq_backend(self._runtime.start())
         # The broker that Dramatiq imported is the one that it consumes; ours runs its actor.
         backend.broker = broker
         backend.declare()
 
-    def before_worker_shutdown(self, broker: Any, worker: Any) -> None:
+    def before_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002
         deadline = threading.Timer(self._settings.server.drain_s + LAST_S, os._exit, (0,))
         deadline.daemon = True
         deadline.start()
         threading.Thread(target=self._runtime.drain, daemon=True).start()
 
-    def after_worker_shutdown(self, broker: Any, worker: Any) -> None:
+    def after_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002
         self._runtime.close()
 
 
 def _broker() -> Any:
-    from backends.dramatiq import Broker
-
     settings = load_settings()
     telemetry.configure(settings.environment)
     options = settings.backends.dramatiq

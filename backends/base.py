@@ -36,7 +36,7 @@ class Delivery:
 class Health:
     """What a backend knows of itself.
 
-    `identity` changes when a broker has forgotten what it held; `depth` counts what it holds, None where it cannot tell.
+    `identity` changes when a broker forgets what it held; `depth` counts what it holds, None where it cannot tell.
     """
 
     reachable: bool

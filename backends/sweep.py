@@ -1,7 +1,7 @@
 """The one loop that is outbox, scheduler and rescue: delivers whatever is due and not claimed.
 
-Every process has one; the process that leads acts. Rows that were never confirmed, delayed jobs and retries whose time has
-come, jobs whose broker forgot them: all are found by a look at the ledger, and delivering one twice does no harm.
+Every process has one; the process that leads acts. Rows that were never confirmed, delayed jobs and retries whose time
+has come, jobs whose broker forgot them: all are found by a look at the ledger, and to deliver one twice does no harm.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Sweep:
                     pause = await self.once()
             except StorageError:
                 self._log.warning("the ledger cannot be swept")
-            except Exception:
+            except Exception:  # noqa: BLE001 - the loop goes on, whatever it was
                 self._log.exception("sweep failed")
             await asyncio.sleep(pause)
 
@@ -116,7 +116,7 @@ class Sweep:
                 return
 
     async def _forgot(self, name: str, health: Health) -> bool:
-        """Whether the broker holds nothing, look after look, while the ledger has jobs that were delivered to it long ago."""
+        """Whether the broker holds nothing, look after look, while jobs wait that were delivered to it long ago."""
         looks = self._empty.get(name, 0) + 1 if health.depth == 0 else 0
         self._empty[name] = looks % EMPTY_LOOKS
         if looks < EMPTY_LOOKS:

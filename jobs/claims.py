@@ -1,7 +1,7 @@
 """What a runner writes: a claim, finished steps, progress, the outcome; and what is written when a runner died.
 
-Each is a compare-and-set: a claim on the status, everything after it on the claim's token and on the status that the move
-starts from. A token belongs to one claim, so that a runner whose claim is over can write nothing.
+Each is a compare-and-set: a claim on the status, everything after it on the claim's token and on the status that the
+move starts from. A token belongs to one claim, so that a runner whose claim is over can write nothing.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def claim(tx: Tx, job_id: str, *, runner: str, worker: str, backend: str, alone:
 
 
 def claim_due(tx: Tx, *, runner: str, worker: str, backend: str, limit: int) -> list[Job]:
-    """Up to `limit` jobs of the backend that wait and belong to nobody else, now this runner's: the most urgent first."""
+    """Up to `limit` jobs of the backend that wait and are nobody else's, now this runner's: the most urgent first."""
     rows = tx.all(
         _claim_due, runner_=runner, worker_=worker, backend_=backend, limit_=limit, now=tx.now, change=tx.change
     )
@@ -201,7 +201,7 @@ def settle(
     raise Superseded(job.id)
 
 
-def _write(
+def _write(  # noqa: PLR0917 - private, and called three times
     tx: Tx, job: Job, source: JobStatus, outcome: Outcome, steps: tuple[Step, ...], progress: Progress | None
 ) -> bool:
     now, status = tx.now, outcome.status
@@ -236,7 +236,7 @@ def _write(
 
 
 def _closed(steps: tuple[Step, ...], status: JobStatus, result: object, now: int) -> tuple[Step, ...]:
-    """The steps as they stand when the attempt ends so: what ran is done, failed, cancelled, or waits to be run again."""
+    """The steps as they stand when the attempt ends so: what ran is done, failed, cancelled, or waits again."""
     if status is S.SUCCEEDED:
         return _advanced(steps, result, now)
     closed = []

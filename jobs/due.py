@@ -57,7 +57,7 @@ _reroute = (
 
 
 def promote(tx: Tx, *, route: Callable[[str], str], limit: int) -> list[Job]:
-    """Jobs whose time has come wait for a delivery now, by the routes of now; at most `limit`, those due longest first."""
+    """Jobs whose time has come wait for a delivery, by the routes of now; at most `limit`, those due longest first."""
     promoted = []
     for row in tx.all(_due, now=tx.now, limit_=limit):
         job = from_row(row)

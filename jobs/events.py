@@ -1,8 +1,8 @@
 """The changes of jobs, for those who watch: one reader a process, which reads the ledger and nothing else.
 
-A wake-up makes it look sooner; without one it looks every `POLL_S` while anything is watched. What was committed before it
-looked is never missed: on SQLite commits are numbered one after another, and on PostgreSQL it reads again from the oldest
-transaction that was not over when it looked last.
+A wake-up makes it look sooner; without one it looks every `POLL_S` while anything is watched. What was committed before
+it looked is never missed: on SQLite commits are numbered one after another, and on PostgreSQL it reads again from the
+oldest transaction that was not over when it looked last.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Changes:
             except StorageError:
                 self._log.warning("changes cannot be read")
                 await asyncio.sleep(0.5)
-            except Exception:
+            except Exception:  # noqa: BLE001 - the loop goes on, whatever it was
                 self._log.exception("changes cannot be read")
                 await asyncio.sleep(0.5)
             await asyncio.sleep(REST_S)

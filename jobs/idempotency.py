@@ -51,7 +51,15 @@ def replay(tx: Tx, *, viewer: str, mutation: str, key: str, fingerprint: str) ->
     return orjson.loads(row[1]) if row[1] else None
 
 
-def remember(tx: Tx, *, viewer: str, mutation: str, key: str, fingerprint: str, reference: dict[str, Any]) -> None:
+def remember(  # noqa: ARG001 - the same words as `replay`, which has written the fingerprint
+    tx: Tx,
+    *,
+    viewer: str,
+    mutation: str,
+    key: str,
+    fingerprint: str,
+    reference: dict[str, Any],
+) -> None:
     """The key stands for this answer. In the same unit as `replay` and what it refers to."""
     tx.execute(_fill, viewer_=viewer, mutation_=mutation, key_=key, reference_=orjson.dumps(reference).decode())
 

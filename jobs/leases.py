@@ -1,8 +1,8 @@
 """The lease of a process on what it runs: a counter that it raises, and that the others watch.
 
 No two clocks are compared. A process is taken for dead when its counter has stood still for `LAPSE_S` of the observer's
-own monotonic clock, counting only time in which the observer itself could write to the ledger; or at once, where it was a
-neighbour in the same pid namespace and its process is gone.
+own monotonic clock, counting only time in which the observer itself could write to the ledger; or at once, where it was
+a neighbour in the same pid namespace and its process is gone.
 """
 
 from __future__ import annotations
@@ -64,15 +64,12 @@ def is_gone(where: str, mine: str) -> bool:
 class Lease:
     """This process's counter, raised by a thread of its own; the observation of the others; who leads the sweep."""
 
-    def __init__(
-        self, writer: Writer, *, name: str, on_lost: Callable[[], None], on_bury: Callable[[int], None]
-    ) -> None:
+    def __init__(self, writer: Writer, *, name: str, on_lost: Callable[[], None]) -> None:
         self.id = ""
         self.name = name
         self.leads = False
         self._writer = writer
         self._on_lost = on_lost
-        self._on_bury = on_bury
         self._place = place()
         self._seen: dict[str, tuple[int, float]] = {}  # runner: its counter, and for how long that has stood still
         self._last = 0.0
@@ -105,7 +102,7 @@ class Lease:
                 self._observe()
             except StorageError:
                 self._log.warning("heartbeat not written")
-            except Exception:
+            except Exception:  # noqa: BLE001 - the loop goes on, whatever it was
                 self._log.exception("heartbeat failed")
 
     def _observe(self) -> None:
@@ -146,4 +143,3 @@ class Lease:
         released = self._writer.run_sync(lambda tx: claims.bury(tx, runner=runner, beat=beat))
         if released is not None:
             self._log.warning("a process died", runner=runner, jobs=released)
-            self._on_bury(released)

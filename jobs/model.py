@@ -227,9 +227,9 @@ def _load_steps(text: str, status: JobStatus, begun: int | None) -> tuple[Step, 
 def from_row(row: Any) -> Job:
     """The job of a row that holds all columns in the table's order."""
     (
-        id_, handler, status_, backend, owner, priority, version, _changed, run, params, params_version, progress, steps,
-        attempts_, attempt, charged, max_attempts, deaths, token, runner, worker, attempt_started_at, delivered_to, due_at,
-        created_at, run_at, started_at, finished_at, result, error, reason, trace,
+        id_, handler, status_, backend, owner, priority, version, _changed, run, params, params_version, progress,
+        steps, attempts_, attempt, charged, max_attempts, deaths, token, runner, worker, attempt_started_at,
+        delivered_to, due_at, created_at, run_at, started_at, finished_at, result, error, reason, trace,
     ) = row  # fmt: skip
     status = JobStatus(status_)
     attempts = tuple(
@@ -240,8 +240,8 @@ def from_row(row: Any) -> Job:
         attempts += (Attempt(attempt, True, backend, worker, attempt_started_at),)
     return Job(
         id_, handler, status, backend, owner, priority, version, run, orjson.loads(params), params_version,
-        Progress(*orjson.loads(progress)) if progress else None, _load_steps(steps, status, attempt_started_at), attempts,
-        attempt, charged, max_attempts, deaths, token, runner, delivered_to, due_at, created_at, run_at, started_at,
-        finished_at, orjson.loads(result) if result else None, load_error(orjson.loads(error)) if error else None,
-        reason, trace,
+        Progress(*orjson.loads(progress)) if progress else None, _load_steps(steps, status, attempt_started_at),
+        attempts, attempt, charged, max_attempts, deaths, token, runner, delivered_to, due_at, created_at, run_at,
+        started_at, finished_at, orjson.loads(result) if result else None,
+        load_error(orjson.loads(error)) if error else None, reason, trace,
     )  # fmt: skip

@@ -13,7 +13,7 @@ def ceiling(policy: Retry, attempt: int) -> timedelta:
     if policy.base == timedelta(0):
         return timedelta(0)
     doublings = min(attempt - 1, (policy.cap // policy.base).bit_length())  # beyond that it is above the cap anyway
-    return min(policy.cap, policy.base * 2**doublings)
+    return min(policy.cap, policy.base * (1 << doublings))
 
 
 def delay(policy: Retry, attempt: int, chance: Random) -> timedelta:

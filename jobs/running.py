@@ -71,7 +71,7 @@ class Running:
                 raise LeaseLost("the job belongs to another runner by now")
 
     def dispatch(self, handler: str, /, **params: Any) -> str:
-        """The id of a further job, accepted together with what this step or handler achieves. Raises InvalidParameters."""
+        """The id of a further job, accepted together with what this step achieves. Raises InvalidParameters."""
         child = self._prepare(self.job, handler, params)
         assert child.id is not None  # noqa: S101 - for the type checker
         self.children.append(child)

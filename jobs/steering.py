@@ -70,7 +70,7 @@ def cancel(tx: Tx, job_id: str, *, reason: str | None, visible: Visible) -> Job:
             steps_=dump_steps(steps),
         ):
             return _moved(tx, job, target)
-    raise Conflict("the job changes too fast; try again", job)
+    raise Conflict("the job changes too fast; try again", _visible(tx, job_id, visible))
 
 
 def retry(tx: Tx, job_id: str, *, from_start: bool, visible: Visible, route: Callable[[str], str]) -> Job:
@@ -97,7 +97,7 @@ def retry(tx: Tx, job_id: str, *, from_start: bool, visible: Visible, route: Cal
             steps_=dump_steps(steps),
         ):
             return _moved(tx, job, S.QUEUED)
-    raise Conflict("the job changes too fast; try again", job)
+    raise Conflict("the job changes too fast; try again", _visible(tx, job_id, visible))
 
 
 def retry_many(

@@ -140,12 +140,12 @@ class Database:
         self.ids = Ids()
         self._statements: dict[int, tuple[str, dict[str, Any], Any]] = {}
         if self.dialect == "sqlite":
-            from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+            from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite  # noqa: PLC0415
 
             self._compiler: Any = SQLiteDialect_pysqlite(paramstyle="named")
             self.clock: Any = sa.text("SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)")
         elif self.dialect == "postgresql":
-            from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+            from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg  # noqa: PLC0415
 
             self._compiler = PGDialect_psycopg()  # type: ignore[no-untyped-call]
             self.clock = sa.text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)")
@@ -164,7 +164,7 @@ class Database:
         return Path(self.url.database) if self.dialect == "sqlite" and self.url.database else None
 
     def compiled(self, statement: Any) -> tuple[str, dict[str, Any]]:
-        """The driver's text of a statement and its literal values; keeps the statement, so that its id stays its own."""
+        """The driver's text of a statement and its literal values; keeps the statement, so that its id stays its."""
         found = self._statements.get(id(statement))
         if found is None:
             done = statement.compile(dialect=self._compiler, compile_kwargs={"render_postcompile": True})
@@ -188,7 +188,7 @@ class Database:
             raise Unavailable("the ledger cannot be reached") from error
 
     def _connect_sqlite(self) -> Any:
-        import pysqlite3
+        import pysqlite3  # noqa: PLC0415
 
         assert self.path is not None  # noqa: S101 - for the type checker
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -202,7 +202,7 @@ class Database:
         return connection
 
     def _connect_postgresql(self) -> Any:
-        import psycopg
+        import psycopg  # noqa: PLC0415
 
         url = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
         return psycopg.connect(

@@ -46,12 +46,12 @@ def ensure(database: Database) -> None:
 
 
 def upgrade(database: Database) -> bool:
-    """The ledger is up to date; False where it was before. One process at a time: another one waits. Raises StorageError."""
+    """The ledger is up to date; False where it was before. One process at a time, others wait. Raises StorageError."""
     # Alembic takes a quarter of a second to import, which only a migration is worth.
-    from alembic import command
-    from alembic.config import Config
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
 
-    from storage.migrations.guard import guarded
+    from storage.migrations.guard import guarded  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -82,6 +82,6 @@ def revision_of(bound: sa.Connection) -> str | None:
 
 
 def _sqlite_module() -> Any:
-    import pysqlite3
+    import pysqlite3  # noqa: PLC0415
 
     return pysqlite3

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
-from storage.base import Unavailable
+from storage.base import StorageError, Unavailable
 from storage.engine import Database, Tx
 from storage.tables import commits, counts
 
@@ -149,26 +149,18 @@ class Writer:
         deadline = time.monotonic() + self.patience_s
         guarded = False
         while True:
-            tx, committing = None, False
             try:
-                tx = self._begin(deadline)
-                self._apply(tx, batch, guarded=guarded)
-                for (owner, status), n in sorted(tx.deltas.items()):
-                    if n:
-                        tx.execute(COUNT, slot=self._slot, owner=owner, status=status, n=n)
-                committing = True
-                tx.raw("COMMIT")
+                self._commit(batch, deadline, guarded=guarded)
             except _Raised:
                 self._rollback()
-                guarded = len(batch) > 1
-                if guarded:
+                if len(batch) > 1 and not guarded:
+                    guarded = True
                     continue
-            except Exception as error:
-                if committing and tx is not None and self._committed_after_all(tx.change):
-                    break
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
+                passing = self._passing(error)
                 self._discard()
-                if self._passing(error) and time.monotonic() < deadline:
-                    time.sleep(random.uniform(0.001, 0.02))  # noqa: S311
+                if passing and time.monotonic() < deadline:
+                    time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - spreads, guards nothing
                     continue
                 self._log.warning("ledger not written", error=str(error), units=len(batch))
                 for waiter in batch:
@@ -176,8 +168,19 @@ class Writer:
                     waiter.error.__cause__ = error
             else:
                 self.on_commit()
-            break
-        _settle(batch)
+            return _settle(batch)
+
+    def _commit(self, batch: list[Waiter[Any]], deadline: float, *, guarded: bool) -> None:
+        tx = self._begin(deadline)
+        self._apply(tx, batch, guarded=guarded)
+        for (owner, status), n in sorted(tx.deltas.items()):
+            if n:
+                tx.execute(COUNT, slot=self._slot, owner=owner, status=status, n=n)
+        try:
+            tx.raw("COMMIT")
+        except Exception:
+            if not self._committed_after_all(tx.change):
+                raise
 
     def _begin(self, deadline: float) -> Tx:
         if self._connection is None:
@@ -246,7 +249,7 @@ class Writer:
         self._discard()
         deadline = time.monotonic() + self.patience_s
         while time.monotonic() < deadline:
-            with suppress(Exception):
+            with suppress(StorageError):
                 status = self.database.read_sync(lambda tx: tx.one(OUTCOME, change=change))
                 if status is not None and status[0] != "in progress":
                     return bool(status[0] == "committed")
@@ -256,7 +259,7 @@ class Writer:
     def _rollback(self) -> None:
         try:
             self._connection.cursor().execute("ROLLBACK")
-        except Exception:
+        except Exception:  # noqa: BLE001 - a broken connection takes its transaction along
             self._discard()
 
     def _discard(self) -> None:
