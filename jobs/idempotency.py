@@ -23,6 +23,7 @@ _take = insert(table).on_conflict_do_nothing()
 _fill = (
     sa.update(table)
     .where(table.c.viewer == _p("viewer_"), table.c.mutation == _p("mutation_"), table.c.key == _p("key_"))
+    .where(table.c.fingerprint == _p("fingerprint_"))
     .values(reference=_p("reference_"))
 )
 _prune = sa.delete(table).where(table.c.created_at < _p("before_"))
@@ -51,7 +52,7 @@ def replay(tx: Tx, *, viewer: str, mutation: str, key: str, fingerprint: str) ->
     return orjson.loads(row[1]) if row[1] else None
 
 
-def remember(  # noqa: ARG001 - the same words as `replay`, which has written the fingerprint
+def remember(
     tx: Tx,
     *,
     viewer: str,
@@ -61,7 +62,8 @@ def remember(  # noqa: ARG001 - the same words as `replay`, which has written th
     reference: dict[str, Any],
 ) -> None:
     """The key stands for this answer. In the same unit as `replay` and what it refers to."""
-    tx.execute(_fill, viewer_=viewer, mutation_=mutation, key_=key, reference_=orjson.dumps(reference).decode())
+    text = orjson.dumps(reference).decode()
+    tx.execute(_fill, viewer_=viewer, mutation_=mutation, key_=key, fingerprint_=fingerprint, reference_=text)
 
 
 def prune(tx: Tx, *, before: int) -> int:
