@@ -1,6 +1,7 @@
 """What a project may set: settings.toml, over which environment variables win."""
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from pydantic_settings import SettingsError as UnreadableVariable
 
 from settings_errors import SettingsError, describe, misnamed_variable, nearest, one_of
 
-__all__ = ["Settings", "SettingsError", "load"]
+__all__ = ["Settings", "SettingsError", "enter", "load"]
 
 ROOT = Path(__file__).resolve().parent
 SECRET_CHARACTERS = 32  # as many as the digest of HS256 has bytes
@@ -193,7 +194,7 @@ class Settings(BaseSettings):
     environment: Literal["development", "production"] = Field("development", description="how strict to be")
     server: Server = Field(Server(), description="the API's address and its stop")
     database: Database = Field(Database(), description="the ledger")
-    backends: Backends = Field(Backends(), description="each backend's own options")
+    backends: Backends = Field(default_factory=Backends, description="each backend's own options")
     routes: Annotated[Mapping[str, str], AfterValidator(MappingProxyType)] = Field(
         default_factory=dict, description="a handler's name, or a pattern with *, and the backend that it goes to"
     )
@@ -255,11 +256,22 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
     try:
         return _anchored(FromFile(**{**overrides, "project": folder}), folder)
     except ValidationError as error:
-        raise SettingsError(describe(error, Settings, file, os.environ)) from error
+        raise SettingsError(describe(error, Settings, file=file, environ=os.environ, overrides=overrides)) from error
     except UnreadableVariable as error:
         raise SettingsError(f"an environment variable is no JSON where a list or a table is due: {error}") from error
     except (OSError, ValueError) as error:  # the file cannot be read, is no UTF-8, or no TOML
         raise SettingsError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def enter(project: Path | None = None, **overrides: Any) -> Settings:
+    """The same as `load`, for a process that takes part: modules of the project's can be imported from now on.
+
+    Its folder comes last, so that nothing in it hides a module of ours or of a library. May be called twice.
+    """
+    settings = load(project, **overrides)
+    if str(settings.project) not in sys.path:
+        sys.path.append(str(settings.project))
+    return settings
 
 
 def _anchored(settings: Settings, folder: Path) -> Settings:
