@@ -28,7 +28,7 @@ function row(attempt) {
     attempt.finishedAt ? length(between(attempt.startedAt, attempt.finishedAt)) : '',
     attempt.backend,
     attempt.worker,
-    outcome,
+    el('span', {}, outcome),
   ];
   return el('tr', { role: 'row', 'data-error': Boolean(error) },
     cells.map((cell, index) => el('td', { role: 'cell', 'data-head': HEADS[index] }, cell)));

@@ -7,7 +7,7 @@ const LATER = { name: 'runAt', label: 'Not before (optional)', type: 'datetime-l
 const FORMS = [
   {
     mutation: 'registerUser', query: REGISTER_USER, tab: 'Register', send: 'Register user',
-    says: 'Creates the user and sends her a welcome message.',
+    says: 'Creates the user and sends a welcome message.',
     fields: [
       { name: 'username', label: 'Username', type: 'text', placeholder: 'ada', clear: true },
       { name: 'email', label: 'E-mail', type: 'email', placeholder: 'ada@example.com', clear: true },

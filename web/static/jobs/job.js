@@ -115,7 +115,7 @@ function show(parts, job) {
   setText(parts.title, job.handler);
   document.title = `${word(job.status)}: ${job.handler} - Onward`;
   remark(parts.status, job.status);
-  parts.status.hidden = parts.actions.hidden = parts.more.hidden = false;
+  parts.status.hidden = parts.more.hidden = false;
   setText(parts.waiting, job.waitingFor ? `Waiting for ${job.waitingFor}` : '');
   parts.waiting.hidden = !job.waitingFor;
   parts.error.hidden = !job.error;
@@ -129,6 +129,7 @@ function show(parts, job) {
   setText(parts.progress, job.progress && !job.done ? [total ? `${completed} of ${total}` : completed, message].filter(Boolean).join(' · ') : '');
   parts.cancel.hidden = !job.canCancel;
   parts.retry.hidden = parts.restart.hidden = !job.canRetry;
+  parts.actions.hidden = !job.canCancel && !job.canRetry;
   parts.steps.show(job);
   parts.facts.replaceChildren(...facts(job));
   parts.attempts.show(job);

@@ -26,6 +26,7 @@ export class List {
   #more = el('button', { type: 'button', class: 'more', hidden: true, onclick: () => this.load({ first: SIZE }) });
   #empty = el('div', { class: 'empty', hidden: true });
   #newer = el('button', { type: 'button', class: 'quiet', onclick: () => this.#turn({ last: SIZE, before: this.#info.startCursor }) }, 'Newer');
+  #pager = el('nav', { class: 'pager', 'aria-label': 'Pages of jobs' });
   #older = el('button', { type: 'button', class: 'quiet', onclick: () => this.#turn({ first: SIZE, after: this.#info.endCursor }) }, 'Older');
   #top = el('button', { type: 'button', class: 'quiet', onclick: () => this.#turn({ first: SIZE }) }, 'Newest');
 
@@ -33,7 +34,8 @@ export class List {
   constructor(place, told) {
     this.#told = told;
     place.append(this.#more, el('div', { class: 'frame' }, this.#table.element), this.#empty,
-      el('nav', { class: 'pager', 'aria-label': 'Pages of jobs' }, this.#top, this.#newer, this.#older));
+      this.#pager);
+    this.#pager.append(this.#top, this.#newer, this.#older);
   }
 
   filter(filter) {
@@ -104,6 +106,7 @@ export class List {
     this.#top.disabled = this.#newest;
     this.#newer.disabled = !pageInfo.hasPreviousPage;
     this.#older.disabled = !pageInfo.hasNextPage;
+    this.#pager.hidden = this.#newest && !pageInfo.hasNextPage;
     this.#empty.hidden = nodes.length > 0;
     const filtered = asInput(this.#filter) !== null;
     this.#empty.replaceChildren(

@@ -4,7 +4,7 @@ import { between, fully, length, moment } from './format.js';
 import { toJob } from './route.js';
 import { mark, remark, TERMINAL } from './status.js';
 
-const HEADS = ['Status', 'Handler', 'Job', 'What is told', 'Backend', 'Created', 'Took'];
+const HEADS = ['Status', 'Handler', 'Job', 'Note', 'Backend', 'Created', 'Took'];
 
 export class Table {
   #rows = new Map();

@@ -1,0 +1,70 @@
+"""The explorer in a real browser, with no way to the internet."""
+
+import re
+
+import pytest
+from playwright.async_api import Page, Route, expect
+
+from tests.web.conftest import Watched
+from web import pages
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("explorer_built")]  # its first test may build it
+
+
+async def open_tab(page: Page, name: str) -> None:
+    await page.get_by_role("tab", name=name).click()
+    await expect(page.locator(".graphiql-query-editor")).to_contain_text(name)
+
+
+async def execute(page: Page) -> None:
+    await page.get_by_role("button", name=re.compile("Execute")).click()
+
+
+async def set_variables(page: Page, text: str) -> None:
+    editor = page.get_by_role("region", name="Variables").locator(".monaco-editor").first
+    await editor.click()
+    await page.keyboard.press("ControlOrMeta+A")
+    await page.keyboard.insert_text(text)
+
+
+async def test_it_opens_offline_with_a_tab_for_each_operation(watched: Watched, served: str) -> None:
+    page = watched.page
+    await page.goto(f"{served}/graphql")
+    for name in ("registerUser", "sendNotification", "processItem", "jobUpdated"):
+        await expect(page.get_by_role("tab", name=name)).to_be_visible()
+    await expect(page.get_by_role("button", name="Headers")).to_be_visible()
+    await page.get_by_role("button", name=re.compile("Documentation Explorer")).click()
+    await expect(
+        page.get_by_role("link", name="Mutation", exact=True).or_(page.get_by_text("Mutation", exact=True)).first
+    ).to_be_visible()
+
+
+async def test_a_mutation_runs_and_its_subscription_reaches_the_end(watched: Watched, served: str) -> None:
+    page = watched.page
+    await page.goto(f"{served}/graphql")
+    await open_tab(page, "processItem")
+    await execute(page)
+    answer = page.locator(".result-window")
+    await expect(answer).to_contain_text(re.compile(r"job_\w+"))
+    found = re.search(r"job_\w+", await answer.inner_text())
+    assert found is not None
+    await open_tab(page, "jobUpdated")
+    await set_variables(page, '{"id": "' + found.group() + '"}')
+    await execute(page)
+    await expect(answer).to_contain_text("SUCCEEDED")
+
+
+async def test_without_a_build_and_without_the_internet_it_says_so(watched: Watched, served: str) -> None:
+    page = watched.page
+    html, _ = pages._from_cdn()
+
+    async def unbuilt(route: Route) -> None:
+        await route.fulfill(status=200, headers={"Content-Type": "text/html; charset=utf-8"}, body=html)
+
+    await page.route(f"{served}/graphql", unbuilt)
+    await page.goto(f"{served}/graphql")
+    await expect(page.get_by_role("status")).to_contain_text("could not be reached")
+    assert watched.abroad
+    assert all(url.startswith("https://cdn.jsdelivr.net/npm/") for url in watched.abroad)
+    watched.abroad.clear()
+    watched.complaints.clear()

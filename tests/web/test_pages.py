@@ -1,0 +1,87 @@
+"""Pages and files over HTTP: their types, their policies, and what is not there."""
+
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from web import build
+
+
+def get(address: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """The answer: its status, its headers in lower case, its body."""
+    try:
+        with urlopen(Request(address, headers=headers), timeout=10) as answer:
+            return answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read()
+    except HTTPError as error:
+        with error:
+            return error.code, {name.lower(): value for name, value in error.headers.items()}, error.read()
+
+
+def directives(policy: str) -> dict[str, list[str]]:
+    return {words[0]: words[1:] for words in (part.split() for part in policy.split(";"))}
+
+
+def test_the_jobs_page_allows_itself_and_nothing_else(served: str) -> None:
+    status, headers, body = get(f"{served}/")
+    policy = directives(headers["content-security-policy"])
+    assert status == 200
+    assert headers["content-type"] == "text/html; charset=utf-8"
+    assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == ["'none'"]
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == ["'self'"]
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert b"<script>" not in body
+    assert b"style=" not in body
+
+
+def test_the_explorer_never_allows_inline_scripts(served: str) -> None:
+    status, headers, _ = get(f"{served}/graphql", Accept="text/html")
+    scripts = directives(headers["content-security-policy"])["script-src"]
+    assert status == 200
+    assert headers["content-type"].startswith("text/html")
+    assert "'self'" in scripts
+    assert not {"'unsafe-inline'", "'unsafe-eval'", "*", "https:"} & set(scripts)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("jobs/main.js", "text/javascript; charset=utf-8"),
+        ("jobs/base.css", "text/css; charset=utf-8"),
+        ("shared/icon.svg", "image/svg+xml"),
+    ],
+)
+def test_a_file_has_its_type_and_is_asked_for_again_with_its_tag(served: str, path: str, kind: str) -> None:
+    status, headers, body = get(f"{served}/static/{path}")
+    assert (status, headers["content-type"], headers["cache-control"]) == (200, kind, "no-cache")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert body
+    again, headers, body = get(f"{served}/static/{path}", **{"If-None-Match": headers["etag"]})
+    assert (again, body) == (304, b"")
+    assert "content-security-policy" in headers
+
+
+def test_what_has_its_digest_in_its_name_is_kept(served: str, explorer_built: None) -> None:
+    built = build.current()
+    assert built is not None
+    _, headers, _ = get(f"{served}/static/{built.script}")
+    assert headers["cache-control"] == "public, max-age=31536000, immutable"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../pages.py",
+        "%2e%2e/pages.py",
+        "..%2fpages.py",
+        "explorer/.lock",
+        "explorer/build.log",
+        "jobs",
+        "jobs/",
+        "jobs/nothing.js",
+        "jobs/main.js%00.css",
+    ],
+)
+def test_nothing_else_is_there(served: str, path: str) -> None:
+    assert get(f"{served}/static/{path}")[0] == 404
