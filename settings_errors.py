@@ -61,7 +61,14 @@ def misnamed_variable(model: type[BaseModel], environ: Mapping[str, str]) -> str
     return None
 
 
-def describe(error: ValidationError, model: type[BaseModel], file: Path, environ: Mapping[str, str]) -> str:
+def describe(
+    error: ValidationError,
+    model: type[BaseModel],
+    *,
+    file: Path,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, Any],
+) -> str:
     """The first error of a validation, in one line, without the value of anything that may be secret."""
     first = error.errors(include_url=False)[0]
     where = [str(part) for part in first["loc"]]
@@ -75,7 +82,9 @@ def describe(error: ValidationError, model: type[BaseModel], file: Path, environ
         complaint = f"{key} is missing: {_meaning(field)}"
     else:
         complaint = f"{key} is {_shown(field, first['input'])}, but takes {_takes(first, field)}"
-    return " ".join(f"{_source(where, file, environ)}: {complaint}".split())
+    # A law over several keys has no place of its own: its words begin with the key.
+    place = where or complaint.partition(" ")[0].split(".")
+    return " ".join(f"{_source(place, file, environ, overrides)}: {complaint}".split())
 
 
 def _field(model: type[BaseModel], where: list[str]) -> tuple[type[BaseModel], FieldInfo | None]:
@@ -117,9 +126,14 @@ def _takes(error: ErrorDetails, field: FieldInfo | None) -> str:
     return f"{words} ({_meaning(field)})" if words else _meaning(field)
 
 
-def _source(where: list[str], file: Path, environ: Mapping[str, str]) -> str:
-    """The variable that set this key, or the file."""
+def _source(where: list[str], file: Path, environ: Mapping[str, str], overrides: Mapping[str, Any]) -> str:
+    """Where the key was set: on the command line, by which variable, or in the file."""
+    parts = [part for part in where if part != "custom"]
+    given: Any = overrides
+    for part in parts:
+        given = given.get(part) if isinstance(given, Mapping) else None
+    if given is not None:
+        return "command line"
     upper = {name.upper() for name in environ}
-    parts = [part.upper() for part in where if part != "custom"]
-    variables = (PREFIX + "__".join(parts[:count]) for count in range(len(parts), 0, -1))
+    variables = (PREFIX + "__".join(parts[:count]).upper() for count in range(len(parts), 0, -1))
     return next((f"{name} (environment)" for name in variables if name in upper), str(file))

@@ -1,0 +1,234 @@
+"""Tries every part that the settings name, and tells what is wrong and how it is mended."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+import wiring
+from app import schema
+from settings import Settings, SettingsError
+from storage import migrate
+from storage.base import Unavailable
+from storage.engine import Database
+
+PATIENCE_S = 3.0
+SAFE_SQLITE = (3, 51, 3)  # before it, a WAL reset can corrupt a file that several connections write
+OLDEST_POSTGRESQL = 13
+
+
+class State(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one part, in words; for all but what is right, the mend."""
+
+    part: str
+    state: State
+    words: str
+    mend: str = ""
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """One or more findings for each part, as they are tried; none of them shows a secret."""
+    tries: list[Callable[[Settings], Iterator[Finding]]] = [
+        _database,
+        _handlers,
+        _schema,
+        _backends,
+        _email,
+        _log,
+        _auth,
+    ]
+    secrets = _secrets(settings)
+    for try_part in tries:
+        for found in try_part(settings):
+            yield Finding(found.part, found.state, _without(found.words, secrets), _without(found.mend, secrets))
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    database = Database(settings.database.url)
+    try:
+        connection = database.connect()
+    except Unavailable as error:
+        mend = "start PostgreSQL, or mend database.url" if database.dialect == "postgresql" else "mend database.url"
+        yield Finding("database", State.WRONG, f"cannot be opened: {_line(error.__cause__ or error)}", mend)
+        return
+    try:
+        yield _sqlite(database, connection) if database.dialect == "sqlite" else _postgresql(connection)
+    finally:
+        connection.close()
+    revision = migrate.revision(database)
+    if revision == migrate.HEAD:
+        yield Finding("database", State.OK, f"its tables are those of this release ({revision})")
+    elif revision is None and database.dialect == "sqlite":
+        yield Finding("database", State.OK, "has no tables yet; the first start makes them")
+    elif revision is not None and revision > migrate.HEAD:
+        mend = "start the newer release, or restore the ledger from before it"
+        yield Finding("database", State.WRONG, f"its tables ({revision}) are of a newer release", mend)
+    else:
+        words = "has no tables yet" if revision is None else f"its tables ({revision}) are of an older release"
+        state = State.OK if database.dialect == "sqlite" else State.WRONG
+        yield Finding("database", state, words, "run ./onward migrate")
+    database.close()
+
+
+def _sqlite(database: Database, connection: object) -> Finding:
+    version = str(connection.execute("SELECT sqlite_version()").fetchone()[0])  # type: ignore[attr-defined]
+    words = f"SQLite {version} at {database.path}"
+    if tuple(int(part) for part in version.split(".")) < SAFE_SQLITE:
+        mend = "run one process only, or take PostgreSQL; a current SQLite comes with pysqlite3 on x86-64 and macOS"
+        return Finding("database", State.WARNING, f"{words}: old enough to damage a file that many write", mend)
+    return Finding("database", State.OK, words)
+
+
+def _postgresql(connection: object) -> Finding:
+    number = int(connection.execute("SHOW server_version_num").fetchone()[0])  # type: ignore[attr-defined]
+    if number // 10_000 < OLDEST_POSTGRESQL:
+        mend = f"take PostgreSQL {OLDEST_POSTGRESQL} or newer"
+        return Finding("database", State.WRONG, f"PostgreSQL {number // 10_000} is too old", mend)
+    return Finding("database", State.OK, f"PostgreSQL {number // 10_000} answers")
+
+
+def _handlers(settings: Settings) -> Iterator[Finding]:
+    try:
+        names = sorted(wiring.load_handlers(settings))
+    except SettingsError as error:
+        yield Finding("handlers", State.WRONG, _line(error), "mend handlers.modules, or the module that it names")
+    else:
+        yield Finding("handlers", State.OK, ", ".join(names))
+
+
+def _schema(settings: Settings) -> Iterator[Finding]:
+    try:
+        schema(settings)
+    except Exception as error:  # noqa: BLE001 - a module of the project's may raise anything
+        yield Finding("gql", State.WRONG, _line(error), "mend gql.modules, or the module that it names")
+    else:
+        yield Finding("gql", State.OK, "the schema can be built")
+
+
+def _backends(settings: Settings) -> Iterator[Finding]:
+    for name in dict.fromkeys((settings.backend, *settings.routes.values())):
+        try:
+            found, _options = wiring.backend_class(settings, name)
+        except SettingsError as error:
+            yield Finding(name, State.WRONG, _line(error), f"mend [backends.{name}]")
+            continue
+        yield Finding(name, State.OK, f"{found.__module__}:{found.__name__}")
+        if name == "dramatiq":
+            yield from _redis(settings.backends.dramatiq.url)
+
+
+def _redis(url: str) -> Iterator[Finding]:
+    client = redis.Redis.from_url(
+        url, socket_connect_timeout=PATIENCE_S, socket_timeout=PATIENCE_S, retry=Retry(NoBackoff(), 0)
+    )
+    try:
+        server = client.info("server")
+    except redis.AuthenticationError as error:
+        yield Finding("redis", State.WRONG, f"refuses us: {_line(error)}", "put user and password into the URL")
+        return
+    except redis.RedisError as error:
+        mend = "start it, mend backends.dramatiq.url, or let ./onward up start a private one"
+        yield Finding("redis", State.WRONG, f"does not answer: {_line(error)}", mend)
+        return
+    yield Finding("redis", State.OK, f"Redis {server['redis_version']} answers")
+    try:
+        configured = client.config_get("appendonly", "save", "maxmemory-policy")
+    except redis.RedisError:
+        words = "does not tell its configuration; it should keep an append-only file and never evict"
+        yield Finding("redis", State.WARNING, words, "see to appendonly yes and maxmemory-policy noeviction")
+        return
+    finally:
+        client.close()
+    if configured["appendonly"] != "yes":
+        kept = "keeps snapshots only" if configured["save"] else "keeps nothing on disk"
+        words = f"{kept}: after its restart waiting jobs are delivered again from the ledger, seconds later"
+        yield Finding("redis", State.WARNING, words, "set appendonly yes")
+    if configured["maxmemory-policy"] != "noeviction":
+        words = f"may drop queues when memory is short (maxmemory-policy {configured['maxmemory-policy']})"
+        yield Finding("redis", State.WARNING, words, "set maxmemory-policy noeviction")
+
+
+def _email(settings: Settings) -> Iterator[Finding]:
+    if settings.email.transport == "file":
+        yield _writable("email", settings.email.directory, "email.directory")
+        return
+    smtp = settings.email.smtp
+    where = f"{smtp.host}:{smtp.port}"
+    try:
+        asyncio.run(_greet(settings))
+    except aiosmtplib.SMTPAuthenticationError as error:
+        mend = "mend email.smtp.username and email.smtp.password"
+        yield Finding("email", State.WRONG, f"{where} refuses the login: {error.message}", mend)
+    except (aiosmtplib.SMTPException, OSError) as error:
+        mend = "mend email.smtp.host, port and tls, or start the server"
+        yield Finding("email", State.WRONG, f"{where} cannot be used: {_line(error)}", mend)
+    else:
+        yield Finding("email", State.OK, f"{where} answers")
+
+
+async def _greet(settings: Settings) -> None:
+    smtp = settings.email.smtp
+    client = aiosmtplib.SMTP(
+        hostname=smtp.host,
+        port=smtp.port,
+        use_tls=smtp.tls == "tls",
+        start_tls=smtp.tls == "starttls",
+        username=smtp.username or None,
+        password=smtp.password.get_secret_value() or None,
+        timeout=PATIENCE_S,
+    )
+    async with client:
+        await client.noop()
+
+
+def _log(settings: Settings) -> Iterator[Finding]:
+    yield _writable("log", settings.log.path.parent, "log.path")
+
+
+def _writable(part: str, folder: Path, key: str) -> Finding:
+    """Whether a file could be made there, without making any."""
+    standing = next(path for path in (folder, *folder.parents) if path.exists())
+    if standing.is_dir() and os.access(standing, os.W_OK | os.X_OK):
+        return Finding(part, State.OK, f"{folder} can be written")
+    return Finding(part, State.WRONG, f"{folder} cannot be written", f"give it to this user, or mend {key}")
+
+
+def _auth(settings: Settings) -> Iterator[Finding]:
+    for key in ("public_key", "jwks"):
+        file: Path | None = getattr(settings.auth.jwt, key)
+        if settings.auth.mode == "jwt" and file is not None and not os.access(file, os.R_OK):
+            yield Finding("auth", State.WRONG, f"{file} cannot be read", f"mend auth.jwt.{key}")
+            return
+    yield Finding("auth", State.OK, f'mode "{settings.auth.mode}"')
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _secrets(settings: Settings) -> set[str]:
+    urls = (settings.database.url, settings.backends.dramatiq.url)
+    passwords = {urlsplit(url).password or "" for url in urls}
+    held = {settings.email.smtp.password.get_secret_value(), settings.auth.jwt.secret.get_secret_value()}
+    return {secret for secret in passwords | {unquote(password) for password in passwords} | held if secret}
+
+
+def _without(text: str, secrets: set[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text

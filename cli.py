@@ -1,0 +1,322 @@
+"""The command line. Each command imports what it needs when it runs, so that `./onward --help` is quick."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from jobs.states import JobStatus
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from jobs.model import JobFilter
+    from settings import Settings
+    from supervisor import Part
+
+CANNOT_START = 2
+Command = Callable[..., None]
+
+Backend = Annotated[str | None, typer.Option(help="The backend that jobs go to, instead of the one in the settings.")]
+Host = Annotated[str | None, typer.Option(help="The address to listen on.")]
+Port = Annotated[int | None, typer.Option(help="The port to listen on; 0 takes a free one.")]
+Workers = Annotated[int | None, typer.Option(help="How many API processes share the port.")]
+Processes = Annotated[int | None, typer.Option(min=1, help="How many worker processes; as many as cores by default.")]
+Threads = Annotated[int, typer.Option(min=1, help="How many jobs each worker process runs at once.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Statuses = Annotated[list[JobStatus] | None, typer.Option("--status", case_sensitive=False, help="Only these.")]
+Handlers = Annotated[list[str] | None, typer.Option("--handler", help="Only these; a name may hold *.")]
+
+
+def serve(
+    *,
+    host: Host = None,
+    port: Port = None,
+    backend: Backend = None,
+    workers: Workers = None,
+    fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Serve the API; under the default backend it runs the jobs, too."""
+    settings = _entered(backend=backend, host=host, port=port, workers=workers)
+    import socket
+
+    import serving
+
+    with _one_line():
+        if fd is not None:
+            serving.run(settings, socket.socket(fileno=fd))
+            return
+        with serving.bind(settings) as bound:
+            if settings.server.workers == 1:
+                serving.run(settings, bound)
+                return
+            _migrate(settings)
+            _supervise(settings, _api(settings, bound))
+
+
+def worker(*, processes: Processes = None, threads: Threads = 8, backend: Backend = None) -> None:
+    """Run the jobs that the API hands to Dramatiq."""
+    settings = _entered(backend=backend)
+    import worker as process
+
+    with _one_line():
+        _migrate(settings)
+        if (processes or _cores()) > 1:
+            _supervise(settings, _workers(processes, threads))
+        code = process.serve(settings, threads=threads)
+    sys.stdout.flush()
+    os._exit(code)  # a handler's thread that hangs must not keep the process
+
+
+def up(
+    *,
+    host: Host = None,
+    port: Port = None,
+    backend: Backend = None,
+    workers: Workers = None,
+    processes: Processes = None,
+    threads: Threads = 8,
+) -> None:
+    """Run the API, workers and, where none answers, a private Redis: all of it on this machine."""
+    settings = _entered(backend=backend, host=host, port=port, workers=workers)
+    import private_redis
+    import serving
+
+    with _one_line(), serving.bind(settings) as bound:
+        _migrate(settings)
+        parts = _api(settings, bound)
+        if "dramatiq" in (settings.backend, *settings.routes.values()):
+            redis = private_redis.part(settings)
+            parts += [*_workers(processes, threads), *([redis] if redis else [])]
+        _supervise(settings, parts)
+
+
+def check() -> None:
+    """Try every part that the settings name: what is wrong, and the mend."""
+    settings = _entered()
+    from rich.console import Console
+
+    from check import State, findings
+
+    console = Console(highlight=False)
+    styles = {State.OK: "green", State.WARNING: "yellow", State.WRONG: "red"}
+    wrong = 0
+    with _one_line():
+        for found in findings(settings):
+            wrong += found.state is State.WRONG
+            console.print(f"{found.state:<8}", style=styles[found.state], end=" ")
+            console.print(f"{found.part}: {found.words}", markup=False, soft_wrap=True)
+            if found.mend:
+                console.print(f"{'':8} {found.mend}", markup=False, soft_wrap=True, style="bold")
+    raise typer.Exit(1 if wrong else 0)
+
+
+def migrate() -> None:
+    """Bring the ledger's tables up to date; a second one waits for the first."""
+    settings = _entered()
+    with _one_line():
+        print("the ledger is up to date" if _migrate(settings, also_postgresql=True) else "nothing to do")
+
+
+def schema() -> None:
+    """Print the GraphQL schema."""
+    settings = _entered()
+    with _one_line():
+        import app
+        from gql.base import SchemaError
+        from settings import SettingsError
+
+        try:
+            print(app.schema(settings).as_str())
+        except SchemaError as error:
+            raise SettingsError(f"gql.modules: {error}") from error
+
+
+def jobs_list(
+    *,
+    status: Statuses = None,
+    handler: Handlers = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List the newest jobs."""
+    with _terminal() as (terminal, settings):
+        raise typer.Exit(terminal.list_jobs(settings, _filter(status, handler), limit, as_json=as_json))
+
+
+def jobs_show(job: str, *, as_json: AsJson = False) -> None:
+    """Show one job: its steps, its attempts, what came of it."""
+    with _terminal() as (terminal, settings):
+        raise typer.Exit(terminal.show(settings, job, as_json=as_json))
+
+
+def jobs_watch(job: Annotated[str | None, typer.Argument(help="One job; without it, the newest ones.")] = None) -> None:
+    """Follow the newest jobs until Ctrl-C, or one job until it is over (1 unless it succeeded)."""
+    with _terminal() as (terminal, settings):
+        raise typer.Exit(terminal.watch(settings, job))
+
+
+def jobs_retry(
+    jobs: Annotated[list[str] | None, typer.Argument(help="Jobs that FAILED or were CANCELLED.")] = None,
+    *,
+    status: Statuses = None,
+    handler: Handlers = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most, where they are chosen by options.")] = 1_000,
+    from_start: Annotated[bool, typer.Option("--from-start", help="Not from the step that failed.")] = False,
+) -> None:
+    """Run jobs again: those named, or all that the options choose."""
+    with _terminal() as (terminal, settings):
+        if jobs:
+            raise typer.Exit(terminal.retry(settings, jobs, from_start=from_start))
+        if not (status or handler) or from_start:
+            _fail("name jobs, or choose them with --status or --handler (--from-start goes with names only)")
+        raise typer.Exit(terminal.retry_matching(settings, _filter(status, handler), limit))
+
+
+def jobs_cancel(
+    jobs: Annotated[list[str], typer.Argument(help="Jobs that are not over.")],
+    reason: Annotated[str | None, typer.Option(help="Kept with the job.")] = None,
+) -> None:
+    """Cancel jobs; a running one ends at its next check."""
+    with _terminal() as (terminal, settings):
+        raise typer.Exit(terminal.cancel(settings, jobs, reason=reason))
+
+
+COMMANDS: tuple[Command, ...] = (serve, worker, up, check, migrate, schema)
+JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
+    ("list", jobs_list),
+    ("show", jobs_show),
+    ("watch", jobs_watch),
+    ("retry", jobs_retry),
+    ("cancel", jobs_cancel),
+)
+
+
+def program() -> typer.Typer:
+    """The whole command line, from the tables above."""
+    app = typer.Typer(
+        name="onward",
+        help="Answer now, carry the work onward. `./onward test` runs the tests.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_onward)
+    for command in COMMANDS:
+        app.command()(command)
+    jobs = typer.Typer(help="Look at jobs and steer them.", no_args_is_help=True)
+    for name, command in JOBS_COMMANDS:
+        jobs.command(name)(command)
+    app.add_typer(jobs, name="jobs")
+    return app
+
+
+def _onward(
+    project: Annotated[Path | None, typer.Option(help="The folder of settings.toml and of modules of yours.")] = None,
+) -> None:
+    if project is not None:
+        os.environ["ONWARD_PROJECT"] = str(project.absolute())  # for the processes that this one starts, as well
+
+
+def _entered(
+    *, backend: str | None = None, host: str | None = None, port: int | None = None, workers: int | None = None
+) -> "Settings":
+    """The settings with the flags over them, known to this process's children too; log lines are set up."""
+    import settings
+    import telemetry
+
+    server = {key: value for key, value in (("host", host), ("port", port), ("workers", workers)) if value is not None}
+    with _one_line():
+        flags: dict[str, Any] = {"backend": backend, "server": server}
+        found = settings.enter(**{key: flag for key, flag in flags.items() if flag})
+    if backend:
+        os.environ["ONWARD_BACKEND"] = backend
+    os.environ.update({f"ONWARD_SERVER__{key.upper()}": str(value) for key, value in server.items()})
+    telemetry.configure(found.environment)
+    return found
+
+
+def _migrate(settings: "Settings", *, also_postgresql: bool = False) -> bool:
+    """Whether the ledger's tables had to be changed; those of PostgreSQL only when that was asked for."""
+    from storage import migrate as migration
+    from storage.engine import Database
+
+    database = Database(settings.database.url)
+    try:
+        if also_postgresql or database.dialect == "sqlite":
+            return migration.upgrade(database)
+        migration.ensure(database)
+        return False
+    finally:
+        database.close()
+
+
+def _api(settings: "Settings", bound: "socket") -> list["Part"]:
+    from supervisor import Part, command
+
+    bound.set_inheritable(True)
+    count, fd = settings.server.workers, bound.fileno()
+    names = ["api"] if count == 1 else [f"api-{number}" for number in range(1, count + 1)]
+    return [Part(name, command("serve", "--fd", str(fd)), descriptors=(fd,)) for name in names]
+
+
+def _workers(processes: int | None, threads: int) -> list["Part"]:
+    from supervisor import Part, command
+
+    one = command("worker", "--processes", "1", "--threads", str(threads))
+    return [Part(f"worker-{number}", one, stage=1) for number in range(1, (processes or _cores()) + 1)]
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _supervise(settings: "Settings", parts: list["Part"]) -> NoReturn:
+    import asyncio
+
+    from supervisor import Supervisor
+
+    async def run() -> int:
+        return await Supervisor(parts, deadline_s=settings.server.drain_s + 5).run()
+
+    raise typer.Exit(asyncio.run(run()))
+
+
+def _filter(status: list[JobStatus] | None, handler: list[str] | None) -> "JobFilter":
+    from jobs.model import JobFilter
+
+    return JobFilter(status=tuple(status or ()), handler=tuple(handler or ()))
+
+
+@contextmanager
+def _terminal() -> Iterator[tuple[Any, "Settings"]]:
+    settings = _entered()
+    with _one_line():
+        import terminal
+
+        yield terminal, settings
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """What is wrong with the settings or the ledger ends this process with one line and the exit code 2."""
+    from settings_errors import SettingsError
+    from storage.base import StorageError
+
+    try:
+        yield
+    except (SettingsError, StorageError) as error:
+        cause = error.__cause__ if isinstance(error, StorageError) else None
+        _fail(f"{error}: {cause}" if cause else str(error))
+
+
+def _fail(line: str) -> NoReturn:
+    print(f"onward: {' '.join(line.split())}", file=sys.stderr)
+    raise typer.Exit(CANNOT_START)
+
+
+if __name__ == "__main__":
+    program()(prog_name="onward")

@@ -1,0 +1,130 @@
+"""The API process: a socket that is bound before anything else, and a server that drains before it ends."""
+
+import asyncio
+import errno
+import ipaddress
+import signal
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import uvicorn
+import uvloop
+
+import telemetry
+from app import create_app
+from gql.base import SchemaError
+from settings import Settings, SettingsError
+from web import build
+
+CLOSING_S = 3  # that open requests and streams get once the jobs are drained
+
+
+def bind(settings: Settings) -> socket.socket:
+    """A socket bound to the address of the settings; who may reach it was asked first. Raises SettingsError."""
+    host, port = settings.server.host, settings.server.port
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except OSError as error:
+        raise SettingsError(f"server.host: {host!r} is no address of this machine, nor a name of one") from error
+    private = ipaddress.ip_address(address[0]).is_loopback
+    if not private and settings.auth.mode == "open" and not settings.auth.allow_public:
+        raise SettingsError(
+            f'auth.mode is "open", which lets anyone in, and {host} is reached from other machines: '
+            'take auth.mode = "jwt", or set auth.allow_public = true beside it'
+        )
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(address)
+        bound.listen(2048)
+    except OSError as error:
+        bound.close()
+        raise SettingsError(f"server.port: {_refusal(error, host, port)}") from error
+    return bound
+
+
+def url(bound: socket.socket) -> str:
+    """Where a browser on this machine finds what the socket serves."""
+    host, port = bound.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(settings: Settings, bound: socket.socket) -> None:
+    """The API has answered until a signal came, and has drained. Raises SettingsError and StorageError."""
+    try:
+        app = create_app(settings)
+    except SchemaError as error:
+        raise SettingsError(f"gql.modules: {error}") from error
+    explorer = build.build_in_background()
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=settings.gql.limits.body_bytes,
+        ws_per_message_deflate=False,  # a small frame that grows to a huge one is nobody's need
+        lifespan="off",  # entered below, so that what is wrong at the start is told in one line
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=CLOSING_S,
+    )
+
+    async def serve() -> None:
+        async with app.router.lifespan_context(app):
+            await Server(config, settings, bound, explorer=explorer is not None).serve(sockets=[bound])
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve())
+
+
+class Server(uvicorn.Server):
+    """Uvicorn's, which at a signal lets jobs end or hands them back before it waits for what is still open."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings, bound: socket.socket, *, explorer: bool) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._bound = bound
+        self._explorer = explorer
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        log = telemetry.logger("onward")
+        address = url(self._bound)
+        log.info("serving", page=f"{address}/", graphql=f"{address}/graphql", backend=self._settings.backend)
+        if self._explorer:
+            log.info("the explorer is being built from npm packages; once, a minute or two")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        telemetry.logger("onward").info("draining", at_most_s=self._settings.server.drain_s)
+        await self.config.loaded_app.state.onward.drain()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Signals end the server; Uvicorn raises them once more afterwards, which makes a good end look bad."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+
+def _refusal(error: OSError, host: str, port: int) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"port {port} of {host} is taken: stop the program that has it, or take another one with --port"
+        case errno.EACCES:
+            return f"port {port} is not for this user: take one from 1024 on with --port"
+        case errno.EADDRNOTAVAIL:
+            return f"{host} is no address of this machine"
+    return f"{host}:{port} cannot be listened on: {error.strerror}"

@@ -1,0 +1,147 @@
+"""Several processes of Onward on one machine, under one that starts them again when they die and ends them in order."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CANNOT_START = 2  # the exit code of a process that would fail the same way again
+STEADY_S = 30.0  # a process that has lived as long starts its next back-off from the beginning
+LONGEST_PAUSE_S = 15.0
+LINE_BYTES = 1_000_000
+COLOURS = (36, 33, 35, 32, 34, 31)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process to keep alive: its name before each of its lines, its command, when it is ended."""
+
+    name: str
+    command: tuple[str, ...]
+    stage: int = 0  # at the end, stages end one after another, the lowest first
+    stdin: bytes = b""
+    descriptors: tuple[int, ...] = ()
+
+
+def command(*arguments: str) -> tuple[str, ...]:
+    """The command line of another Onward process with this one's Python and import path."""
+    return (sys.executable, "-P", "-m", "cli", *arguments)
+
+
+class Supervisor:
+    """Keeps the parts alive until it is told to stop, or one of them cannot start."""
+
+    def __init__(self, parts: Sequence[Part], *, deadline_s: float) -> None:
+        self._deadline_s = deadline_s
+        width = max(len(part.name) for part in parts)
+        self._kept = [_Kept(part, _prefix(part.name, width, index)) for index, part in enumerate(parts)]
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> int:
+        """0 when it was told to stop, else the exit code of the part that could not start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._stopping.set)
+        keeping = [asyncio.ensure_future(kept.keep()) for kept in self._kept]
+        stop = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait([stop, *keeping], return_when=asyncio.FIRST_COMPLETED)
+        code = next((task.result() for task in keeping if task.done()), 0)
+        await self._end()
+        stop.cancel()
+        await asyncio.gather(*keeping)
+        return code
+
+    async def _end(self) -> None:
+        deadline = time.monotonic() + self._deadline_s
+        for stage in sorted({kept.part.stage for kept in self._kept}):
+            ending = [kept for kept in self._kept if kept.part.stage == stage]
+            await asyncio.gather(*(kept.end(max(deadline - time.monotonic(), 2.0)) for kept in ending))
+
+
+class _Kept:
+    def __init__(self, part: Part, prefix: bytes) -> None:
+        self.part = part
+        self._prefix = prefix
+        self._process: asyncio.subprocess.Process | None = None
+        self._ending = asyncio.Event()
+
+    async def keep(self) -> int:
+        """The exit code, once the part has been ended or cannot start."""
+        pause_s = 0.5
+        while True:
+            started = time.monotonic()
+            code = await self._live()
+            if self._ending.is_set():
+                return 0
+            self._say(f"ended with {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}")
+            if code == CANNOT_START:
+                return code
+            pause_s = 0.5 if time.monotonic() - started > STEADY_S else min(pause_s * 2, LONGEST_PAUSE_S)
+            self._say(f"starting again in {pause_s:.0f} s")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), pause_s)
+                return 0
+
+    async def _live(self) -> int:
+        """The exit code of one life of the part, each of whose lines has been written with its name before it."""
+        self._process = process = await asyncio.create_subprocess_exec(
+            *self.part.command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            pass_fds=self.part.descriptors,
+            start_new_session=True,  # Ctrl-C is for the supervisor, which ends its parts in order
+            preexec_fn=_die_with_parent,
+        )
+        if self._ending.is_set():
+            process.terminate()
+        if process.stdin:
+            process.stdin.write(self.part.stdin)
+            process.stdin.close()
+        rest = b""
+        while process.stdout and (chunk := await process.stdout.read(65536)):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > LINE_BYTES:
+                lines, rest = [*lines, rest], b""
+            self._write(lines)
+        self._write([rest] if rest else [])
+        return await process.wait()
+
+    async def end(self, patience_s: float) -> None:
+        """The part has ended: asked first, killed when its time is over."""
+        self._ending.set()
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), patience_s)
+        except TimeoutError:
+            self._say("did not end in time: killed")
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def _say(self, words: str) -> None:
+        self._write([words.encode()])
+
+    def _write(self, lines: Sequence[bytes]) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.buffer.write(b"".join(self._prefix + line + b"\n" for line in lines))
+            sys.stdout.buffer.flush()
+
+
+def _prefix(name: str, width: int, index: int) -> bytes:
+    text = f"{name:<{width}} | "
+    return (f"\033[{COLOURS[index % len(COLOURS)]}m{text}\033[0m" if sys.stdout.isatty() else text).encode()
+
+
+def _die_with_parent() -> None:
+    """A killed supervisor leaves nothing behind, on Linux: the kernel ends this process with its parent."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)

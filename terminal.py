@@ -1,0 +1,308 @@
+"""The ledger in a terminal: what `./onward jobs` shows, and what it does to jobs.
+
+Each function gives the exit code: 0, or 1 where something was refused or did not succeed, or 3 for an unknown id.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from backends.dispatch import Routes
+from jobs import ledger, pages, steering
+from jobs.base import Conflict, NotFound
+from jobs.model import Job, JobFilter, Visible, to_datetime
+from jobs.states import JobStatus
+from settings import Settings
+from storage import migrate
+from storage.engine import Database, Tx
+from storage.writer import Writer
+
+DONE, REFUSED, UNKNOWN = 0, 1, 3  # 2 is for what cannot start
+EVERYTHING = Visible(everything=True)
+LOOK_EVERY_S = 0.25
+SHOWN = 20
+BATCH = 100
+STYLES = {
+    JobStatus.SCHEDULED: "blue",
+    JobStatus.QUEUED: "cyan",
+    JobStatus.RUNNING: "yellow",
+    JobStatus.RETRYING: "magenta",
+    JobStatus.CANCELLING: "magenta",
+    JobStatus.SUCCEEDED: "green",
+    JobStatus.FAILED: "red",
+    JobStatus.CANCELLED: "bright_black",
+}
+
+
+def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: bool) -> int:
+    """The newest jobs that match: a table, or one JSON object a line."""
+    with _ledger(settings) as database:
+        found = database.read_sync(lambda tx: pages.page(tx, visible=EVERYTHING, filter=wanted, first=limit)).jobs
+    if as_json:
+        for job in found:
+            print(json.dumps(as_object(job)))
+    else:
+        Console().print(_table(found) if found else "no jobs")
+    return DONE
+
+
+def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
+    """All of one job."""
+    with _ledger(settings) as database:
+        job = database.read_sync(lambda tx: ledger.get(tx, job_id))
+    if job is None:
+        return _unknown(job_id)
+    if as_json:
+        print(json.dumps(as_object(job)))
+    else:
+        Console().print(_whole(job))
+    return DONE
+
+
+def watch(settings: Settings, job_id: str | None) -> int:
+    """The newest jobs, live, until Ctrl-C; or one job until it is over, where anything but success gives 1."""
+    with _ledger(settings) as database:
+        return _watch_job(database, job_id) if job_id else _watch_all(database)
+
+
+def cancel(settings: Settings, ids: Sequence[str], *, reason: str | None) -> int:
+    """The waiting ones among the jobs are cancelled, the running ones told to end."""
+    return _steer(settings, ids, lambda tx, one: steering.cancel(tx, one, reason=reason, visible=EVERYTHING))
+
+
+def retry(settings: Settings, ids: Sequence[str], *, from_start: bool) -> int:
+    """The jobs wait for a new run."""
+    route = Routes(settings.backend, settings.routes)
+    return _steer(
+        settings,
+        ids,
+        lambda tx, one: steering.retry(tx, one, from_start=from_start, visible=EVERYTHING, route=route),
+    )
+
+
+def retry_matching(settings: Settings, wanted: JobFilter, limit: int) -> int:
+    """Up to `limit` of the jobs that match and can be retried wait for a new run; a hundred a commit."""
+    route = Routes(settings.backend, settings.routes)
+    done = 0
+    console = Console(stderr=True)
+    with _writer(settings) as writer, console.status("") as status:
+        while done < limit:
+            size = min(BATCH, limit - done)
+
+            def unit(tx: Tx, size: int = size) -> int:
+                retried = steering.retry_many(tx, filter=wanted, limit=size, visible=EVERYTHING, route=route)
+                return len(retried)
+
+            found = writer.run_sync(unit)
+            done += found
+            status.update(f"{done} jobs wait for a new run")
+            if found < size:
+                break
+    print(f"{done} jobs wait for a new run")
+    return DONE
+
+
+def as_object(job: Job) -> dict[str, Any]:
+    """The job as JSON with the names that it has in GraphQL."""
+    attempts = [{**asdict(one), "error": _error(one.error)} for one in job.attempts]
+    return {
+        "id": job.id,
+        "handler": job.handler,
+        "status": job.status.value,
+        "done": job.done,
+        "backend": job.backend,
+        "owner": job.owner,
+        "priority": job.priority,
+        "version": job.version,
+        "progress": asdict(job.progress) if job.progress else None,
+        "steps": [_named(asdict(step)) for step in job.steps],
+        "attempts": [_named(attempt) for attempt in attempts],
+        "maxAttempts": job.max_attempts,
+        **_named({key: getattr(job, key) for key in ("created_at", "run_at", "started_at", "finished_at")}),
+        "result": job.result,
+        "error": _error(job.error),
+    }
+
+
+def _named(fields: dict[str, Any]) -> dict[str, Any]:
+    """Names as in GraphQL, and moments as ISO 8601."""
+    named = {}
+    for name, value in fields.items():
+        head, *tail = name.split("_")
+        moment = name.endswith("_at") and value is not None
+        named[head + "".join(part.title() for part in tail)] = to_datetime(value).isoformat() if moment else value
+    return named
+
+
+def _error(error: Any) -> dict[str, Any] | None:
+    return _named(asdict(error)) if error else None
+
+
+def _steer(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], Job]) -> int:
+    worst = DONE
+    with _writer(settings) as writer:
+        for one in ids:
+            try:
+                job = writer.run_sync(lambda tx, one=one: move(tx, one))  # type: ignore[misc]
+            except NotFound:
+                worst = max(worst, _unknown(one))
+            except Conflict as conflict:
+                Console(stderr=True).print(f"{one}: {_plain(str(conflict))}", style="red", highlight=False)
+                worst = max(worst, REFUSED)
+            else:
+                print(f"{one} {job.status}")
+    return worst
+
+
+def _watch_job(database: Database, job_id: str) -> int:
+    console = Console()
+    seen = 0
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        while True:
+            job = database.read_sync(lambda tx: ledger.get(tx, job_id))
+            if job is None:
+                return _unknown(job_id)
+            if job.version != seen:
+                seen = job.version
+                if console.is_terminal:
+                    live.update(_whole(job), refresh=True)
+                else:
+                    print(_line(job), flush=True)
+            if job.done:
+                return DONE if job.status is JobStatus.SUCCEEDED else REFUSED
+            time.sleep(LOOK_EVERY_S)
+
+
+def _watch_all(database: Database) -> int:
+    console = Console()
+    seen: dict[str, int] = {}
+
+    def look(tx: Tx) -> tuple[dict[JobStatus, int], tuple[Job, ...]]:
+        page = pages.page(tx, visible=EVERYTHING, filter=JobFilter(), first=SHOWN)
+        return ledger.counts(tx, visible=EVERYTHING), page.jobs
+
+    with Live(console=console, auto_refresh=False) as live:
+        try:
+            while True:
+                counts, found = database.read_sync(look)
+                if console.is_terminal:
+                    live.update(Group(_counts(counts), _table(found)), refresh=True)
+                else:
+                    for job in reversed(found):
+                        if seen.get(job.id) != job.version:
+                            print(_line(job), flush=True)
+                    seen = {job.id: job.version for job in found}
+                time.sleep(LOOK_EVERY_S)
+        except KeyboardInterrupt:
+            return DONE
+
+
+def _table(found: Sequence[Job]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("job", "handler", "status", "backend", "attempt", "created", "took", "progress or error"):
+        table.add_column(
+            heading, no_wrap=heading in {"job", "status"}, overflow="ellipsis" if heading == "job" else "fold"
+        )
+    for job in found:
+        created = to_datetime(job.created_at).astimezone()
+        table.add_row(
+            job.id,
+            _plain(job.handler),
+            _status(job),
+            _plain(job.backend),
+            f"{len(job.attempts)}/{job.max_attempts}",
+            f"{created:%m-%d %H:%M:%S}",
+            _took(job),
+            _remark(job),
+        )
+    return table
+
+
+def _whole(job: Job) -> Group:
+    """A job as a person reads it: its state, its steps, its attempts, what came of it."""
+    head = Text.assemble(f"{job.id}  {_plain(job.handler)}  ", _status(job), f"  on {_plain(job.backend)}")
+    parts: list[Any] = [
+        head,
+        Text(f"created {to_datetime(job.created_at).astimezone():%Y-%m-%d %H:%M:%S}  {_took(job)}"),
+    ]
+    if job.progress and job.progress.total:
+        parts.append(ProgressBar(total=job.progress.total, completed=job.progress.completed, width=40))
+    parts += [Text(f"  {step.index + 1}. {_plain(step.name):<24} {step.status}") for step in job.steps]
+    for attempt in job.attempts:
+        outcome = f"{attempt.error.code}: {attempt.error.message}" if attempt.error else ""
+        counted = "" if attempt.charged else " (not charged)"
+        parts.append(
+            Text(f"  attempt {attempt.number}{counted} by {_plain(attempt.worker)} {_plain(outcome)}".rstrip())
+        )
+    if job.error:
+        parts.append(Text(f"{job.error.code}: {_plain(job.error.message)}", style="red"))
+    if job.result is not None:
+        parts.append(Text(json.dumps(job.result, ensure_ascii=True)))
+    return Group(*parts)
+
+
+def _counts(counts: dict[JobStatus, int]) -> Text:
+    return Text("   ").join(Text(f"{status} {n}", style=STYLES[status]) for status, n in counts.items())
+
+
+def _line(job: Job) -> str:
+    return f"{job.id} {_plain(job.handler)} {job.status} {_remark(job)}".rstrip()
+
+
+def _status(job: Job) -> Text:
+    return Text(job.status, style=STYLES[job.status])
+
+
+def _took(job: Job) -> str:
+    if job.started_at is None or job.finished_at is None:
+        return ""
+    return f"{(job.finished_at - job.started_at) / 1_000_000:.2f} s"
+
+
+def _remark(job: Job) -> str:
+    if job.error:
+        return _plain(f"{job.error.code}: {job.error.message}")
+    if job.progress and not job.done:
+        total = f"/{job.progress.total}" if job.progress.total else ""
+        return _plain(f"{job.progress.completed}{total} {job.progress.message or ''}".rstrip())
+    return ""
+
+
+def _plain(text: str) -> str:
+    """The text without what drives a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _unknown(job_id: str) -> int:
+    Console(stderr=True).print(f"{_plain(job_id)}: there is no such job", style="red", highlight=False)
+    return UNKNOWN
+
+
+@contextmanager
+def _ledger(settings: Settings) -> Iterator[Database]:
+    database = Database(settings.database.url)
+    try:
+        migrate.ensure(database)
+        yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def _writer(settings: Settings) -> Iterator[Writer]:
+    with _ledger(settings) as database:
+        writer = Writer(database)
+        writer.start()
+        try:
+            yield writer
+        finally:
+            writer.close()
