@@ -244,6 +244,7 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
         if not alone:
             for backend in backends.values():
                 await backend.start(role)
+            await dispatcher.start()
             await sweep.start()
         yield Onward(settings, database, writer, handlers, dispatcher, changes, runner, lease, drain)
     finally:

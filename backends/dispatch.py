@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC
 from fnmatch import fnmatchcase
@@ -25,6 +26,9 @@ from storage.writer import Writer
 DELIVER_S = 0.05  # of a request's time
 OPEN_S = 1.0  # a backend that failed is left to the sweep for as long
 HEALTH_S = 1.0
+ASK_S = 0.4
+SILENCE_S = 1.0  # a backend that has not said for so long how it is does not answer
+FIRST_S = 0.5
 
 
 class Routes:
@@ -57,16 +61,22 @@ class Dispatcher:
             for handler in handlers.values()
         }
         self._open_until: dict[str, float] = {}
-        self._identity: dict[str, str] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._broker: dict[str, Health] = {}  # what each backend said of itself when it was asked last
+        self._asked: dict[str, float] = {}  # since when it has been asked and has not answered
         self._health: dict[str, Health] = {}
         self._health_at = 0.0
-        self._health_lock = asyncio.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._log = structlog.get_logger("dispatch")
 
-    def start(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    async def start(self) -> None:
+        """Each backend is asked how it is, again and again: nobody has to wait for one that hangs."""
+        answers = [asyncio.Event() for _ in self.backends]
+        for name, answered in zip(self.backends, answers, strict=True):
+            self._spawn(self._keep_asking(name, answered))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_S):
+                for answered in answers:
+                    await answered.wait()
 
     def prepare(
         self,
@@ -117,7 +127,7 @@ class Dispatcher:
 
     async def send(self, name: str, deliveries: Sequence[Delivery]) -> bool:
         """Delivered and confirmed; False where it failed, and then the backend is left alone for a while."""
-        backend, identity = self.backends[name], self._identity.get(name, "")
+        backend, identity = self.backends[name], self.broker(name).identity
         try:
             await backend.deliver(deliveries, after_response=self.defer)
         except Exception as error:  # noqa: BLE001 - whatever a backend raises, the sweep makes up for it
@@ -158,33 +168,45 @@ class Dispatcher:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def health(self) -> dict[str, Health]:
-        """How each backend is; the depth and age are the ledger's. About a second old at most."""
-        async with self._health_lock:
-            if not self._health or time.monotonic() - self._health_at > HEALTH_S:
-                names = list(self.backends)
-                found = await asyncio.gather(*(self._look(name) for name in names))
-                self._health = dict(zip(names, found, strict=True))
-                self._health_at = time.monotonic()
-        return self._health
+    def broker(self, name: str) -> Health:
+        """What the backend said of itself within the last second; unreachable where it does not answer."""
+        asked = self._asked.get(name)
+        if asked is not None and time.monotonic() - asked > SILENCE_S:
+            return Health(reachable=False)
+        return self._broker.get(name, Health(reachable=False))
 
-    async def _look(self, name: str) -> Health:
-        broker = await self.probe(name)
+    async def health(self) -> dict[str, Health]:
+        """How each backend is, with the depth and the age of the ledger: at most about a second old, and at once."""
+        if not self._health or time.monotonic() - self._health_at > HEALTH_S:
+            self._health_at = time.monotonic()
+            self._health = {name: await self._measured(name) for name in self.backends}
+        return {name: self._with_broker(name, found) for name, found in self._health.items()}
+
+    async def _measured(self, name: str) -> Health:
         try:
             depth, age_us = await self._writer.database.read(partial(due.waiting, backend=name))
         except StorageError:
-            return Health(broker.reachable, broker.identity)
-        return Health(broker.reachable, broker.identity, depth, None if age_us is None else age_us / 1_000_000)
+            return Health(reachable=False)
+        return Health(reachable=False, depth=depth, oldest_age_s=None if age_us is None else age_us / 1_000_000)
 
-    async def probe(self, name: str) -> Health:
-        """What the backend says of itself right now; its identity is remembered for confirmations."""
-        health = await self.backends[name].health()
-        if health.reachable:
-            self._identity[name] = health.identity
-            self._open_until.pop(name, None)
-        else:
-            self._open_until[name] = time.monotonic() + OPEN_S
-        return health
+    def _with_broker(self, name: str, measured: Health) -> Health:
+        broker = self.broker(name)
+        return replace(measured, reachable=broker.reachable, identity=broker.identity)
+
+    async def _keep_asking(self, name: str, answered: asyncio.Event) -> None:
+        while True:
+            self._asked[name] = time.monotonic()
+            try:
+                self._broker[name] = await self.backends[name].health()
+            except Exception:  # noqa: BLE001 - a backend of somebody's own
+                self._broker[name] = Health(reachable=False)
+            del self._asked[name]
+            answered.set()
+            if self._broker[name].reachable:
+                self._open_until.pop(name, None)
+            else:
+                self._open_until[name] = time.monotonic() + OPEN_S
+            await asyncio.sleep(ASK_S)
 
     def waiting_for(self, job: Job, health: Mapping[str, Health]) -> str | None:
         """Why the job does not run, in words; None where it runs or is over."""

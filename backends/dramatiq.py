@@ -19,7 +19,6 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
@@ -38,6 +37,7 @@ QUEUE = "jobs"
 ACTOR = "run"
 SOCKET_S = 2.0
 BLOCK_S = 1
+ASK_AGAIN_S = 0.5
 WAKES = 64
 PIPELINE = 500
 HEARTBEAT_TIMEOUT_MS = 5_000
@@ -153,7 +153,7 @@ class Dramatiq(Backend):
         self._probing = threading.Lock()
         self._courier = _Courier(self.broker)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._patience_s = 0.0
+        self._draining = False
 
     async def start(self, role: Role) -> None:  # noqa: ARG002 - who runs is who starts Dramatiq's worker on `broker`
         self._loop = asyncio.get_running_loop()
@@ -164,15 +164,20 @@ class Dramatiq(Backend):
 
         def run(job_id: object) -> None:
             if isinstance(job_id, str) and self._loop is not None:
-                self._wait(asyncio.run_coroutine_threadsafe(self._run(job_id), self._loop))
+                self._insist(job_id, self._loop)
 
         dramatiq.actor(actor_name=ACTOR, queue_name=QUEUE, broker=self.broker)(run)
 
-    def _wait(self, running: Future[bool]) -> None:
-        try:
-            running.result()
-        except Exception:  # noqa: BLE001 - Dramatiq would put the message aside; the ledger decides
-            structlog.get_logger("dramatiq").warning("not run; the sweep delivers it again", exc_info=True)
+    def _insist(self, job_id: str, loop: asyncio.AbstractEventLoop) -> None:
+        """The job has been asked for, however long the ledger is away: its message is the only one there may be."""
+        while not self._draining:
+            try:
+                asyncio.run_coroutine_threadsafe(self._run(job_id), loop).result()
+            except Exception:  # noqa: BLE001 - Dramatiq would put the message aside; the ledger decides
+                structlog.get_logger("dramatiq").warning("not run yet", job=job_id, exc_info=True)
+                time.sleep(ASK_AGAIN_S)
+            else:
+                return
 
     async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:  # noqa: ARG002
         """All are in Redis. Raises BackendError where some may not be."""
@@ -182,6 +187,7 @@ class Dramatiq(Backend):
             raise BackendError("Redis did not take the messages") from error
 
     async def drain(self, deadline_s: float) -> None:  # noqa: ARG002
+        self._draining = True
         self._courier.close()
 
     async def health(self) -> Health:
@@ -194,7 +200,7 @@ class Dramatiq(Backend):
                 pipe = self._probe.pipeline(transaction=False)
                 pipe.set(self._sentinel_key, fresh, nx=True)
                 pipe.get(self._sentinel_key)
-                pipe.hlen(f"{self.broker.namespace}:{QUEUE}.msgs")
+                pipe.llen(f"{self.broker.namespace}:{QUEUE}")
                 pipe.info("server")
                 _, sentinel, depth, server = pipe.execute()
             except redis.RedisError:

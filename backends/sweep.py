@@ -95,7 +95,7 @@ class Sweep:
                 return TICK_S
 
     async def _deliver(self, name: str) -> None:
-        health = await self._dispatcher.probe(name)
+        health = self._dispatcher.broker(name)
         if not health.reachable:
             return
         if await self._forgot(name, health):

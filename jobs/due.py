@@ -45,6 +45,7 @@ _confirm = (
     sa.update(jobs).where(among(jobs.c.id, "ids"), jobs.c.status == S.QUEUED.value).values(delivered_to=_p("identity_"))
 )
 _doubt = sa.update(jobs).where(*_queued).values(delivered_to=None)
+_give_back = sa.update(jobs).where(jobs.c.id == _p("id_"), queued).values(delivered_to=None)
 _waiting = sa.select(sa.func.count(), sa.func.min(jobs.c.due_at)).where(*_queued)
 _places = (
     sa.select(jobs.c.backend, jobs.c.handler).where(sa.or_(later, queued)).group_by(jobs.c.backend, jobs.c.handler)
@@ -85,6 +86,11 @@ def undelivered(tx: Tx, *, backend: str, identity: str, grace_us: int, limit: in
 def confirm(tx: Tx, ids: Sequence[str], *, identity: str) -> None:
     """The broker of that identity has them. No change that a client sees."""
     tx.execute(_confirm, ids=as_list(ids), identity_=identity)
+
+
+def give_back(tx: Tx, job_id: str) -> None:
+    """A delivery that came to a process which takes nothing any more does not count."""
+    tx.execute(_give_back, id_=job_id)
 
 
 def doubt(tx: Tx, *, backend: str) -> int:

@@ -22,7 +22,7 @@ import structlog
 
 from handlers.base import Handler, HandlerError, InvalidParameters, LeaseLost, Permanent, TimedOut, Tools
 from handlers.base import Step as Work
-from jobs import claims
+from jobs import claims, due
 from jobs.base import Superseded
 from jobs.claims import Outcome
 from jobs.leases import Lease
@@ -93,6 +93,7 @@ class Runner:
     async def run(self, job_id: str, backend: str) -> bool:
         """The job has run here, unless it was not to be had: False then. Raises Unavailable where nobody could ask."""
         if self._draining:
+            await self._writer.run(lambda tx: due.give_back(tx, job_id))
             return False
         alone = self._isolate is None
         job = await self._writer.run(
@@ -133,6 +134,12 @@ class Runner:
                 await self._record(running, steps, outcome)
         except (Superseded, LeaseLost):
             self._log.warning("claim lost", job=job.id)
+        except Exception:  # noqa: BLE001 - see below
+            # A defect of ours. Unless something is written, the job runs for ever, as far as anybody can see.
+            self._log.exception("the outcome could not be recorded", job=job.id)
+            with suppress(Superseded):
+                told = Outcome(S.FAILED, error=_error("INTERNAL", UNEXPECTED, retryable=True))
+                await self._insist(lambda tx: claims.settle(tx, job, told, steps=job.steps))
         finally:
             del self._running[job.id]
             if not self._running:

@@ -172,15 +172,23 @@ class Writer:
 
     def _commit(self, batch: list[Waiter[Any]], deadline: float, *, guarded: bool) -> None:
         tx = self._begin(deadline)
+        before = self._touched()
         self._apply(tx, batch, guarded=guarded)
         for (owner, status), n in sorted(tx.deltas.items()):
             if n:
                 tx.execute(COUNT, slot=self._slot, owner=owner, status=status, n=n)
+        if before is not None and before == self._touched():
+            self._rollback()  # nothing was written, so there is nothing to wait for the disk for
+            return
         try:
             tx.raw("COMMIT")
         except Exception:
             if not self._committed_after_all(tx.change):
                 raise
+
+    def _touched(self) -> int | None:
+        """A count of the rows written over this connection; None where the driver does not tell."""
+        return self._connection.total_changes if self.database.dialect == "sqlite" else None
 
     def _begin(self, deadline: float) -> Tx:
         if self._connection is None:
