@@ -1,0 +1,47 @@
+"""A project's own module of GraphQL types, as `[gql] modules` names one; it goes wrong in every way there is."""
+
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+
+import strawberry
+
+SECRET = "redis://user:hunter2@10.0.0.7/0"
+
+
+@strawberry.type
+class Query:
+    @strawberry.field
+    def raises(self) -> str | None:
+        raise RuntimeError(SECRET)
+
+    @strawberry.field
+    def null(self) -> str:
+        return None  # type: ignore[return-value]
+
+    @strawberry.field
+    def moment(self) -> datetime:
+        return datetime(2030, 1, 1, tzinfo=UTC)
+
+    @strawberry.field
+    def echo(self, at: datetime) -> datetime:
+        return at
+
+
+@strawberry.type
+class Mutation:
+    @strawberry.mutation
+    async def raises_too(self) -> str | None:
+        raise RuntimeError(SECRET)
+
+
+@strawberry.type
+class Subscription:
+    @strawberry.subscription
+    async def count(self, to: int) -> AsyncGenerator[int, None]:
+        for number in range(to):
+            yield number
+
+    @strawberry.subscription
+    async def raises_later(self) -> AsyncGenerator[int, None]:
+        yield 1
+        raise RuntimeError(SECRET)

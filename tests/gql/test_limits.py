@@ -1,0 +1,144 @@
+"""How much one request may ask for."""
+
+import time
+
+import pytest
+from graphql import parse
+
+from gql.documents import Documents
+from gql.limits import Limits, check
+from gql.schema import build
+from tests.gql.conftest import Api
+
+
+def deep(levels: int) -> str:
+    """Fields inside fields, as many levels."""
+    return "{ jobs " + "{ nodes " * (levels - 2) + "{ id }" + " }" * (levels - 1)
+
+
+def nested(levels: int) -> str:
+    """Fragments that each spread the next one twice."""
+    fragments = [f"fragment F{n} on Query {{ ...F{n + 1} ...F{n + 1} }}" for n in range(levels)]
+    return "{ ...F0 } " + " ".join(fragments) + f" fragment F{levels} on Query {{ viewer {{ id }} }}"
+
+
+@pytest.mark.parametrize(
+    ("query", "what"),
+    [
+        (deep(13), "levels"),
+        ("{ " + " ".join(f"a{n}: viewer {{ id }}" for n in range(16)) + " }", "aliases"),
+        ("{ viewer { " + " ".join(["id @skip(if: false)"] * 51) + " } }", "directives"),
+        ("{ viewer { " + "id " * 500 + "} }", "fields"),
+        (
+            "mutation { "
+            + " ".join(f'm{n}: cancelJob(input: {{id: "x"}}) {{ job {{ id }} }}' for n in range(6))
+            + " }",
+            "mutations",
+        ),
+        (nested(10), "fields"),
+        ("{ viewer { id " + "... { " * 70 + "id" + " }" * 70 + " } }", "levels"),
+        ("{ viewer { id } } # " + "a\n#" * 1_001, "tokens"),
+        ("{ viewer { " + "id " * 1_000 + "} }", "tokens"),
+    ],
+    ids=lambda value: value if len(value) < 12 else "",
+)
+async def test_an_operation_that_asks_for_too_much_is_400(api: Api, query: str, what: str) -> None:
+    response = await api.post({"query": query})
+    assert response.status_code == 400
+    message = response.json()["errors"][0]["message"]
+    assert what in message or "Parsing aborted" in message
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        deep(12),
+        "{ " + " ".join(f"a{n}: viewer {{ id }}" for n in range(15)) + " }",
+        "{ viewer { " + " ".join(["id @skip(if: false)"] * 50) + " } }",
+        "{ viewer { " + "id " * 499 + "} }",
+        "mutation { " + " ".join(f'm{n}: cancelJob(input: {{id: "x"}}) {{ job {{ id }} }}' for n in range(5)) + " }",
+        nested(7),
+    ],
+    ids=["depth", "aliases", "directives", "fields", "mutations", "fragments"],
+)
+def test_an_operation_at_a_limit_is_within_it(query: str) -> None:
+    assert check(parse(query), Limits()) is None
+
+
+def test_fragments_that_multiply_are_counted_in_linear_time() -> None:
+    documents = Documents(build()._schema, Limits())
+    query = nested(24)
+    started = time.perf_counter()
+    document = documents.get(query)
+    assert time.perf_counter() - started < 0.05
+    assert "fields" in document.errors[0].message
+
+
+def test_empty_fragments_that_multiply_are_counted_in_linear_time() -> None:
+    fragments = " ".join(f"fragment F{n} on Mutation {{ ...F{n + 1} ...F{n + 1} }}" for n in range(60))
+    started = time.perf_counter()
+    check(parse("mutation { ...F0 } " + fragments + " fragment F60 on Mutation { __typename }"), Limits())
+    assert time.perf_counter() - started < 0.05
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ ...A } fragment A on Query { ...A }",
+        "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }",
+        "{ ...A }",
+        "fragment A on Query { viewer { id } }",
+    ],
+)
+async def test_fragments_in_circles_or_of_no_use_are_400(api: Api, query: str) -> None:
+    assert (await api.post({"query": query})).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ viewer { " + "id " * 480 + "} }",
+        "{ " + "viewer { id } " * 160 + "}",
+        "{ " + "".join(f"jobs(first: {n % 2}) {{ nodes {{ id }} }} " for n in range(90)) + "}",
+        "{ " + "...A " * 120 + "} fragment A on Query { viewer { id } }",
+        "{ "
+        + " ".join(f"...A{n}" for n in range(60))
+        + " } "
+        + " ".join(f"fragment A{n} on Query {{ viewer {{ id roles }} }}" for n in range(60)),
+        "{ " + "x " * 900 + "}",
+        "query(" + " ".join(f"$v{n}: Int" for n in range(200)) + ") { viewer { id } }",
+    ],
+    ids=["same fields", "same objects", "conflicts", "spreads", "fragments", "unknown fields", "variables"],
+)
+def test_the_dearest_documents_that_the_limits_let_through_are_cheap(query: str) -> None:
+    """On this machine, within a quarter of a second: what one request may take from all the others."""
+    documents = Documents(build()._schema, Limits())
+    started = time.perf_counter()
+    documents.get(query)
+    assert time.perf_counter() - started < 0.25
+
+
+async def test_at_most_five_errors_are_listed(api: Api) -> None:
+    errors = await api.errors("{ " + " ".join(f"nope{n}" for n in range(50)) + " }")
+    assert len(errors) <= 5
+
+
+async def test_introspection_is_within_the_limits(api: Api) -> None:
+    from graphql import build_client_schema, get_introspection_query
+
+    data = await api.data(get_introspection_query(descriptions=True, input_value_deprecation=True))
+    assert "Job" in build_client_schema(data).type_map
+
+
+def test_what_is_kept_of_documents_is_bounded() -> None:
+    documents = Documents(build()._schema, Limits(documents=1_000))
+    for n in range(500):
+        documents.get(f"{{ a{n}: viewer {{ id }} }}")
+        documents.get("{ nope" + "#" * n + "\n}")
+    assert documents._weight <= 1_000
+    assert len(documents._kept) < 200
+
+
+def test_a_document_is_read_once() -> None:
+    documents = Documents(build()._schema, Limits())
+    assert documents.get("{ viewer { id } }") is documents.get("{ viewer { id } }")

@@ -1,0 +1,48 @@
+"""What machines are told of the process."""
+
+from typing import Any
+
+import pytest
+
+from backends.base import Health
+from storage.base import Unavailable
+from tests.gql.conftest import Api
+
+
+async def test_a_process_that_runs_is_live(api: Api) -> None:
+    assert (await api.http.get("/health/live")).status_code == 200
+
+
+async def test_a_process_whose_parts_answer_is_ready(api: Api) -> None:
+    response = await api.http.get("/health/ready")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ok", "ledger": "ok", "backends": {"background": "ok"}}
+
+
+async def test_without_its_ledger_it_is_not_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read(_unit: Any) -> Any:
+        raise Unavailable
+
+    monkeypatch.setattr(api.app.state.parts.database, "read", read)
+    response = await api.http.get("/health/ready")
+    assert response.status_code == 503
+    assert response.json()["ledger"] == "unreachable"
+
+
+async def test_without_a_backend_it_is_not_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def health() -> dict[str, Health]:
+        return {"background": Health(reachable=False)}
+
+    monkeypatch.setattr(api.app.state.parts.dispatcher, "health", health)
+    response = await api.http.get("/health/ready")
+    assert response.status_code == 503
+    assert response.json()["backends"] == {"background": "unreachable"}
+
+
+async def test_metrics_tell_how_many_jobs_there_are(api: Api) -> None:
+    job = (await api.mutate("processItem", item="x"))["job"]
+    await api.ends(job["id"])
+    response = await api.http.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'onward_jobs{status="SUCCEEDED"}' in response.text
+    assert 'onward_backend_up{backend="background"} 1' in response.text
