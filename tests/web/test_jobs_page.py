@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import pytest
@@ -102,9 +103,9 @@ async def test_the_table_is_filtered_by_status_and_handler(watched: Watched, ser
     await expect(rows.filter(has_text=failed)).to_be_visible()
     await expect(rows.filter(has_text="Succeeded")).to_have_count(0)
     assert "status=FAILED" in page.url
-    await page.get_by_role("searchbox").fill("email.*")
+    await page.get_by_label("Handler; *").fill("email.*")
     await expect(page.get_by_text("No job matches this filter.")).to_be_visible()
-    await page.get_by_role("searchbox").fill("steps.*")
+    await page.get_by_label("Handler; *").fill("steps.*")
     await expect(rows.filter(has_text=failed)).to_be_visible()
     await page.get_by_role("button", name="Clear").click()
     await expect(rows.filter(has_text="Succeeded").first).to_be_visible()
@@ -175,11 +176,18 @@ async def test_hostile_words_stay_text(watched: Watched, served: str) -> None:
     job = process(served, HOSTILE)
     await page.route(f"{served}/graphql", hostile)
     await page.route_web_socket(re.compile("/graphql"), cut)
-    for place in ("", f"#/jobs/{job}", f"#/jobs/{HOSTILE}", f"#/?handler={HOSTILE}"):
+    places = {
+        "": "Backends",
+        f"#/jobs/{job}": "Steps",
+        f"#/jobs/{quote(HOSTILE, safe='')}": "No such job",
+        f"#/?handler={HOSTILE}": "No job",
+    }
+    for place, words in places.items():
         await page.goto(f"{served}/{place}")
         await page.reload()
-        await expect(page.get_by_text(HOSTILE).first.or_(page.get_by_role("searchbox"))).to_be_visible()
-        await page.wait_for_timeout(300)
+        await expect(page.get_by_text(words).filter(visible=True).first).to_be_visible()
+        if place != f"#/?handler={HOSTILE}":
+            await expect(page.get_by_text(HOSTILE).filter(visible=True).first).to_be_visible()
         assert await page.locator("main img, main script").count() == 0
 
 

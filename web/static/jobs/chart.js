@@ -26,6 +26,7 @@ export class Chart {
   }
 
   draw() {
+    if (!this.#width) return; // not laid out yet, as on a job's own view
     const minutes = this.#rates.last(this.#bars.length);
     const most = Math.max(1, ...minutes.map((m) => Math.max(m.accepted, m.succeeded + m.failed)));
     const tall = (number) => (number ? Math.max(2, (number / most) * (BASE - TOP)) : 0);
