@@ -67,7 +67,6 @@ def run(settings: Settings, bound: socket.socket) -> None:
         ws_per_message_deflate=False,  # a small frame that grows to a huge one is nobody's need
         lifespan="off",  # entered below, so that what is wrong at the start is told in one line
         log_config=None,
-        log_level="warning",
         access_log=False,
         server_header=False,
         proxy_headers=False,

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as UnreadableVariable
 
-from settings_errors import SettingsError, describe, misnamed_variable, nearest, one_of
+from settings_errors import SettingsError, describe, misnamed_variable, nearest, one_of, unreadable_variable
 
 __all__ = ["Settings", "SettingsError", "enter", "load"]
 
@@ -251,14 +251,17 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - one place beside the environment is enough
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+            toml = TomlConfigSettingsSource(settings_cls, file)
+            if "project" in toml.toml_data:
+                raise SettingsError(f"{file}: project is no setting; --project names the folder that this file lies in")
+            return init_settings, env_settings, toml
 
     try:
         return _anchored(FromFile(**{**overrides, "project": folder}), folder)
     except ValidationError as error:
         raise SettingsError(describe(error, Settings, file=file, environ=os.environ, overrides=overrides)) from error
     except UnreadableVariable as error:
-        raise SettingsError(f"an environment variable is no JSON where a list or a table is due: {error}") from error
+        raise SettingsError(unreadable_variable(Settings, os.environ) or " ".join(str(error).split())) from error
     except (OSError, ValueError) as error:  # the file cannot be read, is no UTF-8, or no TOML
         raise SettingsError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
 
@@ -282,11 +285,10 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
     keys = {
         name: path and folder / path for name, path in (("public_key", auth.jwt.public_key), ("jwks", auth.jwt.jwks))
     }
-    return settings.model_copy(
-        update={
-            "database": settings.database.model_copy(update={"url": url}),
-            "email": settings.email.model_copy(update={"directory": folder / settings.email.directory}),
-            "log": settings.log.model_copy(update={"path": folder / settings.log.path}),
-            "auth": auth.model_copy(update={"jwt": auth.jwt.model_copy(update=keys)}),
-        }
-    )
+    anchored = {
+        "database": settings.database.model_copy(update={"url": url}),
+        "email": settings.email.model_copy(update={"directory": folder / settings.email.directory}),
+        "log": settings.log.model_copy(update={"path": folder / settings.log.path}),
+        "auth": auth.model_copy(update={"jwt": auth.jwt.model_copy(update=keys)}),
+    }
+    return Settings.model_construct(**dict(settings) | anchored)

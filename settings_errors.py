@@ -61,6 +61,21 @@ def misnamed_variable(model: type[BaseModel], environ: Mapping[str, str]) -> str
     return None
 
 
+def unreadable_variable(model: type[BaseModel], environ: Mapping[str, str]) -> str | None:
+    """The complaint about the first variable for a list or a table that is no JSON, if there is one."""
+    for variable in sorted(environ):
+        if not variable.upper().startswith(PREFIX):
+            continue
+        _, field = _field(model, variable.upper().removeprefix(PREFIX).lower().split("__"))
+        annotation = field.annotation if field else None
+        if get_origin(annotation) or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            try:
+                json.loads(environ[variable])
+            except ValueError:
+                return f"{variable} (environment) takes JSON: {_meaning(field)}"
+    return None
+
+
 def describe(
     error: ValidationError,
     model: type[BaseModel],

@@ -14,6 +14,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
+CHATTY = ("aiosmtplib", "alembic", "asyncio", "dramatiq", "uvicorn")
 # Everything that ends a line or drives a terminal: C0 and C1 controls, DEL, and Unicode's own line ends.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -51,6 +52,8 @@ def configure(environment: str, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for library in CHATTY:
+        logging.getLogger(library).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

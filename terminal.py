@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console, Group
@@ -31,6 +32,7 @@ EVERYTHING = Visible(everything=True)
 LOOK_EVERY_S = 0.25
 SHOWN = 20
 BATCH = 100
+PIPED_COLUMNS = 240
 STYLES = {
     JobStatus.SCHEDULED: "blue",
     JobStatus.QUEUED: "cyan",
@@ -51,7 +53,7 @@ def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: boo
         for job in found:
             print(json.dumps(as_object(job)))
     else:
-        Console().print(_table(found) if found else "no jobs")
+        _out().print(_table(found) if found else "no jobs")
     return DONE
 
 
@@ -64,7 +66,7 @@ def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(as_object(job)))
     else:
-        Console().print(_whole(job))
+        _out().print(_whole(job))
     return DONE
 
 
@@ -195,7 +197,7 @@ def _watch_all(database: Database) -> int:
             while True:
                 counts, found = database.read_sync(look)
                 if console.is_terminal:
-                    live.update(Group(_counts(counts), _table(found)), refresh=True)
+                    live.update(Group(_counts(counts), _table(found) if found else Text("no jobs")), refresh=True)
                 else:
                     for job in reversed(found):
                         if seen.get(job.id) != job.version:
@@ -208,22 +210,11 @@ def _watch_all(database: Database) -> int:
 
 def _table(found: Sequence[Job]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("job", "handler", "status", "backend", "attempt", "created", "took", "progress or error"):
-        table.add_column(
-            heading, no_wrap=heading in {"job", "status"}, overflow="ellipsis" if heading == "job" else "fold"
-        )
+    for heading in ("job", "status", "handler", "created", "took", "progress or error"):
+        table.add_column(heading, no_wrap=True, min_width=len(found[0].id) if heading == "job" else None)
     for job in found:
-        created = to_datetime(job.created_at).astimezone()
-        table.add_row(
-            job.id,
-            _plain(job.handler),
-            _status(job),
-            _plain(job.backend),
-            f"{len(job.attempts)}/{job.max_attempts}",
-            f"{created:%m-%d %H:%M:%S}",
-            _took(job),
-            _remark(job),
-        )
+        row = (_plain(job.handler), _created(job), _took(job), _remark(job))
+        table.add_row(job.id, _status(job), *(Text(cell) for cell in row))
     return table
 
 
@@ -262,6 +253,11 @@ def _status(job: Job) -> Text:
     return Text(job.status, style=STYLES[job.status])
 
 
+def _created(job: Job) -> str:
+    created, now = to_datetime(job.created_at).astimezone(), datetime.now().astimezone()
+    return f"{created:%H:%M:%S}" if created.date() == now.date() else f"{created:%Y-%m-%d}"
+
+
 def _took(job: Job) -> str:
     if job.started_at is None or job.finished_at is None:
         return ""
@@ -275,6 +271,12 @@ def _remark(job: Job) -> str:
         total = f"/{job.progress.total}" if job.progress.total else ""
         return _plain(f"{job.progress.completed}{total} {job.progress.message or ''}".rstrip())
     return ""
+
+
+def _out() -> Console:
+    """Standard output; lines for another program are not cut to a terminal's width."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PIPED_COLUMNS)
 
 
 def _plain(text: str) -> str:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,9 +41,7 @@ def redis_server(*options: str, port: int | None = None) -> Iterator[Server]:
         command = [str(program), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", *options]
         server = Server(f"redis://127.0.0.1:{port}/0", _start(command, Path(folder) / "server.log"))
         with _ending(server.process):
-            client = redis.Redis.from_url(server.url, socket_timeout=1)
-            _wait(server.process, Path(folder) / "server.log", lambda: bool(client.ping()), redis.RedisError)
-            client.close()
+            _wait(server.process, Path(folder) / "server.log", lambda: _pongs(server.url), redis.RedisError)
             yield server
 
 
@@ -77,6 +76,19 @@ def postgres_server(*options: str) -> Iterator[Server]:
         with _ending(server.process):
             _wait(server.process, folder / "server.log", lambda: _answers(server.url), psycopg.Error)
             yield server
+
+
+@contextmanager
+def postgres_database(server_url: str) -> Iterator[str]:
+    """An empty database of a server, dropped at the end of the block, whoever is still connected."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    try:
+        yield server_url.rsplit("/", 1)[0] + f"/{name}"
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def free_port() -> int:
@@ -162,6 +174,16 @@ def _wait(process: subprocess.Popen[bytes], log: Path, answers: Callable[[], boo
         except refusal:
             time.sleep(0.02)
     raise RuntimeError(f"the server did not start:\n{log.read_text(errors='replace')}")
+
+
+def _pongs(url: str) -> bool:
+    client = redis.Redis.from_url(url, socket_timeout=1)
+    try:
+        return bool(client.ping())
+    except redis.AuthenticationError:
+        return True  # it answers, and wants a password
+    finally:
+        client.close()
 
 
 def _answers(url: str) -> bool:

@@ -1,0 +1,108 @@
+"""Onward's own command line as real processes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE_S = 30.0
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment without settings of its own, the project's root as the place to import from."""
+    inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("ONWARD_")}
+    return {**inherited, "PYTHONPATH": str(ROOT), **variables}
+
+
+def onward(*arguments: str, project: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The outcome of a command that ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "cli", "--project", str(project), *arguments],
+        env=environment(**variables),
+        cwd=project,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S * 2,
+        check=False,
+    )
+
+
+class Running:
+    """A command that goes on; its output so far is in `output()`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    def output(self) -> str:
+        return self._log.read_text("utf-8", errors="replace")
+
+    def wait_for(self, words: str) -> str:
+        """The first line that holds the words."""
+        wait_until(lambda: words in self.output() or self.process.poll() is not None)
+        found = next((line for line in self.output().splitlines() if words in line), None)
+        assert found, f"{words!r} was never said; it said:\n{self.output()}"
+        return found
+
+    def serving(self) -> str:
+        """The address that the API answers at."""
+        line = self.wait_for("serving")
+        return line.partition("page=")[2].split()[0].rstrip("/")
+
+    def end(self, timeout_s: float = PATIENCE_S) -> int:
+        """The exit code after an orderly end."""
+        self.process.terminate()
+        return self.process.wait(timeout_s)
+
+
+@contextmanager
+def running(*arguments: str, project: Path, **variables: str) -> Iterator[Running]:
+    """A command that runs as long as the block lasts."""
+    log = project / f"{arguments[0]}-{time.monotonic_ns()}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "cli", "--project", str(project), *arguments],
+            env=environment(**variables),
+            cwd=project,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield Running(process, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_until(holds: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
+    """The condition holds; the test fails where it does not come to hold in time."""
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to hold in time"
+        time.sleep(0.02)
+
+
+def graphql(address: str, document: str, **variables: Any) -> Any:
+    """The data that the API answers with."""
+    request = urllib.request.Request(
+        f"{address}/graphql",
+        json.dumps({"query": document, "variables": variables}).encode(),
+        {"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
+        answer = json.load(response)
+    assert "errors" not in answer, answer["errors"]
+    return answer["data"]

@@ -1,0 +1,99 @@
+"""`./onward check`: every part that the settings name is tried, and what is wrong comes with its mend."""
+
+from pathlib import Path
+
+import pytest
+
+from check import Finding, State, findings
+from settings import load
+from tests.processes import onward
+from tests.servers import free_port, redis_server
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "settings.toml").touch()
+    return tmp_path
+
+
+def found(project: Path, part: str, **overrides: object) -> list[Finding]:
+    return [one for one in findings(load(project, **overrides)) if one.part == part]
+
+
+def test_a_sound_project_passes(project: Path) -> None:
+    outcome = onward("check", project=project)
+    assert outcome.returncode == 0, outcome.stdout
+    assert {line.split()[0] for line in outcome.stdout.splitlines()} == {"ok"}
+
+
+def test_what_is_wrong_gives_1_and_names_the_mend(project: Path) -> None:
+    url = f"postgresql://onward:s3cret@127.0.0.1:{free_port()}/onward"
+    outcome = onward("check", project=project, ONWARD_DATABASE__URL=url)
+    assert outcome.returncode == 1
+    assert "database.url" in outcome.stdout
+    assert "s3cret" not in outcome.stdout + outcome.stderr
+
+
+def test_no_part_is_left_out_because_another_is_wrong(project: Path) -> None:
+    parts = {one.part for one in findings(load(project, database={"url": "sqlite:////proc/no/where.db"}))}
+    assert {"database", "handlers", "gql", "background", "email", "log", "auth"} <= parts
+
+
+def test_postgresql_without_tables_wants_migrate(project: Path, postgres_url: str) -> None:
+    *_, last = found(project, "database", database={"url": postgres_url})
+    assert (last.state, last.mend) == (State.WRONG, "run ./onward migrate")
+
+
+def test_a_redis_that_forgets_or_evicts_is_warned_of(project: Path) -> None:
+    with redis_server("--maxmemory-policy", "allkeys-lru") as server:
+        states = found(project, "redis", backend="dramatiq", backends={"dramatiq": {"url": server.url}})
+    assert [one.state for one in states] == [State.OK, State.WARNING, State.WARNING]
+    assert [one.mend for one in states[1:]] == ["set appendonly yes", "set maxmemory-policy noeviction"]
+
+
+def test_a_redis_as_it_should_be_passes(project: Path) -> None:
+    with redis_server("--appendonly", "yes", "--maxmemory-policy", "noeviction") as server:
+        states = found(project, "redis", backend="dramatiq", backends={"dramatiq": {"url": server.url}})
+    assert [one.state for one in states] == [State.OK]
+
+
+def test_a_redis_that_refuses_or_is_away_is_wrong(project: Path) -> None:
+    with redis_server("--requirepass", "s3cret") as server:
+        (refused,) = found(project, "redis", backend="dramatiq", backends={"dramatiq": {"url": server.url}})
+        wrong = server.url.replace("redis://", "redis://:wr0ng@")
+        (mistaken,) = found(project, "redis", backend="dramatiq", backends={"dramatiq": {"url": wrong}})
+    (away,) = found(project, "redis", backend="dramatiq", backends={"dramatiq": {"url": server.url}})
+    assert {one.state for one in (refused, mistaken, away)} == {State.WRONG}
+    assert "wr0ng" not in mistaken.words
+    assert "up" in away.mend
+
+
+def test_a_mail_server_that_is_away_is_wrong(project: Path) -> None:
+    smtp = {"transport": "smtp", "smtp": {"port": free_port(), "password": "s3cret", "username": "ann"}}
+    (email,) = found(project, "email", email=smtp)
+    assert email.state is State.WRONG
+    assert "email.smtp" in email.mend
+
+
+def test_a_folder_that_cannot_be_written_is_wrong(project: Path) -> None:
+    (project / "var").write_text("a file where a folder has to be")
+    assert [one.state for one in (*found(project, "email"), *found(project, "log"))] == [State.WRONG] * 2
+
+
+def test_a_backend_that_is_not_there_is_wrong(project: Path) -> None:
+    mine = {"mine": {"class": "nowhere:Mine", "password": "s3cret"}}
+    (backend,) = found(project, "mine", backend="mine", backends=mine)
+    assert (backend.state, backend.mend) == (State.WRONG, "mend [backends.mine]")
+    assert "s3cret" not in backend.words
+
+
+def test_a_key_file_that_cannot_be_read_is_wrong(project: Path) -> None:
+    (auth,) = found(project, "auth", auth={"mode": "jwt", "jwt": {"public_key": "nowhere.pem"}})
+    assert (auth.state, auth.mend) == (State.WRONG, "mend auth.jwt.public_key")
+
+
+@pytest.mark.parametrize("key", ["handlers", "gql"])
+def test_a_module_that_is_not_there_is_wrong(key: str, project: Path) -> None:
+    (one,) = found(project, key, **{key: {"modules": ["nowhere"]}})
+    assert one.state is State.WRONG
+    assert f"{key}.modules" in one.mend

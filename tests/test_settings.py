@@ -1,0 +1,232 @@
+"""What stops the start is told in one line: which key, where it stands, what it takes."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from settings import Settings, SettingsError, enter, load
+from tests.processes import ROOT
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    import os
+
+    for name in list(os.environ):
+        if name.upper().startswith("ONWARD_"):
+            monkeypatch.delenv(name)
+    (tmp_path / "settings.toml").touch()
+    return tmp_path
+
+
+def refusal(project: Path, toml: str = "", **overrides: object) -> str:
+    (project / "settings.toml").write_text(toml, "utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load(project, **overrides)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def test_an_empty_file_is_enough(project: Path) -> None:
+    settings = load(project)
+    assert (settings.backend, settings.server.port, settings.backends.background.concurrency) == (
+        "background",
+        8000,
+        32,
+    )
+
+
+def test_the_file_that_comes_along_says_what_holds_without_it(project: Path) -> None:
+    (project / "settings.toml").write_bytes((ROOT / "settings.toml").read_bytes())
+    written = load(project)
+    (project / "settings.toml").write_text("")
+    assert written == load(project)
+
+
+def test_paths_are_seen_from_the_projects_folder(project: Path) -> None:
+    settings = load(project)
+    assert settings.database.url == f"sqlite:///{project}/var/onward.db"
+    assert settings.email.directory == project / "var/mail"
+    assert settings.log.path == project / "var/notifications.jsonl"
+
+
+def test_absolute_paths_stay(project: Path) -> None:
+    (project / "settings.toml").write_text('[database]\nurl = "sqlite:////srv/onward.db"\n[log]\npath = "/srv/log"')
+    settings = load(project)
+    assert (settings.database.url, settings.log.path) == ("sqlite:////srv/onward.db", Path("/srv/log"))
+
+
+def test_the_environment_wins_over_the_file_key_by_key(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "settings.toml").write_text('[backends.dramatiq]\nurl = "redis://a/1"\nnamespace = "mine"')
+    monkeypatch.setenv("ONWARD_BACKENDS__DRAMATIQ__URL", "redis://b/2")
+    assert load(project).backends.dramatiq.url == "redis://b/2"
+    assert load(project).backends.dramatiq.namespace == "mine"
+
+
+def test_the_command_line_wins_over_the_environment(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONWARD_BACKEND", "background")
+    assert load(project, backend="dramatiq").backend == "dramatiq"
+
+
+@pytest.mark.parametrize(
+    ("toml", "key", "nearest"),
+    [
+        ('bakend = "x"', "bakend", "backend"),
+        ("[server]\nprot = 1", "server.prot", "port"),
+        ("[servr]\nport = 1", "servr", "server"),
+        ("[backends.dramatiq]\nurls = 1", "backends.dramatiq.urls", "url"),
+        ("[email.smtp]\nhots = 'x'", "email.smtp.hots", "host"),
+        ("[gql.limits]\ndept = 1", "gql.limits.dept", "depth"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_right_one(project: Path, toml: str, key: str, nearest: str) -> None:
+    assert f"settings.toml: {key} is no setting; did you mean {nearest}?" in refusal(project, toml)
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ('[server]\nport = "abc"', 'server.port is "abc", but takes a whole number'),
+        ("[server]\nport = 70000", "server.port is 70000, but takes 65535 at most"),
+        ("[backends.background]\nconcurrency = 0", "backends.background.concurrency is 0, but takes 1 or more"),
+        ('environment = "prod"', 'environment is "prod", but takes "development" or "production"'),
+        ('[email.smtp]\ntls = "ssl"', 'email.smtp.tls is "ssl", but takes "none", "starttls" or "tls"'),
+        ("[handlers]\nmodules = 5", "handlers.modules is 5, but takes a list"),
+        ("server = 5", "server is 5, but takes a table"),
+        ("[register]\nanonymous = 'perhaps'", 'register.anonymous is "perhaps", but takes true or false'),
+        ('[backends.mine]\nclass = "nowhere"', 'backends.mine.class is "nowhere", but takes where the class is'),
+        ("[backends.mine]\nurl = 1", "backends.mine.class is missing"),
+        ("[retention]\njobs_days = 9\nkeys_days = 3", "retention.keys_days takes at least retention.jobs_days"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_the_key_takes(project: Path, toml: str, words: str) -> None:
+    assert words in refusal(project, toml)
+
+
+def test_a_backend_that_nobody_defines_is_refused_with_those_there_are(project: Path) -> None:
+    assert 'backend is "dramatik", but takes "background", "dramatiq" or "mine"; did you mean dramatiq?' in refusal(
+        project, 'backend = "dramatik"\n[backends.mine]\nclass = "a:B"'
+    )
+    assert 'routes."email.*" is "dramatic"' in refusal(project, '[routes]\n"email.*" = "dramatic"')
+
+
+def test_the_line_says_where_the_value_stands(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refusal(project, "[server]\nport = -1").startswith(f"{project}/settings.toml: ")
+    assert refusal(project, server={"port": -1}).startswith("command line: ")
+    assert refusal(project, backend="none").startswith("command line: ")
+    monkeypatch.setenv("ONWARD_SERVER__PORT", "x")
+    assert refusal(project).startswith("ONWARD_SERVER__PORT (environment): ")
+
+
+def test_a_misnamed_variable_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONWARD_BAKEND", "dramatiq")
+    assert "ONWARD_BAKEND (environment) is no setting; did you mean backend?" in refusal(project)
+
+
+def test_a_variable_that_should_be_json_and_is_not_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONWARD_HANDLERS__MODULES", "mine")
+    assert "ONWARD_HANDLERS__MODULES" in refusal(project)
+
+
+def test_a_missing_file_or_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=re.escape(f"{tmp_path}/settings.toml is missing")):
+        load(tmp_path)
+    with pytest.raises(SettingsError, match="is no folder"):
+        load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("toml", ["backend = ", "[server\n", 'backend = "a"\nbackend = "b"'])
+def test_what_is_no_toml_is_told_in_one_line(project: Path, toml: str) -> None:
+    assert "cannot be read" in refusal(project, toml)
+
+
+def test_bytes_that_are_no_text_are_told_in_one_line(project: Path) -> None:
+    (project / "settings.toml").write_bytes(b'backend = "\xff"')
+    with pytest.raises(SettingsError, match=r"settings\.toml cannot be read"):
+        load(project)
+
+
+def test_the_project_is_not_set_in_its_own_file(project: Path) -> None:
+    assert "project" in refusal(project, 'project = "/elsewhere"')
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        '[database]\nurl = "mysql://u:s3cret@h/d"',
+        '[backends.dramatiq]\nurl = "http://:s3cret@h/0"',
+        '[email.smtp]\npassword = ["s3cret"]',
+        '[auth.jwt]\nsecret = "s3cret"',
+    ],
+)
+def test_no_complaint_shows_a_secret(project: Path, toml: str) -> None:
+    assert "s3cret" not in refusal(project, toml)
+
+
+def test_settings_do_not_show_their_secrets(project: Path) -> None:
+    secret = "s3cret" * 8
+    (project / "settings.toml").write_text(
+        f'[database]\nurl = "postgresql://u:{secret}@h/d"\n[backends.dramatiq]\nurl = "redis://:{secret}@h/0"\n'
+        f'[email.smtp]\npassword = "{secret}"\n[auth]\nmode = "jwt"\njwt = {{secret = "{secret}"}}\n'
+        f'[backends.mine]\nclass = "a:B"\npassword = "{secret}"'
+    )
+    assert secret not in repr(load(project))
+    assert secret not in str(load(project))
+
+
+def test_settings_do_not_change(project: Path) -> None:
+    settings = load(project)
+    for change in (
+        lambda: setattr(settings, "backend", "x"),
+        lambda: setattr(settings.server, "port", 1),
+        lambda: settings.routes.update(a="b"),  # type: ignore[attr-defined]
+    ):
+        with pytest.raises((TypeError, ValueError, AttributeError)):
+            change()
+
+
+def test_a_third_backends_other_keys_reach_it_as_they_are(project: Path) -> None:
+    (project / "settings.toml").write_text(
+        'backend = "mine"\n[backends.mine]\nclass = "a.b:C"\ndeep = {list = [1, "x"]}'
+    )
+    mine = load(project).backends.custom["mine"]
+    assert (mine.class_, dict(mine.options)) == ("a.b:C", {"deep": {"list": [1, "x"]}})
+
+
+def test_production_does_not_let_anyone_in_by_accident(project: Path) -> None:
+    assert 'auth.mode is "open", but in production takes "jwt"' in refusal(project, 'environment = "production"')
+    (project / "settings.toml").write_text('environment = "production"\n[auth]\nallow_public = true')
+    assert load(project).auth.allow_public
+
+
+@pytest.mark.parametrize("jwt", ["", '\njwt = {secret = "%s", jwks = "keys.json"}' % ("s" * 32)])
+def test_tokens_are_checked_with_one_kind_of_key(project: Path, jwt: str) -> None:
+    assert "exactly one of" in refusal(project, f'[auth]\nmode = "jwt"{jwt}')
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    from pydantic import BaseModel
+
+    def undescribed(table: type[BaseModel], path: str) -> list[str]:
+        found = []
+        for name, field in table.model_fields.items():
+            found += [] if field.description else [f"{path}{name}"]
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                found += undescribed(field.annotation, f"{path}{name}.")
+        return found
+
+    assert undescribed(Settings, "") == []
+
+
+def test_modules_of_the_project_can_be_imported_and_hide_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    enter(project)
+    enter(project)
+    assert sys.path.count(str(project)) == 1
+    assert sys.path[-1] == str(project)
