@@ -10,7 +10,6 @@ from pathlib import Path
 import strawberry
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.routing import get_route_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backends.base import Role
@@ -60,7 +59,7 @@ class Graphql:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan" and get_route_path(scope) == "/graphql":
+        if scope["type"] != "lifespan" and scope["path"] == scope.get("root_path", "") + "/graphql":
             await scope["app"].state.view(scope, receive, send)
         else:
             await self._app(scope, receive, send)

@@ -31,7 +31,7 @@ def settings_in(folder: Path, **overrides: Any) -> Settings:
 async def until(condition: Callable[[], Awaitable[Any]]) -> Any:
     """What the condition gives, once it is true."""
     async with asyncio.timeout(PATIENCE_S):
-        while not (found := await condition()):
+        while not (found := await condition()):  # noqa: ASYNC110 - the ledger tells nobody
             await asyncio.sleep(0.01)
     return found
 
@@ -104,7 +104,8 @@ def serving(settings: Settings) -> Iterator[str]:
     try:
         deadline = time.monotonic() + PATIENCE_S
         while not server.started:
-            assert thread.is_alive() and time.monotonic() < deadline, "the server did not start"
+            assert thread.is_alive(), "the server did not start"
+            assert time.monotonic() < deadline, "the server did not start in time"
             time.sleep(0.01)
         yield f"127.0.0.1:{listener.getsockname()[1]}"
     finally:

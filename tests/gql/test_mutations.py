@@ -79,7 +79,7 @@ async def test_a_notification_becomes_a_line_of_the_log(api: Api, name: str) -> 
     payload = await api.mutate("sendNotification", email="ada@example.com", message=f"Hello\n{name}")
     assert await api.ends(payload["job"]["id"]) == "SUCCEEDED"
     lines = (folder(api) / "var/notifications.jsonl").read_text().splitlines()
-    assert payload["job"]["id"] in [line for line in lines if name in line][0]
+    assert payload["job"]["id"] in next(line for line in lines if name in line)
 
 
 @pytest.mark.parametrize("message", ["", " \n ", "x" * 10_001])
