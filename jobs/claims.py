@@ -93,7 +93,9 @@ _settle = (
     .returning(jobs.c.version)
 )
 _held_by = sa.select(jobs).where(held, jobs.c.runner == _p("runner_"))
-_cancelling = sa.select(jobs.c.id).where(held, jobs.c.runner == _p("runner_"), jobs.c.status == S.CANCELLING.value)
+_cancelling = sa.select(jobs.c.id, jobs.c.token).where(
+    held, jobs.c.runner == _p("runner_"), jobs.c.status == S.CANCELLING.value
+)
 _forget = sa.delete(runners).where(runners.c.id == _p("runner_"), runners.c.beat == _p("beat_"))
 _forget_mine = sa.delete(runners).where(runners.c.id == _p("runner_"))
 _homeless = sa.update(jobs).where(queued, jobs.c.delivered_to == _p("runner_")).values(delivered_to=None)
@@ -154,13 +156,15 @@ def dangerous(tx: Tx, *, backend: str) -> str | None:
     return row[0] if row else None
 
 
-def step_done(tx: Tx, job: Job, steps: tuple[Step, ...], result: object, progress: Progress | None) -> tuple[Step, ...]:
-    """The step that ran is finished and never run again; the steps as they are now. Raises Superseded."""
+def step_done(
+    tx: Tx, job: Job, steps: tuple[Step, ...], result: object, progress: Progress | None
+) -> tuple[tuple[Step, ...], JobStatus]:
+    """The step that ran is finished and never run again; the steps and the status as they are. Raises Superseded."""
     after = _advanced(steps, result, tx.now)
     values = {"steps_": dump_steps(after), "progress_": _dumped(progress)}
     for status in (S.RUNNING, S.CANCELLING):
         if tx.execute(_step_done, id_=job.id, token_=job.token, from_=status.value, change=tx.change, **values):
-            return after
+            return after, status
     raise Superseded(job.id)
 
 
@@ -253,9 +257,9 @@ def _closed(steps: tuple[Step, ...], status: JobStatus, result: object, now: int
     return tuple(closed)
 
 
-def cancelling(tx: Tx, *, runner: str) -> list[str]:
-    """The runner's jobs that somebody wants cancelled."""
-    return [row[0] for row in tx.all(_cancelling, runner_=runner)]
+def cancelling(tx: Tx, *, runner: str) -> list[tuple[str, int]]:
+    """Id and token of the runner's claims that somebody wants cancelled."""
+    return [(row[0], row[1]) for row in tx.all(_cancelling, runner_=runner)]
 
 
 def hand_back(tx: Tx, *, runner: str) -> int:

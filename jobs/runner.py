@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -73,7 +74,7 @@ class Runner:
         self._further = further
         self._isolate = isolate
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="step")
-        self._running: dict[str, Running] = {}
+        self._running: dict[tuple[str, int], Running] = {}  # by id and token: a lost claim may go on for a while
         self._chance = random.Random()  # noqa: S311 - jitter
         self._draining = False
         self._closed = False
@@ -95,18 +96,17 @@ class Runner:
         if self._draining:
             await self._writer.run(lambda tx: due.give_back(tx, job_id))
             return False
-        alone = self._isolate is None
-        job = await self._writer.run(
-            lambda tx: claims.claim(
-                tx, job_id, runner=self._lease.id, worker=self._lease.name, backend=backend, alone=alone
-            )
-        )
-        if job is not None:
-            await self.carry(job)
+
+        def unit(tx: Tx) -> Job | bool:
+            runner, worker, alone = self._lease.id, self._lease.name, self._isolate is None
+            job = claims.claim(tx, job_id, runner=runner, worker=worker, backend=backend, alone=alone)
+            return job or claims.must_run_alone(tx, job_id)
+
+        found = await self._writer.run(unit)
+        if isinstance(found, Job):
+            await self.carry(found)
             return True
-        if self._isolate is not None and await self._writer.run(lambda tx: claims.must_run_alone(tx, job_id)):
-            return await self._isolate(job_id, backend)
-        return False
+        return found and self._isolate is not None and await self._isolate(job_id, backend)
 
     async def claim_due(self, backend: str, limit: int) -> list[Job]:
         """Jobs of the backend that wait, claimed for this process, which has to `carry` them."""
@@ -120,12 +120,14 @@ class Runner:
 
     async def dangerous(self, backend: str) -> str | None:
         """A job of the backend that has to be run by `run`, in a process of its own."""
-        return await self._writer.run(lambda tx: claims.dangerous(tx, backend=backend))
+        return await self._writer.database.read(partial(claims.dangerous, backend=backend))
 
     async def carry(self, job: Job) -> None:
         """A claimed job has run, and its outcome is in the ledger; or somebody else has it."""
+        if self._closed:
+            return  # claimed in the last moment: the end of the lease hands it back
         running = Running(job, self._tools, self._further.child, self._on_progress)
-        self._running[job.id] = running
+        self._running[job.id, job.token] = running
         if self._watcher is None or self._watcher.done():
             self._watcher = asyncio.create_task(self._watch(), name="cancels")
         try:
@@ -141,7 +143,7 @@ class Runner:
                 told = Outcome(S.FAILED, error=_error("INTERNAL", UNEXPECTED, retryable=True))
                 await self._insist(lambda tx: claims.settle(tx, job, told, steps=job.steps))
         finally:
-            del self._running[job.id]
+            del self._running[job.id, job.token]
             if not self._running:
                 self._idle.set()
 
@@ -160,6 +162,7 @@ class Runner:
                 words = "the handler's steps are other ones than when the job began; retry it from the start"
                 return steps, Outcome(S.FAILED, error=_error("STEPS_CHANGED", words))
             steps = tuple(Step(step.name, i) for i, step in enumerate(handler.steps))
+            steps = (replace(steps[0], status=StepStatus.RUNNING, started_at=job.attempts[-1].started_at), *steps[1:])
         if handler.timeout is not None:
             running.deadline = time.monotonic() + handler.timeout.total_seconds()
         value = steps[index - 1].result if index else None
@@ -188,6 +191,9 @@ class Runner:
     async def _step(self, running: Running, work: Work, arguments: dict[str, Any], value: Any, *, first: bool) -> Any:
         """What the step gave. Raises what it raised, TimedOut past the limit, and by `stop` where it was halted."""
         assert self._loop is not None  # noqa: S101 - for the type checker
+        if self._closed:
+            running.halt(Stop.DRAIN)
+            running.check()
         call = work.call
         if work.is_async:
             coroutine = call(running, **arguments) if first else call(running, value)
@@ -242,13 +248,15 @@ class Runner:
         return Outcome(S.RETRYING, error=told, delay_us=wait // timedelta(microseconds=1))
 
     async def _finish_step(self, running: Running, steps: tuple[Step, ...], value: Any) -> tuple[Step, ...]:
-        def unit(tx: Tx) -> tuple[tuple[Step, ...], list[Job]]:
-            after = claims.step_done(tx, running.job, steps, value, running.latest)
-            return after, [self._further.accept(tx, child) for child in running.children]
+        def unit(tx: Tx) -> tuple[tuple[Step, ...], JobStatus, list[Job]]:
+            after, status = claims.step_done(tx, running.job, steps, value, running.latest)
+            return after, status, [self._further.accept(tx, child) for child in running.children]
 
-        after, children = await self._insist(unit)
+        after, status, children = await self._insist(unit)
         running.children.clear()
         self._further.hand_over(children)
+        if status is S.CANCELLING:
+            running.halt(Stop.CANCEL)
         return after
 
     async def _record(self, running: Running, steps: tuple[Step, ...], outcome: Outcome) -> None:
@@ -279,7 +287,7 @@ class Runner:
     def _say(self, running: Running) -> None:
         running.saying = False
         latest = running.latest
-        if running.id in self._running and latest is not None:
+        if (running.id, running.job.token) in self._running and latest is not None:
             task = asyncio.ensure_future(self._writer.run(lambda tx: claims.report(tx, running.job, latest)))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())  # the outcome says it again
 
@@ -288,9 +296,9 @@ class Runner:
         while self._running:
             await asyncio.sleep(WATCH_S)
             with suppress(StorageError):
-                for job_id in await self._writer.database.read(partial(claims.cancelling, runner=self._lease.id)):
-                    if job_id in self._running:
-                        self._running[job_id].halt(Stop.CANCEL)
+                for claim in await self._writer.database.read(partial(claims.cancelling, runner=self._lease.id)):
+                    if claim in self._running:
+                        self._running[claim].halt(Stop.CANCEL)
 
     def lost(self) -> None:
         """All claims of this process are over: what runs here stops. From any thread."""
