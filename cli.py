@@ -64,6 +64,8 @@ def worker(*, processes: Processes = None, threads: Threads = 8, backend: Backen
     import worker as process
 
     with _one_line():
+        if not _runs_on_dramatiq(settings):
+            _fail('backend takes "dramatiq", or routes one to it, where a worker is to have something to do')
         _migrate(settings)
         if (processes or _cores()) > 1:
             _supervise(settings, _workers(processes, threads))
@@ -89,7 +91,7 @@ def up(
     with _one_line(), serving.bind(settings) as bound:
         _migrate(settings)
         parts = _api(settings, bound)
-        if "dramatiq" in (settings.backend, *settings.routes.values()):
+        if _runs_on_dramatiq(settings):
             redis = private_redis.part(settings)
             parts += [*_workers(processes, threads), *([redis] if redis else [])]
         _supervise(settings, parts)
@@ -252,6 +254,14 @@ def _migrate(settings: "Settings", *, also_postgresql: bool = False) -> bool:
         return False
     finally:
         database.close()
+
+
+def _runs_on_dramatiq(settings: "Settings") -> bool:
+    from backends.dramatiq import Dramatiq
+    from wiring import backend_class
+
+    used = dict.fromkeys((settings.backend, *settings.routes.values()))
+    return any(issubclass(backend_class(settings, name)[0], Dramatiq) for name in used)
 
 
 def _api(settings: "Settings", bound: "socket") -> list["Part"]:

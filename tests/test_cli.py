@@ -1,0 +1,218 @@
+"""The commands as people type them: real processes, real exit codes."""
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import Running, graphql, onward, running, wait_until
+from tests.servers import free_port
+
+PROCESS = "mutation ($item: String!) { processItem(input: {item: $item}) { job { id } errors { message } } }"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "settings.toml").write_text("[server]\nport = 0\n", "utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def waiting(project: Path) -> Iterator[tuple[Path, str]]:
+    """A project, and a job in it that waits: it went to Dramatiq, whose Redis is not there."""
+    (project / "settings.toml").write_text(
+        f'backend = "dramatiq"\n[server]\nport = 0\n[backends.dramatiq]\nurl = "redis://127.0.0.1:{free_port()}/0"\n'
+    )
+    with running("serve", project=project) as api:
+        job = graphql(api.serving(), PROCESS, item="words")["processItem"]["job"]["id"]
+        yield project, job
+
+
+def refused(*arguments: str, project: Path, **variables: str) -> str:
+    outcome = onward(*arguments, project=project, **variables)
+    assert (outcome.returncode, outcome.stdout) == (2, ""), outcome
+    assert outcome.stderr.count("\n") == 1, outcome.stderr
+    return outcome.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["serve", "worker", "up", "check", "migrate", "schema", "jobs list", "jobs show x", "jobs cancel x"]
+)
+def test_wrong_settings_stop_every_command_with_one_line(command: str, project: Path) -> None:
+    words = refused(*command.split(), project=project, ONWARD_SERVER__PORT="many")
+    assert "server.port" in words
+
+
+@pytest.mark.parametrize("command", ["serve", "up"])
+def test_a_port_that_is_taken_is_told_in_one_line(command: str, project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert f"port {port} of 127.0.0.1 is taken" in refused(command, "--port", port, project=project)
+
+
+def test_an_address_that_others_reach_wants_more_than_mode_open(project: Path) -> None:
+    assert 'auth.mode is "open"' in refused("serve", "--host", "0.0.0.0", project=project)
+
+
+def test_a_host_that_is_none_is_told_in_one_line(project: Path) -> None:
+    assert "server.host" in refused("serve", "--host", "no.such.host.invalid", project=project)
+    assert "192.0.2.1 is no address of this machine" in refused(
+        "serve", "--host", "192.0.2.1", project=project, ONWARD_AUTH__ALLOW_PUBLIC="true"
+    )
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "jobs list"])
+def test_a_ledger_that_is_away_is_told_in_one_line(command: str, project: Path) -> None:
+    url = f"postgresql://onward:s3cret@127.0.0.1:{free_port()}/onward"
+    words = refused(*command.split(), project=project, ONWARD_DATABASE__URL=url, ONWARD_BACKEND="dramatiq")
+    assert "ledger" in words
+    assert "s3cret" not in words
+
+
+def test_modules_that_are_not_there_are_told_in_one_line(project: Path) -> None:
+    assert "handlers.modules" in refused("serve", project=project, ONWARD_HANDLERS__MODULES='["nowhere"]')
+    assert "gql.modules" in refused("serve", project=project, ONWARD_GQL__MODULES='["nowhere"]')
+    assert "gql.modules" in refused("schema", project=project, ONWARD_GQL__MODULES='["nowhere"]')
+
+
+def test_a_worker_with_nothing_to_do_says_so(project: Path) -> None:
+    assert "dramatiq" in refused("worker", "--processes", "1", project=project)
+
+
+def test_the_schema_is_printed_without_a_database(project: Path) -> None:
+    outcome = onward("schema", project=project, ONWARD_DATABASE__URL=f"postgresql://127.0.0.1:{free_port()}/no")
+    assert outcome.returncode == 0
+    assert "type Mutation" in outcome.stdout
+    assert not (project / "var").exists()
+
+
+def test_serve_runs_the_main_job_and_ends_in_order(project: Path) -> None:
+    with running("serve", project=project) as api:
+        address = api.serving()
+        job = graphql(address, PROCESS, item="two words")["processItem"]["job"]["id"]
+        outcome = onward("jobs", "watch", job, project=project)
+        assert (outcome.returncode, outcome.stdout.split()[-1]) == (0, "SUCCEEDED")
+        assert api.end() == 0
+    shown = json.loads(onward("jobs", "show", job, "--json", project=project).stdout)
+    assert [step["status"] for step in shown["steps"]] == ["SUCCEEDED"] * 3
+    assert shown["startedAt"] >= shown["createdAt"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_serve_with_0(number: signal.Signals, project: Path) -> None:
+    with running("serve", project=project) as api:
+        api.serving()
+        api.process.send_signal(number)
+        assert api.process.wait(20) == 0
+
+
+def test_modules_of_the_project_are_found_and_hide_nothing(project: Path) -> None:
+    (project / "app.py").write_text("raise RuntimeError('this is not the application')")
+    (project / "typing.py").write_text("raise RuntimeError('this is not the library')")
+    (project / "shop.py").write_text(
+        "from handlers.base import handler\n\n"
+        "@handler('orders.confirm')\nasync def confirm(job, *, order: int) -> None: ...\n\n"
+        "HANDLERS = (confirm,)\n"
+    )
+    outcome = onward("check", project=project, ONWARD_HANDLERS__MODULES='["shop"]')
+    assert "orders.confirm" in outcome.stdout
+
+
+def test_jobs_are_listed_by_status_and_handler(waiting: tuple[Path, str]) -> None:
+    project, job = waiting
+    assert job in onward("jobs", "list", project=project).stdout
+    (line,) = onward("jobs", "list", "--json", "--status", "queued", project=project).stdout.splitlines()
+    assert json.loads(line)["id"] == job
+    assert job in onward("jobs", "list", "--handler", "steps.*", project=project).stdout
+    assert job not in onward("jobs", "list", "--handler", "email.*", project=project).stdout
+    assert onward("jobs", "list", "--status", "LOST", project=project).returncode == 2
+
+
+def test_cancel_and_retry_tell_by_their_exit_codes(waiting: tuple[Path, str]) -> None:
+    project, job = waiting
+    assert onward("jobs", "retry", job, project=project).returncode == 1
+    assert onward("jobs", "cancel", job, "--reason", "tried", project=project).stdout == f"{job} CANCELLED\n"
+    assert onward("jobs", "cancel", job, project=project).returncode == 1
+    assert onward("jobs", "retry", "--handler", "email.*", project=project).stdout.startswith("0 jobs")
+    assert onward("jobs", "retry", "--handler", "steps.*", project=project).stdout.startswith("1 jobs")
+    assert onward("jobs", "cancel", job, project=project).returncode == 0
+    assert onward("jobs", "retry", job, "--from-start", project=project).stdout == f"{job} QUEUED\n"
+
+
+@pytest.mark.parametrize("command", ["show", "watch", "retry", "cancel"])
+def test_a_job_that_is_not_there_gives_3(command: str, project: Path) -> None:
+    outcome = onward("jobs", command, "job_none", project=project)
+    assert (outcome.returncode, outcome.stderr) == (3, "job_none: there is no such job\n")
+
+
+def test_retrying_everything_has_to_be_said(project: Path) -> None:
+    assert "--status" in refused("jobs", "retry", project=project)
+
+
+def test_migrate_says_whether_there_was_anything_to_do(project: Path, postgres_url: str) -> None:
+    for url in (f"sqlite:///{project}/ledger.db", postgres_url):
+        said = [onward("migrate", project=project, ONWARD_DATABASE__URL=url).stdout for _ in range(2)]
+        assert said == ["the ledger is up to date\n", "nothing to do\n"]
+
+
+def test_serve_leaves_postgresql_to_migrate(project: Path, postgres_url: str) -> None:
+    assert "./onward migrate" in refused("serve", project=project, ONWARD_DATABASE__URL=postgres_url)
+
+
+def test_up_runs_jobs_through_a_private_redis_and_takes_it_along(project: Path) -> None:
+    (project / "settings.toml").write_text(
+        f'[server]\nport = 0\n[backends.dramatiq]\nurl = "redis://:p%20w@127.0.0.1:{free_port()}/0"\n'
+    )
+    with running("up", "--backend", "dramatiq", "--processes", "1", project=project) as all_of_it:
+        job = graphql(all_of_it.serving(), PROCESS, item="words")["processItem"]["job"]["id"]
+        assert onward("jobs", "watch", job, project=project).returncode == 0
+        pids = children(all_of_it)
+        assert len(pids) == 3
+        assert (project / "var" / "redis" / "appendonlydir").is_dir()
+        assert "p w" not in " ".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in pids)
+        assert all_of_it.end() == 0
+        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_up_starts_again_what_dies(project: Path) -> None:
+    with running("up", project=project) as all_of_it:
+        address = all_of_it.serving()
+        (api,) = children(all_of_it)
+        os.kill(api, signal.SIGKILL)
+        all_of_it.wait_for("starting again")
+        wait_until(lambda: all_of_it.output().count("serving") == 2)
+        assert graphql(address, PROCESS, item="words")["processItem"]["job"]
+
+
+def test_several_api_processes_share_the_port_and_end_together(project: Path) -> None:
+    with running("serve", "--workers", "2", project=project) as api:
+        address = api.serving()
+        pids = children(api)
+        assert len(pids) == 2
+        assert graphql(address, PROCESS, item="words")["processItem"]["job"]
+        assert api.end() == 0
+        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_killed_supervisor_leaves_nothing_behind(project: Path) -> None:
+    with running("up", project=project) as all_of_it:
+        all_of_it.serving()
+        (api,) = children(all_of_it)
+        all_of_it.process.kill()
+        wait_until(lambda: not Path(f"/proc/{api}").exists() or "Z" in Path(f"/proc/{api}/stat").read_text())
+
+
+def test_up_says_what_a_private_redis_wants(project: Path) -> None:
+    elsewhere = {"ONWARD_BACKEND": "dramatiq", "ONWARD_BACKENDS__DRAMATIQ__URL": "redis://192.0.2.1:6379/0"}
+    assert "on this machine only" in refused("up", project=project, **elsewhere)
+    here = {"ONWARD_BACKEND": "dramatiq", "ONWARD_BACKENDS__DRAMATIQ__URL": f"redis://127.0.0.1:{free_port()}/0"}
+    assert "apt-get install redis-server" in refused("up", project=project, PATH="/nowhere", **here)
+
+
+def children(parent: Running) -> list[int]:
+    listed = Path(f"/proc/{parent.process.pid}/task/{parent.process.pid}/children").read_text()
+    return [int(pid) for pid in listed.split()]
