@@ -5,10 +5,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-import psycopg
 import pytest
 
-from tests.servers import Missing, Server, postgres_server, redis_server
+from tests.servers import Missing, Server, postgres_database, postgres_server, redis_server
+
+pytest_plugins = ("testkit.fixtures",)
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +34,8 @@ def postgres_server_url() -> Iterator[str]:
 @pytest.fixture
 def postgres_url(postgres_server_url: str) -> Iterator[str]:
     """An empty PostgreSQL database of this test's own."""
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_server_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    yield postgres_server_url.rsplit("/", 1)[0] + f"/{name}"
-    with psycopg.connect(postgres_server_url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with postgres_database(postgres_server_url) as url:
+        yield url
 
 
 @pytest.fixture

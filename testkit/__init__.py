@@ -1,0 +1,1 @@
+"""For those who build on Onward: the laws that every backend keeps, and fixtures for tests of handlers and mutations."""

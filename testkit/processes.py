@@ -1,0 +1,67 @@
+"""Worker processes of a test: started, frozen, killed, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One process that runs jobs."""
+
+    process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def is_up(self) -> bool:
+        return self.process.poll() is None
+
+    def kill(self) -> None:
+        """It is gone, as by a power cut of its own."""
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    async def stop(self, within_s: float) -> float:
+        """It has ended upon SIGTERM; after how many seconds. Raises TimeoutError."""
+        begun = time.monotonic()
+        self.process.terminate()
+        await self.gone(within_s)
+        return time.monotonic() - begun
+
+    async def gone(self, within_s: float) -> None:
+        """It has ended by itself. Raises TimeoutError."""
+        async with asyncio.timeout(within_s):
+            while self.is_up:
+                await asyncio.sleep(0.01)
+
+
+def start(command: Sequence[str], project: Path) -> Worker:
+    """The process runs, on that project; what it prints goes to the project's `workers.log`."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ONWARD_")}
+    environment["ONWARD_PROJECT"] = str(project)
+    environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(ROOT), *filter(None, sys.path)]))
+    with (project / "workers.log").open("ab") as log:
+        return Worker(
+            subprocess.Popen(  # noqa: S603 - the rig's own command
+                command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        )

@@ -1,0 +1,222 @@
+"""The handlers that the laws run. Each tells what it does in a folder's `notes`, and is steered by files there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from handlers.base import Handler, JobContext, Permanent, Retry, handler, sequence
+
+LOOK_S = 0.01
+ONCE = Retry(max_attempts=1)
+QUICKLY = Retry(max_attempts=4, base=timedelta(milliseconds=50), cap=timedelta(milliseconds=150))
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of a folder's `notes`."""
+
+    word: str
+    job: str
+    attempt: int
+    pid: int
+    monotonic_s: float
+
+
+def note(job: JobContext, folder: str, word: str) -> None:
+    """The line is there, whole, whoever else writes."""
+    line = f"{word} {job.id} {job.attempt} {os.getpid()} {time.monotonic()}\n"
+    file = os.open(Path(folder) / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(file, line.encode())
+    finally:
+        os.close(file)
+
+
+def notes(folder: Path) -> list[Note]:
+    """What was noted, in order."""
+    try:
+        lines = [line.split() for line in (folder / "notes").read_text().splitlines()]
+    except FileNotFoundError:
+        return []
+    return [Note(word, job, int(attempt), int(pid), float(at)) for word, job, attempt, pid, at in lines]
+
+
+def says(folder: str, name: str) -> bool:
+    return (Path(folder) / name).exists()
+
+
+async def gate(folder: str) -> None:
+    while not says(folder, "go"):  # noqa: ASYNC110 - the file is another process's doing
+        await asyncio.sleep(LOOK_S)
+
+
+@handler("law.note", retry=ONCE)
+async def noted(job: JobContext, *, folder: str, text: str = "") -> str:
+    note(job, folder, "ran")
+    return text
+
+
+@handler("law.wait", retry=ONCE)
+async def wait(job: JobContext, *, folder: str) -> int:
+    """Ends when the folder says `go`; gives the process that it ended in."""
+    note(job, folder, "begun")
+    await gate(folder)
+    note(job, folder, "ended")
+    return os.getpid()
+
+
+@handler("law.wait_plain", retry=ONCE)
+def wait_plain(job: JobContext, *, folder: str) -> int:
+    note(job, folder, "begun")
+    while not says(folder, "go"):
+        job.check()
+        time.sleep(LOOK_S)
+    note(job, folder, "ended")
+    return os.getpid()
+
+
+@handler("law.deaf", retry=ONCE)
+def deaf(job: JobContext, *, folder: str) -> int:
+    """Blocks its thread and never checks; fails for good where the folder says `fail`."""
+    note(job, folder, "begun")
+    while not says(folder, "go"):
+        time.sleep(LOOK_S)
+    note(job, folder, "ended")
+    if says(folder, "fail"):
+        raise Permanent("as it was told to")
+    return os.getpid()
+
+
+@handler("law.fail", retry=QUICKLY)
+async def fail(job: JobContext, *, folder: str, times: int) -> str:
+    """Fails so many times, then succeeds."""
+    note(job, folder, "tried")
+    if job.attempt <= times:
+        raise ValueError("a secret of the handler's")
+    return "at last"
+
+
+@handler("law.permanent", retry=QUICKLY)
+async def permanent(job: JobContext, *, folder: str) -> None:
+    note(job, folder, "tried")
+    raise Permanent("it can never be done", code="NEVER")
+
+
+@handler("law.endless", retry=ONCE, timeout=timedelta(seconds=0.3))
+async def endless(job: JobContext, *, folder: str) -> None:
+    note(job, folder, "begun")
+    await gate(folder)
+
+
+@handler("law.endless_plain", retry=ONCE, timeout=timedelta(seconds=0.3))
+def endless_plain(job: JobContext, *, folder: str) -> None:
+    note(job, folder, "begun")
+    while not says(folder, "go"):
+        job.check()
+        time.sleep(LOOK_S)
+
+
+@handler("law.progress", retry=ONCE)
+async def progress(job: JobContext, *, of: int) -> None:
+    """Tells its progress two hundred times a second."""
+    for n in range(1, of + 1):
+        job.progress(n, of, f"{n} of {of}")
+        await asyncio.sleep(0.005)
+
+
+@handler("law.result", retry=ONCE)
+def result(_job: JobContext, *, kind: str) -> Any:
+    return {
+        "nothing": None,
+        "nested": {"a": [1, 2.5, "\u00e4\U0001f680", None, True]},
+        "large": "x" * 63_000,
+        "too large": "x" * 65_000,
+        "no json": {1, 2},
+        "broken text": "\ud800",
+    }[kind]
+
+
+@handler("law.exit", retry=ONCE)
+async def kill(job: JobContext, *, folder: str) -> str:
+    """Takes its process along, until the folder says `mended`."""
+    note(job, folder, "begun")
+    if not says(folder, "mended"):
+        os._exit(70)
+    return "survived"
+
+
+@handler("law.sys_exit", retry=ONCE)
+async def leave(job: JobContext, *, folder: str) -> None:
+    note(job, folder, "begun")
+    sys.exit(3)
+
+
+@handler("law.sys_exit_plain", retry=ONCE)
+def leave_plain(job: JobContext, *, folder: str) -> None:
+    note(job, folder, "begun")
+    sys.exit(3)
+
+
+@handler("law.parent", retry=ONCE)
+async def parent(job: JobContext, *, folder: str, fails: bool) -> str:
+    """Dispatches a child, and then may fail."""
+    child = job.dispatch("law.note", folder=folder, text="child")
+    note(job, folder, child)
+    if fails:
+        raise Permanent("after the dispatch")
+    return child
+
+
+async def first(job: JobContext, *, folder: str) -> dict[str, str]:
+    note(job, folder, "first")
+    return {"folder": folder}
+
+
+def second(job: JobContext, value: dict[str, str]) -> dict[str, str]:
+    """Fails for good, unless the folder says `mended`."""
+    note(job, value["folder"], "second")
+    if not says(value["folder"], "mended"):
+        raise Permanent("not mended yet")
+    return {**value, "from": "second"}
+
+
+async def second_waits(job: JobContext, value: dict[str, str]) -> dict[str, str]:
+    note(job, value["folder"], "second")
+    await gate(value["folder"])
+    return value
+
+
+def second_waits_plain(job: JobContext, value: dict[str, str]) -> dict[str, str]:
+    note(job, value["folder"], "second")
+    while not says(value["folder"], "go"):
+        time.sleep(LOOK_S)
+    return value
+
+
+async def second_fails_once(job: JobContext, value: dict[str, str]) -> dict[str, str]:
+    note(job, value["folder"], "second")
+    if job.attempt == 1:
+        raise ValueError("the first time")
+    return {**value, "from": "second"}
+
+
+async def third(job: JobContext, value: dict[str, str]) -> str:
+    note(job, value["folder"], "third")
+    return value.get("from", "")
+
+
+HANDLERS: tuple[Handler, ...] = (
+    noted, wait, wait_plain, deaf, fail, permanent, endless, endless_plain, progress, result, kill, leave, leave_plain,
+    parent,
+    sequence("law.steps", [first, second, third], retry=QUICKLY),
+    sequence("law.steps_retry", [first, second_fails_once, third], retry=QUICKLY),
+    sequence("law.steps_wait", [first, second_waits, third], retry=ONCE),
+    sequence("law.steps_wait_plain", [first, second_waits_plain, third], retry=ONCE),
+)  # fmt: skip

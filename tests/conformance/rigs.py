@@ -1,0 +1,49 @@
+"""The two backends that come along, as the conformance suite sets them up."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import redis
+
+from testkit.rig import Rig
+
+
+class OnDatabase(Rig):
+    """A rig whose ledger is SQLite, or the PostgreSQL database that it is given."""
+
+    def __init__(self, database: str | None = None) -> None:
+        self._database = database
+
+    def database(self, project: Path) -> str:
+        return self._database or super().database(project)
+
+
+class BackgroundRig(OnDatabase):
+    name = "background"
+
+    def settings(self, project: Path) -> str:
+        return "[backends.background]\nconcurrency = 16"
+
+
+class DramatiqRig(OnDatabase):
+    name = "dramatiq"
+
+    def __init__(self, redis_url: str, database: str | None = None) -> None:
+        super().__init__(database)
+        self._url = redis_url
+        self.namespace = f"law-{uuid.uuid4().hex}"
+
+    def settings(self, project: Path) -> str:
+        return f'[backends.dramatiq]\nurl = "{self._url}"\nnamespace = "{self.namespace}"'
+
+    def worker(self) -> Sequence[str]:
+        return (sys.executable, "-m", "worker", "serve", "8")
+
+    def clear(self) -> None:
+        with redis.Redis.from_url(self._url) as client:
+            for key in client.scan_iter(f"{self.namespace}*"):
+                client.delete(key)

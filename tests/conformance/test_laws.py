@@ -1,0 +1,39 @@
+"""Every law, for both backends, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from testkit.conformance import Conformance
+from testkit.rig import Rig
+from tests.conformance.rigs import BackgroundRig, DramatiqRig
+from tests.servers import postgres_database
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(backend, database) for backend in ("background", "dramatiq") for database in ("sqlite", "postgresql")],
+    ids="-".join,
+)
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    backend, database = request.param
+    made = _background if backend == "background" else _dramatiq
+    if database == "sqlite":
+        yield made(request, None)
+        return
+    with postgres_database(request.getfixturevalue("postgres_server_url")) as url:
+        yield made(request, url)
+
+
+def _background(request: pytest.FixtureRequest, database: str | None) -> Rig:
+    return BackgroundRig(database)
+
+
+def _dramatiq(request: pytest.FixtureRequest, database: str | None) -> Rig:
+    return DramatiqRig(request.getfixturevalue("redis_url"), database)
+
+
+class TestLaws(Conformance):
+    """Runs them all."""
