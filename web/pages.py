@@ -13,10 +13,12 @@ from web.files import Files
 ROOM = Path(__file__).resolve().parent
 
 
-def routes(*, page: bool = True) -> list[BaseRoute]:
-    """The jobs page at `/` and the files below `/static/`; without `page` only the files, for the explorer."""
-    files: list[BaseRoute] = [Mount("/static", Files(directory=ROOM / "static"), name="static")]
-    return [Route("/", jobs, methods=["GET"], name="jobs"), *files] if page else files
+def routes() -> list[BaseRoute]:
+    """The jobs page at `/`, and the files of both pages below `/static/`."""
+    return [
+        Route("/", jobs, methods=["GET"], name="jobs"),
+        Mount("/static", Files(directory=ROOM / "static"), name="static"),
+    ]
 
 
 async def jobs(_request: Request) -> Response:

@@ -17,6 +17,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, Route, async_pla
 
 from tests.servers import free_port
 from web import build
+from web.base import BuildFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVE = (
@@ -84,7 +85,10 @@ def explorer_built() -> None:
         return
     if not build.available():
         missing("needs npm: apt-get install nodejs npm")
-    build.build()
+    try:
+        build.build()
+    except BuildFailed as error:
+        missing(f"needs the npm registry: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -68,5 +68,5 @@ function summary(job) {
   if (job.status === 'SUCCEEDED' && job.startedAt) {
     return `done at ${moment(job.finishedAt)}, ${length(between(job.createdAt, job.finishedAt))} after it was accepted`;
   }
-  return told(job, job.waitingFor && `waiting for ${job.waitingFor}`) || `accepted at ${moment(job.createdAt)}`;
+  return told(job, job.waitingFor) || `accepted at ${moment(job.createdAt)}`;
 }

@@ -95,9 +95,9 @@ function panel(form, accepted) {
     accepted(answer.job);
   }
 
-  return el('form', { role: 'tabpanel', id: `panel-${form.mutation}`, 'aria-labelledby': `tab-${form.mutation}`, novalidate: true, onsubmit: submit,
-    oninput: () => { key = null; } },
-    el('p', { class: 'faint' }, form.says), ...fields.map((field) => field.element), el('div', { class: 'actions' }, send), said);
+  return el('div', { role: 'tabpanel', id: `panel-${form.mutation}`, 'aria-labelledby': `tab-${form.mutation}` },
+    el('form', { novalidate: true, onsubmit: submit, oninput: () => { key = null; } },
+      el('p', { class: 'faint' }, form.says), ...fields.map((field) => field.element), el('div', { class: 'actions' }, send), said));
 }
 
 function input(mutation, { name, label, type, value = '', placeholder, clear }) {

@@ -67,7 +67,7 @@ export class List {
       else if (this.#newest && this.#fresh.size < MANY && this.#matches(job) && this.#above(job)) this.#fresh.add(job.id);
     }
     if (!this.#fresh.size) return;
-    if (!this.#table.size || (this.#fresh.size <= FEW && !this.#table.held)) this.refresh();
+    if (this.#table.size < SIZE || (this.#fresh.size <= FEW && !this.#table.held)) this.refresh();
     else this.#offer();
   }
 
@@ -76,7 +76,7 @@ export class List {
     this.#refreshing ||= setTimeout(() => {
       this.#refreshing = 0;
       if (!this.#newest) return;
-      if (this.#table.size && (this.#fresh.size > FEW || this.#table.held)) this.#offer();
+      if (this.#table.size === SIZE && (this.#fresh.size > FEW || this.#table.held)) this.#offer();
       else this.load({ first: SIZE });
     }, CALM_MS);
   }

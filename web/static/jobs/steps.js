@@ -18,7 +18,7 @@ export class Steps {
       this.#parts = job.steps.map((step) => this.#make(step));
       this.element.replaceChildren(...this.#parts.map((part) => part.element));
     }
-    job.steps.forEach((step, index) => this.#change(this.#parts[index], step));
+    job.steps.forEach((step, index) => this.#change(this.#parts[index], step, job.startedAt));
   }
 
   #make(step) {
@@ -28,10 +28,11 @@ export class Steps {
     return part;
   }
 
-  #change(part, step) {
+  #change(part, step, begun) {
     setAttribute(part.element, 'data-status', step.status);
     const took = step.startedAt && step.finishedAt ? ` · ${length(between(step.startedAt, step.finishedAt))}` : '';
-    setText(part.state, word(step.status).toLowerCase() + took);
+    const into = !this.brief && took && begun ? `, ${length(between(begun, step.startedAt))} into the run` : '';
+    setText(part.state, word(step.status).toLowerCase() + took + into);
     const has = step.result !== null && step.result !== undefined;
     part.details.hidden = !has;
     if (has && !this.brief) setText(part.result, json(step.result));

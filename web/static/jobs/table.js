@@ -66,7 +66,7 @@ export function told(job, waitingFor) {
     const { completed, total, message } = job.progress;
     return [total ? `${completed} of ${total}` : String(completed), message].filter(Boolean).join(' · ');
   }
-  return job.done ? '' : waitingFor ?? '';
+  return job.done || !waitingFor ? '' : `waiting for ${waitingFor}`;
 }
 
 function took(job) {
