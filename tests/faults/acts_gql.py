@@ -1,0 +1,45 @@
+"""The mutation that starts any handler: a module for [gql] of the campaign's project."""
+
+from typing import Any
+
+import strawberry
+from strawberry.scalars import JSON
+
+from gql.acceptance import Refused, accept
+from gql.context import Info
+from gql.types.job import Job
+from gql.types.user_error import UserError
+from jobs import model
+
+
+@strawberry.type
+class ActPayload:
+    """As the contract's own payloads."""
+
+    job: model.Job | None = strawberry.field(default=None, graphql_type=Job | None)
+    replayed: bool = False
+    errors: list[UserError] = strawberry.field(default_factory=list)
+
+
+async def act(info: Info, handler: str, params: JSON, key: str | None = None) -> ActPayload | None:
+    """A job of that handler, by the way that every mutation takes."""
+    values: dict[str, Any] = params  # type: ignore[assignment]
+    try:
+        accepted = await accept(
+            info.context,
+            mutation="act",
+            handler=handler,
+            params=values,
+            given={"handler": handler, "params": values},
+            key=key,
+        )
+    except Refused as refused:
+        return ActPayload(errors=refused.errors)
+    return ActPayload(job=accepted.job, replayed=accepted.replayed)
+
+
+@strawberry.type
+class Mutation:
+    """What is added to the schema."""
+
+    act: ActPayload | None = strawberry.mutation(resolver=act)

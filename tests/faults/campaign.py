@@ -1,0 +1,122 @@
+"""A long random campaign: load, faults by chance, quiet, the books, a table."""
+
+import json
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.faults import books
+from tests.faults.broker import Broker
+from tests.faults.figures import Figures, count
+from tests.faults.loop import Loop
+from tests.faults.outages import noted, outages
+from tests.faults.postgres import Postgres
+from tests.faults.site import DEADLINE_S, Combination, Site
+from tests.faults.strikes import strikes
+
+RATE = 40.0  # mutations a second
+MIX = {
+    "processItem": 35,
+    "sendNotification": 25,
+    "registerUser": 15,
+    "steps": 20,
+    "flaky": 3,
+    "raises": 1,
+    "refuses": 1,
+}
+PARAMS = {"steps": {"pause_s": 0.1, "children": 1}}
+QUIET_S = 120.0
+SHARE_OF_OUTAGES = 0.35
+LONGEST_OUTAGE_S = 12.0
+
+Say = Callable[[str], None]
+
+
+def run(combination: Combination, *, minutes: float, seed: int, say: Say, rate: float = RATE) -> Figures:
+    """The figures of one campaign; what was broken stands in its `breaches`."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onward-faults-")))
+        folder.chmod(0o755)
+        loop = stack.enter_context(Loop())
+        site = _site(combination, folder, loop, seed, stack)
+        figures = Figures(combination.name, seed, minutes)
+        chance = random.Random(seed)
+        site.start()
+        site.client.begin(rate, MIX, PARAMS)
+        faults: Counter[str] = Counter()
+        failed: list[str] = []
+        until = time.monotonic() + minutes * 60
+        while time.monotonic() < until:
+            try:
+                _fault(site, chance, faults, say)
+            except AssertionError as error:
+                failed.append(f"during the campaign: {error}")
+        figures.faults = dict(sorted(faults.items()))
+        figures_end(site, figures, failed, say)
+        if figures.breaches:
+            kept = Path(tempfile.mkdtemp(prefix="onward-faults-kept-"))
+            say(f"logs, journal and ledger are kept in {kept}")
+            for path in folder.iterdir():
+                if path.is_file():
+                    path.rename(kept / path.name)
+        return figures
+
+
+def figures_end(site: Site, figures: Figures, failed: list[str], say: Say) -> None:
+    """Quiet has come, the processes have ended, and the books are done."""
+    requests = site.client.end()
+    site.mend()
+    try:
+        say(f"quiet after {site.settle(QUIET_S):.1f} s")
+    except AssertionError as error:
+        failed.append(str(error))
+    for process in site.processes:
+        took_s = process.stop()
+        if took_s > DEADLINE_S:
+            failed.append(f"{process.name} took {took_s:.1f} s to end")
+    found = books.read(site.folder, site.ledger, requests, site.ends.all)
+    count(figures, found, site.outages, [*failed, *books.breaches(found)])
+
+
+def _site(combination: Combination, folder: Path, loop: Loop, seed: int, stack: ExitStack) -> Site:
+    broker = postgres = None
+    if combination.backend == "dramatiq":
+        (folder / "redis").mkdir()
+        broker = Broker(folder / "redis")
+        stack.callback(broker.close)
+    if combination.ledger == "postgresql":
+        postgres = Postgres()
+        stack.callback(postgres.close)
+    apis = 1 if broker else 2
+    site = Site(combination, folder, loop, broker=broker, postgres=postgres, apis=apis, seed=seed)
+    stack.callback(site.close)
+    return site
+
+
+def _fault(site: Site, chance: random.Random, faults: Counter[str], say: Say) -> None:
+    """One fault has come and gone; now and then others struck while it lasted."""
+    time.sleep(chance.uniform(0.2, 2.5))
+    if chance.random() < SHARE_OF_OUTAGES:
+        name, lasting = chance.choice(sorted(outages(site).items()))
+        length_s = chance.uniform(0.5, LONGEST_OUTAGE_S)
+        say(f"{name} for {length_s:.1f} s")
+        faults[name] += 1
+        with noted(site, name, lasting):
+            time.sleep(length_s)
+    else:
+        name, strike = chance.choice(sorted(strikes(site).items()))
+        say(name)
+        faults[name] += 1
+        strike(site, chance)
+    for process in site.processes:
+        if process.tend():
+            say(f"{process.name} had ended by itself")
+            faults["ended by itself"] += 1
+
+
+def save(figures: list[Figures], path: Path) -> None:
+    path.write_text(json.dumps([one.as_dict() for one in figures], indent=1) + "\n")

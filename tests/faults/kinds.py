@@ -1,0 +1,74 @@
+"""The kinds of mutation that a client sends: what it asks for, and what is to become of the job."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+ANSWER = "{ job { id } replayed errors { code message } }"
+Params = Mapping[str, Any]
+NONE: Params = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`variables` makes a request's from its marker, its key and further parameters."""
+
+    name: str
+    handler: str
+    query: str
+    variables: Callable[[int, str | None, Params], dict[str, Any]]
+    status: str = "SUCCEEDED"
+    code: str | None = None
+    steps: tuple[str, ...] = field(default=())  # those that are written down, where it succeeds
+
+
+def _register(marker: int, key: str | None, _params: Params) -> dict[str, Any]:
+    return {"input": {"username": f"user{marker}", "email": f"u{marker}@example.org", "idempotencyKey": key}}
+
+
+def _notify(marker: int, key: str | None, _params: Params) -> dict[str, Any]:
+    return {"input": {"email": f"u{marker}@example.org", "message": f"marker {marker}", "idempotencyKey": key}}
+
+
+def _process(marker: int, key: str | None, _params: Params) -> dict[str, Any]:
+    return {"input": {"item": f"marker {marker}", "idempotencyKey": key}}
+
+
+def _contract(name: str, handler: str, variables: Callable[[int, str | None, Params], dict[str, Any]]) -> Kind:
+    title = name[0].upper() + name[1:]
+    return Kind(name, handler, f"mutation($input: {title}Input!) {{ r: {name}(input: $input) {ANSWER} }}", variables)
+
+
+def _act(name: str, *steps: str, status: str = "SUCCEEDED", code: str | None = None) -> Kind:
+    def variables(marker: int, key: str | None, params: Params) -> dict[str, Any]:
+        return {"handler": f"faults.{name}", "params": {**params, "marker": marker}, "key": key}
+
+    query = (
+        f"mutation($handler: String!, $params: JSON!, $key: String)"
+        f" {{ r: act(handler: $handler, params: $params, key: $key) {ANSWER} }}"
+    )
+    return Kind(name, f"faults.{name}", query, variables, status, code, steps)
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            _contract("registerUser", "email.welcome", _register),
+            _contract("sendNotification", "logging.write", _notify),
+            _contract("processItem", "steps.process_item", _process),
+            _act("steps", "first", "second", "third"),
+            _act("flaky", "flaky"),
+            _act("raises", status="FAILED", code="UNEXPECTED"),
+            _act("refuses", status="FAILED", code="NEVER"),
+            _act("hangs", status="FAILED", code="TIMED_OUT"),
+            _act("stuck", status="FAILED", code="TIMED_OUT"),
+            _act("blocks", "blocks"),
+            _act("dies", status="FAILED", code="POISON"),
+            _act("eats", status="FAILED", code="POISON"),
+            _act("unjson", status="FAILED", code="RESULT_NOT_JSON"),
+            _act("leaves", status="FAILED", code="UNEXPECTED"),
+        )
+    }
+)

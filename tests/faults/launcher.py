@@ -1,0 +1,1 @@
+"""Starts the program with faults built in, which the environment names."""

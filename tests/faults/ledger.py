@@ -1,0 +1,159 @@
+"""The ledger as an auditor sees it: rows read past the program, and triggers that write down every change of state."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.states import TERMINAL
+from storage import migrate
+from storage.engine import Database
+
+OVER = tuple(sorted(status.value for status in TERMINAL))
+_COLUMNS = "job, run, version, old, new, attempt, token, steps, at"
+_SQLITE = f"""
+CREATE TABLE audit (
+    job TEXT, run INTEGER, version INTEGER, old TEXT, new TEXT, attempt INTEGER, token INTEGER, steps TEXT, at REAL
+);
+CREATE TRIGGER audit_change AFTER UPDATE ON jobs WHEN OLD.version <> NEW.version OR OLD.status <> NEW.status BEGIN
+    INSERT INTO audit ({_COLUMNS}) VALUES (
+        NEW.id, NEW.run, NEW.version - OLD.version, OLD.status, NEW.status, NEW.attempt, NEW.token,
+        CASE WHEN NEW.steps <> OLD.steps THEN NEW.steps END, unixepoch('subsec'));
+END;
+CREATE TRIGGER audit_birth AFTER INSERT ON jobs BEGIN
+    INSERT INTO audit ({_COLUMNS}) VALUES (
+        NEW.id, NEW.run, NEW.version, '', NEW.status, 0, NEW.token, NULL, unixepoch('subsec'));
+END;
+"""
+_POSTGRESQL = f"""
+CREATE TABLE audit (
+    n BIGSERIAL, job TEXT, run INT, version INT, old TEXT, new TEXT, attempt INT, token INT, steps TEXT,
+    at DOUBLE PRECISION
+);
+CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO audit ({_COLUMNS}) VALUES (
+            NEW.id, NEW.run, NEW.version, '', NEW.status, 0, NEW.token, NULL, extract(epoch FROM clock_timestamp()));
+    ELSIF OLD.version <> NEW.version OR OLD.status <> NEW.status THEN
+        INSERT INTO audit ({_COLUMNS}) VALUES (
+            NEW.id, NEW.run, NEW.version - OLD.version, OLD.status, NEW.status, NEW.attempt, NEW.token,
+            CASE WHEN NEW.steps <> OLD.steps THEN NEW.steps END, extract(epoch FROM clock_timestamp()));
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audit_all AFTER INSERT OR UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION audit();
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A job as its row stands."""
+
+    id: str
+    handler: str
+    status: str
+    run: int
+    params: dict[str, Any]
+    steps: list[dict[str, Any]]
+    attempts: list[list[Any]]  # number, charged, backend, worker, started, finished, error
+    attempt: int
+    charged: int
+    token: int
+    created_at: float
+    started_at: float | None
+    result: Any
+    error: dict[str, Any] | None
+
+    @property
+    def code(self) -> str | None:
+        return self.error["code"] if self.error else None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of a job's row, as the database itself wrote it down in the same transaction."""
+
+    job: str
+    run: int
+    version: int  # by how much it grew
+    old: str  # empty when the job was accepted
+    new: str
+    attempt: int
+    token: int
+    finished: tuple[str, ...] | None  # the steps that have finished, where that changed
+    at: float
+
+
+class Ledger:
+    """A ledger of this campaign's own. Each reading takes a connection of its own."""
+
+    def __init__(self, url: str) -> None:
+        """The ledger's tables are there, and the auditor's."""
+        self._database = Database(url)
+        self.dialect = self._database.dialect
+        migrate.upgrade(self._database)
+        connection = self._database.connect()
+        try:
+            if self.dialect == "sqlite":
+                connection.executescript(_SQLITE)
+            else:
+                connection.execute(_POSTGRESQL)
+        finally:
+            connection.close()
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        connection = self._database.connect()
+        try:
+            found: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
+            return found
+        finally:
+            connection.close()
+
+    def execute(self, sql: str) -> None:
+        connection = self._database.connect()
+        try:
+            connection.execute(sql)
+        finally:
+            connection.close()
+
+    def connect(self) -> Any:
+        return self._database.connect()
+
+    def open(self) -> int:
+        """How many jobs are not over."""
+        return int(self.rows(f"SELECT count(*) FROM jobs WHERE status NOT IN {OVER}")[0][0])
+
+    def job(self, id_: str) -> Row:
+        return self.jobs(f"WHERE id = '{id_}'")[id_]
+
+    def jobs(self, where: str = "") -> dict[str, Row]:
+        columns = (
+            "id, handler, status, run, params, steps, attempts, attempt, charged, token, created_at, started_at,"
+            " result, error"
+        )
+        found = {}
+        for row in self.rows(f"SELECT {columns} FROM jobs {where}"):
+            id_, handler, status, run, params, steps, attempts, attempt, charged, token, made, begun, result, why = row
+            found[id_] = Row(
+                id_, handler, status, run, json.loads(params), json.loads(steps), json.loads(attempts), attempt,
+                charged, token, made / 1e6, begun / 1e6 if begun else None,
+                json.loads(result) if result else None, json.loads(why) if why else None,
+            )  # fmt: skip
+        return found
+
+    def changes(self) -> list[Change]:
+        """Every change there was, in the order in which each job went through them."""
+        order = "rowid" if self.dialect == "sqlite" else "n"
+        return [
+            Change(job, run, version, old, new, attempt, token, _finished(steps), at)
+            for job, run, version, old, new, attempt, token, steps, at in self.rows(
+                f"SELECT {_COLUMNS} FROM audit ORDER BY {order}"
+            )
+        ]
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def _finished(steps: str | None) -> tuple[str, ...] | None:
+    return None if steps is None else tuple(step["n"] for step in json.loads(steps) if step.get("s") == "SUCCEEDED")

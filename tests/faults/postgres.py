@@ -1,0 +1,85 @@
+"""The PostgreSQL of one campaign, which is crashed and started again, and whose connections are cut."""
+
+import os
+import signal
+import subprocess
+import time
+import uuid
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.servers import Server, postgres_server
+
+
+class Postgres:
+    """A server of its own; `database` gives an empty database on it."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._server: Server = self._stack.enter_context(postgres_server())
+        self._process = self._server.process
+
+    def database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"faults_{uuid.uuid4().hex}"
+        with self.connect() as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self._server.url.rsplit("/", 1)[0] + f"/{name}"
+
+    def connect(self) -> Any:
+        return psycopg.connect(self._server.url, autocommit=True, connect_timeout=2)
+
+    def cut(self) -> int:
+        """Every connection of the program has been ended from the server's side. How many those were."""
+        with self.connect() as connection:
+            rows = connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'onward' AND pid <> pg_backend_pid()"
+            ).fetchall()
+        return len(rows)
+
+    def crash(self) -> None:
+        """Every process of the server has ended at once; nothing was tidied up."""
+        os.kill(self._process.pid, signal.SIGQUIT)
+        self._process.wait(20)
+
+    def start(self) -> None:
+        """The server answers again, recovered from its journal."""
+        before = self._server.process
+        if self._process.poll() is None:
+            return
+        self._process = subprocess.Popen(
+            before.args,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            user=self._account(),
+            cwd=self._folder(),
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with suppress(psycopg.Error), self.connect():
+                return
+            time.sleep(0.05)
+        raise AssertionError("PostgreSQL did not start again")
+
+    def _folder(self) -> str:
+        arguments: Any = self._server.process.args
+        return str(arguments[arguments.index("-D") + 1])
+
+    def _account(self) -> int | None:
+        return Path(self._folder()).stat().st_uid if os.geteuid() == 0 else None
+
+    def close(self) -> None:
+        if self._process is not self._server.process:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._stack.close()
