@@ -23,10 +23,21 @@ class Isolated:
     def __init__(self, environment: Mapping[str, str], writer: Writer) -> None:
         self._environment = environment
         self._writer = writer
+        self._begun: set[str] = set()
         self._log = structlog.get_logger("isolation")
 
     async def run(self, job_id: str, backend: str) -> bool:
-        """The job has run in a child, or has killed it, which the ledger knows then."""
+        """The job has run in a child, or has killed it, which the ledger knows then; False where one has it already."""
+        # Until the child has claimed it the job waits, and is delivered again: no reason for a second child.
+        if job_id in self._begun:
+            return False
+        self._begun.add(job_id)
+        try:
+            return await self._run(job_id, backend)
+        finally:
+            self._begun.discard(job_id)
+
+    async def _run(self, job_id: str, backend: str) -> bool:
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "worker", "alone", job_id, backend,
             cwd=ROOT, env=dict(self._environment), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,

@@ -64,13 +64,14 @@ def is_gone(where: str, mine: str) -> bool:
 class Lease:
     """This process's counter, raised by a thread of its own; the observation of the others; who leads the sweep."""
 
-    def __init__(self, writer: Writer, *, name: str, on_lost: Callable[[], None]) -> None:
+    def __init__(self, writer: Writer, *, name: str, on_lost: Callable[[], None], alone: bool = False) -> None:
         self.id = ""
         self.name = name
         self.leads = False
         self._writer = writer
         self._on_lost = on_lost
-        self._place = place()
+        # One that runs a job alone has a parent to tell of its death, whose word no neighbour must forestall.
+        self._place = "" if alone else place()
         self._seen: dict[str, tuple[int, float]] = {}  # runner: its counter, and for how long that has stood still
         self._last = 0.0
         self._stop = threading.Event()
