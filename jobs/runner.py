@@ -223,7 +223,7 @@ class Runner:
     def _failed(self, running: Running, step: str, handler: Handler, error: BaseException | None) -> Outcome:
         """What follows from an error: FAILED for good, another attempt by the policy, or nobody's fault."""
         match running.stop:
-            case Stop.CANCEL:
+            case Stop.CANCEL if not isinstance(error, Permanent):
                 return Outcome(S.CANCELLED)
             case Stop.DRAIN:
                 return Outcome(S.QUEUED, charged=False)
