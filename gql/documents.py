@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from graphql import (
     DocumentNode,
     GraphQLError,
+    GraphQLFormattedError,
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
@@ -22,10 +24,10 @@ from gql.limits import Limits, check
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text that can be executed, or `errors` that say why not."""
+    """A text that can be executed, or `errors`, as they leave, that say why not."""
 
     node: DocumentNode
-    errors: tuple[GraphQLError, ...] = ()
+    errors: tuple[GraphQLFormattedError, ...] = ()
     kinds: dict[str | None, OperationType] = field(default_factory=dict)
     weight: int = 1
 
@@ -63,20 +65,25 @@ class Documents:
         return document
 
     def _read(self, text: str) -> Document:
-        limits = self._limits
-        size = len(text) // 8
+        size = 20 + len(text) // 10
         try:
-            node = parse(text, max_lexical_tokens=limits.tokens, max_comments=limits.tokens)
+            node = parse(text, max_lexical_tokens=self._limits.tokens, max_comments=self._limits.tokens)
         except GraphQLError as error:
-            return Document(DocumentNode(definitions=()), (error,), weight=1 + size)
-        weight = getattr(node, "token_count", 0) + size
-        excess = check(node, limits)
-        errors = (
-            [excess] if excess else validate(self._schema, node, self._rules, limits.errors, self._hide_suggestions)
-        )
+            return _wrong([error], size)
+        excess = check(node, self._limits)
+        if excess is not None:
+            return _wrong([excess], size)
+        errors = validate(self._schema, node, self._rules, self._limits.errors, self._hide_suggestions)
+        if errors:
+            return _wrong(errors[: self._limits.errors], size)
         kinds = {
             definition.name.value if definition.name else None: definition.operation
             for definition in node.definitions
             if isinstance(definition, OperationDefinitionNode)
         }
-        return Document(node, tuple(errors), kinds, weight)
+        return Document(node, (), kinds, size + node.token_count)
+
+
+def _wrong(errors: Sequence[GraphQLError], size: int) -> Document:
+    # Only the words are kept: an error holds on to the document, and by its traceback to the parser.
+    return Document(DocumentNode(definitions=()), tuple(error.formatted for error in errors), weight=size)

@@ -46,7 +46,7 @@ class Exchange:
         self.task = asyncio.create_task(self._run(request))
 
     def end(self) -> None:
-        """Nothing more is sent. A mutation that has begun goes on to its end, so that what it accepted is delivered."""
+        """Nothing more is sent. What is no subscription goes on to its end, so that what it accepted is delivered."""
         self._heard = False
         if not self._finishes:
             self.task.cancel()
@@ -59,7 +59,7 @@ class Exchange:
             elif operation.kind is OperationType.SUBSCRIPTION:
                 await self._stream(operation)
             else:
-                self._finishes = operation.kind is OperationType.MUTATION
+                self._finishes = True
                 defer = self._context.parts.dispatcher.defer
                 await self._respond(await self._operations.execute(operation, self._context, defer))
             await self._last({"type": "complete"})

@@ -51,7 +51,7 @@ class Operations:
     def prepare(self, request: Request) -> Operation | Invalid:
         document = self._documents.get(request.query)
         if document.errors:
-            return self._invalid(document.errors)
+            return Invalid({"errors": list(document.errors)})
         kind = document.kind(request.operation_name)
         if kind is None:
             words = (

@@ -71,7 +71,7 @@ def test_fragments_that_multiply_are_counted_in_linear_time() -> None:
     started = time.thread_time()
     document = documents.get(query)
     assert time.thread_time() - started < 0.05
-    assert "fields" in document.errors[0].message
+    assert "fields" in document.errors[0]["message"]
 
 
 def test_empty_fragments_that_multiply_are_counted_in_linear_time() -> None:
