@@ -31,7 +31,8 @@ export class Steps {
   #change(part, step, begun) {
     setAttribute(part.element, 'data-status', step.status);
     const took = step.startedAt && step.finishedAt ? ` · ${length(between(step.startedAt, step.finishedAt))}` : '';
-    const into = !this.brief && took && begun ? `, ${length(between(begun, step.startedAt))} into the run` : '';
+    const after = begun && step.startedAt ? between(begun, step.startedAt) : 0;
+    const into = !this.brief && took && after >= 1 ? `, ${length(after)} into the run` : '';
     setText(part.state, word(step.status).toLowerCase() + took + into);
     const has = step.result !== null && step.result !== undefined;
     part.details.hidden = !has;
