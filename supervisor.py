@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CANNOT_START = 2  # the exit code of a process that would fail the same way again
 STEADY_S = 30.0  # a process that has lived as long starts its next back-off from the beginning
 LONGEST_PAUSE_S = 15.0
@@ -45,7 +46,7 @@ class Supervisor:
     async def run(self) -> int:
         """0 when it was told to stop, else the exit code of the part that could not start."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in SIGNALS:
             loop.add_signal_handler(number, self._stopping.set)
         keeping = [asyncio.ensure_future(kept.keep()) for kept in self._kept]
         stop = asyncio.ensure_future(self._stopping.wait())
@@ -54,6 +55,8 @@ class Supervisor:
         await self._end()
         stop.cancel()
         await asyncio.gather(*keeping)
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
         return code
 
     async def _end(self) -> None:

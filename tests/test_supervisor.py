@@ -1,0 +1,81 @@
+"""Parts are kept alive, told apart, and ended in order."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from supervisor import Part, Supervisor
+
+FOREVER = "import signal; print('up', flush=True); signal.pause()"
+STUBBORN = (
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)\nwhile True: signal.pause()"
+)
+
+
+def python(name: str, program: str, *, stage: int = 0, stdin: bytes = b"") -> Part:
+    return Part(name, (sys.executable, "-c", program), stage=stage, stdin=stdin)
+
+
+async def stopped_after(
+    words: str, parts: list[Part], capfd: pytest.CaptureFixture[str], deadline_s: float = 10
+) -> str:
+    """All that was said by parts which were told to stop once the words had been said as often as there are parts."""
+    said = ""
+    running = asyncio.ensure_future(Supervisor(parts, deadline_s=deadline_s).run())
+    async with asyncio.timeout(30):
+        while said.count(words) < len(parts):
+            await asyncio.sleep(0.02)
+            said += capfd.readouterr().out
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await running == 0
+    return said + capfd.readouterr().out
+
+
+async def test_each_line_says_whose_it_is(capfd: pytest.CaptureFixture[str]) -> None:
+    said = await stopped_after("up", [python("api", FOREVER), python("worker-1", FOREVER)], capfd)
+    assert sorted(said.splitlines()) == ["api      | up", "worker-1 | up"]
+
+
+async def test_a_very_long_line_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    program = "import signal; print('x' * 3_000_000, 'up', flush=True); signal.pause()"
+    said = await stopped_after("up", [python("api", program)], capfd)
+    assert said.count("x") == 3_000_000
+
+
+async def test_parts_end_stage_by_stage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    told = tmp_path / "told"
+    program = (
+        "import signal, sys, time\n"
+        f"def end(*_): time.sleep(0.1); open({str(told)!r}, 'a').write(%r); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end); print('up', flush=True)\n"
+        "while True: signal.pause()"
+    )
+    parts = [python("c", program % "c", stage=2), python("a", program % "a"), python("b", program % "b", stage=1)]
+    await stopped_after("up", parts, capfd)
+    assert told.read_text() == "abc"
+
+
+async def test_a_part_that_will_not_end_is_killed_when_its_time_is_over(capfd: pytest.CaptureFixture[str]) -> None:
+    assert "killed" in await stopped_after("up", [python("api", STUBBORN)], capfd, deadline_s=0.1)
+
+
+async def test_a_part_that_dies_is_started_again_with_longer_pauses(capfd: pytest.CaptureFixture[str]) -> None:
+    said = await stopped_after("starting again in 2 s", [python("api", "raise SystemExit(1)")], capfd)
+    assert [line.split("| ")[1] for line in said.splitlines()] == [
+        "ended with 1", "starting again in 1 s", "ended with 1", "starting again in 2 s",
+    ]  # fmt: skip
+
+
+async def test_a_part_that_cannot_start_ends_all_with_its_code(capfd: pytest.CaptureFixture[str]) -> None:
+    parts = [python("api", FOREVER), python("worker", "raise SystemExit(2)", stage=1)]
+    assert await Supervisor(parts, deadline_s=10).run() == 2
+    assert "ended with 2" in capfd.readouterr().out
+
+
+async def test_what_a_part_is_to_know_reaches_it_on_standard_input(capfd: pytest.CaptureFixture[str]) -> None:
+    program = "import sys, signal; print('up', sys.stdin.read(), flush=True); signal.pause()"
+    assert "up secret" in await stopped_after("up", [python("redis", program, stdin=b"secret")], capfd)
