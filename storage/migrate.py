@@ -63,15 +63,17 @@ def upgrade(database: Database) -> bool:
         **({"module": _sqlite_module()} if database.dialect == "sqlite" else {}),
         isolation_level="AUTOCOMMIT",
     )
-    with engine.connect() as bound, guarded(bound, database.dialect, LOCK, PATIENCE_S):
-        before = revision_of(bound)
-        if before == HEAD:
-            return False
-        if before is not None and before > HEAD:
-            raise OutOfDate(f"the ledger is of revision {before}, newer than this release, which knows {HEAD}")
-        config.attributes["connection"] = bound
-        command.upgrade(config, "head")
-    engine.dispose()
+    try:
+        with engine.connect() as bound, guarded(bound, database.dialect, LOCK, PATIENCE_S):
+            before = revision_of(bound)
+            if before == HEAD:
+                return False
+            if before is not None and before > HEAD:
+                raise OutOfDate(f"the ledger is of revision {before}, newer than this release, which knows {HEAD}")
+            config.attributes["connection"] = bound
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
     return True
 
 
