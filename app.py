@@ -43,7 +43,10 @@ def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
             app.state.onward = onward
             app.state.parts = door.parts
             app.state.view = View(door, explorer=explorer, get_queries=get_queries)
-            yield
+            try:
+                yield
+            finally:
+                app.state.view.close()
 
     app = FastAPI(title="Onward", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.router.routes += [*status.routes(_parts_of), *pages.routes()]

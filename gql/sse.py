@@ -30,52 +30,57 @@ async def one(response: Response | Invalid) -> AsyncGenerator[Response | Invalid
 class EventStream:
     """An ASGI response that sends each of `responses` as an event, and comments in between so that it is kept open.
 
-    A client that goes away closes `responses`; `background` runs afterwards in either case.
+    A client that goes away closes `responses`, and so does `closing`, in the middle of things: the client comes back
+    and finds another server. `background` runs afterwards in any case.
     """
 
     def __init__(
         self,
         responses: AsyncGenerator[Response | Invalid, None],
+        *,
         heartbeat_s: float,
+        closing: asyncio.Event,
         background: BackgroundTasks | None = None,
     ) -> None:
         self._responses = responses
         self._heartbeat_s = heartbeat_s
+        self._closing = closing
         self._background = background
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
-        gone = asyncio.create_task(_gone(receive))
+        over = (asyncio.create_task(_gone(receive)), asyncio.create_task(self._closing.wait()))
         try:
+            await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
             async with aclosing(self._responses) as responses:
-                await self._send(responses, send, gone)
+                ended = await self._send(responses, send, over)
+            await _chunk(send, COMPLETE if ended else b"", more=False)
         except OSError:  # how a server tells that the connection is closed already
             pass
         finally:
-            gone.cancel()
-            with suppress(asyncio.CancelledError):
-                await gone
+            for task in over:
+                task.cancel()
+            await asyncio.wait(over)
             if self._background is not None:
                 await self._background()
 
     async def _send(
-        self, responses: AsyncGenerator[Response | Invalid, None], send: Send, gone: asyncio.Task[None]
-    ) -> None:
+        self, responses: AsyncGenerator[Response | Invalid, None], send: Send, over: tuple[asyncio.Task[Any], ...]
+    ) -> bool:
+        """Whether the responses came to their end before the stream did."""
         await _chunk(send, COMMENT)
         upcoming = asyncio.ensure_future(_next(responses))
         try:
-            while not gone.done():
-                await asyncio.wait((upcoming, gone), timeout=self._heartbeat_s, return_when=asyncio.FIRST_COMPLETED)
-                if not upcoming.done():
-                    if not gone.done():
-                        await _chunk(send, COMMENT)
-                    continue
-                response = upcoming.result()
-                if response is None:
-                    await _chunk(send, COMPLETE, more=False)
-                    return
-                await _chunk(send, event(response))
-                upcoming = asyncio.ensure_future(_next(responses))
+            while not any(task.done() for task in over):
+                await asyncio.wait((upcoming, *over), timeout=self._heartbeat_s, return_when=asyncio.FIRST_COMPLETED)
+                if upcoming.done():
+                    response = upcoming.result()
+                    if response is None:
+                        return True
+                    await _chunk(send, event(response))
+                    upcoming = asyncio.ensure_future(_next(responses))
+                else:
+                    await _chunk(send, COMMENT)
+            return False
         finally:
             upcoming.cancel()
             with suppress(asyncio.CancelledError, Exception):

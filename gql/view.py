@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
@@ -43,6 +44,11 @@ class View:
         self._limits = door.operations.limits
         self._explorer = explorer
         self._get_queries = get_queries
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """Open event streams end, so that the server can; WebSockets it closes itself."""
+        self._closing.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: Headers = {}
@@ -105,7 +111,7 @@ class View:
         return answer(response, 200, media, later)
 
     def _stream(self, responses: Any, later: BackgroundTasks | None = None) -> ASGIApp:
-        return EventStream(responses, self._limits.heartbeat_s, later)
+        return EventStream(responses, heartbeat_s=self._limits.heartbeat_s, closing=self._closing, background=later)
 
     def _from_url(self, query_string: bytes) -> Request:
         if len(query_string) > self._limits.body_bytes:

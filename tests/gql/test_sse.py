@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from gql import limits
-from tests.gql.conftest import serving, settings_in
+from tests.gql.conftest import running, serving, settings_in
 
 ACCEPT = {"accept": "text/event-stream"}
 
@@ -117,3 +117,33 @@ async def test_comments_keep_a_quiet_stream_open(tmp_path: Any, monkeypatch: pyt
             async with asyncio.timeout(20):
                 while stream.comments < 4:
                     await stream._block()
+
+
+async def test_a_server_that_ends_ends_its_streams(tmp_path: Any) -> None:
+    """In the middle of things, without a last event: the client comes back, and finds another server."""
+    async with running(settings_in(tmp_path)) as api:
+        sent: list[Any] = []
+        never = asyncio.Event()
+
+        async def receive() -> Any:
+            await never.wait()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+            if len(sent) == 2:
+                api.app.state.view.close()
+
+        body = [{"type": "http.request", "body": b'{"query": "subscription { jobsUpdated { id } }"}'}]
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "headers": [(b"content-type", b"application/json"), (b"accept", b"text/event-stream")],
+        }
+
+        async def first() -> Any:
+            return body.pop() if body else await receive()
+
+        async with asyncio.timeout(20):
+            await api.app.state.view(scope, first, send)
+    assert sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+    assert not any(b"complete" in message.get("body", b"") for message in sent)
