@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Never, NoReturn
 
 import typer
 
@@ -49,13 +49,19 @@ def serve(
     with _one_line():
         if fd is not None:
             serving.run(settings, socket.socket(fileno=fd))
-            return
+            _leave(0)
         with serving.bind(settings) as bound:
             if settings.server.workers == 1:
                 serving.run(settings, bound)
-                return
+                _leave(0)
             _migrate(settings)
             _supervise(settings, _api(settings, bound))
+
+
+def _leave(code: int) -> Never:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # a handler's thread that hangs must not keep the process
 
 
 def worker(*, processes: Processes = None, threads: Threads = 8, backend: Backend = None) -> None:
@@ -70,8 +76,7 @@ def worker(*, processes: Processes = None, threads: Threads = 8, backend: Backen
         if (processes or _cores()) > 1:
             _supervise(settings, _workers(processes, threads))
         code = process.serve(settings, threads=threads)
-    sys.stdout.flush()
-    os._exit(code)  # a handler's thread that hangs must not keep the process
+    _leave(code)
 
 
 def up(

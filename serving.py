@@ -3,8 +3,10 @@
 import asyncio
 import errno
 import ipaddress
+import os
 import signal
 import socket
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -17,6 +19,7 @@ from gql.base import SchemaError
 from settings import Settings, SettingsError
 from web import build
 
+LAST_S = 4.5  # past the drain deadline, a process ends whatever hangs
 CLOSING_S = 3  # that open requests and streams get once the jobs are drained
 
 
@@ -101,8 +104,14 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
+        # Whatever hangs past the deadline, a thread of a handler or a connection, the process ends.
+        last = threading.Timer(self._settings.server.drain_s + LAST_S, os._exit, (0,))
+        last.daemon = True
+        last.start()
         telemetry.logger("onward").info("draining", at_most_s=self._settings.server.drain_s)
-        await self.config.loaded_app.state.onward.drain()
+        state = self.config.loaded_app.state
+        await state.onward.drain()
+        state.view.close()  # open streams end in order, after the last change of what was drained
         await super().shutdown(sockets)
 
     @contextmanager
