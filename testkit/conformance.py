@@ -1,4 +1,4 @@
-"""The conformance suite: `class TestMine(Conformance)` beside a fixture `rig`; docs/adding-a-backend.md shows it whole."""
+"""The conformance suite: `class TestMine(Conformance)` beside a fixture `rig`, as docs/adding-a-backend.md shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,5 @@ from testkit.laws.watching import Watching
 
 
 @pytest.mark.anyio
-class Conformance(
-    Accepting, Failures, Limits, Children, Cancelling, ManualRetries, Watching, Stops, Deaths
-):
+class Conformance(Accepting, Failures, Limits, Children, Cancelling, ManualRetries, Watching, Stops, Deaths):
     """Every law, one a test, in the order in which to read them."""

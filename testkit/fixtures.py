@@ -19,7 +19,11 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-async def project_stand(rig: Rig, tmp_path_factory: pytest.TempPathFactory, anyio_backend: str) -> AsyncIterator[Stand]:
+async def project_stand(
+    rig: Rig,
+    tmp_path_factory: pytest.TempPathFactory,
+    anyio_backend: str,  # noqa: ARG001 - asked for by being named
+) -> AsyncIterator[Stand]:
     """The stand that all laws of a module share, for each rig one."""
     async with standing(rig, tmp_path_factory.mktemp(rig.name)) as stand:
         yield stand

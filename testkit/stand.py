@@ -25,7 +25,7 @@ from testkit import node, processes
 from testkit.processes import Worker
 from testkit.rig import Rig
 
-DRAIN_S = 2.0
+DRAIN_S = 1.0
 PATIENCE_S = 20.0
 LOOK_S = 0.01
 ALL = Visible(everything=True)
@@ -132,9 +132,7 @@ class Stand:
         worker = processes.start(self.rig.worker(), self.project)
         self.workers.append(worker)
         deadline = time.monotonic() + PATIENCE_S
-        while not await self.runners(worker) or (
-            self.embedded and not node.door(self.project, worker.pid).exists()
-        ):
+        while not await self.runners(worker) or (self.embedded and not node.door(self.project, worker.pid).exists()):
             assert worker.is_up and time.monotonic() < deadline, f"the worker does not come up\n{self.log()}"  # noqa: PT018
             await asyncio.sleep(LOOK_S)
         return worker

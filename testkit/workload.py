@@ -15,6 +15,7 @@ from handlers.base import Handler, JobContext, Permanent, Retry, handler, sequen
 
 LOOK_S = 0.01
 ONCE = Retry(max_attempts=1)
+SLOWLY = Retry(max_attempts=8, base=timedelta(seconds=4), cap=timedelta(seconds=4))
 QUICKLY = Retry(max_attempts=4, base=timedelta(milliseconds=50), cap=timedelta(milliseconds=150))
 
 
@@ -53,7 +54,7 @@ def says(folder: str, name: str) -> bool:
 
 
 async def gate(folder: str) -> None:
-    while not says(folder, "go"):  # noqa: ASYNC110 - the file is another process's doing
+    while not says(folder, "go"):
         await asyncio.sleep(LOOK_S)
 
 
@@ -70,6 +71,13 @@ async def wait(job: JobContext, *, folder: str) -> int:
     await gate(folder)
     note(job, folder, "ended")
     return os.getpid()
+
+
+@handler("law.beside", retry=ONCE)
+async def beside(job: JobContext, *, folder: str) -> None:
+    """Runs until it is stopped."""
+    note(job, folder, "beside")
+    await asyncio.Event().wait()
 
 
 @handler("law.wait_plain", retry=ONCE)
@@ -101,6 +109,14 @@ async def fail(job: JobContext, *, folder: str, times: int) -> str:
     if job.attempt <= times:
         raise ValueError("a secret of the handler's")
     return "at last"
+
+
+@handler("law.fail_slowly", retry=SLOWLY)
+async def fail_slowly(job: JobContext, *, folder: str) -> None:
+    """Fails the first time; up to four seconds lie between its attempts."""
+    note(job, folder, "tried")
+    if job.attempt == 1:
+        raise ValueError("the first time")
 
 
 @handler("law.permanent", retry=QUICKLY)
@@ -213,10 +229,24 @@ async def third(job: JobContext, value: dict[str, str]) -> str:
 
 
 HANDLERS: tuple[Handler, ...] = (
-    noted, wait, wait_plain, deaf, fail, permanent, endless, endless_plain, progress, result, kill, leave, leave_plain,
+    noted,
+    wait,
+    beside,
+    wait_plain,
+    deaf,
+    fail,
+    fail_slowly,
+    permanent,
+    endless,
+    endless_plain,
+    progress,
+    result,
+    kill,
+    leave,
+    leave_plain,
     parent,
     sequence("law.steps", [first, second, third], retry=QUICKLY),
     sequence("law.steps_retry", [first, second_fails_once, third], retry=QUICKLY),
     sequence("law.steps_wait", [first, second_waits, third], retry=ONCE),
     sequence("law.steps_wait_plain", [first, second_waits_plain, third], retry=ONCE),
-)  # fmt: skip
+)

@@ -56,9 +56,9 @@ class Deaths:
         assert poisoned.status is S.FAILED
         assert poisoned.error is not None
         assert poisoned.error.code == "POISON"
-        assert len(poisoned.attempts) == 3  # noqa: PLR2004
+        assert len(poisoned.attempts) == 3
         assert [attempt.charged for attempt in poisoned.attempts] == [False] * 3
-        assert sum(note.job == deadly.id for note in notes(stand.folder)) == 3  # noqa: PLR2004
+        assert sum(note.job == deadly.id for note in notes(stand.folder)) == 3
         stand.say("go")
         beside = await self._supervised(stand, neighbour)
         assert (beside.status, beside.charged) == (S.SUCCEEDED, 1)

@@ -25,7 +25,7 @@ class OnDatabase(Rig):
 class BackgroundRig(OnDatabase):
     name = "background"
 
-    def settings(self, project: Path) -> str:
+    def settings(self, project: Path) -> str:  # noqa: ARG002 - it keeps nothing of its own
         return "[backends.background]\nconcurrency = 16"
 
 
@@ -37,7 +37,7 @@ class DramatiqRig(OnDatabase):
         self._url = redis_url
         self.namespace = f"law-{uuid.uuid4().hex}"
 
-    def settings(self, project: Path) -> str:
+    def settings(self, project: Path) -> str:  # noqa: ARG002 - it keeps everything in Redis
         return f'[backends.dramatiq]\nurl = "{self._url}"\nnamespace = "{self.namespace}"'
 
     def worker(self) -> Sequence[str]:

@@ -1,0 +1,127 @@
+"""What only the embedded backend does: the order of one request's jobs, bounded memory, one process for all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import settings
+import wiring
+from backends.base import Role
+from jobs import ledger
+from jobs.model import Job
+from jobs.states import JobStatus
+from testkit import node
+from testkit.workload import notes
+
+S = JobStatus
+CONCURRENCY = 2
+
+
+@pytest.fixture
+async def onward(tmp_path: Path, anyio_backend: str) -> AsyncIterator[wiring.Onward]:
+    """One process that accepts and runs."""
+    (tmp_path / "settings.toml").write_text(
+        f"[server]\ndrain_s = 2\n[backends.background]\nconcurrency = {CONCURRENCY}\n"
+        '[handlers]\nmodules = ["testkit.workload"]'
+    )
+    async with wiring.running(settings.load(tmp_path), Role.ACCEPT) as running:
+        yield running
+
+
+async def request(onward: wiring.Onward, handlers: list[str], folder: Path, **params: Any) -> list[Job]:
+    """The jobs of one request, whose response has left."""
+    later: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+    wanted = [{"handler": name, "params": {"folder": str(folder), **params}} for name in handlers]
+    jobs = await node.accept(onward, wanted)
+    await onward.dispatcher.deliver(jobs, after_response=lambda function, *rest: later.append((function, rest)))
+    assert notes(folder) == []  # not before the response has left
+    for function, rest in later:
+        await function(*rest)
+    return jobs
+
+
+async def ended(onward: wiring.Onward, jobs: list[Job]) -> list[Job]:
+    async with asyncio.timeout(20):
+        while True:
+            found = await onward.database.read(lambda tx: ledger.get_many(tx, [job.id for job in jobs]))
+            if all(job.done for job in found.values()):
+                return [found[job.id] for job in jobs]
+            await asyncio.sleep(0.01)
+
+
+async def test_jobs_of_one_request_run_one_after_another_in_order(onward: wiring.Onward, tmp_path: Path) -> None:
+    """The second begins when the first has ended, although a slot is free."""
+    (tmp_path / "mended").touch()
+    jobs = await ended(onward, await request(onward, ["law.steps"] * 5, tmp_path))
+    assert {job.status for job in jobs} == {S.SUCCEEDED}
+    assert [note.job for note in notes(tmp_path)] == [job.id for job in jobs for _ in range(3)]
+
+
+async def test_a_job_that_fails_holds_up_none_of_its_request(onward: wiring.Onward, tmp_path: Path) -> None:
+    """The order is that of first attempts: a job that has to be tried again does so beside the others."""
+    jobs = await request(onward, ["law.permanent", "law.note", "law.sys_exit", "law.note"], tmp_path)
+    assert [job.status for job in await ended(onward, jobs)] == [S.FAILED, S.SUCCEEDED, S.FAILED, S.SUCCEEDED]
+
+
+async def test_jobs_of_two_requests_run_side_by_side(onward: wiring.Onward, tmp_path: Path) -> None:
+    """A request's jobs do not wait for another request's."""
+    waiting = await request(onward, ["law.wait"], tmp_path)
+    (other := tmp_path / "other").mkdir()
+    assert (await ended(onward, await request(onward, ["law.note"], other)))[0].status is S.SUCCEEDED
+    (tmp_path / "go").touch()
+    assert (await ended(onward, waiting))[0].status is S.SUCCEEDED
+
+
+async def test_what_waits_takes_no_task(onward: wiring.Onward, tmp_path: Path) -> None:
+    """Four hundred jobs in two hundred requests that wait: no task for any of them, and the slots are not exceeded."""
+    blocking = await request(onward, ["law.wait"], tmp_path) + await node.accept(
+        onward, [{"handler": "law.wait", "params": {"folder": str(tmp_path)}}]
+    )
+    async with asyncio.timeout(5):
+        while len(notes(tmp_path)) < CONCURRENCY:
+            await asyncio.sleep(0.01)
+    before = len(asyncio.all_tasks())
+    (other := tmp_path / "other").mkdir()
+    jobs = [job for _ in range(200) for job in await request(onward, ["law.note"] * 2, other)]
+    assert len(asyncio.all_tasks()) <= before + 2
+    assert onward.runner.busy == CONCURRENCY
+    (tmp_path / "go").touch()
+    assert {job.status for job in await ended(onward, jobs + blocking)} == {S.SUCCEEDED}
+    assert len(notes(other)) == len(jobs)
+
+
+async def test_who_watches_in_the_same_process_knows_of_the_end_within_a_tenth_of_a_second(
+    onward: wiring.Onward, tmp_path: Path
+) -> None:
+    """A wake-up after the commit makes the reader look sooner."""
+    (job,) = await request(onward, ["law.wait"], tmp_path)
+    async with onward.changes.watch_job(job.id) as watch, asyncio.timeout(10):
+        (tmp_path / "go").touch()
+        while not (seen := await anext(watch)).done:
+            pass
+        assert seen.finished_at is not None
+        assert time.time() - seen.finished_at / 1_000_000 < 0.1
+
+
+async def test_what_a_process_leaves_behind_the_next_one_runs(tmp_path: Path, anyio_backend: str) -> None:
+    """Stopped with jobs waiting and running; the next process runs each, and charges none for the stop."""
+    (tmp_path / "settings.toml").write_text(
+        '[server]\ndrain_s = 1\n[backends.background]\nconcurrency = 2\n[handlers]\nmodules = ["testkit.workload"]'
+    )
+    loaded = settings.load(tmp_path)
+    async with wiring.running(loaded, Role.ACCEPT) as first:
+        jobs = await request(first, ["law.wait"] * 5, tmp_path)
+        async with asyncio.timeout(5):
+            while not notes(tmp_path):
+                await asyncio.sleep(0.01)
+    (tmp_path / "go").touch()
+    async with wiring.running(loaded, Role.ACCEPT) as second:
+        done = await ended(second, jobs)
+    assert {job.status for job in done} == {S.SUCCEEDED}
+    assert {job.charged for job in done} == {1}

@@ -1,0 +1,72 @@
+"""The backend is changed in the settings while work is pending."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs import ledger
+from jobs.states import JobStatus
+from testkit.stand import ALL, Stand, standing
+from testkit.workload import notes
+from tests.conformance.rigs import BackgroundRig, DramatiqRig, OnDatabase
+from tests.servers import postgres_database
+
+S = JobStatus
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    if request.param == "sqlite":
+        yield None
+        return
+    with postgres_database(request.getfixturevalue("postgres_server_url")) as url:
+        yield url
+
+
+@pytest.mark.parametrize("direction", ["to dramatiq", "to background"])
+async def test_work_that_is_pending_goes_on_with_the_other_backend(
+    tmp_path: Path, redis_url: str, database: str | None, direction: str
+) -> None:
+    """Waiting, running, retrying, scheduled and half done: all finish, each effect once, nothing charged for it."""
+    rigs: list[OnDatabase] = [BackgroundRig(database), DramatiqRig(redis_url, database)]
+    before, after = rigs if direction == "to dramatiq" else reversed(rigs)
+    async with standing(before, tmp_path) as stand:
+        pending = await _pending(stand)
+        await stand.no_worker()
+    async with standing(after, tmp_path) as stand:
+        stand.say("go")
+        stand.say("mended")
+        await stand.start_worker()
+        done = {name: await stand.done(await stand.get(job_id)) for name, job_id in pending.items()}
+    assert {name: job.status for name, job in done.items()} == dict.fromkeys(pending, S.SUCCEEDED)
+    words = [note.word for note in notes(tmp_path)]
+    assert (words.count("first"), words.count("third"), words.count("ran"), words.count("ended")) == (1, 1, 12, 1)
+    assert {job.backend for job in done.values()} == {before.name, after.name} - {before.name} | {after.name}
+    assert all(attempt.charged for job in done.values() for attempt in job.attempts[-1:])
+    assert done["half done"].charged == 1
+
+
+async def _pending(stand: Stand) -> dict[str, str]:
+    """Work in every state that a stop can find it in, by what it is."""
+    folder = str(stand.folder)
+    await stand.start_worker()
+    now = await stand.front.database.read(lambda tx: tx.now)
+    found = {
+        "half done": await stand.accept("law.steps_wait", folder=folder),
+        "running": await stand.accept("law.wait", folder=folder),
+        "retrying": await stand.accept("law.fail_slowly", folder=folder),
+        "scheduled": await stand.accept("law.note", run_at=now + 5_000_000, folder=folder),
+        "scheduled for soon": await stand.accept("law.note", run_at=now + 1_500_000, folder=folder),
+    }
+    await stand.noted("second")
+    await stand.noted("begun")
+    await stand.is_now(found["retrying"], S.RETRYING)
+    await stand.no_worker()
+    for n in range(10):
+        found[f"waiting {n}"] = await stand.accept("law.note", folder=folder)
+    counts = await stand.front.database.read(lambda tx: ledger.counts(tx, visible=ALL))
+    assert counts[S.RUNNING] == counts[S.SUCCEEDED] == 0
+    return {name: job.id for name, job in found.items()}

@@ -1,0 +1,166 @@
+"""What only a broker can do: be away, stand still, forget, hold what nobody can read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+
+from jobs.states import JobStatus
+from testkit import processes
+from testkit.stand import Stand, standing
+from tests.conformance.rigs import DramatiqRig
+from tests.servers import Server, free_port, redis_server
+
+S = JobStatus
+RETURN_S = 15.0
+
+
+class Broker:
+    """A Redis of the test's own, on a port that stays."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._stack = ExitStack()
+        self.server: Server
+
+    def start(self) -> None:
+        self.server = self._stack.enter_context(redis_server(port=self.port))
+
+    def stop(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture
+def broker(redis_url: str) -> Iterator[Broker]:  # `redis_url`: where there is no Redis, this is skipped as well
+    made = Broker()
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+async def stand(broker: Broker, tmp_path: Path, anyio_backend: str) -> AsyncIterator[Stand]:
+    """A stand whose Redis may be taken away."""
+    async with standing(_Unclear(broker.server.url), tmp_path) as made:
+        await made.start_worker()
+        await made.done(await made.accept("law.result", kind="nothing"))
+        yield made
+
+
+class _Unclear(DramatiqRig):
+    def clear(self) -> None:
+        """Nothing: its Redis ends with the test."""
+
+
+async def test_jobs_are_accepted_while_redis_is_down_and_run_after_its_return(stand: Stand, broker: Broker) -> None:
+    """Each accepted within a tenth of a second, and each run within 15 s of Redis's return, by the same worker."""
+    broker.stop()
+    jobs = []
+    for _ in range(10):
+        begun = time.monotonic()
+        jobs.append(await stand.accept("law.note", folder=str(stand.folder)))
+        assert time.monotonic() - begun < 0.3
+    assert {(await stand.get(job.id)).status for job in jobs} == {S.QUEUED}
+    async with asyncio.timeout(10):
+        while (health := await stand.front.dispatcher.health())["dramatiq"].reachable:
+            await asyncio.sleep(0.05)
+    assert stand.front.dispatcher.waiting_for(jobs[0], health) == "the backend dramatiq to answer"
+    broker.start()
+    back = time.monotonic()
+    assert {(await stand.done(job, RETURN_S)).status for job in jobs} == {S.SUCCEEDED}
+    assert time.monotonic() - back < RETURN_S
+    assert stand.count("ran") == 10
+    assert stand.workers[0].is_up
+
+
+async def test_a_redis_that_stands_still_holds_up_no_acceptance(stand: Stand, broker: Broker) -> None:
+    """It takes 50 ms of a request and no more; what was accepted meanwhile runs when it goes on."""
+    broker.server.process.send_signal(signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        jobs = [await stand.accept("law.note", folder=str(stand.folder)) for _ in range(10)]
+        assert time.monotonic() - begun < 10 * 0.15
+    finally:
+        broker.server.process.send_signal(signal.SIGCONT)
+    assert {(await stand.done(job, RETURN_S)).status for job in jobs} == {S.SUCCEEDED}
+    assert stand.count("ran") == 10
+
+
+@pytest.mark.parametrize("forgets", ["restarted", "flushed"])
+async def test_what_redis_forgets_is_delivered_again(stand: Stand, broker: Broker, forgets: str) -> None:
+    """Jobs that it held and lost, through a restart without its data or by FLUSHALL, run within 15 s."""
+    await stand.no_worker()
+    jobs = [await stand.accept("law.note", folder=str(stand.folder)) for _ in range(5)]
+    if forgets == "restarted":
+        broker.stop()
+        broker.start()
+    else:
+        with redis.Redis.from_url(broker.server.url) as client:
+            client.flushall()
+    await stand.start_worker()
+    assert {(await stand.done(job, RETURN_S)).status for job in jobs} == {S.SUCCEEDED}
+    assert stand.count("ran") == 5
+
+
+async def test_a_message_that_nobody_can_read_takes_no_neighbour_along(stand: Stand, broker: Broker) -> None:
+    """It is dropped, and the jobs before and behind it run."""
+    await stand.no_worker()
+    before = await stand.accept("law.note", folder=str(stand.folder))
+    queue = f"{stand.front.settings.backends.dramatiq.namespace}:jobs"
+    with redis.Redis.from_url(broker.server.url) as client:
+        client.hset(f"{queue}.msgs", "torn", b"\xff{")
+        client.rpush(queue, "torn")
+    behind = await stand.accept("law.note", folder=str(stand.folder))
+    worker = await stand.start_worker()
+    assert {(await stand.done(job)).status for job in (before, behind)} == {S.SUCCEEDED}
+    assert worker.is_up
+
+
+async def test_a_worker_ends_within_its_deadline_while_redis_is_down(stand: Stand, broker: Broker) -> None:
+    """SIGTERM with Redis away: the drain deadline and five seconds at most."""
+    broker.stop()
+    assert await stand.workers[0].stop(2 + 5) < 7
+
+
+async def test_messages_that_a_killed_worker_had_fetched_run_elsewhere(stand: Stand) -> None:
+    """More than it has threads for were in its memory, unclaimed; all run within 15 s of the next worker."""
+    (worker,) = stand.workers
+    one = {"handler": "law.deaf", "params": {"folder": str(stand.folder)}}
+    jobs = await stand.request([one] * 30)
+    await stand.noted("begun", 8)
+    worker.kill()
+    stand.say("go")
+    await stand.start_worker()
+    up = time.monotonic()
+    assert {(await stand.done(job, RETURN_S)).status for job in jobs} == {S.SUCCEEDED}
+    assert time.monotonic() - up < RETURN_S
+
+
+async def test_dramatiq_s_own_command_runs_jobs_too(stand: Stand) -> None:
+    """`dramatiq worker:broker`, and it ends upon SIGTERM."""
+    await stand.no_worker()
+    command = (sys.executable, "-m", "dramatiq", "worker:broker", "--processes", "1", "--threads", "2")
+    master = processes.start(command, stand.project)
+    try:
+        job = await stand.accept("law.note", folder=str(stand.folder))
+        assert (await stand.done(job)).status is S.SUCCEEDED
+        assert await master.stop(12) < 12
+    finally:
+        if master.is_up:
+            _kill_with_children(master)
+
+
+def _kill_with_children(master: processes.Worker) -> None:
+    children = Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()
+    master.kill()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
