@@ -1,5 +1,6 @@
 """The mutation that starts any handler: a module for [gql] of the campaign's project."""
 
+from datetime import datetime
 from typing import Any
 
 import strawberry
@@ -21,7 +22,9 @@ class ActPayload:
     errors: list[UserError] = strawberry.field(default_factory=list)
 
 
-async def act(info: Info, handler: str, params: JSON, key: str | None = None) -> ActPayload | None:
+async def act(
+    info: Info, handler: str, params: JSON, key: str | None = None, run_at: datetime | None = None
+) -> ActPayload | None:
     """A job of that handler, by the way that every mutation takes."""
     values: dict[str, Any] = params  # type: ignore[assignment]
     try:
@@ -32,6 +35,7 @@ async def act(info: Info, handler: str, params: JSON, key: str | None = None) ->
             params=values,
             given={"handler": handler, "params": values},
             key=key,
+            run_at=run_at,
         )
     except Refused as refused:
         return ActPayload(errors=refused.errors)

@@ -41,7 +41,9 @@ class Books:
         return [line for line in self.lines if line.what == "begin"]
 
 
-def read(folder: Path, ledger: Ledger, requests: list[Request], ends: list[End]) -> Books:
+def read(
+    folder: Path, ledger: Ledger, requests: list[Request], ends: list[End], mailed: Counter[str] | None = None
+) -> Books:
     """The books of a project folder whose ledger is quiet."""
     mail, log = folder / "var" / "mail", folder / "var" / "notifications.jsonl"
     return Books(
@@ -49,7 +51,7 @@ def read(folder: Path, ledger: Ledger, requests: list[Request], ends: list[End])
         jobs=ledger.jobs(),
         changes=ledger.changes(),
         lines=journal.read(folder / "journal"),
-        messages=Counter(path.stem for path in mail.glob("*.eml")) if mail.exists() else Counter(),
+        messages=Counter(path.stem for path in mail.glob("*.eml")) + (mailed or Counter()),
         notifications=Counter(json.loads(line)["job"] for line in log.read_text().splitlines())
         if log.exists()
         else Counter(),
@@ -73,6 +75,7 @@ def breaches(books: Books) -> list[str]:
         no_finished_step_ran_again,
         what_ran_twice_was_in_progress,
         nobody_was_taken_for_dead_alive,
+        nobody_paid_for_a_death,
         children_came_with_their_parents,
         who_registers_has_a_job,
     )
@@ -241,6 +244,14 @@ def nobody_was_taken_for_dead_alive(books: Books) -> Iterator[str]:
             pid = int(attempt[3].rpartition(":")[2])
             if lost and pid not in ended | suicidal:
                 yield f"{row.id} lost its claim in process {pid}, which was alive"
+
+
+def nobody_paid_for_a_death(books: Books) -> Iterator[str]:
+    """Claims that were lost or handed back are charged to nobody."""
+    for row in books.jobs.values():
+        for attempt in row.attempts:
+            if attempt[6] and attempt[6]["code"] in (*LOST, "HANDED_BACK") and attempt[1]:
+                yield f"{row.id} was charged for attempt {attempt[0]}: {attempt[6]['code']}"
 
 
 def children_came_with_their_parents(books: Books) -> Iterator[str]:

@@ -68,7 +68,7 @@ def run(combination: Combination, *, minutes: float, seed: int, say: Say, rate: 
 
 def figures_end(site: Site, figures: Figures, failed: list[str], say: Say) -> None:
     """Quiet has come, the processes have ended, and the books are done."""
-    requests = site.client.end()
+    site.client.end()
     site.mend()
     try:
         say(f"quiet after {site.settle(QUIET_S):.1f} s")
@@ -78,7 +78,7 @@ def figures_end(site: Site, figures: Figures, failed: list[str], say: Say) -> No
         took_s = process.stop()
         if took_s > DEADLINE_S:
             failed.append(f"{process.name} took {took_s:.1f} s to end")
-    found = books.read(site.folder, site.ledger, requests, site.ends.all)
+    found = site.books()
     count(figures, found, site.outages, [*failed, *books.breaches(found)])
 
 

@@ -64,6 +64,10 @@ class Client:
         """That many of one kind, each sent until it was answered."""
         return self._loop.call(self._send_all(KINDS[kind], n, keyed=keyed, lanes=lanes, params=params, twice=twice))
 
+    def again(self, requests: list[Request]) -> None:
+        """Those that have a key and no answer to rest upon are sent once more, as often as patience allows."""
+        self._loop.call(self._send_again([request for request in requests if request.key and request.job is None]))
+
     def begin(self, rate: float, mix: Mapping[str, float], params: Mapping[str, Params], *, lanes: int = 64) -> None:
         """Mutations of these kinds, mixed by weight, are sent at that many a second from now on."""
         self._stopping = False
@@ -126,6 +130,10 @@ class Client:
         requests = [self._new(kind, keyed=keyed, params=params) for _ in range(n)]
         await asyncio.gather(*map(one, requests))
         return requests
+
+    async def _send_again(self, requests: list[Request]) -> None:
+        for request in requests:
+            await self._carry(request, twice=False)
 
     def _new(self, kind: Kind, *, keyed: bool, params: Params) -> Request:
         marker = next(self._markers)

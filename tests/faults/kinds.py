@@ -31,8 +31,8 @@ def _notify(marker: int, key: str | None, _params: Params) -> dict[str, Any]:
     return {"input": {"email": f"u{marker}@example.org", "message": f"marker {marker}", "idempotencyKey": key}}
 
 
-def _process(marker: int, key: str | None, _params: Params) -> dict[str, Any]:
-    return {"input": {"item": f"marker {marker}", "idempotencyKey": key}}
+def _process(marker: int, key: str | None, params: Params) -> dict[str, Any]:
+    return {"input": {"item": f"marker {marker}", "idempotencyKey": key, "runAt": params.get("runAt")}}
 
 
 def _contract(name: str, handler: str, variables: Callable[[int, str | None, Params], dict[str, Any]]) -> Kind:
@@ -42,11 +42,13 @@ def _contract(name: str, handler: str, variables: Callable[[int, str | None, Par
 
 def _act(name: str, *steps: str, status: str = "SUCCEEDED", code: str | None = None) -> Kind:
     def variables(marker: int, key: str | None, params: Params) -> dict[str, Any]:
-        return {"handler": f"faults.{name}", "params": {**params, "marker": marker}, "key": key}
+        own = {key: value for key, value in params.items() if key != "runAt"}
+        at = params.get("runAt")
+        return {"handler": f"faults.{name}", "params": {**own, "marker": marker}, "key": key, "runAt": at}
 
     query = (
-        f"mutation($handler: String!, $params: JSON!, $key: String)"
-        f" {{ r: act(handler: $handler, params: $params, key: $key) {ANSWER} }}"
+        "mutation($handler: String!, $params: JSON!, $key: String, $runAt: DateTime)"
+        f" {{ r: act(handler: $handler, params: $params, key: $key, runAt: $runAt) {ANSWER} }}"
     )
     return Kind(name, f"faults.{name}", query, variables, status, code, steps)
 

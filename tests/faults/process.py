@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.processes import environment
+
 START_S = 30.0
 
 
@@ -79,7 +80,7 @@ class Process:
             self._popen = subprocess.Popen(
                 [sys.executable, "-P", "-m", module, *self._arguments],
                 cwd=self.log.parent,
-                env={**os.environ, **self.environment, **self.faults, "PYTHONPATH": str(ROOT)},
+                env=environment(**self.environment, **self.faults),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

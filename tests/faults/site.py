@@ -1,14 +1,17 @@
 """One installation under fault: its project folder, ledger, broker and processes, and the client that uses it."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from storage.base import StorageError
-from tests.faults import acts, journal
+from tests.faults import acts, books, journal
+from tests.faults.books import Books
 from tests.faults.broker import Broker
 from tests.faults.client import Client
 from tests.faults.ledger import Ledger
@@ -96,6 +99,7 @@ class Site:
         workers: int = 2,
         threads: int = 8,
         seed: int = 0,
+        ledger_folder: Path | None = None,
     ) -> None:
         """Without PostgreSQL the ledger is a SQLite file in the folder; workers are for a backend that wants them."""
         self.combination = combination
@@ -108,9 +112,10 @@ class Site:
         self.outages: list[Outage] = []
         self.journal = folder / "journal"
         self.broken = folder / "broken"
+        self.mailed: Counter[str] = Counter()  # messages that a mail server took, by job
         self.settings = Settings(
             combination.backend,
-            postgres.database() if postgres else f"sqlite:///{folder}/onward.db",
+            postgres.database() if postgres else f"sqlite:///{ledger_folder or folder}/onward.db",
             f"redis://127.0.0.1:{self.proxy.port}/0" if self.proxy else "redis://127.0.0.1:1/0",
             f"faults-{folder.name}",
         )
@@ -146,10 +151,22 @@ class Site:
 
     def start(self) -> None:
         """Every process takes part."""
-        for process in self.processes:
+        wanted = self.apis if self.settings.backend == "background" else self.processes
+        for process in wanted:
             process.start(wait=False)
-        for process in self.processes:
+        for process in wanted:
             process.wait_ready()
+
+    def deploy(self, **settings: Any) -> None:
+        """Every process has ended, and runs again with these settings changed."""
+        for process in self.processes:
+            process.term()
+        for process in self.processes:
+            if process.alive:
+                assert process.wait(60) < DEADLINE_S, f"{process.name} did not end in time"
+        self.settings = replace(self.settings, **settings)
+        self.settings.write(self.folder)
+        self.start()
 
     def mend(self) -> None:
         """Broker and processes are there again, and nothing stands between them."""
@@ -177,6 +194,15 @@ class Site:
                 " WHERE status NOT IN ('SUCCEEDED', 'FAILED', 'CANCELLED') LIMIT 5"
             )
             raise AssertionError(f"{error}; {self.ledger.open()} are not, among them {left}") from None
+
+    def books(self) -> Books:
+        """Everything that is known of this site now."""
+        return books.read(self.folder, self.ledger, self.client.requests, self.ends.all, self.mailed)
+
+    def check(self) -> None:
+        """Raises AssertionError that names every promise that was broken."""
+        broken = books.breaches(self.books())
+        assert not broken, "\n".join(broken)
 
     def _is_quiet(self) -> bool:
         with suppress(StorageError):

@@ -1,0 +1,155 @@
+"""Named points at every write: before its commit, after it, and around what leaves the process.
+
+A process that was started with a point armed ends there, as if killed, and says so in a file first. The points are set
+from outside, by the harness's launcher: the program knows nothing of them.
+"""
+
+# mypy: disable-error-code="assignment, method-assign"
+
+import asyncio
+import functools
+import os
+import signal
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+POINT = "FAULTS_POINT"  # the name of the armed one
+VISITS = "FAULTS_VISITS"  # the file in which a visit is noted
+
+WRITES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "accept": ("jobs.ledger", "accept"),
+        "register": ("storage.users", "add"),
+        "remember": ("jobs.idempotency", "remember"),
+        "claim": ("jobs.claims", "claim"),
+        "claim due": ("jobs.claims", "claim_due"),
+        "step done": ("jobs.claims", "step_done"),
+        "report": ("jobs.claims", "report"),
+        "settle": ("jobs.claims", "settle"),
+        "hand back": ("jobs.claims", "hand_back"),
+        "bury": ("jobs.claims", "bury"),
+        "promote": ("jobs.due", "promote"),
+        "confirm": ("jobs.due", "confirm"),
+        "doubt": ("jobs.due", "doubt"),
+        "reroute": ("jobs.due", "reroute"),
+        "cancel": ("jobs.steering", "cancel"),
+        "retry": ("jobs.steering", "retry"),
+    }
+)
+WHEN = ("before the commit", "after the commit")
+AROUND: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        "message": ("backends.dramatiq", "Broker", "enqueue_many"),
+        "mail": ("handlers.mailer", "FileMailer", "_write"),
+        "line": ("handlers.logging", "JsonLines", "append"),
+        "answer": ("gql.view", "View", "__call__"),
+    }
+)
+
+
+def names() -> list[str]:
+    """Every point."""
+    writes = [f"{when} of {write}" for write in (*WRITES, "item", "beat") for when in WHEN]
+    return [*writes, *(f"{when} {what}" for what in AROUND for when in ("before", "after"))]
+
+
+def install() -> None:
+    """The armed point is set in this process."""
+    for write, (module, function) in WRITES.items():
+        _mark(import_module(module), function, write)
+    _mark_statement("item", ("storage.items", "_insert"))
+    _mark_statement("beat", ("jobs.leases", "_beat"))
+    _around_commit()
+    armed = os.environ[POINT]
+    for what, (module, owner, function) in AROUND.items():
+        if armed.endswith(f" {what}") and "commit" not in armed:
+            place = getattr(import_module(module), owner)
+            (_around_answer if what == "answer" else _around)(place, function, what)
+
+
+def visit(name: str) -> None:
+    """The process ends here, if this is the armed point."""
+    if name == os.environ[POINT]:
+        with Path(os.environ[VISITS]).open("a") as file:
+            file.write(f"{name}\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _mark(module: Any, function: str, name: str) -> None:
+    original: Callable[..., Any] = getattr(module, function)
+
+    @functools.wraps(original)
+    def marked(tx: Any, *arguments: Any, **named: Any) -> Any:
+        result = original(tx, *arguments, **named)
+        if result or result is None:  # a claim that found nothing writes nothing
+            _marks(tx).add(name)
+        return result
+
+    setattr(module, function, marked)
+
+
+def _mark_statement(name: str, place: tuple[str, str]) -> None:
+    from storage.engine import Tx
+
+    statement, original = getattr(import_module(place[0]), place[1]), Tx._run
+
+    def run(self: Tx, asked: Any, params: dict[str, Any]) -> Any:
+        if asked is statement:
+            _marks(self).add(name)
+        return original(self, asked, params)
+
+    Tx._run = run
+
+
+def _marks(tx: Any) -> set[str]:
+    found: set[str] = tx.__dict__.setdefault("marks", set())
+    return found
+
+
+def _around_commit() -> None:
+    from storage.engine import Tx
+
+    original = Tx.raw
+
+    def raw(self: Tx, sql: str) -> None:
+        marks = sorted(_marks(self)) if sql == "COMMIT" else []
+        for mark in marks:
+            visit(f"before the commit of {mark}")
+        original(self, sql)
+        for mark in marks:
+            visit(f"after the commit of {mark}")
+
+    Tx.raw = raw
+
+
+def _around(owner: Any, function: str, name: str) -> None:
+    original = getattr(owner, function)
+
+    @functools.wraps(original)
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        visit(f"before {name}")
+        result = original(*arguments, **named)
+        visit(f"after {name}")
+        return result
+
+    setattr(owner, function, wrapped)
+
+
+def _around_answer(owner: Any, function: str, name: str) -> None:
+    original = getattr(owner, function)
+
+    async def wrapped(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        async def sending(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                visit(f"before {name}")
+            await send(message)
+            if message["type"] == "http.response.body":
+                await asyncio.sleep(0.02)  # the bytes have left
+                visit(f"after {name}")
+
+        await original(self, scope, receive, sending)
+
+    setattr(owner, function, wrapped)

@@ -1,0 +1,73 @@
+"""What a law is: a function that puts a site under a fault; its books are done afterwards in any case."""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+from tests.faults.client import Request
+from tests.faults.figures import at
+from tests.faults.kinds import Params
+from tests.faults.site import Site
+
+BACKGROUND, DRAMATIQ, ON_POSTGRESQL = "background+sqlite", "dramatiq+sqlite", "dramatiq+postgresql"
+EVERYWHERE = (BACKGROUND, DRAMATIQ, ON_POSTGRESQL)
+ON_REDIS = (DRAMATIQ, ON_POSTGRESQL)
+ON_SQLITE = (BACKGROUND, DRAMATIQ)
+RESCUE_S = 15.0
+MORE_S = 0.1  # an answer may take as much longer while Redis is away
+MIX = MappingProxyType({"processItem": 4.0, "sendNotification": 3.0, "registerUser": 2.0, "steps": 3.0, "flaky": 0.5})
+PARAMS: Mapping[str, Params] = MappingProxyType({"steps": {"pause_s": 0.05, "children": 1}})
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """A promise, and the combinations that it is tried on. `own` laws bring their site themselves."""
+
+    hold: Callable[["Stage"], None]
+    combinations: tuple[str, ...] = EVERYWHERE
+
+    @property
+    def name(self) -> str:
+        return self.hold.__name__
+
+
+@dataclass(slots=True)
+class Stage:
+    """What a law is given: a whole site, chance, and a way to more sites of the same combination."""
+
+    site: Site
+    make: Callable[..., Site]  # another one, closed with the law; takes what `Site` takes
+    chance: random.Random = field(default_factory=lambda: random.Random(1))
+
+    def pause(self, least_s: float, most_s: float) -> None:
+        time.sleep(self.chance.uniform(least_s, most_s))
+
+
+@contextmanager
+def load(site: Site, rate: float = 40.0, mix: Mapping[str, float] = MIX) -> Iterator[list[Request]]:
+    """Mutations come in all the while; the requests of this time are in the list at its end."""
+    before = len(site.client.requests)
+    sent: list[Request] = []
+    site.client.begin(rate, mix, PARAMS)
+    try:
+        yield sent
+    finally:
+        sent += site.client.end()[before:]
+
+
+def usual_s(site: Site) -> float:
+    """How long an answer takes when nothing is wrong: the median."""
+    return median_s(site.client.send("processItem", 20, lanes=1))
+
+
+def median_s(requests: list[Request]) -> float:
+    return at(sorted(request.took_s for request in requests if request.job), 0.5)
+
+
+def soon(seconds: float) -> str:
+    """A DateTime that much later than now."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()

@@ -1,0 +1,77 @@
+"""SIGKILL, and a runner that is taken for dead and wakes up."""
+
+import time
+
+from tests.faults import books, strikes
+from tests.faults.figures import times_to_rescue
+from tests.faults.laws.base import EVERYWHERE, ON_REDIS, RESCUE_S, Law, Stage, load
+from tests.faults.outages import frozen
+from tests.faults.process import wait_for
+
+FROZEN_S = 9.0  # longer than a lease
+
+
+def accepted_jobs_outlive_the_api(stage: Stage) -> None:
+    """However often the API is killed under load; who sends again with the key gets one job."""
+    with load(stage.site, 60) as sent:
+        for _ in range(3):
+            stage.pause(0.4, 0.9)
+            strikes.kill_api(stage.site, stage.chance)
+        stage.pause(0.2, 0.4)
+    assert any(request.unanswered for request in sent), "no answer was ever lost"
+
+
+def the_work_of_the_killed_goes_on_within_15_s(stage: Stage) -> None:
+    """Jobs in progress are claimed again, and resume at the step that was cut off."""
+    site = stage.site
+    deaths = len(site.ends.all)
+    for _ in range(3):
+        site.client.send("steps", 12, params={"pause_s": 0.5, "children": 1})
+        stage.pause(0.2, 0.6)
+        strikes.kill_worker(site, stage.chance)
+    site.settle()
+    found = books.read(site.folder, site.ledger, site.client.requests, site.ends.all[deaths:])
+    rescues = list(times_to_rescue(found, ()))
+    assert rescues, "nothing was in progress when it was killed"
+    assert max(rescues) < RESCUE_S
+
+
+def messages_of_the_killed_are_delivered_within_15_s(stage: Stage) -> None:
+    """Those that it had fetched and not claimed, as well."""
+    site = stage.site
+    sent = site.client.send("steps", 40, params={"pause_s": 0.5}, lanes=40)
+    stage.pause(0.3, 0.5)
+    victim = site.workers[0]
+    waiting = site.ledger.open()
+    died = time.time()
+    victim.kill()
+    assert waiting > 20, "nothing was waiting in the worker"
+    wait_for(lambda: _all_claimed(stage, {request.job for request in sent}), RESCUE_S + 10, "every job is claimed")
+    claims = [change.at for change in site.ledger.changes() if change.new == "RUNNING"]
+    victim.start()
+    assert max(claims) - died < RESCUE_S
+
+
+def _all_claimed(stage: Stage, jobs: set[str | None]) -> bool:
+    return not any(row.started_at is None for id_, row in stage.site.ledger.jobs().items() if id_ in jobs)
+
+
+def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
+    """It stood still for longer than its lease, and finds its job done by another when it wakes."""
+    site = stage.site
+    victim, others = site.runners[0], site.runners[1:]
+    site.client.send("steps", 24, params={"pause_s": 0.4})
+    stage.pause(0.3, 0.5)
+    with frozen(victim):
+        wait_for(lambda: site.ledger.open() == 0, FROZEN_S + 12, "others have done its jobs")
+    wait_for(lambda: "claim lost" in victim.told(), 10, "the frozen process hears of it")
+    assert all(process.alive for process in (victim, *others))
+    assert all("claim lost" not in process.told() for process in others)
+
+
+LAWS = (
+    Law(accepted_jobs_outlive_the_api),
+    Law(the_work_of_the_killed_goes_on_within_15_s),
+    Law(messages_of_the_killed_are_delivered_within_15_s, ON_REDIS),
+    Law(the_late_result_of_a_frozen_runner_is_refused, EVERYWHERE),
+)

@@ -1,0 +1,18 @@
+"""What is promised holds under every fault, on every combination that can suffer it."""
+
+import pytest
+
+from tests.faults.conftest import Rig
+from tests.faults.laws.all import LAWS
+from tests.faults.laws.base import Law
+
+CASES = [
+    pytest.param(law, combination, id=f"{law.name}-{combination}") for law in LAWS for combination in law.combinations
+]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("law", "combination"), CASES)
+def test_law(rig: Rig, law: Law, combination: str) -> None:
+    """The law's own docstring says what; afterwards the books of its site are in order."""
+    rig.outcome(law, combination)
