@@ -1,12 +1,23 @@
-"""Fixtures for pytest: `pytest_plugins = ("testkit.fixtures",)` in a conftest.py makes them known."""
+"""Fixtures for pytest: `pytest_plugins = ("testkit.fixtures",)` in a conftest.py makes them known.
+
+| | |
+|---|---|
+| `onward_immediate` | the application, whose jobs have run when a mutation answers |
+| `onward_recording` | the application, whose jobs do not run; `delivered` tells what would have |
+| `onward_tables` | to be overridden: tables of settings.toml for the two above, such as `{"handlers": {...}}` |
+| `stand` | for the conformance suite, which asks for a fixture `rig` |
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from testkit import kit
+from testkit.kit import Kit
 from testkit.rig import Rig
 from testkit.stand import Stand, standing
 
@@ -16,6 +27,34 @@ pytest.register_assert_rewrite("testkit.laws")
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+def onward_tables() -> Mapping[str, Any]:
+    """Nothing but the defaults."""
+    return {}
+
+
+@pytest.fixture
+async def onward_immediate(
+    onward_tables: Mapping[str, Any],
+    tmp_path: Path,
+    anyio_backend: str,  # noqa: ARG001 - asked for by being named
+) -> AsyncIterator[Kit]:
+    """Jobs have run when they are delivered."""
+    async with kit.running("immediate", tmp_path, onward_tables) as running:
+        yield running
+
+
+@pytest.fixture
+async def onward_recording(
+    onward_tables: Mapping[str, Any],
+    tmp_path: Path,
+    anyio_backend: str,  # noqa: ARG001 - asked for by being named
+) -> AsyncIterator[Kit]:
+    """Jobs are written down, and wait."""
+    async with kit.running("recording", tmp_path, onward_tables) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

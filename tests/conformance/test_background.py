@@ -17,6 +17,7 @@ from jobs import ledger
 from jobs.model import Job
 from jobs.states import JobStatus
 from testkit import node
+from testkit.waiting import until
 from testkit.workload import notes
 
 S = JobStatus
@@ -83,9 +84,7 @@ async def test_what_waits_takes_no_task(onward: wiring.Onward, tmp_path: Path) -
     blocking = await request(onward, ["law.wait"], tmp_path) + await node.accept(
         onward, [{"handler": "law.wait", "params": {"folder": str(tmp_path)}}]
     )
-    async with asyncio.timeout(5):
-        while len(notes(tmp_path)) < CONCURRENCY:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(notes(tmp_path)) == CONCURRENCY)
     before = len(asyncio.all_tasks())
     (other := tmp_path / "other").mkdir()
     jobs = [job for _ in range(200) for job in await request(onward, ["law.note"] * 2, other)]
@@ -117,9 +116,7 @@ async def test_what_a_process_leaves_behind_the_next_one_runs(tmp_path: Path, an
     loaded = settings.load(tmp_path)
     async with wiring.running(loaded, Role.ACCEPT) as first:
         jobs = await request(first, ["law.wait"] * 5, tmp_path)
-        async with asyncio.timeout(5):
-            while not notes(tmp_path):
-                await asyncio.sleep(0.01)
+        await until(lambda: bool(notes(tmp_path)))
     (tmp_path / "go").touch()
     async with wiring.running(loaded, Role.ACCEPT) as second:
         done = await ended(second, jobs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ import redis
 from jobs.states import JobStatus
 from testkit import processes
 from testkit.stand import Stand, standing
+from testkit.waiting import until
 from tests.conformance.rigs import DramatiqRig
 from tests.servers import Server, free_port, redis_server
 
@@ -70,10 +70,12 @@ async def test_jobs_are_accepted_while_redis_is_down_and_run_after_its_return(st
         jobs.append(await stand.accept("law.note", folder=str(stand.folder)))
         assert time.monotonic() - begun < 0.3
     assert {(await stand.get(job.id)).status for job in jobs} == {S.QUEUED}
-    async with asyncio.timeout(10):
-        while (health := await stand.front.dispatcher.health())["dramatiq"].reachable:
-            await asyncio.sleep(0.05)
-    assert stand.front.dispatcher.waiting_for(jobs[0], health) == "the backend dramatiq to answer"
+
+    async def told() -> bool:
+        words = stand.front.dispatcher.waiting_for(jobs[0], await stand.front.dispatcher.health())
+        return words == "the backend dramatiq to answer"
+
+    await until(told)
     broker.start()
     back = time.monotonic()
     assert {(await stand.done(job, RETURN_S)).status for job in jobs} == {S.SUCCEEDED}

@@ -1,0 +1,18 @@
+"""Waiting for a condition, never for a time."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+
+LOOK_S = 0.01
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], within_s: float = 20.0) -> None:
+    """The condition holds. Raises AssertionError where it does not come to that in time."""
+    deadline = time.monotonic() + within_s
+    while not (await found if inspect.isawaitable(found := condition()) else found):
+        assert time.monotonic() < deadline, f"not within {within_s} s"
+        await asyncio.sleep(LOOK_S)

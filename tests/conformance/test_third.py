@@ -1,0 +1,48 @@
+"""docs/adding-a-backend.md is true: what stands there, copied as it is, keeps every law."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "adding-a-backend.md"
+
+
+@pytest.mark.timeout(300)
+def test_the_documented_backend_keeps_every_law(tmp_path: Path) -> None:
+    """The page's files, run by the page's command, pass."""
+    found = re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert [name for name, _ in found] == ["spool.py", "spool_worker.py", "test_spool.py"]
+    for name, text in found:
+        (tmp_path / name).write_text(text)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""}
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            str(tmp_path / "test_spool.py"),
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:valkey",
+        ],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-6000:]
+    passed = re.search(r"(\d+) passed", run.stdout)
+    assert passed is not None
+    assert int(passed[1]) > 45
+    assert "skipped" not in run.stdout

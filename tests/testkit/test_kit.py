@@ -1,0 +1,106 @@
+"""The fixtures for those who build on Onward."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backends.base import Delivery
+from jobs.states import JobStatus
+from testkit.kit import Kit
+from testkit.waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+S = JobStatus
+REGISTER = (
+    'mutation($name: String!) { registerUser(input: {username: $name, email: "ada@example.org"})'
+    " { user { id } job { id status } errors { code } } }"
+)
+
+
+async def ended(kit: Kit, job_id: str) -> None:
+    async def done() -> bool:
+        return (await kit.job(job_id)).done
+
+    await until(done)
+
+
+@pytest.fixture
+def onward_tables() -> Mapping[str, Any]:
+    return {"handlers": {"modules": ["testkit.workload"]}}
+
+
+async def test_an_immediate_job_has_run_when_the_mutation_has_answered(onward_immediate: Kit) -> None:
+    """And its effect is there."""
+    answer = await onward_immediate.graphql(REGISTER, name="ada")
+    job = await onward_immediate.job(answer["data"]["registerUser"]["job"]["id"])
+    assert job.status is S.SUCCEEDED
+    (message,) = onward_immediate.mail()
+    assert message["To"] == "ada@example.org"
+
+
+async def test_an_immediate_job_that_fails_tells_why(onward_immediate: Kit, tmp_path: Path) -> None:
+    job = await onward_immediate.accept("law.permanent", folder=str(tmp_path))
+    assert job.status is S.FAILED
+    assert job.error is not None
+    assert job.error.code == "NEVER"
+
+
+async def test_an_immediate_job_is_tried_again_in_its_time(onward_immediate: Kit, tmp_path: Path) -> None:
+    """The first attempt is immediate, the others come by the policy."""
+    job = await onward_immediate.accept("law.fail", folder=str(tmp_path), times=2)
+    assert job.status is S.RETRYING
+    await ended(onward_immediate, job.id)
+    job = await onward_immediate.job(job.id)
+    assert (job.status, len(job.attempts)) == (S.SUCCEEDED, 3)
+
+
+async def test_an_immediate_job_s_children_run(onward_immediate: Kit, tmp_path: Path) -> None:
+    parent = await onward_immediate.accept("law.parent", folder=str(tmp_path), fails=False)
+    await ended(onward_immediate, parent.result)
+    assert (await onward_immediate.job(parent.result)).result == "child"
+
+
+async def test_a_recorded_job_is_accepted_and_does_not_run(onward_recording: Kit) -> None:
+    """What would have run is told, in order."""
+    answer = await onward_recording.graphql(REGISTER, name="ada")
+    job_id = answer["data"]["registerUser"]["job"]["id"]
+    assert onward_recording.delivered == [Delivery(job_id, "email.welcome")]
+    assert (await onward_recording.job(job_id)).status is S.QUEUED
+    assert onward_recording.mail() == []
+
+
+async def test_a_mutation_with_errors_delivers_nothing(onward_recording: Kit) -> None:
+    answer = await onward_recording.graphql(REGISTER, name="")
+    assert answer["data"]["registerUser"]["errors"]
+    assert onward_recording.delivered == []
+
+
+async def test_the_log_can_be_read(onward_immediate: Kit) -> None:
+    await onward_immediate.accept("logging.write", email="ada@example.org", message="hello")
+    (entry,) = onward_immediate.log()
+    assert entry["message"] == "hello"
+
+
+@pytest.mark.timeout(120)
+def test_the_documented_tests_pass(tmp_path: Path) -> None:
+    """docs/testing-your-jobs.md, copied as it is."""
+    page = (ROOT / "docs" / "testing-your-jobs.md").read_text()
+    for name, text in re.findall(r"`(\w+\.py)`[^`]*?:\n\n```python\n(.*?)```", page, re.DOTALL):
+        (tmp_path / name).write_text(text)
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "test_greetings.py", "-q", "-p", "no:valkey", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "3 passed" in run.stdout, run.stdout[-4000:]
