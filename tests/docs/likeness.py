@@ -1,0 +1,79 @@
+"""What a page says that a command prints, held against what it prints: ids, times and names of machines differ."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+ID = re.compile(r"\b(?:job|user)_[0-9a-f]{32}\b")
+MASKS = (
+    (ID, "ID"),
+    (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|\+00:00| UTC)?"), "TIME"),
+    (re.compile(r"(?:\d\d-\d\d )?\b\d\d:\d\d:\d\d\b"), "TIME"),
+    (re.compile(r"\b\d+\.\d\d s\b"), "SECONDS"),
+    (re.compile(r"\b[\w.-]+:\d{2,7}\b"), "WORKER"),
+    (re.compile(r"\b(SQLite|Redis) \d+(?:\.\d+)+"), r"\1 VERSION"),
+    (re.compile(r"[ \t]+"), " "),
+    (re.compile(r" ?\n"), "\n"),
+)
+
+
+class Ids:
+    """Which id of the page stands for which real one."""
+
+    def __init__(self) -> None:
+        self._real: dict[str, str] = {}
+
+    def learn(self, page: str, real: str) -> None:
+        """The ids of two texts that are alike are the same ones, in order."""
+        for written, given in zip(ID.findall(page), ID.findall(real), strict=True):
+            assert self._real.setdefault(written, given) == given, f"{written} stands for two things"
+
+
+def alike(page: str, real: str) -> bool:
+    """Whether the page is true of what was really printed."""
+    if "event: next" in page:
+        return _same_stream(_events(page), _events(real))
+    if page.startswith("{"):
+        return [_masked(value) for value in objects(page)] == [_masked(value) for value in objects(real)]
+    return masked(page).strip() == masked(real).strip()
+
+
+def masked(text: str) -> str:
+    for pattern, word in MASKS:
+        text = pattern.sub(word, text)
+    return text
+
+
+def objects(text: str) -> list[Any]:
+    """The JSON values of a text, one after another."""
+    decoder, found, text = json.JSONDecoder(), [], text.strip()
+    while text:
+        value, end = decoder.raw_decode(text)
+        found.append(value)
+        text = text[end:].lstrip()
+    return found
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _masked(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_masked(inner) for inner in value]
+    return masked(value) if isinstance(value, str) else value
+
+
+def _events(text: str) -> list[Any]:
+    return [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
+
+
+def _same_stream(page: list[Any], real: list[Any]) -> bool:
+    """Changes in between may be folded: the first and the last state are the same, versions apart."""
+    versions = [_job(event).pop("version") for event in real]
+    for event in page:
+        _job(event).pop("version")
+    return versions == sorted(set(versions)) and (page[0], page[-1]) == (real[0], real[-1])
+
+
+def _job(event: Any) -> Any:
+    return next(iter(event["data"].values()))

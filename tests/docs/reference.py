@@ -1,0 +1,121 @@
+"""Pages that are made from the code: `python -m tests.docs.reference` writes them anew."""
+
+import json
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from cli import program
+from settings import CustomBackend, Settings
+from tests.processes import ROOT
+
+SETTINGS_HEAD = """# Settings
+
+Every key that may stand in `settings.toml`, with its default. A file with none of them is a good one.
+
+- An environment variable wins over the file: `ONWARD_BACKEND`, or `ONWARD_DATABASE__URL`, with two underscores after a
+  table's name. A flag of the command line wins over both.
+- Paths are relative to the folder of the file, which is the application's own or the one that `--project` names.
+- An unknown key or a value that cannot be stops the start with one line, which says which key and what it takes.
+- This release does not start with `auth.mode = "jwt"`, so `[auth.jwt]` and `[register]` have no use yet.
+"""
+COMMANDS_HEAD = """# Commands
+
+`./onward --project DIR COMMAND` takes `DIR/settings.toml`, and modules from `DIR`; without it, the application's own
+folder. `./onward test` is not in this list, as it is the launcher's: it runs linters, type checks and every test; with
+arguments it runs pytest alone, which gets them.
+
+Exit codes: 0; 1 where something was refused or did not succeed; 2 where it cannot start; 3 for a job that there is not.
+"""
+
+
+def settings_page() -> str:
+    return "\n".join([SETTINGS_HEAD, *_tables("", Settings)])
+
+
+def _tables(name: str, table: type[BaseModel]) -> Iterator[str]:
+    """A heading and a table of keys, and the same for the tables inside."""
+    fields = {field.alias or key: field for key, field in table.model_fields.items() if key != "project"}
+    inner = {key: model for key, field in fields.items() if (model := _model(field)) is not None}
+    keys = [_row(key, field) for key, field in fields.items() if key not in inner and not _is_map(field)]
+    if keys and name:
+        yield f"## [{name}]\n"
+    if keys:
+        yield "\n".join(["| key | takes | default | |", "|---|---|---|---|", *keys, ""])
+    for key, field in fields.items():
+        path = f"{name}.{key}".lstrip(".")
+        if key in inner:
+            yield from _tables(path, inner[key])
+        elif key == "custom":
+            yield from _custom(name)
+        elif _is_map(field):
+            yield f"## [{path}]\n\nEach key is {field.description}.\n"
+
+
+def _custom(name: str) -> Iterator[str]:
+    rows = [_row(field.alias or key, field) for key, field in CustomBackend.model_fields.items() if key != "options"]
+    yield f"## [{name}.NAME]\n\nA backend of your own. Keys that are not in this list go to the class as they are.\n"
+    yield "\n".join(["| key | takes | default | |", "|---|---|---|---|", *rows, ""])
+
+
+def _row(key: str, field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True, validated_data={})
+    shown = "" if field.is_required() else "none" if default is None else f"`{_toml(default)}`"
+    return f"| `{key}` | {_kind(field.annotation)} | {shown} | {field.description} |"
+
+
+def _kind(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " or ".join(f'`"{choice}"`' for choice in get_args(annotation))
+    if get_origin(annotation) in (Union, types.UnionType):
+        return _kind(get_args(annotation)[0])
+    if get_origin(annotation) is tuple:
+        return "a list"
+    words = {bool: "true or false", int: "a whole number", float: "a number", Path: "a path", SecretStr: "a secret"}
+    return words.get(annotation, "text")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    return json.dumps(list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value)
+
+
+def _model(field: FieldInfo) -> type[BaseModel] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _is_map(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is Mapping
+
+
+def commands_page() -> str:
+    return "\n".join([COMMANDS_HEAD, *_commands("./onward", typer.main.get_command(program()))])
+
+
+def _commands(name: str, command: Any) -> Iterator[str]:
+    if hasattr(command, "commands"):
+        for inner, found in command.commands.items():
+            yield from _commands(f"{name} {inner}", found)
+        return
+    shown = [p for p in command.params if not getattr(p, "hidden", False) and p.name != "help"]
+    arguments = " ".join(
+        p.name.upper() if p.required else f"[{p.name.upper()}]" for p in shown if p.param_type_name == "argument"
+    )
+    yield f"## `{' '.join(filter(None, [name, arguments]))}`\n\n{' '.join(command.help.split())}\n"
+    options = [f"- `{p.opts[0]}`: {p.help}" for p in shown if p.param_type_name == "option"]
+    if options:
+        yield "\n".join([*options, ""])
+
+
+PAGES = {"docs/settings.md": settings_page, "docs/commands.md": commands_page}
+
+if __name__ == "__main__":
+    for page, made in PAGES.items():
+        (ROOT / page).write_text(made(), "utf-8")

@@ -1,0 +1,82 @@
+"""What the pages say of the code is what the code says."""
+
+import re
+import tomllib
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from jobs.states import MOVES, JobStatus
+from storage.tables import jobs
+from tests.docs.reference import PAGES
+from tests.processes import ROOT
+
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+WRITTEN = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def table_under(heading: str) -> list[list[str]]:
+    """The rows of the first table after a heading of the architecture's page, without their head."""
+    _, _, below = ARCHITECTURE.read_text("utf-8").partition(f"{heading}\n")
+    lines = below[below.index("\n|") :].strip().partition("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_the_table_of_moves_is_the_codes() -> None:
+    written = {
+        JobStatus(source.strip("`")): frozenset(map(JobStatus, re.findall(r"[A-Z]+", targets)))
+        for source, targets in table_under("### States, and the moves between them")
+    }
+    assert written == dict(MOVES)
+
+
+def test_the_table_of_times_is_the_codes() -> None:
+    for name, seconds, _ in table_under("## Times that matter"):
+        module, _, constant = name.strip("`").rpartition(".")
+        assert getattr(import_module(module), constant) == float(seconds), name
+
+
+def test_the_columns_that_are_told_of_are_there() -> None:
+    columns = [name.strip("`") for name, _ in table_under("## The ledger")]
+    assert set(columns) <= set(jobs.columns.keys())
+
+
+def test_the_order_of_the_rooms_is_what_import_linter_holds_them_to() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    assert f"\n{' -> '.join(layers)}\n" in ARCHITECTURE.read_text("utf-8")
+
+
+def test_every_room_is_told_of() -> None:
+    told = {room.strip("`/") for room, _ in table_under("## The rooms")}
+    configured = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["root_packages"]
+    assert set(configured) <= told
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_made_from_the_code_is_up_to_date(page: str) -> None:
+    made: Callable[[], str] = PAGES[page]
+    assert (ROOT / page).read_text("utf-8") == made(), "run: python -m tests.docs.reference"
+
+
+def test_every_relative_link_leads_somewhere() -> None:
+    broken = [
+        f"{page.relative_to(ROOT)}: {link}"
+        for page in WRITTEN
+        for link in LINK.findall(FENCED.sub("", page.read_text("utf-8")))
+        if not re.match(r"[a-z]+:", link) and not _leads(page, link)
+    ]
+    assert broken == []
+
+
+def _leads(page: Path, link: str) -> bool:
+    file, _, anchor = link.partition("#")
+    target = page.parent / file if file else page
+    if not anchor or not target.is_file():
+        return target.exists()
+    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", target.read_text("utf-8")), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}

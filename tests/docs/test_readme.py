@@ -1,0 +1,46 @@
+"""The README, typed from top to bottom: every command prints what the page says."""
+
+import time
+from itertools import pairwise
+from pathlib import Path
+
+from tests.docs.fences import Fence, fences
+from tests.docs.likeness import Ids, alike
+from tests.docs.tour import PATIENCE_S, Reader, reading
+from tests.processes import ROOT
+
+OUTPUTS = {"json", "text"}
+COMMANDS = {"sh", "shell", "bash"}  # for those that end, one that serves, and those that this test does not run
+
+
+def test_the_readme_is_true_from_top_to_bottom(tmp_path: Path, redis_url: str, namespace: str) -> None:
+    redis = {"ONWARD_BACKENDS__DRAMATIQ__URL": redis_url, "ONWARD_BACKENDS__DRAMATIQ__NAMESPACE": namespace}
+    ids = Ids()
+    page = fences(ROOT / "README.md")
+    with reading(tmp_path, **redis) as reader:
+        for fence, following in pairwise([*page, Fence("end", None, "", 0)]):
+            if fence.file:
+                reader.write(fence)
+            elif fence.language == "shell":
+                reader.start(fence.text)
+            elif fence.language == "sh":
+                _typed(reader, fence, following.text if following.language in OUTPUTS else "", ids)
+        reader.stop()
+
+
+def _typed(reader: Reader, fence: Fence, expected: str, ids: Ids) -> None:
+    printed = reader.type(fence.text)
+    deadline = time.monotonic() + PATIENCE_S
+    # Jobs take their time. What changes nothing may be asked again.
+    while not alike(expected, printed) and "mutation" not in fence.text and time.monotonic() < deadline:
+        time.sleep(0.1)
+        printed = reader.type(fence.text)
+    assert alike(expected, printed), f"README.md:{fence.line} says\n{expected}\nand it is\n{printed}"
+    ids.learn(expected, printed)
+
+
+def test_every_block_of_the_readme_is_of_a_kind_that_is_looked_at() -> None:
+    page = fences(ROOT / "README.md")
+    assert [fence.line for fence in page if not fence.file and fence.language not in COMMANDS | OUTPUTS] == []
+    outputs = [(one, two) for one, two in pairwise(page) if two.language in OUTPUTS and not two.file]
+    assert [two.line for one, two in outputs if one.language != "sh"] == []

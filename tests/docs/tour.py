@@ -1,0 +1,98 @@
+"""A reader who types what a page shows, in a folder that looks like a fresh clone."""
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.docs.fences import Fence
+from tests.processes import ROOT, Running, environment
+from tests.servers import free_port
+
+DONE = "--- done ---"
+ADDRESS = "127.0.0.1:8000"
+PATIENCE_S = 10.0
+
+
+class Reader:
+    """Two terminals: one for what serves, one for commands that end."""
+
+    def __init__(self, folder: Path, **variables: str) -> None:
+        (folder / "onward").symlink_to(ROOT / "onward")
+        shutil.copy(ROOT / "settings.toml", folder)
+        self._folder = folder
+        self._port = str(free_port())
+        self._environment = environment(
+            ONWARD_PROJECT=str(folder), ONWARD_SERVER__PORT=self._port, COLUMNS="120", **variables
+        )
+        self._going: Running | None = None
+        self._shell = subprocess.Popen(
+            ["bash"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=self._environment,
+            text=True,
+        )
+
+    def write(self, fence: Fence) -> None:
+        """The file that the block is the text of is there."""
+        file = self._folder / str(fence.file)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(fence.text, "utf-8")
+
+    def start(self, command: str) -> None:
+        """The command serves; the one before was stopped."""
+        self.stop()
+        log = self._folder / f"terminal-{len(list(self._folder.glob('terminal-*')))}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                ["bash", "-c", command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self._folder,
+                env=self._environment,
+            )
+        self._going = Running(process, log)
+        self._going.wait_for(" serving ")
+
+    def type(self, command: str) -> str:
+        """What the command prints."""
+        assert self._shell.stdin is not None
+        assert self._shell.stdout is not None
+        self._shell.stdin.write(f"{command.replace(ADDRESS, f'127.0.0.1:{self._port}')}\necho '{DONE}'\n")
+        self._shell.stdin.flush()
+        printed = ""
+        while not printed.endswith(f"{DONE}\n"):
+            line = self._shell.stdout.readline()
+            assert line, f"the shell ended: {printed}"
+            printed += line
+        return printed.removesuffix(f"{DONE}\n").replace(str(self._folder), "~/onward")
+
+    def stop(self) -> None:
+        """Ctrl-C in the first terminal."""
+        if self._going is not None:
+            self._going.process.send_signal(signal.SIGINT)
+            assert self._going.process.wait(PATIENCE_S * 3) == 0, self._going.output()
+            self._going = None
+
+    def leave(self) -> None:
+        self._shell.kill()
+        self._shell.communicate()
+        if self._going is not None:
+            self._going.process.kill()
+            self._going.process.wait()
+
+
+@contextmanager
+def reading(folder: Path, **variables: str) -> Iterator[Reader]:
+    """A reader, until the block ends."""
+    reader = Reader(folder, **variables)
+    try:
+        yield reader
+    finally:
+        reader.leave()
