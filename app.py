@@ -13,32 +13,32 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backends.base import Role
-from gql import status
-from gql.base import SchemaError
+from gql import status, tokens
+from gql.base import NotAuthenticated, SchemaError
 from gql.context import Parts
 from gql.counts import Counts
-from gql.door import Door, open_to_all
+from gql.door import Authenticate, Door, open_to_all
 from gql.headers import SecureHeaders
 from gql.limits import Limits
 from gql.operations import Operations
 from gql.origins import Origins
 from gql.schema import build
-from gql.view import View
-from settings import Settings, SettingsError
+from gql.tokens import Tokens
+from gql.view import View, bearer
+from settings import Jwt, Settings, SettingsError
 from web import pages
 from wiring import Onward, load, running
 
 
 def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
     """The application. Its lifespan starts everything it needs, and drains it at the end. Raises SettingsError."""
-    if settings.auth.mode != "open":
-        raise SettingsError(f'auth.mode: this release serves "open" alone, and "{settings.auth.mode}" is to come')
+    authenticate = viewers(settings)
     operations = Operations(schema(settings)._schema, limits(settings), open_schema=is_open(settings))  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with running(settings, Role.ACCEPT) as onward:
-            door = Door(parts(onward), operations, origins(settings), open_to_all)
+            door = Door(parts(onward), operations, origins(settings), authenticate)
             explorer = pages.explorer if is_open(settings) else None
             app.state.onward = onward
             app.state.parts = door.parts
@@ -49,7 +49,14 @@ def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
                 app.state.view.close()
 
     app = FastAPI(title="Onward", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.router.routes += [*status.routes(_parts_of), *pages.routes()]
+
+    def admits(request: Request) -> bool:
+        try:
+            return authenticate(bearer(request.headers.get("authorization", "").encode() or None)).visible.everything
+        except NotAuthenticated:
+            return False
+
+    app.router.routes += [*status.routes(_parts_of, admits), *pages.routes()]
     app.add_middleware(Graphql)
     app.add_middleware(SecureHeaders)
     return app
@@ -71,9 +78,31 @@ class Graphql:
 def schema(settings: Settings) -> strawberry.Schema:
     """The schema with the project's own modules in it. Raises SettingsError."""
     try:
-        return build([load(name, "gql.modules") for name in settings.gql.modules])
+        modules = [load(name, "gql.modules") for name in settings.gql.modules]
+        return build(modules, open_to_all=("registerUser",) if settings.registration.anonymous else ())
     except SchemaError as error:
         raise SettingsError(f"gql.modules: {error}") from error
+
+
+def viewers(settings: Settings) -> Authenticate:
+    """Who asks, by the settings' kind of token. Raises SettingsError where no token could be checked."""
+    if settings.auth.mode == "open":
+        return open_to_all
+    given = settings.auth.jwt
+    return Tokens(keys(given), issuer=given.issuer, audience=given.audience, leeway_s=given.leeway_s)
+
+
+def keys(given: Jwt) -> tokens.Keys:
+    """What tokens are checked with. Raises SettingsError."""
+    for name, path, read in (("public_key", given.public_key, tokens.public_key), ("jwks", given.jwks, tokens.key_set)):
+        if path is not None:
+            try:
+                return read(path.read_bytes())
+            except OSError as error:
+                raise SettingsError(f"auth.jwt.{name}: {path} cannot be read: {error.strerror}") from error
+            except tokens.UnusableKey as error:
+                raise SettingsError(f"auth.jwt.{name}: {path} {error}") from error
+    return tokens.secret(given.secret.get_secret_value())
 
 
 def limits(settings: Settings) -> Limits:

@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 import wiring
-from app import schema
+from app import schema, viewers
 from settings import Settings, SettingsError
 from storage import migrate
 from storage.base import Unavailable
@@ -209,11 +209,12 @@ def _writable(part: str, folder: Path, key: str) -> Finding:
 
 
 def _auth(settings: Settings) -> Iterator[Finding]:
-    for key in ("public_key", "jwks"):
-        file: Path | None = getattr(settings.auth.jwt, key)
-        if settings.auth.mode == "jwt" and file is not None and not os.access(file, os.R_OK):
-            yield Finding("auth", State.WRONG, f"{file} cannot be read", f"mend auth.jwt.{key}")
-            return
+    try:
+        viewers(settings)
+    except SettingsError as error:
+        key, _, words = str(error).partition(": ")
+        yield Finding("auth", State.WRONG, words, f"mend {key}")
+        return
     yield Finding("auth", State.OK, f'mode "{settings.auth.mode}"')
 
 

@@ -160,6 +160,7 @@ class Auth(Table):
     def _one_key(self) -> Self:
         keys = [bool(self.jwt.secret.get_secret_value()), self.jwt.public_key is not None, self.jwt.jwks is not None]
         if self.mode == "jwt" and sum(keys) != 1:
+    leeway_s: float = Field(5.0, ge=0, le=300, description="seconds that the issuer's clock may be off")
             raise ValueError('with mode "jwt" takes exactly one of jwt.secret, jwt.public_key and jwt.jwks')
         if keys[0] and len(self.jwt.secret.get_secret_value()) < SECRET_CHARACTERS:
             raise ValueError(f"takes a jwt.secret of {SECRET_CHARACTERS} characters or more")

@@ -23,6 +23,9 @@ class BadRequest(GqlError):
         return {"message": self.message, "extensions": {"code": self.code}}
 
 
+RUN_OUT = "The bearer token has run out."
+
+
 class NotAuthenticated(BadRequest):
     """Who is asking could not be told: the token is missing, has run out or is not ours."""
 

@@ -20,14 +20,20 @@ ADMIN = "admin"
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Who asks. Without an id and with the role `admin` where the server is open."""
+    """Who asks. Without an id and with the role `admin` where the server is open; with neither it is nobody."""
 
     id: str | None
     roles: tuple[str, ...]
+    until: float | None = None  # when the token runs out, in seconds as time.time() has them
 
     @property
     def visible(self) -> Visible:
         return Visible(owner=self.id, everything=ADMIN in self.roles)
+
+    @property
+    def is_nobody(self) -> bool:
+        """Whether no token came where one is needed."""
+        return self.id is None and not self.roles
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from gql.operations import Operations
 from gql.origins import Origins
 
 Authenticate = Callable[[str | None], Viewer]
-"""By bearer token, None where there is none. Raises NotAuthenticated."""
+"""By bearer token, None where there is none. Raises NotAuthenticated, also for a token that is none of ours."""
 
 
 @dataclass(frozen=True, slots=True)

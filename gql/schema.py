@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from types import ModuleType
 
@@ -12,6 +12,7 @@ from strawberry.tools import merge_types
 
 from gql import moments
 from gql.base import SchemaError
+from gql.guard import guard
 from gql.mutations import Mutation
 from gql.queries import Query
 from gql.subscriptions import Subscription
@@ -19,15 +20,20 @@ from gql.types.job import Job
 from gql.types.user import User
 
 
-def build(modules: Sequence[ModuleType] = ()) -> strawberry.Schema:
-    """The schema with what the modules call Query, Mutation and Subscription merged in. Raises SchemaError."""
-    return strawberry.Schema(
+def build(modules: Sequence[ModuleType] = (), *, open_to_all: Collection[str] = ()) -> strawberry.Schema:
+    """The schema with what the modules call Query, Mutation and Subscription merged in. Raises SchemaError.
+
+    `open_to_all` names the mutations that need no token where tokens are needed.
+    """
+    schema = strawberry.Schema(
         query=_merged("Query", Query, modules),
         mutation=_merged("Mutation", Mutation, modules),
         subscription=_merged("Subscription", Subscription, modules),
         types=[Job, User],
         config=StrawberryConfig(scalar_map={datetime: moments.scalar()}),
     )
+    guard(schema, open_to_all)
+    return schema
 
 
 def _merged(name: str, ours: type, modules: Sequence[ModuleType]) -> type:

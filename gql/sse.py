@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any
@@ -11,6 +12,7 @@ import orjson
 from fastapi import BackgroundTasks
 from starlette.types import Receive, Scope, Send
 
+from gql.base import RUN_OUT, NotAuthenticated
 from gql.operations import Invalid, Response
 
 HEADERS = (
@@ -25,6 +27,23 @@ COMPLETE = b"event: complete\ndata:\n\n"
 async def one(response: Response | Invalid) -> AsyncGenerator[Response | Invalid, None]:
     """A stream of a single response."""
     yield response
+
+
+async def lasting(
+    responses: AsyncGenerator[Response | Invalid, None], until: float | None
+) -> AsyncGenerator[Response | Invalid, None]:
+    """The same responses, but none from that time on: an error is the last of them then."""
+    async with aclosing(responses):
+        while True:
+            try:
+                async with asyncio.timeout(None if until is None else until - time.time()):
+                    response = await anext(responses, None)
+            except TimeoutError:
+                yield Invalid({"errors": [NotAuthenticated(RUN_OUT).formatted]})
+                return
+            if response is None:
+                return
+            yield response
 
 
 class EventStream:

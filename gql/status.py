@@ -17,8 +17,8 @@ PATIENCE_S = 3.0
 ALL = Visible(everything=True)
 
 
-def routes(parts: Callable[[Request], Parts]) -> list[BaseRoute]:
-    """The routes; `parts` finds the application's parts by a request to it."""
+def routes(parts: Callable[[Request], Parts], admits: Callable[[Request], bool]) -> list[BaseRoute]:
+    """The routes. `parts` finds the application's parts by a request, `admits` tells who may see figures of all."""
 
     async def live(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -35,6 +35,9 @@ def routes(parts: Callable[[Request], Parts]) -> list[BaseRoute]:
         return JSONResponse(told, 200 if fine else 503)
 
     async def metrics(request: Request) -> Response:
+        if not admits(request):
+            words = "# a bearer token with the role admin is needed\n"
+            return PlainTextResponse(words, 401, headers={"WWW-Authenticate": "Bearer"})
         try:
             text = await _measured(parts(request))
         except Unavailable:

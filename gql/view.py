@@ -15,7 +15,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gql.base import BadRequest
+from gql.base import BadRequest, NotAuthenticated
 from gql.body import read_body
 from gql.context import Context
 from gql.door import Door
@@ -23,7 +23,7 @@ from gql.masking import masked
 from gql.negotiation import Media, accepted, check_content, names_json, wants_page
 from gql.operations import Invalid
 from gql.requests import Request, load, read
-from gql.sse import EventStream, one
+from gql.sse import EventStream, lasting, one
 from gql.websocket import Socket
 
 WANTED = frozenset(
@@ -101,7 +101,9 @@ class View:
         if operation.kind is OperationType.SUBSCRIPTION:
             if not events:
                 raise BadRequest(406, f"A subscription is answered as {Media.EVENTS}.", "NOT_ACCEPTABLE")
-            return self._stream(self._operations.subscribe(operation, context))
+            if context.viewer.is_nobody:
+                raise NotAuthenticated
+            return self._stream(lasting(self._operations.subscribe(operation, context), context.viewer.until))
         later = BackgroundTasks()
         response = await self._operations.execute(operation, context, later.add_task)
         if events:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from gql.base import BadRequest, GqlError, NotAuthenticated
+from gql.base import RUN_OUT, BadRequest, GqlError, NotAuthenticated
 from gql.context import Context, Viewer
 from gql.door import Door
 from gql.exchange import Exchange, Gone
@@ -72,9 +73,17 @@ class Socket:
                 while True:
                     await self._take(await self._message())
                     if self._initialised:
-                        patience.reschedule(None)
+                        patience.reschedule(self._end_of_token())
         except TimeoutError:
+            if self._initialised:
+                # Not 4401, with which the official client gives up for good: at 4403 it comes back with its next token.
+                raise Closing(4403, RUN_OUT) from None
             raise Closing(4408, "Connection initialisation timeout") from None
+
+    def _end_of_token(self) -> float | None:
+        """By the loop's clock."""
+        until = self._viewer.until if self._viewer else None
+        return None if until is None else asyncio.get_running_loop().time() + until - time.time()
 
     async def _message(self) -> dict[str, Any]:
         received = await self._receive()
@@ -116,9 +125,12 @@ class Socket:
             raise Closing(4429, "Too many initialisation requests")
         self._initialised = True
         try:
-            self._viewer = self._door.authenticate(token_in(payload))
-        except NotAuthenticated:
-            raise Closing(4403, "Forbidden") from None
+            viewer = self._door.authenticate(token_in(payload))
+        except NotAuthenticated as error:
+            raise Closing(4403, error.message) from None
+        if viewer.is_nobody:
+            raise Closing(4403, "A bearer token is needed")
+        self._viewer = viewer
         await self._send({"type": "connection_ack"})
 
     async def _begin(self, id_: str, payload: dict[str, Any] | None) -> None:

@@ -51,12 +51,14 @@ def handlers(info: Info) -> list[str]:
 
 async def queues(info: Info) -> list[QueueHealth]:
     health = await info.context.parts.dispatcher.health()
+    # How much waits is about everybody's jobs.
+    whole = info.context.viewer.visible.everything
     return [
         QueueHealth(
             backend=name,
             reachable=found.reachable,
-            depth=found.depth,
-            oldest_age_ms=None if found.oldest_age_s is None else round(found.oldest_age_s * 1000),
+            depth=found.depth if whole else None,
+            oldest_age_ms=round(found.oldest_age_s * 1000) if whole and found.oldest_age_s is not None else None,
         )
         for name, found in sorted(health.items())
     ]
