@@ -4,9 +4,12 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
+from storage.writer import Writer
+from tests import ledgers
 from tests.servers import Missing, Server, postgres_database, postgres_server, redis_server
 
 pytest_plugins = ("testkit.fixtures",)
@@ -36,6 +39,43 @@ def postgres_url(postgres_server_url: str) -> Iterator[str]:
     """An empty PostgreSQL database of this test's own."""
     with postgres_database(postgres_server_url) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ledgers.migrated_sqlite(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server_url: str) -> str:
+    return ledgers.migrated_postgres(postgres_server_url)
+
+
+@pytest.fixture
+def sqlite_ledger(migrated_sqlite: Path, tmp_path: Path) -> str:
+    """The URL of a ledger of this test's own, its tables made."""
+    return ledgers.copied_sqlite(migrated_sqlite, tmp_path)
+
+
+@pytest.fixture
+def postgres_ledger(postgres_server_url: str, migrated_postgres: str) -> Iterator[str]:
+    """Likewise, on PostgreSQL."""
+    with ledgers.copied_postgres(postgres_server_url, migrated_postgres) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest) -> str:
+    """Likewise, one after the other."""
+    url: str = request.getfixturevalue("sqlite_ledger" if request.param == "sqlite" else "postgres_ledger")
+    return url
+
+
+@pytest.fixture
+def writer(ledger_url: str) -> Iterator[Writer]:
+    """The writer of that ledger; its `database` reads it."""
+    with ledgers.writing(ledger_url) as writer:
+        yield writer
 
 
 @pytest.fixture

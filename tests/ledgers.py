@@ -1,0 +1,84 @@
+"""Ledgers for tests: migrated once for all, then copied; and jobs to put into them."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from jobs import ledger
+from jobs.model import Job, NewJob, Step, dump_steps
+from storage import migrate
+from storage.engine import Database, Tx
+from storage.writer import Writer
+
+
+def migrated_sqlite(folder: Path) -> Path:
+    """A ledger's file with its tables and nothing else."""
+    database = Database(f"sqlite:///{folder / 'template.db'}")
+    migrate.upgrade(database)
+    database.close()
+    return folder / "template.db"
+
+
+def migrated_postgres(server_url: str) -> str:
+    """The name of a PostgreSQL database with the ledger's tables and nothing else."""
+    name = f"template_{uuid.uuid4().hex}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    database = Database(server_url.rsplit("/", 1)[0] + f"/{name}")
+    migrate.upgrade(database)
+    database.close()
+    return name
+
+
+def copied_sqlite(template: Path, folder: Path) -> str:
+    file = folder / f"{uuid.uuid4().hex}.db"
+    shutil.copy(template, file)
+    return f"sqlite:///{file}"
+
+
+@contextmanager
+def copied_postgres(server_url: str, template: str) -> Iterator[str]:
+    name = f"ledger_{uuid.uuid4().hex}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield server_url.rsplit("/", 1)[0] + f"/{name}"
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def writing(url: str, **options: Any) -> Iterator[Writer]:
+    """A writer of its own process's making, so to speak: with its own connections."""
+    database = Database(url)
+    writer = Writer(database, **options)
+    writer.start()
+    try:
+        yield writer
+    finally:
+        writer.close()
+        database.close()
+
+
+def new_job(
+    handler: str = "law.job", *, steps: tuple[str, ...] = ("only",), max_attempts: int = 3, **values: Any
+) -> NewJob:
+    """A job as the dispatcher would prepare it."""
+    written = dump_steps(tuple(Step(name, index) for index, name in enumerate(steps)))
+    return NewJob(handler, values.pop("backend", "here"), "{}", 1, written, max_attempts, step_names=steps, **values)
+
+
+def accept(tx: Tx, handler: str = "law.job", **values: Any) -> Job:
+    return ledger.accept(tx, new_job(handler, **values))
+
+
+def route(_handler: str) -> str:
+    return "here"

@@ -1,0 +1,206 @@
+"""The writer: one durable commit for what comes together, and nobody pays for somebody else's failure."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+import sqlalchemy as sa
+
+from storage import users
+from storage.base import Unavailable
+from storage.engine import Database, Tx
+from storage.tables import meta
+from storage.writer import Writer
+from tests.ledgers import writing
+
+_put = sa.insert(meta).values(name=sa.bindparam("name_"), value=sa.bindparam("value_"))
+_all = sa.select(meta.c.name)
+_counts = sa.text("SELECT owner, status, n FROM counts ORDER BY owner, status")
+
+
+def put(tx: Tx, name: str) -> int:
+    """A row; gives the number of the commit that it comes with."""
+    tx.execute(_put, name_=name, value_="")
+    return tx.change
+
+
+def names(database: Database) -> set[str]:
+    return {row[0] for row in database.read_sync(lambda tx: tx.all(_all))}
+
+
+class Held:
+    """Holds the writer up inside a unit, so that what is handed in meanwhile comes together."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._entered, self._go = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=writer.run_sync, args=(self._wait,))
+
+    def _wait(self, _tx: Tx) -> None:
+        self._entered.set()
+        assert self._go.wait(10)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+        assert self._entered.wait(10)
+
+    def __exit__(self, *_: object) -> None:
+        self._go.set()
+        self._thread.join(10)
+
+
+async def together(writer: Writer, *units: object) -> list[object]:
+    """What the units gave or raised, handed in while the writer was busy."""
+    with Held(writer):
+        waiting = [asyncio.ensure_future(writer.run(unit)) for unit in units]  # type: ignore[arg-type]
+        await asyncio.sleep(0)  # each task hands its unit in
+    return await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_units_that_come_together_share_one_commit(writer: Writer) -> None:
+    """Fifty units, one number of a commit."""
+    found = await together(writer, *(lambda tx, n=n: put(tx, f"n{n}") for n in range(50)))
+    assert len(set(found)) == 1
+    assert len(names(writer.database)) == 50
+
+
+async def test_what_was_answered_is_committed(writer: Writer, ledger_url: str) -> None:
+    """Another connection sees it as soon as `run` gives its result."""
+    other = Database(ledger_url)
+    for n in range(20):
+        await writer.run(lambda tx, n=n: put(tx, f"n{n}"))  # type: ignore[misc]
+        assert f"n{n}" in names(other)
+    other.close()
+
+
+async def test_a_unit_that_raises_takes_no_other_along(writer: Writer) -> None:
+    """Those before and behind it are written; who asked for it is told what it raised."""
+
+    def fails(tx: Tx) -> None:
+        put(tx, "half")
+        raise ValueError("mine")
+
+    found = await together(writer, lambda tx: put(tx, "before"), fails, lambda tx: put(tx, "behind"))
+    assert isinstance(found[1], ValueError)
+    assert found[0] == found[2]
+    assert names(writer.database) == {"before", "behind"}
+
+
+async def test_a_unit_that_breaks_a_constraint_takes_no_other_along(writer: Writer) -> None:
+    """Not even on PostgreSQL, where an error spoils the whole transaction."""
+    await writer.run(lambda tx: put(tx, "taken"))
+    found = await together(writer, lambda tx: put(tx, "a"), lambda tx: put(tx, "taken"), lambda tx: put(tx, "b"))
+    assert type(found[1]).__name__ in ("IntegrityError", "UniqueViolation")
+    assert names(writer.database) == {"taken", "a", "b"}
+
+
+async def test_a_unit_that_raises_alone_leaves_nothing(writer: Writer) -> None:
+    def fails(tx: Tx) -> None:
+        put(tx, "half")
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        await writer.run(fails)
+    await writer.run(lambda tx: put(tx, "whole"))
+    assert names(writer.database) == {"whole"}
+
+
+async def test_counters_move_only_with_what_was_written(writer: Writer) -> None:
+    """Each unit's once, though a batch with a failing one is run twice."""
+
+    def counts(tx: Tx) -> None:
+        tx.count("ann", "QUEUED", 1)
+
+    def fails(tx: Tx) -> None:
+        tx.count("ann", "QUEUED", 100)
+        raise ValueError("mine")
+
+    await together(writer, counts, fails, counts)
+    found = {(row[0], row[1]): row[2] for row in writer.database.read_sync(lambda tx: tx.all(_counts))}
+    assert found == {("", "QUEUED"): 2, ("ann", "QUEUED"): 2}
+
+
+async def test_a_posted_unit_is_written_without_anybody_waiting(writer: Writer) -> None:
+    """Within half a second, or with the next commit."""
+    writer.post(lambda tx: put(tx, "later"))
+    async with asyncio.timeout(2):
+        while "later" not in names(writer.database):  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.01)
+
+
+async def test_a_posted_unit_that_raises_takes_no_other_along(writer: Writer) -> None:
+    """What is asked for in the same commit is written."""
+
+    def fails(_tx: Tx) -> None:
+        raise ValueError("nobody hears it")
+
+    writer.post(fails)
+    await writer.run(lambda tx: put(tx, "asked for"))
+    assert names(writer.database) == {"asked for"}
+
+
+async def test_who_gave_up_waiting_harms_nobody(writer: Writer) -> None:
+    """A cancelled `run` is written or not; the one beside it is."""
+    with Held(writer):
+        given_up = asyncio.ensure_future(writer.run(lambda tx: put(tx, "given up")))
+        waiting = asyncio.ensure_future(writer.run(lambda tx: put(tx, "kept")))
+        await asyncio.sleep(0)
+        given_up.cancel()
+    await waiting
+    assert "kept" in names(writer.database)
+
+
+def test_a_closed_writer_has_written_what_it_was_given(ledger_url: str) -> None:
+    """And takes nothing more."""
+    with writing(ledger_url) as writer:
+        threads = [threading.Thread(target=writer.run_sync, args=(lambda tx, n=n: put(tx, f"n{n}"),)) for n in range(9)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        writer.close()
+        writer.close()
+        assert len(names(writer.database)) == 9
+        with pytest.raises(Unavailable):
+            writer.run_sync(lambda tx: put(tx, "too late"))
+
+
+async def test_the_time_is_the_same_for_all_of_a_commit(writer: Writer) -> None:
+    """By the ledger's own clock, and close to this machine's."""
+    import time
+
+    found = await together(writer, lambda tx: tx.now, lambda tx: tx.now)
+    assert found[0] == found[1]
+    assert isinstance(found[0], int)
+    assert abs(found[0] / 1_000_000 - time.time()) < 30
+
+
+async def test_ids_grow_in_the_order_of_commits(writer: Writer) -> None:
+    """So that a page ordered by id is a page ordered by time."""
+    found = [await writer.run(lambda tx: [tx.new_id("job") for _ in range(3)]) for _ in range(20)]
+    ids = [one for three in found for one in three]
+    assert ids == sorted(set(ids))
+
+
+async def test_two_processes_writers_get_along(ledger_url: str) -> None:
+    """Two hundred units of two writers side by side: each is written."""
+    with writing(ledger_url) as one, writing(ledger_url) as two:
+        await asyncio.gather(
+            *(w.run(lambda tx, n=n, k=k: put(tx, f"{k}-{n}")) for n in range(100) for k, w in enumerate((one, two)))  # type: ignore[misc]
+        )
+        assert len(names(one.database)) == 200
+
+
+async def test_a_name_is_taken_once_at_the_same_moment(ledger_url: str) -> None:
+    """Two processes register the same name: one user, and one Taken that names the field."""
+    with writing(ledger_url) as one, writing(ledger_url) as two:
+        for n in range(10):
+            found = await asyncio.gather(
+                one.run(lambda tx, n=n: users.add(tx, username=f"Ann{n}", email=f"a{n}@example.org")),  # type: ignore[misc]
+                two.run(lambda tx, n=n: users.add(tx, username=f"ANN{n}", email=f"b{n}@example.org")),  # type: ignore[misc]
+                return_exceptions=True,
+            )
+            (refused,) = [one for one in found if isinstance(one, users.Taken)]
+            assert refused.fields == ("username",)
+            assert sum(isinstance(one, users.User) for one in found) == 1
