@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from types import FrameType
 
 import uvicorn
 import uvloop
@@ -113,6 +114,11 @@ class Server(uvicorn.Server):
         await state.onward.drain()
         state.view.close()  # open streams end in order, after the last change of what was drained
         await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit and sig == signal.SIGINT:  # Ctrl-C once more: the ledger knows what ran, and hands it on
+            os._exit(128 + sig)
+        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

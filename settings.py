@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -17,8 +18,20 @@ __all__ = ["Settings", "SettingsError", "enter", "load"]
 
 ROOT = Path(__file__).resolve().parent
 SECRET_CHARACTERS = 32  # as many as the digest of HS256 has bytes
-DatabaseUrl = Annotated[str, Field(pattern=r"^(sqlite:///.|postgresql://).*", repr=False)]
-RedisUrl = Annotated[str, Field(pattern=r"^(rediss?|unix)://.+", repr=False)]
+
+
+def _address(url: str) -> str:
+    """The URL, where its host and port can be read. Raises ValueError."""
+    try:
+        _ = urlsplit(url).hostname, urlsplit(url).port
+    except ValueError:
+        # Its own words repeat what stands there, which may be half of a password.
+        raise ValueError("takes a URL with a number as its port, and special characters of a password as %XX") from None
+    return url
+
+
+DatabaseUrl = Annotated[str, Field(pattern=r"^(sqlite:///.|postgresql://).*", repr=False), AfterValidator(_address)]
+RedisUrl = Annotated[str, Field(pattern=r"^(rediss?|unix)://.+", repr=False), AfterValidator(_address)]
 ClassPath = Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
 
 
@@ -147,6 +160,7 @@ class Jwt(Table):
     jwks: Path | None = Field(None, description="a file with the public keys as a JWK set")
     issuer: str = Field("", description="what a token's `iss` must be; empty for anything")
     audience: str = Field("", description="what a token's `aud` must hold; empty for anything")
+    leeway_s: float = Field(5.0, ge=0, le=300, description="seconds that the issuer's clock may be off")
 
 
 class Auth(Table):
@@ -160,7 +174,6 @@ class Auth(Table):
     def _one_key(self) -> Self:
         keys = [bool(self.jwt.secret.get_secret_value()), self.jwt.public_key is not None, self.jwt.jwks is not None]
         if self.mode == "jwt" and sum(keys) != 1:
-    leeway_s: float = Field(5.0, ge=0, le=300, description="seconds that the issuer's clock may be off")
             raise ValueError('with mode "jwt" takes exactly one of jwt.secret, jwt.public_key and jwt.jwks')
         if keys[0] and len(self.jwt.secret.get_secret_value()) < SECRET_CHARACTERS:
             raise ValueError(f"takes a jwt.secret of {SECRET_CHARACTERS} characters or more")

@@ -47,7 +47,7 @@ class Supervisor:
         """0 when it was told to stop, else the exit code of the part that could not start."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._asked_to_stop, number)
         keeping = [asyncio.ensure_future(kept.keep()) for kept in self._kept]
         stop = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait([stop, *keeping], return_when=asyncio.FIRST_COMPLETED)
@@ -58,6 +58,12 @@ class Supervisor:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
         return code
+
+    def _asked_to_stop(self, number: signal.Signals) -> None:
+        if self._stopping.is_set() and number == signal.SIGINT:  # Ctrl-C once more: somebody will not wait
+            for kept in self._kept:
+                kept.kill()
+        self._stopping.set()
 
     async def _end(self) -> None:
         deadline = time.monotonic() + self._deadline_s
@@ -127,8 +133,13 @@ class _Kept:
             await asyncio.wait_for(process.wait(), patience_s)
         except TimeoutError:
             self._say("did not end in time: killed")
+            self.kill()
+
+    def kill(self) -> None:
+        """The part, and whatever it has started, is gone."""
+        if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _say(self, words: str) -> None:
         self._write([words.encode()])

@@ -98,6 +98,8 @@ def test_an_unknown_key_is_named_with_the_nearest_right_one(project: Path, toml:
         ("[register]\nanonymous = 'perhaps'", 'register.anonymous is "perhaps", but takes true or false'),
         ('[backends.mine]\nclass = "nowhere"', 'backends.mine.class is "nowhere", but takes where the class is'),
         ("[backends.mine]\nurl = 1", "backends.mine.class is missing"),
+        ('[database]\nurl = "postgresql://h:many/d"', "database.url takes a URL with a number as its port"),
+        ('[backends.dramatiq]\nurl = "redis://[::1/0"', "backends.dramatiq.url takes a URL"),
         ("[retention]\njobs_days = 9\nkeys_days = 3", "retention.keys_days takes at least retention.jobs_days"),
     ],
 )
@@ -156,6 +158,7 @@ def test_the_project_is_not_set_in_its_own_file(project: Path) -> None:
     "toml",
     [
         '[database]\nurl = "mysql://u:s3cret@h/d"',
+        '[database]\nurl = "postgresql://u:s3cret/s3cret@h/d"',
         '[backends.dramatiq]\nurl = "http://:s3cret@h/0"',
         '[email.smtp]\npassword = ["s3cret"]',
         '[auth.jwt]\nsecret = "s3cret"',

@@ -63,6 +63,17 @@ async def test_a_part_that_will_not_end_is_killed_when_its_time_is_over(capfd: p
     assert "killed" in await stopped_after("up", [python("api", STUBBORN)], capfd, deadline_s=0.1)
 
 
+async def test_a_second_ctrl_c_does_not_wait(capfd: pytest.CaptureFixture[str]) -> None:
+    running = asyncio.ensure_future(Supervisor([python("api", STUBBORN)], deadline_s=600).run())
+    async with asyncio.timeout(30):
+        while "up" not in capfd.readouterr().out:
+            await asyncio.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert await running == 0
+
+
 async def test_a_part_that_dies_is_started_again_with_longer_pauses(capfd: pytest.CaptureFixture[str]) -> None:
     said = await stopped_after("starting again in 2 s", [python("api", "raise SystemExit(1)")], capfd)
     assert [line.split("| ")[1] for line in said.splitlines()] == [
