@@ -193,7 +193,24 @@ def jobs_cancel(
         raise typer.Exit(terminal.cancel(settings, jobs, reason=reason))
 
 
-COMMANDS: tuple[Command, ...] = (serve, worker, up, check, migrate, schema)
+def bench(
+    *,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Ratios with generous bounds, in two minutes: for CI.")
+    ] = False,
+    only: Annotated[str | None, typer.Option(help="These figures alone, such as A,B.")] = None,
+) -> None:
+    """Measure every figure beside its rival."""
+    from benchmarks import main
+    from benchmarks.base import BenchError
+
+    try:
+        raise typer.Exit(main.run(quick=quick, only=only))
+    except BenchError as error:
+        _fail(str(error))
+
+
+COMMANDS: tuple[Command, ...] = (serve, worker, up, check, migrate, schema, bench)
 JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("list", jobs_list),
     ("show", jobs_show),

@@ -1,7 +1,9 @@
-"""A job that does nothing, so that what is measured is everything else."""
+"""Jobs that do nothing, so that what is measured is everything else."""
 
+import asyncio
 import os
 import time
+from pathlib import Path
 
 from handlers.base import JobContext, handler
 
@@ -12,11 +14,18 @@ async def nothing(_job: JobContext, *, n: int) -> int:
 
 
 @handler("bench.stamp")
-async def stamp(_job: JobContext, *, path: str) -> None:
-    """When the first line of the handler ran, by a clock that all processes of the machine share."""
+def stamp(_job: JobContext, *, path: str) -> None:
+    """When its first line ran, by the clock that all processes of the machine share."""
     now = time.monotonic()
-    with open(path, "a", encoding="ascii") as file:  # noqa: ASYNC230, PTH123 - a line, written once
+    with Path(path).open("a") as file:
         file.write(f"{now} {os.getpid()}\n")
 
 
-HANDLERS = (nothing, stamp)
+@handler("bench.pause")
+async def pause(_job: JobContext, *, seconds: float) -> float:
+    """It ends at the moment that it results in, by the same clock."""
+    await asyncio.sleep(seconds)
+    return time.monotonic()
+
+
+HANDLERS = (nothing, stamp, pause)

@@ -10,6 +10,7 @@ import tally
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend
+from work import process
 
 broker = RedisBroker(url=os.environ["BENCH_REDIS"])
 RESULTS = bool(os.environ.get("BENCH_RESULTS"))
@@ -29,6 +30,11 @@ def stamp(path: str) -> None:
     now = time.monotonic()
     with Path(path).open("a") as file:
         file.write(f"{now} {os.getpid()}\n")
+
+
+@dramatiq.actor
+def process_item(item: str) -> None:
+    process(item)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,121 @@
+"""What a benchmark is made of: a row of the table, what it measured, what can go wrong."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parent / "project"
+RIVALS = Path(__file__).resolve().parent / "rivals"
+
+
+class BenchError(Exception):
+    """A measurement could not be had; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """How much is measured, and where its files go."""
+
+    folder: Path
+    quick: bool
+
+    @property
+    def rounds(self) -> int:
+        """How often each contestant is measured, in turn with the others."""
+        return 2 if self.quick else 5
+
+    def jobs(self, full: int) -> int:
+        """How many of them, where `full` are for the whole measurement."""
+        return max(full // 4, 100) if self.quick else full
+
+
+@dataclass
+class Measured:
+    """One contestant's value of each round, and what else there is to tell of it."""
+
+    name: str
+    values: list[float] = field(default_factory=list)
+    beside: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> float:
+        """Half of what lies between the smallest and the largest, as a share of the median."""
+        return (max(self.values) - min(self.values)) / 2 / self.median if self.median else 0.0
+
+    def add(self, value: float, **beside: float) -> None:
+        self.values.append(value)
+        for name, figure in beside.items():
+            self.beside.setdefault(name, []).append(figure)
+
+
+@dataclass
+class Row:
+    """A row of the table. `reach` is what the ratio, or the value where there is no rival, is meant to come to."""
+
+    figure: str
+    what: str
+    unit: str
+    ours: Measured
+    rival: Measured | None = None
+    reach: float | None = None
+    at_least: bool = True
+    generous: float | None = None  # `--quick` fails beyond it
+
+    @property
+    def ratio(self) -> float | None:
+        """Ours to the rival's, the median of the rounds' own ratios: what slows the machine down slows both."""
+        if self.rival is None:
+            return None
+        return statistics.median(a / b for a, b in zip(self.ours.values, self.rival.values, strict=True) if b)
+
+    @property
+    def judged(self) -> float:
+        return self.ours.median if self.ratio is None else self.ratio
+
+    def holds(self, bound: float | None) -> bool:
+        if bound is None:
+            return True
+        return self.judged >= bound if self.at_least else self.judged <= bound
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "figure": self.figure,
+            "what": self.what,
+            "unit": self.unit,
+            "ours": self.ours.values,
+            "ours_beside": self.ours.beside,
+            "rival": self.rival and self.rival.name,
+            "rival_values": self.rival and self.rival.values,
+            "rival_beside": self.rival and self.rival.beside,
+            "ratio": self.ratio,
+            "reach": self.reach,
+            "at_least": self.at_least,
+            "reached": self.holds(self.reach),
+        }
+
+
+Take = Callable[[], Iterator[Row]]
+
+
+def in_turn(rounds: int, contestants: Sequence[tuple[Measured, Callable[[Measured], None]]]) -> None:
+    """Each contestant is measured once a round, one after another, so that a slow minute is shared by all."""
+    for _ in range(rounds):
+        for measured, take in contestants:
+            take(measured)
+
+
+def emptied(folder: Path) -> Path:
+    """The folder is there, with nothing in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

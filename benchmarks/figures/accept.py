@@ -1,0 +1,127 @@
+"""A, B and C: mutations accepted by the second, under load from another process."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+
+from benchmarks import load, progress
+from benchmarks.base import RIVALS, BenchError, Measured, Row, Scope, emptied, in_turn
+from benchmarks.environment import NEW, program
+from benchmarks.graphql import ITEM, Caller, process_item
+from benchmarks.processes import Program, free_port, ours, python, running, theirs, wait_for_port
+from tests.servers import redis_server
+
+WARM_S, QUICK_S, FULL_S = 1.0, 2.0, 6.0
+DRAIN_S = 300.0
+Taking = Callable[[Measured], None]
+
+
+def take_in_process(scope: Scope, figures: str) -> Iterator[Row]:
+    """The rows of A and B: ours is measured once for both."""
+    onward, rest, router = Measured("Onward"), Measured("FastAPI, BackgroundTasks"), Measured("Strawberry's router")
+    ways: list[tuple[Measured, Taking]] = [(onward, lambda m: _onward(scope, m))]
+    if "A" in figures:
+        ways.append((rest, lambda m: _rival(scope, m, "rest_app:app", "/items")))
+    if "B" in figures:
+        ways.append((router, lambda m: _rival(scope, m, "graphql_app:app", "/graphql")))
+    in_turn(scope.rounds, ways)
+    if "A" in figures:
+        yield Row("A", "mutations accepted, background", "/s", onward, rest, reach=1.0, generous=0.25)
+    if "B" in figures:
+        yield Row("B", "mutations accepted, background", "/s", onward, router, reach=15.0, generous=4.0)
+
+
+def take_dramatiq(scope: Scope) -> Iterator[Row]:
+    """The row of C. No worker runs: what is measured is accepting."""
+    onward, sent = Measured("Onward"), Measured("a resolver that sends")
+    with redis_server() as server:
+        in_turn(
+            scope.rounds,
+            [
+                (onward, lambda m: _onward(scope, m, server.url)),
+                (sent, lambda m: _rival(scope, m, "graphql_app:app", "/graphql", server.url)),
+            ],
+        )
+    yield Row("C", "mutations accepted, Dramatiq", "/s", onward, sent, reach=10.0, generous=3.0)
+
+
+@contextmanager
+def api(folder: Path, *, backend: str, redis_url: str = "") -> Iterator[tuple[Program, int]]:
+    """Onward's API process, ready, and its port."""
+    port = free_port()
+    env = ours(folder, backend=backend, redis_url=redis_url)
+    with running(python("cli", "serve", "--port", str(port)), folder, "serve", env=env) as server:
+        wait_for_port(port, server)
+        yield server, port
+
+
+def _onward(scope: Scope, measured: Measured, redis_url: str = "") -> None:
+    folder = emptied(scope.folder / "onward")
+    if redis_url:
+        redis.Redis.from_url(redis_url).flushall()
+    with api(folder, backend="dramatiq" if redis_url else "background", redis_url=redis_url) as (server, port):
+        if not Caller(port).post(process_item())["processItem"]["job"]["id"].startswith("job_"):
+            raise BenchError("the mutation gave no job")
+        url = f"http://127.0.0.1:{port}/graphql"
+        warm = load.post(url, process_item(), seconds=WARM_S, folder=folder)
+        told, beside = _loaded(scope, server, url, process_item(), folder)
+        ended = time.monotonic()
+        accepted = 1 + warm.requests + told.requests
+        if told.refused or progress.in_ledger(folder / "ledger.db") < accepted:
+            raise BenchError(f"of {accepted} answers some were refused, or not in the ledger")
+        if not redis_url:
+            beside["drain_s"] = _drained(folder / "ledger.db", ended)
+        measured.add(told.per_second, **beside)
+
+
+def _drained(ledger: Path, since: float) -> float:
+    """Seconds until every accepted job is done."""
+    while progress.done_in_ledger(ledger) < progress.in_ledger(ledger):
+        if time.monotonic() - since > DRAIN_S:
+            raise BenchError(f"the accepted jobs were not done within {DRAIN_S:.0f} s")
+        time.sleep(0.1)
+    return time.monotonic() - since
+
+
+def _rival(scope: Scope, measured: Measured, app: str, path: str, redis_url: str = "") -> None:
+    folder = emptied(scope.folder / "rival")
+    if redis_url:
+        redis.Redis.from_url(redis_url).flushall()
+    port = free_port()
+    given = process_item() if path == "/graphql" else json.dumps({"item": ITEM}).encode()
+    interpreter = program(NEW, "python")
+    arguments = [app, "--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
+    command = python("uvicorn", *arguments, "--log-level", "warning", executable=interpreter)
+    env = theirs(**({"BENCH_REDIS": redis_url} if redis_url else {}))
+    with running(command, folder, "serve", env=env, cwd=RIVALS) as server:
+        wait_for_port(port, server)
+        Caller(port).post(given, path)
+        url = f"http://127.0.0.1:{port}{path}"
+        load.post(url, given, seconds=WARM_S, folder=folder)
+        told, beside = _loaded(scope, server, url, given, folder)
+    if told.refused:
+        raise BenchError(f"{measured.name} refused {told.refused} requests")
+    measured.add(told.per_second, **beside)
+
+
+def _loaded(scope: Scope, server: Program, url: str, given: bytes, folder: Path) -> tuple[load.Load, dict[str, float]]:
+    """The load, and what to tell beside its rate."""
+    begun, cpu_s = time.monotonic(), server.cpu_s()
+    told = load.post(url, given, seconds=_seconds(scope), folder=folder)
+    beside = {
+        "p50_ms": told.p50_ms,
+        "p99_ms": told.p99_ms,
+        "block_ms": server.longest_block_ms(begun, time.monotonic()),
+        "cpu_us": (server.cpu_s() - cpu_s) / max(told.requests, 1) * 1e6,
+    }
+    return told, beside
+
+
+def _seconds(scope: Scope) -> float:
+    return QUICK_S if scope.quick else FULL_S

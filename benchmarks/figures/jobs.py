@@ -1,0 +1,121 @@
+"""E and F: jobs that do nothing, from waiting to recorded, by the second; under Dramatiq, and in the API process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import redis
+
+from benchmarks import progress
+from benchmarks.base import RIVALS, Measured, Row, Scope, emptied, in_turn
+from benchmarks.environment import NEW, OLDER, program
+from benchmarks.processes import Program, finished, free_port, ours, python, running, theirs, wait_for_port, wait_until
+from tests.servers import redis_server
+
+JOBS = 8_000
+DRAMATIQ = "plain Dramatiq"
+
+
+@dataclass(frozen=True)
+class Rival:
+    name: str
+    module: str
+    environment: str
+    worker: str  # its command line; `{redis}` is the server's URL
+    results: bool = True
+
+
+RIVALS_AT_WORK = (
+    Rival(DRAMATIQ, "dramatiq_app", NEW, "dramatiq dramatiq_app --processes 1 --threads 8", results=False),
+    Rival("Dramatiq with results", "dramatiq_app", NEW, "dramatiq dramatiq_app --processes 1 --threads 8"),
+    Rival("taskiq", "taskiq_app", NEW, "taskiq worker taskiq_app:broker --workers 1 --log-level WARNING"),
+    Rival("SAQ", "saq_app", OLDER, "saq saq_app.settings"),
+    Rival("arq", "arq_app", OLDER, "arq arq_app.WorkerSettings"),
+    Rival("Celery, 2 processes", "celery_app", NEW, "celery -A celery_app worker -c 2 --loglevel WARNING"),
+    Rival(
+        "RQ", "rq_app", NEW, "rq worker --worker-class rq.SimpleWorker --url {redis} --logging_level WARNING default"
+    ),
+)
+BY_TWO = "dramatiq dramatiq_app --processes 2 --threads 8"
+TWO = Rival(f"{DRAMATIQ}, 2 processes", "dramatiq_app", NEW, BY_TWO, results=False)
+
+
+def take(scope: Scope, figures: str) -> Iterator[Row]:
+    """The rows of E and F: the rivals run once for both."""
+    count = scope.jobs(JOBS)
+    ways: dict[str, tuple[Measured, Callable[[Measured], None]]] = {}
+    with redis_server() as server:
+        if "E" in figures:
+            ways["one"] = (Measured("Onward"), partial(_dramatiq, scope, server.url, count, 1))
+        if "F" in figures:
+            ways["background"] = (Measured("Onward"), partial(_background, scope, count))
+        for rival in RIVALS_AT_WORK[:1] if scope.quick else RIVALS_AT_WORK:
+            ways[rival.name] = (Measured(rival.name), partial(_rival, scope, server.url, count, rival))
+        if "E" in figures and not scope.quick:
+            ways["two"] = (Measured("Onward"), partial(_dramatiq, scope, server.url, count, 2))
+            ways[TWO.name] = (Measured(TWO.name), partial(_rival, scope, server.url, count, TWO))
+        in_turn(scope.rounds, list(ways.values()))
+    found = {name: measured for name, (measured, _) in ways.items()}
+    rivals = [found[rival.name] for rival in RIVALS_AT_WORK if rival.name in found]
+    for figure, key, what in (("E", "one", "Dramatiq, 1 process, 8 threads"), ("F", "background", "background")):
+        if key in found:
+            for theirs_ in rivals:
+                generous = 0.3 if theirs_.name == DRAMATIQ else None
+                yield Row(figure, f"no-op jobs, {what}", "jobs/s", found[key], theirs_, reach=1.0, generous=generous)
+    if "two" in found:
+        yield Row("E", "no-op jobs, Dramatiq, 2 processes", "jobs/s", found["two"], found[TWO.name], reach=0.8)
+
+
+def _dramatiq(scope: Scope, url: str, count: int, processes: int, measured: Measured) -> None:
+    folder = emptied(scope.folder / "onward")
+    redis.Redis.from_url(url).flushall()
+    env = ours(folder, backend="dramatiq", redis_url=url)
+    finished(python("benchmarks.fill", "bench.nothing", str(count), probed=False), folder, "fill", env=env)
+    worker = python("worker", "serve", "8")
+    with running(worker, folder, "worker", env=env) as first:
+        if processes == 1:
+            beside = _worked(folder, count, first)
+        else:
+            with running(worker, folder, "worker-2", env=env):
+                beside = _worked(folder, count, first)
+    measured.add(progress.rate(progress.of_ledger(folder / "ledger.db"), count), **beside)
+
+
+def _background(scope: Scope, count: int, measured: Measured) -> None:
+    folder = emptied(scope.folder / "onward")
+    env = ours(folder, backend="background")
+    finished(python("benchmarks.fill", "bench.nothing", str(count), probed=False), folder, "fill", env=env)
+    port = free_port()
+    with running(python("cli", "serve", "--port", str(port)), folder, "serve", env=env) as server:
+        wait_for_port(port, server)
+        beside = _worked(folder, count, server)
+    measured.add(progress.rate(progress.of_ledger(folder / "ledger.db"), count), **beside)
+
+
+def _rival(scope: Scope, url: str, count: int, rival: Rival, measured: Measured) -> None:
+    folder = emptied(scope.folder / "rival")
+    tallies = folder / "tallies"
+    tallies.mkdir()
+    redis.Redis.from_url(url).flushall()
+    env = theirs(BENCH_REDIS=url, BENCH_TALLY=str(tallies), BENCH_RESULTS="1" if rival.results else "")
+    python_ = program(rival.environment, "python")
+    finished([python_, f"{rival.module}.py", str(count)], folder, "fill", env=env, cwd=RIVALS)
+    name, *arguments = rival.worker.format(redis=url).split()
+    with running([program(rival.environment, name), *arguments], folder, "worker", env=env, cwd=RIVALS) as worker:
+        wait_until(lambda: _tallied(tallies) >= progress.TO * count, worker, patience_s=120, step_s=0.2)
+        measured.add(progress.rate(progress.of_tallies(tallies), count), cpu_us=worker.cpu_s() / count * 1e6)
+
+
+def _tallied(folder: Path) -> int:
+    moments = progress.of_tallies(folder)
+    return moments[-1][1] if moments else 0
+
+
+def _worked(folder: Path, count: int, worker: Program) -> dict[str, float]:
+    """What to tell of a worker beside its rate, once all jobs are done; its processor time includes its start."""
+    ledger = folder / "ledger.db"
+    wait_until(lambda: progress.done_in_ledger(ledger) >= count, worker, patience_s=120, step_s=0.2)
+    return {"cpu_us": worker.cpu_s() / count * 1e6, "block_ms": worker.longest_block_ms(worker.started + 1.0)}

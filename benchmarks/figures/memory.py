@@ -1,0 +1,31 @@
+"""H: memory of the API process while many jobs wait, beside what it had before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks import load, progress
+from benchmarks.base import Measured, Row, Scope, emptied
+from benchmarks.figures.accept import api
+from benchmarks.graphql import body
+
+WAITING = 100_000
+HOUR_S = 3600.0
+PIECE_S = 3.0
+PAUSE = "mutation($seconds: Float!) { pause(seconds: $seconds) }"
+
+
+def take(scope: Scope) -> Iterator[Row]:
+    grown = Measured("Onward")
+    folder = emptied(scope.folder / "onward")
+    wanted = scope.jobs(WAITING)
+    with api(folder, backend="background") as (server, port):
+        url = f"http://127.0.0.1:{port}/graphql"
+        warm = body('mutation { stamp(path: "/dev/null") }')
+        load.post(url, warm, seconds=2.0, folder=folder)  # caches are filled, buffers have grown
+        before, begun = server.rss_mb(), progress.in_ledger(folder / "ledger.db")
+        # An hour's pause takes each of the slots; whatever comes after waits.
+        while progress.in_ledger(folder / "ledger.db") - begun < wanted:
+            load.post(url, body(PAUSE, seconds=HOUR_S), seconds=PIECE_S, folder=folder)
+        grown.add(server.rss_mb() - before, empty_mb=before)
+    yield Row("H", f"memory, {wanted:,} jobs waiting: growth", "MB", grown, reach=50.0, at_least=False)

@@ -1,0 +1,69 @@
+"""D: how soon an idle Dramatiq worker begins a job, from the answer to the handler's first line."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.base import RIVALS, Measured, Row, Scope, emptied, in_turn
+from benchmarks.environment import NEW, program
+from benchmarks.figures.accept import api
+from benchmarks.graphql import Caller, body
+from benchmarks.processes import finished, ours, python, running, theirs, wait_until
+from tests.servers import redis_server
+
+SAMPLES = 40
+
+
+def take(scope: Scope) -> Iterator[Row]:
+    onward, plain = Measured("Onward"), Measured("plain Dramatiq")
+    with redis_server() as server:
+        in_turn(
+            2 if scope.quick else 3,
+            [(onward, lambda m: _onward(scope, m, server.url)), (plain, lambda m: _rival(scope, m, server.url))],
+        )
+    yield Row("D", "pick-up by an idle worker, p95", "ms", onward, plain, reach=0.1, at_least=False, generous=0.25)
+    yield Row("D", "pick-up by an idle worker, p95", "ms", onward, reach=5.0, at_least=False)
+
+
+def _onward(scope: Scope, measured: Measured, redis_url: str) -> None:
+    folder = emptied(scope.folder / "onward")
+    stamps = folder / "stamps"
+    env = ours(folder, backend="dramatiq", redis_url=redis_url)
+    with (
+        api(folder, backend="dramatiq", redis_url=redis_url) as (_, port),
+        running(python("worker", "serve", "8", probed=False), folder, "worker", env=env) as worker,
+    ):
+        wait_until(lambda: "worker is up" in worker.log.read_text(), worker)
+        caller, took = Caller(port), []
+        for number in range(scope.jobs(SAMPLES * 4) // 4 + 1):
+            time.sleep(random.uniform(0.3, 0.7))  # noqa: S311 - nothing is guarded
+            caller.post(body("mutation($path: String!) { stamp(path: $path) }", path=str(stamps)))
+            answered = time.monotonic()
+            wait_until(lambda n=number: stamps.exists() and len(_read(stamps)) > n, worker, step_s=0.001)  # type: ignore[misc]
+            took.append((_read(stamps)[-1] - answered) * 1000)
+        _add(measured, took[1:])
+
+
+def _rival(scope: Scope, measured: Measured, redis_url: str) -> None:
+    folder = emptied(scope.folder / "rival")
+    env = theirs(BENCH_REDIS=redis_url, BENCH_TALLY=str(folder))
+    work = [str(program(NEW, "dramatiq")), "dramatiq_app", "--processes", "1", "--threads", "8"]
+    with running(work, folder, "worker", env=env, cwd=RIVALS):
+        time.sleep(2.0)
+        count = str(scope.jobs(SAMPLES * 4) // 4 + 1)
+        finished(
+            [program(NEW, "python"), "send_stamps.py", folder / "stamps", count], folder, "send", env=env, cwd=RIVALS
+        )
+    _add(measured, [float(line) for line in (folder / "send.log").read_text().splitlines()][1:])
+
+
+def _add(measured: Measured, took: list[float]) -> None:
+    measured.add(statistics.quantiles(took, n=20)[-1], mean_ms=statistics.mean(took), p50_ms=statistics.median(took))
+
+
+def _read(stamps: Path) -> list[float]:
+    return [float(line.split()[0]) for line in stamps.read_text().splitlines() if " " in line]

@@ -1,0 +1,114 @@
+"""G: what the same work takes with many jobs in the ledger, and with a hundred times as many."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from benchmarks import ledgers
+from benchmarks.base import Measured, Row, Scope, emptied
+from benchmarks.figures.accept import api
+from benchmarks.graphql import Caller, body
+from jobs.model import Job
+from storage.engine import Database
+from storage.tables import jobs
+from storage.writer import Writer
+
+SMALL, LARGE, LARGE_QUICK = 10_000, 1_000_000, 100_000
+TIMES = 200
+PAGE = 10  # so that ten thousand jobs have a thousandth page
+JOBS = (
+    "query($after: String) { jobs(first: 10, after: $after) { nodes { id status createdAt } pageInfo { endCursor } } }"
+)
+SYSTEM = "{ system { counts { status count } queues { depth } } }"
+SYSTEM_TIMES, FRESH_S = 5, 0.6  # `system` may be half a second old; it is asked when it has to look again
+_before = sa.select(jobs.c.id).order_by(jobs.c.id.desc()).limit(1).offset(999 * PAGE - 1)
+
+
+def take(scope: Scope) -> Iterator[Row]:
+    sizes = (SMALL, LARGE_QUICK if scope.quick else LARGE)
+    found: dict[str, tuple[Measured, Measured]] = {}
+    with ExitStack() as stack:
+        sides = [_Side(stack, emptied(scope.folder / f"ledger-{size}"), size) for size in sizes]
+        for what, times in _PARTS.items():
+            small, large = (Measured(f"with {size:,} jobs") for size in sizes)
+            found[what] = (small, large)
+            for _ in range(scope.rounds):
+                for side in sides:
+                    side.before(what)
+                took: tuple[list[float], list[float]] = ([], [])
+                for _ in range(times):
+                    for side, list_ in zip(sides, took, strict=True):
+                        list_.append(side.take(what))
+                small.add(statistics.median(took[0]))
+                large.add(statistics.median(took[1]))
+    for what, (small, large) in found.items():
+        yield Row("G", f"{what}, {sizes[1]:,} jobs", "ms", large, small, reach=1.2, at_least=False, generous=3.0)
+
+
+_PARTS = {
+    "accept": TIMES,
+    "claim": TIMES,
+    "finish": TIMES,
+    "first page": TIMES,
+    "1,000th page": TIMES,
+    "system": SYSTEM_TIMES,
+}
+
+
+class _Side:
+    """One ledger, a writer on it, and the API process that serves it."""
+
+    def __init__(self, stack: ExitStack, folder: Path, size: int) -> None:
+        self._database = ledgers.filled(folder / "ledger.db", size)
+        stack.callback(self._database.close)
+        self._caller = Caller(
+            stack.enter_context(api(folder, backend="dramatiq", redis_url="redis://127.0.0.1:1/0"))[1]
+        )
+        self._writer = Writer(self._database)
+        self._writer.start()
+        stack.callback(self._writer.close)
+        self._waiting: list[Job] = []
+        self._claimed: list[Job] = []
+        self._after = _thousandth(self._database)
+
+    def before(self, what: str) -> None:
+        """There is enough of what this part of the work needs."""
+        if what in ("claim", "finish"):
+            self._waiting = [ledgers.accept(self._writer) for _ in range(TIMES)]
+        if what == "finish":
+            self._claimed = [ledgers.claim(self._writer, job) for job in self._waiting]
+
+    def take(self, what: str) -> float:
+        """Milliseconds that it took."""
+        match what:
+            case "accept":
+                return _timed(lambda: ledgers.accept(self._writer))
+            case "claim":
+                return _timed(lambda: ledgers.claim(self._writer, self._waiting.pop()))
+            case "finish":
+                return _timed(lambda: ledgers.finish(self._writer, self._claimed.pop()))
+            case "first page":
+                return _timed(lambda: self._caller.post(body(JOBS, after=None)))
+            case "1,000th page":
+                return _timed(lambda: self._caller.post(body(JOBS, after=self._after)))
+        time.sleep(FRESH_S / 2)
+        return _timed(lambda: self._caller.post(body(SYSTEM)))
+
+
+def _timed(call: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    call()
+    return (time.perf_counter() - begun) * 1000
+
+
+def _thousandth(database: Database) -> str:
+    row = database.read_sync(lambda tx: tx.one(_before))
+    assert row is not None  # noqa: S101 - there are more than that
+    return urlsafe_b64encode(row[0].encode()).rstrip(b"=").decode()

@@ -1,0 +1,48 @@
+"""Accepts jobs by the product's own way, without HTTP: `python -m benchmarks.fill HANDLER COUNT`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import sqlalchemy as sa
+import uvloop
+
+import wiring
+from backends.base import Role
+from settings import enter
+from storage.engine import Tx
+from storage.tables import jobs, queued
+
+BATCH = 200
+PATIENCE_S = 60
+_unconfirmed = sa.select(sa.func.count()).where(queued, jobs.c.delivered_to.is_(None))
+
+
+async def fill(handler: str, count: int) -> None:
+    """As many jobs wait. Those for workers are in Redis, and the ledger knows."""
+    settings = enter()
+    async with wiring.running(settings, Role.RUN) as parts:
+        dispatcher = parts.dispatcher
+        await dispatcher.health()  # the broker's identity is known, so that deliveries are confirmed
+
+        async def one(n: int) -> None:
+            new = dispatcher.prepare(handler, {"n": n}, owner=None)
+            job = await parts.writer.run(lambda tx: dispatcher.accept(tx, new))
+            await dispatcher.deliver([job], after_response=dispatcher.defer)
+
+        for start in range(0, count, BATCH):
+            await asyncio.gather(*(one(n) for n in range(start, min(start + BATCH, count))))
+        if dispatcher.backends[dispatcher.route(handler)].runs_elsewhere:
+            async with asyncio.timeout(PATIENCE_S):
+                while await parts.database.read(_left):  # noqa: ASYNC110 - other processes' doing has no event here
+                    await asyncio.sleep(0.05)
+
+
+def _left(tx: Tx) -> int:
+    row = tx.one(_unconfirmed)
+    return int(row[0]) if row else 0
+
+
+if __name__ == "__main__":
+    uvloop.run(fill(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,48 @@
+"""Runs a module as `python -m` does, with a probe in its event loop: how late is a callback at worst?
+
+The probe is the benchmark's, not the product's. It stands alone, because rivals run in environments of their own.
+"""
+
+import os
+import runpy
+import sys
+import time
+
+EVERY_S = 0.01
+WRITE_S = 0.1
+
+
+def watched(make):
+    """A maker of event loops, each of which writes its longest delay of every tenth of a second to BENCH_PROBE."""
+
+    def new_event_loop():
+        loop = make()
+        state = {"due": 0.0, "worst": 0.0, "written": time.monotonic()}
+
+        def look() -> None:
+            now = time.monotonic()
+            if state["due"]:
+                state["worst"] = max(state["worst"], now - state["due"])
+            if now - state["written"] >= WRITE_S:
+                with open(os.environ["BENCH_PROBE"], "a") as file:
+                    file.write(f"{now:.3f} {state['worst'] * 1000:.2f}\n")
+                state["written"], state["worst"] = now, 0.0
+            state["due"] = time.monotonic() + EVERY_S
+            loop.call_later(EVERY_S, look)
+
+        loop.call_soon(look)
+        return loop
+
+    return new_event_loop
+
+
+def main() -> None:
+    import uvloop  # noqa: PLC0415
+
+    uvloop.new_event_loop = watched(uvloop.new_event_loop)
+    sys.argv = sys.argv[1:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Ledgers with many jobs, made quickly: by SQL, from the row of a job that was really accepted and finished."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jobs import claims, ledger
+from jobs.claims import Outcome
+from jobs.model import COLUMNS, Job, NewJob, dump, dump_steps
+from jobs.model import Step as JobStep
+from jobs.states import JobStatus
+from storage import migrate
+from storage.engine import Database, Tx
+from storage.writer import Writer
+
+DAY_US = 86_400_000_000
+NEW = NewJob(
+    handler="bench.nothing",
+    backend="dramatiq",  # which the API process of the measurement has too, and no worker: nothing runs by itself
+    params=dump({"n": 1}),
+    params_version=1,
+    steps=dump_steps((JobStep("nothing", 0),)),
+    max_attempts=5,
+    step_names=("nothing",),
+)
+# One job in a hundred is still to come, two have failed, all others have succeeded: as in a ledger that has been used.
+STATUS = "CASE WHEN n % 100 = 0 THEN 'SCHEDULED' WHEN n % 100 < 3 THEN 'FAILED' ELSE 'SUCCEEDED' END"
+SERIES = "WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < :count)"
+
+
+def filled(path: Path, count: int) -> Database:
+    """A ledger of this release with as many jobs, all older than any that is accepted from now on."""
+    database = Database(f"sqlite:///{path}")
+    migrate.upgrade(database)
+    writer = Writer(database)
+    writer.start()
+    job = accept(writer)
+    finish(writer, claim(writer, job))
+    writer.close()
+    _multiply(database, job.id, count)
+    return database
+
+
+def accept(writer: Writer) -> Job:
+    return writer.run_sync(lambda tx: ledger.accept(tx, NEW))
+
+
+def claim(writer: Writer, job: Job) -> Job:
+    def unit(tx: Tx) -> Job | None:
+        return claims.claim(tx, job.id, runner="bench", worker="bench", backend=job.backend, alone=False)
+
+    claimed = writer.run_sync(unit)
+    assert claimed is not None  # noqa: S101 - nobody else is there
+    return claimed
+
+
+def finish(writer: Writer, job: Job) -> None:
+    writer.run_sync(lambda tx: claims.settle(tx, job, Outcome(JobStatus.SUCCEEDED, result=1), steps=job.steps))
+
+
+def _multiply(database: Database, template: str, count: int) -> None:
+    connection: Any = database.connect()
+    connection.execute("PRAGMA synchronous=OFF")  # it is made for the benchmark, and made anew when it is lost
+    own = {
+        # Microseconds apart, so that ids and times grow together, ten days back from now.
+        "id": "printf('job_%012x%020x', (created_at - :ago) / 1000 + n / 1000, n)",
+        "handler": "CASE WHEN n % 3 = 0 THEN 'email.welcome' ELSE handler END",
+        "status": STATUS,
+        "changed": "0",
+        "created_at": "created_at - :ago + n",
+        "due_at": "created_at + :ago",
+        "run_at": "CASE WHEN n % 100 = 0 THEN created_at + :ago END",
+        "finished_at": "CASE WHEN n % 100 <> 0 THEN finished_at - :ago + n END",
+    }
+    values = ", ".join(own.get(name, name) for name in COLUMNS)
+    given = {"count": count, "ago": 10 * DAY_US, "template": template}
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(
+        f"{SERIES} INSERT INTO jobs ({', '.join(COLUMNS)}) SELECT {values} FROM series, jobs WHERE id = :template",  # noqa: S608 - our own words
+        given,
+    )
+    connection.execute("DELETE FROM counts")
+    connection.execute(
+        "INSERT INTO counts (slot, owner, status, n) SELECT 0, '', status, count(*) FROM jobs GROUP BY status"
+    )
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()

@@ -1,0 +1,67 @@
+"""`./onward bench`: the figures, the table, the file, and with --quick whether the ratios still hold."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+
+from benchmarks import machine, table
+from benchmarks.base import BenchError, Row, Scope
+from benchmarks.environment import FOLDER
+from benchmarks.figures import accept, jobs, memory, pickup, size, start, watch
+from tests.servers import Missing
+
+QUICK = "ABCDEFJ"  # those that a continuous integration's machine tells something about
+LETTERS = "ABCDEFGHIJ"
+Take = Callable[[Scope, str], Iterator[Row]]
+TAKES: tuple[tuple[str, Take], ...] = (
+    ("AB", accept.take_in_process),
+    ("C", lambda scope, _: accept.take_dramatiq(scope)),
+    ("D", lambda scope, _: pickup.take(scope)),
+    ("EF", jobs.take),
+    ("G", lambda scope, _: size.take(scope)),
+    ("H", lambda scope, _: memory.take(scope)),
+    ("I", lambda scope, _: watch.take(scope)),
+    ("J", lambda scope, _: start.take(scope)),
+)
+
+
+def run(*, quick: bool, only: str | None) -> int:
+    """The exit code: 1 where a measurement failed, or with `quick` a ratio fell under its generous bound."""
+    wanted = _letters(only, quick=quick)
+    scope = Scope(FOLDER / "run", quick)
+    scope.folder.mkdir(parents=True, exist_ok=True)
+    about, rows, failed = machine.described(), [], False
+    for letters, take in TAKES:
+        chosen = "".join(letter for letter in letters if letter in wanted)
+        if not chosen:
+            continue
+        _say(f"measuring {', '.join(chosen)}")
+        try:
+            rows += list(take(scope, chosen))
+        except (BenchError, Missing) as error:
+            failed = True
+            _say(f"{', '.join(chosen)}: {error}")
+    table.shown(rows, Console(width=None if sys.stdout.isatty() else 200))
+    _say(f"written to {table.written(rows, about, FOLDER)}")
+    worse = [row for row in rows if quick and not row.holds(row.generous)]
+    for row in worse:
+        _say(f"{row.figure}, {row.what}: {row.judged:.2f} is beyond {row.generous:g}")
+    return 1 if failed or worse else 0
+
+
+def _letters(only: str | None, *, quick: bool) -> str:
+    """The figures asked for. Raises BenchError for what is none."""
+    if only is None:
+        return QUICK if quick else LETTERS
+    letters = only.upper().replace(",", "").replace(" ", "")
+    if unknown := sorted(set(letters) - set(LETTERS)):
+        raise BenchError(f"--only takes letters from {LETTERS[0]} to {LETTERS[-1]}, not {', '.join(unknown)}")
+    return letters
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"onward: {line}\n")
+    sys.stderr.flush()

@@ -1,0 +1,174 @@
+"""Programs that are measured: started with what they need to find each other, ended whatever happens."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.base import PROJECT, RIVALS, ROOT, BenchError
+
+LAUNCH = Path(__file__).resolve().parent / "launch.py"
+START_S = 30.0
+STOP_S = 15.0
+
+
+@dataclass
+class Program:
+    """A process that runs, its log, and what the probe in its event loop tells."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    probe: Path
+    started: float = field(default_factory=time.monotonic)
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-2000:]
+
+    def longest_block_ms(self, since: float = 0.0, until: float = float("inf")) -> float:
+        """How late the event loop was at worst, between two moments of the monotonic clock."""
+        if not self.probe.exists():
+            return 0.0
+        worst = 0.0
+        for line in self.probe.read_text().splitlines():
+            at, _, late = line.partition(" ")
+            if late and since <= float(at) <= until:
+                worst = max(worst, float(late))
+        return worst
+
+    def cpu_s(self) -> float:
+        """Processor seconds of the process and its children: what the machine's other work does not change."""
+        total = 0.0
+        for pid in (self.process.pid, *_children(self.process.pid)):
+            with suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return total
+
+    def rss_mb(self) -> float:
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) / 1024
+        raise BenchError("the kernel does not tell a process's memory; this figure needs Linux")
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path], folder: Path, name: str, *, env: dict[str, str], cwd: Path = ROOT
+) -> Iterator[Program]:
+    """The program runs in a session of its own, and has ended with everything it started when the block is left."""
+    log, probe = folder / f"{name}.log", folder / f"{name}.probe"
+    probe.unlink(missing_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=cwd,
+            env={**_environ(), "BENCH_PROBE": str(probe), **env},
+            start_new_session=True,
+        )
+    try:
+        yield Program(process, log, probe)
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def finished(command: Sequence[str | Path], folder: Path, name: str, *, env: dict[str, str], cwd: Path = ROOT) -> None:
+    """The program has ended well. Raises BenchError."""
+    with running(command, folder, name, env=env, cwd=cwd) as program:
+        wait_until(lambda: program.process.poll() is not None, program, patience_s=600, may_end=True)
+        if program.process.returncode:
+            raise BenchError(f"{name} failed:\n{program.tail()}")
+
+
+def wait_until(
+    done: Callable[[], bool],
+    program: Program,
+    *,
+    patience_s: float = START_S,
+    step_s: float = 0.02,
+    may_end: bool = False,
+) -> None:
+    """Raises BenchError where it takes too long, or the program has ended before."""
+    deadline = time.monotonic() + patience_s
+    while not done():
+        if time.monotonic() > deadline:
+            raise BenchError(f"{program.log.name}: not done within {patience_s:.0f} s:\n{program.tail()}")
+        if program.process.poll() is not None and not may_end:
+            raise BenchError(f"{program.log.name}: ended with {program.process.returncode}:\n{program.tail()}")
+        time.sleep(step_s)
+
+
+def ours(folder: Path, *, backend: str, redis_url: str = "") -> dict[str, str]:
+    """What a process of Onward needs to take part in the ledger in this folder."""
+    env = {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(PROJECT)]),
+        "ONWARD_PROJECT": str(PROJECT),
+        "ONWARD_BACKEND": backend,
+        "ONWARD_DATABASE__URL": f"sqlite:///{folder / 'ledger.db'}",
+        "ONWARD_LOG__PATH": str(folder / "notifications.jsonl"),
+        "ONWARD_EMAIL__DIRECTORY": str(folder / "mail"),
+    }
+    return env | ({"ONWARD_BACKENDS__DRAMATIQ__URL": redis_url} if redis_url else {})
+
+
+def theirs(**further: str) -> dict[str, str]:
+    """What a rival's process needs."""
+    return {"PYTHONPATH": str(RIVALS), **further}
+
+
+def _environ() -> dict[str, str]:
+    # With bytecode kept, as on anybody's machine; else each start would compile everything anew.
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": ""}
+
+
+def _children(pid: int) -> list[int]:
+    with suppress(OSError):
+        found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return found + [further for child in found for further in _children(child)]
+    return []
+
+
+def python(module: str, *arguments: str, probed: bool = True, executable: str | Path = sys.executable) -> list[str]:
+    """The command that runs a module, with the probe in its event loop."""
+    if not probed:
+        return [str(executable), "-P", "-m", module, *arguments]
+    return [str(executable), "-P", str(LAUNCH), module, *arguments]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(port: int, program: Program, *, step_s: float = 0.02) -> None:
+    """A server answers there, whatever it says. Raises BenchError."""
+
+    def answers() -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/health/live")
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+        return True
+
+    wait_until(answers, program, step_s=step_s)

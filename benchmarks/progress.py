@@ -1,0 +1,74 @@
+"""How fast jobs were done, read from when each was done: the first fifth is for warming up and does not count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from benchmarks.base import BenchError
+from storage.engine import Database
+from storage.tables import counts, jobs
+
+FROM, TO = 0.2, 0.98
+_finished = (
+    sa.select(jobs.c.finished_at, sa.func.count())
+    .where(jobs.c.finished_at.is_not(None))
+    .group_by(jobs.c.finished_at)
+    .order_by(jobs.c.finished_at)
+)
+_all = sa.select(sa.func.sum(counts.c.n)).where(counts.c.owner == "")
+_succeeded = _all.where(counts.c.status == "SUCCEEDED")
+
+
+def rate(moments: list[tuple[float, int]], count: int) -> float:
+    """Jobs a second between the first fifth and (nearly) the end; `moments` are (when, how many by then)."""
+    begun = next((at, n) for at, n in moments if n >= FROM * count)
+    ended = next((at, n) for at, n in moments if n >= TO * count)
+    if ended[0] <= begun[0]:
+        raise BenchError("too few jobs to tell a rate")
+    return (ended[1] - begun[1]) / (ended[0] - begun[0])
+
+
+def of_tallies(folder: Path) -> list[tuple[float, int]]:
+    """What all processes of a rival have done together, over time."""
+    steps: list[tuple[float, int]] = []
+    for file in folder.iterdir():
+        before = 0
+        for line in file.read_text().splitlines():
+            at, n = line.split()
+            steps.append((float(at), int(n) - before))
+            before = int(n)
+    return _summed(sorted(steps))
+
+
+def of_ledger(path: Path) -> list[tuple[float, int]]:
+    """When the ledger's jobs were finished."""
+    return _summed([(at / 1e6, n) for at, n in _read(path, _finished)])
+
+
+def done_in_ledger(path: Path) -> int:
+    """How many jobs have succeeded."""
+    return int(_read(path, _succeeded)[0][0] or 0)
+
+
+def in_ledger(path: Path) -> int:
+    """How many jobs were accepted."""
+    return int(_read(path, _all)[0][0] or 0)
+
+
+def _read(path: Path, statement: Any) -> list[Any]:
+    database = Database(f"sqlite:///{path}")
+    try:
+        return database.read_sync(lambda tx: tx.all(statement))
+    finally:
+        database.close()
+
+
+def _summed(steps: list[tuple[float, int]]) -> list[tuple[float, int]]:
+    total, summed = 0, []
+    for at, n in steps:
+        total += n
+        summed.append((at, total))
+    return summed

@@ -1,0 +1,28 @@
+"""A plain FastAPI endpoint with BackgroundTasks: nothing is written down before it answers, or ever."""
+
+import uuid
+
+from fastapi import BackgroundTasks, FastAPI
+from pydantic import BaseModel
+from work import process
+
+app = FastAPI()
+
+
+class Item(BaseModel):
+    item: str
+
+
+class Accepted(BaseModel):
+    id: str
+    status: str
+
+
+async def run(item: str) -> None:
+    process(item)
+
+
+@app.post("/items")
+async def process_item(given: Item, later: BackgroundTasks) -> Accepted:
+    later.add_task(run, given.item)
+    return Accepted(id=uuid.uuid4().hex, status="QUEUED")

@@ -1,0 +1,72 @@
+"""The results, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.base import Measured, Row
+
+_UNITS = {
+    "p50_ms": "p50 {:.1f} ms",
+    "p99_ms": "p99 {:.1f} ms",
+    "mean_ms": "mean {:.1f} ms",
+    "block_ms": "loop blocked {:.0f} ms",
+    "cpu_us": "{:.0f} us CPU each",
+    "drain_s": "drained in {:.1f} s",
+    "empty_mb": "empty {:.0f} MB",
+}
+
+
+def shown(rows: Sequence[Row], console: Console) -> None:
+    """A line a row: medians, the rounds' spread, the ratio, and whether it reaches what it is meant to."""
+    table = Table(title="Onward beside its rivals: medians, and the spread of the rounds")
+    for heading in ("", "figure", "Onward", "beside it", "rival", "its figure", "beside it", "ratio", "reach"):
+        table.add_column(heading, justify="right" if heading in ("Onward", "its figure", "ratio", "reach") else "left")
+    for row in rows:
+        rival = row.rival
+        table.add_row(
+            row.figure,
+            row.what,
+            _value(row.ours, row.unit),
+            _beside(row.ours),
+            rival.name if rival else "-",
+            _value(rival, row.unit) if rival else "-",
+            _beside(rival) if rival else "",
+            f"{row.ratio:.2f}" if row.ratio is not None else "-",
+            _reach(row),
+            style=None if row.holds(row.reach) else "yellow",
+        )
+    console.print(table)
+
+
+def written(rows: Sequence[Row], machine: dict[str, Any], folder: Path) -> Path:
+    """The same as a JSON file, whose name tells when."""
+    now = datetime.now(UTC)
+    file = folder / f"{now:%Y%m%dT%H%M%SZ}.json"
+    told = {"at": now.isoformat(timespec="seconds"), "machine": machine, "rows": [row.as_json() for row in rows]}
+    file.write_text(json.dumps(told, indent=2) + "\n")
+    return file
+
+
+def _value(measured: Measured, unit: str) -> str:
+    figure = measured.median
+    digits = 0 if figure >= 100 else 2  # noqa: PLR2004 - three figures are enough
+    return f"{figure:,.{digits}f} {unit} ±{measured.spread:.0%}"
+
+
+def _beside(measured: Measured) -> str:
+    return ", ".join(_UNITS[name].format(median(values)) for name, values in measured.beside.items())
+
+
+def _reach(row: Row) -> str:
+    if row.reach is None:
+        return "-"
+    return f"{'≥' if row.at_least else '≤'} {row.reach:g}"
