@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
+from traceback import walk_tb
 from typing import Any
 
 from backends.base import Backend, Role
@@ -107,6 +108,8 @@ def load_handlers(settings: Settings) -> dict[str, Handler]:
         module = load(name, "handlers.modules")
         if not hasattr(module, "HANDLERS"):
             raise SettingsError(f"handlers.modules: {name} exports no HANDLERS, a tuple of handlers")
+        if not isinstance(module.HANDLERS, tuple | list):
+            raise SettingsError(f"handlers.modules: HANDLERS of {name} is no tuple, as in HANDLERS = (confirm,)")
         tables.append((name, module.HANDLERS))
     for where, table in tables:
         for handler in table:
@@ -126,8 +129,10 @@ def load(module: str, key: str) -> Any:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
             raise SettingsError(f"{key}: there is no module {module!r} on the import path") from error
         raise SettingsError(f"{key}: {module} needs {error.name!r}, which is not installed") from error
-    except ImportError as error:
-        raise SettingsError(f"{key}: {module} cannot be imported: {error}") from error
+    except Exception as error:
+        lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_globals.get("__name__") == module]
+        place = f"line {lines[-1]}: " if lines else ""
+        raise SettingsError(f"{key}: {module} cannot be imported: {place}{type(error).__name__}: {error}") from error
 
 
 def backend_class(settings: Settings, name: str) -> tuple[type[Backend], dict[str, Any]]:
