@@ -58,16 +58,21 @@ class Runtime:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
 
+def check_backend(settings: Settings) -> None:
+    """A backend of the settings brings its messages to workers; else raises SettingsError, before anything is begun."""
+    names = (settings.backend, *settings.routes.values())
+    if not any(issubclass(wiring.backend_class(settings, name)[0], Dramatiq) for name in names):
+        raise SettingsError('backend takes "dramatiq", or routes one to it, where a worker is to have something to do')
+
+
 def dramatiq_backend(parts: wiring.Onward) -> Dramatiq:
-    """The backend whose messages this process takes. Raises SettingsError where the settings name none."""
-    for backend in parts.dispatcher.backends.values():
-        if isinstance(backend, Dramatiq):
-            return backend
-    raise SettingsError('backend: takes "dramatiq" (or a route to it) where a worker is to have something to do')
+    """The backend whose messages this process takes."""
+    return next(backend for backend in parts.dispatcher.backends.values() if isinstance(backend, Dramatiq))
 
 
 def serve(settings: Settings, *, threads: int) -> int:
     """One worker process, until it is told to stop; its exit code. Ends within the drain deadline and five seconds."""
+    check_backend(settings)
     runtime = Runtime(settings)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -132,6 +137,7 @@ class _Life(dramatiq.Middleware):
 def _broker() -> Any:
     settings = load_settings()
     telemetry.configure(settings.environment)
+    check_backend(settings)
     options = settings.backends.dramatiq
     broker = Broker(options.url, options.namespace)
     broker.add_middleware(_Life(settings))
