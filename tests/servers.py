@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -46,7 +47,7 @@ def redis_server(*options: str, port: int | None = None) -> Iterator[Server]:
 
 
 @contextmanager
-def postgres_server(*options: str) -> Iterator[Server]:
+def postgres_server(*options: str, port: int | None = None) -> Iterator[Server]:
     """A PostgreSQL of its own whose superuser is `onward`, without a password; `options` are further -c settings."""
     account = _unprivileged()
     with tempfile.TemporaryDirectory(prefix="onward-postgres-") as name:
@@ -54,7 +55,7 @@ def postgres_server(*options: str) -> Iterator[Server]:
         if account:
             shutil.chown(folder, account)
         binaries = _reachable(_postgres_binaries(), account, folder)
-        data, port = folder / "data", free_port()
+        data, port = folder / "data", port or free_port()
         subprocess.run(
             [binaries / "initdb", "-D", data, "-U", "onward", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
             check=True,
@@ -73,7 +74,8 @@ def postgres_server(*options: str) -> Iterator[Server]:
         server = Server(
             f"postgresql://onward@127.0.0.1:{port}/postgres", _start(command, folder / "server.log", user=account)
         )
-        with _ending(server.process):
+        # SIGINT: upon SIGTERM it waits for its clients to go.
+        with _ending(server.process, signal.SIGINT):
             _wait(server.process, folder / "server.log", lambda: _answers(server.url), psycopg.Error)
             yield server
 
@@ -153,11 +155,11 @@ def _start(command: Sequence[str], log: Path, user: str | None = None) -> subpro
 
 
 @contextmanager
-def _ending(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def _ending(process: subprocess.Popen[bytes], stop: signal.Signals = signal.SIGTERM) -> Iterator[None]:
     try:
         yield
     finally:
-        process.terminate()
+        process.send_signal(stop)
         try:
             process.wait(timeout=10)
         except subprocess.TimeoutExpired:

@@ -121,10 +121,13 @@ print("held", len(kept))
 
 
 def small_disk(folder: Path) -> list[str]:
-    """The words before a command that let it run with a disk of 4 MB at the folder; none where that is not permitted."""
+    """The words before a command that give it a disk of 4 MB at the folder; none where that is not permitted."""
     for words in (["unshare", "-m"], ["unshare", "-rm"]):
         mount = [*words, "sh", "-c", 'mount -t tmpfs -o size=4m tmpfs "$0" && exec "$@"', str(folder)]
-        if shutil.which("unshare") and subprocess.run([*mount, "true"], capture_output=True, check=False).returncode == 0:
+        if (
+            shutil.which("unshare")
+            and subprocess.run([*mount, "true"], capture_output=True, check=False).returncode == 0
+        ):
             return mount
     return []
 
@@ -139,7 +142,11 @@ def test_a_full_disk_is_told_and_what_was_answered_is_kept(migrated_sqlite: Path
     how = "disk" if before else "limit"
     script = f"import shutil; shutil.copy({str(migrated_sqlite)!r}, {str(tmp_path / 'onward.db')!r})\n{FULL}"
     run = subprocess.run(
-        [*before, sys.executable, "-c", script, str(tmp_path), how], cwd=ROOT, capture_output=True, text=True, check=False
+        [*before, sys.executable, "-c", script, str(tmp_path), how],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr[-3000:]
     assert "held" in run.stdout

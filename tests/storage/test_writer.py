@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
@@ -50,12 +51,12 @@ class Held:
         self._thread.join(10)
 
 
-async def together(writer: Writer, *units: object) -> list[object]:
+async def together(writer: Writer, *units: Callable[[Tx], object]) -> list[object]:
     """What the units gave or raised, handed in while the writer was busy."""
     with Held(writer):
-        waiting = [asyncio.ensure_future(writer.run(unit)) for unit in units]  # type: ignore[arg-type]
+        waiting = [asyncio.create_task(writer.run(unit)) for unit in units]
         await asyncio.sleep(0)  # each task hands its unit in
-    return await asyncio.gather(*waiting, return_exceptions=True)
+    return list(await asyncio.gather(*waiting, return_exceptions=True))
 
 
 async def test_units_that_come_together_share_one_commit(writer: Writer) -> None:
@@ -125,7 +126,7 @@ async def test_a_posted_unit_is_written_without_anybody_waiting(writer: Writer) 
     """Within half a second, or with the next commit."""
     writer.post(lambda tx: put(tx, "later"))
     async with asyncio.timeout(2):
-        while "later" not in names(writer.database):  # noqa: ASYNC110 - nobody tells of it
+        while "later" not in names(writer.database):
             await asyncio.sleep(0.01)
 
 
