@@ -133,7 +133,7 @@ def test_test_passes_its_arguments_on_and_gives_1_when_a_part_fails(made: Path) 
     whole = launch(made, "test")
     assert whole.returncode == 1
     assert whole.stdout.splitlines()[-1] == "pytest"
-    assert whole.stderr.splitlines()[-1] == "onward: failed: mypy"
+    assert whole.stderr.splitlines()[-1] == "onward: failed: types"
 
 
 def test_a_python_without_venv_is_told_which_package_it_lacks(
