@@ -22,7 +22,6 @@ Every key that may stand in `settings.toml`, with its default. A file with none 
   table's name. A flag of the command line wins over both.
 - Paths are relative to the folder of the file, which is the application's own or the one that `--project` names.
 - An unknown key or a value that cannot be stops the start with one line, which says which key and what it takes.
-- This release does not start with `auth.mode = "jwt"`, so `[auth.jwt]` and `[register]` have no use yet.
 """
 COMMANDS_HEAD = """# Commands
 
