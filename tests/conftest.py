@@ -15,6 +15,15 @@ from tests.servers import Missing, Server, postgres_database, postgres_server, r
 pytest_plugins = ("testkit.fixtures",)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a server stay in one process where several share the work: a file's, or those of one rig."""
+    for item in items:
+        rig = (
+            item.callspec.params.get("rig") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+        )
+        item.add_marker(pytest.mark.xdist_group("-".join(rig) if isinstance(rig, tuple) else str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

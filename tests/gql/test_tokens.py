@@ -99,6 +99,7 @@ def test_a_public_key_checks_the_one_algorithm_that_it_is_for(key: Any, algorith
         jwt.encode(claims(roles=[1]), SECRET, "HS256"),
         jwt.encode(claims(), SECRET, "HS256", headers={"crit": ["b64"], "b64": False}),
     ],
+    ids=lambda _: "token",  # made anew each time, and the same name in every process
 )
 def test_anything_else_is_refused_in_the_same_words(token: str) -> None:
     with pytest.raises(NotAuthenticated) as refused:
