@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backends.base import Role
 from gql import status, tokens
+from gql.addresses import Addresses
 from gql.base import NotAuthenticated, SchemaError
 from gql.context import Parts
 from gql.counts import Counts
@@ -22,7 +23,9 @@ from gql.headers import SecureHeaders
 from gql.limits import Limits
 from gql.operations import Operations
 from gql.origins import Origins
+from gql.rates import Rates
 from gql.schema import build
+from gql.sockets import Sockets
 from gql.tokens import Tokens
 from gql.view import View, bearer
 from settings import Jwt, Settings, SettingsError
@@ -32,21 +35,31 @@ from wiring import Onward, load, running
 
 def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
     """The application. Its lifespan starts everything it needs, and drains it at the end. Raises SettingsError."""
-    authenticate = viewers(settings)
+    authenticate, addresses = viewers(settings), Addresses(settings.server.proxies)
     operations = Operations(schema(settings)._schema, limits(settings), open_schema=is_open(settings))  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with running(settings, Role.ACCEPT) as onward:
-            door = Door(parts(onward), operations, origins(settings), authenticate)
+            door = Door(
+                parts(onward),
+                operations,
+                origins(settings),
+                authenticate,
+                addresses,
+                rates(settings),
+                sockets(settings),
+            )
             explorer = pages.explorer if is_open(settings) else None
             app.state.onward = onward
             app.state.parts = door.parts
             app.state.view = View(door, explorer=explorer, get_queries=get_queries)
+            door.rates.start()
             try:
                 yield
             finally:
                 app.state.view.close()
+                await door.rates.close()
 
     app = FastAPI(title="Onward", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
 
@@ -117,6 +130,8 @@ def limits(settings: Settings) -> Limits:
         fields=given.fields,
         errors=given.errors,
         timeout_s=given.timeout_s,
+        idle_timeout_s=given.idle_timeout_s,
+        body_timeout_s=given.body_timeout_s,
         subscriptions=given.subscriptions,
     )
 
@@ -124,6 +139,22 @@ def limits(settings: Settings) -> Limits:
 def is_open(settings: Settings) -> bool:
     """Whether the schema is shown to all: introspection, suggestions of names, the explorer."""
     return settings.environment != "production"
+
+
+def rates(settings: Settings) -> Rates:
+    """How often one may ask. Processes count together where they have a Redis anyway."""
+    redis = settings.backends.dramatiq if "dramatiq" in (settings.backend, *settings.routes.values()) else None
+    return Rates(
+        settings.gql.limits.requests,
+        free=settings.environment == "development",
+        redis_url=redis.url if redis else None,
+        namespace=redis.namespace if redis else "",
+    )
+
+
+def sockets(settings: Settings) -> Sockets:
+    given = settings.gql.limits
+    return Sockets(given.streams, given.streams_each, free=settings.environment == "development")
 
 
 def origins(settings: Settings) -> Origins:
@@ -143,6 +174,7 @@ def parts(onward: Onward) -> Parts:
         changes=onward.changes,
         handlers=onward.handlers,
         counts=Counts(onward.database),
+        open_jobs=onward.settings.gql.limits.open_jobs,
     )
 
 

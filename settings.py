@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
@@ -30,8 +31,18 @@ def _address(url: str) -> str:
     return url
 
 
+def _network(name: str) -> str:
+    """The name, where it is an address or a network. Raises ValueError."""
+    try:
+        ip_network(name)
+    except ValueError:
+        raise ValueError("takes an IP address, or a network such as 10.0.0.0/8") from None
+    return name
+
+
 DatabaseUrl = Annotated[str, Field(pattern=r"^(sqlite:///.|postgresql://).*", repr=False), AfterValidator(_address)]
 RedisUrl = Annotated[str, Field(pattern=r"^(rediss?|unix)://.+", repr=False), AfterValidator(_address)]
+Network = Annotated[str, AfterValidator(_network)]
 ClassPath = Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
 
 
@@ -44,6 +55,9 @@ class Table(BaseModel):
 class Server(Table):
     host: str = Field("127.0.0.1", description="the address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="the TCP port to listen on; 0 takes a free one")
+    proxies: tuple[Network, ...] = Field(
+        (), description="the addresses or networks of proxies whose X-Forwarded-For is believed, as in 10.0.0.0/8"
+    )
     workers: int = Field(1, ge=1, le=64, description="how many API processes share the port")
     drain_s: float = Field(
         25.0, gt=0, le=3600, description="seconds that running jobs get at a stop before they are handed back"
@@ -126,7 +140,22 @@ class Limits(Table):
     fields: int = Field(500, ge=1, description="the most fields of a document, fragments spread out")
     errors: int = Field(5, ge=1, description="the most errors that an answer lists")
     timeout_s: float = Field(10.0, gt=0, description="seconds that a query or mutation may take")
+    body_timeout_s: float = Field(20.0, gt=0, description="seconds that a request's body may take to come")
     subscriptions: int = Field(20, ge=1, description="the most subscriptions on one WebSocket")
+    idle_timeout_s: float = Field(
+        600.0, gt=0, description="seconds after which a WebSocket without operations is closed"
+    )
+    streams: int = Field(10_000, ge=0, description="the most WebSockets and event streams of one process; 0 for any")
+    streams_each: int = Field(
+        200, ge=0, description="likewise from one address, loopback left out in development; 0 for any number"
+    )
+    requests: int = Field(
+        6_000,
+        ge=0,
+        description="the most requests a minute of one viewer, or of one address without a token; in development"
+        " loopback is left out; 0 for any number",
+    )
+    open_jobs: int = Field(10_000, ge=0, description="the most jobs of one viewer that are not over; 0 for any number")
 
 
 class Gql(Table):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -98,6 +99,7 @@ async def accept(
             return before
         if when is not None and when > tx.now + FURTHEST // timedelta(microseconds=1):
             raise Refused(UserError.invalid("runAt", f"runAt is at most {FURTHEST.days} days ahead."))
+        check_room(context, tx)
         user = None if write is None else write(tx)
         accepted = Accepted(parts.dispatcher.accept(tx, new), user)
         if found is not None:
@@ -134,6 +136,16 @@ async def written(context: Context, unit: Callable[[Tx], T | Refused]) -> T:
     if isinstance(outcome, Refused):
         raise outcome
     return outcome
+
+
+def check_room(context: Context, tx: Tx) -> int:
+    """How many further jobs the viewer may have open, at least one. Raises Refused."""
+    viewer, most = context.viewer.id, context.parts.open_jobs
+    room = sys.maxsize if viewer is None or not most else most - ledger.count_open(tx, viewer)
+    if room <= 0:
+        words = f"You have {most:,} jobs that are not over, and no more are taken. Wait for some, or cancel them."
+        raise Refused(UserError(code=UserErrorCode.RATE_LIMITED, message=words, path=None))
+    return room
 
 
 def check_key(key: str | None) -> None:

@@ -1,13 +1,17 @@
-"""What every way to the schema shares: who may come in, and what is run for them."""
+"""What every way to the schema shares: who may come in, how often, and what is run for them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gql.addresses import Addresses
+from gql.base import NotAuthenticated
 from gql.context import Parts, Viewer
 from gql.operations import Operations
 from gql.origins import Origins
+from gql.rates import Rates
+from gql.sockets import Sockets
 
 Authenticate = Callable[[str | None], Viewer]
 """By bearer token, None where there is none. Raises NotAuthenticated, also for a token that is none of ours."""
@@ -19,6 +23,19 @@ class Door:
     operations: Operations
     origins: Origins
     authenticate: Authenticate
+    addresses: Addresses = field(default_factory=Addresses)
+    rates: Rates = field(default_factory=lambda: Rates(0))
+    sockets: Sockets = field(default_factory=lambda: Sockets(0, 0))
+
+    def enter(self, token: str | None, address: str) -> Viewer:
+        """Who asks; it is counted, a wrong token for its address. Raises NotAuthenticated and TooManyRequests."""
+        try:
+            viewer = self.authenticate(token)
+        except NotAuthenticated:
+            self.rates.count(address, None)
+            raise
+        self.rates.count(address, viewer.id)
+        return viewer
 
 
 def open_to_all(_token: str | None) -> Viewer:

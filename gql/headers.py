@@ -16,6 +16,11 @@ HOST = re.compile(rb"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 WRONG_HOST = b'{"errors":[{"message":"The Host header names no host.","extensions":{"code":"BAD_REQUEST"}}]}'
 
 
+def is_host(value: bytes | None) -> bool:
+    """Whether a Host header names a host."""
+    return value is not None and HOST.fullmatch(value) is not None
+
+
 class SecureHeaders:
     """Every response has the headers above, unless it brings its own. A malformed or missing Host is 400."""
 
@@ -35,7 +40,7 @@ class SecureHeaders:
             await send(message)
 
         hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) == 1 and HOST.fullmatch(hosts[0]):
+        if len(hosts) == 1 and is_host(hosts[0]):
             await self._app(scope, receive, secured)
         else:
             await secured(

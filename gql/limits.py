@@ -38,6 +38,8 @@ class Limits:
     timeout_s: float = 10.0
     subscriptions: int = 20  # operations at once on one socket
     init_timeout_s: float = 10.0
+    idle_timeout_s: float = 600.0  # a socket without an operation is closed after as long
+    body_timeout_s: float = 20.0
     heartbeat_s: float = 12.0
     documents: int = 100_000  # tokens of all the documents kept parsed and validated
 

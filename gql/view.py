@@ -22,14 +22,31 @@ from gql.door import Door
 from gql.masking import masked
 from gql.negotiation import Media, accepted, check_content, names_json, wants_page
 from gql.operations import Invalid
+from gql.rates import TooManyRequests
 from gql.requests import Request, load, read
 from gql.sse import EventStream, lasting, one
 from gql.websocket import Socket
 
 WANTED = frozenset(
-    {b"accept", b"authorization", b"content-length", b"content-type", b"host", b"origin", b"content-encoding"}
+    {
+        b"accept",
+        b"authorization",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"origin",
+        b"x-forwarded-for",
+    }
 )
-FURTHER = MappingProxyType({401: {"WWW-Authenticate": "Bearer"}, 405: {"Allow": "POST"}, 413: {"Connection": "close"}})
+FURTHER = MappingProxyType(
+    {
+        401: {"WWW-Authenticate": "Bearer"},
+        405: {"Allow": "POST"},
+        408: {"Connection": "close"},
+        413: {"Connection": "close"},
+    }
+)
 Headers = dict[bytes, bytes]
 
 
@@ -58,17 +75,24 @@ class View:
         if scope["type"] == "websocket":
             await Socket(self._door, scope, receive, send).serve(headers)
             return
-        response = await self._respond(scope, receive, headers)
-        await response(scope, receive, send)
+        address = self._door.addresses.of(scope.get("client"), headers.get(b"x-forwarded-for"))
+        response = await self._respond(scope, receive, headers, address)
+        if not isinstance(response, EventStream):
+            await response(scope, receive, send)
+            return
+        with self._door.sockets.one(address):
+            await response(scope, receive, send)
 
-    async def _respond(self, scope: Scope, receive: Receive, headers: Headers) -> ASGIApp:
+    async def _respond(self, scope: Scope, receive: Receive, headers: Headers, address: str) -> ASGIApp:
         media = Media.JSON
         try:
             if scope["method"] == "GET" and self._explorer is not None and wants_page(headers.get(b"accept")):
                 return self._explorer(HttpRequest(scope, receive))
             self._check(scope["method"], headers)
             media = accepted(headers.get(b"accept"))
-            viewer = self._door.authenticate(bearer(headers.get(b"authorization")))
+            if media is Media.EVENTS:
+                self._door.sockets.check(address)
+            viewer = self._door.enter(bearer(headers.get(b"authorization")), address)
             reading = scope["method"] == "GET"
             request = self._from_url(scope["query_string"]) if reading else await self._from_body(receive, headers)
             return await self._run(request, Context(self._door.parts, viewer), media, headers, reading=reading)
@@ -86,7 +110,11 @@ class View:
 
     async def _from_body(self, receive: Receive, headers: Headers) -> Request:
         check_content(headers.get(b"content-type"))
-        body = await read_body(receive, headers, self._limits.body_bytes)
+        try:
+            async with asyncio.timeout(self._limits.body_timeout_s):
+                body = await read_body(receive, headers, self._limits.body_bytes)
+        except TimeoutError:
+            raise BadRequest(408, "The body took too long to come.", "TIMEOUT") from None
         return read(load(body, self._limits.json_depth))
 
     async def _run(
@@ -157,4 +185,6 @@ def refusal(invalid: Invalid, media: Media, headers: Headers) -> HttpResponse:
 def told(error: BadRequest, media: Media) -> HttpResponse:
     response = answer({"errors": [error.formatted]}, error.status, media)
     response.headers.update(FURTHER.get(error.status, {}))
+    if isinstance(error, TooManyRequests):
+        response.headers["Retry-After"] = str(error.wait_s)
     return response

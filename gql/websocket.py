@@ -11,10 +11,13 @@ from typing import Any
 import orjson
 from starlette.types import Receive, Scope, Send
 
+from gql.addresses import UNKNOWN
 from gql.base import RUN_OUT, BadRequest, GqlError, NotAuthenticated
 from gql.context import Context, Viewer
 from gql.door import Door
 from gql.exchange import Exchange, Gone
+from gql.headers import is_host
+from gql.rates import TooManyRequests
 from gql.requests import load, read
 
 PROTOCOL = "graphql-transport-ws"
@@ -40,6 +43,9 @@ class Socket:
         self._scope = scope
         self._receive = receive
         self._raw_send = send
+        self._loop = asyncio.get_running_loop()
+        self._since = self._loop.time()  # when the client asked for something last
+        self._address = UNKNOWN
         self._viewer: Viewer | None = None
         self._initialised = False
         self._closed = False
@@ -49,9 +55,33 @@ class Socket:
     async def serve(self, headers: Mapping[bytes, bytes]) -> None:
         """The connection is over when this returns, and its operations too; mutations that had begun were finished."""
         await self._receive()  # websocket.connect
+        self._address = self._door.addresses.of(self._scope.get("client"), headers.get(b"x-forwarded-for"))
+        if not is_host(headers.get(b"host")):
+            await self._refuse(BadRequest(400, "The Host header names no host."))
+            return
         if not self._door.origins.allows(headers.get(b"origin"), headers.get(b"host")):
             await self._raw_send({"type": "websocket.close", "code": 4403, "reason": "This web page may not call here"})
             return
+        try:
+            self._door.sockets.check(self._address)
+        except BadRequest as error:
+            await self._refuse(error)
+            return
+        with self._door.sockets.one(self._address):
+            await self._accepted()
+
+    async def _refuse(self, error: BadRequest) -> None:
+        """Before the handshake is done, it is answered as any request is."""
+        if "websocket.http.response" not in self._scope.get("extensions", {}):
+            await self._raw_send({"type": "websocket.close"})
+            return
+        headers = [(b"content-type", b"application/json")]
+        start = {"type": "websocket.http.response.start", "status": error.status, "headers": headers}
+        await self._raw_send(start)
+        body = orjson.dumps({"errors": [error.formatted]})
+        await self._raw_send({"type": "websocket.http.response.body", "body": body})
+
+    async def _accepted(self) -> None:
         spoken = PROTOCOL in self._scope.get("subprotocols", ())
         await self._raw_send({"type": "websocket.accept", "subprotocol": PROTOCOL if spoken else None})
         if not spoken:
@@ -68,22 +98,34 @@ class Socket:
             await self._finish()
 
     async def _converse(self) -> None:
-        try:
-            async with asyncio.timeout(self._limits.init_timeout_s) as patience:
-                while True:
-                    await self._take(await self._message())
-                    if self._initialised:
-                        patience.reschedule(self._end_of_token())
-        except TimeoutError:
-            if self._initialised:
-                # Not 4401, with which the official client gives up for good: at 4403 it comes back with its next token.
-                raise Closing(4403, RUN_OUT) from None
-            raise Closing(4408, "Connection initialisation timeout") from None
+        while True:
+            try:
+                async with asyncio.timeout_at(self._deadline()):
+                    message = await self._message()
+            except TimeoutError:
+                self._is_late()
+            else:
+                await self._take(message)
 
-    def _end_of_token(self) -> float | None:
-        """By the loop's clock."""
+    def _deadline(self) -> float:
+        """By the loop's clock: when the next message has to be there."""
+        if not self._initialised:
+            return self._since + self._limits.init_timeout_s
+        idle = self._since + self._limits.idle_timeout_s
         until = self._viewer.until if self._viewer else None
-        return None if until is None else asyncio.get_running_loop().time() + until - time.time()
+        return idle if until is None else min(idle, self._loop.time() + until - time.time())
+
+    def _is_late(self) -> None:
+        """Raises Closing, unless the socket is silent only because it waits for events."""
+        if not self._initialised:
+            raise Closing(4408, "Connection initialisation timeout")
+        if self._viewer is not None and self._viewer.until is not None and time.time() >= self._viewer.until:
+            # Not 4401, with which the official client gives up for good: at 4403 it comes back with its next token.
+            raise Closing(4403, RUN_OUT)
+        if self._loop.time() - self._since >= self._limits.idle_timeout_s:
+            if not self._exchanges:
+                raise Closing(1000, "Nothing was asked for a while")
+            self._since = self._loop.time()
 
     async def _message(self) -> dict[str, Any]:
         received = await self._receive()
@@ -125,8 +167,8 @@ class Socket:
             raise Closing(4429, "Too many initialisation requests")
         self._initialised = True
         try:
-            viewer = self._door.authenticate(token_in(payload))
-        except NotAuthenticated as error:
+            viewer = self._door.enter(token_in(payload), self._address)
+        except (NotAuthenticated, TooManyRequests) as error:
             raise Closing(4403, error.message) from None
         if viewer.is_nobody:
             raise Closing(4403, "A bearer token is needed")
@@ -136,12 +178,18 @@ class Socket:
     async def _begin(self, id_: str, payload: dict[str, Any] | None) -> None:
         if self._viewer is None:
             raise Closing(4401, "Unauthorized")
+        self._since = self._loop.time()
         if id_ in self._exchanges:
             raise Closing(4409, f"Subscriber for {id_[:64]} already exists")
         try:
             request = read(payload)
         except BadRequest as error:
             raise Closing(4400, error.message) from error
+        try:
+            self._door.rates.count(self._address, self._viewer.id)
+        except TooManyRequests as error:
+            await self._send({"id": id_, "type": "error", "payload": [error.formatted]})
+            return
         if len(self._exchanges) + len(self._unheard) >= self._limits.subscriptions:
             await self._send({"id": id_, "type": "error", "payload": [TOO_MANY]})
             return

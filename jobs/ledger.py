@@ -9,7 +9,7 @@ import orjson
 import sqlalchemy as sa
 
 from jobs.model import Job, NewJob, Step, Visible, from_row
-from jobs.states import JobStatus
+from jobs.states import TERMINAL, JobStatus
 from storage.engine import Tx, among, as_list
 from storage.tables import counts as _counts
 from storage.tables import jobs
@@ -82,6 +82,14 @@ def get(tx: Tx, job_id: str) -> Job | None:
 def get_many(tx: Tx, ids: Sequence[str]) -> dict[str, Job]:
     """Those of the jobs that there are, by id."""
     return {row[0]: from_row(row) for row in tx.all(_get_many, ids=as_list(ids))}
+
+
+def count_open(tx: Tx, owner: str) -> int:
+    """How many jobs of the owner are not over, those of this unit included."""
+    found = counts(tx, visible=Visible(owner=owner))
+    return sum(
+        found[status] + tx.deltas.get((owner, status.value), 0) for status in JobStatus if status not in TERMINAL
+    )
 
 
 def counts(tx: Tx, *, visible: Visible) -> dict[JobStatus, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import strawberry
 
-from gql.acceptance import Refused, written
+from gql.acceptance import Refused, check_room, written
 from gql.context import Info
 from gql.mutations.cancel_job import check_id, conflict, no_such_job
 from gql.types.job import Job
@@ -31,11 +31,14 @@ async def retry_job(info: Info, input: RetryJobInput) -> RetryJobPayload | None:
 
     def unit(tx: Tx) -> model.Job | Conflict | Refused:
         try:
+            check_room(info.context, tx)
             return steering.retry(tx, input.id, from_start=input.from_start, visible=visible, route=route)
         except NotFound:
             return Refused(no_such_job())
         except Conflict as found:
             return found
+        except Refused as refused:
+            return refused
 
     outcome: model.Job | Conflict
     try:

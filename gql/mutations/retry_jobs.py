@@ -5,7 +5,7 @@ from __future__ import annotations
 import strawberry
 from graphql import GraphQLError
 
-from gql.acceptance import Refused, written
+from gql.acceptance import Refused, check_room, written
 from gql.context import Info
 from gql.types.filter import JobFilter
 from gql.types.user_error import UserError
@@ -41,7 +41,11 @@ async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | No
     visible, route = info.context.viewer.visible, info.context.parts.dispatcher.route
 
     def unit(tx: Tx) -> list[model.Job] | Refused:
-        return steering.retry_many(tx, filter=wanted, limit=input.limit, visible=visible, route=route)
+        try:
+            limit = min(input.limit, check_room(info.context, tx))
+        except Refused as refused:
+            return refused
+        return steering.retry_many(tx, filter=wanted, limit=limit, visible=visible, route=route)
 
     try:
         wanted = checked(input)
