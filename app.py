@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from backends.base import Role
 from gql import status, tokens
 from gql.addresses import Addresses
-from gql.base import NotAuthenticated, SchemaError
+from gql.base import NotAuthenticated
 from gql.context import Parts
 from gql.counts import Counts
 from gql.door import Authenticate, Door, open_to_all
@@ -93,7 +93,12 @@ def schema(settings: Settings) -> strawberry.Schema:
     try:
         modules = [load(name, "gql.modules") for name in settings.gql.modules]
         return build(modules, open_to_all=("registerUser",) if settings.registration.anonymous else ())
-    except SchemaError as error:
+    except SettingsError:
+        raise
+    except Exception as error:
+        if not settings.gql.modules:
+            raise
+        # Types that do not fit raise this and that, of Strawberry's and of graphql-core's.
         raise SettingsError(f"gql.modules: {error}") from error
 
 

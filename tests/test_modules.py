@@ -49,3 +49,12 @@ def test_a_module_that_raises_shows_no_traceback(command: str, tmp_path: Path) -
     outcome = onward(command, project=tmp_path)
     assert "broken cannot be imported: line 2: RuntimeError: a setting is missing" in outcome.stdout + outcome.stderr
     assert "Traceback" not in outcome.stdout + outcome.stderr
+
+
+def test_types_that_make_no_schema_are_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text('[gql]\nmodules = ["broken"]\n', "utf-8")
+    (tmp_path / "broken.py").write_text('import strawberry\n@strawberry.type\nclass Query:\n    it: "Gone"\n', "utf-8")
+    outcome = onward("serve", project=tmp_path)
+    assert outcome.returncode == 2
+    assert outcome.stderr.startswith("onward: gql.modules: Could not resolve the type of 'it'")
+    assert outcome.stderr.count("\n") == 1, outcome.stderr
