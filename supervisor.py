@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import sys
@@ -15,6 +14,25 @@ CANNOT_START = 2  # the exit code of a process that would fail the same way agai
 STEADY_S = 30.0  # a process that has lived as long starts its next back-off from the beginning
 LONGEST_PAUSE_S = 15.0
 LINE_BYTES = 1_000_000
+BECOME = """
+import os, signal, sys
+user, *program = sys.argv[1:]
+if sys.platform == "linux":
+    import ctypes
+    kernel = ctypes.CDLL(None)
+if user:
+    import pwd
+    entry = pwd.getpwnam(user)
+    os.initgroups(user, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+if sys.platform == "linux":
+    kernel.prctl(1, signal.SIGTERM)  # last: another user's process forgets it
+try:
+    os.execvp(program[0], program)
+except OSError as error:
+    sys.exit(f"{program[0]}: {error.strerror}")
+"""
 COLOURS = (36, 33, 35, 32, 34, 31)
 
 
@@ -32,6 +50,15 @@ class Part:
 def command(*arguments: str) -> tuple[str, ...]:
     """The command line of another Onward process with this one's Python and import path."""
     return (sys.executable, "-P", "-m", "cli", *arguments)
+
+
+def bound(wanted: Sequence[str], *, user: str = "") -> tuple[str, ...]:
+    """The command, run by a process that on Linux the kernel ends with the one that started it; as `user`, where given.
+
+    So a killed supervisor leaves nothing behind. Done in the new process before it becomes the program, since code
+    between fork and exec may hang where the parent has threads.
+    """
+    return (sys.executable, "-I", "-S", "-c", BECOME, user, *wanted)
 
 
 class Supervisor:
@@ -99,13 +126,12 @@ class _Kept:
     async def _live(self) -> int:
         """The exit code of one life of the part, each of whose lines has been written with its name before it."""
         self._process = process = await asyncio.create_subprocess_exec(
-            *self.part.command,
+            *bound(self.part.command),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             pass_fds=self.part.descriptors,
             start_new_session=True,  # Ctrl-C is for the supervisor, which ends its parts in order
-            preexec_fn=_die_with_parent,
         )
         if self._ending.is_set():
             process.terminate()
@@ -153,9 +179,3 @@ class _Kept:
 def _prefix(name: str, width: int, index: int) -> bytes:
     text = f"{name:<{width}} | "
     return (f"\033[{COLOURS[index % len(COLOURS)]}m{text}\033[0m" if sys.stdout.isatty() else text).encode()
-
-
-def _die_with_parent() -> None:
-    """A killed supervisor leaves nothing behind, on Linux: the kernel ends this process with its parent."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from supervisor import bound
+
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 30.0
 
@@ -69,7 +71,7 @@ def running(*arguments: str, project: Path, **variables: str) -> Iterator[Runnin
     log = project / f"{arguments[0]}-{time.monotonic_ns()}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "cli", "--project", str(project), *arguments],
+            bound([sys.executable, "-P", "-m", "cli", "--project", str(project), *arguments]),
             env=environment(**variables),
             cwd=project,
             stdin=subprocess.DEVNULL,

@@ -18,6 +18,8 @@ from pathlib import Path
 import psycopg
 import redis
 
+from supervisor import bound
+
 START_TIMEOUT_S = 30.0
 
 
@@ -144,11 +146,10 @@ def _start(command: Sequence[str], log: Path, user: str | None = None) -> subpro
     with log.open("wb") as output:
         # a session of its own: Ctrl-C is for the tests, which then end the server in order
         return subprocess.Popen(
-            command,
+            bound(command, user=user or ""),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            user=user,
             cwd=log.parent,
             start_new_session=True,
         )
