@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from typing import Any
@@ -21,8 +20,8 @@ import telemetry
 import wiring
 from backends.base import Role
 from backends.dramatiq import Broker, Dramatiq
-from settings import Settings, SettingsError
-from settings import load as load_settings
+from settings import Settings, SettingsError, enter
+from storage.base import StorageError
 
 LAST_S = 4.0  # past the drain deadline, a process ends whatever hangs
 
@@ -135,7 +134,7 @@ class _Life(dramatiq.Middleware):
 
 
 def _broker() -> Any:
-    settings = load_settings()
+    settings = enter()
     telemetry.configure(settings.environment)
     check_backend(settings)
     options = settings.backends.dramatiq
@@ -152,7 +151,7 @@ def __getattr__(name: str) -> Any:
 
 
 def main(arguments: list[str]) -> int:
-    settings = load_settings()
+    settings = enter()
     telemetry.configure(settings.environment)
     match arguments:
         case ["alone", job_id, backend]:
@@ -163,10 +162,9 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    started = time.monotonic()
     try:
         code = main(sys.argv[1:])
-    except SettingsError as error:
+    except (SettingsError, StorageError) as error:
         sys.stderr.write(f"onward: {error}\n")
         code = 2
     sys.stdout.flush()
