@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backends.base import Role
-from gql import status, tokens
+from gql import status, tokens, trusted
 from gql.addresses import Addresses
 from gql.base import NotAuthenticated
 from gql.context import Parts
@@ -27,16 +27,17 @@ from gql.rates import Rates
 from gql.schema import build
 from gql.sockets import Sockets
 from gql.tokens import Tokens
+from gql.trusted import Trusted
 from gql.view import View, bearer
 from settings import Jwt, Settings, SettingsError
-from web import pages
+from web import documents, pages
 from wiring import Onward, load, running
 
 
 def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
     """The application. Its lifespan starts everything it needs, and drains it at the end. Raises SettingsError."""
     authenticate, addresses = viewers(settings), Addresses(settings.server.proxies)
-    operations = Operations(schema(settings)._schema, limits(settings), open_schema=is_open(settings))  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
+    operations = prepared(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -86,6 +87,27 @@ class Graphql:
             await scope["app"].state.view(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+def prepared(settings: Settings) -> Operations:
+    """What runs operations, with the documents that are known beforehand. Raises SettingsError."""
+    folder, alone = settings.gql.documents_dir, settings.gql.documents == "trusted"
+    try:
+        texts = trusted.read(folder) if folder else {}
+        if folder and not folder.is_dir():
+            raise SettingsError(f"gql.documents_dir: {folder} is no folder")
+    except (OSError, trusted.BadDocument) as error:
+        raise SettingsError(f"gql.documents_dir: {error}") from error
+    operations = Operations(
+        schema(settings)._schema,  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
+        limits(settings),
+        open_schema=is_open(settings),
+        trusted=Trusted([*texts.values(), *(documents.documents() if alone else ())], alone=alone),
+    )
+    for name, text in texts.items():
+        if wrong := operations.check(text):
+            raise SettingsError(f"gql.documents_dir: {name} cannot be answered: {wrong}")
+    return operations
 
 
 def schema(settings: Settings) -> strawberry.Schema:

@@ -161,6 +161,13 @@ class Limits(Table):
 class Gql(Table):
     modules: tuple[str, ...] = Field((), description="further modules; each exports Query, Mutation or Subscription")
     limits: Limits = Field(Limits(), description="what a request may ask for")
+    documents: Literal["any", "trusted"] = Field(
+        "any",
+        description='which documents are answered: "any", or "trusted" (those of documents_dir, and the jobs page)',
+    )
+    documents_dir: Path | None = Field(
+        None, description="a folder of documents, .graphql files or .json files of texts by SHA-256; none when left out"
+    )
 
 
 class Smtp(Table):
@@ -261,6 +268,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 'auth.mode is "open", but in production takes "jwt" (or auth.allow_public = true beside it)'
             )
+        if self.gql.documents == "trusted" and self.gql.documents_dir is None:
+            raise ValueError('gql.documents_dir takes a folder of documents where gql.documents is "trusted"')
         if 0 < self.retention.keys_days < self.retention.jobs_days:
             raise ValueError("retention.keys_days takes at least retention.jobs_days: keys outlive their jobs")
         return self
@@ -328,7 +337,9 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
     keys = {
         name: path and folder / path for name, path in (("public_key", auth.jwt.public_key), ("jwks", auth.jwt.jwks))
     }
+    documents = settings.gql.documents_dir
     anchored = {
+        "gql": settings.gql.model_copy(update={"documents_dir": documents and folder / documents}),
         "database": settings.database.model_copy(update={"url": url}),
         "email": settings.email.model_copy(update={"directory": folder / settings.email.directory}),
         "log": settings.log.model_copy(update={"path": folder / settings.log.path}),

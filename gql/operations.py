@@ -12,12 +12,13 @@ from graphql import ExecutionResult, Executor, GraphQLError, GraphQLSchema, Oper
 from graphql.execution import create_source_event_stream, map_source_to_response_event
 from strawberry.execution import optimized_is_awaitable
 
-from gql.base import told
+from gql.base import BadRequest, told
 from gql.context import Context
 from gql.documents import Document, Documents
 from gql.limits import Limits
 from gql.masking import formatted, masked
 from gql.requests import Request
+from gql.trusted import Trusted
 
 Response = dict[str, Any]
 Defer = Callable[..., None]
@@ -37,19 +38,31 @@ class Invalid:
     """The response to a request that cannot be executed: it has no `data`."""
 
     response: Response
+    status: int | None = None  # over HTTP, where it is not the usual one
 
 
 class Operations:
     """Runs operations against one schema."""
 
-    def __init__(self, schema: GraphQLSchema, limits: Limits, *, open_schema: bool = True) -> None:
+    def __init__(
+        self, schema: GraphQLSchema, limits: Limits, *, open_schema: bool = True, trusted: Trusted | None = None
+    ) -> None:
         self.limits = limits
         self._schema = schema
         self._documents = Documents(schema, limits, open_schema=open_schema)
         self._hide_suggestions = not open_schema
+        self._trusted = trusted or Trusted()
+
+    def check(self, text: str) -> str | None:
+        """What is wrong with a document, or None."""
+        errors = self._documents.get(text).errors
+        return errors[0]["message"] if errors else None
 
     def prepare(self, request: Request) -> Operation | Invalid:
-        document = self._documents.get(request.query)
+        try:
+            document = self._documents.get(self._trusted.text(request))
+        except BadRequest as error:
+            return Invalid({"errors": [error.formatted]}, error.status)
         if document.errors:
             return Invalid({"errors": list(document.errors)})
         kind = document.kind(request.operation_name)

@@ -16,9 +16,10 @@ STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"[ \t\r\n]*+(:?)', re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    query: str
+    query: str | None
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
+    sha256: str | None = None  # of the document; there is this or a query
 
 
 def load(text: bytes | str, depth: int) -> Any:
@@ -57,7 +58,8 @@ def read(value: Any) -> Request:
     variables = value.get("variables")
     name = value.get("operationName")
     extensions = value.get("extensions")
-    if not isinstance(query, str):
+    named = _hash(extensions) if extensions else None
+    if not isinstance(query, str) and (query is not None or named is None):
         raise BadRequest(400, "`query` must be a string.")
     if variables is not None and not isinstance(variables, dict):
         raise BadRequest(400, "`variables` must be an object.")
@@ -65,4 +67,11 @@ def read(value: Any) -> Request:
         raise BadRequest(400, "`operationName` must be a string.")
     if extensions is not None and not isinstance(extensions, dict):
         raise BadRequest(400, "`extensions` must be an object.")
-    return Request(query, variables, name)
+    return Request(query, variables, name, named)
+
+
+def _hash(extensions: Any) -> str | None:
+    """As Apollo's clients name a document: {"persistedQuery": {"version": 1, "sha256Hash": "..."}}."""
+    persisted = extensions.get("persistedQuery") if isinstance(extensions, dict) else None
+    named = persisted.get("sha256Hash") if isinstance(persisted, dict) else None
+    return named.lower() if isinstance(named, str) else None

@@ -179,7 +179,7 @@ def answer(content: Any, status: int, media: Media, later: BackgroundTasks | Non
 def refusal(invalid: Invalid, media: Media, headers: Headers) -> HttpResponse:
     """400; but 200 for clients that ask for application/json by name: they take nothing else for GraphQL's answer."""
     legacy = media is Media.JSON and names_json(headers.get(b"accept"))
-    return answer(invalid.response, 200 if legacy else 400, media)
+    return answer(invalid.response, invalid.status or (200 if legacy else 400), media)
 
 
 def told(error: BadRequest, media: Media) -> HttpResponse:
