@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnElement
 
+from storage import sqlite
 from storage.base import StorageError, Unavailable
 
 T = TypeVar("T")
@@ -143,7 +144,7 @@ class Database:
             from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite  # noqa: PLC0415
 
             self._compiler: Any = SQLiteDialect_pysqlite(paramstyle="named")
-            self.clock: Any = sa.text("SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)")
+            self.clock: Any = sa.text(f"SELECT {sqlite.NOW}")
         elif self.dialect == "postgresql":
             from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg  # noqa: PLC0415
 
@@ -188,11 +189,9 @@ class Database:
             raise Unavailable("the ledger cannot be reached") from error
 
     def _connect_sqlite(self) -> Any:
-        import pysqlite3  # noqa: PLC0415
-
         assert self.path is not None  # noqa: S101 - for the type checker
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = pysqlite3.connect(
+        connection = sqlite.driver().connect(
             str(self.path), timeout=BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         connection.execute("PRAGMA journal_mode=WAL")

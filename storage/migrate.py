@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
+from storage import sqlite
 from storage.base import OutOfDate, Unavailable
 from storage.engine import Database
 
@@ -60,7 +60,7 @@ def upgrade(database: Database) -> bool:
         "sqlite://" if database.dialect == "sqlite" else "postgresql+psycopg://",
         creator=lambda: connection,
         poolclass=sa.pool.StaticPool,
-        **({"module": _sqlite_module()} if database.dialect == "sqlite" else {}),
+        **({"module": sqlite.driver()} if database.dialect == "sqlite" else {}),
         isolation_level="AUTOCOMMIT",
     )
     try:
@@ -81,9 +81,3 @@ def revision_of(bound: sa.Connection) -> str | None:
     if not sa.inspect(bound).has_table("alembic_version"):
         return None
     return bound.execute(_revision).scalar()
-
-
-def _sqlite_module() -> Any:
-    import pysqlite3  # noqa: PLC0415
-
-    return pysqlite3

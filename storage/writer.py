@@ -20,6 +20,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
+from storage import sqlite
 from storage.base import StorageError, Unavailable
 from storage.engine import Database, Tx
 from storage.tables import commits, counts
@@ -33,11 +34,7 @@ LAZY_S = 0.2  # a posted unit waits this long for company
 SLOTS = 16
 AGAIN = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not to be had: nothing was written
 
-BEGIN_SQLITE = (
-    sa.update(commits)
-    .values(n=commits.c.n + 1)
-    .returning(commits.c.n, sa.literal_column("CAST(unixepoch('subsec') * 1000000 AS INTEGER)"))
-)
+BEGIN_SQLITE = sa.update(commits).values(n=commits.c.n + 1).returning(commits.c.n, sa.literal_column(sqlite.NOW))
 BEGIN_POSTGRESQL = sa.text(
     "SELECT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT),"
     " CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
