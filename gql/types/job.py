@@ -74,7 +74,7 @@ class Job(Node):
     max_attempts: int
     created_at: datetime
     run_at: datetime | None = strawberry.field(
-        description="When it is to run: its `runAt`, or that of its next attempt."
+        description="Not before then, if that was asked for; `waitingFor` tells of the next attempt."
     )
     started_at: datetime | None
     finished_at: datetime | None
