@@ -104,9 +104,16 @@ def _postgresql(connection: object) -> Finding:
 
 def _handlers(settings: Settings) -> Iterator[Finding]:
     try:
-        names = sorted(wiring.load_handlers(settings))
+        handlers = wiring.load_handlers(settings)
+        names = sorted(handlers)
+        wiring.build_vault(settings, handlers)
     except SettingsError as error:
-        yield Finding("handlers", State.WRONG, _line(error), "mend handlers.modules, or the module that it names")
+        mend = (
+            "mend secrets.keys"
+            if "secrets.keys" in str(error)
+            else "mend handlers.modules, or the module that it names"
+        )
+        yield Finding("handlers", State.WRONG, _line(error), mend)
     else:
         yield Finding("handlers", State.OK, ", ".join(names))
 
@@ -225,7 +232,8 @@ def _line(error: BaseException) -> str:
 def _secrets(settings: Settings) -> set[str]:
     urls = (settings.database.url, settings.backends.dramatiq.url)
     passwords = {urlsplit(url).password or "" for url in urls}
-    held = {settings.email.smtp.password.get_secret_value(), settings.auth.jwt.secret.get_secret_value()}
+    kept = (settings.email.smtp.password, settings.auth.jwt.secret, *settings.secrets.keys)
+    held = {secret.get_secret_value() for secret in kept}
     return {secret for secret in passwords | {unquote(password) for password in passwords} | held if secret}
 
 

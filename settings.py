@@ -221,6 +221,12 @@ class Registration(Table):
     disclose: bool = Field(default=True, description="whether registerUser tells that an address is taken")
 
 
+class Secrets(Table):
+    keys: tuple[SecretStr, ...] = Field(
+        (), description="what handlers' secret parameters are encrypted with, the newest key first; all decrypt"
+    )
+
+
 class Retention(Table):
     jobs_days: float = Field(30.0, ge=0, description="days that finished jobs are kept; 0 keeps them for ever")
     keys_days: float = Field(60.0, ge=0, description="days that idempotency keys are kept; 0 keeps them for ever")
@@ -255,6 +261,7 @@ class Settings(BaseSettings):
     auth: Auth = Field(Auth(), description="who may call")
     registration: Registration = Field(Registration(), alias="register", description="what registerUser allows")
     retention: Retention = Field(Retention(), description="how long things are kept")
+    secrets: Secrets = Field(Secrets(), description="how handlers' secret parameters are kept")
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

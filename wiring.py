@@ -28,6 +28,7 @@ from jobs.isolation import Isolated
 from jobs.leases import Lease
 from jobs.retention import Retention
 from jobs.runner import Runner
+from jobs.vault import NoKey, Vault
 from settings import Settings, SettingsError
 from storage import migrate
 from storage.engine import Database
@@ -162,6 +163,24 @@ def build_backends(settings: Settings, way: Callable[[str], Way]) -> dict[str, B
     return built
 
 
+def build_vault(settings: Settings, handlers: Mapping[str, Handler]) -> Vault:
+    """What keeps the handlers' secret parameters. Raises SettingsError where it could not keep them."""
+    mend = (
+        "one is made by: .venv/bin/python -c "
+        "'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+    )
+    try:
+        vault = Vault([key.get_secret_value() for key in settings.secrets.keys])
+    except ValueError as error:
+        raise SettingsError(f"secrets.keys: takes keys of 32 bytes in URL-safe base64; {mend}") from error
+    for handler in handlers.values():
+        try:
+            vault.check(handler)
+        except NoKey as error:
+            raise SettingsError(f"secrets.keys: {error}; {mend}") from error
+    return vault
+
+
 def build_tools(settings: Settings, writer: Writer) -> Toolbox:
     """What handlers reach the outside world by."""
     email = settings.email
@@ -189,6 +208,7 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
     `alone` is for a process that runs one dangerous job and nothing else. Raises SettingsError and StorageError.
     """
     handlers = load_handlers(settings)
+    vault = build_vault(settings, handlers)
     database = Database(settings.database.url)
     try:
         await asyncio.to_thread(migrate.ensure, database)
@@ -207,7 +227,11 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
     )
     backends: dict[str, Backend] = {}
     dispatcher = Dispatcher(
-        handlers=handlers, route=Routes(settings.backend, settings.routes), backends=backends, writer=writer
+        handlers=handlers,
+        route=Routes(settings.backend, settings.routes),
+        backends=backends,
+        writer=writer,
+        vault=vault,
     )
     tools = build_tools(settings, writer)
     isolated = Isolated(_environment(settings), writer)
@@ -218,6 +242,7 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
         tools=tools,
         further=dispatcher,
         isolate=None if alone else isolated.run,
+        vault=vault,
         threads=min(max(settings.backends.background.concurrency, 8), 64),
     )
     parts.append(runner)

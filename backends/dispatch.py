@@ -19,6 +19,7 @@ from handlers.base import Handler, InvalidParameters
 from jobs import due, ledger
 from jobs.model import Job, NewJob, Step, dump, dump_steps, to_datetime
 from jobs.states import JobStatus
+from jobs.vault import Vault
 from storage.base import StorageError
 from storage.engine import Tx
 from storage.writer import Writer
@@ -50,12 +51,19 @@ class Dispatcher:
     """The way from a mutation, or a handler, to a backend."""
 
     def __init__(
-        self, *, handlers: Mapping[str, Handler], route: Routes, backends: Mapping[str, Backend], writer: Writer
+        self,
+        *,
+        handlers: Mapping[str, Handler],
+        route: Routes,
+        backends: Mapping[str, Backend],
+        writer: Writer,
+        vault: Vault,
     ) -> None:
         self.route = route
         self.backends = backends
         self._handlers = handlers
         self._writer = writer
+        self._vault = vault
         self._steps = {
             handler.name: dump_steps(tuple(Step(step.name, index) for index, step in enumerate(handler.steps)))
             for handler in handlers.values()
@@ -88,14 +96,14 @@ class Dispatcher:
         priority: int = 0,
         trace: str | None = None,
     ) -> NewJob:
-        """The job, checked. Raises InvalidParameters, also where no handler has that name."""
+        """The job, checked. Raises InvalidParameters, also where no handler has that name; NoKey for want of one."""
         found = self._handlers.get(handler)
         if found is None:
             raise InvalidParameters([("", f"no handler is named {handler!r}")])
         return NewJob(
             handler=handler,
             backend=self.route(handler),
-            params=dump(found.bind(params)),
+            params=dump(self._vault.seal(found, found.bind(params))),
             params_version=found.version,
             steps=self._steps[handler],
             max_attempts=found.retry.max_attempts,

@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import random
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -31,6 +32,7 @@ from jobs.model import Job, JobError, NewJob, Step
 from jobs.retry import delay
 from jobs.running import Running, Stop
 from jobs.states import JobStatus, StepStatus
+from jobs.vault import Vault, unsaid
 from storage.base import StorageError
 from storage.engine import Tx
 from storage.writer import Writer
@@ -66,6 +68,7 @@ class Runner:
         further: Further,
         isolate: Callable[[str, str], Awaitable[bool]] | None,
         threads: int,
+        vault: Vault,
     ) -> None:
         self._writer = writer
         self._lease = lease
@@ -73,6 +76,7 @@ class Runner:
         self._tools = tools
         self._further = further
         self._isolate = isolate
+        self._vault = vault
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="step")
         self._running: dict[tuple[str, int], Running] = {}  # by id and token: a lost claim may go on for a while
         self._chance = random.Random()  # noqa: S311 - jitter
@@ -167,7 +171,8 @@ class Runner:
             running.deadline = time.monotonic() + handler.timeout.total_seconds()
         value = steps[index - 1].result if index else None
         try:
-            arguments = _arguments(handler, job) if index == 0 else {}
+            params, running.secrets = self._vault.open(job.params)
+            arguments = _arguments(handler, job, params) if index == 0 else {}
             while True:
                 running.check()
                 value = _storable(await self._step(running, handler.steps[index], arguments, value, first=index == 0))
@@ -237,11 +242,13 @@ class Runner:
             return Outcome(S.RETRYING, error=told, charged=False, delay_us=1_000_000)
         permanent = isinstance(error, Permanent | InvalidParameters)
         if isinstance(error, HandlerError):
-            told = _error(error.code, str(error), step, retryable=not permanent)
-            self._log.info("attempt failed", code=error.code, message=str(error), step=step)
+            words = unsaid(str(error), running.secrets)
+            told = _error(error.code, words, step, retryable=not permanent)
+            self._log.info("attempt failed", code=error.code, message=words, step=step)
         else:
             told = _error("UNEXPECTED", UNEXPECTED, step, retryable=True)
-            self._log.error("handler raised", step=step, exc_info=error)
+            trace = unsaid("".join(traceback.format_exception(error)).rstrip(), running.secrets)
+            self._log.error("handler raised", step=step, exception=trace)
         if permanent or job.charged + 1 >= job.max_attempts:
             return Outcome(S.FAILED, error=told)
         wait = delay(handler.retry, job.charged + 1, self._chance)
@@ -346,9 +353,8 @@ def _unescaped(call: Callable[[], Any]) -> Any:
         raise RuntimeError("the handler tried to end the process") from error
 
 
-def _arguments(handler: Handler, job: Job) -> dict[str, Any]:
+def _arguments(handler: Handler, job: Job, params: dict[str, Any]) -> dict[str, Any]:
     """What the first step is called with. Raises InvalidParameters."""
-    params = job.params
     if job.params_version < handler.version and handler.upgrade is not None:
         params = handler.upgrade(job.params_version, params)
     return handler.arguments(params)

@@ -47,6 +47,7 @@ class Running:
         self.latest: Progress | None = job.progress
         self.saying = False  # `latest` is about to be written
         self.children: list[NewJob] = []
+        self.secrets: tuple[str, ...] = ()  # texts among its parameters that nobody is told
         self._prepare = prepare
         self._on_progress = on_progress
 

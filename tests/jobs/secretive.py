@@ -1,0 +1,29 @@
+"""Handlers of a project that are told secrets."""
+
+from typing import Any
+
+from handlers.base import JobContext, Permanent, Retry, handler, sequence
+
+
+@handler("tests.pay", secret=frozenset({"card", "limits"}), retry=Retry(max_attempts=1))
+async def pay(job: JobContext, *, card: str, name: str, limits: dict[str, int] | None = None) -> dict[str, Any]:
+    return {"digits": len(card), "name": name, "limits": sum((limits or {}).values())}
+
+
+@handler("tests.babble", secret=frozenset({"card"}), retry=Retry(max_attempts=1))
+async def babble(job: JobContext, *, card: str, kindly: bool) -> None:
+    if kindly:
+        raise Permanent(f"the card {card} was declined")
+    raise RuntimeError(f"could not reach https://bank.example/?card={card}")
+
+
+def first(job: JobContext, *, card: str) -> int:
+    job.dispatch("tests.pay", card=card, name="child")
+    return len(card)
+
+
+def second(job: JobContext, value: int) -> int:
+    return value + 1
+
+
+HANDLERS = (pay, babble, sequence("tests.both", [first, second], secret=frozenset({"card"})))
