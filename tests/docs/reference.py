@@ -1,4 +1,4 @@
-"""Pages that are made from the code: `python -m tests.docs.reference` writes them anew."""
+"""Pages that are made from the code: `.venv/bin/python -m tests.docs.reference` writes them anew."""
 
 import json
 import types

@@ -60,7 +60,7 @@ def test_every_room_is_told_of() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_made_from_the_code_is_up_to_date(page: str) -> None:
     made: Callable[[], str] = PAGES[page]
-    assert (ROOT / page).read_text("utf-8") == made(), "run: python -m tests.docs.reference"
+    assert (ROOT / page).read_text("utf-8") == made(), "run: .venv/bin/python -m tests.docs.reference"
 
 
 def test_every_relative_link_leads_somewhere() -> None:
