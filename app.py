@@ -201,6 +201,7 @@ def parts(onward: Onward) -> Parts:
         changes=onward.changes,
         handlers=onward.handlers,
         counts=Counts(onward.database),
+        discloses=onward.settings.registration.disclose,
         open_jobs=onward.settings.gql.limits.open_jobs,
     )
 

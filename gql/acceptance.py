@@ -45,7 +45,14 @@ class Accepted:
     replayed: bool = False
 
 
-Write = Callable[[Tx], User]
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """Nothing was written, and the job gets these parameters."""
+
+    params: Mapping[str, Any]
+
+
+Write = Callable[[Tx], User | Instead]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +107,11 @@ async def accept(
         if when is not None and when > tx.now + FURTHEST // timedelta(microseconds=1):
             raise Refused(UserError.invalid("runAt", f"runAt is at most {FURTHEST.days} days ahead."))
         check_room(context, tx)
-        user = None if write is None else write(tx)
-        accepted = Accepted(parts.dispatcher.accept(tx, new), user)
+        user, job = None if write is None else write(tx), new
+        if isinstance(user, Instead):
+            job = parts.dispatcher.prepare(handler, user.params, owner=viewer.id, run_at=when)
+            user = None
+        accepted = Accepted(parts.dispatcher.accept(tx, job), user)
         if found is not None:
             found.remember(tx, accepted)
         return accepted

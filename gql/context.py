@@ -48,6 +48,7 @@ class Parts:
     changes: Changes
     handlers: Mapping[str, Handler]
     counts: Counts
+    discloses: bool = True  # whether an address is known already
     open_jobs: int = 0  # of one viewer at once; 0 is no limit
 
 

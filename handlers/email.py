@@ -23,16 +23,20 @@ Username = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 @handler("email.welcome", retry=Retry(max_attempts=8), timeout=timedelta(seconds=30))
-async def welcome(job: JobContext, *, email: Recipient, username: Username) -> None:
-    """The message is with the mail server. A repeated one has the same Message-ID."""
+async def welcome(job: JobContext, *, email: Recipient, username: Username, known: bool = False) -> None:
+    """The message is with the mail server. A repeated one has the same Message-ID.
+
+    Where the address is `known` already its owner hears of it; by one handler, so that the jobs look alike.
+    """
+    name = "known" if known else "welcome"
     words = {"username": visible(username)}
     message = compose(
         id=job.id,
         sender=job.tools.mailer.sender,
         recipient=mailbox(email),
-        subject="Welcome to Onward",
-        text=templates().get_template("welcome.txt").render(words),
-        html=templates().get_template("welcome.html").render(words),
+        subject="You are registered already" if known else "Welcome to Onward",
+        text=templates().get_template(f"{name}.txt").render(words),
+        html=templates().get_template(f"{name}.html").render(words),
     )
     await job.tools.mailer.send(message)
 

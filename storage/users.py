@@ -15,6 +15,7 @@ _insert = insert(users).on_conflict_do_nothing().returning(users.c.id)
 _taken = sa.select(users.c.username_key, users.c.email_key).where(
     sa.or_(users.c.username_key == sa.bindparam("username_key"), users.c.email_key == sa.bindparam("email_key"))
 )
+_address = sa.select(users.c.email).where(users.c.email_key == sa.bindparam("email_key"))
 _by_id = sa.select(users.c.id, users.c.username, users.c.email, users.c.created_at).where(
     users.c.id == sa.bindparam("id_")
 )
@@ -55,6 +56,18 @@ def add(tx: Tx, *, username: str, email: str) -> User:
             )
         )
     return user
+
+
+def reserve(tx: Tx, *, username: str) -> User:
+    """The name is taken from now on, by nobody who can be written to. Raises Taken."""
+    nobody = f"{tx.new_id('user')}@reserved.invalid"  # RFC 2606: no mail ever goes there
+    return add(tx, username=username, email=nobody)
+
+
+def address(tx: Tx, email: str) -> str | None:
+    """How the address stands with its user, whatever the case of its letters here."""
+    row = tx.one(_address, email_key=email.casefold())
+    return str(row[0]) if row else None
 
 
 def get(tx: Tx, user_id: str) -> User | None:

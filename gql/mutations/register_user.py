@@ -5,7 +5,7 @@ from __future__ import annotations
 import strawberry
 from pydantic import BaseModel
 
-from gql.acceptance import Refused, accept
+from gql.acceptance import Instead, Refused, accept
 from gql.context import Info
 from gql.types.job import Job
 from gql.types.user import User
@@ -13,6 +13,7 @@ from gql.types.user_error import UserError
 from gql.validation import Email, Username, checked
 from jobs import model
 from storage import users
+from storage.engine import Tx
 
 
 class Values(BaseModel):
@@ -35,7 +36,27 @@ class RegisterUserPayload:
     errors: list[UserError] = strawberry.field(default_factory=list)
 
 
+def _quietly(tx: Tx, values: Values) -> users.User | Instead:
+    """The same to all appearances, whether the address is known or not. Raises Taken for the name alone."""
+    try:
+        return users.add(tx, username=values.username, email=values.email)
+    except users.Taken as taken:
+        if "username" in taken.fields:
+            raise users.Taken(("username",)) from None
+    # The name is taken all the same: else asking for it again, with another address, would tell.
+    users.reserve(tx, username=values.username)
+    owner = users.address(tx, values.email) or values.email
+    return Instead({"email": owner, "username": values.username, "known": True})
+
+
 async def register_user(info: Info, input: RegisterUserInput) -> RegisterUserPayload | None:
+    discloses = info.context.parts.discloses
+
+    def write(tx: Tx) -> users.User | Instead:
+        if discloses:
+            return users.add(tx, username=values.username, email=values.email)
+        return _quietly(tx, values)
+
     try:
         values = checked(Values, username=input.username, email=input.email)
         accepted = await accept(
@@ -45,8 +66,9 @@ async def register_user(info: Info, input: RegisterUserInput) -> RegisterUserPay
             params={"email": values.email, "username": values.username},
             given={"username": input.username, "email": input.email},
             key=input.idempotency_key,
-            write=lambda tx: users.add(tx, username=values.username, email=values.email),
+            write=write,
         )
     except Refused as refused:
         return RegisterUserPayload(errors=refused.errors)
-    return RegisterUserPayload(user=accepted.user, job=accepted.job, replayed=accepted.replayed)
+    user = accepted.user if discloses else None
+    return RegisterUserPayload(user=user, job=accepted.job, replayed=accepted.replayed)
