@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,13 +84,29 @@ class Client:
 
     def ask(self, query: str, variables: Mapping[str, Any] | None = None) -> Any:
         """The data of a query, or of another mutation. Raises Lost, and AssertionError for errors."""
-        told = self._loop.call(self._post({"query": query, "variables": dict(variables or {})}))
+        told = self._loop.call(self._ask({"query": query, "variables": dict(variables or {})}))
         assert "errors" not in told, told
         return told["data"]
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Status and body. Raises Lost."""
         return self._loop.call(self._exchange(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()))
+
+    def close(self) -> None:
+        self._loop.call(self._close())
+
+    async def _close(self) -> None:
+        for idle in self._idle.values():
+            for _, writer in idle:
+                writer.transport.abort()
+            idle.clear()
+
+    async def _ask(self, content: Mapping[str, Any]) -> Any:
+        for _ in range(20):
+            with suppress(Lost):
+                return await self._post(content)
+            await asyncio.sleep(0.2)
+        raise Lost("however often it was asked")
 
     async def _start(
         self, rate: float, mix: Mapping[str, float], params: Mapping[str, Params], lanes: int
@@ -209,8 +226,7 @@ class Client:
         idle = self._idle.setdefault(port, [])
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                kept = idle.pop() if idle else None
-                reader, writer = kept or await asyncio.open_connection("127.0.0.1", port)
+                reader, writer = _living(idle) or await asyncio.open_connection("127.0.0.1", port)
                 try:
                     writer.write(request)
                     found = await _read(reader)
@@ -221,6 +237,16 @@ class Client:
                 return found
         except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
             raise Lost from error
+
+
+def _living(idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> Any:
+    """A connection that is still open, as far as is known; None where there is none."""
+    while idle:
+        reader, writer = idle.pop()
+        if not reader.at_eof() and reader.exception() is None:
+            return reader, writer
+        writer.transport.abort()
+    return None
 
 
 async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes]:

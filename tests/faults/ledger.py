@@ -1,6 +1,7 @@
 """The ledger as an auditor sees it: rows read past the program, and triggers that write down every change of state."""
 
 import json
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ from jobs.states import TERMINAL
 from storage import migrate
 from storage.engine import Database
 
+_ONE_AT_A_TIME = threading.Lock()  # Alembic keeps the migration it is at in the module
 OVER = tuple(sorted(status.value for status in TERMINAL))
 _COLUMNS = "job, run, version, old, new, attempt, token, steps, at"
 _SQLITE = f"""
@@ -17,11 +19,11 @@ CREATE TABLE audit (
 CREATE TRIGGER audit_change AFTER UPDATE ON jobs WHEN OLD.version <> NEW.version OR OLD.status <> NEW.status BEGIN
     INSERT INTO audit ({_COLUMNS}) VALUES (
         NEW.id, NEW.run, NEW.version - OLD.version, OLD.status, NEW.status, NEW.attempt, NEW.token,
-        CASE WHEN NEW.steps <> OLD.steps THEN NEW.steps END, unixepoch('subsec'));
+        CASE WHEN NEW.steps <> OLD.steps THEN NEW.steps END, (julianday('now') - 2440587.5) * 86400.0);
 END;
 CREATE TRIGGER audit_birth AFTER INSERT ON jobs BEGIN
     INSERT INTO audit ({_COLUMNS}) VALUES (
-        NEW.id, NEW.run, NEW.version, '', NEW.status, 0, NEW.token, NULL, unixepoch('subsec'));
+        NEW.id, NEW.run, NEW.version, '', NEW.status, 0, NEW.token, NULL, (julianday('now') - 2440587.5) * 86400.0);
 END;
 """
 _POSTGRESQL = f"""
@@ -91,7 +93,8 @@ class Ledger:
         """The ledger's tables are there, and the auditor's."""
         self._database = Database(url)
         self.dialect = self._database.dialect
-        migrate.upgrade(self._database)
+        with _ONE_AT_A_TIME:
+            migrate.upgrade(self._database)
         connection = self._database.connect()
         try:
             if self.dialect == "sqlite":

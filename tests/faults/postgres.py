@@ -6,7 +6,6 @@ import subprocess
 import time
 import uuid
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -56,7 +55,6 @@ class Postgres:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            user=self._account(),
             cwd=self._folder(),
             start_new_session=True,
         )
@@ -70,9 +68,6 @@ class Postgres:
     def _folder(self) -> str:
         arguments: Any = self._server.process.args
         return str(arguments[arguments.index("-D") + 1])
-
-    def _account(self) -> int | None:
-        return Path(self._folder()).stat().st_uid if os.geteuid() == 0 else None
 
     def close(self) -> None:
         if self._process is not self._server.process:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from supervisor import bound
+from tests.faults.loop import Loop
 from tests.processes import environment
 
 START_S = 30.0
@@ -48,7 +50,7 @@ class Process:
         ends: Ends,
         environment: Mapping[str, str],
         ready: str,
-        limits: Callable[[], None] | None = None,
+        loop: Loop,
     ) -> None:
         """`arguments` are the command line's; `ready` is what the log says once the process takes part."""
         self.name = name
@@ -59,7 +61,7 @@ class Process:
         self._arguments = tuple(arguments)
         self._ends = ends
         self._ready = ready.encode()
-        self._limits = limits
+        self._loop = loop
         self._popen: subprocess.Popen[bytes] | None = None
         self._from = 0
 
@@ -76,19 +78,22 @@ class Process:
         """The process runs, and with `wait` it takes part. Raises AssertionError where it ends instead."""
         module = "tests.faults.launcher" if self.faults else "cli"
         self._from = self.log.stat().st_size if self.log.exists() else 0
+        # In the harness's own thread, which lives as long as it does: the kernel ends the process with that one.
+        self._popen = self._loop.call(self._spawn(module))
+        if wait:
+            self.wait_ready()
+
+    async def _spawn(self, module: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as output:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", module, *self._arguments],
+            return subprocess.Popen(
+                bound((sys.executable, "-P", "-m", module, *self._arguments)),
                 cwd=self.log.parent,
                 env=environment(**self.environment, **self.faults),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=self._limits,  # noqa: PLW1509 - sets a limit and returns
             )
-        if wait:
-            self.wait_ready()
 
     def wait_ready(self) -> None:
         wait_for(lambda: self.is_ready or not self.alive, START_S, f"{self.name} takes part")

@@ -1,9 +1,10 @@
 """One installation under fault: its project folder, ledger, broker and processes, and the client that uses it."""
 
 import json
+import threading
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -147,7 +148,15 @@ class Site:
             journal.VARIABLE: str(self.journal),
             acts.BROKEN: str(self.broken),
         }
-        return Process(name, arguments, folder=self.folder, ends=self.ends, environment=environment, ready=ready)
+        return Process(
+            name,
+            arguments,
+            folder=self.folder,
+            ends=self.ends,
+            environment=environment,
+            ready=ready,
+            loop=self.loop,
+        )
 
     def start(self) -> None:
         """Every process takes part."""
@@ -209,7 +218,26 @@ class Site:
             return self.ledger.open() == 0
         return False
 
+    @contextmanager
+    def tended(self) -> Iterator[None]:
+        """A process that ends by itself is started again, all the while."""
+        over = threading.Event()
+
+        def tend() -> None:
+            while not over.wait(0.05):
+                for process in self.processes:
+                    process.tend()
+
+        thread = threading.Thread(target=tend, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
     def close(self) -> None:
+        self.client.close()
         for process in self.processes:
             process.close()
         for pid in _orphans(self.folder):

@@ -1,6 +1,5 @@
 """Handlers that misbehave, and those that are gone."""
 
-import time
 from dataclasses import replace
 
 from tests.faults.client import Request
@@ -35,13 +34,10 @@ def what_kills_its_process_is_poison(stage: Stage) -> None:
     """FAILED after the third death, and mended it can be retried; its neighbours are charged nothing."""
     site = stage.site
     site.broken.touch()
-    killers = [*site.client.send("dies", 1), *site.client.send("eats", 1)]
-    site.client.send("steps", 6, params={"pause_s": 0.3})
-    deadline = time.monotonic() + 60
-    while site.ledger.open() and time.monotonic() < deadline:
-        for process in site.processes:
-            process.tend()
-        time.sleep(0.05)
+    with site.tended():
+        site.client.send("steps", 6, params={"pause_s": 0.3})
+        killers = [*site.client.send("dies", 1), *site.client.send("eats", 1)]
+        site.settle()
     rows = site.ledger.jobs()
     assert [rows[killer.job or ""].code for killer in killers] == ["POISON", "POISON"]
     site.broken.unlink()

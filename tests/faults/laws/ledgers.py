@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.faults import outages, strikes
@@ -62,13 +62,9 @@ def _small_disk(place: Path) -> Iterator[Path]:
 
 
 def _fill(path: Path) -> None:
-    with path.open("wb") as file:
-        while True:
-            try:
-                file.write(bytes(4096))
-                file.flush()
-            except OSError:
-                return
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
 
 
 def may_mount() -> bool:
