@@ -85,7 +85,7 @@ class Process:
 
     async def _spawn(self, module: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as output:
-            return subprocess.Popen(
+            return subprocess.Popen(  # noqa: ASYNC220 - milliseconds, in a loop of its own
                 bound((sys.executable, "-P", "-m", module, *self._arguments)),
                 cwd=self.log.parent,
                 env=environment(**self.environment, **self.faults),
