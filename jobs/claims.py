@@ -41,24 +41,25 @@ _claim = (
     .values(_CLAIM)
     .returning(*jobs.c)
 )
+# Worked out once, as a table of its own: PostgreSQL may run a subselect again for each row, and each time skip what it
+# has locked the time before, so that a LIMIT in it limits nothing.
+_due = (
+    sa.select(jobs.c.id)
+    .where(
+        queued,
+        jobs.c.backend == _p("backend_"),
+        sa.or_(jobs.c.delivered_to.is_(None), jobs.c.delivered_to == _p("runner_")),
+        jobs.c.deaths < DEATHS_BEFORE_ALONE,
+    )
+    .order_by(jobs.c.priority, jobs.c.due_at)
+    .limit(_p("limit_", type_=sa.Integer))
+    .with_for_update(skip_locked=True)
+    .cte("due")
+    .prefix_with("MATERIALIZED")
+)
 _claim_due = (
     sa.update(jobs)
-    .where(
-        jobs.c.id.in_(
-            sa.select(jobs.c.id)
-            .where(
-                queued,
-                jobs.c.backend == _p("backend_"),
-                sa.or_(jobs.c.delivered_to.is_(None), jobs.c.delivered_to == _p("runner_")),
-                jobs.c.deaths < DEATHS_BEFORE_ALONE,
-            )
-            .order_by(jobs.c.priority, jobs.c.due_at)
-            .limit(_p("limit_", type_=sa.Integer))
-            .with_for_update(skip_locked=True)
-            .scalar_subquery()
-        ),
-        jobs.c.status == S.QUEUED.value,
-    )
+    .where(jobs.c.id.in_(sa.select(_due.c.id)), jobs.c.status == S.QUEUED.value)
     .values(_CLAIM)
     .returning(*jobs.c)
 )
