@@ -163,6 +163,11 @@ class NewJob:
     step_names: tuple[str, ...] = ()
 
 
+def legible(text: str) -> str:
+    """The text, with question marks for what is no Unicode and so no JSON: half a surrogate pair."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def dump(value: Any) -> str:
     return orjson.dumps(value).decode()
 

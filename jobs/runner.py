@@ -24,11 +24,11 @@ import structlog
 
 from handlers.base import Handler, HandlerError, InvalidParameters, LeaseLost, Permanent, TimedOut, Tools
 from handlers.base import Step as Work
-from jobs import claims, due
+from jobs import claims, due, ledger
 from jobs.base import Superseded
 from jobs.claims import Outcome
 from jobs.leases import Lease
-from jobs.model import Job, JobError, NewJob, Step
+from jobs.model import Job, JobError, NewJob, Step, legible
 from jobs.retry import delay
 from jobs.running import Running, Stop
 from jobs.states import JobStatus, StepStatus
@@ -145,7 +145,7 @@ class Runner:
             self._log.exception("the outcome could not be recorded", job=job.id)
             with suppress(Superseded):
                 told = Outcome(S.FAILED, error=_error("INTERNAL", UNEXPECTED, retryable=True))
-                await self._insist(lambda tx: claims.settle(tx, job, told, steps=job.steps))
+                await self._insist(lambda tx: claims.settle(tx, job, told, steps=_now(tx, job).steps))
         finally:
             del self._running[job.id, job.token]
             if not self._running:
@@ -373,5 +373,10 @@ def _storable(value: Any) -> Any:
     return orjson.loads(text)
 
 
+def _now(tx: Tx, job: Job) -> Job:
+    """The job with the steps that have finished since it was claimed."""
+    return ledger.get(tx, job.id) or job
+
+
 def _error(code: str, message: str, step: str | None = None, *, retryable: bool = False) -> JobError:
-    return JobError(code, message[:2000], retryable, step, 0)
+    return JobError(legible(code), legible(message[:2000]), retryable, step, 0)

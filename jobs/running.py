@@ -9,7 +9,7 @@ from enum import Enum, auto
 from typing import Any
 
 from handlers.base import JobCancelled, LeaseLost, TimedOut, Tools
-from jobs.model import Job, NewJob, Progress
+from jobs.model import Job, NewJob, Progress, legible
 
 
 class Stop(Enum):
@@ -54,7 +54,9 @@ class Running:
     def progress(self, completed: int, total: int | None = None, message: str | None = None) -> None:
         """Whoever watches the job sees this soon. Raises as `check` does."""
         self.check()
-        self.latest = Progress(int(completed), None if total is None else int(total), message and message[:500])
+        self.latest = Progress(
+            _shown(completed), None if total is None else _shown(total), message and legible(message[:500])
+        )
         self._on_progress(self)
 
     def check(self) -> None:
@@ -84,3 +86,8 @@ class Running:
             self.stop = why
         if self.task is not None:
             self.task.cancel()
+
+
+def _shown(n: int) -> int:
+    """The number, or the nearest one that clients can be shown: theirs have 32 bits."""
+    return max(min(int(n), 2**31 - 1), -(2**31))

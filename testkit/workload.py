@@ -159,6 +159,17 @@ def result(_job: JobContext, *, kind: str) -> Any:
     }[kind]
 
 
+@handler("law.words", retry=ONCE)
+async def words(job: JobContext, *, kind: str) -> None:
+    """Says what no text or number of the ledger can hold."""
+    if kind == "error":
+        raise Permanent("half a pair: \ud800, and NUL: \0", code="WORDS")
+    if kind == "message":
+        job.progress(1, 2, "half a pair: \ud800, and NUL: \0")
+    else:
+        job.progress(2**80, 2**80)
+
+
 @handler("law.exit", retry=ONCE)
 async def kill(job: JobContext, *, folder: str) -> str:
     """Takes its process along, until the folder says `mended`."""
@@ -241,6 +252,7 @@ HANDLERS: tuple[Handler, ...] = (
     endless_plain,
     progress,
     result,
+    words,
     kill,
     leave,
     leave_plain,

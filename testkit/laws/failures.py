@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from jobs.retry import ceiling
 from jobs.states import JobStatus, StepStatus
 from testkit.stand import Stand
@@ -75,6 +77,15 @@ class Failures:
         assert [step.status for step in job.steps] == [StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.SKIPPED]
         assert job.error is not None
         assert job.error.step == "second"
+
+    @pytest.mark.parametrize("kind", ["error", "message", "number"])
+    async def test_a_handler_whose_words_cannot_be_kept_ends_all_the_same(self, stand: Stand, kind: str) -> None:
+        """Text that is no Unicode, a number beyond 64 bits: its job does not run for ever."""
+        job = await stand.done(await stand.accept("law.words", kind=kind), within_s=5)
+        assert job.status is (S.FAILED if kind == "error" else S.SUCCEEDED)
+        if job.error is not None:
+            assert job.error.code == "WORDS"
+            assert job.error.message.startswith("half a pair")
 
     async def test_a_handler_that_calls_sys_exit_fails_and_ends_no_process(self, stand: Stand) -> None:
         """Async or plain: its job FAILED, and the worker is the one it was."""
