@@ -1,0 +1,128 @@
+"""Claims: each job is one runner's, and only while its token is the newest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+
+import pytest
+import sqlalchemy as sa
+
+from jobs import claims, ledger
+from jobs.base import Superseded
+from jobs.claims import Outcome
+from jobs.model import Job, Progress
+from jobs.states import JobStatus
+from storage.engine import Tx
+from storage.tables import jobs, runners
+from storage.writer import Writer
+from tests.ledgers import accept, new_job, writing
+
+S = JobStatus
+_die = sa.update(jobs).where(jobs.c.id == sa.bindparam("id_")).values(deaths=sa.bindparam("deaths_"))
+_enter = sa.insert(runners)
+
+
+def claim_due(tx: Tx, runner: str, limit: int, backend: str = "here") -> list[Job]:
+    return claims.claim_due(tx, runner=runner, worker=runner, backend=backend, limit=limit)
+
+
+def claim(tx: Tx, job: Job, runner: str = "one", *, alone: bool = False) -> Job | None:
+    return claims.claim(tx, job.id, runner=runner, worker=runner, backend="here", alone=alone)
+
+
+@pytest.mark.parametrize("waiting", [1, 5, 50, 500])
+def test_no_more_are_claimed_than_there_is_room_for(writer: Writer, waiting: int) -> None:
+    """However many wait: memory must not grow with the backlog."""
+    writer.run_sync(lambda tx: [accept(tx) for _ in range(waiting)])
+    for limit in (1, 3):
+        found = writer.run_sync(lambda tx, limit=limit: claim_due(tx, "one", limit))  # type: ignore[misc]
+        assert len(found) <= limit
+    counts = writer.run_sync(lambda tx: tx.all(sa.select(jobs.c.status)))
+    assert sum(row[0] == "RUNNING" for row in counts) == min(waiting, 4)
+
+
+async def test_two_runners_at_once_claim_each_job_once(ledger_url: str) -> None:
+    """By id and from the ledger, side by side."""
+    with writing(ledger_url) as one, writing(ledger_url) as two:
+        accepted = await one.run(lambda tx: [accept(tx) for _ in range(100)])
+        asked: list[Awaitable[Sequence[Job | None]]] = []
+        for job in accepted:
+            asked += [
+                one.run(lambda tx, job=job: [claim(tx, job, "one")]),  # type: ignore[misc]
+                two.run(lambda tx, job=job: [claim(tx, job, "two")]),  # type: ignore[misc]
+                two.run(lambda tx: claim_due(tx, "two", 2)),
+            ]
+        found = [job.id for some in await asyncio.gather(*asked) for job in some if job is not None]
+    assert sorted(found) == sorted(job.id for job in accepted)
+
+
+def test_the_most_urgent_are_claimed_first(writer: Writer) -> None:
+    """By priority, the smaller the sooner, and then by how long they have waited."""
+    accepted = [writer.run_sync(lambda tx, p=p: accept(tx, priority=p)) for p in (5, 0, -5, 0, 5, -5)]  # type: ignore[misc]
+    found = [job.id for _ in range(3) for job in writer.run_sync(lambda tx: claim_due(tx, "one", 2))]
+    assert found == [accepted[n].id for n in (2, 5, 1, 3, 0, 4)]
+
+
+def test_a_job_that_another_process_took_for_itself_is_left_to_it(writer: Writer) -> None:
+    """Its home claims it; the others do not, until its home is gone."""
+    writer.run_sync(lambda tx: tx.execute(_enter, id="home", beat=1, place="", name="h", started_at=tx.now))
+    job = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), home="home"))
+    assert writer.run_sync(lambda tx: claim_due(tx, "other", 5)) == []
+    writer.run_sync(lambda tx: claims.hand_back(tx, runner="home"))
+    assert [one.id for one in writer.run_sync(lambda tx: claim_due(tx, "other", 5))] == [job.id]
+
+
+def test_another_backend_s_jobs_are_left_to_it(writer: Writer) -> None:
+    writer.run_sync(lambda tx: accept(tx, backend="there"))
+    assert writer.run_sync(lambda tx: claim_due(tx, "one", 5)) == []
+
+
+def test_a_job_whose_runner_died_twice_is_run_alone(writer: Writer) -> None:
+    """It is found as dangerous, and claimed by a process that runs nothing else."""
+    job = writer.run_sync(accept)
+    writer.run_sync(lambda tx: tx.execute(_die, id_=job.id, deaths_=claims.DEATHS_BEFORE_ALONE))
+    assert writer.run_sync(lambda tx: claim_due(tx, "one", 5)) == []
+    assert writer.run_sync(lambda tx: claim(tx, job)) is None
+    assert writer.run_sync(lambda tx: claims.must_run_alone(tx, job.id))
+    assert writer.run_sync(lambda tx: claims.dangerous(tx, backend="here")) == job.id
+    assert writer.run_sync(lambda tx: claim(tx, job, alone=True)) is not None
+    assert not writer.run_sync(lambda tx: claims.must_run_alone(tx, job.id))
+
+
+def test_a_claim_that_is_over_can_write_nothing(writer: Writer) -> None:
+    """Neither progress, nor a step, nor an outcome; not even where the same runner has the job again."""
+    writer.run_sync(lambda tx: tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now))
+    job = writer.run_sync(lambda tx: accept(tx, steps=("a", "b")))
+    stale = writer.run_sync(lambda tx: claim(tx, job))
+    assert stale is not None
+    writer.run_sync(lambda tx: claims.bury(tx, runner="one", beat=1))
+    fresh = writer.run_sync(lambda tx: claim(tx, job))
+    assert fresh is not None
+    for write in (
+        lambda tx: claims.report(tx, stale, Progress(1)),
+        lambda tx: claims.step_done(tx, stale, stale.steps, 1, None),
+        lambda tx: claims.settle(tx, stale, Outcome(S.SUCCEEDED), steps=stale.steps[:1]),
+        lambda tx: claims.settle(tx, stale, Outcome(S.FAILED), steps=stale.steps),
+        lambda tx: claims.settle(tx, stale, Outcome(S.QUEUED), steps=stale.steps),
+    ):
+        with pytest.raises(Superseded):
+            writer.run_sync(write)
+        assert writer.run_sync(lambda tx: ledger.get(tx, job.id)) == fresh
+
+
+def test_poison_is_for_deaths_whose_fault_is_sure(writer: Writer) -> None:
+    """The third before its parent's eyes; otherwise only after many more."""
+    job = writer.run_sync(accept)
+    now = None
+    for death in range(1, claims.DEATHS_AT_MOST + 2):
+        writer.run_sync(lambda tx: tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now))
+        assert writer.run_sync(lambda tx: claim(tx, job, alone=True)) is not None
+        writer.run_sync(lambda tx: claims.bury(tx, runner="one", beat=1))
+        now = writer.run_sync(lambda tx: ledger.get(tx, job.id))
+        assert now is not None
+        assert (now.deaths, now.charged) == (death, 0)
+        assert now.status is (S.FAILED if death > claims.DEATHS_AT_MOST else S.QUEUED)
+    assert now is not None
+    assert now.error is not None
+    assert now.error.code == "POISON"

@@ -1,0 +1,112 @@
+"""Idempotency keys: one answer a key, two processes at the same moment included."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs import idempotency
+from jobs.base import KeyReused
+from storage.engine import Tx
+from storage.writer import Writer
+from tests.ledgers import accept, writing
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+inputs = st.dictionaries(st.text(max_size=4), json, max_size=4)
+
+
+@given(inputs, inputs)
+def test_a_fingerprint_is_the_input_s(one: dict[str, object], other: dict[str, object]) -> None:
+    """The same for the same values in any order, another one for others."""
+    assert idempotency.fingerprint(one) == idempotency.fingerprint(dict(reversed(one.items())))
+    same = repr(sorted(one.items(), key=repr)) == repr(sorted(other.items(), key=repr))
+    if not same and one != other:
+        assert idempotency.fingerprint(one) != idempotency.fingerprint(other)
+
+
+def mutate(
+    tx: Tx, key: str, *, viewer: str = "ann", mutation: str = "send", fingerprint: str = "f"
+) -> tuple[str, bool]:
+    """What a mutation does: the job's id, and whether it is a replay."""
+    names = {"viewer": viewer, "mutation": mutation, "key": key, "fingerprint": fingerprint}
+    found = idempotency.replay(tx, **names)
+    if found is not None:
+        return found["job"], True
+    job = accept(tx)
+    idempotency.remember(tx, **names, reference={"job": job.id})
+    return job.id, False
+
+
+def test_the_same_key_and_input_give_the_same_job(writer: Writer) -> None:
+    first, replayed = writer.run_sync(lambda tx: mutate(tx, "k"))
+    assert not replayed
+    assert writer.run_sync(lambda tx: mutate(tx, "k")) == (first, True)
+
+
+def test_the_same_key_with_another_input_is_refused(writer: Writer) -> None:
+    """And stays what it was."""
+    first, _ = writer.run_sync(lambda tx: mutate(tx, "k"))
+    with pytest.raises(KeyReused):
+        writer.run_sync(lambda tx: mutate(tx, "k", fingerprint="another"))
+    assert writer.run_sync(lambda tx: mutate(tx, "k")) == (first, True)
+
+
+def test_a_key_belongs_to_viewer_and_mutation(writer: Writer) -> None:
+    """The same word of another viewer, or for another mutation, is another key."""
+    found = {
+        writer.run_sync(lambda tx, v=viewer, m=mutation: mutate(tx, "k", viewer=v, mutation=m))  # type: ignore[misc]
+        for viewer in ("ann", "bob", "")
+        for mutation in ("send", "register")
+    }
+    assert len(found) == 6
+    assert {replayed for _, replayed in found} == {False}
+
+
+def test_a_mutation_that_fails_does_not_use_its_key_up(writer: Writer) -> None:
+    """What a unit wrote before it raised is gone, the key with it."""
+
+    def fails(tx: Tx) -> None:
+        mutate(tx, "k")
+        raise ValueError("taken, say")
+
+    with pytest.raises(ValueError, match="taken"):
+        writer.run_sync(fails)
+    assert writer.run_sync(lambda tx: mutate(tx, "k", fingerprint="mended"))[1] is False
+
+
+async def test_two_at_the_same_moment_make_one_job(ledger_url: str) -> None:
+    """In one process, where they share a commit, and in two, where one waits for the other."""
+    with writing(ledger_url) as one, writing(ledger_url) as two:
+        for n in range(20):
+            found = await asyncio.gather(
+                *(writer.run(lambda tx, n=n: mutate(tx, f"k{n}")) for writer in (one, one, two, two))  # type: ignore[misc]
+            )
+            assert len({job_id for job_id, _ in found}) == 1, found
+            assert sorted(replayed for _, replayed in found) == [False, True, True, True]
+
+
+async def test_two_with_different_inputs_at_the_same_moment_make_one_job(ledger_url: str) -> None:
+    """The other one is refused."""
+    with writing(ledger_url) as one, writing(ledger_url) as two:
+        for n in range(10):
+            found = await asyncio.gather(
+                one.run(lambda tx, n=n: mutate(tx, f"k{n}", fingerprint="one")),  # type: ignore[misc]
+                two.run(lambda tx, n=n: mutate(tx, f"k{n}", fingerprint="two")),  # type: ignore[misc]
+                return_exceptions=True,
+            )
+            assert sorted(type(answer).__name__ for answer in found) == ["KeyReused", "tuple"]
+
+
+def test_old_keys_are_forgotten(writer: Writer) -> None:
+    first, _ = writer.run_sync(lambda tx: mutate(tx, "k"))
+    assert writer.run_sync(lambda tx: idempotency.prune(tx, before=tx.now - 1_000_000)) == 0
+    assert writer.run_sync(lambda tx: mutate(tx, "k")) == (first, True)
+    assert writer.run_sync(lambda tx: idempotency.prune(tx, before=tx.now + 1)) == 1
+    assert writer.run_sync(lambda tx: mutate(tx, "k"))[1] is False

@@ -1,0 +1,221 @@
+"""Leases: whose process is dead, told without comparing clocks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from jobs import claims, leases, ledger
+from jobs.leases import LAPSE_S, Lease
+from jobs.model import Job
+from jobs.states import JobStatus
+from storage.base import Unavailable
+from storage.tables import runners
+from storage.writer import Writer
+from tests.ledgers import accept
+
+S = JobStatus
+_enter = sa.insert(runners)
+_ids = sa.select(runners.c.id)
+_beat = sa.update(runners).where(runners.c.id == sa.bindparam("id_")).values(beat=runners.c.beat + 1)
+
+
+class Clock:
+    """The observer's own monotonic clock, in the test's hands."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(leases, "time", made)
+    return made
+
+
+class Observer:
+    """A lease whose thread does not run: it observes when it is told to."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.lost = 0
+        self.lease = Lease(writer, name="observer", on_lost=self._note)
+        self.lease.id = writer.run_sync(self.lease._enter)
+
+    def _note(self) -> None:
+        self.lost += 1
+
+    def look(self) -> None:
+        self.lease._observe()
+
+
+@pytest.fixture
+def observer(writer: Writer, clock: Clock) -> Observer:
+    return Observer(writer)
+
+
+def stranger(writer: Writer, place: str = "") -> Job:
+    """A job that a process of that place holds."""
+    writer.run_sync(lambda tx: tx.execute(_enter, id="stranger", beat=1, place=place, name="s", started_at=tx.now))
+    job = writer.run_sync(accept)
+    claimed = writer.run_sync(
+        lambda tx: claims.claim(tx, job.id, runner="stranger", worker="w", backend="here", alone=False)
+    )
+    assert claimed is not None
+    return claimed
+
+
+def now(writer: Writer, job: Job) -> Job:
+    found = writer.run_sync(lambda tx: ledger.get(tx, job.id))
+    assert found is not None
+    return found
+
+
+def test_a_counter_that_stands_still_long_enough_is_a_death(writer: Writer, observer: Observer, clock: Clock) -> None:
+    """Not before `LAPSE_S` of the observer's own time, and at the first look after it."""
+    job = stranger(writer)
+    observer.look()
+    elapsed = 0.0
+    while elapsed < LAPSE_S:
+        assert now(writer, job).status is S.RUNNING
+        clock.now += 1.0
+        elapsed += 1.0
+        observer.look()
+    after = now(writer, job)
+    assert (after.status, after.deaths, after.charged) == (S.QUEUED, 1, 0)
+    (attempt,) = after.attempts
+    assert attempt.error is not None
+    assert (attempt.error.code, attempt.charged) == ("LEASE_LOST", False)
+
+
+def test_a_counter_that_rises_now_and_then_is_life(writer: Writer, observer: Observer, clock: Clock) -> None:
+    """A beat every six seconds is enough."""
+    job = stranger(writer)
+    for n in range(60):
+        if n % 6 == 0:
+            writer.run_sync(lambda tx: tx.execute(_beat, id_="stranger"))
+        observer.look()
+        clock.now += 1.0
+    assert now(writer, job).status is S.RUNNING
+
+
+def test_time_in_which_the_observer_could_not_write_does_not_count(
+    writer: Writer, observer: Observer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hour of outage says nothing about the others: they could not beat either."""
+    job = stranger(writer)
+    observer.look()
+    run_sync = writer.run_sync
+
+    def away(_unit: Any) -> Any:
+        raise Unavailable("away")
+
+    monkeypatch.setattr(writer, "run_sync", away)
+    for _ in range(3600):
+        clock.now += 1.0
+        with pytest.raises(Unavailable):
+            observer.look()
+    monkeypatch.setattr(writer, "run_sync", run_sync)
+    observer.look()
+    assert now(writer, job).status is S.RUNNING
+    run_sync(lambda tx: tx.execute(_beat, id_="stranger"))
+    for _ in range(5):
+        clock.now += 1.0
+        observer.look()
+    assert now(writer, job).status is S.RUNNING
+
+
+def test_an_observer_that_stood_still_itself_takes_nobody_for_dead(
+    writer: Writer, observer: Observer, clock: Clock
+) -> None:
+    """A pause of an hour counts as one beat."""
+    job = stranger(writer)
+    observer.look()
+    clock.now += 3600
+    observer.look()
+    assert now(writer, job).status is S.RUNNING
+
+
+def test_a_neighbour_s_death_is_seen_at_once(writer: Writer, observer: Observer) -> None:
+    """Its process is gone: no need to wait for its counter. A zombie is gone as well."""
+    neighbour = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        job = stranger(writer, place=leases._place(neighbour.pid))
+        observer.look()
+        assert now(writer, job).status is S.RUNNING
+        neighbour.kill()
+        os.waitid(os.P_PID, neighbour.pid, os.WEXITED | os.WNOWAIT)  # dead, and not yet reaped
+        observer.look()
+        assert now(writer, job).status is S.QUEUED
+    finally:
+        neighbour.kill()
+        neighbour.communicate()
+
+
+def test_a_process_elsewhere_is_not_taken_for_a_neighbour() -> None:
+    """Another boot, another pid namespace: its pid says nothing here."""
+    mine = leases.place()
+    boot, namespace, pid, started = mine.split("/")
+    assert not leases.is_gone(mine, mine)
+    assert leases.is_gone(f"{boot}/{namespace}/{pid}/1", mine)  # the pid is another process's by now
+    assert not leases.is_gone(f"other/{namespace}/{pid}/1", mine)
+    assert not leases.is_gone(f"{boot}/other/{pid}/1", mine)
+    assert not leases.is_gone("", mine)
+    assert started
+
+
+def test_who_lost_its_lease_is_told_and_goes_on_under_another_name(writer: Writer, observer: Observer) -> None:
+    """Once; and its old claims are nobody's."""
+    before = observer.lease.id
+    writer.run_sync(lambda tx: claims.bury(tx, runner=before, beat=1))
+    observer.look()
+    assert observer.lost == 1
+    assert observer.lease.id != before
+    observer.look()
+    assert observer.lost == 1
+
+
+def test_a_beat_after_the_observation_saves_the_process(writer: Writer) -> None:
+    """The burial is for the counter that was seen: another one is a sign of life."""
+    job = stranger(writer)
+    writer.run_sync(lambda tx: tx.execute(_beat, id_="stranger"))
+    assert writer.run_sync(lambda tx: claims.bury(tx, runner="stranger", beat=1)) is None
+    assert now(writer, job).status is S.RUNNING
+
+
+def test_one_process_leads_and_another_one_follows_it(writer: Writer, clock: Clock) -> None:
+    """At any time one; when it is gone, the next one that looks."""
+    one, two = Observer(writer), Observer(writer)
+    for observer in (one, two, one, two):
+        observer.look()
+    assert [one.lease.leads, two.lease.leads] == [True, False]
+    writer.run_sync(lambda tx: claims.hand_back(tx, runner=one.lease.id))
+    two.look()
+    assert two.lease.leads
+
+
+def test_a_lease_beats_by_a_thread_of_its_own_and_goes_at_the_end(writer: Writer) -> None:
+    """While nothing else happens the counter rises; closed, the process is forgotten and its jobs wait."""
+    lease = Lease(writer, name="mine", on_lost=lambda: None)
+    lease.start()
+    job = writer.run_sync(accept)
+    writer.run_sync(lambda tx: claims.claim(tx, job.id, runner=lease.id, worker="w", backend="here", alone=False))
+    beats = sa.select(runners.c.beat).where(runners.c.id == lease.id)
+    begun = time.monotonic()
+    first = writer.run_sync(lambda tx: tx.built(beats))[0][0]
+    while writer.run_sync(lambda tx: tx.built(beats))[0][0] < first + 2:
+        assert time.monotonic() - begun < 10
+        time.sleep(0.02)
+    lease.close()
+    after = now(writer, job)
+    assert (after.status, after.deaths, after.charged) == (S.QUEUED, 0, 0)
+    assert writer.run_sync(lambda tx: tx.all(_ids)) == []

@@ -1,0 +1,145 @@
+"""Pages of jobs are those of a naive model: a list, filtered, newest first, cut."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from jobs import pages
+from jobs.model import Job, JobFilter, Visible
+from jobs.states import JobStatus
+from storage.engine import Tx
+from storage.tables import jobs
+from storage.writer import Writer
+from tests.ledgers import accept
+
+S = JobStatus
+ALL = Visible(everything=True)
+HANDLERS = ("email.welcome", "email.bill", "steps.item", "e_ail.odd", "email%.odd")
+_place = (
+    sa.update(jobs)
+    .where(jobs.c.id == sa.bindparam("id_"))
+    .values(status=sa.bindparam("status_"), created_at=sa.bindparam("created_"))
+)
+
+
+@pytest.fixture
+def filled(writer: Writer) -> list[Job]:
+    """Sixty jobs of all states, handlers and owners, newest first, as the naive model has them."""
+    chance = random.Random(7)
+
+    def fill(tx: Tx) -> list[Job]:
+        found = []
+        for n in range(60):
+            job = accept(tx, chance.choice(HANDLERS), owner=chance.choice([None, "ann", "bob"]))
+            status = chance.choice(list(JobStatus))
+            tx.execute(_place, id_=job.id, status_=status.value, created_=tx.now + n // 3)
+            found.append(job.id)
+        from jobs import ledger
+
+        by_id = ledger.get_many(tx, found)
+        return [by_id[job_id] for job_id in reversed(found)]
+
+    return writer.run_sync(fill)
+
+
+def filters(filled: list[Job], chance: random.Random) -> JobFilter:
+    times = [job.created_at for job in filled]
+    return JobFilter(
+        status=tuple(chance.sample(list(JobStatus), chance.choice([0, 0, 1, 2, 5]))),
+        handler=tuple(
+            chance.sample(
+                ["email.*", "*", "*.odd", "email.bill", "steps.item", "e_ail.*", "email%*", "nothing", "*i*"], k
+            )
+            if (k := chance.choice([0, 0, 1, 2]))
+            else ()
+        ),
+        created_after=chance.choice([None, None, *times]),
+        created_before=chance.choice([None, None, *times]),
+    )
+
+
+def model(filled: list[Job], visible: Visible, wanted: JobFilter, **place: Any) -> list[Job]:
+    found = [job for job in filled if visible.sees(job) and wanted.matches(job)]
+    if place.get("after") is not None:
+        found = [job for job in found if job.id < place["after"]]
+    if place.get("before") is not None:
+        found = [job for job in found if job.id > place["before"]]
+    return found
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_page_is_the_model_s(writer: Writer, filled: list[Job], seed: int) -> None:
+    """In both directions, from any cursor, for any filter and any viewer."""
+    chance = random.Random(seed)
+    for _ in range(40):
+        visible = chance.choice([ALL, Visible("ann"), Visible("bob"), Visible("nobody"), Visible()])
+        wanted = filters(filled, chance)
+        place: dict[str, Any] = {
+            "after": chance.choice([None, chance.choice(filled).id]),
+            "before": chance.choice([None, None, chance.choice(filled).id]),
+        }
+        size = chance.choice([1, 2, 5, 50])
+        backwards = chance.random() < 0.5
+        cut: dict[str, Any] = {"last": size} if backwards else {"first": size}
+        page = writer.database.read_sync(lambda tx: pages.page(tx, visible=visible, filter=wanted, **place, **cut))  # noqa: B023
+        expected = model(filled, visible, wanted, **place)
+        assert list(page.jobs) == (expected[-size:] if backwards else expected[:size]), (wanted, place, cut)
+        more = page.has_previous if backwards else page.has_next
+        assert more == (len(expected) > size)
+
+
+@pytest.mark.parametrize("size", [1, 7, 60, 61])
+def test_pages_one_after_another_are_the_whole_list(writer: Writer, filled: list[Job], size: int) -> None:
+    """Forwards and backwards, each job once, while new ones come in at the top."""
+
+    def read(**cut: Any) -> pages.Page:
+        return writer.database.read_sync(lambda tx: pages.page(tx, visible=ALL, filter=JobFilter(), **cut))
+
+    found: list[Job] = []
+    page = read(first=size)
+    while True:
+        found += page.jobs
+        writer.run_sync(accept)
+        if not page.has_next:
+            break
+        page = read(first=size, after=found[-1].id)
+    assert found == filled
+    backwards = list(page.jobs)
+    while len(backwards) < len(filled):
+        backwards = [*read(last=size, before=backwards[0].id).jobs, *backwards]
+    assert backwards[-len(filled) :] == filled
+
+
+def test_the_oldest_that_match_are_taken_for_a_bulk_retry(writer: Writer, filled: list[Job]) -> None:
+    wanted = JobFilter(status=(S.FAILED, S.CANCELLED), handler=("e*",))
+    expected = [job.id for job in reversed(model(filled, ALL, wanted))][:5]
+    assert expected
+    assert writer.database.read_sync(lambda tx: pages.ids(tx, visible=ALL, filter=wanted, limit=5)) == expected
+
+
+def test_a_page_reads_no_more_than_it_shows(writer: Writer) -> None:
+    """The plan for the first page walks an index in its order: no sort, no scan of the whole table."""
+    if writer.database.dialect != "sqlite":
+        pytest.skip("the plan of a small table says nothing on PostgreSQL")
+    seen: list[str] = []
+
+    def plans(tx: Tx) -> None:
+        built = tx.built
+
+        def explained(statement: Any) -> list[Any]:
+            text, params = writer.database.rendered(statement)
+            seen.extend(row[-1] for row in tx._cursor.execute(f"EXPLAIN QUERY PLAN {text}", params).fetchall())
+            return built(statement)
+
+        tx.built = explained  # type: ignore[method-assign]
+        for wanted in (JobFilter(), JobFilter(status=(S.FAILED,)), JobFilter(handler=("email.welcome",))):
+            pages.page(tx, visible=ALL, filter=wanted, first=50)
+        pages.page(tx, visible=Visible("ann"), filter=JobFilter(), first=50)
+
+    writer.database.read_sync(plans)
+    assert seen
+    assert not [line for line in seen if "TEMP B-TREE" in line]

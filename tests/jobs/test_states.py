@@ -1,0 +1,46 @@
+"""The table of legal moves says what the design says."""
+
+from __future__ import annotations
+
+from jobs.states import HELD, MOVES, RETRYABLE, TERMINAL, WAITING, JobStatus, may_move
+
+S = JobStatus
+
+
+def test_every_state_has_its_moves() -> None:
+    assert set(MOVES) == set(JobStatus)
+    assert set(JobStatus) == TERMINAL | HELD | WAITING
+    assert not TERMINAL & HELD
+    assert not TERMINAL & WAITING
+    assert not HELD & WAITING
+
+
+def test_only_a_manual_retry_leaves_a_terminal_state() -> None:
+    """And it leaves FAILED and CANCELLED alone, for QUEUED."""
+    assert {state: set(MOVES[state]) for state in TERMINAL} == {
+        S.SUCCEEDED: set(),
+        S.FAILED: {S.QUEUED},
+        S.CANCELLED: {S.QUEUED},
+    }
+    assert {state for state in TERMINAL if MOVES[state]} == RETRYABLE
+
+
+def test_every_state_is_reached_and_leads_to_an_end() -> None:
+    """From SCHEDULED every other state can be reached, and from each of them a terminal one."""
+    reached, edge = {S.SCHEDULED}, {S.SCHEDULED}
+    while edge:
+        edge = {target for state in edge for target in MOVES[state]} - reached
+        reached |= edge
+    assert reached == set(JobStatus)
+    ending = set(TERMINAL)
+    for _ in JobStatus:
+        ending |= {state for state in JobStatus if MOVES[state] & ending}
+    assert ending == set(JobStatus)
+
+
+def test_a_job_is_claimed_only_where_it_waits_for_a_delivery() -> None:
+    assert {state for state in JobStatus if may_move(state, S.RUNNING)} == {S.QUEUED}
+
+
+def test_what_is_being_cancelled_is_never_tried_again() -> None:
+    assert MOVES[S.CANCELLING] == TERMINAL
