@@ -273,10 +273,15 @@ def bury(tx: Tx, *, runner: str, beat: int) -> int | None:
     return _release(tx, runner, died=True) if tx.execute(_forget, runner_=runner, beat_=beat) else None
 
 
-def bury_alone(tx: Tx, *, runner: str) -> None:
-    """The same for a process that ran one job alone and died before its parent's eyes: whose fault it was is sure."""
-    if tx.execute(_forget_mine, runner_=runner):
-        _release(tx, runner, died=True, seen=True)
+def bury_alone(tx: Tx, *, runner: str) -> bool:
+    """The same for a process that ran one job alone, before its parent's eyes: whose fault it was is sure then.
+
+    False where it did not die, but gave back its lease.
+    """
+    if not tx.execute(_forget_mine, runner_=runner):
+        return False
+    _release(tx, runner, died=True, seen=True)
+    return True
 
 
 def _release(tx: Tx, runner: str, *, died: bool, seen: bool = False) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,6 +15,7 @@ import structlog
 from jobs import claims
 from storage.writer import Writer
 
+HEARD = 1_000_000  # bytes of what the child says, among which is the name of its runner
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -45,15 +47,20 @@ class Isolated:
         self._log.warning("a job whose runner died twice runs alone", job=job_id, pid=child.pid)
         assert child.stdout is not None  # noqa: S101 - for the type checker
         try:
-            runner = (await child.stdout.readline()).decode().strip()
-            while await child.stdout.read(65536):
-                pass  # what the handler prints; left unread it would block
+            said = b""
+            while heard := await child.stdout.read(65536):  # what a handler prints is read too; unread it would block
+                said = (said + heard)[:HEARD]
             code = await child.wait()
         except asyncio.CancelledError:
             with suppress(ProcessLookupError):
                 child.terminate()
             raise
-        if code != 0 and runner:
+        # A child that ended in order has given its lease back; the exit code is what the handler says.
+        found = re.search(rb"^(runner_[0-9a-f]+)$", said, re.MULTILINE)
+        if found is None:
+            self._log.error("a process to run a job alone did not start", job=job_id, code=code)
+            return False
+        died: bool = await self._writer.run(partial(claims.bury_alone, runner=found[1].decode()))
+        if died:
             self._log.error("a job killed its process", job=job_id, code=code)
-            await self._writer.run(partial(claims.bury_alone, runner=runner))
-        return code == 0
+        return not died
