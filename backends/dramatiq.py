@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import re
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -35,12 +37,16 @@ from backends.base import Backend, BackendError, Defer, Delivery, Health, Role, 
 
 QUEUE = "jobs"
 ACTOR = "run"
+JOB_ID = re.compile(r"job_[0-9A-Za-z]{1,64}")
 SOCKET_S = 2.0
 BLOCK_S = 1
 ASK_AGAIN_S = 0.5
 WAKES = 64
 PIPELINE = 500
 HEARTBEAT_TIMEOUT_MS = 5_000
+REFILL = 0.75  # of what may be fetched ahead: from there on down, more is fetched
+LINGER_S = 0.01
+UNPACK = 1_000  # values that Lua takes at once
 MAINTENANCE_ALWAYS = 1_000_000  # Dramatiq rolls a die of a million for each command
 
 
@@ -57,25 +63,42 @@ def client(url: str) -> Any:
 
 
 class _BlockingConsumer(_RedisConsumer):
-    """Waits for a wake-up where Dramatiq's own consumer sleeps between looks."""
+    """Waits for a wake-up where Dramatiq's own sleeps between looks, and acknowledges on its way to fetch."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)  # type: ignore[no-untyped-call]
+        self._room = threading.Event()
+
+    def ack(self, message: Any) -> None:
+        """It is acknowledged soon. From any thread."""
+        self.broker.done.append(message.options["redis_message_id"])
+        self.queued_message_ids.discard(message.message_id)
+        if self.outstanding_message_count <= self.prefetch * REFILL:
+            self._room.set()
 
     def __next__(self) -> Any:
         try:
             message = self._cached_or_fetched()
             if message is None and self.outstanding_message_count == 0:
+                self._trip(0)
                 # A token is left for each delivery. One too many costs a look; the limit makes up for a lost one.
                 self.broker.client.blpop(self.broker.wake_key, timeout=BLOCK_S)
                 message = self._cached_or_fetched()
             elif message is None:
-                time.sleep(0.005)
+                if not self._room.wait(LINGER_S):
+                    self._trip(0)
+                self._room.clear()  # the next look counts, whoever was heard meanwhile
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
         return message
 
+    def close(self) -> None:
+        with suppress(redis.RedisError):
+            self._trip(0)
+
     def _cached_or_fetched(self) -> Any:
-        if not self.message_cache and self.outstanding_message_count < self.prefetch:
-            room = self.prefetch - self.outstanding_message_count
-            self.message_cache = self.broker.do_fetch(self.queue_name, room)
+        if not self.message_cache and self.outstanding_message_count <= self.prefetch * REFILL:
+            self.message_cache = self._trip(self.prefetch - self.outstanding_message_count)
         while self.message_cache:
             data = self.message_cache.pop(0)
             try:
@@ -84,9 +107,37 @@ class _BlockingConsumer(_RedisConsumer):
                 # Undecodable: nothing of it can be trusted, not even its id. It must not take its neighbours along.
                 structlog.get_logger("dramatiq").error("a message cannot be read, and is dropped")
                 continue
+            if not _is_ours(message):
+                structlog.get_logger("dramatiq").error("a message is none of ours, and is dropped")
+                continue
             self.queued_message_ids.add(message.message_id)
             return dramatiq.broker.MessageProxy(message)
         return None
+
+    def _trip(self, room: int) -> list[Any]:
+        """What is done is acknowledged, and up to `room` messages have been fetched."""
+        done = [self.broker.done.popleft() for _ in range(len(self.broker.done))]
+        calls: list[tuple[object, ...]] = [("ack", self.queue_name, message_id) for message_id in done]
+        if room:
+            calls.append(("fetch", self.queue_name, room))
+        if not calls:
+            return []
+        try:
+            answers = self.broker.call_many(calls)
+        except redis.RedisError:
+            self.broker.done.extendleft(done)  # twice does no harm
+            raise
+        return list(answers[-1]) if room else []
+
+
+def _is_ours(message: Any) -> bool:
+    """Whether it says what `enqueue_many` says, and no more: a job's id."""
+    return (
+        (message.queue_name, message.actor_name, dict(message.kwargs), len(message.args)) == (QUEUE, ACTOR, {}, 1)
+        and isinstance(message.args[0], str)
+        and JOB_ID.fullmatch(message.args[0]) is not None
+        and isinstance(message.options.get("redis_message_id"), str)
+    )
 
 
 class Broker(RedisBroker):
@@ -101,6 +152,7 @@ class Broker(RedisBroker):
             heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
         )
         self.wake_key = f"{namespace}:wake"
+        self.done: deque[str] = deque()  # ids of messages to acknowledge; a consumer that is made anew takes them over
 
     @property
     def consumer_class(self) -> Any:
@@ -115,29 +167,37 @@ class Broker(RedisBroker):
 
     def enqueue_many(self, job_ids: Sequence[str]) -> None:
         """One message a job is in Redis, in order. Raises redis.RedisError, and then some of them may be there."""
+        calls: list[tuple[object, ...]] = []
+        for job_id in job_ids:
+            own = secrets.token_hex(16)
+            message: dramatiq.Message[Any] = dramatiq.Message(QUEUE, ACTOR, (job_id,), {}, {"redis_message_id": own})
+            calls.append(("enqueue", QUEUE, own, message.encode()))
+        self.call_many(calls, wakes=min(len(job_ids), WAKES))
+
+    def call_many(self, calls: Sequence[tuple[object, ...]], *, wakes: int = 0) -> list[Any]:
+        """What Dramatiq's script says to each call of `(command, queue, *arguments)`, in one round trip.
+
+        Raises redis.RedisError, and then some of them may have been done.
+        """
         script = self.scripts["dispatch"]
+        common = (self.broker_id, self.heartbeat_timeout, self.dead_message_ttl)
         now = current_millis()
         for attempt in (1, 2):
             pipe = self.client.pipeline(transaction=False)
-            for job_id in job_ids:
-                message: dramatiq.Message[Any] = dramatiq.Message(
-                    QUEUE, ACTOR, (job_id,), {}, {"redis_message_id": secrets.token_hex(16)}
-                )
-                own = (message.options["redis_message_id"], message.encode())
-                pipe.evalsha(
-                    script.sha, 1, self.namespace,
-                    "enqueue", now, QUEUE, self.broker_id, self.heartbeat_timeout, self.dead_message_ttl, 0, 1000, *own,
-                )  # fmt: skip
-            pipe.rpush(self.wake_key, *["1"] * min(len(job_ids), WAKES))
-            pipe.ltrim(self.wake_key, -WAKES, -1)
+            for command, queue_name, *own in calls:
+                # Maintenance once a round trip is often enough, and a fetch is what waits for it.
+                given = (command, now, queue_name, *common, int(command == "fetch"), UNPACK)
+                pipe.evalsha(script.sha, 1, self.namespace, *given, *own)
+            if wakes:
+                pipe.rpush(self.wake_key, *["1"] * wakes)
+                pipe.ltrim(self.wake_key, -WAKES, -1)
             try:
-                pipe.execute()
+                return list(pipe.execute())
             except redis.exceptions.NoScriptError:
                 if attempt == 2:  # noqa: PLR2004
                     raise
                 self.client.script_load(script.script)
-            else:
-                return
+        raise AssertionError("unreachable")
 
 
 class Dramatiq(Backend):
