@@ -13,6 +13,7 @@ from jobs.states import TERMINAL, JobStatus
 from storage.engine import Tx, among, as_list
 from storage.tables import counts as _counts
 from storage.tables import jobs
+from storage.writer import SLOTS
 
 ID = jobs.c.id == sa.bindparam("id_")
 _insert = sa.insert(jobs)
@@ -20,6 +21,8 @@ _get = sa.select(jobs).where(ID)
 _get_many = sa.select(jobs).where(among(jobs.c.id, "ids"))
 _count = (
     sa.select(_counts.c.status, sa.cast(sa.func.sum(_counts.c.n), sa.BigInteger))
+    # Each slot is named because the key begins with it: without, all owners' counters are read for one's.
+    .where(_counts.c.slot.in_([sa.literal_column(str(n)) for n in range(SLOTS)]))
     .where(_counts.c.owner == sa.bindparam("owner"))
     .group_by(_counts.c.status)
 )

@@ -1,0 +1,60 @@
+"""SQLite's plans for what is asked again and again: without statistics it takes the wrong index, unless it is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jobs import due, ledger, pages
+from jobs.model import JobFilter, Visible
+from jobs.states import JobStatus
+from storage.engine import Tx
+from storage.writer import Writer
+
+S = JobStatus
+
+
+@pytest.fixture(autouse=True)
+def _on_sqlite(writer: Writer) -> None:
+    if writer.database.dialect != "sqlite":
+        pytest.skip("PostgreSQL keeps statistics")
+
+
+def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
+    return [row[-1] for row in writer.database.connect().execute(f"EXPLAIN QUERY PLAN {text}", params).fetchall()]
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [(due._due, "jobs_later"), (due._next, "jobs_later"), (ledger._count, "(slot=? AND owner=?)")],
+)
+def test_what_is_looked_at_with_each_tick_or_mutation_is_found_by_its_own_index(
+    writer: Writer, statement: Any, index: str
+) -> None:
+    """Not by reading all that waits, or the counters of all owners."""
+    text, defaults = writer.database.compiled(statement)
+    first, *_ = found = plan(writer, text, {**defaults, "now": 1, "limit_": 1, "owner": "ann"})
+    assert first.startswith("SEARCH"), found
+    assert index in first, found
+    assert not any("ORDER BY" in line for line in found)
+
+
+@pytest.mark.parametrize("status", [(S.SUCCEEDED,), (S.SUCCEEDED, S.FAILED)])
+def test_an_owner_s_page_reads_no_jobs_of_others(writer: Writer, status: tuple[JobStatus, ...]) -> None:
+    """Whatever it is narrowed by."""
+    seen: list[str] = []
+
+    def read(tx: Tx) -> None:
+        built = tx.built
+
+        def explained(statement: Any) -> list[Any]:
+            seen.extend(plan(writer, *writer.database.rendered(statement)))
+            return built(statement)
+
+        tx.built = explained  # type: ignore[method-assign]
+        pages.page(tx, visible=Visible("ann"), filter=JobFilter(status), first=50)
+
+    writer.database.read_sync(read)
+    assert sum("jobs_by_owner (owner=?)" in line for line in seen) == len(status), seen
+    assert not any("jobs_by_status" in line for line in seen), seen
