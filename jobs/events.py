@@ -39,7 +39,6 @@ class Watch:
 
     def __init__(self) -> None:
         self._pending: dict[str, Job] = {}
-        self._sent: dict[str, int] = {}
         self._ready = asyncio.Event()
         self._overflow = False
 
@@ -126,8 +125,10 @@ class Changes:
     async def _join(self) -> None:
         if not (self._jobs or self._all):
             # Nobody was watching: what happened meanwhile is of no interest. Raises Unavailable.
-            self._floor = await self._database.read(self._lowest)
-            self._known = {}
+            floor = await self._database.read(self._lowest)
+            if not (self._jobs or self._all):  # else somebody was quicker, who may need what came before this floor
+                self._floor = floor
+                self._known = {}
 
     def _lowest(self, tx: Tx) -> int:
         row = tx.one(_floor_sqlite if tx.dialect == "sqlite" else _floor_postgresql)

@@ -1,0 +1,49 @@
+"""Those who watch miss nothing, whoever comes and goes beside them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobs import steering
+from jobs.events import Changes
+from jobs.model import Visible
+from jobs.states import JobStatus
+from storage.writer import Writer
+from tests.ledgers import accept
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_second_watcher_does_not_take_a_change_from_the_first(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both come while nobody watches, and the second one's look at the ledger is the later one."""
+    changes = Changes(writer.database)
+    job = await writer.run(accept)
+    read, slow = writer.database.read, asyncio.Event()
+
+    async def late(unit: Callable[[Any], Any]) -> Any:
+        await slow.wait()
+        return await read(unit)
+
+    async def second() -> None:
+        monkeypatch.setattr(writer.database, "read", late)
+        async with changes.watch_all():
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(second())
+    await asyncio.sleep(0)
+    monkeypatch.setattr(writer.database, "read", read)
+    async with changes.watch_job(job.id) as watch:
+        await writer.run(lambda tx: steering.cancel(tx, job.id, reason=None, visible=Visible(everything=True)))
+        slow.set()
+        await asyncio.sleep(0.1)
+        changes.start()
+        async with asyncio.timeout(5):
+            assert (await anext(watch)).status is JobStatus.CANCELLED
+    task.cancel()
+    await changes.close()
