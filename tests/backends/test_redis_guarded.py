@@ -1,0 +1,160 @@
+"""A Redis that wants a password, a user with few rights, or TLS; and what others put into it."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import trustme
+
+import check
+import wiring
+from backends.base import Role
+from gql.rates import Rates
+from jobs import ledger
+from jobs.states import JobStatus
+from settings import Settings, load
+from tests.processes import environment
+from tests.servers import free_port, redis_server
+
+PASSWORD = "p@ss/w0rd%"
+QUOTED = "p%40ss%2Fw0rd%25"
+RULES = "~law ~law:* resetchannels -@all +@read +@write +@scripting +@connection +@transaction +@blocking +info"
+
+
+@contextmanager
+def guarded(kind: str, folder: Path) -> Iterator[str]:
+    """The URL of such a Redis."""
+    if kind == "password":
+        with redis_server("--requirepass", PASSWORD) as server:
+            yield server.url.replace("redis://", f"redis://:{QUOTED}@")
+    elif kind == "user":
+        (folder / "users.acl").write_text(f"user default off\nuser onward on >{PASSWORD} {RULES}\n")
+        with redis_server("--aclfile", str(folder / "users.acl")) as server:
+            yield server.url.replace("redis://", f"redis://onward:{QUOTED}@")
+    else:
+        authority, port = trustme.CA(), free_port()
+        own = authority.issue_cert("localhost", "127.0.0.1")
+        authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+        own.private_key_pem.write_to_path(str(folder / "key.pem"))
+        own.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
+        files = {"ca-cert": "ca.pem", "key": "key.pem", "cert": "cert.pem"}
+        options = [part for name, file in files.items() for part in (f"--tls-{name}-file", str(folder / file))]
+        with redis_server("--tls-port", str(port), "--tls-auth-clients", "no", "--requirepass", PASSWORD, *options):
+            yield f"rediss://:{QUOTED}@127.0.0.1:{port}/0?ssl_ca_certs={folder / 'ca.pem'}"
+
+
+def settings_for(folder: Path, url: str) -> Settings:
+    (folder / "settings.toml").write_text(
+        f'backend = "dramatiq"\n[backends.dramatiq]\nurl = "{url}"\nnamespace = "law"\n', "utf-8"
+    )
+    return load(folder)
+
+
+@asynccontextmanager
+async def worker(folder: Path) -> AsyncIterator[Path]:
+    """A worker process, with the file of all that it says."""
+    log = folder / "worker.log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "worker", "serve", "2",
+            env=environment(ONWARD_PROJECT=str(folder)), stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        yield log
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def accept(onward: wiring.Onward, item: str) -> str:
+    new = onward.dispatcher.prepare("steps.process_item", {"item": item}, owner=None)
+    job = await onward.writer.run(lambda tx: onward.dispatcher.accept(tx, new))
+    await onward.dispatcher.deliver([job], after_response=onward.dispatcher.defer)
+    return job.id
+
+
+async def succeeds(onward: wiring.Onward, job_id: str) -> None:
+    async with asyncio.timeout(40):
+        while True:
+            job = await onward.database.read(lambda tx: ledger.get(tx, job_id))
+            if job is not None and job.done:
+                assert job.status is JobStatus.SUCCEEDED
+                return
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("kind", ["password", "user", "tls"])
+async def test_jobs_run_over_a_guarded_redis_and_its_password_is_never_told(
+    kind: str, tmp_path: Path, redis_url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with guarded(kind, tmp_path) as url:
+        settings = settings_for(tmp_path, url)
+        async with wiring.running(settings, Role.ACCEPT) as onward, worker(tmp_path) as log:
+            await succeeds(onward, await accept(onward, "x"))
+            assert (await onward.dispatcher.health())["dramatiq"].reachable
+        findings = {finding.words: finding.state for finding in check.findings(settings) if finding.part == "redis"}
+        assert check.State.WRONG not in findings.values(), findings
+        rates = Rates(2, redis_url=url, namespace="law")
+        rates.start()
+        rates.count("192.0.2.1", None)
+        await asyncio.sleep(1)
+        assert rates._window.everywhere, "the counts were not exchanged"
+        await rates.close()
+    told = capfd.readouterr()
+    for secret in (PASSWORD, QUOTED):
+        assert secret not in told.out + told.err + log.read_text("utf-8") + repr(settings) + "".join(findings)
+
+
+@pytest.mark.parametrize(("kind", "words"), [("password", "refuses us"), ("tls", "does not answer")])
+def test_a_wrong_password_or_authority_is_told_without_it(
+    kind: str, words: str, tmp_path: Path, redis_url: str
+) -> None:
+    with guarded(kind, tmp_path) as url:
+        wrong = url.replace(QUOTED, "hunter2") if kind == "password" else url.partition("?")[0]
+        settings = settings_for(tmp_path, wrong)
+        (finding,) = [finding for finding in check.findings(settings) if finding.part == "redis"]
+    assert (finding.state, words in finding.words) == (check.State.WRONG, True), finding
+    assert not any(secret in repr(finding) for secret in ("hunter2", PASSWORD, QUOTED))
+
+
+async def test_what_others_put_into_the_queue_is_dropped_and_nothing_of_it_runs(tmp_path: Path, redis_url: str) -> None:
+    with redis_server() as server:
+        settings = settings_for(tmp_path, server.url)
+        async with wiring.running(settings, Role.ACCEPT) as onward:
+            before = [await accept(onward, "before") for _ in range(3)]
+            _intrude(server.url)
+            after = [await accept(onward, "after") for _ in range(3)]
+            async with worker(tmp_path) as log:
+                for job_id in (*before, *after):
+                    await succeeds(onward, job_id)
+                await asyncio.sleep(1)
+                await succeeds(onward, await accept(onward, "last"))
+        assert not (tmp_path / "pwned").exists()
+        assert "Traceback" not in log.read_text("utf-8")
+
+
+def _intrude(url: str) -> None:
+    """Messages that are none, or not ours, among ours."""
+    import dramatiq
+
+    def message(actor: str, *arguments: Any, **options: Any) -> bytes:
+        made: dramatiq.Message[Any] = dramatiq.Message("jobs", actor, arguments, {}, options)
+        return made.encode()
+
+    with redis.Redis.from_url(url) as client:
+        alien = [
+            b"", b"\xff\xfe", b"{}", b"[]", b"null", b"cos\nsystem\n(S'touch pwned'\ntR.", b"{" * 100_000,
+            message("os.system", "touch pwned"), message("run"), message("run", 5), message("run", None),
+            message("run", {"id": "x"}), message("run", "job_nobody"), message("run", "x" * 100_000),
+            message("run", "'; DROP TABLE jobs; --"), message("run", "job_x", "more"),
+            message("run", "job_\x00"), message("run", "../../etc/passwd"),
+        ]  # fmt: skip
+        for number, text in enumerate(alien):
+            client.hset("law:jobs.msgs", f"alien-{number}", text)
+            client.rpush("law:jobs", f"alien-{number}")
+        client.rpush("law:jobs", "named-and-not-there")
