@@ -117,7 +117,7 @@ class _BlockingConsumer(_RedisConsumer):
     def _trip(self, room: int) -> list[Any]:
         """What is done is acknowledged, and up to `room` messages have been fetched."""
         done = [self.broker.done.popleft() for _ in range(len(self.broker.done))]
-        calls: list[tuple[object, ...]] = [("ack", self.queue_name, message_id) for message_id in done]
+        calls: list[tuple[str | bytes | int, ...]] = [("ack", self.queue_name, message_id) for message_id in done]
         if room:
             calls.append(("fetch", self.queue_name, room))
         if not calls:
@@ -167,14 +167,14 @@ class Broker(RedisBroker):
 
     def enqueue_many(self, job_ids: Sequence[str]) -> None:
         """One message a job is in Redis, in order. Raises redis.RedisError, and then some of them may be there."""
-        calls: list[tuple[object, ...]] = []
+        calls: list[tuple[str | bytes | int, ...]] = []
         for job_id in job_ids:
             own = secrets.token_hex(16)
             message: dramatiq.Message[Any] = dramatiq.Message(QUEUE, ACTOR, (job_id,), {}, {"redis_message_id": own})
             calls.append(("enqueue", QUEUE, own, message.encode()))
         self.call_many(calls, wakes=min(len(job_ids), WAKES))
 
-    def call_many(self, calls: Sequence[tuple[object, ...]], *, wakes: int = 0) -> list[Any]:
+    def call_many(self, calls: Sequence[tuple[str | bytes | int, ...]], *, wakes: int = 0) -> list[Any]:
         """What Dramatiq's script says to each call of `(command, queue, *arguments)`, in one round trip.
 
         Raises redis.RedisError, and then some of them may have been done.
