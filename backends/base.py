@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
@@ -30,6 +30,7 @@ class Delivery:
     job_id: str
     handler: str
     priority: int = 0
+    token: int = field(default=0, compare=False)  # tells this wait of the job from a later one; for who confirms it
 
 
 @dataclass(frozen=True, slots=True)

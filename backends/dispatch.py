@@ -128,31 +128,36 @@ class Dispatcher:
         for name, deliveries in self._by_backend(jobs).items():
             backend = self.backends[name]
             if not backend.runs_elsewhere:
-                await backend.deliver(deliveries, after_response=after_response)
+                try:
+                    await backend.deliver(deliveries, after_response=after_response)
+                except Exception:  # noqa: BLE001 - the jobs are accepted, whatever a backend of somebody's own raises
+                    self._log.warning("delivery failed", backend=name, exc_info=True)
             elif time.monotonic() >= self._open_until.get(name, 0.0):
-                sending = self._spawn(self.send(name, deliveries))
+                sending = self._spawn(self._send_and_confirm(name, deliveries))
                 await asyncio.wait({sending}, timeout=DELIVER_S)
 
     async def send(self, name: str, deliveries: Sequence[Delivery]) -> bool:
-        """Delivered and confirmed; False where it failed, and then the backend is left alone for a while."""
-        backend, identity = self.backends[name], self.broker(name).identity
+        """Delivered; False where it failed, and then the backend is left alone for a while."""
         try:
-            await backend.deliver(deliveries, after_response=self.defer)
+            await self.backends[name].deliver(deliveries, after_response=self.defer)
         except Exception as error:  # noqa: BLE001 - whatever a backend raises, the sweep makes up for it
             if time.monotonic() >= self._open_until.get(name, 0.0):
                 self._log.warning("delivery failed; the sweep delivers again", backend=name, error=type(error).__name__)
             self._open_until[name] = time.monotonic() + OPEN_S
             return False
-        if identity and backend.runs_elsewhere:
-            ids = [delivery.job_id for delivery in deliveries]
-            self._writer.post(partial(due.confirm, ids=ids, identity=identity))
         return True
+
+    async def _send_and_confirm(self, name: str, deliveries: Sequence[Delivery]) -> None:
+        identity = self.broker(name).identity  # before the delivery: one that is forgotten meanwhile has another
+        if await self.send(name, deliveries) and identity:
+            waits = [(delivery.job_id, delivery.token) for delivery in deliveries]
+            self._writer.post(partial(due.confirm, waits=waits, identity=identity))
 
     def _by_backend(self, jobs: Sequence[Job]) -> dict[str, list[Delivery]]:
         found: dict[str, list[Delivery]] = {}
         for job in jobs:
             if job.status is JobStatus.QUEUED:
-                found.setdefault(job.backend, []).append(Delivery(job.id, job.handler, job.priority))
+                found.setdefault(job.backend, []).append(Delivery(job.id, job.handler, job.priority, job.token))
         return found
 
     def hand_over(self, jobs: Sequence[Job]) -> None:

@@ -105,13 +105,13 @@ class Sweep:
             rows = await self._writer.database.read(
                 partial(due.undelivered, backend=name, identity=health.identity, grace_us=GRACE_US, limit=PAGE)
             )
-            deliveries = [Delivery(job_id, handler, priority) for job_id, handler, priority in rows]
+            deliveries = [Delivery(*row) for row in rows]
             if not deliveries or not await self._dispatcher.send(name, deliveries):
                 return
             # Confirmed at once, so that the next page is another one.
-            ids = [delivery.job_id for delivery in deliveries]
-            await self._writer.run(partial(due.confirm, ids=ids, identity=health.identity))
-            self._log.info("delivered again", backend=name, jobs=len(ids))
+            waits = [(delivery.job_id, delivery.token) for delivery in deliveries]
+            await self._writer.run(partial(due.confirm, waits=waits, identity=health.identity))
+            self._log.info("delivered again", backend=name, jobs=len(waits))
             if len(rows) < PAGE:
                 return
 

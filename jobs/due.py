@@ -37,17 +37,19 @@ _promote = (
 _next = sa.select(sa.func.min(jobs.c.due_at)).where(later).with_hint(jobs, BY_TIME, "sqlite")
 _queued = (queued, jobs.c.backend == _p("backend_"))
 _undelivered = (
-    sa.select(jobs.c.id, jobs.c.handler, jobs.c.priority)
+    sa.select(jobs.c.id, jobs.c.handler, jobs.c.priority, jobs.c.token)
     .where(*_queued, jobs.c.due_at <= _p("before_"))
     .where(sa.or_(jobs.c.delivered_to.is_(None), jobs.c.delivered_to != _p("identity_")))
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(_p("limit_", type_=sa.Integer))
 )
 _confirm = (
-    sa.update(jobs).where(among(jobs.c.id, "ids"), jobs.c.status == S.QUEUED.value).values(delivered_to=_p("identity_"))
+    sa.update(jobs)
+    .where(among(jobs.c.id, "ids"), jobs.c.status == S.QUEUED.value, jobs.c.token == _p("token_"))
+    .values(delivered_to=_p("identity_"))
 )
 _doubt = sa.update(jobs).where(*_queued).values(delivered_to=None)
-_give_back = sa.update(jobs).where(jobs.c.id == _p("id_"), queued).values(delivered_to=None)
+_give_back = sa.update(jobs).where(jobs.c.id == _p("id_"), queued).values(delivered_to=None, token=jobs.c.token + 1)
 _waiting = sa.select(sa.func.count(), sa.func.min(jobs.c.due_at)).where(*_queued)
 _places = (
     sa.select(jobs.c.backend, jobs.c.handler).where(sa.or_(later, queued)).group_by(jobs.c.backend, jobs.c.handler)
@@ -55,7 +57,13 @@ _places = (
 _reroute = (
     sa.update(jobs)
     .where(sa.or_(later, queued), jobs.c.backend == _p("old"), jobs.c.handler == _p("handler_"))
-    .values(backend=_p("new"), delivered_to=None, version=jobs.c.version + 1, changed=_p("change"))
+    .values(
+        backend=_p("new"),
+        delivered_to=None,
+        token=jobs.c.token + 1,
+        version=jobs.c.version + 1,
+        changed=_p("change"),
+    )
 )
 
 
@@ -77,17 +85,23 @@ def next_due(tx: Tx) -> int | None:
     return row[0] if row else None
 
 
-def undelivered(tx: Tx, *, backend: str, identity: str, grace_us: int, limit: int) -> list[tuple[str, str, int]]:
-    """Id, handler and priority of jobs that wait for longer than the grace without a delivery to that broker."""
+def undelivered(tx: Tx, *, backend: str, identity: str, grace_us: int, limit: int) -> list[tuple[str, str, int, int]]:
+    """Id, handler, priority and token of jobs that wait for longer than the grace without a delivery to that broker."""
     return [
-        (row[0], row[1], row[2])
+        (row[0], row[1], row[2], row[3])
         for row in tx.all(_undelivered, backend_=backend, identity_=identity, before_=tx.now - grace_us, limit_=limit)
     ]
 
 
-def confirm(tx: Tx, ids: Sequence[str], *, identity: str) -> None:
-    """The broker of that identity has them. No change that a client sees."""
-    tx.execute(_confirm, ids=as_list(ids), identity_=identity)
+def confirm(tx: Tx, waits: Sequence[tuple[str, int]], *, identity: str) -> None:
+    """The broker of that identity has the jobs of these ids and tokens. No change that a client sees.
+
+    The token tells a wait from a later one of the same job, which was given back or claimed since it was delivered: its
+    message is used up, and a confirmation that comes late must not keep it from being delivered again.
+    """
+    for token in {token for _, token in waits}:
+        ids = [job_id for job_id, its in waits if its == token]
+        tx.execute(_confirm, ids=as_list(ids), token_=token, identity_=identity)
 
 
 def give_back(tx: Tx, job_id: str) -> None:

@@ -292,7 +292,8 @@ class Ledger(RuleBasedStateMachine):
         """Confirmations and doubts are no change that a client sees."""
         versions = {job_id: row["version"] for job_id, row in self._snapshot().items()}
         which = [self._one(pick) for pick in picks]
-        self.do(lambda tx: due.confirm(tx, which, identity=identity))
+        waits = [(job_id, self.rows[job_id]["token"] if job_id in self.rows else 0) for job_id in which]
+        self.do(lambda tx: due.confirm(tx, waits, identity=identity))
         if identity == "b":
             self.do(lambda tx: due.doubt(tx, backend="here"))
         assert {job_id: row["version"] for job_id, row in self._snapshot().items()} == versions

@@ -1,0 +1,50 @@
+"""Deliveries and their confirmations: a job that waits is never taken for delivered when its message is used up."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs import claims, due
+from jobs.claims import Outcome
+from jobs.states import JobStatus
+from storage.engine import Tx
+from storage.writer import Writer
+from tests.ledgers import accept
+
+BROKER = "run-id/sentinel"
+
+
+def undelivered(writer: Writer, backend: str = "here") -> list[str]:
+    rows = writer.run_sync(lambda tx: due.undelivered(tx, backend=backend, identity=BROKER, grace_us=0, limit=10))
+    return [row[0] for row in rows]
+
+
+def test_a_confirmed_job_is_not_delivered_again(writer: Writer) -> None:
+    job = writer.run_sync(accept)
+    assert undelivered(writer) == [job.id]
+    writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.token)], identity=BROKER))
+    assert undelivered(writer) == []
+
+
+def given_back(tx: Tx, job_id: str) -> None:
+    due.give_back(tx, job_id)
+
+
+def claimed_and_handed_back(tx: Tx, job_id: str) -> None:
+    job = claims.claim(tx, job_id, runner="one", worker="w", backend="here", alone=False)
+    assert job is not None
+    claims.settle(tx, job, Outcome(JobStatus.QUEUED, charged=False), steps=job.steps)
+
+
+def sent_elsewhere_and_back(tx: Tx, job_id: str) -> None:
+    due.reroute(tx, route=lambda _: "there")
+    due.reroute(tx, route=lambda _: "here")
+
+
+@pytest.mark.parametrize("meanwhile", [given_back, claimed_and_handed_back, sent_elsewhere_and_back])
+def test_a_confirmation_that_comes_late_confirms_nothing(writer: Writer, meanwhile: object) -> None:
+    """Its message has been used up: the job waits for another one, however long the queue is."""
+    job = writer.run_sync(accept)
+    writer.run_sync(lambda tx: meanwhile(tx, job.id))  # type: ignore[operator]
+    writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.token)], identity=BROKER))
+    assert undelivered(writer) == [job.id]
