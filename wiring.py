@@ -224,6 +224,7 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
         writer,
         name=f"{socket.gethostname()}:{os.getpid()}",
         on_lost=lambda: parts[0].lost(),  # noqa: PLW0108 - the runner is built with the lease
+        alone=alone,
     )
     backends: dict[str, Backend] = {}
     dispatcher = Dispatcher(
