@@ -100,10 +100,15 @@ class Dispatcher:
         found = self._handlers.get(handler)
         if found is None:
             raise InvalidParameters([("", f"no handler is named {handler!r}")])
+        bound = self._vault.seal(found, found.bind(params))
+        try:
+            stored = dump(bound)
+        except TypeError as error:
+            raise InvalidParameters([("", "holds a number beyond 64 bits")]) from error
         return NewJob(
             handler=handler,
             backend=self.route(handler),
-            params=dump(self._vault.seal(found, found.bind(params))),
+            params=stored,
             params_version=found.version,
             steps=self._steps[handler],
             max_attempts=found.retry.max_attempts,
