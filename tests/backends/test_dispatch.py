@@ -1,0 +1,196 @@
+"""Accepting and delivering: whose job it is, and how little of a request's time a backend may take."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import settings
+import wiring
+from backends import dispatch, sweep
+from backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
+from backends.dispatch import Routes
+from handlers.base import InvalidParameters
+from jobs.model import Job
+from jobs.states import JobStatus
+from testkit import node
+from testkit.waiting import until
+
+S = JobStatus
+
+
+class Pigeonholes(Backend):
+    """A broker in this process's memory, whose moods are the test's."""
+
+    runs_elsewhere = True
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.held: list[str] = []
+        self.deliveries = 0
+        self.mood = "well"
+        self.identity = "first"
+
+    async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:  # noqa: ARG002
+        self.deliveries += 1
+        if self.mood == "hangs":
+            await asyncio.Event().wait()
+        if self.mood == "fails":
+            raise BackendError("as it was told to")
+        self.held += [delivery.job_id for delivery in deliveries]
+
+    async def health(self) -> Health:
+        return Health(reachable=True, identity=self.identity, depth=len(self.held))
+
+
+class Clumsy(Backend):
+    """Runs jobs here, and raises what it must not."""
+
+    runs_elsewhere = False
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:  # noqa: ARG002
+        raise ZeroDivisionError
+
+
+@asynccontextmanager
+async def running(folder: Path, backend: str, **tables: Any) -> AsyncIterator[wiring.Onward]:
+    (folder / "settings.toml").touch()
+    custom = {"holes": {"class": f"{__name__}:Pigeonholes"}, "clumsy": {"class": f"{__name__}:Clumsy"}}
+    loaded = settings.load(
+        folder, backend=backend, backends=custom, handlers={"modules": ["testkit.workload"]}, **tables
+    )
+    async with wiring.running(loaded, Role.ACCEPT) as onward:
+        yield onward
+
+
+@pytest.fixture
+async def onward(tmp_path: Path, anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[wiring.Onward]:
+    """A process whose jobs go to pigeonholes."""
+    monkeypatch.setattr(sweep, "GRACE_US", 800_000)
+    monkeypatch.setattr(sweep, "TICK_S", 0.1)
+    monkeypatch.setattr(dispatch, "ASK_S", 0.05)
+    async with running(tmp_path, "holes") as onward:
+        yield onward
+
+
+def holes(onward: wiring.Onward) -> Any:
+    return onward.dispatcher.backends["holes"]
+
+
+async def send(onward: wiring.Onward, n: int = 1) -> list[Job]:
+    """Jobs accepted and seen off as by one request."""
+    jobs = await node.accept(onward, [{"handler": "law.result", "params": {"kind": "nothing"}} for _ in range(n)])
+    await onward.dispatcher.deliver(jobs, after_response=onward.dispatcher.defer)
+    return jobs
+
+
+async def test_a_job_is_delivered_once(onward: wiring.Onward) -> None:
+    """As long as nothing goes wrong the sweep leaves it alone, however long it waits."""
+    (job,) = await send(onward)
+    await asyncio.sleep(2.4)  # three times the grace: what must not happen has no condition to wait for
+    assert holes(onward).held == [job.id]
+
+
+async def test_a_backend_that_hangs_takes_fifty_milliseconds_of_a_request(onward: wiring.Onward) -> None:
+    """And its jobs are delivered by the sweep when it is well again."""
+    holes(onward).mood = "hangs"
+    begun = time.monotonic()
+    (job,) = await send(onward)
+    assert time.monotonic() - begun < 0.25
+    holes(onward).mood = "well"
+    await until(lambda: job.id in holes(onward).held)
+
+
+async def test_a_backend_that_fails_is_left_alone_for_a_while(onward: wiring.Onward) -> None:
+    """Not every request tries it again; the sweep brings everything when it is well."""
+    holes(onward).mood = "fails"
+    jobs = [job for _ in range(20) for job in await send(onward)]
+    assert holes(onward).deliveries < 5
+    holes(onward).mood = "well"
+    await until(lambda: {job.id for job in jobs} <= set(holes(onward).held))
+
+
+async def test_what_a_broker_forgot_is_delivered_again(onward: wiring.Onward) -> None:
+    """Its identity is another one: everything that waits is delivered to it."""
+    jobs = await send(onward, 5)
+    await asyncio.sleep(0.5)  # for the confirmation
+    holes(onward).held.clear()
+    holes(onward).held.append("somebody else's")
+    holes(onward).identity = "second"
+    await until(lambda: {job.id for job in jobs} <= set(holes(onward).held))
+
+
+async def test_a_broker_that_holds_nothing_while_jobs_wait_is_not_believed(onward: wiring.Onward) -> None:
+    """Its identity is the old one, as after a restart from an old file: look after look it holds nothing."""
+    jobs = await send(onward, 5)
+    await asyncio.sleep(0.5)
+    holes(onward).held.clear()
+    await until(lambda: {job.id for job in jobs} <= set(holes(onward).held))
+
+
+async def test_a_long_backlog_is_no_reason_to_deliver_again(onward: wiring.Onward) -> None:
+    """Five hundred jobs that wait longer than the grace are each in the broker once."""
+    jobs = [job for _ in range(50) for job in await send(onward, 10)]
+    await asyncio.sleep(2.4)
+    assert sorted(holes(onward).held) == sorted(job.id for job in jobs)
+
+
+async def test_a_backend_that_raises_fails_no_request(tmp_path: Path, anyio_backend: str) -> None:
+    """The job is accepted, and waits."""
+    async with running(tmp_path, "clumsy") as onward:
+        (job,) = await send(onward)
+        assert job.status is S.QUEUED
+
+
+async def test_each_handler_goes_where_its_route_says(tmp_path: Path, anyio_backend: str) -> None:
+    """Two backends in one process; `waiting_for` says which one a job waits for."""
+    async with running(tmp_path, "background", routes={"law.res*": "holes"}) as onward:
+        (there,) = await send(onward)
+        (here,) = await node.accept(onward, [{"handler": "law.note", "params": {"folder": str(tmp_path)}}])
+        assert (there.backend, here.backend) == ("holes", "background")
+        assert holes(onward).held == [there.id]
+
+
+async def test_what_cannot_travel_is_refused_when_it_is_dispatched(onward: wiring.Onward) -> None:
+    """An unknown handler, a missing or unknown parameter, a wrong type, what is no JSON, a number beyond 64 bits."""
+    for handler, params in (
+        ("law.unknown", {}),
+        ("law.note", {}),
+        ("law.note", {"folder": "f", "further": 1}),
+        ("law.note", {"folder": 1}),
+        ("law.note", {"folder": b"f"}),
+        ("law.note", {"folder": "\ud800"}),
+        ("law.progress", {"of": 2**70}),
+    ):
+        with pytest.raises(InvalidParameters):
+            onward.dispatcher.prepare(handler, params, owner=None)
+
+
+names = st.sampled_from(["a.b", "a.b.c", "a.c", "b.a"])
+patterns = st.sampled_from(["*", "a.*", "a.b*", "*.c", "b.*"])
+
+
+@given(st.dictionaries(names | patterns, st.sampled_from(["x", "y", "z"])), names)
+def test_an_exact_route_beats_a_pattern_and_a_longer_pattern_a_shorter_one(routes: dict[str, str], name: str) -> None:
+    from fnmatch import fnmatchcase
+
+    found = Routes("default", routes)(name)
+    matching = [pattern for pattern in routes if "*" in pattern and fnmatchcase(name, pattern)]
+    if name in routes:
+        assert found == routes[name]
+    elif matching:
+        longest = max(len(pattern) for pattern in matching)
+        assert found in {routes[pattern] for pattern in matching if len(pattern) == longest}
+    else:
+        assert found == "default"

@@ -1,0 +1,166 @@
+"""Changes: nothing that was committed is missed, however commits overlap."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from jobs import events, ledger, steering
+from jobs.events import Changes, Lagging, Watch
+from jobs.model import Visible
+from jobs.states import JobStatus
+from storage.base import Unavailable
+from storage.engine import Database, Tx
+from storage.writer import Writer
+from testkit.waiting import until
+from tests.ledgers import accept, route, writing
+
+S = JobStatus
+ALL = Visible(everything=True)
+
+
+@pytest.fixture
+async def changes(writer: Writer, anyio_backend: str) -> AsyncIterator[Changes]:
+    made = Changes(writer.database)
+    made.start()
+    yield made
+    await made.close()
+
+
+def cancel(tx: Tx, job_id: str) -> Any:
+    return steering.cancel(tx, job_id, reason=None, visible=ALL)
+
+
+async def test_a_change_is_seen_without_any_wake_up(writer: Writer, changes: Changes) -> None:
+    """As one of another process's is, within a tenth of a second."""
+    job = await writer.run(accept)
+    async with changes.watch_job(job.id) as watch, asyncio.timeout(5):
+        await writer.run(lambda tx: cancel(tx, job.id))
+        begun = asyncio.get_running_loop().time()
+        assert (await anext(watch)).status is S.CANCELLED
+        assert asyncio.get_running_loop().time() - begun < 0.1
+
+
+async def test_what_happens_between_opening_and_reading_is_not_missed(writer: Writer, changes: Changes) -> None:
+    """The watch is opened first: a change right after it is told."""
+    for _ in range(20):
+        job = await writer.run(accept)
+        async with changes.watch_job(job.id) as watch, asyncio.timeout(5):
+            await writer.run(lambda tx, job=job: cancel(tx, job.id))  # type: ignore[misc]
+            assert (await anext(watch)).status is S.CANCELLED
+
+
+async def test_a_commit_that_began_before_others_and_ended_after_them_is_not_missed(
+    postgres_ledger: str, anyio_backend: str
+) -> None:
+    """On PostgreSQL commits do not end in the order of their numbers."""
+    with writing(postgres_ledger) as slow, writing(postgres_ledger) as quick:
+        early, late = await quick.run(accept), await quick.run(accept)
+        changes = Changes(quick.database)
+        changes.start()
+        go, entered = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def holds_on(tx: Tx) -> None:
+            cancel(tx, early.id)
+            loop.call_soon_threadsafe(entered.set)
+            asyncio.run_coroutine_threadsafe(go.wait(), loop).result(10)
+
+        async with changes.watch_all() as watch, asyncio.timeout(10):
+            slowly = asyncio.create_task(slow.run(holds_on))
+            await entered.wait()
+            await quick.run(lambda tx: cancel(tx, late.id))
+            assert (await anext(watch)).id == late.id
+            go.set()
+            await slowly
+            seen = await anext(watch)
+            assert (seen.id, seen.status) == (early.id, S.CANCELLED)
+        await changes.close()
+
+
+async def test_every_version_seen_is_above_the_one_before(writer: Writer, changes: Changes) -> None:
+    """Whatever is folded; and the last one is seen."""
+    jobs = [await writer.run(accept) for _ in range(5)]
+    seen: dict[str, list[int]] = {job.id: [] for job in jobs}
+    ready = asyncio.Event()
+
+    async def look() -> None:
+        async with changes.watch_all() as watch:
+            ready.set()
+            async for job in watch:
+                seen[job.id].append(job.version)
+                if all(versions and versions[-1] == 21 for versions in seen.values()):
+                    return
+
+    async with asyncio.timeout(20):
+        looking = asyncio.create_task(look())
+        await ready.wait()
+        for job in jobs * 10:
+            await writer.run(lambda tx, job=job: cancel(tx, job.id))  # type: ignore[misc]
+            await writer.run(lambda tx, job=job: _again(tx, job.id))  # type: ignore[misc]
+        await looking
+    assert all(versions == sorted(set(versions)) for versions in seen.values())
+
+
+def _again(tx: Tx, job_id: str) -> None:
+    steering.retry(tx, job_id, from_start=False, visible=ALL, route=route)
+
+
+async def test_who_takes_changes_too_slowly_is_told(
+    writer: Writer, changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory has a bound."""
+    monkeypatch.setattr(events, "PENDING", 10)
+    async with changes.watch_all() as watch, asyncio.timeout(10):
+        for _ in range(12):
+            await writer.run(accept)
+        await until(lambda: watch._overflow)
+        with pytest.raises(Lagging):
+            await _drained(watch)
+
+
+async def _drained(watch: Watch) -> None:
+    async for _ in watch:
+        pass
+
+
+async def test_an_outage_of_the_ledger_is_survived(
+    writer: Writer, changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was committed meanwhile is seen afterwards."""
+    job = await writer.run(accept)
+    read, asked = Database.read, asyncio.Event()
+
+    async def away(_database: Database, _fn: Any) -> Any:
+        asked.set()
+        raise Unavailable("away")
+
+    async with changes.watch_job(job.id) as watch, asyncio.timeout(10):
+        monkeypatch.setattr(Database, "read", away)
+        await asked.wait()
+        await writer.run(lambda tx: cancel(tx, job.id))
+        monkeypatch.setattr(Database, "read", read)
+        assert (await anext(watch)).status is S.CANCELLED
+
+
+async def test_nobody_watching_costs_nothing(writer: Writer, changes: Changes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No read of the ledger while nothing is watched."""
+    job = await writer.run(accept)
+    async with changes.watch_job(job.id):
+        pass
+    await asyncio.sleep(0.1)  # what was under way ends
+    reads = []
+    read = Database.read
+
+    async def counted(database: Database, fn: Any) -> Any:
+        reads.append(fn)
+        return await read(database, fn)
+
+    monkeypatch.setattr(Database, "read", counted)
+    changes.wake()
+    await asyncio.sleep(0.3)  # what must not happen has no condition to wait for
+    assert reads == []
+    assert await writer.run(lambda tx: ledger.get(tx, job.id)) == job
