@@ -31,6 +31,8 @@ Unit = Callable[[Tx], Any]
 BATCH = 256
 WAITING = 50_000
 LAZY_S = 0.2  # a posted unit waits this long for company
+LEAST_S = (0.5, 0.1)  # even who has waited long enough is given as long; the less where the last write failed too
+LOOK_S = 1.0  # at least, for the outcome of a commit whose answer was lost
 SLOTS = 16
 AGAIN = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not to be had: nothing was written
 
@@ -51,7 +53,7 @@ COUNT = _count.on_conflict_do_update(
 class Waiter(Generic[T]):
     """A unit and who waits for it: an event loop's future, a thread's event, or nobody."""
 
-    __slots__ = ("done", "error", "future", "result", "unit")
+    __slots__ = ("done", "error", "future", "put_at", "result", "unit")
 
     def __init__(self, unit: Callable[[Tx], T]) -> None:
         self.unit = unit
@@ -59,6 +61,7 @@ class Waiter(Generic[T]):
         self.error: BaseException | None = None
         self.future: asyncio.Future[T] | None = None
         self.done: threading.Event | None = None
+        self.put_at = time.monotonic()
 
 
 class _Raised(Exception):
@@ -79,6 +82,7 @@ class Writer:
         self._connection: Any = None
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._failing = False
         self._log = structlog.get_logger("ledger")
 
     def start(self) -> None:
@@ -143,7 +147,9 @@ class Writer:
 
     def _write(self, batch: list[Waiter[Any]]) -> None:
         """Commits the batch and tells who waits, or tells them why not."""
-        deadline = time.monotonic() + self.patience_s
+        # Of those who wait, not of the batch: in an outage it was another batch's turn before.
+        waited_s = time.monotonic() - min(waiter.put_at for waiter in batch)
+        deadline = time.monotonic() + max(self.patience_s - waited_s, LEAST_S[self._failing])
         guarded = False
         while True:
             try:
@@ -159,11 +165,13 @@ class Writer:
                 if passing and time.monotonic() < deadline:
                     time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - spreads, guards nothing
                     continue
+                self._failing = True
                 self._log.warning("ledger not written", error=str(error), units=len(batch))
                 for waiter in batch:
                     waiter.error = Unavailable("the ledger cannot be written at the moment")
                     waiter.error.__cause__ = error
             else:
+                self._failing = False
                 self.on_commit()
             return _settle(batch)
 
@@ -180,7 +188,7 @@ class Writer:
         try:
             tx.raw("COMMIT")
         except Exception:
-            if not self._committed_after_all(tx.change):
+            if not self._committed_after_all(tx.change, deadline):
                 raise
 
     def _touched(self) -> int | None:
@@ -247,12 +255,12 @@ class Writer:
             return True
         return isinstance(error, Unavailable) or bool(getattr(self._connection, "closed", True))
 
-    def _committed_after_all(self, change: int) -> bool:
+    def _committed_after_all(self, change: int, deadline: float) -> bool:
         """PostgreSQL's own word on a commit whose answer was lost; False where it did not happen or cannot be asked."""
         if self.database.dialect == "sqlite":
             return False
         self._discard()
-        deadline = time.monotonic() + self.patience_s
+        deadline = max(deadline, time.monotonic() + LOOK_S)  # never before it: who is not sure does not try again
         while time.monotonic() < deadline:
             with suppress(StorageError):
                 status = self.database.read_sync(lambda tx: tx.one(OUTCOME, change=change))
