@@ -15,7 +15,7 @@ import structlog
 
 from backends.base import Delivery, Health
 from backends.dispatch import Dispatcher
-from jobs import due
+from jobs import claims, due
 from jobs.leases import Lease
 from jobs.retention import Retention
 from storage.base import StorageError
@@ -73,6 +73,10 @@ class Sweep:
             if await self._writer.database.read(partial(due.misrouted, route=self._dispatcher.route)):
                 moved = await self._writer.run(partial(due.reroute, route=self._dispatcher.route))
                 self._log.info("jobs go elsewhere by the settings of now", jobs=moved)
+            here = [name for name, backend in self._dispatcher.backends.items() if not backend.runs_elsewhere]
+            if await self._writer.database.read(partial(claims.strays, backends=here)):
+                released = await self._writer.run(partial(claims.release_strays, backends=here))
+                self._log.warning("a process took jobs after its lease was lost", jobs=released)
         pause = await self._promote()
         for name, backend in self._dispatcher.backends.items():
             if backend.runs_elsewhere:

@@ -6,6 +6,7 @@ move starts from. A token belongs to one claim, so that a runner whose claim is 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
@@ -93,12 +94,22 @@ _settle = (
     )
     .returning(jobs.c.version)
 )
-_held_by = sa.select(jobs).where(held, jobs.c.runner == _p("runner_"))
+# Locked, so that nobody makes RUNNING CANCELLING between this look and what follows from it.
+_held_by = sa.select(jobs).where(held, jobs.c.runner == _p("runner_")).with_for_update()
 _cancelling = sa.select(jobs.c.id, jobs.c.token).where(
     held, jobs.c.runner == _p("runner_"), jobs.c.status == S.CANCELLING.value
 )
 _forget = sa.delete(runners).where(runners.c.id == _p("runner_"), runners.c.beat == _p("beat_"))
 _forget_mine = sa.delete(runners).where(runners.c.id == _p("runner_"))
+_known = sa.select(runners.c.id)
+_stray = sa.select(jobs.c.runner).where(held, jobs.c.runner.not_in(_known)).distinct()
+_promised = (
+    sa.select(jobs.c.delivered_to)
+    .where(queued, jobs.c.backend == _p("backend_"), jobs.c.delivered_to.is_not(None))
+    .where(jobs.c.delivered_to.not_in(_known))
+    .distinct()
+)
+_claims_of = sa.select(jobs.c.id, jobs.c.token).where(held, jobs.c.runner == _p("runner_"))
 _homeless = sa.update(jobs).where(queued, jobs.c.delivered_to == _p("runner_")).values(delivered_to=None)
 
 
@@ -284,23 +295,58 @@ def bury_alone(tx: Tx, *, runner: str) -> bool:
     return True
 
 
+def strays(tx: Tx, *, backends: Sequence[str]) -> list[str]:
+    """Runners that hold jobs, or were promised some of these backends, and that the ledger does not know.
+
+    Such a one stood still, was buried, and claimed or accepted once more before it heard of it.
+    """
+    found = {row[0] for row in tx.all(_stray)}
+    for backend in backends:
+        found.update(row[0] for row in tx.all(_promised, backend_=backend))
+    return sorted(found)
+
+
+def release_strays(tx: Tx, *, backends: Sequence[str]) -> int:
+    """What strays hold, or were promised, waits again, charged to nobody. How many jobs they held."""
+    return sum(_release(tx, runner, died=False) for runner in strays(tx, backends=backends))
+
+
+def of(tx: Tx, *, runner: str) -> set[tuple[str, int]]:
+    """Id and token of the runner's claims."""
+    return {(row[0], row[1]) for row in tx.all(_claims_of, runner_=runner)}
+
+
+def let_go(tx: Tx, claims: Collection[tuple[str, int]], *, runner: str) -> None:
+    """These claims of the runner are over, and the jobs wait again, charged to nobody."""
+    for row in tx.all(_held_by, runner_=runner):
+        job = from_row(row)
+        if (job.id, job.token) in claims:
+            _hand_back(tx, job, died=False)
+
+
+def welcome_elsewhere(tx: Tx, *, runner: str) -> None:
+    """What waits for the runner may be claimed by any."""
+    tx.execute(_homeless, runner_=runner)
+
+
 def _release(tx: Tx, runner: str, *, died: bool, seen: bool = False) -> int:
     tx.execute(_homeless, runner_=runner)
     rows = tx.all(_held_by, runner_=runner)
     for row in rows:
-        job = from_row(row)
-        deaths = job.deaths + died
-        code = "LEASE_LOST" if died else "HANDED_BACK"
-        message = "the process that ran it died" if died else "the process that ran it was stopped"
-        running = next((step.name for step in job.steps if step.status is StepStatus.RUNNING), None)
-        error = JobError(code, message, retryable=True, step=running, occurred_at=tx.now)
-        outcome = Outcome(S.QUEUED, error=error, charged=False, died=died)
-        if (seen and deaths > DEATHS_BEFORE_ALONE) or deaths > DEATHS_AT_MOST:
-            words = f"it killed the process that ran it {deaths} times; mend the handler, then retry it"
-            outcome = Outcome(
-                S.FAILED, error=JobError("POISON", words, False, running, tx.now), charged=False, died=True
-            )
-        if job.status is S.CANCELLING:
-            outcome = Outcome(S.CANCELLED, error=error, charged=False, died=died)
-        _write(tx, job, job.status, outcome, job.steps, job.progress)
+        _hand_back(tx, from_row(row), died=died, seen=seen)
     return len(rows)
+
+
+def _hand_back(tx: Tx, job: Job, *, died: bool, seen: bool = False) -> None:
+    deaths = job.deaths + died
+    code = "LEASE_LOST" if died else "HANDED_BACK"
+    message = "the process that ran it died" if died else "the process that ran it was stopped"
+    running = next((step.name for step in job.steps if step.status is StepStatus.RUNNING), None)
+    error = JobError(code, message, retryable=True, step=running, occurred_at=tx.now)
+    outcome = Outcome(S.QUEUED, error=error, charged=False, died=died)
+    if (seen and deaths > DEATHS_BEFORE_ALONE) or deaths > DEATHS_AT_MOST:
+        words = f"it killed the process that ran it {deaths} times; mend the handler, then retry it"
+        outcome = Outcome(S.FAILED, error=JobError("POISON", words, False, running, tx.now), charged=False, died=True)
+    if job.status is S.CANCELLING:
+        outcome = Outcome(S.CANCELLED, error=error, charged=False, died=died)
+    _write(tx, job, job.status, outcome, job.steps, job.progress)

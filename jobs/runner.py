@@ -40,6 +40,7 @@ from storage.writer import Writer
 RESULT_BYTES = 64_000
 PROGRESS_S = 0.1
 WATCH_S = 0.15
+MIND_S = 2.0
 PATIENCE_S = 5.0  # a plain function gets this long past its limit to notice, before the job goes on without it
 UNEXPECTED = "the handler failed unexpectedly; the log tells more under this job's id"
 
@@ -83,7 +84,9 @@ class Runner:
         self._draining = False
         self._closed = False
         self._idle = asyncio.Event()
+        self._taken: set[tuple[str, int]] = set()  # claimed, and not carried yet
         self._watcher: asyncio.Task[None] | None = None
+        self._minder: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._log = structlog.get_logger("runner")
 
@@ -94,6 +97,7 @@ class Runner:
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._minder = asyncio.create_task(self._mind(), name="claims")
 
     async def run(self, job_id: str, backend: str) -> bool:
         """The job has run here, unless it was not to be had: False then. Raises Unavailable where nobody could ask."""
@@ -116,11 +120,13 @@ class Runner:
         """Jobs of the backend that wait, claimed for this process, which has to `carry` them."""
         if self._draining:
             return []
-        return await self._writer.run(
+        found = await self._writer.run(
             lambda tx: claims.claim_due(
                 tx, runner=self._lease.id, worker=self._lease.name, backend=backend, limit=limit
             )
         )
+        self._taken.update((job.id, job.token) for job in found)
+        return found
 
     async def dangerous(self, backend: str) -> str | None:
         """A job of the backend that has to be run by `run`, in a process of its own."""
@@ -130,6 +136,7 @@ class Runner:
         """A claimed job has run, and its outcome is in the ledger; or somebody else has it."""
         if self._closed:
             return  # claimed in the last moment: the end of the lease hands it back
+        self._taken.discard((job.id, job.token))
         running = Running(job, self._tools, self._further.child, self._on_progress)
         self._running[job.id, job.token] = running
         if self._watcher is None or self._watcher.done():
@@ -307,10 +314,29 @@ class Runner:
                     if claim in self._running:
                         self._running[claim].halt(Stop.CANCEL)
 
+    async def _mind(self) -> None:
+        """Hands back what this process holds and does not run: a claim, say, whose commit's answer was lost."""
+        before: set[tuple[str, int]] = set()
+        while True:
+            await asyncio.sleep(MIND_S)
+            runner = self._lease.id
+            with suppress(StorageError):
+                held = await self._writer.database.read(partial(claims.of, runner=runner))
+                idle = held - self._running.keys() - self._taken
+                if forgotten := idle & before:  # seen twice: one that was claimed a moment ago is about to run
+                    self._log.warning("claims without a run are handed back", jobs=[job_id for job_id, _ in forgotten])
+                    await self._writer.run(partial(claims.let_go, claims=forgotten, runner=runner))
+                before = idle
+
     def lost(self) -> None:
-        """All claims of this process are over: what runs here stops. From any thread."""
+        """All claims under the lease before are over: what runs by them stops. From any thread."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._halt, Stop.LOST)
+            self._loop.call_soon_threadsafe(self._halt_lost)
+
+    def _halt_lost(self) -> None:
+        for running in self._running.values():
+            if running.job.runner != self._lease.id:
+                running.halt(Stop.LOST)
 
     def _halt(self, why: Stop) -> None:
         for running in self._running.values():
@@ -319,6 +345,7 @@ class Runner:
     async def drain(self, deadline_s: float) -> None:
         """Nothing new is claimed; what runs has finished its step, or was halted just before the deadline."""
         self._draining = True
+        self._writer.post(lambda tx: claims.welcome_elsewhere(tx, runner=self._lease.id))
         try:
             async with asyncio.timeout(max(deadline_s - 1.0, deadline_s / 2)):
                 await self._until_idle()
@@ -328,8 +355,9 @@ class Runner:
                 async with asyncio.timeout(min(1.0, deadline_s / 2)):
                     await self._until_idle()
         self._closed = True
-        if self._watcher is not None:
-            self._watcher.cancel()
+        for task in (self._watcher, self._minder):
+            if task is not None:
+                task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _until_idle(self) -> None:

@@ -1,0 +1,141 @@
+"""Jobs that are held, or promised, and that nobody will run: each is found, and waits again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+import sqlalchemy as sa
+
+from jobs import claims, ledger, runner
+from jobs.leases import Lease
+from jobs.model import Job
+from jobs.runner import Runner
+from jobs.running import Stop
+from jobs.states import JobStatus
+from storage.base import Unavailable
+from storage.engine import Tx
+from storage.tables import runners
+from storage.writer import Writer
+from tests.ledgers import accept, new_job
+
+S = JobStatus
+pytestmark = pytest.mark.anyio
+_enter = sa.insert(runners)
+
+
+def claim(writer: Writer, name: str) -> Job:
+    job = writer.run_sync(accept)
+    found = writer.run_sync(lambda tx: claims.claim(tx, job.id, runner=name, worker="w", backend="here", alone=False))
+    assert found is not None
+    return found
+
+
+def now(writer: Writer, job: Job) -> Job:
+    found = writer.run_sync(lambda tx: ledger.get(tx, job.id))
+    assert found is not None
+    return found
+
+
+def test_what_a_buried_runner_claimed_or_accepted_once_more_waits_again(writer: Writer) -> None:
+    """Nobody would bury it a second time."""
+    writer.run_sync(lambda tx: tx.execute(_enter, id="alive", beat=1, place="", name="a", started_at=tx.now))
+    theirs, held = claim(writer, "alive"), claim(writer, "buried")
+    promised = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), home="buried"))
+    kept = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), home="alive"))
+    delivered = writer.run_sync(lambda tx: ledger.accept(tx, new_job(backend="elsewhere"), home="run-id/sentinel"))
+    assert writer.run_sync(lambda tx: claims.strays(tx, backends=["here"])) == ["buried"]
+    assert writer.run_sync(lambda tx: claims.release_strays(tx, backends=["here"])) == 1
+    after = now(writer, held)
+    assert (after.status, after.charged, after.deaths) == (S.QUEUED, 0, 0)
+    assert now(writer, promised).delivered_to is None
+    assert now(writer, theirs).status is S.RUNNING
+    assert [now(writer, job).delivered_to for job in (kept, delivered)] == ["alive", "run-id/sentinel"]
+    assert writer.run_sync(lambda tx: claims.strays(tx, backends=["here"])) == []
+
+
+@asynccontextmanager
+async def running(writer: Writer) -> AsyncIterator[tuple[Runner, Lease]]:
+    lease = Lease(writer, name="mine", on_lost=lambda: None)
+    lease.id = await writer.run(lease._enter)
+    made = Runner(
+        writer=writer,
+        lease=lease,
+        handlers={},
+        tools=cast("Any", None),
+        further=cast("Any", None),
+        isolate=None,
+        vault=cast("Any", None),
+        threads=1,
+    )
+    made.start()
+    try:
+        yield made, lease
+    finally:
+        await made.drain(1.0)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_claim_whose_commit_s_answer_was_lost_is_handed_back(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process lives, and so nobody else would ever take the job; those that are about to run are left alone."""
+    monkeypatch.setattr(runner, "MIND_S", 0.1)
+    job = await writer.run(accept)
+    run = writer.run
+
+    async def unheard(unit: Callable[[Tx], Any]) -> Any:
+        await run(unit)
+        raise Unavailable("its answer was lost")
+
+    async with running(writer) as (made, _):
+        monkeypatch.setattr(writer, "run", unheard)
+        with pytest.raises(Unavailable):
+            await made.run(job.id, "here")
+        assert now(writer, job).status is S.RUNNING
+        monkeypatch.setattr(writer, "run", run)
+        await until(lambda: now(writer, job).status is S.QUEUED)
+        (taken,) = await made.claim_due("here", 1)
+        await asyncio.sleep(0.5)
+        assert now(writer, taken).status is S.RUNNING
+
+
+async def test_a_claim_under_the_new_lease_outlives_the_loss_of_the_old_one(writer: Writer) -> None:
+    """It may have been made just before this process was told."""
+    async with running(writer) as (made, lease):
+        halted: dict[str, Stop] = {}
+
+        class Claim:
+            def __init__(self, job: Job) -> None:
+                self.job = job
+
+            def halt(self, why: Stop) -> None:
+                halted[self.job.id] = why
+
+        old, new = claim(writer, "before"), claim(writer, lease.id)
+        made._running = cast("Any", {(job.id, job.token): Claim(job) for job in (old, new)})
+        made.lost()
+        await asyncio.sleep(0.05)
+        assert halted == {old.id: Stop.LOST}
+        made._running.clear()
+
+
+async def test_what_was_promised_to_a_process_that_drains_is_anyone_s(writer: Writer) -> None:
+    """At once, not when the last of what runs there has ended."""
+    async with running(writer) as (made, lease):
+        promised = await writer.run(lambda tx: ledger.accept(tx, new_job(), home=lease.id))
+        made._running = cast("Any", {("busy", 1): type("Busy", (), {"halt": lambda *_: None})()})
+        draining = asyncio.create_task(made.drain(30.0))
+        await until(lambda: now(writer, promised).delivered_to is None)
+        assert not draining.done()
+        made._running.clear()
+        made._idle.set()
+        await draining
