@@ -230,11 +230,15 @@ class Dramatiq(Backend):
 
     def _insist(self, job_id: str, loop: asyncio.AbstractEventLoop) -> None:
         """The job has been asked for, however long the ledger is away: its message is the only one there may be."""
-        while not self._draining:
+        while True:
             try:
+                # Also while draining: it is given back then, which the ledger has to know.
                 asyncio.run_coroutine_threadsafe(self._run(job_id), loop).result()
-            except Exception:  # noqa: BLE001 - Dramatiq would put the message aside; the ledger decides
+            except Exception:  # noqa: BLE001 - Dramatiq would acknowledge the message; the ledger decides
                 structlog.get_logger("dramatiq").warning("not run yet", job=job_id, exc_info=True)
+                if self._draining:
+                    # Not acknowledged, the message is given to another process when this one has ended, which is soon.
+                    threading.Event().wait()
                 time.sleep(ASK_AGAIN_S)
             else:
                 return
