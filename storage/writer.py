@@ -34,6 +34,7 @@ LAZY_S = 0.2  # a posted unit waits this long for company
 LEAST_S = (0.5, 0.1)  # even who has waited long enough is given as long; the less where the last write failed too
 LOOK_S = 1.0  # at least, for the outcome of a commit whose answer was lost
 SLOTS = 16
+LOST = ("08", "40", "53", "55", "57", "58", "XX")  # connection, conflict, room, locks, operator, system
 AGAIN = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not to be had: nothing was written
 
 BEGIN_SQLITE = sa.update(commits).values(n=commits.c.n + 1).returning(commits.c.n, sa.literal_column(sqlite.NOW))
@@ -82,6 +83,7 @@ class Writer:
         self._connection: Any = None
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._door = threading.Lock()  # nothing comes in behind the end: nobody would ever answer it
         self._failing = False
         self._log = structlog.get_logger("ledger")
 
@@ -91,10 +93,13 @@ class Writer:
 
     def close(self) -> None:
         """What was handed in is written or refused, and the thread has ended. May be called twice."""
-        if self._thread is not None and not self._closed:
-            self._closed = True
-            self._queue.put(None)
-            self._thread.join(self.patience_s * 2)
+        if self._thread is None:
+            return
+        with self._door:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join(self.patience_s * 2)
 
     async def run(self, unit: Callable[[Tx], T]) -> T:
         """What the unit gave, after a durable commit. Raises Unavailable, or what the unit raised."""
@@ -119,11 +124,12 @@ class Writer:
             self._lazy.append(Waiter(unit))
 
     def _put(self, waiter: Waiter[Any]) -> None:
-        if self._closed or self._thread is None:
-            raise Unavailable("the ledger is closed")
-        if self._queue.qsize() > WAITING:
-            raise Unavailable("too much is waiting to be written; send again in a while")
-        self._queue.put(waiter)
+        with self._door:
+            if self._closed or self._thread is None:
+                raise Unavailable("the ledger is closed")
+            if self._queue.qsize() > WAITING:
+                raise Unavailable("too much is waiting to be written; send again in a while")
+            self._queue.put(waiter)
 
     def _loop(self) -> None:
         going = True
@@ -243,7 +249,7 @@ class Writer:
         """Whether it is the connection, the disk or a lock that failed, and not one unit."""
         return self.database.is_driver_error(error) and (
             type(error).__name__ in ("OperationalError", "InterfaceError", "InternalError", "AdminShutdown")
-            or getattr(error, "sqlstate", None) in AGAIN
+            or (getattr(error, "sqlstate", None) or "")[:2] in LOST
             or bool(getattr(self._connection, "closed", False))
         )
 

@@ -42,6 +42,17 @@ def test_a_connection_cut_while_idle_is_not_noticed(postgres_ledger: str) -> Non
         assert names(writer.database) == {"before", "after"}
 
 
+@pytest.mark.parametrize("code", ["53100", "57014", "53200", "58030"])
+def test_a_server_in_need_is_unavailable(postgres_ledger: str, code: str) -> None:
+    """A full disk, a statement that took too long, no memory, a failing device: it is nobody's unit that is wrong."""
+    raised = sa.text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$")
+    with writing(postgres_ledger) as writer:
+        with pytest.raises(Unavailable):
+            writer.run_sync(lambda tx: tx.execute(raised))
+        writer.run_sync(lambda tx: put(tx, "after"))
+        assert names(writer.database) == {"after"}
+
+
 def test_a_connection_cut_in_the_middle_of_a_unit_is_made_up_for(postgres_ledger: str) -> None:
     """The unit is run again, and written once."""
     runs = []

@@ -167,6 +167,28 @@ def test_a_closed_writer_has_written_what_it_was_given(ledger_url: str) -> None:
             writer.run_sync(lambda tx: put(tx, "too late"))
 
 
+def test_whoever_comes_while_a_writer_is_closed_is_answered(ledger_url: str) -> None:
+    """With what was written, or with a refusal: nobody waits behind the end."""
+    with writing(ledger_url) as writer:
+        answers: list[str] = []
+
+        def knock(n: int) -> None:
+            for i in range(10_000):
+                try:
+                    writer.run_sync(lambda tx: put(tx, f"n{n}.{i}"))  # noqa: B023
+                except Unavailable:
+                    answers.append("refused")
+                    return
+
+        threads = [threading.Thread(target=knock, args=(n,), daemon=True) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        writer.close()
+        for thread in threads:
+            thread.join(5)
+        assert answers == ["refused"] * 8
+
+
 async def test_the_time_is_the_same_for_all_of_a_commit(writer: Writer) -> None:
     """By the ledger's own clock, and close to this machine's."""
     import time
