@@ -23,6 +23,7 @@ from backends.dramatiq import Broker, Dramatiq
 from settings import Settings, SettingsError, enter
 from storage.base import StorageError
 
+LOOK_S = 0.5
 LAST_S = 4.0  # past the drain deadline, a process ends whatever hangs
 
 
@@ -82,7 +83,9 @@ def serve(settings: Settings, *, threads: int) -> int:
     worker = Worker(backend.broker, worker_threads=threads, worker_timeout=1000)
     worker.start()
     structlog.get_logger("worker").info("worker is up", pid=os.getpid(), threads=threads)
-    stop.wait()
+    # Not one wait without an end: a signal that comes just before it would not be seen until the next one.
+    while not stop.wait(LOOK_S):
+        pass
     deadline = threading.Timer(settings.server.drain_s + LAST_S, os._exit, (0,))
     deadline.daemon = True
     deadline.start()
@@ -102,8 +105,10 @@ def run_alone(settings: Settings, job_id: str, backend: str) -> int:
         async with wiring.running(settings, Role.RUN, alone=True) as parts:
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, lambda: asyncio.ensure_future(parts.drain()))
-            sys.stdout.write(f"{parts.lease.id}\n")
-            sys.stdout.flush()
+            try:
+                os.write(sys.stdout.fileno(), f"{parts.lease.id}\n".encode())
+            except BrokenPipeError:
+                return  # the parent is gone, and with it who would tell of this process's death; the job waits
             await parts.runner.run(job_id, backend)
 
     asyncio.run(main())
