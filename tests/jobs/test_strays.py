@@ -14,8 +14,8 @@ from jobs import claims, ledger, runner
 from jobs.leases import Lease
 from jobs.model import Job
 from jobs.runner import Runner
-from jobs.running import Stop
-from jobs.states import JobStatus
+from jobs.running import Running, Stop
+from jobs.states import JobStatus, StepStatus
 from storage.base import Unavailable
 from storage.engine import Tx
 from storage.tables import runners
@@ -106,6 +106,37 @@ async def test_a_claim_whose_commit_s_answer_was_lost_is_handed_back(
         (taken,) = await made.claim_due("here", 1)
         await asyncio.sleep(0.5)
         assert now(writer, taken).status is S.RUNNING
+
+
+async def test_a_step_whose_commit_s_answer_was_lost_is_finished_once(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the further jobs that it dispatched: to meet them in the ledger is no failure of the step."""
+    run, handed = writer.run, list[str]()
+
+    class Further:
+        accept = staticmethod(ledger.accept)
+
+        @staticmethod
+        def hand_over(jobs: list[Job]) -> None:
+            handed.extend(job.id for job in jobs)
+
+    async def unheard(unit: Callable[[Tx], Any]) -> Any:
+        monkeypatch.setattr(writer, "run", run)
+        await run(unit)
+        raise Unavailable("its answer was lost")
+
+    async with running(writer) as (made, lease):
+        made._further = cast("Any", Further)
+        job = await run(lambda tx: accept(tx, steps=("one", "two")))
+        held = await run(lambda tx: claims.claim(tx, job.id, runner=lease.id, worker="w", backend="here", alone=False))
+        assert held is not None
+        step = Running(held, cast("Any", None), cast("Any", None), lambda _: None)
+        step.children.append(new_job(id="job_child"))
+        monkeypatch.setattr(writer, "run", unheard)
+        one, two = await made._finish_step(step, held.steps, None)
+        assert (one.status, two.status) == (StepStatus.SUCCEEDED, StepStatus.RUNNING)
+        assert handed == ["job_child"]
 
 
 async def test_a_claim_under_the_new_lease_outlives_the_loss_of_the_old_one(writer: Writer) -> None:
