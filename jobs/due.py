@@ -38,7 +38,8 @@ _next = sa.select(sa.func.min(jobs.c.due_at)).where(later).with_hint(jobs, BY_TI
 _queued = (queued, jobs.c.backend == _p("backend_"))
 _undelivered = (
     sa.select(jobs.c.id, jobs.c.handler, jobs.c.priority, jobs.c.token)
-    .where(*_queued, jobs.c.due_at <= _p("before_"))
+    # What waits is due by its state; a time ahead of now was written by a process whose clock was.
+    .where(*_queued, sa.or_(jobs.c.due_at <= _p("before_"), jobs.c.due_at > _p("after_")))
     .where(sa.or_(jobs.c.delivered_to.is_(None), jobs.c.delivered_to != _p("identity_")))
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(_p("limit_", type_=sa.Integer))
@@ -87,9 +88,10 @@ def next_due(tx: Tx) -> int | None:
 
 def undelivered(tx: Tx, *, backend: str, identity: str, grace_us: int, limit: int) -> list[tuple[str, str, int, int]]:
     """Id, handler, priority and token of jobs that wait for longer than the grace without a delivery to that broker."""
+    bounds = {"before_": tx.now - grace_us, "after_": tx.now + grace_us}
     return [
         (row[0], row[1], row[2], row[3])
-        for row in tx.all(_undelivered, backend_=backend, identity_=identity, before_=tx.now - grace_us, limit_=limit)
+        for row in tx.all(_undelivered, backend_=backend, identity_=identity, limit_=limit, **bounds)
     ]
 
 

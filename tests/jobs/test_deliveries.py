@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from jobs import claims, due
 from jobs.claims import Outcome
 from jobs.states import JobStatus
 from storage.engine import Tx
+from storage.tables import jobs
 from storage.writer import Writer
 from tests.ledgers import accept
 
@@ -47,4 +49,11 @@ def test_a_confirmation_that_comes_late_confirms_nothing(writer: Writer, meanwhi
     job = writer.run_sync(accept)
     writer.run_sync(lambda tx: meanwhile(tx, job.id))  # type: ignore[operator]
     writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.token)], identity=BROKER))
+    assert undelivered(writer) == [job.id]
+
+
+def test_a_job_of_a_process_whose_clock_is_ahead_is_delivered_all_the_same(writer: Writer) -> None:
+    """What waits is due by its state, and does not wait for an hour that only another process has seen."""
+    job = writer.run_sync(accept)
+    writer.run_sync(lambda tx: tx.execute(sa.update(jobs).values(due_at=jobs.c.due_at + 3_600_000_000)))
     assert undelivered(writer) == [job.id]
