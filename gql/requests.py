@@ -14,6 +14,9 @@ from gql.base import BadRequest
 STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"[ \t\r\n]*+(:?)', re.DOTALL)
 
 
+PREFIX = "sha256:"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     query: str | None
@@ -58,20 +61,21 @@ def read(value: Any) -> Request:
     variables = value.get("variables")
     name = value.get("operationName")
     extensions = value.get("extensions")
-    named = _hash(extensions) if extensions else None
+    if extensions is not None and not isinstance(extensions, dict):
+        raise BadRequest(400, "`extensions` must be an object.")
+    named = _hash(value.get("documentId"), extensions or {})
     if not isinstance(query, str) and (query is not None or named is None):
         raise BadRequest(400, "`query` must be a string.")
     if variables is not None and not isinstance(variables, dict):
         raise BadRequest(400, "`variables` must be an object.")
     if name is not None and not isinstance(name, str):
         raise BadRequest(400, "`operationName` must be a string.")
-    if extensions is not None and not isinstance(extensions, dict):
-        raise BadRequest(400, "`extensions` must be an object.")
     return Request(query, variables, name, named)
 
 
-def _hash(extensions: Any) -> str | None:
-    """As Apollo's clients name a document: {"persistedQuery": {"version": 1, "sha256Hash": "..."}}."""
-    persisted = extensions.get("persistedQuery") if isinstance(extensions, dict) else None
-    named = persisted.get("sha256Hash") if isinstance(persisted, dict) else None
-    return named.lower() if isinstance(named, str) else None
+def _hash(document_id: Any, extensions: dict[str, Any]) -> str | None:
+    """As the draft of GraphQL over HTTP names a document, "sha256:...", or in Apollo's clients' extension."""
+    if document_id is None:
+        persisted = extensions.get("persistedQuery")
+        document_id = persisted.get("sha256Hash") if isinstance(persisted, dict) else None
+    return document_id.removeprefix(PREFIX).lower() if isinstance(document_id, str) else None

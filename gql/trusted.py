@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gql.base import BadRequest, GqlError
-from gql.requests import Request
+from gql.requests import PREFIX, Request
 
 HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -73,7 +73,7 @@ def digest(text: str) -> str:
 
 
 def _check(name: str, hash_: str, text: str) -> None:
-    if hash_ not in (digest(text), digest(text.strip())):
+    if hash_.removeprefix(PREFIX) not in (digest(text), digest(text.strip())):
         raise BadDocument(f"{name} is not the SHA-256 of its text")
 
 

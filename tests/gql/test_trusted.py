@@ -55,6 +55,8 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         by_hash(sha256(KNOWN)),
         by_hash(sha256(f"{KNOWN}\n")),
         by_hash(sha256(KNOWN).upper()),
+        by_hash(f"sha256:{sha256(KNOWN)}"),
+        {"documentId": f"sha256:{sha256(KNOWN)}"},
         by_hash(sha256(KNOWN), query=KNOWN),
         by_hash(sha256(KNOWN), query=None, operationName="mine", variables={}),
     ],
@@ -86,6 +88,9 @@ async def test_documents_by_their_hash_come_from_files_of_both_kinds(api: Api) -
         (by_hash(5), 400, "BAD_REQUEST"),  # type: ignore[arg-type]
         ({"extensions": {"persistedQuery": []}}, 400, "BAD_REQUEST"),
         ({"extensions": {}}, 400, "BAD_REQUEST"),
+        ({"documentId": f"md5:{sha256(KNOWN)}"}, 404, "PERSISTED_QUERY_NOT_FOUND"),
+        ({"documentId": 5}, 400, "BAD_REQUEST"),
+        ({"query": KNOWN, "extensions": ["x"]}, 400, "BAD_REQUEST"),
     ],
 )
 async def test_anything_else_is_refused(api: Api, body: Any, status: int, code: str, accept: str) -> None:
