@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from jobs.states import JobStatus
+from testkit.processes import Worker
 from testkit.stand import DRAIN_S, Stand
+from testkit.waiting import until
 from testkit.workload import notes
 
 S = JobStatus
 SLACK_S = 5.0
+
+
+async def _renamed(stand: Stand, worker: Worker, known: set[str]) -> bool:
+    """Whether the worker takes part again, under another name."""
+    return await stand.runners(worker) not in (known, set())
 
 
 class Stops:
@@ -59,6 +66,12 @@ class Stops:
         frozen.freeze()
         other = await stand.start_worker()
         await stand.noted("begun", 2)
+        running = await stand.is_now(job, S.RUNNING)
+        stand.say(f"go-{frozen.pid}")
+        frozen.wake()
+        await until(lambda: _renamed(stand, frozen, known))
+        assert frozen.is_up
+        assert await stand.get(job.id) == running
         stand.say("go")
         done = await stand.done(job)
         assert (done.status, done.result) == (S.SUCCEEDED, other.pid)
@@ -66,11 +79,6 @@ class Stops:
             (False, "LEASE_LOST"),
             (True, None),
         ]
-        frozen.wake()
-        await stand.until(job, lambda _: True)
-        while await stand.runners(frozen) in (known, set()):  # it takes part again, under another name
-            assert frozen.is_up
-        assert await stand.get(job.id) == done
         again = await stand.accept("law.note", folder=str(stand.folder))
         assert (await stand.done(again)).status is S.SUCCEEDED
         assert await stand.get(job.id) == done
