@@ -9,6 +9,7 @@ from pathlib import Path
 
 import strawberry
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -72,6 +73,15 @@ def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
 
     app.router.routes += [*status.routes(_parts_of, admits), *pages.routes()]
     app.add_middleware(Graphql)
+    if settings.server.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.server.origins),
+            allow_methods=["POST"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["Retry-After"],
+            max_age=600,
+        )
     app.add_middleware(SecureHeaders)
     return app
 
@@ -187,7 +197,7 @@ def sockets(settings: Settings) -> Sockets:
 def origins(settings: Settings) -> Origins:
     """Pages of our own origin. An open server trusts no name but this machine's, lest a page's own name lead here."""
     loopback = settings.auth.mode == "open" and not settings.auth.allow_public
-    return Origins(hosts=() if loopback else None)
+    return Origins(settings.server.origins, hosts=() if loopback else None)
 
 
 def parts(onward: Onward) -> Parts:

@@ -43,6 +43,7 @@ def _network(name: str) -> str:
 DatabaseUrl = Annotated[str, Field(pattern=r"^(sqlite:///.|postgresql://).*", repr=False), AfterValidator(_address)]
 RedisUrl = Annotated[str, Field(pattern=r"^(rediss?|unix)://.+", repr=False), AfterValidator(_address)]
 Network = Annotated[str, AfterValidator(_network)]
+Origin = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+$")]
 ClassPath = Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
 
 
@@ -57,6 +58,9 @@ class Server(Table):
     port: int = Field(8000, ge=0, le=65535, description="the TCP port to listen on; 0 takes a free one")
     proxies: tuple[Network, ...] = Field(
         (), description="the addresses or networks of proxies whose X-Forwarded-For is believed, as in 10.0.0.0/8"
+    )
+    origins: tuple[Origin, ...] = Field(
+        (), description="further origins whose web pages may call, as in https://app.example.com; ours may anyway"
     )
     workers: int = Field(1, ge=1, le=64, description="how many API processes share the port")
     drain_s: float = Field(
