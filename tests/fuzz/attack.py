@@ -42,9 +42,9 @@ async def attack(address: str, cases: int, *, seed: int, until: float | None = N
         limits = httpx2.Limits(max_connections=4)
         async with httpx2.AsyncClient(timeout=60, limits=limits) as http:
             while outcome.cases < cases and (until is None or time.monotonic() < until):
-                await _post(http, address, source, outcome)
-                if outcome.cases % 24 < FRAMES:
-                    await _converse(address, source, outcome)
+                for _ in range(FRAMES):
+                    await _post(http, address, source, outcome)
+                await _converse(address, source, outcome)
 
     async def friend() -> None:
         async with httpx2.AsyncClient(timeout=60) as http:
@@ -103,9 +103,9 @@ async def _converse(address: str, source: Cases, outcome: Outcome) -> None:
             reading = asyncio.create_task(_read(socket, outcome, sent))
             with suppress(ConnectionClosed):
                 for _ in range(FRAMES):
-                    outcome.cases += 1
                     sent.append(source.frame())
                     await socket.send(sent[-1])
+                    outcome.cases += 1
             with suppress(TimeoutError):
                 await asyncio.wait_for(reading, 0.1)
         outcome.codes[socket.close_code or 0] += 1
