@@ -161,7 +161,7 @@ class Changes:
         if floor is None:
             return []
         lowest = self._lowest(tx)  # before the rows: what is committed between the two is read twice, not missed
-        rows = tx.all(_changed, floor=floor)
+        rows = tx.all(_changed, floor=min(floor, lowest))  # after a crash, PostgreSQL counts on from an older number
         fresh = [row[0] for row in rows if self._known.get(row[0], (0, 0))[0] < row[1]]
         wanted = fresh if self._all else [job_id for job_id in fresh if job_id in self._jobs]
         found = [

@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from jobs import idempotency
 from jobs.states import JobStatus
 from storage.engine import Tx
-from storage.tables import jobs
+from storage.tables import jobs, marks
 from storage.writer import Writer
 
 PAGE = 200
+MARKS_S = 86_400
 
 _p = sa.bindparam
 _old = (
@@ -23,6 +24,7 @@ _old = (
     .order_by(jobs.c.finished_at)
     .limit(_p("limit_", type_=sa.Integer))
 )
+_marks = sa.delete(marks).where(marks.c.mark < _p("before"))
 _drop = sa.delete(jobs).where(jobs.c.id == _p("id_"), jobs.c.status == _p("status_"))
 
 
@@ -42,6 +44,8 @@ class Retention:
             if not await writer.database.read(partial(_any, age_us=age_us)):
                 break
             gone += await writer.run(partial(_prune, age_us=age_us))
+        # Of writers that are no more: those that are leave a new one every second.
+        await writer.run(lambda tx: tx.execute(_marks, before=str(tx.now // 1_000_000 - MARKS_S)))
         if self.keys is not None:
             keys_us = self.keys // timedelta(microseconds=1)
             await writer.run(lambda tx: idempotency.prune(tx, before=tx.now - keys_us))

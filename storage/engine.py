@@ -92,6 +92,7 @@ class Tx:
 
     def begun(self, change: int, now: int) -> None:
         self.change, self._now = change, now
+        self._database.ids.seen(now // 1000)
 
     def _run(self, statement: Any, params: dict[str, Any]) -> Any:
         text, defaults = self._database.compiled(statement)
@@ -132,6 +133,11 @@ class Ids:
     def __init__(self) -> None:
         self._last = 0
         self._lock = threading.Lock()
+
+    def seen(self, ms: int) -> None:
+        """It is that late at least."""
+        with self._lock:
+            self._last = max(self._last, ms << 80)
 
     def next(self, prefix: str, ms: int) -> str:
         with self._lock:

@@ -81,6 +81,10 @@ runners = Table(  # the processes that may hold claims
 
 meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 
+marks = Table(  # what each writer committed last, on PostgreSQL: begins with the seconds of its time
+    "marks", metadata, Column("writer", Text, primary_key=True), Column("mark", Text, nullable=False)
+)
+
 commits = Table("commits", metadata, Column("n", BigInteger, nullable=False))  # one row; counts commits on SQLite
 
 idempotency = Table(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -38,11 +39,15 @@ LOST = ("08", "40", "53", "55", "57", "58", "XX")  # connection, conflict, room,
 AGAIN = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not to be had: nothing was written
 
 BEGIN_SQLITE = sa.update(commits).values(n=commits.c.n + 1).returning(commits.c.n, sa.literal_column(sqlite.NOW))
+# A transaction's number does not tell afterwards whether it was committed: a crash forgets numbers that reached no disk
+# and gives them out again. So each commit leaves a mark in a row of its writer's, which is locked until it is over.
+MARK = sa.text("INSERT INTO marks (writer, mark) VALUES (:writer, '') ON CONFLICT (writer) DO NOTHING")
 BEGIN_POSTGRESQL = sa.text(
-    "SELECT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT),"
+    "WITH marked AS (UPDATE marks SET mark = :mark WHERE writer = :writer)"
+    " SELECT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT),"
     " CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
 )
-OUTCOME = sa.text("SELECT pg_xact_status(CAST(CAST(:change AS TEXT) AS xid8))")
+OUTCOME = sa.text("SELECT mark FROM marks WHERE writer = :writer FOR UPDATE")
 _count = pg_insert(counts).values(  # SQLite understands the same words
     slot=sa.bindparam("slot"), owner=sa.bindparam("owner"), status=sa.bindparam("status"), n=sa.bindparam("n")
 )
@@ -85,6 +90,8 @@ class Writer:
         self._closed = False
         self._door = threading.Lock()  # nothing comes in behind the end: nobody would ever answer it
         self._failing = False
+        self._name = secrets.token_hex(8)
+        self._mark = ""
         self._log = structlog.get_logger("ledger")
 
     def start(self) -> None:
@@ -108,11 +115,11 @@ class Writer:
         self._put(waiter)
         return await waiter.future
 
-    def run_sync(self, unit: Callable[[Tx], T]) -> T:
-        """The same for a thread that may wait."""
+    def run_sync(self, unit: Callable[[Tx], T], *, urgent: bool = False) -> T:
+        """The same for a thread that may wait; what is urgent goes with the next commit, past all who wait."""
         waiter = Waiter(unit)
         waiter.done = threading.Event()
-        self._put(waiter)
+        self._put(waiter, urgent=urgent)
         waiter.done.wait()
         if waiter.error is not None:
             raise waiter.error
@@ -123,10 +130,14 @@ class Writer:
         with self._lazy_lock:
             self._lazy.append(Waiter(unit))
 
-    def _put(self, waiter: Waiter[Any]) -> None:
+    def _put(self, waiter: Waiter[Any], *, urgent: bool = False) -> None:
         with self._door:
             if self._closed or self._thread is None:
                 raise Unavailable("the ledger is closed")
+            if urgent:
+                with self._lazy_lock:
+                    self._lazy.append(waiter)
+                return
             if self._queue.qsize() > WAITING:
                 raise Unavailable("too much is waiting to be written; send again in a while")
             self._queue.put(waiter)
@@ -194,7 +205,7 @@ class Writer:
         try:
             tx.raw("COMMIT")
         except Exception:
-            if not self._committed_after_all(tx.change, deadline):
+            if not self._committed_after_all(deadline):
                 raise
 
     def _touched(self) -> int | None:
@@ -207,6 +218,8 @@ class Writer:
             if self.database.dialect == "sqlite":
                 # SQLite's own waiting sleeps up to 100 ms at a time, and so keeps losing to a busier process.
                 self._connection.execute("PRAGMA busy_timeout=0")
+            else:
+                Tx(self.database, self._connection).execute(MARK, writer=self._name)
         tx = Tx(self.database, self._connection)
         if self.database.dialect == "sqlite":
             pause = 0.0001
@@ -222,7 +235,8 @@ class Writer:
             change, now = tx.one(BEGIN_SQLITE)  # type: ignore[misc]
         else:
             tx.raw("BEGIN")
-            change, now = tx.one(BEGIN_POSTGRESQL)  # type: ignore[misc]
+            self._mark = f"{time.time():.0f}/{secrets.token_hex(8)}"
+            change, now = tx.one(BEGIN_POSTGRESQL, writer=self._name, mark=self._mark)  # type: ignore[misc]
         tx.begun(change, now)
         return tx
 
@@ -261,17 +275,16 @@ class Writer:
             return True
         return isinstance(error, Unavailable) or bool(getattr(self._connection, "closed", True))
 
-    def _committed_after_all(self, change: int, deadline: float) -> bool:
-        """PostgreSQL's own word on a commit whose answer was lost; False where it did not happen or cannot be asked."""
+    def _committed_after_all(self, deadline: float) -> bool:
+        """Whether a commit whose answer was lost has left its mark; False where not, or where nobody can be asked."""
         if self.database.dialect == "sqlite":
             return False
         self._discard()
         deadline = max(deadline, time.monotonic() + LOOK_S)  # never before it: who is not sure does not try again
         while time.monotonic() < deadline:
             with suppress(StorageError):
-                status = self.database.read_sync(lambda tx: tx.one(OUTCOME, change=change))
-                if status is not None and status[0] != "in progress":
-                    return bool(status[0] == "committed")
+                found = self.database.read_sync(lambda tx: tx.one(OUTCOME, writer=self._name))
+                return found is not None and bool(found[0] == self._mark)
             time.sleep(0.05)
         return False
 

@@ -168,7 +168,9 @@ def test_a_server_that_is_away_is_told_and_its_return_is_found() -> None:
             writer.run_sync(lambda _tx: None)
         with pytest.raises(Unavailable):
             database.read_sync(lambda tx: tx.now)
-        with postgres_server(port=port):
+        with postgres_server(port=port) as server:
+            with psycopg.connect(server.url) as connection:
+                connection.execute("CREATE TABLE marks (writer text PRIMARY KEY, mark text NOT NULL)")
             assert writer.run_sync(lambda tx: tx.change) > 0
             assert database.read_sync(lambda tx: tx.now) > 0
     database.close()

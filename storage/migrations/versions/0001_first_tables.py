@@ -121,6 +121,12 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'QUEUED'"),
     )
     op.create_table(
+        "marks",
+        sa.Column("writer", sa.Text(), nullable=False),
+        sa.Column("mark", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("writer"),
+    )
+    op.create_table(
         "meta",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
