@@ -70,15 +70,13 @@ class Way:
         return await self._runner.run(job_id, self._backend)
 
     async def take(self, limit: int) -> Sequence[Callable[[], Awaitable[None]]]:
-        taken: list[Callable[[], Awaitable[None]]] = [
-            partial(self._runner.carry, job) for job in await self._runner.claim_due(self._backend, limit)
-        ]
-        if len(taken) < limit:
-            job_id = await self._runner.dangerous(self._backend)
-            if job_id is not None and job_id not in self._alone:
-                self._alone.add(job_id)
-                taken.append(partial(self._run_alone, job_id))
-        return taken
+        taken: list[Callable[[], Awaitable[None]]] = []
+        job_id = await self._runner.dangerous(self._backend)  # first, or a lasting backlog leaves it no slot
+        if job_id is not None and job_id not in self._alone:
+            self._alone.add(job_id)
+            taken.append(partial(self._run_alone, job_id))
+        claimed = await self._runner.claim_due(self._backend, limit - len(taken)) if limit > len(taken) else []
+        return [*taken, *(partial(self._runner.carry, job) for job in claimed)]
 
     async def _run_alone(self, job_id: str) -> None:
         try:

@@ -107,7 +107,7 @@ class Lease:
                 self._log.exception("heartbeat failed")
 
     def _observe(self) -> None:
-        mine, rows, self.leads = self._writer.run_sync(self._pulse)
+        mine, rows, self.leads = self._writer.run_sync(self._pulse, urgent=True)
         now = time.monotonic()
         # A long pause was ours, or the ledger's: it says nothing about the others.
         passed = min(now - self._last, 1.5 * BEAT_S) if self._last else 0.0

@@ -11,6 +11,8 @@ from jobs.model import Job, JobFilter, Visible, from_row
 from storage.engine import Tx
 from storage.tables import jobs
 
+SLACK_US = 3_600_000_000  # a clock may have been set back, and a job that a handler dispatches is a little older
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -86,11 +88,11 @@ def _conditions(visible: Visible, filter: JobFilter) -> list[Any]:
         patterns = [name for name in filter.handler if "*" in name and name == name.lower()]
         likes = [jobs.c.handler.like(_like(pattern), escape="\\") for pattern in patterns]
         found.append(sa.or_(jobs.c.handler.in_(exact) if exact else sa.false(), *likes))
-    # An id begins with the milliseconds of its creation: it narrows the range, the column decides.
+    # An id begins with about the milliseconds of its creation: it narrows the range, the column decides.
     if filter.created_after is not None:
-        found += [jobs.c.created_at > filter.created_after, jobs.c.id >= _bound(filter.created_after)]
+        found += [jobs.c.created_at > filter.created_after, jobs.c.id >= _bound(filter.created_after - SLACK_US)]
     if filter.created_before is not None:
-        found += [jobs.c.created_at < filter.created_before, jobs.c.id < _bound(filter.created_before + 1_000_000)]
+        found += [jobs.c.created_at < filter.created_before, jobs.c.id < _bound(filter.created_before + SLACK_US)]
     return found
 
 

@@ -22,7 +22,7 @@ from typing import Any, Protocol, TypeVar
 import orjson
 import structlog
 
-from handlers.base import Handler, HandlerError, InvalidParameters, LeaseLost, Permanent, TimedOut, Tools
+from handlers.base import Handler, HandlerError, InvalidParameters, Permanent, TimedOut, Tools
 from handlers.base import Step as Work
 from jobs import claims, due, ledger
 from jobs.base import Superseded
@@ -145,7 +145,7 @@ class Runner:
             with structlog.contextvars.bound_contextvars(job=job.id, handler=job.handler, attempt=job.attempt):
                 steps, outcome = await self._perform(running)
                 await self._record(running, steps, outcome)
-        except (Superseded, LeaseLost):
+        except Superseded:
             self._log.warning("claim lost", job=job.id)
         except Exception:  # noqa: BLE001 - see below
             # A defect of ours. Unless something is written, the job runs for ever, as far as anybody can see.
@@ -161,7 +161,7 @@ class Runner:
     async def _perform(  # noqa: C901, PLR0911 - one look at everything that can become of a job
         self, running: Running
     ) -> tuple[tuple[Step, ...], Outcome]:
-        """Runs the steps that are left; how it ended, as data. Raises Superseded and LeaseLost."""
+        """Runs the steps that are left; how it ended, as data. Raises Superseded."""
         job, steps = running.job, running.job.steps
         handler = self._handlers.get(job.handler)
         if handler is None:
@@ -189,9 +189,7 @@ class Runner:
                 steps = await self._finish_step(running, steps, value)
                 if self._draining:
                     return steps, Outcome(S.QUEUED, charged=False)
-        except (Superseded, LeaseLost):
-            if running.stop is Stop.DRAIN:
-                return steps, Outcome(S.QUEUED, charged=False)
+        except Superseded:
             raise
         except asyncio.CancelledError:
             if running.stop is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import sqlalchemy as sa
 
@@ -114,7 +115,11 @@ def retry_many(
         return []
     narrowed = JobFilter(wanted, filter.handler, filter.created_after, filter.created_before)
     ids = pages.ids(tx, visible=visible, filter=narrowed, limit=limit)
-    return [retry(tx, job_id, from_start=False, visible=visible, route=route) for job_id in ids]
+    retried = []
+    for job_id in ids:
+        with suppress(Conflict, NotFound):  # somebody else was quicker with this one
+            retried.append(retry(tx, job_id, from_start=False, visible=visible, route=route))
+    return retried
 
 
 def _visible(tx: Tx, job_id: str, visible: Visible) -> Job:

@@ -33,7 +33,7 @@ def ids(office: Any) -> list[str]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - the server sets no events
+        while not condition():
             await asyncio.sleep(0.005)
 
 

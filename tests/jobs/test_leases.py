@@ -116,7 +116,7 @@ def test_time_in_which_the_observer_could_not_write_does_not_count(
     observer.look()
     run_sync = writer.run_sync
 
-    def away(_unit: Any) -> Any:
+    def away(_unit: Any, **_urgent: bool) -> Any:
         raise Unavailable("away")
 
     monkeypatch.setattr(writer, "run_sync", away)
