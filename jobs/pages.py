@@ -75,7 +75,9 @@ def _select(  # noqa: PLR0917 - private
 
 def _by_owner(select: sa.Select[Any], visible: Visible) -> sa.Select[Any]:
     # Left to itself SQLite walks all jobs of a status, whoever's they are, for one owner's few.
-    return select.with_hint(jobs, "INDEXED BY jobs_by_owner", "sqlite") if visible.owner is not None else select
+    if visible.everything or visible.owner is None:
+        return select
+    return select.with_hint(jobs, "INDEXED BY jobs_by_owner", "sqlite")
 
 
 def _conditions(visible: Visible, filter: JobFilter) -> list[Any]:
