@@ -103,8 +103,18 @@ def run_alone(settings: Settings, job_id: str, backend: str) -> int:
 
     async def main() -> None:
         async with wiring.running(settings, Role.RUN, alone=True) as parts:
+            # Nothing comes in but the end, when the parent is no more: whoever waits for the job is gone then.
+            loop = asyncio.get_running_loop()
+
+            def end() -> None:
+                if not os.read(sys.stdin.fileno(), 4096):
+                    loop.remove_reader(sys.stdin.fileno())
+                    tasks.append(asyncio.ensure_future(parts.drain()))
+
+            tasks: list[asyncio.Future[None]] = []
+            loop.add_reader(sys.stdin.fileno(), end)
             for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, lambda: asyncio.ensure_future(parts.drain()))
+                loop.add_signal_handler(number, lambda: tasks.append(asyncio.ensure_future(parts.drain())))
             try:
                 os.write(sys.stdout.fileno(), f"{parts.lease.id}\n".encode())
             except BrokenPipeError:

@@ -42,7 +42,7 @@ class Isolated:
     async def _run(self, job_id: str, backend: str) -> bool:
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "worker", "alone", job_id, backend,
-            cwd=ROOT, env=dict(self._environment), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            cwd=ROOT, env=dict(self._environment), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         self._log.warning("a job whose runner died twice runs alone", job=job_id, pid=child.pid)
         assert child.stdout is not None  # noqa: S101 - for the type checker
