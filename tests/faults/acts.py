@@ -68,6 +68,23 @@ async def flaky(job: JobContext, *, marker: int, times: int = 2) -> None:
     journal.write(job.id, job.attempt, "flaky", marker, "end")
 
 
+@handler("faults.tells", retry=QUICK)
+async def tells(job: JobContext, *, marker: int) -> None:
+    """Says how far it has come."""
+    journal.write(job.id, job.attempt, "tells", marker, "begin")
+    for n in range(1, 4):
+        job.progress(n, 3, "on its way")
+        await asyncio.sleep(0.15)
+    journal.write(job.id, job.attempt, "tells", marker, "end")
+
+
+@handler("faults.dull", retry=QUICK)
+async def dull(job: JobContext, *, marker: int) -> None:
+    """Does what it is to do."""
+    journal.write(job.id, job.attempt, "dull", marker, "begin")
+    journal.write(job.id, job.attempt, "dull", marker, "end")
+
+
 @handler("faults.raises", retry=QUICK)
 async def raises(job: JobContext, *, marker: int) -> None:
     """Fails each time."""
@@ -142,6 +159,8 @@ HANDLERS: tuple[Handler, ...] = (
     sequence("faults.steps", [first, second, third], retry=QUICK),
     leaf,
     flaky,
+    tells,
+    dull,
     raises,
     refuses,
     hangs,

@@ -88,6 +88,11 @@ class Client:
         assert "errors" not in told, told
         return told["data"]
 
+    def post(self, query: str, variables: Mapping[str, Any]) -> None:
+        """Sent once, whatever becomes of it."""
+        with suppress(Lost):
+            self._loop.call(self._post({"query": query, "variables": dict(variables)}))
+
     def get(self, path: str) -> tuple[int, bytes]:
         """Status and body. Raises Lost."""
         return self._loop.call(self._exchange(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()))

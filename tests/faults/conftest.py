@@ -20,14 +20,16 @@ from tests.faults.laws.base import Law, Stage
 from tests.faults.loop import Loop
 from tests.faults.postgres import Postgres
 from tests.faults.site import COMBINATIONS, Site
+from tests.faults.starters import Nursery, Starter
 
 
 class Rig:
     """Goes through the laws that were asked for, combination by combination."""
 
-    def __init__(self, folder: Path, loop: Loop) -> None:
+    def __init__(self, folder: Path, loop: Loop, starter: Starter) -> None:
         self._folder = folder
         self._loop = loop
+        self._starter = starter
         self._stack = ExitStack()
         self._numbers = itertools.count(1)
         self._wanted: dict[str, list[Law]] = defaultdict(list)
@@ -107,12 +109,27 @@ class Rig:
             postgres = Postgres()
             stack.callback(postgres.close)
         return Site(
-            combination, folder, self._loop, broker=broker, postgres=postgres, apis=1 if broker else 2, threads=4
+            combination,
+            folder,
+            self._loop,
+            broker=broker,
+            postgres=postgres,
+            apis=1 if broker else 2,
+            threads=4,
+            starter=self._starter,
         )
 
     def _another(self, like: Site, **options: Any) -> Site:
         folder = self._new_folder(like.combination.name)
-        return Site(like.combination, folder, self._loop, broker=like.broker, postgres=like.postgres, **options)
+        return Site(
+            like.combination,
+            folder,
+            self._loop,
+            broker=like.broker,
+            postgres=like.postgres,
+            starter=self._starter,
+            **options,
+        )
 
     def _new_folder(self, name: str) -> Path:
         folder = self._folder / f"{name.replace('+', '-')}-{next(self._numbers)}"
@@ -127,8 +144,8 @@ def _close(sites: list[Site]) -> None:
 
 @pytest.fixture(scope="session")
 def rig(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Rig]:
-    with Loop() as loop:
-        made = Rig(tmp_path_factory.mktemp("faults"), loop)
+    with Loop() as loop, Nursery(loop) as nursery:
+        made = Rig(tmp_path_factory.mktemp("faults"), loop, nursery)
         for item in request.session.items:
             if isinstance(item, pytest.Function) and "rig" in item.fixturenames:
                 wanted: Any = item.callspec.params

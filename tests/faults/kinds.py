@@ -41,16 +41,18 @@ def _contract(name: str, handler: str, variables: Callable[[int, str | None, Par
 
 
 def _act(name: str, *steps: str, status: str = "SUCCEEDED", code: str | None = None) -> Kind:
+    handler = {"cancelled": "faults.dull"}.get(name, f"faults.{name}")
+
     def variables(marker: int, key: str | None, params: Params) -> dict[str, Any]:
         own = {key: value for key, value in params.items() if key != "runAt"}
         at = params.get("runAt")
-        return {"handler": f"faults.{name}", "params": {**own, "marker": marker}, "key": key, "runAt": at}
+        return {"handler": handler, "params": {**own, "marker": marker}, "key": key, "runAt": at}
 
     query = (
         "mutation($handler: String!, $params: JSON!, $key: String, $runAt: DateTime)"
         f" {{ r: act(handler: $handler, params: $params, key: $key, runAt: $runAt) {ANSWER} }}"
     )
-    return Kind(name, f"faults.{name}", query, variables, status, code, steps)
+    return Kind(name, handler, query, variables, status, code, steps)
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -62,6 +64,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _contract("processItem", "steps.process_item", _process),
             _act("steps", "first", "second", "third"),
             _act("flaky", "flaky"),
+            _act("tells", "tells"),
+            _act("cancelled", status="CANCELLED"),
             _act("raises", status="FAILED", code="UNEXPECTED"),
             _act("refuses", status="FAILED", code="NEVER"),
             _act("hangs", status="FAILED", code="TIMED_OUT"),

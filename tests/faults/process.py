@@ -2,17 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor import bound
-from tests.faults.loop import Loop
-from tests.processes import environment
+from tests.faults.starters import Started, Starter
 
 START_S = 30.0
 
@@ -50,7 +46,7 @@ class Process:
         ends: Ends,
         environment: Mapping[str, str],
         ready: str,
-        loop: Loop,
+        starter: Starter,
     ) -> None:
         """`arguments` are the command line's; `ready` is what the log says once the process takes part."""
         self.name = name
@@ -61,39 +57,28 @@ class Process:
         self._arguments = tuple(arguments)
         self._ends = ends
         self._ready = ready.encode()
-        self._loop = loop
-        self._popen: subprocess.Popen[bytes] | None = None
+        self._starter = starter
+        self._started: Started | None = None
         self._from = 0
 
     @property
     def pid(self) -> int:
-        assert self._popen is not None
-        return self._popen.pid
+        assert self._started is not None
+        return self._started.pid
 
     @property
     def alive(self) -> bool:
-        return self._popen is not None and self._popen.poll() is None
+        return self._started is not None and self._started.poll() is None
 
     def start(self, *, wait: bool = True) -> None:
         """The process runs, and with `wait` it takes part. Raises AssertionError where it ends instead."""
-        module = "tests.faults.launcher" if self.faults else "cli"
         self._from = self.log.stat().st_size if self.log.exists() else 0
-        # In the harness's own thread, which lives as long as it does: the kernel ends the process with that one.
-        self._popen = self._loop.call(self._spawn(module))
+        self.log.touch()
+        self._started = self._starter.start(
+            self._arguments, variables={**self.environment, **self.faults}, log=self.log, faulty=bool(self.faults)
+        )
         if wait:
             self.wait_ready()
-
-    async def _spawn(self, module: str) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as output:
-            return subprocess.Popen(  # noqa: ASYNC220 - milliseconds, in a loop of its own
-                bound((sys.executable, "-P", "-m", module, *self._arguments)),
-                cwd=self.log.parent,
-                env=environment(**self.environment, **self.faults),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
 
     def wait_ready(self) -> None:
         wait_for(lambda: self.is_ready or not self.alive, START_S, f"{self.name} takes part")
@@ -141,7 +126,7 @@ class Process:
 
     def tend(self) -> bool:
         """Whether the process had ended by itself; it is started again then."""
-        if self._popen is None or self._popen.poll() is None:
+        if self._started is None or self._started.poll() is None:
             return False
         self._ends.add(self.pid, "itself")
         self.start()
@@ -153,19 +138,19 @@ class Process:
 
     def close(self) -> None:
         """Nothing of it is left."""
-        if self._popen is None:
+        if self._started is None:
             return
-        if self._popen.poll() is None:
+        if self._started.poll() is None:
             children = self.children()
             os.kill(self.pid, signal.SIGCONT)
             os.kill(self.pid, signal.SIGKILL)
-            self._popen.wait()
+            self._started.wait()
             for pid in children:
                 terminate(pid)
 
     def _wait(self, timeout_s: float) -> None:
-        assert self._popen is not None
-        self._popen.wait(timeout_s)
+        assert self._started is not None
+        self._started.wait(timeout_s)
 
 
 def terminate(pid: int, number: int = signal.SIGKILL) -> None:

@@ -14,12 +14,13 @@ from storage.base import StorageError
 from tests.faults import acts, books, journal
 from tests.faults.books import Books
 from tests.faults.broker import Broker
-from tests.faults.client import Client
+from tests.faults.client import Client, Request
 from tests.faults.ledger import Ledger
 from tests.faults.loop import Loop
 from tests.faults.postgres import Postgres
 from tests.faults.process import Ends, Process, terminate, wait_for
 from tests.faults.proxy import Mode, Proxy
+from tests.faults.starters import CommandLine, Starter
 from tests.servers import free_port
 
 DRAIN_S = 3.0
@@ -101,11 +102,13 @@ class Site:
         threads: int = 8,
         seed: int = 0,
         ledger_folder: Path | None = None,
+        starter: Starter | None = None,
     ) -> None:
         """Without PostgreSQL the ledger is a SQLite file in the folder; workers are for a backend that wants them."""
         self.combination = combination
         self.folder = folder
         self.loop = loop
+        self.starter = starter or CommandLine(loop)
         self.broker = broker
         self.postgres = postgres
         self.proxy = Proxy(loop, broker.port) if broker else None
@@ -113,6 +116,7 @@ class Site:
         self.outages: list[Outage] = []
         self.journal = folder / "journal"
         self.broken = folder / "broken"
+        self.unanswered: list[Request] = []  # those that are to be sent again when all is well
         self.mailed: Counter[str] = Counter()  # messages that a mail server took, by job
         self.settings = Settings(
             combination.backend,
@@ -155,7 +159,7 @@ class Site:
             ends=self.ends,
             environment=environment,
             ready=ready,
-            loop=self.loop,
+            starter=self.starter,
         )
 
     def start(self) -> None:

@@ -14,7 +14,7 @@ FROZEN_S = 9.0  # longer than a lease
 def accepted_jobs_outlive_the_api(stage: Stage) -> None:
     """However often the API is killed under load; who sends again with the key gets one job."""
     with load(stage.site, 60) as sent:
-        for _ in range(3):
+        for _ in range(2):
             stage.pause(0.4, 0.9)
             strikes.kill_api(stage.site, stage.chance)
         stage.pause(0.2, 0.4)
@@ -25,7 +25,7 @@ def the_work_of_the_killed_goes_on_within_15_s(stage: Stage) -> None:
     """Jobs in progress are claimed again, and resume at the step that was cut off."""
     site = stage.site
     deaths = len(site.ends.all)
-    for _ in range(3):
+    for _ in range(2):
         site.client.send("steps", 12, params={"pause_s": 0.5, "children": 1})
         stage.pause(0.2, 0.6)
         strikes.kill_worker(site, stage.chance)
