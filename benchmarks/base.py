@@ -28,7 +28,7 @@ class Scope:
     @property
     def rounds(self) -> int:
         """How often each contestant is measured, in turn with the others."""
-        return 2 if self.quick else 5
+        return 2 if self.quick else 3
 
     def jobs(self, full: int) -> int:
         """How many of them, where `full` are for the whole measurement."""

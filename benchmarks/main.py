@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -31,6 +32,7 @@ TAKES: tuple[tuple[str, Take], ...] = (
 def run(*, quick: bool, only: str | None) -> int:
     """The exit code: 1 where a measurement failed, or with `quick` a ratio fell under its generous bound."""
     wanted = _letters(only, quick=quick)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whatever was started is ended
     scope = Scope(FOLDER / "run", quick)
     scope.folder.mkdir(parents=True, exist_ok=True)
     about, rows, failed = machine.described(), [], False

@@ -15,7 +15,8 @@ from benchmarks.environment import NEW, OLDER, program
 from benchmarks.processes import Program, finished, free_port, ours, python, running, theirs, wait_for_port, wait_until
 from tests.servers import redis_server
 
-JOBS = 8_000
+JOBS = 6_000
+SLOW = 3  # what is marked slow gets a third of the jobs, or it would take most of the time
 DRAMATIQ = "plain Dramatiq"
 
 
@@ -26,20 +27,21 @@ class Rival:
     environment: str
     worker: str  # its command line; `{redis}` is the server's URL
     results: bool = True
+    slow: bool = False
 
 
+BY_ONE = "dramatiq dramatiq_app --processes 1 --threads 8"
+BY_TWO = "dramatiq dramatiq_app --processes 2 --threads 8"
+RQ = "rq worker --worker-class rq.SimpleWorker --url {redis} --logging_level WARNING default"
 RIVALS_AT_WORK = (
-    Rival(DRAMATIQ, "dramatiq_app", NEW, "dramatiq dramatiq_app --processes 1 --threads 8", results=False),
-    Rival("Dramatiq with results", "dramatiq_app", NEW, "dramatiq dramatiq_app --processes 1 --threads 8"),
+    Rival(DRAMATIQ, "dramatiq_app", NEW, BY_ONE, results=False),
+    Rival("Dramatiq with results", "dramatiq_app", NEW, BY_ONE),
     Rival("taskiq", "taskiq_app", NEW, "taskiq worker taskiq_app:broker --workers 1 --log-level WARNING"),
     Rival("SAQ", "saq_app", OLDER, "saq saq_app.settings"),
     Rival("arq", "arq_app", OLDER, "arq arq_app.WorkerSettings"),
     Rival("Celery, 2 processes", "celery_app", NEW, "celery -A celery_app worker -c 2 --loglevel WARNING"),
-    Rival(
-        "RQ", "rq_app", NEW, "rq worker --worker-class rq.SimpleWorker --url {redis} --logging_level WARNING default"
-    ),
+    Rival("RQ", "rq_app", NEW, RQ, slow=True),
 )
-BY_TWO = "dramatiq dramatiq_app --processes 2 --threads 8"
 TWO = Rival(f"{DRAMATIQ}, 2 processes", "dramatiq_app", NEW, BY_TWO, results=False)
 
 
@@ -97,6 +99,7 @@ def _background(scope: Scope, count: int, measured: Measured) -> None:
 
 def _rival(scope: Scope, url: str, count: int, rival: Rival, measured: Measured) -> None:
     folder = emptied(scope.folder / "rival")
+    count = count // SLOW if rival.slow else count
     tallies = folder / "tallies"
     tallies.mkdir()
     redis.Redis.from_url(url).flushall()
