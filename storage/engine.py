@@ -137,15 +137,19 @@ class Ids:
     def seen(self, ms: int) -> None:
         """It is that late at least."""
         with self._lock:
-            self._last = max(self._last, ms << 80)
+            self._advance(ms)
 
     def next(self, prefix: str, ms: int) -> str:
         with self._lock:
-            if ms > self._last >> 80:
-                self._last = ms << 80 | secrets.randbits(79)
-            else:
+            if not self._advance(ms):
                 self._last += 1 + secrets.randbits(32)
             return f"{prefix}_{self._last:032x}"
+
+    def _advance(self, ms: int) -> bool:
+        later = ms > self._last >> 80
+        if later:
+            self._last = ms << 80 | secrets.randbits(79)
+        return later
 
 
 class Database:
