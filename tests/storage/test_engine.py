@@ -29,6 +29,13 @@ def test_ids_grow_whatever_the_clock_does(moments: list[int]) -> None:
     assert all(len(one) == len("job_") + 32 for one in found)
 
 
+def test_an_id_is_made_by_chance_also_where_its_millisecond_was_seen_before() -> None:
+    one, other = Ids(), Ids()
+    for ids in (one, other):
+        ids.seen(1_000)
+    assert one.next("job", 1_000)[:-9] != other.next("job", 1_000)[:-9]
+
+
 def test_ids_of_many_threads_are_distinct() -> None:
     ids = Ids()
     found: list[str] = []
