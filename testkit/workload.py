@@ -81,6 +81,17 @@ async def beside(job: JobContext, *, folder: str) -> None:
     await asyncio.Event().wait()
 
 
+@handler("law.sulk", retry=ONCE)
+async def sulk(job: JobContext, *, folder: str) -> int:
+    """Like `law.wait`, but raises an error of its own where it is stopped."""
+    note(job, folder, "begun")
+    try:
+        await gate(folder)
+    except asyncio.CancelledError:
+        raise ValueError("I was not done") from None
+    return os.getpid()
+
+
 @handler("law.wait_plain", retry=ONCE)
 def wait_plain(job: JobContext, *, folder: str) -> int:
     note(job, folder, "begun")
@@ -244,6 +255,7 @@ HANDLERS: tuple[Handler, ...] = (
     noted,
     wait,
     beside,
+    sulk,
     wait_plain,
     deaf,
     fail,

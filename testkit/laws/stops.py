@@ -45,6 +45,18 @@ class Stops:
         assert [attempt.charged for attempt in done.attempts] == [False, True]
         assert [note.word for note in notes(stand.folder)] == ["first", "second", "second", "third"]
 
+    async def test_an_error_upon_being_stopped_is_charged_to_nobody(self, stand: Stand) -> None:
+        """A handler that raises its own error when the drain stops it is handed back all the same."""
+        (worker,) = stand.workers
+        job = await stand.accept("law.sulk", folder=str(stand.folder))
+        await stand.noted("begun")
+        await worker.stop(DRAIN_S + SLACK_S)
+        waiting = await stand.get(job.id)
+        assert (waiting.status, waiting.charged) == (S.QUEUED, 0)
+        stand.say("go")
+        await stand.start_worker()
+        assert (await stand.done(job)).status is S.SUCCEEDED
+
     async def test_a_thread_that_hangs_does_not_keep_the_process(self, stand: Stand) -> None:
         """A plain function that never checks: the process ends all the same, and the job waits again."""
         (worker,) = stand.workers

@@ -15,7 +15,7 @@ import wiring
 from backends.base import Role
 from jobs import ledger
 from jobs.model import Job
-from jobs.states import JobStatus
+from jobs.states import JobStatus, StepStatus
 from testkit import node
 from testkit.waiting import until
 from testkit.workload import notes
@@ -122,3 +122,20 @@ async def test_what_a_process_leaves_behind_the_next_one_runs(tmp_path: Path, an
         done = await ended(second, jobs)
     assert {job.status for job in done} == {S.SUCCEEDED}
     assert {job.charged for job in done} == {1}
+
+
+async def test_a_step_that_ends_during_the_drain_is_kept_and_the_next_one_is_left(
+    onward: wiring.Onward, tmp_path: Path
+) -> None:
+    """The process begins no further step; nothing is charged for the stop."""
+    (job,) = await request(onward, ["law.steps_wait"], tmp_path)
+    await until(lambda: [note.word for note in notes(tmp_path)] == ["first", "second"])
+    draining = asyncio.ensure_future(onward.drain())
+    await until(lambda: onward.runner._draining)
+    (tmp_path / "go").touch()
+    await draining
+    waiting = await onward.database.read(lambda tx: ledger.get(tx, job.id))
+    assert waiting is not None
+    assert (waiting.status, waiting.charged) == (S.QUEUED, 0)
+    assert [step.status for step in waiting.steps] == [StepStatus.SUCCEEDED, StepStatus.SUCCEEDED, StepStatus.PENDING]
+    assert [note.word for note in notes(tmp_path)] == ["first", "second"]
