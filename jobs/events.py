@@ -169,5 +169,7 @@ class Changes:
         ]
         kept = {job_id: known for job_id, known in self._known.items() if known[1] >= lowest}
         self._known = kept | {row[0]: (row[1], row[2]) for row in rows if row[2] >= lowest}
+        # A job may have changed once more since its row was looked at: that change is told now, and not again.
+        self._known |= {job.id: (job.version, lowest) for job in found}
         self._floor = lowest
         return sorted(found, key=lambda job: (job.status.value, job.id))
