@@ -147,7 +147,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
     with Loop() as loop, Nursery(loop) as nursery:
         made = Rig(tmp_path_factory.mktemp("faults"), loop, nursery)
         for item in request.session.items:
-            if isinstance(item, pytest.Function) and "rig" in item.fixturenames:
+            if isinstance(item, pytest.Function) and "law" in item.fixturenames:
                 wanted: Any = item.callspec.params
                 made.want(wanted["law"], wanted["combination"])
         made.start()
