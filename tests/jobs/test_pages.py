@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from jobs import pages
 from jobs.model import Job, JobFilter, Visible
 from jobs.states import JobStatus
-from storage.engine import Tx
+from storage.engine import Database, Tx
 from storage.tables import jobs
 from storage.writer import Writer
 from tests.ledgers import accept
@@ -121,17 +121,18 @@ def test_the_oldest_that_match_are_taken_for_a_bulk_retry(writer: Writer, filled
     assert writer.database.read_sync(lambda tx: pages.ids(tx, visible=ALL, filter=wanted, limit=5)) == expected
 
 
-def test_a_page_reads_no_more_than_it_shows(writer: Writer) -> None:
-    """The plan for the first page walks an index in its order: no sort, no scan of the whole table."""
-    if writer.database.dialect != "sqlite":
-        pytest.skip("the plan of a small table says nothing on PostgreSQL")
+def test_a_page_reads_no_more_than_it_shows(sqlite_ledger: str) -> None:
+    """The plan for the first page walks an index in its order: no sort, no scan of the whole table.
+
+    SQLite's plans are the same for a small table; PostgreSQL's say nothing of a large one.
+    """
     seen: list[str] = []
 
     def plans(tx: Tx) -> None:
         built = tx.built
 
         def explained(statement: Any) -> list[Any]:
-            text, params = writer.database.rendered(statement)
+            text, params = database.rendered(statement)
             seen.extend(row[-1] for row in tx._cursor.execute(f"EXPLAIN QUERY PLAN {text}", params).fetchall())
             return built(statement)
 
@@ -140,6 +141,8 @@ def test_a_page_reads_no_more_than_it_shows(writer: Writer) -> None:
             pages.page(tx, visible=ALL, filter=wanted, first=50)
         pages.page(tx, visible=Visible("ann"), filter=JobFilter(), first=50)
 
-    writer.database.read_sync(plans)
+    database = Database(sqlite_ledger)
+    database.read_sync(plans)
+    database.close()
     assert seen
     assert not [line for line in seen if "TEMP B-TREE" in line]
