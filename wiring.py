@@ -66,8 +66,8 @@ class Way:
     def here(self) -> str:
         return self._lease.id
 
-    async def __call__(self, job_id: str) -> bool:
-        return await self._runner.run(job_id, self._backend)
+    async def __call__(self, job_id: str, *, recorded: bool = True) -> bool:
+        return await self._runner.run(job_id, self._backend, recorded=recorded)
 
     async def take(self, limit: int) -> Sequence[Callable[[], Awaitable[None]]]:
         taken: list[Callable[[], Awaitable[None]]] = []

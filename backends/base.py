@@ -53,8 +53,11 @@ class Run(Protocol):
     def here(self) -> str:
         """The name under which this process claims jobs."""
 
-    async def __call__(self, job_id: str) -> bool:
-        """The job has run here; False where it had not to. May be called twice. Raises nothing but Unavailable."""
+    async def __call__(self, job_id: str, *, recorded: bool = True) -> bool:
+        """The job has run here; False where it had not to. May be called twice. Raises nothing but Unavailable.
+
+        Without `recorded`, its outcome may be on its way into the ledger still, while the next job begins.
+        """
 
     async def take(self, limit: int) -> Sequence[Callable[[], Awaitable[None]]]:
         """Claims up to `limit` jobs of this backend that wait in the ledger; each call given runs one."""

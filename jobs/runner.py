@@ -81,6 +81,7 @@ class Runner:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="step")
         self._running: dict[tuple[str, int], Running] = {}  # by id and token: a lost claim may go on for a while
         self._chance = random.Random()  # noqa: S311 - jitter
+        self._recording: set[asyncio.Future[None]] = set()
         self._draining = False
         self._closed = False
         self._idle = asyncio.Event()
@@ -99,8 +100,11 @@ class Runner:
         self._loop = asyncio.get_running_loop()
         self._minder = asyncio.create_task(self._mind(), name="claims")
 
-    async def run(self, job_id: str, backend: str) -> bool:
-        """The job has run here, unless it was not to be had: False then. Raises Unavailable where nobody could ask."""
+    async def run(self, job_id: str, backend: str, *, recorded: bool = True) -> bool:
+        """The job has run here, unless it was not to be had: False then. Raises Unavailable where nobody could ask.
+
+        `recorded` is as in `carry`.
+        """
         if self._draining:
             await self._writer.run(lambda tx: due.give_back(tx, job_id))
             return False
@@ -112,7 +116,7 @@ class Runner:
 
         found = await self._writer.run(unit)
         if isinstance(found, Job):
-            await self.carry(found)
+            await self.carry(found, recorded=recorded)
             return True
         return found and self._isolate is not None and await self._isolate(job_id, backend)
 
@@ -132,8 +136,11 @@ class Runner:
         """A job of the backend that has to be run by `run`, in a process of its own."""
         return await self._writer.database.read(partial(claims.dangerous, backend=backend))
 
-    async def carry(self, job: Job) -> None:
-        """A claimed job has run, and its outcome is in the ledger; or somebody else has it."""
+    async def carry(self, job: Job, *, recorded: bool = True) -> None:
+        """A claimed job has run, and its outcome is in the ledger; or somebody else has it.
+
+        Without `recorded` the outcome is only on its way there: for who has a slot to give to the next job meanwhile.
+        """
         if self._closed:
             return  # claimed in the last moment: the end of the lease hands it back
         self._taken.discard((job.id, job.token))
@@ -141,10 +148,27 @@ class Runner:
         self._running[job.id, job.token] = running
         if self._watcher is None or self._watcher.done():
             self._watcher = asyncio.create_task(self._watch(), name="cancels")
+        # Not taken back at the end: a job's task has a context of its own, or the next job overwrites this.
+        structlog.contextvars.bind_contextvars(job=job.id, handler=job.handler, attempt=job.attempt)
+        performed = await self._performed(running)
+        recording = asyncio.ensure_future(self._recorded(running, performed))
+        self._recording.add(recording)
+        recording.add_done_callback(self._recording.discard)
+        if recorded:
+            await recording
+
+    async def _performed(self, running: Running) -> tuple[tuple[Step, ...], Outcome] | Exception:
         try:
-            with structlog.contextvars.bound_contextvars(job=job.id, handler=job.handler, attempt=job.attempt):
-                steps, outcome = await self._perform(running)
-                await self._record(running, steps, outcome)
+            return await self._perform(running)
+        except Exception as error:  # noqa: BLE001 - what follows from it is decided where the outcome is recorded
+            return error
+
+    async def _recorded(self, running: Running, performed: tuple[tuple[Step, ...], Outcome] | Exception) -> None:
+        job = running.job
+        try:
+            if isinstance(performed, Exception):
+                raise performed  # noqa: TRY301 - one place decides what follows
+            await self._record(running, *performed)
         except Superseded:
             self._log.warning("claim lost", job=job.id)
         except Exception:  # noqa: BLE001 - see below

@@ -23,7 +23,7 @@ class Run:
         self.asked: list[str] = []
         self.away = False
 
-    async def __call__(self, job_id: str) -> bool:
+    async def __call__(self, job_id: str, *, recorded: bool = True) -> bool:  # noqa: ARG002
         self.asked.append(job_id)
         if self.away:
             raise Unavailable("away")
