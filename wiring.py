@@ -24,7 +24,7 @@ from handlers.logging import JsonLines
 from handlers.mailer import FileMailer
 from handlers.smtp import SmtpMailer
 from jobs.events import Changes
-from jobs.isolation import Isolated
+from jobs.isolation import CHILDREN, Isolated
 from jobs.leases import Lease
 from jobs.retention import Retention
 from jobs.runner import Runner
@@ -72,7 +72,7 @@ class Way:
     async def take(self, limit: int) -> Sequence[Callable[[], Awaitable[None]]]:
         taken: list[Callable[[], Awaitable[None]]] = []
         job_id = await self._runner.dangerous(self._backend)  # first, or a lasting backlog leaves it no slot
-        if job_id is not None and job_id not in self._alone:
+        if job_id is not None and job_id not in self._alone and len(self._alone) < CHILDREN:
             self._alone.add(job_id)
             taken.append(partial(self._run_alone, job_id))
         claimed = await self._runner.claim_due(self._backend, limit - len(taken)) if limit > len(taken) else []

@@ -99,7 +99,10 @@ def serve(settings: Settings, *, threads: int) -> int:
 
 
 def run_alone(settings: Settings, job_id: str, backend: str) -> int:
-    """One dangerous job has run in this process and nothing else has; tells its runner's name on standard output."""
+    """Dangerous jobs have run in this process, one at a time and that one first; tells its runner's name before.
+
+    One after another: many that died together, twice, would wait for as many starts of a process.
+    """
 
     async def main() -> None:
         async with wiring.running(settings, Role.RUN, alone=True) as parts:
@@ -119,7 +122,10 @@ def run_alone(settings: Settings, job_id: str, backend: str) -> int:
                 os.write(sys.stdout.fileno(), f"{parts.lease.id}\n".encode())
             except BrokenPipeError:
                 return  # the parent is gone, and with it who would tell of this process's death; the job waits
-            await parts.runner.run(job_id, backend)
+            wanted, done = job_id, ""
+            while wanted and wanted != done and not tasks:
+                await parts.runner.run(wanted, backend)
+                wanted, done = await parts.runner.dangerous(backend) or "", wanted
 
     asyncio.run(main())
     return 0

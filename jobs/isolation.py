@@ -1,4 +1,7 @@
-"""Runs a job in a process of its own, after its runner has died twice: a third death is surely its fault."""
+"""Runs a job in a process of its own, after its runner has died twice: a third death is surely its fault.
+
+The process goes on with what else waits to run alone, one job at a time.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,16 @@ from pathlib import Path
 
 import structlog
 
-from jobs import claims
+from jobs import claims, due
 from storage.writer import Writer
 
+CHILDREN = 2  # at once: each takes as much memory as its parent
 HEARD = 1_000_000  # bytes of what the child says, among which is the name of its runner
 ROOT = Path(__file__).resolve().parent.parent
 
 
 class Isolated:
-    """Child processes that run one job each, with a lease of their own."""
+    """Child processes that run one job at a time, with a lease of their own."""
 
     def __init__(self, environment: Mapping[str, str], writer: Writer) -> None:
         self._environment = environment
@@ -32,6 +36,10 @@ class Isolated:
         """The job has run in a child, or has killed it, which the ledger knows then; False where one has it already."""
         # Until the child has claimed it the job waits, and is delivered again: no reason for a second child.
         if job_id in self._begun:
+            return False
+        if len(self._begun) >= CHILDREN:
+            # Those that are there come to it; should they have ended before, the sweep delivers it once more.
+            await self._writer.run(partial(due.give_back, job_id=job_id))
             return False
         self._begun.add(job_id)
         try:
