@@ -11,16 +11,19 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from tests.faults.broker import Broker
-from tests.faults.laws.base import Law, Stage
+from tests.faults.laws.base import BACKGROUND, DRAMATIQ, ON_POSTGRESQL, Law, Stage
 from tests.faults.loop import Loop
 from tests.faults.postgres import Postgres
 from tests.faults.site import COMBINATIONS, Site
 from tests.faults.starters import Nursery, Starter
+
+LANES = MappingProxyType({BACKGROUND: 1, DRAMATIQ: 2, ON_POSTGRESQL: 1})  # threads, each with a site of its own
 
 
 class Rig:
@@ -43,8 +46,9 @@ class Rig:
 
     def start(self) -> None:
         self._threads = [
-            threading.Thread(target=self._go_through, args=(name, laws), name=name, daemon=True)
+            threading.Thread(target=self._go_through, args=(name,), name=name, daemon=True)
             for name, laws in self._wanted.items()
+            for _ in range(min(LANES[name], len(laws)))
         ]
         for thread in self._threads:
             thread.start()
@@ -59,11 +63,12 @@ class Rig:
             thread.join(120)
         self._stack.close()
 
-    def _go_through(self, name: str, laws: list[Law]) -> None:
+    def _go_through(self, name: str) -> None:
         with ExitStack() as stack:
             kept: list[Site] = []
             stack.callback(_close, kept)
-            for law in laws:
+            while laws := self._wanted[name]:
+                law = laws.pop(0)
                 outcome = self._outcomes[law.name, name]
                 if self._over:
                     outcome.cancel()

@@ -61,7 +61,7 @@ def one_of_several_processes_sweeps(stage: Stage) -> None:
     site.settle()
     site.check()
     workers = {row.attempts[0][3] for row in site.ledger.jobs().values() if row.attempts}
-    assert len(workers) >= 3, f"only {workers} ran anything"
+    assert len(workers) >= 2, f"only {workers} ran anything"
 
 
 def _leader(site: Site) -> str:

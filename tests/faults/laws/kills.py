@@ -1,12 +1,14 @@
 """SIGKILL, and a runner that is taken for dead and wakes up."""
 
 import time
+from typing import Any
 
 from tests.faults import books, strikes
 from tests.faults.figures import times_to_rescue
-from tests.faults.laws.base import EVERYWHERE, ON_REDIS, RESCUE_S, Law, Stage, load
-from tests.faults.outages import frozen
+from tests.faults.laws.base import BACKGROUND, EVERYWHERE, ON_REDIS, RESCUE_S, Law, Stage, load
+from tests.faults.outages import frozen_between_writes
 from tests.faults.process import wait_for
+from tests.faults.site import Site
 
 FROZEN_S = 9.0  # longer than a lease
 
@@ -36,6 +38,37 @@ def the_work_of_the_killed_goes_on_within_15_s(stage: Stage) -> None:
     assert max(rescues) < RESCUE_S
 
 
+def many_that_died_twice_go_on_within_15_s(stage: Stage) -> None:
+    """Each runs in a process with no other job then; they do not wait for as many starts of one."""
+    site = stage.site
+    victim, *others = site.runners
+    for process in others:
+        process.stop()
+    site.client.send("steps", 40, params={"pause_s": 0.7}, lanes=40)
+    for deaths in range(2):
+        wait_for(lambda least=deaths: _running(site, least) >= 4, 20, "jobs are in progress")  # type: ignore[misc]
+        victim.kill()
+        if not deaths:
+            victim.start()
+    died = time.time()
+    for process in (victim, *others):
+        process.start()
+    site.settle()
+    twice = {id_ for id_, row in site.ledger.jobs().items() if sum(_is_lost(attempt) for attempt in row.attempts) == 2}
+    claims = {change.job: change.at for change in site.ledger.changes() if change.new == "RUNNING"}
+    assert len(twice) >= 4, "too few died twice"
+    assert max(claims[job] for job in twice) - died < RESCUE_S
+
+
+def _running(site: Site, deaths: int) -> int:
+    sql = f"SELECT count(*) FROM jobs WHERE status = 'RUNNING' AND deaths >= {deaths}"
+    return int(site.ledger.rows(sql)[0][0])
+
+
+def _is_lost(attempt: list[Any]) -> bool:
+    return bool(attempt[6]) and attempt[6]["code"] == "LEASE_LOST"
+
+
 def messages_of_the_killed_are_delivered_within_15_s(stage: Stage) -> None:
     """Those that it had fetched and not claimed, as well."""
     site = stage.site
@@ -62,7 +95,7 @@ def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
     victim, others = site.runners[0], site.runners[1:]
     site.client.send("steps", 24, params={"pause_s": 0.4})
     stage.pause(0.3, 0.5)
-    with frozen(victim):
+    with frozen_between_writes(site, victim):
         wait_for(lambda: site.ledger.open() == 0, FROZEN_S + 12, "others have done its jobs")
     wait_for(lambda: "claim lost" in victim.told(), 10, "the frozen process hears of it")
     assert all(process.alive for process in (victim, *others))
@@ -72,6 +105,7 @@ def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
 LAWS = (
     Law(accepted_jobs_outlive_the_api),
     Law(the_work_of_the_killed_goes_on_within_15_s),
+    Law(many_that_died_twice_go_on_within_15_s, (BACKGROUND,)),
     Law(messages_of_the_killed_are_delivered_within_15_s, ON_REDIS),
     Law(the_late_result_of_a_frozen_runner_is_refused, EVERYWHERE),
 )
