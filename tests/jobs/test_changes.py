@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from jobs import events, ledger, steering
 from jobs.events import Changes, Lagging, Watch
@@ -14,6 +15,7 @@ from jobs.model import Visible
 from jobs.states import JobStatus
 from storage.base import Unavailable
 from storage.engine import Database, Tx
+from storage.tables import jobs
 from storage.writer import Writer
 from testkit.waiting import until
 from tests.ledgers import accept, route, writing
@@ -165,3 +167,37 @@ async def test_nobody_watching_costs_nothing(writer: Writer, changes: Changes, m
     await asyncio.sleep(0.3)  # what must not happen has no condition to wait for
     assert reads == []
     assert await writer.run(lambda tx: ledger.get(tx, job.id)) == job
+
+
+async def test_in_a_restored_dump_those_who_watch_hear_of_what_happens_now(
+    postgres_ledger: str, anyio_backend: str
+) -> None:
+    """It was changed by transactions of a greater number than those of the PostgreSQL that it is in now."""
+    with writing(postgres_ledger) as writer:
+        old = [await writer.run(accept) for _ in range(3)]
+        await writer.run(lambda tx: tx.raw("UPDATE jobs SET changed = changed + 1000000000"))
+        await writer.run(events.renumber)
+        changes = Changes(writer.database)
+        changes.start()
+        async with changes.watch_all() as watch, asyncio.timeout(5):
+            new = await writer.run(accept)
+            assert (await anext(watch)).id == new.id
+            await writer.run(lambda tx: cancel(tx, old[0].id))
+            assert (await anext(watch)).id == old[0].id
+        await changes.close()
+
+
+async def test_nothing_is_renumbered_that_a_commit_of_now_has_changed(postgres_ledger: str, anyio_backend: str) -> None:
+    """Nor what its own transaction has."""
+    with writing(postgres_ledger) as writer:
+        before = await writer.run(accept)
+
+        def both(tx: Tx) -> tuple[str, int]:
+            job = accept(tx)
+            events.renumber(tx)
+            return job.id, tx.change
+
+        job_id, change = await writer.run(both)
+        found = await writer.database.read(lambda tx: dict(map(tuple, tx.all(sa.select(jobs.c.id, jobs.c.changed)))))
+        assert found[job_id] == change
+        assert 0 < found[before.id] < change

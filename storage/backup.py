@@ -1,0 +1,55 @@
+"""A copy of a SQLite ledger, taken while it is in use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+from storage import sqlite
+from storage.base import StorageError
+from storage.engine import Database
+
+
+def backup(database: Database, target: Path) -> None:
+    """`target` is on disk, and is the ledger as it was at one moment; a file of that name is replaced in one step.
+
+    Whoever writes goes on meanwhile. Raises StorageError, and then `target` is as it was.
+    """
+    source = database.path
+    if source is None:
+        raise StorageError("a ledger on PostgreSQL is backed up with pg_dump: docs/backup.md tells how")
+    if not source.is_file():
+        raise StorageError(f"there is no ledger at {source} yet")
+    if target.exists() and target.samefile(source):
+        raise StorageError(f"{target} is the ledger itself; name another file")
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with closing(database.connect()) as connection:
+            connection.execute("VACUUM INTO ?", (str(aside),))
+        _check(aside)
+        shutil.copymode(source, aside)
+        _synced(aside)
+        aside.replace(target)
+        _synced(target.parent)
+    except Exception as error:
+        aside.unlink(missing_ok=True)
+        if database.is_driver_error(error) or isinstance(error, OSError):
+            raise StorageError(f"{target} was not written") from error
+        raise
+
+
+def _check(copy: Path) -> None:
+    with closing(sqlite.driver().connect(str(copy))) as connection:
+        found = connection.execute("PRAGMA integrity_check").fetchone()[0]
+    if found != "ok":
+        raise StorageError(f"the ledger is damaged: {found}")
+
+
+def _synced(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

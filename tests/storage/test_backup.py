@@ -1,0 +1,83 @@
+"""A copy of a SQLite ledger is whole, whoever writes meanwhile."""
+
+import asyncio
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from storage import sqlite
+from storage.backup import backup
+from storage.base import StorageError
+from storage.engine import Database
+from tests.ledgers import accept, writing
+
+
+def rows(file: Path, statement: str) -> list[tuple[object, ...]]:
+    with closing(sqlite.driver().connect(str(file))) as connection:
+        return [tuple(row) for row in connection.execute(statement).fetchall()]
+
+
+@pytest.mark.anyio
+async def test_a_copy_taken_while_others_write_is_the_ledger_of_one_moment(sqlite_ledger: str, tmp_path: Path) -> None:
+    """All that was accepted before is in it; of what came meanwhile the first ones are, with their counts."""
+    copy, accepted, done = tmp_path / "copy.db", [], asyncio.Event()
+    with writing(sqlite_ledger) as writer:
+
+        async def write() -> None:
+            while not done.is_set():
+                accepted.append((await writer.run(accept)).id)
+
+        writing_on = asyncio.create_task(write())
+        while len(accepted) < 50:
+            await asyncio.sleep(0.01)
+        before = len(accepted)
+        await asyncio.to_thread(backup, writer.database, copy)
+        while len(accepted) < before + 50:
+            await asyncio.sleep(0.01)
+        done.set()
+        await writing_on
+    kept = [row[0] for row in rows(copy, "SELECT id FROM jobs ORDER BY id")]
+    assert kept == accepted[: len(kept)]
+    assert before <= len(kept) < len(accepted)
+    assert rows(copy, "SELECT sum(n) FROM counts WHERE owner = ''") == [(len(kept),)]
+
+
+def test_a_copy_takes_the_place_of_the_one_before(sqlite_ledger: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    with writing(sqlite_ledger) as writer:
+        for n in range(2):
+            writer.run_sync(accept)
+            backup(writer.database, copy)
+            assert rows(copy, "SELECT count(*) FROM jobs") == [(n + 1,)]
+    assert [file.name for file in tmp_path.glob("*copy*")] == ["copy.db"]
+
+
+def test_a_damaged_ledger_is_no_backup(sqlite_ledger: str, tmp_path: Path) -> None:
+    """The copy of before stays."""
+    file, copy = Path(sqlite_ledger.removeprefix("sqlite:///")), tmp_path / "copy.db"
+    copy.write_text("the one before")
+    with file.open("r+b") as ledger:
+        ledger.seek(3 * 4096)
+        ledger.write(b"\xff" * 20 * 4096)
+    database = Database(sqlite_ledger)
+    with pytest.raises(StorageError):
+        backup(database, copy)
+    database.close()
+    assert copy.read_text() == "the one before"
+    assert [found.name for found in tmp_path.glob("*copy*")] == ["copy.db"]
+
+
+def test_what_cannot_be_copied_is_told(sqlite_ledger: str, tmp_path: Path) -> None:
+    cases = (
+        (sqlite_ledger, Path(sqlite_ledger.removeprefix("sqlite:///")), "the ledger itself"),
+        (sqlite_ledger, tmp_path / "nowhere" / "copy.db", "was not written"),
+        (f"sqlite:///{tmp_path}/none.db", tmp_path / "copy.db", "no ledger at"),
+        ("postgresql://onward@127.0.0.1/onward", tmp_path / "copy.db", "pg_dump"),
+    )
+    for url, target, words in cases:
+        database = Database(url)
+        with pytest.raises(StorageError, match=words):
+            backup(database, target)
+        database.close()
+    assert not (tmp_path / "none.db").exists()
