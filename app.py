@@ -211,6 +211,7 @@ def parts(onward: Onward) -> Parts:
         changes=onward.changes,
         handlers=onward.handlers,
         counts=Counts(onward.database),
+        schedule=onward.schedule,
         discloses=onward.settings.registration.disclose,
         open_jobs=onward.settings.gql.limits.open_jobs,
     )

@@ -15,10 +15,12 @@ from redis.retry import Retry
 
 import wiring
 from app import schema, viewers
+from backends.dispatch import Dispatcher, Routes
 from settings import Settings, SettingsError
 from storage import migrate
 from storage.base import Unavailable
 from storage.engine import Database
+from storage.writer import Writer
 
 PATIENCE_S = 3.0
 SAFE_SQLITE = (3, 51, 3)  # before it, a WAL reset can corrupt a file that several connections write
@@ -46,6 +48,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     tries: list[Callable[[Settings], Iterator[Finding]]] = [
         _database,
         _handlers,
+        _schedule,
         _schema,
         _backends,
         _email,
@@ -116,6 +119,25 @@ def _handlers(settings: Settings) -> Iterator[Finding]:
         yield Finding("handlers", State.WRONG, _line(error), mend)
     else:
         yield Finding("handlers", State.OK, ", ".join(names))
+
+
+def _schedule(settings: Settings) -> Iterator[Finding]:
+    if not settings.schedule:
+        return
+    try:
+        handlers = wiring.load_handlers(settings)
+        dispatcher = Dispatcher(
+            handlers=handlers,
+            route=Routes(settings.backend, settings.routes),
+            backends={},
+            writer=Writer(Database(settings.database.url)),
+            vault=wiring.build_vault(settings, handlers),
+        )
+        entries = wiring.schedule_entries(settings, dispatcher)
+    except SettingsError as error:
+        yield Finding("schedule", State.WRONG, _line(error), "mend [schedule]")
+    else:
+        yield Finding("schedule", State.OK, ", ".join(entry.name for entry in entries))
 
 
 def _schema(settings: Settings) -> Iterator[Finding]:

@@ -236,6 +236,20 @@ class Retention(Table):
     keys_days: float = Field(60.0, ge=0, description="days that idempotency keys are kept; 0 keeps them for ever")
 
 
+class Recurring(Table):
+    """A job that is made again and again; its name is that of its table."""
+
+    handler: str = Field(description="the handler whose job it is")
+    cron: str = Field(description="when, as cron has it: minute, hour, day of month, month, day of week")
+    timezone: str = Field("UTC", description="the time zone whose clocks that means, as in Europe/Berlin")
+    params: Annotated[Mapping[str, Any], AfterValidator(MappingProxyType)] = Field(
+        default_factory=dict, description="a parameter of the handler"
+    )
+    missed: Literal["once", "skip"] = Field(
+        "once", description='after ticks that nobody was there for: "once" makes one job for all, "skip" none'
+    )
+
+
 class Settings(BaseSettings):
     """Everything that was set, checked, with absolute paths; plain values that never change."""
 
@@ -264,6 +278,9 @@ class Settings(BaseSettings):
     log: Log = Field(Log(), description="where notifications go")
     auth: Auth = Field(Auth(), description="who may call")
     registration: Registration = Field(Registration(), alias="register", description="what registerUser allows")
+    schedule: Annotated[Mapping[str, Recurring], AfterValidator(MappingProxyType)] = Field(
+        default_factory=dict, description="recurring jobs, a table each"
+    )
     retention: Retention = Field(Retention(), description="how long things are kept")
     secrets: Secrets = Field(Secrets(), description="how handlers' secret parameters are kept")
 

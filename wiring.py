@@ -19,7 +19,7 @@ from backends.base import Backend, Role
 from backends.dispatch import Dispatcher, Routes
 from backends.sweep import Sweep
 from handlers import HANDLERS
-from handlers.base import Handler, Toolbox
+from handlers.base import Handler, InvalidParameters, Toolbox
 from handlers.logging import JsonLines
 from handlers.mailer import FileMailer
 from handlers.smtp import SmtpMailer
@@ -28,6 +28,7 @@ from jobs.isolation import CHILDREN, Isolated
 from jobs.leases import Lease
 from jobs.retention import Retention
 from jobs.runner import Runner
+from jobs.schedule import BadRule, Entry, Schedule
 from jobs.vault import NoKey, Vault
 from settings import Settings, SettingsError
 from storage import migrate
@@ -48,6 +49,7 @@ class Onward:
     handlers: Mapping[str, Handler]
     dispatcher: Dispatcher
     changes: Changes
+    schedule: Schedule
     runner: Runner
     lease: Lease
     drain: Callable[[], Awaitable[None]]  # no further job is begun, and what runs ends or is handed back
@@ -179,6 +181,28 @@ def build_vault(settings: Settings, handlers: Mapping[str, Handler]) -> Vault:
     return vault
 
 
+def schedule_entries(settings: Settings, dispatcher: Dispatcher) -> list[Entry]:
+    """The recurring jobs, checked. Raises SettingsError."""
+    entries = []
+    for name, given in settings.schedule.items():
+        try:
+            new = dispatcher.prepare(given.handler, given.params, owner=None)
+            entries.append(Entry.checked(name, new, given.cron, given.timezone, makes_up=given.missed == "once"))
+        except InvalidParameters as error:
+            raise SettingsError(f"schedule.{name}: {error}") from error
+        except BadRule as error:
+            raise SettingsError(f"schedule.{name}.{error.key}: {error}") from error
+    return entries
+
+
+def build_retention(settings: Settings) -> Retention:
+    keep = settings.retention
+    return Retention(
+        timedelta(days=keep.jobs_days) if keep.jobs_days else None,
+        timedelta(days=keep.keys_days) if keep.keys_days else None,
+    )
+
+
 def build_tools(settings: Settings, writer: Writer) -> Toolbox:
     """What handlers reach the outside world by."""
     email = settings.email
@@ -252,15 +276,13 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
     )
     parts.append(runner)
     backends.update(build_backends(settings, lambda name: Way(name, runner, lease)))
-    keep = settings.retention
+    schedule = Schedule(schedule_entries(settings, dispatcher), dispatcher.accept)
     sweep = Sweep(
         writer=writer,
         lease=lease,
         dispatcher=dispatcher,
-        retention=Retention(
-            timedelta(days=keep.jobs_days) if keep.jobs_days else None,
-            timedelta(days=keep.keys_days) if keep.keys_days else None,
-        ),
+        schedule=schedule,
+        retention=build_retention(settings),
     )
     drained = False
 
@@ -282,7 +304,7 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
                 await backend.start(role)
             await dispatcher.start()
             await sweep.start()
-        yield Onward(settings, database, writer, handlers, dispatcher, changes, runner, lease, drain)
+        yield Onward(settings, database, writer, handlers, dispatcher, changes, schedule, runner, lease, drain)
     finally:
         await drain()
         await sweep.close()

@@ -18,6 +18,7 @@ from backends.dispatch import Dispatcher
 from jobs import claims, due
 from jobs.leases import Lease
 from jobs.retention import Retention
+from jobs.schedule import Schedule
 from storage.base import StorageError
 from storage.engine import Tx
 from storage.writer import Writer
@@ -32,10 +33,13 @@ REROUTE_S = 3.0
 class Sweep:
     """Keeps everything that is accepted on its way."""
 
-    def __init__(self, *, writer: Writer, lease: Lease, dispatcher: Dispatcher, retention: Retention) -> None:
+    def __init__(
+        self, *, writer: Writer, lease: Lease, dispatcher: Dispatcher, schedule: Schedule, retention: Retention
+    ) -> None:
         self._writer = writer
         self._lease = lease
         self._dispatcher = dispatcher
+        self._schedule = schedule
         self._retention = retention
         self._empty: dict[str, int] = {}  # looks in a row at which the broker held nothing
         self._rerouted = 0.0
@@ -60,6 +64,8 @@ class Sweep:
             try:
                 if self._lease.leads:
                     pause = await self.once()
+                else:
+                    self._schedule.forget()
             except StorageError:
                 self._log.warning("the ledger cannot be swept")
             except Exception:  # noqa: BLE001 - the loop goes on, whatever it was
@@ -77,7 +83,8 @@ class Sweep:
             if await self._writer.database.read(partial(claims.strays, backends=here)):
                 released = await self._writer.run(partial(claims.release_strays, backends=here))
                 self._log.warning("a process took jobs after its lease was lost", jobs=released)
-        pause = await self._promote()
+        await self._dispatcher.deliver(await self._schedule.tick(self._writer), after_response=self._dispatcher.defer)
+        pause = min(await self._promote(), self._schedule.wait_s)
         for name, backend in self._dispatcher.backends.items():
             if backend.runs_elsewhere:
                 await self._deliver(name)

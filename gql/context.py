@@ -12,6 +12,7 @@ from gql.counts import Counts
 from handlers.base import Handler
 from jobs.events import Changes
 from jobs.model import Job, Visible
+from jobs.schedule import Schedule
 from storage.engine import Database
 from storage.writer import Writer
 
@@ -48,6 +49,7 @@ class Parts:
     changes: Changes
     handlers: Mapping[str, Handler]
     counts: Counts
+    schedule: Schedule
     discloses: bool = True  # whether an address is known already
     open_jobs: int = 0  # of one viewer at once; 0 is no limit
 

@@ -79,6 +79,16 @@ runners = Table(  # the processes that may hold claims
     Column("started_at", BigInteger, nullable=False),
 )
 
+schedule = Table(  # the recurring jobs
+    "schedule",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("rule", Text, nullable=False),  # cron expression and time zone that `next_at` was worked out by
+    Column("next_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger),
+    Column("last_job", Text),
+)
+
 meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 
 marks = Table(  # what each writer committed last, on PostgreSQL: begins with the seconds of its time

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import strawberry
 
 from gql.base import unavailable
 from gql.context import Info
 from gql.context import Viewer as Who
 from gql.types.enums import JobStatus
+from gql.types.job import Job
+from jobs import ledger, model
+from jobs import schedule as recurring
+from jobs.schedule import Row
 from storage.base import Unavailable
+from storage.engine import Tx
 
 
 @strawberry.type(description="Who asks.")
@@ -35,6 +42,19 @@ class QueueHealth:
 class StatusCount:
     status: JobStatus
     count: int
+
+
+@strawberry.type(description="A job that is made again and again, as `[schedule]` in the settings says.")
+class Recurring:
+    name: str
+    handler: str
+    cron: str
+    timezone: str
+    next_at: datetime | None = strawberry.field(
+        description="Null where the process that makes them has not looked yet."
+    )
+    last_at: datetime | None = strawberry.field(description="The tick that the newest job was made for.")
+    last_job: model.Job | None = strawberry.field(graphql_type=Job | None)
 
 
 def version(info: Info) -> str:
@@ -72,6 +92,36 @@ async def counts(info: Info) -> list[StatusCount]:
     return [StatusCount(status=status, count=found.get(status, 0)) for status in JobStatus]
 
 
+async def schedule(info: Info) -> list[Recurring]:
+    entries = info.context.parts.schedule.entries.values()
+    if not entries or not info.context.viewer.visible.everything:
+        return []
+
+    def look(tx: Tx) -> tuple[dict[str, Row], dict[str, model.Job]]:
+        rows = {row.name: row for row in recurring.rows(tx)}
+        return rows, ledger.get_many(tx, [row.last_job for row in rows.values() if row.last_job])
+
+    try:
+        rows, jobs = await info.context.parts.database.read(look)
+    except Unavailable as error:
+        raise unavailable() from error
+    found = []
+    for entry in entries:
+        row = rows.get(entry.name)
+        found.append(
+            Recurring(
+                name=entry.name,
+                handler=entry.new.handler,
+                cron=entry.cron,
+                timezone=entry.zone.key,
+                next_at=model.to_datetime(row.next_at) if row else None,
+                last_at=model.to_datetime(row.last_at) if row and row.last_at is not None else None,
+                last_job=jobs.get(row.last_job) if row and row.last_job else None,
+            )
+        )
+    return found
+
+
 @strawberry.type(description="The server.")
 class System:
     version: str = strawberry.field(resolver=version)
@@ -82,4 +132,7 @@ class System:
     queues: list[QueueHealth] = strawberry.field(resolver=queues)
     counts: list[StatusCount] = strawberry.field(
         resolver=counts, description="How many jobs there are of each status; may be a second old."
+    )
+    schedule: list[Recurring] = strawberry.field(
+        resolver=schedule, description="The recurring jobs, for who may see everything."
     )

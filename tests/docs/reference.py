@@ -52,6 +52,8 @@ def _tables(name: str, table: type[BaseModel]) -> Iterator[str]:
             yield from _tables(path, inner[key])
         elif key == "custom":
             yield from _custom(name)
+        elif (inside := _model_of_map(field)) is not None:
+            yield from _tables(f"{path}.NAME", inside)
         elif _is_map(field):
             yield f"## [{path}]\n\nEach key is {field.description}.\n"
 
@@ -88,6 +90,12 @@ def _toml(value: Any) -> str:
 def _model(field: FieldInfo) -> type[BaseModel] | None:
     kind = field.annotation
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _model_of_map(field: FieldInfo) -> type[BaseModel] | None:
+    """What each of a map's values is, where it is a table."""
+    value = get_args(field.annotation)[1] if _is_map(field) else None
+    return value if isinstance(value, type) and issubclass(value, BaseModel) else None
 
 
 def _is_map(field: FieldInfo) -> bool:

@@ -20,7 +20,8 @@ export const JOBS = `query jobs($first: Int, $after: String, $last: Int, $before
   }
 }`;
 export const SYSTEM = `query system {
-  system { version backend handlers queues { backend reachable depth oldestAgeMs } counts { status count } }
+  system { version backend handlers queues { backend reachable depth oldestAgeMs } counts { status count }
+    schedule { name handler cron timezone nextAt lastAt lastJob { id } } }
   viewer { id roles }
 }`;
 

@@ -3,6 +3,7 @@ import { ask } from './api.js';
 import { byId, el, setAttribute, setText } from './dom.js';
 import { count, length, plural } from './format.js';
 import { SYSTEM } from './queries.js';
+import { Schedule } from './schedule.js';
 import { STATUSES, word } from './status.js';
 
 const BUSY_MS = 1_000;
@@ -17,6 +18,7 @@ export class System {
   #timer = 0;
   #cells = new Map();
   #queues = new Map();
+  #schedule = new Schedule();
   handlers = [];
 
   // `live` tells whether changes come in; `choose` is called with the status whose count was pressed.
@@ -71,6 +73,7 @@ export class System {
     this.#rates.seeCounts(counts, this.#live());
     this.handlers = system.handlers;
     for (const queue of system.queues) this.#queue(queue, queue.backend === system.backend);
+    this.#schedule.show(system.schedule);
     const who = viewer.id ? `You are ${viewer.id}${viewer.roles.length ? ` (${viewer.roles.join(', ')})` : ''}` : 'No one is signed in';
     setText(byId('about'), `Onward ${system.version} · jobs go to “${system.backend}” · ${who}`);
   }

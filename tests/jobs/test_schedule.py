@@ -1,0 +1,182 @@
+"""Recurring jobs: each tick is one job, whoever looks and however late."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from backends.base import Role
+from jobs import ledger, schedule
+from jobs.model import Job, to_us
+from jobs.schedule import Entry, Schedule
+from settings import SettingsError, load
+from storage.engine import Tx
+from storage.tables import jobs
+from storage.tables import schedule as table
+from storage.writer import Writer
+from tests.ledgers import new_job, writing
+from wiring import running
+
+HOURLY, EVER = "0 * * * *", "* * * * * *"
+HOUR_US = 3_600_000_000
+
+
+def entry(cron: str = HOURLY, timezone: str = "UTC", name: str = "sums", *, makes_up: bool = True) -> Entry:
+    return Entry.checked(name, new_job(), cron, timezone, makes_up=makes_up)
+
+
+def made_by(*entries: Entry) -> Schedule:
+    return Schedule(entries, ledger.accept)
+
+
+def tick(writer: Writer, plan: Schedule) -> list[Job]:
+    plan.forget()
+    return asyncio.run(plan.tick(writer))
+
+
+def put_off(writer: Writer, by_us: int) -> None:
+    """The ledger believes that the next tick was due that long ago."""
+    writer.run_sync(lambda tx: tx.built(_moved(tx.now - by_us)))
+
+
+def _moved(at: int) -> sa.Update:
+    return sa.update(table).values(next_at=at).returning(table.c.name)
+
+
+def local(text: str) -> int:
+    return to_us(datetime.fromisoformat(text))
+
+
+@pytest.mark.parametrize(
+    ("after", "then"),
+    [
+        ("2026-03-28T12:00:00+01:00", "2026-03-29T03:00:00+02:00"),  # 2:30 is skipped that night: as soon as it is over
+        ("2026-10-24T12:00:00+02:00", "2026-10-25T02:30:00+02:00"),  # 2:30 comes twice: the first is meant
+        ("2026-10-25T02:30:00+02:00", "2026-10-26T02:30:00+01:00"),
+        ("2026-07-01T00:00:00+00:00", "2026-07-01T02:30:00+02:00"),
+    ],
+)
+def test_a_tick_is_by_the_clocks_of_its_zone(after: str, then: str) -> None:
+    assert entry("30 2 * * *", "Europe/Berlin").next(local(after)) == local(then)
+
+
+@pytest.mark.parametrize("past_us", [0, 1, 999_999, 59_000_000])
+def test_the_newest_tick_is_the_one_at_or_before_a_moment(past_us: int) -> None:
+    at = local("2026-11-24T10:00:00+00:00")
+    assert entry().newest(at + past_us) == at
+    assert entry(EVER).newest(at + past_us) == at + past_us - past_us % 1_000_000
+
+
+def test_nothing_is_made_before_its_time(writer: Writer) -> None:
+    assert tick(writer, made_by(entry())) == []
+    [row] = writer.database.read_sync(schedule.rows)
+    assert row.next_at == entry().next(writer.run_sync(lambda tx: tx.now))
+
+
+def test_a_tick_makes_one_job_and_the_next_is_known(writer: Writer) -> None:
+    plan = made_by(entry(EVER))
+    tick(writer, plan)
+    put_off(writer, 0)
+    [job] = tick(writer, plan)
+    [row] = writer.database.read_sync(schedule.rows)
+    assert (row.last_at, row.last_job) == (job.run_at, job.id)
+    assert row.next_at > job.created_at
+
+
+def test_of_many_that_look_at_once_one_makes_the_job(ledger_url: str, writer: Writer) -> None:
+    plans = [made_by(entry()) for _ in range(4)]
+    tick(writer, plans[0])
+    put_off(writer, HOUR_US)
+
+    def look(plan: Schedule) -> int:
+        with writing(ledger_url) as own:
+            return len(tick(own, plan))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(look, plans)) == 1
+
+
+@pytest.mark.parametrize(("makes_up", "count"), [(True, 1), (False, 0)])
+def test_missed_ticks_are_one_job_or_none(writer: Writer, makes_up: bool, count: int) -> None:  # noqa: FBT001
+    now = writer.run_sync(lambda tx: tx.now)
+    half_past = entry(f"{(now // 60_000_000 + 30) % 60} * * * *", makes_up=makes_up)
+    plan = made_by(half_past)
+    tick(writer, plan)
+    put_off(writer, 9 * HOUR_US)
+    made = tick(writer, plan)
+    assert [job.run_at for job in made] == [half_past.newest(now)] * count
+    assert tick(writer, plan) == []
+
+
+def test_who_skips_makes_the_tick_that_is_not_missed(writer: Writer) -> None:
+    plan = made_by(entry(EVER, makes_up=False))
+    tick(writer, plan)
+    put_off(writer, 5_000_000)
+    assert len(tick(writer, plan)) == 1
+
+
+def test_another_rule_counts_from_now_on_and_what_is_gone_from_the_settings_is_forgotten(writer: Writer) -> None:
+    tick(writer, made_by(entry(HOURLY), entry(HOURLY, name="gone")))
+    put_off(writer, HOUR_US)
+    assert tick(writer, made_by(entry("0 7 * * *"))) == []
+    [row] = writer.database.read_sync(schedule.rows)
+    assert (row.name, row.rule) == ("sums", "0 7 * * * UTC")
+    assert row.next_at > writer.run_sync(lambda tx: tx.now)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "settings.toml").touch()
+    return tmp_path
+
+
+def recurring(**changes: object) -> dict[str, object]:
+    return {"handler": "steps.process_item", "cron": EVER, "params": {"item": "tick"}, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"cron": "61 * * * *"}, "schedule.sums.cron: '61 * * * *' is no cron expression (Bad minute)"),
+        ({"cron": "often"}, "schedule.sums.cron: 'often' is no cron expression"),
+        ({"timezone": "Mars/Olympus"}, "schedule.sums.timezone: 'Mars/Olympus' is no time zone"),
+        ({"timezone": "../../etc/passwd"}, "is no time zone"),
+        ({"handler": "none"}, "schedule.sums: no handler is named 'none'"),
+        ({"params": {"items": "x"}}, "schedule.sums: item"),
+    ],
+)
+async def test_what_cannot_recur_stops_the_start_in_one_line(
+    project: Path, changes: dict[str, object], words: str
+) -> None:
+    settings = load(project, schedule={"sums": recurring(**changes)})
+    with pytest.raises(SettingsError) as refused:
+        async with running(settings, Role.ACCEPT):
+            pass
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+async def test_however_many_processes_run_each_tick_is_one_job(project: Path) -> None:
+    """Three take part; each second is made once, and its job has run."""
+    settings = load(project, schedule={"sums": recurring()})
+    made = sa.select(jobs.c.run_at, jobs.c.status).where(jobs.c.handler == "steps.process_item")
+
+    def look(tx: Tx) -> list[tuple[int, str]]:
+        return [tuple(row) for row in tx.all(made)]
+
+    async with AsyncExitStack() as stack:
+        parts = [await stack.enter_async_context(running(settings, Role.ACCEPT)) for _ in range(3)]
+        async with asyncio.timeout(30):
+            while sum(status == "SUCCEEDED" for _, status in await parts[0].database.read(look)) < 3:
+                await asyncio.sleep(0.05)
+        found = await parts[0].database.read(look)
+    ticks = [at for at, _ in found]
+    assert len(set(ticks)) == len(ticks)
+    assert all(at % 1_000_000 == 0 for at in ticks)
+    assert all(datetime.fromtimestamp(at / 1_000_000, UTC) <= datetime.now(UTC) for at in ticks)
