@@ -38,17 +38,17 @@ def serve(
     port: Port = None,
     backend: Backend = None,
     workers: Workers = None,
-    fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    fd: Annotated[
+        int | None, typer.Option(help="A socket handed over to listen on, by number; systemd's is 3.")
+    ] = None,
 ) -> None:
     """Serve the API; under the default backend it runs the jobs, too."""
     settings = _entered(backend=backend, host=host, port=port, workers=workers)
-    import socket
-
     import serving
 
     with _one_line():
         if fd is not None:
-            serving.run(settings, socket.socket(fileno=fd))
+            serving.run(settings, serving.adopt(settings, fd))
             _leave(0)
         with serving.bind(settings) as bound:
             if settings.server.workers == 1:

@@ -31,12 +31,7 @@ def bind(settings: Settings) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except OSError as error:
         raise SettingsError(f"server.host: {host!r} is no address of this machine, nor a name of one") from error
-    private = ipaddress.ip_address(address[0]).is_loopback
-    if not private and settings.auth.mode == "open" and not settings.auth.allow_public:
-        raise SettingsError(
-            f'auth.mode is "open", which lets anyone in, and {host} is reached from other machines: '
-            'take auth.mode = "jwt", or set auth.allow_public = true beside it'
-        )
+    _admit(settings, str(address[0]), host)
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -46,6 +41,28 @@ def bind(settings: Settings) -> socket.socket:
         bound.close()
         raise SettingsError(f"server.port: {_refusal(error, host, port)}") from error
     return bound
+
+
+def adopt(settings: Settings, fd: int) -> socket.socket:
+    """The socket that was bound by whoever started this process; the same is asked first. Raises SettingsError."""
+    try:
+        bound = socket.socket(fileno=fd)
+    except OSError as error:
+        raise SettingsError(f"--fd: {fd} is no socket that was handed over") from error
+    if bound.family not in {socket.AF_INET, socket.AF_INET6} or bound.type != socket.SOCK_STREAM:
+        raise SettingsError(f"--fd: {fd} is no TCP socket")
+    _admit(settings, bound.getsockname()[0], bound.getsockname()[0])
+    return bound
+
+
+def _admit(settings: Settings, address: str, host: str) -> None:
+    """Who may reach the address is let in on purpose. Raises SettingsError."""
+    private = ipaddress.ip_address(address).is_loopback
+    if not private and settings.auth.mode == "open" and not settings.auth.allow_public:
+        raise SettingsError(
+            f'auth.mode is "open", which lets anyone in, and {host} is reached from other machines: '
+            'take auth.mode = "jwt", or set auth.allow_public = true beside it'
+        )
 
 
 def url(bound: socket.socket) -> str:

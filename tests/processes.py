@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,8 @@ class Running:
 
 
 @contextmanager
-def running(*arguments: str, project: Path, **variables: str) -> Iterator[Running]:
-    """A command that runs as long as the block lasts."""
+def running(*arguments: str, project: Path, descriptors: Sequence[int] = (), **variables: str) -> Iterator[Running]:
+    """A command that runs as long as the block lasts; open files of those numbers are handed over."""
     log = project / f"{arguments[0]}-{time.monotonic_ns()}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -77,6 +77,7 @@ def running(*arguments: str, project: Path, **variables: str) -> Iterator[Runnin
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            pass_fds=descriptors,
         )
     try:
         yield Running(process, log)

@@ -59,6 +59,16 @@ def test_an_address_that_others_reach_wants_more_than_mode_open(project: Path) -
     assert 'auth.mode is "open"' in refused("serve", "--host", "0.0.0.0", project=project)
 
 
+def test_a_socket_that_is_handed_over_is_asked_the_same(project: Path) -> None:
+    with (
+        socket.create_server(("0.0.0.0", 0)) as port,
+        running("serve", "--fd", str(port.fileno()), project=project, descriptors=(port.fileno(),)) as api,
+    ):
+        api.wait_for('auth.mode is "open"')
+        assert api.process.wait() == 2
+    assert "no socket" in refused("serve", "--fd", "0", project=project)
+
+
 def test_a_host_that_is_none_is_told_in_one_line(project: Path) -> None:
     assert "server.host" in refused("serve", "--host", "no.such.host.invalid", project=project)
     assert "192.0.2.1 is no address of this machine" in refused(

@@ -1,0 +1,123 @@
+"""What deploy/ says fits the program: its settings, its commands, its times."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_origin
+
+import pytest
+import typer
+import yaml
+from pydantic import BaseModel
+
+import serving
+import worker
+from cli import program
+from settings import Settings, load
+from tests.processes import ROOT
+
+DEPLOY = ROOT / "deploy"
+UNITS = sorted((DEPLOY / "systemd").iterdir())
+SECRETS = {"POSTGRES_PASSWORD": "p" * 32, "ONWARD_AUTH__JWT__SECRET": "s" * 32}
+VARIABLE = re.compile(r"\bONWARD_[A-Z0-9_]*[A-Z0-9]\b")
+GIVEN = re.compile(r"\$\{(\w+):([?-])([^}]*)\}")
+
+
+def compose() -> Any:
+    def filled(found: re.Match[str]) -> str:
+        return SECRETS[found[1]] if found[2] == "?" else found[3]
+
+    return yaml.safe_load(GIVEN.sub(filled, (DEPLOY / "compose.yaml").read_text("utf-8")))
+
+
+def variables(table: type[BaseModel], head: str = "ONWARD_") -> Iterator[str]:
+    """Every variable that is a setting; a map's are all that begin like it."""
+    for name, field in table.model_fields.items():
+        key = f"{head}{(field.alias or name).upper()}"
+        yield key
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from variables(field.annotation, f"{key}__")
+        elif get_origin(field.annotation) is Mapping:
+            yield f"{key}__*"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [ROOT / "README.md", *DEPLOY.rglob("*.*"), *sorted((ROOT / "docs").rglob("*.md"))],
+    ids=lambda file: str(file.relative_to(ROOT)),
+)
+def test_every_variable_that_is_named_is_a_setting(file: Path) -> None:
+    known = set(variables(Settings))
+    assert {name for name in VARIABLE.findall(file.read_text("utf-8")) if name not in known} == set()
+
+
+def test_what_compose_sets_starts_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in compose()["x-onward"]["environment"].items():
+        monkeypatch.setenv(name, str(value))
+    settings = load(DEPLOY)
+    assert (settings.environment, settings.backend, settings.auth.mode) == ("production", "dramatiq", "jwt")
+    assert settings.database.url == f"postgresql://onward:{SECRETS['POSTGRES_PASSWORD']}@postgres/onward"
+    assert settings.log.path.is_relative_to("/var/lib/onward")
+
+
+def test_the_servers_that_are_named_are_those_of_compose() -> None:
+    services, shared = compose()["services"], compose()["x-onward"]
+    assert {"postgres", "redis", shared["environment"]["ONWARD_EMAIL__SMTP__HOST"]} <= set(services)
+    for name in ("api", "worker"):
+        assert services[name]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
+    for service in services.values():
+        mounts = [mount.partition(":")[0] for mount in service.get("volumes", ())]
+        assert set(mounts) <= set(compose()["volumes"])
+        assert not re.search(r":latest$|^[^:]+$", service["image"]) or service["image"] == "onward"
+
+
+def test_redis_keeps_what_it_was_given() -> None:
+    command = " ".join(compose()["services"]["redis"]["command"])
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy noeviction" in command
+
+
+def commands() -> Iterator[list[str]]:
+    yield from (
+        service["command"]
+        for name, service in compose()["services"].items()
+        if name != "redis" and "command" in service
+    )
+    for unit in UNITS:
+        yield from (shlex.split(line)[1:] for line in re.findall(r"^ExecStart=(.*)$", unit.read_text(), re.MULTILINE))
+    words = re.search(r"^CMD \[(.*)\]$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    assert words
+    yield re.findall(r'"(.*?)"', words[1])
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_every_command_is_one(words: list[str]) -> None:
+    found: Any = typer.main.get_command(program())
+    found.commands[words[0]].make_context(words[0], list(words[1:]))
+
+
+def test_a_process_is_given_the_time_to_drain() -> None:
+    """Who is killed before has its jobs found by the others, later."""
+    longest = Settings.model_fields["server"].default.drain_s + max(serving.LAST_S, worker.LAST_S)
+    given = [int(compose()["x-onward"]["stop_grace_period"].removesuffix("s"))]
+    given += [int(second) for unit in UNITS for second in re.findall(r"TimeoutStopSec=(\d+)", unit.read_text())]
+    assert len(given) == 3
+    assert min(given) > longest
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    for unit in UNITS:
+        text = unit.read_text("utf-8").replace("/srv/onward/onward", str(ROOT / "onward"))
+        (tmp_path / unit.name).write_text(text, "utf-8")
+    found = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *map(str, tmp_path.iterdir())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    complaints = [line for line in found.stderr.splitlines() if "onward" in line]
+    assert (found.returncode, complaints) == (0, [])

@@ -1,0 +1,56 @@
+"""API processes that share a port are replaced one after another, and nobody who calls sees any of it."""
+
+import socket
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.processes import Running, graphql, running, wait_until
+
+ITEM = 'mutation { processItem(input: {item: "words"}) { job { id } errors { message } } }'
+LEFT = "{ system { counts { status count } } }"
+
+
+def test_a_deploy_over_one_port_refuses_nobody_and_loses_nothing(tmp_path: Path) -> None:
+    """As systemd does it with deploy/systemd/onward.socket: the port is bound by somebody else, and stays open."""
+    (tmp_path / "settings.toml").touch()
+    accepted: list[str] = []
+    failed: list[BaseException] = []
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as port, ExitStack() as stack:
+        address = f"http://127.0.0.1:{port.getsockname()[1]}"
+
+        def start() -> Running:
+            process = stack.enter_context(
+                running("serve", "--fd", str(port.fileno()), project=tmp_path, descriptors=(port.fileno(),))
+            )
+            process.wait_for(" serving ")
+            return process
+
+        def call() -> None:
+            while not done.is_set():
+                try:
+                    accepted.append(graphql(address, ITEM)["processItem"]["job"]["id"])
+                except BaseException as error:  # noqa: BLE001 - any of them is a caller who was refused
+                    failed.append(error)
+
+        old = [start(), start()]
+        callers = [threading.Thread(target=call) for _ in range(3)]
+        for caller in callers:
+            caller.start()
+        for process in old:
+            so_far = len(accepted)
+            wait_until(lambda so_far=so_far: len(accepted) > so_far + 5)  # type: ignore[misc]
+            assert process.end() == 0
+            start()
+        done.set()
+        for caller in callers:
+            caller.join()
+        assert failed == []
+        assert len(set(accepted)) == len(accepted) > 10
+        wait_until(lambda: _succeeded(address) == len(accepted))
+
+
+def _succeeded(address: str) -> int:
+    counts = graphql(address, LEFT)["system"]["counts"]
+    return next((int(row["count"]) for row in counts if row["status"] == "SUCCEEDED"), 0)
