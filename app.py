@@ -213,8 +213,15 @@ def parts(onward: Onward) -> Parts:
         counts=Counts(onward.database),
         schedule=onward.schedule,
         discloses=onward.settings.registration.disclose,
+        letters=letters(onward.settings),
         open_jobs=onward.settings.gql.limits.open_jobs,
     )
+
+
+def letters(settings: Settings) -> Path | None:
+    """The folder of messages, where they may be looked at."""
+    shown = settings.environment == "development" and settings.email.transport == "file"
+    return settings.email.directory if shown else None
 
 
 def version() -> str:

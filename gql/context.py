@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import strawberry
 
@@ -51,6 +52,7 @@ class Parts:
     counts: Counts
     schedule: Schedule
     discloses: bool = True  # whether an address is known already
+    letters: Path | None = None  # where messages may be looked at
     open_jobs: int = 0  # of one viewer at once; 0 is no limit
 
 

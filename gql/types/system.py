@@ -11,6 +11,8 @@ from gql.context import Info
 from gql.context import Viewer as Who
 from gql.types.enums import JobStatus
 from gql.types.job import Job
+from gql.types.letter import Letter, letters
+from handlers import mailbox
 from jobs import ledger, model
 from jobs import schedule as recurring
 from jobs.schedule import Row
@@ -135,4 +137,9 @@ class System:
     )
     schedule: list[Recurring] = strawberry.field(
         resolver=schedule, description="The recurring jobs, for who may see everything."
+    )
+    letters: list[mailbox.Letter] | None = strawberry.field(
+        resolver=letters,
+        graphql_type=list[Letter] | None,
+        description="The newest messages, in development and where they go into files; else null.",
     )

@@ -7,6 +7,7 @@ import { Filters } from './filters.js';
 import { Follow } from './follow.js';
 import { forms } from './forms.js';
 import { JobView } from './job.js';
+import { Letters } from './letters.js';
 import { List } from './list.js';
 import { Rates } from './rates.js';
 import { route, toOverview } from './route.js';
@@ -30,6 +31,7 @@ const notices = new Map();
 const filters = new Filters({ told: (error, words) => { notice('retry', error?.message ?? words); list.refresh(); } });
 const system = new System({ rates, live: () => socket.state === 'live', choose: (status) => filters.toggle(status) });
 const list = new List(byId('jobs'), (error) => notice('list', error?.message));
+const letters = new Letters();
 const follow = new Follow(byId('follow'), feed);
 let from = '#/'; // the list that a job was opened from
 let left = null; // the job that was opened last
@@ -42,6 +44,8 @@ system.onTold((error) => {
   notice('system', error?.message);
   filters.handlers(system.handlers);
   chart.draw();
+  byId('letters').hidden = !system.mailed;
+  if (system.mailed) letters.look().catch((failure) => notice('letters', failure.message));
   if (socket.state !== 'live' && !byId('overview').hidden) list.refresh();
 });
 socket.onState((state) => {

@@ -21,9 +21,12 @@ export const JOBS = `query jobs($first: Int, $after: String, $last: Int, $before
 }`;
 export const SYSTEM = `query system {
   system { version backend handlers queues { backend reachable depth oldestAgeMs } counts { status count }
+    mailed: letters(first: 0) { id }
     schedule { name handler cron timezone nextAt lastAt lastJob { id } } }
   viewer { id roles }
 }`;
+
+export const LETTERS = 'query letters { system { letters { id recipient subject sentAt text } } }';
 
 export const REGISTER_USER = `mutation registerUser($input: RegisterUserInput!) {
   registerUser(input: $input) { job { ${ROW} } replayed ${ERRORS} }

@@ -20,6 +20,7 @@ export class System {
   #queues = new Map();
   #schedule = new Schedule();
   handlers = [];
+  mailed = false; // whether messages go where they can be looked at
 
   // `live` tells whether changes come in; `choose` is called with the status whose count was pressed.
   constructor({ rates, live, choose }) {
@@ -72,6 +73,7 @@ export class System {
     }
     this.#rates.seeCounts(counts, this.#live());
     this.handlers = system.handlers;
+    this.mailed = system.mailed !== null;
     for (const queue of system.queues) this.#queue(queue, queue.backend === system.backend);
     this.#schedule.show(system.schedule);
     const who = viewer.id ? `You are ${viewer.id}${viewer.roles.length ? ` (${viewer.roles.join(', ')})` : ''}` : 'No one is signed in';
