@@ -4,12 +4,14 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.processes import Running, graphql, onward, running, wait_until
+from tests.processes import Running, environment, graphql, onward, running, wait_until
 from tests.servers import free_port
 
 PROCESS = "mutation ($item: String!) { processItem(input: {item: $item}) { job { id } errors { message } } }"
@@ -215,6 +217,14 @@ def test_a_killed_supervisor_leaves_nothing_behind(project: Path) -> None:
         (api,) = children(all_of_it)
         all_of_it.process.kill()
         wait_until(lambda: not Path(f"/proc/{api}").exists() or "Z" in Path(f"/proc/{api}/stat").read_text())
+
+
+def test_a_shell_is_told_how_a_word_may_go_on() -> None:
+    asked = {"_ONWARD_COMPLETE": "complete_bash", "COMP_WORDS": "./onward jobs re", "COMP_CWORD": "2"}
+    outcome = subprocess.run(
+        [sys.executable, "-P", "-m", "cli"], env=environment(**asked), capture_output=True, text=True, check=False
+    )
+    assert outcome.stdout.split() == ["retry"]
 
 
 def test_up_says_what_a_private_redis_wants(project: Path) -> None:

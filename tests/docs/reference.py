@@ -29,6 +29,8 @@ COMMANDS_HEAD = """# Commands
 folder. `./onward test` is not in this list, as it is the launcher's: it runs linters, type checks and every test; with
 arguments it runs pytest alone, which gets them.
 
+`./onward --install-completion` teaches your shell to complete commands and options.
+
 Exit codes: 0; 1 where something was refused or did not succeed; 2 where it cannot start; 3 for a job that there is not.
 """
 
