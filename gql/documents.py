@@ -20,6 +20,15 @@ from graphql import (
 from graphql.validation import NoSchemaIntrospectionCustomRule
 
 from gql.limits import Limits, check
+from gql.shapes import Shaper, Shapes
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One of a document's operations."""
+
+    kind: OperationType
+    shapes: Shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +37,14 @@ class Document:
 
     node: DocumentNode
     errors: tuple[GraphQLFormattedError, ...] = ()
-    kinds: dict[str | None, OperationType] = field(default_factory=dict)
+    named: dict[str | None, Named] = field(default_factory=dict)
     weight: int = 1
 
-    def kind(self, name: str | None) -> OperationType | None:
-        """What the operation of this name is, or the only one where no name is given; None where there is none."""
+    def find(self, name: str | None) -> Named | None:
+        """The operation of this name, or the only one where no name is given; None where there is none."""
         if name is None:
-            return next(iter(self.kinds.values())) if len(self.kinds) == 1 else None
-        return self.kinds.get(name)
+            return next(iter(self.named.values())) if len(self.named) == 1 else None
+        return self.named.get(name)
 
 
 class Documents:
@@ -76,12 +85,17 @@ class Documents:
         errors = validate(self._schema, node, self._rules, self._limits.errors, self._hide_suggestions)
         if errors:
             return _wrong(errors[: self._limits.errors], size)
-        kinds = {
-            definition.name.value if definition.name else None: definition.operation
+        shaper = Shaper(self._schema, node)
+        named = {
+            definition.name.value if definition.name else None: Named(
+                # A directive may change with each request what is asked for; so may what looks like one.
+                definition.operation,
+                shaper.shapes(definition) if "@" not in text else {},
+            )
             for definition in node.definitions
             if isinstance(definition, OperationDefinitionNode)
         }
-        return Document(node, (), kinds, size + node.token_count)
+        return Document(node, (), named, size + node.token_count + shaper.fields)
 
 
 def _wrong(errors: Sequence[GraphQLError], size: int) -> Document:

@@ -14,10 +14,11 @@ from strawberry.execution import optimized_is_awaitable
 
 from gql.base import BadRequest, told
 from gql.context import Context
-from gql.documents import Document, Documents
+from gql.documents import Document, Documents, Named
 from gql.limits import Limits
 from gql.masking import formatted, masked
 from gql.requests import Request
+from gql.shapes import ShapedExecutor
 from gql.trusted import Trusted
 
 Response = dict[str, Any]
@@ -30,7 +31,11 @@ class Operation:
 
     request: Request
     document: Document
-    kind: OperationType
+    named: Named
+
+    @property
+    def kind(self) -> OperationType:
+        return self.named.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +70,15 @@ class Operations:
             return Invalid({"errors": [error.formatted]}, error.status)
         if document.errors:
             return Invalid({"errors": list(document.errors)})
-        kind = document.kind(request.operation_name)
-        if kind is None:
+        named = document.find(request.operation_name)
+        if named is None:
             words = (
                 "`operationName` is needed, since the document has not exactly one operation."
                 if request.operation_name is None
                 else "The document has no operation of this name."
             )
             return self._invalid([told(words, "BAD_REQUEST")])
-        return Operation(request, document, kind)
+        return Operation(request, document, named)
 
     async def execute(self, operation: Operation, context: Context, defer: Defer) -> Response | Invalid:
         """The response of a query or a mutation. The jobs it accepted have been delivered, `defer` holding the rest."""
@@ -119,7 +124,7 @@ class Operations:
             yield {"errors": [masked(error)]}
 
     def _executor(self, operation: Operation, context: Context) -> Executor[Any] | Invalid:
-        executor = Executor.build(
+        executor = ShapedExecutor.build(
             self._schema,
             operation.document.node,
             None,
@@ -129,6 +134,7 @@ class Operations:
             max_coercion_errors=self.limits.errors,
             is_awaitable=cast("Any", optimized_is_awaitable),
             hide_suggestions=self._hide_suggestions,
+            shapes=operation.named.shapes,
         )
         return self._invalid(executor) if isinstance(executor, list) else executor
 

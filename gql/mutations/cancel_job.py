@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from gql.acceptance import Refused, written
 from gql.context import Info
 from gql.ids import is_job_id
+from gql.inputs import leaves
 from gql.types.enums import UserErrorCode
 from gql.types.job import Job
 from gql.types.user_error import UserError
@@ -21,6 +22,7 @@ class Values(BaseModel):
     reason: Reason | None
 
 
+@leaves
 @strawberry.input
 class CancelJobInput:
     id: strawberry.ID

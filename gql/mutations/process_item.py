@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from gql.acceptance import Refused, accept
 from gql.context import Info
+from gql.inputs import leaves
 from gql.types.job import Job
 from gql.types.user_error import UserError
 from gql.validation import Text, checked
@@ -19,6 +20,7 @@ class Values(BaseModel):
     item: Text
 
 
+@leaves
 @strawberry.input
 class ProcessItemInput:
     item: str = strawberry.field(description="The text, of 1 to 10,000 characters.")

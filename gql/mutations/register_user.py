@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from gql.acceptance import Instead, Refused, accept
 from gql.context import Info
+from gql.inputs import leaves
 from gql.types.job import Job
 from gql.types.user import User
 from gql.types.user_error import UserError
@@ -21,6 +22,7 @@ class Values(BaseModel):
     email: Email
 
 
+@leaves
 @strawberry.input
 class RegisterUserInput:
     username: str = strawberry.field(description="1 to 64 characters, none of them invisible.")

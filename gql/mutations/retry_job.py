@@ -6,6 +6,7 @@ import strawberry
 
 from gql.acceptance import Refused, check_room, written
 from gql.context import Info
+from gql.inputs import leaves
 from gql.mutations.cancel_job import check_id, conflict, no_such_job
 from gql.types.job import Job
 from gql.types.user_error import UserError
@@ -14,6 +15,7 @@ from jobs.base import Conflict, NotFound
 from storage.engine import Tx
 
 
+@leaves
 @strawberry.input
 class RetryJobInput:
     id: strawberry.ID

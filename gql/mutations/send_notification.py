@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from gql.acceptance import Refused, accept
 from gql.context import Info
+from gql.inputs import leaves
 from gql.types.job import Job
 from gql.types.user_error import UserError
 from gql.validation import Email, Text, checked
@@ -20,6 +21,7 @@ class Values(BaseModel):
     message: Text
 
 
+@leaves
 @strawberry.input
 class SendNotificationInput:
     email: str

@@ -1,0 +1,274 @@
+"""Shapes answer as graphql-core does: generated documents over generated values, ordinary ones and others."""
+
+import asyncio
+import dataclasses
+import inspect
+import random
+from collections import deque
+from collections.abc import Generator
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import strawberry
+from graphql import (
+    ExecutionResult,
+    Executor,
+    GraphQLEnumType,
+    GraphQLSchema,
+    Undefined,
+    get_named_type,
+    is_abstract_type,
+    is_leaf_type,
+    is_list_type,
+    is_non_null_type,
+    is_object_type,
+)
+from hypothesis import assume, event, given, settings
+from hypothesis import strategies as st
+from strawberry.execution import optimized_is_awaitable
+
+from gql.documents import Document, Documents
+from gql.inputs import leaves
+from gql.limits import Limits
+from gql.schema import build
+from gql.shapes import ShapedExecutor
+from jobs.model import Job
+
+DEEP = 4
+DIRECTIVES = [" @include(if: $yes)", " @skip(if: $yes)", " @skip(if: false)"]
+ROOTS = {"query": ("job", "viewer", "node", "system"), "mutation": ("processItem", "registerUser", "retryJobs")}
+LEAVES = ["", "text", 0, 2**40, 1.5, True, datetime(2030, 1, 1, tzinfo=UTC), datetime(2030, 1, 1), {"a": [1]}]  # noqa: DTZ001
+
+
+class Later:
+    """A value that comes when it is awaited, as often as one likes."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        yield from asyncio.sleep(0).__await__()
+        return self.value
+
+
+def rooted() -> GraphQLSchema:
+    """The schema; its root fields take no arguments, and are what the context has under their names."""
+    schema = build()._schema
+    for root in (schema.query_type, schema.mutation_type):
+        assert root is not None
+        for field in root.fields.values():
+            field.args = {}
+            field.resolve = lambda _root, info: info.context[info.field_name]
+    return schema
+
+
+SCHEMA = rooted()
+CORE = Documents(SCHEMA, Limits())
+JOB = SCHEMA.type_map["Job"]
+
+
+class Request:
+    """A document, its variables, and what each root field resolves to: chosen by one seed.
+
+    A generator drawing each choice from Hypothesis would take minutes for what this does in seconds.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self._fragments: list[str] = []
+        self.variables = {"yes": self._once_in(2)}
+        self.resolved: dict[str, Any] = {}
+        self._oddly = self._once_in(2)  # half of the requests meet nothing that is out of the ordinary
+        kind = self._chance.choice(["query", "mutation"])
+        root = SCHEMA.type_map[kind.title()]
+        assert is_object_type(root)
+        fields = []
+        for name in self._chance.sample(ROOTS[kind], self._chance.choice([1, 1, 2])):
+            type_ = root.fields[name].type
+            self.resolved[name] = self._value(type_)
+            alias = f"{name}2: " if self._once_in(3) else ""
+            fields.append(f"{alias}{name} {self._selection(get_named_type(type_))}")
+        text = " ".join(["{", *fields, "}", *self._fragments])
+        self.text = f"{kind} Q($yes: Boolean!) {text}" if "$yes" in text else f"{kind} {text}"
+
+    def _once_in(self, n: int) -> bool:
+        return not self._chance.randrange(n)
+
+    def _value(self, type_: Any) -> Any:
+        """What a resolver of this type might give; now and then what it should not."""
+        if is_non_null_type(type_):
+            odd = self._oddly and self._once_in(40)
+            type_ = type_.of_type
+            return None if odd else self._present(type_)
+        return None if self._once_in(6) else self._present(type_)
+
+    def _present(self, type_: Any) -> Any:
+        if self._oddly and self._once_in(40):
+            return self._chance.choice([RuntimeError("boom"), Undefined, object(), "text", [None], 7, ValueError])
+        if self._oddly and self._once_in(40):
+            return Later(self._value(type_))
+        if is_list_type(type_):
+            items = [self._value(type_.of_type) for _ in range(self._chance.randrange(4))]
+            return self._chance.choice([items, items, tuple(items), deque(items)])
+        if is_leaf_type(type_):
+            return self._leaf(type_)
+        return self._object(JOB if is_abstract_type(type_) else type_)
+
+    def _leaf(self, type_: Any) -> Any:
+        if self._oddly and self._once_in(20):
+            return self._chance.choice(LEAVES)
+        if isinstance(type_, GraphQLEnumType):
+            return self._chance.choice([value.value for value in type_.values.values()])
+        return {"Int": 3, "Boolean": True, "DateTime": 1_700_000_000_000_000}.get(type_.name, "text")
+
+    def _object(self, type_: Any) -> Any:
+        made: Any = object.__new__(Job) if type_ is JOB else SimpleNamespace()
+        for field in type_.fields.values():
+            name = field.extensions["strawberry-definition"].python_name
+            settable = type_ is not JOB or name in Job.__slots__
+            if settable and not (self._oddly and self._once_in(80)):
+                object.__setattr__(made, name, self._value(field.type))
+        return made
+
+    def _selection(self, type_: Any, depth: int = 0) -> str:
+        """A selection set: aliases, fragments of both kinds, the same field more than once, a directive at times."""
+        parts = ["__typename"] if self._once_in(5) else []
+        if is_abstract_type(type_):
+            return f"{{ ... on Job {self._selection(JOB, depth + 1)} }}"
+        for _ in range(self._chance.randint(1, 4)):
+            match self._chance.choice(["field"] * 6 + ["inline", "named"]):
+                case "field":
+                    parts.append(self._field(type_, self._chance.choice([*type_.fields]), depth))
+                case "inline" if depth < DEEP:
+                    on = self._chance.choice(["", f"on {type_.name}"])
+                    parts.append(f"... {on} {self._selection(type_, depth + 1)}")
+                case "named" if depth < DEEP:
+                    name = f"F{len(self._fragments)}"
+                    self._fragments.append("")
+                    self._fragments[int(name[1:])] = f"fragment {name} on {type_} {self._selection(type_, depth + 1)}"
+                    parts += [f"...{name}"] * self._chance.randint(1, 2)
+        return "{" + " ".join(filter(None, parts or ["__typename"])) + "}"
+
+    def _field(self, parent: Any, name: str, depth: int) -> str:
+        inner = get_named_type(parent.fields[name].type)
+        if depth >= DEEP and not is_leaf_type(inner):
+            return "__typename"
+        alias = self._chance.choice(["", "", f"{name}2: ", f"{name}3: "])
+        directive = self._chance.choice(DIRECTIVES) if self._once_in(60) else ""
+        return f"{alias}{name}{directive} {'' if is_leaf_type(inner) else self._selection(inner, depth + 1)}"
+
+
+async def answer(make: Any, document: Document, variables: Any, context: Any, **further: Any) -> Any:
+    executor = make.build(
+        SCHEMA, document.node, None, context, variables, is_awaitable=optimized_is_awaitable, **further
+    )
+    assert isinstance(executor, Executor)
+    result = executor.execute_operation()
+    if inspect.isawaitable(result):
+        result = await result
+    # Where an error has ended the matter, graphql-core lets what else was awaited come to its end in the background.
+    while further_ := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(further_)
+    assert isinstance(result, ExecutionResult)
+    errors = [(error.formatted, repr(error.original_error)) for error in result.errors or ()]
+    return repr(result.data), errors
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**64))
+def test_whatever_is_asked_and_whatever_resolvers_give_the_answer_is_graphql_cores(seed: int) -> None:
+    request = Request(seed)
+    document = CORE.get(request.text)
+    assume(not document.errors)
+    named = document.find(None)
+    assert named is not None
+    theirs = asyncio.run(answer(Executor, document, request.variables, request.resolved))
+    ours = asyncio.run(answer(ShapedExecutor, document, request.variables, request.resolved, shapes=named.shapes))
+    assert ours == theirs
+    event(f"{'with' if named.shapes else 'without'} shapes, {'with' if theirs[1] else 'without'} errors")
+
+
+@pytest.mark.parametrize(
+    ("text", "shaped"),
+    [
+        (
+            "mutation { processItem { job { id status steps { name } } replayed errors { code path } } }",
+            ["processItem"],
+        ),
+        ("mutation { a: processItem { replayed } retryJobs { count } }", ["a", "retryJobs"]),
+        ("{ viewer { ...V } job(id: 1) { id waitingFor } } fragment V on Viewer { roles }", ["viewer"]),  # a resolver
+        ("{ node { ... on Job { id } } }", []),  # an interface
+        ("query($x: Boolean!) { viewer { id @skip(if: $x) } }", []),  # a directive
+    ],
+)
+def test_a_root_field_has_a_shape_where_all_below_it_is_plain_attributes(text: str, shaped: list[str]) -> None:
+    document = CORE.get(text.replace("(id: 1)", ""))
+    named = document.find(None)
+    assert not document.errors
+    assert named is not None
+    assert list(named.shapes) == shaped
+
+
+@pytest.mark.parametrize("result", [Later({"a": 1}), RuntimeError("boom"), {"a": [None, 1]}, None])
+def test_what_comes_later_and_errors_are_no_values_where_any_value_may_stand(result: Any) -> None:
+    document = CORE.get("mutation { processItem { job { result } } }")
+    named = document.find(None)
+    assert named is not None
+    job = object.__new__(Job)
+    object.__setattr__(job, "result", result)
+    context = {"processItem": SimpleNamespace(job=job)}
+    theirs = asyncio.run(answer(Executor, document, {}, context))
+    assert asyncio.run(answer(ShapedExecutor, document, {}, context, shapes=named.shapes)) == theirs
+
+
+def test_a_shape_completes_what_is_ordinary_without_graphql_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = CORE.get("mutation { retryJobs { count errors { message } } }")
+    named = document.find(None)
+    assert named is not None
+    monkeypatch.setattr(Executor, "complete_value", None)
+    context = {"retryJobs": SimpleNamespace(count=3, errors=[])}
+    found = asyncio.run(answer(ShapedExecutor, document, {}, context, shapes=named.shapes))
+    assert found == ("{'retryJobs': {'count': 3, 'errors': []}}", [])
+
+
+def test_documents_weigh_as_much_as_their_fragments_written_out_where_they_have_shapes() -> None:
+    spread = "fragment F on System { counts { n: count m: count } } { system { ...F } viewer { roles } }"
+    assert CORE.get(spread).weight > CORE.get(spread.replace("viewer { roles }", "viewer { __typename }")).weight
+
+
+def test_inputs_of_leaves_are_what_strawberry_makes_of_them() -> None:
+    @strawberry.input
+    class Plain:
+        some_text: str
+        named: int | None = strawberry.field(name="other")
+        flag: bool = True
+
+    @leaves
+    @strawberry.input
+    class Quick:
+        some_text: str
+        named: int | None = strawberry.field(name="other")
+        flag: bool = True
+
+    seen: list[Any] = []
+
+    @strawberry.type
+    class Query:
+        @strawberry.field
+        def slow(self, input: Plain) -> bool:
+            seen.append(input)
+            return True
+
+        @strawberry.field
+        def fast(self, input: Quick) -> bool:
+            seen.append(input)
+            return True
+
+    schema = strawberry.Schema(Query)
+    for given_ in ('someText: "a"', 'someText: "a", other: 3, flag: false', 'someText: "", other: null'):
+        result = schema.execute_sync(f"{{ slow(input: {{{given_}}}) fast(input: {{{given_}}}) }}")
+        assert result.errors is None
+        slow, fast = seen[-2:]
+        assert dataclasses.asdict(slow) == dataclasses.asdict(fast)
