@@ -26,7 +26,7 @@ Host = Annotated[str | None, typer.Option(help="The address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="The port to listen on; 0 takes a free one.")]
 Workers = Annotated[int | None, typer.Option(help="How many API processes share the port.")]
 Processes = Annotated[int | None, typer.Option(min=1, help="How many worker processes; as many as cores by default.")]
-Threads = Annotated[int, typer.Option(min=1, help="How many jobs each worker process runs at once.")]
+Threads = Annotated[int, typer.Option(min=1, help="How many jobs of Dramatiq each worker process runs at once.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 Statuses = Annotated[list[JobStatus] | None, typer.Option("--status", case_sensitive=False, help="Only these.")]
 Handlers = Annotated[list[str] | None, typer.Option("--handler", help="Only these; a name may hold *.")]
@@ -65,13 +65,12 @@ def _leave(code: int) -> Never:
 
 
 def worker(*, processes: Processes = None, threads: Threads = 8, backend: Backend = None) -> None:
-    """Run the jobs that the API hands to Dramatiq."""
+    """Run the jobs that the API hands to Dramatiq, or to a backend of yours."""
     settings = _entered(backend=backend)
     import worker as process
 
     with _one_line():
-        if not _runs_on_dramatiq(settings):
-            _fail('backend takes "dramatiq", or routes one to it, where a worker is to have something to do')
+        process.check_backend(settings)
         _migrate(settings)
         if (processes or _cores()) > 1:
             _supervise(settings, _workers(processes, threads))
@@ -92,13 +91,17 @@ def up(
     settings = _entered(backend=backend, host=host, port=port, workers=workers)
     import private_redis
     import serving
+    import wiring
+    from backends.dramatiq import Dramatiq
 
     with _one_line(), serving.bind(settings) as bound:
         _migrate(settings)
         parts = _api(settings, bound)
-        if _runs_on_dramatiq(settings):
+        if wiring.runs_elsewhere(settings):
+            parts += _workers(processes, threads)
+        if wiring.runs_elsewhere(settings, Dramatiq):
             redis = private_redis.part(settings)
-            parts += [*_workers(processes, threads), *([redis] if redis else [])]
+            parts += [redis] if redis else []
         _supervise(settings, parts)
 
 
@@ -225,6 +228,15 @@ def bench(
         _fail(str(error))
 
 
+def new_handler(name: Annotated[str, typer.Argument(help="Its family and its name, as in orders.confirm.")]) -> None:
+    """Write a handler, its mutation and their test into the project."""
+    with _one_line():
+        from scaffold import handler
+        from settings import ROOT
+
+        print(*handler.write(name, Path(os.environ.get("ONWARD_PROJECT") or ROOT).absolute()), sep="\n")
+
+
 COMMANDS: tuple[Command, ...] = (serve, worker, up, check, migrate, backup, schema, bench)
 JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("list", jobs_list),
@@ -250,6 +262,9 @@ def program() -> typer.Typer:
     for name, command in JOBS_COMMANDS:
         jobs.command(name)(command)
     app.add_typer(jobs, name="jobs")
+    new = typer.Typer(help="Write what one begins with.", no_args_is_help=True)
+    new.command("handler")(new_handler)
+    app.add_typer(new, name="new")
     return app
 
 
@@ -291,14 +306,6 @@ def _migrate(settings: "Settings", *, also_postgresql: bool = False) -> bool:
         return False
     finally:
         database.close()
-
-
-def _runs_on_dramatiq(settings: "Settings") -> bool:
-    from backends.dramatiq import Dramatiq
-    from wiring import backend_class
-
-    used = dict.fromkeys((settings.backend, *settings.routes.values()))
-    return any(issubclass(backend_class(settings, name)[0], Dramatiq) for name in used)
 
 
 def _api(settings: "Settings", bound: "socket") -> list["Part"]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
+from importlib.machinery import PathFinder
 from traceback import walk_tb
 from typing import Any
 
@@ -124,6 +125,10 @@ def load_handlers(settings: Settings) -> dict[str, Handler]:
 
 def load(module: str, key: str) -> Any:
     """The module. Raises SettingsError, which tells a module that is missing from one of its imports that is."""
+    top = module.partition(".")[0]
+    if hidden(top):
+        words = f"{top!r} in {hidden(top)} is hidden by {found_in(top)[0]}, which comes first"
+        raise SettingsError(f"{key}: {words}: give yours another name, or put it into a package")
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
@@ -133,7 +138,25 @@ def load(module: str, key: str) -> Any:
     except Exception as error:
         lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_globals.get("__name__") == module]
         place = f"line {lines[-1]}: " if lines else ""
-        raise SettingsError(f"{key}: {module} cannot be imported: {place}{type(error).__name__}: {error}") from error
+        words = f"{place}{type(error).__name__}: {error}{_mend(error)}"
+        raise SettingsError(f"{key}: {module} cannot be imported: {words}") from error
+
+
+def _mend(error: Exception) -> str:
+    """What to do where the error comes of importing one module and getting another of that name."""
+    name = error.name if isinstance(error, ImportError) else getattr(getattr(error, "obj", None), "__name__", None)
+    return f"; {hidden(name)} is hidden by that one: put yours into a package" if name and hidden(name) else ""
+
+
+def found_in(module: str) -> list[str]:
+    """The files that a module of this name could be, in the order of the import path; the first one is it."""
+    specs = (PathFinder.find_spec(module, [folder]) for folder in dict.fromkeys(map(os.path.realpath, sys.path)))
+    return [spec.origin for spec in specs if spec is not None and spec.origin]
+
+
+def hidden(module: str) -> str:
+    """A file of that name which is not imported, because another one comes first; empty where there is none."""
+    return next(iter(found_in(module)[1:]), "")
 
 
 def backend_class(settings: Settings, name: str) -> tuple[type[Backend], dict[str, Any]]:
@@ -151,10 +174,21 @@ def backend_class(settings: Settings, name: str) -> tuple[type[Backend], dict[st
     return found, options
 
 
+def used(settings: Settings) -> list[str]:
+    """The names of the backends that the settings send jobs to."""
+    return list(dict.fromkeys((settings.backend, *settings.routes.values())))
+
+
+def runs_elsewhere(settings: Settings, kind: type[Backend] = Backend) -> bool:
+    """Whether there are jobs for worker processes, by a backend of that kind. Raises SettingsError."""
+    found = [backend_class(settings, name)[0] for name in used(settings)]
+    return any(issubclass(one, kind) and one.runs_elsewhere for one in found)
+
+
 def build_backends(settings: Settings, way: Callable[[str], Way]) -> dict[str, Backend]:
     """Every backend that the settings send jobs to. Raises SettingsError."""
     built = {}
-    for name in dict.fromkeys((settings.backend, *settings.routes.values())):
+    for name in used(settings):
         found, options = backend_class(settings, name)
         try:
             built[name] = found(way(name), **options)  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""Worker processes of Dramatiq: `./onward worker`, or Dramatiq's own `dramatiq worker:broker`."""
+"""Worker processes: `./onward worker`, or Dramatiq's own `dramatiq worker:broker`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dramatiq.worker import Worker
 
 import telemetry
 import wiring
-from backends.base import Role
+from backends.base import Backend, Role
 from backends.dramatiq import Broker, Dramatiq
 from settings import Settings, SettingsError, enter
 from storage.base import StorageError
@@ -58,16 +58,16 @@ class Runtime:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
 
-def check_backend(settings: Settings) -> None:
-    """A backend of the settings brings its messages to workers; else raises SettingsError, before anything is begun."""
-    names = (settings.backend, *settings.routes.values())
-    if not any(issubclass(wiring.backend_class(settings, name)[0], Dramatiq) for name in names):
-        raise SettingsError('backend takes "dramatiq", or routes one to it, where a worker is to have something to do')
+def check_backend(settings: Settings, kind: type[Backend] = Backend) -> None:
+    """A backend of that kind has jobs for workers; else raises SettingsError, before anything is begun."""
+    if not wiring.runs_elsewhere(settings, kind):
+        takes = '"dramatiq"' if kind is Dramatiq else '"dramatiq" (or one of yours that runs jobs elsewhere)'
+        raise SettingsError(f"backend takes {takes}, or routes one to it, where a worker is to have something to do")
 
 
-def dramatiq_backend(parts: wiring.Onward) -> Dramatiq:
-    """The backend whose messages this process takes."""
-    return next(backend for backend in parts.dispatcher.backends.values() if isinstance(backend, Dramatiq))
+def consumed(parts: wiring.Onward) -> list[Dramatiq]:
+    """The backends whose messages Dramatiq's worker takes; any other one takes its own."""
+    return [backend for backend in parts.dispatcher.backends.values() if isinstance(backend, Dramatiq)]
 
 
 def serve(settings: Settings, *, threads: int) -> int:
@@ -78,10 +78,11 @@ def serve(settings: Settings, *, threads: int) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     parts = runtime.start()
-    backend = dramatiq_backend(parts)
-    backend.declare()
-    worker = Worker(backend.broker, worker_threads=threads, worker_timeout=1000)
-    worker.start()
+    workers = []
+    for backend in consumed(parts):
+        backend.declare()
+        workers.append(Worker(backend.broker, worker_threads=threads, worker_timeout=1000))
+        workers[-1].start()
     structlog.get_logger("worker").info("worker is up", pid=os.getpid(), threads=threads)
     # Not one wait without an end: a signal that comes just before it would not be seen until the next one.
     while not stop.wait(LOOK_S):
@@ -90,10 +91,12 @@ def serve(settings: Settings, *, threads: int) -> int:
     deadline.daemon = True
     deadline.start()
     # Messages that are fetched and not begun go back to Redis; where Redis is away, the sweep makes up for them.
-    stopping = threading.Thread(target=worker.stop, daemon=True)
-    stopping.start()
+    stopping = [threading.Thread(target=worker.stop, daemon=True) for worker in workers]
+    for thread in stopping:
+        thread.start()
     runtime.drain()
-    stopping.join(2.0)
+    for thread in stopping:
+        thread.join(2.0)
     runtime.close()
     return 0
 
@@ -139,7 +142,7 @@ class _Life(dramatiq.Middleware):
 
     def before_worker_boot(self, broker: Any, worker: Any) -> None:  # noqa: ARG002
         self._runtime = Runtime(self._settings)
-        backend = dramatiq_backend(self._runtime.start())
+        (backend,) = consumed(self._runtime.start())
         # The broker that Dramatiq imported is the one that it consumes; ours runs its actor.
         backend.broker = broker
         backend.declare()
@@ -157,7 +160,7 @@ class _Life(dramatiq.Middleware):
 def _broker() -> Any:
     settings = enter()
     telemetry.configure(settings.environment)
-    check_backend(settings)
+    check_backend(settings, Dramatiq)
     options = settings.backends.dramatiq
     broker = Broker(options.url, options.namespace)
     broker.add_middleware(_Life(settings))

@@ -10,6 +10,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,14 @@ from testkit.rig import Rig
 from testkit.stand import Stand, standing
 
 pytest.register_assert_rewrite("testkit.laws")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests() -> None:
+    """Under `./onward test`, modules of the project can be imported, last of all, as in its processes."""
+    project = os.environ.get("ONWARD_PROJECT")
+    if project and project not in sys.path:
+        sys.path.append(project)
 
 
 @pytest.fixture(scope="session")

@@ -58,3 +58,47 @@ def test_types_that_make_no_schema_are_told_in_one_line(tmp_path: Path) -> None:
     assert outcome.returncode == 2
     assert outcome.stderr.startswith("onward: gql.modules: Could not resolve the type of 'it'")
     assert outcome.stderr.count("\n") == 1, outcome.stderr
+
+
+HIDDEN = {
+    "a module that is named as one of ours": ("[handlers]\nmodules = ['app']", "HANDLERS = ()", "is hidden by"),
+    "a package that is named as a library": ("[handlers]\nmodules = ['redis.orders']", "HANDLERS = ()", "is hidden by"),
+    "an import of a name": (
+        "[handlers]\nmodules = ['orders']",
+        "from settings import CURRENCY",
+        "is hidden by that one: put yours into a package",
+    ),
+    "an attribute": (
+        "[handlers]\nmodules = ['orders']",
+        "import settings\nsettings.CURRENCY",
+        "is hidden by that one: put yours into a package",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HIDDEN)
+def test_a_module_that_another_one_hides_is_told_of_with_the_mend(what: str, tmp_path: Path) -> None:
+    settings, orders, words = HIDDEN[what]
+    (tmp_path / "settings.toml").write_text(settings, "utf-8")
+    (tmp_path / "redis").mkdir()
+    for name in ("app.py", "settings.py", "redis/__init__.py", "redis/orders.py"):
+        (tmp_path / name).write_text("CURRENCY = 'EUR'\nHANDLERS = ()\n", "utf-8")
+    (tmp_path / "orders.py").write_text(orders, "utf-8")
+    outcome = onward("serve", project=tmp_path)
+    assert outcome.returncode == 2
+    assert words in outcome.stderr
+    assert outcome.stderr.count("\n") == 1, outcome.stderr
+
+
+def test_in_a_package_modules_have_what_names_they_like(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("[handlers]\nmodules = ['shop.app']", "utf-8")
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    (tmp_path / "shop" / "settings.py").write_text("FAMILY = 'orders'\n", "utf-8")
+    (tmp_path / "shop" / "app.py").write_text(
+        "from handlers.base import handler\nfrom shop.settings import FAMILY\n"
+        "@handler(f'{FAMILY}.confirm')\nasync def confirm(job): ...\nHANDLERS = (confirm,)\n",
+        "utf-8",
+    )
+    outcome = onward("check", project=tmp_path)
+    assert "handlers: email.welcome, logging.write, orders.confirm, steps.process_item" in outcome.stdout

@@ -35,7 +35,9 @@ def alike(page: str, real: str) -> bool:
     if "event: next" in page:
         return _same_stream(_events(page), _events(real))
     if page.startswith("{"):
-        return [_masked(value) for value in objects(page)] == [_masked(value) for value in objects(real)]
+        return real.startswith("{") and [_masked(value) for value in objects(page)] == [
+            _masked(value) for value in objects(real)
+        ]
     return masked(page).strip() == masked(real).strip()
 
 

@@ -1,0 +1,112 @@
+"""`./onward new handler`: what it writes runs, and what is there stays."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from scaffold import modules
+from tests.processes import ROOT, environment, graphql, onward, running, wait_until
+
+NOT_OURS = ("app.py", "settings.py", "worker.py", "redis.py", "email.py")
+SEND = 'mutation { ordersConfirm(input: {text: "pen and ink"}) { job { id } errors { message } } }'
+JOB = "query ($id: ID!) { job(id: $id) { status result done } }"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder that was somebody's before, with modules that are named as ours and as the libraries'."""
+    for name in NOT_OURS:
+        (tmp_path / name).write_text('raise SystemExit("this one was not meant")\n', "utf-8")
+    (tmp_path / "settings.toml").write_text("[server]\nport = 0\n", "utf-8")
+    return tmp_path
+
+
+def test_the_test_that_is_written_passes_and_the_mutation_makes_a_job_that_succeeds(project: Path) -> None:
+    """Beside an `app.py` and a `settings.py` of the folder's own."""
+    told = onward("new", "handler", "orders.confirm", project=project)
+    assert told.returncode == 0, told.stderr
+    assert 'added to settings.toml: [handlers] modules = ["orders_confirm"]' in told.stdout
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "onward"), "--project", str(project), "test"],
+        env=environment(),
+        cwd=project.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "3 passed" in run.stdout
+    with running("serve", project=project) as api:
+        address = api.serving()
+        job = graphql(address, SEND)["ordersConfirm"]["job"]["id"]
+        wait_until(lambda: graphql(address, JOB, id=job)["job"]["done"])
+        assert graphql(address, JOB, id=job)["job"]["result"] == {"words": 3}
+
+
+def test_a_file_of_tests_is_run_by_its_path_from_wherever_one_stands(project: Path) -> None:
+    onward("new", "handler", "orders.confirm", project=project)
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "onward"), "test", f"{project.name}/test_orders_confirm.py", "-k", "wrong"],
+        env=environment(),
+        cwd=project.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 passed, 2 deselected" in run.stdout, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("confirm", "must look like `family.name`"),
+        ("Orders.confirm", "must look like `family.name`"),
+        ("../orders.confirm", "must look like `family.name`"),
+        ("orders." + "x" * 200, "at most 100 characters"),
+        ("email.welcome", "there is a handler email.welcome already"),
+        ("process.item", "there is a mutation processItem already"),
+        ("private.redis", "there is a module private_redis already"),
+        ("orders.there", "orders_there_api.py is there already, and is left as it is"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line_and_nothing_is_written(name: str, words: str, project: Path) -> None:
+    (project / "orders_there_api.py").write_text("mine = 1\n", "utf-8")
+    before = {file.name: file.read_text("utf-8") for file in project.iterdir()}
+    told = onward("new", "handler", name, project=project)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert words in told.stderr
+    assert told.stderr.count("\n") == 1
+    assert {file.name: file.read_text("utf-8") for file in project.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "backend = 'background'",
+        (ROOT / "settings.toml").read_text("utf-8"),
+        '[handlers]\nmodules = ["one"] # those\n[gql]\nmodules = []\n',
+        '[handlers]\n# all\nmodules = [\n    "one", # this\n    "two",\n]\n',
+        "[handlers]\n[gql.limits]\ndepth = 5\n",
+    ],
+)
+def test_a_module_is_added_to_the_settings_and_nothing_else_changes(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(text, "utf-8")
+    before = tomllib.loads(text)
+    assert modules.add(file, "handlers", "orders")
+    after = tomllib.loads(file.read_text("utf-8"))
+    assert after["handlers"].pop("modules") == ["orders", *before.get("handlers", {}).pop("modules", [])]
+    assert {"handlers": {}} | before == after
+    comments = [line for line in text.splitlines() if "#" in line]
+    assert all(line.partition("#")[2] in file.read_text("utf-8") for line in comments)
+
+
+def test_settings_that_are_written_otherwise_are_left_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("handlers = { modules = [] }\n", "utf-8")
+    assert not modules.add(file, "handlers", "orders")
+    assert file.read_text("utf-8") == "handlers = { modules = [] }\n"
