@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
+import graphql
 import typer
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -32,6 +33,11 @@ arguments it runs pytest alone, which gets them.
 `./onward --install-completion` teaches your shell to complete commands and options.
 
 Exit codes: 0; 1 where something was refused or did not succeed; 2 where it cannot start; 3 for a job that there is not.
+"""
+SCHEMA_HEAD = """# Schema
+
+What can be asked at `/graphql`; modules of yours add to it. `./onward schema` prints it for tools. `Query`, `Mutation`
+and `Subscription` come first, the types that they name after them.
 """
 
 
@@ -123,7 +129,42 @@ def _commands(name: str, command: Any) -> Iterator[str]:
         yield "\n".join([*options, ""])
 
 
-PAGES = {"docs/settings.md": settings_page, "docs/commands.md": commands_page}
+def schema_page() -> str:
+    schema = graphql.build_schema((ROOT / "gql" / "schema.graphql").read_text("utf-8"))
+    roots = [kind for kind in (schema.query_type, schema.mutation_type, schema.subscription_type) if kind]
+    others = [kind for name, kind in sorted(schema.type_map.items()) if not name.startswith("__") and kind not in roots]
+    kinds = [*roots, *(kind for kind in others if not graphql.is_specified_scalar_type(kind))]
+    return "\n".join([SCHEMA_HEAD, *(section for kind in kinds for section in _type(kind))])
+
+
+def _type(kind: Any) -> Iterator[str]:
+    """A heading, what the type is, and a table of its fields, values or members."""
+    yield f"## {kind.name}\n"
+    if kind.description:
+        yield f"{' '.join(kind.description.split())}\n"
+    rows: list[str] = []
+    if graphql.is_enum_type(kind):
+        rows = [f"| `{name}` | {_told(value)} |" for name, value in kind.values.items()]
+        rows = ["| value | |", "|---|---|", *rows]
+    elif hasattr(kind, "fields"):
+        rows = [
+            f"| `{name}{_arguments(field)}` | `{field.type}` | {_told(field)} |" for name, field in kind.fields.items()
+        ]
+        rows = ["| field | type | |", "|---|---|---|", *rows]
+    if rows:
+        yield "\n".join([*rows, ""])
+
+
+def _arguments(field: Any) -> str:
+    arguments = [f"{name}: {argument.type}" for name, argument in getattr(field, "args", {}).items()]
+    return f"({', '.join(arguments)})" if arguments else ""
+
+
+def _told(part: Any) -> str:
+    return " ".join((part.description or "").split()).replace("|", "\\|")
+
+
+PAGES = {"docs/settings.md": settings_page, "docs/commands.md": commands_page, "docs/schema.md": schema_page}
 
 if __name__ == "__main__":
     for page, made in PAGES.items():

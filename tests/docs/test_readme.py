@@ -1,22 +1,26 @@
-"""The README, typed from top to bottom: every command prints what the page says."""
+"""Pages that are typed from top to bottom: every command prints what the page says."""
 
 import time
 from itertools import pairwise
 from pathlib import Path
+
+import pytest
 
 from tests.docs.fences import Fence, fences
 from tests.docs.likeness import Ids, alike
 from tests.docs.tour import PATIENCE_S, Reader, reading
 from tests.processes import ROOT
 
+PAGES = ("README.md", "docs/tutorial.md")
 OUTPUTS = {"json", "text"}
 COMMANDS = {"sh", "shell", "bash"}  # for those that end, one that serves, and those that this test does not run
 
 
-def test_the_readme_is_true_from_top_to_bottom(tmp_path: Path, redis_url: str, namespace: str) -> None:
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_is_true_from_top_to_bottom(name: str, tmp_path: Path, redis_url: str, namespace: str) -> None:
     redis = {"ONWARD_BACKENDS__DRAMATIQ__URL": redis_url, "ONWARD_BACKENDS__DRAMATIQ__NAMESPACE": namespace}
     ids = Ids()
-    page = fences(ROOT / "README.md")
+    page = fences(ROOT / name)
     with reading(tmp_path, **redis) as reader:
         for fence, following in pairwise([*page, Fence("end", None, "", 0)]):
             if fence.file:
@@ -24,23 +28,24 @@ def test_the_readme_is_true_from_top_to_bottom(tmp_path: Path, redis_url: str, n
             elif fence.language == "shell":
                 reader.start(fence.text)
             elif fence.language == "sh":
-                _typed(reader, fence, following.text if following.language in OUTPUTS else "", ids)
+                _typed(name, reader, fence, following.text if following.language in OUTPUTS else "", ids)
         reader.stop()
 
 
-def _typed(reader: Reader, fence: Fence, expected: str, ids: Ids) -> None:
+def _typed(name: str, reader: Reader, fence: Fence, expected: str, ids: Ids) -> None:
     printed = reader.type(fence.text)
     deadline = time.monotonic() + PATIENCE_S
     # Jobs take their time. What changes nothing may be asked again.
     while not alike(expected, printed) and "mutation" not in fence.text and time.monotonic() < deadline:
         time.sleep(0.1)
         printed = reader.type(fence.text)
-    assert alike(expected, printed), f"README.md:{fence.line} says\n{expected}\nand it is\n{printed}"
+    assert alike(expected, printed), f"{name}:{fence.line} says\n{expected}\nand it is\n{printed}"
     ids.learn(expected, printed)
 
 
-def test_every_block_of_the_readme_is_of_a_kind_that_is_looked_at() -> None:
-    page = fences(ROOT / "README.md")
+@pytest.mark.parametrize("name", PAGES)
+def test_every_block_of_the_page_is_of_a_kind_that_is_looked_at(name: str) -> None:
+    page = fences(ROOT / name)
     assert [fence.line for fence in page if not fence.file and fence.language not in COMMANDS | OUTPUTS] == []
     outputs = [(one, two) for one, two in pairwise(page) if two.language in OUTPUTS and not two.file]
     assert [two.line for one, two in outputs if one.language != "sh"] == []

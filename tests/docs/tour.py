@@ -83,10 +83,10 @@ class Reader:
         self.type(f"export {variable}='{value}'")
 
     def stop(self) -> None:
-        """Ctrl-C in the first terminal."""
+        """Ctrl-C in the first terminal; what was served there has ended well, or by the page's own `kill -9`."""
         if self._going is not None:
             self._going.process.send_signal(signal.SIGINT)
-            assert self._going.process.wait(PATIENCE_S * 3) == 0, self._going.output()
+            assert self._going.process.wait(PATIENCE_S * 3) in {0, -signal.SIGKILL}, self._going.output()
             self._going = None
 
     def leave(self) -> None:

@@ -1,0 +1,69 @@
+"""What the how-tos show is run: Python by its own tests, settings by reading them, GraphQL against the schema."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import graphql
+import pytest
+
+from settings import SettingsError, load
+from tests.docs.fences import fences
+from tests.processes import ROOT, environment
+
+DOCS = ROOT / "docs"
+SCHEMA = graphql.build_schema((ROOT / "gql" / "schema.graphql").read_text("utf-8"))
+
+
+def write(page: str, folder: Path) -> list[str]:
+    """The files of a page are in the folder; gives those that are tests."""
+    for fence in fences(DOCS / page):
+        if fence.file:
+            (folder / fence.file).write_text(fence.text, "utf-8")
+    return [fence.file for fence in fences(DOCS / page) if fence.file and fence.file.startswith("test_")]
+
+
+def test_the_tests_that_the_pages_show_pass(tmp_path: Path) -> None:
+    tests = [*write("handlers.md", tmp_path), *write("mutations.md", tmp_path)]
+    assert len(tests) == 2
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:valkey\n")
+    run = subprocess.run(
+        [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=f"{ROOT}:{tmp_path}"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_schedule_that_the_page_shows_is_one(tmp_path: Path) -> None:
+    write("schedule.md", tmp_path)
+    assert load(tmp_path).schedule["nightly"].handler == "logging.write"
+
+
+def test_the_settings_for_production_lack_a_key_and_nothing_else(tmp_path: Path) -> None:
+    (toml,) = (fence.text for fence in fences(ROOT / "SECURITY.md") if fence.language == "toml")
+    (tmp_path / "settings.toml").write_text(toml)
+    with pytest.raises(SettingsError, match=r"exactly one of jwt\.secret, jwt\.public_key and jwt\.jwks"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("text", [fence.text for fence in fences(DOCS / "frontend.md")])
+def test_what_a_frontend_is_told_to_ask_can_be_asked(text: str) -> None:
+    assert graphql.validate(SCHEMA, graphql.parse(text)) == []
+
+
+def test_every_block_of_code_is_run_somewhere() -> None:
+    """Or it says by its language that it is for somebody's own machine."""
+    pages = {"tutorial.md", "backup.md", "handlers.md", "mutations.md", "schedule.md", "frontend.md"}
+    pages |= {"testing-your-jobs.md", "adding-a-backend.md"}  # by tests of their own
+    looked_at = {"sh", "shell", "python", "toml", "graphql"}
+    loose = [
+        f"{page.name}:{fence.line}"
+        for page in DOCS.glob("*.md")
+        for fence in fences(page)
+        if fence.language in looked_at and page.name not in pages
+    ]
+    assert loose == []

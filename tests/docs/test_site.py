@@ -1,0 +1,48 @@
+"""The pages make a site, and no link in it is broken."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from tests.processes import ROOT, environment
+
+PAGES = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+
+
+def build(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("zensical"), "build", "--strict"],
+        cwd=folder,
+        env=environment(NO_COLOR="1"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_site_is_built_without_a_complaint(tmp_path: Path) -> None:
+    """And a broken link would be one."""
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    built = build(tmp_path)
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert len(list((tmp_path / "var" / "site").rglob("index.html"))) == len(PAGES)
+    with (tmp_path / "docs" / "promise.md").open("a") as page:
+        page.write("\n[nowhere](settings.md#nowhere)\n")
+    assert build(tmp_path).returncode != 0
+
+
+def test_every_page_is_found_from_the_first_one() -> None:
+    nav = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"]
+    listed = list(_pages(nav))
+    assert sorted(listed) == sorted(PAGES)
+
+
+def _pages(entry: Any) -> list[str]:
+    if isinstance(entry, str):
+        return [entry]
+    inner = entry.values() if isinstance(entry, dict) else entry
+    return [page for part in inner for page in _pages(part)]
