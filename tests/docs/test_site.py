@@ -35,10 +35,11 @@ def test_the_site_is_built_without_a_complaint(tmp_path: Path) -> None:
     assert build(tmp_path).returncode != 0
 
 
-def test_every_page_is_found_from_the_first_one() -> None:
-    nav = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"]
-    listed = list(_pages(nav))
-    assert sorted(listed) == sorted(PAGES)
+def test_every_page_but_decisions_is_in_the_menu() -> None:
+    """Those are many, and found by what links to them."""
+    listed = _pages(tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"])
+    wanted = sorted(page for page in PAGES if not page.startswith("decisions/"))
+    assert sorted(listed) == wanted, "zensical.toml has the menu"
 
 
 def _pages(entry: Any) -> list[str]:
