@@ -29,7 +29,9 @@ def test_the_site_is_built_without_a_complaint(tmp_path: Path) -> None:
     shutil.copy(ROOT / "zensical.toml", tmp_path)
     built = build(tmp_path)
     assert built.returncode == 0, built.stdout + built.stderr
-    assert len(list((tmp_path / "var" / "site").rglob("index.html"))) == len(PAGES)
+    made = {page: page.read_text("utf-8") for page in (tmp_path / "var" / "site").rglob("index.html")}
+    assert len(made) == len(PAGES)
+    assert [page.parent.name for page, text in made.items() if "```" in text] == [], "a block was not read as one"
     with (tmp_path / "docs" / "promise.md").open("a") as page:
         page.write("\n[nowhere](settings.md#nowhere)\n")
     assert build(tmp_path).returncode != 0
