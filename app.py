@@ -9,6 +9,7 @@ from pathlib import Path
 
 import strawberry
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -63,7 +64,9 @@ def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
                 app.state.view.close()
                 await door.rates.close()
 
-    app = FastAPI(title="Onward", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="Onward", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan, telemetry=http_spans()
+    )
 
     def admits(request: Request) -> bool:
         try:
@@ -71,7 +74,8 @@ def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
         except NotAuthenticated:
             return False
 
-    app.router.routes += [*status.routes(_parts_of, admits), *pages.routes()]
+    alone = settings.server.workers == 1
+    app.router.routes += [*status.routes(_parts_of, admits, alone=alone), *pages.routes()]
     app.add_middleware(Graphql)
     if settings.server.origins:
         app.add_middleware(
@@ -86,6 +90,28 @@ def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
     return app
 
 
+def http_spans() -> TelemetryConfig:
+    """FastAPI's own: a span for each request to `/graphql` over HTTP, while traces are on.
+
+    One over the life of a WebSocket would put all of its jobs into one trace.
+    """
+
+    def exclude(scope: Scope) -> bool:
+        return scope["type"] != "http" or not _is_graphql(scope)
+
+    return {
+        "metrics": False,
+        "logs": False,
+        "operation_spans": False,
+        "auto_configure": False,  # telemetry.traces says where they go
+        "exclude": exclude,
+    }
+
+
+def _is_graphql(scope: Scope) -> bool:
+    return bool(scope["path"] == scope.get("root_path", "") + "/graphql")
+
+
 class Graphql:
     """`/graphql` goes to the view of the lifespan: ahead of routing, whose layers take a fifth of a mutation's time."""
 
@@ -93,7 +119,7 @@ class Graphql:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan" and scope["path"] == scope.get("root_path", "") + "/graphql":
+        if scope["type"] != "lifespan" and _is_graphql(scope):
             await scope["app"].state.view(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -212,6 +238,8 @@ def parts(onward: Onward) -> Parts:
         handlers=onward.handlers,
         counts=Counts(onward.database),
         schedule=onward.schedule,
+        meters=onward.outside.meters,
+        tracing=onward.outside.tracing,
         discloses=onward.settings.registration.disclose,
         letters=letters(onward.settings),
         open_jobs=onward.settings.gql.limits.open_jobs,

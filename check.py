@@ -21,6 +21,8 @@ from storage import migrate
 from storage.base import Unavailable
 from storage.engine import Database
 from storage.writer import Writer
+from telemetry.metrics import Meters
+from telemetry.tracing import Tracing
 
 PATIENCE_S = 3.0
 SAFE_SQLITE = (3, 51, 3)  # before it, a WAL reset can corrupt a file that several connections write
@@ -132,6 +134,8 @@ def _schedule(settings: Settings) -> Iterator[Finding]:
             backends={},
             writer=Writer(Database(settings.database.url)),
             vault=wiring.build_vault(settings, handlers),
+            meters=Meters(),
+            tracing=Tracing(),
         )
         entries = wiring.schedule_entries(settings, dispatcher)
     except SettingsError as error:

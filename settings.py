@@ -1,6 +1,7 @@
 """What a project may set: settings.toml, over which environment variables win."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from ipaddress import ip_network
@@ -18,6 +19,7 @@ from settings_errors import SettingsError, describe, misnamed_variable, nearest,
 __all__ = ["Settings", "SettingsError", "enter", "load"]
 
 ROOT = Path(__file__).resolve().parent
+HIGHEST_PORT = 65_535
 SECRET_CHARACTERS = 32  # as many as the digest of HS256 has bytes
 
 
@@ -29,6 +31,23 @@ def _address(url: str) -> str:
         # Its own words repeat what stands there, which may be half of a password.
         raise ValueError("takes a URL with a number as its port, and special characters of a password as %XX") from None
     return url
+
+
+def _collector(traces: str) -> str:
+    """The value, where it is one of those that traces take. Raises ValueError."""
+    if traces in ("", "console"):
+        return traces
+    if not re.match(r"https?://[^/?#]+", traces):
+        raise ValueError('takes "console", or a URL that begins with http:// or https://')
+    return _address(traces)
+
+
+def _listener(address: str) -> str:
+    """The address, where it is HOST:PORT. Raises ValueError."""
+    found = re.fullmatch(r"([\w.-]+|\[[\da-f:.]+\]):(\d{1,5})", address)
+    if address and not (found and 0 < int(found[2]) <= HIGHEST_PORT):
+        raise ValueError("takes HOST:PORT, as in 127.0.0.1:9464")
+    return address
 
 
 def _network(name: str) -> str:
@@ -250,6 +269,19 @@ class Recurring(Table):
     )
 
 
+class Telemetry(Table):
+    traces: Annotated[str, AfterValidator(_collector)] = Field(
+        "",
+        description='where traces go: empty for nowhere, "console" for standard error,'
+        " or the URL of an OpenTelemetry collector, as in http://127.0.0.1:4318",
+    )
+    metrics: Annotated[str, AfterValidator(_listener)] = Field(
+        "",
+        description="the address at which each process tells its metrics, as in 127.0.0.1:9464: the first one there,"
+        " each further one at the next port that is free; empty for none",
+    )
+
+
 class Settings(BaseSettings):
     """Everything that was set, checked, with absolute paths; plain values that never change."""
 
@@ -282,6 +314,7 @@ class Settings(BaseSettings):
         default_factory=dict, description="recurring jobs, a table each"
     )
     retention: Retention = Field(Retention(), description="how long things are kept")
+    telemetry: Telemetry = Field(Telemetry(), description="what operators are told")
     secrets: Secrets = Field(Secrets(), description="how handlers' secret parameters are kept")
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from importlib.machinery import PathFinder
 from traceback import walk_tb
 from typing import Any
 
+from backends import figures
 from backends.base import Backend, Role
 from backends.dispatch import Dispatcher, Routes
 from backends.sweep import Sweep
@@ -36,8 +37,24 @@ from storage import migrate
 from storage.engine import Database
 from storage.items import ItemStore
 from storage.writer import Writer
+from telemetry import logger
+from telemetry.endpoint import Endpoint, NoPort
+from telemetry.metrics import Meters
+from telemetry.tracing import Tracing
+from telemetry.tracing import build as build_tracing
+from telemetry.watchdog import Watchdog
 
 BUILT_IN = {"background": "backends.background:Background", "dramatiq": "backends.dramatiq:Dramatiq"}
+TRACES_S = 1.0  # that the last spans get on their way out
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What tells of one process to those outside."""
+
+    meters: Meters
+    tracing: Tracing
+    watchdog: Watchdog
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +70,7 @@ class Onward:
     schedule: Schedule
     runner: Runner
     lease: Lease
+    outside: Outside
     drain: Callable[[], Awaitable[None]]  # no further job is begun, and what runs ends or is handed back
 
 
@@ -274,6 +292,33 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
 
     `alone` is for a process that runs one dangerous job and nothing else. Raises SettingsError and StorageError.
     """
+    async with seen(settings, alone=alone) as outside, _taking_part(settings, role, outside, alone=alone) as parts:
+        yield parts
+
+
+@asynccontextmanager
+async def seen(settings: Settings, *, alone: bool) -> AsyncIterator[Outside]:
+    """What the process does can be seen from outside; at the end the last traces have left. Raises SettingsError."""
+    meters, address = Meters(), "" if alone else settings.telemetry.metrics
+    outside = Outside(meters, build_tracing(settings.telemetry.traces), Watchdog(meters))
+    try:
+        endpoint = await asyncio.to_thread(Endpoint, meters.registry, address) if address else None
+    except NoPort as error:
+        raise SettingsError(f"telemetry.metrics: {error}") from error
+    if endpoint is not None:
+        logger("onward").info("metrics of this process", url=endpoint.url)
+    outside.watchdog.start()
+    try:
+        yield outside
+    finally:
+        outside.watchdog.close()
+        if endpoint is not None:
+            await asyncio.to_thread(endpoint.close)
+        await asyncio.to_thread(outside.tracing.close, TRACES_S)
+
+
+@asynccontextmanager
+async def _taking_part(settings: Settings, role: Role, outside: Outside, *, alone: bool) -> AsyncIterator[Onward]:
     handlers = load_handlers(settings)
     vault = build_vault(settings, handlers)
     database = await _opened(settings.database.url)
@@ -284,6 +329,7 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
     parts: list[Runner] = []
     lease = Lease(
         writer,
+        outside.meters,
         name=f"{socket.gethostname()}:{os.getpid()}",
         on_lost=lambda: parts[0].lost(),  # noqa: PLW0108 - the runner is built with the lease
         alone=alone,
@@ -295,9 +341,13 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
         backends=backends,
         writer=writer,
         vault=vault,
+        meters=outside.meters,
+        tracing=outside.tracing,
     )
+    if role is Role.ACCEPT:
+        outside.meters.add(partial(figures.ask, database, dispatcher))
     tools = build_tools(settings, writer)
-    isolated = Isolated(_environment(settings), writer)
+    isolated = Isolated(_environment(settings), writer, outside.meters)
     runner = Runner(
         writer=writer,
         lease=lease,
@@ -307,6 +357,9 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
         isolate=None if alone else isolated.run,
         vault=vault,
         threads=min(max(settings.backends.background.concurrency, 8), 64),
+        meters=outside.meters,
+        tracing=outside.tracing,
+        watchdog=outside.watchdog,
     )
     parts.append(runner)
     backends.update(build_backends(settings, lambda name: Way(name, runner, lease)))
@@ -338,7 +391,7 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
                 await backend.start(role)
             await dispatcher.start()
             await sweep.start()
-        yield Onward(settings, database, writer, handlers, dispatcher, changes, schedule, runner, lease, drain)
+        yield Onward(settings, database, writer, handlers, dispatcher, changes, schedule, runner, lease, outside, drain)
     finally:
         await drain()
         await sweep.close()

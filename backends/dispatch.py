@@ -23,6 +23,8 @@ from jobs.vault import Vault
 from storage.base import StorageError
 from storage.engine import Tx
 from storage.writer import Writer
+from telemetry.metrics import Meters
+from telemetry.tracing import Tracing
 
 DELIVER_S = 0.05  # of a request's time
 OPEN_S = 1.0  # a backend that failed is left to the sweep for as long
@@ -58,12 +60,16 @@ class Dispatcher:
         backends: Mapping[str, Backend],
         writer: Writer,
         vault: Vault,
+        meters: Meters,
+        tracing: Tracing,
     ) -> None:
         self.route = route
         self.backends = backends
         self._handlers = handlers
         self._writer = writer
         self._vault = vault
+        self._meters = meters
+        self._tracing = tracing
         self._steps = {
             handler.name: dump_steps(tuple(Step(step.name, index) for index, step in enumerate(handler.steps)))
             for handler in handlers.values()
@@ -96,7 +102,10 @@ class Dispatcher:
         priority: int = 0,
         trace: str | None = None,
     ) -> NewJob:
-        """The job, checked. Raises InvalidParameters, also where no handler has that name; NoKey for want of one."""
+        """The job, checked; it carries the context of the span that is open, or else `trace`.
+
+        Raises InvalidParameters, also where no handler has that name; NoKey for want of one.
+        """
         found = self._handlers.get(handler)
         if found is None:
             raise InvalidParameters([("", f"no handler is named {handler!r}")])
@@ -115,7 +124,7 @@ class Dispatcher:
             owner=owner,
             priority=priority,
             run_at=run_at,
-            trace=trace,
+            trace=self._tracing.current() or trace,
             step_names=tuple(step.name for step in found.steps),
         )
 
@@ -154,7 +163,11 @@ class Dispatcher:
 
     async def _send_and_confirm(self, name: str, deliveries: Sequence[Delivery]) -> None:
         identity = self.broker(name).identity  # before the delivery: one that is forgotten meanwhile has another
-        if await self.send(name, deliveries) and identity:
+        with self._tracing.span(f"deliver {name}", "producer", backend=name, jobs=len(deliveries)) as span:
+            sent = await self.send(name, deliveries)
+            if not sent:
+                span.fail("DELIVERY_FAILED")
+        if sent and identity:
             waits = [(delivery.job_id, delivery.token) for delivery in deliveries]
             self._writer.post(partial(due.confirm, waits=waits, identity=identity))
 
@@ -165,9 +178,15 @@ class Dispatcher:
                 found.setdefault(job.backend, []).append(Delivery(job.id, job.handler, job.priority, job.token))
         return found
 
+    def count(self, jobs: Sequence[Job]) -> None:
+        """The jobs are known to be accepted; those of a mutation are counted where their time is measured."""
+        for job in jobs:
+            self._meters.accepted(job.handler)
+
     def hand_over(self, jobs: Sequence[Job]) -> None:
-        """The same for jobs of no request."""
+        """The same for jobs of no request, which a handler has dispatched."""
         if jobs:
+            self.count(jobs)
             self._spawn(self.deliver(jobs, after_response=self.defer))
 
     def defer(self, function: Callable[..., Any], *arguments: Any) -> None:

@@ -83,7 +83,9 @@ class Sweep:
             if await self._writer.database.read(partial(claims.strays, backends=here)):
                 released = await self._writer.run(partial(claims.release_strays, backends=here))
                 self._log.warning("a process took jobs after its lease was lost", jobs=released)
-        await self._dispatcher.deliver(await self._schedule.tick(self._writer), after_response=self._dispatcher.defer)
+        ticked = await self._schedule.tick(self._writer)
+        self._dispatcher.count(ticked)
+        await self._dispatcher.deliver(ticked, after_response=self._dispatcher.defer)
         pause = min(await self._promote(), self._schedule.wait_s)
         for name, backend in self._dispatcher.backends.items():
             if backend.runs_elsewhere:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from gql.types.user_error import UserError
 from handlers.base import InvalidParameters
 from jobs import idempotency, ledger
 from jobs.base import KeyReused
-from jobs.model import Job, to_us
+from jobs.model import Job, NewJob, to_us
 from storage import users
 from storage.base import Unavailable
 from storage.engine import Tx
@@ -92,14 +93,13 @@ async def accept(
 
     `given` is the whole input but the key: what the key stands for. Raises Refused.
     """
-    parts, viewer = context.parts, context.viewer
+    parts, viewer, begun = context.parts, context.viewer, time.perf_counter()
     check_key(key)
     found = None if key is None else Key(viewer.id or "", mutation, key, idempotency.fingerprint(given))
     when = None if run_at is None else to_us(run_at)
-    try:
-        new = parts.dispatcher.prepare(handler, params, owner=viewer.id, run_at=when)
-    except InvalidParameters as error:
-        raise Refused(*(UserError.invalid(path or "input", message) for path, message in error.errors)) from error
+
+    def prepared(params: Mapping[str, Any]) -> NewJob:
+        return parts.dispatcher.prepare(handler, params, owner=viewer.id, run_at=when, trace=context.trace)
 
     def unit(tx: Tx) -> Accepted:
         if found is not None and (before := found.replay(tx)) is not None:
@@ -109,16 +109,23 @@ async def accept(
         check_room(context, tx)
         user, job = None if write is None else write(tx), new
         if isinstance(user, Instead):
-            job = parts.dispatcher.prepare(handler, user.params, owner=viewer.id, run_at=when)
+            job = replace(prepared(user.params), trace=new.trace)
             user = None
         accepted = Accepted(parts.dispatcher.accept(tx, job), user)
         if found is not None:
             found.remember(tx, accepted)
         return accepted
 
-    outcome = await written(context, partial(_guarded, unit, keyed=found is not None))
-    if outcome.job is not None and not outcome.replayed:
-        context.accepted.append(outcome.job)
+    with parts.tracing.span(f"accept {handler}", "producer", handler=handler) as span:
+        try:
+            new = prepared(params)
+        except InvalidParameters as error:
+            raise Refused(*(UserError.invalid(path or "input", message) for path, message in error.errors)) from error
+        outcome = await written(context, partial(_guarded, unit, keyed=found is not None))
+        if outcome.job is not None and not outcome.replayed:
+            span.set(job=outcome.job.id)
+            parts.meters.accepted(handler, time.perf_counter() - begun)
+            context.accepted.append(outcome.job)
     return outcome
 
 

@@ -16,6 +16,8 @@ from jobs.model import Job, Visible
 from jobs.schedule import Schedule
 from storage.engine import Database
 from storage.writer import Writer
+from telemetry.metrics import Meters
+from telemetry.tracing import Tracing
 
 ADMIN = "admin"
 
@@ -51,6 +53,8 @@ class Parts:
     handlers: Mapping[str, Handler]
     counts: Counts
     schedule: Schedule
+    meters: Meters
+    tracing: Tracing
     discloses: bool = True  # whether an address is known already
     letters: Path | None = None  # where messages may be looked at
     open_jobs: int = 0  # of one viewer at once; 0 is no limit
@@ -62,6 +66,7 @@ class Context:
 
     parts: Parts
     viewer: Viewer
+    trace: str | None = None  # the traceparent that the request came with
     accepted: list[Job] = field(default_factory=list)
 
 

@@ -82,6 +82,14 @@ class Operations:
 
     async def execute(self, operation: Operation, context: Context, defer: Defer) -> Response | Invalid:
         """The response of a query or a mutation. The jobs it accepted have been delivered, `defer` holding the rest."""
+        kind = operation.kind.value
+        with context.parts.tracing.request(f"graphql {kind}", context.trace, operation=kind) as span:
+            response = await self._execute(operation, context, defer)
+            if isinstance(response, Invalid) or "errors" in response:
+                span.fail("GRAPHQL_ERRORS")
+        return response
+
+    async def _execute(self, operation: Operation, context: Context, defer: Defer) -> Response | Invalid:
         executor = self._executor(operation, context)
         if isinstance(executor, Invalid):
             return executor

@@ -10,15 +10,20 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from gql.context import Parts
-from jobs.model import Visible
 from storage.base import Unavailable
+from telemetry.metrics import CONTENT_TYPE
 
 PATIENCE_S = 3.0
-ALL = Visible(everything=True)
 
 
-def routes(parts: Callable[[Request], Parts], admits: Callable[[Request], bool]) -> list[BaseRoute]:
-    """The routes. `parts` finds the application's parts by a request, `admits` tells who may see figures of all."""
+def routes(
+    parts: Callable[[Request], Parts], admits: Callable[[Request], bool], *, alone: bool = True
+) -> list[BaseRoute]:
+    """The routes. `parts` finds the application's parts by a request, `admits` tells who may see figures of all.
+
+    Where the process is not `alone` on its port, one or another would answer with counters of its own: they are left
+    out.
+    """
 
     async def live(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -38,11 +43,8 @@ def routes(parts: Callable[[Request], Parts], admits: Callable[[Request], bool])
         if not admits(request):
             words = "# a bearer token with the role admin is needed\n"
             return PlainTextResponse(words, 401, headers={"WWW-Authenticate": "Bearer"})
-        try:
-            text = await _measured(parts(request))
-        except Unavailable:
-            return PlainTextResponse("# the ledger does not answer\n", 503)
-        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+        text = await asyncio.to_thread(parts(request).meters.text, own=alone)
+        return Response(text, media_type=CONTENT_TYPE)
 
     return [
         Route("/health/live", live, methods=["GET"]),
@@ -71,26 +73,3 @@ async def _reachable(parts: Parts) -> dict[str, bool]:
     except TimeoutError:
         return dict.fromkeys(parts.dispatcher.backends, False)
     return {name: found.reachable for name, found in health.items()}
-
-
-async def _measured(parts: Parts) -> str:
-    """Prometheus's text format. Raises Unavailable."""
-    counts = await parts.counts.of(ALL)
-    health = sorted((await parts.dispatcher.health()).items())
-    rows: dict[tuple[str, str], list[tuple[str, float]]] = {
-        ("onward_jobs", "Jobs in the ledger."): [(f'status="{status}"', counts[status]) for status in counts],
-        ("onward_backend_up", "Whether the backend can be reached."): [
-            (f'backend="{name}"', int(found.reachable)) for name, found in health
-        ],
-        ("onward_backend_depth", "Jobs that wait for the backend."): [
-            (f'backend="{name}"', found.depth) for name, found in health if found.depth is not None
-        ],
-        ("onward_backend_oldest_seconds", "How long the oldest of them has waited."): [
-            (f'backend="{name}"', found.oldest_age_s) for name, found in health if found.oldest_age_s is not None
-        ],
-    }
-    lines = []
-    for (name, help_), values in rows.items():
-        lines += [f"# HELP {name} {help_}", f"# TYPE {name} gauge"]
-        lines += [f"{name}{{{labels}}} {value}" for labels, value in values]
-    return "\n".join(lines) + "\n"

@@ -26,6 +26,7 @@ from gql.rates import TooManyRequests
 from gql.requests import Request, load, read
 from gql.sse import EventStream, lasting, one
 from gql.websocket import Socket
+from telemetry.tracing import traceparent
 
 WANTED = frozenset(
     {
@@ -36,6 +37,7 @@ WANTED = frozenset(
         b"content-type",
         b"host",
         b"origin",
+        b"traceparent",
         b"x-forwarded-for",
     }
 )
@@ -95,7 +97,8 @@ class View:
             viewer = self._door.enter(bearer(headers.get(b"authorization")), address)
             reading = scope["method"] == "GET"
             request = self._from_url(scope["query_string"]) if reading else await self._from_body(receive, headers)
-            return await self._run(request, Context(self._door.parts, viewer), media, headers, reading=reading)
+            context = Context(self._door.parts, viewer, traceparent(headers.get(b"traceparent")))
+            return await self._run(request, context, media, headers, reading=reading)
         except BadRequest as error:
             return told(error, media)
         except Exception as error:  # noqa: BLE001 - it is told and logged

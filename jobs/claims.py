@@ -23,6 +23,9 @@ DEATHS_AT_MOST = 6  # of runners that vanished with everything around them, so t
 ATTEMPTS_KEPT = 100
 
 S = JobStatus
+Released = list[tuple[str, JobStatus]]
+"""The handler of each job that was taken back, and the status it is in now."""
+
 _p = sa.bindparam
 _BUMP = {"version": jobs.c.version + 1, "changed": _p("change")}
 _CLAIM = {
@@ -276,23 +279,20 @@ def cancelling(tx: Tx, *, runner: str) -> list[tuple[str, int]]:
 
 def hand_back(tx: Tx, *, runner: str) -> int:
     """Whatever the runner holds waits again, charged to nobody, and the runner is gone. How many jobs that were."""
-    return _release(tx, runner, died=False) if tx.execute(_forget_mine, runner_=runner) else 0
+    return len(_release(tx, runner, died=False)) if tx.execute(_forget_mine, runner_=runner) else 0
 
 
-def bury(tx: Tx, *, runner: str, beat: int) -> int | None:
+def bury(tx: Tx, *, runner: str, beat: int) -> Released | None:
     """What a dead runner held waits again; None where it was alive after all, or somebody else was quicker."""
     return _release(tx, runner, died=True) if tx.execute(_forget, runner_=runner, beat_=beat) else None
 
 
-def bury_alone(tx: Tx, *, runner: str) -> bool:
+def bury_alone(tx: Tx, *, runner: str) -> Released | None:
     """The same for a process that ran one job alone, before its parent's eyes: whose fault it was is sure then.
 
-    False where it did not die, but gave back its lease.
+    None where it did not die, but gave back its lease.
     """
-    if not tx.execute(_forget_mine, runner_=runner):
-        return False
-    _release(tx, runner, died=True, seen=True)
-    return True
+    return _release(tx, runner, died=True, seen=True) if tx.execute(_forget_mine, runner_=runner) else None
 
 
 def strays(tx: Tx, *, backends: Sequence[str]) -> list[str]:
@@ -308,7 +308,7 @@ def strays(tx: Tx, *, backends: Sequence[str]) -> list[str]:
 
 def release_strays(tx: Tx, *, backends: Sequence[str]) -> int:
     """What strays hold, or were promised, waits again, charged to nobody. How many jobs they held."""
-    return sum(_release(tx, runner, died=False) for runner in strays(tx, backends=backends))
+    return sum(len(_release(tx, runner, died=False)) for runner in strays(tx, backends=backends))
 
 
 def of(tx: Tx, *, runner: str) -> set[tuple[str, int]]:
@@ -329,15 +329,13 @@ def welcome_elsewhere(tx: Tx, *, runner: str) -> None:
     tx.execute(_homeless, runner_=runner)
 
 
-def _release(tx: Tx, runner: str, *, died: bool, seen: bool = False) -> int:
+def _release(tx: Tx, runner: str, *, died: bool, seen: bool = False) -> Released:
     tx.execute(_homeless, runner_=runner)
-    rows = tx.all(_held_by, runner_=runner)
-    for row in rows:
-        _hand_back(tx, from_row(row), died=died, seen=seen)
-    return len(rows)
+    jobs_held = [from_row(row) for row in tx.all(_held_by, runner_=runner)]
+    return [(job.handler, _hand_back(tx, job, died=died, seen=seen)) for job in jobs_held]
 
 
-def _hand_back(tx: Tx, job: Job, *, died: bool, seen: bool = False) -> None:
+def _hand_back(tx: Tx, job: Job, *, died: bool, seen: bool = False) -> JobStatus:
     deaths = job.deaths + died
     code = "LEASE_LOST" if died else "HANDED_BACK"
     message = "the process that ran it died" if died else "the process that ran it was stopped"
@@ -350,3 +348,4 @@ def _hand_back(tx: Tx, job: Job, *, died: bool, seen: bool = False) -> None:
     if job.status is S.CANCELLING:
         outcome = Outcome(S.CANCELLED, error=error, charged=False, died=died)
     _write(tx, job, job.status, outcome, job.steps, job.progress)
+    return outcome.status

@@ -16,7 +16,9 @@ from pathlib import Path
 import structlog
 
 from jobs import claims, due
+from jobs.leases import count_rescued
 from storage.writer import Writer
+from telemetry.metrics import Meters
 
 CHILDREN = 2  # at once: each takes as much memory as its parent
 HEARD = 1_000_000  # bytes of what the child says, among which is the name of its runner
@@ -26,8 +28,9 @@ ROOT = Path(__file__).resolve().parent.parent
 class Isolated:
     """Child processes that run one job at a time, with a lease of their own."""
 
-    def __init__(self, environment: Mapping[str, str], writer: Writer) -> None:
+    def __init__(self, environment: Mapping[str, str], writer: Writer, meters: Meters) -> None:
         self._environment = environment
+        self._meters = meters
         self._writer = writer
         self._begun: set[str] = set()
         self._log = structlog.get_logger("isolation")
@@ -68,7 +71,9 @@ class Isolated:
         if found is None:
             self._log.error("a process to run a job alone did not start", job=job_id, code=code)
             return False
-        died: bool = await self._writer.run(partial(claims.bury_alone, runner=found[1].decode()))
-        if died:
-            self._log.error("a job killed its process", job=job_id, code=code)
-        return not died
+        released = await self._writer.run(partial(claims.bury_alone, runner=found[1].decode()))
+        if released is None:
+            return True
+        self._log.error("a job killed its process", job=job_id, code=code)
+        count_rescued(self._meters, released)
+        return False

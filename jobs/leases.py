@@ -11,7 +11,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ import structlog
 from sqlalchemy.dialects.postgresql import insert
 
 from jobs import claims
+from jobs.states import TERMINAL, JobStatus
 from storage.base import StorageError
 from storage.engine import Tx
 from storage.tables import meta, runners
 from storage.writer import Writer
+from telemetry.metrics import Meters
 
 BEAT_S = 1.0
 LAPSE_S = 7.0
@@ -61,14 +63,25 @@ def is_gone(where: str, mine: str) -> bool:
     return len(there) == len(here) and there[:2] == here[:2] and len(there) > PID and _place(int(there[PID])) != where
 
 
+def count_rescued(meters: Meters, released: Sequence[tuple[str, JobStatus]]) -> None:
+    """A dead process's jobs were taken back, and those are counted that ended by it."""
+    meters.rescued(len(released))
+    for handler, status in released:
+        if status in TERMINAL:
+            meters.finished(handler, status.value)
+
+
 class Lease:
     """This process's counter, raised by a thread of its own; the observation of the others; who leads the sweep."""
 
-    def __init__(self, writer: Writer, *, name: str, on_lost: Callable[[], None], alone: bool = False) -> None:
+    def __init__(
+        self, writer: Writer, meters: Meters, *, name: str, on_lost: Callable[[], None], alone: bool = False
+    ) -> None:
         self.id = ""
         self.name = name
         self.leads = False
         self._writer = writer
+        self._meters = meters
         self._on_lost = on_lost
         # One that runs a job alone has a parent to tell of its death, whose word no neighbour must forestall.
         self._place = "" if alone else place()
@@ -143,4 +156,5 @@ class Lease:
     def _bury(self, runner: str, beat: int) -> None:
         released = self._writer.run_sync(lambda tx: claims.bury(tx, runner=runner, beat=beat))
         if released is not None:
-            self._log.warning("a process died", runner=runner, jobs=released)
+            self._log.warning("a process died", runner=runner, jobs=len(released))
+            count_rescued(self._meters, released)

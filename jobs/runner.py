@@ -31,11 +31,14 @@ from jobs.leases import Lease
 from jobs.model import Job, JobError, NewJob, Step, legible
 from jobs.retry import delay
 from jobs.running import Running, Stop
-from jobs.states import JobStatus, StepStatus
+from jobs.states import TERMINAL, JobStatus, StepStatus
 from jobs.vault import Vault, unsaid
 from storage.base import StorageError
 from storage.engine import Tx
 from storage.writer import Writer
+from telemetry.metrics import Meters
+from telemetry.tracing import Span, Tracing, trace_id
+from telemetry.watchdog import Watchdog, Who
 
 RESULT_BYTES = 64_000
 PROGRESS_S = 0.1
@@ -70,6 +73,9 @@ class Runner:
         isolate: Callable[[str, str], Awaitable[bool]] | None,
         threads: int,
         vault: Vault,
+        meters: Meters,
+        tracing: Tracing,
+        watchdog: Watchdog,
     ) -> None:
         self._writer = writer
         self._lease = lease
@@ -78,6 +84,10 @@ class Runner:
         self._further = further
         self._isolate = isolate
         self._vault = vault
+        self._meters = meters
+        meters.count_running(lambda: self.busy)
+        self._tracing = tracing
+        self._watchdog = watchdog
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="step")
         self._running: dict[tuple[str, int], Running] = {}  # by id and token: a lost claim may go on for a while
         self._chance = random.Random()  # noqa: S311 - jitter
@@ -150,12 +160,24 @@ class Runner:
             self._watcher = asyncio.create_task(self._watch(), name="cancels")
         # Not taken back at the end: a job's task has a context of its own, or the next job overwrites this.
         structlog.contextvars.bind_contextvars(job=job.id, handler=job.handler, attempt=job.attempt)
-        performed = await self._performed(running)
-        recording = asyncio.ensure_future(self._recorded(running, performed))
-        self._recording.add(recording)
-        recording.add_done_callback(self._recording.discard)
-        if recorded:
-            await recording
+        if job.trace is None:
+            structlog.contextvars.unbind_contextvars("trace")
+        else:
+            structlog.contextvars.bind_contextvars(trace=trace_id(job.trace))
+        begun = job.attempts[-1].started_at
+        self._meters.started(job.handler, (begun - job.due_at) / 1_000_000)
+        with self._tracing.run(
+            f"run {job.handler}", job.trace, job=job.id, handler=job.handler, attempt=job.attempt
+        ) as span:
+            started = time.perf_counter()
+            performed = await self._performed(running)
+            self._meters.ran(job.handler, time.perf_counter() - started)
+            _tell(span, performed)
+            recording = asyncio.ensure_future(self._recorded(running, performed))
+            self._recording.add(recording)
+            recording.add_done_callback(self._recording.discard)
+            if recorded:
+                await recording
 
     async def _performed(self, running: Running) -> tuple[tuple[Step, ...], Outcome] | Exception:
         try:
@@ -177,6 +199,7 @@ class Runner:
             with suppress(Superseded):
                 told = Outcome(S.FAILED, error=_error("INTERNAL", UNEXPECTED, retryable=True))
                 await self._insist(lambda tx: claims.settle(tx, job, told, steps=_now(tx, job).steps))
+                self._meters.finished(job.handler, S.FAILED.value)
         finally:
             del self._running[job.id, job.token]
             if not self._running:
@@ -206,7 +229,9 @@ class Runner:
             arguments = _arguments(handler, job, params) if index == 0 else {}
             while True:
                 running.check()
-                value = _storable(await self._step(running, handler.steps[index], arguments, value, first=index == 0))
+                work = handler.steps[index]
+                with self._tracing.span(f"step {work.name}", step=work.name):
+                    value = _storable(await self._step(running, work, arguments, value, first=index == 0))
                 index += 1
                 if index == len(steps):
                     return steps, Outcome(S.SUCCEEDED, result=value)
@@ -231,7 +256,8 @@ class Runner:
         call = work.call
         if work.is_async:
             coroutine = call(running, **arguments) if first else call(running, value)
-            running.task = doing = self._loop.create_task(_guarded(coroutine))
+            pieces = self._watchdog.pieces(coroutine, Who(running.handler, work.name, running.id))
+            running.task = doing = self._loop.create_task(_guarded(pieces))
         else:
             context = contextvars.copy_context()
             call = partial(call, running, **arguments) if first else partial(call, running, value)
@@ -304,7 +330,12 @@ class Runner:
             children = running.children if status is S.SUCCEEDED else []
             return status, [self._further.accept(tx, child) for child in children]
 
-        _, children = await self._insist(unit)
+        with self._tracing.span("record", status=outcome.status.value):
+            status, children = await self._insist(unit)
+        if status in TERMINAL:
+            self._meters.finished(running.job.handler, status.value)
+        elif status is S.RETRYING:
+            self._meters.retried(running.job.handler)
         self._further.hand_over(children)
 
     async def _insist(self, unit: Callable[[Tx], T]) -> T:
@@ -389,6 +420,17 @@ class Runner:
         while self._running:
             self._idle.clear()
             await self._idle.wait()
+
+
+def _tell(span: Span, performed: tuple[tuple[Step, ...], Outcome] | Exception) -> None:
+    """The span says what became of the attempt."""
+    if isinstance(performed, Exception):
+        span.fail(type(performed).__name__)
+        return
+    _, outcome = performed
+    span.set(status=outcome.status.value)
+    if outcome.error is not None:
+        span.fail(outcome.error.code)
 
 
 async def _guarded(coroutine: Awaitable[Any]) -> Any:

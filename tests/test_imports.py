@@ -54,8 +54,8 @@ def test_asking_for_help_loads_no_library_but_the_command_lines() -> None:
     }
 
 
-@pytest.mark.parametrize("module", ["settings", "settings_errors", "telemetry"])
-def test_settings_and_telemetry_are_leaves(module: str) -> None:
+@pytest.mark.parametrize("module", ["settings", "settings_errors"])
+def test_settings_are_leaves(module: str) -> None:
     assert not imports_of(module) & (ROOMS | WAYS_IN)
 
 

@@ -70,4 +70,6 @@ async def cancel_job(info: Info, input: CancelJobInput) -> CancelJobPayload | No
         return CancelJobPayload(errors=refused.errors)
     if isinstance(outcome, Conflict):
         return CancelJobPayload(job=outcome.job, errors=[conflict(outcome)])
+    if outcome.done:
+        info.context.parts.meters.finished(outcome.handler, outcome.status.value)
     return CancelJobPayload(job=outcome)

@@ -10,7 +10,7 @@ import pytest
 from tests.deploy.image import Step, make, steps
 from tests.processes import ROOT, environment, running
 
-ROOMS = {"backends", "gql", "handlers", "jobs", "storage", "web"}
+ROOMS = {"backends", "gql", "handlers", "jobs", "storage", "telemetry", "web"}
 
 
 @pytest.fixture(scope="module")

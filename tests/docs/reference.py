@@ -8,12 +8,14 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import graphql
 import typer
+from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from cli import program
 from settings import CustomBackend, Settings
 from tests.processes import ROOT
+from tests.telemetry.exposed import exposition
 
 SETTINGS_HEAD = """# Settings
 
@@ -38,6 +40,15 @@ SCHEMA_HEAD = """# Schema
 
 What can be asked at `/graphql`; modules of yours add to it. `./onward schema` prints it for tools. `Query`, `Mutation`
 and `Subscription` come first, the types that they name after them.
+"""
+METRICS_HEAD = """# Metrics
+
+What `/metrics` tells, in Prometheus's text format. [Seen from outside](observability.md) says where to ask, and what to
+make of it. A `status` is one of the [states](architecture.md#states-and-the-moves-between-them) of a job.
+
+Those from `onward_ledger_up` on are true of the whole installation, and told by API processes alone; all others are one
+process's, since its start. On Linux each process also tells `process_cpu_seconds_total`,
+`process_resident_memory_bytes` and what else is usual under `process_`.
 """
 
 
@@ -164,7 +175,24 @@ def _told(part: Any) -> str:
     return " ".join((part.description or "").split()).replace("|", "\\|")
 
 
-PAGES = {"docs/settings.md": settings_page, "docs/commands.md": commands_page, "docs/schema.md": schema_page}
+def metrics_page() -> str:
+    rows = []
+    for family in text_string_to_metric_families(exposition()):
+        if not family.name.startswith("onward_"):
+            continue  # the system's
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+        shown = ", ".join(f"`{label}`" for label in labels)
+        rows.append(f"| `{name}` | {family.type} | {shown} | {family.documentation} |")
+    return "\n".join([METRICS_HEAD, "| metric | kind | labels | |", "|---|---|---|---|", *rows, ""])
+
+
+PAGES = {
+    "docs/settings.md": settings_page,
+    "docs/commands.md": commands_page,
+    "docs/metrics.md": metrics_page,
+    "docs/schema.md": schema_page,
+}
 
 if __name__ == "__main__":
     for page, made in PAGES.items():

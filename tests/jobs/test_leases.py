@@ -18,6 +18,7 @@ from jobs.states import JobStatus
 from storage.base import Unavailable
 from storage.tables import runners
 from storage.writer import Writer
+from telemetry.metrics import Meters
 from tests.ledgers import accept
 
 S = JobStatus
@@ -48,7 +49,7 @@ class Observer:
 
     def __init__(self, writer: Writer) -> None:
         self.lost = 0
-        self.lease = Lease(writer, name="observer", on_lost=self._note)
+        self.lease = Lease(writer, Meters(), name="observer", on_lost=self._note)
         self.lease.id = writer.run_sync(self.lease._enter)
 
     def _note(self) -> None:
@@ -205,7 +206,7 @@ def test_one_process_leads_and_another_one_follows_it(writer: Writer, clock: Clo
 
 def test_a_lease_beats_by_a_thread_of_its_own_and_goes_at_the_end(writer: Writer) -> None:
     """While nothing else happens the counter rises; closed, the process is forgotten and its jobs wait."""
-    lease = Lease(writer, name="mine", on_lost=lambda: None)
+    lease = Lease(writer, Meters(), name="mine", on_lost=lambda: None)
     lease.start()
     job = writer.run_sync(accept)
     writer.run_sync(lambda tx: claims.claim(tx, job.id, runner=lease.id, worker="w", backend="here", alone=False))

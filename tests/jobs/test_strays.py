@@ -20,6 +20,9 @@ from storage.base import Unavailable
 from storage.engine import Tx
 from storage.tables import runners
 from storage.writer import Writer
+from telemetry.metrics import Meters
+from telemetry.tracing import Tracing
+from telemetry.watchdog import Watchdog
 from tests.ledgers import accept, new_job
 
 S = JobStatus
@@ -59,7 +62,8 @@ def test_what_a_buried_runner_claimed_or_accepted_once_more_waits_again(writer: 
 
 @asynccontextmanager
 async def running(writer: Writer) -> AsyncIterator[tuple[Runner, Lease]]:
-    lease = Lease(writer, name="mine", on_lost=lambda: None)
+    meters = Meters()
+    lease = Lease(writer, meters, name="mine", on_lost=lambda: None)
     lease.id = await writer.run(lease._enter)
     made = Runner(
         writer=writer,
@@ -70,6 +74,9 @@ async def running(writer: Writer) -> AsyncIterator[tuple[Runner, Lease]]:
         isolate=None,
         vault=cast("Any", None),
         threads=1,
+        meters=meters,
+        tracing=Tracing(),
+        watchdog=Watchdog(meters),
     )
     made.start()
     try:

@@ -1,4 +1,4 @@
-"""What a process tells about itself: log lines, one format for our own and the libraries'.
+"""Log lines: one format for our own and the libraries'.
 
 Rooms take a logger from `logger(name)` and add key-value pairs; only the ways in call `configure`.
 """

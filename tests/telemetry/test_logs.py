@@ -3,23 +3,19 @@
 import json
 import logging
 import re
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
 import telemetry
+from tests.telemetry.conftest import processing
 
 FORGED = "ann\n12:00:00 [error    ] forged\x1b[2J\u2028again"
 
 
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -91,3 +87,20 @@ def test_libraries_speak_from_warnings_on(capsys: pytest.CaptureFixture[str]) ->
     logging.getLogger("alembic.runtime.migration").info("chatter")
     logging.getLogger("uvicorn.error").warning("matters")
     assert len(lines(capsys)) == 1
+
+
+async def test_every_line_of_a_run_names_job_handler_attempt_and_trace(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry.configure("production")
+    async with processing(tmp_path) as process:
+        prepare = process.onward.dispatcher.prepare
+        traced, untraced = (prepare("tests.talk", {}, owner=None, trace=trace) for trace in (TRACE, None))
+        job, other = await process.run_in_order(traced, untraced)
+    told = [json.loads(line) for line in lines(capsys) if '"shop"' in line]
+    named = [(line["event"], line["job"], line["handler"], line["attempt"], line.get("trace")) for line in told]
+    words = ("from a coroutine", "from the standard library", "from a thread")
+    assert named == [
+        *((word, job.id, "tests.talk", 1, TRACE[3:35]) for word in words),
+        *((word, other.id, "tests.talk", 1, None) for word in words),
+    ]

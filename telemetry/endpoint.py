@@ -1,0 +1,44 @@
+"""A process's own address for its metrics, answered from threads: also while the event loop stands still."""
+
+from __future__ import annotations
+
+import errno
+
+from prometheus_client import CollectorRegistry, start_http_server
+
+PORTS = 64
+
+
+class NoPort(Exception):
+    """The address cannot be listened on; the message says why."""
+
+
+def split(address: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+class Endpoint:
+    """The registry is told at the address, or at the next port that is free: processes of a machine share a setting.
+
+    Opening and closing block. Raises NoPort.
+    """
+
+    def __init__(self, registry: CollectorRegistry, address: str) -> None:
+        host, first = split(address)
+        for port in range(first, min(first + PORTS, 65_536)):
+            try:
+                self._server, self._thread = start_http_server(port, host, registry)
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    continue
+                raise NoPort(f"{address} cannot be listened on: {error.strerror}") from error
+            self.url = f"http://{address.rpartition(':')[0]}:{self._server.server_port}/metrics"
+            return
+        raise NoPort(f"{address} and the {PORTS - 1} ports after it are taken")
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

@@ -1,0 +1,179 @@
+"""Metrics, in Prometheus's format: what a process has counted, and figures that are asked for when they are wanted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE = prometheus_client.CONTENT_TYPE_PLAIN_0_0_4
+FRESH_S = 1.0
+SOON_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+LATE_S = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A gauge as it stands: its values by those of its one label, or by "" where it has none."""
+
+    name: str
+    help: str
+    label: str
+    values: Mapping[str, float]
+
+
+class Meters:
+    """What one process counts. Its methods may be called from any thread, and cost about a microsecond."""
+
+    def __init__(self) -> None:
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()  # all that this process tells
+        self._figures = CollectorRegistry()  # what every process of the installation would tell alike
+        own = self.registry
+        ProcessCollector(registry=own)
+        self._accepted = Counter("onward_jobs_accepted", "Jobs that were accepted.", ["handler"], registry=own)
+        self._started = Counter("onward_jobs_started", "Attempts that were begun.", ["handler"], registry=own)
+        self._finished = Counter(
+            "onward_jobs_finished",
+            "Jobs that are over, by the status they came to.",
+            ["handler", "status"],
+            registry=own,
+        )
+        self._retries = Counter(
+            "onward_job_retries", "Attempts that went wrong and are followed by another.", ["handler"], registry=own
+        )
+        self._rescues = Counter(
+            "onward_lease_rescues",
+            "Jobs taken back from processes that died, by the process that noticed.",
+            registry=own,
+        )
+        self._accept_s = Histogram(
+            "onward_accept_seconds",
+            "From a mutation's beginning until its job is committed.",
+            ["handler"],
+            registry=own,
+            buckets=SOON_S,
+        )
+        self._wait_s = Histogram(
+            "onward_wait_seconds",
+            "From when a job came due until it was claimed.",
+            ["handler"],
+            registry=own,
+            buckets=LATE_S,
+        )
+        self._run_s = Histogram(
+            "onward_run_seconds", "How long an attempt ran.", ["handler"], registry=own, buckets=LATE_S
+        )
+        self._running = Gauge("onward_jobs_running", "Jobs that run in this process.", registry=own)
+        self._loop_s = Histogram(
+            "onward_event_loop_delay_seconds",
+            "How long the event loop takes to come to what is new.",
+            registry=own,
+            buckets=SOON_S,
+        )
+        self._blocked = Counter(
+            "onward_event_loop_blocked",
+            "Times that a handler kept the event loop for over 100 ms.",
+            ["handler"],
+            registry=own,
+        )
+        self._of: dict[str, _Meters] = {}  # a look-up here takes a third of one by labels
+        self._ended: dict[tuple[str, str], Counter] = {}
+
+    def _meters(self, handler: str) -> _Meters:
+        found = self._of.get(handler)
+        if found is None:
+            labelled = (self._accepted, self._started, self._accept_s, self._wait_s, self._run_s)
+            found = self._of[handler] = _Meters(*(meter.labels(handler) for meter in labelled))  # type: ignore[arg-type]
+        return found
+
+    def accepted(self, handler: str, took_s: float | None = None) -> None:
+        """A job is committed; it took that long where a caller waited for it."""
+        meters = self._meters(handler)
+        meters.accepted.inc()
+        if took_s is not None:
+            meters.accept_s.observe(took_s)
+
+    def started(self, handler: str, waited_s: float) -> None:
+        """An attempt was begun."""
+        meters = self._meters(handler)
+        meters.started.inc()
+        meters.wait_s.observe(waited_s)
+
+    def ran(self, handler: str, took_s: float) -> None:
+        """An attempt has ended, whatever becomes of it."""
+        self._meters(handler).run_s.observe(took_s)
+
+    def finished(self, handler: str, status: str) -> None:
+        """The job is in a terminal state."""
+        meter = self._ended.get((handler, status))
+        if meter is None:
+            meter = self._ended[handler, status] = self._finished.labels(handler, status)
+        meter.inc()
+
+    def retried(self, handler: str) -> None:
+        """The attempt went wrong, and another will follow."""
+        self._retries.labels(handler).inc()
+
+    def rescued(self, jobs: int) -> None:
+        """A process was found dead that held so many jobs."""
+        self._rescues.inc(jobs)
+
+    def loop_delayed(self, seconds: float) -> None:
+        """The event loop came to something that late."""
+        self._loop_s.observe(seconds)
+
+    def loop_blocked(self, handler: str) -> None:
+        """The handler kept the event loop for too long."""
+        self._blocked.labels(handler).inc()
+
+    def count_running(self, running: Callable[[], float]) -> None:
+        """How many jobs run here is asked when it is wanted."""
+        self._running.set_function(running)
+
+    def add(self, figures: Callable[[], Sequence[Figure]]) -> None:
+        """Also told are these figures of the whole installation, asked at most once a second, from any thread."""
+        asked = _Asked(figures)
+        self.registry.register(asked)
+        self._figures.register(asked)
+
+    def text(self, *, own: bool = True) -> bytes:
+        """Prometheus's text format; without `own`, only what is true of the installation. Blocks."""
+        return generate_latest(self.registry if own else self._figures)
+
+
+class _Meters(NamedTuple):
+    accepted: Counter
+    started: Counter
+    accept_s: Histogram
+    wait_s: Histogram
+    run_s: Histogram
+
+
+class _Asked(Collector):
+    def __init__(self, figures: Callable[[], Sequence[Figure]]) -> None:
+        self._figures = figures
+        self._lock = threading.Lock()
+        self._kept: Sequence[Figure] = ()
+        self._at = 0.0
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        return iter(())  # else it would be asked when it is registered
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        with self._lock:
+            if not self._kept or time.monotonic() - self._at > FRESH_S:
+                self._kept, self._at = self._figures(), time.monotonic()
+            kept = self._kept
+        for figure in kept:
+            family = GaugeMetricFamily(figure.name, figure.help, labels=[figure.label] if figure.label else [])
+            for of, value in figure.values.items():
+                family.add_metric([of] if figure.label else [], value)
+            yield family

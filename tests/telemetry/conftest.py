@@ -1,0 +1,70 @@
+"""A process's parts over a ledger of its own, with the handlers of `chatty`, each of whose jobs ends."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+import wiring
+from backends.base import Role
+from jobs import ledger
+from jobs.model import Job, NewJob
+from settings import load
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
+
+
+@dataclass(frozen=True)
+class Process:
+    onward: wiring.Onward
+
+    async def run(self, handler: str, /, *, trace: str | None = None, **params: Any) -> Job:
+        """The job of a mutation that has nothing else to do, once it is over."""
+        return (await self.run_in_order(self.onward.dispatcher.prepare(handler, params, owner=None, trace=trace)))[0]
+
+    async def run_in_order(self, *new: NewJob) -> list[Job]:
+        """The jobs of one request, once they are over."""
+        dispatcher = self.onward.dispatcher
+        jobs = await self.onward.writer.run(lambda tx: [dispatcher.accept(tx, one) for one in new])
+        await dispatcher.deliver(jobs, after_response=dispatcher.defer)
+        return [await self.over(job.id) for job in jobs]
+
+    async def over(self, job_id: str) -> Job:
+        async with asyncio.timeout(20):
+            while True:
+                job = await self.onward.database.read(lambda tx: ledger.get(tx, job_id))
+                if job is not None and job.done:
+                    return job
+                await asyncio.sleep(0.02)
+
+    def metrics(self) -> dict[str, float]:
+        """What the process tells, by name and labels."""
+        lines = self.onward.outside.meters.text().decode().splitlines()
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not true():
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def processing(folder: Path, **tables: Any) -> AsyncIterator[Process]:
+    (folder / "settings.toml").touch()
+    given = load(folder, handlers={"modules": ["tests.telemetry.chatty"]}, **tables)
+    async with wiring.running(given, Role.ACCEPT) as onward:
+        yield Process(onward)
