@@ -1,0 +1,44 @@
+"""The backend keeps every law, with real worker processes on a real Redis: `./onward --project examples/shop test`."""
+
+import os
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import redis
+from rq import Queue
+
+from testkit.conformance import Conformance
+from testkit.rig import Rig
+
+URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+
+
+class RqRig(Rig):
+    name = "rq"
+
+    def __init__(self) -> None:
+        self._queue = f"law-{uuid.uuid4().hex}"
+
+    def settings(self, project: Path) -> str:
+        return f'[backends.rq]\nclass = "rq_backend:Rq"\nurl = "{URL}"\nqueue = "{self._queue}"'
+
+    def worker(self) -> Sequence[str]:
+        return (sys.executable, "-m", "worker", "serve", "1")
+
+    def clear(self) -> None:
+        with redis.Redis.from_url(URL) as client:
+            queue = Queue(self._queue, connection=client, serializer="json")
+            client.delete(queue.failed_job_registry.key, queue.started_job_registry.key)
+            queue.delete(delete_jobs=True)
+
+
+@pytest.fixture(scope="module")
+def rig() -> Rig:
+    return RqRig()
+
+
+class TestRq(Conformance):
+    """Every law."""
