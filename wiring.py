@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -90,14 +90,16 @@ class Way:
     async def __call__(self, job_id: str, *, recorded: bool = True) -> bool:
         return await self._runner.run(job_id, self._backend, recorded=recorded)
 
-    async def take(self, limit: int) -> Sequence[Callable[[], Awaitable[None]]]:
+    async def take(self, limit: int, *, besides: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
         taken: list[Callable[[], Awaitable[None]]] = []
         job_id = await self._runner.dangerous(self._backend)  # first, or a lasting backlog leaves it no slot
         if job_id is not None and job_id not in self._alone and len(self._alone) < CHILDREN:
             self._alone.add(job_id)
             taken.append(partial(self._run_alone, job_id))
-        claimed = await self._runner.claim_due(self._backend, limit - len(taken)) if limit > len(taken) else []
-        return [*taken, *(partial(self._runner.carry, job) for job in claimed)]
+        if limit > len(taken):
+            claimed = await self._runner.claim_due(self._backend, limit - len(taken), besides=besides)
+            taken += [partial(self._runner.carry, job) for job in claimed]
+        return taken
 
     async def _run_alone(self, job_id: str) -> None:
         try:

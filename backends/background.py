@@ -3,7 +3,7 @@
 | | |
 |---|---|
 | a job starts | after the response has left, in the same process |
-| several jobs of one request | one after another, while a slot is free at the start |
+| several jobs of one request | one after another, where a slot was free when they were accepted |
 | no slot free | the job stays in the ledger, and is claimed from there when one is: memory does not grow |
 | the process dies | the job is claimed by the next one, or a neighbour |
 """
@@ -11,8 +11,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
@@ -29,6 +31,10 @@ class Background(Backend):
     def __init__(self, run: Run, *, concurrency: int = 32) -> None:
         self._run = run
         self._free = concurrency
+        self._asked = 0  # of the free slots, those that the ledger is being asked to fill
+        self._waiting: deque[Sequence[str]] = deque()  # requests that had a slot when accepted and none when begun
+        self._kept: set[str] = set()  # jobs that wait behind others of their request, and are not to be claimed
+        self._behind = False  # the ledger had as much as it was asked for
         self._runs_here = False
         self._more = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -48,25 +54,34 @@ class Background(Backend):
                 await self._claimer
 
     def home(self) -> str | None:
-        return self._run.here if self._runs_here and self._free > 0 else None
+        # Not while others wait that had a slot when they were accepted: so they are no more than came at once.
+        return self._run.here if self._runs_here and self._free > 0 and not self._waiting else None
 
     async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:
         if self._runs_here:
-            after_response(self._begin, [delivery.job_id for delivery in deliveries])
+            homes = {delivery.home for delivery in deliveries}
+            after_response(self._begin, [delivery.job_id for delivery in deliveries], homes)
 
     async def health(self) -> Health:
         return Health(reachable=True, identity=self._run.here)
 
-    async def _begin(self, job_ids: Sequence[str]) -> None:
-        """The jobs run one after another, if a slot is free; else they wait in the ledger."""
+    async def _begin(self, job_ids: Sequence[str], homes: set[str | None]) -> None:
+        """The jobs run one after another. Where there is no slot for them any more they wait, or else in the ledger."""
+        if not self._runs_here:
+            return
         # A task of its own: at its end the server waits for a request's tasks, and then cancels them.
-        if self._free > 0 and self._runs_here:
-            self._spawn(lambda: self._in_order(job_ids))
-        else:
-            self._more.set()
+        if self._free > self._asked:
+            self._kept.update(job_ids)
+            self._spawn(partial(self._in_order, job_ids))
+            return
+        if self._run.here in homes:  # there was one when they were accepted
+            self._kept.update(job_ids)
+            self._waiting.append(job_ids)
+        self._more.set()
 
     async def _in_order(self, job_ids: Sequence[str]) -> None:
         for job_id in job_ids:
+            self._kept.discard(job_id)
             try:
                 await self._run(job_id)
             except Exception:  # noqa: BLE001 - one job never stops the next
@@ -87,16 +102,28 @@ class Background(Backend):
         task.add_done_callback(self._tasks.discard)
 
     async def _claim_on(self) -> None:
-        """Claims what waits in the ledger whenever slots are free."""
+        """Fills free slots: with the requests that wait for one, then with what waits in the ledger."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._more.wait()
             self._more.clear()
             try:
-                while self._free > 0 and (taken := await self._run.take(self._free)):
+                while self._free > 0 and (taken := await self._next()):
                     for call in taken:
                         self._spawn(call)
             except Exception:  # noqa: BLE001 - the loop outlives an outage
                 self._log.warning("the ledger cannot be asked for work", exc_info=True)
                 await asyncio.sleep(LOOK_S)
+
+    async def _next(self) -> Sequence[Callable[[], Awaitable[None]]]:
+        if self._waiting:
+            return [partial(self._in_order, self._waiting.popleft())]
+        # While the ledger is asked, requests come: unless there is a backlog, half of the slots are kept for them.
+        self._asked = self._free if self._behind else (self._free + 1) // 2
+        try:
+            taken = await self._run.take(self._asked, besides=tuple(self._kept))
+            self._behind = len(taken) == self._asked
+        finally:
+            self._asked = 0
+        return taken

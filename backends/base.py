@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Protocol
@@ -31,6 +31,7 @@ class Delivery:
     handler: str
     priority: int = 0
     token: int = field(default=0, compare=False)  # tells this wait of the job from a later one; for who confirms it
+    home: str | None = field(default=None, compare=False)  # whose it is since its acceptance, as the backend said then
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,12 @@ class Run(Protocol):
         Without `recorded`, its outcome may be on its way into the ledger still, while the next job begins.
         """
 
-    async def take(self, limit: int) -> Sequence[Callable[[], Awaitable[None]]]:
-        """Claims up to `limit` jobs of this backend that wait in the ledger; each call given runs one."""
+    async def take(self, limit: int, *, besides: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
+        """Claims up to `limit` jobs of this backend that wait in the ledger; each call given runs one.
+
+        Not those in `besides`, and not yet those that were accepted for this process a moment ago: it is about to be
+        given them.
+        """
 
 
 class Backend(ABC):

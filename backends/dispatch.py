@@ -175,7 +175,8 @@ class Dispatcher:
         found: dict[str, list[Delivery]] = {}
         for job in jobs:
             if job.status is JobStatus.QUEUED:
-                found.setdefault(job.backend, []).append(Delivery(job.id, job.handler, job.priority, job.token))
+                delivery = Delivery(job.id, job.handler, job.priority, job.token, job.delivered_to)
+                found.setdefault(job.backend, []).append(delivery)
         return found
 
     def count(self, jobs: Sequence[Job]) -> None:

@@ -15,7 +15,7 @@ from jobs.base import Superseded
 from jobs.ledger import ID
 from jobs.model import Attempt, Job, JobError, Progress, Step, dump, dump_attempts, dump_error, dump_steps, from_row
 from jobs.states import JobStatus, StepStatus
-from storage.engine import Tx
+from storage.engine import Tx, among, as_list
 from storage.tables import held, jobs, queued, runners
 
 DEATHS_BEFORE_ALONE = 2
@@ -52,7 +52,15 @@ _due = (
     .where(
         queued,
         jobs.c.backend == _p("backend_"),
-        sa.or_(jobs.c.delivered_to.is_(None), jobs.c.delivered_to == _p("runner_")),
+        sa.or_(
+            jobs.c.delivered_to.is_(None),
+            sa.and_(
+                jobs.c.delivered_to == _p("runner_"),
+                # A time ahead of now was written before the clock was set back.
+                sa.or_(jobs.c.due_at <= _p("before_"), jobs.c.due_at > _p("after_")),
+            ),
+        ),
+        sa.not_(among(jobs.c.id, "besides")),
         jobs.c.deaths < DEATHS_BEFORE_ALONE,
     )
     .order_by(jobs.c.priority, jobs.c.due_at)
@@ -144,10 +152,24 @@ def claim(tx: Tx, job_id: str, *, runner: str, worker: str, backend: str, alone:
     return _claimed(tx, row) if row else None
 
 
-def claim_due(tx: Tx, *, runner: str, worker: str, backend: str, limit: int) -> list[Job]:
-    """Up to `limit` jobs of the backend that wait and are nobody else's, now this runner's: the most urgent first."""
+def claim_due(
+    tx: Tx, *, runner: str, worker: str, backend: str, limit: int, besides: Collection[str] = (), grace_us: int = 0
+) -> list[Job]:
+    """Up to `limit` jobs of the backend that wait and are nobody else's, now this runner's: the most urgent first.
+
+    Not those in `besides`, nor such as were accepted for this runner within the grace: it is given them otherwise.
+    """
     rows = tx.all(
-        _claim_due, runner_=runner, worker_=worker, backend_=backend, limit_=limit, now=tx.now, change=tx.change
+        _claim_due,
+        runner_=runner,
+        worker_=worker,
+        backend_=backend,
+        limit_=limit,
+        besides=as_list(besides),
+        before_=tx.now - grace_us,
+        after_=tx.now + grace_us,
+        now=tx.now,
+        change=tx.change,
     )
     return sorted((_claimed(tx, row) for row in rows), key=lambda job: (job.priority, job.due_at, job.id))
 

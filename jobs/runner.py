@@ -11,7 +11,7 @@ import contextvars
 import random
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -42,6 +42,7 @@ from telemetry.watchdog import Watchdog, Who
 
 RESULT_BYTES = 64_000
 PROGRESS_S = 0.1
+HOME_US = 5_000_000  # what is accepted for this process is handed to it within that, or was lost on the way
 WATCH_S = 0.15
 MIND_S = 2.0
 PATIENCE_S = 5.0  # a plain function gets this long past its limit to notice, before the job goes on without it
@@ -130,13 +131,19 @@ class Runner:
             return True
         return found and self._isolate is not None and await self._isolate(job_id, backend)
 
-    async def claim_due(self, backend: str, limit: int) -> list[Job]:
-        """Jobs of the backend that wait, claimed for this process, which has to `carry` them."""
+    async def claim_due(self, backend: str, limit: int, *, besides: Collection[str] = ()) -> list[Job]:
+        """Jobs of the backend that wait, claimed for this process, which has to `carry` them; `besides` are left."""
         if self._draining:
             return []
         found = await self._writer.run(
             lambda tx: claims.claim_due(
-                tx, runner=self._lease.id, worker=self._lease.name, backend=backend, limit=limit
+                tx,
+                runner=self._lease.id,
+                worker=self._lease.name,
+                backend=backend,
+                limit=limit,
+                besides=besides,
+                grace_us=HOME_US,
             )
         )
         self._taken.update((job.id, job.token) for job in found)

@@ -11,7 +11,7 @@ import asyncio
 import json
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -54,7 +54,7 @@ def among(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
     return column.op("IN", is_comparison=True, return_type=sa.Boolean())(listed(name))
 
 
-def as_list(values: Sequence[str] | set[str]) -> str:
+def as_list(values: Collection[str]) -> str:
     """The parameter that `among` reads."""
     return json.dumps(list(values))
 

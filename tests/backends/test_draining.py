@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Collection
 
 import pytest
 
@@ -29,7 +30,7 @@ class Run:
             raise Unavailable("away")
         return False
 
-    async def take(self, limit: int) -> list[object]:
+    async def take(self, limit: int, *, besides: Collection[str] = ()) -> list[object]:
         raise NotImplementedError
 
 

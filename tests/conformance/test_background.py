@@ -13,7 +13,7 @@ import pytest
 import settings
 import wiring
 from backends.base import Role
-from jobs import ledger
+from jobs import ledger, runner
 from jobs.model import Job
 from jobs.states import JobStatus, StepStatus
 from testkit import node
@@ -62,6 +62,23 @@ async def test_jobs_of_one_request_run_one_after_another_in_order(onward: wiring
     jobs = await ended(onward, await request(onward, ["law.steps"] * 5, tmp_path))
     assert {job.status for job in jobs} == {S.SUCCEEDED}
     assert [note.job for note in notes(tmp_path)] == [job.id for job in jobs for _ in range(3)]
+
+
+async def test_a_job_waits_for_the_one_before_it_in_its_request_however_long_that_takes(
+    onward: wiring.Onward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it claimed from the ledger meanwhile, where it has waited longer than another one that is."""
+    monkeypatch.setattr(runner, "HOME_US", 0)  # as if it had waited for long
+    jobs = await request(onward, ["law.wait", "law.note"], tmp_path)
+    await until(lambda: bool(notes(tmp_path)))
+    (other := tmp_path / "other").mkdir()
+    new = onward.dispatcher.prepare("law.note", {"folder": str(other)}, owner=None)
+    nobodys = await onward.writer.run(lambda tx: ledger.accept(tx, new))
+    assert (await ended(onward, [nobodys]))[0].status is S.SUCCEEDED
+    assert [note.word for note in notes(tmp_path)] == ["begun"]
+    (tmp_path / "go").touch()
+    assert {job.status for job in await ended(onward, jobs)} == {S.SUCCEEDED}
+    assert [note.word for note in notes(tmp_path)] == ["begun", "ended", "ran"]
 
 
 async def test_a_job_that_fails_holds_up_none_of_its_request(onward: wiring.Onward, tmp_path: Path) -> None:

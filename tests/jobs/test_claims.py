@@ -73,6 +73,26 @@ def test_a_job_that_another_process_took_for_itself_is_left_to_it(writer: Writer
     assert [one.id for one in writer.run_sync(lambda tx: claim_due(tx, "other", 5))] == [job.id]
 
 
+def test_a_job_that_its_home_is_about_to_be_given_is_not_claimed_from_the_ledger(writer: Writer) -> None:
+    """Unless it was accepted so long ago that it must have been lost on the way."""
+    job = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), home="one"))
+
+    def due(tx: Tx, grace_us: int) -> list[Job]:
+        return claims.claim_due(tx, runner="one", worker="one", backend="here", limit=5, grace_us=grace_us)
+
+    assert writer.run_sync(lambda tx: due(tx, 60_000_000)) == []
+    assert [one.id for one in writer.run_sync(lambda tx: due(tx, 0))] == [job.id]
+
+
+def test_a_job_that_waits_for_another_of_its_request_is_not_claimed_from_the_ledger(writer: Writer) -> None:
+    """However long that takes; the ones beside it are."""
+    first, second = writer.run_sync(lambda tx: (accept(tx), accept(tx)))
+    found = writer.run_sync(
+        lambda tx: claims.claim_due(tx, runner="one", worker="one", backend="here", limit=5, besides=(first.id,))
+    )
+    assert [job.id for job in found] == [second.id]
+
+
 def test_another_backend_s_jobs_are_left_to_it(writer: Writer) -> None:
     writer.run_sync(lambda tx: accept(tx, backend="there"))
     assert writer.run_sync(lambda tx: claim_due(tx, "one", 5)) == []

@@ -1,0 +1,100 @@
+"""The slots of the embedded backend, where requests come while the ledger is being asked for work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+
+import pytest
+
+from backends.background import Background
+from backends.base import Delivery, Role
+from testkit.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+
+class Run:
+    """The way in to jobs that run until they are let go, over a ledger that answers when it is told to."""
+
+    here = "runner_1"
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.running = 0
+        self.most = 0
+        self.go = asyncio.Event()
+        self.asked: list[int] = []
+        self.answers: asyncio.Queue[list[str]] = asyncio.Queue()
+
+    async def __call__(self, job_id: str, *, recorded: bool = True) -> bool:  # noqa: ARG002
+        self.begun.append(job_id)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await self.go.wait()
+        self.running -= 1
+        return True
+
+    async def take(self, limit: int, *, besides: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:  # noqa: ARG002
+        self.asked.append(limit)
+        found = (await self.answers.get())[:limit]
+        return [self._one(job_id) for job_id in found]
+
+    def _one(self, job_id: str) -> Callable[[], Awaitable[None]]:
+        async def carry() -> None:
+            await self(job_id)
+
+        return carry
+
+
+@pytest.fixture
+async def run(anyio_backend: str) -> Run:
+    return Run()
+
+
+@pytest.fixture
+async def backend(run: Run) -> AsyncIterator[Background]:
+    """One that runs a single job at a time, and has asked the ledger for one."""
+    made = Background(run, concurrency=1)
+    await made.start(Role.ACCEPT)
+    await until(lambda: run.asked == [1])
+    yield made
+    run.go.set()
+    await made.drain(1.0)
+
+
+async def request(backend: Background, *job_ids: str, home: str | None) -> None:
+    """The jobs of one request, whose response has left."""
+    later: list[Awaitable[None]] = []
+    deliveries = [Delivery(job_id, "law.note", home=home) for job_id in job_ids]
+    await backend.deliver(deliveries, after_response=lambda function, *rest: later.append(function(*rest)))
+    for one in later:
+        await one
+
+
+async def test_never_more_run_than_there_are_slots(backend: Background, run: Run) -> None:
+    """A slot for which the ledger is being asked is nobody else's until it has answered."""
+    await request(backend, "job_2", home=backend.home())
+    run.answers.put_nowait(["job_1"])
+    await until(lambda: run.begun == ["job_1"])
+    run.go.set()
+    await until(lambda: run.begun == ["job_1", "job_2"])
+    assert run.most == 1
+
+
+async def test_a_request_that_finds_no_slot_any_more_keeps_its_order(backend: Background, run: Run) -> None:
+    """It had one when it was accepted; it begins as soon as there is one again, and each waits for the one before."""
+    await request(backend, "job_1", "job_2", home=backend.home())
+    assert backend.home() is None
+    run.answers.put_nowait([])
+    await until(lambda: run.begun == ["job_1"])
+    run.go.set()
+    await until(lambda: run.begun == ["job_1", "job_2"])
+
+
+async def test_what_was_accepted_without_a_slot_is_left_to_the_ledger(backend: Background, run: Run) -> None:
+    """So what waits takes no memory."""
+    await request(backend, "job_1", home=None)
+    run.answers.put_nowait([])
+    await until(lambda: len(run.asked) > 1)
+    assert run.begun == []
