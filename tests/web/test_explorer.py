@@ -43,6 +43,20 @@ async def test_it_opens_offline_with_a_tab_for_each_operation(watched: Watched, 
     ).to_be_visible()
 
 
+async def test_the_tab_that_is_open_at_first_can_be_run_as_it_is(watched: Watched, served: str) -> None:
+    """Its variables are there, and are there again when the page is opened once more, as they were left."""
+    page = await opened(watched, served)
+    variables = page.get_by_role("region", name="Variables")
+    await expect(variables).to_contain_text("ada@example.com")
+    await variables.get_by_text("ada@example.com").dblclick()
+    await page.keyboard.insert_text("grace")
+    await execute(page)
+    await expect(page.locator(".result-window")).to_contain_text(re.compile(r"job_\w+|ALREADY_EXISTS"))
+    await page.reload()
+    await expect(variables).to_contain_text("grace")
+    await expect(page.get_by_role("tab")).to_have_count(4)
+
+
 async def test_a_mutation_runs_and_its_subscription_reaches_the_end(watched: Watched, served: str) -> None:
     page = await opened(watched, served)
     await open_tab(page, "processItem")

@@ -7,7 +7,7 @@ import { GraphiQL } from 'graphiql';
 import { Kind, parse } from 'graphql';
 import { createElement } from 'react';
 import { createRoot } from 'react-dom/client';
-import { headers, storage, tabs } from '../../static/shared/operations.js';
+import { headers, opened, storage, tabs } from '../../static/shared/operations.js';
 
 const url = new URL('graphql', document.baseURI);
 const subscriptionUrl = Object.assign(new URL(url), { protocol: url.protocol === 'https:' ? 'wss:' : 'ws:' });
@@ -28,7 +28,12 @@ function fetcher(params, options) {
   return send({ ...params, operationName }, { ...options, documentAST });
 }
 
+const stored = storage();
+const { query, variables } = opened(stored);
 createRoot(document.getElementById('explorer')).render(
-  createElement(GraphiQL, { fetcher, storage: storage(), defaultTabs: tabs, defaultHeaders: headers, defaultEditorToolsVisibility: 'variables' },
+  createElement(GraphiQL, {
+    fetcher, storage: stored, defaultTabs: tabs, initialQuery: query, initialVariables: variables, defaultHeaders: headers,
+    defaultEditorToolsVisibility: 'variables',
+  },
     createElement(GraphiQL.Logo, null, createElement('a', { className: 'onward', href: './' }, 'Onward'))),
 );

@@ -1,5 +1,5 @@
 // GraphiQL from the public CDN, while none is built here. When that fails, the page says so and what to do.
-import { headers, storage, tabs } from '../shared/operations.js';
+import { headers, opened, storage, tabs } from '../shared/operations.js';
 
 const place = document.getElementById('explorer');
 const building = place.dataset.building === 'yes';
@@ -33,8 +33,10 @@ function show() {
   const url = new URL('graphql', document.baseURI);
   const subscriptionUrl = Object.assign(new URL(url), { protocol: url.protocol === 'https:' ? 'wss:' : 'ws:' });
   const fetcher = GraphiQL.createFetcher({ url: url.href, subscriptionUrl: subscriptionUrl.href, enableIncrementalDelivery: false });
+  const stored = storage();
   ReactDOM.createRoot(place).render(React.createElement(GraphiQL, {
-    fetcher, storage: storage(), defaultTabs: tabs, defaultHeaders: headers, defaultEditorToolsVisibility: 'variables',
+    fetcher, storage: stored, defaultTabs: tabs, ...opened(stored), defaultHeaders: headers,
+    defaultEditorToolsVisibility: 'variables',
   }));
 }
 

@@ -92,6 +92,19 @@ export function storage() {
   };
 }
 
+// What the editors open with: the tab that was open last, or the first. Left to itself, GraphiQL takes no more than the
+// query out of the first tab, and of those it has stored what somebody has edited.
+export function opened(stored) {
+  let tab;
+  try {
+    const state = JSON.parse(stored.getItem('graphiql:tabState'));
+    tab = state.tabs[state.activeTabIndex];
+  } catch {
+    tab = tabs[0];
+  }
+  return { query: tab?.query ?? undefined, variables: tab?.variables ?? undefined };
+}
+
 function json(value) {
   return JSON.stringify(value, null, 2);
 }
