@@ -33,5 +33,5 @@ class Mutation:
         description="A failed or cancelled job runs again, from the step it failed in or from the start.",
     )
     retry_jobs: RetryJobsPayload | None = strawberry.mutation(
-        resolver=retry_jobs, description="Failed and cancelled jobs that match run again, the newest first."
+        resolver=retry_jobs, description="Failed and cancelled jobs that match run again, the oldest first."
     )
