@@ -2,9 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +14,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+import serving
 import wiring
 from app import schema, viewers
 from backends.dispatch import Dispatcher, Routes
@@ -43,6 +45,18 @@ class Finding:
     state: State
     words: str
     mend: str = ""
+
+
+class Nobody:
+    """`backends.base.Run` for a backend that is only looked at."""
+
+    here = ""
+
+    async def __call__(self, job_id: str, *, recorded: bool = True) -> bool:
+        raise NotImplementedError
+
+    async def take(self, limit: int, *, besides: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
+        raise NotImplementedError
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
@@ -121,6 +135,9 @@ def _handlers(settings: Settings) -> Iterator[Finding]:
         yield Finding("handlers", State.WRONG, _line(error), mend)
     else:
         yield Finding("handlers", State.OK, ", ".join(names))
+        for pattern in settings.routes:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                yield Finding("handlers", State.WARNING, f"none is named {pattern}", f'mend routes."{pattern}"')
 
 
 def _schedule(settings: Settings) -> Iterator[Finding]:
@@ -156,11 +173,11 @@ def _schema(settings: Settings) -> Iterator[Finding]:
 def _backends(settings: Settings) -> Iterator[Finding]:
     for name in dict.fromkeys((settings.backend, *settings.routes.values())):
         try:
-            found, _options = wiring.backend_class(settings, name)
+            found = type(wiring.build_backend(settings, name, Nobody()))
         except SettingsError as error:
             yield Finding(name, State.WRONG, _line(error), f"mend [backends.{name}]")
             continue
-        yield Finding(name, State.OK, f"{found.__module__}:{found.__name__}")
+        yield Finding(name, State.OK, f"{found.__module__}:{found.__qualname__}")
         if name == "dramatiq":
             yield from _redis(settings.backends.dramatiq.url)
 
@@ -197,6 +214,11 @@ def _redis(url: str) -> Iterator[Finding]:
 
 
 def _email(settings: Settings) -> Iterator[Finding]:
+    try:
+        wiring.build_mailer(settings)
+    except SettingsError as error:
+        yield Finding("email", State.WRONG, _line(error), "mend email.sender")
+        return
     if settings.email.transport == "file":
         yield _writable("email", settings.email.directory, "email.directory")
         return
@@ -230,7 +252,12 @@ async def _greet(settings: Settings) -> None:
 
 
 def _log(settings: Settings) -> Iterator[Finding]:
-    yield _writable("log", settings.log.path.parent, "log.path")
+    path = settings.log.path
+    if path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
+        words = "cannot be written" if path.is_file() else "is no file"
+        yield Finding("log", State.WRONG, f"{path} {words}", "give it to this user, or mend log.path")
+        return
+    yield _writable("log", path.parent, "log.path")
 
 
 def _writable(part: str, folder: Path, key: str) -> Finding:
@@ -247,6 +274,11 @@ def _auth(settings: Settings) -> Iterator[Finding]:
     except SettingsError as error:
         key, _, words = str(error).partition(": ")
         yield Finding("auth", State.WRONG, words, f"mend {key}")
+        return
+    try:
+        serving.address(settings)
+    except SettingsError as error:
+        yield Finding("auth", State.WRONG, _line(error), "mend auth.mode, or server.host")
         return
     yield Finding("auth", State.OK, f'mode "{settings.auth.mode}"')
 

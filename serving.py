@@ -10,6 +10,7 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import uvicorn
 import uvloop
@@ -24,22 +25,29 @@ LAST_S = 4.5  # past the drain deadline, a process ends whatever hangs
 CLOSING_S = 3  # that open requests and streams get once the jobs are drained
 
 
-def bind(settings: Settings) -> socket.socket:
-    """A socket bound to the address of the settings; who may reach it was asked first. Raises SettingsError."""
+def address(settings: Settings) -> tuple[int, Any]:
+    """The family and the address to listen on. Raises SettingsError, also where it would let anyone in."""
     host, port = settings.server.host, settings.server.port
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, _, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except OSError as error:
         raise SettingsError(f"server.host: {host!r} is no address of this machine, nor a name of one") from error
-    _admit(settings, str(address[0]), host)
+    _admit(settings, str(found[0]), host)
+    return family, found
+
+
+def bind(settings: Settings) -> socket.socket:
+    """A socket bound to the address of the settings; who may reach it was asked first. Raises SettingsError."""
+    family, where = address(settings)
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        bound.bind(address)
+        bound.bind(where)
         bound.listen(2048)
     except OSError as error:
         bound.close()
-        raise SettingsError(f"server.port: {_refusal(error, host, port)}") from error
+        refusal = _refusal(error, settings.server.host, settings.server.port)
+        raise SettingsError(f"server.port: {refusal}") from error
     return bound
 
 

@@ -17,7 +17,7 @@ from traceback import walk_tb
 from typing import Any
 
 from backends import figures
-from backends.base import Backend, Role
+from backends.base import Backend, Role, Run
 from backends.dispatch import Dispatcher, Routes
 from backends.sweep import Sweep
 from handlers import HANDLERS
@@ -205,16 +205,18 @@ def runs_elsewhere(settings: Settings, kind: type[Backend] = Backend) -> bool:
     return any(issubclass(one, kind) and one.runs_elsewhere for one in found)
 
 
+def build_backend(settings: Settings, name: str, run: Run) -> Backend:
+    """One backend, which has not started. Raises SettingsError."""
+    found, options = backend_class(settings, name)
+    try:
+        return found(run, **options)  # type: ignore[call-arg]
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"backends.{name}: {error}") from error
+
+
 def build_backends(settings: Settings, way: Callable[[str], Way]) -> dict[str, Backend]:
     """Every backend that the settings send jobs to. Raises SettingsError."""
-    built = {}
-    for name in used(settings):
-        found, options = backend_class(settings, name)
-        try:
-            built[name] = found(way(name), **options)  # type: ignore[call-arg]
-        except (TypeError, ValueError) as error:
-            raise SettingsError(f"backends.{name}: {error}") from error
-    return built
+    return {name: build_backend(settings, name, way(name)) for name in used(settings)}
 
 
 def build_vault(settings: Settings, handlers: Mapping[str, Handler]) -> Vault:
@@ -257,15 +259,13 @@ def build_retention(settings: Settings) -> Retention:
     )
 
 
-def build_tools(settings: Settings, writer: Writer) -> Toolbox:
-    """What handlers reach the outside world by."""
-    email = settings.email
-    mailer: FileMailer | SmtpMailer
-    if email.transport == "file":
-        mailer = FileMailer(email.directory, email.sender)
-    else:
-        smtp = email.smtp
-        mailer = SmtpMailer(
+def build_mailer(settings: Settings) -> FileMailer | SmtpMailer:
+    """Where messages go. Raises SettingsError where they could come from nobody."""
+    email, smtp = settings.email, settings.email.smtp
+    try:
+        if email.transport == "file":
+            return FileMailer(email.directory, email.sender)
+        return SmtpMailer(
             sender=email.sender,
             host=smtp.host,
             port=smtp.port,
@@ -274,7 +274,14 @@ def build_tools(settings: Settings, writer: Writer) -> Toolbox:
             password=smtp.password.get_secret_value() or None,
             timeout_s=smtp.timeout_s,
         )
-    return Toolbox(mailer, JsonLines(settings.log.path), ItemStore(writer))
+    except ValueError as error:
+        words = 'takes "Name <address>", or an address alone'
+        raise SettingsError(f'email.sender is "{email.sender}", but {words}') from error
+
+
+def build_tools(settings: Settings, writer: Writer) -> Toolbox:
+    """What handlers reach the outside world by. Raises SettingsError."""
+    return Toolbox(build_mailer(settings), JsonLines(settings.log.path), ItemStore(writer))
 
 
 async def _opened(url: str) -> Database:

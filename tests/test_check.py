@@ -97,3 +97,34 @@ def test_a_module_that_is_not_there_is_wrong(key: str, project: Path) -> None:
     (one,) = found(project, key, **{key: {"modules": ["nowhere"]}})
     assert one.state is State.WRONG
     assert f"{key}.modules" in one.mend
+
+
+def test_a_sender_that_is_none_is_wrong_and_stops_the_start_in_one_line(project: Path) -> None:
+    (email,) = found(project, "email", email={"sender": "nobody"})
+    assert (email.state, email.mend) == (State.WRONG, "mend email.sender")
+    outcome = onward("serve", "--port", "0", project=project, ONWARD_EMAIL__SENDER="nobody")
+    assert (outcome.returncode, outcome.stderr.count("\n")) == (2, 1)
+    assert "email.sender" in outcome.stderr
+
+
+def test_a_backend_whose_options_are_none_of_its_own_is_wrong(project: Path) -> None:
+    mine = {"mine": {"class": "backends.background:Background", "concurency": 3}}
+    (backend,) = found(project, "mine", backend="mine", backends=mine)
+    assert (backend.state, backend.mend) == (State.WRONG, "mend [backends.mine]")
+    assert "concurency" in backend.words
+
+
+def test_a_log_that_is_a_folder_is_wrong(project: Path) -> None:
+    (log,) = found(project, "log", log={"path": str(project)})
+    assert (log.state, log.mend) == (State.WRONG, "give it to this user, or mend log.path")
+
+
+def test_an_open_server_that_others_reach_is_wrong(project: Path) -> None:
+    (auth,) = found(project, "auth", server={"host": "0.0.0.0"})
+    assert auth.state is State.WRONG
+    assert "auth.allow_public" in auth.words
+
+
+def test_a_route_that_no_handler_takes_is_warned_of(project: Path) -> None:
+    _, handlers = found(project, "handlers", routes={"emial.*": "background", "email.*": "background"})
+    assert (handlers.state, handlers.mend) == (State.WARNING, 'mend routes."emial.*"')
