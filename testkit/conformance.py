@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from testkit.laws.accepting import Accepting
-from testkit.laws.cancelling import Cancelling
-from testkit.laws.children import Children
-from testkit.laws.deaths import Deaths
-from testkit.laws.failures import Failures
-from testkit.laws.limits import Limits
-from testkit.laws.manual_retries import ManualRetries
-from testkit.laws.stops import Stops
-from testkit.laws.watching import Watching
+pytest.register_assert_rewrite("testkit.laws")  # before they are imported: a law that fails shows its values
+
+from testkit.laws.accepting import Accepting  # noqa: E402
+from testkit.laws.cancelling import Cancelling  # noqa: E402
+from testkit.laws.children import Children  # noqa: E402
+from testkit.laws.deaths import Deaths  # noqa: E402
+from testkit.laws.failures import Failures  # noqa: E402
+from testkit.laws.limits import Limits  # noqa: E402
+from testkit.laws.manual_retries import ManualRetries  # noqa: E402
+from testkit.laws.stops import Stops  # noqa: E402
+from testkit.laws.watching import Watching  # noqa: E402
 
 
 @pytest.mark.anyio

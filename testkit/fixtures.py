@@ -23,8 +23,6 @@ from testkit.kit import Kit
 from testkit.rig import Rig
 from testkit.stand import Stand, standing
 
-pytest.register_assert_rewrite("testkit.laws")
-
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests() -> None:
