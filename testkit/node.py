@@ -21,6 +21,8 @@ import wiring
 from backends.base import Delivery, Role
 from jobs.model import Job
 
+ANSWER_S = 20.0
+
 
 def door(project: Path, pid: int) -> Path:
     """The file that holds the port on which that process listens."""
@@ -68,11 +70,12 @@ class Door:
 
 
 async def ask(port: int, **request: Any) -> list[str]:
-    """What the process answers: the ids of the jobs that it accepted."""
+    """What the process answers: the ids of the jobs that it accepted. Raises TimeoutError."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(json.dumps(request).encode() + b"\n")
-        ids: list[str] = json.loads(await reader.readline())
+        async with asyncio.timeout(ANSWER_S):
+            ids: list[str] = json.loads(await reader.readline())
     finally:
         writer.close()
         with suppress(ConnectionError):

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from jobs import ledger, steering
 from jobs.model import Job, Visible
 from jobs.states import JobStatus
 from storage import migrate
+from storage.base import StorageError
 from storage.engine import Database
 from storage.tables import runners
 from testkit import node, processes
@@ -149,6 +150,16 @@ class Stand:
             worker.kill()
         self.workers = up[:1] or [await self.start_worker()]
         return self.workers[0]
+
+    async def freeze(self, worker: Worker) -> None:
+        """The worker stands still, not in the middle of a commit: SQLite's one lock would stand still with it."""
+        while True:
+            worker.freeze()
+            with suppress(StorageError, TimeoutError):
+                async with asyncio.timeout(1):
+                    return await self.front.writer.run(lambda _tx: None)
+            worker.wake()
+            await asyncio.sleep(LOOK_S)
 
     async def no_worker(self) -> None:
         """None is up."""

@@ -14,6 +14,7 @@ from typing import Any
 from handlers.base import Handler, JobContext, Permanent, Retry, handler, sequence
 
 LOOK_S = 0.01
+LINGER_S = 0.3
 ONCE = Retry(max_attempts=1)
 SLOWLY = Retry(max_attempts=8, base=timedelta(seconds=4), cap=timedelta(seconds=4))
 QUICKLY = Retry(max_attempts=4, base=timedelta(milliseconds=50), cap=timedelta(milliseconds=150))
@@ -71,6 +72,14 @@ async def wait(job: JobContext, *, folder: str) -> int:
     note(job, folder, "begun")
     await gate(folder)
     note(job, folder, "ended")
+    return os.getpid()
+
+
+@handler("law.linger", retry=ONCE)
+async def linger(job: JobContext, *, folder: str) -> int:
+    """Takes a moment that is shorter than any drain; gives the process that it ended in."""
+    note(job, folder, "begun")
+    await asyncio.sleep(LINGER_S)
     return os.getpid()
 
 
@@ -254,6 +263,7 @@ async def third(job: JobContext, value: dict[str, str]) -> str:
 HANDLERS: tuple[Handler, ...] = (
     noted,
     wait,
+    linger,
     beside,
     sulk,
     wait_plain,

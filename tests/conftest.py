@@ -13,6 +13,7 @@ from tests import ledgers
 from tests.servers import Missing, Server, postgres_database, postgres_server, redis_server
 
 pytest_plugins = ("testkit.fixtures",)
+pytest.register_assert_rewrite("tests.faults.laws")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -80,6 +80,7 @@ class Accepting:
         """A `run_at` of an hour ago is no reason to wait."""
         now = await stand.front.database.read(lambda tx: tx.now)
         job = await stand.accept("law.note", run_at=now - 3_600_000_000, folder=str(stand.folder))
+        assert job.status is not S.SCHEDULED
         assert (await stand.done(job, within_s=3)).status is S.SUCCEEDED
 
     async def test_a_plain_function_that_blocks_holds_up_no_other_job(self, stand: Stand) -> None:

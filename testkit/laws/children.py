@@ -24,5 +24,5 @@ class Children:
         """The id that `dispatch` gave stands for no job."""
         parent = await stand.done(await stand.accept("law.parent", folder=str(stand.folder), fails=True))
         assert parent.status is S.FAILED
-        (noted,) = notes(stand.folder)
+        noted = notes(stand.folder)[0]
         assert await stand.front.database.read(lambda tx: ledger.get(tx, noted.word)) is None

@@ -21,10 +21,9 @@ class Stops:
     async def test_a_job_that_ends_within_the_drain_deadline_is_finished(self, stand: Stand) -> None:
         """SIGTERM while it runs; it ends a little later, and counts."""
         (worker,) = stand.workers
-        job = await stand.accept("law.wait", folder=str(stand.folder))
+        job = await stand.accept("law.linger", folder=str(stand.folder))
         await stand.noted("begun")
         worker.process.terminate()
-        stand.say("go")
         done = await stand.done(job)
         await worker.gone(DRAIN_S + SLACK_S)
         assert (done.status, len(done.attempts), done.result) == (S.SUCCEEDED, 1, worker.pid)
@@ -75,7 +74,7 @@ class Stops:
         job = await stand.accept("law.wait", folder=str(stand.folder))
         await stand.noted("begun")
         known = await stand.runners(frozen)
-        frozen.freeze()
+        await stand.freeze(frozen)
         other = await stand.start_worker()
         await stand.noted("begun", 2)
         running = await stand.is_now(job, S.RUNNING)

@@ -19,7 +19,7 @@ async def _watched(stand: Stand, job: Job) -> list[Job]:
         seen = [await stand.get(job.id)]
         while not seen[-1].done:
             change = await anext(watch)
-            if change.version > seen[-1].version:
+            if len(seen) > 1 or change.version > seen[0].version:  # what came before the first look may be told still
                 seen.append(change)
     return seen
 

@@ -127,7 +127,9 @@ class Ledger:
         return int(self.rows(f"SELECT count(*) FROM jobs WHERE status NOT IN {OVER}")[0][0])
 
     def job(self, id_: str) -> Row:
-        return self.jobs(f"WHERE id = '{id_}'")[id_]
+        found = self.jobs(f"WHERE id = '{id_}'")
+        assert found, f"{id_} is not in the ledger"
+        return found[id_]
 
     def jobs(self, where: str = "") -> dict[str, Row]:
         columns = (

@@ -29,9 +29,10 @@ class Ends:
         self._lock = threading.Lock()
         self.all: list[End] = []
 
-    def add(self, pid: int, how: str) -> None:
+    def add(self, pid: int, how: str, at: float | None = None) -> None:
+        """It ends now, or at that time."""
         with self._lock:
-            self.all.append(End(pid, time.time(), how))
+            self.all.append(End(pid, at or time.time(), how))
 
 
 class Process:
@@ -60,6 +61,7 @@ class Process:
         self._starter = starter
         self._started: Started | None = None
         self._from = 0
+        self._asked_at = 0.0  # to end
 
     @property
     def pid(self) -> int:
@@ -74,6 +76,7 @@ class Process:
         """The process runs, and with `wait` it takes part. Raises AssertionError where it ends instead."""
         self._from = self.log.stat().st_size if self.log.exists() else 0
         self.log.touch()
+        self._asked_at = 0.0
         self._started = self._starter.start(
             self._arguments, variables={**self.environment, **self.faults}, log=self.log, faulty=bool(self.faults)
         )
@@ -104,13 +107,14 @@ class Process:
     def term(self) -> None:
         """The process is asked to end; `wait` tells when it has."""
         if self.alive:
+            self._asked_at = time.time()
             os.kill(self.pid, signal.SIGTERM)
 
     def wait(self, timeout_s: float) -> float:
         """Seconds until the process has ended. Raises TimeoutExpired."""
         begun = time.monotonic()
         self._wait(timeout_s)
-        self._ends.add(self.pid, "term")
+        self._ends.add(self.pid, "term", self._asked_at)
         return time.monotonic() - begun
 
     def stop(self, timeout_s: float = 30.0) -> float:

@@ -34,7 +34,7 @@ class Proxy:
         self._loop.call(self._listen())
 
     def set(self, mode: Mode) -> None:
-        """The mode holds from now on. Back at PASS, connections that lived through another one are cut."""
+        """The mode holds from now on. A connection that has lost anything stays deaf: who waits there waits."""
         self._loop.call(self._set(mode))
 
     def cut(self) -> None:
@@ -54,13 +54,11 @@ class Proxy:
         await self._cut()
 
     async def _set(self, mode: Mode) -> None:
-        before, self.mode = self.mode, mode
+        self.mode = mode
         if mode is Mode.REFUSE:
             await self._close()
         elif self._server is None:
             await self._listen()
-        if mode is Mode.PASS and before in (Mode.ACCEPT_ONLY, Mode.SWALLOW):
-            await self._cut()
 
     async def _cut(self) -> None:
         for writer in list(self._writers):
@@ -97,10 +95,12 @@ class Proxy:
         return self.mode in (Mode.SWALLOW, Mode.ACCEPT_ONLY)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: Callable[[], bool]) -> None:
+        deaf = False
         with suppress(OSError):
             while data := await reader.read(65536):
                 if self.mode is Mode.DELAY:
                     await asyncio.sleep(self.delay_s)
-                if not lost():
+                deaf = deaf or lost()  # TCP has no gaps: behind one nothing comes through
+                if not deaf:
                     writer.write(data)
                     await writer.drain()

@@ -190,11 +190,15 @@ class Ledger(RuleBasedStateMachine):
         status=st.sampled_from([S.FAILED, S.RETRYING, S.QUEUED, S.CANCELLED]),
         charged=st.booleans(),
         at_once=st.booleans(),
+        further=st.booleans(),
     )
-    def settle(self, pick: int, status: JobStatus, charged: bool, at_once: bool) -> None:  # noqa: FBT001
-        """An attempt ends in any way but well; while CANCELLING nothing leads to another one."""
+    def settle(self, pick: int, status: JobStatus, charged: bool, at_once: bool, further: bool) -> None:  # noqa: FBT001
+        """An attempt ends in any way but well, in its first step or a later one; while CANCELLING it is the last."""
         claim = self._claim(pick)
         _, job = claim
+        if further and _left(self._steps(claim)) > 1 and self.held.get(job.id) == claim:
+            self._write(claim, partial(_step_done, job=job, steps=self._steps(claim), value=1), ends=False)
+            self.every_change_is_legal()
         current = self.held.get(job.id) == claim
         now = self.job(job.id)
         steps = self._steps(claim)
@@ -234,6 +238,8 @@ class Ledger(RuleBasedStateMachine):
         else:
             assert before.status in RETRYABLE
             assert (after.status, after.run, after.charged, after.deaths) == (S.QUEUED, before.run + 1, 0, 0)
+            kept = [] if from_start else [step for step in before.steps if step.status is StepStatus.SUCCEEDED]
+            assert [step for step in after.steps if step.status is StepStatus.SUCCEEDED] == kept
             if from_start:
                 self.restarted.add(job_id)
 

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
+from typing import Any
 
+from tests.faults.books import LOST
 from tests.faults.client import Request
 from tests.faults.figures import at
 from tests.faults.kinds import Params
+from tests.faults.process import wait_for
 from tests.faults.site import Site
 
 BACKGROUND, DRAMATIQ, ON_POSTGRESQL = "background+sqlite", "dramatiq+sqlite", "dramatiq+postgresql"
@@ -19,6 +22,7 @@ ON_REDIS = (DRAMATIQ, ON_POSTGRESQL)
 ON_SQLITE = (BACKGROUND, DRAMATIQ)
 RESCUE_S = 15.0
 MORE_S = 0.1  # an answer may take as much longer while Redis is away
+HELD_S = 0.5  # so much only where the event loop waits for Redis: the program gives that two seconds to answer
 MIX = MappingProxyType({"processItem": 4.0, "sendNotification": 3.0, "registerUser": 2.0, "steps": 3.0, "flaky": 0.5})
 PARAMS: Mapping[str, Params] = MappingProxyType({"steps": {"pause_s": 0.05, "children": 1}})
 
@@ -59,13 +63,24 @@ def load(site: Site, rate: float = 40.0, mix: Mapping[str, float] = MIX) -> Iter
         sent += site.client.end()[before:]
 
 
-def usual_s(site: Site) -> float:
-    """How long an answer takes when nothing is wrong: the median."""
-    return median_s(site.client.send("processItem", 20, lanes=1))
+def took_s(requests: list[Request], share: float) -> float:
+    """How long that share of the answers takes at most."""
+    return at(sorted(request.took_s for request in requests if request.job), share)
 
 
-def median_s(requests: list[Request]) -> float:
-    return at(sorted(request.took_s for request in requests if request.job), 0.5)
+def answered(requests: list[Request]) -> list[Request]:
+    return [request for request in requests if request.job]
+
+
+def upon_an_answer(site: Site) -> None:
+    """An answer has come in just now: the moment at which a fault finds out what it was worth."""
+    heard = len(answered(site.client.requests))
+    wait_for(lambda: len(answered(site.client.requests)) > heard, 30, "an answer")
+
+
+def is_lost(attempt: list[Any]) -> bool:
+    """Whether its process was taken for dead."""
+    return bool(attempt[6]) and attempt[6]["code"] in LOST
 
 
 def soon(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """SIGTERM: a deploy costs no job anything."""
 
-from tests.faults.laws.base import EVERYWHERE, ON_REDIS, Law, Stage, load
+from tests.faults.laws.base import EVERYWHERE, ON_REDIS, Law, Stage, is_lost, load
 from tests.faults.process import terminate, wait_for
 from tests.faults.proxy import Mode
 from tests.faults.site import DEADLINE_S, Site
@@ -11,11 +11,15 @@ LEADER = "SELECT value FROM meta WHERE name = 'sweep'"
 
 def a_deploy_fails_no_job(stage: Stage) -> None:
     """Two versions after one another, under load: what runs finishes its step, or is handed back."""
-    with load(stage.site):
+    with load(stage.site) as sent:
         for _ in range(2):
             stage.site.client.send("steps", 10, params={"pause_s": 1.3, "children": 1}, lanes=10)
             for process in stage.site.processes:
                 deploy(process)
+    stage.site.settle()
+    rows = [row for row in stage.site.ledger.jobs().values() if row.id in {request.job for request in sent}]
+    lost = [row.id for row in rows if any(map(is_lost, row.attempts))]
+    assert not lost, f"a stop cost {lost[:5]} their claims"
 
 
 def a_process_ends_in_time_without_redis(stage: Stage) -> None:

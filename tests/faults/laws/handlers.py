@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from tests.faults.client import Request
 from tests.faults.kinds import KINDS
-from tests.faults.laws.base import EVERYWHERE, ON_SQLITE, Law, Stage, soon
+from tests.faults.laws.base import EVERYWHERE, ON_SQLITE, Law, Stage, is_lost, soon
 from tests.faults.process import wait_for
 
+DEATHS_AT_MOST = 4  # the third is seen to be its own, unless who looks on is killed by another at the same moment
 RETRY = "mutation($id: ID!) { r: retryJob(input: {id: $id}) { job { id } errors { code } } }"
 
 
@@ -40,6 +41,9 @@ def what_kills_its_process_is_poison(stage: Stage) -> None:
         site.settle()
     rows = site.ledger.jobs()
     assert [rows[killer.job or ""].code for killer in killers] == ["POISON", "POISON"]
+    for killer in killers:
+        died = sum(is_lost(attempt) for attempt in rows[killer.job or ""].attempts)
+        assert died <= DEATHS_AT_MOST, f"{killer.kind.name} died {died} times"
     site.broken.unlink()
     _mended(stage, killers)
 

@@ -1,11 +1,10 @@
 """SIGKILL, and a runner that is taken for dead and wakes up."""
 
 import time
-from typing import Any
 
 from tests.faults import books, strikes
 from tests.faults.figures import times_to_rescue
-from tests.faults.laws.base import BACKGROUND, EVERYWHERE, ON_REDIS, RESCUE_S, Law, Stage, load
+from tests.faults.laws.base import BACKGROUND, EVERYWHERE, ON_REDIS, RESCUE_S, Law, Stage, is_lost, load, upon_an_answer
 from tests.faults.outages import frozen_between_writes
 from tests.faults.process import wait_for
 from tests.faults.site import Site
@@ -16,9 +15,16 @@ FROZEN_S = 9.0  # longer than a lease
 def accepted_jobs_outlive_the_api(stage: Stage) -> None:
     """However often the API is killed under load; who sends again with the key gets one job."""
     with load(stage.site, 60) as sent:
-        for _ in range(2):
-            stage.pause(0.4, 0.9)
-            strikes.kill_api(stage.site, stage.chance)
+        stage.pause(0.4, 0.9)
+        strikes.kill_api(stage.site, stage.chance)
+        stage.pause(0.4, 0.9)
+        upon_an_answer(stage.site)
+        for process in stage.site.apis:  # all at once: whoever was about to commit
+            process.kill()
+        for process in stage.site.apis:
+            process.start(wait=False)
+        for process in stage.site.apis:
+            process.wait_ready()
         stage.pause(0.2, 0.4)
     assert any(request.unanswered for request in sent), "no answer was ever lost"
 
@@ -54,7 +60,7 @@ def many_that_died_twice_go_on_within_15_s(stage: Stage) -> None:
     for process in (victim, *others):
         process.start()
     site.settle()
-    twice = {id_ for id_, row in site.ledger.jobs().items() if sum(_is_lost(attempt) for attempt in row.attempts) == 2}
+    twice = {id_ for id_, row in site.ledger.jobs().items() if sum(is_lost(attempt) for attempt in row.attempts) == 2}
     claims = {change.job: change.at for change in site.ledger.changes() if change.new == "RUNNING"}
     assert len(twice) >= 4, "too few died twice"
     assert max(claims[job] for job in twice) - died < RESCUE_S
@@ -63,10 +69,6 @@ def many_that_died_twice_go_on_within_15_s(stage: Stage) -> None:
 def _running(site: Site, deaths: int) -> int:
     sql = f"SELECT count(*) FROM jobs WHERE status = 'RUNNING' AND deaths >= {deaths}"
     return int(site.ledger.rows(sql)[0][0])
-
-
-def _is_lost(attempt: list[Any]) -> bool:
-    return bool(attempt[6]) and attempt[6]["code"] == "LEASE_LOST"
 
 
 def messages_of_the_killed_are_delivered_within_15_s(stage: Stage) -> None:

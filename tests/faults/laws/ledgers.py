@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.faults import outages, strikes
-from tests.faults.laws.base import BACKGROUND, ON_POSTGRESQL, ON_SQLITE, Law, Stage, load
+from tests.faults.laws.base import BACKGROUND, ON_POSTGRESQL, ON_SQLITE, Law, Stage, load, upon_an_answer
 
 LOCKED_S = 7.0  # longer than the program waits for the ledger
 PATIENCE_S = 5.0
@@ -39,7 +39,7 @@ def a_full_disk_accepts_nothing_by_halves(stage: Stage) -> None:
         _fill(ballast)
         site.client.patience_s = 0.0
         refused = site.client.send("processItem", 300, lanes=30)
-        assert any("UNAVAILABLE" in request.refused for request in refused), "the disk was not full"
+        assert any("UNAVAILABLE" in request.refused for request in refused), "nobody was told that there is no room"
         ballast.unlink()
         site.client.patience_s = 60.0
         accepted = site.client.send("registerUser", 20)
@@ -89,6 +89,7 @@ def a_crash_of_postgresql_loses_nothing(stage: Stage) -> None:
     with load(site, 40):
         for _ in range(2):
             stage.pause(0.3, 0.6)
+            upon_an_answer(site)
             strikes.crash_ledger(site, stage.chance)
         stage.pause(0.3, 0.6)
     site.settle(30)
