@@ -20,7 +20,8 @@ PATIENCE_S = 30.0
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment without settings of its own, the project's root as the place to import from."""
     inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("ONWARD_")}
-    return {**inherited, "PYTHONPATH": str(ROOT), **variables}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**inherited, "PYTHONPATH": path, **variables}
 
 
 def onward(*arguments: str, project: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""Starts the program with faults built in, which the environment names: a failpoint, a clock that is wrong, a break."""
+"""Starts the program with faults built in, which the environment names: a failpoint, a clock that is wrong."""
 
 import datetime as dt
 import os
@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from tests.faults import breaks, failpoints
+from tests.faults import failpoints
 
 CLOCK_S = "FAULTS_CLOCK_S"  # by how many seconds this process's clock is ahead
 
@@ -16,8 +16,6 @@ def main(arguments: list[str]) -> None:
         set_clock(float(os.environ[CLOCK_S]))
     if failpoints.POINT in os.environ:
         failpoints.install()
-    if breaks.BREAK in os.environ:
-        breaks.install(os.environ[breaks.BREAK])
     import cli
 
     cli.program()(arguments, prog_name="onward")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from supervisor import bound
-from tests.faults.breaks import BREAK
+from tests.faults.breaks import broken
 from tests.faults.laws.base import soon
 from tests.faults.loop import Loop
 from tests.faults.process import terminate
@@ -120,5 +120,5 @@ def test_no_answer_leaves_before_the_journal_is_synced(tmp_path: Path, loop: Loo
 
 def test_the_trace_tells_a_missing_sync(tmp_path: Path, loop: Loop) -> None:
     """The law above is one that can be broken: with synchronous=OFF every answer is too early."""
-    with traced(tmp_path, loop, {BREAK: "no_sync"}) as site:
+    with traced(tmp_path, loop, broken("no_sync")) as site:
         assert len(unsynced_answers(site, tmp_path / "trace")) == 12

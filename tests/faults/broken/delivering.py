@@ -1,0 +1,189 @@
+"""Breaks of backends, of the sweep, and of what those see who watch."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from tests.faults.broken import base
+
+
+def no_sweep() -> None:
+    """What was not delivered at once never is."""
+    from backends.sweep import Sweep
+
+    async def nothing(self: Any, name: str) -> None:
+        return
+
+    base.put(Sweep, "_deliver", nothing)
+
+
+def prunes_at_once() -> None:
+    """A job is forgotten as soon as it is over, whatever the settings say."""
+    from backends.sweep import Sweep
+    from jobs.retention import Retention
+
+    def eager(init: Any) -> Any:
+        def made(self: Any, **parts: Any) -> None:
+            init(self, **{**parts, "retention": Retention(timedelta(0), None, every_s=0.5)})
+
+        return made
+
+    base.around(Sweep, "__init__", eager)
+
+
+def no_promotion() -> None:
+    """Nobody looks for what is due."""
+    from backends.sweep import TICK_S, Sweep
+
+    async def nothing(self: Any) -> float:
+        return TICK_S
+
+    base.put(Sweep, "_promote", nothing)
+
+
+def no_reroute() -> None:
+    """A job goes where the settings sent it when it was accepted."""
+    from jobs import due
+
+    base.put(due, "misrouted", lambda *_, **__: False)
+    base.put(due, "reroute", lambda *_, **__: 0)
+
+
+async def _never(*_: Any) -> bool:
+    return False
+
+
+def confirmed_for_ever() -> None:
+    """What a broker has taken once is never delivered again."""
+    from backends.sweep import Sweep
+    from jobs import due
+    from storage.tables import jobs
+
+    table = jobs.c
+
+    def once(statement: Any) -> Any:
+        return statement.where(table.delivered_to.is_(None))
+
+    base.around(due, "_undelivered", once)
+    base.put(Sweep, "_forgot", _never)
+
+
+def sentinel_alone() -> None:
+    """Redis is believed to hold what it was given as long as a key of ours is there."""
+    from backends.dramatiq import Dramatiq
+    from backends.sweep import Sweep
+
+    def shorter(look: Any) -> Any:
+        def looked(self: Any) -> Any:
+            health = look(self)
+            return replace(health, identity=health.identity.rpartition("/")[2])
+
+        return looked
+
+    base.around(Dramatiq, "_look", shorter)
+    base.put(Sweep, "_forgot", _never)
+
+
+def fetched_forgotten() -> None:
+    """What a dead worker had fetched stays with it for ten minutes, as in Dramatiq by default, and nobody looks."""
+    from backends import dramatiq
+    from backends.sweep import Sweep
+
+    base.put(dramatiq, "HEARTBEAT_TIMEOUT_MS", 600_000)
+    base.put(Sweep, "_forgot", _never)
+
+
+def blocking_delivery() -> None:
+    """The event loop itself waits for Redis."""
+    from backends.dramatiq import Dramatiq
+
+    async def deliver(self: Any, deliveries: Any, *, after_response: Any) -> None:
+        self.broker.enqueue_many([delivery.job_id for delivery in deliveries])
+
+    base.put(Dramatiq, "deliver", deliver)
+
+
+def no_limits() -> None:
+    """Redis may take as long as it likes to answer."""
+    from backends import dramatiq
+
+    base.put(dramatiq, "SOCKET_S", None)
+
+
+def health_lies() -> None:
+    """A broker that cannot be asked is taken to be well."""
+    from backends.base import Health
+    from backends.dramatiq import Dramatiq
+
+    def well(look: Any) -> Any:
+        def looked(self: Any) -> Any:
+            health = look(self)
+            return health if health.reachable else Health(reachable=True, identity="?")
+
+        return looked
+
+    base.around(Dramatiq, "_look", well)
+
+
+def undecodable_kills() -> None:
+    """A message that cannot be read takes its neighbours along, as it does in Dramatiq, and nobody gives them back."""
+    from dramatiq.brokers.redis import _RedisConsumer
+
+    from backends.dramatiq import _BlockingConsumer
+
+    fetched_forgotten()
+    base.put(_BlockingConsumer, "__next__", _RedisConsumer.__next__)
+
+
+def no_claimer() -> None:
+    """An embedded process runs what it accepts, and nothing else."""
+    from backends.background import Background
+
+    async def nothing(self: Any) -> None:
+        await asyncio.Event().wait()
+
+    base.put(Background, "_claim_on", nothing)
+
+
+def slots_leak() -> None:
+    """A slot that was used is not free again."""
+    from backends.background import Background
+
+    def leaking(spawn: Any) -> Any:
+        def spawned(self: Any, call: Any) -> None:
+            spawn(self, call)
+            self._free -= 1
+
+        return spawned
+
+    base.around(Background, "_spawn", leaking)
+
+
+def slow_looks() -> None:
+    """Changes of other processes are looked for twice a second."""
+    from jobs import events
+
+    base.put(events, "POLL_S", 0.5)
+
+
+def old_changes_again() -> None:
+    """Each look tells of everything since the look before the last."""
+    from jobs.events import Changes
+
+    def twice(look: Any) -> Any:
+        def looked(self: Any, tx: Any) -> Any:
+            found = look(self, tx)
+            self.before, again = found, getattr(self, "before", [])
+            return [*found, *again]
+
+        return looked
+
+    base.around(Changes, "_look", twice)
+
+
+def changes_skipped() -> None:
+    """Of many changes at once only the first few are told."""
+    from jobs.events import Changes
+
+    base.around(Changes, "_look", lambda look: lambda self, tx: look(self, tx)[:3])

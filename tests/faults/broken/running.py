@@ -1,0 +1,294 @@
+"""Breaks of the runner, and of what handlers are given."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from tests.faults.broken import base
+
+
+def steps_forgotten() -> None:
+    """A job that goes on elsewhere begins at its first step."""
+    from jobs.model import Step
+    from jobs.runner import Runner
+
+    def anew(carry: Any) -> Any:
+        async def carried(self: Any, job: Any, **named: Any) -> None:
+            steps = tuple(Step(step.name, step.index) for step in job.steps)
+            await carry(self, replace(job, steps=steps), **named)
+
+        return carried
+
+    base.around(Runner, "carry", anew)
+
+
+def children_apart() -> None:
+    """A job's further jobs are accepted whether or not its outcome is."""
+    from jobs.runner import Runner
+
+    def apart(perform: Any) -> Any:
+        async def performed(self: Any, running: Any) -> Any:
+            found = await perform(self, running)
+            for child in running.children:
+                await self._writer.run(lambda tx, child=child: self._further.accept(tx, child))
+            running.children.clear()
+            return found
+
+        return performed
+
+    base.around(Runner, "_perform", apart)
+
+
+def handler_missing_unsaid() -> None:
+    """A job whose handler is gone runs into a KeyError."""
+    from jobs.runner import Runner
+
+    def unsaid(perform: Any) -> Any:
+        async def performed(self: Any, running: Any) -> Any:
+            assert self._handlers[running.job.handler]
+            return await perform(self, running)
+
+        return performed
+
+    base.around(Runner, "_perform", unsaid)
+
+
+def parameters_unchecked() -> None:
+    """The handler is called with whatever stands in the ledger."""
+    from jobs import runner
+
+    base.put(runner, "_arguments", lambda _handler, _job, params: params)
+
+
+def failures_unrecorded() -> None:
+    """An outcome is written where it is a good one."""
+    from jobs.runner import Runner
+    from jobs.states import JobStatus
+
+    def only_good(record: Any) -> Any:
+        async def recorded(self: Any, running: Any, steps: Any, outcome: Any) -> None:
+            if outcome.status is not JobStatus.FAILED:
+                await record(self, running, steps, outcome)
+
+        return recorded
+
+    base.around(Runner, "_record", only_good)
+
+
+def no_retries() -> None:
+    """The first failure is the last."""
+    from jobs.runner import Runner
+    from jobs.states import JobStatus
+
+    def final(failed: Any) -> Any:
+        def found(self: Any, *arguments: Any) -> Any:
+            outcome = failed(self, *arguments)
+            return replace(outcome, status=JobStatus.FAILED) if outcome.status is JobStatus.RETRYING else outcome
+
+        return found
+
+    base.around(Runner, "_failed", final)
+
+
+def waits_too_long() -> None:
+    """The wait between attempts is twice the policy's longest, and no less."""
+    from jobs import runner
+    from jobs.retry import ceiling
+
+    base.put(runner, "delay", lambda policy, attempt, _chance: ceiling(policy, attempt) * 2)
+
+
+def one_attempt_more() -> None:
+    """Attempts are counted from nought."""
+    from jobs.runner import Runner
+
+    def more(failed: Any) -> Any:
+        def found(self: Any, running: Any, *arguments: Any) -> Any:
+            job = running.job
+            running.job = replace(job, max_attempts=job.max_attempts + 1)
+            try:
+                return failed(self, running, *arguments)
+            finally:
+                running.job = job
+
+        return found
+
+    base.around(Runner, "_failed", more)
+
+
+def permanent_retried() -> None:
+    """An error that is for good is one like any other."""
+    from handlers.base import Permanent
+    from jobs import runner
+
+    class Never(Permanent):
+        """Nobody raises it."""
+
+    base.put(runner, "Permanent", Never)
+
+
+def words_as_they_are() -> None:
+    """What handlers say is kept as they said it."""
+    from jobs import runner, running
+
+    base.put(runner, "legible", lambda text: text)
+    base.put(running, "legible", lambda text: text)
+    base.put(running, "_shown", int)
+
+
+def exit_heeded() -> None:
+    """A handler that wants to end its process does so."""
+    from jobs import runner
+
+    async def guarded(coroutine: Any) -> Any:
+        return await coroutine
+
+    base.put(runner, "_guarded", guarded)
+    base.put(runner, "_unescaped", lambda call: call())
+
+
+def no_time_limit() -> None:
+    """A handler may take as long as it likes."""
+    from jobs.runner import Runner
+
+    def unlimited(step: Any) -> Any:
+        async def done(self: Any, running: Any, *arguments: Any, **named: Any) -> Any:
+            running.deadline = None
+            return await step(self, running, *arguments, **named)
+
+        return done
+
+    base.around(Runner, "_step", unlimited)
+
+
+def results_as_text() -> None:
+    """A result is kept as text."""
+    from jobs import runner
+
+    base.put(runner, "_storable", str)
+
+
+def low_cap() -> None:
+    """Results are capped at ten kilobytes."""
+    from jobs import runner
+
+    base.put(runner, "RESULT_BYTES", 10_000)
+
+
+def results_unchecked() -> None:
+    """A result is looked at when it is written."""
+    from jobs import runner
+
+    base.put(runner, "_storable", lambda value: value)
+
+
+def no_watch() -> None:
+    """A running job does not hear that somebody wants it cancelled."""
+    from jobs.runner import Runner
+
+    async def nothing(self: Any) -> None:
+        return
+
+    base.put(Runner, "_watch", nothing)
+
+
+def checks_nothing() -> None:
+    """Only what waits can be stopped."""
+    from jobs.running import Running
+
+    base.put(Running, "check", lambda _: None)
+
+
+def plain_on_the_loop() -> None:
+    """Plain functions run where async ones do."""
+    from jobs import runner
+
+    class Here(ThreadPoolExecutor):
+        def submit(self, call: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+            done: Future[Any] = Future()
+            try:
+                done.set_result(call(*arguments, **named))
+            except BaseException as error:  # noqa: BLE001 - as a thread would
+                done.set_exception(error)
+            return done
+
+    base.put(runner, "ThreadPoolExecutor", Here)
+
+
+def stops_at_once() -> None:
+    """What runs at a stop is halted there and then."""
+    from jobs.runner import Runner
+
+    base.around(Runner, "drain", lambda drain: lambda self, _deadline_s: drain(self, 0.02))
+
+
+def stops_dead() -> None:
+    """A process that is told to stop is gone, as if it had been killed."""
+    import os
+
+    from jobs.runner import Runner
+
+    async def drain(self: Any, deadline_s: float) -> None:
+        os._exit(0)
+
+    base.put(Runner, "drain", drain)
+
+
+def waits_for_all() -> None:
+    """A process that is told to stop waits for whatever hangs, and Redis may take as long as it likes."""
+    import os
+    import sys
+
+    from tests.faults.broken.delivering import no_limits
+
+    no_limits()
+    base.put(os, "_exit", sys.exit)
+
+
+def one_job_a_child() -> None:
+    """Each job that runs alone has a process started for it."""
+    from jobs.runner import Runner
+
+    def ours(dangerous: Any) -> Any:
+        async def found(self: Any, backend: str) -> Any:
+            return None if self._isolate is None else await dangerous(self, backend)
+
+        return found
+
+    base.around(Runner, "dangerous", ours)
+
+
+def no_progress() -> None:
+    """How far a job has come is told at its end."""
+    from jobs.runner import Runner
+
+    base.put(Runner, "_on_progress", lambda *_: None)
+
+
+def every_report_written() -> None:
+    """Each report of progress is a commit."""
+    from jobs import runner
+
+    base.put(runner, "PROGRESS_S", 0.0)
+
+
+def effect_first_lost() -> None:
+    """A line counts as written before it is."""
+    from handlers.logging import JsonLines
+
+    base.put(JsonLines, "append", lambda *_: None)
+
+
+def mail_shrugged_off() -> None:
+    """A mail server that does not answer is taken to have understood."""
+    from handlers.smtp import MailUnavailable, SmtpMailer
+
+    def shrugging(send: Any) -> Any:
+        async def sent(self: Any, message: Any) -> None:
+            with suppress(MailUnavailable):
+                await send(self, message)
+
+        return sent
+
+    base.around(SmtpMailer, "send", shrugging)
