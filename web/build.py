@@ -55,10 +55,10 @@ def running() -> bool:
     try:
         with (OUTPUT / ".lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
+    except OSError:  # nobody has begun one yet
+        return False
     return False
 
 
@@ -98,11 +98,18 @@ def build() -> None:
 
 
 def build_in_background() -> subprocess.Popen[bytes] | None:
-    """A build runs in a process of its own, its words in `static/explorer/build.log`; None where nothing is to do."""
-    if not available() or not needed():
+    """A build runs in a process of its own, its words in `static/explorer/build.log`.
+
+    None where nothing is to do, or nothing can be: in a folder that is not to be written the page takes the CDN.
+    """
+    if not available() or not needed() or running():
         return None
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    with (OUTPUT / "build.log").open("wb") as log:
+    try:
+        OUTPUT.mkdir(parents=True, exist_ok=True)
+        log = (OUTPUT / "build.log").open("wb")
+    except OSError:
+        return None
+    with log:
         command = [sys.executable, "-m", "web.build", "--gently"]
         return subprocess.Popen(command, cwd=ROOM.parent, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
 

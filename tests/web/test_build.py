@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from web import build
+
 ROOM = Path(__file__).resolve().parents[2] / "web"
 NPM = """#!/bin/sh
 echo npm "$@" >> "$RECORD"
@@ -115,3 +117,11 @@ def test_without_npm_it_says_what_to_install(workshop: Workshop) -> None:
     assert code == 1
     assert "install Node.js" in words
     assert "Traceback" not in words
+
+
+def test_where_nothing_can_be_written_no_build_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the server starts all the same. A file in the folder's place refuses root as well."""
+    (tmp_path / "explorer").touch()
+    monkeypatch.setattr(build, "OUTPUT", tmp_path / "explorer")
+    monkeypatch.setattr(build, "available", lambda: True)
+    assert build.build_in_background() is None
