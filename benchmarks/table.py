@@ -47,12 +47,35 @@ def shown(rows: Sequence[Row], console: Console) -> None:
     console.print(table)
 
 
+def as_markdown(rows: Sequence[Row]) -> str:
+    """The same as a table for a page."""
+    lines = [
+        "| | figure | Onward | beside it | rival | its figure | ratio | reach |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        rival = row.rival
+        cells = (
+            row.figure,
+            row.what,
+            _value(row.ours, row.unit),
+            _beside(row.ours),
+            rival.name if rival else "-",
+            f"{_value(rival, row.unit)}; {_beside(rival)}".rstrip("; ") if rival else "-",
+            "-" if row.ratio is None else f"{row.ratio:.2f}",
+            _reach(row) if row.holds(row.reach) else f"{_reach(row)}, not reached",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def written(rows: Sequence[Row], machine: dict[str, Any], folder: Path) -> Path:
-    """The same as a JSON file, whose name tells when."""
+    """The same as a JSON file, whose name tells when, and beside it as Markdown."""
     now = datetime.now(UTC)
     file = folder / f"{now:%Y%m%dT%H%M%SZ}.json"
     told = {"at": now.isoformat(timespec="seconds"), "machine": machine, "rows": [row.as_json() for row in rows]}
     file.write_text(json.dumps(told, indent=2) + "\n")
+    file.with_suffix(".md").write_text(as_markdown(rows))
     return file
 
 

@@ -54,7 +54,7 @@ def check_later(function: Callable[..., Any]) -> None:
 def to_json(params: Mapping[str, Any]) -> bytes:
     """The parameters as JSON. Raises ValueError for what JSON cannot hold: NaN, bytes, half a surrogate pair."""
     try:
-        return json.dumps(params, allow_nan=False, ensure_ascii=False, default=_plain).encode()
+        return _ENCODER.encode(params).encode()
     except UnicodeEncodeError as error:
         raise ValueError("holds text that is no valid Unicode") from error
     except (TypeError, ValueError, RecursionError) as error:
@@ -66,6 +66,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, date | time | timedelta | Decimal | Enum | UUID | BaseModel) or is_dataclass(value):
         return to_jsonable_python(value)
     raise TypeError(f"{type(value).__name__} cannot travel as JSON")
+
+
+# Made once: `json.dumps` makes one a call, where anything is to be other than by default.
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, default=_plain)
 
 
 def _check(function: str, parameter: inspect.Parameter) -> None:
