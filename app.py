@@ -185,6 +185,7 @@ def limits(settings: Settings) -> Limits:
     given = settings.gql.limits
     return Limits(
         body_bytes=given.body_bytes,
+        json_depth=given.json_depth,
         tokens=given.tokens,
         depth=given.depth,
         aliases=given.aliases,
@@ -193,6 +194,7 @@ def limits(settings: Settings) -> Limits:
         fields=given.fields,
         errors=given.errors,
         timeout_s=given.timeout_s,
+        init_timeout_s=given.init_timeout_s,
         idle_timeout_s=given.idle_timeout_s,
         body_timeout_s=given.body_timeout_s,
         subscriptions=given.subscriptions,

@@ -6,22 +6,28 @@ import ipaddress
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import uvicorn
 import uvloop
+from fastapi import FastAPI
 
 import telemetry
 from app import create_app
+from connections import Http, Waiting, WebSockets, room
 from gql.base import SchemaError
 from settings import Settings, SettingsError
 from web import build
 
 LAST_S = 4.5  # past the drain deadline, a process ends whatever hangs
+TURN_S = 0.001  # a thread that computes lets the loop go on after as long; Python's own 5 ms add up
+STUCK_S = 60  # a client that takes nothing of its answers is cut off then
 CLOSING_S = 3  # that open requests and streams get once the jobs are drained
 
 
@@ -41,6 +47,8 @@ def bind(settings: Settings) -> socket.socket:
     family, where = address(settings)
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # every connection has it from the one that listens
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_S * 1000)
     try:
         bound.bind(where)
         bound.listen(2048)
@@ -87,20 +95,10 @@ def run(settings: Settings, bound: socket.socket) -> None:
         app = create_app(settings)
     except SchemaError as error:
         raise SettingsError(f"gql.modules: {error}") from error
+    sys.setswitchinterval(TURN_S)
     explorer = build.build_in_background()
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="websockets-sansio",
-        ws_max_size=settings.gql.limits.body_bytes,
-        ws_per_message_deflate=False,  # a small frame that grows to a huge one is nobody's need
-        lifespan="off",  # entered below, so that what is wrong at the start is told in one line
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=CLOSING_S,
-    )
+    # Entered below, so that what is wrong at the start is told in one line.
+    config = configured(app, settings, lifespan="off")
 
     async def serve() -> None:
         async with app.router.lifespan_context(app):
@@ -108,6 +106,27 @@ def run(settings: Settings, bound: socket.socket) -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve())
+
+
+def configured(app: FastAPI, settings: Settings, **options: Any) -> uvicorn.Config:
+    """What Uvicorn serves the application with."""
+    limits = settings.gql.limits
+    http: Any = partial(  # called as Uvicorn calls a class
+        Http, waiting=Waiting(room()), head_bytes=limits.head_bytes, head_timeout_s=limits.head_timeout_s
+    )
+    return uvicorn.Config(
+        app,
+        http=http,
+        ws=WebSockets,
+        ws_max_size=limits.body_bytes,
+        ws_per_message_deflate=False,  # a small frame that grows to a huge one is nobody's need
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=CLOSING_S,
+        **options,
+    )
 
 
 class Server(uvicorn.Server):

@@ -154,7 +154,9 @@ class Handlers(Table):
 
 
 class Limits(Table):
+    head_bytes: int = Field(32_000, ge=1_000, description="the longest head of a request: its URL and headers")
     body_bytes: int = Field(100_000, ge=1_000, description="the longest request body")
+    json_depth: int = Field(32, ge=4, le=200, description="how deep a body's JSON may be nested")
     tokens: int = Field(1_000, ge=10, description="the most tokens in a document")
     depth: int = Field(12, ge=2, description="how deep fields may be nested, fragments counted")
     aliases: int = Field(15, ge=0, description="the most aliases in a document")
@@ -163,8 +165,10 @@ class Limits(Table):
     fields: int = Field(500, ge=1, description="the most fields of a document, fragments spread out")
     errors: int = Field(5, ge=1, description="the most errors that an answer lists")
     timeout_s: float = Field(10.0, gt=0, description="seconds that a query or mutation may take")
+    head_timeout_s: float = Field(10.0, gt=0, description="seconds that a connection may take to send a head")
     body_timeout_s: float = Field(20.0, gt=0, description="seconds that a request's body may take to come")
     subscriptions: int = Field(20, ge=1, description="the most subscriptions on one WebSocket")
+    init_timeout_s: float = Field(10.0, gt=0, description="seconds in which a WebSocket has to be initialised")
     idle_timeout_s: float = Field(
         600.0, gt=0, description="seconds after which a WebSocket without operations is closed"
     )

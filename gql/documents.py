@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ class Named:
 
     kind: OperationType
     shapes: Shapes
+
+
+SHORT = 500  # characters of a document that is read at once: what takes longer is read beside other requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,28 @@ class Documents:
         self._rules = specified_rules if open_schema else (*specified_rules, NoSchemaIntrospectionCustomRule)
         self._kept: OrderedDict[str, Document] = OrderedDict()
         self._weight = 0
+        self._turn = asyncio.Semaphore(1)
 
     def get(self, text: str) -> Document:
+        return self._known(text) or self._keep(text, self._read(text))
+
+    async def find(self, text: str) -> Document:
+        """The same; a long one that is new is read in a thread, after those that came before it."""
+        known = self._known(text)
+        if known is not None:
+            return known
+        if len(text) <= SHORT:
+            return self._keep(text, self._read(text))
+        async with self._turn:
+            return self._known(text) or self._keep(text, await asyncio.to_thread(self._read, text))
+
+    def _known(self, text: str) -> Document | None:
         found = self._kept.get(text)
         if found is not None:
             self._kept.move_to_end(text)
-            return found
-        document = self._read(text)
+        return found
+
+    def _keep(self, text: str, document: Document) -> Document:
         self._kept[text] = document
         self._weight += document.weight
         while self._weight > self._limits.documents:

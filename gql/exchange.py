@@ -53,7 +53,7 @@ class Exchange:
 
     async def _run(self, request: Request) -> None:
         try:
-            operation = self._operations.prepare(request)
+            operation = await self._operations.prepare(request)
             if isinstance(operation, Invalid):
                 await self._respond(operation)
             elif operation.kind is OperationType.SUBSCRIPTION:

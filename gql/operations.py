@@ -63,9 +63,9 @@ class Operations:
         errors = self._documents.get(text).errors
         return errors[0]["message"] if errors else None
 
-    def prepare(self, request: Request) -> Operation | Invalid:
+    async def prepare(self, request: Request) -> Operation | Invalid:
         try:
-            document = self._documents.get(self._trusted.text(request))
+            document = await self._documents.find(self._trusted.text(request))
         except BadRequest as error:
             return Invalid({"errors": [error.formatted]}, error.status)
         if document.errors:

@@ -123,7 +123,7 @@ class View:
     async def _run(
         self, request: Request, context: Context, media: Media, headers: Headers, *, reading: bool
     ) -> ASGIApp:
-        operation = self._operations.prepare(request)
+        operation = await self._operations.prepare(request)
         events = media is Media.EVENTS
         if isinstance(operation, Invalid):
             return self._stream(one(operation)) if events else refusal(operation, media, headers)

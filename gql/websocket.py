@@ -106,6 +106,7 @@ class Socket:
                 self._is_late()
             else:
                 await self._take(message)
+                await asyncio.sleep(0)  # a flood waits for others after each of its messages
 
     def _deadline(self) -> float:
         """By the loop's clock: when the next message has to be there."""

@@ -1,7 +1,8 @@
-"""Users: unique by name and by address, without regard to case."""
+"""Users: unique by name and by address, without regard to case; names without regard to width and ligatures either."""
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -40,7 +41,7 @@ class User:
 def add(tx: Tx, *, username: str, email: str) -> User:
     """The new user. Raises Taken."""
     user = User(tx.new_id("user"), username, email, tx.now)
-    keys = {"username_key": username.casefold(), "email_key": email.casefold()}
+    keys = {"username_key": _alike(username), "email_key": email.casefold()}
     row = tx.one(_insert, id=user.id, username=username, email=email, created_at=user.created_at, **keys)
     if row is None:
         rows = tx.all(_taken, **keys)
@@ -56,6 +57,11 @@ def add(tx: Tx, *, username: str, email: str) -> User:
             )
         )
     return user
+
+
+def _alike(name: str) -> str:
+    """The same for names that are only written in other forms: Ada, ADA, and a full-width one (as RFC 8265 has it)."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def reserve(tx: Tx, *, username: str) -> User:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -57,8 +58,9 @@ class Running:
 
     def serving(self) -> str:
         """The address that the API answers at."""
-        line = self.wait_for("serving")
-        return line.partition("page=")[2].split()[0].rstrip("/")
+        found = re.search(r"http://[\w.:\[\]]+", self.wait_for("serving"))
+        assert found
+        return found[0]
 
     def end(self, timeout_s: float = PATIENCE_S) -> int:
         """The exit code after an orderly end."""

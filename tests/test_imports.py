@@ -9,7 +9,18 @@ import pytest
 from tests.processes import ROOT, environment
 
 ROOMS = {"backends", "gql", "handlers", "jobs", "storage", "web"}
-WAYS_IN = {"app", "check", "cli", "private_redis", "serving", "supervisor", "terminal", "wiring", "worker"}
+WAYS_IN = {
+    "app",
+    "check",
+    "cli",
+    "connections",
+    "private_redis",
+    "serving",
+    "supervisor",
+    "terminal",
+    "wiring",
+    "worker",
+}
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app import create_app
+from serving import configured
 from settings import Settings, load
 
 PATIENCE_S = 20.0
@@ -98,9 +99,7 @@ async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
 def serving(settings: Settings, **options: Any) -> Iterator[str]:
     """A real server in a thread; gives its address, as in 127.0.0.1:54321."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(settings, **options), log_config=None, timeout_graceful_shutdown=10)
-    )
+    server = uvicorn.Server(configured(create_app(settings, **options), settings))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

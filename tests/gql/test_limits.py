@@ -1,6 +1,9 @@
 """How much one request may ask for."""
 
+import asyncio
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from graphql import parse
@@ -8,6 +11,8 @@ from graphql import parse
 from gql.documents import Documents
 from gql.limits import Limits, check
 from gql.schema import build
+from gql.types import page
+from jobs import pages
 from tests.gql.conftest import Api
 
 
@@ -116,6 +121,35 @@ def test_the_dearest_documents_that_the_limits_let_through_are_cheap(query: str)
     started = time.thread_time()
     documents.get(query)
     assert time.thread_time() - started < 0.5
+
+
+async def test_documents_that_are_dear_to_read_do_not_keep_others_waiting(api: Api) -> None:
+    dear = [f"{{ a{n}: __typename {'viewer { id } ' * 160}}}" for n in range(5)]
+    reading = asyncio.gather(*(api.post({"query": query}) for query in dear))
+    answered = 0
+    while not reading.done():
+        await api.data("{ viewer { id } }")
+        await asyncio.sleep(0.001)  # within one process a request may be answered without anybody waiting
+        answered += 1
+    assert {response.status_code for response in await reading} == {200}
+    assert answered > 3
+
+
+@pytest.mark.parametrize("listed", [page.nodes, page.edges])
+async def test_a_long_page_lets_others_have_their_turn_after_each_job(listed: Any) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(others())
+    jobs: Any = tuple(SimpleNamespace(id=f"job_{n}") for n in range(50))
+    assert len([item async for item in listed(pages.Page(jobs, has_next=False, has_previous=False))]) == 50
+    assert turns >= 50
+    waiting.cancel()
 
 
 async def test_at_most_five_errors_are_listed(api: Api) -> None:

@@ -36,6 +36,14 @@ async def test_names_and_addresses_are_unique_whatever_their_case(api: Api, name
     assert payload["job"] is None
 
 
+@pytest.mark.parametrize("other", ["\uff21\uff24\uff21", "a\uff44A", "\U0001d41a\U0001d41d\U0001d41a"])
+async def test_a_name_in_letters_of_another_width_or_font_is_the_same_name(api: Api, name: str, other: str) -> None:
+    await api.mutate("registerUser", username=name, email=f"{name}@example.com")
+    alike = name.replace("ada", other)
+    payload = await api.mutate("registerUser", USER, username=alike, email=f"other-{name}@example.com")
+    assert codes(payload) == [("ALREADY_EXISTS", ["username"])]
+
+
 async def test_names_are_kept_in_composed_form(api: Api, name: str) -> None:
     payload = await api.mutate("registerUser", USER, username=f"{name}-Zoe\u0308", email=f"{name}@example.com")
     assert payload["user"]["username"] == f"{name}-Zo\u00eb"

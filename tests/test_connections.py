@@ -1,0 +1,339 @@
+"""Connections of those who mean no good: heads without end, what never comes, frames that pile up."""
+
+import asyncio
+import json
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import serving
+from tests.gql.conftest import serving as served
+from tests.gql.conftest import settings_in
+from tests.gql.test_websocket import FOREVER, INIT, answers, client
+
+HEAD = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;"
+UPGRADE = (
+    b"GET /graphql HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n"
+)
+QUERY = json.dumps({"query": "{ viewer { roles } }"}).encode()
+MUCH = 60_000_000  # bytes that a patient attacker sends; the kernels' buffers take some of them
+PATIENCE_S = 30.0
+
+
+def request(body: bytes = QUERY, *headers: str) -> bytes:
+    return (
+        HEAD
+        + "".join(f"{header}\r\n" for header in headers).encode()
+        + b"Content-Length: %d\r\n\r\n" % len(body)
+        + body
+    )
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    settings = settings_in(tmp_path_factory.mktemp("onward"), gql={"limits": {"head_timeout_s": 1}})
+    with served(settings) as address:
+        yield address
+
+
+@asynccontextmanager
+async def connected(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    host, port = address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            yield reader, writer
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    """All that comes until the connection ends."""
+    found = b""
+    with suppress(ConnectionError):
+        while more := await reader.read(65536):
+            found += more
+    return found
+
+
+async def until(reader: asyncio.StreamReader, words: bytes) -> None:
+    """The words have come, whatever came before them."""
+    found = b""
+    while words not in found:
+        found = found[-len(words) :] + await reader.read(65536)
+
+
+def statuses(told: bytes) -> list[int]:
+    return [int(part[:3]) for part in told.split(b"HTTP/1.1 ")[1:]]
+
+
+async def blast(writer: asyncio.StreamWriter, data: bytes, most: int = MUCH) -> int:
+    """How many bytes were taken before the connection ended, of so many at most."""
+    sent = 0
+    with suppress(ConnectionError):
+        while sent < most:
+            writer.write(data)
+            await writer.drain()
+            sent += len(data)
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (HEAD + b"X: ", b"a" * 10_000),
+        (HEAD, b"X: aaaaaaaaaaaaaaaaaaaa\r\n" * 400),
+        (b"POST /", b"a" * 10_000),
+        (b"POST /graphql?", b"a=b&" * 2_500),
+        (CHUNKED, b"a" * 10_000),
+        (CHUNKED + b"\r\n \r\n0\r\nX: ", b"a" * 10_000),
+        (CHUNKED + b"\r\n \r\n0\r\n", b"X: aaaaaaaaaaaaaaaaaaaa\r\n" * 400),
+    ],
+    ids=["value", "headers", "path", "query", "chunk extension", "trailer", "trailers"],
+)
+async def test_a_head_without_end_is_431_and_is_not_read_on(address: str, begin: bytes, more: bytes) -> None:
+    async with connected(address) as (reader, writer):
+        writer.write(begin)
+        told, sent = asyncio.create_task(rest(reader)), await blast(writer, more)
+        assert sent < MUCH
+        # What is still on its way makes TCP reset the connection, which may take the answer along.
+        assert statuses(await told) in ([431], [])
+    assert await answers(address)
+
+
+async def test_a_head_that_is_a_little_too_long_is_431_in_json(address: str) -> None:
+    async with connected(address) as (reader, writer):
+        writer.write(request(QUERY, "X: " + "a" * 32_000))
+        head, _, body = (await rest(reader)).partition(b"\r\n\r\n")
+    assert statuses(head) == [431]
+    assert json.loads(body)["errors"][0]["extensions"] == {"code": "TOO_LARGE"}
+
+
+async def test_a_body_in_tiny_chunks_is_413_before_it_is_long(address: str) -> None:
+    async with connected(address) as (reader, writer):
+        writer.write(CHUNKED[:-2] + b"1\r\n \r\n" * 20_000)
+        assert statuses(await rest(reader)) in ([413], [])
+    async with connected(address) as (reader, writer):
+        pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in QUERY)
+        writer.write(CHUNKED[:-2].replace(b"Host: x", b"Host: x\r\nConnection: close") + pieces + b"0\r\n\r\n")
+        assert statuses(await rest(reader)) == [200]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x00" * 50,
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_400_in_json(address: str, garbage: bytes) -> None:
+    async with connected(address) as (reader, writer):
+        writer.write(garbage)
+        head, _, body = (await rest(reader)).partition(b"\r\n\r\n")
+    assert statuses(head) == [400]
+    assert json.loads(body)["errors"][0]["extensions"] == {"code": "BAD_REQUEST"}
+
+
+async def test_a_head_that_does_not_come_to_its_end_is_408(address: str) -> None:
+    async with connected(address) as (reader, writer):
+        told = asyncio.create_task(rest(reader))
+        writer.write(HEAD)
+        while not told.done():  # a byte now and then does not help
+            writer.write(b"a")
+            await asyncio.sleep(0.05)
+        assert statuses(await told) == [408]
+
+
+async def test_who_says_nothing_is_hung_up_on(address: str) -> None:
+    async with connected(address) as (reader, _):
+        assert await rest(reader) == b""
+
+
+async def test_a_body_that_comes_after_its_answer_does_not_hold_the_connection(address: str) -> None:
+    async with connected(address) as (reader, writer):
+        told = asyncio.create_task(rest(reader))
+        writer.write(
+            HEAD + b"Authorization: Basic x\r\nOrigin: http://evil.example\r\nContent-Length: 90000000\r\n\r\n"
+        )
+        with suppress(ConnectionError):
+            while not told.done():
+                writer.write(b"a")
+                await asyncio.sleep(0.05)
+        assert statuses(await told) == [403]
+
+
+async def test_requests_that_come_together_are_answered_in_order(address: str) -> None:
+    named = [json.dumps({"query": f"{{ a{n}: viewer {{ roles }} }}"}).encode() for n in range(50)]
+    async with connected(address) as (reader, writer):
+        writer.write(b"".join(request(body) for body in named[:-1]) + request(named[-1], "Connection: close"))
+        told = await rest(reader)
+    assert statuses(told) == [200] * 50
+    assert [told.index(b'"a%d"' % n) for n in range(50)] == sorted(told.index(b'"a%d"' % n) for n in range(50))
+
+
+async def test_so_many_requests_wait_on_a_connection_and_no_more(address: str) -> None:
+    async with connected(address) as (reader, writer):
+        writer.write(request() * 400)
+        told = statuses(await rest(reader))
+    assert len(told) < 400
+    assert set(told) <= {200, 429}
+
+
+async def test_what_follows_a_request_does_not_take_its_answer(address: str) -> None:
+    query = b'{"query": "mutation { processItem(input: {item: \\"x\\"}) { job { id } } }"}'
+    async with connected(address) as (reader, writer):
+        writer.write(request(query) + b"nonsense\r\n\r\n")
+        told = await rest(reader)
+    assert statuses(told) == [200]
+    assert b"job_" in told
+
+
+async def test_a_socket_is_not_opened_behind_a_stream(address: str) -> None:
+    async with connected(address) as (reader, writer):
+        writer.write(request(json.dumps(FOREVER).encode(), "Accept: text/event-stream"))
+        assert b"200" in await reader.readuntil(b"\r\n\r\n")
+        writer.write(UPGRADE + b"\r\n")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                assert b"101" not in await rest(reader)
+
+
+SMUGGLED = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        b"Content-Length: 5\r\nContent-Length: 6\r\n",
+        b"Content-Length: 5, 5\r\n",
+        b"Content-Length: +5\r\n",
+        b"Content-Length: 0x5\r\n",
+        b"Content-Length: -1\r\n",
+        b"Content-Length : 5\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n",
+        b"Transfer-Encoding:\x0bchunked\r\n",
+        b"Transfer-Encoding : chunked\r\n",
+        b" X: folded\r\nContent-Length: 5\r\n",
+        b"X: a\rTransfer-Encoding: chunked\r\n",
+    ],
+)
+async def test_a_request_of_two_lengths_is_refused_and_nothing_behind_it_answered(address: str, headers: bytes) -> None:
+    """What one server takes for a body and the next for a request (RFC 9112, 11.2)."""
+    async with connected(address) as (reader, writer):
+        writer.write(HEAD + headers + b"\r\n0\r\n\r\n" + SMUGGLED)
+        assert statuses(await rest(reader)) == [400]
+
+
+def frame(opcode: int, payload: bytes = b"", *, last: bool = True) -> bytes:
+    mask = os.urandom(4)
+    size = len(payload)
+    length = struct.pack("!B", 0x80 | size) if size < 126 else struct.pack("!BH", 0x80 | 126, size)
+    masked = bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload))
+    return bytes([last << 7 | opcode]) + length + mask + masked
+
+
+@asynccontextmanager
+async def upgraded(address: str, further: str = "") -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    async with connected(address) as (reader, writer):
+        writer.write(UPGRADE + further.encode("latin-1") + b"\r\n")
+        yield reader, writer
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [frame(9, b"x" * 125) * 500, frame(1, b"{", last=False) + frame(0, last=False) * 5_000],
+    ids=["pings whose pongs nobody takes", "a message of empty fragments"],
+)
+async def test_frames_that_pile_up_close_their_socket(address: str, frames: bytes) -> None:
+    async with upgraded(address) as (reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(frame(1, json.dumps(INIT).encode()))
+        assert await blast(writer, frames) < MUCH
+    assert await answers(address)
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [frame(9), frame(10), frame(1, b'{"type":"pong"}'), frame(1, b'{"type":"complete","id":"x"}')],
+    ids=["pings", "pongs", "messages", "completions"],
+)
+async def test_a_flood_on_one_socket_lets_others_have_their_turn(address: str, flood: bytes) -> None:
+    async with upgraded(address) as (reader, writer), client(address) as friend:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(frame(1, json.dumps(INIT).encode()))
+        await reader.readuntil(b"connection_ack")
+        writer.write(flood * (300_000 // len(flood)) + frame(1, b'{"type":"ping"}'))
+        over = asyncio.create_task(until(reader, b'{"type":"pong"}'))
+        answered = 0
+        while not over.done():
+            assert (await friend.run("{ viewer { roles } }"))[0]["type"] == "next"
+            answered += 1
+        assert answered > 5
+
+
+@pytest.mark.parametrize(
+    "further",
+    [
+        "X: a\r\n" * 300,
+        "X: " + "a" * 20_000 + "\r\n",
+        "X: \xff\r\n",
+        "Sec-WebSocket-Extensions: " + "x;" * 900 + "\r\n",
+    ],
+    ids=["many headers", "a long header", "latin-1", "extensions"],
+)
+async def test_an_upgrade_with_absurd_headers_ends(address: str, further: str) -> None:
+    async with upgraded(address, further) as (reader, writer):
+        writer.write(frame(8))
+        told = await rest(reader)
+    assert statuses(told)[:1] in ([101], [400], [431])
+    assert await answers(address)
+
+
+async def test_where_connections_become_too_many_the_longest_silent_one_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "room", lambda: 20)
+    with served(settings_in(tmp_path)) as address:
+        host, port = address.split(":")
+        async with client(address) as busy:
+            silent = [socket.create_connection((host, int(port)), timeout=PATIENCE_S) for _ in range(60)]
+            try:
+                assert await asyncio.to_thread(_hung_up, silent[0])
+                async with connected(address) as (reader, writer):
+                    writer.write(request(QUERY, "Connection: close"))
+                    assert statuses(await rest(reader)) == [200]
+                assert (await busy.run("{ viewer { roles } }"))[0]["type"] == "next"
+            finally:
+                for one in silent:
+                    one.close()
+
+
+def _hung_up(one: socket.socket) -> bool:
+    try:
+        return one.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_a_client_that_takes_nothing_is_cut_off_by_the_kernel(tmp_path: Path) -> None:
+    settings: Any = settings_in(tmp_path, server={"port": 0})
+    with serving.bind(settings) as bound, socket.create_connection(bound.getsockname()):
+        accepted, _ = bound.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == serving.STUCK_S * 1000
