@@ -63,7 +63,7 @@ FAULTS = (
     Red("a_socket_that_only_accepts_holds_up_nothing", "blocking_delivery", "of the answers take"),
     Red("a_socket_that_only_accepts_holds_up_nothing", "no_limits", "every job is over"),
     Red("a_lost_reply_is_at_worst_a_second_delivery", "no_claim", "what_ran_twice_was_in_progress: "),
-    Red("slow_replies_hold_up_nothing", "blocking_delivery", "of the answers take"),
+    Red("slow_replies_hold_up_nothing", "patient_delivery", "of the answers take"),
     Red("what_redis_forgets_is_delivered_again", "confirmed_for_ever", "every job is over"),
     Red("an_old_snapshot_of_redis_loses_nothing", "sentinel_alone", "every job is over"),
     Red("an_unreadable_message_harms_nobody", "undecodable_kills", "every job is over"),

@@ -104,6 +104,13 @@ def blocking_delivery() -> None:
     base.put(Dramatiq, "deliver", deliver)
 
 
+def patient_delivery() -> None:
+    """An answer waits for its jobs' delivery, ten seconds if need be."""
+    from backends import dispatch
+
+    base.put(dispatch, "DELIVER_S", 10.0)
+
+
 def no_limits() -> None:
     """Redis may take as long as it likes to answer."""
     from backends import dramatiq
