@@ -43,6 +43,12 @@ def test_the_schedule_that_the_page_shows_is_one(tmp_path: Path) -> None:
     assert load(tmp_path).schedule["nightly"].handler == "logging.write"
 
 
+def test_the_telemetry_that_the_page_sets_is_taken(tmp_path: Path) -> None:
+    write("observability.md", tmp_path)
+    telemetry = load(tmp_path).telemetry
+    assert (telemetry.metrics, telemetry.traces) == ("127.0.0.1:9464", "http://127.0.0.1:4318")
+
+
 def test_the_settings_for_production_lack_a_key_and_nothing_else(tmp_path: Path) -> None:
     (toml,) = (fence.text for fence in fences(ROOT / "SECURITY.md") if fence.language == "toml")
     (tmp_path / "settings.toml").write_text(toml)
@@ -57,7 +63,15 @@ def test_what_a_frontend_is_told_to_ask_can_be_asked(text: str) -> None:
 
 def test_every_block_of_code_is_run_somewhere() -> None:
     """Or it says by its language that it is for somebody's own machine."""
-    pages = {"tutorial.md", "backup.md", "handlers.md", "mutations.md", "schedule.md", "frontend.md"}
+    pages = {
+        "tutorial.md",
+        "backup.md",
+        "handlers.md",
+        "mutations.md",
+        "schedule.md",
+        "frontend.md",
+        "observability.md",
+    }
     pages |= {"testing-your-jobs.md", "adding-a-backend.md"}  # by tests of their own
     looked_at = {"sh", "shell", "python", "toml", "graphql"}
     loose = [
