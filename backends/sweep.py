@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 
@@ -27,7 +28,8 @@ TICK_S = 0.5
 GRACE_US = 5_000_000  # an accepting process confirms its delivery within that
 PAGE = 500
 EMPTY_LOOKS = 3  # so often in a row the broker has to say that it holds nothing, before it is not believed
-REROUTE_S = 3.0
+ROWS = 2_000  # that one commit changes
+ABOUT_S = 3.0
 
 
 class Sweep:
@@ -42,14 +44,16 @@ class Sweep:
         self._schedule = schedule
         self._retention = retention
         self._empty: dict[str, int] = {}  # looks in a row at which the broker held nothing
-        self._rerouted = 0.0
+        self._looked_about = 0.0
+        self._since: int | None = None  # from which commit on to look about; None looks at everything
         self._pruned = time.monotonic()
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("sweep")
 
     async def start(self) -> None:
         """What waits goes where the settings of now send it, and the loop runs. Raises Unavailable."""
-        await self._writer.run(partial(due.reroute, route=self._dispatcher.route))
+        places, _ = await self._writer.database.read(partial(due.places, since=None))
+        await self._reroute(places)
         self._task = asyncio.create_task(self._loop(), name="sweep")
 
     async def close(self) -> None:
@@ -66,6 +70,7 @@ class Sweep:
                     pause = await self.once()
                 else:
                     self._schedule.forget()
+                    self._since = None
             except StorageError:
                 self._log.warning("the ledger cannot be swept")
             except Exception:  # noqa: BLE001 - the loop goes on, whatever it was
@@ -74,15 +79,9 @@ class Sweep:
 
     async def once(self) -> float:
         """Everything that is due is on its way; how many seconds until the next look."""
-        if time.monotonic() - self._rerouted > REROUTE_S:
-            self._rerouted = time.monotonic()
-            if await self._writer.database.read(partial(due.misrouted, route=self._dispatcher.route)):
-                moved = await self._writer.run(partial(due.reroute, route=self._dispatcher.route))
-                self._log.info("jobs go elsewhere by the settings of now", jobs=moved)
-            here = [name for name, backend in self._dispatcher.backends.items() if not backend.runs_elsewhere]
-            if await self._writer.database.read(partial(claims.strays, backends=here)):
-                released = await self._writer.run(partial(claims.release_strays, backends=here))
-                self._log.warning("a process took jobs after its lease was lost", jobs=released)
+        if time.monotonic() - self._looked_about > ABOUT_S:
+            self._looked_about = time.monotonic()
+            await self._look_about()
         ticked = await self._schedule.tick(self._writer)
         self._dispatcher.count(ticked)
         await self._dispatcher.deliver(ticked, after_response=self._dispatcher.defer)
@@ -94,6 +93,31 @@ class Sweep:
             self._pruned = time.monotonic()
             await self._retention.prune(self._writer)
         return pause
+
+    async def _look_about(self) -> None:
+        """What was accepted by a process with other settings, or taken by one that was buried, is on its way again."""
+        places, since = await self._writer.database.read(partial(due.places, since=self._since))
+        await self._reroute(places)
+        here = {name for name, backend in self._dispatcher.backends.items() if not backend.runs_elsewhere}
+        promised = {runner for backend, _, runner in places if runner is not None and backend in here}
+        if await self._writer.database.read(partial(claims.strays, promised=promised)):
+            released = await self._writer.run(partial(claims.release_strays, promised=promised))
+            self._log.warning("a process took jobs after its lease was lost", jobs=released)
+        self._since = since
+
+    async def _reroute(self, places: Collection[due.Place]) -> None:
+        for backend, handler in sorted({(backend, handler) for backend, handler, _ in places}):
+            new = self._dispatcher.route(handler)
+            if new != backend:
+                moved = await self._by_pages(partial(due.reroute, old=backend, handler=handler, new=new))
+                self._log.info("jobs go elsewhere by the settings of now", handler=handler, backend=new, jobs=moved)
+
+    async def _by_pages(self, change: Callable[..., int]) -> int:
+        """How many rows have changed, in as many commits as that takes: others get their turn in between."""
+        changed = 0
+        while page := await self._writer.run(partial(change, limit=ROWS)):
+            changed += page
+        return changed
 
     async def _promote(self) -> float:
         """Jobs whose time has come are queued; seconds until the next one's, a tick at most."""
@@ -112,7 +136,8 @@ class Sweep:
         if not health.reachable:
             return
         if await self._forgot(name, health):
-            doubted = await self._writer.run(partial(due.doubt, backend=name))
+            now = await self._writer.database.read(lambda tx: tx.now)
+            doubted = await self._by_pages(partial(due.doubt, backend=name, before=now))
             self._log.warning("the broker holds nothing of what it was given; delivering again", jobs=doubted)
         while True:
             rows = await self._writer.database.read(

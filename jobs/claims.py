@@ -6,7 +6,7 @@ move starts from. A token belongs to one claim, so that a runner whose claim is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
@@ -114,12 +114,6 @@ _forget = sa.delete(runners).where(runners.c.id == _p("runner_"), runners.c.beat
 _forget_mine = sa.delete(runners).where(runners.c.id == _p("runner_"))
 _known = sa.select(runners.c.id)
 _stray = sa.select(jobs.c.runner).where(held, jobs.c.runner.not_in(_known)).distinct()
-_promised = (
-    sa.select(jobs.c.delivered_to)
-    .where(queued, jobs.c.backend == _p("backend_"), jobs.c.delivered_to.is_not(None))
-    .where(jobs.c.delivered_to.not_in(_known))
-    .distinct()
-)
 _claims_of = sa.select(jobs.c.id, jobs.c.token).where(held, jobs.c.runner == _p("runner_"))
 _homeless = sa.update(jobs).where(queued, jobs.c.delivered_to == _p("runner_")).values(delivered_to=None)
 
@@ -264,7 +258,7 @@ def _write(  # noqa: PLR0917 - private, and called three times
         deaths_=job.deaths + outcome.died,
         next_token=job.token + 1,
         delivered_=None,
-        due_=now + outcome.delay_us,
+        due_=job.due_at if status is S.QUEUED else now + outcome.delay_us,  # handed back, it keeps its place
         finished_=now if over else None,
         result_=dump(outcome.result) if status is S.SUCCEEDED else None,
         error_=dump(dump_error(error)) if error and status is not S.CANCELLED else None,
@@ -317,20 +311,18 @@ def bury_alone(tx: Tx, *, runner: str) -> Released | None:
     return _release(tx, runner, died=True, seen=True) if tx.execute(_forget_mine, runner_=runner) else None
 
 
-def strays(tx: Tx, *, backends: Sequence[str]) -> list[str]:
-    """Runners that hold jobs, or were promised some of these backends, and that the ledger does not know.
+def strays(tx: Tx, *, promised: Collection[str]) -> list[str]:
+    """Runners that hold jobs, or were `promised` some, and that the ledger does not know.
 
     Such a one stood still, was buried, and claimed or accepted once more before it heard of it.
     """
-    found = {row[0] for row in tx.all(_stray)}
-    for backend in backends:
-        found.update(row[0] for row in tx.all(_promised, backend_=backend))
-    return sorted(found)
+    known = {row[0] for row in tx.all(_known)}
+    return sorted({row[0] for row in tx.all(_stray)} | ({*promised} - known))
 
 
-def release_strays(tx: Tx, *, backends: Sequence[str]) -> int:
+def release_strays(tx: Tx, *, promised: Collection[str]) -> int:
     """What strays hold, or were promised, waits again, charged to nobody. How many jobs they held."""
-    return sum(len(_release(tx, runner, died=False)) for runner in strays(tx, backends=backends))
+    return sum(len(_release(tx, runner, died=False)) for runner in strays(tx, promised=promised))
 
 
 def of(tx: Tx, *, runner: str) -> set[tuple[str, int]]:

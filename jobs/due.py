@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
+from jobs.ledger import horizon
 from jobs.model import Job, from_row
 from jobs.states import JobStatus
 from storage.engine import Tx, among, as_list
@@ -15,6 +16,15 @@ from storage.tables import jobs, later, queued
 S = JobStatus
 BY_TIME = "INDEXED BY jobs_later"  # left to itself, SQLite reads all that waits and sorts it, look after look
 _p = sa.bindparam
+
+
+def _some(*which: sa.ColumnElement[bool] | sa.TextClause) -> sa.Select[tuple[str]]:
+    """Ids of rows to change in one commit, which nobody has to wait for long; locked in an order that all keep to."""
+    limit = _p("limit_", type_=sa.Integer)
+    found = sa.select(jobs.c.id).where(*which).order_by(jobs.c.id).limit(limit).with_for_update().cte("some")
+    return sa.select(found.prefix_with("MATERIALIZED").c.id)  # as in `claims`: PostgreSQL must not ask it twice
+
+
 _due = (
     sa.select(jobs)
     .where(later, jobs.c.due_at <= _p("now"))
@@ -49,15 +59,26 @@ _confirm = (
     .where(among(jobs.c.id, "ids"), jobs.c.status == S.QUEUED.value, jobs.c.token == _p("token_"))
     .values(delivered_to=_p("identity_"))
 )
-_doubt = sa.update(jobs).where(*_queued).values(delivered_to=None)
+_doubt = (
+    sa.update(jobs)
+    .where(jobs.c.id.in_(_some(*_queued, jobs.c.delivered_to.is_not(None), jobs.c.due_at <= _p("before_"))), *_queued)
+    .values(delivered_to=None)
+)
 _give_back = sa.update(jobs).where(jobs.c.id == _p("id_"), queued).values(delivered_to=None, token=jobs.c.token + 1)
 _waiting = sa.select(sa.func.count(), sa.func.min(jobs.c.due_at)).where(*_queued)
-_places = (
-    sa.select(jobs.c.backend, jobs.c.handler).where(sa.or_(later, queued)).group_by(jobs.c.backend, jobs.c.handler)
+_unclaimed = sa.or_(later, queued)
+_place = (jobs.c.backend, jobs.c.handler, jobs.c.delivered_to)
+_places = sa.select(*_place).where(_unclaimed).distinct()
+_new_places = (
+    sa.select(*_place)
+    .where(_unclaimed, jobs.c.changed >= _p("floor"))
+    .distinct()
+    .with_hint(jobs, "INDEXED BY jobs_changed", "sqlite")
 )
+_misplaced = (_unclaimed, jobs.c.backend == _p("old"), jobs.c.handler == _p("handler_"))
 _reroute = (
     sa.update(jobs)
-    .where(sa.or_(later, queued), jobs.c.backend == _p("old"), jobs.c.handler == _p("handler_"))
+    .where(jobs.c.id.in_(_some(*_misplaced)), *_misplaced)
     .values(
         backend=_p("new"),
         delivered_to=None,
@@ -66,6 +87,7 @@ _reroute = (
         changed=_p("change"),
     )
 )
+Place = tuple[str, str, str | None]  # backend, handler, where it was delivered to
 
 
 def promote(tx: Tx, *, route: Callable[[str], str], limit: int) -> list[Job]:
@@ -111,9 +133,12 @@ def give_back(tx: Tx, job_id: str) -> None:
     tx.execute(_give_back, id_=job_id)
 
 
-def doubt(tx: Tx, *, backend: str) -> int:
-    """No delivery to the backend counts any more: everything that waits there will be delivered again. How many."""
-    return tx.execute(_doubt, backend_=backend)
+def doubt(tx: Tx, *, backend: str, before: int, limit: int) -> int:
+    """Deliveries to the backend count no more: what has waited there since before that time will be delivered again.
+
+    How many jobs that were, at most `limit`.
+    """
+    return tx.execute(_doubt, backend_=backend, before_=before, limit_=limit)
 
 
 def waiting(tx: Tx, *, backend: str) -> tuple[int, int | None]:
@@ -123,16 +148,17 @@ def waiting(tx: Tx, *, backend: str) -> tuple[int, int | None]:
     return n, None if oldest is None else max(tx.now - oldest, 0)
 
 
-def misrouted(tx: Tx, *, route: Callable[[str], str]) -> bool:
-    """Whether anything unclaimed is to go elsewhere than where it was sent."""
-    return any(route(handler) != backend for backend, handler in tx.all(_places))
+def places(tx: Tx, *, since: int | None) -> tuple[set[Place], int]:
+    """Where what is unclaimed has been sent, and from which commit on to look the next time.
+
+    With `since`, which the last look gave, only what has changed from then on: a backlog is looked through once.
+    """
+    next_since = horizon(tx)  # before the rows: what is committed between the two is read twice, not missed
+    # After a crash, PostgreSQL counts on from an older number.
+    rows = tx.all(_places) if since is None else tx.all(_new_places, floor=min(since, next_since))
+    return {(row[0], row[1], row[2]) for row in rows}, next_since
 
 
-def reroute(tx: Tx, *, route: Callable[[str], str]) -> int:
-    """Everything unclaimed goes where the settings of now send it. How many jobs moved."""
-    moved = 0
-    for backend, handler in tx.all(_places):
-        wanted = route(handler)
-        if wanted != backend:
-            moved += tx.execute(_reroute, old=backend, handler_=handler, new=wanted, change=tx.change)
-    return moved
+def reroute(tx: Tx, *, old: str, handler: str, new: str, limit: int) -> int:
+    """What is unclaimed of the handler's jobs goes to the new backend instead. How many moved, at most `limit`."""
+    return tx.execute(_reroute, old=old, handler_=handler, new=new, change=tx.change, limit_=limit)

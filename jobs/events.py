@@ -15,19 +15,17 @@ from contextlib import asynccontextmanager, suppress
 import sqlalchemy as sa
 import structlog
 
-from jobs.ledger import get_many
+from jobs.ledger import get_many, horizon
 from jobs.model import Job
 from storage.base import StorageError
 from storage.engine import Database, Tx
-from storage.tables import commits, jobs
+from storage.tables import jobs
 
 POLL_S = 0.03
 REST_S = 0.005  # at least, between two looks
 PENDING = 10_000
 
 _changed = sa.select(jobs.c.id, jobs.c.version, jobs.c.changed).where(jobs.c.changed >= sa.bindparam("floor"))
-_floor_sqlite = sa.select(commits.c.n + 1)
-_floor_postgresql = sa.text("SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)")
 _to_come = "changed >= CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS TEXT) AS BIGINT) AND changed <> :own"
 _ahead = sa.text(f"SELECT 1 FROM jobs WHERE {_to_come} LIMIT 1")  # noqa: S608 - a constant
 _renumber = sa.text(f"UPDATE jobs SET changed = 0 WHERE {_to_come}")  # noqa: S608 - likewise
@@ -139,14 +137,10 @@ class Changes:
     async def _join(self) -> None:
         if not (self._jobs or self._all):
             # Nobody was watching: what happened meanwhile is of no interest. Raises Unavailable.
-            floor = await self._database.read(self._lowest)
+            floor = await self._database.read(horizon)
             if not (self._jobs or self._all):  # else somebody was quicker, who may need what came before this floor
                 self._floor = floor
                 self._known = {}
-
-    def _lowest(self, tx: Tx) -> int:
-        row = tx.one(_floor_sqlite if tx.dialect == "sqlite" else _floor_postgresql)
-        return int(row[0]) if row else 0
 
     async def _read_on(self) -> None:
         while True:
@@ -174,7 +168,7 @@ class Changes:
         floor = self._floor
         if floor is None:
             return []
-        lowest = self._lowest(tx)  # before the rows: what is committed between the two is read twice, not missed
+        lowest = horizon(tx)  # before the rows: what is committed between the two is read twice, not missed
         rows = tx.all(_changed, floor=min(floor, lowest))  # after a crash, PostgreSQL counts on from an older number
         fresh = [row[0] for row in rows if self._known.get(row[0], (0, 0))[0] < row[1]]
         wanted = fresh if self._all else [job_id for job_id in fresh if job_id in self._jobs]

@@ -26,7 +26,14 @@ _fill = (
     .where(table.c.fingerprint == _p("fingerprint_"))
     .values(reference=_p("reference_"))
 )
-_prune = sa.delete(table).where(table.c.created_at < _p("before_"))
+_key = sa.tuple_(table.c.viewer, table.c.mutation, table.c.key)
+_old = (
+    sa.select(table.c.viewer, table.c.mutation, table.c.key)
+    .where(table.c.created_at < _p("before_"))
+    .order_by(table.c.created_at)
+    .limit(_p("limit_", type_=sa.Integer))
+)
+_prune = sa.delete(table).where(_key.in_(_old))
 
 
 def fingerprint(input: Mapping[str, Any]) -> str:
@@ -66,6 +73,6 @@ def remember(
     tx.execute(_fill, viewer_=viewer, mutation_=mutation, key_=key, fingerprint_=fingerprint, reference_=text)
 
 
-def prune(tx: Tx, *, before: int) -> int:
-    """Keys from before that time are forgotten. How many."""
-    return tx.execute(_prune, before_=before)
+def prune(tx: Tx, *, before: int, limit: int) -> int:
+    """Keys from before that time are forgotten. How many, at most `limit`."""
+    return tx.execute(_prune, before_=before, limit_=limit)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from jobs.model import Job, NewJob, Step, Visible, from_row
 from jobs.states import TERMINAL, JobStatus
 from storage.engine import Tx, among, as_list
+from storage.tables import commits as _commits
 from storage.tables import counts as _counts
 from storage.tables import jobs
 from storage.writer import SLOTS
@@ -26,6 +27,8 @@ _count = (
     .where(_counts.c.owner == sa.bindparam("owner"))
     .group_by(_counts.c.status)
 )
+_next_sqlite = sa.select(_commits.c.n + 1)
+_oldest_postgresql = sa.text("SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)")
 
 
 def accept(tx: Tx, new: NewJob, *, home: str | None = None) -> Job:
@@ -85,6 +88,15 @@ def get(tx: Tx, job_id: str) -> Job | None:
 def get_many(tx: Tx, ids: Sequence[str]) -> dict[str, Job]:
     """Those of the jobs that there are, by id."""
     return {row[0]: from_row(row) for row in tx.all(_get_many, ids=as_list(ids))}
+
+
+def horizon(tx: Tx) -> int:
+    """Whatever is not seen yet and will be has this number in `changed`, or a greater one.
+
+    On SQLite commits are numbered one after another; on PostgreSQL it is the oldest transaction that is not over.
+    """
+    row = tx.one(_next_sqlite if tx.dialect == "sqlite" else _oldest_postgresql)
+    return int(row[0]) if row else 0
 
 
 def count_open(tx: Tx, owner: str) -> int:

@@ -14,6 +14,7 @@ from storage.writer import Writer
 from tests.ledgers import accept
 
 BROKER = "run-id/sentinel"
+GRACE_US = 5_000_000
 
 
 def undelivered(writer: Writer, backend: str = "here") -> list[str]:
@@ -38,9 +39,9 @@ def claimed_and_handed_back(tx: Tx, job_id: str) -> None:
     claims.settle(tx, job, Outcome(JobStatus.QUEUED, charged=False), steps=job.steps)
 
 
-def sent_elsewhere_and_back(tx: Tx, job_id: str) -> None:
-    due.reroute(tx, route=lambda _: "there")
-    due.reroute(tx, route=lambda _: "here")
+def sent_elsewhere_and_back(tx: Tx, _job_id: str) -> None:
+    due.reroute(tx, old="here", handler="law.job", new="there", limit=10)
+    due.reroute(tx, old="there", handler="law.job", new="here", limit=10)
 
 
 @pytest.mark.parametrize("meanwhile", [given_back, claimed_and_handed_back, sent_elsewhere_and_back])
@@ -50,6 +51,34 @@ def test_a_confirmation_that_comes_late_confirms_nothing(writer: Writer, meanwhi
     writer.run_sync(lambda tx: meanwhile(tx, job.id))  # type: ignore[operator]
     writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.token)], identity=BROKER))
     assert undelivered(writer) == [job.id]
+
+
+def test_a_job_that_is_handed_back_keeps_its_place_and_is_delivered_at_once(writer: Writer) -> None:
+    """Nobody is about to deliver it, as a process that accepts one is: there is nothing to wait for."""
+    job = writer.run_sync(accept)
+    writer.run_sync(lambda tx: tx.execute(sa.update(jobs).values(due_at=jobs.c.due_at - GRACE_US)))
+    writer.run_sync(lambda tx: claimed_and_handed_back(tx, job.id))
+    rows = writer.run_sync(lambda tx: due.undelivered(tx, backend="here", identity=BROKER, grace_us=GRACE_US, limit=9))
+    assert [row[0] for row in rows] == [job.id]
+
+
+def test_what_is_doubted_or_goes_elsewhere_does_so_page_by_page(writer: Writer) -> None:
+    """Only those of the backend that have waited since before the doubt, and no more than were asked for at once."""
+    waits = [writer.run_sync(accept) for _ in range(3)]
+    asked = writer.run_sync(lambda tx: tx.now)
+    new = writer.run_sync(lambda tx: accept(tx, backend="there"))
+    for job in (*waits, new):
+        writer.run_sync(lambda tx, job=job: due.confirm(tx, [(job.id, job.token)], identity=BROKER))  # type: ignore[misc]
+    pages = [writer.run_sync(lambda tx: due.doubt(tx, backend="here", before=asked, limit=2)) for _ in range(3)]
+    assert pages == [2, 1, 0]
+    assert undelivered(writer) == [job.id for job in waits]
+    assert undelivered(writer, "there") == []
+    pages = [
+        writer.run_sync(lambda tx: due.reroute(tx, old="here", handler="law.job", new="there", limit=2))
+        for _ in range(3)
+    ]
+    assert pages == [2, 1, 0]
+    assert undelivered(writer, "there") == [job.id for job in waits]
 
 
 def test_a_job_of_a_process_whose_clock_is_ahead_is_delivered_all_the_same(writer: Writer) -> None:

@@ -105,8 +105,11 @@ async def test_two_with_different_inputs_at_the_same_moment_make_one_job(ledger_
 
 
 def test_old_keys_are_forgotten(writer: Writer) -> None:
+    """The oldest first, and no more in one commit than was asked for."""
     first, _ = writer.run_sync(lambda tx: mutate(tx, "k"))
-    assert writer.run_sync(lambda tx: idempotency.prune(tx, before=tx.now - 1_000_000)) == 0
+    assert writer.run_sync(lambda tx: idempotency.prune(tx, before=tx.now - 1_000_000, limit=9)) == 0
     assert writer.run_sync(lambda tx: mutate(tx, "k")) == (first, True)
-    assert writer.run_sync(lambda tx: idempotency.prune(tx, before=tx.now + 1)) == 1
+    later, _ = writer.run_sync(lambda tx: mutate(tx, "later"))
+    assert writer.run_sync(lambda tx: idempotency.prune(tx, before=tx.now + 1, limit=1)) == 1
+    assert writer.run_sync(lambda tx: mutate(tx, "later")) == (later, True)
     assert writer.run_sync(lambda tx: mutate(tx, "k"))[1] is False

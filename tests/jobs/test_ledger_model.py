@@ -301,7 +301,7 @@ class Ledger(RuleBasedStateMachine):
         waits = [(job_id, self.rows[job_id]["token"] if job_id in self.rows else 0) for job_id in which]
         self.do(lambda tx: due.confirm(tx, waits, identity=identity))
         if identity == "b":
-            self.do(lambda tx: due.doubt(tx, backend="here"))
+            self.do(lambda tx: due.doubt(tx, backend="here", before=tx.now, limit=JOBS))
         assert {job_id: row["version"] for job_id, row in self._snapshot().items()} == versions
 
     def _snapshot(self) -> dict[str, dict[str, Any]]:

@@ -27,14 +27,19 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("statement", "index"),
-    [(due._due, "jobs_later"), (due._next, "jobs_later"), (ledger._count, "(slot=? AND owner=?)")],
+    [
+        (due._due, "jobs_later"),
+        (due._next, "jobs_later"),
+        (due._new_places, "jobs_changed"),
+        (ledger._count, "(slot=? AND owner=?)"),
+    ],
 )
 def test_what_is_looked_at_with_each_tick_or_mutation_is_found_by_its_own_index(
     writer: Writer, statement: Any, index: str
 ) -> None:
     """Not by reading all that waits, or the counters of all owners."""
     text, defaults = writer.database.compiled(statement)
-    first, *_ = found = plan(writer, text, {**defaults, "now": 1, "limit_": 1, "owner": "ann"})
+    first, *_ = found = plan(writer, text, {**defaults, "now": 1, "limit_": 1, "floor": 1, "owner": "ann"})
     assert first.startswith("SEARCH"), found
     assert index in first, found
     assert not any("ORDER BY" in line for line in found)

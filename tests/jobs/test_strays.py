@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 import sqlalchemy as sa
 
-from jobs import claims, ledger, runner
+from jobs import claims, due, ledger, runner
 from jobs.leases import Lease
 from jobs.model import Job
 from jobs.runner import Runner
@@ -50,14 +50,47 @@ def test_what_a_buried_runner_claimed_or_accepted_once_more_waits_again(writer: 
     promised = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), home="buried"))
     kept = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), home="alive"))
     delivered = writer.run_sync(lambda tx: ledger.accept(tx, new_job(backend="elsewhere"), home="run-id/sentinel"))
-    assert writer.run_sync(lambda tx: claims.strays(tx, backends=["here"])) == ["buried"]
-    assert writer.run_sync(lambda tx: claims.release_strays(tx, backends=["here"])) == 1
+    places, since = writer.database.read_sync(lambda tx: due.places(tx, since=None))
+    homes = {home for backend, _, home in places if home is not None and backend == "here"}
+    assert homes == {"buried", "alive"}
+    assert writer.run_sync(lambda tx: claims.strays(tx, promised=homes)) == ["buried"]
+    assert writer.run_sync(lambda tx: claims.release_strays(tx, promised=homes)) == 1
     after = now(writer, held)
     assert (after.status, after.charged, after.deaths) == (S.QUEUED, 0, 0)
     assert now(writer, promised).delivered_to is None
     assert now(writer, theirs).status is S.RUNNING
     assert [now(writer, job).delivered_to for job in (kept, delivered)] == ["alive", "run-id/sentinel"]
-    assert writer.run_sync(lambda tx: claims.strays(tx, backends=["here"])) == []
+    assert writer.run_sync(lambda tx: claims.strays(tx, promised={"alive"})) == []
+    changed, _ = writer.database.read_sync(lambda tx: due.places(tx, since=since))
+    assert changed == {("here", "law.job", None)}, "only what changed since the last look is looked at"
+
+
+def test_what_another_process_sends_elsewhere_is_seen_at_the_next_look(writer: Writer) -> None:
+    """Also where its commit had begun before the look before: it may become visible later than a newer one."""
+    writer.run_sync(accept)
+    _, since = writer.database.read_sync(lambda tx: due.places(tx, since=None))
+    assert writer.database.read_sync(lambda tx: due.places(tx, since=since))[0] <= {("here", "law.job", None)}
+    if writer.database.dialect == "postgresql":
+        since = _begun_before_and_committed_after(writer)
+    else:
+        writer.run_sync(lambda tx: ledger.accept(tx, new_job(backend="there")))
+    found, _ = writer.database.read_sync(lambda tx: due.places(tx, since=since))
+    assert ("there", "law.job", None) in found
+
+
+def _begun_before_and_committed_after(writer: Writer) -> int:
+    """What a look gave that was made while the commit was on its way."""
+    slow = writer.database.connect()
+    try:
+        slow.execute("BEGIN")
+        number = slow.execute("SELECT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)").fetchone()[0]
+        job = writer.run_sync(accept)
+        _, since = writer.database.read_sync(lambda tx: due.places(tx, since=None))
+        slow.execute("UPDATE jobs SET backend = 'there', changed = %s WHERE id = %s", (number, job.id))
+        slow.execute("COMMIT")
+    finally:
+        slow.close()
+    return since
 
 
 @asynccontextmanager

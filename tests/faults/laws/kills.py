@@ -95,12 +95,15 @@ def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
     """It stood still for longer than its lease, and finds its job done by another when it wakes."""
     site = stage.site
     victim, others = site.runners[0], site.runners[1:]
+    deaths = len(site.ends.all)
     site.client.send("steps", 24, params={"pause_s": 0.4})
     stage.pause(0.3, 0.5)
     with frozen_between_writes(site, victim):
         wait_for(lambda: site.ledger.open() == 0, FROZEN_S + 12, "others have done its jobs")
     wait_for(lambda: "claim lost" in victim.told(), 10, "the frozen process hears of it")
     assert all(process.alive for process in (victim, *others))
+    found = books.read(site.folder, site.ledger, site.client.requests, site.ends.all[deaths:])
+    assert max(times_to_rescue(found, ())) < RESCUE_S
     assert all("claim lost" not in process.told() for process in others)
 
 

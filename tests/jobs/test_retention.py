@@ -1,0 +1,96 @@
+"""What is finished is forgotten by age, a small batch a commit; what is not finished never is."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from jobs import claims, idempotency, ledger, retention
+from jobs.claims import Outcome
+from jobs.model import Visible
+from jobs.retention import Retention
+from jobs.states import HELD, TERMINAL, JobStatus
+from storage.engine import Tx
+from storage.tables import idempotency as keys
+from storage.tables import jobs
+from storage.writer import Writer
+from tests.ledgers import accept
+
+S = JobStatus
+pytestmark = pytest.mark.anyio
+DAY_US = 86_400_000_000
+_age = sa.update(jobs).values(
+    {name: jobs.c[name] - 10 * DAY_US for name in ("created_at", "due_at", "started_at", "finished_at")}
+)
+
+
+def finished(tx: Tx, status: JobStatus = S.SUCCEEDED) -> None:
+    job = claims.claim(tx, accept(tx).id, runner="one", worker="w", backend="here", alone=False)
+    assert job is not None
+    claims.settle(tx, job, Outcome(status), steps=job.steps)
+
+
+def counted(writer: Writer) -> dict[JobStatus, int]:
+    found = writer.run_sync(lambda tx: ledger.counts(tx, visible=Visible(everything=True)))
+    return {status: n for status, n in found.items() if n}
+
+
+async def test_only_what_is_over_and_old_enough_is_forgotten(writer: Writer) -> None:
+    """However old what is not over is; and the counters are a recount still."""
+
+    def one_of_each(tx: Tx) -> None:
+        for status in JobStatus:
+            job = accept(tx)
+            values = {"status": status.value, "finished_at": tx.now if status in TERMINAL else None}
+            tx.execute(_become, id_=job.id, runner_="one" if status in HELD else None, **values)
+            tx.count(None, S.QUEUED, -1)
+            tx.count(None, status, 1)
+
+    await writer.run(one_of_each)
+    await writer.run(lambda tx: tx.execute(_age))
+    await writer.run(finished)
+    assert await Retention(jobs=timedelta(days=9), keys=None).prune(writer) == len(TERMINAL)
+    assert counted(writer) == {**{status: 1 for status in JobStatus if status not in TERMINAL}, S.SUCCEEDED: 1}
+    assert await Retention(jobs=None, keys=None).prune(writer) == 0
+
+
+async def test_others_get_their_turn_between_batches(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mutation that comes while much is pruned is answered long before all of it is gone."""
+    monkeypatch.setattr(retention, "PAGE", 5)
+    for _ in range(60):
+        await writer.run(finished)
+    await writer.run(lambda tx: tx.execute(_age))
+    pruning = asyncio.create_task(Retention(jobs=timedelta(days=9), keys=None).prune(writer))
+    left = 60
+    while left == 60:
+        await writer.run(accept)
+        left = counted(writer).get(S.SUCCEEDED, 0)
+    assert left > 0, "it was one batch"
+    assert await pruning == 60
+    assert S.SUCCEEDED not in counted(writer)
+
+
+async def test_keys_are_forgotten_by_their_own_age(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In batches, too, until none is left that is too old."""
+    monkeypatch.setattr(retention, "KEYS", 2)
+
+    def key(tx: Tx, n: int) -> object:
+        return idempotency.replay(tx, viewer="", mutation="m", key=f"k{n}", fingerprint="f")
+
+    for n in range(5):
+        await writer.run(lambda tx, n=n: key(tx, n))  # type: ignore[misc]
+    await Retention(jobs=None, keys=timedelta(days=1)).prune(writer)
+    assert len(await writer.run(lambda tx: tx.all(_keys))) == 5
+    await Retention(jobs=None, keys=timedelta(0)).prune(writer)
+    assert await writer.run(lambda tx: tx.all(_keys)) == []
+
+
+_become = (
+    sa.update(jobs)
+    .where(jobs.c.id == sa.bindparam("id_"))
+    .values(status=sa.bindparam("status"), finished_at=sa.bindparam("finished_at"), runner=sa.bindparam("runner_"))
+)
+_keys = sa.select(keys.c.key)
