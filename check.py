@@ -118,6 +118,10 @@ def _postgresql(connection: object) -> Finding:
     if number // 10_000 < OLDEST_POSTGRESQL:
         mend = f"take PostgreSQL {OLDEST_POSTGRESQL} or newer"
         return Finding("database", State.WRONG, f"PostgreSQL {number // 10_000} is too old", mend)
+    for setting in ("fsync", "full_page_writes"):
+        if connection.execute(f"SHOW {setting}").fetchone()[0] != "on":  # type: ignore[attr-defined]
+            words = f"PostgreSQL may lose or damage what it has committed when the power fails ({setting} is off)"
+            return Finding("database", State.WARNING, words, f"set {setting} = on in postgresql.conf")
     return Finding("database", State.OK, f"PostgreSQL {number // 10_000} answers")
 
 

@@ -44,6 +44,12 @@ def test_postgresql_without_tables_wants_migrate(project: Path, postgres_url: st
     assert (last.state, last.mend) == (State.WRONG, "run ./onward migrate")
 
 
+def test_a_postgresql_that_does_not_sync_is_warned_of(project: Path, postgres_url: str) -> None:
+    """As the tests' own does not, which has nothing to keep."""
+    first, *_ = found(project, "database", database={"url": postgres_url})
+    assert (first.state, first.mend) == (State.WARNING, "set fsync = on in postgresql.conf")
+
+
 def test_a_redis_that_forgets_or_evicts_is_warned_of(project: Path) -> None:
     with redis_server("--maxmemory-policy", "allkeys-lru") as server:
         states = found(project, "redis", backend="dramatiq", backends={"dramatiq": {"url": server.url}})
