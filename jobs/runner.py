@@ -459,7 +459,13 @@ def _arguments(handler: Handler, job: Job, params: dict[str, Any]) -> dict[str, 
     """What the first step is called with. Raises InvalidParameters."""
     if job.params_version < handler.version and handler.upgrade is not None:
         params = handler.upgrade(job.params_version, params)
-    return handler.arguments(params)
+    try:
+        return handler.arguments(params)
+    except InvalidParameters as error:
+        if job.params_version <= handler.version:
+            raise
+        words = "a newer release accepted it; retry it when that one runs everywhere"
+        raise InvalidParameters([("", words), *error.errors]) from error
 
 
 def _storable(value: Any) -> Any:

@@ -1,0 +1,37 @@
+"""The same handlers as a later release has them: greetings take the names apart, and what failed has been mended."""
+
+from typing import Any
+
+from handlers.base import Handler, JobContext, Permanent, handler, sequence
+
+
+def apart(version: int, params: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 had the whole name."""
+    given, _, family = params["name"].partition(" ")
+    return {"given": given, "family": family, "asked": version}
+
+
+@handler("release.greet", version=2, upgrade=apart)
+async def greet(job: JobContext, *, given: str, family: str, asked: int = 2) -> str:
+    return f"Good day, {family}, {given} (asked for by version {asked})"
+
+
+@handler("release.refused")
+async def refused(job: JobContext, *, name: str) -> str:
+    return f"{name} is welcome"
+
+
+@handler("release.later")
+async def later(job: JobContext, *, name: str) -> str:
+    return f"{name} was late"
+
+
+async def first(job: JobContext, *, name: str) -> str:
+    raise Permanent("a step that had finished ran again")
+
+
+def second(job: JobContext, value: str) -> str:
+    return f"{value}, and done"
+
+
+HANDLERS: tuple[Handler, ...] = (greet, refused, later, sequence("release.half", [first, second]))

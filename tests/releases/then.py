@@ -1,0 +1,39 @@
+"""The handlers of a release that came before: what it leaves behind, `now` has to carry on with."""
+
+import time
+from datetime import timedelta
+
+from handlers.base import Handler, JobContext, Permanent, Retry, handler, sequence
+
+HOUR = timedelta(hours=1)
+
+
+@handler("release.greet")
+async def greet(job: JobContext, *, name: str) -> str:
+    """Takes a whole name."""
+    return f"Good day, {name}"
+
+
+@handler("release.refused")
+async def refused(job: JobContext, *, name: str) -> None:
+    """Fails for good."""
+    raise Permanent("not in this release", code="REFUSED")
+
+
+@handler("release.later", retry=Retry(base=HOUR, cap=HOUR))
+async def later(job: JobContext, *, name: str) -> None:
+    """Fails for now."""
+    raise ConnectionError("not in this hour")
+
+
+async def first(job: JobContext, *, name: str) -> str:
+    return f"{name}, half done"
+
+
+def second(job: JobContext, value: str) -> str:
+    """Runs for as long as its process, whatever it is asked."""
+    while True:
+        time.sleep(1)
+
+
+HANDLERS: tuple[Handler, ...] = (greet, refused, later, sequence("release.half", [first, second]))

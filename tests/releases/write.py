@@ -1,0 +1,98 @@
+"""Before a release: `.venv/bin/python -m tests.releases.write` keeps a ledger that it has left in the midst of work.
+
+As SQL, in a file named after the release, which every later one then has to carry on with (see `test_releases.py`).
+"""
+
+import sqlite3
+import tempfile
+import tomllib
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from storage import sqlite
+from tests.processes import ROOT, graphql, running, wait_until
+
+HERE = Path(__file__).parent
+LEDGER = Path("var", "onward.db")
+ACT = (
+    "mutation($handler: String!, $name: String!, $params: JSON!, $runAt: DateTime)"
+    " { act(handler: $handler, params: $params, key: $name, runAt: $runAt) { job { id } errors { message } } }"
+)
+REGISTER = (
+    'mutation { registerUser(input: {username: "ann", email: "ann@example.org", idempotencyKey: "once"})'
+    " { job { id } replayed errors { message } } }"
+)
+STATUS = "query($id: ID!) { job(id: $id) { status steps { status } } }"
+CANCEL = "mutation($id: ID!) { cancelJob(input: {id: $id}) { errors { message } } }"
+SETTINGS = """
+[server]
+port = 0
+[backends.background]
+concurrency = 2
+[gql]
+modules = ["tests.faults.acts_gql"]
+[handlers]
+modules = ["tests.releases.{release}"]
+"""
+
+
+def lay_out(project: Path, release: str) -> None:
+    """A project with the handlers of then, or of now."""
+    (project / "settings.toml").write_text(SETTINGS.replace("{release}", release))
+
+
+def write(project: Path) -> str:
+    """A ledger with jobs in every state, whose process was killed; as SQL."""
+    lay_out(project, "then")
+    with running("serve", project=project) as api:
+        address = api.serving()
+
+        def act(handler: str, name: str, run_at: datetime | None = None) -> str:
+            at = run_at.isoformat() if run_at else None
+            wanted = {"handler": handler, "name": name, "params": {"name": name}, "runAt": at}
+            made = graphql(address, ACT, **wanted)["act"]
+            assert made["errors"] == []
+            return str(made["job"]["id"])
+
+        def is_now(job: str, *statuses: str) -> None:
+            def holds() -> bool:
+                found = graphql(address, STATUS, id=job)["job"]
+                return [found["status"], *(step["status"] for step in found["steps"])][: len(statuses)] == [*statuses]
+
+            wait_until(holds)
+
+        for handler, status in (("greet", "SUCCEEDED"), ("refused", "FAILED"), ("later", "RETRYING")):
+            is_now(act(f"release.{handler}", f"Ann {status}"), status)
+        half, unwanted = act("release.half", "Ann RUNNING"), act("release.half", "Ann CANCELLING")
+        for job in (half, unwanted):
+            is_now(job, "RUNNING", "SUCCEEDED", "RUNNING")
+        graphql(address, CANCEL, id=unwanted)
+        act("release.greet", "Ann SCHEDULED", datetime.now(UTC) + timedelta(hours=1))
+        act("release.greet", "Ann QUEUED")
+        graphql(address, CANCEL, id=act("release.greet", "Ann CANCELLED"))
+        graphql(address, REGISTER)
+        api.process.kill()
+        api.process.wait()
+    with closing(sqlite3.connect(project / LEDGER)) as connection:  # Python's own, which can write it as SQL
+        connection.execute("UPDATE runners SET place = ''")  # the ledger has come from another machine
+        connection.commit()
+        return "\n".join([*connection.iterdump(), ""])
+
+
+def read(project: Path, sql: str) -> Any:
+    """A connection to the project's ledger, which is the one that was kept."""
+    (project / "var").mkdir()
+    connection = sqlite.driver().connect(project / LEDGER, isolation_level=None)
+    connection.executescript(sql)
+    return connection
+
+
+def _release() -> str:
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"])
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        (HERE / f"{_release()}.sql").write_text(write(Path(folder)), "utf-8")
