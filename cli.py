@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from supervisor import Part
 
 CANNOT_START = 2
+FAULTS = Path("var/faults.json")
 Command = Callable[..., None]
 
 Backend = Annotated[str | None, typer.Option(help="The backend that jobs go to, instead of the one in the settings.")]
@@ -237,7 +238,24 @@ def new_handler(name: Annotated[str, typer.Argument(help="Its family and its nam
         print(*handler.write(name, Path(os.environ.get("ONWARD_PROJECT") or ROOT).absolute()), sep="\n")
 
 
-COMMANDS: tuple[Command, ...] = (serve, worker, up, check, migrate, backup, schema, bench)
+def faults(
+    *,
+    minutes: Annotated[float, typer.Option(min=0.05, help="How long the faults of each campaign go on.")] = 2.0,
+    seed: Annotated[int | None, typer.Option(help="Of chance; the same one brings the same faults again.")] = None,
+    combination: Annotated[list[str] | None, typer.Option(help="Only these, such as dramatiq+postgresql.")] = None,
+    rate: Annotated[float, typer.Option(min=0.1, help="Mutations a second.")] = 40.0,
+    file: Annotated[Path, typer.Option("--json", help="The file that the figures are written to.")] = FAULTS,
+) -> None:
+    """Run the whole program under faults by chance, then do the books: exit code 1 where a promise was broken."""
+    from tests.faults import main
+
+    try:
+        raise typer.Exit(main.run(minutes=minutes, seed=seed, rate=rate, combinations=combination or (), file=file))
+    except main.FaultsError as error:
+        _fail(str(error))
+
+
+COMMANDS: tuple[Command, ...] = (serve, worker, up, check, migrate, backup, schema, bench, faults)
 JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("list", jobs_list),
     ("show", jobs_show),

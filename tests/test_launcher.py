@@ -136,6 +136,12 @@ def test_test_passes_its_arguments_on_and_gives_1_when_a_part_fails(made: Path) 
     assert whole.stderr.splitlines()[-1] == "onward: failed: types"
 
 
+def test_faults_installs_the_servers_that_it_tries_the_program_with(checkout: Path) -> None:
+    said = launch(checkout, "faults", "--seed", "1")
+    assert "installing requirements-dev.txt" in said.stderr
+    assert said.stdout.splitlines()[-1] == "faults --seed 1"
+
+
 def test_a_python_without_venv_is_told_which_package_it_lacks(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

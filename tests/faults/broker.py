@@ -17,6 +17,7 @@ class Broker:
     def __init__(self, folder: Path, *options: str) -> None:
         """`options` are further words of its command line. It keeps nothing unless they say so."""
         self.port = free_port()
+        self._folder = folder
         self._options = ("--dir", str(folder), *options)
         self._stack = ExitStack()
         self._server: Server | None = None
@@ -54,6 +55,10 @@ class Broker:
         """What Redis knows now is what it will know after a restart, where it was started with a file to keep."""
         with self.client() as client:
             client.save()
+
+    def forget(self) -> None:
+        """The next restart brings nothing back."""
+        (self._folder / "dump.rdb").unlink()
 
     def fill(self) -> None:
         """Memory is full, and Redis refuses to write rather than to forget."""

@@ -16,9 +16,9 @@ from tests.faults.loop import Loop
 from tests.faults.outages import noted, outages
 from tests.faults.postgres import Postgres
 from tests.faults.site import DEADLINE_S, Combination, Site
+from tests.faults.starters import Nursery
 from tests.faults.strikes import strikes
 
-RATE = 40.0  # mutations a second
 MIX = {
     "processItem": 35,
     "sendNotification": 25,
@@ -32,18 +32,20 @@ PARAMS = {"steps": {"pause_s": 0.1, "children": 1}}
 QUIET_S = 120.0
 SHARE_OF_OUTAGES = 0.35
 LONGEST_OUTAGE_S = 12.0
+LONG = ("redis down", "redis frozen")  # the first of each in a campaign lasts for a twentieth of it,
+LONG_S = 60.0  # which is this in one of twenty minutes
 
 Say = Callable[[str], None]
 
 
-def run(combination: Combination, *, minutes: float, seed: int, say: Say, rate: float = RATE) -> Figures:
+def run(combination: Combination, *, minutes: float, seed: int, rate: float, say: Say) -> Figures:
     """The figures of one campaign; what was broken stands in its `breaches`."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onward-faults-")))
         folder.chmod(0o755)
         loop = stack.enter_context(Loop())
         site = _site(combination, folder, loop, seed, stack)
-        figures = Figures(combination.name, seed, minutes)
+        figures = Figures(combination.name, seed, minutes, rate)
         chance = random.Random(seed)
         site.start()
         site.client.begin(rate, MIX, PARAMS)
@@ -52,7 +54,7 @@ def run(combination: Combination, *, minutes: float, seed: int, say: Say, rate: 
         until = time.monotonic() + minutes * 60
         while time.monotonic() < until:
             try:
-                _fault(site, chance, faults, say)
+                _fault(site, chance, faults, say, long_s=min(minutes * 60 / 20, LONG_S))
             except AssertionError as error:
                 failed.append(f"during the campaign: {error}")
         figures.faults = dict(sorted(faults.items()))
@@ -92,17 +94,20 @@ def _site(combination: Combination, folder: Path, loop: Loop, seed: int, stack: 
         postgres = Postgres()
         stack.callback(postgres.close)
     apis = 1 if broker else 2
-    site = Site(combination, folder, loop, broker=broker, postgres=postgres, apis=apis, seed=seed)
+    starter = stack.enter_context(Nursery(loop))  # a start is cheap then, and so there is time for more faults
+    site = Site(combination, folder, loop, broker=broker, postgres=postgres, apis=apis, seed=seed, starter=starter)
     stack.callback(site.close)
     return site
 
 
-def _fault(site: Site, chance: random.Random, faults: Counter[str], say: Say) -> None:
+def _fault(site: Site, chance: random.Random, faults: Counter[str], say: Say, *, long_s: float) -> None:
     """One fault has come and gone; now and then others struck while it lasted."""
     time.sleep(chance.uniform(0.2, 2.5))
     if chance.random() < SHARE_OF_OUTAGES:
         name, lasting = chance.choice(sorted(outages(site).items()))
         length_s = chance.uniform(0.5, LONGEST_OUTAGE_S)
+        if name in LONG and not faults[name]:
+            length_s = long_s
         say(f"{name} for {length_s:.1f} s")
         faults[name] += 1
         with noted(site, name, lasting):

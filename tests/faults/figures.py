@@ -18,6 +18,7 @@ class Figures:
     combination: str
     seed: int
     minutes: float
+    rate: float
     jobs: int = 0
     answers: int = 0
     unanswered: int = 0  # tries whose answer was lost

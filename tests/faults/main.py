@@ -1,46 +1,53 @@
 """`./onward faults`: campaigns, one after the other."""
 
-import argparse
+import random
+import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from tests.faults import campaign, table
 from tests.faults.site import COMBINATIONS
+from tests.servers import Missing
+
+NAMES = tuple(combination.name for combination in COMBINATIONS)
+SEEDS = 1_000_000
 
 
-def main(arguments: list[str]) -> int:
-    """1 where a promise was broken."""
-    names = [combination.name for combination in COMBINATIONS]
-    parser = argparse.ArgumentParser(prog="onward faults")
-    parser.add_argument("--minutes", type=float, default=2.0)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rate", type=float, default=campaign.RATE)
-    parser.add_argument("--combination", action="append", choices=names)
-    parser.add_argument("--json", type=Path, default=Path("var/faults.json"))
-    given = parser.parse_args(arguments)
-    console = Console()
+class FaultsError(Exception):
+    """No campaign can be run as it was asked for; the message says what to do."""
+
+
+def run(*, minutes: float, seed: int | None, rate: float, combinations: Sequence[str], file: Path) -> int:
+    """The exit code: 1 where a promise was broken. The figures are in the file, too. Raises FaultsError."""
+    unknown = sorted({*combinations} - {*NAMES})
+    if unknown:
+        raise FaultsError(f"--combination takes {', '.join(NAMES)}; not {', '.join(unknown)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whatever was started is ended
+    seed = random.randrange(SEEDS) if seed is None else seed
+    console = Console(highlight=False)
     begun = time.monotonic()
     found = []
     for combination in COMBINATIONS:
-        if combination.name in (given.combination or names):
-            console.print(f"{combination.name}, seed {given.seed}")
-            found.append(
-                campaign.run(
-                    combination,
-                    minutes=given.minutes,
-                    seed=given.seed,
-                    rate=given.rate,
-                    say=lambda words: console.print(f"{time.monotonic() - begun:7.1f} {words}", markup=False),
-                )
+        if combination.name not in (combinations or NAMES):
+            continue
+        console.print(f"{combination.name}: {minutes:g} minutes, seed {seed}, {rate:g} mutations a second")
+        try:
+            figures = campaign.run(
+                combination,
+                minutes=minutes,
+                seed=seed,
+                rate=rate,
+                say=lambda words: console.print(f"{time.monotonic() - begun:7.1f} {words}", markup=False),
             )
+        except Missing as missing:
+            raise FaultsError(f"{combination.name} {missing}") from missing
+        found.append(figures)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        campaign.save(found, file)  # after each: the next may be broken off
     table.show(found, console)
-    given.json.parent.mkdir(parents=True, exist_ok=True)
-    campaign.save(found, given.json)
+    console.print(f"more of it in {file}", soft_wrap=True)
     return 1 if any(one.breaches for one in found) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -87,6 +87,16 @@ def ledger_down(site: Site) -> Iterator[None]:
         site.postgres.start()
 
 
+@contextmanager
+def backend_changed(site: Site) -> Iterator[None]:
+    """Every process has been deployed with the other backend in its settings; and at the end with the first again."""
+    try:
+        site.deploy(backend="background")
+        yield
+    finally:
+        site.deploy(backend="dramatiq")
+
+
 def runner_frozen(site: Site) -> AbstractContextManager[None]:
     """A process that runs jobs stands still."""
     return frozen(site.runners[0])
@@ -138,6 +148,7 @@ ON_REDIS: Mapping[str, Lasting] = MappingProxyType(
         "replies swallowed": between(Mode.SWALLOW),
         "replies cut": between(Mode.CUT),
         "replies delayed": between(Mode.DELAY),
+        "backend changed": backend_changed,
     }
 )
 

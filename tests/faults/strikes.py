@@ -67,6 +67,16 @@ def restart_broker(site: Site, chance: random.Random) -> None:
     site.broker.start()
 
 
+def restart_broker_older(site: Site, chance: random.Random) -> None:
+    """Redis is killed, and comes back as it was a moment before: with its sentinel, without the newest messages."""
+    assert site.broker is not None
+    site.broker.save()
+    time.sleep(chance.uniform(0, PAUSE_S))
+    site.broker.kill()
+    site.broker.start()
+    site.broker.forget()
+
+
 def cut_ledger(site: Site, chance: random.Random) -> None:
     """PostgreSQL ends every connection, whatever was in progress on it."""
     assert site.postgres is not None
@@ -103,6 +113,7 @@ ON_REDIS: Mapping[str, Strike] = MappingProxyType(
         "cut redis": cut_broker,
         "flush redis": flush,
         "restart redis empty": restart_broker,
+        "restart redis older": restart_broker_older,
         "unreadable message": poison,
     }
 )

@@ -9,6 +9,7 @@ from tests.faults.figures import Figures
 
 COLUMNS: tuple[tuple[str, Callable[[Figures], str]], ...] = (
     ("combination", lambda f: f.combination),
+    ("seed", lambda f: f"{f.seed}"),
     ("jobs", lambda f: f"{f.jobs:,}"),
     ("answers", lambda f: f"{f.answers:,}"),
     ("faults", lambda f: f"{sum(f.faults.values())}"),
@@ -33,3 +34,7 @@ def show(figures: Sequence[Figures], console: Console) -> None:
         console.print(f"{one.combination}: " + ", ".join(f"{name} {n}" for name, n in one.faults.items()))
         for words in one.breaches:
             console.print(f"BROKEN: {words}", style="red", markup=False, soft_wrap=True)
+        if one.breaches:
+            options = f"--seed {one.seed} --minutes {one.minutes:g} --rate {one.rate:g}"
+            again = f"./onward faults --combination {one.combination} {options}"
+            console.print(f"the same faults again: {again}", markup=False, soft_wrap=True)

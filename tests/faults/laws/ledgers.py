@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.faults import outages, strikes
 from tests.faults.laws.base import BACKGROUND, ON_POSTGRESQL, ON_SQLITE, Law, Stage, load, upon_an_answer
 
-LOCKED_S = 7.0  # longer than the program waits for the ledger
+LOCKED_S = 10.0  # longer than the program waits for the ledger
 PATIENCE_S = 5.0
 MARGIN_S = 2.0
 ROOM_MB = 6

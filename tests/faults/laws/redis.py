@@ -1,7 +1,6 @@
 """Redis away, frozen, empty, full, older; and what stands between it and the program."""
 
 import time
-from pathlib import Path
 
 from tests.faults import outages, strikes
 from tests.faults.client import Request
@@ -112,7 +111,7 @@ def an_old_snapshot_of_redis_loses_nothing(stage: Stage) -> None:
         worker.start()
     with site.broker.client() as client:
         assert client.get(f"{site.settings.namespace}:sentinel"), "the snapshot was not read"
-    Path(site.folder / "redis" / "dump.rdb").unlink()
+    site.broker.forget()
     site.settle(RESCUE_S)
 
 
