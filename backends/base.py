@@ -32,6 +32,7 @@ class Delivery:
     priority: int = 0
     token: int = field(default=0, compare=False)  # tells this wait of the job from a later one; for who confirms it
     home: str | None = field(default=None, compare=False)  # whose it is since its acceptance, as the backend said then
+    resumes: bool = field(default=False, compare=False)  # it ran before, and goes before what has not begun
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -47,6 +47,8 @@ HEARTBEAT_TIMEOUT_MS = 5_000
 REFILL = 0.75  # of what may be fetched ahead: from there on down, more is fetched
 LINGER_S = 0.01
 UNPACK = 1_000  # values that Lua takes at once
+# Dramatiq's script appends; one that has been fetched meanwhile is not put back.
+TO_FRONT = "if redis.call('lrem', KEYS[1], -1, ARGV[1]) == 1 then redis.call('lpush', KEYS[1], ARGV[1]) end"
 MAINTENANCE_ALWAYS = 1_000_000  # Dramatiq rolls a die of a million for each command
 
 
@@ -165,16 +167,24 @@ class Broker(RedisBroker):
             self.queues.add(queue_name)
             self.emit_after("declare_queue", queue_name)
 
-    def enqueue_many(self, job_ids: Sequence[str]) -> None:
-        """One message a job is in Redis, in order. Raises redis.RedisError, and then some of them may be there."""
+    def enqueue_many(self, job_ids: Sequence[str], *, first: Collection[str] = ()) -> None:
+        """One message a job is in Redis, in order, the `first` before all that waits there.
+
+        Raises redis.RedisError, and then some of them may be there.
+        """
         calls: list[tuple[str | bytes | int, ...]] = []
+        to_front: list[str] = []
         for job_id in job_ids:
             own = secrets.token_hex(16)
             message: dramatiq.Message[Any] = dramatiq.Message(QUEUE, ACTOR, (job_id,), {}, {"redis_message_id": own})
             calls.append(("enqueue", QUEUE, own, message.encode()))
-        self.call_many(calls, wakes=min(len(job_ids), WAKES))
+            if job_id in first:
+                to_front.append(own)
+        self.call_many(calls, to_front=to_front, wakes=min(len(job_ids), WAKES))
 
-    def call_many(self, calls: Sequence[tuple[str | bytes | int, ...]], *, wakes: int = 0) -> list[Any]:
+    def call_many(
+        self, calls: Sequence[tuple[str | bytes | int, ...]], *, to_front: Sequence[str] = (), wakes: int = 0
+    ) -> list[Any]:
         """What Dramatiq's script says to each call of `(command, queue, *arguments)`, in one round trip.
 
         Raises redis.RedisError, and then some of them may have been done.
@@ -188,6 +198,8 @@ class Broker(RedisBroker):
                 # Maintenance once a round trip is often enough, and a fetch is what waits for it.
                 given = (command, now, queue_name, *common, int(command == "fetch"), UNPACK)
                 pipe.evalsha(script.sha, 1, self.namespace, *given, *own)
+            for message_id in reversed(to_front):
+                pipe.eval(TO_FRONT, 1, f"{self.namespace}:{QUEUE}", message_id)
             if wakes:
                 pipe.rpush(self.wake_key, *["1"] * wakes)
                 pipe.ltrim(self.wake_key, -WAKES, -1)
@@ -268,7 +280,7 @@ class Dramatiq(Backend):
     async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:  # noqa: ARG002
         """All are in Redis. Raises BackendError where some may not be."""
         try:
-            await self._courier.bring([delivery.job_id for delivery in deliveries])
+            await self._courier.bring(deliveries)
         except redis.RedisError as error:
             raise BackendError("Redis did not take the messages") from error
 
@@ -311,7 +323,7 @@ class _Courier:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._queue: queue.SimpleQueue[tuple[list[str], asyncio.Future[None]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Sequence[Delivery], asyncio.Future[None]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -322,9 +334,9 @@ class _Courier:
     def close(self) -> None:
         self._queue.put(None)
 
-    async def bring(self, job_ids: list[str]) -> None:
+    async def bring(self, deliveries: Sequence[Delivery]) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.put((job_ids, future))
+        self._queue.put((deliveries, future))
         await future
 
     def _loop(self) -> None:
@@ -346,7 +358,9 @@ class _Courier:
                 continue
             error: Exception | None = None
             try:
-                self._broker.enqueue_many([job_id for job_ids, _ in parcels for job_id in job_ids])
+                brought = [delivery for deliveries, _ in parcels for delivery in deliveries]
+                first = {delivery.job_id for delivery in brought if delivery.resumes}
+                self._broker.enqueue_many([delivery.job_id for delivery in brought], first=first)
             except Exception as caught:  # noqa: BLE001 - whatever it is, those who wait are told
                 error = caught
             by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}

@@ -143,7 +143,10 @@ class Sweep:
             rows = await self._writer.database.read(
                 partial(due.undelivered, backend=name, identity=health.identity, grace_us=GRACE_US, limit=PAGE)
             )
-            deliveries = [Delivery(*row) for row in rows]
+            deliveries = [
+                Delivery(job_id, handler, priority, token, resumes=resumes)
+                for job_id, handler, priority, token, resumes in rows
+            ]
             if not deliveries or not await self._dispatcher.send(name, deliveries):
                 return
             # Confirmed at once, so that the next page is another one.

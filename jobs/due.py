@@ -47,7 +47,7 @@ _promote = (
 _next = sa.select(sa.func.min(jobs.c.due_at)).where(later).with_hint(jobs, BY_TIME, "sqlite")
 _queued = (queued, jobs.c.backend == _p("backend_"))
 _undelivered = (
-    sa.select(jobs.c.id, jobs.c.handler, jobs.c.priority, jobs.c.token)
+    sa.select(jobs.c.id, jobs.c.handler, jobs.c.priority, jobs.c.token, jobs.c.attempt > 0)
     # What waits is due by its state; a time ahead of now was written by a process whose clock was.
     .where(*_queued, sa.or_(jobs.c.due_at <= _p("before_"), jobs.c.due_at > _p("after_")))
     .where(sa.or_(jobs.c.delivered_to.is_(None), jobs.c.delivered_to != _p("identity_")))
@@ -108,11 +108,16 @@ def next_due(tx: Tx) -> int | None:
     return row[0] if row else None
 
 
-def undelivered(tx: Tx, *, backend: str, identity: str, grace_us: int, limit: int) -> list[tuple[str, str, int, int]]:
-    """Id, handler, priority and token of jobs that wait for longer than the grace without a delivery to that broker."""
+def undelivered(
+    tx: Tx, *, backend: str, identity: str, grace_us: int, limit: int
+) -> list[tuple[str, str, int, int, bool]]:
+    """Jobs that wait for longer than the grace without a delivery to that broker.
+
+    Id, handler, priority and token of each, and whether it ran before.
+    """
     bounds = {"before_": tx.now - grace_us, "after_": tx.now + grace_us}
     return [
-        (row[0], row[1], row[2], row[3])
+        (row[0], row[1], row[2], row[3], bool(row[4]))
         for row in tx.all(_undelivered, backend_=backend, identity_=identity, limit_=limit, **bounds)
     ]
 
