@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tests.faults.books import Books
+from tests.faults.books import SHOWN, Books
 from tests.faults.site import Outage
 
 ABOUT_REDIS = "redis", "replies"
+RESCUE_S = 15.0
 
 
 @dataclass(slots=True)
@@ -54,9 +55,11 @@ def count(figures: Figures, books: Books, outages: Sequence[Outage], breaches: S
     begun = Counter((line.job, line.step) for line in books.begins if line.step in ("first", "second", "third", "leaf"))
     figures.steps_run_twice = sum(n - 1 for n in begun.values())
     figures.effects_twice = sum(n - 1 for n in books.notifications.values())
-    rescues = sorted(times_to_rescue(books, outages))
-    figures.claims_lost = len(rescues)
-    figures.rescue_max_s, figures.rescue_p95_s = at(rescues, 1.0), at(rescues, 0.95)
+    found = sorted(rescues(books, outages))
+    figures.breaches += nobody_waits_long_for_a_rescue(found[-SHOWN:])
+    took = [one.took_s for one in found]
+    figures.claims_lost = len(found)
+    figures.rescue_max_s, figures.rescue_p95_s = at(took, 1.0), at(took, 0.95)
     figures.delivery_after_outage_max_s = max(deliveries_after(books, outages), default=0.0)
     usual = [request.took_s * 1000 for request in requests if request.job and not _during(request.answered_at, outages)]
     without = [
@@ -68,8 +71,18 @@ def count(figures: Figures, books: Books, outages: Sequence[Outage], breaches: S
     figures.answer_p99_ms_without_redis = at(sorted(without), 0.99)
 
 
-def times_to_rescue(books: Books, outages: Sequence[Outage]) -> Iterable[float]:
-    """Seconds from each death to the next claim of what ran there; time in which broker or ledger was away left out."""
+@dataclass(frozen=True, slots=True, order=True)
+class Rescue:
+    """From the death of a process to the next claim of a job that it ran."""
+
+    took_s: float
+    job: str
+    attempt: int  # the one that was cut off
+    died: float
+
+
+def rescues(books: Books, outages: Sequence[Outage]) -> Iterable[Rescue]:
+    """One for each claim that was lost; time in which broker or ledger was away left out."""
     deaths: dict[int, list[float]] = defaultdict(list)
     for end in books.ends:
         deaths[end.pid].append(end.at)
@@ -81,7 +94,16 @@ def times_to_rescue(books: Books, outages: Sequence[Outage]) -> Iterable[float]:
             died = [at for at in deaths[int(worker.rpartition(":")[2])] if at <= finished / 1e6 + 0.1]
             if died:
                 since, until = max(died), claims[number + 1]
-                yield max(until - max([since, *(o.ended for o in outages if o.begun < until and o.ended > since)]), 0.0)
+                later = max([since, *(o.ended for o in outages if o.begun < until and o.ended > since)])
+                yield Rescue(max(until - later, 0.0), row.id, number, since)
+
+
+def nobody_waits_long_for_a_rescue(found: Iterable[Rescue]) -> Iterable[str]:
+    """What a process ran that died goes on elsewhere within the time that is promised."""
+    for one in found:
+        if one.took_s > RESCUE_S:
+            when = f"the process of its attempt {one.attempt} died at {one.died:.1f}"
+            yield f"nobody_waits_long_for_a_rescue: {one.job} was claimed again after {one.took_s:.1f} s; {when}"
 
 
 def deliveries_after(books: Books, outages: Sequence[Outage]) -> Iterable[float]:

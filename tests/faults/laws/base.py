@@ -20,7 +20,6 @@ BACKGROUND, DRAMATIQ, ON_POSTGRESQL = "background+sqlite", "dramatiq+sqlite", "d
 EVERYWHERE = (BACKGROUND, DRAMATIQ, ON_POSTGRESQL)
 ON_REDIS = (DRAMATIQ, ON_POSTGRESQL)
 ON_SQLITE = (BACKGROUND, DRAMATIQ)
-RESCUE_S = 15.0
 MORE_S = 0.1  # an answer may take as much longer while Redis is away
 HELD_S = 0.5  # so much only where the event loop waits for Redis: the program gives that two seconds to answer
 MIX = MappingProxyType({"processItem": 4.0, "sendNotification": 3.0, "registerUser": 2.0, "steps": 3.0, "flaky": 0.5})

@@ -3,8 +3,8 @@
 import time
 
 from tests.faults import books, strikes
-from tests.faults.figures import times_to_rescue
-from tests.faults.laws.base import BACKGROUND, EVERYWHERE, ON_REDIS, RESCUE_S, Law, Stage, is_lost, load, upon_an_answer
+from tests.faults.figures import RESCUE_S, rescues
+from tests.faults.laws.base import BACKGROUND, EVERYWHERE, ON_REDIS, Law, Stage, is_lost, load, upon_an_answer
 from tests.faults.outages import frozen_between_writes
 from tests.faults.process import wait_for
 from tests.faults.site import Site
@@ -39,9 +39,9 @@ def the_work_of_the_killed_goes_on_within_15_s(stage: Stage) -> None:
         strikes.kill_worker(site, stage.chance)
     site.settle()
     found = books.read(site.folder, site.ledger, site.client.requests, site.ends.all[deaths:])
-    rescues = list(times_to_rescue(found, ()))
-    assert rescues, "nothing was in progress when it was killed"
-    assert max(rescues) < RESCUE_S
+    rescued = list(rescues(found, ()))
+    assert rescued, "nothing was in progress when it was killed"
+    assert max(rescued).took_s < RESCUE_S
 
 
 def many_that_died_twice_go_on_within_15_s(stage: Stage) -> None:
@@ -103,7 +103,7 @@ def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
     wait_for(lambda: "claim lost" in victim.told(), 10, "the frozen process hears of it")
     assert all(process.alive for process in (victim, *others))
     found = books.read(site.folder, site.ledger, site.client.requests, site.ends.all[deaths:])
-    assert max(times_to_rescue(found, ())) < RESCUE_S
+    assert max(rescues(found, ())).took_s < RESCUE_S
     assert all("claim lost" not in process.told() for process in others)
 
 

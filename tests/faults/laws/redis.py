@@ -4,7 +4,8 @@ import time
 
 from tests.faults import outages, strikes
 from tests.faults.client import Request
-from tests.faults.laws.base import DRAMATIQ, HELD_S, MORE_S, ON_REDIS, RESCUE_S, Law, Stage, answered, load, took_s
+from tests.faults.figures import RESCUE_S
+from tests.faults.laws.base import DRAMATIQ, HELD_S, MORE_S, ON_REDIS, Law, Stage, answered, load, took_s
 from tests.faults.outages import Lasting
 from tests.faults.process import wait_for
 from tests.faults.proxy import Mode
