@@ -65,6 +65,7 @@ _doubt = (
     .values(delivered_to=None)
 )
 _give_back = sa.update(jobs).where(jobs.c.id == _p("id_"), queued).values(delivered_to=None, token=jobs.c.token + 1)
+_rest = _give_back.values(due_at=_p("now"))
 _waiting = sa.select(sa.func.count(), sa.func.min(jobs.c.due_at)).where(*_queued)
 _unclaimed = sa.or_(later, queued)
 _place = (jobs.c.backend, jobs.c.handler, jobs.c.delivered_to)
@@ -136,6 +137,11 @@ def confirm(tx: Tx, waits: Sequence[tuple[str, int]], *, identity: str) -> None:
 def give_back(tx: Tx, job_id: str) -> None:
     """A delivery that came to a process which takes nothing any more does not count."""
     tx.execute(_give_back, id_=job_id)
+
+
+def rest(tx: Tx, job_id: str) -> None:
+    """The delivery does not count either, and there is no hurry with the next: it may come to nothing as well."""
+    tx.execute(_rest, id_=job_id, now=tx.now)
 
 
 def doubt(tx: Tx, *, backend: str, before: int, limit: int) -> int:

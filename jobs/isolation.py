@@ -42,7 +42,7 @@ class Isolated:
             return False
         if len(self._begun) >= CHILDREN:
             # Those that are there come to it; should they have ended before, the sweep delivers it once more.
-            await self._writer.run(partial(due.give_back, job_id=job_id))
+            await self._writer.run(partial(due.rest, job_id=job_id))
             return False
         self._begun.add(job_id)
         try:

@@ -33,6 +33,10 @@ def given_back(tx: Tx, job_id: str) -> None:
     due.give_back(tx, job_id)
 
 
+def rested(tx: Tx, job_id: str) -> None:
+    due.rest(tx, job_id)
+
+
 def claimed_and_handed_back(tx: Tx, job_id: str) -> None:
     job = claims.claim(tx, job_id, runner="one", worker="w", backend="here", alone=False)
     assert job is not None
@@ -44,7 +48,7 @@ def sent_elsewhere_and_back(tx: Tx, _job_id: str) -> None:
     due.reroute(tx, old="there", handler="law.job", new="here", limit=10)
 
 
-@pytest.mark.parametrize("meanwhile", [given_back, claimed_and_handed_back, sent_elsewhere_and_back])
+@pytest.mark.parametrize("meanwhile", [given_back, rested, claimed_and_handed_back, sent_elsewhere_and_back])
 def test_a_confirmation_that_comes_late_confirms_nothing(writer: Writer, meanwhile: object) -> None:
     """Its message has been used up: the job waits for another one, however long the queue is."""
     job = writer.run_sync(accept)
@@ -60,6 +64,16 @@ def test_a_job_that_is_handed_back_keeps_its_place_and_is_delivered_at_once(writ
     writer.run_sync(lambda tx: claimed_and_handed_back(tx, job.id))
     rows = writer.run_sync(lambda tx: due.undelivered(tx, backend="here", identity=BROKER, grace_us=GRACE_US, limit=9))
     assert rows == [(job.id, "law.job", 0, 2, True)], "and it is told from those that never ran"
+
+
+def test_a_job_that_rests_is_not_delivered_again_at_once(writer: Writer) -> None:
+    """Where as many run alone as may, it would go to and fro between the sweep and the workers."""
+    job = writer.run_sync(accept)
+    writer.run_sync(lambda tx: tx.execute(sa.update(jobs).values(due_at=jobs.c.due_at - 2 * GRACE_US)))
+    writer.run_sync(lambda tx: due.rest(tx, job.id))
+    asked = {"backend": "here", "identity": BROKER, "limit": 9}
+    assert writer.run_sync(lambda tx: due.undelivered(tx, grace_us=GRACE_US, **asked)) == []  # type: ignore[arg-type]
+    assert undelivered(writer) == [job.id]
 
 
 def test_what_is_doubted_or_goes_elsewhere_does_so_page_by_page(writer: Writer) -> None:
