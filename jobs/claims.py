@@ -105,6 +105,12 @@ _settle = (
     )
     .returning(jobs.c.version)
 )
+_oldest = (
+    sa.select(jobs.c.due_at)
+    .where(queued, jobs.c.backend == _p("backend_"), jobs.c.priority == _p("priority_"))
+    .order_by(jobs.c.due_at)
+    .limit(1)
+)
 # Locked, so that nobody makes RUNNING CANCELLING between this look and what follows from it.
 _held_by = sa.select(jobs).where(held, jobs.c.runner == _p("runner_")).with_for_update()
 _cancelling = sa.select(jobs.c.id, jobs.c.token).where(
@@ -258,7 +264,7 @@ def _write(  # noqa: PLR0917 - private, and called three times
         deaths_=job.deaths + outcome.died,
         next_token=job.token + 1,
         delivered_=None,
-        due_=job.due_at if status is S.QUEUED else now + outcome.delay_us,  # handed back, it keeps its place
+        due_=_front(tx, job) if status is S.QUEUED else now + outcome.delay_us,
         finished_=now if over else None,
         result_=dump(outcome.result) if status is S.SUCCEEDED else None,
         error_=dump(dump_error(error)) if error and status is not S.CANCELLED else None,
@@ -268,6 +274,12 @@ def _write(  # noqa: PLR0917 - private, and called three times
     tx.count(job.owner, source, -1)
     tx.count(job.owner, status, 1)
     return True
+
+
+def _front(tx: Tx, job: Job) -> int:
+    """Handed back, it goes before what has not begun: however long that line is, it has been through it."""
+    row = tx.one(_oldest, backend_=job.backend, priority_=job.priority)
+    return min(job.due_at, row[0]) if row else job.due_at
 
 
 def _closed(steps: tuple[Step, ...], status: JobStatus, result: object, now: int) -> tuple[Step, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from jobs import claims, due
+from jobs import claims, due, ledger
 from jobs.claims import Outcome
 from jobs.states import JobStatus
 from storage.engine import Tx
@@ -64,6 +64,22 @@ def test_a_job_that_is_handed_back_keeps_its_place_and_is_delivered_at_once(writ
     writer.run_sync(lambda tx: claimed_and_handed_back(tx, job.id))
     rows = writer.run_sync(lambda tx: due.undelivered(tx, backend="here", identity=BROKER, grace_us=GRACE_US, limit=9))
     assert rows == [(job.id, "law.job", 0, 2, True)], "and it is told from those that never ran"
+
+
+def test_a_job_that_is_handed_back_goes_before_what_has_not_begun(writer: Writer) -> None:
+    """Also where it had come later, and was run at once: what was cut off goes on soon, however long the line is."""
+    waits, runs = writer.run_sync(accept), writer.run_sync(accept)
+    writer.run_sync(lambda tx: accept(tx, priority=-1))
+    with_hour = sa.update(jobs).where(jobs.c.id == waits.id).values(due_at=jobs.c.due_at - 720 * GRACE_US)
+    writer.run_sync(lambda tx: tx.execute(with_hour))
+    writer.run_sync(lambda tx: claimed_and_handed_back(tx, runs.id))
+    line = undelivered(writer)
+    assert line[0] not in (waits.id, runs.id), "priority goes before all"
+    assert set(line[1:]) == {waits.id, runs.id}
+    oldest, own = (writer.run_sync(lambda tx, id_=id_: ledger.get(tx, id_)) for id_ in (waits.id, runs.id))  # type: ignore[misc]
+    assert oldest is not None
+    assert own is not None
+    assert own.due_at == oldest.due_at
 
 
 def test_a_job_that_rests_is_not_delivered_again_at_once(writer: Writer) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs import due, ledger, pages
+from jobs import claims, due, ledger, pages
 from jobs.model import JobFilter, Visible
 from jobs.states import JobStatus
 from storage.engine import Tx
@@ -31,6 +31,7 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
         (due._due, "jobs_later"),
         (due._next, "jobs_later"),
         (due._new_places, "jobs_changed"),
+        (claims._oldest, "jobs_queued"),
         (ledger._count, "(slot=? AND owner=?)"),
     ],
 )
@@ -39,7 +40,11 @@ def test_what_is_looked_at_with_each_tick_or_mutation_is_found_by_its_own_index(
 ) -> None:
     """Not by reading all that waits, or the counters of all owners."""
     text, defaults = writer.database.compiled(statement)
-    first, *_ = found = plan(writer, text, {**defaults, "now": 1, "limit_": 1, "floor": 1, "owner": "ann"})
+    first, *_ = found = plan(
+        writer,
+        text,
+        {**defaults, "now": 1, "limit_": 1, "floor": 1, "backend_": "here", "priority_": 0, "owner": "ann"},
+    )
     assert first.startswith("SEARCH"), found
     assert index in first, found
     assert not any("ORDER BY" in line for line in found)
