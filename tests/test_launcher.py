@@ -194,9 +194,11 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
     from packaging.requirements import Requirement
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    groups = project["dependency-groups"]
+    included = [name for one in groups["dev"] if isinstance(one, dict) for name in groups[one["include-group"]]]
     asked = {
         "requirements.txt": project["project"]["dependencies"],
-        "requirements-dev.txt": project["dependency-groups"]["dev"],
+        "requirements-dev.txt": [*(one for one in groups["dev"] if isinstance(one, str)), *included],
     }
     for lock, wanted in asked.items():
         pins = [line.split("\\")[0] for line in (ROOT / lock).read_text("utf-8").splitlines() if "==" in line]
