@@ -12,6 +12,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode, Frame
 
 PIPELINED = 100  # requests of one connection that wait for the answers before them
+HEADER = 32  # bytes that a header counts for besides its own, as in HTTP/2 (RFC 9113, 6.5.2): many tiny ones are dear
 PIECES = 5_000  # of one body: chunks of a byte are dear
 FRAGMENTS = 1_000  # of one message; even empty ones take room
 AT_ONCE = 4_096  # bytes of frames in one turn of the loop: some thousand tiny ones would keep all others waiting
@@ -86,7 +87,7 @@ class Http(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
+        self._count(len(name) + len(value) + HEADER)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:

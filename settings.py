@@ -154,7 +154,9 @@ class Handlers(Table):
 
 
 class Limits(Table):
-    head_bytes: int = Field(32_000, ge=1_000, description="the longest head of a request: its URL and headers")
+    head_bytes: int = Field(
+        32_000, ge=1_000, description="the longest head of a request: its URL, and its headers with 32 bytes more each"
+    )
     body_bytes: int = Field(100_000, ge=1_000, description="the longest request body")
     json_depth: int = Field(32, ge=4, le=200, description="how deep a body's JSON may be nested")
     tokens: int = Field(1_000, ge=10, description="the most tokens in a document")
