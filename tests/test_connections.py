@@ -98,8 +98,8 @@ async def blast(writer: asyncio.StreamWriter, data: bytes, most: int = MUCH) -> 
         (b"POST /", b"a" * 10_000),
         (b"POST /graphql?", b"a=b&" * 2_500),
         (CHUNKED, b"a" * 10_000),
-        (CHUNKED + b"\r\n \r\n0\r\nX: ", b"a" * 10_000),
-        (CHUNKED + b"\r\n \r\n0\r\n", b"X: aaaaaaaaaaaaaaaaaaaa\r\n" * 400),
+        (CHUNKED[:-1] + b"\r\n \r\n0\r\nX: ", b"a" * 10_000),
+        (CHUNKED[:-1] + b"\r\n \r\n0\r\n", b"X: aaaaaaaaaaaaaaaaaaaa\r\n" * 400),
     ],
     ids=["value", "headers", "path", "query", "chunk extension", "trailer", "trailers"],
 )
