@@ -31,7 +31,9 @@ class Waiting:
         """It waits from now on, and may be closed; `open_` connections there are in all."""
         self._without[connection] = None
         if open_ > self._most:
-            next(iter(self._without)).transport.abort()
+            oldest = next(iter(self._without))
+            self.discard(oldest)  # it is lost at the loop's next turn only, and more may come in this one
+            oldest.transport.abort()
 
     def discard(self, connection: Http) -> None:
         self._without.pop(connection, None)

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from uvicorn.server import ServerState
 
 import serving
+from app import create_app
 from tests.gql.conftest import serving as served
 from tests.gql.conftest import settings_in
 from tests.gql.test_websocket import FOREVER, INIT, answers, client
@@ -312,7 +314,8 @@ async def test_where_connections_become_too_many_the_longest_silent_one_makes_ro
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "room", lambda: 20)
-    with served(settings_in(tmp_path)) as address:
+    # Nobody is hung up on for having said nothing for too long.
+    with served(settings_in(tmp_path, gql={"limits": {"head_timeout_s": 600}})) as address:
         host, port = address.split(":")
         async with client(address) as busy:
             silent = [socket.create_connection((host, int(port)), timeout=PATIENCE_S) for _ in range(60)]
@@ -325,6 +328,29 @@ async def test_where_connections_become_too_many_the_longest_silent_one_makes_ro
             finally:
                 for one in silent:
                     one.close()
+
+
+async def test_where_too_many_connections_come_at_once_each_one_more_makes_another_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "room", lambda: 20)
+    settings = settings_in(tmp_path, gql={"limits": {"head_timeout_s": 600}})
+    config, state = serving.configured(create_app(settings), settings), ServerState()
+    config.load()
+
+    def protocol() -> Any:
+        return config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
+
+    async with await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0) as server:
+        where = server.sockets[0].getsockname()
+        # Without an await, so that the loop finds all of them in one turn.
+        silent = [socket.create_connection(where, timeout=PATIENCE_S) for _ in range(60)]
+        try:
+            assert all([await asyncio.to_thread(_hung_up, one) for one in silent[:40]])
+            assert len(state.connections) == 20
+        finally:
+            for one in silent:
+                one.close()
 
 
 def _hung_up(one: socket.socket) -> bool:
