@@ -44,7 +44,7 @@ def test_a_module_of_handlers_that_cannot_be_is_told_in_one_line(
 
 @pytest.mark.parametrize("command", ["serve", "check"])
 def test_a_module_that_raises_shows_no_traceback(command: str, tmp_path: Path) -> None:
-    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["broken"]\n', "utf-8")
+    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["broken"]\n[server]\nport = 0\n', "utf-8")
     (tmp_path / "broken.py").write_text("HANDLERS = ()\nraise RuntimeError('a setting is missing')\n", "utf-8")
     outcome = onward(command, project=tmp_path)
     assert "broken cannot be imported: line 2: RuntimeError: a setting is missing" in outcome.stdout + outcome.stderr
@@ -52,7 +52,7 @@ def test_a_module_that_raises_shows_no_traceback(command: str, tmp_path: Path) -
 
 
 def test_types_that_make_no_schema_are_told_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "settings.toml").write_text('[gql]\nmodules = ["broken"]\n', "utf-8")
+    (tmp_path / "settings.toml").write_text('[gql]\nmodules = ["broken"]\n[server]\nport = 0\n', "utf-8")
     (tmp_path / "broken.py").write_text('import strawberry\n@strawberry.type\nclass Query:\n    it: "Gone"\n', "utf-8")
     outcome = onward("serve", project=tmp_path)
     assert outcome.returncode == 2
@@ -79,7 +79,7 @@ HIDDEN = {
 @pytest.mark.parametrize("what", HIDDEN)
 def test_a_module_that_another_one_hides_is_told_of_with_the_mend(what: str, tmp_path: Path) -> None:
     settings, orders, words = HIDDEN[what]
-    (tmp_path / "settings.toml").write_text(settings, "utf-8")
+    (tmp_path / "settings.toml").write_text(f"{settings}\n[server]\nport = 0\n", "utf-8")
     (tmp_path / "redis").mkdir()
     for name in ("app.py", "settings.py", "redis/__init__.py", "redis/orders.py"):
         (tmp_path / name).write_text("CURRENCY = 'EUR'\nHANDLERS = ()\n", "utf-8")
