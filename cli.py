@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CANNOT_START = 2
 FAULTS = Path("var/faults.json")
+LEFT_OUT = ("benchmarks", "scaffold", "tests")  # of the image
 Command = Callable[..., None]
 
 Backend = Annotated[str | None, typer.Option(help="The backend that jobs go to, instead of the one in the settings.")]
@@ -220,8 +221,9 @@ def bench(
     only: Annotated[str | None, typer.Option(help="These figures alone, such as A,B.")] = None,
 ) -> None:
     """Measure every figure beside its rival."""
-    from benchmarks import main
-    from benchmarks.base import BenchError
+    with _whole_project():
+        from benchmarks import main
+        from benchmarks.base import BenchError
 
     try:
         raise typer.Exit(main.run(quick=quick, only=only))
@@ -231,7 +233,7 @@ def bench(
 
 def new_handler(name: Annotated[str, typer.Argument(help="Its family and its name, as in orders.confirm.")]) -> None:
     """Write a handler, its mutation and their test into the project."""
-    with _one_line():
+    with _one_line(), _whole_project():
         from scaffold import handler
         from settings import ROOT
 
@@ -247,7 +249,8 @@ def faults(
     file: Annotated[Path, typer.Option("--json", help="The file that the figures are written to.")] = FAULTS,
 ) -> None:
     """Run the whole program under faults by chance, then do the books: exit code 1 where a promise was broken."""
-    from tests.faults import main
+    with _whole_project():
+        from tests.faults import main
 
     try:
         raise typer.Exit(main.run(minutes=minutes, seed=seed, rate=rate, combinations=combination or (), file=file))
@@ -383,6 +386,17 @@ def _one_line() -> Iterator[None]:
     except (SettingsError, StorageError) as error:
         cause = error.__cause__ if isinstance(error, StorageError) else None
         _fail(f"{error}: {cause}" if cause else str(error))
+
+
+@contextmanager
+def _whole_project() -> Iterator[None]:
+    """A command whose folder the image leaves out ends with one line there, and the exit code 2."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in LEFT_OUT:
+            raise
+        _fail(f"{error.name}/ is not in this installation; run the command in a copy of the whole project")
 
 
 def _fail(line: str) -> NoReturn:

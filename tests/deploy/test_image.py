@@ -59,6 +59,32 @@ def test_the_image_serves_without_a_file_from_outside(image: Path, tmp_path: Pat
     assert all(Path(file).is_relative_to(program) for file in found.stdout.split())
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["onward", "test"],
+        ["onward", "faults"],
+        ["-Pm", "cli", "faults"],
+        ["-Pm", "cli", "bench"],
+        ["-Pm", "cli", "new", "handler", "orders.confirm"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_of_what_the_image_leaves_out_says_so_in_one_line(image: Path, command: list[str]) -> None:
+    program = image / "srv" / "onward"
+    found = subprocess.run(
+        [sys.executable, *command],
+        env=environment(PYTHONPATH=str(program)),
+        cwd=program,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 2
+    assert found.stderr.count("\n") == 1
+    assert found.stderr.endswith("is not in this installation; run the command in a copy of the whole project\n")
+
+
 def test_the_program_is_nobodys_to_change_and_runs_as_nobody() -> None:
     """Files are root's, and the process is not."""
     last = [step for step in steps() if step.stage == "last"]
