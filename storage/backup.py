@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def backup(database: Database, target: Path) -> None:
         raise StorageError(f"there is no ledger at {source} yet")
     if target.exists() and target.samefile(source):
         raise StorageError(f"{target} is the ledger itself; name another file")
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    aside = _aside(target)
     try:
         with closing(database.connect()) as connection:
             connection.execute("VACUUM INTO ?", (str(aside),))
@@ -38,6 +39,16 @@ def backup(database: Database, target: Path) -> None:
         if database.is_driver_error(error) or isinstance(error, OSError):
             raise StorageError(f"{target} was not written") from error
         raise
+
+
+def _aside(target: Path) -> Path:
+    """An empty file beside the target, of a name of its own, which nobody else may read. Raises StorageError."""
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise StorageError(f"{target} was not written") from error
+    os.close(descriptor)
+    return Path(name)
 
 
 def _check(copy: Path) -> None:

@@ -1,6 +1,7 @@
 """A copy of a SQLite ledger is whole, whoever writes meanwhile."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -50,6 +51,16 @@ def test_a_copy_takes_the_place_of_the_one_before(sqlite_ledger: str, tmp_path: 
             writer.run_sync(accept)
             backup(writer.database, copy)
             assert rows(copy, "SELECT count(*) FROM jobs") == [(n + 1,)]
+    assert [file.name for file in tmp_path.glob("*copy*")] == ["copy.db"]
+
+
+def test_copies_that_are_taken_at_once_are_all_whole(sqlite_ledger: str, tmp_path: Path) -> None:
+    """Also where all have one process id, as in containers."""
+    copy = tmp_path / "copy.db"
+    with writing(sqlite_ledger) as writer, ThreadPoolExecutor(4) as threads:
+        writer.run_sync(accept)
+        for _ in threads.map(lambda _: backup(writer.database, copy), range(12)):
+            assert rows(copy, "SELECT count(*) FROM jobs") == [(1,)]
     assert [file.name for file in tmp_path.glob("*copy*")] == ["copy.db"]
 
 
