@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -16,7 +17,7 @@ HEADER = 32  # bytes that a header counts for besides its own, as in HTTP/2 (RFC
 PIECES = 5_000  # of one body: chunks of a byte are dear
 FRAGMENTS = 1_000  # of one message; even empty ones take room
 AT_ONCE = 4_096  # bytes of frames in one turn of the loop: some thousand tiny ones would keep all others waiting
-DESCRIPTORS = 65_536  # as many as a process takes, where it may
+DESCRIPTORS = (65_536, 10_240)  # as many as a process takes, where it may; macOS names no limit and takes fewer
 SPARE = 200  # file descriptors that connections leave to the ledger, its backends and the log
 
 
@@ -42,10 +43,13 @@ class Waiting:
 def room() -> int:
     """How many connections this process has descriptors for, now that it has taken as many as it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return max(soft, wanted) - SPARE
+    for most in DESCRIPTORS:
+        wanted = most if hard == resource.RLIM_INFINITY else min(hard, most)
+        if soft < wanted:
+            with suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+                soft = wanted
+    return max(soft - SPARE, soft // 2)
 
 
 class Http(HttpToolsProtocol):

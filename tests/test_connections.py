@@ -3,8 +3,11 @@
 import asyncio
 import json
 import os
+import resource
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,11 +16,13 @@ from typing import Any
 import pytest
 from uvicorn.server import ServerState
 
+import connections
 import serving
 from app import create_app
 from tests.gql.conftest import serving as served
 from tests.gql.conftest import settings_in
 from tests.gql.test_websocket import FOREVER, INIT, answers, client
+from tests.processes import ROOT
 
 HEAD = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;"
@@ -351,6 +356,32 @@ async def test_where_too_many_connections_come_at_once_each_one_more_makes_anoth
         finally:
             for one in silent:
                 one.close()
+
+
+@pytest.mark.parametrize(("soft", "hard", "taken"), [(64, 100, 100), (1_024, 4_096, 4_096)])
+def test_as_many_descriptors_are_taken_as_there_may_be_and_some_are_left(soft: int, hard: int, taken: int) -> None:
+    code = (
+        f"import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({soft}, {hard})); import connections;"
+        "print(connections.room(), *r.getrlimit(r.RLIMIT_NOFILE))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    room, *limits = map(int, said.split())
+    assert limits == [taken, hard]
+    assert 0 < room < taken
+
+
+def test_a_system_that_takes_fewer_descriptors_than_it_says_is_served_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As macOS does."""
+
+    def take(_which: int, limits: tuple[int, int]) -> None:
+        if limits[0] > 61_440:
+            raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (256, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", take)
+    assert connections.room() == 10_240 - connections.SPARE
 
 
 def _hung_up(one: socket.socket) -> bool:
