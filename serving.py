@@ -47,8 +47,7 @@ def bind(settings: Settings) -> socket.socket:
     family, where = address(settings)
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # every connection has it from the one that listens
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_S * 1000)
+    _cut_off_the_stuck(bound)
     try:
         bound.bind(where)
         bound.listen(2048)
@@ -68,7 +67,13 @@ def adopt(settings: Settings, fd: int) -> socket.socket:
     if bound.family not in {socket.AF_INET, socket.AF_INET6} or bound.type != socket.SOCK_STREAM:
         raise SettingsError(f"--fd: {fd} is no TCP socket")
     _admit(settings, bound.getsockname()[0], bound.getsockname()[0])
+    _cut_off_the_stuck(bound)
     return bound
+
+
+def _cut_off_the_stuck(bound: socket.socket) -> None:
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # every connection has it from the one that listens
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_S * 1000)
 
 
 def _admit(settings: Settings, address: str, host: str) -> None:

@@ -391,9 +391,12 @@ def _hung_up(one: socket.socket) -> bool:
         return True
 
 
-def test_a_client_that_takes_nothing_is_cut_off_by_the_kernel(tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", [False, True], ids=["bound", "handed over"])
+def test_a_client_that_takes_nothing_is_cut_off_by_the_kernel(tmp_path: Path, *, given: bool) -> None:
     settings: Any = settings_in(tmp_path, server={"port": 0})
-    with serving.bind(settings) as bound, socket.create_connection(bound.getsockname()):
+    there = socket.create_server(("127.0.0.1", 0)).detach() if given else None
+    listening = serving.bind(settings) if there is None else serving.adopt(settings, there)
+    with listening as bound, socket.create_connection(bound.getsockname()):
         accepted, _ = bound.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == serving.STUCK_S * 1000
