@@ -20,6 +20,7 @@ from graphql import (
 )
 from graphql.validation import NoSchemaIntrospectionCustomRule
 
+from gql.base import BadRequest
 from gql.limits import Limits, check
 from gql.shapes import Shaper, Shapes
 
@@ -70,14 +71,21 @@ class Documents:
         return self._known(text) or self._keep(text, self._read(text))
 
     async def find(self, text: str) -> Document:
-        """The same; a long one that is new is read in a thread, after those that came before it."""
+        """The same; a long one that is new is read in a thread, after those that came before it.
+
+        Raises BadRequest where they leave it no time.
+        """
         known = self._known(text)
         if known is not None:
             return known
         if len(text) <= SHORT:
             return self._keep(text, self._read(text))
-        async with self._turn:
-            return self._known(text) or self._keep(text, await asyncio.to_thread(self._read, text))
+        try:
+            async with asyncio.timeout(self._limits.timeout_s), self._turn:
+                return self._known(text) or self._keep(text, await asyncio.to_thread(self._read, text))
+        except TimeoutError:
+            words = f"This document was not read within {self._limits.timeout_s:g} s; send it again later."
+            raise BadRequest(503, words, "TIMEOUT") from None
 
     def _known(self, text: str) -> Document | None:
         found = self._kept.get(text)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from graphql import parse
 
+from gql.base import BadRequest
 from gql.documents import Documents
 from gql.limits import Limits, check
 from gql.schema import build
@@ -176,3 +177,11 @@ def test_what_is_kept_of_documents_is_bounded() -> None:
 def test_a_document_is_read_once() -> None:
     documents = Documents(build()._schema, Limits())
     assert documents.get("{ viewer { id } }") is documents.get("{ viewer { id } }")
+
+
+async def test_a_long_document_does_not_wait_for_others_without_end() -> None:
+    documents = Documents(build()._schema, Limits(timeout_s=1e-6))
+    with pytest.raises(BadRequest, match="send it again") as refused:
+        await documents.find("{ viewer { " + "id " * 300 + "} }")
+    assert (refused.value.status, refused.value.code) == (503, "TIMEOUT")
+    assert not (await documents.find("{ viewer { id } }")).errors
