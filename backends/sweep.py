@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
 
@@ -81,18 +81,30 @@ class Sweep:
         """Everything that is due is on its way; how many seconds until the next look."""
         if time.monotonic() - self._looked_about > ABOUT_S:
             self._looked_about = time.monotonic()
-            await self._look_about()
-        ticked = await self._schedule.tick(self._writer)
-        self._dispatcher.count(ticked)
-        await self._dispatcher.deliver(ticked, after_response=self._dispatcher.defer)
+            await self._apart(self._look_about)
+        await self._apart(self._tick)
         pause = min(await self._promote(), self._schedule.wait_s)
         for name, backend in self._dispatcher.backends.items():
             if backend.runs_elsewhere:
                 await self._deliver(name)
         if time.monotonic() - self._pruned > self._retention.every_s:
             self._pruned = time.monotonic()
-            await self._retention.prune(self._writer)
+            await self._apart(partial(self._retention.prune, self._writer))
         return pause
+
+    async def _apart(self, part: Callable[[], Awaitable[object]]) -> None:
+        """The part was tried; what it raised holds up no delivery and no rescue. Raises StorageError."""
+        try:
+            await part()
+        except StorageError:
+            raise
+        except Exception:  # noqa: BLE001 - a defect of the part's, which the next look meets again
+            self._log.exception("a part of the sweep failed")
+
+    async def _tick(self) -> None:
+        ticked = await self._schedule.tick(self._writer)
+        self._dispatcher.count(ticked)
+        await self._dispatcher.deliver(ticked, after_response=self._dispatcher.defer)
 
     async def _look_about(self) -> None:
         """What was accepted by a process with other settings, or taken by one that was buried, is on its way again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from backends.base import Role
 from jobs import ledger, schedule
 from jobs.model import Job, to_us
 from jobs.schedule import Entry, Schedule
+from jobs.states import JobStatus
 from settings import SettingsError, load
 from storage.engine import Tx
 from storage.tables import jobs
@@ -180,3 +182,21 @@ async def test_however_many_processes_run_each_tick_is_one_job(project: Path) ->
     assert len(set(ticks)) == len(ticks)
     assert all(at % 1_000_000 == 0 for at in ticks)
     assert all(datetime.fromtimestamp(at / 1_000_000, UTC) <= datetime.now(UTC) for at in ticks)
+
+
+async def test_a_schedule_that_fails_holds_up_no_other_job(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tick(_self: Schedule, _writer: Writer) -> list[Job]:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(Schedule, "tick", tick)
+    async with running(load(project), Role.ACCEPT) as parts:
+        soon = parts.dispatcher.prepare("logging.write", {"email": "a@example.com", "message": "m"}, owner=None)
+
+        def later(tx: Tx) -> Job:
+            return parts.dispatcher.accept(tx, replace(soon, run_at=tx.now + 100_000))
+
+        job = await parts.writer.run(later)
+        async with asyncio.timeout(20):
+            while not (found := await parts.database.read(lambda tx: ledger.get(tx, job.id))) or not found.done:
+                await asyncio.sleep(0.02)
+    assert found.status is JobStatus.SUCCEEDED
