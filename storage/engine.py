@@ -11,6 +11,7 @@ import asyncio
 import json
 import secrets
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -127,6 +128,19 @@ class Tx:
         return self._database.ids.next(prefix, self.now // 1000)
 
 
+def _begin_wal(connection: Any) -> None:
+    """The file keeps a WAL. While others make a new one of it SQLite refuses at once, whatever its timeout says."""
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except Exception as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+
+
 class Ids:
     """Ids that grow: with the clock, and by one step within a millisecond or when the clock goes back."""
 
@@ -215,7 +229,7 @@ class Database:
         connection = sqlite.driver().connect(
             str(self.path), timeout=BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        connection.execute("PRAGMA journal_mode=WAL")
+        _begin_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA cache_size=-4096")
         connection.execute("PRAGMA temp_store=MEMORY")

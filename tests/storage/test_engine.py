@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -110,3 +112,21 @@ async def test_an_item_is_kept_once_a_job(writer: Writer) -> None:
         await store.put("job_1", text=text, characters=5, words=1, lines=1, sha256="0")
     rows = writer.database.read_sync(lambda tx: tx.all(sa.select(items.c.job_id, items.c.text)))
     assert rows == [("job_1", "first")]
+
+
+def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    """Whoever comes while another one makes it waits, and is not refused."""
+    for n in range(40):
+        together = threading.Barrier(6)
+
+        def opened(file: Path = tmp_path / f"{n}.db", together: threading.Barrier = together) -> None:
+            database = Database(f"sqlite:///{file}")
+            together.wait()
+            connection = database.connect()
+            connection.execute("CREATE TABLE IF NOT EXISTS made (a)")
+            connection.close()
+            database.close()
+
+        with ThreadPoolExecutor(6) as pool:
+            for opening in [pool.submit(opened) for _ in range(6)]:
+                opening.result()

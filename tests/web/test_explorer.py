@@ -1,5 +1,6 @@
 """The explorer in a real browser, with no way to the internet."""
 
+import asyncio
 import re
 
 import pytest
@@ -52,6 +53,9 @@ async def test_the_tab_that_is_open_at_first_can_be_run_as_it_is(watched: Watche
     await page.keyboard.insert_text("grace")
     await execute(page)
     await expect(page.locator(".result-window")).to_contain_text(re.compile(r"job_\w+|ALREADY_EXISTS"))
+    async with asyncio.timeout(15):  # it is kept a moment after it was typed
+        while not await page.evaluate("() => Object.values(localStorage).join().includes('grace')"):
+            await asyncio.sleep(0.05)
     await page.reload()
     await expect(variables).to_contain_text("grace")
     await expect(page.get_by_role("tab")).to_have_count(4)
