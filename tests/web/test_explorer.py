@@ -54,7 +54,7 @@ async def test_the_tab_that_is_open_at_first_can_be_run_as_it_is(watched: Watche
     await execute(page)
     await expect(page.locator(".result-window")).to_contain_text(re.compile(r"job_\w+|ALREADY_EXISTS"))
     async with asyncio.timeout(15):  # it is kept a moment after it was typed
-        while not await page.evaluate("() => Object.values(localStorage).join().includes('grace')"):
+        while "grace" not in await page.evaluate("() => localStorage['onward:explorer:graphiql:tabState'] ?? ''"):
             await asyncio.sleep(0.05)
     await page.reload()
     await expect(variables).to_contain_text("grace")
