@@ -36,7 +36,7 @@ def filled(path: Path, count: int) -> Database:
     writer = Writer(database)
     writer.start()
     job = accept(writer)
-    finish(writer, claim(writer, job))
+    finish(writer, claim(writer, job, runner="bench"))
     writer.close()
     _multiply(database, job.id, count)
     return database
@@ -46,9 +46,9 @@ def accept(writer: Writer) -> Job:
     return writer.run_sync(lambda tx: ledger.accept(tx, NEW))
 
 
-def claim(writer: Writer, job: Job) -> Job:
+def claim(writer: Writer, job: Job, *, runner: str) -> Job:
     def unit(tx: Tx) -> Job | None:
-        return claims.claim(tx, job.id, runner="bench", worker="bench", backend=job.backend, alone=False)
+        return claims.claim(tx, job.id, runner=runner, worker="bench", backend=job.backend, alone=False)
 
     claimed = writer.run_sync(unit)
     assert claimed is not None  # noqa: S101 - nobody else is there
