@@ -17,12 +17,18 @@ pytest.register_assert_rewrite("tests.faults.laws")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a server stay in one process where several share the work: a file's, or those of one rig."""
+    """Tests that share a server or what npm installs stay in one process: a file's, those of one rig, those of Node."""
     for item in items:
-        rig = (
-            item.callspec.params.get("rig") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
-        )
-        item.add_marker(pytest.mark.xdist_group("-".join(rig) if isinstance(rig, tuple) else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group(_shared(item)))
+
+
+def _shared(item: pytest.Item) -> str:
+    if isinstance(item, pytest.Function):
+        if "node" in item.fixturenames:
+            return "node"
+        if isinstance(rig := getattr(item, "callspec", None) and item.callspec.params.get("rig"), tuple):
+            return "-".join(rig)
+    return str(item.path)
 
 
 @pytest.fixture(scope="session")
