@@ -191,6 +191,7 @@ def limits(settings: Settings) -> Limits:
         aliases=given.aliases,
         root_mutations=given.mutations,
         directives=given.directives,
+        overlaps=given.overlaps,
         fields=given.fields,
         errors=given.errors,
         timeout_s=given.timeout_s,

@@ -165,6 +165,9 @@ class Limits(Table):
     mutations: int = Field(5, ge=1, description="the most mutation fields in a request")
     directives: int = Field(50, ge=0, description="the most directives in a document")
     fields: int = Field(500, ge=1, description="the most fields of a document, fragments spread out")
+    overlaps: int = Field(
+        5_000, ge=0, description="the most pairs of fields of one name in one place, each of which has to be compared"
+    )
     errors: int = Field(5, ge=1, description="the most errors that an answer lists")
     timeout_s: float = Field(10.0, gt=0, description="seconds that a query or mutation may take")
     head_timeout_s: float = Field(10.0, gt=0, description="seconds that a connection may take to send a head")

@@ -17,8 +17,10 @@ from graphql import (
 )
 
 from gql.base import told
+from gql.overlaps import TooMany, overlaps
 
 INTROSPECTION = frozenset({"__schema", "__type"})
+FACTOR = 20  # all definitions together, operations and unused fragments included, may have as many times `fields`
 NESTING = 64  # selection sets inside one definition; braces of introspection and inline fragments included
 
 
@@ -34,6 +36,7 @@ class Limits:
     root_mutations: int = 5
     directives: int = 50
     fields: int = 500  # with every fragment written out
+    overlaps: int = 5_000  # pairs of fields of one name in one place
     errors: int = 5
     timeout_s: float = 10.0
     subscriptions: int = 20  # operations at once on one socket
@@ -118,6 +121,11 @@ def check(document: DocumentNode, limits: Limits) -> GraphQLError | None:
                 for what, count, limit in _counts(definition, scale, limits):
                     if count > limit:
                         return told(f"The operation has more than {limit} {what}.", "TOO_COMPLEX")
+        if overlaps(document, FACTOR * limits.fields) > limits.overlaps:
+            words = f"The document has more than {limits.overlaps} pairs of fields of one name in one place."
+            return told(words, "TOO_COMPLEX")
+    except TooMany:
+        return told(f"The document has more than {FACTOR * limits.fields} fields in all.", "TOO_COMPLEX")
     except (_TooDeep, RecursionError):
         return told(f"The operation has more than {limits.depth} levels of fields.", "TOO_COMPLEX")
     return None

@@ -184,8 +184,9 @@ KINDS = {
     "mutations": Kind(partial(sent, numbered(f"mutation {{ {REPEATED} }}")), {400}),
     "names that there are not": Kind(partial(sent, numbered(f"{{ a# {UNKNOWN} }}")), {400}),
     "documents at the limits": Kind(
-        partial(sent, numbered("{ a#: __typename " + "viewer { id } " * 160 + "}")), {200}, dear=True
+        partial(sent, numbered("{ a#: __typename " + "viewer { id } " * 70 + "}")), {200}, dear=True
     ),
+    "pairs": Kind(partial(sent, numbered("{ a#: __typename " + "viewer { id } " * 160 + "}")), {400}),
     "forged tokens": Kind(partial(sent, forged), {401}),
     "GET": Kind(
         partial(sent, lambda n: f"GET /graphql?query={{a{n}:__typename}} HTTP/1.1\r\nHost: x\r\n\r\n".encode()), {405}

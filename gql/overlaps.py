@@ -1,0 +1,53 @@
+"""How many pairs of fields a document selects under one name in one place: validation compares every one of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from graphql import DocumentNode, FieldNode, FragmentDefinitionNode, FragmentSpreadNode, SelectionSetNode
+from graphql import ExecutableDefinitionNode as Definition
+
+# Selections, and the fragments around them: one that spreads itself is left for validation to name.
+Selections = tuple[SelectionSetNode, frozenset[str]]
+
+
+class TooMany(Exception):
+    """More fields than are worth counting."""
+
+
+def overlaps(document: DocumentNode, fields: int) -> int:
+    """The pairs, fragments written out, each once in a place. Raises TooMany where that makes more than `fields`."""
+    definitions = [definition for definition in document.definitions if isinstance(definition, Definition)]
+    fragments = {d.name.value: d.selection_set for d in definitions if isinstance(d, FragmentDefinitionNode)}
+    places: list[list[Selections]] = [[(definition.selection_set, frozenset())] for definition in definitions]
+    pairs = 0
+    while places:
+        named = _named(places.pop(), fragments)
+        for same in named.values():
+            fields -= len(same)
+            pairs += len(same) * (len(same) - 1) // 2
+            if nested := [(node.selection_set, within) for node, within in same if node.selection_set]:
+                places.append(nested)
+        if fields < 0:
+            raise TooMany
+    return pairs
+
+
+def _named(
+    place: list[Selections], fragments: dict[str, SelectionSetNode]
+) -> dict[str, list[tuple[FieldNode, frozenset[str]]]]:
+    """The fields of a place by the names that they answer under."""
+    named = defaultdict(list)
+    spread: set[str] = set()
+    for selections, within in place:  # which grows by the fragments that are met
+        for selection in selections.selections:
+            if isinstance(selection, FieldNode):
+                named[(selection.alias or selection.name).value].append((selection, within))
+            elif isinstance(selection, FragmentSpreadNode):
+                name = selection.name.value
+                if name in fragments and name not in spread and name not in within:
+                    spread.add(name)
+                    place.append((fragments[name], within | {name}))
+            else:
+                place.append((selection.selection_set, within))  # type: ignore[attr-defined]
+    return named
