@@ -50,13 +50,15 @@ def serve(
 
     with _one_line():
         if fd is not None:
-            serving.run(settings, serving.adopt(settings, fd))
+            adopted = serving.adopt(settings, fd)
+            _migrate(settings)
+            serving.run(settings, adopted)
             _leave(0)
         with serving.bind(settings) as bound:
+            _migrate(settings)
             if settings.server.workers == 1:
                 serving.run(settings, bound)
                 _leave(0)
-            _migrate(settings)
             _supervise(settings, _api(settings, bound))
 
 
@@ -138,12 +140,16 @@ def backup(file: Annotated[Path, typer.Argument(help="Where the copy goes.")]) -
     """Copy a SQLite ledger to a file, whole, while it is in use."""
     settings = _entered()
     with _one_line():
+        from progress import bar
         from storage.backup import backup
         from storage.engine import Database
 
         database = Database(settings.database.url)
         try:
-            backup(database, file.absolute())
+            source, copy = database.path, list[Path]()
+            size = source.stat().st_size if source and source.is_file() else None
+            with bar("copying the ledger", size, done=lambda: sum(part.stat().st_size for part in copy)):
+                backup(database, file.absolute(), begun=copy.append)
         finally:
             database.close()
         print(f"the ledger is copied to {file}")
@@ -321,8 +327,13 @@ def _migrate(settings: "Settings", *, also_postgresql: bool = False) -> bool:
 
     database = Database(settings.database.url)
     try:
+        if migration.revision(database) == migration.HEAD:
+            return False
         if also_postgresql or database.dialect == "sqlite":
-            return migration.upgrade(database)
+            from progress import bar
+
+            with bar("bringing the ledger up to date"):
+                return migration.upgrade(database)
         migration.ensure(database)
         return False
     finally:

@@ -22,6 +22,7 @@ from jobs import ledger, pages, steering
 from jobs.base import Conflict, NotFound
 from jobs.model import Job, JobFilter, Visible, to_datetime
 from jobs.states import JobStatus
+from progress import bar
 from settings import Settings
 from storage import migrate
 from storage.engine import Database, Tx
@@ -95,20 +96,17 @@ def retry_matching(settings: Settings, wanted: JobFilter, limit: int) -> int:
     """Up to `limit` of the jobs that match and can be retried wait for a new run; a hundred a commit."""
     route = Routes(settings.backend, settings.routes)
     done = 0
-    console = Console(stderr=True)
-    with _writer(settings) as writer, console.status("") as status:
-        while done < limit:
-            size = min(BATCH, limit - done)
+    with _writer(settings) as writer:
+        # Once for all: a job that fails again at once is not chosen again.
+        ids = writer.run_sync(lambda tx: steering.retryable(tx, filter=wanted, limit=limit, visible=EVERYTHING))
+        with bar("retrying", len(ids)) as show:
+            for begin in range(0, len(ids), BATCH):
 
-            def unit(tx: Tx, size: int = size) -> int:
-                retried = steering.retry_many(tx, filter=wanted, limit=size, visible=EVERYTHING, route=route)
-                return len(retried)
+                def unit(tx: Tx, some: Sequence[str] = ids[begin : begin + BATCH]) -> int:
+                    return len(steering.retry_each(tx, some, visible=EVERYTHING, route=route))
 
-            found = writer.run_sync(unit)
-            done += found
-            status.update(f"{done} jobs wait for a new run")
-            if found < size:
-                break
+                done += writer.run_sync(unit)
+                show(begin + BATCH)
     print(f"{done} jobs wait for a new run")
     return DONE
 
@@ -151,8 +149,9 @@ def _error(error: Any) -> dict[str, Any] | None:
 
 def _steer(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], Job]) -> int:
     worst = DONE
-    with _writer(settings) as writer:
-        for one in ids:
+    with _writer(settings) as writer, bar(f"{len(ids)} jobs", len(ids)) as show:
+        for number, one in enumerate(ids):
+            show(number)
             try:
                 job = writer.run_sync(lambda tx, one=one: move(tx, one))  # type: ignore[misc]
             except NotFound:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import sqlalchemy as sa
@@ -110,16 +110,25 @@ def retry_many(
     route: Callable[[str], str],
 ) -> list[Job]:
     """Up to `limit` jobs that match and can be retried wait for a new run, each from its first unfinished step."""
-    wanted = tuple(S(status) for status in (filter.status or RETRYABLE) if status in RETRYABLE)
-    if not wanted:
-        return []
-    narrowed = JobFilter(wanted, filter.handler, filter.created_after, filter.created_before)
-    ids = pages.ids(tx, visible=visible, filter=narrowed, limit=limit)
+    return retry_each(tx, retryable(tx, filter=filter, limit=limit, visible=visible), visible=visible, route=route)
+
+
+def retry_each(tx: Tx, ids: Sequence[str], *, visible: Visible, route: Callable[[str], str]) -> list[Job]:
+    """Those of the jobs that can be retried wait for a new run, each from its first unfinished step."""
     retried = []
     for job_id in ids:
         with suppress(Conflict, NotFound):  # somebody else was quicker with this one
             retried.append(retry(tx, job_id, from_start=False, visible=visible, route=route))
     return retried
+
+
+def retryable(tx: Tx, *, filter: JobFilter, limit: int, visible: Visible) -> list[str]:
+    """The ids of the oldest `limit` jobs that match and can be retried."""
+    wanted = tuple(S(status) for status in (filter.status or RETRYABLE) if status in RETRYABLE)
+    if not wanted:
+        return []
+    narrowed = JobFilter(wanted, filter.handler, filter.created_after, filter.created_before)
+    return pages.ids(tx, visible=visible, filter=narrowed, limit=limit)
 
 
 def _visible(tx: Tx, job_id: str, visible: Visible) -> Job:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from storage.base import StorageError
 from storage.engine import Database
 
 
-def backup(database: Database, target: Path) -> None:
+def backup(database: Database, target: Path, *, begun: Callable[[Path], object] = lambda _: None) -> None:
     """`target` is on disk, and is the ledger as it was at one moment; a file of that name is replaced in one step.
 
-    Whoever writes goes on meanwhile. Raises StorageError, and then `target` is as it was.
+    Whoever writes goes on meanwhile. `begun` is told the file that grows until it is whole.
+    Raises StorageError, and then `target` is as it was.
     """
     source = database.path
     if source is None:
@@ -26,6 +28,7 @@ def backup(database: Database, target: Path) -> None:
     if target.exists() and target.samefile(source):
         raise StorageError(f"{target} is the ledger itself; name another file")
     aside = _aside(target)
+    begun(aside)
     try:
         with closing(database.connect()) as connection:
             connection.execute("VACUUM INTO ?", (str(aside),))

@@ -15,6 +15,7 @@ WAYS_IN = {
     "cli",
     "connections",
     "private_redis",
+    "progress",
     "serving",
     "supervisor",
     "terminal",

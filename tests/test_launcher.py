@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from tests.processes import ROOT, environment
+from tests.terminals import on_a_terminal
 
 PROGRAM = "import os, sys; print(sys.path[0]); print(os.getcwd()); print(*sys.argv[1:]); sys.exit(7)"
 INSTALLING = "installing requirements.txt"
@@ -96,6 +97,16 @@ def test_an_install_that_failed_is_told_in_words_and_done_again(made: Path) -> N
     assert failed.stderr.splitlines()[-1].startswith("onward: could not install requirements.txt")
     (made / "requirements.txt").write_text("")
     assert INSTALLING in launch(made).stderr
+
+
+def test_a_terminal_shows_how_far_an_install_is_and_what_went_wrong(made: Path) -> None:
+    (made / "requirements.txt").write_text("six==1.16.0\n")
+    code, shown = on_a_terminal([sys.executable, str(made / "onward")], variables=environment(TERM="xterm"))
+    assert code == 2
+    assert "] 1 packages, 0 found" in shown
+    assert "hash" in shown
+    assert shown.splitlines()[-1].startswith("onward: could not install requirements.txt")
+    (made / "requirements.txt").write_text("")
 
 
 def test_what_has_no_hash_is_not_installed(made: Path) -> None:

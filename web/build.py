@@ -13,6 +13,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,12 +153,36 @@ def _alone() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _time_shown() -> Iterator[None]:
+    """A terminal shows for how long it has been going on; how much there is to do nobody knows."""
+    over, begun = threading.Event(), time.monotonic()
+
+    def show() -> None:
+        while not over.wait(1.0):
+            sys.stderr.write(f"\r\033[Kweb.build: fetching and bundling, {time.monotonic() - begun:.0f} s")
+            sys.stderr.flush()
+
+    if not sys.stderr.isatty():
+        yield
+        return
+    shown = threading.Thread(target=show)
+    shown.start()
+    try:
+        yield
+    finally:
+        over.set()
+        shown.join()
+        sys.stderr.write("\r\033[K")
+
+
 def main(arguments: list[str]) -> int:
     """The explorer is built; 0, or 1 with the reason on stderr."""
     if "--gently" in arguments:
         os.nice(10)  # beside a server that answers people
     try:
-        build()
+        with _time_shown():
+            build()
     except BuildFailed as error:
         sys.stderr.write(f"web.build: {error}\n")
         return 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from progress import bar
 from tests.faults import campaign, table
 from tests.faults.site import COMBINATIONS
 from tests.servers import Missing
@@ -35,14 +36,16 @@ def run(*, minutes: float, seed: int | None, rate: float, combinations: Sequence
         if combination.name not in (combinations or NAMES):
             continue
         console.print(f"{combination.name}: {minutes:g} minutes, seed {seed}, {rate:g} mutations a second")
+        started = time.monotonic()
         try:
-            figures = campaign.run(
-                combination,
-                minutes=minutes,
-                seed=seed,
-                rate=rate,
-                say=lambda words: console.print(f"{time.monotonic() - begun:7.1f} {words}", markup=False),
-            )
+            with bar(combination.name, minutes * 60, done=lambda since=started: time.monotonic() - since):  # type: ignore[misc]
+                figures = campaign.run(
+                    combination,
+                    minutes=minutes,
+                    seed=seed,
+                    rate=rate,
+                    say=lambda words: console.print(f"{time.monotonic() - begun:7.1f} {words}", markup=False),
+                )
         except Missing as missing:
             raise FaultsError(f"{combination.name} {missing}") from missing
         found.append(figures)
