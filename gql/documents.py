@@ -22,7 +22,7 @@ from graphql.validation import NoSchemaIntrospectionCustomRule
 
 from gql.base import BadRequest
 from gql.limits import Limits, check
-from gql.shapes import Shaper, Shapes
+from gql.shapes import Root, Shaper, Shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class Named:
     """One of a document's operations."""
 
     kind: OperationType
-    shapes: Shapes
+    shapes: Shapes = field(default_factory=dict)
+    alone: Root | None = None
 
 
 SHORT = 500  # characters of a document that is read at once: what takes longer is read beside other requests
@@ -117,7 +118,7 @@ class Documents:
             definition.name.value if definition.name else None: Named(
                 # A directive may change with each request what is asked for; so may what looks like one.
                 definition.operation,
-                shaper.shapes(definition) if "@" not in text else {},
+                *(shaper.shapes(definition) if "@" not in text else ()),
             )
             for definition in node.definitions
             if isinstance(definition, OperationDefinitionNode)

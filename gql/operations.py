@@ -143,6 +143,7 @@ class Operations:
             is_awaitable=cast("Any", optimized_is_awaitable),
             hide_suggestions=self._hide_suggestions,
             shapes=operation.named.shapes,
+            alone=operation.named.alone,
         )
         return self._invalid(executor) if isinstance(executor, list) else executor
 

@@ -8,12 +8,13 @@ a null where there may be none, an awaitable), graphql-core completes the same v
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import (
     DocumentNode,
     Executor,
     FragmentDefinitionNode,
+    GraphQLError,
     GraphQLField,
     GraphQLLeafType,
     GraphQLObjectType,
@@ -29,11 +30,20 @@ from graphql import (
 )
 from graphql.execution.collect_fields import FieldDetails, FragmentDetails, collect_fields, collect_subfields
 from graphql.execution.values import VariableValues
+from graphql.pyutils import Path
 from strawberry.execution import optimized_is_awaitable
 
 Shape = Callable[[Any, GraphQLResolveInfo[Any]], Any]
 Shapes = dict[str, Shape]
 NO_VARIABLES = VariableValues({}, {})
+
+
+class Root(NamedTuple):
+    """The field of an operation that has one alone, as graphql-core would find it each time."""
+
+    type: GraphQLObjectType
+    name: str
+    nodes: list[FieldDetails]
 
 
 class _OutOfTheOrdinary(Exception):
@@ -56,17 +66,18 @@ class Shaper:
             if isinstance(definition, FragmentDefinitionNode)
         }
 
-    def shapes(self, operation: OperationDefinitionNode) -> Shapes:
-        """Those of the operation's root fields that have one, by their names in the response."""
+    def shapes(self, operation: OperationDefinitionNode) -> tuple[Shapes, Root | None]:
+        """Those of the operation's root fields that have one, by their names in the response; and its only field."""
         root = self._schema.get_root_type(operation.operation)
         assert root is not None  # noqa: S101 - the operation is valid
         found = {}
-        for name, nodes in collect_fields(self._schema, self._fragments, NO_VARIABLES, root, operation)[0].items():
+        fields = collect_fields(self._schema, self._fragments, NO_VARIABLES, root, operation)[0]
+        for name, nodes in fields.items():
             try:
                 found[name] = self._shape(self._field(root, nodes).type, nodes, operation)
             except _Unshapely:
                 continue
-        return found
+        return found, Root(root, *next(iter(fields.items()))) if len(fields) == 1 else None
 
     def _field(self, parent: GraphQLObjectType, nodes: list[FieldDetails]) -> GraphQLField:
         field = self._schema.get_field(parent, nodes[0].node.name.value)
@@ -155,11 +166,30 @@ def _list(item: Shape) -> Shape:
 
 
 class ShapedExecutor(Executor[Any]):
-    """graphql-core's, which leaves values of root fields to their shapes as long as those will have them."""
+    """graphql-core's, which leaves values of root fields to their shapes as long as those will have them.
 
-    def __init__(self, *given: Any, shapes: Shapes, **further: Any) -> None:
+    A root field that is alone is executed by itself: what graphql-core has around several, and finds out about them
+    for each request, is left out.
+    """
+
+    def __init__(self, *given: Any, shapes: Shapes, alone: Root | None = None, **further: Any) -> None:
         super().__init__(*given, **further)
         self._shapes = shapes
+        self._alone = alone
+
+    def execute_operation(self, serially: bool | None = None) -> Any:  # noqa: FBT001 - graphql-core's signature
+        return super().execute_operation(serially) if self._alone is None else self._execute(self._alone)
+
+    async def _execute(self, field: Root) -> Any:
+        try:
+            path = Path(None, field.name, field.type.name)
+            value = self.execute_field(field.type, self.root_value, field.nodes, path, None)
+            if self.is_awaitable(value):
+                value = await value
+            return self.build_response({} if value is Undefined else {field.name: value})
+        except GraphQLError as error:
+            self.collected_errors.add(error, None)
+            return self.build_response(None)
 
     def complete_value(  # noqa: PLR0917 - graphql-core's signature
         self,

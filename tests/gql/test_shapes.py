@@ -160,10 +160,11 @@ class Request:
         return f"{alias}{name}{directive} {'' if is_leaf_type(inner) else self._selection(inner, depth + 1)}"
 
 
-async def answer(make: Any, document: Document, variables: Any, context: Any, **further: Any) -> Any:
-    executor = make.build(
-        SCHEMA, document.node, None, context, variables, is_awaitable=optimized_is_awaitable, **further
-    )
+async def answer(make: Any, document: Document, variables: Any, context: Any) -> Any:
+    named = document.find(None)
+    assert named is not None
+    kept = {"shapes": named.shapes, "alone": named.alone} if make is ShapedExecutor else {}
+    executor = make.build(SCHEMA, document.node, None, context, variables, is_awaitable=optimized_is_awaitable, **kept)
     assert isinstance(executor, Executor)
     result = executor.execute_operation()
     if inspect.isawaitable(result):
@@ -185,7 +186,7 @@ def test_whatever_is_asked_and_whatever_resolvers_give_the_answer_is_graphql_cor
     named = document.find(None)
     assert named is not None
     theirs = asyncio.run(answer(Executor, document, request.variables, request.resolved))
-    ours = asyncio.run(answer(ShapedExecutor, document, request.variables, request.resolved, shapes=named.shapes))
+    ours = asyncio.run(answer(ShapedExecutor, document, request.variables, request.resolved))
     assert ours == theirs
     event(f"{'with' if named.shapes else 'without'} shapes, {'with' if theirs[1] else 'without'} errors")
 
@@ -220,7 +221,7 @@ def test_what_comes_later_and_errors_are_no_values_where_any_value_may_stand(res
     object.__setattr__(job, "result", result)
     context = {"processItem": SimpleNamespace(job=job)}
     theirs = asyncio.run(answer(Executor, document, {}, context))
-    assert asyncio.run(answer(ShapedExecutor, document, {}, context, shapes=named.shapes)) == theirs
+    assert asyncio.run(answer(ShapedExecutor, document, {}, context)) == theirs
 
 
 def test_a_shape_completes_what_is_ordinary_without_graphql_core(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +230,7 @@ def test_a_shape_completes_what_is_ordinary_without_graphql_core(monkeypatch: py
     assert named is not None
     monkeypatch.setattr(Executor, "complete_value", None)
     context = {"retryJobs": SimpleNamespace(count=3, errors=[])}
-    found = asyncio.run(answer(ShapedExecutor, document, {}, context, shapes=named.shapes))
+    found = asyncio.run(answer(ShapedExecutor, document, {}, context))
     assert found == ("{'retryJobs': {'count': 3, 'errors': []}}", [])
 
 
