@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import strawberry
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -32,6 +33,7 @@ from gql.tokens import Tokens
 from gql.trusted import Trusted
 from gql.view import View, bearer
 from settings import Jwt, Settings, SettingsError
+from telemetry import tracing
 from web import documents, pages
 from wiring import Onward, load, running
 
@@ -42,7 +44,7 @@ def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
     operations = prepared(settings)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Api) -> AsyncIterator[None]:
         async with running(settings, Role.ACCEPT) as onward:
             door = Door(
                 parts(onward),
@@ -57,15 +59,24 @@ def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
             app.state.onward = onward
             app.state.parts = door.parts
             app.state.view = View(door, explorer=explorer, get_queries=get_queries)
+            app.ahead = None if tracing.is_recorded() else _within(layers, app.state.view)
             door.rates.start()
             try:
                 yield
             finally:
+                app.ahead = None
                 app.state.view.close()
                 await door.rates.close()
 
-    app = FastAPI(
-        title="Onward", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan, telemetry=http_spans()
+    layers = outer(settings)
+    app = Api(
+        title="Onward",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=lifespan,
+        telemetry=http_spans(),
+        middleware=[*layers, Middleware(Graphql)],
     )
 
     def admits(request: Request) -> bool:
@@ -76,17 +87,6 @@ def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
 
     alone = settings.server.workers == 1
     app.router.routes += [*status.routes(_parts_of, admits, alone=alone), *pages.routes()]
-    app.add_middleware(Graphql)
-    if settings.server.origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(settings.server.origins),
-            allow_methods=["POST"],
-            allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["Retry-After"],
-            max_age=600,
-        )
-    app.add_middleware(SecureHeaders)
     return app
 
 
@@ -112,8 +112,43 @@ def _is_graphql(scope: Scope) -> bool:
     return bool(scope["path"] == scope.get("root_path", "") + "/graphql")
 
 
+def outer(settings: Settings) -> list[Middleware]:
+    """What every answer passes through, whoever gives it."""
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=list(settings.server.origins),
+        allow_methods=["POST"],
+        allow_headers=["Authorization", "Content-Type"],
+        expose_headers=["Retry-After"],
+        max_age=600,
+    )
+    return [Middleware(SecureHeaders), *([cors] if settings.server.origins else [])]
+
+
+def _within(layers: Sequence[Middleware], app: ASGIApp) -> ASGIApp:
+    for cls, args, kwargs in reversed(layers):
+        app = cls(app, *args, **kwargs)
+    return app
+
+
+class Api(FastAPI):
+    """FastAPI's, with `/graphql` `ahead` of it: its own layers take a tenth of a mutation's time, and add nothing here.
+
+    Not where spans are recorded: that of a request is among what they add.
+    """
+
+    ahead: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.ahead is not None and scope["type"] != "lifespan" and _is_graphql(scope):
+            scope["app"] = self
+            await self.ahead(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 class Graphql:
-    """`/graphql` goes to the view of the lifespan: ahead of routing, whose layers take a fifth of a mutation's time."""
+    """`/graphql` goes to the view of the lifespan: before routing, which takes a fifth of a mutation's time."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
