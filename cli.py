@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Never, NoReturn
 
 import typer
 
+import memory
 from jobs.states import JobStatus
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the API; under the default backend it runs the jobs, too."""
+    memory.start()
     settings = _entered(backend=backend, host=host, port=port, workers=workers)
     import serving
 
@@ -70,6 +72,7 @@ def _leave(code: int) -> Never:
 
 def worker(*, processes: Processes = None, threads: Threads = 8, backend: Backend = None) -> None:
     """Run the jobs that the API hands to Dramatiq, or to a backend of yours."""
+    memory.start()
     settings = _entered(backend=backend)
     import worker as process
 
@@ -364,6 +367,8 @@ def _supervise(settings: "Settings", parts: list["Part"]) -> NoReturn:
     import asyncio
 
     from supervisor import Supervisor
+
+    memory.started()
 
     async def run() -> int:
         return await Supervisor(parts, deadline_s=settings.server.drain_s + 5).run()

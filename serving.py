@@ -18,6 +18,7 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
+import memory
 import telemetry
 from app import create_app
 from connections import Http, Waiting, WebSockets, room
@@ -107,6 +108,7 @@ def run(settings: Settings, bound: socket.socket) -> None:
 
     async def serve() -> None:
         async with app.router.lifespan_context(app):
+            memory.started()
             await Server(config, settings, bound, explorer=explorer is not None).serve(sockets=[bound])
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -16,6 +16,7 @@ import structlog
 import uvloop
 from dramatiq.worker import Worker
 
+import memory
 import telemetry
 import wiring
 from backends.base import Backend, Role
@@ -83,6 +84,7 @@ def serve(settings: Settings, *, threads: int) -> int:
         backend.declare()
         workers.append(Worker(backend.broker, worker_threads=threads, worker_timeout=1000))
         workers[-1].start()
+    memory.started()
     structlog.get_logger("worker").info("worker is up", pid=os.getpid(), threads=threads)
     # Not one wait without an end: a signal that comes just before it would not be seen until the next one.
     while not stop.wait(LOOK_S):
@@ -146,6 +148,7 @@ class _Life(dramatiq.Middleware):
         # The broker that Dramatiq imported is the one that it consumes; ours runs its actor.
         backend.broker = broker
         backend.declare()
+        memory.started()
 
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002
         deadline = threading.Timer(self._settings.server.drain_s + LAST_S, os._exit, (0,))
