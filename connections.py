@@ -52,6 +52,35 @@ def room() -> int:
     return max(soft - SPARE, soft // 2)
 
 
+class Gathering:
+    """A transport of which what is written in one turn of the loop leaves at once: Uvicorn writes head and body apart.
+
+    Each system call saved is a twentieth of a mutation's time.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self.plain = transport
+        self._loop = loop
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self._pieces:
+            self._loop.call_soon(self._flush)
+        self._pieces.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self.plain.close()
+
+    def _flush(self) -> None:
+        if self._pieces:
+            self.plain.write(b"".join(self._pieces))
+            self._pieces.clear()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.plain, name)
+
+
 class Http(HttpToolsProtocol):
     """A head has so many bytes and comes within so many seconds; else it is 431 or 408, and the connection ends."""
 
@@ -69,7 +98,7 @@ class Http(HttpToolsProtocol):
         self._wrong = (400, "This is no HTTP request.", "BAD_REQUEST")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as Uvicorn has it
-        super().connection_made(transport)
+        super().connection_made(Gathering(transport, self.loop))  # type: ignore[arg-type] # as far as it is used
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -118,6 +147,7 @@ class Http(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._have_head()
+        self.transport = self.transport.plain  # type: ignore[attr-defined]
         super().handle_websocket_upgrade()
 
     def _should_upgrade(self) -> bool:

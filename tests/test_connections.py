@@ -400,3 +400,34 @@ def test_a_client_that_takes_nothing_is_cut_off_by_the_kernel(tmp_path: Path, *,
         accepted, _ = bound.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == serving.STUCK_S * 1000
+
+
+class Wire(asyncio.Transport):
+    """What is written to it, piece by piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        assert not self.closed
+        self.pieces.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_what_is_written_in_one_turn_of_the_loop_leaves_in_one_piece_and_before_the_end() -> None:
+    wire = Wire()
+    gathering = connections.Gathering(wire, asyncio.get_running_loop())
+    gathering.write(b"head")
+    gathering.write(b"body")
+    assert wire.pieces == []
+    await asyncio.sleep(0)
+    assert wire.pieces == [b"headbody"]
+    gathering.write(b"more")
+    gathering.close()
+    assert wire.closed
+    await asyncio.sleep(0)
+    assert wire.pieces == [b"headbody", b"more"]
