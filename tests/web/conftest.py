@@ -92,11 +92,15 @@ def explorer_built() -> None:
         missing(f"needs the npm registry: {error}")
 
 
+def chromium() -> str | None:
+    """The program, where there is one."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """Chromium without a window."""
-    names = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
-    program = next(filter(None, map(shutil.which, names)), None)
+    program = chromium()
     if program is None:
         missing("needs Chromium: apt-get install chromium")
     async with async_playwright() as playwright:

@@ -74,6 +74,6 @@ async def test_a_thousand_changes_a_second_leave_the_page_calm(watched: Watched,
     (count, began), sent = await layouts(), await page.evaluate("flooded")
     await page.wait_for_timeout(3_000)
     (later, ended), sent_later = await layouts(), await page.evaluate("flooded")
-    assert sent_later - sent > 500 * (ended - began)  # a busy machine may not reach the thousand
     assert later - count < 12 * (ended - began)
+    assert sent_later - sent > 20 * (later - count)  # whatever a busy machine reaches of the thousand
     assert await row.text_content() == first

@@ -1,0 +1,179 @@
+"""The pages' pictures, of a server at work. `.venv/bin/python -m tests.docs.pictures` takes them again."""
+
+import asyncio
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tests.processes import ROOT, graphql, running
+from tests.web.conftest import QUIET, chromium
+
+FOLDER = ROOT / "docs" / "images"
+SCENE = ROOT / "tests" / "docs" / "scene"
+MINUTES = 24
+WIDE, NARROW = 1280, 400
+QUALITY = 82
+STAGE = "mutation ($handler: String!, $params: String!) { stage(handler: $handler, params: $params) { job { id } } }"
+REGISTER = "mutation ($input: RegisterUserInput!) { registerUser(input: $input) { job { id } } }"
+NOTIFY = "mutation ($input: SendNotificationInput!) { sendNotification(input: $input) { job { id } } }"
+PROCESS = "mutation ($input: ProcessItemInput!) { processItem(input: $input) { job { id } } }"
+JOB = "query ($id: ID!) { job(id: $id) { status progress { completed } attempts { number } } }"
+PEOPLE = ("ada", "grace", "linus", "barbara", "edsger", "margaret", "donald", "radia", "tim", "frances")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is shown: a place of the jobs page, in a window of that width."""
+
+    name: str
+    place: Literal["overview", "job"]
+    width: int
+    height: int
+    scheme: Literal["light", "dark"]
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}-{self.width}-{self.scheme}.webp"
+
+
+PICTURES = (
+    Picture("jobs", "overview", WIDE, 1040, "light"),
+    Picture("jobs", "overview", WIDE, 1040, "dark"),
+    Picture("jobs", "overview", NARROW, 860, "light"),
+    Picture("jobs", "overview", NARROW, 860, "dark"),
+    Picture("job", "job", WIDE, 780, "light"),
+    Picture("job", "job", WIDE, 780, "dark"),
+    Picture("job", "job", NARROW, 860, "light"),
+    Picture("job", "job", NARROW, 860, "dark"),
+)
+
+
+class Scene:
+    """A shop on a good day: reports in progress, users that register, orders of which some fail."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._chance = random.Random(7)
+        self._sent = 0
+
+    def stage(self, handler: str, **params: object) -> str:
+        return str(graphql(self.address, STAGE, handler=handler, params=json.dumps(params))["stage"]["job"]["id"])
+
+    def minute(self) -> None:
+        """What comes in a minute."""
+        for _ in range(self._chance.randint(3, 14)):
+            self._sent += 1
+            kind = self._chance.random()
+            name = f"{PEOPLE[self._sent % len(PEOPLE)]}{self._sent // len(PEOPLE) or ''}"
+            address = f"{name}@example.com"
+            if kind < 0.3:
+                graphql(self.address, REGISTER, input={"username": name, "email": address})
+            elif kind < 0.5:
+                graphql(self.address, NOTIFY, input={"email": address, "message": "Your parcel is on its way."})
+            elif kind < 0.6:
+                graphql(self.address, PROCESS, input={"item": f"A review of {name}'s: never was a pen so blue."})
+            else:
+                gone = self._chance.random() < 0.25
+                self.stage("orders.confirm", order=f"A-{self._sent}", items=["pen", "unicorn" if gone else "ink"])
+
+    def tomorrow(self) -> None:
+        when = (datetime.now(UTC) + timedelta(hours=20)).isoformat()
+        graphql(self.address, NOTIFY, input={"email": "ada@example.com", "message": "Tea is served.", "runAt": when})
+
+    async def until(self, job: str, enough: int, of: Literal["progress", "attempts"]) -> None:
+        """The job has come that far."""
+        deadline = time.monotonic() + 60
+        while True:
+            told = (await asyncio.to_thread(graphql, self.address, JOB, id=job))["job"]
+            far = len(told["attempts"]) if of == "attempts" else (told["progress"] or {"completed": 0})["completed"]
+            if far >= enough:
+                return
+            assert time.monotonic() < deadline, told
+            await asyncio.sleep(0.1)
+
+
+async def take(folder: Path, pictures: tuple[Picture, ...] = PICTURES, *, minutes: int = MINUTES) -> None:
+    """The pictures are in the folder. The page's clock runs ahead a minute at a time, so that its chart has a past."""
+    with tempfile.TemporaryDirectory() as project:
+        shutil.copytree(SCENE, project, dirs_exist_ok=True)
+        with running("serve", "--port", "0", project=Path(project)) as api:
+            scene = Scene(api.serving())
+            async with _browser() as browser:
+                shown = await _shown(browser, scene, minutes)
+                report, payment = (
+                    scene.stage("reports.build", month="october"),
+                    scene.stage("payments.capture", order="A-7"),
+                )
+                scene.tomorrow()
+                await scene.until(report, 27, "progress")
+                await scene.until(payment, 1, "attempts")
+                await _send(shown)
+                for picture in pictures:
+                    place = "#/" if picture.place == "overview" else f"#/jobs/{report}"
+                    await _take(shown, picture, f"{scene.address}/{place}", folder)
+
+
+@asynccontextmanager
+async def _browser() -> AsyncIterator[Browser]:
+    program = chromium()
+    assert program, "needs Chromium: apt-get install chromium"
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=QUIET)
+        yield browser
+        await browser.close()
+
+
+async def _shown(browser: Browser, scene: Scene, minutes: int) -> Page:
+    context = await browser.new_context(reduced_motion="reduce", locale="en-GB", timezone_id="UTC")
+    page = await context.new_page()
+    await page.clock.install()
+    begun = datetime.now(UTC) - timedelta(minutes=minutes)
+    await page.clock.set_system_time(begun)
+    await page.goto(scene.address)
+    await expect(page.locator("#connection")).to_have_text("Live")
+    for minute in range(minutes):
+        await page.clock.set_system_time(begun + timedelta(minutes=minute + 1))
+        before = await _finished(page)
+        await asyncio.to_thread(scene.minute)
+        await page.clock.run_for(1_500)
+        await expect(page.locator("#pulse .legend")).not_to_have_text(before)
+    await page.clock.set_system_time(datetime.now(UTC))
+    return page
+
+
+async def _finished(page: Page) -> str:
+    return await page.locator("#pulse .legend").text_content() or ""
+
+
+async def _send(page: Page) -> None:
+    """One job is sent from the page itself, and is over."""
+    await page.get_by_role("textbox", name="Username").fill("ada_lovelace")
+    await page.get_by_role("textbox", name="E-mail").fill("lovelace@example.com")
+    await page.get_by_role("button", name="Register user").click()
+    await page.clock.run_for(3_000)
+    await expect(page.locator("#follow li[data-job]").first).to_contain_text("Succeeded")
+
+
+async def _take(page: Page, picture: Picture, address: str, folder: Path) -> None:
+    await page.set_viewport_size({"width": picture.width, "height": picture.height})
+    await page.emulate_media(color_scheme=picture.scheme)
+    await page.goto(address)
+    await page.clock.run_for(3_000)
+    await page.wait_for_timeout(500)
+    await page.screenshot(path=folder / picture.file, type="webp", quality=QUALITY)
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    asyncio.run(take(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER))

@@ -1,0 +1,43 @@
+"""Handlers of a shop, for the pictures of the page: one that takes its time, one that fails, one that tries again."""
+
+import asyncio
+from datetime import timedelta
+
+from handlers.base import HandlerError, JobContext, Permanent, Retry, handler, sequence
+
+SHEETS = 40
+
+
+async def collect(job: JobContext, *, month: str) -> dict[str, str | int]:
+    """What the month has brought."""
+    return {"month": month, "rows": 18_204}
+
+
+async def render(job: JobContext, report: dict[str, str | int]) -> dict[str, str | int]:
+    """A sheet after the other, and the last ones never end: the picture is taken meanwhile."""
+    for sheet in range(1, SHEETS):
+        job.progress(sheet, SHEETS, f"sheet {sheet}")
+        await asyncio.sleep(0.2 if sheet < SHEETS * 0.7 else 3600)
+    return report
+
+
+async def send(job: JobContext, report: dict[str, str | int]) -> dict[str, str | int]:
+    """The report is on its way."""
+    return report
+
+
+@handler("orders.confirm", retry=Retry(max_attempts=3))
+async def confirm(job: JobContext, *, order: str, items: list[str]) -> dict[str, int]:
+    """Every item is checked."""
+    if "unicorn" in items:
+        raise Permanent("We are out of unicorns.", code="SOLD_OUT")
+    return {"items": len(items)}
+
+
+@handler("payments.capture", retry=Retry(max_attempts=5, base=timedelta(minutes=4)))
+async def capture(job: JobContext, *, order: str) -> None:
+    """The provider is down."""
+    raise HandlerError(f"The provider did not answer for order {order}.")
+
+
+HANDLERS = (sequence("reports.build", [collect, render, send]), confirm, capture)

@@ -1,0 +1,31 @@
+"""The pages show pictures of the product as it is, and they can be taken again."""
+
+import asyncio
+import re
+from pathlib import Path
+
+from tests.docs.pictures import FOLDER, MINUTES, PICTURES, take
+from tests.processes import ROOT
+from tests.web.conftest import chromium, missing
+
+SHOWN = re.compile(r"images/([\w.-]+\.webp)")
+KIB = 1024
+
+
+def test_each_picture_is_shown_and_each_one_shown_is_there() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    shown = {name for page in pages for name in SHOWN.findall(page.read_text("utf-8"))}
+    assert shown == {picture.file for picture in PICTURES} == {file.name for file in FOLDER.iterdir()}
+
+
+def test_none_makes_a_page_slow() -> None:
+    assert [file.name for file in FOLDER.iterdir() if file.stat().st_size > 128 * KIB] == []
+
+
+def test_they_can_be_taken_again(tmp_path: Path) -> None:
+    if chromium() is None:
+        missing("needs Chromium: apt-get install chromium")
+    wanted = tuple(picture for picture in PICTURES if picture.scheme == "dark")
+    asyncio.run(take(tmp_path, wanted, minutes=MINUTES // 12))
+    assert {file.name for file in tmp_path.iterdir()} == {picture.file for picture in wanted}
+    assert all(file.read_bytes()[8:12] == b"WEBP" for file in tmp_path.iterdir())
