@@ -23,6 +23,7 @@ from storage import migrate
 from storage.base import Unavailable
 from storage.engine import Database
 from storage.writer import Writer
+from telemetry.endpoint import Endpoint, NoPort
 from telemetry.metrics import Meters
 from telemetry.tracing import Tracing
 
@@ -70,6 +71,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
         _email,
         _log,
         _auth,
+        _traces,
+        _metrics,
     ]
     secrets = _secrets(settings)
     for try_part in tries:
@@ -287,12 +290,40 @@ def _auth(settings: Settings) -> Iterator[Finding]:
     yield Finding("auth", State.OK, f'mode "{settings.auth.mode}"')
 
 
+def _traces(settings: Settings) -> Iterator[Finding]:
+    traces = settings.telemetry.traces
+    if traces in {"", "console"}:
+        return
+    from telemetry.recording import refusal  # noqa: PLC0415 - the exporter takes a quarter of a second to load
+
+    where = urlsplit(traces)._replace(query="", fragment="")
+    shown = where._replace(netloc=where.netloc.rpartition("@")[2]).geturl()
+    if refused := refusal(traces, PATIENCE_S):
+        mend = "start the collector, or mend telemetry.traces; jobs run meanwhile, their traces are lost"
+        yield Finding("traces", State.WRONG, f"the collector at {shown} {refused}", mend)
+    else:
+        yield Finding("traces", State.OK, f"the collector at {shown} takes spans")
+
+
+def _metrics(settings: Settings) -> Iterator[Finding]:
+    address = settings.telemetry.metrics
+    if not address:
+        return
+    try:
+        endpoint = Endpoint(Meters().registry, address)
+    except NoPort as error:
+        yield Finding("metrics", State.WRONG, _line(error), "mend telemetry.metrics")
+        return
+    endpoint.close()
+    yield Finding("metrics", State.OK, f"the next process tells them at {endpoint.url}")
+
+
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def _secrets(settings: Settings) -> set[str]:
-    urls = (settings.database.url, settings.backends.dramatiq.url)
+    urls = (settings.database.url, settings.backends.dramatiq.url, settings.telemetry.traces)
     passwords = {urlsplit(url).password or "" for url in urls}
     kept = (settings.email.smtp.password, settings.auth.jwt.secret, *settings.secrets.keys)
     held = {secret.get_secret_value() for secret in kept}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,12 +15,14 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from structlog.contextvars import bound_contextvars
 
 from telemetry.tracing import NOWHERE, Attribute, Kind, Span, Tracing
+
+PORTS = {"http": 80, "https": 443}
 
 
 def provider(traces: str) -> TracerProvider:
@@ -32,6 +36,32 @@ def provider(traces: str) -> TracerProvider:
 def endpoint(traces: str) -> str:
     """Where spans are posted: a URL without a path is a collector's, and gets the path of the protocol."""
     return traces if urlsplit(traces).path.strip("/") else f"{traces.rstrip('/')}/v1/traces"
+
+
+def refusal(url: str, patience_s: float) -> str | None:
+    """Why the collector at the URL takes no spans, in words; None where it does. Blocks."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+
+    said: list[str] = []
+    spoken = logging.getLogger(OTLPSpanExporter.__module__)
+    listener = logging.Handler(logging.WARNING)
+    listener.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    spoken.addHandler(listener)
+    loud, spoken.propagate = spoken.propagate, False
+    try:
+        # With its own variables for headers and certificates, as when it works.
+        exporter = OTLPSpanExporter(endpoint=endpoint(url), timeout=patience_s)
+        if exporter.export([]) is SpanExportResult.SUCCESS:
+            return None
+    finally:
+        spoken.propagate = loud
+        spoken.removeHandler(listener)
+    parts = urlsplit(url)
+    try:  # the exporter's words for this are a paragraph
+        socket.create_connection((parts.hostname or "", parts.port or PORTS[parts.scheme]), patience_s).close()
+    except OSError as error:
+        return f"does not answer: {error.strerror or error}"
+    return f"takes no spans: {said[-1] if said else 'it gave no reason'}"
 
 
 def _exporter(traces: str) -> SpanExporter:

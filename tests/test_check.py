@@ -1,5 +1,6 @@
 """`./onward check`: every part that the settings name is tried, and what is wrong comes with its mend."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from check import Finding, State, findings
 from settings import load
 from tests.processes import onward
 from tests.servers import free_port, redis_server
+from tests.telemetry.collector import collecting
 
 
 @pytest.fixture
@@ -134,3 +136,33 @@ def test_an_open_server_that_others_reach_is_wrong(project: Path) -> None:
 def test_a_route_that_no_handler_takes_is_warned_of(project: Path) -> None:
     _, handlers = found(project, "handlers", routes={"emial.*": "background", "email.*": "background"})
     assert (handlers.state, handlers.mend) == (State.WARNING, 'mend routes."emial.*"')
+
+
+def test_a_collector_is_asked_whether_it_takes_spans(project: Path) -> None:
+    with collecting() as collector:
+        (one,) = found(project, "traces", telemetry={"traces": collector.url})
+    assert one.state is State.OK
+    assert collector.spans == []
+    (one,) = found(project, "traces", telemetry={"traces": collector.url})
+    assert (one.state, "Connection refused" in one.words) == (State.WRONG, True)
+    assert "telemetry.traces" in one.mend
+
+
+@pytest.mark.parametrize(("status", "path"), [(401, ""), (200, "/elsewhere")])
+def test_a_collector_that_refuses_is_wrong(status: int, path: str, project: Path) -> None:
+    with collecting(status=status) as collector:
+        url = collector.url.replace("http://", "http://us:s3cret@") + path
+        (one,) = found(project, "traces", telemetry={"traces": url})
+    assert one.state is State.WRONG
+    assert str(404 if path else 401) in one.words
+    assert "s3cret" not in one.words + one.mend
+
+
+def test_an_address_for_metrics_is_listened_on(project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        (one,) = found(project, "metrics", telemetry={"metrics": f"127.0.0.1:{taken}"})
+    assert one.state is State.OK
+    assert f":{taken}/" not in one.words
+    (one,) = found(project, "metrics", telemetry={"metrics": "192.0.2.1:9464"})
+    assert (one.state, one.mend) == (State.WRONG, "mend telemetry.metrics")

@@ -37,7 +37,8 @@ class Collector:
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
+def collecting(*, status: int = 200) -> Iterator[Collector]:
+    """A collector, which answers with that status."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
@@ -47,7 +48,7 @@ def collecting() -> Iterator[Collector]:
                 body = gzip.decompress(body)
             if self.path == "/v1/traces":
                 collector.spans.extend(_read(ExportTraceServiceRequest.FromString(body)))
-            self.send_response(200 if self.path == "/v1/traces" else 404)
+            self.send_response(status if self.path == "/v1/traces" else 404)
             self.send_header("content-length", "0")
             self.end_headers()
 
