@@ -16,7 +16,7 @@ PIPELINED = 100  # requests of one connection that wait for the answers before t
 HEADER = 32  # bytes that a header counts for besides its own, as in HTTP/2 (RFC 9113, 6.5.2): many tiny ones are dear
 PIECES = 5_000  # of one body: chunks of a byte are dear
 FRAGMENTS = 1_000  # of one message; even empty ones take room
-AT_ONCE = 4_096  # bytes of frames in one turn of the loop: some thousand tiny ones would keep all others waiting
+AT_ONCE = 512  # bytes of frames in one turn of the loop: many tiny ones would keep all others waiting
 DESCRIPTORS = (65_536, 10_240)  # as many as a process takes, where it may; macOS names no limit and takes fewer
 SPARE = 200  # file descriptors that connections leave to the ledger, its backends and the log
 
