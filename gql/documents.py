@@ -22,7 +22,7 @@ from graphql.validation import NoSchemaIntrospectionCustomRule
 
 from gql.base import BadRequest
 from gql.limits import Limits, check
-from gql.shapes import Root, Shaper, Shapes
+from gql.shapes import Plan, Planner
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,7 @@ class Named:
     """One of a document's operations."""
 
     kind: OperationType
-    shapes: Shapes = field(default_factory=dict)
-    alone: Root | None = None
+    plan: Plan | None
 
 
 SHORT = 500  # characters of a document that is read at once: what takes longer is read beside other requests
@@ -113,17 +112,17 @@ class Documents:
         errors = validate(self._schema, node, self._rules, self._limits.errors, self._hide_suggestions)
         if errors:
             return _wrong(errors[: self._limits.errors], size)
-        shaper = Shaper(self._schema, node)
+        planner = Planner(self._schema, node)
         named = {
             definition.name.value if definition.name else None: Named(
                 # A directive may change with each request what is asked for; so may what looks like one.
                 definition.operation,
-                *(shaper.shapes(definition) if "@" not in text else ()),
+                planner.plan(definition) if "@" not in text else None,
             )
             for definition in node.definitions
             if isinstance(definition, OperationDefinitionNode)
         }
-        return Document(node, (), named, size + node.token_count + shaper.fields)
+        return Document(node, (), named, size + node.token_count + planner.fields)
 
 
 def _wrong(errors: Sequence[GraphQLError], size: int) -> Document:

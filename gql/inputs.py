@@ -1,11 +1,13 @@
-"""Inputs that hold leaves alone."""
+"""Inputs that hold leaves alone, and the mutations that take nothing else: Strawberry's conversions left out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import strawberry
+from graphql import GraphQLField, GraphQLResolveInfo
 from strawberry.types.arguments import InputContext
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.utils.str_converters import to_camel_case
@@ -16,15 +18,45 @@ T = TypeVar("T")
 def leaves(cls: type[T]) -> type[T]:
     """Strawberry takes the input's values as graphql-core coerced them; else it looks at each one's type every time."""
     definition: StrawberryObjectDefinition = cls.__strawberry_definition__  # type: ignore[attr-defined]
-    names = [(field.graphql_name or to_camel_case(field.python_name), field.python_name) for field in definition.fields]
-    absent = {
-        field.python_name: None
-        for field in definition.fields
-        if field.default is MISSING and field.default_factory is MISSING
-    }
-
-    def made(of: type[T], value: Mapping[str, object], _context: InputContext) -> T:
-        return of(**absent | {python: value[name] for name, python in names if name in value})
-
-    definition.from_input = made
+    definition.from_input = Leaves(definition)
     return cls
+
+
+class Leaves:
+    """Makes such an input."""
+
+    def __init__(self, definition: StrawberryObjectDefinition) -> None:
+        fields = definition.fields
+        self._names = [(field.graphql_name or to_camel_case(field.python_name), field.python_name) for field in fields]
+        self._absent = {
+            field.python_name: None for field in fields if field.default is MISSING and field.default_factory is MISSING
+        }
+
+    def __call__(self, cls: type[T], value: Mapping[str, object], _context: InputContext | None = None) -> T:
+        return cls(**self._absent | {python: value[name] for name, python in self._names if name in value})
+
+
+def called_at_once(schema: strawberry.Schema) -> None:
+    """Mutations of `info` and such an input are called with them; else Strawberry looks anew at what they take."""
+    mutation = schema._schema.mutation_type  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
+    for field in mutation.fields.values() if mutation else ():
+        field.resolve = _called(field) or field.resolve
+
+
+def _called(field: GraphQLField) -> Callable[..., Any] | None:
+    definition = field.extensions["strawberry-definition"]
+    resolver, arguments = definition.base_resolver, definition.arguments
+    if definition.extensions or resolver is None or len(arguments) != 1 or list(field.args) != ["input"]:
+        return None
+    if set(resolver.signature.parameters) != {"info", "input"} or resolver.info_parameter is None:
+        return None
+    input_ = getattr(arguments[0].type, "__strawberry_definition__", None)
+    made = getattr(input_, "from_input", None)
+    if not isinstance(made, Leaves):
+        return None
+    call, cls = resolver.wrapped_func, arguments[0].type
+
+    def resolve(_root: Any, info: GraphQLResolveInfo[Any], input: Any) -> Any:
+        return call(info=strawberry.Info(_raw_info=info, _field=definition), input=made(cls, input))
+
+    return resolve

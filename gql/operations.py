@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from graphql import ExecutionResult, Executor, GraphQLError, GraphQLSchema, OperationType
 from graphql.execution import create_source_event_stream, map_source_to_response_event
-from strawberry.execution import optimized_is_awaitable
 
 from gql.base import BadRequest, told
 from gql.context import Context
@@ -135,15 +134,12 @@ class Operations:
         executor = ShapedExecutor.build(
             self._schema,
             operation.document.node,
-            None,
             context,
             operation.request.variables,
             operation.request.operation_name,
+            plan=operation.named.plan,
             max_coercion_errors=self.limits.errors,
-            is_awaitable=cast("Any", optimized_is_awaitable),
             hide_suggestions=self._hide_suggestions,
-            shapes=operation.named.shapes,
-            alone=operation.named.alone,
         )
         return self._invalid(executor) if isinstance(executor, list) else executor
 

@@ -13,6 +13,7 @@ from strawberry.tools import merge_types
 from gql import moments
 from gql.base import SchemaError
 from gql.guard import guard
+from gql.inputs import called_at_once
 from gql.mutations import Mutation
 from gql.queries import Query
 from gql.subscriptions import Subscription
@@ -32,6 +33,7 @@ def build(modules: Sequence[ModuleType] = (), *, open_to_all: Collection[str] = 
         types=[Job, User],
         config=StrawberryConfig(scalar_map={datetime: moments.scalar()}),
     )
+    called_at_once(schema)
     guard(schema, open_to_all)
     return schema
 

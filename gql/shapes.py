@@ -1,13 +1,15 @@
-"""What becomes of a root field's value, worked out once for a document where that takes plain attributes alone.
+"""What graphql-core works out anew for each request of a document, worked out once.
 
-graphql-core walks a selection anew for each value. Where all fields below a root field are plain attributes, that walk
-is always the same, and is kept here as a function. It decides nothing: where anything is out of the ordinary (an error,
-a null where there may be none, an awaitable), graphql-core completes the same value once more, and says what is wrong.
+It walks a selection anew for each value. Where all fields below a root field are plain attributes, that walk is always
+the same, and is kept here as a function, the field's shape. It decides nothing: where anything is out of the ordinary
+(an error, a null where there may be none, an awaitable), graphql-core completes the same value once more, and says what
+is wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -23,14 +25,18 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     Undefined,
+    default_field_resolver,
+    default_type_resolver,
     is_leaf_type,
     is_list_type,
     is_non_null_type,
     is_object_type,
 )
 from graphql.execution.collect_fields import FieldDetails, FragmentDetails, collect_fields, collect_subfields
-from graphql.execution.values import VariableValues
+from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
+from graphql.execution.values import VariableValues, VariableValueSource
 from graphql.pyutils import Path
+from graphql.utilities import coerce_input_value
 from strawberry.execution import optimized_is_awaitable
 
 Shape = Callable[[Any, GraphQLResolveInfo[Any]], Any]
@@ -39,11 +45,36 @@ NO_VARIABLES = VariableValues({}, {})
 
 
 class Root(NamedTuple):
-    """The field of an operation that has one alone, as graphql-core would find it each time."""
+    """The field of an operation that has one alone."""
 
     type: GraphQLObjectType
     name: str
     nodes: list[FieldDetails]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What graphql-core would find out anew for each request of an operation."""
+
+    operation: OperationDefinitionNode
+    definitions: dict[str, FragmentDefinitionNode]
+    fragments: dict[str, FragmentDetails]
+    signatures: tuple[GraphQLVariableSignature, ...]
+    shapes: Shapes
+    alone: Root | None
+
+    def variables(self, given: Mapping[str, Any]) -> VariableValues | None:
+        """The variables, where each has a value, and a right one; what else there is to say is graphql-core's."""
+        sources, coerced = {}, {}
+        for signature in self.signatures:
+            value = given.get(signature.name, Undefined)
+            if value is Undefined:
+                return None
+            coerced[signature.name] = coerce_input_value(value, signature.type)
+            if coerced[signature.name] is Undefined:
+                return None
+            sources[signature.name] = VariableValueSource(signature, value)
+        return VariableValues(sources, coerced)
 
 
 class _OutOfTheOrdinary(Exception):
@@ -54,30 +85,38 @@ class _Unshapely(Exception):
     """Something below this root field is more than an attribute."""
 
 
-class Shaper:
-    """Works out the shapes of one valid document without directives: what those do may change with the variables."""
+class Planner:
+    """Plans the operations of one valid document without directives: what those do may change with the variables."""
 
     def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
         self.fields = 0  # looked at, fragments written out
         self._schema = schema
-        self._fragments = {
-            definition.name.value: FragmentDetails(definition)
+        self._definitions = {
+            definition.name.value: definition
             for definition in document.definitions
             if isinstance(definition, FragmentDefinitionNode)
         }
+        self._fragments = {name: FragmentDetails(definition) for name, definition in self._definitions.items()}
 
-    def shapes(self, operation: OperationDefinitionNode) -> tuple[Shapes, Root | None]:
-        """Those of the operation's root fields that have one, by their names in the response; and its only field."""
+    def plan(self, operation: OperationDefinitionNode) -> Plan:
         root = self._schema.get_root_type(operation.operation)
         assert root is not None  # noqa: S101 - the operation is valid
-        found = {}
+        shapes = {}
         fields = collect_fields(self._schema, self._fragments, NO_VARIABLES, root, operation)[0]
         for name, nodes in fields.items():
             try:
-                found[name] = self._shape(self._field(root, nodes).type, nodes, operation)
+                shapes[name] = self._shape(self._field(root, nodes).type, nodes, operation)
             except _Unshapely:
                 continue
-        return found, Root(root, *next(iter(fields.items()))) if len(fields) == 1 else None
+        signatures = [get_variable_signature(self._schema, node) for node in operation.variable_definitions or ()]
+        return Plan(
+            operation,
+            self._definitions,
+            self._fragments,
+            tuple(signature for signature in signatures if not isinstance(signature, GraphQLError)),
+            shapes,
+            Root(root, *next(iter(fields.items()))) if len(fields) == 1 else None,
+        )
 
     def _field(self, parent: GraphQLObjectType, nodes: list[FieldDetails]) -> GraphQLField:
         field = self._schema.get_field(parent, nodes[0].node.name.value)
@@ -166,16 +205,61 @@ def _list(item: Shape) -> Shape:
 
 
 class ShapedExecutor(Executor[Any]):
-    """graphql-core's, which leaves values of root fields to their shapes as long as those will have them.
+    """graphql-core's, by a plan: it leaves values of root fields to their shapes as long as those will have them.
 
     A root field that is alone is executed by itself: what graphql-core has around several, and finds out about them
     for each request, is left out.
     """
 
-    def __init__(self, *given: Any, shapes: Shapes, alone: Root | None = None, **further: Any) -> None:
+    def __init__(self, *given: Any, plan: Plan | None = None, **further: Any) -> None:
         super().__init__(*given, **further)
-        self._shapes = shapes
-        self._alone = alone
+        self._shapes = plan.shapes if plan else {}
+        self._alone = plan.alone if plan else None
+
+    @classmethod
+    def build(  # type: ignore[override] # with fewer of its arguments
+        cls,
+        schema: GraphQLSchema,
+        document: DocumentNode,
+        context: Any,
+        variables: dict[str, Any] | None,
+        operation_name: str | None = None,
+        *,
+        plan: Plan | None,
+        max_coercion_errors: int = 50,
+        hide_suggestions: bool = False,
+    ) -> list[GraphQLError] | Executor[Any]:
+        """The executor, or what is wrong with the variables."""
+        is_awaitable: Any = optimized_is_awaitable
+        values = plan.variables(variables or {}) if plan else None
+        if plan is None or values is None:
+            return super().build(
+                schema,
+                document,
+                None,
+                context,
+                variables,
+                operation_name,
+                max_coercion_errors=max_coercion_errors,
+                is_awaitable=is_awaitable,
+                hide_suggestions=hide_suggestions,
+                plan=plan,
+            )
+        return cls(
+            schema,
+            plan.definitions,
+            plan.fragments,
+            None,
+            context,
+            plan.operation,
+            values,
+            default_field_resolver,
+            default_type_resolver,
+            default_field_resolver,
+            is_awaitable=is_awaitable,
+            hide_suggestions=hide_suggestions,
+            plan=plan,
+        )
 
     def execute_operation(self, serially: bool | None = None) -> Any:  # noqa: FBT001 - graphql-core's signature
         return super().execute_operation(serially) if self._alone is None else self._execute(self._alone)

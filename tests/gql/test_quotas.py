@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -106,7 +107,9 @@ async def test_processes_count_together_through_redis(redis_url: str, namespace:
         await other.close()
 
 
-async def test_without_redis_each_process_counts_alone() -> None:
+async def test_without_redis_each_process_counts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    monkeypatch.setattr("gql.rates.time", SimpleNamespace(time=lambda: now))  # no minute ends meanwhile
     with redis_server() as server:
         rates = Rates(5, redis_url=server.url, namespace="x")
         rates.start()

@@ -25,6 +25,7 @@ from graphql import (
     is_non_null_type,
     is_object_type,
 )
+from graphql.execution.values import VariableValues
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 from strawberry.execution import optimized_is_awaitable
@@ -160,11 +161,18 @@ class Request:
         return f"{alias}{name}{directive} {'' if is_leaf_type(inner) else self._selection(inner, depth + 1)}"
 
 
-async def answer(make: Any, document: Document, variables: Any, context: Any) -> Any:
+def built(make: Any, document: Document, variables: Any, context: Any = None, schema: Any = SCHEMA) -> Any:
+    """graphql-core's executor, or ours."""
+    if make is Executor:
+        awaitable: Any = optimized_is_awaitable
+        return Executor.build(schema, document.node, None, context, variables, is_awaitable=awaitable)
     named = document.find(None)
     assert named is not None
-    kept = {"shapes": named.shapes, "alone": named.alone} if make is ShapedExecutor else {}
-    executor = make.build(SCHEMA, document.node, None, context, variables, is_awaitable=optimized_is_awaitable, **kept)
+    return ShapedExecutor.build(schema, document.node, context, variables, plan=named.plan)
+
+
+async def answer(make: Any, document: Document, variables: Any, context: Any) -> Any:
+    executor = built(make, document, variables, context)
     assert isinstance(executor, Executor)
     result = executor.execute_operation()
     if inspect.isawaitable(result):
@@ -188,7 +196,8 @@ def test_whatever_is_asked_and_whatever_resolvers_give_the_answer_is_graphql_cor
     theirs = asyncio.run(answer(Executor, document, request.variables, request.resolved))
     ours = asyncio.run(answer(ShapedExecutor, document, request.variables, request.resolved))
     assert ours == theirs
-    event(f"{'with' if named.shapes else 'without'} shapes, {'with' if theirs[1] else 'without'} errors")
+    shapes = named.plan is not None and named.plan.shapes
+    event(f"{'with' if shapes else 'without'} shapes, {'with' if theirs[1] else 'without'} errors")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +218,7 @@ def test_a_root_field_has_a_shape_where_all_below_it_is_plain_attributes(text: s
     named = document.find(None)
     assert not document.errors
     assert named is not None
-    assert list(named.shapes) == shaped
+    assert list(named.plan.shapes if named.plan else ()) == shaped
 
 
 @pytest.mark.parametrize("result", [Later({"a": 1}), RuntimeError("boom"), {"a": [None, 1]}, None])
@@ -273,3 +282,45 @@ def test_inputs_of_leaves_are_what_strawberry_makes_of_them() -> None:
         assert result.errors is None
         slow, fast = seen[-2:]
         assert dataclasses.asdict(slow) == dataclasses.asdict(fast)
+
+
+WHOLE = build()._schema
+VARIABLES = """
+query($filter: JobFilter, $first: Int = 3, $id: ID!) {
+  jobs(filter: $filter, first: $first) { ...Page }
+  job(id: $id) { id }
+}
+fragment Page on JobConnection { nodes { id } }
+"""
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        {"filter": {"status": ["QUEUED"], "handler": "a.*"}, "first": 1, "id": "job_1"},
+        {"filter": {"status": "QUEUED", "createdAfter": "2030-01-01T00:00:00Z"}, "first": None, "id": 7, "more": 1},
+        {"filter": None, "first": 1, "id": "job_1"},
+        {"filter": {}, "id": "job_1"},
+        {"id": "job_1"},
+        {"filter": {"status": ["NONE"]}, "first": 1, "id": "job_1"},
+        {"filter": {"more": 1}, "first": 1.5, "id": "job_1"},
+        {"filter": [], "first": 2**40, "id": ""},
+        {"filter": {}, "first": 1, "id": None},
+        {"filter": {}, "first": 1},
+        {},
+        None,
+    ],
+)
+def test_variables_right_and_wrong_are_what_graphql_core_makes_of_them(given_: Any) -> None:
+    document = Documents(WHOLE, Limits()).get(VARIABLES)
+    assert not document.errors
+    theirs, ours = (told(built(make, document, given_, schema=WHOLE)) for make in (Executor, ShapedExecutor))
+    assert ours == theirs
+
+
+def told(built_: Any) -> Any:
+    if isinstance(built_, list):
+        return [error.formatted for error in built_]
+    values: VariableValues = built_.variable_values
+    sources = {name: (source.value, str(source.signature.type)) for name, source in values.sources.items()}
+    return sources, values.coerced, built_.operation, built_.fragments, built_.fragment_definitions
