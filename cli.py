@@ -222,6 +222,22 @@ def jobs_cancel(
         raise typer.Exit(terminal.cancel(settings, jobs, reason=reason))
 
 
+def jobs_pause(
+    handlers: Annotated[list[str], typer.Argument(help="Handlers, or patterns such as email.*")],
+) -> None:
+    """Let no further job of these handlers begin, in any process; what runs goes on."""
+    with _terminal() as (terminal, settings):
+        raise typer.Exit(terminal.pause(settings, handlers))
+
+
+def jobs_resume(
+    handlers: Annotated[list[str], typer.Argument(help="Handlers, or patterns such as email.*")],
+) -> None:
+    """Let the jobs of paused handlers begin again."""
+    with _terminal() as (terminal, settings):
+        raise typer.Exit(terminal.resume(settings, handlers))
+
+
 def bench(
     *,
     quick: Annotated[
@@ -274,6 +290,8 @@ JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("watch", jobs_watch),
     ("retry", jobs_retry),
     ("cancel", jobs_cancel),
+    ("pause", jobs_pause),
+    ("resume", jobs_resume),
 )
 
 

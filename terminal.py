@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 from rich.console import Console, Group
@@ -17,8 +18,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+import wiring
 from backends.dispatch import Routes
-from jobs import ledger, pages, steering
+from jobs import gates, ledger, pages, steering
 from jobs.base import Conflict, NotFound
 from jobs.model import Job, JobFilter, Visible, to_datetime
 from jobs.states import JobStatus
@@ -111,6 +113,18 @@ def retry_matching(settings: Settings, wanted: JobFilter, limit: int) -> int:
     return DONE
 
 
+def pause(settings: Settings, names: Sequence[str]) -> int:
+    """No job of the handlers that match begins any more."""
+    import getpass  # noqa: PLC0415 - no other command asks who it is
+
+    return _turn(settings, names, "paused", lambda tx, one: gates.pause(tx, one, by=getpass.getuser()))
+
+
+def resume(settings: Settings, names: Sequence[str]) -> int:
+    """The jobs of the handlers that match begin again."""
+    return _turn(settings, names, "resumed", gates.resume)
+
+
 def as_object(job: Job) -> dict[str, Any]:
     """The job as JSON with the names that it has in GraphQL."""
     attempts = [{**asdict(one), "error": _error(one.error)} for one in job.attempts]
@@ -161,6 +175,24 @@ def _steer(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], Job
                 worst = max(worst, REFUSED)
             else:
                 print(f"{one} {job.status}")
+    return worst
+
+
+def _turn(settings: Settings, names: Sequence[str], word: str, turn: Callable[[Tx, str], object]) -> int:
+    worst = DONE
+    known = wiring.load_handlers(settings)
+    with _writer(settings) as writer:
+        # Also those that this release has no more, for the jobs that wait for them.
+        there = {*known, *(found.handler for found in writer.database.read_sync(gates.pauses))}
+        for name in names:
+            found = sorted(one for one in there if fnmatchcase(one, name))
+            for one in found:
+                writer.run_sync(lambda tx, one=one: turn(tx, one))  # type: ignore[misc]
+                print(f"{_plain(one)} {word}")
+            if not found:
+                words = f"{_plain(name)}: there is no such handler; known are {', '.join(sorted(known))}"
+                Console(stderr=True).print(words, style="red", highlight=False, soft_wrap=True)
+                worst = UNKNOWN
     return worst
 
 

@@ -16,7 +16,7 @@ import structlog
 
 from backends.base import Backend, Defer, Delivery, Health
 from handlers.base import Handler, InvalidParameters
-from jobs import due, ledger
+from jobs import due, gates, ledger
 from jobs.model import Job, NewJob, Step, dump, dump_steps, to_datetime
 from jobs.states import JobStatus
 from jobs.vault import Vault
@@ -79,6 +79,7 @@ class Dispatcher:
         self._broker: dict[str, Health] = {}  # what each backend said of itself when it was asked last
         self._asked: dict[str, float] = {}  # since when it has been asked and has not answered
         self._health: dict[str, Health] = {}
+        self._paused: frozenset[str] = frozenset()
         self._health_at = 0.0
         self._log = structlog.get_logger("dispatch")
 
@@ -139,7 +140,7 @@ class Dispatcher:
 
     async def deliver(self, jobs: Sequence[Job], *, after_response: Defer) -> None:
         """The jobs are on their way, or the sweep sees to it. Takes 50 ms at most, and never raises."""
-        for name, deliveries in self._by_backend(jobs).items():
+        for name, deliveries in self.by_backend(jobs).items():
             backend = self.backends[name]
             if not backend.runs_elsewhere:
                 try:
@@ -171,7 +172,8 @@ class Dispatcher:
             waits = [(delivery.job_id, delivery.token) for delivery in deliveries]
             self._writer.post(partial(due.confirm, waits=waits, identity=identity))
 
-    def _by_backend(self, jobs: Sequence[Job]) -> dict[str, list[Delivery]]:
+    def by_backend(self, jobs: Sequence[Job]) -> dict[str, list[Delivery]]:
+        """What is to be delivered of the jobs, by where."""
         found: dict[str, list[Delivery]] = {}
         for job in jobs:
             if job.status is JobStatus.QUEUED:
@@ -218,6 +220,8 @@ class Dispatcher:
         if not self._health or time.monotonic() - self._health_at > HEALTH_S:
             self._health_at = time.monotonic()
             self._health = {name: await self._measured(name) for name in self.backends}
+            with suppress(StorageError):
+                self._paused = frozenset(pause.handler for pause in await self._writer.database.read(gates.pauses))
         return {name: self._with_broker(name, found) for name, found in self._health.items()}
 
     async def _measured(self, name: str) -> Health:
@@ -254,6 +258,8 @@ class Dispatcher:
                 return f"its time, {at}"
             case JobStatus.RETRYING:
                 return f"its next attempt, at {at}"
+            case JobStatus.QUEUED if job.parked == gates.PAUSED or job.handler in self._paused:
+                return f"the handler {job.handler} to be resumed"
             case JobStatus.QUEUED:
                 found = health.get(job.backend)
                 if found is not None and not found.reachable:

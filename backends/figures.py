@@ -8,7 +8,7 @@ from functools import partial
 
 from backends.base import Health
 from backends.dispatch import Dispatcher
-from jobs import due, ledger
+from jobs import due, gates, ledger
 from jobs.model import Visible
 from jobs.states import JobStatus
 from storage.base import StorageError
@@ -20,10 +20,12 @@ ALL = Visible(everything=True)
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """What the ledger says: jobs by status; by backend, how many wait and for how long the oldest has."""
+    """What the ledger says: jobs by status; by backend, how many wait and for how long the oldest has; the gates."""
 
     counts: Mapping[JobStatus, int]
     waiting: Mapping[str, tuple[int, float]]
+    parked: Mapping[str, int]  # jobs, by why they are
+    paused: int  # handlers
 
 
 def ask(database: Database, dispatcher: Dispatcher) -> list[Figure]:
@@ -38,7 +40,10 @@ def ask(database: Database, dispatcher: Dispatcher) -> list[Figure]:
 def _read(tx: Tx, backends: tuple[str, ...]) -> Books:
     waiting = {name: due.waiting(tx, backend=name) for name in backends}
     return Books(
-        ledger.counts(tx, visible=ALL), {name: (n, (age_us or 0) / 1_000_000) for name, (n, age_us) in waiting.items()}
+        ledger.counts(tx, visible=ALL),
+        {name: (n, (age_us or 0) / 1_000_000) for name, (n, age_us) in waiting.items()},
+        {**dict.fromkeys(gates.REASONS, 0), **gates.parked(tx)},
+        len(gates.pauses(tx)),
     )
 
 
@@ -53,7 +58,7 @@ def figures(books: Books | None, brokers: Mapping[str, Health]) -> list[Figure]:
         Figure("onward_backend_up", "Whether the backend can be reached.", "backend", up),
         Figure(
             "onward_backend_depth",
-            "Jobs that wait for the backend, by the ledger.",
+            "Jobs that wait for the backend, by the ledger; without those that are parked.",
             "backend",
             {name: float(n) for name, (n, _) in waiting.items()},
         ),
@@ -63,5 +68,12 @@ def figures(books: Books | None, brokers: Mapping[str, Health]) -> list[Figure]:
             "backend",
             {name: age_s for name, (_, age_s) in waiting.items()},
         ),
+        Figure(
+            "onward_jobs_parked",
+            "Queued jobs that may not begin at the moment.",
+            "reason",
+            {reason: float(n) for reason, n in books.parked.items()} if books else {},
+        ),
+        Figure("onward_handlers_paused", "Handlers that are paused.", "", {"": float(books.paused)} if books else {}),
         Figure("onward_broker_messages", "Messages that the backend's broker holds.", "backend", held),
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -16,7 +16,7 @@ import structlog
 
 from backends.base import Delivery, Health
 from backends.dispatch import Dispatcher
-from jobs import claims, due
+from jobs import claims, due, gates
 from jobs.leases import Lease
 from jobs.retention import Retention
 from jobs.schedule import Schedule
@@ -84,6 +84,7 @@ class Sweep:
             await self._apart(self._look_about)
         await self._apart(self._tick)
         pause = min(await self._promote(), self._schedule.wait_s)
+        await self._let_out()
         for name, backend in self._dispatcher.backends.items():
             if backend.runs_elsewhere:
                 await self._deliver(name)
@@ -143,6 +144,13 @@ class Sweep:
             if not jobs:
                 return TICK_S
 
+    async def _let_out(self) -> None:
+        """What was parked at a gate that is open now is on its way again."""
+        for handler in await self._writer.database.read(gates.open_with_parked):
+            while jobs := await self._writer.run(partial(gates.let_out, handler=handler, limit=PAGE)):
+                for name, deliveries in self._dispatcher.by_backend(jobs).items():
+                    await self._send(name, deliveries, self._dispatcher.broker(name).identity)
+
     async def _deliver(self, name: str) -> None:
         health = self._dispatcher.broker(name)
         if not health.reachable:
@@ -159,14 +167,20 @@ class Sweep:
                 Delivery(job_id, handler, priority, token, resumes=resumes)
                 for job_id, handler, priority, token, resumes in rows
             ]
-            if not deliveries or not await self._dispatcher.send(name, deliveries):
+            if not deliveries or not await self._send(name, deliveries, health.identity):
                 return
-            # Confirmed at once, so that the next page is another one.
-            waits = [(delivery.job_id, delivery.token) for delivery in deliveries]
-            await self._writer.run(partial(due.confirm, waits=waits, identity=health.identity))
-            self._log.info("delivered again", backend=name, jobs=len(waits))
+            self._log.info("delivered again", backend=name, jobs=len(deliveries))
             if len(rows) < PAGE:
                 return
+
+    async def _send(self, name: str, deliveries: Sequence[Delivery], identity: str) -> bool:
+        """Delivered and confirmed at once, so that the next look finds others; False where it failed."""
+        if not await self._dispatcher.send(name, deliveries):
+            return False
+        if self._dispatcher.backends[name].runs_elsewhere and identity:
+            waits = [(delivery.job_id, delivery.token) for delivery in deliveries]
+            await self._writer.run(partial(due.confirm, waits=waits, identity=identity))
+        return True
 
     async def _forgot(self, name: str, health: Health) -> bool:
         """Whether the broker holds nothing, look after look, while jobs wait that were delivered to it long ago."""

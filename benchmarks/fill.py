@@ -12,11 +12,11 @@ import wiring
 from backends.base import Role
 from settings import enter
 from storage.engine import Tx
-from storage.tables import jobs, queued
+from storage.tables import jobs, ready
 
 BATCH = 200
 PATIENCE_S = 60
-_unconfirmed = sa.select(sa.func.count()).where(queued, jobs.c.delivered_to.is_(None))
+_unconfirmed = sa.select(sa.func.count()).where(ready, jobs.c.delivered_to.is_(None))
 
 
 async def fill(handler: str, count: int) -> None:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
+from jobs import gates
 from jobs.base import Superseded
 from jobs.ledger import ID
 from jobs.model import Attempt, Job, JobError, Progress, Step, dump, dump_attempts, dump_error, dump_steps, from_row
 from jobs.states import JobStatus, StepStatus
 from storage.engine import Tx, among, as_list
-from storage.tables import held, jobs, queued, runners
+from storage.tables import held, jobs, ready, runners
 
 DEATHS_BEFORE_ALONE = 2
 DEATHS_AT_MOST = 6  # of runners that vanished with everything around them, so that nobody saw whose fault it was
@@ -40,17 +41,14 @@ _CLAIM = {
     "started_at": sa.func.coalesce(jobs.c.started_at, _p("now")),
 }
 _claim = (
-    sa.update(jobs)
-    .where(ID, jobs.c.status == S.QUEUED.value, jobs.c.deaths <= _p("deaths_"))
-    .values(_CLAIM)
-    .returning(*jobs.c)
+    sa.update(jobs).where(ID, ready, jobs.c.deaths <= _p("deaths_"), ~gates.gated).values(_CLAIM).returning(*jobs.c)
 )
 # Worked out once, as a table of its own: PostgreSQL may run a subselect again for each row, and each time skip what it
 # has locked the time before, so that a LIMIT in it limits nothing.
 _due = (
     sa.select(jobs.c.id)
     .where(
-        queued,
+        ready,
         jobs.c.backend == _p("backend_"),
         sa.or_(
             jobs.c.delivered_to.is_(None),
@@ -70,15 +68,12 @@ _due = (
     .prefix_with("MATERIALIZED")
 )
 _claim_due = (
-    sa.update(jobs)
-    .where(jobs.c.id.in_(sa.select(_due.c.id)), jobs.c.status == S.QUEUED.value)
-    .values(_CLAIM)
-    .returning(*jobs.c)
+    sa.update(jobs).where(jobs.c.id.in_(sa.select(_due.c.id)), ready, ~gates.gated).values(_CLAIM).returning(*jobs.c)
 )
 _dangerous = (
-    sa.select(jobs.c.id).where(queued, jobs.c.backend == _p("backend_"), jobs.c.deaths >= DEATHS_BEFORE_ALONE).limit(1)
+    sa.select(jobs.c.id).where(ready, jobs.c.backend == _p("backend_"), jobs.c.deaths >= DEATHS_BEFORE_ALONE).limit(1)
 )
-_waits_alone = sa.select(jobs.c.deaths).where(ID, jobs.c.status == S.QUEUED.value)
+_waits_alone = sa.select(jobs.c.deaths).where(ID, ready)
 _mine = (ID, jobs.c.token == _p("token_"), jobs.c.status == _p("from_"))
 _step_done = sa.update(jobs).where(*_mine).values({**_BUMP, "steps": _p("steps_"), "progress": _p("progress_")})
 _progress = sa.update(jobs).where(*_mine).values({**_BUMP, "progress": _p("progress_")})
@@ -107,7 +102,7 @@ _settle = (
 )
 _oldest = (
     sa.select(jobs.c.due_at)
-    .where(queued, jobs.c.backend == _p("backend_"), jobs.c.priority == _p("priority_"))
+    .where(ready, jobs.c.backend == _p("backend_"), jobs.c.priority == _p("priority_"))
     .order_by(jobs.c.due_at)
     .limit(1)
 )
@@ -121,7 +116,7 @@ _forget_mine = sa.delete(runners).where(runners.c.id == _p("runner_"))
 _known = sa.select(runners.c.id)
 _stray = sa.select(jobs.c.runner).where(held, jobs.c.runner.not_in(_known)).distinct()
 _claims_of = sa.select(jobs.c.id, jobs.c.token).where(held, jobs.c.runner == _p("runner_"))
-_homeless = sa.update(jobs).where(queued, jobs.c.delivered_to == _p("runner_")).values(delivered_to=None)
+_homeless = sa.update(jobs).where(ready, jobs.c.delivered_to == _p("runner_")).values(delivered_to=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +132,10 @@ class Outcome:
 
 
 def claim(tx: Tx, job_id: str, *, runner: str, worker: str, backend: str, alone: bool) -> Job | None:
-    """The job, now this runner's; None where it is not to be had. `alone` also takes those that run alone."""
+    """The job, now this runner's; None where it is not to be had. `alone` also takes those that run alone.
+
+    Where its handler's gate is closed it is parked.
+    """
     most = DEATHS_AT_MOST if alone else DEATHS_BEFORE_ALONE - 1
     row = tx.one(
         _claim,
@@ -149,7 +147,10 @@ def claim(tx: Tx, job_id: str, *, runner: str, worker: str, backend: str, alone:
         now=tx.now,
         change=tx.change,
     )
-    return _claimed(tx, row) if row else None
+    if row is None:
+        gates.stop(tx, job_id)
+        return None
+    return _claimed(tx, row)
 
 
 def claim_due(

@@ -11,7 +11,7 @@ from jobs.ledger import horizon
 from jobs.model import Job, from_row
 from jobs.states import JobStatus
 from storage.engine import Tx, among, as_list
-from storage.tables import jobs, later, queued
+from storage.tables import jobs, later, ready
 
 S = JobStatus
 BY_TIME = "INDEXED BY jobs_later"  # left to itself, SQLite reads all that waits and sorts it, look after look
@@ -45,11 +45,11 @@ _promote = (
     )
 )
 _next = sa.select(sa.func.min(jobs.c.due_at)).where(later).with_hint(jobs, BY_TIME, "sqlite")
-_queued = (queued, jobs.c.backend == _p("backend_"))
+_ready = (ready, jobs.c.backend == _p("backend_"))
 _undelivered = (
     sa.select(jobs.c.id, jobs.c.handler, jobs.c.priority, jobs.c.token, jobs.c.attempt > 0)
     # What waits is due by its state; a time ahead of now was written by a process whose clock was.
-    .where(*_queued, sa.or_(jobs.c.due_at <= _p("before_"), jobs.c.due_at > _p("after_")))
+    .where(*_ready, sa.or_(jobs.c.due_at <= _p("before_"), jobs.c.due_at > _p("after_")))
     .where(sa.or_(jobs.c.delivered_to.is_(None), jobs.c.delivered_to != _p("identity_")))
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(_p("limit_", type_=sa.Integer))
@@ -61,13 +61,13 @@ _confirm = (
 )
 _doubt = (
     sa.update(jobs)
-    .where(jobs.c.id.in_(_some(*_queued, jobs.c.delivered_to.is_not(None), jobs.c.due_at <= _p("before_"))), *_queued)
+    .where(jobs.c.id.in_(_some(*_ready, jobs.c.delivered_to.is_not(None), jobs.c.due_at <= _p("before_"))), *_ready)
     .values(delivered_to=None)
 )
-_give_back = sa.update(jobs).where(jobs.c.id == _p("id_"), queued).values(delivered_to=None, token=jobs.c.token + 1)
+_give_back = sa.update(jobs).where(jobs.c.id == _p("id_"), ready).values(delivered_to=None, token=jobs.c.token + 1)
 _rest = _give_back.values(due_at=_p("now"))
-_waiting = sa.select(sa.func.count(), sa.func.min(jobs.c.due_at)).where(*_queued)
-_unclaimed = sa.or_(later, queued)
+_waiting = sa.select(sa.func.count(), sa.func.min(jobs.c.due_at)).where(*_ready)
+_unclaimed = sa.or_(later, jobs.c.status == S.QUEUED.value)
 _place = (jobs.c.backend, jobs.c.handler, jobs.c.delivered_to)
 _places = sa.select(*_place).where(_unclaimed).distinct()
 _new_places = (
@@ -153,7 +153,7 @@ def doubt(tx: Tx, *, backend: str, before: int, limit: int) -> int:
 
 
 def waiting(tx: Tx, *, backend: str) -> tuple[int, int | None]:
-    """How many jobs wait for the backend, and the age of the oldest in microseconds."""
+    """How many jobs wait for the backend, and the age of the oldest in microseconds. Those at a gate do not."""
     row = tx.one(_waiting, backend_=backend)
     n, oldest = row or (0, None)
     return n, None if oldest is None else max(tx.now - oldest, 0)

@@ -69,6 +69,7 @@ def accept(tx: Tx, new: NewJob, *, home: str | None = None) -> Job:
         "error": None,
         "reason": None,
         "trace": new.trace,
+        "parked": None,
     }
     tx.execute(_insert, **values)
     tx.count(new.owner, status, 1)

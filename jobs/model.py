@@ -98,6 +98,7 @@ class Job:
     error: JobError | None
     reason: str | None
     trace: str | None
+    parked: str | None = None
 
     @property
     def done(self) -> bool:
@@ -234,7 +235,7 @@ def from_row(row: Any) -> Job:
     (
         id_, handler, status_, backend, owner, priority, version, _changed, run, params, params_version, progress,
         steps, attempts_, attempt, charged, max_attempts, deaths, token, runner, worker, attempt_started_at,
-        delivered_to, due_at, created_at, run_at, started_at, finished_at, result, error, reason, trace,
+        delivered_to, due_at, created_at, run_at, started_at, finished_at, result, error, reason, trace, parked,
     ) = row  # fmt: skip
     status = JobStatus(status_)
     attempts = tuple(
@@ -248,5 +249,5 @@ def from_row(row: Any) -> Job:
         Progress(*orjson.loads(progress)) if progress else None, _load_steps(steps, status, attempt_started_at),
         attempts, attempt, charged, max_attempts, deaths, token, runner, delivered_to, due_at, created_at, run_at,
         started_at, finished_at, orjson.loads(result) if result else None,
-        load_error(orjson.loads(error)) if error else None, reason, trace,
+        load_error(orjson.loads(error)) if error else None, reason, trace, parked,
     )  # fmt: skip

@@ -24,7 +24,7 @@ import structlog
 
 from handlers.base import Handler, HandlerError, InvalidParameters, Permanent, TimedOut, Tools
 from handlers.base import Step as Work
-from jobs import claims, due, ledger
+from jobs import claims, due, gates, ledger
 from jobs.base import Superseded
 from jobs.claims import Outcome
 from jobs.leases import Lease
@@ -135,19 +135,33 @@ class Runner:
         """Jobs of the backend that wait, claimed for this process, which has to `carry` them; `besides` are left."""
         if self._draining:
             return []
-        found = await self._writer.run(
-            lambda tx: claims.claim_due(
-                tx,
-                runner=self._lease.id,
-                worker=self._lease.name,
-                backend=backend,
-                limit=limit,
-                besides=besides,
-                grace_us=HOME_US,
-            )
-        )
-        self._taken.update((job.id, job.token) for job in found)
+        found: list[Job] = []
+        again = True
+        while again and len(found) < limit:
+            try:
+                more, again = await self._writer.run(
+                    partial(self._claim_due, backend=backend, limit=limit - len(found), besides=besides)
+                )
+            except StorageError:
+                if not found:
+                    raise
+                break
+            self._taken.update((job.id, job.token) for job in more)
+            found += more
         return found
+
+    def _claim_due(self, tx: Tx, *, backend: str, limit: int, besides: Collection[str]) -> tuple[list[Job], bool]:
+        """What is to be had, and whether more is, where jobs that are not stood before it."""
+        found = claims.claim_due(
+            tx,
+            runner=self._lease.id,
+            worker=self._lease.name,
+            backend=backend,
+            limit=limit,
+            besides=besides,
+            grace_us=HOME_US,
+        )
+        return found, len(found) < limit and gates.clear(tx, backend=backend) > 0
 
     async def dangerous(self, backend: str) -> str | None:
         """A job of the backend that has to be run by `run`, in a process of its own."""

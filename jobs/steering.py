@@ -36,6 +36,7 @@ _retry = (
             "deaths": 0,
             "backend": _p("backend_"),
             "delivered_to": None,
+            "parked": None,
             "due_at": _p("now"),
             "finished_at": None,
             "result": None,

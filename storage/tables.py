@@ -44,6 +44,7 @@ jobs = Table(
     Column("error", Text),
     Column("reason", Text),  # why it was cancelled, in the words of who did it
     Column("trace", Text),  # W3C traceparent of the mutation
+    Column("parked", Text),  # why a queued job waits at its handler's gate, out of the line; null: it does not
 )
 Index("jobs_changed", jobs.c.changed)
 Index("jobs_by_status", jobs.c.status, jobs.c.id)
@@ -51,8 +52,10 @@ Index("jobs_by_handler", jobs.c.handler, jobs.c.id)
 # Conditions in words that the partial indexes are made with: a statement has to use the same ones to profit from them.
 owned = text("owner IS NOT NULL")
 Index("jobs_by_owner", jobs.c.owner, jobs.c.id, sqlite_where=owned, postgresql_where=owned)
-queued = text("status = 'QUEUED'")
-Index("jobs_queued", jobs.c.backend, jobs.c.priority, jobs.c.due_at, sqlite_where=queued, postgresql_where=queued)
+ready = text("status = 'QUEUED' AND parked IS NULL")
+Index("jobs_ready", jobs.c.backend, jobs.c.priority, jobs.c.due_at, sqlite_where=ready, postgresql_where=ready)
+at_gate = text("status = 'QUEUED' AND parked IS NOT NULL")
+Index("jobs_at_gate", jobs.c.handler, jobs.c.priority, jobs.c.due_at, sqlite_where=at_gate, postgresql_where=at_gate)
 later = text("status IN ('SCHEDULED', 'RETRYING')")
 Index("jobs_later", jobs.c.due_at, sqlite_where=later, postgresql_where=later)
 held = text("status IN ('RUNNING', 'CANCELLING')")
@@ -77,6 +80,14 @@ runners = Table(  # the processes that may hold claims
     Column("place", Text, nullable=False),  # boot, pid namespace, pid and its start: tells a neighbour that it is gone
     Column("name", Text, nullable=False),
     Column("started_at", BigInteger, nullable=False),
+)
+
+gates = Table(  # the handlers whose jobs may not just begin; all others have no row
+    "gates",
+    metadata,
+    Column("handler", Text, primary_key=True),
+    Column("paused_at", BigInteger),
+    Column("paused_by", Text),  # a viewer's id, or a user of the machine; null: anyone, on a server open to all
 )
 
 schedule = Table(  # the recurring jobs

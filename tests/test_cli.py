@@ -237,3 +237,24 @@ def test_up_says_what_a_private_redis_wants(project: Path) -> None:
 def children(parent: Running) -> list[int]:
     listed = Path(f"/proc/{parent.process.pid}/task/{parent.process.pid}/children").read_text()
     return [int(pid) for pid in listed.split()]
+
+
+def test_handlers_are_paused_and_resumed_by_name_and_by_pattern(project: Path) -> None:
+    """As often as one likes; a name that fits none is told, with those that there are."""
+    for _ in range(2):
+        paused = onward("jobs", "pause", "steps.*", "email.welcome", project=project)
+        assert (paused.returncode, paused.stdout.split("\n")[:2]) == (
+            0,
+            ["steps.process_item paused", "email.welcome paused"],
+        )
+    unknown = onward("jobs", "pause", "steps.nothing", project=project)
+    assert (unknown.returncode, unknown.stdout) == (3, "")
+    assert "known are email.welcome, logging.write, steps.process_item" in unknown.stderr
+    with running("serve", project=project) as api:
+        address = api.serving()
+        job = graphql(address, PROCESS, item="words")["processItem"]["job"]["id"]
+        by = graphql(address, "{ system { paused { handler by } } }")["system"]["paused"]
+        assert [one["handler"] for one in by] == ["email.welcome", "steps.process_item"]
+        assert all(one["by"] for one in by)
+        assert onward("jobs", "resume", "*", project=project).returncode == 0
+        assert onward("jobs", "watch", job, project=project).returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import strawberry
 
 from gql.mutations.cancel_job import CancelJobPayload, cancel_job
+from gql.mutations.pause_handler import PauseHandlerPayload, ResumeHandlerPayload, pause_handler, resume_handler
 from gql.mutations.process_item import ProcessItemPayload, process_item
 from gql.mutations.register_user import RegisterUserPayload, register_user
 from gql.mutations.retry_job import RetryJobPayload, retry_job
@@ -34,4 +35,11 @@ class Mutation:
     )
     retry_jobs: RetryJobsPayload | None = strawberry.mutation(
         resolver=retry_jobs, description="Failed and cancelled jobs that match run again, the oldest first."
+    )
+    pause_handler: PauseHandlerPayload | None = strawberry.mutation(
+        resolver=pause_handler,
+        description="No job of the handler begins any more, in any process, until it is resumed. For admins.",
+    )
+    resume_handler: ResumeHandlerPayload | None = strawberry.mutation(
+        resolver=resume_handler, description="The handler's jobs begin again, those that waited first. For admins."
     )

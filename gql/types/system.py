@@ -12,8 +12,9 @@ from gql.context import Viewer as Who
 from gql.types.enums import JobStatus
 from gql.types.job import Job
 from gql.types.letter import Letter, letters
+from gql.types.pause import PausedHandler, pauses
 from handlers import mailbox
-from jobs import ledger, model
+from jobs import gates, ledger, model
 from jobs import schedule as recurring
 from jobs.schedule import Row
 from storage.base import Unavailable
@@ -134,6 +135,11 @@ class System:
     queues: list[QueueHealth] = strawberry.field(resolver=queues)
     counts: list[StatusCount] = strawberry.field(
         resolver=counts, description="How many jobs there are of each status; may be a second old."
+    )
+    paused: list[gates.Pause] = strawberry.field(
+        resolver=pauses,
+        graphql_type=list[PausedHandler],
+        description="The handlers that are paused, for who may see everything.",
     )
     schedule: list[Recurring] = strawberry.field(
         resolver=schedule, description="The recurring jobs, for who may see everything."

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs import claims, due, ledger, pages
+from jobs import claims, due, gates, ledger, pages
 from jobs.model import JobFilter, Visible
 from jobs.states import JobStatus
 from storage.engine import Tx
@@ -31,7 +31,10 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
         (due._due, "jobs_later"),
         (due._next, "jobs_later"),
         (due._new_places, "jobs_changed"),
-        (claims._oldest, "jobs_queued"),
+        (claims._oldest, "jobs_ready"),
+        (gates._next, "jobs_at_gate"),
+        (due._undelivered, "jobs_ready"),
+        (due._waiting, "jobs_ready"),
         (ledger._count, "(slot=? AND owner=?)"),
     ],
 )
@@ -43,11 +46,32 @@ def test_what_is_looked_at_with_each_tick_or_mutation_is_found_by_its_own_index(
     first, *_ = found = plan(
         writer,
         text,
-        {**defaults, "now": 1, "limit_": 1, "floor": 1, "backend_": "here", "priority_": 0, "owner": "ann"},
+        {
+            **defaults,
+            "now": 1,
+            "limit_": 1,
+            "floor": 1,
+            "backend_": "here",
+            "priority_": 0,
+            "owner": "ann",
+            "after_": "",
+            "before_": 1,
+            "identity_": "",
+        },
     )
     assert first.startswith("SEARCH"), found
     assert index in first, found
     assert not any("ORDER BY" in line for line in found)
+
+
+@pytest.mark.parametrize("statement", [claims._claim_due, gates._clear, gates._let_out])
+def test_a_page_of_a_line_is_read_from_its_front(writer: Writer, statement: Any) -> None:
+    """In the order of its index, however long it is."""
+    text, defaults = writer.database.compiled(statement)
+    bound = ("backend_", "runner_", "worker_", "handler_", "change", "now", "before_", "after_")
+    found = plan(writer, text, {**dict.fromkeys(bound, 1), **defaults, "limit_": 1, "besides": "[]"})
+    assert any("USING" in line and ("jobs_ready" in line or "jobs_at_gate" in line) for line in found), found
+    assert not any("ORDER BY" in line or "SCAN jobs" in line for line in found), found
 
 
 @pytest.mark.parametrize("status", [(S.SUCCEEDED,), (S.SUCCEEDED, S.FAILED)])

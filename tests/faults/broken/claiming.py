@@ -23,6 +23,26 @@ def no_claim() -> None:
     base.around(claims, "_claim", anyway)
 
 
+def gates_ignored() -> None:
+    """A claim takes what waits, whatever its handler's gate says."""
+    from jobs import claims
+    from jobs.ledger import ID
+    from storage.tables import jobs, ready
+
+    def anyway(*which: Any) -> Any:
+        return lambda claim: sa.update(jobs).where(*which, ready).values(base.values(claim)).returning(*jobs.c)
+
+    base.around(claims, "_claim", anyway(ID, jobs.c.deaths <= sa.bindparam("deaths_")))
+    base.around(claims, "_claim_due", anyway(jobs.c.id.in_(sa.select(claims._due.c.id))))
+
+
+def parked_for_ever() -> None:
+    """What was parked at a gate stays there."""
+    from jobs import gates
+
+    base.put(gates, "open_with_parked", lambda _tx: [])
+
+
 def no_fence() -> None:
     """What a runner has to write is written, also when its claim is over."""
     from jobs import claims
@@ -135,7 +155,7 @@ def _claims_due_all(claims: Any) -> Any:
 
     due = (
         sa.select(jobs.c.id)
-        .where(claims.queued, jobs.c.backend == sa.bindparam("backend_"))
+        .where(claims.ready, jobs.c.backend == sa.bindparam("backend_"))
         .limit(sa.bindparam("limit_", type_=sa.Integer))
     )
     which = (jobs.c.id.in_(due), jobs.c.status == claims.S.QUEUED.value)

@@ -21,6 +21,7 @@ export const JOBS = `query jobs($first: Int, $after: String, $last: Int, $before
 }`;
 export const SYSTEM = `query system {
   system { version backend handlers queues { backend reachable depth oldestAgeMs } counts { status count }
+    paused { handler since by }
     mailed: letters(first: 0) { id }
     schedule { name handler cron timezone nextAt lastAt lastJob { id } } }
   viewer { id roles }
@@ -40,3 +41,5 @@ export const PROCESS_ITEM = `mutation processItem($input: ProcessItemInput!) {
 export const CANCEL_JOB = `mutation cancelJob($input: CancelJobInput!) { cancelJob(input: $input) { job { ${WHOLE} } ${ERRORS} } }`;
 export const RETRY_JOB = `mutation retryJob($input: RetryJobInput!) { retryJob(input: $input) { job { ${WHOLE} } ${ERRORS} } }`;
 export const RETRY_JOBS = `mutation retryJobs($input: RetryJobsInput!) { retryJobs(input: $input) { count ${ERRORS} } }`;
+export const PAUSE_HANDLER = `mutation pauseHandler($input: PauseHandlerInput!) { pauseHandler(input: $input) { ${ERRORS} } }`;
+export const RESUME_HANDLER = `mutation resumeHandler($input: ResumeHandlerInput!) { resumeHandler(input: $input) { ${ERRORS} } }`;

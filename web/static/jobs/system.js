@@ -2,6 +2,7 @@
 import { ask } from './api.js';
 import { byId, el, setAttribute, setText } from './dom.js';
 import { count, length, plural } from './format.js';
+import { Handlers } from './handlers.js';
 import { SYSTEM } from './queries.js';
 import { Schedule } from './schedule.js';
 import { STATUSES, word } from './status.js';
@@ -19,6 +20,7 @@ export class System {
   #cells = new Map();
   #queues = new Map();
   #schedule = new Schedule();
+  #gates = new Handlers(() => this.look());
   handlers = [];
   mailed = false; // whether messages go where they can be looked at
 
@@ -76,6 +78,7 @@ export class System {
     this.mailed = system.mailed !== null;
     for (const queue of system.queues) this.#queue(queue, queue.backend === system.backend);
     this.#schedule.show(system.schedule);
+    this.#gates.show(viewer.roles.includes('admin') ? system.handlers : [], system.paused);
     const who = viewer.id ? `You are ${viewer.id}${viewer.roles.length ? ` (${viewer.roles.join(', ')})` : ''}` : 'No one is signed in';
     setText(byId('about'), `Onward ${system.version} · jobs go to “${system.backend}” · ${who}`);
   }

@@ -1,0 +1,118 @@
+"""Gates: whose handler is paused is claimed by nobody, stands in nobody's way, and is let out in order."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from jobs import claims, due, gates, ledger, steering
+from jobs.model import Job, Visible
+from storage.engine import Tx
+from storage.tables import jobs
+from storage.writer import Writer
+from tests.ledgers import accept
+
+PAUSED, OTHER = "law.paused", "law.job"
+BROKER = "run-id/sentinel"
+
+
+def claim(tx: Tx, job_id: str) -> Job | None:
+    return claims.claim(tx, job_id, runner="one", worker="w", backend="here", alone=False)
+
+
+def claim_due(tx: Tx, limit: int = 10) -> list[Job]:
+    return claims.claim_due(tx, runner="one", worker="w", backend="here", limit=limit)
+
+
+def undelivered(tx: Tx) -> list[str]:
+    return [row[0] for row in due.undelivered(tx, backend="here", identity=BROKER, grace_us=0, limit=1000)]
+
+
+def paused(tx: Tx) -> Job:
+    gates.pause(tx, PAUSED, by="ada")
+    return accept(tx, PAUSED)
+
+
+def now(writer: Writer, job: Job) -> Job:
+    found = writer.run_sync(lambda tx: ledger.get(tx, job.id))
+    assert found is not None
+    return found
+
+
+def test_a_paused_handler_s_job_is_claimed_by_neither_way(writer: Writer) -> None:
+    """And parked by the first try: nobody delivers it again, and a confirmation that comes late changes nothing."""
+    job = writer.run_sync(paused)
+    assert writer.run_sync(claim_due) == []
+    assert writer.run_sync(lambda tx: claim(tx, job.id)) is None
+    assert now(writer, job).parked == gates.PAUSED
+    assert now(writer, job).version > job.version, "who watches it hears of it"
+    writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.token)], identity=BROKER))
+    assert now(writer, job).delivered_to is None
+    assert writer.run_sync(undelivered) == []
+    assert writer.run_sync(lambda tx: due.waiting(tx, backend="here")) == (0, None)
+
+
+def test_what_is_paused_stands_in_nobody_s_way(writer: Writer) -> None:
+    """However much of it there is in front."""
+    writer.run_sync(lambda tx: [paused(tx) for _ in range(3 * gates.LOOK)])
+    last = writer.run_sync(accept)
+    found: list[Job] = []
+    looks = 0
+    while not found:
+        found = writer.run_sync(claim_due)
+        looks += 1
+        assert found or writer.run_sync(lambda tx: gates.clear(tx, backend="here")) == gates.LOOK
+    assert [job.id for job in found] == [last.id]
+    assert looks == 4
+    assert writer.run_sync(gates.parked) == {gates.PAUSED: 3 * gates.LOOK}
+
+
+def test_nothing_is_looked_through_while_no_handler_has_a_gate(writer: Writer) -> None:
+    writer.run_sync(accept)
+    assert writer.run_sync(lambda tx: gates.clear(tx, backend="here")) == 0
+
+
+def test_the_first_pause_stands_and_one_resumption_is_enough(writer: Writer) -> None:
+    first = writer.run_sync(lambda tx: gates.pause(tx, PAUSED, by="ada"))
+    assert writer.run_sync(lambda tx: gates.pause(tx, PAUSED, by="bob")) == first
+    assert writer.run_sync(gates.pauses) == [first]
+    assert writer.run_sync(lambda tx: gates.resume(tx, PAUSED))
+    assert not writer.run_sync(lambda tx: gates.resume(tx, PAUSED))
+    assert writer.run_sync(gates.pauses) == []
+
+
+def test_what_was_parked_is_let_out_in_order_and_delivered(writer: Writer) -> None:
+    """The urgent first, then the oldest; not while the handler is paused."""
+    parked = [writer.run_sync(lambda tx, p=p: accept(tx, PAUSED, priority=p)) for p in (0, 0, -1)]  # type: ignore[misc]
+    writer.run_sync(paused)
+    writer.run_sync(lambda tx: gates.clear(tx, backend="here"))
+    assert writer.run_sync(gates.with_parked) == [PAUSED]
+    assert writer.run_sync(gates.open_with_parked) == []
+    assert writer.run_sync(lambda tx: gates.let_out(tx, PAUSED, limit=10)) == []
+    writer.run_sync(lambda tx: gates.resume(tx, PAUSED))
+    assert writer.run_sync(gates.open_with_parked) == [PAUSED]
+    out = writer.run_sync(lambda tx: gates.let_out(tx, PAUSED, limit=3))
+    assert [job.id for job in out] == [parked[2].id, parked[0].id, parked[1].id]
+    assert set(writer.run_sync(undelivered)) == {job.id for job in out}
+    assert writer.run_sync(gates.parked) == {gates.PAUSED: 1}
+    assert [writer.run_sync(lambda tx, job=job: claim(tx, job.id)) is not None for job in out] == [True] * 3  # type: ignore[misc]
+
+
+def test_a_parked_job_that_is_cancelled_and_retried_waits_in_line(writer: Writer) -> None:
+
+    everything = Visible(everything=True)
+    job = writer.run_sync(paused)
+    writer.run_sync(lambda tx: claim(tx, job.id))
+    writer.run_sync(lambda tx: steering.cancel(tx, job.id, reason=None, visible=everything))
+    again = writer.run_sync(
+        lambda tx: steering.retry(tx, job.id, from_start=False, visible=everything, route=lambda _: "here")
+    )
+    assert again.parked is None
+    assert writer.run_sync(gates.parked) == {}
+
+
+def test_a_dangerous_job_is_parked_too(writer: Writer) -> None:
+    """No process of its own is begun for what may not begin."""
+    job = writer.run_sync(paused)
+    writer.run_sync(lambda tx: tx.execute(sa.update(jobs).values(deaths=2)))
+    assert writer.run_sync(lambda tx: (claim(tx, job.id), claims.must_run_alone(tx, job.id))) == (None, False)
+    assert writer.run_sync(lambda tx: claims.dangerous(tx, backend="here")) is None
