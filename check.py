@@ -142,9 +142,10 @@ def _handlers(settings: Settings) -> Iterator[Finding]:
         yield Finding("handlers", State.WRONG, _line(error), mend)
     else:
         yield Finding("handlers", State.OK, ", ".join(names))
-        for pattern in settings.routes:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                yield Finding("handlers", State.WARNING, f"none is named {pattern}", f'mend routes."{pattern}"')
+        for table, patterns in (("routes", settings.routes), ("queues", settings.queues)):
+            for pattern in patterns:
+                if not any(fnmatchcase(name, pattern) for name in names):
+                    yield Finding("handlers", State.WARNING, f"none is named {pattern}", f'mend {table}."{pattern}"')
 
 
 def _schedule(settings: Settings) -> Iterator[Finding]:

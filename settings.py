@@ -278,6 +278,14 @@ class Recurring(Table):
     )
 
 
+class Queue(Table):
+    """How the jobs of a handler, or of a family of them, wait for their turn; its name is that of its table."""
+
+    priority: int = Field(
+        0, ge=-1_000, le=1_000, description="jobs of a higher one go first; each keeps the one it was accepted with"
+    )
+
+
 class Telemetry(Table):
     traces: Annotated[str, AfterValidator(_collector)] = Field(
         "",
@@ -312,6 +320,9 @@ class Settings(BaseSettings):
     backends: Backends = Field(default_factory=Backends, description="each backend's own options")
     routes: Annotated[Mapping[str, str], AfterValidator(MappingProxyType)] = Field(
         default_factory=dict, description="a handler's name, or a pattern with *, and the backend that it goes to"
+    )
+    queues: Annotated[Mapping[str, Queue], AfterValidator(MappingProxyType)] = Field(
+        default_factory=dict, description="a handler's name, or a pattern with *, a table each"
     )
     handlers: Handlers = Field(Handlers(), description="what jobs there are")
     gql: Gql = Field(Gql(), description="the GraphQL face")

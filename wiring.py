@@ -18,7 +18,7 @@ from typing import Any
 
 from backends import figures
 from backends.base import Backend, Role, Run
-from backends.dispatch import Dispatcher, Routes
+from backends.dispatch import Dispatcher, Patterns, Routes
 from backends.sweep import Sweep
 from handlers import HANDLERS
 from handlers.base import Handler, InvalidParameters, Toolbox
@@ -205,6 +205,11 @@ def runs_elsewhere(settings: Settings, kind: type[Backend] = Backend) -> bool:
     return any(issubclass(one, kind) and one.runs_elsewhere for one in found)
 
 
+def priorities(settings: Settings) -> Patterns[int]:
+    """Each handler's, as the ledger has it: there, smaller goes first."""
+    return Patterns(0, {name: -queue.priority for name, queue in settings.queues.items()})
+
+
 def build_backend(settings: Settings, name: str, run: Run) -> Backend:
     """One backend, which has not started. Raises SettingsError."""
     found, options = backend_class(settings, name)
@@ -347,6 +352,7 @@ async def _taking_part(settings: Settings, role: Role, outside: Outside, *, alon
     dispatcher = Dispatcher(
         handlers=handlers,
         route=Routes(settings.backend, settings.routes),
+        priority=priorities(settings),
         backends=backends,
         writer=writer,
         vault=vault,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -26,6 +26,7 @@ from storage.writer import Writer
 from telemetry.metrics import Meters
 from telemetry.tracing import Tracing
 
+T = TypeVar("T")
 DELIVER_S = 0.05  # of a request's time
 OPEN_S = 1.0  # a backend that failed is left to the sweep for as long
 HEALTH_S = 1.0
@@ -34,19 +35,24 @@ SILENCE_S = 1.0  # a backend that has not said for so long how it is does not an
 FIRST_S = 0.5
 
 
-class Routes:
-    """Which backend a handler's jobs go to: an exact name beats a pattern, a longer pattern a shorter one."""
+class Patterns(Generic[T]):
+    """What is set for a handler: an exact name beats a pattern, a longer pattern a shorter one."""
 
-    def __init__(self, default: str, routes: Mapping[str, str]) -> None:
+    def __init__(self, default: T, values: Mapping[str, T]) -> None:
         self._default = default
-        self._exact = {name: backend for name, backend in routes.items() if "*" not in name}
-        patterns = [(pattern, backend) for pattern, backend in routes.items() if "*" in pattern]
-        self._patterns = sorted(patterns, key=lambda route: -len(route[0]))
+        self._exact = {name: value for name, value in values.items() if "*" not in name}
+        patterns = [(pattern, value) for pattern, value in values.items() if "*" in pattern]
+        self._patterns = sorted(patterns, key=lambda pair: -len(pair[0]))
 
-    def __call__(self, handler: str) -> str:
+    def __call__(self, handler: str) -> T:
         if handler in self._exact:
             return self._exact[handler]
-        return next((to for pattern, to in self._patterns if fnmatchcase(handler, pattern)), self._default)
+        return next((value for pattern, value in self._patterns if fnmatchcase(handler, pattern)), self._default)
+
+
+Routes = Patterns[str]
+"""Which backend a handler's jobs go to."""
+NO_PRIORITIES = Patterns(0, {})
 
 
 class Dispatcher:
@@ -57,6 +63,7 @@ class Dispatcher:
         *,
         handlers: Mapping[str, Handler],
         route: Routes,
+        priority: Patterns[int] = NO_PRIORITIES,
         backends: Mapping[str, Backend],
         writer: Writer,
         vault: Vault,
@@ -64,6 +71,7 @@ class Dispatcher:
         tracing: Tracing,
     ) -> None:
         self.route = route
+        self._priority = priority
         self.backends = backends
         self._handlers = handlers
         self._writer = writer
@@ -100,10 +108,12 @@ class Dispatcher:
         *,
         owner: str | None,
         run_at: int | None = None,
-        priority: int = 0,
+        priority: int | None = None,
         trace: str | None = None,
     ) -> NewJob:
         """The job, checked; it carries the context of the span that is open, or else `trace`.
+
+        Its `priority` is the handler's unless one is given: smaller goes first.
 
         Raises InvalidParameters, also where no handler has that name; NoKey for want of one.
         """
@@ -123,7 +133,7 @@ class Dispatcher:
             steps=self._steps[handler],
             max_attempts=found.retry.max_attempts,
             owner=owner,
-            priority=priority,
+            priority=self._priority(handler) if priority is None else priority,
             run_at=run_at,
             trace=self._tracing.current() or trace,
             step_names=tuple(step.name for step in found.steps),

@@ -4,6 +4,7 @@
 |---|---|
 | a message | holds a job's id, and is acknowledged whatever became of the job: the ledger knows |
 | delay, retries, results, time limits | not Dramatiq's: its middleware for them is off |
+| priority | a queue each for what goes before the rest, for the rest, and for what goes after it |
 | pick-up | an idle consumer blocks on a wake-up list, so that it need not poll |
 | a worker dies with messages fetched | Dramatiq's own maintenance gives them back after `HEARTBEAT_TIMEOUT_MS` |
 | Redis forgets | its run id or our sentinel key changes, and the sweep delivers again |
@@ -19,9 +20,10 @@ import re
 import secrets
 import threading
 import time
-from collections import deque
-from collections.abc import Collection, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 import dramatiq
@@ -35,8 +37,10 @@ from redis.retry import Retry
 
 from backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
 
-QUEUE = "jobs"
-ACTOR = "run"
+HIGH, QUEUE, LOW = "jobs.high", "jobs", "jobs.low"
+ACTORS = MappingProxyType({HIGH: ("run_high", -1), QUEUE: ("run", 0), LOW: ("run_low", 1)})
+"""Each queue's one actor, and its priority in Dramatiq's worker: smaller goes first, as in the ledger."""
+GO_FIRST = MappingProxyType({HIGH: (), QUEUE: (HIGH,), LOW: (HIGH, QUEUE)})
 JOB_ID = re.compile(r"job_[0-9A-Za-z]{1,64}")
 SOCKET_S = 2.0
 BLOCK_S = 1
@@ -46,10 +50,17 @@ PIPELINE = 500
 HEARTBEAT_TIMEOUT_MS = 5_000
 REFILL = 0.75  # of what may be fetched ahead: from there on down, more is fetched
 LINGER_S = 0.01
+FIRST_LOOK_S = 1.0  # of a process: so long it waits for each of its consumers to have looked once
 UNPACK = 1_000  # values that Lua takes at once
 # Dramatiq's script appends; one that has been fetched meanwhile is not put back.
 TO_FRONT = "if redis.call('lrem', KEYS[1], -1, ARGV[1]) == 1 then redis.call('lpush', KEYS[1], ARGV[1]) end"
+NO_WAKES: Mapping[str, int] = MappingProxyType({})
 MAINTENANCE_ALWAYS = 1_000_000  # Dramatiq rolls a die of a million for each command
+
+
+def queue_of(priority: int) -> str:
+    """The queue of jobs of a priority."""
+    return QUEUE if priority == 0 else HIGH if priority < 0 else LOW
 
 
 def client(url: str) -> Any:
@@ -73,7 +84,7 @@ class _BlockingConsumer(_RedisConsumer):
 
     def ack(self, message: Any) -> None:
         """It is acknowledged soon. From any thread."""
-        self.broker.done.append(message.options["redis_message_id"])
+        self.broker.done[self.queue_name].append(message.options["redis_message_id"])
         self.queued_message_ids.discard(message.message_id)
         if self.outstanding_message_count <= self.prefetch * REFILL:
             self._room.set()
@@ -81,10 +92,10 @@ class _BlockingConsumer(_RedisConsumer):
     def __next__(self) -> Any:
         try:
             message = self._cached_or_fetched()
-            if message is None and self.outstanding_message_count == 0:
+            if message is None and self.outstanding_message_count == 0 and not self._gives_way():
                 self._trip(0)
                 # A token is left for each delivery. One too many costs a look; the limit makes up for a lost one.
-                self.broker.client.blpop(self.broker.wake_key, timeout=BLOCK_S)
+                self.broker.client.blpop(self.broker.wake_key(self.queue_name), timeout=BLOCK_S)
                 message = self._cached_or_fetched()
             elif message is None:
                 if not self._room.wait(LINGER_S):
@@ -99,8 +110,10 @@ class _BlockingConsumer(_RedisConsumer):
             self._trip(0)
 
     def _cached_or_fetched(self) -> Any:
-        if not self.message_cache and self.outstanding_message_count <= self.prefetch * REFILL:
-            self.message_cache = self._trip(self.prefetch - self.outstanding_message_count)
+        room = self.prefetch - self.outstanding_message_count
+        if not self.message_cache and room >= self.prefetch * (1 - REFILL) and not self._gives_way():
+            self.message_cache = self._trip(room)
+            self.broker.more[self.queue_name] = len(self.message_cache) >= room
         while self.message_cache:
             data = self.message_cache.pop(0)
             try:
@@ -116,9 +129,15 @@ class _BlockingConsumer(_RedisConsumer):
             return dramatiq.broker.MessageProxy(message)
         return None
 
+    def _gives_way(self) -> bool:
+        """Whether more waits in Redis that goes first: what was fetched here would run in every gap of it."""
+        unknown = time.monotonic() < self.broker.born + FIRST_LOOK_S
+        return any(self.broker.more.get(name, unknown) for name in GO_FIRST[self.queue_name])
+
     def _trip(self, room: int) -> list[Any]:
         """What is done is acknowledged, and up to `room` messages have been fetched."""
-        done = [self.broker.done.popleft() for _ in range(len(self.broker.done))]
+        waiting = self.broker.done[self.queue_name]
+        done = [waiting.popleft() for _ in range(len(waiting))]
         calls: list[tuple[str | bytes | int, ...]] = [("ack", self.queue_name, message_id) for message_id in done]
         if room:
             calls.append(("fetch", self.queue_name, room))
@@ -127,7 +146,7 @@ class _BlockingConsumer(_RedisConsumer):
         try:
             answers = self.broker.call_many(calls)
         except redis.RedisError:
-            self.broker.done.extendleft(done)  # twice does no harm
+            waiting.extendleft(done)  # twice does no harm
             raise
         return list(answers[-1]) if room else []
 
@@ -135,7 +154,9 @@ class _BlockingConsumer(_RedisConsumer):
 def _is_ours(message: Any) -> bool:
     """Whether it says what `enqueue_many` says, and no more: a job's id."""
     return (
-        (message.queue_name, message.actor_name, dict(message.kwargs), len(message.args)) == (QUEUE, ACTOR, {}, 1)
+        message.queue_name in ACTORS
+        and message.actor_name == ACTORS[message.queue_name][0]
+        and (dict(message.kwargs), len(message.args)) == ({}, 1)
         and isinstance(message.args[0], str)
         and JOB_ID.fullmatch(message.args[0]) is not None
         and isinstance(message.options.get("redis_message_id"), str)
@@ -153,12 +174,18 @@ class Broker(RedisBroker):
             maintenance_chance=MAINTENANCE_ALWAYS,
             heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
         )
-        self.wake_key = f"{namespace}:wake"
-        self.done: deque[str] = deque()  # ids of messages to acknowledge; a consumer that is made anew takes them over
+        self.born = time.monotonic()
+        self.more: dict[str, bool] = {}  # by queue, whether the last fetch left some behind
+        # By queue, ids of messages to acknowledge; a consumer that is made anew takes them over.
+        self.done: dict[str, deque[str]] = defaultdict(deque)
 
     @property
     def consumer_class(self) -> Any:
         return _BlockingConsumer
+
+    def wake_key(self, queue_name: str) -> str:
+        """Where a token is put for each message of the queue."""
+        return f"{self.namespace}:wake{queue_name.removeprefix(QUEUE)}"
 
     def declare_queue(self, queue_name: str) -> None:
         """The queue is known. It has no delay queue: delays are the ledger's."""
@@ -167,23 +194,32 @@ class Broker(RedisBroker):
             self.queues.add(queue_name)
             self.emit_after("declare_queue", queue_name)
 
-    def enqueue_many(self, job_ids: Sequence[str], *, first: Collection[str] = ()) -> None:
-        """One message a job is in Redis, in order, the `first` before all that waits there.
+    def enqueue_many(self, deliveries: Sequence[Delivery]) -> None:
+        """One message a job is in the queue of its priority, in order; what resumes, before all that waits there.
 
         Raises redis.RedisError, and then some of them may be there.
         """
         calls: list[tuple[str | bytes | int, ...]] = []
-        to_front: list[str] = []
-        for job_id in job_ids:
+        to_front: list[tuple[str, str]] = []
+        wakes: Counter[str] = Counter()
+        for delivery in deliveries:
             own = secrets.token_hex(16)
-            message: dramatiq.Message[Any] = dramatiq.Message(QUEUE, ACTOR, (job_id,), {}, {"redis_message_id": own})
-            calls.append(("enqueue", QUEUE, own, message.encode()))
-            if job_id in first:
-                to_front.append(own)
-        self.call_many(calls, to_front=to_front, wakes=min(len(job_ids), WAKES))
+            name = queue_of(delivery.priority)
+            message: dramatiq.Message[Any] = dramatiq.Message(
+                name, ACTORS[name][0], (delivery.job_id,), {}, {"redis_message_id": own}
+            )
+            calls.append(("enqueue", name, own, message.encode()))
+            wakes[name] += 1
+            if delivery.resumes:
+                to_front.append((name, own))
+        self.call_many(calls, to_front=to_front, wakes=wakes)
 
     def call_many(
-        self, calls: Sequence[tuple[str | bytes | int, ...]], *, to_front: Sequence[str] = (), wakes: int = 0
+        self,
+        calls: Sequence[tuple[str | bytes | int, ...]],
+        *,
+        to_front: Sequence[tuple[str, str]] = (),
+        wakes: Mapping[str, int] = NO_WAKES,
     ) -> list[Any]:
         """What Dramatiq's script says to each call of `(command, queue, *arguments)`, in one round trip.
 
@@ -198,11 +234,11 @@ class Broker(RedisBroker):
                 # Maintenance once a round trip is often enough, and a fetch is what waits for it.
                 given = (command, now, queue_name, *common, int(command == "fetch"), UNPACK)
                 pipe.evalsha(script.sha, 1, self.namespace, *given, *own)
-            for message_id in reversed(to_front):
-                pipe.eval(TO_FRONT, 1, f"{self.namespace}:{QUEUE}", message_id)
-            if wakes:
-                pipe.rpush(self.wake_key, *["1"] * wakes)
-                pipe.ltrim(self.wake_key, -WAKES, -1)
+            for name, message_id in reversed(to_front):
+                pipe.eval(TO_FRONT, 1, f"{self.namespace}:{name}", message_id)
+            for name, count in wakes.items():
+                pipe.rpush(self.wake_key(name), *["1"] * min(count, WAKES))
+                pipe.ltrim(self.wake_key(name), -WAKES, -1)
             try:
                 return list(pipe.execute())
             except redis.exceptions.NoScriptError:
@@ -233,13 +269,14 @@ class Dramatiq(Backend):
         self._courier.start()
 
     def declare(self) -> None:
-        """The one actor is known to the broker: for processes that run Dramatiq's worker."""
+        """Each queue's actor is known to the broker: for processes that run Dramatiq's worker."""
 
         def run(job_id: object) -> None:
             if isinstance(job_id, str) and self._loop is not None:
                 self._insist(job_id, self._loop)
 
-        dramatiq.actor(actor_name=ACTOR, queue_name=QUEUE, broker=self.broker)(run)
+        for queue_name, (name, priority) in ACTORS.items():
+            dramatiq.actor(actor_name=name, queue_name=queue_name, priority=priority, broker=self.broker)(run)
 
     def _insist(self, job_id: str, loop: asyncio.AbstractEventLoop) -> None:
         """The job has been asked for, however long the ledger is away: its message is the only one there may be."""
@@ -298,12 +335,13 @@ class Dramatiq(Backend):
                 pipe = self._probe.pipeline(transaction=False)
                 pipe.set(self._sentinel_key, fresh, nx=True)
                 pipe.get(self._sentinel_key)
-                pipe.llen(f"{self.broker.namespace}:{QUEUE}")
                 pipe.info("server")
-                _, sentinel, depth, server = pipe.execute()
+                for name in ACTORS:
+                    pipe.llen(f"{self.broker.namespace}:{name}")
+                _, sentinel, server, *depths = pipe.execute()
             except redis.RedisError:
                 return Health(reachable=False)
-            return Health(True, f"{server.get('run_id', '')}/{sentinel.decode()}", depth)
+            return Health(True, f"{server.get('run_id', '')}/{sentinel.decode()}", sum(depths))
 
 
 class _Asked:
@@ -358,9 +396,7 @@ class _Courier:
                 continue
             error: Exception | None = None
             try:
-                brought = [delivery for deliveries, _ in parcels for delivery in deliveries]
-                first = {delivery.job_id for delivery in brought if delivery.resumes}
-                self._broker.enqueue_many([delivery.job_id for delivery in brought], first=first)
+                self._broker.enqueue_many([delivery for deliveries, _ in parcels for delivery in deliveries])
             except Exception as caught:  # noqa: BLE001 - whatever it is, those who wait are told
                 error = caught
             by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}

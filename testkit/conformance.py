@@ -14,10 +14,13 @@ from testkit.laws.failures import Failures  # noqa: E402
 from testkit.laws.gates import Gates  # noqa: E402
 from testkit.laws.limits import Limits  # noqa: E402
 from testkit.laws.manual_retries import ManualRetries  # noqa: E402
+from testkit.laws.priorities import Priorities  # noqa: E402
 from testkit.laws.stops import Stops  # noqa: E402
 from testkit.laws.watching import Watching  # noqa: E402
 
 
 @pytest.mark.anyio
-class Conformance(Accepting, Failures, Limits, Children, Cancelling, ManualRetries, Watching, Gates, Stops, Deaths):
+class Conformance(
+    Accepting, Failures, Limits, Children, Cancelling, ManualRetries, Watching, Priorities, Gates, Stops, Deaths
+):
     """Every law, one a test, in the order in which to read them."""

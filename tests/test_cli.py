@@ -220,7 +220,7 @@ def test_a_killed_supervisor_leaves_nothing_behind(project: Path) -> None:
 
 
 def test_a_shell_is_told_how_a_word_may_go_on() -> None:
-    asked = {"_ONWARD_COMPLETE": "complete_bash", "COMP_WORDS": "./onward jobs re", "COMP_CWORD": "2"}
+    asked = {"_ONWARD_COMPLETE": "complete_bash", "COMP_WORDS": "./onward jobs ret", "COMP_CWORD": "2"}
     outcome = subprocess.run(
         [sys.executable, "-P", "-m", "cli"], env=environment(**asked), capture_output=True, text=True, check=False
     )

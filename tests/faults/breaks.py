@@ -135,6 +135,7 @@ CONFORMANCE = (
     Red("who_watches_all_jobs_misses_no_end", "changes_skipped", "TimeoutError"),
     Red("a_paused_handler_begins_no_job_and_all_of_them_once_it_is_resumed", "gates_ignored", "not within 20"),
     Red("a_paused_handler_begins_no_job_and_all_of_them_once_it_is_resumed", "parked_for_ever", "after 20.0 s"),
+    Red("an_urgent_job_passes_a_long_line_and_one_that_can_wait_lets_it_pass", "all_alike", "< 64|> 336"),
     Red("a_job_that_ends_within_the_drain_deadline_is_finished", "stops_at_once", "after 20.0 s: .*QUEUED"),
     Red("a_job_that_does_not_end_is_handed_back_charged_to_nobody", "stops_charged", "1, 0"),
     Red("an_error_upon_being_stopped_is_charged_to_nobody", "stops_fail", "FAILED"),

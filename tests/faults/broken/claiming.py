@@ -23,6 +23,16 @@ def no_claim() -> None:
     base.around(claims, "_claim", anyway)
 
 
+def all_alike() -> None:
+    """Every job is accepted with the same priority."""
+    from jobs import ledger
+
+    def alike(accept: Any) -> Any:
+        return lambda tx, new, **named: accept(tx, replace(new, priority=0), **named)
+
+    base.around(ledger, "accept", alike)
+
+
 def gates_ignored() -> None:
     """A claim takes what waits, whatever its handler's gate says."""
     from jobs import claims

@@ -101,7 +101,7 @@ def blocking_delivery() -> None:
     from backends.dramatiq import Dramatiq
 
     async def deliver(self: Any, deliveries: Any, *, after_response: Any) -> None:
-        self.broker.enqueue_many([delivery.job_id for delivery in deliveries])
+        self.broker.enqueue_many(deliveries)
 
     base.put(Dramatiq, "deliver", deliver)
 
