@@ -33,6 +33,7 @@ BATCH = 256
 WAITING = 50_000
 LAZY_S = 0.2  # a posted unit waits this long for company
 LEAST_S = (0.5, 0.1)  # even who has waited long enough is given as long; the less where the last write failed too
+PAUSE_S = 0.0007  # at most, between looks at a lock that another process holds: about as long as it is held
 LOOK_S = 1.0  # at least, for the outcome of a commit whose answer was lost
 SLOTS = 16
 LOST = ("08", "40", "53", "55", "57", "58", "XX")  # connection, conflict, room, locks, operator, system
@@ -231,7 +232,7 @@ class Writer:
                     if not self._passing(error) or time.monotonic() > deadline:
                         raise
                     time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
-                    pause = min(pause * 1.5, 0.005)
+                    pause = min(pause * 1.5, PAUSE_S)
             change, now = tx.one(BEGIN_SQLITE)  # type: ignore[misc]
         else:
             tx.raw("BEGIN")
