@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import strawberry
 from fastapi import FastAPI
@@ -16,7 +17,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backends.base import Role
-from gql import status, tokens, trusted
+from gql import status, trusted
 from gql.addresses import Addresses
 from gql.base import NotAuthenticated
 from gql.context import Parts
@@ -29,13 +30,15 @@ from gql.origins import Origins
 from gql.rates import Rates
 from gql.schema import build
 from gql.sockets import Sockets
-from gql.tokens import Tokens
 from gql.trusted import Trusted
 from gql.view import View, bearer
 from settings import Jwt, Settings, SettingsError
 from telemetry import tracing
 from web import documents, pages
 from wiring import Onward, load, running
+
+if TYPE_CHECKING:
+    from gql.tokens import Keys
 
 
 def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
@@ -199,12 +202,16 @@ def viewers(settings: Settings) -> Authenticate:
     """Who asks, by the settings' kind of token. Raises SettingsError where no token could be checked."""
     if settings.auth.mode == "open":
         return open_to_all
+    from gql.tokens import Tokens  # noqa: PLC0415 - an open server starts without
+
     given = settings.auth.jwt
     return Tokens(keys(given), issuer=given.issuer, audience=given.audience, leeway_s=given.leeway_s)
 
 
-def keys(given: Jwt) -> tokens.Keys:
+def keys(given: Jwt) -> Keys:
     """What tokens are checked with. Raises SettingsError."""
+    from gql import tokens  # noqa: PLC0415 - as above
+
     for name, path, read in (("public_key", given.public_key, tokens.public_key), ("jwks", given.jwks, tokens.key_set)):
         if path is not None:
             try:

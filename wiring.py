@@ -14,7 +14,7 @@ from functools import partial
 from importlib import import_module
 from importlib.machinery import PathFinder
 from traceback import walk_tb
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backends import figures
 from backends.base import Backend, Role, Run
@@ -24,7 +24,6 @@ from handlers import HANDLERS
 from handlers.base import Handler, InvalidParameters, Toolbox
 from handlers.logging import JsonLines
 from handlers.mailer import FileMailer
-from handlers.smtp import SmtpMailer
 from jobs.events import Changes, renumber
 from jobs.isolation import CHILDREN, Isolated
 from jobs.leases import Lease
@@ -43,6 +42,9 @@ from telemetry.metrics import Meters
 from telemetry.tracing import Tracing
 from telemetry.tracing import build as build_tracing
 from telemetry.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from handlers.smtp import SmtpMailer
 
 BUILT_IN = {"background": "backends.background:Background", "dramatiq": "backends.dramatiq:Dramatiq"}
 TRACES_S = 1.0  # that the last spans get on their way out
@@ -270,6 +272,8 @@ def build_mailer(settings: Settings) -> FileMailer | SmtpMailer:
     try:
         if email.transport == "file":
             return FileMailer(email.directory, email.sender)
+        from handlers.smtp import SmtpMailer  # noqa: PLC0415 - who writes files starts without
+
         return SmtpMailer(
             sender=email.sender,
             host=smtp.host,

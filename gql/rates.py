@@ -11,13 +11,15 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from limits.aio.storage import RedisStorage
 
 from gql.addresses import is_loopback
 from gql.base import BadRequest
+
+if TYPE_CHECKING:
+    from limits.aio.storage import RedisStorage
 
 WINDOW_S = 60
 EXCHANGE_S = 0.5
@@ -81,6 +83,8 @@ class Rates:
                 await self._exchanging
 
     async def _exchange(self, url: str) -> None:
+        from limits.aio.storage import RedisStorage  # noqa: PLC0415 - who has no Redis starts without
+
         scheme, _, rest = url.partition("://")
         storage = RedisStorage(
             f"async+{'redis+unix' if scheme == 'unix' else scheme}://{rest}",

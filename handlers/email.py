@@ -3,13 +3,15 @@
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from pydantic import AfterValidator, Field
 
 from handlers.base import JobContext, Retry, handler
 from handlers.message import compose, mailbox, visible
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def one_address(text: str) -> str:
@@ -42,8 +44,11 @@ async def welcome(job: JobContext, *, email: Recipient, username: Username, know
 
 
 @cache  # compiled once; nothing in it changes afterwards
-def templates() -> Environment:
+def templates() -> "Environment":
     """The messages' templates; HTML escapes what it is given."""
+    # With the first message, like all that a start can do without.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape  # noqa: PLC0415
+
     return Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=select_autoescape(["html"]),

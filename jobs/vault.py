@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from handlers.base import Handler, InvalidParameters, Permanent
 from jobs.base import JobsError
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
 
 SEALED = "onward:sealed"  # the only key of the object that stands for a secret value
 SHORTEST = 4  # a shorter secret is not looked for in texts: it would be found everywhere
@@ -23,7 +25,7 @@ class Vault:
     """Encrypts with the first of the keys, and decrypts with any of them. Raises ValueError for what is no key."""
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
-        self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
+        self._fernet = _fernet(keys) if keys else None
 
     def check(self, handler: Handler) -> None:
         """Raises NoKey where the handler's secrets could not be kept."""
@@ -54,10 +56,18 @@ class Vault:
         words = "the key of its secret parameters is not among those of this installation"
         if self._fernet is None:
             raise Permanent(words, code="SECRET_UNREADABLE")
+        from cryptography.fernet import InvalidToken  # noqa: PLC0415 - as below
+
         try:
             return orjson.loads(self._fernet.decrypt(token))
         except InvalidToken:
             raise Permanent(words, code="SECRET_UNREADABLE") from None
+
+
+def _fernet(keys: Sequence[str]) -> MultiFernet:
+    from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - who has no keys starts without
+
+    return MultiFernet([Fernet(key) for key in keys])
 
 
 def unsaid(text: str, secrets: Sequence[str]) -> str:
