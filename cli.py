@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Never, NoReturn
 import typer
 
 import memory
-from jobs.states import JobStatus
+from jobs.states import RETRYABLE, JobStatus
 
 if TYPE_CHECKING:
     from socket import socket
@@ -190,10 +190,14 @@ def jobs_show(job: str, *, as_json: AsJson = False) -> None:
         raise typer.Exit(terminal.show(settings, job, as_json=as_json))
 
 
-def jobs_watch(job: Annotated[str | None, typer.Argument(help="One job; without it, the newest ones.")] = None) -> None:
+def jobs_watch(
+    job: Annotated[str | None, typer.Argument(help="One job; without it, the newest ones.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
     """Follow the newest jobs until Ctrl-C, or one job until it is over (1 unless it succeeded)."""
     with _terminal() as (terminal, settings):
-        raise typer.Exit(terminal.watch(settings, job))
+        raise typer.Exit(terminal.watch(settings, job, as_json=as_json))
 
 
 def jobs_retry(
@@ -203,23 +207,29 @@ def jobs_retry(
     handler: Handlers = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most, where they are chosen by options.")] = 1_000,
     from_start: Annotated[bool, typer.Option("--from-start", help="Not from the step that failed.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run jobs again: those named, or all that the options choose."""
     with _terminal() as (terminal, settings):
+        chosen = bool(status or handler)
+        if bool(jobs) == chosen or (chosen and (from_start or as_json)):
+            _fail("name jobs, or choose them with --status or --handler (--from-start and --json go with names only)")
         if jobs:
-            raise typer.Exit(terminal.retry(settings, jobs, from_start=from_start))
-        if not (status or handler) or from_start:
-            _fail("name jobs, or choose them with --status or --handler (--from-start goes with names only)")
+            raise typer.Exit(terminal.retry(settings, jobs, from_start=from_start, as_json=as_json))
+        if status and not RETRYABLE.intersection(status):
+            _fail("--status takes FAILED or CANCELLED here: no other job can be retried")
         raise typer.Exit(terminal.retry_matching(settings, _filter(status, handler), limit))
 
 
 def jobs_cancel(
     jobs: Annotated[list[str], typer.Argument(help="Jobs that are not over.")],
+    *,
     reason: Annotated[str | None, typer.Option(help="Kept with the job.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Cancel jobs; a running one ends at its next check."""
     with _terminal() as (terminal, settings):
-        raise typer.Exit(terminal.cancel(settings, jobs, reason=reason))
+        raise typer.Exit(terminal.cancel(settings, jobs, reason=reason, as_json=as_json))
 
 
 def jobs_pause(

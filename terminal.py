@@ -6,7 +6,7 @@ Each function gives the exit code: 0, or 1 where something was refused or did no
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -73,24 +73,30 @@ def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
     return DONE
 
 
-def watch(settings: Settings, job_id: str | None) -> int:
-    """The newest jobs, live, until Ctrl-C; or one job until it is over, where anything but success gives 1."""
+def watch(settings: Settings, job_id: str | None, *, as_json: bool) -> int:
+    """The newest jobs, live, until Ctrl-C; or one job until it is over, where anything but success gives 1.
+
+    Into a pipe, and as JSON, each change is a line.
+    """
     with _ledger(settings) as database:
-        return _watch_job(database, job_id) if job_id else _watch_all(database)
+        return _watch_job(database, job_id, as_json=as_json) if job_id else _watch_all(database, as_json=as_json)
 
 
-def cancel(settings: Settings, ids: Sequence[str], *, reason: str | None) -> int:
+def cancel(settings: Settings, ids: Sequence[str], *, reason: str | None, as_json: bool) -> int:
     """The waiting ones among the jobs are cancelled, the running ones told to end."""
-    return _steer(settings, ids, lambda tx, one: steering.cancel(tx, one, reason=reason, visible=EVERYTHING))
+    return _steer(
+        settings, ids, lambda tx, one: steering.cancel(tx, one, reason=reason, visible=EVERYTHING), as_json=as_json
+    )
 
 
-def retry(settings: Settings, ids: Sequence[str], *, from_start: bool) -> int:
+def retry(settings: Settings, ids: Sequence[str], *, from_start: bool, as_json: bool) -> int:
     """The jobs wait for a new run."""
     route = Routes(settings.backend, settings.routes)
     return _steer(
         settings,
         ids,
         lambda tx, one: steering.retry(tx, one, from_start=from_start, visible=EVERYTHING, route=route),
+        as_json=as_json,
     )
 
 
@@ -109,7 +115,7 @@ def retry_matching(settings: Settings, wanted: JobFilter, limit: int) -> int:
 
                 done += writer.run_sync(unit)
                 show(begin + BATCH)
-    print(f"{done} jobs wait for a new run")
+    print("1 job waits for a new run" if done == 1 else f"{done} jobs wait for a new run")
     return DONE
 
 
@@ -161,9 +167,10 @@ def _error(error: Any) -> dict[str, Any] | None:
     return _named(asdict(error)) if error else None
 
 
-def _steer(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], Job]) -> int:
+def _steer(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], Job], *, as_json: bool) -> int:
     worst = DONE
-    with _writer(settings) as writer, bar(f"{len(ids)} jobs", len(ids)) as show:
+    shown = nullcontext(lambda _: None) if as_json else bar(f"{len(ids)} jobs", len(ids))
+    with _writer(settings) as writer, shown as show:
         for number, one in enumerate(ids):
             show(number)
             try:
@@ -171,10 +178,10 @@ def _steer(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], Job
             except NotFound:
                 worst = max(worst, _unknown(one))
             except Conflict as conflict:
-                Console(stderr=True).print(f"{one}: {_plain(str(conflict))}", style="red", highlight=False)
+                _complain(f"{_plain(one)}: {_plain(str(conflict))}")
                 worst = max(worst, REFUSED)
             else:
-                print(f"{one} {job.status}")
+                print(json.dumps(as_object(job)) if as_json else f"{one} {job.status}")
     return worst
 
 
@@ -191,12 +198,12 @@ def _turn(settings: Settings, names: Sequence[str], word: str, turn: Callable[[T
                 print(f"{_plain(one)} {word}")
             if not found:
                 words = f"{_plain(name)}: there is no such handler; known are {', '.join(sorted(known))}"
-                Console(stderr=True).print(words, style="red", highlight=False, soft_wrap=True)
+                _complain(words)
                 worst = UNKNOWN
     return worst
 
 
-def _watch_job(database: Database, job_id: str) -> int:
+def _watch_job(database: Database, job_id: str, *, as_json: bool) -> int:
     console = Console()
     seen = 0
     with Live(console=console, auto_refresh=False, transient=False) as live:
@@ -206,16 +213,16 @@ def _watch_job(database: Database, job_id: str) -> int:
                 return _unknown(job_id)
             if job.version != seen:
                 seen = job.version
-                if console.is_terminal:
-                    live.update(_whole(job), refresh=True)
+                if as_json or not console.is_terminal:
+                    print(json.dumps(as_object(job)) if as_json else _line(job), flush=True)
                 else:
-                    print(_line(job), flush=True)
+                    live.update(_whole(job), refresh=True)
             if job.done:
                 return DONE if job.status is JobStatus.SUCCEEDED else REFUSED
             time.sleep(LOOK_EVERY_S)
 
 
-def _watch_all(database: Database) -> int:
+def _watch_all(database: Database, *, as_json: bool) -> int:
     console = Console()
     seen: dict[str, int] = {}
 
@@ -227,12 +234,12 @@ def _watch_all(database: Database) -> int:
         try:
             while True:
                 counts, found = database.read_sync(look)
-                if console.is_terminal:
+                if console.is_terminal and not as_json:
                     live.update(Group(_counts(counts), _table(found) if found else Text("no jobs")), refresh=True)
                 else:
                     for job in reversed(found):
                         if seen.get(job.id) != job.version:
-                            print(_line(job), flush=True)
+                            print(json.dumps(as_object(job)) if as_json else _line(job), flush=True)
                     seen = {job.id: job.version for job in found}
                 time.sleep(LOOK_EVERY_S)
         except KeyboardInterrupt:
@@ -316,8 +323,12 @@ def _plain(text: str) -> str:
 
 
 def _unknown(job_id: str) -> int:
-    Console(stderr=True).print(f"{_plain(job_id)}: there is no such job", style="red", highlight=False)
+    _complain(f"{_plain(job_id)}: there is no such job")
     return UNKNOWN
+
+
+def _complain(line: str) -> None:
+    Console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

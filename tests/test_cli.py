@@ -151,7 +151,7 @@ def test_cancel_and_retry_tell_by_their_exit_codes(waiting: tuple[Path, str]) ->
     assert onward("jobs", "cancel", job, "--reason", "tried", project=project).stdout == f"{job} CANCELLED\n"
     assert onward("jobs", "cancel", job, project=project).returncode == 1
     assert onward("jobs", "retry", "--handler", "email.*", project=project).stdout.startswith("0 jobs")
-    assert onward("jobs", "retry", "--handler", "steps.*", project=project).stdout.startswith("1 jobs")
+    assert onward("jobs", "retry", "--handler", "steps.*", project=project).stdout.startswith("1 job waits")
     assert onward("jobs", "cancel", job, project=project).returncode == 0
     assert onward("jobs", "retry", job, "--from-start", project=project).stdout == f"{job} QUEUED\n"
 
@@ -164,6 +164,22 @@ def test_a_job_that_is_not_there_gives_3(command: str, project: Path) -> None:
 
 def test_retrying_everything_has_to_be_said(project: Path) -> None:
     assert "--status" in refused("jobs", "retry", project=project)
+
+
+def test_a_retry_is_told_what_to_retry_in_one_way(project: Path) -> None:
+    assert "name jobs, or" in refused("jobs", "retry", "job_none", "--status", "FAILED", project=project)
+    assert "FAILED or CANCELLED" in refused("jobs", "retry", "--status", "SUCCEEDED", project=project)
+
+
+def test_jobs_are_watched_and_steered_as_json(waiting: tuple[Path, str]) -> None:
+    project, job = waiting
+    cancelled = json.loads(onward("jobs", "cancel", job, "--json", "--reason", "tried", project=project).stdout)
+    assert (cancelled["id"], cancelled["status"]) == (job, "CANCELLED")
+    watched = onward("jobs", "watch", job, "--json", project=project)
+    assert (watched.returncode, json.loads(watched.stdout)["status"]) == (1, "CANCELLED")
+    assert json.loads(onward("jobs", "retry", job, "--json", project=project).stdout)["status"] == "QUEUED"
+    again = onward("jobs", "retry", job, "--json", project=project)
+    assert (again.returncode, again.stdout, again.stderr.count("\n")) == (1, "", 1)
 
 
 def test_migrate_says_whether_there_was_anything_to_do(project: Path, postgres_url: str) -> None:
