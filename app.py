@@ -60,6 +60,7 @@ def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
             )
             explorer = pages.explorer if is_open(settings) else None
             app.state.onward = onward
+            app.state.door = door
             app.state.parts = door.parts
             app.state.view = View(door, explorer=explorer, get_queries=get_queries)
             app.ahead = None if tracing.is_recorded() else _within(layers, app.state.view)
@@ -83,8 +84,11 @@ def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
     )
 
     def admits(request: Request) -> bool:
+        door: Door = request.app.state.door
+        address = addresses.of(request.client, request.headers.get("x-forwarded-for", "").encode() or None)
         try:
-            return authenticate(bearer(request.headers.get("authorization", "").encode() or None)).visible.everything
+            token = bearer(request.headers.get("authorization", "").encode() or None)
+            return door.enter(token, address).visible.everything
         except NotAuthenticated:
             return False
 

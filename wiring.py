@@ -185,10 +185,10 @@ def backend_class(settings: Settings, name: str) -> tuple[type[Backend], dict[st
     """The class of a backend, and its options. Raises SettingsError."""
     custom = settings.backends.custom.get(name)
     if custom is None:
-        options = getattr(settings.backends, name).model_dump()
-        path = BUILT_IN[name]
-    else:
-        options, path = dict(custom.options), custom.class_
+        module, _, attribute = BUILT_IN[name].partition(":")
+        # Not by `load`: whatever folders the project has, these are ours.
+        return getattr(import_module(module), attribute), getattr(settings.backends, name).model_dump()
+    options, path = dict(custom.options), custom.class_
     module, _, attribute = path.partition(":")
     found = getattr(load(module, f"backends.{name}.class"), attribute, None)
     if not (isinstance(found, type) and issubclass(found, Backend)):
@@ -293,15 +293,20 @@ def build_tools(settings: Settings, writer: Writer) -> Toolbox:
     return Toolbox(build_mailer(settings), JsonLines(settings.log.path), ItemStore(writer))
 
 
-async def _opened(url: str) -> Database:
-    """The ledger, which is of this release. Raises StorageError."""
+@asynccontextmanager
+async def _writing(url: str) -> AsyncIterator[Writer]:
+    """The ledger is of this release, and written by this one in this process. Raises StorageError."""
     database = Database(url)
     try:
         await asyncio.to_thread(migrate.ensure, database)
-    except BaseException:
-        database.close()
-        raise
-    return database
+        writer = Writer(database)
+        writer.start()
+        try:
+            yield writer
+        finally:
+            await asyncio.to_thread(writer.close)
+    finally:
+        await asyncio.to_thread(database.close)
 
 
 @asynccontextmanager
@@ -310,7 +315,11 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
 
     `alone` is for a process that runs one dangerous job and nothing else. Raises SettingsError and StorageError.
     """
-    async with seen(settings, alone=alone) as outside, _taking_part(settings, role, outside, alone=alone) as parts:
+    async with (
+        seen(settings, alone=alone) as outside,
+        _writing(settings.database.url) as writer,
+        _taking_part(settings, role, outside, writer, alone=alone) as parts,
+    ):
         yield parts
 
 
@@ -336,12 +345,12 @@ async def seen(settings: Settings, *, alone: bool) -> AsyncIterator[Outside]:
 
 
 @asynccontextmanager
-async def _taking_part(settings: Settings, role: Role, outside: Outside, *, alone: bool) -> AsyncIterator[Onward]:
+async def _taking_part(
+    settings: Settings, role: Role, outside: Outside, writer: Writer, *, alone: bool
+) -> AsyncIterator[Onward]:
     handlers = load_handlers(settings)
     vault = build_vault(settings, handlers)
-    database = await _opened(settings.database.url)
-    writer = Writer(database)
-    writer.start()
+    database = writer.database
     changes = Changes(database)
     writer.on_commit = changes.wake
     parts: list[Runner] = []
@@ -418,5 +427,3 @@ async def _taking_part(settings: Settings, role: Role, outside: Outside, *, alon
         await changes.close()
         await asyncio.to_thread(lease.close)
         await tools.mailer.close()
-        await asyncio.to_thread(writer.close)
-        await asyncio.to_thread(database.close)

@@ -164,8 +164,16 @@ def _broker() -> Any:
     settings = enter()
     telemetry.configure(settings.environment)
     check_backend(settings, Dramatiq)
-    options = settings.backends.dramatiq
-    broker = Broker(options.url, options.namespace)
+    classes = {name: wiring.backend_class(settings, name) for name in wiring.used(settings)}
+    (name, options), *more = [
+        (name, options) for name, (kind, options) in classes.items() if issubclass(kind, Dramatiq)
+    ]
+    if more:
+        words = f"{name} and {more[0][0]}: `dramatiq worker:broker` takes the jobs of one of them; take ./onward worker"
+        raise SettingsError(f"backends: there are {words}")
+    if "url" not in options:
+        raise SettingsError(f"backends.{name}: takes url, the address of its Redis")
+    broker = Broker(options["url"], options.get("namespace", "onward"))
     broker.add_middleware(_Life(settings))
     return broker
 

@@ -30,7 +30,7 @@ def load(text: bytes | str, depth: int) -> Any:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise BadRequest(400, "This is no JSON in UTF-8.") from None
+        raise BadRequest(400, "This is no JSON in UTF-8, or holds a number of more than 64 bits.") from None
     if not isinstance(value, dict | list):
         return value
     raw = text if isinstance(text, bytes) else text.encode()

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from gql.context import Parts
+from gql.rates import TooManyRequests
 from storage.base import Unavailable
 from telemetry.metrics import CONTENT_TYPE
 
@@ -21,9 +22,12 @@ def routes(
 ) -> list[BaseRoute]:
     """The routes. `parts` finds the application's parts by a request, `admits` tells who may see figures of all.
 
+    `admits` raises TooManyRequests where somebody asks too often.
+
     Where the process is not `alone` on its port, one or another would answer with counters of its own: they are left
     out.
     """
+    asked: asyncio.Future[bytes] | None = None
 
     async def live(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -40,11 +44,18 @@ def routes(
         return JSONResponse(told, 200 if fine else 503)
 
     async def metrics(request: Request) -> Response:
-        if not admits(request):
+        nonlocal asked
+        try:
+            admitted = admits(request)
+        except TooManyRequests as refused:
+            return PlainTextResponse(f"# {refused}\n", refused.status, headers={"Retry-After": str(refused.wait_s)})
+        if not admitted:
             words = "# a bearer token with the role admin is needed\n"
             return PlainTextResponse(words, 401, headers={"WWW-Authenticate": "Bearer"})
-        text = await asyncio.to_thread(parts(request).meters.text, own=alone)
-        return Response(text, media_type=CONTENT_TYPE)
+        # One question for all who ask meanwhile: while the ledger hangs, no more than one thread does.
+        if asked is None or asked.done():
+            asked = asyncio.ensure_future(asyncio.to_thread(parts(request).meters.text, own=alone))
+        return Response(await asyncio.shield(asked), media_type=CONTENT_TYPE)
 
     return [
         Route("/health/live", live, methods=["GET"]),

@@ -102,3 +102,11 @@ def test_in_a_package_modules_have_what_names_they_like(tmp_path: Path) -> None:
     )
     outcome = onward("check", project=tmp_path)
     assert "handlers: email.welcome, logging.write, orders.confirm, steps.process_item" in outcome.stdout
+
+
+def test_folders_of_the_project_that_nothing_names_are_no_matter(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text('[routes]\n"email.*" = "dramatiq"\n', "utf-8")
+    for room in ("backends", "telemetry", "jobs"):
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "__init__.py").touch()
+    assert "is hidden" not in onward("check", project=tmp_path).stdout

@@ -7,6 +7,8 @@ import pytest
 import worker
 from settings import SettingsError
 
+FAST = '[backends.fast]\nclass = "backends.dramatiq:Dramatiq"\nurl = "redis://127.0.0.1:6390/3"\nnamespace = "fast"\n'
+
 
 def test_dramatiq_is_refused_a_broker_where_no_job_comes_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "settings.toml").touch()
@@ -19,3 +21,19 @@ def test_one_route_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "settings.toml").write_text('[routes]\n"email.*" = "dramatiq"\n', "utf-8")
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
     assert worker.broker.namespace == "onward"
+
+
+def test_a_backend_of_another_name_has_a_redis_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "settings.toml").write_text('backend = "fast"\n' + FAST, "utf-8")
+    monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
+    broker = worker.broker
+    assert broker.namespace == "fast"
+    assert broker.client.connection_pool.connection_kwargs["port"] == 6390
+
+
+def test_two_brokers_are_more_than_dramatiqs_own_command_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = 'backend = "fast"\n[routes]\n"email.*" = "dramatiq"\n' + FAST
+    (tmp_path / "settings.toml").write_text(settings, "utf-8")
+    monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"fast and dramatiq: .* take \./onward worker"):
+        _ = worker.broker

@@ -143,6 +143,8 @@ async def test_wrong_tokens_are_counted_too(tmp_path: Path) -> None:
     async with behind_tokens(tmp_path, environment="production", gql=gql) as api:
         wrong = {"authorization": "Bearer x"}
         assert [(await api.post(QUERY, headers=wrong)).status_code for _ in range(5)] == [401] * 3 + [429] * 2
+        refused = await api.http.get("/metrics", headers=wrong)
+        assert (refused.status_code, int(refused.headers["retry-after"]) > 0) == (429, True)
         assert (await api.post(QUERY, headers=header("ada"))).status_code == 200
 
 

@@ -1,5 +1,7 @@
 """What machines are told of the process."""
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -46,3 +48,24 @@ async def test_metrics_tell_how_many_jobs_there_are(api: Api) -> None:
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert 'onward_jobs{status="SUCCEEDED"}' in response.text
     assert 'onward_backend_up{backend="background"} 1' in response.text
+
+
+async def test_while_the_ledger_hangs_one_thread_waits_for_all_who_ask_for_metrics(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that threads are left for what else has to block."""
+    at_once, most, goes_on = [], [], threading.Event()
+
+    def text(*, own: bool) -> bytes:
+        at_once.append(own)
+        most.append(len(at_once))
+        goes_on.wait()
+        at_once.pop()
+        return b"# told\n"
+
+    monkeypatch.setattr(api.app.state.parts.meters, "text", text)
+    waiting = [asyncio.ensure_future(api.http.get("/metrics")) for _ in range(20)]
+    assert (await api.http.get("/health/live")).status_code == 200
+    goes_on.set()
+    assert {(await one).text for one in waiting} == {"# told\n"}
+    assert set(most) == {1}
