@@ -71,7 +71,7 @@ def accept(tx: Tx, new: NewJob, *, home: str | None = None) -> Job:
         "trace": new.trace,
         "parked": None,
     }
-    tx.execute(_insert, **values)
+    tx.insert(_insert, values)
     tx.count(new.owner, status, 1)
     steps = tuple(Step(name, index) for index, name in enumerate(new.step_names))
     return Job(

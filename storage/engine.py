@@ -28,6 +28,7 @@ from storage.base import StorageError, Unavailable
 T = TypeVar("T")
 Row = Sequence[Any]
 READERS = 4
+TOGETHER = 8  # rows that one insert takes
 BUSY_S = 5.0
 
 
@@ -77,6 +78,8 @@ class Tx:
         self._database = database
         self._cursor = connection.cursor()
         self._now: int | None = None
+        self._new: list[dict[str, Any]] = []
+        self._insert: Any = None
         self.change = 0
         self.deltas: dict[tuple[str, str], int] = {}
 
@@ -95,13 +98,41 @@ class Tx:
         self.change, self._now = change, now
         self._database.ids.seen(now // 1000)
 
+    def insert(self, statement: Any, row: dict[str, Any]) -> None:
+        """The row is there for all that follows. Those of an insert that come together are inserted together.
+
+        `row` has a value for each column that the statement names, in their order.
+        """
+        if statement is not self._insert:
+            self.flush()
+            self._insert = statement
+        self._new.append(row)
+
+    def flush(self) -> None:
+        """The rows that were to be inserted are."""
+        rows, self._new = self._new, []
+        while rows and self.dialect == "sqlite" and len(rows) >= TOGETHER:
+            some, rows = rows[:TOGETHER], rows[TOGETHER:]
+            # In one step, for which the driver lets go of the interpreter's lock once, and not for each row.
+            self._cursor.execute(self._database.repeated(self._insert), [v for row in some for v in row.values()])
+        text, _ = self._database.compiled(self._insert) if rows else ("", None)
+        for row in rows:
+            self._cursor.execute(text, row)
+
+    def forget(self) -> None:
+        """What was to be inserted is not: what comes before it was rolled back."""
+        self._new = []
+
     def _run(self, statement: Any, params: dict[str, Any]) -> Any:
+        if self._new:
+            self.flush()
         text, defaults = self._database.compiled(statement)
         self._cursor.execute(text, {**defaults, **params} if defaults else params)
         return self._cursor
 
     def built(self, statement: Any) -> list[Any]:
         """The rows of a statement built for a single use, with its values in it; its text is not kept."""
+        self.flush()
         self._cursor.execute(*self._database.rendered(statement))
         return self._cursor.fetchall()  # type: ignore[no-any-return]
 
@@ -174,6 +205,7 @@ class Database:
         self.dialect = self.url.get_backend_name()
         self.ids = Ids()
         self._statements: dict[int, tuple[str, dict[str, Any], Any]] = {}
+        self._repeated: dict[int, str] = {}
         if self.dialect == "sqlite":
             from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite  # noqa: PLC0415
 
@@ -208,6 +240,15 @@ class Database:
             defaults = {name: value for name, value in done.params.items() if name not in required}
             found = self._statements[id(statement)] = (str(done), defaults, statement)
         return found[0], found[1]
+
+    def repeated(self, insert: Any) -> str:
+        """SQLite's text of an insert of so many rows, its values by their order."""
+        found = self._repeated.get(id(insert))
+        if found is None:
+            head, _, values = self.compiled(insert)[0].partition(" VALUES ")
+            row = f"({', '.join('?' * (values.count(',') + 1))})"
+            found = self._repeated[id(insert)] = f"{head} VALUES {', '.join([row] * TOGETHER)}"
+        return found
 
     def rendered(self, statement: Any) -> tuple[str, dict[str, Any]]:
         """The same of a statement for a single use."""

@@ -249,6 +249,8 @@ class Writer:
                 if guarded:
                     tx.raw("SAVEPOINT unit")
                 waiter.result = waiter.unit(tx)
+                if guarded or waiter is batch[-1]:
+                    tx.flush()
                 if guarded:
                     tx.raw("RELEASE SAVEPOINT unit")
             except Exception as error:
@@ -257,6 +259,7 @@ class Writer:
                 waiter.error = error
                 if before is None:
                     raise _Raised from error
+                tx.forget()
                 tx.raw("ROLLBACK TO SAVEPOINT unit")
                 tx.deltas = before
 

@@ -96,6 +96,32 @@ async def test_a_unit_that_breaks_a_constraint_takes_no_other_along(writer: Writ
     assert names(writer.database) == {"taken", "a", "b"}
 
 
+async def test_rows_that_are_inserted_together_are_there_for_what_follows_and_spoil_no_others(writer: Writer) -> None:
+    insert = sa.insert(meta)
+
+    def add(tx: Tx, name: str) -> None:
+        tx.insert(insert, {"name": name, "value": ""})
+
+    def add_and_raise(tx: Tx) -> None:
+        add(tx, "half")
+        raise ValueError("mine")
+
+    def add_and_look(tx: Tx) -> set[str]:
+        add(tx, "seen")
+        return {row[0] for row in tx.all(_all)}
+
+    many = [lambda tx, n=n: add(tx, f"n{n}") for n in range(20)]
+    found = await together(writer, *many, lambda tx: add(tx, "n3"), add_and_raise, add_and_look)
+    assert [type(error).__name__ for error in found[20:22]] in (
+        ["IntegrityError", "ValueError"],
+        ["UniqueViolation", "ValueError"],
+    )
+    assert found[:20] == [None] * 20
+    assert found[22] == names(writer.database) == {*(f"n{n}" for n in range(20)), "seen"}
+    await together(writer, *(lambda tx, n=n: add(tx, f"m{n}") for n in range(20)))
+    assert {f"m{n}" for n in range(20)} < names(writer.database)
+
+
 async def test_a_unit_that_raises_alone_leaves_nothing(writer: Writer) -> None:
     def fails(tx: Tx) -> None:
         put(tx, "half")
