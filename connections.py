@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
+ALL_HERE: Any = {"onward.all_here": {}}  # of a request: who reads it need not look at the clock
 PIPELINED = 100  # requests of one connection that wait for the answers before them
 HEADER = 32  # bytes that a header counts for besides its own, as in HTTP/2 (RFC 9113, 6.5.2): many tiny ones are dear
 PIECES = 5_000  # of one body: chunks of a byte are dear
@@ -139,6 +140,11 @@ class Http(HttpToolsProtocol):
             self._wrong = (413, "This body comes in too many pieces.", "TOO_LARGE")
             raise ValueError
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self.cycle is not None:  # else it has become a WebSocket
+            self.scope["extensions"] = ALL_HERE
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

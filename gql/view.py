@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl
@@ -96,7 +96,12 @@ class View:
                 self._door.sockets.check(address)
             viewer = self._door.enter(bearer(headers.get(b"authorization")), address)
             reading = scope["method"] == "GET"
-            request = self._from_url(scope["query_string"]) if reading else await self._from_body(receive, headers)
+            all_here = "onward.all_here" in scope.get("extensions", ())
+            request = (
+                self._from_url(scope["query_string"])
+                if reading
+                else await self._from_body(receive, headers, all_here=all_here)
+            )
             context = Context(self._door.parts, viewer, traceparent(headers.get(b"traceparent")))
             return await self._run(request, context, media, headers, reading=reading)
         except BadRequest as error:
@@ -111,14 +116,18 @@ class View:
         if not self._door.origins.allows(headers.get(b"origin"), headers.get(b"host")):
             raise BadRequest(403, "This web page may not call here.", "CROSS_SITE")
 
-    async def _from_body(self, receive: Receive, headers: Headers) -> Request:
+    async def _from_body(self, receive: Receive, headers: Headers, *, all_here: bool) -> Request:
         check_content(headers.get(b"content-type"))
+        reading = read_body(receive, headers, self._limits.body_bytes)
+        body = await reading if all_here else await self._in_time(reading)
+        return read(load(body, self._limits.json_depth))
+
+    async def _in_time(self, reading: Awaitable[bytes]) -> bytes:
         try:
             async with asyncio.timeout(self._limits.body_timeout_s):
-                body = await read_body(receive, headers, self._limits.body_bytes)
+                return await reading
         except TimeoutError:
             raise BadRequest(408, "The body took too long to come.", "TIMEOUT") from None
-        return read(load(body, self._limits.json_depth))
 
     async def _run(
         self, request: Request, context: Context, media: Media, headers: Headers, *, reading: bool

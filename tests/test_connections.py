@@ -431,3 +431,35 @@ async def test_what_is_written_in_one_turn_of_the_loop_leaves_in_one_piece_and_b
     assert wire.closed
     await asyncio.sleep(0)
     assert wire.pieces == [b"headbody", b"more"]
+
+
+async def test_who_reads_a_body_is_told_when_all_of_it_has_come(tmp_path: Path) -> None:
+    told: list[tuple[bool, bytes]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        all_here = "onward.all_here" in scope.get("extensions", ())
+        body = b""
+        while (message := await receive())["more_body"]:
+            body += message["body"]
+        told.append((all_here, body + message["body"]))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    config = serving.configured(app, settings_in(tmp_path))  # type: ignore[arg-type]
+    config.load()
+    state = ServerState()
+
+    def protocol() -> Any:
+        return config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
+
+    async with await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        async with connected(f"{host}:{port}") as (reader, writer):
+            for body in (b"whole", b"more"):
+                writer.write(request(body))
+                assert b" 204 " in await reader.readuntil(b"\r\n\r\n")
+            writer.write(request(b"in two")[:-3])
+            await asyncio.sleep(0.1)
+            writer.write(b"two")
+            assert b" 204 " in await reader.readuntil(b"\r\n\r\n")
+    assert told == [(True, b"whole"), (True, b"more"), (False, b"in two")]
