@@ -104,10 +104,9 @@ async def test_a_job_is_delivered_once(onward: wiring.Onward) -> None:
 
 async def test_a_backend_that_hangs_takes_fifty_milliseconds_of_a_request(onward: wiring.Onward) -> None:
     """And its jobs are delivered by the sweep when it is well again."""
-    holes(onward).mood = "hangs"
-    begun = time.monotonic()
+    assert dispatch.DELIVER_S == 0.05
+    holes(onward).mood = "hangs"  # until the mood changes: without a limit this would be the end of it
     (job,) = await send(onward)
-    assert time.monotonic() - begun < 0.25
     holes(onward).mood = "well"
     await until(lambda: job.id in holes(onward).held)
 

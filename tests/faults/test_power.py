@@ -40,7 +40,7 @@ class Traced(CommandLine):
         assert strace
         module = "tests.faults.launcher" if faulty else "cli"
         program = (sys.executable, "-P", "-m", module, *arguments)
-        traced = bound((strace, "-f", "-y", "-s", "300", "-e", f"trace={CALLS}", "-o", str(self.trace), *program))
+        traced = bound((strace, "-f", "-y", "-s", "2000", "-e", f"trace={CALLS}", "-o", str(self.trace), *program))
         return self._loop.call(self._start(traced, environment(**variables), log))
 
 
