@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,7 +31,7 @@ from gql.schema import build
 from gql.sockets import Sockets
 from gql.trusted import Trusted
 from gql.view import View, bearer
-from settings import Jwt, Settings, SettingsError
+from settings import Jwt, Settings, SettingsError, version
 from telemetry import tracing
 from web import documents, pages
 from wiring import Onward, load, running
@@ -299,12 +298,6 @@ def letters(settings: Settings) -> Path | None:
     """The folder of messages, where they may be looked at."""
     shown = settings.environment == "development" and settings.email.transport == "file"
     return settings.email.directory if shown else None
-
-
-def version() -> str:
-    """This release's, as pyproject.toml has it."""
-    with Path(__file__).with_name("pyproject.toml").open("rb") as file:
-        return str(tomllib.load(file)["project"]["version"])
 
 
 def _parts_of(request: Request) -> Parts:

@@ -326,8 +326,20 @@ def program() -> typer.Typer:
     return app
 
 
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's way to call
+    if wanted:
+        from settings import version
+
+        print(f"onward {version()}")
+        raise typer.Exit
+
+
 def _onward(
     project: Annotated[Path | None, typer.Option(help="The folder of settings.toml and of modules of yours.")] = None,
+    *,
+    version: Annotated[  # noqa: ARG001 - answered before any command is looked for
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the release, and end.")
+    ] = False,
 ) -> None:
     if project is not None:
         os.environ["ONWARD_PROJECT"] = str(project.absolute())  # for the processes that this one starts, as well

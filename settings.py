@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import tomllib
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -16,7 +17,7 @@ from pydantic_settings import SettingsError as UnreadableVariable
 
 from settings_errors import SettingsError, describe, misnamed_variable, nearest, one_of, unreadable_variable
 
-__all__ = ["Settings", "SettingsError", "enter", "load"]
+__all__ = ["Settings", "SettingsError", "enter", "load", "version"]
 
 ROOT = Path(__file__).resolve().parent
 HIGHEST_PORT = 65_535
@@ -397,6 +398,12 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
         raise SettingsError(unreadable_variable(Settings, os.environ) or " ".join(str(error).split())) from error
     except (OSError, ValueError) as error:  # the file cannot be read, is no UTF-8, or no TOML
         raise SettingsError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def version() -> str:
+    """This release's, as pyproject.toml has it."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return str(tomllib.load(file)["project"]["version"])
 
 
 def enter(project: Path | None = None, **overrides: Any) -> Settings:

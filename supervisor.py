@@ -178,4 +178,5 @@ class _Kept:
 
 def _prefix(name: str, width: int, index: int) -> bytes:
     text = f"{name:<{width}} | "
-    return (f"\033[{COLOURS[index % len(COLOURS)]}m{text}\033[0m" if sys.stdout.isatty() else text).encode()
+    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return (f"\033[{COLOURS[index % len(COLOURS)]}m{text}\033[0m" if coloured else text).encode()

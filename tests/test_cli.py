@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -233,6 +234,10 @@ def test_a_killed_supervisor_leaves_nothing_behind(project: Path) -> None:
         (api,) = children(all_of_it)
         all_of_it.process.kill()
         wait_until(lambda: not Path(f"/proc/{api}").exists() or "Z" in Path(f"/proc/{api}/stat").read_text())
+
+
+def test_the_release_is_told(project: Path) -> None:
+    assert re.fullmatch(r"onward \d+\.\d+\.\d+\n", onward("--version", project=project).stdout)
 
 
 def test_a_shell_is_told_how_a_word_may_go_on() -> None:

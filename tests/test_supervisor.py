@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from supervisor import Part, Supervisor
+from tests.processes import environment
+from tests.terminals import on_a_terminal
 
 FOREVER = "import signal; print('up', flush=True); signal.pause()"
 STUBBORN = (
@@ -90,3 +92,14 @@ async def test_a_part_that_cannot_start_ends_all_with_its_code(capfd: pytest.Cap
 async def test_what_a_part_is_to_know_reaches_it_on_standard_input(capfd: pytest.CaptureFixture[str]) -> None:
     program = "import sys, signal; print('up', sys.stdin.read(), flush=True); signal.pause()"
     assert "up secret" in await stopped_after("up", [python("redis", program, stdin=b"secret")], capfd)
+
+
+@pytest.mark.parametrize(("variables", "shown"), [({}, "\033[36ma | \033[0mup\n"), ({"NO_COLOR": "1"}, "a | up\n")])
+def test_a_terminal_shows_each_part_in_a_colour_of_its_own(variables: dict[str, str], shown: str) -> None:
+    program = (
+        "import asyncio, sys; from supervisor import Part, Supervisor;"
+        "parts = [Part('a', (sys.executable, '-c', 'print(\"up\"); raise SystemExit(2)'))];"
+        "raise SystemExit(asyncio.run(Supervisor(parts, deadline_s=5).run()))"
+    )
+    code, said = on_a_terminal([sys.executable, "-P", "-c", program], variables=environment(**variables))
+    assert (code, said.startswith(shown)) == (2, True), said
