@@ -1,7 +1,7 @@
 // The handlers, for who may hold them back: whether each is paused, and the button that changes it.
 import { ask } from './api.js';
 import { announce, byId, el, setAttribute, setText } from './dom.js';
-import { fully, moment } from './format.js';
+import { count, fully, moment } from './format.js';
 import { PAUSE_HANDLER, RESUME_HANDLER } from './queries.js';
 
 export class Handlers {
@@ -12,7 +12,8 @@ export class Handlers {
   constructor(look) { this.#look = look; }
 
   show(names, paused) {
-    byId('handlers-title').hidden = names.length === 0;
+    byId('handlers-box').hidden = names.length === 0;
+    setText(byId('handlers-paused'), paused.length ? `${count(paused.length)} paused` : '');
     const pauses = new Map(paused.map((pause) => [pause.handler, pause]));
     // Also one that this release has no more, for as long as jobs may wait for it.
     for (const name of new Set([...names, ...(names.length ? pauses.keys() : [])])) {
