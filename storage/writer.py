@@ -32,6 +32,7 @@ Unit = Callable[[Tx], Any]
 BATCH = 256
 WAITING = 50_000
 LAZY_S = 0.2  # a posted unit waits this long for company
+COMPANY_S = 0.0005  # what a unit waits for others, where the last commit was of several; a lone one waits for nobody
 LEAST_S = (0.5, 0.1)  # even who has waited long enough is given as long; the less where the last write failed too
 PAUSE_S = 0.0007  # at most, between looks at a lock that another process holds: about as long as it is held
 LOOK_S = 1.0  # at least, for the outcome of a commit whose answer was lost
@@ -144,11 +145,13 @@ class Writer:
             self._queue.put(waiter)
 
     def _loop(self) -> None:
-        going = True
+        going, several = True, False
         while going:
             batch: list[Waiter[Any]] = []
             with suppress(queue.Empty):
                 waiter = self._queue.get(timeout=LAZY_S)
+                if several:
+                    time.sleep(COMPANY_S)
                 while waiter is not None:
                     batch.append(waiter)
                     if len(batch) >= BATCH:
@@ -156,6 +159,7 @@ class Writer:
                     waiter = self._queue.get_nowait()
                 else:
                     going = False
+            several = len(batch) > 1
             with self._lazy_lock:
                 batch += self._lazy
                 self._lazy = []
