@@ -29,7 +29,7 @@ def run(*, minutes: float, seed: int | None, rate: float, combinations: Sequence
         raise FaultsError(f"--combination takes {', '.join(NAMES)}; not {', '.join(unknown)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whatever was started is ended
     seed = random.randrange(SEEDS) if seed is None else seed
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     begun = time.monotonic()
     found = []
     for combination in COMBINATIONS:
