@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as UnreadableVariable
 
+from jobs.limits import Rate
 from settings_errors import SettingsError, describe, misnamed_variable, nearest, one_of, unreadable_variable
 
 __all__ = ["Settings", "SettingsError", "enter", "load", "version"]
@@ -49,6 +50,12 @@ def _listener(address: str) -> str:
     if address and not (found and 0 < int(found[2]) <= HIGHEST_PORT):
         raise ValueError("takes HOST:PORT, as in 127.0.0.1:9464")
     return address
+
+
+def _rate(text: str) -> str:
+    """The text, where it is a rate. Raises ValueError."""
+    Rate.parsed(text)
+    return text
 
 
 def _network(name: str) -> str:
@@ -284,6 +291,12 @@ class Queue(Table):
 
     priority: int = Field(
         0, ge=-1_000, le=1_000, description="jobs of a higher one go first; each keeps the one it was accepted with"
+    )
+    concurrency: int | None = Field(
+        None, ge=1, le=100_000, description="at most so many of one handler run at once, in all processes together"
+    )
+    rate: Annotated[str, AfterValidator(_rate)] | None = Field(
+        None, description="at most so many of one handler begin in any second, minute, hour or day, as in 100/m"
     )
 
 

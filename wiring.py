@@ -24,14 +24,16 @@ from handlers import HANDLERS
 from handlers.base import Handler, InvalidParameters, Toolbox
 from handlers.logging import JsonLines
 from handlers.mailer import FileMailer
+from jobs import gates
 from jobs.events import Changes, renumber
 from jobs.isolation import CHILDREN, Isolated
 from jobs.leases import Lease
+from jobs.limits import Limit, Rate
 from jobs.retention import Retention
 from jobs.runner import Runner
 from jobs.schedule import BadRule, Entry, Schedule
 from jobs.vault import NoKey, Vault
-from settings import Settings, SettingsError
+from settings import Queue, Settings, SettingsError
 from storage import migrate
 from storage.engine import Database
 from storage.items import ItemStore
@@ -210,6 +212,16 @@ def runs_elsewhere(settings: Settings, kind: type[Backend] = Backend) -> bool:
 def priorities(settings: Settings) -> Patterns[int]:
     """Each handler's, as the ledger has it: there, smaller goes first."""
     return Patterns(0, {name: -queue.priority for name, queue in settings.queues.items()})
+
+
+def limits(settings: Settings, handlers: Collection[str]) -> dict[str, Limit]:
+    """Each handler's, as the most specific table of the settings has it."""
+    found = Patterns(Limit(), {name: _limit(queue) for name, queue in settings.queues.items()})
+    return {handler: found(handler) for handler in handlers}
+
+
+def _limit(queue: Queue) -> Limit:
+    return Limit(queue.concurrency, Rate.parsed(queue.rate) if queue.rate is not None else None)
 
 
 def build_backend(settings: Settings, name: str, run: Run) -> Backend:
@@ -412,6 +424,8 @@ async def _taking_part(
     try:
         await writer.run(renumber)
         await asyncio.to_thread(lease.start)
+        if not alone:
+            await writer.run(partial(gates.configure, limits=limits(settings, handlers)))
         runner.start()
         changes.start()
         if not alone:

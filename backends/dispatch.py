@@ -87,7 +87,7 @@ class Dispatcher:
         self._broker: dict[str, Health] = {}  # what each backend said of itself when it was asked last
         self._asked: dict[str, float] = {}  # since when it has been asked and has not answered
         self._health: dict[str, Health] = {}
-        self._paused: frozenset[str] = frozenset()
+        self._gates: Mapping[str, gates.Gate] = {}
         self._health_at = 0.0
         self._log = structlog.get_logger("dispatch")
 
@@ -198,8 +198,12 @@ class Dispatcher:
 
     def hand_over(self, jobs: Sequence[Job]) -> None:
         """The same for jobs of no request, which a handler has dispatched."""
+        self.count(jobs)
+        self.see_off(jobs)
+
+    def see_off(self, jobs: Sequence[Job]) -> None:
+        """Jobs of no request that were accepted before are on their way again."""
         if jobs:
-            self.count(jobs)
             self._spawn(self.deliver(jobs, after_response=self.defer))
 
     def defer(self, function: Callable[..., Any], *arguments: Any) -> None:
@@ -231,7 +235,7 @@ class Dispatcher:
             self._health_at = time.monotonic()
             self._health = {name: await self._measured(name) for name in self.backends}
             with suppress(StorageError):
-                self._paused = frozenset(pause.handler for pause in await self._writer.database.read(gates.pauses))
+                self._gates = await self._writer.database.read(gates.all_of_them)
         return {name: self._with_broker(name, found) for name, found in self._health.items()}
 
     async def _measured(self, name: str) -> Health:
@@ -268,16 +272,31 @@ class Dispatcher:
                 return f"its time, {at}"
             case JobStatus.RETRYING:
                 return f"its next attempt, at {at}"
-            case JobStatus.QUEUED if job.parked == gates.PAUSED or job.handler in self._paused:
-                return f"the handler {job.handler} to be resumed"
             case JobStatus.QUEUED:
-                found = health.get(job.backend)
-                if found is not None and not found.reachable:
-                    return f"the backend {job.backend} to answer"
-                return "a free worker"
+                return self._waits_in_line_for(job, health)
         return None
+
+    def _waits_in_line_for(self, job: Job, health: Mapping[str, Health]) -> str:
+        gate, found = self._gates.get(job.handler), health.get(job.backend)
+        if job.parked == gates.PAUSED or (gate is not None and gate.pause is not None):
+            return f"the handler {job.handler} to be resumed"
+        if job.parked is not None:
+            return _turn(job, gate)
+        if found is not None and not found.reachable:
+            return f"the backend {job.backend} to answer"
+        return "a free worker"
 
     async def close(self) -> None:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _turn(job: Job, gate: gates.Gate | None) -> str:
+    """What a job waits for that is parked for its handler's limits."""
+    limit = gate.limit if gate is not None else None
+    if limit is not None and job.parked == gates.CONCURRENCY and limit.concurrency is not None:
+        return f"its turn: at most {limit.concurrency} of {job.handler} run at once"
+    if limit is not None and job.parked == gates.RATE and limit.rate is not None:
+        return f"its turn: at most {limit.rate} of {job.handler} begin"
+    return "its turn"

@@ -25,6 +25,7 @@ from storage.engine import Tx
 from storage.writer import Writer
 
 TICK_S = 0.5
+LEAST_S = 0.02  # between two looks, however fast a rate is
 GRACE_US = 5_000_000  # an accepting process confirms its delivery within that
 PAGE = 500
 EMPTY_LOOKS = 3  # so often in a row the broker has to say that it holds nothing, before it is not believed
@@ -84,7 +85,7 @@ class Sweep:
             await self._apart(self._look_about)
         await self._apart(self._tick)
         pause = min(await self._promote(), self._schedule.wait_s)
-        await self._let_out()
+        pause = min(pause, await self._let_out())
         for name, backend in self._dispatcher.backends.items():
             if backend.runs_elsewhere:
                 await self._deliver(name)
@@ -144,12 +145,14 @@ class Sweep:
             if not jobs:
                 return TICK_S
 
-    async def _let_out(self) -> None:
-        """What was parked at a gate that is open now is on its way again."""
-        for handler in await self._writer.database.read(gates.open_with_parked):
+    async def _let_out(self) -> float:
+        """What was parked at a gate that is open now is on its way; seconds until a rate opens one, a tick at most."""
+        handlers, wait_us = await self._writer.database.read(gates.open_with_parked)
+        for handler in handlers:
             while jobs := await self._writer.run(partial(gates.let_out, handler=handler, limit=PAGE)):
                 for name, deliveries in self._dispatcher.by_backend(jobs).items():
                     await self._send(name, deliveries, self._dispatcher.broker(name).identity)
+        return TICK_S if wait_us is None else min(max(wait_us / 1_000_000, LEAST_S), TICK_S)
 
     async def _deliver(self, name: str) -> None:
         health = self._dispatcher.broker(name)

@@ -17,11 +17,13 @@ from jobs.ledger import ID
 from jobs.model import Attempt, Job, JobError, Progress, Step, dump, dump_attempts, dump_error, dump_steps, from_row
 from jobs.states import JobStatus, StepStatus
 from storage.engine import Tx, among, as_list
+from storage.tables import gates as _gates
 from storage.tables import held, jobs, ready, runners
 
 DEATHS_BEFORE_ALONE = 2
 DEATHS_AT_MOST = 6  # of runners that vanished with everything around them, so that nobody saw whose fault it was
 ATTEMPTS_KEPT = 100
+LOOK = 500  # so far into the line is looked for jobs that wait at a gate
 
 S = JobStatus
 Released = list[tuple[str, JobStatus]]
@@ -45,27 +47,47 @@ _claim = (
 )
 # Worked out once, as a table of its own: PostgreSQL may run a subselect again for each row, and each time skip what it
 # has locked the time before, so that a LIMIT in it limits nothing.
+_to_be_had = (
+    ready,
+    jobs.c.backend == _p("backend_"),
+    sa.or_(
+        jobs.c.delivered_to.is_(None),
+        sa.and_(
+            jobs.c.delivered_to == _p("runner_"),
+            # A time ahead of now was written before the clock was set back.
+            sa.or_(jobs.c.due_at <= _p("before_"), jobs.c.due_at > _p("after_")),
+        ),
+    ),
+    sa.not_(among(jobs.c.id, "besides")),
+    jobs.c.deaths < DEATHS_BEFORE_ALONE,
+)
 _due = (
     sa.select(jobs.c.id)
-    .where(
-        ready,
-        jobs.c.backend == _p("backend_"),
-        sa.or_(
-            jobs.c.delivered_to.is_(None),
-            sa.and_(
-                jobs.c.delivered_to == _p("runner_"),
-                # A time ahead of now was written before the clock was set back.
-                sa.or_(jobs.c.due_at <= _p("before_"), jobs.c.due_at > _p("after_")),
-            ),
-        ),
-        sa.not_(among(jobs.c.id, "besides")),
-        jobs.c.deaths < DEATHS_BEFORE_ALONE,
-    )
+    .where(*_to_be_had)
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(_p("limit_", type_=sa.Integer))
     .with_for_update(skip_locked=True)
     .cte("due")
     .prefix_with("MATERIALIZED")
+)
+_line = (
+    sa.select(*gates.waits, jobs.c.due_at)
+    .where(*_to_be_had)
+    .order_by(jobs.c.priority, jobs.c.due_at)
+    .limit(LOOK)
+    .cte("line")
+    .prefix_with("MATERIALIZED")
+)
+_at_gates = (
+    sa.select(*(_line.c[column.name] for column in gates.waits))
+    .where(_line.c.handler.in_(sa.select(_gates.c.handler)))
+    .order_by(_line.c.priority, _line.c.due_at)
+)
+_claim_through = (
+    sa.update(jobs)
+    .where(among(jobs.c.id, "ids"), ready, jobs.c.deaths <= _p("deaths_"))
+    .values(_CLAIM)
+    .returning(*jobs.c)
 )
 _claim_due = (
     sa.update(jobs).where(jobs.c.id.in_(sa.select(_due.c.id)), ready, ~gates.gated).values(_CLAIM).returning(*jobs.c)
@@ -137,20 +159,21 @@ def claim(tx: Tx, job_id: str, *, runner: str, worker: str, backend: str, alone:
     Where its handler's gate is closed it is parked.
     """
     most = DEATHS_AT_MOST if alone else DEATHS_BEFORE_ALONE - 1
-    row = tx.one(
-        _claim,
-        id_=job_id,
-        runner_=runner,
-        worker_=worker,
-        backend_=backend,
-        deaths_=most,
-        now=tx.now,
-        change=tx.change,
-    )
-    if row is None:
-        gates.stop(tx, job_id)
-        return None
-    return _claimed(tx, row)
+    given = {
+        "runner_": runner,
+        "worker_": worker,
+        "backend_": backend,
+        "deaths_": most,
+        "now": tx.now,
+        "change": tx.change,
+    }
+    row = tx.one(_claim, id_=job_id, **given)
+    if row is not None:
+        return _claimed(tx, row)
+    line = gates.at_gate_now(tx, job_id)
+    through = gates.sort_out(tx, line, limit=1, deaths=most) if line else []
+    rows = tx.all(_claim_through, ids=as_list(through), **given) if through else []
+    return replace(_claimed(tx, rows[0]), limited=True) if rows else None
 
 
 def claim_due(
@@ -158,21 +181,37 @@ def claim_due(
 ) -> list[Job]:
     """Up to `limit` jobs of the backend that wait and are nobody else's, now this runner's: the most urgent first.
 
-    Not those in `besides`, nor such as were accepted for this runner within the grace: it is given them otherwise.
+    Not those in `besides`, nor such as were accepted for this runner within the grace: it is given them otherwise. Of
+    those whose handler has a gate none, and they may stand in the way of the rest: `claim_at_gates` takes them.
     """
-    rows = tx.all(
-        _claim_due,
-        runner_=runner,
-        worker_=worker,
-        backend_=backend,
-        limit_=limit,
-        besides=as_list(besides),
-        before_=tx.now - grace_us,
-        after_=tx.now + grace_us,
-        now=tx.now,
-        change=tx.change,
-    )
+    which = _which(tx, runner, backend, besides, grace_us)
+    rows = tx.all(_claim_due, **which, worker_=worker, limit_=limit, now=tx.now, change=tx.change)
     return sorted((_claimed(tx, row) for row in rows), key=lambda job: (job.priority, job.due_at, job.id))
+
+
+def claim_at_gates(
+    tx: Tx, *, runner: str, worker: str, backend: str, limit: int, besides: Collection[str] = (), grace_us: int = 0
+) -> tuple[list[Job], bool]:
+    """Likewise, of those at the front whose handler has a gate; what may not pass it is parked.
+
+    Whether the front has changed, so that there may be more for `claim_due`.
+    """
+    which = _which(tx, runner, backend, besides, grace_us)
+    line = [gates.Waiting(*row) for row in tx.all(_at_gates, **which)]
+    if not line:
+        return [], False
+    most = DEATHS_BEFORE_ALONE - 1
+    through = gates.sort_out(tx, line, limit=limit, deaths=most)
+    given = {"runner_": runner, "worker_": worker, "backend_": backend, "now": tx.now, "change": tx.change}
+    rows = tx.all(_claim_through, ids=as_list(through), deaths_=most, **given) if through else []
+    claimed = {job.id: replace(job, limited=True) for job in (_claimed(tx, row) for row in rows)}
+    return [claimed[job_id] for job_id in through if job_id in claimed], len(through) < limit
+
+
+def _which(tx: Tx, runner: str, backend: str, besides: Collection[str], grace_us: int) -> dict[str, object]:
+    """What a look into the line is narrowed by."""
+    bounds = {"before_": tx.now - grace_us, "after_": tx.now + grace_us}
+    return {"runner_": runner, "backend_": backend, "besides": as_list(besides), **bounds}
 
 
 def _claimed(tx: Tx, row: object) -> Job:

@@ -64,7 +64,12 @@ _doubt = (
     .where(jobs.c.id.in_(_some(*_ready, jobs.c.delivered_to.is_not(None), jobs.c.due_at <= _p("before_"))), *_ready)
     .values(delivered_to=None)
 )
-_give_back = sa.update(jobs).where(jobs.c.id == _p("id_"), ready).values(delivered_to=None, token=jobs.c.token + 1)
+_give_back = (
+    sa.update(jobs)
+    .where(jobs.c.id == _p("id_"), ready)
+    # A promise, which is a number of this kind, is kept.
+    .values(delivered_to=None, token=jobs.c.token + 1, promised=jobs.c.promised + 1)
+)
 _rest = _give_back.values(due_at=_p("now"))
 _waiting = sa.select(sa.func.count(), sa.func.min(jobs.c.due_at)).where(*_ready)
 _unclaimed = sa.or_(later, jobs.c.status == S.QUEUED.value)

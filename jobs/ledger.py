@@ -70,6 +70,7 @@ def accept(tx: Tx, new: NewJob, *, home: str | None = None) -> Job:
         "reason": None,
         "trace": new.trace,
         "parked": None,
+        "promised": None,
     }
     tx.insert(_insert, values)
     tx.count(new.owner, status, 1)

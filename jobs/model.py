@@ -99,6 +99,7 @@ class Job:
     reason: str | None
     trace: str | None
     parked: str | None = None
+    limited: bool = False  # it has a place under its handler's limits, which its end makes free
 
     @property
     def done(self) -> bool:
@@ -235,7 +236,8 @@ def from_row(row: Any) -> Job:
     (
         id_, handler, status_, backend, owner, priority, version, _changed, run, params, params_version, progress,
         steps, attempts_, attempt, charged, max_attempts, deaths, token, runner, worker, attempt_started_at,
-        delivered_to, due_at, created_at, run_at, started_at, finished_at, result, error, reason, trace, parked,
+        delivered_to, due_at, created_at, run_at, started_at, finished_at, result, error, reason, trace,
+        parked, _promised,
     ) = row  # fmt: skip
     status = JobStatus(status_)
     attempts = tuple(

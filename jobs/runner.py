@@ -43,6 +43,8 @@ from telemetry.watchdog import Watchdog, Who
 RESULT_BYTES = 64_000
 PROGRESS_S = 0.1
 HOME_US = 5_000_000  # what is accepted for this process is handed to it within that, or was lost on the way
+GATES_S = 0.2
+LET_OUT = 100  # that the end of one job may let out of its handler's gate, where others had no such end
 WATCH_S = 0.15
 MIND_S = 2.0
 PATIENCE_S = 5.0  # a plain function gets this long past its limit to notice, before the job goes on without it
@@ -58,6 +60,7 @@ class Further(Protocol):
     def child(self, parent: Job, handler: str, params: Mapping[str, Any]) -> NewJob: ...
     def accept(self, tx: Tx, new: NewJob) -> Job: ...
     def hand_over(self, jobs: list[Job]) -> None: ...
+    def see_off(self, jobs: list[Job]) -> None: ...
 
 
 class Runner:
@@ -96,6 +99,8 @@ class Runner:
         self._draining = False
         self._closed = False
         self._idle = asyncio.Event()
+        self._gated = True  # whether any handler has a gate, as it was
+        self._gates_at = 0.0  # when that has to be looked at again
         self._taken: set[tuple[str, int]] = set()  # claimed, and not carried yet
         self._watcher: asyncio.Task[None] | None = None
         self._minder: asyncio.Task[None] | None = None
@@ -138,30 +143,40 @@ class Runner:
         found: list[Job] = []
         again = True
         while again and len(found) < limit:
+            # Most installations have none: nearly every look is spared the question.
+            at_gates = self._gated or time.monotonic() >= self._gates_at
+            wanted = partial(
+                self._claim_due, backend=backend, limit=limit - len(found), besides=besides, at_gates=at_gates
+            )
             try:
-                more, again = await self._writer.run(
-                    partial(self._claim_due, backend=backend, limit=limit - len(found), besides=besides)
-                )
+                more, again, gated = await self._writer.run(wanted)
             except StorageError:
                 if not found:
                     raise
                 break
+            if at_gates:
+                self._gated, self._gates_at = gated, time.monotonic() + GATES_S
             self._taken.update((job.id, job.token) for job in more)
             found += more
         return found
 
-    def _claim_due(self, tx: Tx, *, backend: str, limit: int, besides: Collection[str]) -> tuple[list[Job], bool]:
-        """What is to be had, and whether more is, where jobs that are not stood before it."""
-        found = claims.claim_due(
-            tx,
-            runner=self._lease.id,
-            worker=self._lease.name,
-            backend=backend,
-            limit=limit,
-            besides=besides,
-            grace_us=HOME_US,
-        )
-        return found, len(found) < limit and gates.clear(tx, backend=backend) > 0
+    def _claim_due(
+        self, tx: Tx, *, backend: str, limit: int, besides: Collection[str], at_gates: bool
+    ) -> tuple[list[Job], bool, bool]:
+        """What is to be had, whether there may be more, and whether any handler has a gate."""
+        given: dict[str, Any] = {
+            "runner": self._lease.id,
+            "worker": self._lease.name,
+            "backend": backend,
+            "besides": besides,
+            "grace_us": HOME_US,
+        }
+        found = claims.claim_due(tx, limit=limit, **given)
+        gated = at_gates and gates.exist(tx)
+        if not gated or len(found) == limit:
+            return found, False, gated
+        more, changed = claims.claim_at_gates(tx, limit=limit - len(found), **given)
+        return [*found, *more], changed, gated
 
     async def dangerous(self, backend: str) -> str | None:
         """A job of the backend that has to be run by `run`, in a process of its own."""
@@ -346,18 +361,22 @@ class Runner:
         return after
 
     async def _record(self, running: Running, steps: tuple[Step, ...], outcome: Outcome) -> None:
-        def unit(tx: Tx) -> tuple[JobStatus, list[Job]]:
-            status = claims.settle(tx, running.job, outcome, steps=steps, progress=running.latest)
+        job = running.job
+
+        def unit(tx: Tx) -> tuple[JobStatus, list[Job], list[Job]]:
+            status = claims.settle(tx, job, outcome, steps=steps, progress=running.latest)
             children = running.children if status is S.SUCCEEDED else []
-            return status, [self._further.accept(tx, child) for child in children]
+            let_out = gates.let_out(tx, job.handler, limit=LET_OUT) if job.limited else []
+            return status, [self._further.accept(tx, child) for child in children], let_out
 
         with self._tracing.span("record", status=outcome.status.value):
-            status, children = await self._insist(unit)
+            status, children, let_out = await self._insist(unit)
         if status in TERMINAL:
             self._meters.finished(running.job.handler, status.value)
         elif status is S.RETRYING:
             self._meters.retried(running.job.handler)
         self._further.hand_over(children)
+        self._further.see_off(let_out)
 
     async def _insist(self, unit: Callable[[Tx], T]) -> T:
         """What the unit gave, however long the ledger is away: an outage must not cost a finished step."""

@@ -10,7 +10,7 @@ from storage import sqlite
 from storage.base import OutOfDate, Unavailable
 from storage.engine import Database
 
-HEAD = "0003"
+HEAD = "0004"
 LOCK = 0x6F6E77617264  # "onward"
 PATIENCE_S = 60.0
 _revision = sa.text("SELECT version_num FROM alembic_version")

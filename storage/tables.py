@@ -45,6 +45,7 @@ jobs = Table(
     Column("reason", Text),  # why it was cancelled, in the words of who did it
     Column("trace", Text),  # W3C traceparent of the mutation
     Column("parked", Text),  # why a queued job waits at its handler's gate, out of the line; null: it does not
+    Column("promised", Integer),  # the token of the wait that has a place under its handler's limits for sure
 )
 Index("jobs_changed", jobs.c.changed)
 Index("jobs_by_status", jobs.c.status, jobs.c.id)
@@ -58,8 +59,10 @@ at_gate = text("status = 'QUEUED' AND parked IS NOT NULL")
 Index("jobs_at_gate", jobs.c.handler, jobs.c.priority, jobs.c.due_at, sqlite_where=at_gate, postgresql_where=at_gate)
 later = text("status IN ('SCHEDULED', 'RETRYING')")
 Index("jobs_later", jobs.c.due_at, sqlite_where=later, postgresql_where=later)
+promised = text("status = 'QUEUED' AND promised = token")
+Index("jobs_promised", jobs.c.handler, sqlite_where=promised, postgresql_where=promised)
 held = text("status IN ('RUNNING', 'CANCELLING')")
-Index("jobs_held", jobs.c.runner, jobs.c.status, sqlite_where=held, postgresql_where=held)
+Index("jobs_held", jobs.c.runner, jobs.c.status, jobs.c.handler, sqlite_where=held, postgresql_where=held)
 finished = text("finished_at IS NOT NULL")
 Index("jobs_finished", jobs.c.finished_at, sqlite_where=finished, postgresql_where=finished)
 
@@ -88,6 +91,10 @@ gates = Table(  # the handlers whose jobs may not just begin; all others have no
     Column("handler", Text, primary_key=True),
     Column("paused_at", BigInteger),
     Column("paused_by", Text),  # a viewer's id, or a user of the machine; null: anyone, on a server open to all
+    Column("concurrency", Integer),  # at most so many at once
+    Column("starts", Integer),  # at most so many in any time as long as
+    Column("period_us", BigInteger),  # this
+    Column("even_at", BigInteger),  # when the next one would begin in an even line: what is ahead of it is used up
 )
 
 schedule = Table(  # the recurring jobs

@@ -27,6 +27,8 @@ from testkit.processes import Worker
 from testkit.rig import Rig
 
 DRAIN_S = 1.0
+AT_ONCE = 2  # of law.limited
+IN_A_SECOND = 20  # of law.rated
 PATIENCE_S = 20.0
 LOOK_S = 0.01
 ALL = Visible(everything=True)
@@ -190,6 +192,10 @@ async def standing(rig: Rig, project: Path) -> AsyncIterator[Stand]:
         f'url = "{url}"',
         "[handlers]",
         'modules = ["testkit.workload"]',
+        '[queues."law.limited"]',
+        f"concurrency = {AT_ONCE}",
+        '[queues."law.rated"]',
+        f'rate = "{IN_A_SECOND}/s"',
         rig.settings(project),
     ]
     (project / "settings.toml").write_text("\n".join(lines))

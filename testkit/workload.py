@@ -14,6 +14,7 @@ from typing import Any
 from handlers.base import Handler, JobContext, Permanent, Retry, handler, sequence
 
 LOOK_S = 0.01
+MOMENT_S = 0.1
 LINGER_S = 0.3
 ONCE = Retry(max_attempts=1)
 SLOWLY = Retry(max_attempts=8, base=timedelta(seconds=4), cap=timedelta(seconds=4))
@@ -99,6 +100,20 @@ async def sulk(job: JobContext, *, folder: str) -> int:
     except asyncio.CancelledError:
         raise ValueError("I was not done") from None
     return os.getpid()
+
+
+@handler("law.limited", retry=ONCE)
+async def limited(job: JobContext, *, folder: str, waits: bool = False) -> None:
+    """Two of it may run at once, in all processes together; each takes a moment, or until the folder says `go`."""
+    note(job, folder, "begun")
+    await (gate(folder) if waits else asyncio.sleep(MOMENT_S))
+    note(job, folder, "ended")
+
+
+@handler("law.rated", retry=ONCE)
+async def rated(job: JobContext, *, folder: str) -> None:
+    """Twenty of it may begin in a second."""
+    note(job, folder, "ran")
 
 
 @handler("law.wait_plain", retry=ONCE)
@@ -266,6 +281,8 @@ HANDLERS: tuple[Handler, ...] = (
     linger,
     beside,
     sulk,
+    limited,
+    rated,
     wait_plain,
     deaf,
     fail,

@@ -136,6 +136,8 @@ def test_an_open_server_that_others_reach_is_wrong(project: Path) -> None:
 def test_a_route_that_no_handler_takes_is_warned_of(project: Path) -> None:
     _, handlers = found(project, "handlers", routes={"emial.*": "background", "email.*": "background"})
     assert (handlers.state, handlers.mend) == (State.WARNING, 'mend routes."emial.*"')
+    _, handlers = found(project, "handlers", queues={"emial.*": {"priority": 1}})
+    assert (handlers.state, handlers.mend) == (State.WARNING, 'mend queues."emial.*"')
 
 
 def test_a_collector_is_asked_whether_it_takes_spans(project: Path) -> None:

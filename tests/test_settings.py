@@ -91,6 +91,11 @@ def test_an_unknown_key_is_named_with_the_nearest_right_one(project: Path, toml:
         ('[server]\nport = "abc"', 'server.port is "abc", but takes a whole number'),
         ("[server]\nport = 70000", "server.port is 70000, but takes 65535 at most"),
         ("[backends.background]\nconcurrency = 0", "backends.background.concurrency is 0, but takes 1 or more"),
+        (
+            '[queues."a.*"]\nrate = "5/year"',
+            "queues.a.*.rate takes a number and s, m, h or d for its time, as in 100/m",
+        ),
+        ('[queues."a.*"]\nconcurrency = 0', "queues.a.*.concurrency is 0, but takes 1 or more"),
         ('environment = "prod"', 'environment is "prod", but takes "development" or "production"'),
         ('[email.smtp]\ntls = "ssl"', 'email.smtp.tls is "ssl", but takes "none", "starttls" or "tls"'),
         ("[handlers]\nmodules = 5", "handlers.modules is 5, but takes a list"),

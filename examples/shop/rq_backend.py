@@ -56,35 +56,35 @@ class Rq(Backend):
     runs_elsewhere = True
 
     def __init__(self, run: Run, *, url: str, queue: str = "onward", concurrency: int = 8) -> None:
-        self._run, self._url, self._name, self._concurrency = run, url, queue, concurrency
-        self._queue = Queue(queue, connection=self._client(socket_timeout=SOCKET_S), serializer="json")
+        self._run, self._url, self._concurrency = run, url, concurrency
+        self._redis = self._client(socket_timeout=SOCKET_S)
+        self._names = [queue + line for line in (".high", "", ".low")]  # a worker takes from the first that has any
+        self._queues = [Queue(name, connection=self._redis, serializer="json") for name in self._names]
         self._draining = threading.Event()
 
-    def _client(self, **options: Any) -> redis.Redis:
-        retry = Retry(NoBackoff(), 0)  # a message that is sent again would be two
-        return redis.Redis.from_url(self._url, retry=retry, socket_connect_timeout=SOCKET_S, **options)
+    def _client(self, **options: Any) -> redis.Redis:  # a message that it sends again would be two
+        return redis.Redis.from_url(self._url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=SOCKET_S, **options)
 
     async def start(self, role: Role) -> None:
-        loop = asyncio.get_running_loop()
-        if role is Role.RUN:
-            for _ in range(self._concurrency):
-                threading.Thread(target=self._work, args=(loop,), daemon=True).start()
+        for _ in range(self._concurrency if role is Role.RUN else 0):
+            threading.Thread(target=self._work, args=(asyncio.get_running_loop(),), daemon=True).start()
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         way_in.set(lambda job_id: asyncio.run_coroutine_threadsafe(self._run(job_id), loop).result())
         while not self._draining.is_set():
             with suppress(redis.RedisError):  # away at the beginning; later on, RQ itself waits for it
-                hand = Hand([self._name], connection=self._client(), serializer="json", worker_ttl=WORKER_TTL_S)
+                hand = Hand(self._names, connection=self._client(), serializer="json", worker_ttl=WORKER_TTL_S)
                 hand.stop = self._draining
                 hand.work(logging_level="WARNING")
             self._draining.wait(AGAIN_S)
 
     async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:
-        # Without limits of RQ's own: time, retries and results are the ledger's.
-        own: dict[str, Any] = {"timeout": -1, "result_ttl": 0, "failure_ttl": 60}
-        calls = [Queue.prepare_data(carry, [delivery.job_id], **own) for delivery in deliveries]
+        own: dict[str, Any] = {"timeout": -1, "result_ttl": 0, "failure_ttl": 60}  # all limits are the ledger's
         try:
-            await asyncio.to_thread(self._queue.enqueue_many, calls)
+            for queue, line in zip(self._queues, (-1, 0, 1), strict=True):
+                ids = [delivery.job_id for delivery in deliveries if min(max(delivery.priority, -1), 1) == line]
+                calls = [Queue.prepare_data(carry, [job_id], **own) for job_id in ids]
+                await asyncio.to_thread(queue.enqueue_many, calls)
         except redis.RedisError as error:
             raise BackendError("Redis did not take the messages") from error
 
@@ -92,8 +92,8 @@ class Rq(Backend):
         self._draining.set()
 
     async def health(self) -> Health:
-        try:
-            server = await asyncio.to_thread(self._queue.connection.info, "server")
-            return Health(True, str(server["run_id"]), await asyncio.to_thread(lambda: self._queue.count))
-        except redis.RedisError:
-            return Health(reachable=False)
+        with suppress(redis.RedisError):
+            server = await asyncio.to_thread(self._redis.info, "server")
+            depth = await asyncio.to_thread(lambda: sum(queue.count for queue in self._queues))
+            return Health(True, str(server["run_id"]), depth)
+        return Health(reachable=False)

@@ -30,9 +30,10 @@ class RqRig(Rig):
 
     def clear(self) -> None:
         with redis.Redis.from_url(URL) as client:
-            queue = Queue(self._queue, connection=client, serializer="json")
-            client.delete(queue.failed_job_registry.key, queue.started_job_registry.key)
-            queue.delete(delete_jobs=True)
+            for name in (f"{self._queue}.high", self._queue, f"{self._queue}.low"):
+                queue = Queue(name, connection=client, serializer="json")
+                client.delete(queue.failed_job_registry.key, queue.started_job_registry.key)
+                queue.delete(delete_jobs=True)
 
 
 @pytest.fixture(scope="module")

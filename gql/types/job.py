@@ -86,7 +86,7 @@ class Job(Node):
     waiting_for: str | None = strawberry.field(
         resolver=waiting_for,
         description="Why it is not running: waiting for its time, for a free worker, for the backend to answer,"
-        " for its handler to be resumed.",
+        " for its handler to be resumed, for its turn under the handler's limits.",
     )
 
     @classmethod

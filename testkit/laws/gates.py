@@ -1,17 +1,20 @@
-"""Handlers that are paused, and what of their jobs may begin."""
+"""Handlers that are paused, or limited."""
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 from jobs import gates
 from jobs.states import JobStatus
-from testkit.stand import Stand
+from testkit.stand import AT_ONCE, IN_A_SECOND, Stand
 from testkit.waiting import until
+from testkit.workload import notes
 
 S = JobStatus
 PAUSED = "law.linger"
 MANY = 20
+SECOND_US = 1_000_000
 
 
 async def _waits_for(stand: Stand, job_id: str) -> str | None:
@@ -47,3 +50,45 @@ class Gates:
             done = await stand.done(job)
             assert (done.status, len(done.attempts)) == (S.SUCCEEDED, 1)
         assert stand.count("begun") == MANY + 2
+
+    async def test_no_more_of_a_handler_run_at_once_than_may_in_all_processes(self, stand: Stand) -> None:
+        """However many wait, and in however much of a hurry they are; all of them run in the end."""
+        await stand.start_worker()
+        folder = str(stand.folder)
+        # By as many requests: those of one may run one after another.
+        jobs = await asyncio.gather(*(stand.accept("law.limited", folder=folder) for _ in range(MANY)))
+        for job in jobs:
+            assert (await stand.done(job)).status is S.SUCCEEDED
+        running = most = 0
+        for note in notes(stand.folder):
+            running += {"begun": 1, "ended": -1}[note.word]
+            most = max(most, running)
+        assert most <= AT_ONCE
+        assert stand.count("ended") == MANY
+
+    async def test_the_places_of_a_killed_worker_s_jobs_come_free(self, stand: Stand) -> None:
+        """What waited for them says so, and runs in the next worker."""
+        (worker,) = stand.workers
+        folder = str(stand.folder)
+        jobs = [await stand.accept("law.limited", folder=folder, waits=True) for _ in range(AT_ONCE + 2)]
+        await stand.noted("begun", AT_ONCE)
+
+        async def told() -> bool:
+            words = f"its turn: at most {AT_ONCE} of law.limited run at once"
+            return [await _waits_for(stand, job.id) for job in jobs].count(words) == 2
+
+        await until(told)
+        worker.kill()
+        stand.say("go")
+        await stand.start_worker()
+        for job in jobs:
+            assert (await stand.done(job)).status is S.SUCCEEDED
+
+    async def test_no_more_of_a_handler_begin_in_a_time_than_may(self, stand: Stand) -> None:
+        """Whenever that time begins, by the ledger's clock; all of them run in the end."""
+        await stand.start_worker()
+        many = IN_A_SECOND + MANY
+        jobs = await stand.request([{"handler": "law.rated", "params": {"folder": str(stand.folder)}}] * many)
+        begun = sorted([(await stand.done(job)).attempts[-1].started_at for job in jobs])
+        assert all(last - first >= SECOND_US for first, last in zip(begun, begun[IN_A_SECOND:], strict=False))
+        assert stand.count("ran") == many

@@ -1,5 +1,6 @@
 """What the how-tos show is run: Python by its own tests, settings by reading them, GraphQL against the schema."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from settings import SettingsError, load
 from tests.docs.fences import fences
-from tests.processes import ROOT, environment
+from tests.processes import ROOT, environment, onward
 
 DOCS = ROOT / "docs"
 SCHEMA = graphql.build_schema((ROOT / "gql" / "schema.graphql").read_text("utf-8"))
@@ -43,6 +44,16 @@ def test_the_schedule_that_the_page_shows_is_one(tmp_path: Path) -> None:
     assert load(tmp_path).schedule["nightly"].handler == "logging.write"
 
 
+def test_the_queues_that_the_page_shows_are_some(tmp_path: Path) -> None:
+    """And the commands are ones that there are, for a handler that there is."""
+    write("queues.md", tmp_path)
+    assert load(tmp_path).queues["email.*"].rate == "100/m"
+    commands = [fence.text for fence in fences(DOCS / "queues.md") if fence.language == "sh"]
+    for line in "".join(commands).splitlines():
+        outcome = onward(*shlex.split(line)[1:], project=tmp_path)
+        assert outcome.returncode == 0, outcome
+
+
 def test_the_telemetry_that_the_page_sets_is_taken(tmp_path: Path) -> None:
     write("observability.md", tmp_path)
     telemetry = load(tmp_path).telemetry
@@ -69,6 +80,7 @@ def test_every_block_of_code_is_run_somewhere() -> None:
         "handlers.md",
         "mutations.md",
         "schedule.md",
+        "queues.md",
         "frontend.md",
         "observability.md",
     }

@@ -23,6 +23,10 @@ def claim_due(tx: Tx, limit: int = 10) -> list[Job]:
     return claims.claim_due(tx, runner="one", worker="w", backend="here", limit=limit)
 
 
+def at_gates(tx: Tx, limit: int = 10, runner: str = "one") -> tuple[list[Job], bool]:
+    return claims.claim_at_gates(tx, runner=runner, worker="w", backend="here", limit=limit)
+
+
 def undelivered(tx: Tx) -> list[str]:
     return [row[0] for row in due.undelivered(tx, backend="here", identity=BROKER, grace_us=0, limit=1000)]
 
@@ -43,6 +47,7 @@ def test_a_paused_handler_s_job_is_claimed_by_neither_way(writer: Writer) -> Non
     job = writer.run_sync(paused)
     assert writer.run_sync(claim_due) == []
     assert writer.run_sync(lambda tx: claim(tx, job.id)) is None
+    assert writer.run_sync(at_gates) == ([], False)
     assert now(writer, job).parked == gates.PAUSED
     assert now(writer, job).version > job.version, "who watches it hears of it"
     writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.token)], identity=BROKER))
@@ -53,22 +58,16 @@ def test_a_paused_handler_s_job_is_claimed_by_neither_way(writer: Writer) -> Non
 
 def test_what_is_paused_stands_in_nobody_s_way(writer: Writer) -> None:
     """However much of it there is in front."""
-    writer.run_sync(lambda tx: [paused(tx) for _ in range(3 * gates.LOOK)])
+    writer.run_sync(lambda tx: [paused(tx) for _ in range(3 * claims.LOOK)])
     last = writer.run_sync(accept)
-    found: list[Job] = []
     looks = 0
-    while not found:
-        found = writer.run_sync(claim_due)
+    while not (found := writer.run_sync(claim_due)):
         looks += 1
-        assert found or writer.run_sync(lambda tx: gates.clear(tx, backend="here")) == gates.LOOK
+        assert writer.run_sync(at_gates) == ([], True)
     assert [job.id for job in found] == [last.id]
-    assert looks == 4
-    assert writer.run_sync(gates.parked) == {gates.PAUSED: 3 * gates.LOOK}
-
-
-def test_nothing_is_looked_through_while_no_handler_has_a_gate(writer: Writer) -> None:
-    writer.run_sync(accept)
-    assert writer.run_sync(lambda tx: gates.clear(tx, backend="here")) == 0
+    assert looks == 3
+    assert writer.run_sync(at_gates) == ([], False)
+    assert writer.run_sync(gates.parked) == {gates.PAUSED: 3 * claims.LOOK}
 
 
 def test_the_first_pause_stands_and_one_resumption_is_enough(writer: Writer) -> None:
@@ -84,12 +83,12 @@ def test_what_was_parked_is_let_out_in_order_and_delivered(writer: Writer) -> No
     """The urgent first, then the oldest; not while the handler is paused."""
     parked = [writer.run_sync(lambda tx, p=p: accept(tx, PAUSED, priority=p)) for p in (0, 0, -1)]  # type: ignore[misc]
     writer.run_sync(paused)
-    writer.run_sync(lambda tx: gates.clear(tx, backend="here"))
+    writer.run_sync(at_gates)
     assert writer.run_sync(gates.with_parked) == [PAUSED]
-    assert writer.run_sync(gates.open_with_parked) == []
+    assert writer.run_sync(gates.open_with_parked) == ([], None)
     assert writer.run_sync(lambda tx: gates.let_out(tx, PAUSED, limit=10)) == []
     writer.run_sync(lambda tx: gates.resume(tx, PAUSED))
-    assert writer.run_sync(gates.open_with_parked) == [PAUSED]
+    assert writer.run_sync(gates.open_with_parked) == ([PAUSED], None)
     out = writer.run_sync(lambda tx: gates.let_out(tx, PAUSED, limit=3))
     assert [job.id for job in out] == [parked[2].id, parked[0].id, parked[1].id]
     assert set(writer.run_sync(undelivered)) == {job.id for job in out}

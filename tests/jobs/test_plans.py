@@ -33,6 +33,8 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
         (due._new_places, "jobs_changed"),
         (claims._oldest, "jobs_ready"),
         (gates._next, "jobs_at_gate"),
+        (gates._first, "jobs_at_gate"),
+        (gates._promised, "jobs_promised"),
         (due._undelivered, "jobs_ready"),
         (due._waiting, "jobs_ready"),
         (ledger._count, "(slot=? AND owner=?)"),
@@ -55,6 +57,7 @@ def test_what_is_looked_at_with_each_tick_or_mutation_is_found_by_its_own_index(
             "priority_": 0,
             "owner": "ann",
             "after_": "",
+            "handler_": "law.job",
             "before_": 1,
             "identity_": "",
         },
@@ -64,7 +67,7 @@ def test_what_is_looked_at_with_each_tick_or_mutation_is_found_by_its_own_index(
     assert not any("ORDER BY" in line for line in found)
 
 
-@pytest.mark.parametrize("statement", [claims._claim_due, gates._clear, gates._let_out])
+@pytest.mark.parametrize("statement", [claims._claim_due, claims._at_gates, gates._let_out])
 def test_a_page_of_a_line_is_read_from_its_front(writer: Writer, statement: Any) -> None:
     """In the order of its index, however long it is."""
     text, defaults = writer.database.compiled(statement)

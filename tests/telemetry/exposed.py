@@ -16,6 +16,6 @@ def exposition() -> str:
     meters.rescued(1)
     meters.loop_delayed(0.001)
     meters.loop_blocked("email.welcome")
-    books = Books(dict.fromkeys(JobStatus, 1), {"dramatiq": (1, 0.5)}, {"PAUSED": 1}, 1)
+    books = Books(dict.fromkeys(JobStatus, 1), {"dramatiq": (1, 0.5)}, {"PAUSED": 1, "CONCURRENCY": 0, "RATE": 0}, 1)
     meters.add(lambda: figures(books, {"dramatiq": Health(reachable=True, depth=1)}))
     return meters.text().decode()

@@ -46,11 +46,21 @@ def gates_ignored() -> None:
     base.around(claims, "_claim_due", anyway(jobs.c.id.in_(sa.select(claims._due.c.id))))
 
 
+def limits_unread() -> None:
+    """Whoever comes to a gate that is not paused passes it."""
+    from jobs import gates
+
+    def unread(_entry: Any, _one: Any) -> str | None:
+        return None
+
+    base.put(gates._Entry, "refuses", unread)
+
+
 def parked_for_ever() -> None:
     """What was parked at a gate stays there."""
     from jobs import gates
 
-    base.put(gates, "open_with_parked", lambda _tx: [])
+    base.put(gates, "open_with_parked", lambda _tx: ([], None))
 
 
 def no_fence() -> None:

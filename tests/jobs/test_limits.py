@@ -1,0 +1,208 @@
+"""Limits: no more run at once than the limit says, nor begin in a time; what waits for it is let out in order."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs import claims, due, gates
+from jobs.claims import Outcome
+from jobs.limits import Limit, Rate
+from jobs.model import Job
+from jobs.states import JobStatus
+from storage.engine import Tx
+from storage.tables import gates as table
+from storage.tables import jobs
+from storage.writer import Writer
+from tests.jobs.test_gates import at_gates, claim, now, undelivered
+from tests.ledgers import accept, writing
+
+LIMITED = "law.limited"
+SECOND_US = 1_000_000
+rates = st.builds(Rate, st.integers(1, 300), st.sampled_from([SECOND_US, 60 * SECOND_US]))
+
+
+def limited(writer: Writer, n: int = 0, **limit: object) -> list[Job]:
+    """So many jobs of a handler with that limit wait."""
+    writer.run_sync(lambda tx: gates.configure(tx, {LIMITED: Limit(**limit)}))  # type: ignore[arg-type]
+    return [writer.run_sync(lambda tx: accept(tx, LIMITED)) for _ in range(n)]
+
+
+def ended(tx: Tx, job: Job) -> list[Job]:
+    claims.settle(tx, job, Outcome(JobStatus.SUCCEEDED), steps=job.steps)
+    return gates.let_out(tx, LIMITED, limit=100)
+
+
+def test_no_more_are_claimed_than_may_run_at_once(writer: Writer) -> None:
+    """By either way; the rest is parked, and an end lets out one more: the one that waits longest."""
+    waiting = limited(writer, 5, concurrency=2)
+    first = writer.run_sync(lambda tx: claim(tx, waiting[0].id))
+    assert first is not None
+    (second,), changed = writer.run_sync(at_gates)
+    assert changed
+    assert second.id == waiting[1].id
+    assert writer.run_sync(lambda tx: claim(tx, waiting[4].id)) is None
+    assert writer.run_sync(gates.parked) == {gates.CONCURRENCY: 3}
+    assert writer.run_sync(gates.open_with_parked) == ([], None)
+    (out,) = writer.run_sync(lambda tx: ended(tx, first))
+    assert out.id == waiting[2].id
+    assert writer.run_sync(undelivered) == [out.id]
+    assert writer.run_sync(gates.open_with_parked) == ([], None), "the place is promised"
+
+
+def test_a_promised_place_is_nobody_else_s(writer: Writer) -> None:
+    """Nor does it get lost where who has it is cancelled."""
+    waiting = limited(writer, 2, concurrency=1)
+    (first,), _ = writer.run_sync(at_gates)
+    (out,) = writer.run_sync(lambda tx: ended(tx, first))
+    late = writer.run_sync(lambda tx: accept(tx, LIMITED, priority=-9))
+    assert writer.run_sync(lambda tx: claim(tx, late.id)) is None
+    assert now(writer, late).parked == gates.CONCURRENCY
+    cancelled = sa.update(jobs).where(jobs.c.id == out.id).values(status="CANCELLED")
+    writer.run_sync(lambda tx: tx.execute(cancelled))
+    assert writer.run_sync(gates.open_with_parked) == ([LIMITED], None)
+    (out,) = writer.run_sync(lambda tx: gates.let_out(tx, LIMITED, limit=100))
+    assert out.id == late.id
+    assert writer.run_sync(lambda tx: claim(tx, late.id)) is not None
+    assert waiting
+
+
+def test_a_promise_outlives_a_delivery_that_is_given_back(writer: Writer) -> None:
+    """To a process that is being stopped, say: the place stays the job's."""
+    limited(writer, 2, concurrency=1)
+    (first,), _ = writer.run_sync(at_gates)
+    (out,) = writer.run_sync(lambda tx: ended(tx, first))
+    writer.run_sync(lambda tx: due.give_back(tx, out.id))
+    late = writer.run_sync(lambda tx: accept(tx, LIMITED, priority=-9))
+    assert writer.run_sync(lambda tx: claim(tx, late.id)) is None
+    assert writer.run_sync(lambda tx: claim(tx, out.id)) is not None
+
+
+def test_who_comes_later_does_not_pass_those_that_are_parked_unless_it_is_more_urgent(writer: Writer) -> None:
+    limited(writer, 3, concurrency=2)
+    (first, _), _ = writer.run_sync(at_gates)
+    writer.run_sync(lambda tx: claims.settle(tx, first, Outcome(JobStatus.SUCCEEDED), steps=first.steps))
+    late, urgent = (writer.run_sync(lambda tx, p=p: accept(tx, LIMITED, priority=p)) for p in (0, -1))  # type: ignore[misc]
+    assert writer.run_sync(lambda tx: claim(tx, late.id)) is None
+    assert writer.run_sync(lambda tx: claim(tx, urgent.id)) is not None
+
+
+def test_a_dead_process_s_places_are_free(writer: Writer) -> None:
+    """As soon as its jobs wait again, and one of those is let through."""
+    limited(writer, 3, concurrency=1)
+    (held,), _ = writer.run_sync(at_gates)
+    writer.run_sync(lambda tx: claims.let_go(tx, {(held.id, held.token)}, runner="one"))
+    assert writer.run_sync(gates.open_with_parked) == ([LIMITED], None)
+    assert len(writer.run_sync(lambda tx: gates.let_out(tx, LIMITED, limit=100))) == 1
+
+
+def test_a_limit_that_is_taken_away_lets_all_out(writer: Writer) -> None:
+    """And one that is new holds for what waits; one of a handler that is not named stays."""
+    limited(writer, 5, concurrency=1)
+    writer.run_sync(at_gates)
+    writer.run_sync(lambda tx: gates.configure(tx, {"law.other": Limit()}))
+    assert writer.run_sync(gates.open_with_parked) == ([], None)
+    writer.run_sync(lambda tx: gates.configure(tx, {LIMITED: Limit()}))
+    assert writer.run_sync(gates.all_of_them) == {}
+    assert writer.run_sync(gates.open_with_parked) == ([LIMITED], None)
+    assert len(writer.run_sync(lambda tx: gates.let_out(tx, LIMITED, limit=100))) == 4
+
+
+def test_a_pause_outlives_a_limit_and_a_limit_a_pause(writer: Writer) -> None:
+    limited(writer, 2, concurrency=1)
+    writer.run_sync(lambda tx: gates.pause(tx, LIMITED, by=None))
+    assert writer.run_sync(at_gates) == ([], True)
+    writer.run_sync(lambda tx: gates.resume(tx, LIMITED))
+    assert len(writer.run_sync(lambda tx: gates.let_out(tx, LIMITED, limit=100))) == 1
+    writer.run_sync(lambda tx: gates.pause(tx, LIMITED, by=None))
+    writer.run_sync(lambda tx: gates.configure(tx, {LIMITED: Limit()}))
+    assert [pause.handler for pause in writer.run_sync(gates.pauses)] == [LIMITED]
+
+
+def test_processes_in_a_hurry_exceed_no_limit(ledger_url: str) -> None:
+    """They claim by id and from the ledger, each in commits of its own, and never hold more together."""
+    most, ran = 0, 0
+    with writing(ledger_url) as one, writing(ledger_url) as two:
+        waiting = limited(one, 40, concurrency=3)
+
+        def work(writer: Writer, runner: str) -> None:
+            nonlocal most, ran
+            count = sa.select(sa.func.count()).where(jobs.c.status == "RUNNING")
+            for job in waiting:
+                by_id = writer.run_sync(lambda tx, job=job: claim(tx, job.id))  # type: ignore[misc]
+                claimed, _ = writer.run_sync(lambda tx: at_gates(tx, 2, runner))
+                most = max(most, writer.run_sync(lambda tx: tx.one(count))[0])  # type: ignore[index]
+                for done in (*([by_id] if by_id else []), *claimed):
+                    ran += 1
+                    writer.run_sync(lambda tx, done=done: ended(tx, done))  # type: ignore[misc]
+
+        threads = [threading.Thread(target=work, args=pair) for pair in ((one, "one"), (two, "two"))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert 1 <= most <= 3
+        assert ran >= 20, "and they do get on"
+
+
+def test_a_rate_parks_what_is_too_early_and_says_when_the_next_may_begin(writer: Writer) -> None:
+    waiting = limited(writer, 3, rate=Rate(5, 60 * SECOND_US))
+    (first,), _ = writer.run_sync(at_gates)
+    assert first.id == waiting[0].id
+    assert writer.run_sync(gates.parked) == {gates.RATE: 2}
+    handlers, wait_us = writer.run_sync(gates.open_with_parked)
+    assert handlers == []
+    assert wait_us is not None
+    assert 0 < wait_us <= 12 * SECOND_US
+    writer.run_sync(lambda tx: tx.execute(sa.update(table).values(even_at=table.c.even_at - 12 * SECOND_US)))
+    assert writer.run_sync(gates.open_with_parked) == ([LIMITED], None)
+    (out,) = writer.run_sync(lambda tx: gates.let_out(tx, LIMITED, limit=100))
+    assert out.id == waiting[1].id
+    assert writer.run_sync(lambda tx: claim(tx, out.id)) is not None
+
+
+@given(rates, st.lists(st.tuples(st.integers(0, 30 * SECOND_US), st.integers(0, 400)), max_size=80))
+def test_no_period_sees_more_starts_than_the_rate(rate: Rate, wishes: list[tuple[int, int]]) -> None:
+    """Wherever it begins, and whenever how many want to."""
+    at, even_at = 10**15, None
+    starts: list[int] = []
+    for pause_us, wanted in wishes:
+        at += pause_us
+        n = min(rate.free(even_at, at), wanted)
+        if n > 0:
+            even_at = rate.after(even_at, at, n)
+            starts += [at] * n
+    for first, last in zip(starts, starts[rate.starts :], strict=False):
+        assert last - first >= rate.period_us
+
+
+@given(rates)
+def test_who_always_has_work_reaches_nine_tenths_of_the_rate(rate: Rate) -> None:
+    at, even_at, n = 10**15, None, 0
+    until = at + 10 * rate.period_us
+    while at < until:
+        assert rate.free(even_at, at) >= 1
+        even_at = rate.after(even_at, at, 1)
+        n += 1
+        at += rate.wait_us(even_at, at)
+    assert n >= 9 * rate.starts
+
+
+@given(rates, st.integers(0, 10**15))
+def test_a_clock_that_was_set_back_holds_up_nobody_for_long(rate: Rate, back_us: int) -> None:
+    even_at = rate.after(None, 10**15, rate.burst)
+    assert rate.wait_us(even_at, 10**15 - back_us) <= rate.interval_us
+
+
+@pytest.mark.parametrize("text", ["", "100", "0/m", "1/y", "-1/m", "1.5/m", "1/m "])
+def test_what_is_no_rate_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match="as in 100/m"):
+        Rate.parsed(text)
+
+
+def test_a_rate_reads_as_it_was_written() -> None:
+    assert [str(Rate.parsed(text)) for text in ("1/s", "100/m", "7/h", "9/d")] == ["1/s", "100/m", "7/h", "9/d"]
