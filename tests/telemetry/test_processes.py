@@ -51,7 +51,7 @@ def installation(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
         ):
             worker.wait_for("worker is up")
             job = post(api.serving())
-            for name in ("run steps.process_item", "deliver dramatiq", "POST"):
+            for name in ("run steps.process_item", "record", "deliver dramatiq", "POST"):
                 wait_until(lambda name=name: collector.named(name))  # type: ignore[misc]
             yield Installation(api, worker, collector, job)
 
