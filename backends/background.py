@@ -4,6 +4,7 @@
 |---|---|
 | a job starts | after the response has left, in the same process |
 | several jobs of one request | one after another, where a slot was free when they were accepted |
+| jobs that the sweep lets go on | side by side, each in a slot |
 | no slot free | the job stays in the ledger, and is claimed from there when one is: memory does not grow |
 | the process dies | the job is claimed by the next one, or a neighbour |
 """
@@ -66,18 +67,22 @@ class Background(Backend):
         return Health(reachable=True, identity=self._run.here)
 
     async def _begin(self, job_ids: Sequence[str], homes: set[str | None]) -> None:
-        """The jobs run one after another. Where there is no slot for them any more they wait, or else in the ledger."""
+        """Those of a request run one after another, any others side by side; without a slot they wait."""
         if not self._runs_here:
             return
         # A task of its own: at its end the server waits for a request's tasks, and then cancels them.
-        if self._free > self._asked:
-            self._kept.update(job_ids)
-            self._spawn(partial(self._in_order, job_ids))
-            return
-        if self._run.here in homes:  # there was one when they were accepted
-            self._kept.update(job_ids)
-            self._waiting.append(job_ids)
-        self._more.set()
+        here = self._run.here in homes  # jobs of one request, for which there was a slot when they were accepted
+        for ids in [job_ids] if here else [[job_id] for job_id in job_ids]:
+            if self._free > self._asked:
+                self._kept.update(ids)
+                self._spawn(partial(self._in_order, ids))
+            elif here:
+                self._kept.update(ids)
+                self._waiting.append(ids)
+                self._more.set()
+            else:
+                self._more.set()
+                break  # they wait in the ledger
 
     async def _in_order(self, job_ids: Sequence[str]) -> None:
         for job_id in job_ids:

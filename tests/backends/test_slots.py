@@ -98,3 +98,15 @@ async def test_what_was_accepted_without_a_slot_is_left_to_the_ledger(backend: B
     run.answers.put_nowait([])
     await until(lambda: len(run.asked) > 1)
     assert run.begun == []
+
+
+async def test_what_the_sweep_lets_go_on_runs_side_by_side(run: Run) -> None:
+    """As many as there are slots for that the ledger is not being asked to fill; the rest is left to the ledger."""
+    backend = Background(run, concurrency=6)
+    await backend.start(Role.ACCEPT)
+    await until(lambda: run.asked == [3])
+    await request(backend, "job_1", "job_2", "job_3", "job_4", home=None)
+    await until(lambda: run.running == 3)
+    assert run.begun == ["job_1", "job_2", "job_3"]
+    run.go.set()
+    await backend.drain(1.0)
