@@ -17,6 +17,7 @@ import structlog
 from backends.base import Backend, Defer, Delivery, Health
 from handlers.base import Handler, InvalidParameters
 from jobs import due, gates, ledger
+from jobs.limits import Limit
 from jobs.model import Job, NewJob, Step, dump, dump_steps, to_datetime
 from jobs.states import JobStatus
 from jobs.vault import Vault
@@ -278,7 +279,9 @@ class Dispatcher:
 
     def _waits_in_line_for(self, job: Job, health: Mapping[str, Health]) -> str:
         gate, found = self._gates.get(job.handler), health.get(job.backend)
-        if job.parked == gates.PAUSED or (gate is not None and gate.pause is not None):
+        # Resumed with a limit, all that was parked meanwhile waits for its turn.
+        its_turn = gate is not None and gate.pause is None and gate.limit != Limit()
+        if (job.parked == gates.PAUSED and not its_turn) or (gate is not None and gate.pause is not None):
             return f"the handler {job.handler} to be resumed"
         if job.parked is not None:
             return _turn(job, gate)
@@ -294,9 +297,9 @@ class Dispatcher:
 
 def _turn(job: Job, gate: gates.Gate | None) -> str:
     """What a job waits for that is parked for its handler's limits."""
-    limit = gate.limit if gate is not None else None
-    if limit is not None and job.parked == gates.CONCURRENCY and limit.concurrency is not None:
-        return f"its turn: at most {limit.concurrency} of {job.handler} run at once"
-    if limit is not None and job.parked == gates.RATE and limit.rate is not None:
+    limit = gate.limit if gate is not None else Limit()
+    if limit.rate is not None and (job.parked == gates.RATE or limit.concurrency is None):
         return f"its turn: at most {limit.rate} of {job.handler} begin"
+    if limit.concurrency is not None:
+        return f"its turn: at most {limit.concurrency} of {job.handler} run at once"
     return "its turn"

@@ -90,7 +90,9 @@ _insert = insert(gates).values(handler=_p("handler_")).on_conflict_do_nothing(in
 _pause = sa.update(gates).where(_mine, gates.c.paused_at.is_(None)).values(paused_at=_p("now"), paused_by=_p("by"))
 _resume = sa.update(gates).where(_mine, gates.c.paused_at.is_not(None)).values(paused_at=None, paused_by=None)
 _set = (
-    sa.update(gates).where(_mine).values(concurrency=_p("concurrency_"), starts=_p("starts_"), period_us=_p("period_"))
+    sa.update(gates)
+    .where(_mine)
+    .values(concurrency=_p("concurrency_"), starts=_p("starts_"), period_us=_p("period_"), even_at=_p("even_"))
 )
 _started = sa.update(gates).where(_mine).values(even_at=_p("even_"))
 _tidy = sa.delete(gates).where(gates.c.paused_at.is_(None), gates.c.concurrency.is_(None), gates.c.starts.is_(None))
@@ -155,8 +157,12 @@ def configure(tx: Tx, limits: Mapping[str, Limit]) -> None:
         if limit == (found.limit if found else Limit()):
             continue
         tx.execute(_insert, handler_=handler)
-        starts, period_us = (limit.rate.starts, limit.rate.period_us) if limit.rate else (None, None)
-        tx.execute(_set, handler_=handler, concurrency_=limit.concurrency, starts_=starts, period_=period_us)
+        rate, even_at = limit.rate, found.even_at if found else None
+        starts, period_us = (rate.starts, rate.period_us) if rate else (None, None)
+        if rate is not None and even_at is not None:  # what a slower rate has used up is not this one's
+            even_at = min(even_at, tx.now + rate.burst * rate.interval_us)
+        values = {"concurrency_": limit.concurrency, "starts_": starts, "period_": period_us, "even_": even_at}
+        tx.execute(_set, handler_=handler, **values)
     tx.execute(_tidy)
 
 

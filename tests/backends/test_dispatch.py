@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from backends import dispatch, sweep
 from backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
 from backends.dispatch import Routes
 from handlers.base import InvalidParameters
+from jobs import gates
 from jobs.model import Job
 from jobs.states import JobStatus
 from testkit import node
@@ -161,6 +163,25 @@ async def test_each_handler_goes_where_its_route_says(tmp_path: Path, anyio_back
         (here,) = await node.accept(onward, [{"handler": "law.note", "params": {"folder": str(tmp_path)}}])
         assert (there.backend, here.backend) == ("holes", "background")
         assert holes(onward).held == [there.id]
+
+
+async def test_what_was_parked_by_a_pause_waits_for_its_turn_once_its_limited_handler_is_resumed(
+    tmp_path: Path, anyio_backend: str
+) -> None:
+    """And while the handler is paused, whatever it was parked for waits for that."""
+    for folder, pausing, words in (
+        ("resumed", False, "its turn: at most 5/s of law.result begin"),
+        ("paused", True, None),
+    ):
+        (tmp_path / folder).mkdir()
+        async with running(tmp_path / folder, "holes", queues={"law.result": {"rate": "5/s"}}) as onward:
+            if pausing:
+                await onward.writer.run(lambda tx: gates.pause(tx, "law.result", by=None))
+            (job,) = await send(onward)
+            health = await onward.dispatcher.health()
+            for reason in (gates.PAUSED, gates.RATE):
+                found = onward.dispatcher.waiting_for(replace(job, parked=reason), health)
+                assert found == (words or "the handler law.result to be resumed")
 
 
 async def test_what_cannot_travel_is_refused_when_it_is_dispatched(onward: wiring.Onward) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jobs import claims, due, gates
 from jobs.claims import Outcome
-from jobs.limits import Limit, Rate
+from jobs.limits import DOUBT_US, Limit, Rate
 from jobs.model import Job
 from jobs.states import JobStatus
 from storage.engine import Tx
@@ -196,6 +196,16 @@ def test_who_always_has_work_reaches_nine_tenths_of_the_rate(rate: Rate) -> None
 def test_a_clock_that_was_set_back_holds_up_nobody_for_long(rate: Rate, back_us: int) -> None:
     even_at = rate.after(None, 10**15, rate.burst)
     assert rate.wait_us(even_at, 10**15 - back_us) <= rate.interval_us
+    assert any(rate.free(even_at, 10**15 - back_us + later_us) for later_us in (0, DOUBT_US + rate.interval_us))
+
+
+def test_a_faster_rate_holds_from_the_commit_on_for_what_waits(writer: Writer) -> None:
+    """However far ahead the slower one had used up."""
+    limited(writer, 3, rate=Rate(1, 86_400 * SECOND_US))
+    writer.run_sync(at_gates)
+    assert writer.run_sync(gates.open_with_parked)[0] == []
+    limited(writer, rate=Rate(600, SECOND_US))
+    assert writer.run_sync(lambda tx: gates.all_of_them(tx)[LIMITED].even_at - tx.now) <= SECOND_US // 5  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("text", ["", "100", "0/m", "1/y", "-1/m", "1.5/m", "1/m "])
