@@ -15,7 +15,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as UnreadableVariable
 
-from jobs.limits import Rate
 from settings_errors import SettingsError, describe, misnamed_variable, nearest, one_of, unreadable_variable
 
 __all__ = ["Settings", "SettingsError", "enter", "load", "version"]
@@ -54,7 +53,8 @@ def _listener(address: str) -> str:
 
 def _rate(text: str) -> str:
     """The text, where it is a rate. Raises ValueError."""
-    Rate.parsed(text)
+    if re.fullmatch(r"[1-9]\d{0,6}/[smhd]", text, re.ASCII) is None:
+        raise ValueError("takes a number and s, m, h or d for its time, as in 100/m")
     return text
 
 

@@ -85,6 +85,11 @@ def test_an_unknown_key_is_named_with_the_nearest_right_one(project: Path, toml:
     assert f"settings.toml: {key} is no setting; did you mean {nearest}?" in refusal(project, toml)
 
 
+@pytest.mark.parametrize("text", ["", "100", "0/m", "1/y", "-1/m", "1.5/m", "1/m ", "١/m"])
+def test_what_is_no_rate_is_refused_with_an_example(project: Path, text: str) -> None:
+    assert "as in 100/m" in refusal(project, f'[queues."a.*"]\nrate = "{text}"')
+
+
 @pytest.mark.parametrize(
     ("toml", "words"),
     [
