@@ -54,11 +54,11 @@ _undelivered = (
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(_p("limit_", type_=sa.Integer))
 )
-_confirm = (
-    sa.update(jobs)
-    .where(among(jobs.c.id, "ids"), jobs.c.status == S.QUEUED.value, jobs.c.token == _p("token_"))
-    .values(delivered_to=_p("identity_"))
-)
+_wait = (among(jobs.c.id, "ids"), jobs.c.status == S.QUEUED.value, jobs.c.token == _p("token_"))
+# Whoever holds one is claiming it, or will have it delivered once more. To wait for several of them, in whatever order
+# they were delivered in, while a worker claims several in another order, would be a deadlock.
+_idle = sa.select(jobs.c.id).where(*_wait).with_for_update(skip_locked=True).cte("idle").prefix_with("MATERIALIZED")
+_confirm = sa.update(jobs).where(jobs.c.id.in_(sa.select(_idle.c.id))).values(delivered_to=_p("identity_"))
 _doubt = (
     sa.update(jobs)
     .where(jobs.c.id.in_(_some(*_ready, jobs.c.delivered_to.is_not(None), jobs.c.due_at <= _p("before_"))), *_ready)

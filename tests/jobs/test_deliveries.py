@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -11,7 +12,7 @@ from jobs.states import JobStatus
 from storage.engine import Tx
 from storage.tables import jobs
 from storage.writer import Writer
-from tests.ledgers import accept
+from tests.ledgers import accept, writing
 
 BROKER = "run-id/sentinel"
 GRACE_US = 5_000_000
@@ -46,6 +47,17 @@ def claimed_and_handed_back(tx: Tx, job_id: str) -> None:
 def sent_elsewhere_and_back(tx: Tx, _job_id: str) -> None:
     due.reroute(tx, old="here", handler="law.job", new="there", limit=10)
     due.reroute(tx, old="there", handler="law.job", new="here", limit=10)
+
+
+def test_a_confirmation_waits_for_nobody_who_claims_what_it_confirms(postgres_ledger: str) -> None:
+    """It confirms the others. Each waiting for rows of the other, a worker and it would stand still for a second."""
+    with writing(postgres_ledger) as writer, psycopg.connect(postgres_ledger) as claiming:
+        first, second = (writer.run_sync(accept) for _ in range(2))
+        claiming.execute("SELECT 1 FROM jobs WHERE id = %s FOR UPDATE", [first.id])
+        waits = [(job.id, job.token) for job in (first, second)]
+        writer.run_sync(lambda tx: due.confirm(tx, waits, identity=BROKER))
+        claiming.rollback()
+        assert undelivered(writer) == [first.id]
 
 
 @pytest.mark.parametrize("meanwhile", [given_back, rested, claimed_and_handed_back, sent_elsewhere_and_back])
