@@ -26,6 +26,7 @@ from storage.engine import Tx, among, as_list
 from storage.tables import at_gate, gates, held, jobs, promised, ready
 
 PAUSED, CONCURRENCY, RATE = "PAUSED", "CONCURRENCY", "RATE"
+PROMISED_US = 100_000  # until who has a promised start may have begun
 REASONS = (PAUSED, CONCURRENCY, RATE)
 BY_GATE = "INDEXED BY jobs_at_gate"  # left to itself, SQLite reads all that is queued
 
@@ -268,8 +269,9 @@ def with_parked(tx: Tx) -> list[str]:
 
 
 def open_with_parked(tx: Tx) -> tuple[list[str], int | None]:
-    """Those of which some may be let out, and in how many microseconds the next rate allows one, if that is known."""
-    found, waits = [], []
+    """Those of which some may be let out, and in how many microseconds a rate may allow the next, if that is known."""
+    found: list[str] = []
+    waits: list[int] = []
     handlers = with_parked(tx)
     there = all_of_them(tx) if handlers else {}
     for handler in handlers:
@@ -278,10 +280,13 @@ def open_with_parked(tx: Tx) -> tuple[list[str], int | None]:
             found.append(handler)
         elif gate.pause is None:
             places, starts, kept = _room(tx, gate)
+            rate = gate.limit.rate
             if min(places, starts) > kept:
                 found.append(handler)
-            elif starts <= 0 < places and gate.limit.rate is not None:
-                waits.append(gate.limit.rate.wait_us(gate.even_at, tx.now))
+                if rate is not None:  # one more may begin by then
+                    waits.append(rate.interval_us)
+            elif rate is not None and places > kept:
+                waits.append(rate.wait_us(gate.even_at, tx.now) or max(rate.interval_us, PROMISED_US))
     return found, min(waits, default=None)
 
 

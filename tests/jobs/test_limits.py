@@ -158,8 +158,10 @@ def test_a_rate_parks_what_is_too_early_and_says_when_the_next_may_begin(writer:
     assert wait_us is not None
     assert 0 < wait_us <= 12 * SECOND_US
     writer.run_sync(lambda tx: tx.execute(sa.update(table).values(even_at=table.c.even_at - 12 * SECOND_US)))
-    assert writer.run_sync(gates.open_with_parked) == ([LIMITED], None)
+    assert writer.run_sync(gates.open_with_parked) == ([LIMITED], 12 * SECOND_US)
     (out,) = writer.run_sync(lambda tx: gates.let_out(tx, LIMITED, limit=100))
+    handlers, wait_us = writer.run_sync(gates.open_with_parked)
+    assert (handlers, bool(wait_us)) == ([], True), "also while the start is promised"
     assert out.id == waiting[1].id
     assert writer.run_sync(lambda tx: claim(tx, out.id)) is not None
 
