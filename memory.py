@@ -2,11 +2,8 @@
 
 import gc
 
-COUNTS = (
-    10_000,
-    20,
-    20,
-)  # of new objects until it looks at them, at the next older ones, at all: Python's are 700, 10, 10
+# Of new objects until it looks at them, at the next older ones, at all: Python's are 700, 10, 10.
+COUNTS = (10_000, 2, 20)
 
 
 def start() -> None:

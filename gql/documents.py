@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -82,7 +83,7 @@ class Documents:
             return self._keep(text, self._read(text))
         try:
             async with asyncio.timeout(self._limits.timeout_s), self._turn:
-                return self._known(text) or self._keep(text, await asyncio.to_thread(self._read, text))
+                return self._known(text) or self._keep(text, await asyncio.to_thread(self._read_long, text))
         except TimeoutError:
             words = f"This document was not read within {self._limits.timeout_s:g} s; send it again later."
             raise BadRequest(503, words, "TIMEOUT") from None
@@ -98,6 +99,11 @@ class Documents:
         self._weight += document.weight
         while self._weight > self._limits.documents:
             self._weight -= self._kept.popitem(last=False)[1].weight
+        return document
+
+    def _read_long(self, text: str) -> Document:
+        document = self._read(text)
+        gc.collect(1)  # thousands of objects in circles: when there are many the collector keeps all others waiting
         return document
 
     def _read(self, text: str) -> Document:
