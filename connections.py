@@ -74,9 +74,9 @@ class Gathering:
         self.plain.close()
 
     def _flush(self) -> None:
-        if self._pieces:
+        if self._pieces and not self.plain.is_closing():  # which the client may have brought about meanwhile
             self.plain.write(b"".join(self._pieces))
-            self._pieces.clear()
+        self._pieces.clear()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.plain, name)

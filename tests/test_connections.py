@@ -417,6 +417,20 @@ class Wire(asyncio.Transport):
     def close(self) -> None:
         self.closed = True
 
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+async def test_what_is_written_to_a_client_that_has_gone_by_the_end_of_the_turn_is_let_go() -> None:
+    wire = Wire()
+    gathering = connections.Gathering(wire, asyncio.get_running_loop())
+    gathering.write(b"answer")
+    wire.close()  # as when the connection is lost
+    failures: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
+    await asyncio.sleep(0)
+    assert (wire.pieces, failures) == ([], [])
+
 
 async def test_what_is_written_in_one_turn_of_the_loop_leaves_in_one_piece_and_before_the_end() -> None:
     wire = Wire()
