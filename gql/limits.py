@@ -44,7 +44,7 @@ class Limits:
     idle_timeout_s: float = 600.0  # a socket without an operation is closed after as long
     body_timeout_s: float = 20.0
     heartbeat_s: float = 12.0
-    documents: int = 50_000  # tokens of all the documents kept parsed and validated
+    documents: int = 25_000  # tokens of all the documents kept parsed and validated
 
 
 @dataclass(frozen=True, slots=True)
