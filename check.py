@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -18,6 +18,7 @@ import serving
 import wiring
 from app import schema, viewers
 from backends.dispatch import Dispatcher, Routes
+from jobs import gates, ledger
 from settings import Settings, SettingsError
 from storage import migrate
 from storage.base import Unavailable
@@ -46,18 +47,6 @@ class Finding:
     state: State
     words: str
     mend: str = ""
-
-
-class Nobody:
-    """`backends.base.Run` for a backend that is only looked at."""
-
-    here = ""
-
-    async def __call__(self, job_id: str, *, recorded: bool = True) -> bool:
-        raise NotImplementedError
-
-    async def take(self, limit: int, *, besides: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
-        raise NotImplementedError
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
@@ -146,6 +135,28 @@ def _handlers(settings: Settings) -> Iterator[Finding]:
             for pattern in patterns:
                 if not any(fnmatchcase(name, pattern) for name in names):
                     yield Finding("handlers", State.WARNING, f"none is named {pattern}", f'mend {table}."{pattern}"')
+        yield from _unserved(settings, names)
+
+
+def _unserved(settings: Settings, names: list[str]) -> Iterator[Finding]:
+    """Handlers that are here no more, with jobs that wait for them."""
+    database = Database(settings.database.url)
+    try:
+        if migrate.revision(database) != migrate.HEAD:
+            return
+        waiting, paused = database.read_sync(
+            lambda tx: (ledger.waiting_besides(tx, names), {one.handler for one in gates.pauses(tx)})
+        )
+    except Unavailable:  # told as the database's
+        return
+    finally:
+        database.close()
+    for name, count in waiting.items():
+        jobs = "1 job waits" if count == 1 else f"{count} jobs wait"
+        mend = "name its module in handlers.modules again; else they fail as HANDLER_MISSING when their turn comes"
+        if name in paused:
+            mend = f"{mend}, which is after ./onward jobs resume {name}"
+        yield Finding("handlers", State.WARNING, f"{jobs} for {name}, which no handler here is named", mend)
 
 
 def _schedule(settings: Settings) -> Iterator[Finding]:
@@ -181,7 +192,7 @@ def _schema(settings: Settings) -> Iterator[Finding]:
 def _backends(settings: Settings) -> Iterator[Finding]:
     for name in dict.fromkeys((settings.backend, *settings.routes.values())):
         try:
-            found = type(wiring.build_backend(settings, name, Nobody()))
+            found = type(wiring.build_backend(settings, name, wiring.Nobody()))
         except SettingsError as error:
             yield Finding(name, State.WRONG, _line(error), f"mend [backends.{name}]")
             continue

@@ -185,7 +185,7 @@ def jobs_list(
 
 
 def jobs_show(job: str, *, as_json: AsJson = False) -> None:
-    """Show one job: its steps, its attempts, what came of it."""
+    """Show one job: its steps, its attempts, what came of it or what it waits for."""
     with _terminal() as (terminal, settings):
         raise typer.Exit(terminal.show(settings, job, as_json=as_json))
 

@@ -3,9 +3,10 @@
 Each function gives the exit code: 0, or 1 where something was refused or did not succeed, or 3 for an unknown id.
 """
 
+import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import datetime
@@ -24,6 +25,7 @@ from jobs import gates, ledger, pages, steering
 from jobs.base import Conflict, NotFound
 from jobs.model import Job, JobFilter, Visible, to_datetime
 from jobs.states import JobStatus
+from jobs.waiting import waits_for
 from progress import bar
 from settings import Settings
 from storage import migrate
@@ -61,15 +63,21 @@ def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: boo
 
 
 def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
-    """All of one job."""
+    """All of one job, and what it waits for."""
+
+    def look(tx: Tx) -> tuple[Job | None, Mapping[str, gates.Gate]]:
+        return ledger.get(tx, job_id), gates.all_of_them(tx)
+
     with _ledger(settings) as database:
-        job = database.read_sync(lambda tx: ledger.get(tx, job_id))
+        job, there = database.read_sync(look)
     if job is None:
         return _unknown(job_id)
+    answers = job.status is not JobStatus.QUEUED or job.parked is not None or _answers(settings, job.backend)
+    waiting = waits_for(job, there.get(job.handler), answers=answers)
     if as_json:
-        print(json.dumps(as_object(job)))
+        print(json.dumps({**as_object(job), "waitingFor": waiting}))
     else:
-        _out().print(_whole(job))
+        _out().print(_whole(job), *([Text(f"waits for {_plain(waiting)}")] if waiting else []), sep="\n")
     return DONE
 
 
@@ -165,6 +173,16 @@ def _named(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _error(error: Any) -> dict[str, Any] | None:
     return _named(asdict(error)) if error else None
+
+
+def _answers(settings: Settings, name: str) -> bool:
+    """Whether the backend can be reached from here; those that the settings do not use are not asked."""
+    if name not in wiring.used(settings):
+        return True
+    try:
+        return asyncio.run(wiring.build_backend(settings, name, wiring.Nobody()).health()).reachable
+    except Exception:  # noqa: BLE001 - a backend of the project's may raise anything
+        return False
 
 
 def _steer(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], Job], *, as_json: bool) -> int:

@@ -112,6 +112,18 @@ class Way:
             self._alone.discard(job_id)
 
 
+class Nobody:
+    """`backends.base.Run` for a backend that is only looked at."""
+
+    here = ""
+
+    async def __call__(self, job_id: str, *, recorded: bool = True) -> bool:
+        raise NotImplementedError
+
+    async def take(self, limit: int, *, besides: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
+        raise NotImplementedError
+
+
 def _environment(settings: Settings) -> dict[str, str]:
     """What a process needs to find the same ledger and the same tools as this one."""
     return {

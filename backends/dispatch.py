@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -17,10 +16,10 @@ import structlog
 from backends.base import Backend, Defer, Delivery, Health
 from handlers.base import Handler, InvalidParameters
 from jobs import due, gates, ledger
-from jobs.limits import Limit
-from jobs.model import Job, NewJob, Step, dump, dump_steps, to_datetime
+from jobs.model import Job, NewJob, Step, dump, dump_steps
 from jobs.states import JobStatus
 from jobs.vault import Vault
+from jobs.waiting import waits_for
 from storage.base import StorageError
 from storage.engine import Tx
 from storage.writer import Writer
@@ -267,39 +266,10 @@ class Dispatcher:
 
     def waiting_for(self, job: Job, health: Mapping[str, Health]) -> str | None:
         """Why the job does not run, in words; None where it runs or is over."""
-        at = to_datetime(job.due_at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        match job.status:
-            case JobStatus.SCHEDULED:
-                return f"its time, {at}"
-            case JobStatus.RETRYING:
-                return f"its next attempt, at {at}"
-            case JobStatus.QUEUED:
-                return self._waits_in_line_for(job, health)
-        return None
-
-    def _waits_in_line_for(self, job: Job, health: Mapping[str, Health]) -> str:
-        gate, found = self._gates.get(job.handler), health.get(job.backend)
-        # Resumed with a limit, all that was parked meanwhile waits for its turn.
-        its_turn = gate is not None and gate.pause is None and gate.limit != Limit()
-        if (job.parked == gates.PAUSED and not its_turn) or (gate is not None and gate.pause is not None):
-            return f"the handler {job.handler} to be resumed"
-        if job.parked is not None:
-            return _turn(job, gate)
-        if found is not None and not found.reachable:
-            return f"the backend {job.backend} to answer"
-        return "a free worker"
+        found = health.get(job.backend)
+        return waits_for(job, self._gates.get(job.handler), answers=found is None or found.reachable)
 
     async def close(self) -> None:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def _turn(job: Job, gate: gates.Gate | None) -> str:
-    """What a job waits for that is parked for its handler's limits."""
-    limit = gate.limit if gate is not None else Limit()
-    if limit.rate is not None and (job.parked == gates.RATE or limit.concurrency is None):
-        return f"its turn: at most {limit.rate} of {job.handler} begin"
-    if limit.concurrency is not None:
-        return f"its turn: at most {limit.concurrency} of {job.handler} run at once"
-    return "its turn"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
 from jobs.model import Job, NewJob, Step, Visible, from_row
-from jobs.states import TERMINAL, JobStatus
+from jobs.states import TERMINAL, WAITING, JobStatus
 from storage.engine import Tx, among, as_list
 from storage.tables import commits as _commits
 from storage.tables import counts as _counts
@@ -26,6 +26,11 @@ _count = (
     .where(_counts.c.slot.in_([sa.literal_column(str(n)) for n in range(SLOTS)]))
     .where(_counts.c.owner == sa.bindparam("owner"))
     .group_by(_counts.c.status)
+)
+_next_handler = sa.select(sa.func.min(jobs.c.handler)).where(jobs.c.handler > sa.bindparam("after_"))
+_waiting_of = sa.select(sa.func.count()).where(
+    jobs.c.handler == sa.bindparam("handler_"),
+    jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(WAITING)]),
 )
 _next_sqlite = sa.select(_commits.c.n + 1)
 _oldest_postgresql = sa.text("SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)")
@@ -115,4 +120,15 @@ def counts(tx: Tx, *, visible: Visible) -> dict[JobStatus, int]:
     found = dict.fromkeys(JobStatus, 0)
     if owner is not None:
         found.update({JobStatus(status): int(n) for status, n in tx.all(_count, owner=owner)})
+    return found
+
+
+def waiting_besides(tx: Tx, handlers: Collection[str]) -> dict[str, int]:
+    """How many jobs wait of each handler that is none of these; for who has time, where finished ones are many."""
+    found: dict[str, int] = {}
+    name = ""
+    while (row := tx.one(_next_handler, after_=name)) and row[0] is not None:
+        name = row[0]
+        if name not in handlers and (counted := tx.one(_waiting_of, handler_=name)) and counted[0]:
+            found[name] = counted[0]
     return found

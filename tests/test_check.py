@@ -1,12 +1,20 @@
 """`./onward check`: every part that the settings name is tried, and what is wrong comes with its mend."""
 
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from check import Finding, State, findings
+from jobs import gates, ledger
+from jobs.model import NewJob
+from jobs.states import JobStatus
 from settings import load
+from storage import migrate, tables
+from storage.engine import Database, Tx
+from storage.writer import Writer
 from tests.processes import onward
 from tests.servers import free_port, redis_server
 from tests.telemetry.collector import collecting
@@ -168,3 +176,34 @@ def test_an_address_for_metrics_is_listened_on(project: Path) -> None:
     assert f":{taken}/" not in one.words
     (one,) = found(project, "metrics", telemetry={"metrics": "192.0.2.1:9464"})
     assert (one.state, one.mend) == (State.WRONG, "mend telemetry.metrics")
+
+
+def test_jobs_that_no_handler_serves_are_told_with_the_mend(project: Path) -> None:
+    """The other handlers' are not, nor those that are over; paused ones wait for more than a handler."""
+    settings = load(project)
+    database = Database(settings.database.url)
+    migrate.upgrade(database)
+    writer = Writer(database)
+    writer.start()
+    try:
+        for handler, status in (
+            ("orders.confirm", JobStatus.QUEUED),
+            ("orders.confirm", JobStatus.SCHEDULED),
+            ("orders.done", JobStatus.SUCCEEDED),
+            ("orders.held", JobStatus.QUEUED),
+            ("email.welcome", JobStatus.QUEUED),
+        ):
+            job = writer.run_sync(partial(ledger.accept, new=NewJob(handler, "background", "{}", 1, "[]", 1)))
+            given = sa.update(tables.jobs).where(tables.jobs.c.id == job.id).values(status=status.value)
+            writer.run_sync(partial(Tx.built, statement=given.returning(tables.jobs.c.id)))
+        writer.run_sync(partial(gates.pause, handler="orders.held", by=None))
+    finally:
+        writer.close()
+        database.close()
+    told = [one for one in found(project, "handlers") if one.state is State.WARNING]
+    assert [one.words for one in told] == [
+        "2 jobs wait for orders.confirm, which no handler here is named",
+        "1 job waits for orders.held, which no handler here is named",
+    ]
+    assert all("handlers.modules" in one.mend for one in told)
+    assert ["./onward jobs resume orders.held" in one.mend for one in told] == [False, True]

@@ -157,6 +157,17 @@ def test_cancel_and_retry_tell_by_their_exit_codes(waiting: tuple[Path, str]) ->
     assert onward("jobs", "retry", job, "--from-start", project=project).stdout == f"{job} QUEUED\n"
 
 
+def test_a_terminal_tells_what_a_job_waits_for(waiting: tuple[Path, str]) -> None:
+    """A backend that does not answer, a handler that is paused; nothing, once it is over."""
+    project, job = waiting
+    for told in ("the backend dramatiq to answer", "the handler steps.process_item to be resumed"):
+        assert f"\nwaits for {told}\n" in onward("jobs", "show", job, project=project).stdout
+        assert json.loads(onward("jobs", "show", job, "--json", project=project).stdout)["waitingFor"] == told
+        onward("jobs", "pause", "steps.*", project=project)
+    onward("jobs", "cancel", job, project=project)
+    assert "waits for" not in onward("jobs", "show", job, project=project).stdout
+
+
 @pytest.mark.parametrize("command", ["show", "watch", "retry", "cancel"])
 def test_a_job_that_is_not_there_gives_3(command: str, project: Path) -> None:
     outcome = onward("jobs", command, "job_none", project=project)
