@@ -32,6 +32,7 @@ from jobs.limits import Limit, Rate
 from jobs.retention import Retention
 from jobs.runner import Runner
 from jobs.schedule import BadRule, Entry, Schedule
+from jobs.states import TERMINAL
 from jobs.vault import NoKey, Vault
 from settings import Queue, Settings, SettingsError
 from storage import migrate
@@ -373,6 +374,7 @@ async def _taking_part(
     settings: Settings, role: Role, outside: Outside, writer: Writer, *, alone: bool
 ) -> AsyncIterator[Onward]:
     handlers = load_handlers(settings)
+    outside.meters.expect(handlers, TERMINAL)
     vault = build_vault(settings, handlers)
     database = writer.database
     changes = Changes(database)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -93,6 +93,15 @@ class Meters:
             labelled = (self._accepted, self._started, self._accept_s, self._wait_s, self._run_s)
             found = self._of[handler] = _Meters(*(meter.labels(handler) for meter in labelled))  # type: ignore[arg-type]
         return found
+
+    def expect(self, handlers: Collection[str], statuses: Collection[str]) -> None:
+        """Told from now on is all of these handlers: to Prometheus a counter that is first seen at 1 has not grown."""
+        for handler in handlers:
+            self._meters(handler)
+            self._retries.labels(handler)
+            self._blocked.labels(handler)
+            for status in statuses:
+                self._ended[handler, status] = self._finished.labels(handler, status)
 
     def accepted(self, handler: str, took_s: float | None = None) -> None:
         """A job is committed; it took that long where a caller waited for it."""

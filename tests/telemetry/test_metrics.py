@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import settings
 from jobs import claims, ledger
 from jobs.leases import place
-from jobs.states import JobStatus
+from jobs.states import TERMINAL, JobStatus
 from settings import SettingsError
 from storage import tables
 from storage.base import Unavailable
@@ -56,7 +56,17 @@ async def test_an_attempt_that_is_followed_by_another_is_a_retry(tmp_path: Path)
     assert told['onward_job_retries_total{handler="tests.unsure"}'] == 1
     assert told['onward_jobs_started_total{handler="tests.unsure"}'] == 2
     assert told['onward_jobs_finished_total{handler="tests.unsure",status="SUCCEEDED"}'] == 1
-    assert 'onward_jobs_finished_total{handler="tests.unsure",status="FAILED"}' not in told
+    assert told['onward_jobs_finished_total{handler="tests.unsure",status="FAILED"}'] == 0
+
+
+async def test_a_first_failure_is_an_increase(tmp_path: Path) -> None:
+    """Prometheus sees a counter grow only where it has seen it before: each handler's stand at 0 from the start."""
+    async with processing(tmp_path) as process:
+        told = process.metrics()
+    for counter in ("jobs_accepted", "jobs_started", "job_retries", "event_loop_blocked"):
+        assert told[f'onward_{counter}_total{{handler="tests.fail"}}'] == 0
+    for status in TERMINAL:
+        assert told[f'onward_jobs_finished_total{{handler="tests.fail",status="{status}"}}'] == 0
 
 
 async def test_jobs_of_a_dead_process_are_rescues_and_a_poisonous_one_has_failed(tmp_path: Path) -> None:
