@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 from concurrent.futures import Future
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Any
 
 import dramatiq
@@ -21,6 +22,7 @@ import telemetry
 import wiring
 from backends.base import Backend, Role
 from backends.dramatiq import Broker, Dramatiq
+from jobs import ledger
 from settings import Settings, SettingsError, enter
 from storage.base import StorageError
 
@@ -129,7 +131,12 @@ def run_alone(settings: Settings, job_id: str, backend: str) -> int:
                 return  # the parent is gone, and with it who would tell of this process's death; the job waits
             wanted, done = job_id, ""
             while wanted and wanted != done and not tasks:
-                await parts.runner.run(wanted, backend)
+                if await parts.runner.run(wanted, backend):
+                    job = await parts.database.read(partial(ledger.get, job_id=wanted))
+                    if job is not None and job.done:
+                        # Its parent counts it: this process's own figures are asked by nobody.
+                        with suppress(BrokenPipeError):
+                            os.write(sys.stdout.fileno(), f"\nended {job.handler} {job.status}\n".encode())
                 wanted, done = await parts.runner.dangerous(backend) or "", wanted
 
     asyncio.run(main())

@@ -21,7 +21,7 @@ from storage.writer import Writer
 from telemetry.metrics import Meters
 
 CHILDREN = 2  # at once: each takes as much memory as its parent
-HEARD = 1_000_000  # bytes of what the child says, among which is the name of its runner
+HEARD = 1_000_000  # bytes of what the child says: its runner's name, what ended in it, what handlers print
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -71,6 +71,8 @@ class Isolated:
         if found is None:
             self._log.error("a process to run a job alone did not start", job=job_id, code=code)
             return False
+        for handler, status in re.findall(rb"^ended (\S+) ([A-Z]+)$", said, re.MULTILINE):
+            self._meters.finished(handler.decode(), status.decode())
         released = await self._writer.run(partial(claims.bury_alone, runner=found[1].decode()))
         if released is None:
             return True

@@ -87,6 +87,23 @@ async def test_jobs_of_a_dead_process_are_rescues_and_a_poisonous_one_has_failed
         assert process.metrics()['onward_jobs_finished_total{handler="tests.talk",status="FAILED"}'] == 1
 
 
+async def test_a_job_that_ends_in_a_process_of_its_own_is_counted_by_who_started_that(tmp_path: Path) -> None:
+    """Nobody asks a process that runs one job alone, and it is gone a moment later."""
+    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.telemetry.chatty"]\n', "utf-8")
+    async with processing(tmp_path) as process:
+        new = process.onward.dispatcher.prepare("tests.talk", {}, owner=None)
+
+        def dangerous(tx: Tx) -> str:
+            job = ledger.accept(tx, new)
+            tx.built(DEATHS.where(tables.jobs.c.id == job.id).values(deaths=claims.DEATHS_BEFORE_ALONE))
+            return job.id
+
+        job = await process.over(await process.onward.writer.run(dangerous))
+        assert job.attempts[-1].worker != process.onward.lease.name
+        ended = 'onward_jobs_finished_total{handler="tests.talk",status="SUCCEEDED"}'
+        await until(lambda: process.metrics().get(ended) == 1)
+
+
 async def test_without_its_ledger_a_process_still_tells_what_it_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
