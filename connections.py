@@ -12,6 +12,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
+from gql.turns import Turns
+
 ALL_HERE: Any = {"onward.all_here": {}}  # of a request: who reads it need not look at the clock
 PIPELINED = 100  # requests of one connection that wait for the answers before them
 HEADER = 32  # bytes that a header counts for besides its own, as in HTTP/2 (RFC 9113, 6.5.2): many tiny ones are dear
@@ -155,6 +157,7 @@ class Http(HttpToolsProtocol):
         self._have_head()
         self.transport = self.transport.plain  # type: ignore[attr-defined]
         super().handle_websocket_upgrade()
+        self.parser = None  # type: ignore[assignment] # as when it is lost: they know each other
 
     def _should_upgrade(self) -> bool:
         # Not behind a request that is still being answered: that one would never learn that the client has gone.
@@ -211,8 +214,9 @@ class Http(HttpToolsProtocol):
 class WebSockets(WebSocketsSansIOProtocol):
     """Frames are read a little at a time, so that others get their turn; who pings has to take the pongs."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, turns: Turns, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._turns = turns
         self._unread = bytearray()
 
     def data_received(self, data: bytes) -> None:
@@ -239,7 +243,7 @@ class WebSockets(WebSocketsSansIOProtocol):
         self._read(data)
         if self._unread:
             self.transport.pause_reading()
-            self.loop.call_soon(self._read_on)
+            self._turns.call(self._read_on)
         elif not (self.read_paused and self.queue.qsize()):
             self.read_paused = False
             self.transport.resume_reading()

@@ -23,6 +23,7 @@ import telemetry
 from app import create_app
 from connections import Http, Waiting, WebSockets, room
 from gql.base import SchemaError
+from gql.turns import Turns
 from settings import Settings, SettingsError
 from web import build
 
@@ -121,10 +122,11 @@ def configured(app: FastAPI, settings: Settings, **options: Any) -> uvicorn.Conf
     http: Any = partial(  # called as Uvicorn calls a class
         Http, waiting=Waiting(room()), head_bytes=limits.head_bytes, head_timeout_s=limits.head_timeout_s
     )
+    sockets: Any = partial(WebSockets, turns=Turns())
     return uvicorn.Config(
         app,
         http=http,
-        ws=WebSockets,
+        ws=sockets,
         ws_max_size=limits.body_bytes,
         ws_per_message_deflate=False,  # a small frame that grows to a huge one is nobody's need
         log_config=None,

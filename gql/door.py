@@ -12,6 +12,7 @@ from gql.operations import Operations
 from gql.origins import Origins
 from gql.rates import Rates
 from gql.sockets import Sockets
+from gql.turns import Turns
 
 Authenticate = Callable[[str | None], Viewer]
 """By bearer token, None where there is none. Raises NotAuthenticated, also for a token that is none of ours."""
@@ -26,6 +27,7 @@ class Door:
     addresses: Addresses = field(default_factory=Addresses)
     rates: Rates = field(default_factory=lambda: Rates(0))
     sockets: Sockets = field(default_factory=lambda: Sockets(0, 0))
+    turns: Turns = field(default_factory=Turns)
 
     def enter(self, token: str | None, address: str) -> Viewer:
         """Who asks; it is counted, a wrong token for its address. Raises NotAuthenticated and TooManyRequests."""

@@ -43,13 +43,18 @@ class Exchange:
         self._over = over
         self._heard = True
         self._finishes = False
-        self.task = asyncio.create_task(self._run(request))
+        self._task: asyncio.Task[None] | None = asyncio.create_task(self._run(request))
 
-    def end(self) -> None:
-        """Nothing more is sent. What is no subscription goes on to its end, so that what it accepted is delivered."""
+    def end(self) -> asyncio.Task[None] | None:
+        """Nothing more is sent. What is no subscription goes on to its end, so that what it accepted is delivered.
+
+        Gives the task that comes to its end, once.
+        """
         self._heard = False
-        if not self._finishes:
-            self.task.cancel()
+        task, self._task = self._task, None  # they would keep each other: its CancelledError has a traceback
+        if task is not None and not self._finishes:
+            task.cancel()
+        return task
 
     async def _run(self, request: Request) -> None:
         try:
@@ -63,7 +68,7 @@ class Exchange:
                 defer = self._context.parts.dispatcher.defer
                 await self._respond(await self._operations.execute(operation, self._context, defer))
             await self._last({"type": "complete"})
-        except (Gone, OSError):
+        except (Gone, OSError, asyncio.CancelledError):
             pass
         except Exception as error:  # noqa: BLE001 - it is told and logged; the socket lives on
             told = masked(error)

@@ -22,6 +22,7 @@ from graphql import (
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
+    GraphQLResolveInfoHelpers,
     GraphQLSchema,
     OperationDefinitionNode,
     Undefined,
@@ -215,6 +216,14 @@ class ShapedExecutor(Executor[Any]):
         super().__init__(*given, **further)
         self._shapes = plan.shapes if plan else {}
         self._alone = plan.alone if plan else None
+
+    @property
+    def async_helpers(self) -> GraphQLResolveInfoHelpers:
+        return GraphQLResolveInfoHelpers(self.gather_async_work, self.track_async_work)
+
+    @async_helpers.setter
+    def async_helpers(self, helpers: GraphQLResolveInfoHelpers) -> None:
+        """It is not kept: it knows the executor, and a circle of objects stays until the garbage collector comes."""
 
     @classmethod
     def build(  # type: ignore[override] # with fewer of its arguments

@@ -95,6 +95,7 @@ class Socket:
             pass
         finally:
             self._closed = True
+            await self._door.turns.mine()
             await self._finish()
 
     async def _converse(self) -> None:
@@ -106,7 +107,7 @@ class Socket:
                 self._is_late()
             else:
                 await self._take(message)
-                await asyncio.sleep(0)  # a flood waits for others after each of its messages
+                await self._door.turns.mine()  # a flood waits for others after each of its messages
 
     def _deadline(self) -> float:
         """By the loop's clock: when the next message has to be there."""
@@ -206,10 +207,10 @@ class Socket:
     def _end(self, id_: str) -> None:
         """The operation is over for the client, if not yet for us."""
         exchange = self._exchanges.pop(id_, None)
-        if exchange is not None:
-            self._unheard.add(exchange.task)
-            exchange.task.add_done_callback(self._unheard.discard)
-            exchange.end()
+        task = exchange.end() if exchange is not None else None
+        if task is not None:
+            self._unheard.add(task)
+            task.add_done_callback(self._unheard.discard)
 
     def _over(self, id_: str) -> None:
         del self._exchanges[id_]

@@ -1,0 +1,69 @@
+"""What is over is gone at once: circles of objects would pile up until the collector keeps everyone waiting."""
+
+import gc
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from graphql import Executor
+
+from connections import Http, WebSockets
+from gql.exchange import Exchange
+from gql.websocket import Socket
+from tests.gql.conftest import Api, serving, settings_in, until
+from tests.gql.test_websocket import FOREVER, client, mutate
+
+PASSING = (Executor, Exchange, Http, Socket, WebSockets)
+FOLLOW = "subscription($id: ID!) { jobUpdated(id: $id) { id status } }"
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """What is there already counts no more, and nothing is collected."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+def left() -> Counter[str]:
+    return Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, PASSING))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ viewer { roles } }",
+        "{ jobs(first: 2) { nodes { id steps { name } } } }",
+        'mutation { processItem(input: { item: "x" }) { job { id } errors { message } } }',
+        'mutation { registerUser(input: { username: "", email: "x" }) { errors { message } } }',
+    ],
+)
+async def test_an_operation_that_is_over_is_gone(api: Api, query: str) -> None:
+    with uncollected():
+        await api.post({"query": query})
+        assert not left()
+
+
+async def test_a_socket_that_is_closed_is_gone_and_so_are_its_operations_whenever_they_ended(tmp_path: Path) -> None:
+    async def gone() -> bool:
+        return not left()
+
+    with serving(settings_in(tmp_path)) as address, uncollected():
+        async with client(address) as spoken:
+            job = await mutate(address)
+            assert (await spoken.run(FOLLOW, id=job))[-1]["type"] == "complete"
+            for number in range(3):
+                await spoken.send({"id": f"a{number}", "type": "subscribe", "payload": FOREVER})
+            await spoken.run("{ viewer { roles } }", "b")  # those before it have begun
+            await spoken.send({"id": "a0", "type": "complete"})
+            for number in range(3):
+                await spoken.send({"id": f"c{number}", "type": "subscribe", "payload": FOREVER})
+            assert left()
+        await until(gone)

@@ -1,0 +1,58 @@
+"""Whoever floods gets on a few pieces at a time."""
+
+import asyncio
+
+from gql.turns import Turns
+
+
+async def turn() -> None:
+    await asyncio.sleep(0)
+
+
+async def test_few_get_on_in_a_turn_of_the_loop_and_in_their_order() -> None:
+    turns, on = Turns(3), []
+    for number in range(8):
+        turns.call(lambda number=number: on.append(number))  # type: ignore[misc]
+    seen = []
+    while len(on) < 8:
+        await turn()
+        seen.append(len(on))
+    steps = [after - before for before, after in zip([0, *seen], seen, strict=False)]
+    assert max(steps) == 3
+    assert on == list(range(8))
+
+
+async def test_who_asks_again_gets_on_after_those_who_wait() -> None:
+    turns, on = Turns(1), []
+
+    async def flood(name: str) -> None:
+        for _ in range(3):
+            await turns.mine()
+            on.append(name)
+
+    await asyncio.gather(flood("a"), flood("b"))
+    assert on == ["a", "b"] * 3
+
+
+async def test_who_gives_up_takes_no_turn_from_the_others() -> None:
+    turns = Turns(1)
+    gone = [asyncio.create_task(turns.mine()) for _ in range(3)]
+    await turn()
+    for task in gone:
+        task.cancel()
+    async with asyncio.timeout(20):
+        await turns.mine()
+
+
+async def test_what_goes_wrong_stops_nobody_else() -> None:
+    turns, told = Turns(4), []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context["exception"]))
+
+    def wrong() -> None:
+        raise ValueError
+
+    turns.call(wrong)
+    turns.call(wrong)
+    async with asyncio.timeout(20):
+        await turns.mine()
+    assert [type(error) for error in told] == [ValueError, ValueError]
