@@ -83,8 +83,8 @@ def serve(settings: Settings, *, threads: int) -> int:
     parts = runtime.start()
     workers = []
     for backend in consumed(parts):
-        backend.declare()
         workers.append(Worker(backend.broker, worker_threads=threads, worker_timeout=1000))
+        backend.declare(workers[-1])
         workers[-1].start()
     memory.started()
     structlog.get_logger("worker").info("worker is up", pid=os.getpid(), threads=threads)
@@ -149,12 +149,12 @@ class _Life(dramatiq.Middleware):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def before_worker_boot(self, broker: Any, worker: Any) -> None:  # noqa: ARG002
+    def before_worker_boot(self, broker: Any, worker: Any) -> None:
         self._runtime = Runtime(self._settings)
         (backend,) = consumed(self._runtime.start())
         # The broker that Dramatiq imported is the one that it consumes; ours runs its actor.
         backend.broker = broker
-        backend.declare()
+        backend.declare(worker)
         memory.started()
 
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002

@@ -5,6 +5,7 @@
 | a message | holds a job's id, and is acknowledged whatever became of the job: the ledger knows |
 | delay, retries, results, time limits | not Dramatiq's: its middleware for them is off |
 | priority | a queue each for what goes before the rest, for the rest, and for what goes after it |
+| a job | runs on the event loop: Dramatiq's thread hands it over, see `hands.py` |
 | pick-up | an idle consumer blocks on a wake-up list, so that it need not poll |
 | a worker dies with messages fetched | Dramatiq's own maintenance gives them back after `HEARTBEAT_TIMEOUT_MS` |
 | Redis forgets | its run id or our sentinel key changes, and the sweep delivers again |
@@ -23,6 +24,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -32,10 +34,12 @@ import structlog
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
 from dramatiq.common import current_millis
 from dramatiq.errors import ConnectionClosed
+from dramatiq.worker import Worker
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
+from backends.hands import Hands
 
 HIGH, QUEUE, LOW = "jobs.high", "jobs", "jobs.low"
 ACTORS = MappingProxyType({HIGH: ("run_high", -1), QUEUE: ("run", 0), LOW: ("run_low", 1)})
@@ -83,7 +87,10 @@ class _BlockingConsumer(_RedisConsumer):
         self._room = threading.Event()
 
     def ack(self, message: Any) -> None:
-        """It is acknowledged soon. From any thread."""
+        """Its job is begun, for which Dramatiq's own thread has nothing to do; it is acknowledged when that is over."""
+        self.broker.hands.take(message.args[0], partial(self._over, message))
+
+    def _over(self, message: Any) -> None:
         self.broker.done[self.queue_name].append(message.options["redis_message_id"])
         self.queued_message_ids.discard(message.message_id)
         if self.outstanding_message_count <= self.prefetch * REFILL:
@@ -178,6 +185,7 @@ class Broker(RedisBroker):
         self.more: dict[str, bool] = {}  # by queue, whether the last fetch left some behind
         # By queue, ids of messages to acknowledge; a consumer that is made anew takes them over.
         self.done: dict[str, deque[str]] = defaultdict(deque)
+        self.hands: Hands  # of who consumes
 
     @property
     def consumer_class(self) -> Any:
@@ -262,57 +270,36 @@ class Dramatiq(Backend):
         self._courier = _Courier(self.broker)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining = False
-        self._answering: set[asyncio.Future[None]] = set()
 
     async def start(self, role: Role) -> None:  # noqa: ARG002 - who runs is who starts Dramatiq's worker on `broker`
         self._loop = asyncio.get_running_loop()
         self._courier.start()
 
-    def declare(self) -> None:
-        """Each queue's actor is known to the broker: for processes that run Dramatiq's worker."""
-
-        def run(job_id: object) -> None:
-            if isinstance(job_id, str) and self._loop is not None:
-                self._insist(job_id, self._loop)
-
+    def declare(self, worker: Worker) -> None:
+        """The worker, which is about to start, runs jobs of this backend: as many at once as it was to have threads."""
+        assert self._loop is not None  # noqa: S101 - for the type checker
+        self.broker.hands = Hands(self._loop, self._insist, worker.worker_threads)
+        self.broker.add_middleware(self.broker.hands)
+        worker.worker_threads = 1
         for queue_name, (name, priority) in ACTORS.items():
-            dramatiq.actor(actor_name=name, queue_name=queue_name, priority=priority, broker=self.broker)(run)
+            dramatiq.actor(actor_name=name, queue_name=queue_name, priority=priority, broker=self.broker)(_read)
 
-    def _insist(self, job_id: str, loop: asyncio.AbstractEventLoop) -> None:
-        """The job has been asked for, however long the ledger is away: its message is the only one there may be."""
+    async def _insist(self, job_id: str) -> bool:
+        """The job has been asked for, however long the ledger is away: its message is the only one there may be.
+
+        False where it could not be, and the process ends: not acknowledged, its message is given to another one then.
+        """
         while True:
             try:
                 # Also while draining: it is given back then, which the ledger has to know.
-                self._ask(job_id, loop)
-            except Exception:  # noqa: BLE001 - Dramatiq would acknowledge the message; the ledger decides
+                await self._run(job_id, recorded=False)
+            except Exception:  # noqa: BLE001 - whatever it is: the ledger decides
                 structlog.get_logger("dramatiq").warning("not run yet", job=job_id, exc_info=True)
                 if self._draining:
-                    # Not acknowledged, the message is given to another process when this one has ended, which is soon.
-                    threading.Event().wait()
-                time.sleep(ASK_AGAIN_S)
+                    return False
+                await asyncio.sleep(ASK_AGAIN_S)
             else:
-                return
-
-    def _ask(self, job_id: str, loop: asyncio.AbstractEventLoop) -> None:
-        """The job has run, or was not to be had. Blocks the thread. Raises Unavailable."""
-        asked = _Asked(job_id)
-        loop.call_soon_threadsafe(self._begin, asked)
-        asked.over.acquire()
-        if asked.error is not None:
-            raise asked.error
-
-    def _begin(self, asked: _Asked) -> None:
-        task = asyncio.ensure_future(self._answer(asked))
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
-
-    async def _answer(self, asked: _Asked) -> None:
-        try:
-            await self._run(asked.job_id, recorded=False)
-        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
-            asked.error = error
-        finally:
-            asked.over.release()
+                return True
 
     async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:  # noqa: ARG002
         """All are in Redis. Raises BackendError where some may not be."""
@@ -344,16 +331,8 @@ class Dramatiq(Backend):
             return Health(True, f"{server.get('run_id', '')}/{sentinel.decode()}", sum(depths))
 
 
-class _Asked:
-    """A thread's wish that a job be run: a third of what a future of each world costs, one chained to the other."""
-
-    __slots__ = ("error", "job_id", "over")
-
-    def __init__(self, job_id: str) -> None:
-        self.job_id = job_id
-        self.error: Exception | None = None
-        self.over = threading.Lock()
-        self.over.acquire()
+def _read(job_id: object) -> None:
+    """The job's message has come; its consumer's `ack` begins the job."""
 
 
 class _Courier:

@@ -10,6 +10,7 @@ import pytest
 
 from backends import dramatiq
 from backends.dramatiq import Dramatiq
+from backends.hands import Hands
 from storage.base import Unavailable
 
 pytestmark = pytest.mark.anyio
@@ -34,11 +35,18 @@ class Run:
         raise NotImplementedError
 
 
-def taken(backend: Dramatiq) -> threading.Thread:
-    """A thread of Dramatiq's, which acknowledges the message when this ends."""
-    thread = threading.Thread(target=backend._insist, args=("job_1", asyncio.get_running_loop()), daemon=True)
-    thread.start()
-    return thread
+class Thread:
+    """Dramatiq's thread, which hands a job over; `acknowledged` says what became of its message."""
+
+    def __init__(self, backend: Dramatiq) -> None:
+        self.acknowledged = threading.Event()
+        self._hands = Hands(asyncio.get_running_loop(), backend._insist, 1)
+        self._thread = threading.Thread(target=self._hands.take, args=("job_1", self.acknowledged.set), daemon=True)
+        self._thread.start()
+
+    async def ended(self, within_s: float) -> bool:
+        await asyncio.to_thread(self._thread.join, within_s)
+        return not self._thread.is_alive()
 
 
 async def test_a_message_that_comes_while_draining_is_given_back_to_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +55,9 @@ async def test_a_message_that_comes_while_draining_is_given_back_to_the_ledger(m
     run = Run()
     backend = Dramatiq(run, url="redis://127.0.0.1:1/0")  # type: ignore[arg-type]
     await backend.drain(1.0)
-    await asyncio.to_thread(taken(backend).join, 5)
+    thread = Thread(backend)
+    assert await thread.ended(5)
+    assert thread.acknowledged.is_set()
     assert run.asked == ["job_1"]
 
 
@@ -58,7 +68,22 @@ async def test_a_message_that_could_not_be_given_back_is_not_acknowledged(monkey
     run.away = True
     backend = Dramatiq(run, url="redis://127.0.0.1:1/0")  # type: ignore[arg-type]
     await backend.drain(1.0)
-    thread = taken(backend)
-    await asyncio.to_thread(thread.join, 0.5)
-    assert thread.is_alive()
+    thread = Thread(backend)
+    assert not await thread.ended(0.5)
+    assert not thread.acknowledged.is_set()
     assert run.asked == ["job_1"]
+
+
+async def test_a_message_is_kept_until_the_ledger_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the only one there may be of its job."""
+    monkeypatch.setattr(dramatiq, "ASK_AGAIN_S", 0.01)
+    run = Run()
+    run.away = True
+    thread = Thread(Dramatiq(run, url="redis://127.0.0.1:1/0"))  # type: ignore[arg-type]
+    async with asyncio.timeout(5):
+        while len(run.asked) < 2:
+            await asyncio.sleep(0.01)
+    assert not thread.acknowledged.is_set()
+    run.away = False
+    assert await thread.ended(5)
+    assert thread.acknowledged.is_set()

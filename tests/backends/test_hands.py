@@ -1,0 +1,90 @@
+"""A worker process has as many jobs in hand as it has places, and lets go of none before it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+
+import pytest
+
+from backends.hands import Hands
+
+pytestmark = pytest.mark.anyio
+
+
+class Jobs:
+    """Jobs that end when they are told to."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self._ends: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    async def __call__(self, job_id: str) -> bool:
+        self.begun.append(job_id)
+        await self._ends[job_id].wait()
+        return True
+
+    def end(self, job_id: str) -> None:
+        self._ends[job_id].set()
+
+    async def are_begun(self, count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.begun) < count:
+                await asyncio.sleep(0.001)
+
+
+class Thread:
+    """Dramatiq's: it hands one job over after another, and is then told to end."""
+
+    def __init__(self, hands: Hands, *job_ids: str) -> None:
+        self.acknowledged: list[str] = []
+        self._hands = hands
+        self._job_ids = job_ids
+        self._thread = threading.Thread(target=self._go, daemon=True)
+        self._thread.start()
+
+    def _go(self) -> None:
+        for job_id in self._job_ids:
+            self._hands.take(job_id, lambda job_id=job_id: self.acknowledged.append(job_id))  # type: ignore[misc]
+        self._hands.before_worker_thread_shutdown(None, None)
+
+    async def ended(self, within_s: float) -> bool:
+        await asyncio.to_thread(self._thread.join, within_s)
+        return not self._thread.is_alive()
+
+
+@pytest.mark.parametrize("places", [1, 2, 3])
+async def test_no_more_jobs_are_begun_than_there_are_places(places: int) -> None:
+    """Else a worker would claim what others could run at once."""
+    jobs = Jobs()
+    Thread(Hands(asyncio.get_running_loop(), jobs, places), "a", "b", "c", "d")
+    await jobs.are_begun(places)
+    await asyncio.sleep(0.05)
+    assert len(jobs.begun) == places
+    jobs.end("a")
+    await jobs.are_begun(places + 1)
+    assert jobs.begun == ["a", "b", "c", "d"][: places + 1]
+
+
+async def test_a_message_is_acknowledged_when_its_own_job_is_over() -> None:
+    """Not when one is that was begun before it."""
+    jobs = Jobs()
+    thread = Thread(Hands(asyncio.get_running_loop(), jobs, 2), "a", "b", "c")
+    await jobs.are_begun(2)
+    assert thread.acknowledged == []
+    jobs.end("b")
+    await jobs.are_begun(3)
+    assert thread.acknowledged == ["b"]
+
+
+async def test_the_thread_ends_when_all_jobs_in_hand_are_over() -> None:
+    """Dramatiq ends the heartbeat after it, and others are given the messages that are left."""
+    jobs = Jobs()
+    thread = Thread(Hands(asyncio.get_running_loop(), jobs, 3), "a", "b")
+    await jobs.are_begun(2)
+    jobs.end("b")
+    assert not await thread.ended(0.05)
+    jobs.end("a")
+    assert await thread.ended(5)
+    assert sorted(thread.acknowledged) == ["a", "b"]
