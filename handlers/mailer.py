@@ -1,4 +1,4 @@
-"""Where messages go: into a directory, or to an SMTP server."""
+"""Where messages go: into a directory. `smtp.py` sends them to a server."""
 
 import asyncio
 import hashlib
@@ -10,9 +10,6 @@ from pathlib import Path
 
 from handlers.files import sync_directory
 from handlers.message import envelope, sender_of
-from handlers.smtp import SmtpMailer
-
-__all__ = ["FileMailer", "SmtpMailer"]
 
 
 class FileMailer:

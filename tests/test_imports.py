@@ -52,6 +52,19 @@ def test_a_worker_loads_neither_fastapi_nor_strawberry(module: str) -> None:
     assert not loaded_by(f"import {module}") & {"fastapi", "starlette", "strawberry", "graphql", "gql", "uvicorn"}
 
 
+def test_what_the_settings_leave_out_by_default_is_not_loaded() -> None:
+    """SMTP, tokens, seals, Redis, PostgreSQL: a start is made of imports."""
+    assert not loaded_by("import app, serving") & {
+        "aiosmtplib",
+        "alembic",
+        "cryptography",
+        "dramatiq",
+        "jwt",
+        "psycopg",
+        "redis",
+    }
+
+
 def test_asking_for_help_loads_no_library_but_the_command_lines() -> None:
     loaded = loaded_by("import cli; cli.program()")
     assert not loaded & {
