@@ -280,7 +280,7 @@ class Database:
         import psycopg  # noqa: PLC0415
 
         url = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        return psycopg.connect(
+        connection = psycopg.connect(
             url,
             autocommit=True,
             connect_timeout=3,
@@ -292,6 +292,13 @@ class Database:
             keepalives_count=3,
             tcp_user_timeout=10_000,
         )
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding not in (None, "UTF8"):
+            connection.close()
+            raise StorageError(
+                f"database.url: the database's encoding is {encoding} and has to be UTF8: createdb -E UTF8 -T template0"
+            )
+        return connection
 
     def read_sync(self, fn: Callable[[Tx], T]) -> T:
         """What the unit read. It may be run again on a new connection. Raises Unavailable."""

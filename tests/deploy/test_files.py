@@ -75,6 +75,16 @@ def test_the_servers_that_are_named_are_those_of_compose() -> None:
         assert not re.search(r":latest$|^[^:]+$", service["image"]) or service["image"] == "onward"
 
 
+def test_one_service_builds_the_image_of_all_and_is_waited_for() -> None:
+    """Each that builds would make an image of its own; one that is started again and again would never be over."""
+    services = compose()["services"]
+    assert [name for name, service in services.items() if "build" in service] == ["migrate"]
+    assert services["migrate"]["restart"] == "no"
+    for service in services.values():
+        if service["image"] == "onward":
+            assert (service["pull_policy"], service["env_file"]) == ("never", ".env")
+
+
 def test_redis_keeps_what_it_was_given() -> None:
     command = " ".join(compose()["services"]["redis"]["command"])
     assert "--appendonly yes" in command

@@ -9,6 +9,7 @@ import pytest
 
 from tests.deploy.image import Step, make, steps
 from tests.processes import ROOT, environment, running
+from tests.test_launcher import as_module
 
 ROOMS = {"backends", "gql", "handlers", "jobs", "storage", "telemetry", "web"}
 
@@ -19,14 +20,18 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def run(step: Step, working: Path) -> None:
         if step.stage == "packages":
-            (working / ".venv").mkdir()
+            (working / ".venv" / "bin").mkdir(parents=True)
+            (working / ".venv" / "bin" / "python").symlink_to(sys.executable)
         elif step.stage == "explorer":
             (working / "web" / "static" / "explorer").mkdir(exist_ok=True)
         elif step.rest.startswith("python "):
             command = f"{sys.executable} {step.rest.partition(' ')[2]}"
             subprocess.run(["bash", "-c", command], cwd=working, check=True)
 
-    return make(tmp_path_factory.mktemp("image"), run)
+    made = make(tmp_path_factory.mktemp("image"), run)
+    launcher = as_module(made / "srv" / "onward")
+    launcher.stamp(launcher.RUNTIME).write_text(launcher.fingerprint(launcher.RUNTIME))  # as after an installation
+    return made
 
 
 def test_the_image_holds_nothing_but_the_program(image: Path) -> None:

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
@@ -130,3 +131,16 @@ def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
         with ThreadPoolExecutor(6) as pool:
             for opening in [pool.submit(opened) for _ in range(6)]:
                 opening.result()
+
+
+def test_a_database_that_cannot_keep_every_letter_is_refused(postgres_server_url: str) -> None:
+    """As one is where initdb ran without a locale: the driver would give bytes, and a migration a traceback."""
+    with psycopg.connect(postgres_server_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0")
+        database = Database(postgres_server_url.rsplit("/", 1)[0] + "/ascii")
+        try:
+            with pytest.raises(StorageError, match=r"encoding is SQL_ASCII and has to be UTF8: createdb -E UTF8"):
+                database.connect()
+        finally:
+            database.close()
+            connection.execute("DROP DATABASE ascii WITH (FORCE)")
