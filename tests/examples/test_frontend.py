@@ -50,17 +50,18 @@ def built(node: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def previewed(built: Path, api: str) -> Iterator[str]:
-    """The built page is served, as by `npm run preview`; gives its address."""
+def vite(built: Path, api: str, *command: str) -> Iterator[str]:
+    """The page is served, as by `npm run preview`, or as while it is written, by `npm run dev`; gives its address."""
     port = free_port()
-    program = ["node", "node_modules/vite/bin/vite.js", "preview", "--strictPort", "--host", "127.0.0.1", "--port"]
-    with (built / "preview.log").open("wb") as log:
+    program = ["node", "node_modules/vite/bin/vite.js", *command, "--strictPort", "--host", "127.0.0.1", "--port"]
+    said_in = built / f"{'-'.join(command) or 'dev'}.log"
+    with said_in.open("wb") as log:
         process = subprocess.Popen(
             bound([*program, str(port)]), cwd=built, env=environment(ONWARD_URL=api), stdout=log, stderr=log
         )
     try:
         deadline = time.monotonic() + PATIENCE_S
-        while "Local" not in (said := (built / "preview.log").read_text()):
+        while "Local" not in (said := said_in.read_text()):
             assert process.poll() is None, said
             assert time.monotonic() < deadline, said
             time.sleep(0.02)
@@ -82,7 +83,7 @@ def address(built: Path, smtp_port: int, tmp_path_factory: pytest.TempPathFactor
     (project / "settings.toml").write_text(
         f'[server]\nport = 0\n[email]\ntransport = "smtp"\n[email.smtp]\nport = {smtp_port}\n', "utf-8"
     )
-    with running("serve", project=project) as api, previewed(built, api.serving()) as page:
+    with running("serve", project=project) as api, vite(built, api.serving(), "preview") as page:
         yield page
 
 
@@ -161,6 +162,29 @@ async def test_an_answer_that_was_lost_is_asked_for_again_without_a_second_job(p
     await page.get_by_role("button", name="Register").click()
     letter = page.get_by_role("listitem").filter(has_text="linus")
     await expect(letter).to_contain_text(dropped[0]["data"]["registerUser"]["job"]["id"])
+
+
+async def test_a_query_that_is_changed_is_known_to_the_page_at_once(
+    built: Path, browser: Browser, tmp_path: Path
+) -> None:
+    """While it is written (`npm run dev`); a wrong one is told on the page, until it is mended."""
+    (tmp_path / "settings.toml").write_text("[server]\nport = 0\n", "utf-8")
+    card = built / "src" / "JobCard.tsx"
+    was = card.read_text("utf-8")
+    changed = was.replace("      waitingFor\n", "      waitingFor\n      backend\n", 1)
+    changed = changed.replace("<code>{id}</code>", "<code>{id} by {job?.backend}</code>")
+    with running("serve", project=tmp_path) as api, vite(built, api.serving()) as address:
+        page = await browser.new_page()
+        await page.goto(address)
+        await expect(page.get_by_label("Username")).to_be_visible()
+        card.write_text(changed.replace("      backend\n", "      backent\n"), "utf-8")
+        await expect(page.locator("vite-error-overlay")).to_contain_text("backent")
+        card.write_text(changed, "utf-8")
+        await expect(page.locator("vite-error-overlay")).to_have_count(0)
+        await register(page, "ada", "ada@example.org")
+        await expect(page.get_by_role("listitem")).to_contain_text("by background")
+        await page.close()
+    card.write_text(was, "utf-8")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -75,6 +75,18 @@ async def test_a_mutation_runs_and_its_subscription_reaches_the_end(watched: Wat
     await expect(answer).to_contain_text("SUCCEEDED")
 
 
+async def test_on_a_phone_what_comes_back_stands_below_what_is_sent(watched: Watched, served: str) -> None:
+    """Beside it there is no room for a word."""
+    await watched.page.set_viewport_size({"width": 400, "height": 900})
+    page = await opened(watched, served)
+    sent, answer = [await page.locator(f".graphiql-{part}").bounding_box() for part in ("editors", "response")]
+    assert sent is not None
+    assert answer is not None
+    assert answer["y"] >= sent["y"] + sent["height"]
+    assert min(sent["width"], answer["width"]) > 250
+    assert answer["y"] + answer["height"] <= 900
+
+
 async def test_without_a_build_and_without_the_internet_it_says_so(watched: Watched, served: str) -> None:
     page = watched.page
     html, _ = pages._from_cdn()

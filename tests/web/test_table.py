@@ -26,6 +26,15 @@ async def test_the_table_is_filtered_by_status_and_handler(watched: Watched, ser
     await expect(rows.filter(has_text="Succeeded").first).to_be_visible()
 
 
+async def test_the_filter_offers_the_handlers_that_there_are(watched: Watched, served: str) -> None:
+    """A browser looks for the list by its id, which is no other element's."""
+    await watched.page.goto(served)
+    await expect(watched.page.locator("datalist option[value='email.welcome']")).to_have_count(1)
+    assert await watched.page.evaluate("document.getElementById('filter-handler').list?.options.length") >= 3
+    ids = await watched.page.evaluate("[...document.querySelectorAll('[id]')].map((one) => one.id)")
+    assert len(ids) == len(set(ids))
+
+
 async def test_pages_are_turned_in_both_directions(watched: Watched, served: str) -> None:
     ids = [process(served, f"item {number}") for number in range(60)]
     page = await opened(watched, served, "#/?handler=steps.process_item")

@@ -15,10 +15,10 @@ export class Filters {
   #filter = { status: [], handler: '' };
   #told;
   #timer = 0;
-  #names = el('datalist', { id: 'handlers' });
+  #names = el('datalist', { id: 'handler-names' });
   #handler = el('input', {
     id: 'filter-handler', type: 'search', placeholder: 'Handler, e.g. email.*', 'aria-label': 'Handler; * stands for anything',
-    list: 'handlers', autocomplete: 'off', spellcheck: 'false', maxlength: 200,
+    list: 'handler-names', autocomplete: 'off', spellcheck: 'false', maxlength: 200,
     oninput: () => { clearTimeout(this.#timer); this.#timer = setTimeout(() => this.#apply(), TYPING_MS); },
   });
   #clear = el('button', { type: 'button', class: 'quiet', onclick: () => this.#go({ status: [], handler: '' }) }, 'Clear');

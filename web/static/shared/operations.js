@@ -14,7 +14,8 @@ const job = `    job {
 export const tabs = [
   {
     query: `# Registers a user and sends a welcome message.
-# The answer comes at once; the job goes on. Copy its id into the tab "jobUpdated" and watch it.
+# The answer comes at once; the job goes on.
+# Copy its id into the tab "jobUpdated".
 mutation registerUser($input: RegisterUserInput!) {
   registerUser(input: $input) {
     user {
@@ -28,7 +29,7 @@ ${job}
     variables: json({ input: { username: 'ada', email: 'ada@example.com' } }),
   },
   {
-    query: `# Writes a notification to the log. \`runAt\` delays it.
+    query: `# Writes a line to the log; \`runAt\` delays it.
 mutation sendNotification($input: SendNotificationInput!) {
   sendNotification(input: $input) {
 ${job}
@@ -38,7 +39,7 @@ ${job}
     variables: json({ input: { email: 'ada@example.com', message: 'Your report is ready.' } }),
   },
   {
-    query: `# Processes an item in three steps: validate, analyse, store.
+    query: `# An item goes through three steps.
 mutation processItem($input: ProcessItemInput!) {
   processItem(input: $input) {
 ${job}
@@ -48,7 +49,8 @@ ${job}
     variables: json({ input: { item: 'The quick brown fox jumps over the lazy dog.' } }),
   },
   {
-    query: `# The job as it is now, then each change, until it is done.
+    query: `# The job as it is, then each change.
+# Its id goes below: an answer's job { id }.
 subscription jobUpdated($id: ID!) {
   jobUpdated(id: $id) {
     id
