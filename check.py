@@ -17,6 +17,7 @@ from redis.retry import Retry
 import serving
 import wiring
 from app import schema, viewers
+from backends.base import Backend
 from backends.dispatch import Dispatcher, Routes
 from jobs import gates, ledger
 from settings import Settings, SettingsError
@@ -153,7 +154,7 @@ def _unserved(settings: Settings, names: list[str]) -> Iterator[Finding]:
         database.close()
     for name, count in waiting.items():
         jobs = "1 job waits" if count == 1 else f"{count} jobs wait"
-        mend = "name its module in handlers.modules again; else they fail as HANDLER_MISSING when their turn comes"
+        mend = "name its module in handlers.modules again; else each fails as HANDLER_MISSING when its turn comes"
         if name in paused:
             mend = f"{mend}, which is after ./onward jobs resume {name}"
         yield Finding("handlers", State.WARNING, f"{jobs} for {name}, which no handler here is named", mend)
@@ -190,15 +191,30 @@ def _schema(settings: Settings) -> Iterator[Finding]:
 
 
 def _backends(settings: Settings) -> Iterator[Finding]:
-    for name in dict.fromkeys((settings.backend, *settings.routes.values())):
+    for name in wiring.used(settings):
         try:
-            found = type(wiring.build_backend(settings, name, wiring.Nobody()))
+            backend = wiring.build_backend(settings, name, wiring.Nobody())
         except SettingsError as error:
             yield Finding(name, State.WRONG, _line(error), f"mend [backends.{name}]")
             continue
+        found = type(backend)
         yield Finding(name, State.OK, f"{found.__module__}:{found.__qualname__}")
         if name == "dramatiq":
             yield from _redis(settings.backends.dramatiq.url)
+        elif not _answers(backend):
+            mend = f"start what it delivers to, or mend [backends.{name}]; until then its jobs are accepted, and wait"
+            yield Finding(name, State.WARNING, "says that it cannot be reached", mend)
+    for name in settings.backends.custom:
+        if name not in wiring.used(settings):
+            mend = f'set backend = "{name}" above the first [table] of the file, or send handlers there by [routes]'
+            yield Finding(name, State.WARNING, "has a table, and gets no jobs", mend)
+
+
+def _answers(backend: Backend) -> bool:
+    try:
+        return asyncio.run(asyncio.wait_for(backend.health(), PATIENCE_S)).reachable
+    except Exception:  # noqa: BLE001 - a backend of the project's may raise anything
+        return False
 
 
 def _redis(url: str) -> Iterator[Finding]:
@@ -273,8 +289,10 @@ async def _greet(settings: Settings) -> None:
 def _log(settings: Settings) -> Iterator[Finding]:
     path = settings.log.path
     if path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
-        words = "cannot be written" if path.is_file() else "is no file"
-        yield Finding("log", State.WRONG, f"{path} {words}", "give it to this user, or mend log.path")
+        words, mend = (
+            ("cannot be written", "give it to this user") if path.is_file() else ("is no file", "move it away")
+        )
+        yield Finding("log", State.WRONG, f"{path} {words}", f"{mend}, or mend log.path")
         return
     yield _writable("log", path.parent, "log.path")
 

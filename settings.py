@@ -410,7 +410,9 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
     except UnreadableVariable as error:
         raise SettingsError(unreadable_variable(Settings, os.environ) or " ".join(str(error).split())) from error
     except (OSError, ValueError) as error:  # the file cannot be read, is no UTF-8, or no TOML
-        raise SettingsError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+        words = " ".join(str(error).split())
+        mend = '; text stands in quotes, as in backend = "dramatiq"' if words.startswith("Invalid value") else ""
+        raise SettingsError(f"{file} cannot be read: {words}{mend}") from error
 
 
 def version() -> str:

@@ -3,7 +3,7 @@
 import difflib
 import json
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
@@ -46,10 +46,10 @@ def one_of(names: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A question that offers the known name most like this one; empty when none is."""
+def nearest(name: str, known: Iterable[str], *, written: Callable[[str], str] = str) -> str:
+    """A question that offers the known name most like this one, as it is `written`; empty when none is."""
     found = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
-    return f"; did you mean {found[0]}?" if found else ""
+    return f"; did you mean {written(found[0])}?" if found else ""
 
 
 def misnamed_variable(model: type[BaseModel], environ: Mapping[str, str]) -> str | None:
@@ -57,7 +57,8 @@ def misnamed_variable(model: type[BaseModel], environ: Mapping[str, str]) -> str
     for variable in sorted(environ):
         key = variable.upper().removeprefix(PREFIX).lower().split("__")[0]
         if variable.upper().startswith(PREFIX) and key not in _names(model):
-            return f"{variable} (environment) is no setting{nearest(key, _names(model))}"
+            offered = nearest(key, _names(model), written=lambda name: f"{PREFIX}{name.upper()}")
+            return f"{variable} (environment) is no setting{offered}"
     return None
 
 
@@ -90,7 +91,7 @@ def describe(
     table, field = _field(model, where)
     key = ".".join(part for part in where if part != "custom")
     if first["type"] == "extra_forbidden":
-        complaint = f"{key} is no setting{nearest(where[-1], _names(table))}"
+        complaint = f"{key} is no setting{_misplaced(where, model) or nearest(where[-1], _names(table))}"
     elif first["type"] == "value_error":
         complaint = f"{key} {first['ctx']['error']}".strip()
     elif first["type"] == "missing":
@@ -100,6 +101,14 @@ def describe(
     # A law over several keys has no place of its own: its words begin with the key.
     place = where or complaint.partition(" ")[0].split(".")
     return " ".join(f"{_source(place, file, environ, overrides)}: {complaint}".split())
+
+
+def _misplaced(where: list[str], model: type[BaseModel]) -> str:
+    """What to do where a key that has no table of its own is found in one; empty where it is no such key."""
+    table, field = _field(model, where[-1:])
+    if len(where) == 1 or field is None or table is not model or get_origin(field.annotation) is dict:
+        return ""
+    return f"; {where[-1]} stands above the first [table] of the file"
 
 
 def _field(model: type[BaseModel], where: list[str]) -> tuple[type[BaseModel], FieldInfo | None]:

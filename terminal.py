@@ -6,7 +6,7 @@ Each function gives the exit code: 0, or 1 where something was refused or did no
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import datetime
@@ -59,7 +59,7 @@ def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: boo
             print(json.dumps(as_object(job)))
     else:
         _out().print(_table(found) if found else "no jobs")
-    return DONE
+    return DONE if found else _known(settings, wanted.handler)
 
 
 def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
@@ -124,7 +124,7 @@ def retry_matching(settings: Settings, wanted: JobFilter, limit: int) -> int:
                 done += writer.run_sync(unit)
                 show(begin + BATCH)
     print("1 job waits for a new run" if done == 1 else f"{done} jobs wait for a new run")
-    return DONE
+    return DONE if ids else _known(settings, wanted.handler)
 
 
 def pause(settings: Settings, names: Sequence[str]) -> int:
@@ -215,10 +215,23 @@ def _turn(settings: Settings, names: Sequence[str], word: str, turn: Callable[[T
                 writer.run_sync(lambda tx, one=one: turn(tx, one))  # type: ignore[misc]
                 print(f"{_plain(one)} {word}")
             if not found:
-                words = f"{_plain(name)}: there is no such handler; known are {', '.join(sorted(known))}"
-                _complain(words)
-                worst = UNKNOWN
+                worst = _no_such_handler(name, known)
     return worst
+
+
+def _known(settings: Settings, names: Sequence[str]) -> int:
+    """Names and patterns that found no job are told where they fit no handler either."""
+    known = wiring.load_handlers(settings) if names else ()
+    worst = DONE
+    for name in names:
+        if not any(fnmatchcase(one, name) for one in known):
+            worst = _no_such_handler(name, known)
+    return worst
+
+
+def _no_such_handler(name: str, known: Collection[str]) -> int:
+    _complain(f"{_plain(name)}: there is no such handler; known are {', '.join(sorted(known))}")
+    return UNKNOWN
 
 
 def _watch_job(database: Database, job_id: str, *, as_json: bool) -> int:
@@ -279,7 +292,7 @@ def _whole(job: Job) -> Group:
     head = Text.assemble(f"{job.id}  {_plain(job.handler)}  ", _status(job), f"  on {_plain(job.backend)}")
     parts: list[Any] = [
         head,
-        Text(f"created {to_datetime(job.created_at).astimezone():%Y-%m-%d %H:%M:%S}  {_took(job)}"),
+        Text(f"created {to_datetime(job.created_at).astimezone():%Y-%m-%d %H:%M:%S}  {_took(job)}".rstrip()),
     ]
     if job.progress and job.progress.total:
         parts.append(ProgressBar(total=job.progress.total, completed=job.progress.completed, width=40))

@@ -90,5 +90,5 @@ class Backend(ABC):
         """No further job is begun here."""
 
     async def health(self) -> Health:
-        """How it is, within two seconds. Never raises."""
+        """How it is, within two seconds, also where it has not started. Never raises."""
         return Health(reachable=True)

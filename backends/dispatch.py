@@ -250,6 +250,7 @@ class Dispatcher:
         return replace(measured, reachable=broker.reachable, identity=broker.identity)
 
     async def _keep_asking(self, name: str, answered: asyncio.Event) -> None:
+        reachable = True
         while True:
             self._asked[name] = time.monotonic()
             try:
@@ -260,8 +261,13 @@ class Dispatcher:
             answered.set()
             if self._broker[name].reachable:
                 self._open_until.pop(name, None)
+                if not reachable:
+                    self._log.info("the backend answers again", backend=name)
             else:
                 self._open_until[name] = time.monotonic() + OPEN_S
+                if reachable:
+                    self._log.warning("the backend does not answer; jobs are accepted and wait", backend=name)
+            reachable = self._broker[name].reachable
             await asyncio.sleep(ASK_S)
 
     def waiting_for(self, job: Job, health: Mapping[str, Health]) -> str | None:

@@ -1,5 +1,6 @@
 """`email.welcome`: who registers gets a message."""
 
+import asyncio
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,8 @@ async def welcome(job: JobContext, *, email: Recipient, username: Username, know
 
     Where the address is `known` already its owner hears of it; by one handler, so that the jobs look alike.
     """
+    if not templates.cache_info().currsize:  # the library takes a tenth of a second to load: not on the event loop
+        await asyncio.to_thread(templates)
     name = "known" if known else "welcome"
     words = {"username": visible(username)}
     message = compose(

@@ -27,6 +27,10 @@ def backup(database: Database, target: Path, *, begun: Callable[[Path], object] 
         raise StorageError(f"there is no ledger at {source} yet")
     if target.exists() and target.samefile(source):
         raise StorageError(f"{target} is the ledger itself; name another file")
+    if target.is_dir():
+        raise StorageError(f"{target} is a folder; name a file in it")
+    if not target.parent.is_dir():
+        raise StorageError(f"{target} was not written: there is no folder {target.parent}; make it first")
     aside = _aside(target)
     begun(aside)
     try:

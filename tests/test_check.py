@@ -1,12 +1,14 @@
 """`./onward check`: every part that the settings name is tried, and what is wrong comes with its mend."""
 
 import socket
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from backends.base import Backend, Defer, Delivery, Health, Run
 from check import Finding, State, findings
 from jobs import gates, ledger
 from jobs.model import NewJob
@@ -18,6 +20,19 @@ from storage.writer import Writer
 from tests.processes import onward
 from tests.servers import free_port, redis_server
 from tests.telemetry.collector import collecting
+
+
+class Away(Backend):
+    """What it delivers to is not there."""
+
+    runs_elsewhere = True
+
+    def __init__(self, _run: Run) -> None: ...
+
+    async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None: ...
+
+    async def health(self) -> Health:
+        return Health(reachable=False)
 
 
 @pytest.fixture
@@ -130,9 +145,24 @@ def test_a_backend_whose_options_are_none_of_its_own_is_wrong(project: Path) -> 
     assert "concurency" in backend.words
 
 
+def test_a_backend_of_the_project_s_that_does_not_answer_is_warned_of(project: Path) -> None:
+    mine = {"mine": {"class": "tests.test_check:Away"}}
+    _, away = found(project, "mine", backend="mine", backends=mine)
+    assert (away.state, away.words) == (State.WARNING, "says that it cannot be reached")
+    assert "[backends.mine]" in away.mend
+
+
+def test_a_backend_that_gets_no_jobs_is_told_how_it_would(project: Path) -> None:
+    """As where `backend = ...` was written below its table, and so was taken for an option of it."""
+    mine = {"mine": {"class": "backends.background:Background", "backend": "mine"}}
+    (idle,) = found(project, "mine", backends=mine)
+    assert (idle.state, idle.words) == (State.WARNING, "has a table, and gets no jobs")
+    assert 'backend = "mine" above the first [table]' in idle.mend
+
+
 def test_a_log_that_is_a_folder_is_wrong(project: Path) -> None:
     (log,) = found(project, "log", log={"path": str(project)})
-    assert (log.state, log.mend) == (State.WRONG, "give it to this user, or mend log.path")
+    assert (log.state, log.mend) == (State.WRONG, "move it away, or mend log.path")
 
 
 def test_an_open_server_that_others_reach_is_wrong(project: Path) -> None:

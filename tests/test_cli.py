@@ -168,6 +168,16 @@ def test_a_terminal_tells_what_a_job_waits_for(waiting: tuple[Path, str]) -> Non
     assert "waits for" not in onward("jobs", "show", job, project=project).stdout
 
 
+@pytest.mark.parametrize("command", ["list", "retry"])
+def test_a_pattern_that_finds_no_job_and_fits_no_handler_gives_3(command: str, project: Path) -> None:
+    """One that fits a handler has merely found nothing."""
+    assert onward("migrate", project=project).returncode == 0
+    assert onward("jobs", command, "--handler", "email.*", project=project).returncode == 0
+    unknown = onward("jobs", command, "--handler", "emial.*", project=project)
+    assert unknown.returncode == 3
+    assert "emial.*: there is no such handler; known are email.welcome" in unknown.stderr
+
+
 @pytest.mark.parametrize("command", ["show", "watch", "retry", "cancel"])
 def test_a_job_that_is_not_there_gives_3(command: str, project: Path) -> None:
     outcome = onward("jobs", command, "job_none", project=project)

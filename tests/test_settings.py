@@ -85,6 +85,18 @@ def test_an_unknown_key_is_named_with_the_nearest_right_one(project: Path, toml:
     assert f"settings.toml: {key} is no setting; did you mean {nearest}?" in refusal(project, toml)
 
 
+@pytest.mark.parametrize(("key", "value"), [("backend", "dramatiq"), ("environment", "production")])
+def test_a_key_that_stands_below_a_table_is_told_its_place(project: Path, key: str, value: str) -> None:
+    """TOML takes it for the table's own, at the end of the file above all."""
+    told = refusal(project, f'[gql]\nmodules = []\n{key} = "{value}"')
+    assert f"gql.{key} is no setting; {key} stands above the first [table] of the file" in told
+    assert "stands above" not in refusal(project, "[gql]\nlog = 1")
+
+
+def test_a_value_without_quotes_is_told_of_them(project: Path) -> None:
+    assert "text stands in quotes" in refusal(project, "backend = dramatiq")
+
+
 @pytest.mark.parametrize("text", ["", "100", "0/m", "1/y", "-1/m", "1.5/m", "1/m ", "١/m"])
 def test_what_is_no_rate_is_refused_with_an_example(project: Path, text: str) -> None:
     assert "as in 100/m" in refusal(project, f'[queues."a.*"]\nrate = "{text}"')
@@ -134,7 +146,7 @@ def test_the_line_says_where_the_value_stands(project: Path, monkeypatch: pytest
 
 def test_a_misnamed_variable_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONWARD_BAKEND", "dramatiq")
-    assert "ONWARD_BAKEND (environment) is no setting; did you mean backend?" in refusal(project)
+    assert "ONWARD_BAKEND (environment) is no setting; did you mean ONWARD_BACKEND?" in refusal(project)
 
 
 def test_a_variable_that_should_be_json_and_is_not_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,7 +51,7 @@ class Pigeonholes(Backend):
         self.held += [delivery.job_id for delivery in deliveries]
 
     async def health(self) -> Health:
-        return Health(reachable=True, identity=self.identity, depth=len(self.held))
+        return Health(reachable=self.mood != "away", identity=self.identity, depth=len(self.held))
 
 
 class Clumsy(Backend):
@@ -154,6 +155,21 @@ async def test_a_backend_that_raises_fails_no_request(tmp_path: Path, anyio_back
     async with running(tmp_path, "clumsy") as onward:
         (job,) = await send(onward)
         assert job.status is S.QUEUED
+
+
+async def test_a_backend_that_does_not_answer_is_told_once_and_once_more_when_it_does(
+    tmp_path: Path, anyio_backend: str
+) -> None:
+    async with running(tmp_path, "holes") as onward:
+        with structlog.testing.capture_logs() as logs:
+            for told, mood in enumerate(("away", "well"), start=1):
+                holes(onward).mood = mood
+                await until(lambda told=told: len(logs) >= told)  # type: ignore[misc]
+                await asyncio.sleep(dispatch.ASK_S * 2)  # it is asked again
+        assert [line["event"].partition(";")[0] for line in logs] == [
+            "the backend does not answer",
+            "the backend answers again",
+        ]
 
 
 async def test_each_handler_goes_where_its_route_says(tmp_path: Path, anyio_backend: str) -> None:

@@ -34,7 +34,8 @@ arguments it runs pytest alone, which gets them.
 
 `./onward --install-completion` teaches your shell to complete commands and options.
 
-Exit codes: 0; 1 where something was refused or did not succeed; 2 where it cannot start; 3 for a job that there is not.
+Exit codes: 0; 1 where something was refused or did not succeed; 2 where it cannot start; 3 for a job, or a handler,
+that there is not.
 """
 SCHEMA_HEAD = """# Schema
 

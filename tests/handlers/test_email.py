@@ -1,5 +1,6 @@
 """`email.welcome`, into files."""
 
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from email import policy
@@ -9,10 +10,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 
 from handlers.base import InvalidParameters
-from handlers.email import welcome
+from handlers.email import templates, welcome
 from handlers.mailer import FileMailer
 from tests.handlers.hostile import HOSTILE, REFUSED
 
@@ -129,3 +131,20 @@ async def test_check_tells_whether_messages_can_be_written(tmp_path: Path) -> No
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         await FileMailer(tmp_path / "file", "a@x").check()
+
+
+async def test_what_the_first_message_loads_does_not_hold_up_the_event_loop(
+    run: Run, job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded_in = []
+
+    def loader(*given: Any) -> jinja2.BaseLoader:
+        loaded_in.append(threading.current_thread())
+        return genuine(*given)
+
+    genuine = jinja2.FileSystemLoader
+    monkeypatch.setattr(jinja2, "FileSystemLoader", loader)
+    templates.cache_clear()
+    await run(welcome, job, email="ada@example.org", username="ada")
+    assert len(loaded_in) == 1
+    assert loaded_in[0] is not threading.main_thread()

@@ -82,7 +82,8 @@ def test_a_damaged_ledger_is_no_backup(sqlite_ledger: str, tmp_path: Path) -> No
 def test_what_cannot_be_copied_is_told(sqlite_ledger: str, tmp_path: Path) -> None:
     cases = (
         (sqlite_ledger, Path(sqlite_ledger.removeprefix("sqlite:///")), "the ledger itself"),
-        (sqlite_ledger, tmp_path / "nowhere" / "copy.db", "was not written"),
+        (sqlite_ledger, tmp_path / "nowhere" / "copy.db", f"there is no folder {tmp_path / 'nowhere'}; make it first"),
+        (sqlite_ledger, tmp_path, "is a folder; name a file in it"),
         (f"sqlite:///{tmp_path}/none.db", tmp_path / "copy.db", "no ledger at"),
         ("postgresql://onward@127.0.0.1/onward", tmp_path / "copy.db", "pg_dump"),
     )
