@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -152,6 +152,7 @@ class Server(uvicorn.Server):
         log = telemetry.logger("onward")
         address = url(self._bound)
         log.info("serving", page=f"{address}/", graphql=f"{address}/graphql", backend=self._settings.backend)
+        _tell_systemd()
         if self._explorer:
             log.info("the explorer is being built from npm packages; once, a minute or two")
 
@@ -184,6 +185,14 @@ class Server(uvicorn.Server):
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
+
+
+def _tell_systemd() -> None:
+    """Who started this process by a unit of `Type=notify` knows that it answers: sd_notify(3), of which this is all."""
+    place = os.environ.get("NOTIFY_SOCKET", "")
+    if place:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+            told.sendto(b"READY=1", f"\0{place[1:]}" if place.startswith("@") else place)
 
 
 def _refusal(error: OSError, host: str, port: int) -> str:

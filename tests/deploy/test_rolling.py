@@ -5,7 +5,7 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.processes import Running, graphql, running, wait_until
+from tests.processes import ROOT, Running, graphql, running, wait_until
 
 ITEM = 'mutation { processItem(input: {item: "words"}) { job { id } errors { message } } }'
 LEFT = "{ system { counts { status count } } }"
@@ -49,6 +49,23 @@ def test_a_deploy_over_one_port_refuses_nobody_and_loses_nothing(tmp_path: Path)
         assert failed == []
         assert len(set(accepted)) == len(accepted) > 10
         wait_until(lambda: _succeeded(address) == len(accepted))
+
+
+def test_a_start_is_over_for_systemd_when_calls_are_answered(tmp_path: Path) -> None:
+    """So that the second process is not stopped before the first one is back: the units are of Type=notify."""
+    (tmp_path / "settings.toml").touch()
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+        socket.create_server(("127.0.0.1", 0)) as port,
+    ):
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(60)
+        fd, place = port.fileno(), str(tmp_path / "notify")
+        with running("serve", "--fd", str(fd), project=tmp_path, descriptors=(fd,), NOTIFY_SOCKET=place) as process:
+            assert systemd.recv(64) == b"READY=1"
+            assert " serving " in process.output()
+            assert process.end() == 0
+    assert "Type=notify" in (ROOT / "deploy/systemd/onward-api@.service").read_text("utf-8")
 
 
 def _succeeded(address: str) -> int:
