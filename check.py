@@ -22,7 +22,7 @@ from backends.dispatch import Dispatcher, Routes
 from jobs import gates, ledger
 from settings import Settings, SettingsError
 from storage import migrate
-from storage.base import Unavailable
+from storage.base import StorageError
 from storage.engine import Database
 from storage.writer import Writer
 from telemetry.endpoint import Endpoint, NoPort
@@ -74,7 +74,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     database = Database(settings.database.url)
     try:
         connection = database.connect()
-    except Unavailable as error:
+    except StorageError as error:
         mend = "start PostgreSQL, or mend database.url" if database.dialect == "postgresql" else "mend database.url"
         yield Finding("database", State.WRONG, f"cannot be opened: {_line(error.__cause__ or error)}", mend)
         return
@@ -148,7 +148,7 @@ def _unserved(settings: Settings, names: list[str]) -> Iterator[Finding]:
         waiting, paused = database.read_sync(
             lambda tx: (ledger.waiting_besides(tx, names), {one.handler for one in gates.pauses(tx)})
         )
-    except Unavailable:  # told as the database's
+    except StorageError:  # told as the database's
         return
     finally:
         database.close()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -67,6 +68,18 @@ def test_no_part_is_left_out_because_another_is_wrong(project: Path) -> None:
 def test_postgresql_without_tables_wants_migrate(project: Path, postgres_url: str) -> None:
     *_, last = found(project, "database", database={"url": postgres_url})
     assert (last.state, last.mend) == (State.WRONG, "run ./onward migrate")
+
+
+def test_a_postgresql_of_another_encoding_is_wrong(project: Path, postgres_server_url: str) -> None:
+    with psycopg.connect(postgres_server_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+        try:
+            url = postgres_server_url.rsplit("/", 1)[0] + "/latin"
+            (only,) = found(project, "database", database={"url": url})
+        finally:
+            connection.execute("DROP DATABASE latin WITH (FORCE)")
+    assert only.state is State.WRONG
+    assert "encoding is LATIN1 and has to be UTF8" in only.words
 
 
 def test_a_postgresql_that_does_not_sync_is_warned_of(project: Path, postgres_url: str) -> None:

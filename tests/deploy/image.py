@@ -81,6 +81,6 @@ def _copy(words: str, files: list[Path], folder: Path, root: Path, working: Path
         assert inside, f"COPY {source}: nothing of it is sent to be built from"
         for file in inside:
             below = file.relative_to(ROOT / source) if file != ROOT / source else Path()
-            whole = target if below != Path() or not found[3].endswith("/") else target / source
+            whole = target if below != Path() or not found[3].endswith("/") else target / file.name
             (whole / below).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, whole / below)
