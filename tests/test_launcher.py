@@ -153,6 +153,23 @@ def test_faults_installs_the_servers_that_it_tries_the_program_with(checkout: Pa
     assert said.stdout.splitlines()[-1] == "faults --seed 1"
 
 
+def test_a_user_who_may_not_use_the_venv_is_told_in_one_line(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where root installed it, on a Python in root's own folder."""
+    module = as_module(made)
+
+    def hidden(_lock: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(module.PYTHON))
+
+    monkeypatch.setattr(module, "is_installed", hidden)
+    with pytest.raises(SystemExit) as end:
+        module.told(["serve"])
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"this user may not use {module.PYTHON}" in line
+
+
 def test_a_python_without_venv_is_told_which_package_it_lacks(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
