@@ -433,7 +433,7 @@ def _terminal() -> Iterator[tuple[Any, "Settings"]]:
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """What is wrong with the settings or the ledger ends this process with one line and the exit code 2."""
+    """What is wrong with settings, ledger or rights ends this process with one line and the exit code 2."""
     from settings_errors import SettingsError
     from storage.base import StorageError
 
@@ -442,6 +442,8 @@ def _one_line() -> Iterator[None]:
     except (SettingsError, StorageError) as error:
         cause = error.__cause__ if isinstance(error, StorageError) else None
         _fail(f"{error}: {cause}" if cause else str(error))
+    except PermissionError as error:
+        _fail(f"this user may not use {error.filename}: give it to this user, or name another place")
 
 
 @contextmanager

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
+import cli
 from tests.processes import Running, environment, graphql, onward, running, wait_until
 from tests.servers import free_port
 
@@ -91,6 +93,14 @@ def test_modules_that_are_not_there_are_told_in_one_line(project: Path) -> None:
     assert "handlers.modules" in refused("serve", project=project, ONWARD_HANDLERS__MODULES='["nowhere"]')
     assert "gql.modules" in refused("serve", project=project, ONWARD_GQL__MODULES='["nowhere"]')
     assert "gql.modules" in refused("schema", project=project, ONWARD_GQL__MODULES='["nowhere"]')
+
+
+def test_what_this_user_may_not_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """As the target of a backup in a folder of root's; a test that runs as root is refused nothing."""
+    with pytest.raises(typer.Exit) as end, cli._one_line():
+        raise PermissionError(13, "Permission denied", "/root/copy.db")
+    assert end.value.exit_code == 2
+    assert capsys.readouterr().err.startswith("onward: this user may not use /root/copy.db: ")
 
 
 def test_a_worker_with_nothing_to_do_says_so(project: Path) -> None:
