@@ -98,9 +98,9 @@ def test_modules_that_are_not_there_are_told_in_one_line(project: Path) -> None:
 def test_what_this_user_may_not_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """As the target of a backup in a folder of root's; a test that runs as root is refused nothing."""
     with pytest.raises(typer.Exit) as end, cli._one_line():
-        raise PermissionError(13, "Permission denied", "/root/copy.db")
+        raise PermissionError(13, "Permission denied", "/elsewhere/copy.db")
     assert end.value.exit_code == 2
-    assert capsys.readouterr().err.startswith("onward: this user may not use /root/copy.db: ")
+    assert capsys.readouterr().err.startswith("onward: this user may not use /elsewhere/copy.db: ")
 
 
 def test_a_worker_with_nothing_to_do_says_so(project: Path) -> None:
