@@ -304,17 +304,20 @@ class Runner:
             if not done:
                 running.halt(Stop.TIMEOUT)
                 done, _ = await asyncio.wait({doing}, timeout=PATIENCE_S)
-            if not done:
-                self._log.error("the step does not stop at its time limit, and goes on unheeded", step=work.name)
-                raise TimedOut("it ran longer than its time limit")
-            if doing.cancelled() and running.stop is not None:
-                running.check()
-            return doing.result()
         except asyncio.CancelledError:
             doing.cancel()
             raise
         finally:
             running.task = None
+        if not done:
+            self._log.error("the step does not stop at its time limit, and goes on unheeded", step=work.name)
+            raise TimedOut("it ran longer than its time limit")
+        try:
+            return doing.result()
+        except asyncio.CancelledError as error:
+            running.check()
+            # Taken for the end of the process, the job would be handed back and begun again without end.
+            raise RuntimeError("the handler awaited what was cancelled") from error
 
     def _failed(self, running: Running, step: str, handler: Handler, error: BaseException | None) -> Outcome:
         """What follows from an error: FAILED for good, another attempt by the policy, or nobody's fault."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -227,6 +228,23 @@ def leave_plain(job: JobContext, *, folder: str) -> None:
     sys.exit(3)
 
 
+@handler("law.cancelled", retry=ONCE)
+async def cancelled(job: JobContext, *, folder: str) -> None:
+    """Awaits what it has itself cancelled."""
+    note(job, folder, "begun")
+    own = asyncio.ensure_future(asyncio.sleep(1))
+    own.cancel()
+    await own
+
+
+@handler("law.cancelled_plain", retry=ONCE)
+def cancelled_plain(job: JobContext, *, folder: str) -> None:
+    note(job, folder, "begun")
+    own: Future[None] = Future()
+    own.cancel()
+    own.result()
+
+
 @handler("law.parent", retry=ONCE)
 async def parent(job: JobContext, *, folder: str, fails: bool) -> str:
     """Dispatches a child, and then may fail."""
@@ -296,6 +314,8 @@ HANDLERS: tuple[Handler, ...] = (
     kill,
     leave,
     leave_plain,
+    cancelled,
+    cancelled_plain,
     parent,
     sequence("law.steps", [first, second, third], retry=QUICKLY),
     sequence("law.steps_retry", [first, second_fails_once, third], retry=QUICKLY),

@@ -96,3 +96,12 @@ class Failures:
             assert job.error is not None
             assert job.error.code == "UNEXPECTED"
         assert worker.is_up
+
+    async def test_a_handler_that_awaits_what_was_cancelled_has_failed(self, stand: Stand) -> None:
+        """Nobody wanted the job to stop: handed back as if the process ended, it would be begun without end."""
+        for name in ("law.cancelled", "law.cancelled_plain"):
+            job = await stand.done(await stand.accept(name, folder=str(stand.folder)))
+            assert job.status is S.FAILED
+            assert job.error is not None
+            assert job.error.code == "UNEXPECTED"
+        assert stand.count("begun") == 2
