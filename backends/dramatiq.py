@@ -113,23 +113,29 @@ class _BlockingConsumer(_RedisConsumer):
         return message
 
     def close(self) -> None:
+        """What is done is acknowledged, and what was fetched and not looked at yet waits in Redis again."""
         with suppress(redis.RedisError):
             self._trip(0)
+            self.requeue(list(iter(self._cached, None)))  # type: ignore[no-untyped-call]
 
     def _cached_or_fetched(self) -> Any:
         room = self.prefetch - self.outstanding_message_count
         if not self.message_cache and room >= self.prefetch * (1 - REFILL) and not self._gives_way():
             self.message_cache = self._trip(room)
             self.broker.more[self.queue_name] = len(self.message_cache) >= room
+        return self._cached()
+
+    def _cached(self) -> Any:
         while self.message_cache:
             data = self.message_cache.pop(0)
             try:
                 message = dramatiq.Message.decode(data)
+                ours = _is_ours(message)
             except Exception:  # noqa: BLE001 - see below
                 # Undecodable: nothing of it can be trusted, not even its id. It must not take its neighbours along.
                 structlog.get_logger("dramatiq").error("a message cannot be read, and is dropped")
                 continue
-            if not _is_ours(message):
+            if not ours:
                 structlog.get_logger("dramatiq").error("a message is none of ours, and is dropped")
                 continue
             self.queued_message_ids.add(message.message_id)
@@ -166,7 +172,8 @@ def _is_ours(message: Any) -> bool:
         and (dict(message.kwargs), len(message.args)) == ({}, 1)
         and isinstance(message.args[0], str)
         and JOB_ID.fullmatch(message.args[0]) is not None
-        and isinstance(message.options.get("redis_message_id"), str)
+        and message.options.keys() == {"redis_message_id"}  # an `eta` would have the consumer's own thread run it
+        and isinstance(message.options["redis_message_id"], str)
     )
 
 

@@ -3,10 +3,11 @@
 from typing import Any, cast
 
 import dramatiq
+import orjson
 import pytest
 
 from backends.base import Delivery, Role
-from backends.dramatiq import QUEUE, Dramatiq
+from backends.dramatiq import QUEUE, Broker, Dramatiq, _is_ours
 
 pytestmark = pytest.mark.anyio
 
@@ -31,3 +32,40 @@ async def test_what_ran_before_goes_before_what_has_not_begun(redis_url: str, na
     finally:
         await backend.drain(1.0)
         backend.broker.client.connection_pool.disconnect()
+
+
+def test_what_a_consumer_has_fetched_and_not_given_out_waits_in_redis_again_when_it_ends(
+    redis_url: str, namespace: str
+) -> None:
+    """Left to itself it would wait until the process counts as dead, seconds later."""
+    broker = Broker(redis_url, namespace)
+    broker.enqueue_many([Delivery(f"job_{n}", "h") for n in range(5)])
+    consumer: Any = broker.consume(QUEUE, prefetch=8)
+    broker.born = 0.0
+    assert next(consumer).args[0] == "job_0"
+    assert broker.client.llen(f"{namespace}:{QUEUE}") == 0
+    consumer.close()
+    assert broker.client.llen(f"{namespace}:{QUEUE}") == 4
+    broker.client.connection_pool.disconnect()
+
+
+@pytest.mark.parametrize("odd", [{"options": []}, {"queue_name": []}])
+def test_a_message_of_an_odd_shape_takes_no_neighbour_along(
+    redis_url: str, namespace: str, odd: dict[str, Any]
+) -> None:
+    broker = Broker(redis_url, namespace)
+    ours = {"queue_name": QUEUE, "actor_name": "run", "args": ["job_0"], "kwargs": {}, "options": {}}
+    broker.call_many(
+        [("enqueue", QUEUE, "odd", orjson.dumps({**ours, "message_id": "1", "message_timestamp": 1, **odd}))]
+    )
+    broker.enqueue_many([Delivery("job_1", "h")])
+    broker.born = 0.0
+    consumer: Any = broker.consume(QUEUE, prefetch=8)
+    assert next(consumer).args[0] == "job_1"
+    broker.client.connection_pool.disconnect()
+
+
+@pytest.mark.parametrize(("options", "ours"), [({}, True), ({"eta": 0}, False), ({"pipe_target": {}}, False)])
+def test_a_message_that_wants_more_than_a_job_s_id_says_is_none_of_ours(options: dict[str, Any], *, ours: bool) -> None:
+    message: Any = dramatiq.Message(QUEUE, "run", ("job_1",), {}, {"redis_message_id": "1", **options})
+    assert _is_ours(message) is ours
