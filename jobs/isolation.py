@@ -71,7 +71,7 @@ class Isolated:
         if found is None:
             self._log.error("a process to run a job alone did not start", job=job_id, code=code)
             return False
-        for handler, status in re.findall(rb"^ended (\S+) ([A-Z]+)$", said, re.MULTILINE):
+        for handler, status in re.findall(rb"^ended ([\w.-]+) ([A-Z]+)$", said, re.MULTILINE):
             self._meters.finished(handler.decode(), status.decode())
         released = await self._writer.run(partial(claims.bury_alone, runner=found[1].decode()))
         if released is None:
