@@ -151,7 +151,13 @@ class _Life(dramatiq.Middleware):
 
     def before_worker_boot(self, broker: Any, worker: Any) -> None:
         self._runtime = Runtime(self._settings)
-        (backend,) = consumed(self._runtime.start())
+        try:
+            (backend,) = consumed(self._runtime.start())
+        except Exception as error:
+            # Dramatiq would log it and go on, without a single job for as long as the process is up.
+            known = isinstance(error, SettingsError | StorageError)
+            structlog.get_logger("worker").error("cannot start", error=str(error), exc_info=not known)
+            raise SystemExit(2) from error
         # The broker that Dramatiq imported is the one that it consumes; ours runs its actor.
         backend.broker = broker
         backend.declare(worker)

@@ -1,11 +1,15 @@
 """What `dramatiq worker:broker` and `python -m worker` find."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import worker
 from settings import SettingsError
+from tests.servers import free_port
 
 FAST = '[backends.fast]\nclass = "backends.dramatiq:Dramatiq"\nurl = "redis://127.0.0.1:6390/3"\nnamespace = "fast"\n'
 
@@ -37,3 +41,18 @@ def test_two_brokers_are_more_than_dramatiqs_own_command_takes(tmp_path: Path, m
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
     with pytest.raises(SettingsError, match=r"fast and dramatiq: .* take \./onward worker"):
         _ = worker.broker
+
+
+def test_dramatiqs_own_command_ends_where_the_ledger_cannot_be_reached(tmp_path: Path) -> None:
+    """Up without a ledger it would run no job, and nobody would start it again."""
+    ledger = f"postgresql://onward@127.0.0.1:{free_port()}/onward"
+    (tmp_path / "settings.toml").write_text(f'backend = "dramatiq"\n[database]\nurl = "{ledger}"\n', "utf-8")
+    command = (sys.executable, "-m", "dramatiq", "worker:broker", "--processes", "2", "--threads", "1")
+    environment = {**os.environ, "ONWARD_PROJECT": str(tmp_path)}
+    ended = subprocess.run(
+        command, cwd=Path(worker.__file__).parent, env=environment, capture_output=True, timeout=60, check=False
+    )
+    assert ended.returncode == 2
+    said = ended.stdout + ended.stderr
+    assert b"the ledger cannot be reached" in said
+    assert b"Traceback" not in said
