@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-CANNOT_START = 2  # the exit code of a process that would fail the same way again
+CANNOT_START = 2  # the exit code of a process that would fail the same way again, unless it has started before
 STEADY_S = 30.0  # a process that has lived as long starts its next back-off from the beginning
 LONGEST_PAUSE_S = 15.0
 LINE_BYTES = 1_000_000
@@ -107,16 +107,18 @@ class _Kept:
         self._ending = asyncio.Event()
 
     async def keep(self) -> int:
-        """The exit code, once the part has been ended or cannot start."""
+        """The exit code, once the part has been ended or could not start in the first place."""
         pause_s = 0.5
+        before = False
         while True:
             started = time.monotonic()
             code = await self._live()
             if self._ending.is_set():
                 return 0
             self._say(f"ended with {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}")
-            if code == CANNOT_START:
+            if code == CANNOT_START and not before:
                 return code
+            before = True  # what it needs was there, and comes back: the ledger, say
             pause_s = 0.5 if time.monotonic() - started > STEADY_S else min(pause_s * 2, LONGEST_PAUSE_S)
             self._say(f"starting again in {pause_s:.0f} s")
             with contextlib.suppress(TimeoutError):

@@ -89,6 +89,18 @@ async def test_a_part_that_cannot_start_ends_all_with_its_code(capfd: pytest.Cap
     assert "ended with 2" in capfd.readouterr().out
 
 
+async def test_a_part_that_has_started_before_is_started_again_however_it_ends(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """One that dies while the ledger is away takes no other along."""
+    program = f"import os; made = {str(tmp_path / 'made')!r}; there = os.path.exists(made); open(made, 'w').close(); "
+    parts = [python("worker", f"{program} raise SystemExit(2 if there else 1)")]
+    said = await stopped_after("starting again in 2 s", parts, capfd)
+    assert [line.split("| ")[1] for line in said.splitlines()] == [
+        "ended with 1", "starting again in 1 s", "ended with 2", "starting again in 2 s",
+    ]  # fmt: skip
+
+
 async def test_what_a_part_is_to_know_reaches_it_on_standard_input(capfd: pytest.CaptureFixture[str]) -> None:
     program = "import sys, signal; print('up', sys.stdin.read(), flush=True); signal.pause()"
     assert "up secret" in await stopped_after("up", [python("redis", program, stdin=b"secret")], capfd)
