@@ -35,6 +35,7 @@ from storage.writer import Writer
 DONE, REFUSED, UNKNOWN = 0, 1, 3  # 2 is for what cannot start
 EVERYTHING = Visible(everything=True)
 LOOK_EVERY_S = 0.25
+PATIENCE_S = 3.0  # for a backend to say whether it can be reached
 SHOWN = 20
 BATCH = 100
 PIPED_COLUMNS = 240
@@ -180,7 +181,8 @@ def _answers(settings: Settings, name: str) -> bool:
     if name not in wiring.used(settings):
         return True
     try:
-        return asyncio.run(wiring.build_backend(settings, name, wiring.Nobody()).health()).reachable
+        health = wiring.build_backend(settings, name, wiring.Nobody()).health()
+        return asyncio.run(asyncio.wait_for(health, PATIENCE_S)).reachable
     except Exception:  # noqa: BLE001 - a backend of the project's may raise anything
         return False
 

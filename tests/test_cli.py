@@ -1,5 +1,6 @@
 """The commands as people type them: real processes, real exit codes."""
 
+import asyncio
 import json
 import os
 import re
@@ -7,13 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import typer
 
 import cli
+import settings
+import terminal
+from backends.base import Backend, Defer, Delivery, Health, Run
 from tests.processes import Running, environment, graphql, onward, running, wait_until
 from tests.servers import free_port
 
@@ -165,6 +169,27 @@ def test_cancel_and_retry_tell_by_their_exit_codes(waiting: tuple[Path, str]) ->
     assert onward("jobs", "retry", "--handler", "steps.*", project=project).stdout.startswith("1 job waits")
     assert onward("jobs", "cancel", job, project=project).returncode == 0
     assert onward("jobs", "retry", job, "--from-start", project=project).stdout == f"{job} QUEUED\n"
+
+
+class Slow(Backend):
+    """Says that it can be reached, after a long while."""
+
+    runs_elsewhere = True
+
+    def __init__(self, _run: Run) -> None: ...
+
+    async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None: ...
+
+    async def health(self) -> Health:
+        await asyncio.sleep(5)
+        return Health(reachable=True)
+
+
+def test_a_backend_that_says_nothing_keeps_no_terminal_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "settings.toml").touch()
+    monkeypatch.setattr(terminal, "PATIENCE_S", 0.05)
+    backends = {"mine": {"class": "tests.test_cli:Slow"}}
+    assert not terminal._answers(settings.load(tmp_path, backend="mine", backends=backends), "mine")
 
 
 def test_a_terminal_tells_what_a_job_waits_for(waiting: tuple[Path, str]) -> None:
