@@ -16,6 +16,7 @@ Milliseconds, Dramatiq's unit, exist in this file alone.
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import re
 import secrets
@@ -48,6 +49,7 @@ GO_FIRST = MappingProxyType({HIGH: (), QUEUE: (HIGH,), LOW: (HIGH, QUEUE)})
 JOB_ID = re.compile(r"job_[0-9A-Za-z]{1,64}")
 SOCKET_S = 2.0
 BLOCK_S = 1
+BEAT_S = 1.0
 ASK_AGAIN_S = 0.5
 WAKES = 64
 PIPELINE = 500
@@ -152,8 +154,8 @@ class _BlockingConsumer(_RedisConsumer):
         waiting = self.broker.done[self.queue_name]
         done = [waiting.popleft() for _ in range(len(waiting))]
         calls: list[tuple[str | bytes | int, ...]] = [("ack", self.queue_name, message_id) for message_id in done]
-        if room:
-            calls.append(("fetch", self.queue_name, room))
+        if room or time.monotonic() >= self.broker.heard + BEAT_S:
+            calls.append(("fetch", self.queue_name, room))  # of none is a heartbeat still
         if not calls:
             return []
         try:
@@ -189,6 +191,7 @@ class Broker(RedisBroker):
             heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
         )
         self.born = time.monotonic()
+        self.heard = -math.inf  # when Redis last heard of this process: of one that is silent it gives messages away
         self.more: dict[str, bool] = {}  # by queue, whether the last fetch left some behind
         # By queue, ids of messages to acknowledge; a consumer that is made anew takes them over.
         self.done: dict[str, deque[str]] = defaultdict(deque)
@@ -255,11 +258,14 @@ class Broker(RedisBroker):
                 pipe.rpush(self.wake_key(name), *["1"] * min(count, WAKES))
                 pipe.ltrim(self.wake_key(name), -WAKES, -1)
             try:
-                return list(pipe.execute())
+                answers = list(pipe.execute())
             except redis.exceptions.NoScriptError:
                 if attempt == 2:  # noqa: PLR2004
                     raise
                 self.client.script_load(script.script)
+            else:
+                self.heard = time.monotonic()
+                return answers
         raise AssertionError("unreachable")
 
 

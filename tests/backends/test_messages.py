@@ -1,5 +1,6 @@
 """Messages in Redis: their order, as the workers will take them."""
 
+import math
 from typing import Any, cast
 
 import dramatiq
@@ -69,3 +70,18 @@ def test_a_message_of_an_odd_shape_takes_no_neighbour_along(
 def test_a_message_that_wants_more_than_a_job_s_id_says_is_none_of_ours(options: dict[str, Any], *, ours: bool) -> None:
     message: Any = dramatiq.Message(QUEUE, "run", ("job_1",), {}, {"redis_message_id": "1", **options})
     assert _is_ours(message) is ours
+
+
+def test_a_consumer_that_may_fetch_nothing_is_heard_of_all_the_same(redis_url: str, namespace: str) -> None:
+    """Else others would be given its messages, while its jobs take long."""
+    broker = Broker(redis_url, namespace)
+    beats = f"{namespace}:__heartbeats__"
+    broker.enqueue_many([Delivery("job_1", "h")])
+    consumer: Any = broker.consume(QUEUE, prefetch=1)
+    broker.born = 0.0
+    assert next(consumer) is not None
+    broker.client.delete(beats)
+    broker.heard = -math.inf
+    assert next(consumer) is None
+    assert broker.client.zscore(beats, broker.broker_id) is not None
+    broker.client.connection_pool.disconnect()
