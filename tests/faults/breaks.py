@@ -108,6 +108,7 @@ CONFORMANCE = (
     Red("steps_after_one_that_failed_for_good_are_skipped", "steps_left_open", "SKIPPED"),
     Red("a_handler_whose_words_cannot_be_kept_ends_all_the_same", "words_as_they_are", "INTERNAL|FAILED"),
     Red("a_handler_that_calls_sys_exit_fails_and_ends_no_process", "exit_heeded", "after 20.0 s"),
+    Red("a_handler_that_awaits_what_was_cancelled_has_failed", "cancelled_for_good", "after 20.0 s"),
     Red("a_handler_past_its_time_limit_is_stopped", "no_time_limit", "after 20.0 s: .*RUNNING"),
     Red("a_result_comes_back_as_it_was_returned", "results_as_text", "assert .* == "),
     Red("a_result_below_the_cap_is_kept", "low_cap", "None == .*63000"),

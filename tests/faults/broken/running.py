@@ -148,6 +148,26 @@ def exit_heeded() -> None:
     base.put(runner, "_unescaped", lambda call: call())
 
 
+def cancelled_for_good() -> None:
+    """What a handler has itself cancelled is taken for the end of its process."""
+    from asyncio import CancelledError
+
+    from jobs.runner import Runner
+
+    def heeded(step: Any) -> Any:
+        async def done(self: Any, running: Any, *arguments: Any, **named: Any) -> Any:
+            try:
+                return await step(self, running, *arguments, **named)
+            except RuntimeError as error:
+                if isinstance(error.__cause__, CancelledError):
+                    raise error.__cause__ from None
+                raise
+
+        return done
+
+    base.around(Runner, "_step", heeded)
+
+
 def no_time_limit() -> None:
     """A handler may take as long as it likes."""
     from jobs.runner import Runner
