@@ -272,9 +272,6 @@ class Database:
         )
         _begin_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")
-        # A page that many commits change is copied from the log into the file once for all of them. SQLite's own 1,000
-        # pages are some thirty commits under load, and a third of a commit's time. 4,000 are 16 MB.
-        connection.execute("PRAGMA wal_autocheckpoint=4000")
         connection.execute("PRAGMA cache_size=-4096")
         connection.execute("PRAGMA temp_store=MEMORY")
         return connection
