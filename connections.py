@@ -107,6 +107,10 @@ class Http(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._have_head()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        if self.pipeline:  # requests that wait, the newest of which is `cycle`: they and the connection know each other
+            self.pipeline.clear()
+            self.cycle = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         self._told = False

@@ -1,13 +1,15 @@
 """What is over is gone at once: circles of objects would pile up until the collector keeps everyone waiting."""
 
+import asyncio
 import gc
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from graphql import Executor
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from connections import Http, WebSockets
 from gql.exchange import Exchange
@@ -15,7 +17,7 @@ from gql.websocket import Socket
 from tests.gql.conftest import Api, serving, settings_in, until
 from tests.gql.test_websocket import FOREVER, client, mutate
 
-PASSING = (Executor, Exchange, Http, Socket, WebSockets)
+PASSING = (Executor, Exchange, Http, RequestResponseCycle, Socket, WebSockets)
 FOLLOW = "subscription($id: ID!) { jobUpdated(id: $id) { id status } }"
 
 
@@ -49,6 +51,22 @@ async def test_an_operation_that_is_over_is_gone(api: Api, query: str) -> None:
     with uncollected():
         await api.post({"query": query})
         assert not left()
+
+
+async def test_a_connection_is_gone_when_it_is_lost_and_so_are_its_requests_that_wait(tmp_path: Path) -> None:
+    async def gone() -> bool:
+        return not left()
+
+    with serving(settings_in(tmp_path)) as address, uncollected():
+        host, port = address.split(":")
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx" * 90)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 415")
+            writer.close()
+            with suppress(OSError):  # what was not read of the answers
+                await writer.wait_closed()
+        await until(gone)
 
 
 async def test_a_socket_that_is_closed_is_gone_and_so_are_its_operations_whenever_they_ended(tmp_path: Path) -> None:
