@@ -51,6 +51,17 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture
+def turns_of_serve() -> Iterator[None]:
+    """Threads let one another go on as those of `serve` do: client and server are threads of one process here."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(serving.TURN_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
 @asynccontextmanager
 async def connected(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     host, port = address.split(":")
@@ -280,21 +291,28 @@ async def test_frames_that_pile_up_close_their_socket(address: str, frames: byte
 
 @pytest.mark.parametrize(
     "flood",
-    [frame(9), frame(10), frame(1, b'{"type":"pong"}'), frame(1, b'{"type":"complete","id":"x"}')],
+    [
+        frame(9) * 100_000,
+        frame(10) * 400_000,  # of which each is over the sooner, since it wants no answer
+        frame(1, b'{"type":"pong"}') * 13_000,
+        frame(1, b'{"type":"complete","id":"x"}') * 9_000,
+    ],
     ids=["pings", "pongs", "messages", "completions"],
 )
-async def test_a_flood_on_one_socket_lets_others_have_their_turn(address: str, flood: bytes) -> None:
+async def test_a_flood_on_one_socket_lets_others_have_their_turn(
+    address: str, flood: bytes, turns_of_serve: None
+) -> None:
     async with upgraded(address) as (reader, writer), client(address) as friend:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(frame(1, json.dumps(INIT).encode()))
         await reader.readuntil(b"connection_ack")
-        writer.write(flood * (300_000 // len(flood)) + frame(1, b'{"type":"ping"}'))
+        writer.write(flood + frame(1, b'{"type":"ping"}'))
         over = asyncio.create_task(until(reader, b'{"type":"pong"}'))
         answered = 0
         while not over.done():
             assert (await friend.run("{ viewer { roles } }"))[0]["type"] == "next"
             answered += 1
-        assert answered > 5
+        assert answered > 3  # of what is read all at once two at most
 
 
 @pytest.mark.parametrize(
