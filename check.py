@@ -17,7 +17,6 @@ from redis.retry import Retry
 import serving
 import wiring
 from app import schema, viewers
-from backends.base import Backend
 from backends.dispatch import Dispatcher, Routes
 from jobs import gates, ledger
 from settings import Settings, SettingsError
@@ -201,20 +200,13 @@ def _backends(settings: Settings) -> Iterator[Finding]:
         yield Finding(name, State.OK, f"{found.__module__}:{found.__qualname__}")
         if name == "dramatiq":
             yield from _redis(settings.backends.dramatiq.url)
-        elif not _answers(backend):
+        elif not wiring.answers(backend):
             mend = f"start what it delivers to, or mend [backends.{name}]; until then its jobs are accepted, and wait"
             yield Finding(name, State.WARNING, "says that it cannot be reached", mend)
     for name in settings.backends.custom:
         if name not in wiring.used(settings):
             mend = f'set backend = "{name}" above the first [table] of the file, or send handlers there by [routes]'
             yield Finding(name, State.WARNING, "has a table, and gets no jobs", mend)
-
-
-def _answers(backend: Backend) -> bool:
-    try:
-        return asyncio.run(asyncio.wait_for(backend.health(), PATIENCE_S)).reachable
-    except Exception:  # noqa: BLE001 - a backend of the project's may raise anything
-        return False
 
 
 def _redis(url: str) -> Iterator[Finding]:

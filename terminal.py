@@ -3,7 +3,6 @@
 Each function gives the exit code: 0, or 1 where something was refused or did not succeed, or 3 for an unknown id.
 """
 
-import asyncio
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from jobs.model import Job, JobFilter, Visible, to_datetime
 from jobs.states import JobStatus
 from jobs.waiting import waits_for
 from progress import bar
-from settings import Settings
+from settings import Settings, SettingsError
 from storage import migrate
 from storage.engine import Database, Tx
 from storage.writer import Writer
@@ -35,7 +34,6 @@ from storage.writer import Writer
 DONE, REFUSED, UNKNOWN = 0, 1, 3  # 2 is for what cannot start
 EVERYTHING = Visible(everything=True)
 LOOK_EVERY_S = 0.25
-PATIENCE_S = 3.0  # for a backend to say whether it can be reached
 SHOWN = 20
 BATCH = 100
 PIPED_COLUMNS = 240
@@ -181,9 +179,8 @@ def _answers(settings: Settings, name: str) -> bool:
     if name not in wiring.used(settings):
         return True
     try:
-        health = wiring.build_backend(settings, name, wiring.Nobody()).health()
-        return asyncio.run(asyncio.wait_for(health, PATIENCE_S)).reachable
-    except Exception:  # noqa: BLE001 - a backend of the project's may raise anything
+        return wiring.answers(wiring.build_backend(settings, name, wiring.Nobody()))
+    except SettingsError:
         return False
 
 

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = {"background": "backends.background:Background", "dramatiq": "backends.dramatiq:Dramatiq"}
 TRACES_S = 1.0  # that the last spans get on their way out
+ANSWER_S = 3.0  # for a backend to say whether it can be reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +245,14 @@ def build_backend(settings: Settings, name: str, run: Run) -> Backend:
         return found(run, **options)  # type: ignore[call-arg]
     except (TypeError, ValueError) as error:
         raise SettingsError(f"backends.{name}: {error}") from error
+
+
+def answers(backend: Backend) -> bool:
+    """Whether a backend that has not started says in time that it can be reached; for who runs no event loop."""
+    try:
+        return asyncio.run(asyncio.wait_for(backend.health(), ANSWER_S)).reachable
+    except Exception:  # noqa: BLE001 - a backend of the project's may raise anything
+        return False
 
 
 def build_backends(settings: Settings, way: Callable[[str], Way]) -> dict[str, Backend]:

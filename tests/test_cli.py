@@ -17,6 +17,7 @@ import typer
 import cli
 import settings
 import terminal
+import wiring
 from backends.base import Backend, Defer, Delivery, Health, Run
 from tests.processes import Running, environment, graphql, onward, running, wait_until
 from tests.servers import free_port
@@ -187,7 +188,7 @@ class Slow(Backend):
 
 def test_a_backend_that_says_nothing_keeps_no_terminal_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "settings.toml").touch()
-    monkeypatch.setattr(terminal, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(wiring, "ANSWER_S", 0.05)
     backends = {"mine": {"class": "tests.test_cli:Slow"}}
     assert not terminal._answers(settings.load(tmp_path, backend="mine", backends=backends), "mine")
 
