@@ -219,7 +219,11 @@ class Socket:
         if self._closed:
             raise Gone
         # As text: bytes would make a binary frame, which clients do not take.
-        await self._raw_send({"type": "websocket.send", "text": orjson.dumps(message).decode()})
+        sent = {"type": "websocket.send", "text": orjson.dumps(message).decode()}
+        try:
+            await self._raw_send(sent)
+        except RuntimeError as error:  # the server has closed it, and our next message says so
+            raise Gone from error
 
     async def _close(self, closing: Closing) -> None:
         self._closed = True
