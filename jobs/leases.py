@@ -94,7 +94,7 @@ class Lease:
     def start(self) -> None:
         """The process is known to the ledger, and its counter rises. Raises Unavailable."""
         self.id = self._writer.run_sync(self._enter)
-        self._observe()
+        self._observe(urgent=False)  # before a start's first commits there is none that it could go with
         self._thread.start()
 
     def close(self) -> None:
@@ -119,8 +119,8 @@ class Lease:
             except Exception:  # noqa: BLE001 - the loop goes on, whatever it was
                 self._log.exception("heartbeat failed")
 
-    def _observe(self) -> None:
-        mine, rows, self.leads = self._writer.run_sync(self._pulse, urgent=True)
+    def _observe(self, *, urgent: bool = True) -> None:
+        mine, rows, self.leads = self._writer.run_sync(self._pulse, urgent=urgent)
         now = time.monotonic()
         # A long pause was ours, or the ledger's: it says nothing about the others.
         passed = min(now - self._last, 1.5 * BEAT_S) if self._last else 0.0

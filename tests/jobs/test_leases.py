@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+import storage.writer
 from jobs import claims, leases, ledger
 from jobs.leases import LAPSE_S, Lease
 from jobs.model import Job
@@ -202,6 +204,21 @@ def test_one_process_leads_and_another_one_follows_it(writer: Writer, clock: Clo
     writer.run_sync(lambda tx: claims.hand_back(tx, runner=one.lease.id))
     two.look()
     assert two.lease.leads
+
+
+def test_a_start_waits_for_no_commit_but_its_own(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A beat goes with the next commit; at the start of a process nobody would write one."""
+    monkeypatch.setattr(storage.writer, "LAZY_S", 3600.0)
+    writer.run_sync(lambda tx: tx.now)  # from here on the writer waits by the new figure
+    lease = Lease(writer, Meters(), name="mine", on_lost=lambda: None)
+    start = threading.Thread(target=lease.start)
+    start.start()
+    start.join(30)
+    begun = not start.is_alive()
+    writer.run_sync(lambda tx: tx.now)  # lets go of one that waits
+    start.join()
+    lease.close()
+    assert begun
 
 
 def test_a_lease_beats_by_a_thread_of_its_own_and_goes_at_the_end(writer: Writer) -> None:
