@@ -15,13 +15,13 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-import uvloop
 from fastapi import FastAPI
 
 import memory
 import telemetry
 from app import create_app
 from connections import Http, Waiting, WebSockets, room
+from eventloop import Loop
 from gql.base import SchemaError
 from gql.turns import Turns
 from settings import Settings, SettingsError
@@ -112,7 +112,7 @@ def run(settings: Settings, bound: socket.socket) -> None:
             memory.started()
             await Server(config, settings, bound, explorer=explorer is not None).serve(sockets=[bound])
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(serve())
 
 

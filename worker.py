@@ -14,7 +14,6 @@ from typing import Any
 
 import dramatiq
 import structlog
-import uvloop
 from dramatiq.worker import Worker
 
 import memory
@@ -22,6 +21,7 @@ import telemetry
 import wiring
 from backends.base import Backend, Role
 from backends.dramatiq import Broker, Dramatiq
+from eventloop import Loop
 from jobs import ledger
 from settings import Settings, SettingsError, enter
 from storage.base import StorageError
@@ -35,7 +35,7 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._loop = uvloop.new_event_loop()
+        self._loop = Loop()
         self._stack = AsyncExitStack()
         self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
         self._drained = False
@@ -139,7 +139,8 @@ def run_alone(settings: Settings, job_id: str, backend: str) -> int:
                             os.write(sys.stdout.fileno(), f"\nended {job.handler} {job.status}\n".encode())
                 wanted, done = await parts.runner.dangerous(backend) or "", wanted
 
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(main())
     return 0
 
 

@@ -19,6 +19,7 @@ import settings
 import telemetry
 import wiring
 from backends.base import Delivery, Role
+from eventloop import Loop
 from jobs.model import Job
 
 ANSWER_S = 20.0
@@ -106,5 +107,6 @@ def _announce(file: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(main())
     os._exit(0)  # threads of handlers that hang must not keep the process, as in the application

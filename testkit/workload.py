@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import time
@@ -193,6 +194,8 @@ def result(_job: JobContext, *, kind: str) -> Any:
         "too large": "x" * 65_000,
         "no json": {1, 2},
         "broken text": "\ud800",
+        "deep": json.loads("[" * 200 + "]" * 200),
+        "too deep": json.loads("[" * 250 + "]" * 250),
     }[kind]
 
 
@@ -220,6 +223,23 @@ async def kill(job: JobContext, *, folder: str) -> str:
 async def leave(job: JobContext, *, folder: str) -> None:
     note(job, folder, "begun")
     sys.exit(3)
+
+
+@handler("law.sys_exit_task", retry=ONCE)
+async def leave_task(job: JobContext, *, folder: str) -> None:
+    """From a task of its own."""
+    note(job, folder, "begun")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(leave.steps[0].call(job, folder=folder))
+
+
+@handler("law.sys_exit_callback", retry=ONCE)
+async def leave_callback(job: JobContext, *, folder: str) -> None:
+    """From a callback that nobody awaits; fails by itself afterwards."""
+    note(job, folder, "begun")
+    asyncio.get_running_loop().call_soon(sys.exit, 3)
+    await asyncio.sleep(MOMENT_S)
+    raise ValueError("still here")
 
 
 @handler("law.sys_exit_plain", retry=ONCE)
@@ -314,6 +334,8 @@ HANDLERS: tuple[Handler, ...] = (
     kill,
     leave,
     leave_plain,
+    leave_task,
+    leave_callback,
     cancelled,
     cancelled_plain,
     parent,

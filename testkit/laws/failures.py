@@ -88,9 +88,9 @@ class Failures:
             assert job.error.message.startswith("half a pair")
 
     async def test_a_handler_that_calls_sys_exit_fails_and_ends_no_process(self, stand: Stand) -> None:
-        """Async or plain: its job FAILED, and the worker is the one it was."""
+        """Async or plain, in a task or a callback of its own: its job FAILED, and the worker is the one it was."""
         (worker,) = stand.workers
-        for name in ("law.sys_exit", "law.sys_exit_plain"):
+        for name in ("law.sys_exit", "law.sys_exit_plain", "law.sys_exit_task", "law.sys_exit_callback"):
             job = await stand.done(await stand.accept(name, folder=str(stand.folder)))
             assert job.status is S.FAILED
             assert job.error is not None

@@ -1,0 +1,22 @@
+"""The event loop of a process, which no handler can end.
+
+A `sys.exit()` in a task of a handler's own, or in a callback, goes through asyncio up to whoever runs the loop: the
+process would end, or, where the loop has a thread of its own, look alive and never run anything again. Signals come by
+handlers of their own, so that Ctrl-C needs no exception here.
+"""
+
+import structlog
+import uvloop
+
+
+class Loop(uvloop.Loop):
+    """Goes on where something in it tried to end the process; whoever awaits that gets the exception all the same."""
+
+    def run_forever(self) -> None:
+        while True:
+            try:
+                super().run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                structlog.get_logger("loop").exception("something tried to end the process")
+            else:
+                return
