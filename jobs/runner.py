@@ -41,6 +41,7 @@ from telemetry.tracing import Span, Tracing, trace_id
 from telemetry.watchdog import Watchdog, Who
 
 RESULT_BYTES = 64_000
+AROUND = 50  # levels of an answer that a result may stand in, of the 254 that JSON is written with
 PROGRESS_S = 0.1
 HOME_US = 5_000_000  # what is accepted for this process is handed to it within that, or was lost on the way
 GATES_S = 0.2
@@ -505,13 +506,16 @@ def _arguments(handler: Handler, job: Job, params: dict[str, Any]) -> dict[str, 
 
 
 def _storable(value: Any) -> Any:
-    """The result as it comes out of the ledger again. Raises Permanent where it is no JSON, or too large."""
+    """The result as it comes out of the ledger again. Raises Permanent where it is no JSON, too deep or too large."""
     if value is None:
         return None
+    for _ in range(AROUND):
+        value = [value]
     try:
-        text = orjson.dumps(value)
+        text = orjson.dumps(value)[AROUND:-AROUND]
     except (TypeError, ValueError) as error:
-        raise Permanent("the result is no JSON; return plain values", code="RESULT_NOT_JSON") from error
+        words = "the result is no JSON, or nested too deeply; return plain values"
+        raise Permanent(words, code="RESULT_NOT_JSON") from error
     if len(text) > RESULT_BYTES:
         raise Permanent(f"the result has {len(text)} bytes; {RESULT_BYTES} may be kept", code="RESULT_TOO_LARGE")
     return orjson.loads(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -34,13 +35,20 @@ class Limits:
         assert (job.status, job.result) == (S.SUCCEEDED, result)
 
     async def test_a_result_below_the_cap_is_kept(self, stand: Stand) -> None:
-        """63 kB come back whole."""
+        """63 kB come back whole, and 200 lists inside each other."""
         job = await stand.done(await stand.accept("law.result", kind="large"))
         assert job.result == "x" * 63_000
+        job = await stand.done(await stand.accept("law.result", kind="deep"))
+        assert json.dumps(job.result) == "[" * 200 + "]" * 200
 
     @pytest.mark.parametrize(
         ("kind", "code"),
-        [("too large", "RESULT_TOO_LARGE"), ("no json", "RESULT_NOT_JSON"), ("broken text", "RESULT_NOT_JSON")],
+        [
+            ("too large", "RESULT_TOO_LARGE"),
+            ("no json", "RESULT_NOT_JSON"),
+            ("broken text", "RESULT_NOT_JSON"),
+            ("too deep", "RESULT_NOT_JSON"),
+        ],
     )
     async def test_a_result_that_cannot_be_kept_fails_the_job_with_words(
         self, stand: Stand, kind: str, code: str
