@@ -205,7 +205,9 @@ def jobs_retry(
     *,
     status: Statuses = None,
     handler: Handlers = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most, where they are chosen by options.")] = 1_000,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1_000_000_000, help="How many at most, where they are chosen by options.")
+    ] = 1_000,
     from_start: Annotated[bool, typer.Option("--from-start", help="Not from the step that failed.")] = False,
     as_json: AsJson = False,
 ) -> None:

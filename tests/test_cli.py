@@ -220,6 +220,13 @@ def test_a_job_that_is_not_there_gives_3(command: str, project: Path) -> None:
     assert (outcome.returncode, outcome.stderr) == (3, "job_none: there is no such job\n")
 
 
+@pytest.mark.parametrize("command", ["list", "retry --status FAILED"])
+def test_a_limit_beyond_what_a_ledger_counts_is_refused(command: str, project: Path) -> None:
+    outcome = onward("jobs", *command.split(), "--limit", str(2**70), project=project)
+    assert (outcome.returncode, outcome.stdout) == (2, "")
+    assert "Traceback" not in outcome.stderr
+
+
 def test_retrying_everything_has_to_be_said(project: Path) -> None:
     assert "--status" in refused("jobs", "retry", project=project)
 
