@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -55,6 +55,15 @@ Routes = Patterns[str]
 NO_PRIORITIES = Patterns(0, {})
 
 
+@dataclass(slots=True)
+class _Leaving:
+    """Deliveries that leave together. Who waits for them is let go when they have left, or when that takes too long."""
+
+    deliveries: list[Delivery] = field(default_factory=list)
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
+    failed: bool = False
+
+
 class Dispatcher:
     """The way from a mutation, or a handler, to a backend."""
 
@@ -83,6 +92,7 @@ class Dispatcher:
             for handler in handlers.values()
         }
         self._open_until: dict[str, float] = {}
+        self._leaving: dict[str, _Leaving] = {}  # by backend, what this turn of the loop brings
         self._tasks: set[asyncio.Task[Any]] = set()
         self._broker: dict[str, Health] = {}  # what each backend said of itself when it was asked last
         self._asked: dict[str, float] = {}  # since when it has been asked and has not answered
@@ -158,8 +168,21 @@ class Dispatcher:
                 except Exception:  # noqa: BLE001 - the jobs are accepted, whatever a backend of somebody's own raises
                     self._log.warning("delivery failed", backend=name, exc_info=True)
             elif time.monotonic() >= self._open_until.get(name, 0.0):
-                sending = self._spawn(self._send_and_confirm(name, deliveries))
-                await asyncio.wait({sending}, timeout=DELIVER_S)
+                with self._tracing.span(f"deliver {name}", "producer", backend=name, jobs=len(deliveries)) as span:
+                    leaving = self._join(name, deliveries)
+                    await leaving.let_go.wait()
+                    if leaving.failed:
+                        span.fail("DELIVERY_FAILED")
+
+    def _join(self, name: str, deliveries: Sequence[Delivery]) -> _Leaving:
+        """They leave with all others of this turn of the loop: those of the requests that one commit has answered."""
+        leaving = self._leaving.get(name)
+        if leaving is None:
+            leaving = self._leaving[name] = _Leaving()
+            asyncio.get_running_loop().call_later(DELIVER_S, leaving.let_go.set)
+            self._spawn(self._send_and_confirm(name, leaving))
+        leaving.deliveries += deliveries
+        return leaving
 
     async def send(self, name: str, deliveries: Sequence[Delivery]) -> bool:
         """Delivered; False where it failed, and then the backend is left alone for a while."""
@@ -172,14 +195,13 @@ class Dispatcher:
             return False
         return True
 
-    async def _send_and_confirm(self, name: str, deliveries: Sequence[Delivery]) -> None:
+    async def _send_and_confirm(self, name: str, leaving: _Leaving) -> None:
+        del self._leaving[name]  # what comes from now on leaves with the next
         identity = self.broker(name).identity  # before the delivery: one that is forgotten meanwhile has another
-        with self._tracing.span(f"deliver {name}", "producer", backend=name, jobs=len(deliveries)) as span:
-            sent = await self.send(name, deliveries)
-            if not sent:
-                span.fail("DELIVERY_FAILED")
-        if sent and identity:
-            waits = [(delivery.job_id, delivery.token) for delivery in deliveries]
+        leaving.failed = not await self.send(name, leaving.deliveries)
+        leaving.let_go.set()
+        if identity and not leaving.failed:
+            waits = [(delivery.job_id, delivery.token) for delivery in leaving.deliveries]
             self._writer.post(partial(due.confirm, waits=waits, identity=identity))
 
     def by_backend(self, jobs: Sequence[Job]) -> dict[str, list[Delivery]]:

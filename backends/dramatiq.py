@@ -22,8 +22,8 @@ import re
 import secrets
 import threading
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
@@ -58,9 +58,6 @@ REFILL = 0.75  # of what may be fetched ahead: from there on down, more is fetch
 LINGER_S = 0.01
 FIRST_LOOK_S = 1.0  # of a process: so long it waits for each of its consumers to have looked once
 UNPACK = 1_000  # values that Lua takes at once
-# Dramatiq's script appends; one that has been fetched meanwhile is not put back.
-TO_FRONT = "if redis.call('lrem', KEYS[1], -1, ARGV[1]) == 1 then redis.call('lpush', KEYS[1], ARGV[1]) end"
-NO_WAKES: Mapping[str, int] = MappingProxyType({})
 MAINTENANCE_ALWAYS = 1_000_000  # Dramatiq rolls a die of a million for each command
 
 
@@ -166,6 +163,13 @@ class _BlockingConsumer(_RedisConsumer):
         return list(answers[-1]) if room else []
 
 
+def _message(queue_name: str, own: str, job_id: str) -> bytes:
+    """A message of Dramatiq's that says a job's id."""
+    options = {"redis_message_id": own}
+    message: dramatiq.Message[Any] = dramatiq.Message(queue_name, ACTORS[queue_name][0], (job_id,), {}, options, own)
+    return message.encode()
+
+
 def _is_ours(message: Any) -> bool:
     """Whether it says what `enqueue_many` says, and no more: a job's id."""
     return (
@@ -215,30 +219,27 @@ class Broker(RedisBroker):
     def enqueue_many(self, deliveries: Sequence[Delivery]) -> None:
         """One message a job is in the queue of its priority, in order; what resumes, before all that waits there.
 
-        Raises redis.RedisError, and then some of them may be there.
+        Written as Dramatiq's script does it for one message at a time. Raises redis.RedisError, and then they may be
+        there, all of them or none.
         """
-        calls: list[tuple[str | bytes | int, ...]] = []
-        to_front: list[tuple[str, str]] = []
-        wakes: Counter[str] = Counter()
+        queues: dict[str, list[Delivery]] = defaultdict(list)
         for delivery in deliveries:
-            own = secrets.token_hex(16)
-            name = queue_of(delivery.priority)
-            message: dramatiq.Message[Any] = dramatiq.Message(
-                name, ACTORS[name][0], (delivery.job_id,), {}, {"redis_message_id": own}
-            )
-            calls.append(("enqueue", name, own, message.encode()))
-            wakes[name] += 1
-            if delivery.resumes:
-                to_front.append((name, own))
-        self.call_many(calls, to_front=to_front, wakes=wakes)
+            queues[queue_of(delivery.priority)].append(delivery)
+        pipe = self.client.pipeline(transaction=True)
+        for name, those in queues.items():
+            key, by_id = f"{self.namespace}:{name}", {secrets.token_hex(16): delivery for delivery in those}
+            pipe.hset(f"{key}.msgs", mapping={own: _message(name, own, it.job_id) for own, it in by_id.items()})
+            resumed = [own for own, delivery in by_id.items() if delivery.resumes]
+            further = [own for own, delivery in by_id.items() if not delivery.resumes]
+            if resumed:
+                pipe.lpush(key, *reversed(resumed))
+            if further:
+                pipe.rpush(key, *further)
+            pipe.rpush(self.wake_key(name), *["1"] * min(len(those), WAKES))
+            pipe.ltrim(self.wake_key(name), -WAKES, -1)
+        pipe.execute()
 
-    def call_many(
-        self,
-        calls: Sequence[tuple[str | bytes | int, ...]],
-        *,
-        to_front: Sequence[tuple[str, str]] = (),
-        wakes: Mapping[str, int] = NO_WAKES,
-    ) -> list[Any]:
+    def call_many(self, calls: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
         """What Dramatiq's script says to each call of `(command, queue, *arguments)`, in one round trip.
 
         Raises redis.RedisError, and then some of them may have been done.
@@ -252,11 +253,6 @@ class Broker(RedisBroker):
                 # Maintenance once a round trip is often enough, and a fetch is what waits for it.
                 given = (command, now, queue_name, *common, int(command == "fetch"), UNPACK)
                 pipe.evalsha(script.sha, 1, self.namespace, *given, *own)
-            for name, message_id in reversed(to_front):
-                pipe.eval(TO_FRONT, 1, f"{self.namespace}:{name}", message_id)
-            for name, count in wakes.items():
-                pipe.rpush(self.wake_key(name), *["1"] * min(count, WAKES))
-                pipe.ltrim(self.wake_key(name), -WAKES, -1)
             try:
                 answers = list(pipe.execute())
             except redis.exceptions.NoScriptError:

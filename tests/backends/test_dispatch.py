@@ -105,6 +105,30 @@ async def test_a_job_is_delivered_once(onward: wiring.Onward) -> None:
     assert holes(onward).held == [job.id]
 
 
+async def test_what_requests_bring_at_once_leaves_together(onward: wiring.Onward) -> None:
+    """One commit has answered them all; each job is there once, those of a request in their order."""
+    accepted = await node.accept(onward, [{"handler": "law.result", "params": {"kind": "nothing"}} for _ in range(30)])
+    requests = [accepted[n : n + 3] for n in range(0, 30, 3)]
+    defer = onward.dispatcher.defer
+    await asyncio.gather(*(onward.dispatcher.deliver(jobs, after_response=defer) for jobs in requests))
+    assert holes(onward).deliveries == 1
+    assert holes(onward).held == [job.id for job in accepted]
+
+
+async def test_a_request_that_is_given_up_takes_no_other_s_jobs_along(onward: wiring.Onward) -> None:
+    """Those that leave with its own are delivered all the same, and so are its own."""
+    accepted = await node.accept(onward, [{"handler": "law.result", "params": {"kind": "nothing"}} for _ in range(2)])
+    first, second = (
+        asyncio.create_task(onward.dispatcher.deliver([job], after_response=onward.dispatcher.defer))
+        for job in accepted
+    )
+    await asyncio.sleep(0)  # both wait
+    first.cancel()
+    await second
+    assert first.cancelled()
+    await until(lambda: holes(onward).held == [job.id for job in accepted])
+
+
 async def test_a_backend_that_hangs_takes_fifty_milliseconds_of_a_request(onward: wiring.Onward) -> None:
     """And its jobs are delivered by the sweep when it is well again."""
     assert dispatch.DELIVER_S == 0.05
