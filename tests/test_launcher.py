@@ -84,6 +84,20 @@ def test_a_second_start_installs_nothing(made: Path) -> None:
     assert launch(made).stderr == ""
 
 
+def test_a_start_that_installs_nothing_imports_nothing_for_it(made: Path) -> None:
+    launch(made)
+    told = subprocess.run(
+        [sys.executable, "-X", "importtime", str(made / "onward")],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
+    assert "hashlib" in imported
+    assert not imported & {"subprocess", "tempfile", "typing", "venv"}
+
+
 def test_another_lock_is_installed(made: Path) -> None:
     (made / "requirements.txt").write_text("# changed\n")
     assert INSTALLING in launch(made).stderr
@@ -125,6 +139,18 @@ def test_two_at_once_install_once(checkout: Path) -> None:
     said = [start.communicate(timeout=100) for start in starts]
     assert [start.returncode for start in starts] == [7, 7]
     assert sum(INSTALLING in error for _, error in said) == 1
+
+
+def test_an_install_compiles_our_modules_where_a_start_may_not(checkout: Path) -> None:
+    """As in a container, where each start would compile them anew. What is no Python stands in nobody's way."""
+    (checkout / "jobs").mkdir()
+    (checkout / "jobs" / "__init__.py").touch()
+    (checkout / "jobs" / "broken.py").write_text("class")
+    outcome = launch(checkout, PYTHONDONTWRITEBYTECODE="1")
+    assert outcome.returncode == 7
+    assert len(outcome.stderr.splitlines()) == 1
+    assert list((checkout / "__pycache__").glob("cli.*.pyc"))
+    assert list((checkout / "jobs" / "__pycache__").glob("__init__.*.pyc"))
 
 
 def test_a_moved_checkout_gets_a_new_venv(made: Path, tmp_path: Path) -> None:
