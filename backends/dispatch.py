@@ -88,9 +88,10 @@ class Dispatcher:
         self._meters = meters
         self._tracing = tracing
         self._steps = {
-            handler.name: dump_steps(tuple(Step(step.name, index) for index, step in enumerate(handler.steps)))
+            handler.name: tuple(Step(step.name, index) for index, step in enumerate(handler.steps))
             for handler in handlers.values()
         }
+        self._dumped = {name: dump_steps(steps) for name, steps in self._steps.items()}
         self._open_until: dict[str, float] = {}
         self._leaving: dict[str, _Leaving] = {}  # by backend, what this turn of the loop brings
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -140,13 +141,13 @@ class Dispatcher:
             backend=self.route(handler),
             params=stored,
             params_version=found.version,
-            steps=self._steps[handler],
+            steps=self._dumped[handler],
             max_attempts=found.retry.max_attempts,
             owner=owner,
             priority=self._priority(handler) if priority is None else priority,
             run_at=run_at,
             trace=self._tracing.current() or trace,
-            step_names=tuple(step.name for step in found.steps),
+            pending=self._steps[handler],
         )
 
     def child(self, parent: Job, handler: str, params: Mapping[str, Any]) -> NewJob:

@@ -22,7 +22,7 @@ NEW = NewJob(
     params_version=1,
     steps=dump_steps((JobStep("nothing", 0),)),
     max_attempts=5,
-    step_names=("nothing",),
+    pending=(JobStep("nothing", 0),),
 )
 # One job in a hundred is still to come, two have failed, all others have succeeded: as in a ledger that has been used.
 STATUS = "CASE WHEN n % 100 = 0 THEN 'SCHEDULED' WHEN n % 100 < 3 THEN 'FAILED' ELSE 'SUCCEEDED' END"

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from jobs.model import Job, NewJob, Step, Visible, from_row
+from jobs.model import Job, NewJob, Visible, from_row
 from jobs.states import TERMINAL, WAITING, JobStatus
 from storage.engine import Tx, among, as_list
 from storage.tables import commits as _commits
@@ -79,10 +79,9 @@ def accept(tx: Tx, new: NewJob, *, home: str | None = None) -> Job:
     }
     tx.insert(_insert, values)
     tx.count(new.owner, status, 1)
-    steps = tuple(Step(name, index) for index, name in enumerate(new.step_names))
     return Job(
         values["id"], new.handler, status, new.backend, new.owner, new.priority, 1, 1, orjson.loads(new.params),
-        new.params_version, None, steps, (), 0, 0, new.max_attempts, 0, 0, None, values["delivered_to"],
+        new.params_version, None, new.pending, (), 0, 0, new.max_attempts, 0, 0, None, values["delivered_to"],
         values["due_at"], now, new.run_at, None, None, None, None, None, new.trace,
     )  # fmt: skip
 

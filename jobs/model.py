@@ -162,7 +162,7 @@ class NewJob:
     run_at: int | None = None
     trace: str | None = None
     id: str | None = None
-    step_names: tuple[str, ...] = ()
+    pending: tuple[Step, ...] = ()  # what `steps` says
 
 
 def legible(text: str) -> str:

@@ -28,7 +28,7 @@ from storage.base import StorageError, Unavailable
 T = TypeVar("T")
 Row = Sequence[Any]
 READERS = 4
-TOGETHER = 8  # rows that one insert takes
+TOGETHER = 32  # rows that one insert takes at most
 BUSY_S = 5.0
 
 
@@ -111,10 +111,11 @@ class Tx:
     def flush(self) -> None:
         """The rows that were to be inserted are."""
         rows, self._new = self._new, []
-        while rows and self.dialect == "sqlite" and len(rows) >= TOGETHER:
+        while len(rows) > 1 and self.dialect == "sqlite":
             some, rows = rows[:TOGETHER], rows[TOGETHER:]
             # In one step, for which the driver lets go of the interpreter's lock once, and not for each row.
-            self._cursor.execute(self._database.repeated(self._insert), [v for row in some for v in row.values()])
+            text = self._database.repeated(self._insert, len(some))
+            self._cursor.execute(text, [v for row in some for v in row.values()])
         text, _ = self._database.compiled(self._insert) if rows else ("", None)
         for row in rows:
             self._cursor.execute(text, row)
@@ -205,7 +206,7 @@ class Database:
         self.dialect = self.url.get_backend_name()
         self.ids = Ids()
         self._statements: dict[int, tuple[str, dict[str, Any], Any]] = {}
-        self._repeated: dict[int, str] = {}
+        self._repeated: dict[tuple[int, int], str] = {}
         if self.dialect == "sqlite":
             from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite  # noqa: PLC0415
 
@@ -241,13 +242,13 @@ class Database:
             found = self._statements[id(statement)] = (str(done), defaults, statement)
         return found[0], found[1]
 
-    def repeated(self, insert: Any) -> str:
+    def repeated(self, insert: Any, rows: int) -> str:
         """SQLite's text of an insert of so many rows, its values by their order."""
-        found = self._repeated.get(id(insert))
+        found = self._repeated.get((id(insert), rows))
         if found is None:
             head, _, values = self.compiled(insert)[0].partition(" VALUES ")
             row = f"({', '.join('?' * (values.count(',') + 1))})"
-            found = self._repeated[id(insert)] = f"{head} VALUES {', '.join([row] * TOGETHER)}"
+            found = self._repeated[id(insert), rows] = f"{head} VALUES {', '.join([row] * rows)}"
         return found
 
     def rendered(self, statement: Any) -> tuple[str, dict[str, Any]]:

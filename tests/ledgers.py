@@ -72,8 +72,9 @@ def new_job(
     handler: str = "law.job", *, steps: tuple[str, ...] = ("only",), max_attempts: int = 3, **values: Any
 ) -> NewJob:
     """A job as the dispatcher would prepare it."""
-    written = dump_steps(tuple(Step(name, index) for index, name in enumerate(steps)))
-    return NewJob(handler, values.pop("backend", "here"), "{}", 1, written, max_attempts, step_names=steps, **values)
+    pending = tuple(Step(name, index) for index, name in enumerate(steps))
+    written = dump_steps(pending)
+    return NewJob(handler, values.pop("backend", "here"), "{}", 1, written, max_attempts, pending=pending, **values)
 
 
 def accept(tx: Tx, handler: str = "law.job", **values: Any) -> Job:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from jobs.model import NewJob
+from jobs.model import NewJob, Step
 from jobs.states import JobStatus, StepStatus
 from testkit.stand import Stand
 from testkit.workload import notes
@@ -100,7 +100,7 @@ class Accepting:
     async def test_a_job_whose_handler_is_gone_fails_with_words(self, stand: Stand) -> None:
         """HANDLER_MISSING names the handler, and what to do."""
         route, steps = stand.front.dispatcher.route, '[{"n":"gone"}]'
-        new = NewJob("law.gone", route("law.gone"), "{}", 1, steps, 3, step_names=("gone",))
+        new = NewJob("law.gone", route("law.gone"), "{}", 1, steps, 3, pending=(Step("gone", 0),))
         job = await stand.front.writer.run(lambda tx: stand.front.dispatcher.accept(tx, new))
         await stand.front.dispatcher.deliver([job], after_response=stand.front.dispatcher.defer)
         done = await stand.done(job)
@@ -113,7 +113,7 @@ class Accepting:
         """INVALID_PARAMETERS names them; the handler is not called."""
         route, steps = stand.front.dispatcher.route, '[{"n":"noted"}]'
         params = f'{{"directory":"{stand.folder}"}}'
-        new = NewJob("law.note", route("law.note"), params, 1, steps, 3, step_names=("noted",))
+        new = NewJob("law.note", route("law.note"), params, 1, steps, 3, pending=(Step("noted", 0),))
         job = await stand.front.writer.run(lambda tx: stand.front.dispatcher.accept(tx, new))
         await stand.front.dispatcher.deliver([job], after_response=stand.front.dispatcher.defer)
         done = await stand.done(job)
