@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from jobs.ledger import ID
 from jobs.limits import Limit, Rate
 from jobs.model import Job, from_row
-from storage.engine import Tx, among, as_list
+from storage.engine import Tx, among, as_list, insert_new
 from storage.tables import at_gate, gates, held, jobs, promised, ready
 
 PAUSED, CONCURRENCY, RATE = "PAUSED", "CONCURRENCY", "RATE"
@@ -87,7 +86,7 @@ _parked = (
     sa.select(jobs.c.parked, sa.func.count()).where(at_gate).group_by(jobs.c.parked).with_hint(jobs, BY_GATE, "sqlite")
 )
 _mine = gates.c.handler == _p("handler_")
-_insert = insert(gates).values(handler=_p("handler_")).on_conflict_do_nothing(index_elements=[gates.c.handler])
+_insert = insert_new(gates).values(handler=_p("handler_"))
 _pause = sa.update(gates).where(_mine, gates.c.paused_at.is_(None)).values(paused_at=_p("now"), paused_by=_p("by"))
 _resume = sa.update(gates).where(_mine, gates.c.paused_at.is_not(None)).values(paused_at=None, paused_by=None)
 _set = (

@@ -9,17 +9,16 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from jobs.base import KeyReused
-from storage.engine import Tx
+from storage.engine import Tx, insert_new
 from storage.tables import idempotency as table
 
 _p = sa.bindparam
 _find = sa.select(table.c.fingerprint, table.c.reference).where(
     table.c.viewer == _p("viewer_"), table.c.mutation == _p("mutation_"), table.c.key == _p("key_")
 )
-_take = insert(table).on_conflict_do_nothing()
+_take = insert_new(table)
 _fill = (
     sa.update(table)
     .where(table.c.viewer == _p("viewer_"), table.c.mutation == _p("mutation_"), table.c.key == _p("key_"))

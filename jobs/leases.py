@@ -18,12 +18,11 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.dialects.postgresql import insert
 
 from jobs import claims
 from jobs.states import TERMINAL, JobStatus
 from storage.base import StorageError
-from storage.engine import Tx
+from storage.engine import Tx, insert_new
 from storage.tables import meta, runners
 from storage.writer import Writer
 from telemetry.metrics import Meters
@@ -38,7 +37,7 @@ _register = sa.insert(runners)
 _beat = sa.update(runners).where(runners.c.id == _p("id_")).values(beat=runners.c.beat + 1)
 _all = sa.select(runners.c.id, runners.c.beat, runners.c.place)
 _leader = sa.select(meta.c.value).where(meta.c.name == _LEADER)
-_lead_first = insert(meta).values(name=_LEADER, value=_p("id_")).on_conflict_do_nothing()
+_lead_first = insert_new(meta).values(name=_LEADER, value=_p("id_"))
 _lead_next = sa.update(meta).where(meta.c.name == _LEADER, meta.c.value == _p("old")).values(value=_p("id_"))
 
 

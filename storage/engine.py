@@ -51,6 +51,17 @@ def _listed_postgresql(element: listed, compiler: Any, **kw: Any) -> str:
     return f"(SELECT jsonb_array_elements_text(CAST({compiler.process(element.bind, **kw)} AS JSONB)))"
 
 
+class insert_new(sa.Insert):  # noqa: N801 - likewise: `insert_new(users)`
+    """Inserts nothing where a row of that key is there already: in words of both dialects, without loading both."""
+
+    inherit_cache = True
+
+
+@compiles(insert_new)
+def _insert_new(element: insert_new, compiler: Any, **kw: Any) -> str:
+    return f"{compiler.visit_insert(element, **kw)} ON CONFLICT DO NOTHING"
+
+
 def among(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
     """True where the column is one of the texts in the parameter `name`, made by `as_list`."""
     return column.op("IN", is_comparison=True, return_type=sa.Boolean())(listed(name))

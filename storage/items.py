@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy.dialects.postgresql import insert
-
-from storage.engine import Tx
+from storage.engine import Tx, insert_new
 from storage.tables import items
 from storage.writer import Writer
 
-_insert = insert(items).on_conflict_do_nothing(index_elements=[items.c.job_id])
+_insert = insert_new(items)
 
 
 class ItemStore:

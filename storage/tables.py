@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, Table, Text, text
+from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, Text, text
 
 metadata = MetaData()
 
@@ -47,24 +47,14 @@ jobs = Table(
     Column("parked", Text),  # why a queued job waits at its handler's gate, out of the line; null: it does not
     Column("promised", Integer),  # the token of the wait that has a place under its handler's limits for sure
 )
-Index("jobs_changed", jobs.c.changed)
-Index("jobs_by_status", jobs.c.status, jobs.c.id)
-Index("jobs_by_handler", jobs.c.handler, jobs.c.id)
 # Conditions in words that the partial indexes are made with: a statement has to use the same ones to profit from them.
 owned = text("owner IS NOT NULL")
-Index("jobs_by_owner", jobs.c.owner, jobs.c.id, sqlite_where=owned, postgresql_where=owned)
 ready = text("status = 'QUEUED' AND parked IS NULL")
-Index("jobs_ready", jobs.c.backend, jobs.c.priority, jobs.c.due_at, sqlite_where=ready, postgresql_where=ready)
 at_gate = text("status = 'QUEUED' AND parked IS NOT NULL")
-Index("jobs_at_gate", jobs.c.handler, jobs.c.priority, jobs.c.due_at, sqlite_where=at_gate, postgresql_where=at_gate)
 later = text("status IN ('SCHEDULED', 'RETRYING')")
-Index("jobs_later", jobs.c.due_at, sqlite_where=later, postgresql_where=later)
 promised = text("status = 'QUEUED' AND promised = token")
-Index("jobs_promised", jobs.c.handler, sqlite_where=promised, postgresql_where=promised)
 held = text("status IN ('RUNNING', 'CANCELLING')")
-Index("jobs_held", jobs.c.runner, jobs.c.status, jobs.c.handler, sqlite_where=held, postgresql_where=held)
 finished = text("finished_at IS NOT NULL")
-Index("jobs_finished", jobs.c.finished_at, sqlite_where=finished, postgresql_where=finished)
 
 counts = Table(  # jobs by owner and status, in slots, so that processes do not wait for one another's row
     "counts",
@@ -125,7 +115,6 @@ idempotency = Table(
     Column("reference", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
-Index("idempotency_age", idempotency.c.created_at)
 
 users = Table(
     "users",

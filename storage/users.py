@@ -6,13 +6,12 @@ import unicodedata
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from storage.base import StorageError
-from storage.engine import Tx
+from storage.engine import Tx, insert_new
 from storage.tables import users
 
-_insert = insert(users).on_conflict_do_nothing().returning(users.c.id)
+_insert = insert_new(users)
 _taken = sa.select(users.c.username_key, users.c.email_key).where(
     sa.or_(users.c.username_key == sa.bindparam("username_key"), users.c.email_key == sa.bindparam("email_key"))
 )
@@ -42,8 +41,7 @@ def add(tx: Tx, *, username: str, email: str) -> User:
     """The new user. Raises Taken."""
     user = User(tx.new_id("user"), username, email, tx.now)
     keys = {"username_key": _alike(username), "email_key": email.casefold()}
-    row = tx.one(_insert, id=user.id, username=username, email=email, created_at=user.created_at, **keys)
-    if row is None:
+    if not tx.execute(_insert, id=user.id, username=username, email=email, created_at=user.created_at, **keys):
         rows = tx.all(_taken, **keys)
         names, addresses = {row[0] for row in rows}, {row[1] for row in rows}
         raise Taken(

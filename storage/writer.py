@@ -19,12 +19,11 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from storage import sqlite
 from storage.base import StorageError, Unavailable
 from storage.engine import Database, Tx
-from storage.tables import commits, counts
+from storage.tables import commits
 
 T = TypeVar("T")
 Unit = Callable[[Tx], Any]
@@ -50,11 +49,9 @@ BEGIN_POSTGRESQL = sa.text(
     " CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
 )
 OUTCOME = sa.text("SELECT mark FROM marks WHERE writer = :writer FOR UPDATE")
-_count = pg_insert(counts).values(  # SQLite understands the same words
-    slot=sa.bindparam("slot"), owner=sa.bindparam("owner"), status=sa.bindparam("status"), n=sa.bindparam("n")
-)
-COUNT = _count.on_conflict_do_update(
-    index_elements=[counts.c.slot, counts.c.owner, counts.c.status], set_={"n": counts.c.n + _count.excluded.n}
+COUNT = sa.text(
+    "INSERT INTO counts (slot, owner, status, n) VALUES (:slot, :owner, :status, :n)"
+    " ON CONFLICT (slot, owner, status) DO UPDATE SET n = counts.n + excluded.n"
 )
 
 

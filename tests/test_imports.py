@@ -24,8 +24,8 @@ WAYS_IN = {
 }
 
 
-def loaded_by(statement: str) -> set[str]:
-    """The top-level modules that a fresh Python has loaded after the statement."""
+def loaded_by(statement: str, *, whole: bool = False) -> set[str]:
+    """The modules that a fresh Python has loaded after the statement: the top-level ones, or each by its whole name."""
     told = subprocess.run(
         [sys.executable, "-P", "-c", f"import sys; {statement}; print(*sorted(sys.modules))"],
         env=environment(),
@@ -33,7 +33,7 @@ def loaded_by(statement: str) -> set[str]:
         text=True,
         check=True,
     )
-    return {name.partition(".")[0] for name in told.stdout.split()}
+    return {name if whole else name.partition(".")[0] for name in told.stdout.split()}
 
 
 def imports_of(module: str) -> set[str]:
@@ -63,6 +63,12 @@ def test_what_the_settings_leave_out_by_default_is_not_loaded() -> None:
         "psycopg",
         "redis",
     }
+
+
+@pytest.mark.parametrize("module", ["app", "worker"])
+def test_a_ledger_in_sqlite_is_written_without_postgresqls_dialect(module: str) -> None:
+    """All that SQLAlchemy knows of PostgreSQL comes with one condition of an index for it, or one insert of its own."""
+    assert "sqlalchemy.dialects.postgresql" not in loaded_by(f"import {module}", whole=True)
 
 
 def test_asking_for_help_loads_no_library_but_the_command_lines() -> None:

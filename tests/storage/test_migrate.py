@@ -18,7 +18,7 @@ from alembic.script import ScriptDirectory
 from storage import migrate
 from storage.base import OutOfDate, StorageError
 from storage.engine import Database
-from storage.tables import metadata
+from storage.indexes import metadata
 from tests.servers import postgres_database
 
 ROOT = Path(__file__).resolve().parents[2]
