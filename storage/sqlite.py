@@ -14,4 +14,10 @@ def driver() -> Any:
         import pysqlite3  # noqa: PLC0415
     except ModuleNotFoundError:
         import sqlite3 as pysqlite3  # noqa: PLC0415
+    # Else it looks anew for how to adapt each None, which takes as long as ten other values.
+    pysqlite3.register_adapter(type(None), _as_it_is)
     return pysqlite3
+
+
+def _as_it_is(value: None) -> None:
+    return value
