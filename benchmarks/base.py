@@ -30,6 +30,11 @@ class Scope:
         """How often each contestant is measured, in turn with the others."""
         return 2 if self.quick else 3
 
+    @property
+    def many_rounds(self) -> int:
+        """The same for what differs much from round to round: whatever keeps both cores busy."""
+        return 2 if self.quick else 5
+
     def jobs(self, full: int) -> int:
         """How many of them, where `full` are for the whole measurement."""
         return max(full // 4, 100) if self.quick else full

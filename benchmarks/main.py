@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from rich.console import Console
 
@@ -13,6 +14,8 @@ from benchmarks.base import BenchError, Row, Scope
 from benchmarks.environment import FOLDER
 from benchmarks.figures import accept, jobs, memory, pickup, size, start, watch
 from tests.servers import Missing
+from web.base import BuildFailed
+from web.build import build
 
 QUICK = "ABCDEFJ"  # those that a continuous integration's machine tells something about
 LETTERS = "ABCDEFGHIJ"
@@ -35,6 +38,8 @@ def run(*, quick: bool, only: str | None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whatever was started is ended
     scope = Scope(FOLDER / "run", quick)
     scope.folder.mkdir(parents=True, exist_ok=True)
+    with suppress(BuildFailed):
+        build()  # else the first servers do, while they are measured
     about, rows, failed = machine.described(), [], False
     for letters, take in TAKES:
         chosen = "".join(letter for letter in letters if letter in wanted)

@@ -30,7 +30,7 @@ def take_in_process(scope: Scope, figures: str) -> Iterator[Row]:
         ways.append((rest, lambda m: _rival(scope, m, "rest_app:app", "/items")))
     if "B" in figures:
         ways.append((router, lambda m: _rival(scope, m, "graphql_app:app", "/graphql")))
-    in_turn(scope.rounds, ways)
+    in_turn(scope.many_rounds, ways)
     if "A" in figures:
         yield Row("A", "mutations accepted, background", "/s", onward, rest, reach=1.0, generous=0.25)
     if "B" in figures:
@@ -42,7 +42,7 @@ def take_dramatiq(scope: Scope) -> Iterator[Row]:
     onward, sent = Measured("Onward"), Measured("a resolver that sends")
     with redis_server() as server:
         in_turn(
-            scope.rounds,
+            scope.many_rounds,
             [
                 (onward, lambda m: _onward(scope, m, server.url)),
                 (sent, lambda m: _rival(scope, m, "graphql_app:app", "/graphql", server.url)),
