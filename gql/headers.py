@@ -22,7 +22,10 @@ def is_host(value: bytes | None) -> bool:
 
 
 class SecureHeaders:
-    """Every response has the headers above, unless it brings its own. A malformed or missing Host is 400."""
+    """Every response has the headers above, unless it brings its own. A malformed or missing Host is 400.
+
+    HTTP/1.0 knows no Host, and is what probes of load balancers speak.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -40,10 +43,9 @@ class SecureHeaders:
             await send(message)
 
         hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) == 1 and is_host(hosts[0]):
+        if (len(hosts) == 1 and is_host(hosts[0])) or (not hosts and scope["http_version"] == "1.0"):
             await self._app(scope, receive, secured)
         else:
-            await secured(
-                {"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"application/json")]}
-            )
+            told = [(b"content-type", b"application/json"), (b"content-length", str(len(WRONG_HOST)).encode())]
+            await secured({"type": "http.response.start", "status": 400, "headers": told})
             await send({"type": "http.response.body", "body": WRONG_HOST})

@@ -226,6 +226,13 @@ def test_a_malformed_host_is_400_over_http_and_for_sockets(address: str, host: s
             assert raw.recv(4096).split(b" ")[1] == b"400"
 
 
+def test_a_probe_that_speaks_http_1_0_and_knows_no_host_is_answered(address: str) -> None:
+    for version, status in (("1.0", b"200"), ("1.1", b"400")):
+        with socket.create_connection(tuple(address.split(":")), timeout=10) as raw:  # type: ignore[arg-type]
+            raw.sendall(f"GET /health/live HTTP/{version}\r\n\r\n".encode())
+            assert raw.recv(4096).split(b" ")[1] == status
+
+
 def test_a_body_that_does_not_come_is_408(address: str) -> None:
     with socket.create_connection(tuple(address.split(":")), timeout=10) as raw:  # type: ignore[arg-type]
         head = "POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
