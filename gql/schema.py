@@ -20,6 +20,8 @@ from gql.subscriptions import Subscription
 from gql.types.job import Job
 from gql.types.user import User
 
+KINDS = ("Query", "Mutation", "Subscription")
+
 
 def build(modules: Sequence[ModuleType] = (), *, open_to_all: Collection[str] = ()) -> strawberry.Schema:
     """The schema with what the modules call Query, Mutation and Subscription merged in. Raises SchemaError.
@@ -41,6 +43,8 @@ def build(modules: Sequence[ModuleType] = (), *, open_to_all: Collection[str] = 
 def _merged(name: str, ours: type, modules: Sequence[ModuleType]) -> type:
     types, taken = [ours], {field.name: "the contract" for field in ours.__strawberry_definition__.fields}  # type: ignore[attr-defined]
     for module in modules:
+        if not any(hasattr(module, kind) for kind in KINDS):
+            raise SchemaError(f"{module.__name__} exports none of {', '.join(KINDS)}")
         further = getattr(module, name, None)
         if further is None:
             continue

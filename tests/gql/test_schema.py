@@ -54,6 +54,11 @@ def test_a_further_module_cannot_take_a_name_of_the_contract() -> None:
         build([module])
 
 
+def test_a_further_module_that_brings_nothing_is_refused() -> None:
+    with pytest.raises(SchemaError, match="shop exports none of Query, Mutation, Subscription"):
+        build([ModuleType("shop")])
+
+
 def test_a_further_modules_types_must_be_strawberrys() -> None:
     module = ModuleType("shop")
     module.Query = int  # type: ignore[attr-defined]
