@@ -268,8 +268,12 @@ class Secrets(Table):
 
 
 class Retention(Table):
-    jobs_days: float = Field(30.0, ge=0, description="days that finished jobs are kept; 0 keeps them for ever")
-    keys_days: float = Field(60.0, ge=0, description="days that idempotency keys are kept; 0 keeps them for ever")
+    jobs_days: float = Field(
+        30.0, ge=0, le=100_000, description="days that finished jobs are kept; 0 keeps them for ever"
+    )
+    keys_days: float = Field(
+        60.0, ge=0, le=100_000, description="days that idempotency keys are kept; 0 keeps them for ever"
+    )
 
 
 class Recurring(Table):

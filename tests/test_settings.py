@@ -122,6 +122,7 @@ def test_what_is_no_rate_is_refused_with_an_example(project: Path, text: str) ->
         ("[backends.mine]\nurl = 1", "backends.mine.class is missing"),
         ('[database]\nurl = "postgresql://h:many/d"', "database.url takes a URL with a number as its port"),
         ('[backends.dramatiq]\nurl = "redis://[::1/0"', "backends.dramatiq.url takes a URL"),
+        ("[retention]\nkeys_days = 1e300", "retention.keys_days is 1e+300, but takes 100000.0 at most"),
         ("[retention]\njobs_days = 9\nkeys_days = 3", "retention.keys_days takes at least retention.jobs_days"),
     ],
 )
