@@ -257,9 +257,10 @@ class Database:
         """SQLite's text of an insert of so many rows, its values by their order."""
         found = self._repeated.get((id(insert), rows))
         if found is None:
-            head, _, values = self.compiled(insert)[0].partition(" VALUES ")
+            head, _, rest = self.compiled(insert)[0].partition(" VALUES (")
+            values, _, tail = rest.partition(")")
             row = f"({', '.join('?' * (values.count(',') + 1))})"
-            found = self._repeated[id(insert), rows] = f"{head} VALUES {', '.join([row] * rows)}"
+            found = self._repeated[id(insert), rows] = f"{head} VALUES {', '.join([row] * rows)}{tail}"
         return found
 
     def rendered(self, statement: Any) -> tuple[str, dict[str, Any]]:

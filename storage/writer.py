@@ -200,7 +200,8 @@ class Writer:
         self._apply(tx, batch, guarded=guarded)
         for (owner, status), n in sorted(tx.deltas.items()):
             if n:
-                tx.execute(COUNT, slot=self._slot, owner=owner, status=status, n=n)
+                tx.insert(COUNT, {"slot": self._slot, "owner": owner, "status": status, "n": n})
+        tx.flush()
         if before is not None and before == self._touched():
             self._rollback()  # nothing was written, so there is nothing to wait for the disk for
             return
