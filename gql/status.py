@@ -69,12 +69,13 @@ def _word(*, up: bool) -> str:
 
 
 async def _answers(parts: Parts) -> bool:
+    """Whether the ledger can be read, and could be written a moment ago: a full disk lets through reads alone."""
     try:
         async with asyncio.timeout(PATIENCE_S):
             await parts.database.read(lambda tx: tx.now)
     except (Unavailable, TimeoutError):
         return False
-    return True
+    return not parts.writer.failing
 
 
 async def _reachable(parts: Parts) -> dict[str, bool]:

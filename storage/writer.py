@@ -88,7 +88,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._door = threading.Lock()  # nothing comes in behind the end: nobody would ever answer it
-        self._failing = False
+        self.failing = False  # whether the newest batch could not be written; a process writes once a second at least
         self._name = secrets.token_hex(8)
         self._mark = ""
         self._log = structlog.get_logger("ledger")
@@ -168,7 +168,7 @@ class Writer:
         """Commits the batch and tells who waits, or tells them why not."""
         # Of those who wait, not of the batch: in an outage it was another batch's turn before.
         waited_s = time.monotonic() - min(waiter.put_at for waiter in batch)
-        deadline = time.monotonic() + max(self.patience_s - waited_s, LEAST_S[self._failing])
+        deadline = time.monotonic() + max(self.patience_s - waited_s, LEAST_S[self.failing])
         guarded = False
         while True:
             try:
@@ -184,13 +184,13 @@ class Writer:
                 if passing and time.monotonic() < deadline:
                     time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - spreads, guards nothing
                     continue
-                self._failing = True
+                self.failing = True
                 self._log.warning("ledger not written", error=str(error), units=len(batch))
                 for waiter in batch:
                     waiter.error = Unavailable("the ledger cannot be written at the moment")
                     waiter.error.__cause__ = error
             else:
-                self._failing = False
+                self.failing = False
                 self.on_commit()
             return _settle(batch)
 

@@ -2,13 +2,17 @@
 
 import asyncio
 import threading
+from contextlib import closing
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import pysqlite3
 import pytest
 
 from backends.base import Health
 from storage.base import Unavailable
-from tests.gql.conftest import Api
+from tests.gql.conftest import Api, running, settings_in, until
 
 
 async def test_a_process_that_runs_is_live(api: Api) -> None:
@@ -29,6 +33,21 @@ async def test_without_its_ledger_it_is_not_ready(api: Api, monkeypatch: pytest.
     response = await api.http.get("/health/ready")
     assert response.status_code == 503
     assert response.json()["ledger"] == "unreachable"
+
+
+async def test_with_a_ledger_that_cannot_be_written_it_is_not_ready(tmp_path: Path) -> None:
+    async with running(settings_in(tmp_path)) as api:
+        parts = api.app.state.parts
+
+        async def is_told(status: int) -> bool:
+            response = await api.http.get("/health/ready")
+            return response.status_code == status and (response.json()["ledger"] == "ok") is (status == 200)
+
+        with closing(pysqlite3.connect(parts.database.path, isolation_level=None)) as other:
+            parts.writer.patience_s = 0.1
+            other.execute("BEGIN IMMEDIATE")
+            await until(partial(is_told, 503))
+        await until(partial(is_told, 200))
 
 
 async def test_without_a_backend_it_is_not_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
