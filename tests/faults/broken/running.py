@@ -139,6 +139,9 @@ def words_as_they_are() -> None:
 
 def exit_heeded() -> None:
     """A handler that wants to end its process does so."""
+    import uvloop
+
+    from eventloop import Loop
     from jobs import runner
 
     async def guarded(coroutine: Any) -> Any:
@@ -146,6 +149,7 @@ def exit_heeded() -> None:
 
     base.put(runner, "_guarded", guarded)
     base.put(runner, "_unescaped", lambda call: call())
+    base.put(Loop, "run_forever", uvloop.Loop.run_forever)
 
 
 def cancelled_for_good() -> None:
