@@ -11,6 +11,7 @@ from tests.faults.site import Site
 
 CANCEL = "mutation($id: ID!) { r: cancelJob(input: {id: $id}) { job { id } errors { code } } }"
 RETRY = "mutation($id: ID!) { r: retryJob(input: {id: $id}) { job { id } errors { code } } }"
+RUNNERS = "SELECT DISTINCT runner FROM jobs WHERE runner IS NOT NULL"
 UNCONFIRMED = "SELECT id FROM jobs WHERE status = 'RUNNING' OR (status = 'QUEUED' AND delivered_to IS NULL)"
 PATIENCE_S = 20.0
 Drive = Callable[[Site], None]
@@ -148,6 +149,7 @@ def _retry(site: Site) -> None:
 
 def _bury(site: Site) -> None:
     site.client.send("steps", 12, params={"pause_s": 0.4})
+    wait_for(lambda: len(site.ledger.rows(RUNNERS)) > 1, PATIENCE_S, "both run jobs")
     site.apis[1].kill()
 
 
