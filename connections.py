@@ -27,7 +27,10 @@ SPARE = 200  # file descriptors that connections leave to the ledger, its backen
 
 
 class Waiting:
-    """The connections without a request, the longest first. Where all become too many, that one makes room."""
+    """The connections without a request, the longest first. Where all become too many, that one makes room.
+
+    Among them are those of whom nothing more is read.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -188,7 +191,9 @@ class Http(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self._is_answering() and not self.transport.is_closing():
+        if self.transport.lingers:
+            self._waiting.add(self, len(self.connections))
+        elif not self._is_answering() and not self.transport.is_closing():
             self._expect_head()
 
     def handle_websocket_upgrade(self) -> None:
@@ -248,6 +253,7 @@ class Http(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + head + body)
         self.transport.unread = True  # even what has not begun to be a request
         self.transport.close()
+        self._waiting.add(self, len(self.connections))
 
 
 class WebSockets(WebSocketsSansIOProtocol):

@@ -421,6 +421,23 @@ async def test_where_connections_become_too_many_the_longest_silent_one_makes_ro
                     one.close()
 
 
+async def test_where_connections_become_too_many_one_that_was_refused_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "room", lambda: 20)
+    monkeypatch.setattr(connections, "LINGER_S", 600)
+    with served(settings_in(tmp_path)) as address:
+        async with AsyncExitStack() as stack:
+            writers = []
+            for _ in range(30):
+                reader, writer = await stack.enter_async_context(connected(address))
+                writer.write(HEAD + b"Content-Length: 90000000\r\n\r\n")
+                assert statuses(await rest(reader)) == [413]
+                writers.append(writer)
+            with pytest.raises(ConnectionError):
+                await trickle(writers[0])
+
+
 async def test_where_too_many_connections_come_at_once_each_one_more_makes_another_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
