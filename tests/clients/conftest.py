@@ -1,5 +1,6 @@
 """Node.js with GraphQL's usual clients in it, installed when they are first asked for."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -31,14 +32,16 @@ def node() -> Run:
     program, npm = shutil.which("node"), shutil.which("npm")
     if program is None or npm is None:
         missing("needs Node.js 20 or newer, with npm")
-    wanted = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
-    mark = MODULES / ".onward"
-    if not mark.exists() or mark.read_text("utf-8") != wanted:
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        installed = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=600, check=False)
-        if installed.returncode:
-            missing(f"needs the packages of tests/clients: {installed.stderr[-500:]}")
-        mark.write_text(wanted, "utf-8")
+    with (HERE / "package-lock.json").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another test process waits here, then finds the work done
+        wanted = hashlib.sha256(lock.read()).hexdigest()
+        mark = MODULES / ".onward"
+        if not mark.exists() or mark.read_text("utf-8") != wanted:
+            command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            installed = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=600, check=False)
+            if installed.returncode:
+                missing(f"needs the packages of tests/clients: {installed.stderr[-500:]}")
+            mark.write_text(wanted, "utf-8")
 
     def run(*arguments: object, cwd: Path = HERE) -> Any:
         told = subprocess.run(
