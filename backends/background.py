@@ -19,7 +19,7 @@ from functools import partial
 
 import structlog
 
-from backends.base import Backend, Defer, Delivery, Health, Role, Run
+from onward.backends.base import Backend, Defer, Delivery, Health, Role, Run
 
 LOOK_S = 0.25
 

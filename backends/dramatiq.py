@@ -39,8 +39,8 @@ from dramatiq.worker import Worker
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
-from backends.hands import Hands
+from onward.backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
+from onward.backends.in_flight import Hands
 
 HIGH, QUEUE, LOW = "jobs.high", "jobs", "jobs.low"
 ACTORS = MappingProxyType({HIGH: ("run_high", -1), QUEUE: ("run", 0), LOW: ("run_low", 1)})

@@ -8,11 +8,11 @@ import sys
 import sqlalchemy as sa
 import uvloop
 
-import wiring
-from backends.base import Role
-from settings import enter
-from storage.engine import Tx
-from storage.tables import jobs, ready
+from onward.runtime import wiring
+from onward.backends.base import Role
+from onward.config.settings import enter
+from onward.storage.engine import Tx
+from onward.storage.tables import jobs, ready
 
 BATCH = 200
 PATIENCE_S = 60

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jobs import claims, ledger
-from jobs.claims import Outcome
-from jobs.model import COLUMNS, Job, NewJob, dump, dump_steps
-from jobs.model import Step as JobStep
-from jobs.states import JobStatus
-from storage import migrate
-from storage.engine import Database, Tx
-from storage.writer import Writer
+from onward.jobs import claims
+from onward.jobs import ledger
+from onward.jobs.claims import Outcome
+from onward.jobs.model import COLUMNS, Job, NewJob, dump, dump_steps
+from onward.jobs.model import Step as JobStep
+from onward.jobs.states import JobStatus
+from onward.storage import migrate
+from onward.storage.engine import Database, Tx
+from onward.storage.writer import Writer
 
 DAY_US = 86_400_000_000
 NEW = NewJob(

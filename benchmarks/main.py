@@ -14,8 +14,8 @@ from benchmarks.base import BenchError, Row, Scope
 from benchmarks.environment import FOLDER
 from benchmarks.figures import accept, jobs, memory, pickup, size, start, watch
 from tests.servers import Missing
-from web.base import BuildFailed
-from web.build import build
+from onward.web.base import BuildFailed
+from onward.web.build import build
 
 QUICK = "ABCDEFJ"  # those that a continuous integration's machine tells something about
 LETTERS = "ABCDEFGHIJ"

@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from benchmarks.base import BenchError
-from storage.engine import Database
-from storage.tables import counts, jobs
+from onward.storage.engine import Database
+from onward.storage.tables import counts, jobs
 
 FROM, TO = 0.2, 0.98
 _finished = (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
-from handlers.base import JobContext, Retry, handler
-from handlers.message import compose, mailbox, visible
+from onward.handlers.base import JobContext, Retry, handler
+from onward.mail.message import compose, mailbox, visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment

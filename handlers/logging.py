@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from handlers.base import JSON, HandlerError, JobContext, handler
-from handlers.files import sync_directory
+from onward.handlers.base import JSON, HandlerError, JobContext, handler
+from onward.mail.files import sync_directory
 
 # JSON escapes line feeds itself; these break lines, or steer terminals, for some readers too.
 UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029]")

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import TypedDict
 
-from handlers.base import JobContext, Permanent, sequence
+from onward.handlers.base import JobContext, Permanent, sequence
 
 # Unicode's control characters, but for tabs and line breaks.
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.writer import Writer
+from onward.storage.writer import Writer
 from tests import ledgers
 from tests.servers import Missing, Server, postgres_database, postgres_server, redis_server
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import psycopg
 
-from jobs import ledger
-from jobs.model import Job, NewJob, Step, dump_steps
-from storage import migrate
-from storage.engine import Database, Tx
-from storage.writer import Writer
+from onward.jobs import ledger
+from onward.jobs.model import Job, NewJob, Step, dump_steps
+from onward.storage import migrate
+from onward.storage.engine import Database, Tx
+from onward.storage.writer import Writer
 
 
 def migrated_sqlite(folder: Path) -> Path:

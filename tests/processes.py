@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from supervisor import bound
+from onward.supervisor.supervisor import bound
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 30.0

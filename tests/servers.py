@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg
 import redis
 
-from supervisor import bound
+from onward.supervisor.supervisor import bound
 
 START_TIMEOUT_S = 30.0
 

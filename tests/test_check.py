@@ -9,15 +9,17 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from backends.base import Backend, Defer, Delivery, Health, Run
-from check import Finding, State, findings
-from jobs import gates, ledger
-from jobs.model import NewJob
-from jobs.states import JobStatus
-from settings import load
-from storage import migrate, tables
-from storage.engine import Database, Tx
-from storage.writer import Writer
+from onward.backends.base import Backend, Defer, Delivery, Health, Run
+from onward.cli.check import Finding, State, findings
+from onward.jobs import concurrency
+from onward.jobs import ledger
+from onward.jobs.model import NewJob
+from onward.jobs.states import JobStatus
+from onward.config.settings import load
+from onward.storage import migrate
+from onward.storage import tables
+from onward.storage.engine import Database, Tx
+from onward.storage.writer import Writer
 from tests.processes import onward
 from tests.servers import free_port, redis_server
 from tests.telemetry.collector import collecting
@@ -239,7 +241,7 @@ def test_jobs_that_no_handler_serves_are_told_with_the_mend(project: Path) -> No
             job = writer.run_sync(partial(ledger.accept, new=NewJob(handler, "background", "{}", 1, "[]", 1)))
             given = sa.update(tables.jobs).where(tables.jobs.c.id == job.id).values(status=status.value)
             writer.run_sync(partial(Tx.built, statement=given.returning(tables.jobs.c.id)))
-        writer.run_sync(partial(gates.pause, handler="orders.held", by=None))
+        writer.run_sync(partial(concurrency.pause, handler="orders.held", by=None))
     finally:
         writer.close()
         database.close()

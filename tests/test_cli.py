@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import typer
 
-import cli
-import settings
-import terminal
-import wiring
-from backends.base import Backend, Defer, Delivery, Health, Run
+from onward.cli import main
+from onward.config import settings
+from onward.cli import terminal
+from onward.runtime import wiring
+from onward.backends.base import Backend, Defer, Delivery, Health, Run
 from tests.processes import Running, environment, graphql, onward, running, wait_until
 from tests.servers import free_port
 
@@ -102,7 +102,7 @@ def test_modules_that_are_not_there_are_told_in_one_line(project: Path) -> None:
 
 def test_what_this_user_may_not_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """As the target of a backup in a folder of root's; a test that runs as root is refused nothing."""
-    with pytest.raises(typer.Exit) as end, cli._one_line():
+    with pytest.raises(typer.Exit) as end, main._one_line():
         raise PermissionError(13, "Permission denied", "/elsewhere/copy.db")
     assert end.value.exit_code == 2
     assert capsys.readouterr().err.startswith("onward: this user may not use /elsewhere/copy.db: ")

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from uvicorn.server import ServerState
 
-import connections
-import serving
-from app import create_app
+from onward.api import connections
+from onward.api import server as serving
+from onward.api.app import create_app
 from tests.gql.conftest import serving as served
 from tests.gql.conftest import settings_in
 from tests.gql.test_websocket import FOREVER, INIT, answers, client

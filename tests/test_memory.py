@@ -2,15 +2,15 @@
 
 import gc
 
-import memory
+from onward.runtime import garbage_collector
 
 
 def test_once_started_a_process_collects_garbage_again_and_leaves_alone_what_was_there() -> None:
     counts = gc.get_threshold()
-    memory.start()
+    garbage_collector.start()
     try:
         assert not gc.isenabled()
-        memory.started()
+        garbage_collector.started()
         assert gc.isenabled()
         assert gc.get_threshold()[0] > counts[0]
         assert gc.get_freeze_count() > 0

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from settings import SettingsError, load
+from onward.config.settings import SettingsError, load
 from tests.processes import onward
-from wiring import load_handlers
+from onward.runtime.wiring import load_handlers
 
 WRONG = {
     "a name without a family": (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scaffold import modules
+from onward.cli import module_list
 from tests.processes import ROOT, environment, graphql, onward, running, wait_until
 
 NOT_OURS = ("app.py", "settings.py", "worker.py", "redis.py", "email.py")
@@ -97,7 +97,7 @@ def test_a_module_is_added_to_the_settings_and_nothing_else_changes(text: str, t
     file = tmp_path / "settings.toml"
     file.write_text(text, "utf-8")
     before = tomllib.loads(text)
-    assert modules.add(file, "handlers", "orders")
+    assert module_list.add(file, "handlers", "orders")
     after = tomllib.loads(file.read_text("utf-8"))
     assert after["handlers"].pop("modules") == ["orders", *before.get("handlers", {}).pop("modules", [])]
     assert {"handlers": {}} | before == after
@@ -108,5 +108,5 @@ def test_a_module_is_added_to_the_settings_and_nothing_else_changes(text: str, t
 def test_settings_that_are_written_otherwise_are_left_as_they_are(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text("handlers = { modules = [] }\n", "utf-8")
-    assert not modules.add(file, "handlers", "orders")
+    assert not module_list.add(file, "handlers", "orders")
     assert file.read_text("utf-8") == "handlers = { modules = [] }\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from settings import Settings, SettingsError, enter, load
+from onward.config.settings import Settings, SettingsError, enter, load
 from tests.processes import ROOT
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import Part, Supervisor
+from onward.supervisor.supervisor import Part, Supervisor
 from tests.processes import environment
 from tests.terminals import on_a_terminal
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import worker
-from settings import SettingsError
+from onward.worker import process
+from onward.config.settings import SettingsError
 from tests.servers import free_port
 
 FAST = '[backends.fast]\nclass = "backends.dramatiq:Dramatiq"\nurl = "redis://127.0.0.1:6390/3"\nnamespace = "fast"\n'
@@ -18,19 +18,19 @@ def test_dramatiq_is_refused_a_broker_where_no_job_comes_by_it(tmp_path: Path, m
     (tmp_path / "settings.toml").touch()
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
     with pytest.raises(SettingsError, match='backend takes "dramatiq"'):
-        _ = worker.broker
+        _ = process.broker
 
 
 def test_one_route_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "settings.toml").write_text('[routes]\n"email.*" = "dramatiq"\n', "utf-8")
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
-    assert worker.broker.namespace == "onward"
+    assert process.broker.namespace == "onward"
 
 
 def test_a_backend_of_another_name_has_a_redis_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "settings.toml").write_text('backend = "fast"\n' + FAST, "utf-8")
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
-    broker = worker.broker
+    broker = process.broker
     assert broker.namespace == "fast"
     assert broker.client.connection_pool.connection_kwargs["port"] == 6390
 
@@ -40,7 +40,7 @@ def test_two_brokers_are_more_than_dramatiqs_own_command_takes(tmp_path: Path, m
     (tmp_path / "settings.toml").write_text(settings, "utf-8")
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
     with pytest.raises(SettingsError, match=r"fast and dramatiq: .* take \./onward worker"):
-        _ = worker.broker
+        _ = process.broker
 
 
 def test_dramatiqs_own_command_ends_where_the_ledger_cannot_be_reached(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_dramatiqs_own_command_ends_where_the_ledger_cannot_be_reached(tmp_path:
     command = (sys.executable, "-m", "dramatiq", "worker:broker", "--processes", "2", "--threads", "1")
     environment = {**os.environ, "ONWARD_PROJECT": str(tmp_path)}
     ended = subprocess.run(
-        command, cwd=Path(worker.__file__).parent, env=environment, capture_output=True, timeout=60, check=False
+        command, cwd=Path(process.__file__).parent, env=environment, capture_output=True, timeout=60, check=False
     )
     assert ended.returncode == 2
     said = ended.stdout + ended.stderr

@@ -16,12 +16,12 @@ from benchmarks import ledgers
 from benchmarks.base import Measured, Row, Scope, emptied
 from benchmarks.figures.accept import api
 from benchmarks.graphql import Caller, body
-from jobs.leases import Lease
-from jobs.model import Job
-from storage.engine import Database
-from storage.tables import jobs
-from storage.writer import Writer
-from telemetry.metrics import Meters
+from onward.jobs.leases import Lease
+from onward.jobs.model import Job
+from onward.storage.engine import Database
+from onward.storage.tables import jobs
+from onward.storage.writer import Writer
+from onward.telemetry.metrics import Meters
 
 SMALL, LARGE, LARGE_QUICK = 10_000, 1_000_000, 100_000
 TIMES = 200

@@ -2,8 +2,8 @@
 
 import strawberry
 
-from gql.acceptance import accept
-from gql.context import Info
+from onward.graphql.enqueue import accept
+from onward.graphql.context import Info
 
 
 async def begin(info: Info, handler: str, **params: object) -> strawberry.ID:

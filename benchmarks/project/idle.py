@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from handlers.base import JobContext, handler
+from onward.handlers.base import JobContext, handler
 
 
 @handler("bench.nothing")

@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import TypedDict
 
-from handlers.base import Handler, JobContext, Permanent, Retry, sequence
+from onward.handlers.base import Handler, JobContext, Permanent, Retry, sequence
 
 SOLD_OUT = frozenset({"unicorn"})
 PACKING = timedelta(milliseconds=300)

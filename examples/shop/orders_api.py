@@ -3,12 +3,12 @@
 import strawberry
 from pydantic import BaseModel, Field
 
-from gql.acceptance import Refused, accept
-from gql.context import Info
-from gql.types.job import Job
-from gql.types.user_error import UserError
-from gql.validation import Email, Text, checked
-from jobs import model
+from onward.graphql.enqueue import Refused, accept
+from onward.graphql.context import Info
+from onward.graphql.types.job import Job
+from onward.graphql.types.user_error import UserError
+from onward.graphql.validation import Email, Text, checked
+from onward.jobs import model
 
 MOST = 20
 

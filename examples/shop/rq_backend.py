@@ -22,7 +22,7 @@ from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.timeouts import TimerDeathPenalty
 
-from backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
+from onward.backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
 
 SOCKET_S = 2.0
 AGAIN_S = 1.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from testkit.kit import Kit
+from onward.testing.app import Kit
 
 pytestmark = pytest.mark.anyio
 SEND = """

@@ -15,17 +15,18 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-import settings
-import wiring
-from backends import dispatch, sweep
-from backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
-from backends.dispatch import Routes
-from handlers.base import InvalidParameters
-from jobs import gates
-from jobs.model import Job
-from jobs.states import JobStatus
-from testkit import node
-from testkit.waiting import until
+from onward.config import settings
+from onward.runtime import wiring
+from onward.dispatch import dispatcher
+from onward.maintenance import maintenance
+from onward.backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
+from onward.dispatch.dispatcher import Routes
+from onward.handlers.base import InvalidParameters
+from onward.jobs import concurrency
+from onward.jobs.model import Job
+from onward.jobs.states import JobStatus
+from onward.testing import node
+from onward.testing.waiting import until
 
 S = JobStatus
 
@@ -80,9 +81,9 @@ async def running(folder: Path, backend: str, **tables: Any) -> AsyncIterator[wi
 @pytest.fixture
 async def onward(tmp_path: Path, anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[wiring.Onward]:
     """A process whose jobs go to pigeonholes."""
-    monkeypatch.setattr(sweep, "GRACE_US", 800_000)
-    monkeypatch.setattr(sweep, "TICK_S", 0.1)
-    monkeypatch.setattr(dispatch, "ASK_S", 0.05)
+    monkeypatch.setattr(maintenance, "GRACE_US", 800_000)
+    monkeypatch.setattr(maintenance, "TICK_S", 0.1)
+    monkeypatch.setattr(dispatcher, "ASK_S", 0.05)
     async with running(tmp_path, "holes") as onward:
         yield onward
 
@@ -131,7 +132,7 @@ async def test_a_request_that_is_given_up_takes_no_other_s_jobs_along(onward: wi
 
 async def test_a_backend_that_hangs_takes_fifty_milliseconds_of_a_request(onward: wiring.Onward) -> None:
     """And its jobs are delivered by the sweep when it is well again."""
-    assert dispatch.DELIVER_S == 0.05
+    assert dispatcher.DELIVER_S == 0.05
     holes(onward).mood = "hangs"  # until the mood changes: without a limit this would be the end of it
     (job,) = await send(onward)
     holes(onward).mood = "well"
@@ -143,7 +144,7 @@ async def test_a_backend_that_fails_is_left_alone_for_a_while(onward: wiring.Onw
     holes(onward).mood = "fails"
     begun = time.monotonic()
     jobs = [job for _ in range(20) for job in await send(onward)]
-    asked = (time.monotonic() - begun) / dispatch.ASK_S  # it says that it is well each time, and is tried once more
+    asked = (time.monotonic() - begun) / dispatcher.ASK_S  # it says that it is well each time, and is tried once more
     assert holes(onward).deliveries <= 3 + asked
     holes(onward).mood = "well"
     await until(lambda: {job.id for job in jobs} <= set(holes(onward).held))
@@ -189,7 +190,7 @@ async def test_a_backend_that_does_not_answer_is_told_once_and_once_more_when_it
             for told, mood in enumerate(("away", "well"), start=1):
                 holes(onward).mood = mood
                 await until(lambda told=told: len(logs) >= told)  # type: ignore[misc]
-                await asyncio.sleep(dispatch.ASK_S * 2)  # it is asked again
+                await asyncio.sleep(dispatcher.ASK_S * 2)  # it is asked again
         assert [line["event"].partition(";")[0] for line in logs] == [
             "the backend does not answer",
             "the backend answers again",
@@ -216,10 +217,10 @@ async def test_what_was_parked_by_a_pause_waits_for_its_turn_once_its_limited_ha
         (tmp_path / folder).mkdir()
         async with running(tmp_path / folder, "holes", queues={"law.result": {"rate": "5/s"}}) as onward:
             if pausing:
-                await onward.writer.run(lambda tx: gates.pause(tx, "law.result", by=None))
+                await onward.writer.run(lambda tx: concurrency.pause(tx, "law.result", by=None))
             (job,) = await send(onward)
             health = await onward.dispatcher.health()
-            for reason in (gates.PAUSED, gates.RATE):
+            for reason in (concurrency.PAUSED, concurrency.RATE):
                 found = onward.dispatcher.waiting_for(replace(job, parked=reason), health)
                 assert found == (words or "the handler law.result to be resumed")
 

@@ -8,10 +8,10 @@ from collections.abc import Collection
 
 import pytest
 
-from backends import dramatiq
-from backends.dramatiq import Dramatiq
-from backends.hands import Hands
-from storage.base import Unavailable
+from onward.backends import dramatiq
+from onward.backends.dramatiq import Dramatiq
+from onward.backends.in_flight import Hands
+from onward.storage.base import Unavailable
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 
 import pytest
 
-from backends.hands import Hands
+from onward.backends.in_flight import Hands
 
 pytestmark = pytest.mark.anyio
 

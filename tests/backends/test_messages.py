@@ -7,8 +7,8 @@ import dramatiq
 import orjson
 import pytest
 
-from backends.base import Delivery, Role
-from backends.dramatiq import QUEUE, Broker, Dramatiq, _is_ours
+from onward.backends.base import Delivery, Role
+from onward.backends.dramatiq import QUEUE, Broker, Dramatiq, _is_ours
 
 pytestmark = pytest.mark.anyio
 

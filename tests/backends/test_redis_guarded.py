@@ -11,13 +11,13 @@ import pytest
 import redis
 import trustme
 
-import check
-import wiring
-from backends.base import Role
-from gql.rates import Rates
-from jobs import ledger
-from jobs.states import JobStatus
-from settings import Settings, load
+from onward.cli import check
+from onward.runtime import wiring
+from onward.backends.base import Role
+from onward.api.rates import Rates
+from onward.jobs import ledger
+from onward.jobs.states import JobStatus
+from onward.config.settings import Settings, load
 from tests.processes import environment
 from tests.servers import free_port, redis_server
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 
 import pytest
 
-from backends.background import Background
-from backends.base import Delivery, Role
-from testkit.waiting import until
+from onward.backends.background import Background
+from onward.backends.base import Delivery, Role
+from onward.testing.waiting import until
 
 pytestmark = pytest.mark.anyio
 

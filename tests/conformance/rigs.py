@@ -9,7 +9,7 @@ from pathlib import Path
 
 import redis
 
-from testkit.rig import Rig
+from onward.testing.backend_fixture import Rig
 
 
 class OnDatabase(Rig):

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-import settings
-import wiring
-from backends.base import Role
-from jobs import ledger, runner
-from jobs.model import Job
-from jobs.states import JobStatus, StepStatus
-from testkit import node
-from testkit.waiting import until
-from testkit.workload import notes
+from onward.config import settings
+from onward.runtime import wiring
+from onward.backends.base import Role
+from onward.jobs import ledger
+from onward.jobs import runner
+from onward.jobs.model import Job
+from onward.jobs.states import JobStatus, StepStatus
+from onward.testing import node
+from onward.testing.waiting import until
+from onward.testing.workload import notes
 
 S = JobStatus
 CONCURRENCY = 2

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs import ledger
-from jobs.states import JobStatus
-from testkit.stand import ALL, Stand, standing
-from testkit.workload import notes
+from onward.jobs import ledger
+from onward.jobs.states import JobStatus
+from onward.testing.harness import ALL, Stand, standing
+from onward.testing.workload import notes
 from tests.conformance.rigs import BackgroundRig, DramatiqRig, OnDatabase
 from tests.servers import postgres_database
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from jobs.states import JobStatus
-from testkit import processes
-from testkit.stand import Stand, standing
-from testkit.waiting import until
+from onward.jobs.states import JobStatus
+from onward.testing import processes
+from onward.testing.harness import Stand, standing
+from onward.testing.waiting import until
 from tests.conformance.rigs import DramatiqRig
 from tests.servers import Server, free_port, redis_server
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from testkit.conformance import Conformance
-from testkit.rig import Rig
+from onward.testing.conformance import Conformance
+from onward.testing.backend_fixture import Rig
 from tests.conformance.rigs import BackgroundRig, DramatiqRig
 from tests.servers import postgres_database
 

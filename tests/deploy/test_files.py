@@ -14,10 +14,10 @@ import typer
 import yaml
 from pydantic import BaseModel
 
-import serving
-import worker
-from cli import program
-from settings import Settings, load
+from onward.api import server
+from onward.worker import process
+from onward.cli.main import program
+from onward.config.settings import Settings, load
 from tests.processes import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -112,7 +112,7 @@ def test_every_command_is_one(words: list[str]) -> None:
 
 def test_a_process_is_given_the_time_to_drain() -> None:
     """Who is killed before has its jobs found by the others, later."""
-    longest = Settings.model_fields["server"].default.drain_s + max(serving.LAST_S, worker.LAST_S)
+    longest = Settings.model_fields["server"].default.drain_s + max(server.LAST_S, process.LAST_S)
     given = [int(compose()["x-onward"]["stop_grace_period"].removesuffix("s"))]
     given += [int(second) for unit in UNITS for second in re.findall(r"TimeoutStopSec=(\d+)", unit.read_text())]
     assert len(given) == 3

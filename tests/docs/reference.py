@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from cli import program
-from settings import CustomBackend, Settings
+from onward.cli.main import program
+from onward.config.settings import CustomBackend, Settings
 from tests.processes import ROOT
 from tests.telemetry.exposed import exposition
 

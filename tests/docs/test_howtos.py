@@ -8,7 +8,7 @@ from pathlib import Path
 import graphql
 import pytest
 
-from settings import SettingsError, load
+from onward.config.settings import SettingsError, load
 from tests.docs.fences import fences
 from tests.processes import ROOT, environment, onward
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.states import MOVES, JobStatus
-from storage.tables import jobs
+from onward.jobs.states import MOVES, JobStatus
+from onward.storage.tables import jobs
 from tests.docs.reference import PAGES
 from tests.processes import ROOT
 

@@ -14,7 +14,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message
 from playwright.async_api import Browser, Page, Route, expect
 
-from supervisor import bound
+from onward.supervisor.supervisor import bound
 from tests.clients.conftest import MODULES, Run
 from tests.processes import PATIENCE_S, ROOT, environment, running
 from tests.servers import free_port

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from handlers.base import Handler, JobContext, Permanent, Retry, handler, sequence
+from onward.handlers.base import Handler, JobContext, Permanent, Retry, handler, sequence
 from tests.faults import journal
 
 QUICK = Retry(max_attempts=4, base=timedelta(milliseconds=50), cap=timedelta(milliseconds=200))

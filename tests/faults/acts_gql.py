@@ -6,11 +6,11 @@ from typing import Any
 import strawberry
 from strawberry.scalars import JSON
 
-from gql.acceptance import Refused, accept
-from gql.context import Info
-from gql.types.job import Job
-from gql.types.user_error import UserError
-from jobs import model
+from onward.graphql.enqueue import Refused, accept
+from onward.graphql.context import Info
+from onward.graphql.types.job import Job
+from onward.graphql.types.user_error import UserError
+from onward.jobs import model
 
 
 @strawberry.type

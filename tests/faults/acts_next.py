@@ -1,6 +1,6 @@
 """The handlers as a later release has them: one is gone, and one takes other parameters."""
 
-from handlers.base import Handler, JobContext, handler
+from onward.handlers.base import Handler, JobContext, handler
 from tests.faults import acts
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobs.states import HELD, MOVES, JobStatus
+from onward.jobs.states import HELD, MOVES, JobStatus
 from tests.faults import journal
 from tests.faults.client import Request
 from tests.faults.journal import Line

@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> None:
         set_clock(float(os.environ[CLOCK_S]))
     if failpoints.POINT in os.environ:
         failpoints.install()
-    import cli
+    from onward.cli import main as cli
 
     cli.program()(arguments, prog_name="onward")
 
@@ -25,8 +25,9 @@ def set_clock(ahead_s: float) -> None:
     """Every clock of this process that can be set is ahead; SQLite's too, which is the ledger's."""
     import sqlalchemy as sa
 
-    from storage import engine, writer
-    from storage.tables import commits
+    from onward.storage import engine
+    from onward.storage import writer
+    from onward.storage.tables import commits
 
     now, now_ns = time.time, time.time_ns
     time.time = lambda: now() + ahead_s

@@ -5,9 +5,9 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.states import TERMINAL
-from storage import migrate
-from storage.engine import Database
+from onward.jobs.states import TERMINAL
+from onward.storage import migrate
+from onward.storage.engine import Database
 
 _ONE_AT_A_TIME = threading.Lock()  # Alembic keeps the migration it is at in the module
 OVER = tuple(sorted(status.value for status in TERMINAL))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from progress import bar
+from onward.cli.progress_bar import bar
 from tests.faults import campaign, table
 from tests.faults.site import COMBINATIONS
 from tests.servers import Missing

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from storage.base import StorageError
+from onward.storage.base import StorageError
 from tests.faults import acts, books, journal
 from tests.faults.books import Books
 from tests.faults.broker import Broker

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
-from supervisor import bound
+from onward.supervisor.supervisor import bound
 from tests.faults.loop import Loop
 from tests.processes import environment
 
@@ -140,9 +140,9 @@ class Nursery:
 
 def _serve() -> None:
     """Forks for each line until there are no more; what it forked ends with it."""
-    import app  # noqa: F401 - loaded once, for all that are forked
-    import serving  # noqa: F401 - likewise
-    import worker  # noqa: F401 - likewise
+    from onward.api import app  # noqa: F401 - loaded once, for all that are forked
+    from onward.api import server  # noqa: F401 - likewise
+    from onward.worker import process  # noqa: F401 - likewise
 
     assert threading.active_count() == 1, "a fork takes no threads along"
     lines = b""
@@ -192,9 +192,9 @@ def _become(wanted: dict[str, object]) -> None:
 
         launcher.main(arguments)
     else:
-        import cli
+        from onward.cli import main
 
-        cli.program()(arguments, prog_name="onward")
+        main.program()(arguments, prog_name="onward")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from testkit.conformance import Conformance
+from onward.testing.conformance import Conformance
 from tests.faults import books, breaks
 from tests.faults.broken import base
 from tests.faults.laws.all import LAWS

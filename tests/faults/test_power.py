@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import bound
+from onward.supervisor.supervisor import bound
 from tests.faults.breaks import broken
 from tests.faults.laws.base import soon
 from tests.faults.loop import Loop

@@ -16,9 +16,9 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from app import create_app
-from serving import configured
-from settings import Settings, load
+from onward.api.app import create_app
+from onward.api.server import configured
+from onward.config.settings import Settings, load
 
 PATIENCE_S = 20.0
 MODULES = {"modules": ["tests.gql.further"]}

@@ -11,9 +11,9 @@ import pytest
 from graphql import Executor
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from connections import Http, WebSockets
-from gql.exchange import Exchange
-from gql.websocket import Socket
+from onward.api.connections import Http, WebSockets
+from onward.api.operation_task import Exchange
+from onward.api.websocket import Socket
 from tests.gql.conftest import Api, serving, settings_in, until
 from tests.gql.test_websocket import FOREVER, client, mutate
 

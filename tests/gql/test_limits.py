@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from graphql import DocumentNode, parse
 
-from gql.base import BadRequest
-from gql.documents import Documents
-from gql.limits import Limits, check
-from gql.schema import build
-from gql.types import page
-from jobs import pages
+from onward.graphql.base import BadRequest
+from onward.graphql.execution.documents import Documents
+from onward.graphql.execution.limits import Limits, check
+from onward.graphql.schema import build
+from onward.graphql.types import page
+from onward.jobs import pages
 from tests.gql.conftest import Api
 
 

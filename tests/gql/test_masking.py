@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import structlog
 
-from storage.base import Unavailable
+from onward.storage.base import Unavailable
 from tests.gql.conftest import Api
 from tests.gql.further import SECRET
 

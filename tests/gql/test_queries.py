@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gql.ids import cursor
+from onward.graphql.ids import cursor
 from tests.gql.conftest import Api, running, settings_in
 
 PAGE = """

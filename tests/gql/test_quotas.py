@@ -12,10 +12,10 @@ import httpx2
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from gql.addresses import UNKNOWN, Addresses
-from gql.base import BadRequest
-from gql.rates import Rates, TooManyRequests
-from gql.sockets import Sockets
+from onward.api.addresses import UNKNOWN, Addresses
+from onward.graphql.base import BadRequest
+from onward.api.rates import Rates, TooManyRequests
+from onward.api.connection_limiter import Sockets
 from tests.gql.conftest import MODULES, running, serving, settings_in
 from tests.gql.test_viewers import ask, behind_tokens, header, process
 from tests.gql.test_websocket import FOREVER, INIT, client

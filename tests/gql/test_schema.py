@@ -6,8 +6,8 @@ from types import ModuleType
 import pytest
 import strawberry
 
-from gql.base import SchemaError
-from gql.schema import build
+from onward.graphql.base import SchemaError
+from onward.graphql.schema import build
 
 SDL = Path(__file__).parents[2] / "gql" / "schema.graphql"
 

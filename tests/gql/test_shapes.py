@@ -30,12 +30,12 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 from strawberry.execution import optimized_is_awaitable
 
-from gql.documents import Document, Documents
-from gql.inputs import leaves
-from gql.limits import Limits
-from gql.schema import build
-from gql.shapes import ShapedExecutor
-from jobs.model import Job
+from onward.graphql.execution.documents import Document, Documents
+from onward.graphql.execution.inputs import leaves
+from onward.graphql.execution.limits import Limits
+from onward.graphql.schema import build
+from onward.graphql.execution.compiled_selections import ShapedExecutor
+from onward.jobs.model import Job
 
 DEEP = 4
 DIRECTIVES = [" @include(if: $yes)", " @skip(if: $yes)", " @skip(if: false)"]

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from gql import limits
+from onward.graphql.execution import limits
 from tests.gql.conftest import running, serving, settings_in
 
 ACCEPT = {"accept": "text/event-stream"}
@@ -109,7 +109,7 @@ async def test_a_subscription_that_raises_tells_nothing_of_it(address: str) -> N
 
 
 async def test_comments_keep_a_quiet_stream_open(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import app
+    from onward.api import app
 
     monkeypatch.setattr(app, "limits", lambda _settings: limits.Limits(heartbeat_s=0.05))
     with serving(settings_in(tmp_path)) as address:

@@ -10,8 +10,8 @@ from typing import Any
 import pysqlite3
 import pytest
 
-from backends.base import Health
-from storage.base import Unavailable
+from onward.backends.base import Health
+from onward.storage.base import Unavailable
 from tests.gql.conftest import Api, running, settings_in, until
 
 

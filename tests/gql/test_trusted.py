@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from app import create_app
-from settings import SettingsError
+from onward.api.app import create_app
+from onward.config.settings import SettingsError
 from tests.gql.conftest import MODULES, Api, running, serving, settings_in
 from tests.gql.test_websocket import client
 from tests.processes import ROOT
-from web import documents
+from onward.web import documents
 
 KNOWN = "query mine { viewer { roles } }"
 OTHER = "query other { viewer { id } }"

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gql.turns import Turns
+from onward.api.fair_scheduler import Turns
 
 
 async def turn() -> None:

@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
-from gql import limits
+from onward.graphql.execution import limits
 from tests.gql.conftest import serving, settings_in
 
 PROTOCOL = "graphql-transport-ws"
@@ -236,7 +236,7 @@ async def test_ours_is_chosen_among_several_subprotocols(address: str) -> None:
 
 
 async def test_without_initialisation_it_is_4408_after_a_while(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import app
+    from onward.api import app
 
     monkeypatch.setattr(app, "limits", lambda _settings: limits.Limits(init_timeout_s=0.2))
     with serving(settings_in(tmp_path)) as address:

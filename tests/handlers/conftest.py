@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from handlers.base import JSON, Handler, Toolbox
+from onward.handlers.base import JSON, Handler, Toolbox
 from handlers.logging import JsonLines
-from handlers.mailer import FileMailer
+from onward.mail.mailer import FileMailer
 
 
 class MemoryItems:

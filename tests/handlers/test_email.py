@@ -13,9 +13,9 @@ from typing import Any
 import jinja2
 import pytest
 
-from handlers.base import InvalidParameters
+from onward.handlers.base import InvalidParameters
 from handlers.email import templates, welcome
-from handlers.mailer import FileMailer
+from onward.mail.mailer import FileMailer
 from tests.handlers.hostile import HOSTILE, REFUSED
 
 Run = Callable[..., Awaitable[list[Any]]]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from handlers import HANDLERS
-from handlers.base import Handler, Permanent, Retry, handler, sequence
+from onward.handlers.base import Handler, Permanent, Retry, handler, sequence
 
 
 def first(job: Any, *, number: int) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers.mailbox import LONGEST_BYTES, newest
+from onward.mail.mailbox import LONGEST_BYTES, newest
 
 HEAD = "To: ada@example.com\nSubject: Tea\nDate: Tue, 24 Nov 2026 10:00:00 +0000\n"
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.base import Permanent
-from handlers.message import compose, envelope, mailbox, sender_of, visible
+from onward.handlers.base import Permanent
+from onward.mail.message import compose, envelope, mailbox, sender_of, visible
 from tests.handlers.hostile import HOSTILE, REFUSED
 
 HEADERS = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, JsonValue
 
-from handlers.base import InvalidParameters, handler
+from onward.handlers.base import InvalidParameters, handler
 
 
 class Colour(StrEnum):

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import trustme
 
-from handlers.base import HandlerError, Permanent
-from handlers.message import compose, mailbox, sender_of
-from handlers.smtp import MailUnavailable, SmtpMailer
+from onward.handlers.base import HandlerError, Permanent
+from onward.mail.message import compose, mailbox, sender_of
+from onward.mail.smtp import MailUnavailable, SmtpMailer
 from tests.handlers.hostile import HOSTILE
 
 PATIENCE_S = 5.0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from handlers.base import Permanent
+from onward.handlers.base import Permanent
 from handlers.steps import process_item
 
 Run = Callable[..., Awaitable[list[Any]]]

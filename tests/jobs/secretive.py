@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from handlers.base import JobContext, Permanent, Retry, handler, sequence
+from onward.handlers.base import JobContext, Permanent, Retry, handler, sequence
 
 
 @handler("tests.pay", secret=frozenset({"card", "limits"}), retry=Retry(max_attempts=1))

@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import events, ledger, steering
-from jobs.events import Changes, Lagging, Watch
-from jobs.model import Visible
-from jobs.states import JobStatus
-from storage.base import Unavailable
-from storage.engine import Database, Tx
-from storage.tables import jobs
-from storage.writer import Writer
-from testkit.waiting import until
+from onward.jobs import change_feed
+from onward.jobs import ledger
+from onward.jobs import commands
+from onward.jobs.change_feed import Changes, Lagging, Watch
+from onward.jobs.model import Visible
+from onward.jobs.states import JobStatus
+from onward.storage.base import Unavailable
+from onward.storage.engine import Database, Tx
+from onward.storage.tables import jobs
+from onward.storage.writer import Writer
+from onward.testing.waiting import until
 from tests.ledgers import accept, route, writing
 
 S = JobStatus
@@ -33,7 +35,7 @@ async def changes(writer: Writer, anyio_backend: str) -> AsyncIterator[Changes]:
 
 
 def cancel(tx: Tx, job_id: str) -> Any:
-    return steering.cancel(tx, job_id, reason=None, visible=ALL)
+    return commands.cancel(tx, job_id, reason=None, visible=ALL)
 
 
 async def test_a_change_is_seen_without_any_wake_up(writer: Writer, changes: Changes) -> None:
@@ -108,14 +110,14 @@ async def test_every_version_seen_is_above_the_one_before(writer: Writer, change
 
 
 def _again(tx: Tx, job_id: str) -> None:
-    steering.retry(tx, job_id, from_start=False, visible=ALL, route=route)
+    commands.retry(tx, job_id, from_start=False, visible=ALL, route=route)
 
 
 async def test_who_takes_changes_too_slowly_is_told(
     writer: Writer, changes: Changes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory has a bound."""
-    monkeypatch.setattr(events, "PENDING", 10)
+    monkeypatch.setattr(change_feed, "PENDING", 10)
     async with changes.watch_all() as watch, asyncio.timeout(10):
         for _ in range(12):
             await writer.run(accept)
@@ -176,7 +178,7 @@ async def test_in_a_restored_dump_those_who_watch_hear_of_what_happens_now(
     with writing(postgres_ledger) as writer:
         old = [await writer.run(accept) for _ in range(3)]
         await writer.run(lambda tx: tx.raw("UPDATE jobs SET changed = changed + 1000000000"))
-        await writer.run(events.renumber)
+        await writer.run(change_feed.renumber)
         changes = Changes(writer.database)
         changes.start()
         async with changes.watch_all() as watch, asyncio.timeout(5):
@@ -194,7 +196,7 @@ async def test_nothing_is_renumbered_that_a_commit_of_now_has_changed(postgres_l
 
         def both(tx: Tx) -> tuple[str, int]:
             job = accept(tx)
-            events.renumber(tx)
+            change_feed.renumber(tx)
             return job.id, tx.change
 
         job_id, change = await writer.run(both)

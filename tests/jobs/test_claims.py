@@ -8,14 +8,15 @@ from collections.abc import Awaitable, Sequence
 import pytest
 import sqlalchemy as sa
 
-from jobs import claims, ledger
-from jobs.base import Superseded
-from jobs.claims import Outcome
-from jobs.model import Job, Progress
-from jobs.states import JobStatus
-from storage.engine import Tx
-from storage.tables import jobs, runners
-from storage.writer import Writer
+from onward.jobs import claims
+from onward.jobs import ledger
+from onward.jobs.base import Superseded
+from onward.jobs.claims import Outcome
+from onward.jobs.model import Job, Progress
+from onward.jobs.states import JobStatus
+from onward.storage.engine import Tx
+from onward.storage.tables import jobs, runners
+from onward.storage.writer import Writer
 from tests.ledgers import accept, new_job, writing
 
 S = JobStatus

@@ -6,12 +6,14 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from jobs import claims, due, ledger
-from jobs.claims import Outcome
-from jobs.states import JobStatus
-from storage.engine import Tx
-from storage.tables import jobs
-from storage.writer import Writer
+from onward.jobs import claims
+from onward.jobs import due
+from onward.jobs import ledger
+from onward.jobs.claims import Outcome
+from onward.jobs.states import JobStatus
+from onward.storage.engine import Tx
+from onward.storage.tables import jobs
+from onward.storage.writer import Writer
 from tests.ledgers import accept, writing
 
 BROKER = "run-id/sentinel"

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from jobs import steering
-from jobs.events import Changes
-from jobs.model import Visible
-from jobs.states import JobStatus
-from storage.writer import Writer
+from onward.jobs import commands
+from onward.jobs.change_feed import Changes
+from onward.jobs.model import Visible
+from onward.jobs.states import JobStatus
+from onward.storage.writer import Writer
 from tests.ledgers import accept
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +39,7 @@ async def test_a_second_watcher_does_not_take_a_change_from_the_first(
     await asyncio.sleep(0)
     monkeypatch.setattr(writer.database, "read", read)
     async with changes.watch_job(job.id) as watch:
-        await writer.run(lambda tx: steering.cancel(tx, job.id, reason=None, visible=Visible(everything=True)))
+        await writer.run(lambda tx: commands.cancel(tx, job.id, reason=None, visible=Visible(everything=True)))
         slow.set()
         await asyncio.sleep(0.1)
         changes.start()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from jobs import claims, due, gates, ledger, steering
-from jobs.model import Job, Visible
-from storage.engine import Tx
-from storage.tables import jobs
-from storage.writer import Writer
+from onward.jobs import claims
+from onward.jobs import due
+from onward.jobs import concurrency
+from onward.jobs import ledger
+from onward.jobs import commands
+from onward.jobs.model import Job, Visible
+from onward.storage.engine import Tx
+from onward.storage.tables import jobs
+from onward.storage.writer import Writer
 from tests.ledgers import accept
 
 PAUSED, OTHER = "law.paused", "law.job"
@@ -32,7 +36,7 @@ def undelivered(tx: Tx) -> list[str]:
 
 
 def paused(tx: Tx) -> Job:
-    gates.pause(tx, PAUSED, by="ada")
+    concurrency.pause(tx, PAUSED, by="ada")
     return accept(tx, PAUSED)
 
 
@@ -48,7 +52,7 @@ def test_a_paused_handler_s_job_is_claimed_by_neither_way(writer: Writer) -> Non
     assert writer.run_sync(claim_due) == []
     assert writer.run_sync(lambda tx: claim(tx, job.id)) is None
     assert writer.run_sync(at_gates) == ([], False)
-    assert now(writer, job).parked == gates.PAUSED
+    assert now(writer, job).parked == concurrency.PAUSED
     assert now(writer, job).version > job.version, "who watches it hears of it"
     writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.token)], identity=BROKER))
     assert now(writer, job).delivered_to is None
@@ -67,16 +71,16 @@ def test_what_is_paused_stands_in_nobody_s_way(writer: Writer) -> None:
     assert [job.id for job in found] == [last.id]
     assert looks == 3
     assert writer.run_sync(at_gates) == ([], False)
-    assert writer.run_sync(gates.parked) == {gates.PAUSED: 3 * claims.LOOK}
+    assert writer.run_sync(concurrency.parked) == {concurrency.PAUSED: 3 * claims.LOOK}
 
 
 def test_the_first_pause_stands_and_one_resumption_is_enough(writer: Writer) -> None:
-    first = writer.run_sync(lambda tx: gates.pause(tx, PAUSED, by="ada"))
-    assert writer.run_sync(lambda tx: gates.pause(tx, PAUSED, by="bob")) == first
-    assert writer.run_sync(gates.pauses) == [first]
-    assert writer.run_sync(lambda tx: gates.resume(tx, PAUSED))
-    assert not writer.run_sync(lambda tx: gates.resume(tx, PAUSED))
-    assert writer.run_sync(gates.pauses) == []
+    first = writer.run_sync(lambda tx: concurrency.pause(tx, PAUSED, by="ada"))
+    assert writer.run_sync(lambda tx: concurrency.pause(tx, PAUSED, by="bob")) == first
+    assert writer.run_sync(concurrency.pauses) == [first]
+    assert writer.run_sync(lambda tx: concurrency.resume(tx, PAUSED))
+    assert not writer.run_sync(lambda tx: concurrency.resume(tx, PAUSED))
+    assert writer.run_sync(concurrency.pauses) == []
 
 
 def test_what_was_parked_is_let_out_in_order_and_delivered(writer: Writer) -> None:
@@ -84,15 +88,15 @@ def test_what_was_parked_is_let_out_in_order_and_delivered(writer: Writer) -> No
     parked = [writer.run_sync(lambda tx, p=p: accept(tx, PAUSED, priority=p)) for p in (0, 0, -1)]  # type: ignore[misc]
     writer.run_sync(paused)
     writer.run_sync(at_gates)
-    assert writer.run_sync(gates.with_parked) == [PAUSED]
-    assert writer.run_sync(gates.open_with_parked) == ([], None)
-    assert writer.run_sync(lambda tx: gates.let_out(tx, PAUSED, limit=10)) == []
-    writer.run_sync(lambda tx: gates.resume(tx, PAUSED))
-    assert writer.run_sync(gates.open_with_parked) == ([PAUSED], None)
-    out = writer.run_sync(lambda tx: gates.let_out(tx, PAUSED, limit=3))
+    assert writer.run_sync(concurrency.with_parked) == [PAUSED]
+    assert writer.run_sync(concurrency.open_with_parked) == ([], None)
+    assert writer.run_sync(lambda tx: concurrency.let_out(tx, PAUSED, limit=10)) == []
+    writer.run_sync(lambda tx: concurrency.resume(tx, PAUSED))
+    assert writer.run_sync(concurrency.open_with_parked) == ([PAUSED], None)
+    out = writer.run_sync(lambda tx: concurrency.let_out(tx, PAUSED, limit=3))
     assert [job.id for job in out] == [parked[2].id, parked[0].id, parked[1].id]
     assert set(writer.run_sync(undelivered)) == {job.id for job in out}
-    assert writer.run_sync(gates.parked) == {gates.PAUSED: 1}
+    assert writer.run_sync(concurrency.parked) == {concurrency.PAUSED: 1}
     assert [writer.run_sync(lambda tx, job=job: claim(tx, job.id)) is not None for job in out] == [True] * 3  # type: ignore[misc]
 
 
@@ -101,12 +105,12 @@ def test_a_parked_job_that_is_cancelled_and_retried_waits_in_line(writer: Writer
     everything = Visible(everything=True)
     job = writer.run_sync(paused)
     writer.run_sync(lambda tx: claim(tx, job.id))
-    writer.run_sync(lambda tx: steering.cancel(tx, job.id, reason=None, visible=everything))
+    writer.run_sync(lambda tx: commands.cancel(tx, job.id, reason=None, visible=everything))
     again = writer.run_sync(
-        lambda tx: steering.retry(tx, job.id, from_start=False, visible=everything, route=lambda _: "here")
+        lambda tx: commands.retry(tx, job.id, from_start=False, visible=everything, route=lambda _: "here")
     )
     assert again.parked is None
-    assert writer.run_sync(gates.parked) == {}
+    assert writer.run_sync(concurrency.parked) == {}
 
 
 def test_a_dangerous_job_is_parked_too(writer: Writer) -> None:

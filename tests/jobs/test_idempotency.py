@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import idempotency
-from jobs.base import KeyReused
-from storage.engine import Tx
-from storage.writer import Writer
+from onward.jobs import idempotency
+from onward.jobs.base import KeyReused
+from onward.storage.engine import Tx
+from onward.storage.writer import Writer
 from tests.ledgers import accept, writing
 
 json = st.recursive(

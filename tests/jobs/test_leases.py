@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-import storage.writer
-from jobs import claims, leases, ledger
-from jobs.leases import LAPSE_S, Lease
-from jobs.model import Job
-from jobs.states import JobStatus
-from storage.base import Unavailable
-from storage.tables import runners
-from storage.writer import Writer
-from telemetry.metrics import Meters
+import onward.storage.writer
+from onward.jobs import claims
+from onward.jobs import leases
+from onward.jobs import ledger
+from onward.jobs.leases import LAPSE_S, Lease
+from onward.jobs.model import Job
+from onward.jobs.states import JobStatus
+from onward.storage.base import Unavailable
+from onward.storage.tables import runners
+from onward.storage.writer import Writer
+from onward.telemetry.metrics import Meters
 from tests.ledgers import accept
 
 S = JobStatus

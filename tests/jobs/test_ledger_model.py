@@ -25,14 +25,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from jobs import claims, due, ledger, steering
-from jobs.base import Conflict, Superseded
-from jobs.claims import Outcome
-from jobs.model import Job, JobError, Progress, Step, Visible
-from jobs.states import HELD, MOVES, RETRYABLE, TERMINAL, JobStatus, StepStatus
-from storage.engine import Tx
-from storage.tables import jobs, later, runners
-from storage.writer import Writer
+from onward.jobs import claims
+from onward.jobs import due
+from onward.jobs import ledger
+from onward.jobs import commands
+from onward.jobs.base import Conflict, Superseded
+from onward.jobs.claims import Outcome
+from onward.jobs.model import Job, JobError, Progress, Step, Visible
+from onward.jobs.states import HELD, MOVES, RETRYABLE, TERMINAL, JobStatus, StepStatus
+from onward.storage.engine import Tx
+from onward.storage.tables import jobs, later, runners
+from onward.storage.writer import Writer
 from tests.ledgers import accept, copied_postgres, copied_sqlite, route, writing
 
 S = JobStatus
@@ -219,7 +222,7 @@ class Ledger(RuleBasedStateMachine):
         job_id = self._one(pick)
         before = self.job(job_id)
         try:
-            after = self.do(lambda tx: steering.cancel(tx, job_id, reason="r", visible=ALL))
+            after = self.do(lambda tx: commands.cancel(tx, job_id, reason="r", visible=ALL))
         except Conflict:
             assert before.status in TERMINAL
         else:
@@ -232,7 +235,7 @@ class Ledger(RuleBasedStateMachine):
         job_id = self._one(pick)
         before = self.job(job_id)
         try:
-            after = self.do(lambda tx: steering.retry(tx, job_id, from_start=from_start, visible=ALL, route=route))
+            after = self.do(lambda tx: commands.retry(tx, job_id, from_start=from_start, visible=ALL, route=route))
         except Conflict:
             assert before.status not in RETRYABLE
         else:

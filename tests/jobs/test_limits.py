@@ -8,15 +8,17 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import claims, due, gates
-from jobs.claims import Outcome
-from jobs.limits import DOUBT_US, Limit, Rate
-from jobs.model import Job
-from jobs.states import JobStatus
-from storage.engine import Tx
-from storage.tables import gates as table
-from storage.tables import jobs
-from storage.writer import Writer
+from onward.jobs import claims
+from onward.jobs import due
+from onward.jobs import concurrency
+from onward.jobs.claims import Outcome
+from onward.jobs.limits import DOUBT_US, Limit, Rate
+from onward.jobs.model import Job
+from onward.jobs.states import JobStatus
+from onward.storage.engine import Tx
+from onward.storage.tables import gates as table
+from onward.storage.tables import jobs
+from onward.storage.writer import Writer
 from tests.jobs.test_gates import at_gates, claim, now, undelivered
 from tests.ledgers import accept, writing
 
@@ -27,13 +29,13 @@ rates = st.builds(Rate, st.integers(1, 300), st.sampled_from([SECOND_US, 60 * SE
 
 def limited(writer: Writer, n: int = 0, **limit: object) -> list[Job]:
     """So many jobs of a handler with that limit wait."""
-    writer.run_sync(lambda tx: gates.configure(tx, {LIMITED: Limit(**limit)}))  # type: ignore[arg-type]
+    writer.run_sync(lambda tx: concurrency.configure(tx, {LIMITED: Limit(**limit)}))  # type: ignore[arg-type]
     return [writer.run_sync(lambda tx: accept(tx, LIMITED)) for _ in range(n)]
 
 
 def ended(tx: Tx, job: Job) -> list[Job]:
     claims.settle(tx, job, Outcome(JobStatus.SUCCEEDED), steps=job.steps)
-    return gates.let_out(tx, LIMITED, limit=100)
+    return concurrency.let_out(tx, LIMITED, limit=100)
 
 
 def test_no_more_are_claimed_than_may_run_at_once(writer: Writer) -> None:
@@ -45,12 +47,12 @@ def test_no_more_are_claimed_than_may_run_at_once(writer: Writer) -> None:
     assert changed
     assert second.id == waiting[1].id
     assert writer.run_sync(lambda tx: claim(tx, waiting[4].id)) is None
-    assert writer.run_sync(gates.parked) == {gates.CONCURRENCY: 3}
-    assert writer.run_sync(gates.open_with_parked) == ([], None)
+    assert writer.run_sync(concurrency.parked) == {concurrency.CONCURRENCY: 3}
+    assert writer.run_sync(concurrency.open_with_parked) == ([], None)
     (out,) = writer.run_sync(lambda tx: ended(tx, first))
     assert out.id == waiting[2].id
     assert writer.run_sync(undelivered) == [out.id]
-    assert writer.run_sync(gates.open_with_parked) == ([], None), "the place is promised"
+    assert writer.run_sync(concurrency.open_with_parked) == ([], None), "the place is promised"
 
 
 def test_a_promised_place_is_nobody_else_s(writer: Writer) -> None:
@@ -60,11 +62,11 @@ def test_a_promised_place_is_nobody_else_s(writer: Writer) -> None:
     (out,) = writer.run_sync(lambda tx: ended(tx, first))
     late = writer.run_sync(lambda tx: accept(tx, LIMITED, priority=-9))
     assert writer.run_sync(lambda tx: claim(tx, late.id)) is None
-    assert now(writer, late).parked == gates.CONCURRENCY
+    assert now(writer, late).parked == concurrency.CONCURRENCY
     cancelled = sa.update(jobs).where(jobs.c.id == out.id).values(status="CANCELLED")
     writer.run_sync(lambda tx: tx.execute(cancelled))
-    assert writer.run_sync(gates.open_with_parked) == ([LIMITED], None)
-    (out,) = writer.run_sync(lambda tx: gates.let_out(tx, LIMITED, limit=100))
+    assert writer.run_sync(concurrency.open_with_parked) == ([LIMITED], None)
+    (out,) = writer.run_sync(lambda tx: concurrency.let_out(tx, LIMITED, limit=100))
     assert out.id == late.id
     assert writer.run_sync(lambda tx: claim(tx, late.id)) is not None
     assert waiting
@@ -95,31 +97,31 @@ def test_a_dead_process_s_places_are_free(writer: Writer) -> None:
     limited(writer, 3, concurrency=1)
     (held,), _ = writer.run_sync(at_gates)
     writer.run_sync(lambda tx: claims.let_go(tx, {(held.id, held.token)}, runner="one"))
-    assert writer.run_sync(gates.open_with_parked) == ([LIMITED], None)
-    assert len(writer.run_sync(lambda tx: gates.let_out(tx, LIMITED, limit=100))) == 1
+    assert writer.run_sync(concurrency.open_with_parked) == ([LIMITED], None)
+    assert len(writer.run_sync(lambda tx: concurrency.let_out(tx, LIMITED, limit=100))) == 1
 
 
 def test_a_limit_that_is_taken_away_lets_all_out(writer: Writer) -> None:
     """And one that is new holds for what waits; one of a handler that is not named stays."""
     limited(writer, 5, concurrency=1)
     writer.run_sync(at_gates)
-    writer.run_sync(lambda tx: gates.configure(tx, {"law.other": Limit()}))
-    assert writer.run_sync(gates.open_with_parked) == ([], None)
-    writer.run_sync(lambda tx: gates.configure(tx, {LIMITED: Limit()}))
-    assert writer.run_sync(gates.all_of_them) == {}
-    assert writer.run_sync(gates.open_with_parked) == ([LIMITED], None)
-    assert len(writer.run_sync(lambda tx: gates.let_out(tx, LIMITED, limit=100))) == 4
+    writer.run_sync(lambda tx: concurrency.configure(tx, {"law.other": Limit()}))
+    assert writer.run_sync(concurrency.open_with_parked) == ([], None)
+    writer.run_sync(lambda tx: concurrency.configure(tx, {LIMITED: Limit()}))
+    assert writer.run_sync(concurrency.all_of_them) == {}
+    assert writer.run_sync(concurrency.open_with_parked) == ([LIMITED], None)
+    assert len(writer.run_sync(lambda tx: concurrency.let_out(tx, LIMITED, limit=100))) == 4
 
 
 def test_a_pause_outlives_a_limit_and_a_limit_a_pause(writer: Writer) -> None:
     limited(writer, 2, concurrency=1)
-    writer.run_sync(lambda tx: gates.pause(tx, LIMITED, by=None))
+    writer.run_sync(lambda tx: concurrency.pause(tx, LIMITED, by=None))
     assert writer.run_sync(at_gates) == ([], True)
-    writer.run_sync(lambda tx: gates.resume(tx, LIMITED))
-    assert len(writer.run_sync(lambda tx: gates.let_out(tx, LIMITED, limit=100))) == 1
-    writer.run_sync(lambda tx: gates.pause(tx, LIMITED, by=None))
-    writer.run_sync(lambda tx: gates.configure(tx, {LIMITED: Limit()}))
-    assert [pause.handler for pause in writer.run_sync(gates.pauses)] == [LIMITED]
+    writer.run_sync(lambda tx: concurrency.resume(tx, LIMITED))
+    assert len(writer.run_sync(lambda tx: concurrency.let_out(tx, LIMITED, limit=100))) == 1
+    writer.run_sync(lambda tx: concurrency.pause(tx, LIMITED, by=None))
+    writer.run_sync(lambda tx: concurrency.configure(tx, {LIMITED: Limit()}))
+    assert [pause.handler for pause in writer.run_sync(concurrency.pauses)] == [LIMITED]
 
 
 def test_processes_in_a_hurry_exceed_no_limit(ledger_url: str) -> None:
@@ -152,15 +154,15 @@ def test_a_rate_parks_what_is_too_early_and_says_when_the_next_may_begin(writer:
     waiting = limited(writer, 3, rate=Rate(5, 60 * SECOND_US))
     (first,), _ = writer.run_sync(at_gates)
     assert first.id == waiting[0].id
-    assert writer.run_sync(gates.parked) == {gates.RATE: 2}
-    handlers, wait_us = writer.run_sync(gates.open_with_parked)
+    assert writer.run_sync(concurrency.parked) == {concurrency.RATE: 2}
+    handlers, wait_us = writer.run_sync(concurrency.open_with_parked)
     assert handlers == []
     assert wait_us is not None
     assert 0 < wait_us <= 12 * SECOND_US
     writer.run_sync(lambda tx: tx.execute(sa.update(table).values(even_at=table.c.even_at - 12 * SECOND_US)))
-    assert writer.run_sync(gates.open_with_parked) == ([LIMITED], 12 * SECOND_US)
-    (out,) = writer.run_sync(lambda tx: gates.let_out(tx, LIMITED, limit=100))
-    handlers, wait_us = writer.run_sync(gates.open_with_parked)
+    assert writer.run_sync(concurrency.open_with_parked) == ([LIMITED], 12 * SECOND_US)
+    (out,) = writer.run_sync(lambda tx: concurrency.let_out(tx, LIMITED, limit=100))
+    handlers, wait_us = writer.run_sync(concurrency.open_with_parked)
     assert (handlers, bool(wait_us)) == ([], True), "also while the start is promised"
     assert out.id == waiting[1].id
     assert writer.run_sync(lambda tx: claim(tx, out.id)) is not None
@@ -204,9 +206,9 @@ def test_a_faster_rate_holds_from_the_commit_on_for_what_waits(writer: Writer) -
     """However far ahead the slower one had used up."""
     limited(writer, 3, rate=Rate(1, 86_400 * SECOND_US))
     writer.run_sync(at_gates)
-    assert writer.run_sync(gates.open_with_parked)[0] == []
+    assert writer.run_sync(concurrency.open_with_parked)[0] == []
     limited(writer, rate=Rate(600, SECOND_US))
-    assert writer.run_sync(lambda tx: gates.all_of_them(tx)[LIMITED].even_at - tx.now) <= SECOND_US // 5  # type: ignore[operator]
+    assert writer.run_sync(lambda tx: concurrency.all_of_them(tx)[LIMITED].even_at - tx.now) <= SECOND_US // 5  # type: ignore[operator]
 
 
 def test_a_rate_reads_as_it_was_written() -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import pages
-from jobs.model import Job, JobFilter, Visible
-from jobs.states import JobStatus
-from storage.engine import Database, Tx
-from storage.tables import jobs
-from storage.writer import Writer
+from onward.jobs import pages
+from onward.jobs.model import Job, JobFilter, Visible
+from onward.jobs.states import JobStatus
+from onward.storage.engine import Database, Tx
+from onward.storage.tables import jobs
+from onward.storage.writer import Writer
 from tests.ledgers import accept
 
 S = JobStatus
@@ -38,7 +38,7 @@ def filled(writer: Writer) -> list[Job]:
             status = chance.choice(list(JobStatus))
             tx.execute(_place, id_=job.id, status_=status.value, created_=tx.now + n // 3)
             found.append(job.id)
-        from jobs import ledger
+        from onward.jobs import ledger
 
         by_id = ledger.get_many(tx, found)
         return [by_id[job_id] for job_id in reversed(found)]

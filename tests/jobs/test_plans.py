@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 
-from jobs import claims, due, gates, ledger, pages
-from jobs.model import JobFilter, Visible
-from jobs.states import JobStatus
-from storage.engine import Tx
-from storage.writer import Writer
+from onward.jobs import claims
+from onward.jobs import due
+from onward.jobs import concurrency
+from onward.jobs import ledger
+from onward.jobs import pages
+from onward.jobs.model import JobFilter, Visible
+from onward.jobs.states import JobStatus
+from onward.storage.engine import Tx
+from onward.storage.writer import Writer
 
 S = JobStatus
 
@@ -32,9 +36,9 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
         (due._next, "jobs_later"),
         (due._new_places, "jobs_changed"),
         (claims._oldest, "jobs_ready"),
-        (gates._next, "jobs_at_gate"),
-        (gates._first, "jobs_at_gate"),
-        (gates._promised, "jobs_promised"),
+        (concurrency._next, "jobs_at_gate"),
+        (concurrency._first, "jobs_at_gate"),
+        (concurrency._promised, "jobs_promised"),
         (due._undelivered, "jobs_ready"),
         (due._waiting, "jobs_ready"),
         (ledger._count, "(slot=? AND owner=?)"),
@@ -67,7 +71,7 @@ def test_what_is_looked_at_with_each_tick_or_mutation_is_found_by_its_own_index(
     assert not any("ORDER BY" in line for line in found)
 
 
-@pytest.mark.parametrize("statement", [claims._claim_due, claims._at_gates, gates._let_out])
+@pytest.mark.parametrize("statement", [claims._claim_due, claims._at_gates, concurrency._let_out])
 def test_a_page_of_a_line_is_read_from_its_front(writer: Writer, statement: Any) -> None:
     """In the order of its index, however long it is."""
     text, defaults = writer.database.compiled(statement)

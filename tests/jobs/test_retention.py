@@ -8,15 +8,18 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from jobs import claims, idempotency, ledger, retention
-from jobs.claims import Outcome
-from jobs.model import Visible
-from jobs.retention import Retention
-from jobs.states import HELD, TERMINAL, JobStatus
-from storage.engine import Tx
-from storage.tables import idempotency as keys
-from storage.tables import jobs
-from storage.writer import Writer
+from onward.jobs import claims
+from onward.jobs import idempotency
+from onward.jobs import ledger
+from onward.maintenance import retention
+from onward.jobs.claims import Outcome
+from onward.jobs.model import Visible
+from onward.maintenance.retention import Retention
+from onward.jobs.states import HELD, TERMINAL, JobStatus
+from onward.storage.engine import Tx
+from onward.storage.tables import idempotency as keys
+from onward.storage.tables import jobs
+from onward.storage.writer import Writer
 from tests.ledgers import accept
 
 S = JobStatus

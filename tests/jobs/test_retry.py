@@ -8,8 +8,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.base import Retry
-from jobs.retry import ceiling, delay
+from onward.handlers.base import Retry
+from onward.jobs.retry import ceiling, delay
 
 TICK = timedelta(milliseconds=1)
 

@@ -12,18 +12,19 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from backends.base import Role
-from jobs import ledger, schedule
-from jobs.model import Job, to_us
-from jobs.schedule import Entry, Schedule
-from jobs.states import JobStatus
-from settings import SettingsError, load
-from storage.engine import Tx
-from storage.tables import jobs
-from storage.tables import schedule as table
-from storage.writer import Writer
+from onward.backends.base import Role
+from onward.jobs import ledger
+from onward.jobs import schedule
+from onward.jobs.model import Job, to_us
+from onward.jobs.schedule import Entry, Schedule
+from onward.jobs.states import JobStatus
+from onward.config.settings import SettingsError, load
+from onward.storage.engine import Tx
+from onward.storage.tables import jobs
+from onward.storage.tables import schedule as table
+from onward.storage.writer import Writer
 from tests.ledgers import new_job, writing
-from wiring import running
+from onward.runtime.wiring import running
 
 HOURLY, EVER = "0 * * * *", "* * * * * *"
 HOUR_US = 3_600_000_000

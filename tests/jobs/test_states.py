@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.states import HELD, MOVES, RETRYABLE, TERMINAL, WAITING, JobStatus, may_move
+from onward.jobs.states import HELD, MOVES, RETRYABLE, TERMINAL, WAITING, JobStatus, may_move
 
 S = JobStatus
 

@@ -10,19 +10,22 @@ from typing import Any, cast
 import pytest
 import sqlalchemy as sa
 
-from jobs import claims, due, ledger, runner
-from jobs.leases import Lease
-from jobs.model import Job
-from jobs.runner import Runner
-from jobs.running import Running, Stop
-from jobs.states import JobStatus, StepStatus
-from storage.base import Unavailable
-from storage.engine import Tx
-from storage.tables import runners
-from storage.writer import Writer
-from telemetry.metrics import Meters
-from telemetry.tracing import Tracing
-from telemetry.watchdog import Watchdog
+from onward.jobs import claims
+from onward.jobs import due
+from onward.jobs import ledger
+from onward.jobs import runner
+from onward.jobs.leases import Lease
+from onward.jobs.model import Job
+from onward.jobs.runner import Runner
+from onward.jobs.running import Running, Stop
+from onward.jobs.states import JobStatus, StepStatus
+from onward.storage.base import Unavailable
+from onward.storage.engine import Tx
+from onward.storage.tables import runners
+from onward.storage.writer import Writer
+from onward.telemetry.metrics import Meters
+from onward.telemetry.tracing import Tracing
+from onward.telemetry.watchdog import Watchdog
 from tests.ledgers import accept, new_job
 
 S = JobStatus

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-import check
-import wiring
-from backends.base import Role
-from handlers.base import InvalidParameters, Permanent
-from jobs import ledger
-from jobs.model import Job
-from jobs.states import JobStatus
-from jobs.vault import SEALED, NoKey, Vault
-from settings import Settings, SettingsError, load
+from onward.cli import check
+from onward.runtime import wiring
+from onward.backends.base import Role
+from onward.handlers.base import InvalidParameters, Permanent
+from onward.jobs import ledger
+from onward.jobs.model import Job
+from onward.jobs.states import JobStatus
+from onward.jobs.encryption import SEALED, NoKey, Vault
+from onward.config.settings import Settings, SettingsError, load
 from tests.jobs.secretive import pay
 
 CARD = "4242-4242-4242-4242"
@@ -71,7 +71,7 @@ async def test_the_secrets_of_a_further_job_are_secrets(tmp_path: Path) -> None:
 def _ids() -> Any:
     import sqlalchemy as sa
 
-    from storage.tables import jobs
+    from onward.storage.tables import jobs
 
     return sa.select(jobs.c.id)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from handlers.base import Handler, JobContext, Permanent, handler, sequence
+from onward.handlers.base import Handler, JobContext, Permanent, handler, sequence
 
 
 def apart(version: int, params: dict[str, Any]) -> dict[str, Any]:

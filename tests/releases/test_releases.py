@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.leases import place
+from onward.jobs.leases import place
 from tests.processes import graphql, running, wait_until
 from tests.releases.write import HERE, REGISTER, lay_out, read
 

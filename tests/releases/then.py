@@ -3,7 +3,7 @@
 import time
 from datetime import timedelta
 
-from handlers.base import Handler, JobContext, Permanent, Retry, handler, sequence
+from onward.handlers.base import Handler, JobContext, Permanent, Retry, handler, sequence
 
 HOUR = timedelta(hours=1)
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from storage import sqlite
+from onward.storage import sqlite
 from tests.processes import ROOT, graphql, running, wait_until
 
 HERE = Path(__file__).parent

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from storage import sqlite
-from storage.backup import backup
-from storage.base import StorageError
-from storage.engine import Database
+from onward.storage import sqlite
+from onward.storage.backup import backup
+from onward.storage.base import StorageError
+from onward.storage.engine import Database
 from tests.ledgers import accept, writing
 
 

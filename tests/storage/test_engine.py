@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage import users
-from storage.base import StorageError, Unavailable
-from storage.engine import Database, Ids, Tx, among, as_list
-from storage.items import ItemStore
-from storage.tables import items, meta
-from storage.writer import Writer
+from database import users
+from onward.storage.base import StorageError, Unavailable
+from onward.storage.engine import Database, Ids, Tx, among, as_list
+from database.items import ItemStore
+from onward.storage.tables import items, meta
+from onward.storage.writer import Writer
 from tests.storage.test_writer import put
 
 _among = sa.select(meta.c.name).where(among(meta.c.name, "names"))

@@ -15,10 +15,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from storage import migrate
-from storage.base import OutOfDate, StorageError
-from storage.engine import Database
-from storage.indexes import metadata
+from onward.storage import migrate
+from onward.storage.base import OutOfDate, StorageError
+from onward.storage.engine import Database
+from onward.storage.indexes import metadata
 from tests.servers import postgres_database
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from storage.base import Unavailable
-from storage.engine import Database, Tx
-from storage.tables import meta
-from storage.writer import Writer
+from onward.storage.base import Unavailable
+from onward.storage.engine import Database, Tx
+from onward.storage.tables import meta
+from onward.storage.writer import Writer
 from tests.ledgers import writing
 from tests.servers import free_port, postgres_server
 from tests.storage.test_writer import names, put

@@ -15,8 +15,8 @@ from typing import Any
 import pysqlite3
 import pytest
 
-from storage.base import Unavailable
-from storage.engine import Database
+from onward.storage.base import Unavailable
+from onward.storage.engine import Database
 from tests.ledgers import writing
 from tests.storage.test_writer import names, put
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
-from storage import users
-from storage.base import Unavailable
-from storage.engine import Database, Tx
-from storage.tables import meta
-from storage.writer import Writer
+from database import users
+from onward.storage.base import Unavailable
+from onward.storage.engine import Database, Tx
+from onward.storage.tables import meta
+from onward.storage.writer import Writer
 from tests.ledgers import writing
 
 _put = sa.insert(meta).values(name=sa.bindparam("name_"), value=sa.bindparam("value_"))

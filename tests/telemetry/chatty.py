@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import structlog
 
-from handlers.base import JobContext, Permanent, Retry, handler, sequence
+from onward.handlers.base import JobContext, Permanent, Retry, handler, sequence
 
 
 async def on_the_loop(job: JobContext) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import structlog
 
-import wiring
-from backends.base import Role
-from jobs import ledger
-from jobs.model import Job, NewJob
-from settings import load
+from onward.runtime import wiring
+from onward.backends.base import Role
+from onward.jobs import ledger
+from onward.jobs.model import Job, NewJob
+from onward.config.settings import load
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """Every metric there is, told by meters to which each thing has happened once."""
 
-from backends.base import Health
-from backends.figures import Books, figures
-from jobs.states import JobStatus
-from telemetry.metrics import Meters
+from onward.backends.base import Health
+from onward.dispatch.queue_stats import Books, figures
+from onward.jobs.states import JobStatus
+from onward.telemetry.metrics import Meters
 
 
 def exposition() -> str:

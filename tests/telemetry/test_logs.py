@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-import telemetry
+from onward import telemetry
 from tests.telemetry.conftest import processing
 
 FORGED = "ann\n12:00:00 [error    ] forged\x1b[2J\u2028again"

@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-import settings
-from jobs import claims, ledger
-from jobs.leases import place
-from jobs.states import TERMINAL, JobStatus
-from settings import SettingsError
-from storage import tables
-from storage.base import Unavailable
-from storage.engine import Tx
-from telemetry.endpoint import Endpoint, NoPort
-from telemetry.metrics import Meters
+from onward.config import settings
+from onward.jobs import claims
+from onward.jobs import ledger
+from onward.jobs.leases import place
+from onward.jobs.states import TERMINAL, JobStatus
+from onward.config.settings import SettingsError
+from onward.storage import tables
+from onward.storage.base import Unavailable
+from onward.storage.engine import Tx
+from onward.telemetry.endpoint import Endpoint, NoPort
+from onward.telemetry.metrics import Meters
 from tests.gql.conftest import running as serving
 from tests.gql.conftest import settings_in
 from tests.servers import free_port

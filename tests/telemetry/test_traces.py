@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from telemetry.recording import endpoint
-from telemetry.tracing import Tracing, build, trace_id, traceparent
+from onward.telemetry.recording import endpoint
+from onward.telemetry.tracing import Tracing, build, trace_id, traceparent
 from tests.telemetry.collector import collecting
 from tests.telemetry.conftest import processing
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-import telemetry
-from jobs.states import JobStatus
-from telemetry import watchdog
-from telemetry.metrics import Meters
-from telemetry.watchdog import Watchdog, Who
+from onward import telemetry
+from onward.jobs.states import JobStatus
+from onward.telemetry import watchdog
+from onward.telemetry.metrics import Meters
+from onward.telemetry.watchdog import Watchdog, Who
 from tests.telemetry.conftest import processing, until
 
 WHO = Who("shop.pack", "pack", "job_1")

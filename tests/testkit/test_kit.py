@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from backends.base import Delivery
-from jobs.states import JobStatus
-from testkit.kit import Kit
-from testkit.waiting import until
+from onward.backends.base import Delivery
+from onward.jobs.states import JobStatus
+from onward.testing.app import Kit
+from onward.testing.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 S = JobStatus

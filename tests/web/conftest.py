@@ -15,8 +15,8 @@ import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, Route, async_playwright
 
 from tests.servers import free_port
-from web import build
-from web.base import BuildFailed
+from onward.web import build
+from onward.web.base import BuildFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVE = (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from web import build
+from onward.web import build
 
 ROOM = Path(__file__).resolve().parents[2] / "web"
 NPM = """#!/bin/sh

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.web.conftest import missing
-from web.cdn import SCRIPTS, STYLES, CdnFile
+from onward.web.cdn import SCRIPTS, STYLES, CdnFile
 
 
 @pytest.mark.parametrize("file", [*SCRIPTS, *STYLES], ids=lambda file: f"{file.package}/{file.path}")

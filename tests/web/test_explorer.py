@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Page, Route, expect
 
 from tests.web.conftest import Watched
-from web import pages
+from onward.web import pages
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("explorer_built")]  # its first test may build it
 

@@ -5,7 +5,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from web import build
+from onward.web import build
 
 
 def get(address: str, **headers: str) -> tuple[int, dict[str, str], bytes]:

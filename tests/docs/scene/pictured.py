@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 
-from handlers.base import HandlerError, JobContext, Permanent, Retry, handler, sequence
+from onward.handlers.base import HandlerError, JobContext, Permanent, Retry, handler, sequence
 
 SHEETS = 40
 

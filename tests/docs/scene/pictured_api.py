@@ -4,10 +4,10 @@ import json
 
 import strawberry
 
-from gql.acceptance import accept
-from gql.context import Info
-from gql.types.job import Job
-from jobs import model
+from onward.graphql.enqueue import accept
+from onward.graphql.context import Info
+from onward.graphql.types.job import Job
+from onward.jobs import model
 
 
 @strawberry.type

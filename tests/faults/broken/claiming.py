@@ -12,9 +12,9 @@ from tests.faults.broken import base
 
 def no_claim() -> None:
     """Two deliveries are two runs."""
-    from jobs import claims
-    from jobs.ledger import ID
-    from storage.tables import jobs
+    from onward.jobs import claims
+    from onward.jobs.ledger import ID
+    from onward.storage.tables import jobs
 
     def anyway(claim: Any) -> Any:
         which = (ID, jobs.c.deaths <= sa.bindparam("deaths_"))
@@ -25,7 +25,7 @@ def no_claim() -> None:
 
 def all_alike() -> None:
     """Every job is accepted with the same priority."""
-    from jobs import ledger
+    from onward.jobs import ledger
 
     def alike(accept: Any) -> Any:
         return lambda tx, new, **named: accept(tx, replace(new, priority=0), **named)
@@ -35,9 +35,9 @@ def all_alike() -> None:
 
 def gates_ignored() -> None:
     """A claim takes what waits, whatever its handler's gate says."""
-    from jobs import claims
-    from jobs.ledger import ID
-    from storage.tables import jobs, ready
+    from onward.jobs import claims
+    from onward.jobs.ledger import ID
+    from onward.storage.tables import jobs, ready
 
     def anyway(*which: Any) -> Any:
         return lambda claim: sa.update(jobs).where(*which, ready).values(base.values(claim)).returning(*jobs.c)
@@ -48,26 +48,26 @@ def gates_ignored() -> None:
 
 def limits_unread() -> None:
     """Whoever comes to a gate that is not paused passes it."""
-    from jobs import gates
+    from onward.jobs import concurrency
 
     def unread(_entry: Any, _one: Any) -> str | None:
         return None
 
-    base.put(gates._Entry, "refuses", unread)
+    base.put(concurrency._Entry, "refuses", unread)
 
 
 def parked_for_ever() -> None:
     """What was parked at a gate stays there."""
-    from jobs import gates
+    from onward.jobs import concurrency
 
-    base.put(gates, "open_with_parked", lambda _tx: ([], None))
+    base.put(concurrency, "open_with_parked", lambda _tx: ([], None))
 
 
 def no_fence() -> None:
     """What a runner has to write is written, also when its claim is over."""
-    from jobs import claims
-    from jobs.ledger import ID
-    from storage.tables import jobs
+    from onward.jobs import claims
+    from onward.jobs.ledger import ID
+    from onward.storage.tables import jobs
 
     def anyway(statement: Any) -> Any:
         return sa.update(jobs).where(ID).values(base.values(statement))
@@ -78,8 +78,8 @@ def no_fence() -> None:
 
 def attempts_stand() -> None:
     """A claim is no new attempt."""
-    from jobs import claims
-    from storage.tables import jobs
+    from onward.jobs import claims
+    from onward.storage.tables import jobs
 
     def standing(statement: Any) -> Any:
         return statement.values(attempt=jobs.c.attempt * 0 + 1)
@@ -90,7 +90,7 @@ def attempts_stand() -> None:
 
 def charged_for_all() -> None:
     """A death is charged to the job."""
-    from jobs import claims
+    from onward.jobs import claims
 
     def charging(write: Any) -> Any:
         return lambda tx, job, source, outcome, *rest: write(tx, job, source, replace(outcome, charged=True), *rest)
@@ -100,7 +100,7 @@ def charged_for_all() -> None:
 
 def stops_charged() -> None:
     """A job that is handed back at a stop has used up an attempt."""
-    from jobs import claims
+    from onward.jobs import claims
 
     def charging(settle: Any) -> Any:
         def settled(tx: Any, job: Any, outcome: Any, **named: Any) -> Any:
@@ -115,8 +115,8 @@ def stops_charged() -> None:
 
 def stops_fail() -> None:
     """A job that is halted at a stop has failed."""
-    from jobs import claims
-    from jobs.model import JobError
+    from onward.jobs import claims
+    from onward.jobs.model import JobError
 
     def failing(settle: Any) -> Any:
         def settled(tx: Any, job: Any, outcome: Any, **named: Any) -> Any:
@@ -131,7 +131,7 @@ def stops_fail() -> None:
 
 def cancelled_anyway() -> None:
     """A job that ends while it is being cancelled is CANCELLED, whatever it came to."""
-    from jobs import claims
+    from onward.jobs import claims
 
     def cancelling(write: Any) -> Any:
         def written(tx: Any, job: Any, source: Any, outcome: Any, *rest: Any) -> Any:
@@ -146,7 +146,7 @@ def cancelled_anyway() -> None:
 
 def steps_left_open() -> None:
     """The steps of a job that failed stand as they did while it ran."""
-    from jobs import claims
+    from onward.jobs import claims
 
     def left(closed: Any) -> Any:
         return lambda steps, status, *rest: steps if status is claims.S.FAILED else closed(steps, status, *rest)
@@ -156,14 +156,14 @@ def steps_left_open() -> None:
 
 def step_results_dropped() -> None:
     """A step that is done does not keep its result."""
-    from jobs import claims
+    from onward.jobs import claims
 
     base.around(claims, "_advanced", lambda advanced: lambda steps, _result, now: advanced(steps, None, now))
 
 
 def never_alone() -> None:
     """A job runs among others however often its runner has died."""
-    from jobs import claims
+    from onward.jobs import claims
 
     base.put(claims, "DEATHS_BEFORE_ALONE", 100)
     base.around(claims, "dangerous", lambda _: lambda *_, **__: None)
@@ -171,7 +171,7 @@ def never_alone() -> None:
 
 
 def _claims_due_all(claims: Any) -> Any:
-    from storage.tables import jobs
+    from onward.storage.tables import jobs
 
     due = (
         sa.select(jobs.c.id)
@@ -184,21 +184,21 @@ def _claims_due_all(claims: Any) -> Any:
 
 def no_rescue() -> None:
     """Nobody takes over from the dead."""
-    from jobs.leases import Lease
+    from onward.jobs.leases import Lease
 
     base.put(Lease, "_bury", lambda *_: None)
 
 
 def impatient() -> None:
     """A process whose counter stood still for a moment is taken for dead."""
-    from jobs import leases
+    from onward.jobs import leases
 
     base.put(leases, "LAPSE_S", 0.0)
 
 
 def leader_for_life() -> None:
     """Who leads the sweep does so until its end, and beyond."""
-    from jobs import leases
+    from onward.jobs import leases
 
     base.around(leases, "_lead_next", lambda statement: statement.where(sa.false()))
 
@@ -207,8 +207,8 @@ def beat_on_the_loop() -> None:
     """The heartbeat waits for its turn on the event loop."""
     import asyncio
 
-    from jobs.leases import Lease
-    from jobs.runner import Runner
+    from onward.jobs.leases import Lease
+    from onward.jobs.runner import Runner
 
     def known(start: Any) -> Any:
         def started(self: Any) -> None:
@@ -233,8 +233,8 @@ def beat_on_the_loop() -> None:
 
 def leases_by_the_clock() -> None:
     """A process writes down when it was alive, by its clock, and the others compare that with theirs."""
-    from jobs import leases
-    from storage.tables import runners
+    from onward.jobs import leases
+    from onward.storage.tables import runners
 
     table = runners
     written = sa.update(table).where(table.c.id == sa.bindparam("id_")).values(beat=sa.bindparam("beat_"))

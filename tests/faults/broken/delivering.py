@@ -10,7 +10,7 @@ from tests.faults.broken import base
 
 def no_sweep() -> None:
     """What was not delivered at once never is."""
-    from backends.sweep import Sweep
+    from onward.maintenance.maintenance import Sweep
 
     async def nothing(self: Any, name: str) -> None:
         return
@@ -20,8 +20,8 @@ def no_sweep() -> None:
 
 def prunes_at_once() -> None:
     """A job is forgotten as soon as it is over, whatever the settings say."""
-    from backends.sweep import Sweep
-    from jobs.retention import Retention
+    from onward.maintenance.maintenance import Sweep
+    from onward.maintenance.retention import Retention
 
     def eager(init: Any) -> Any:
         def made(self: Any, **parts: Any) -> None:
@@ -34,7 +34,7 @@ def prunes_at_once() -> None:
 
 def no_promotion() -> None:
     """Nobody looks for what is due."""
-    from backends.sweep import TICK_S, Sweep
+    from onward.maintenance.maintenance import TICK_S, Sweep
 
     async def nothing(self: Any) -> float:
         return TICK_S
@@ -44,7 +44,7 @@ def no_promotion() -> None:
 
 def no_reroute() -> None:
     """A job goes where the settings sent it when it was accepted."""
-    from backends.sweep import Sweep
+    from onward.maintenance.maintenance import Sweep
 
     async def nothing(self: Any, places: Any) -> None:
         return
@@ -58,9 +58,9 @@ async def _never(*_: Any) -> bool:
 
 def confirmed_for_ever() -> None:
     """What a broker has taken once is never delivered again."""
-    from backends.sweep import Sweep
-    from jobs import due
-    from storage.tables import jobs
+    from onward.maintenance.maintenance import Sweep
+    from onward.jobs import due
+    from onward.storage.tables import jobs
 
     table = jobs.c
 
@@ -73,8 +73,8 @@ def confirmed_for_ever() -> None:
 
 def sentinel_alone() -> None:
     """Redis is believed to hold what it was given as long as a key of ours is there."""
-    from backends.dramatiq import Dramatiq
-    from backends.sweep import Sweep
+    from onward.backends.dramatiq import Dramatiq
+    from onward.maintenance.maintenance import Sweep
 
     def shorter(look: Any) -> Any:
         def looked(self: Any) -> Any:
@@ -89,8 +89,8 @@ def sentinel_alone() -> None:
 
 def fetched_forgotten() -> None:
     """What a dead worker had fetched stays with it for ten minutes, as in Dramatiq by default, and nobody looks."""
-    from backends import dramatiq
-    from backends.sweep import Sweep
+    from onward.backends import dramatiq
+    from onward.maintenance.maintenance import Sweep
 
     base.put(dramatiq, "HEARTBEAT_TIMEOUT_MS", 600_000)
     base.put(Sweep, "_forgot", _never)
@@ -98,7 +98,7 @@ def fetched_forgotten() -> None:
 
 def blocking_delivery() -> None:
     """The event loop itself waits for Redis."""
-    from backends.dramatiq import Dramatiq
+    from onward.backends.dramatiq import Dramatiq
 
     async def deliver(self: Any, deliveries: Any, *, after_response: Any) -> None:
         self.broker.enqueue_many(deliveries)
@@ -108,22 +108,22 @@ def blocking_delivery() -> None:
 
 def patient_delivery() -> None:
     """An answer waits for its jobs' delivery, ten seconds if need be."""
-    from backends import dispatch
+    from onward.dispatch import dispatcher
 
-    base.put(dispatch, "DELIVER_S", 10.0)
+    base.put(dispatcher, "DELIVER_S", 10.0)
 
 
 def no_limits() -> None:
     """Redis may take as long as it likes to answer."""
-    from backends import dramatiq
+    from onward.backends import dramatiq
 
     base.put(dramatiq, "SOCKET_S", None)
 
 
 def health_lies() -> None:
     """A broker that cannot be asked is taken to be well."""
-    from backends.base import Health
-    from backends.dramatiq import Dramatiq
+    from onward.backends.base import Health
+    from onward.backends.dramatiq import Dramatiq
 
     def well(look: Any) -> Any:
         def looked(self: Any) -> Any:
@@ -139,7 +139,7 @@ def undecodable_kills() -> None:
     """A message that cannot be read takes its neighbours along, as it does in Dramatiq, and nobody gives them back."""
     from dramatiq.brokers.redis import _RedisConsumer
 
-    from backends.dramatiq import _BlockingConsumer
+    from onward.backends.dramatiq import _BlockingConsumer
 
     fetched_forgotten()
     base.put(_BlockingConsumer, "__next__", _RedisConsumer.__next__)
@@ -147,7 +147,7 @@ def undecodable_kills() -> None:
 
 def no_claimer() -> None:
     """An embedded process runs what it accepts, and nothing else."""
-    from backends.background import Background
+    from onward.backends.background import Background
 
     async def nothing(self: Any) -> None:
         await asyncio.Event().wait()
@@ -157,7 +157,7 @@ def no_claimer() -> None:
 
 def slots_leak() -> None:
     """A slot that was used is not free again."""
-    from backends.background import Background
+    from onward.backends.background import Background
 
     def leaking(spawn: Any) -> Any:
         def spawned(self: Any, call: Any) -> None:
@@ -171,14 +171,14 @@ def slots_leak() -> None:
 
 def slow_looks() -> None:
     """Changes of other processes are looked for twice a second."""
-    from jobs import events
+    from onward.jobs import change_feed
 
-    base.put(events, "POLL_S", 0.5)
+    base.put(change_feed, "POLL_S", 0.5)
 
 
 def old_changes_again() -> None:
     """Each look tells of everything since the look before the last."""
-    from jobs.events import Changes
+    from onward.jobs.change_feed import Changes
 
     def twice(look: Any) -> Any:
         def looked(self: Any, tx: Any) -> Any:
@@ -193,6 +193,6 @@ def old_changes_again() -> None:
 
 def changes_skipped() -> None:
     """Of many changes at once only the first few are told."""
-    from jobs.events import Changes
+    from onward.jobs.change_feed import Changes
 
     base.around(Changes, "_look", lambda look: lambda self, tx: look(self, tx)[:3])

@@ -10,8 +10,8 @@ from tests.faults.broken import base
 
 def steps_forgotten() -> None:
     """A job that goes on elsewhere begins at its first step."""
-    from jobs.model import Step
-    from jobs.runner import Runner
+    from onward.jobs.model import Step
+    from onward.jobs.runner import Runner
 
     def anew(carry: Any) -> Any:
         async def carried(self: Any, job: Any, **named: Any) -> None:
@@ -25,7 +25,7 @@ def steps_forgotten() -> None:
 
 def children_apart() -> None:
     """A job's further jobs are accepted whether or not its outcome is."""
-    from jobs.runner import Runner
+    from onward.jobs.runner import Runner
 
     def apart(perform: Any) -> Any:
         async def performed(self: Any, running: Any) -> Any:
@@ -42,7 +42,7 @@ def children_apart() -> None:
 
 def handler_missing_unsaid() -> None:
     """A job whose handler is gone runs into a KeyError."""
-    from jobs.runner import Runner
+    from onward.jobs.runner import Runner
 
     def unsaid(perform: Any) -> Any:
         async def performed(self: Any, running: Any) -> Any:
@@ -56,15 +56,15 @@ def handler_missing_unsaid() -> None:
 
 def parameters_unchecked() -> None:
     """The handler is called with whatever stands in the ledger."""
-    from jobs import runner
+    from onward.jobs import runner
 
     base.put(runner, "_arguments", lambda _handler, _job, params: params)
 
 
 def failures_unrecorded() -> None:
     """An outcome is written where it is a good one."""
-    from jobs.runner import Runner
-    from jobs.states import JobStatus
+    from onward.jobs.runner import Runner
+    from onward.jobs.states import JobStatus
 
     def only_good(record: Any) -> Any:
         async def recorded(self: Any, running: Any, steps: Any, outcome: Any) -> None:
@@ -78,8 +78,8 @@ def failures_unrecorded() -> None:
 
 def no_retries() -> None:
     """The first failure is the last."""
-    from jobs.runner import Runner
-    from jobs.states import JobStatus
+    from onward.jobs.runner import Runner
+    from onward.jobs.states import JobStatus
 
     def final(failed: Any) -> Any:
         def found(self: Any, *arguments: Any) -> Any:
@@ -93,15 +93,15 @@ def no_retries() -> None:
 
 def waits_too_long() -> None:
     """The wait between attempts is twice the policy's longest, and no less."""
-    from jobs import runner
-    from jobs.retry import ceiling
+    from onward.jobs import runner
+    from onward.jobs.retry import ceiling
 
     base.put(runner, "delay", lambda policy, attempt, _chance: ceiling(policy, attempt) * 2)
 
 
 def one_attempt_more() -> None:
     """Attempts are counted from nought."""
-    from jobs.runner import Runner
+    from onward.jobs.runner import Runner
 
     def more(failed: Any) -> Any:
         def found(self: Any, running: Any, *arguments: Any) -> Any:
@@ -119,8 +119,8 @@ def one_attempt_more() -> None:
 
 def permanent_retried() -> None:
     """An error that is for good is one like any other."""
-    from handlers.base import Permanent
-    from jobs import runner
+    from onward.handlers.base import Permanent
+    from onward.jobs import runner
 
     class Never(Permanent):
         """Nobody raises it."""
@@ -130,7 +130,8 @@ def permanent_retried() -> None:
 
 def words_as_they_are() -> None:
     """What handlers say is kept as they said it."""
-    from jobs import runner, running
+    from onward.jobs import runner
+    from onward.jobs import running
 
     base.put(runner, "legible", lambda text: text)
     base.put(running, "legible", lambda text: text)
@@ -141,8 +142,8 @@ def exit_heeded() -> None:
     """A handler that wants to end its process does so."""
     import uvloop
 
-    from eventloop import Loop
-    from jobs import runner
+    from onward.runtime.event_loop import Loop
+    from onward.jobs import runner
 
     async def guarded(coroutine: Any) -> Any:
         return await coroutine
@@ -156,7 +157,7 @@ def cancelled_for_good() -> None:
     """What a handler has itself cancelled is taken for the end of its process."""
     from asyncio import CancelledError
 
-    from jobs.runner import Runner
+    from onward.jobs.runner import Runner
 
     def heeded(step: Any) -> Any:
         async def done(self: Any, running: Any, *arguments: Any, **named: Any) -> Any:
@@ -174,7 +175,7 @@ def cancelled_for_good() -> None:
 
 def no_time_limit() -> None:
     """A handler may take as long as it likes."""
-    from jobs.runner import Runner
+    from onward.jobs.runner import Runner
 
     def unlimited(step: Any) -> Any:
         async def done(self: Any, running: Any, *arguments: Any, **named: Any) -> Any:
@@ -188,28 +189,28 @@ def no_time_limit() -> None:
 
 def results_as_text() -> None:
     """A result is kept as text."""
-    from jobs import runner
+    from onward.jobs import runner
 
     base.put(runner, "_storable", str)
 
 
 def low_cap() -> None:
     """Results are capped at ten kilobytes."""
-    from jobs import runner
+    from onward.jobs import runner
 
     base.put(runner, "RESULT_BYTES", 10_000)
 
 
 def results_unchecked() -> None:
     """A result is looked at when it is written."""
-    from jobs import runner
+    from onward.jobs import runner
 
     base.put(runner, "_storable", lambda value: value)
 
 
 def no_watch() -> None:
     """A running job does not hear that somebody wants it cancelled."""
-    from jobs.runner import Runner
+    from onward.jobs.runner import Runner
 
     async def nothing(self: Any) -> None:
         return
@@ -219,14 +220,14 @@ def no_watch() -> None:
 
 def checks_nothing() -> None:
     """Only what waits can be stopped."""
-    from jobs.running import Running
+    from onward.jobs.running import Running
 
     base.put(Running, "check", lambda _: None)
 
 
 def plain_on_the_loop() -> None:
     """Plain functions run where async ones do."""
-    from jobs import runner
+    from onward.jobs import runner
 
     class Here(ThreadPoolExecutor):
         def submit(self, call: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
@@ -242,7 +243,7 @@ def plain_on_the_loop() -> None:
 
 def stops_at_once() -> None:
     """What runs at a stop is halted there and then."""
-    from jobs.runner import Runner
+    from onward.jobs.runner import Runner
 
     base.around(Runner, "drain", lambda drain: lambda self, _deadline_s: drain(self, 0.02))
 
@@ -251,7 +252,7 @@ def stops_dead() -> None:
     """A process that is told to stop is gone, as if it had been killed."""
     import os
 
-    from jobs.runner import Runner
+    from onward.jobs.runner import Runner
 
     async def drain(self: Any, deadline_s: float) -> None:
         os._exit(0)
@@ -272,7 +273,7 @@ def waits_for_all() -> None:
 
 def one_job_a_child() -> None:
     """Each job that runs alone has a process started for it."""
-    from jobs.runner import Runner
+    from onward.jobs.runner import Runner
 
     def ours(dangerous: Any) -> Any:
         async def found(self: Any, backend: str) -> Any:
@@ -285,14 +286,14 @@ def one_job_a_child() -> None:
 
 def no_progress() -> None:
     """How far a job has come is told at its end."""
-    from jobs.runner import Runner
+    from onward.jobs.runner import Runner
 
     base.put(Runner, "_on_progress", lambda *_: None)
 
 
 def every_report_written() -> None:
     """Each report of progress is a commit."""
-    from jobs import runner
+    from onward.jobs import runner
 
     base.put(runner, "PROGRESS_S", 0.0)
 
@@ -306,7 +307,7 @@ def effect_first_lost() -> None:
 
 def mail_shrugged_off() -> None:
     """A mail server that does not answer is taken to have understood."""
-    from handlers.smtp import MailUnavailable, SmtpMailer
+    from onward.mail.smtp import MailUnavailable, SmtpMailer
 
     def shrugging(send: Any) -> Any:
         async def sent(self: Any, message: Any) -> None:

@@ -13,8 +13,8 @@ HOLD_S, REST_S = 0.2, 0.03  # the commit is late by the one; in the other, other
 
 def answer_before_commit() -> None:
     """Who waits is told as soon as the units have run; the commit follows."""
-    from jobs import ledger
-    from storage import writer
+    from onward.jobs import ledger
+    from onward.storage import writer
 
     def flagging(accept: Any) -> Any:
         def flagged(tx: Any, *arguments: Any, **named: Any) -> Any:
@@ -47,7 +47,7 @@ def answer_before_commit() -> None:
 
 def no_sync() -> None:
     """SQLite leaves it to the kernel when the journal reaches the disk."""
-    from storage.engine import Database
+    from onward.storage.engine import Database
 
     def unsynced(connect: Any) -> Any:
         def connected(self: Any) -> Any:
@@ -62,7 +62,7 @@ def no_sync() -> None:
 
 def two_commits() -> None:
     """The user is committed first, and then her job."""
-    from storage import users
+    from database import users
 
     def apart(add: Any) -> Any:
         def added(tx: Any, **named: Any) -> Any:
@@ -78,7 +78,7 @@ def two_commits() -> None:
 
 def endless_patience() -> None:
     """Callers wait for the ledger as long as it takes."""
-    from storage.writer import Writer
+    from onward.storage.writer import Writer
 
     def patient(init: Any) -> Any:
         return lambda self, database, **_: init(self, database, patience_s=600.0)
@@ -88,7 +88,7 @@ def endless_patience() -> None:
 
 def keys_ignored() -> None:
     """Idempotency keys mean nothing."""
-    from jobs import idempotency
+    from onward.jobs import idempotency
 
     base.put(idempotency, "replay", lambda *_, **__: None)
     base.put(idempotency, "remember", lambda *_, **__: None)
@@ -96,14 +96,14 @@ def keys_ignored() -> None:
 
 def counters_stand() -> None:
     """Changes of state are not counted."""
-    from storage.engine import Tx
+    from onward.storage.engine import Tx
 
     base.put(Tx, "count", lambda *_: None)
 
 
 def run_at_ignored() -> None:
     """A job for later runs at once."""
-    from jobs import ledger
+    from onward.jobs import ledger
 
     base.around(
         ledger, "accept", lambda accept: lambda tx, new, **named: accept(tx, replace(new, run_at=None), **named)
@@ -112,7 +112,7 @@ def run_at_ignored() -> None:
 
 def past_is_later() -> None:
     """A job with a time waits for the sweep, whatever its time."""
-    from jobs import ledger
+    from onward.jobs import ledger
 
     def later(accept: Any) -> Any:
         def accepted(tx: Any, new: Any, **named: Any) -> Any:
@@ -127,44 +127,44 @@ def past_is_later() -> None:
 
 def cancels_only_what_runs() -> None:
     """A job that waits is left as it is, for its runner to find."""
-    from jobs import steering
-    from jobs.states import WAITING
+    from onward.jobs import commands
+    from onward.jobs.states import WAITING
 
     def heedless(cancel: Any) -> Any:
         def cancelled(tx: Any, job_id: str, *, reason: str | None, visible: Any) -> Any:
-            job = steering._visible(tx, job_id, visible)
+            job = commands._visible(tx, job_id, visible)
             return job if job.status in WAITING else cancel(tx, job_id, reason=reason, visible=visible)
 
         return cancelled
 
-    base.around(steering, "cancel", heedless)
+    base.around(commands, "cancel", heedless)
 
 
 def cancels_what_is_over() -> None:
     """What has ended can still be cancelled."""
-    from jobs import steering
+    from onward.jobs import commands
 
-    base.put(steering, "TERMINAL", frozenset())
+    base.put(commands, "TERMINAL", frozenset())
 
 
 def retries_from_the_start() -> None:
     """A manual retry forgets the steps that are done."""
-    from jobs import steering
+    from onward.jobs import commands
 
     def anew(retry: Any) -> Any:
         return lambda tx, job_id, **named: retry(tx, job_id, **{**named, "from_start": True})
 
-    base.around(steering, "retry", anew)
+    base.around(commands, "retry", anew)
 
 
 def never_from_the_start() -> None:
     """A manual retry keeps the steps that are done, whatever was asked for."""
-    from jobs import steering
+    from onward.jobs import commands
 
     def kept(retry: Any) -> Any:
         return lambda tx, job_id, **named: retry(tx, job_id, **{**named, "from_start": False})
 
-    base.around(steering, "retry", kept)
+    base.around(commands, "retry", kept)
 
 
 def budget_kept() -> None:
@@ -178,35 +178,35 @@ def run_stands() -> None:
 
 
 def _retry_without(column: str) -> None:
-    from jobs import steering
-    from storage.tables import jobs
+    from onward.jobs import commands
+    from onward.storage.tables import jobs
 
     def without(retry: Any) -> Any:
         rest = {name: value for name, value in base.values(retry).items() if name != column}
-        return sa.update(jobs).where(*steering._unchanged).values(rest)
+        return sa.update(jobs).where(*commands._unchanged).values(rest)
 
-    base.around(steering, "_retry", without)
+    base.around(commands, "_retry", without)
 
 
 def only_failed_retried() -> None:
     """What was cancelled stays cancelled."""
-    from jobs import steering
-    from jobs.states import JobStatus
+    from onward.jobs import commands
+    from onward.jobs.states import JobStatus
 
-    base.put(steering, "RETRYABLE", frozenset({JobStatus.FAILED}))
+    base.put(commands, "RETRYABLE", frozenset({JobStatus.FAILED}))
 
 
 def retries_anything() -> None:
     """A job can be retried whatever its state."""
-    from jobs import steering
-    from jobs.states import JobStatus
+    from onward.jobs import commands
+    from onward.jobs.states import JobStatus
 
-    base.put(steering, "RETRYABLE", frozenset(JobStatus))
+    base.put(commands, "RETRYABLE", frozenset(JobStatus))
 
 
 def newest_first() -> None:
     """Of many jobs the newest are taken."""
-    from jobs import pages
+    from onward.jobs import pages
 
     def newest(_ids: Any) -> Any:
         return lambda tx, *, visible, filter, limit: [  # noqa: A006 - as it is called

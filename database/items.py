@@ -1,0 +1,33 @@
+"""What `steps.process_item` keeps: one row a job, however often the step is repeated."""
+
+from __future__ import annotations
+
+from onward.storage.engine import Tx, insert_new
+from onward.storage.tables import items
+from onward.storage.writer import Writer
+
+_insert = insert_new(items)
+
+
+class ItemStore:
+    """Writes items to the ledger's database."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def put(self, job_id: str, *, text: str, characters: int, words: int, lines: int, sha256: str) -> None:
+        """The item is stored, once a job. Raises Unavailable."""
+
+        def unit(tx: Tx) -> None:
+            tx.execute(
+                _insert,
+                job_id=job_id,
+                text=text,
+                characters=characters,
+                words=words,
+                lines=lines,
+                sha256=sha256,
+                created_at=tx.now,
+            )
+
+        await self._writer.run(unit)

@@ -1,0 +1,76 @@
+"""registerUser: a user, and the job `email.welcome` in the same commit."""
+
+from __future__ import annotations
+
+import strawberry
+from pydantic import BaseModel
+
+from onward.graphql.enqueue import Instead, Refused, accept
+from onward.graphql.context import Info
+from onward.graphql.execution.inputs import leaves
+from onward.graphql.types.job import Job
+from gql.user import User
+from onward.graphql.types.user_error import UserError
+from onward.graphql.validation import Email, Username, checked
+from onward.jobs import model
+from database import users
+from onward.storage.engine import Tx
+
+
+class Values(BaseModel):
+    username: Username
+    email: Email
+
+
+@leaves
+@strawberry.input
+class RegisterUserInput:
+    username: str = strawberry.field(description="1 to 64 characters, none of them invisible.")
+    email: str
+    idempotency_key: str | None = strawberry.field(description="The same key and input: the same job.")
+
+
+@strawberry.type
+class RegisterUserPayload:
+    user: users.User | None = strawberry.field(default=None, graphql_type=User | None)
+    job: model.Job | None = strawberry.field(default=None, graphql_type=Job | None)
+    replayed: bool = strawberry.field(default=False, description="Whether the key had made this user before.")
+    errors: list[UserError] = strawberry.field(default_factory=list)
+
+
+def _quietly(tx: Tx, values: Values) -> users.User | Instead:
+    """The same to all appearances, whether the address is known or not. Raises Taken for the name alone."""
+    try:
+        return users.add(tx, username=values.username, email=values.email)
+    except users.Taken as taken:
+        if "username" in taken.fields:
+            raise users.Taken(("username",)) from None
+    # The name is taken all the same: else asking for it again, with another address, would tell.
+    users.reserve(tx, username=values.username)
+    owner = users.address(tx, values.email) or values.email
+    return Instead({"email": owner, "username": values.username, "known": True})
+
+
+async def register_user(info: Info, input: RegisterUserInput) -> RegisterUserPayload | None:
+    discloses = info.context.parts.discloses
+
+    def write(tx: Tx) -> users.User | Instead:
+        if discloses:
+            return users.add(tx, username=values.username, email=values.email)
+        return _quietly(tx, values)
+
+    try:
+        values = checked(Values, username=input.username, email=input.email)
+        accepted = await accept(
+            info.context,
+            mutation="registerUser",
+            handler="email.welcome",
+            params={"email": values.email, "username": values.username},
+            given={"username": input.username, "email": input.email},
+            key=input.idempotency_key,
+            write=write,
+        )
+    except Refused as refused:
+        return RegisterUserPayload(errors=refused.errors)
+    user = accepted.user if discloses else None
+    return RegisterUserPayload(user=user, job=accepted.job, replayed=accepted.replayed)

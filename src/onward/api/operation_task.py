@@ -1,0 +1,93 @@
+"""One operation on a socket, under the id that the client gave it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
+from typing import Any
+
+from graphql import OperationType
+
+from onward.graphql.base import GqlError
+from onward.graphql.context import Context
+from onward.graphql.execution.masking import masked
+from onward.graphql.execution.operations import Invalid, Operation, Operations, Response
+from onward.graphql.execution.requests import Request
+
+Message = dict[str, Any]
+SendMessage = Callable[[Message], Awaitable[None]]  # raises Gone, OSError
+
+
+class Gone(GqlError):
+    """The client has closed the socket."""
+
+
+class Exchange:
+    """From `subscribe` to `complete` or `error`. Runs as a task of its own from the start."""
+
+    def __init__(
+        self,
+        id_: str,
+        request: Request,
+        *,
+        operations: Operations,
+        context: Context,
+        send: SendMessage,
+        over: Callable[[str], None],
+    ) -> None:
+        self.id = id_
+        self._operations = operations
+        self._context = context
+        self._send = send
+        self._over = over
+        self._heard = True
+        self._finishes = False
+        self._task: asyncio.Task[None] | None = asyncio.create_task(self._run(request))
+
+    def end(self) -> asyncio.Task[None] | None:
+        """Nothing more is sent. What is no subscription goes on to its end, so that what it accepted is delivered.
+
+        Gives the task that comes to its end, once.
+        """
+        self._heard = False
+        task, self._task = self._task, None  # they would keep each other: its CancelledError has a traceback
+        if task is not None and not self._finishes:
+            task.cancel()
+        return task
+
+    async def _run(self, request: Request) -> None:
+        try:
+            operation = await self._operations.prepare(request)
+            if isinstance(operation, Invalid):
+                await self._respond(operation)
+            elif operation.kind is OperationType.SUBSCRIPTION:
+                await self._stream(operation)
+            else:
+                self._finishes = True
+                defer = self._context.parts.dispatcher.defer
+                await self._respond(await self._operations.execute(operation, self._context, defer))
+            await self._last({"type": "complete"})
+        except (Gone, OSError, asyncio.CancelledError):
+            pass
+        except Exception as error:  # noqa: BLE001 - it is told and logged; the socket lives on
+            told = masked(error)
+            with suppress(Gone, OSError):
+                await self._last({"type": "error", "payload": [told]})
+
+    async def _stream(self, operation: Operation) -> None:
+        async with aclosing(self._operations.subscribe(operation, self._context)) as responses:
+            async for response in responses:
+                await self._respond(response)
+
+    async def _respond(self, response: Response | Invalid) -> None:
+        if isinstance(response, Invalid):
+            await self._last({"type": "error", "payload": response.response["errors"]})
+        elif self._heard:
+            await self._send({"id": self.id, "type": "next", "payload": response})
+
+    async def _last(self, message: Message) -> None:
+        if self._heard:
+            self._heard = False
+            self._over(self.id)  # before it is sent: the client may take the id again at once
+            await self._send({"id": self.id, **message})

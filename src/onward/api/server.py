@@ -1,0 +1,206 @@
+"""The API process: a socket that is bound before anything else, and a server that drains before it ends."""
+
+import asyncio
+import errno
+import ipaddress
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from onward.runtime import garbage_collector
+from onward import telemetry
+from onward.api.app import create_app
+from onward.api.connections import Http, Waiting, WebSockets, room
+from onward.runtime.event_loop import Loop
+from onward.graphql.base import SchemaError
+from onward.api.fair_scheduler import Turns
+from onward.config.settings import Settings, SettingsError
+from onward.web import build
+
+LAST_S = 4.5  # past the drain deadline, a process ends whatever hangs
+TURN_S = 0.001  # a thread that computes lets the loop go on after as long; Python's own 5 ms add up
+STUCK_S = 60  # a client that takes nothing of its answers is cut off then
+CLOSING_S = 3  # that open requests and streams get once the jobs are drained
+
+
+def address(settings: Settings) -> tuple[int, Any]:
+    """The family and the address to listen on. Raises SettingsError, also where it would let anyone in."""
+    host, port = settings.server.host, settings.server.port
+    try:
+        family, _, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except OSError as error:
+        raise SettingsError(f"server.host: {host!r} is no address of this machine, nor a name of one") from error
+    _admit(settings, str(found[0]), host)
+    return family, found
+
+
+def bind(settings: Settings) -> socket.socket:
+    """A socket bound to the address of the settings; who may reach it was asked first. Raises SettingsError."""
+    family, where = address(settings)
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _cut_off_the_stuck(bound)
+    try:
+        bound.bind(where)
+        bound.listen(2048)
+    except OSError as error:
+        bound.close()
+        refusal = _refusal(error, settings.server.host, settings.server.port)
+        raise SettingsError(f"server.port: {refusal}") from error
+    return bound
+
+
+def adopt(settings: Settings, fd: int) -> socket.socket:
+    """The socket that was bound by whoever started this process; the same is asked first. Raises SettingsError."""
+    try:
+        bound = socket.socket(fileno=fd)
+    except OSError as error:
+        raise SettingsError(f"--fd: {fd} is no socket that was handed over") from error
+    if bound.family not in {socket.AF_INET, socket.AF_INET6} or bound.type != socket.SOCK_STREAM:
+        raise SettingsError(f"--fd: {fd} is no TCP socket")
+    _admit(settings, bound.getsockname()[0], bound.getsockname()[0])
+    _cut_off_the_stuck(bound)
+    return bound
+
+
+def _cut_off_the_stuck(bound: socket.socket) -> None:
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # every connection has it from the one that listens
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_S * 1000)
+
+
+def _admit(settings: Settings, address: str, host: str) -> None:
+    """Who may reach the address is let in on purpose. Raises SettingsError."""
+    private = ipaddress.ip_address(address).is_loopback
+    if not private and settings.auth.mode == "open" and not settings.auth.allow_public:
+        raise SettingsError(
+            f'auth.mode is "open", which lets anyone in, and {host} is reached from other machines: '
+            'take auth.mode = "jwt", or set auth.allow_public = true beside it'
+        )
+
+
+def url(bound: socket.socket) -> str:
+    """Where a browser on this machine finds what the socket serves."""
+    host, port = bound.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(settings: Settings, bound: socket.socket) -> None:
+    """The API has answered until a signal came, and has drained. Raises SettingsError and StorageError."""
+    try:
+        app = create_app(settings)
+    except SchemaError as error:
+        raise SettingsError(f"gql.modules: {error}") from error
+    sys.setswitchinterval(TURN_S)
+    explorer = build.build_in_background()
+    # Entered below, so that what is wrong at the start is told in one line.
+    config = configured(app, settings, lifespan="off")
+
+    async def serve() -> None:
+        async with app.router.lifespan_context(app):
+            garbage_collector.started()
+            await Server(config, settings, bound, explorer=explorer is not None).serve(sockets=[bound])
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(serve())
+
+
+def configured(app: FastAPI, settings: Settings, **options: Any) -> uvicorn.Config:
+    """What Uvicorn serves the application with."""
+    limits = settings.gql.limits
+    http: Any = partial(  # called as Uvicorn calls a class
+        Http, waiting=Waiting(room()), head_bytes=limits.head_bytes, head_timeout_s=limits.head_timeout_s
+    )
+    sockets: Any = partial(WebSockets, turns=Turns())
+    return uvicorn.Config(
+        app,
+        http=http,
+        ws=sockets,
+        ws_max_size=limits.body_bytes,
+        ws_per_message_deflate=False,  # a small frame that grows to a huge one is nobody's need
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=CLOSING_S,
+        **options,
+    )
+
+
+class Server(uvicorn.Server):
+    """Uvicorn's, which at a signal lets jobs end or hands them back before it waits for what is still open."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings, bound: socket.socket, *, explorer: bool) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._bound = bound
+        self._explorer = explorer
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        log = telemetry.logger("onward")
+        address = url(self._bound)
+        log.info("serving", page=f"{address}/", graphql=f"{address}/graphql", backend=self._settings.backend)
+        _tell_systemd()
+        if self._explorer:
+            log.info("the explorer is being built from npm packages; once, a minute or two")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        # Whatever hangs past the deadline, a thread of a handler or a connection, the process ends.
+        last = threading.Timer(self._settings.server.drain_s + LAST_S, os._exit, (0,))
+        last.daemon = True
+        last.start()
+        telemetry.logger("onward").info("draining", at_most_s=self._settings.server.drain_s)
+        state = self.config.loaded_app.state
+        await state.onward.drain()
+        state.view.close()  # open streams end in order, after the last change of what was drained
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit and sig == signal.SIGINT:  # Ctrl-C once more: the ledger knows what ran, and hands it on
+            os._exit(128 + sig)
+        super().handle_exit(sig, frame)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Signals end the server; Uvicorn raises them once more afterwards, which makes a good end look bad."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+
+def _tell_systemd() -> None:
+    """Who started this process by a unit of `Type=notify` knows that it answers: sd_notify(3), of which this is all."""
+    place = os.environ.get("NOTIFY_SOCKET", "")
+    if place:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+            told.sendto(b"READY=1", f"\0{place[1:]}" if place.startswith("@") else place)
+
+
+def _refusal(error: OSError, host: str, port: int) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"port {port} of {host} is taken: stop the program that has it, or take another one with --port"
+        case errno.EACCES:
+            return f"port {port} is not for this user: take one from 1024 on with --port"
+        case errno.EADDRNOTAVAIL:
+            return f"{host} is no address of this machine"
+    return f"{host}:{port} cannot be listened on: {error.strerror}"

@@ -1,0 +1,125 @@
+"""Server-sent events: one operation a response, as graphql-sse's distinct connections mode has it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Any
+
+import orjson
+from fastapi import BackgroundTasks
+from starlette.types import Receive, Scope, Send
+
+from onward.graphql.base import RUN_OUT, NotAuthenticated
+from onward.graphql.execution.operations import Invalid, Response
+
+HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx passes each event on as it comes
+)
+COMMENT = b":\n\n"
+COMPLETE = b"event: complete\ndata:\n\n"
+
+
+async def one(response: Response | Invalid) -> AsyncGenerator[Response | Invalid, None]:
+    """A stream of a single response."""
+    yield response
+
+
+async def lasting(
+    responses: AsyncGenerator[Response | Invalid, None], until: float | None
+) -> AsyncGenerator[Response | Invalid, None]:
+    """The same responses, but none from that time on: an error is the last of them then."""
+    async with aclosing(responses):
+        while True:
+            try:
+                async with asyncio.timeout(None if until is None else until - time.time()):
+                    response = await anext(responses, None)
+            except TimeoutError:
+                yield Invalid({"errors": [NotAuthenticated(RUN_OUT).formatted]})
+                return
+            if response is None:
+                return
+            yield response
+
+
+class EventStream:
+    """An ASGI response that sends each of `responses` as an event, and comments in between so that it is kept open.
+
+    A client that goes away closes `responses`, and so does `closing`, in the middle of things: the client comes back
+    and finds another server. `background` runs afterwards in any case.
+    """
+
+    def __init__(
+        self,
+        responses: AsyncGenerator[Response | Invalid, None],
+        *,
+        heartbeat_s: float,
+        closing: asyncio.Event,
+        background: BackgroundTasks | None = None,
+    ) -> None:
+        self._responses = responses
+        self._heartbeat_s = heartbeat_s
+        self._closing = closing
+        self._background = background
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        over = (asyncio.create_task(_gone(receive)), asyncio.create_task(self._closing.wait()))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+            async with aclosing(self._responses) as responses:
+                ended = await self._send(responses, send, over)
+            await _chunk(send, COMPLETE if ended else b"", more=False)
+        except OSError:  # how a server tells that the connection is closed already
+            pass
+        finally:
+            for task in over:
+                task.cancel()
+            await asyncio.wait(over)
+            if self._background is not None:
+                await self._background()
+
+    async def _send(
+        self, responses: AsyncGenerator[Response | Invalid, None], send: Send, over: tuple[asyncio.Task[Any], ...]
+    ) -> bool:
+        """Whether the responses came to their end before the stream did."""
+        await _chunk(send, COMMENT)
+        upcoming = asyncio.ensure_future(_next(responses))
+        try:
+            while not any(task.done() for task in over):
+                await asyncio.wait((upcoming, *over), timeout=self._heartbeat_s, return_when=asyncio.FIRST_COMPLETED)
+                if upcoming.done():
+                    response = upcoming.result()
+                    if response is None:
+                        return True
+                    await _chunk(send, event(response))
+                    upcoming = asyncio.ensure_future(_next(responses))
+                else:
+                    await _chunk(send, COMMENT)
+            return False
+        finally:
+            upcoming.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await upcoming
+
+
+def event(response: Response | Invalid) -> bytes:
+    payload = response.response if isinstance(response, Invalid) else response
+    return b"event: next\ndata: " + orjson.dumps(payload) + b"\n\n"
+
+
+async def _next(responses: AsyncGenerator[Response | Invalid, None]) -> Response | Invalid | None:
+    return await anext(responses, None)
+
+
+async def _chunk(send: Send, body: bytes, *, more: bool = True) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def _gone(receive: Receive) -> None:
+    message: Any = {}
+    while message.get("type") != "http.disconnect":
+        message = await receive()

@@ -1,0 +1,156 @@
+"""Who asks, by a signed token (JWT). A key is bound to one algorithm; the one that a token names must be that."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from onward.graphql.base import RUN_OUT, GqlError, NotAuthenticated
+from onward.graphql.context import Viewer
+from onward.graphql.text import is_plain
+
+RSA_BITS = 2048
+KEPT = 1_000  # tokens whose signature has been checked already
+LONGEST = 8_000
+NAME_LENGTH = 255
+ROLES = 64
+
+
+class UnusableKey(GqlError):
+    """No token can be checked with this; the message says what would do, and shows nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What signatures are checked with, in the one way that is meant for it."""
+
+    algorithm: str
+    value: Any
+
+
+Keys = Mapping[str | None, Key]
+"""By their id (`kid`). A single key stands under None, and is for every token, whatever id that names."""
+
+
+def secret(value: str) -> Keys:
+    return {None: Key("HS256", value)}
+
+
+def public_key(pem: bytes) -> Keys:
+    """RS256 or ES256, by the kind of key. Raises UnusableKey."""
+    try:
+        found = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        raise UnusableKey("is no public key in PEM") from None
+    return {None: _bound(found)}
+
+
+def key_set(text: bytes) -> Keys:
+    """The keys of a JWK set. Raises UnusableKey."""
+    try:
+        listed = json.loads(text)["keys"]
+        found = [(jwk["kid"], _from_jwk(jwk)) for jwk in listed if jwk.get("use", "sig") == "sig"]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, jwt.PyJWTError):
+        raise UnusableKey("is no JWK set of RSA and P-256 keys, each with a kid") from None
+    keys: dict[str | None, Key] = {kid: key for kid, key in found if isinstance(kid, str)}
+    if not keys or len(keys) < len(found):
+        raise UnusableKey("has no key for signatures, or two with one kid")
+    return keys
+
+
+def _from_jwk(jwk: Mapping[str, Any]) -> Key:
+    if jwk["kty"] not in ("RSA", "EC") or "d" in jwk:
+        raise UnusableKey("holds a key that is not public; secrets have no place in it")
+    key = _bound(jwt.PyJWK.from_dict(dict(jwk)).key)
+    if jwk.get("alg", key.algorithm) != key.algorithm:
+        raise UnusableKey("names an algorithm that is not RS256 or ES256, or does not fit its key")
+    return key
+
+
+def _bound(key: object) -> Key:
+    if isinstance(key, RSAPublicKey):
+        if key.key_size < RSA_BITS:
+            raise UnusableKey(f"has an RSA key of {key.key_size} bits, where {RSA_BITS} are the least")
+        return Key("RS256", key)
+    if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
+        return Key("ES256", key)
+    raise UnusableKey("holds a key that is neither RSA (RS256) nor on the curve P-256 (ES256)")
+
+
+class Tokens:
+    """Tells viewers by their tokens. Who brings none is nobody: lets nobody's requests through to see nothing."""
+
+    def __init__(self, keys: Keys, *, issuer: str = "", audience: str = "", leeway_s: float = 0.0) -> None:
+        self._keys = keys
+        self._issuer = issuer or None
+        self._audience = audience or None
+        self._leeway_s = leeway_s
+        self._known: OrderedDict[str, tuple[Viewer, float]] = OrderedDict()
+
+    def __call__(self, token: str | None) -> Viewer:
+        """`gql.door.Authenticate`. Raises NotAuthenticated."""
+        if token is None:
+            return Viewer(id=None, roles=())
+        known = self._known.get(token)
+        if known is None:
+            known = self._read(token)
+            self._known[token] = known
+            if len(self._known) > KEPT:
+                self._known.popitem(last=False)
+        viewer, ends = known
+        if time.time() >= ends:
+            raise NotAuthenticated(RUN_OUT)
+        return viewer
+
+    def _read(self, token: str) -> tuple[Viewer, float]:
+        try:
+            if len(token) > LONGEST:
+                raise NotAuthenticated
+            key = self._key(jwt.get_unverified_header(token).get("kid"))
+            claims = jwt.decode(
+                token,
+                key.value,
+                algorithms=[key.algorithm],
+                issuer=self._issuer,
+                audience=self._audience,
+                leeway=self._leeway_s,
+                options={"require": ["exp", "sub"], "verify_aud": self._audience is not None},
+            )
+            ends = float(claims["exp"]) + self._leeway_s
+            return Viewer(id=_subject(claims["sub"]), roles=_roles(claims.get("roles", [])), until=ends), ends
+        except jwt.ExpiredSignatureError:
+            raise NotAuthenticated(RUN_OUT) from None
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+            raise NotAuthenticated from None
+
+    def _key(self, kid: object) -> Key:
+        if None in self._keys:
+            return self._keys[None]
+        if kid is None and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        found = self._keys.get(kid) if isinstance(kid, str) else None
+        if found is None:
+            raise NotAuthenticated
+        return found
+
+
+def _subject(sub: object) -> str:
+    if not isinstance(sub, str) or not 0 < len(sub) <= NAME_LENGTH or not is_plain(sub):
+        raise NotAuthenticated
+    return sub
+
+
+def _roles(roles: object) -> tuple[str, ...]:
+    if not isinstance(roles, list) or len(roles) > ROLES or not all(isinstance(role, str) for role in roles):
+        raise NotAuthenticated
+    return tuple(roles)

@@ -1,0 +1,468 @@
+"""The command line. Each command imports what it needs when it runs, so that `./onward --help` is quick."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Never, NoReturn
+
+import typer
+
+from onward.runtime import garbage_collector
+from onward.jobs.states import RETRYABLE, JobStatus
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from onward.jobs.model import JobFilter
+    from onward.config.settings import Settings
+    from onward.supervisor.supervisor import Part
+
+CANNOT_START = 2
+FAULTS = Path("var/faults.json")
+LEFT_OUT = ("benchmarks", "scaffold", "tests")  # of the image
+Command = Callable[..., None]
+
+Backend = Annotated[str | None, typer.Option(help="The backend that jobs go to, instead of the one in the settings.")]
+Host = Annotated[str | None, typer.Option(help="The address to listen on.")]
+Port = Annotated[int | None, typer.Option(help="The port to listen on; 0 takes a free one.")]
+Workers = Annotated[int | None, typer.Option(help="How many API processes share the port.")]
+Processes = Annotated[int | None, typer.Option(min=1, help="How many worker processes; as many as cores by default.")]
+Threads = Annotated[int, typer.Option(min=1, help="How many jobs of Dramatiq each worker process runs at once.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Statuses = Annotated[list[JobStatus] | None, typer.Option("--status", case_sensitive=False, help="Only these.")]
+Handlers = Annotated[list[str] | None, typer.Option("--handler", help="Only these; a name may hold *.")]
+
+
+def serve(
+    *,
+    host: Host = None,
+    port: Port = None,
+    backend: Backend = None,
+    workers: Workers = None,
+    fd: Annotated[
+        int | None, typer.Option(help="A socket handed over to listen on, by number; systemd's is 3.")
+    ] = None,
+) -> None:
+    """Serve the API; under the default backend it runs the jobs, too."""
+    garbage_collector.start()
+    settings = _entered(backend=backend, host=host, port=port, workers=workers)
+    from onward.api import server as serving
+
+    with _one_line():
+        if fd is not None:
+            adopted = serving.adopt(settings, fd)
+            _migrate(settings)
+            serving.run(settings, adopted)
+            _leave(0)
+        with serving.bind(settings) as bound:
+            _migrate(settings)
+            if settings.server.workers == 1:
+                serving.run(settings, bound)
+                _leave(0)
+            _supervise(settings, _api(settings, bound))
+
+
+def _leave(code: int) -> Never:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # a handler's thread that hangs must not keep the process
+
+
+def worker(*, processes: Processes = None, threads: Threads = 8, backend: Backend = None) -> None:
+    """Run the jobs that the API hands to Dramatiq, or to a backend of yours."""
+    garbage_collector.start()
+    settings = _entered(backend=backend)
+    from onward.worker import process
+
+    with _one_line():
+        process.check_backend(settings)
+        _migrate(settings)
+        if (processes or _cores()) > 1:
+            _supervise(settings, _workers(processes, threads))
+        code = process.serve(settings, threads=threads)
+    _leave(code)
+
+
+def up(
+    *,
+    host: Host = None,
+    port: Port = None,
+    backend: Backend = None,
+    workers: Workers = None,
+    processes: Processes = None,
+    threads: Threads = 8,
+) -> None:
+    """Run the API, workers and, where none answers, a private Redis: all of it on this machine."""
+    settings = _entered(backend=backend, host=host, port=port, workers=workers)
+    from onward.supervisor import private_redis
+    from onward.api import server as serving
+    from onward.runtime import wiring
+    from onward.backends.dramatiq import Dramatiq
+
+    with _one_line(), serving.bind(settings) as bound:
+        _migrate(settings)
+        parts = _api(settings, bound)
+        if wiring.runs_elsewhere(settings):
+            parts += _workers(processes, threads)
+        if wiring.runs_elsewhere(settings, Dramatiq):
+            redis = private_redis.part(settings)
+            parts += [redis] if redis else []
+        _supervise(settings, parts)
+
+
+def check() -> None:
+    """Try every part that the settings name: what is wrong, and the mend."""
+    settings = _entered()
+    from rich.console import Console
+
+    from onward.cli.check import State, findings
+
+    console = Console(highlight=False)
+    styles = {State.OK: "green", State.WARNING: "yellow", State.WRONG: "red"}
+    wrong = 0
+    with _one_line():
+        for found in findings(settings):
+            wrong += found.state is State.WRONG
+            console.print(f"{found.state:<8}", style=styles[found.state], end=" ")
+            console.print(f"{found.part}: {found.words}", markup=False, soft_wrap=True)
+            if found.mend:
+                console.print(f"{'':8} {found.mend}", markup=False, soft_wrap=True, style="bold")
+    raise typer.Exit(1 if wrong else 0)
+
+
+def migrate() -> None:
+    """Bring the ledger's tables up to date; a second one waits for the first."""
+    settings = _entered()
+    with _one_line():
+        print("the ledger is up to date" if _migrate(settings, also_postgresql=True) else "nothing to do")
+
+
+def backup(file: Annotated[Path, typer.Argument(help="Where the copy goes.")]) -> None:
+    """Copy a SQLite ledger to a file, whole, while it is in use."""
+    settings = _entered()
+    with _one_line():
+        from onward.cli.progress_bar import bar
+        from onward.storage.backup import backup
+        from onward.storage.engine import Database
+
+        database = Database(settings.database.url)
+        try:
+            source, copy = database.path, list[Path]()
+            size = source.stat().st_size if source and source.is_file() else None
+            with bar("copying the ledger", size, done=lambda: sum(part.stat().st_size for part in copy)):
+                backup(database, file.absolute(), begun=copy.append)
+        finally:
+            database.close()
+        print(f"the ledger is copied to {file}")
+
+
+def schema() -> None:
+    """Print the GraphQL schema."""
+    settings = _entered()
+    with _one_line():
+        from onward.api import app
+        from onward.graphql.base import SchemaError
+        from onward.config.settings import SettingsError
+
+        try:
+            print(app.schema(settings).as_str())
+        except SchemaError as error:
+            raise SettingsError(f"gql.modules: {error}") from error
+
+
+def jobs_list(
+    *,
+    status: Statuses = None,
+    handler: Handlers = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List the newest jobs."""
+    with _terminal() as (terminal, settings):
+        raise typer.Exit(terminal.list_jobs(settings, _filter(status, handler), limit, as_json=as_json))
+
+
+def jobs_show(job: str, *, as_json: AsJson = False) -> None:
+    """Show one job: its steps, its attempts, what came of it or what it waits for."""
+    with _terminal() as (terminal, settings):
+        raise typer.Exit(terminal.show(settings, job, as_json=as_json))
+
+
+def jobs_watch(
+    job: Annotated[str | None, typer.Argument(help="One job; without it, the newest ones.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Follow the newest jobs until Ctrl-C, or one job until it is over (1 unless it succeeded)."""
+    with _terminal() as (terminal, settings):
+        raise typer.Exit(terminal.watch(settings, job, as_json=as_json))
+
+
+def jobs_retry(
+    jobs: Annotated[list[str] | None, typer.Argument(help="Jobs that FAILED or were CANCELLED.")] = None,
+    *,
+    status: Statuses = None,
+    handler: Handlers = None,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1_000_000_000, help="How many at most, where they are chosen by options.")
+    ] = 1_000,
+    from_start: Annotated[bool, typer.Option("--from-start", help="Not from the step that failed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run jobs again: those named, or all that the options choose."""
+    with _terminal() as (terminal, settings):
+        chosen = bool(status or handler)
+        if bool(jobs) == chosen or (chosen and (from_start or as_json)):
+            _fail("name jobs, or choose them with --status or --handler (--from-start and --json go with names only)")
+        if jobs:
+            raise typer.Exit(terminal.retry(settings, jobs, from_start=from_start, as_json=as_json))
+        if status and not RETRYABLE.intersection(status):
+            _fail("--status takes FAILED or CANCELLED here: no other job can be retried")
+        raise typer.Exit(terminal.retry_matching(settings, _filter(status, handler), limit))
+
+
+def jobs_cancel(
+    jobs: Annotated[list[str], typer.Argument(help="Jobs that are not over.")],
+    *,
+    reason: Annotated[str | None, typer.Option(help="Kept with the job.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel jobs; a running one ends at its next check."""
+    with _terminal() as (terminal, settings):
+        raise typer.Exit(terminal.cancel(settings, jobs, reason=reason, as_json=as_json))
+
+
+def jobs_pause(
+    handlers: Annotated[list[str], typer.Argument(help="Handlers, or patterns such as email.*")],
+) -> None:
+    """Let no further job of these handlers begin, in any process; what runs goes on."""
+    with _terminal() as (terminal, settings):
+        raise typer.Exit(terminal.pause(settings, handlers))
+
+
+def jobs_resume(
+    handlers: Annotated[list[str], typer.Argument(help="Handlers, or patterns such as email.*")],
+) -> None:
+    """Let the jobs of paused handlers begin again."""
+    with _terminal() as (terminal, settings):
+        raise typer.Exit(terminal.resume(settings, handlers))
+
+
+def bench(
+    *,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Ratios with generous bounds, in two minutes: for CI.")
+    ] = False,
+    only: Annotated[str | None, typer.Option(help="These figures alone, such as A,B.")] = None,
+) -> None:
+    """Measure every figure beside its rival."""
+    with _whole_project():
+        from benchmarks import main
+        from benchmarks.base import BenchError
+
+    try:
+        raise typer.Exit(main.run(quick=quick, only=only))
+    except BenchError as error:
+        _fail(str(error))
+
+
+def new_handler(name: Annotated[str, typer.Argument(help="Its family and its name, as in orders.confirm.")]) -> None:
+    """Write a handler, its mutation and their test into the project."""
+    with _one_line(), _whole_project():
+        from onward.cli import scaffold as handler
+        from onward.config.settings import ROOT
+
+        print(*handler.write(name, Path(os.environ.get("ONWARD_PROJECT") or ROOT).absolute()), sep="\n")
+
+
+def faults(
+    *,
+    minutes: Annotated[float, typer.Option(min=0.05, help="How long the faults of each campaign go on.")] = 2.0,
+    seed: Annotated[int | None, typer.Option(help="Of chance; the same one brings the same faults again.")] = None,
+    combination: Annotated[list[str] | None, typer.Option(help="Only these, such as dramatiq+postgresql.")] = None,
+    rate: Annotated[float, typer.Option(min=0.1, help="Mutations a second.")] = 40.0,
+    file: Annotated[Path, typer.Option("--json", help="The file that the figures are written to.")] = FAULTS,
+) -> None:
+    """Run the whole program under faults by chance, then do the books: exit code 1 where a promise was broken."""
+    with _whole_project():
+        from tests.faults import main
+
+    try:
+        raise typer.Exit(main.run(minutes=minutes, seed=seed, rate=rate, combinations=combination or (), file=file))
+    except main.FaultsError as error:
+        _fail(str(error))
+
+
+COMMANDS: tuple[Command, ...] = (serve, worker, up, check, migrate, backup, schema, bench, faults)
+JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
+    ("list", jobs_list),
+    ("show", jobs_show),
+    ("watch", jobs_watch),
+    ("retry", jobs_retry),
+    ("cancel", jobs_cancel),
+    ("pause", jobs_pause),
+    ("resume", jobs_resume),
+)
+
+
+def program() -> typer.Typer:
+    """The whole command line, from the tables above."""
+    app = typer.Typer(
+        name="onward",
+        help="Answer now, carry the work onward. `./onward test` runs the tests.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_onward)
+    for command in COMMANDS:
+        app.command()(command)
+    jobs = typer.Typer(help="Look at jobs and steer them.", no_args_is_help=True)
+    for name, command in JOBS_COMMANDS:
+        jobs.command(name)(command)
+    app.add_typer(jobs, name="jobs")
+    new = typer.Typer(help="Write what one begins with.", no_args_is_help=True)
+    new.command("handler")(new_handler)
+    app.add_typer(new, name="new")
+    return app
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's way to call
+    if wanted:
+        from onward.config.settings import version
+
+        print(f"onward {version()}")
+        raise typer.Exit
+
+
+def _onward(
+    project: Annotated[Path | None, typer.Option(help="The folder of settings.toml and of modules of yours.")] = None,
+    *,
+    version: Annotated[  # noqa: ARG001 - answered before any command is looked for
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the release, and end.")
+    ] = False,
+) -> None:
+    if project is not None:
+        os.environ["ONWARD_PROJECT"] = str(project.absolute())  # for the processes that this one starts, as well
+
+
+def _entered(
+    *, backend: str | None = None, host: str | None = None, port: int | None = None, workers: int | None = None
+) -> "Settings":
+    """The settings with the flags over them, known to this process's children too; log lines are set up."""
+    from onward.config import settings
+    from onward import telemetry
+
+    server = {key: value for key, value in (("host", host), ("port", port), ("workers", workers)) if value is not None}
+    with _one_line():
+        flags: dict[str, Any] = {"backend": backend, "server": server}
+        found = settings.enter(**{key: flag for key, flag in flags.items() if flag})
+    if backend:
+        os.environ["ONWARD_BACKEND"] = backend
+    os.environ.update({f"ONWARD_SERVER__{key.upper()}": str(value) for key, value in server.items()})
+    telemetry.configure(found.environment)
+    return found
+
+
+def _migrate(settings: "Settings", *, also_postgresql: bool = False) -> bool:
+    """Whether the ledger's tables had to be changed; those of PostgreSQL only when that was asked for."""
+    from onward.storage import migrate as migration
+    from onward.storage.engine import Database
+
+    database = Database(settings.database.url)
+    try:
+        if migration.revision(database) == migration.HEAD:
+            return False
+        if also_postgresql or database.dialect == "sqlite":
+            from onward.cli.progress_bar import bar
+
+            with bar("bringing the ledger up to date"):
+                return migration.upgrade(database)
+        migration.ensure(database)
+        return False
+    finally:
+        database.close()
+
+
+def _api(settings: "Settings", bound: "socket") -> list["Part"]:
+    from onward.supervisor.supervisor import Part, command
+
+    bound.set_inheritable(True)
+    count, fd = settings.server.workers, bound.fileno()
+    names = ["api"] if count == 1 else [f"api-{number}" for number in range(1, count + 1)]
+    return [Part(name, command("serve", "--fd", str(fd)), descriptors=(fd,)) for name in names]
+
+
+def _workers(processes: int | None, threads: int) -> list["Part"]:
+    from onward.supervisor.supervisor import Part, command
+
+    one = command("worker", "--processes", "1", "--threads", str(threads))
+    return [Part(f"worker-{number}", one, stage=1) for number in range(1, (processes or _cores()) + 1)]
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _supervise(settings: "Settings", parts: list["Part"]) -> NoReturn:
+    import asyncio
+
+    from onward.supervisor.supervisor import Supervisor
+
+    garbage_collector.started()
+
+    async def run() -> int:
+        return await Supervisor(parts, deadline_s=settings.server.drain_s + 5).run()
+
+    raise typer.Exit(asyncio.run(run()))
+
+
+def _filter(status: list[JobStatus] | None, handler: list[str] | None) -> "JobFilter":
+    from onward.jobs.model import JobFilter
+
+    return JobFilter(status=tuple(status or ()), handler=tuple(handler or ()))
+
+
+@contextmanager
+def _terminal() -> Iterator[tuple[Any, "Settings"]]:
+    settings = _entered()
+    with _one_line():
+        from onward.cli import terminal
+
+        yield terminal, settings
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """What is wrong with settings, ledger or rights ends this process with one line and the exit code 2."""
+    from onward.config.errors import SettingsError
+    from onward.storage.base import StorageError
+
+    try:
+        yield
+    except (SettingsError, StorageError) as error:
+        cause = error.__cause__ if isinstance(error, StorageError) else None
+        _fail(f"{error}: {cause}" if cause else str(error))
+    except PermissionError as error:
+        _fail(f"this user may not use {error.filename}: give it to this user, or name another place")
+
+
+@contextmanager
+def _whole_project() -> Iterator[None]:
+    """A command whose folder the image leaves out ends with one line there, and the exit code 2."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in LEFT_OUT:
+            raise
+        _fail(f"{error.name}/ is not in this installation; run the command in a copy of the whole project")
+
+
+def _fail(line: str) -> NoReturn:
+    print(f"onward: {' '.join(line.split())}", file=sys.stderr)
+    raise typer.Exit(CANNOT_START)
+
+
+if __name__ == "__main__":
+    program()(prog_name="onward")

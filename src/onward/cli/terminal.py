@@ -1,0 +1,385 @@
+"""The ledger in a terminal: what `./onward jobs` shows, and what it does to jobs.
+
+Each function gives the exit code: 0, or 1 where something was refused or did not succeed, or 3 for an unknown id.
+"""
+
+import json
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from onward.runtime import wiring
+from onward.dispatch.dispatcher import Routes
+from onward.jobs import concurrency
+from onward.jobs import ledger
+from onward.jobs import pages
+from onward.jobs import commands
+from onward.jobs.base import Conflict, NotFound
+from onward.jobs.model import Job, JobFilter, Visible, to_datetime
+from onward.jobs.states import JobStatus
+from onward.jobs.waiting import waits_for
+from onward.cli.progress_bar import bar
+from onward.config.settings import Settings, SettingsError
+from onward.storage import migrate
+from onward.storage.engine import Database, Tx
+from onward.storage.writer import Writer
+
+DONE, REFUSED, UNKNOWN = 0, 1, 3  # 2 is for what cannot start
+EVERYTHING = Visible(everything=True)
+LOOK_EVERY_S = 0.25
+SHOWN = 20
+BATCH = 100
+PIPED_COLUMNS = 240
+STYLES = {
+    JobStatus.SCHEDULED: "blue",
+    JobStatus.QUEUED: "cyan",
+    JobStatus.RUNNING: "yellow",
+    JobStatus.RETRYING: "magenta",
+    JobStatus.CANCELLING: "magenta",
+    JobStatus.SUCCEEDED: "green",
+    JobStatus.FAILED: "red",
+    JobStatus.CANCELLED: "bright_black",
+}
+
+
+def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: bool) -> int:
+    """The newest jobs that match: a table, or one JSON object a line."""
+    with _ledger(settings) as database:
+        found = database.read_sync(lambda tx: pages.page(tx, visible=EVERYTHING, filter=wanted, first=limit)).jobs
+    if as_json:
+        for job in found:
+            print(json.dumps(as_object(job)))
+    else:
+        _out().print(_table(found) if found else "no jobs")
+    return DONE if found else _known(settings, wanted.handler)
+
+
+def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
+    """All of one job, and what it waits for."""
+
+    def look(tx: Tx) -> tuple[Job | None, Mapping[str, concurrency.Gate]]:
+        return ledger.get(tx, job_id), concurrency.all_of_them(tx)
+
+    with _ledger(settings) as database:
+        job, there = database.read_sync(look)
+    if job is None:
+        return _unknown(job_id)
+    answers = job.status is not JobStatus.QUEUED or job.parked is not None or _answers(settings, job.backend)
+    waiting = waits_for(job, there.get(job.handler), answers=answers)
+    if as_json:
+        print(json.dumps({**as_object(job), "waitingFor": waiting}))
+    else:
+        _out().print(_whole(job), *([Text(f"waits for {_plain(waiting)}")] if waiting else []), sep="\n")
+    return DONE
+
+
+def watch(settings: Settings, job_id: str | None, *, as_json: bool) -> int:
+    """The newest jobs, live, until Ctrl-C; or one job until it is over, where anything but success gives 1.
+
+    Into a pipe, and as JSON, each change is a line.
+    """
+    with _ledger(settings) as database:
+        return _watch_job(database, job_id, as_json=as_json) if job_id else _watch_all(database, as_json=as_json)
+
+
+def cancel(settings: Settings, ids: Sequence[str], *, reason: str | None, as_json: bool) -> int:
+    """The waiting ones among the jobs are cancelled, the running ones told to end."""
+    return _steer(
+        settings, ids, lambda tx, one: commands.cancel(tx, one, reason=reason, visible=EVERYTHING), as_json=as_json
+    )
+
+
+def retry(settings: Settings, ids: Sequence[str], *, from_start: bool, as_json: bool) -> int:
+    """The jobs wait for a new run."""
+    route = Routes(settings.backend, settings.routes)
+    return _steer(
+        settings,
+        ids,
+        lambda tx, one: commands.retry(tx, one, from_start=from_start, visible=EVERYTHING, route=route),
+        as_json=as_json,
+    )
+
+
+def retry_matching(settings: Settings, wanted: JobFilter, limit: int) -> int:
+    """Up to `limit` of the jobs that match and can be retried wait for a new run; a hundred a commit."""
+    route = Routes(settings.backend, settings.routes)
+    done = 0
+    with _writer(settings) as writer:
+        # Once for all: a job that fails again at once is not chosen again.
+        ids = writer.run_sync(lambda tx: commands.retryable(tx, filter=wanted, limit=limit, visible=EVERYTHING))
+        with bar("retrying", len(ids)) as show:
+            for begin in range(0, len(ids), BATCH):
+
+                def unit(tx: Tx, some: Sequence[str] = ids[begin : begin + BATCH]) -> int:
+                    return len(commands.retry_each(tx, some, visible=EVERYTHING, route=route))
+
+                done += writer.run_sync(unit)
+                show(begin + BATCH)
+    print("1 job waits for a new run" if done == 1 else f"{done} jobs wait for a new run")
+    return DONE if ids else _known(settings, wanted.handler)
+
+
+def pause(settings: Settings, names: Sequence[str]) -> int:
+    """No job of the handlers that match begins any more."""
+    import getpass  # noqa: PLC0415 - no other command asks who it is
+
+    return _turn(settings, names, "paused", lambda tx, one: concurrency.pause(tx, one, by=getpass.getuser()))
+
+
+def resume(settings: Settings, names: Sequence[str]) -> int:
+    """The jobs of the handlers that match begin again."""
+    return _turn(settings, names, "resumed", concurrency.resume)
+
+
+def as_object(job: Job) -> dict[str, Any]:
+    """The job as JSON with the names that it has in GraphQL."""
+    attempts = [{**asdict(one), "error": _error(one.error)} for one in job.attempts]
+    return {
+        "id": job.id,
+        "handler": job.handler,
+        "status": job.status.value,
+        "done": job.done,
+        "backend": job.backend,
+        "owner": job.owner,
+        "priority": job.priority,
+        "version": job.version,
+        "progress": asdict(job.progress) if job.progress else None,
+        "steps": [_named(asdict(step)) for step in job.steps],
+        "attempts": [_named(attempt) for attempt in attempts],
+        "maxAttempts": job.max_attempts,
+        **_named({key: getattr(job, key) for key in ("created_at", "run_at", "started_at", "finished_at")}),
+        "result": job.result,
+        "error": _error(job.error),
+    }
+
+
+def _named(fields: dict[str, Any]) -> dict[str, Any]:
+    """Names as in GraphQL, and moments as ISO 8601."""
+    named = {}
+    for name, value in fields.items():
+        head, *tail = name.split("_")
+        moment = name.endswith("_at") and value is not None
+        named[head + "".join(part.title() for part in tail)] = to_datetime(value).isoformat() if moment else value
+    return named
+
+
+def _error(error: Any) -> dict[str, Any] | None:
+    return _named(asdict(error)) if error else None
+
+
+def _answers(settings: Settings, name: str) -> bool:
+    """Whether the backend can be reached from here; those that the settings do not use are not asked."""
+    if name not in wiring.used(settings):
+        return True
+    try:
+        return wiring.answers(wiring.build_backend(settings, name, wiring.Nobody()))
+    except SettingsError:
+        return False
+
+
+def _steer(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], Job], *, as_json: bool) -> int:
+    worst = DONE
+    shown = nullcontext(lambda _: None) if as_json else bar(f"{len(ids)} jobs", len(ids))
+    with _writer(settings) as writer, shown as show:
+        for number, one in enumerate(ids):
+            show(number)
+            try:
+                job = writer.run_sync(lambda tx, one=one: move(tx, one))  # type: ignore[misc]
+            except NotFound:
+                worst = max(worst, _unknown(one))
+            except Conflict as conflict:
+                _complain(f"{_plain(one)}: {_plain(str(conflict))}")
+                worst = max(worst, REFUSED)
+            else:
+                print(json.dumps(as_object(job)) if as_json else f"{one} {job.status}")
+    return worst
+
+
+def _turn(settings: Settings, names: Sequence[str], word: str, turn: Callable[[Tx, str], object]) -> int:
+    worst = DONE
+    known = wiring.load_handlers(settings)
+    with _writer(settings) as writer:
+        # Also those that this release has no more, for the jobs that wait for them.
+        there = {*known, *(found.handler for found in writer.database.read_sync(concurrency.pauses))}
+        for name in names:
+            found = sorted(one for one in there if fnmatchcase(one, name))
+            for one in found:
+                writer.run_sync(lambda tx, one=one: turn(tx, one))  # type: ignore[misc]
+                print(f"{_plain(one)} {word}")
+            if not found:
+                worst = _no_such_handler(name, known)
+    return worst
+
+
+def _known(settings: Settings, names: Sequence[str]) -> int:
+    """Names and patterns that found no job are told where they fit no handler either."""
+    known = wiring.load_handlers(settings) if names else ()
+    worst = DONE
+    for name in names:
+        if not any(fnmatchcase(one, name) for one in known):
+            worst = _no_such_handler(name, known)
+    return worst
+
+
+def _no_such_handler(name: str, known: Collection[str]) -> int:
+    _complain(f"{_plain(name)}: there is no such handler; known are {', '.join(sorted(known))}")
+    return UNKNOWN
+
+
+def _watch_job(database: Database, job_id: str, *, as_json: bool) -> int:
+    console = Console()
+    seen = 0
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        while True:
+            job = database.read_sync(lambda tx: ledger.get(tx, job_id))
+            if job is None:
+                return _unknown(job_id)
+            if job.version != seen:
+                seen = job.version
+                if as_json or not console.is_terminal:
+                    print(json.dumps(as_object(job)) if as_json else _line(job), flush=True)
+                else:
+                    live.update(_whole(job), refresh=True)
+            if job.done:
+                return DONE if job.status is JobStatus.SUCCEEDED else REFUSED
+            time.sleep(LOOK_EVERY_S)
+
+
+def _watch_all(database: Database, *, as_json: bool) -> int:
+    console = Console()
+    seen: dict[str, int] = {}
+
+    def look(tx: Tx) -> tuple[dict[JobStatus, int], tuple[Job, ...]]:
+        page = pages.page(tx, visible=EVERYTHING, filter=JobFilter(), first=SHOWN)
+        return ledger.counts(tx, visible=EVERYTHING), page.jobs
+
+    with Live(console=console, auto_refresh=False) as live:
+        try:
+            while True:
+                counts, found = database.read_sync(look)
+                if console.is_terminal and not as_json:
+                    live.update(Group(_counts(counts), _table(found) if found else Text("no jobs")), refresh=True)
+                else:
+                    for job in reversed(found):
+                        if seen.get(job.id) != job.version:
+                            print(json.dumps(as_object(job)) if as_json else _line(job), flush=True)
+                    seen = {job.id: job.version for job in found}
+                time.sleep(LOOK_EVERY_S)
+        except KeyboardInterrupt:
+            return DONE
+
+
+def _table(found: Sequence[Job]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("job", "status", "handler", "created", "took", "progress or error"):
+        table.add_column(heading, no_wrap=True, min_width=len(found[0].id) if heading == "job" else None)
+    for job in found:
+        row = (_plain(job.handler), _created(job), _took(job), _remark(job))
+        table.add_row(job.id, _status(job), *(Text(cell) for cell in row))
+    return table
+
+
+def _whole(job: Job) -> Group:
+    """A job as a person reads it: its state, its steps, its attempts, what came of it."""
+    head = Text.assemble(f"{job.id}  {_plain(job.handler)}  ", _status(job), f"  on {_plain(job.backend)}")
+    parts: list[Any] = [
+        head,
+        Text(f"created {to_datetime(job.created_at).astimezone():%Y-%m-%d %H:%M:%S}  {_took(job)}".rstrip()),
+    ]
+    if job.progress and job.progress.total:
+        parts.append(ProgressBar(total=job.progress.total, completed=job.progress.completed, width=40))
+    parts += [Text(f"  {step.index + 1}. {_plain(step.name):<24} {step.status}") for step in job.steps]
+    for attempt in job.attempts:
+        outcome = f"{attempt.error.code}: {attempt.error.message}" if attempt.error else ""
+        counted = "" if attempt.charged else " (not charged)"
+        parts.append(
+            Text(f"  attempt {attempt.number}{counted} by {_plain(attempt.worker)} {_plain(outcome)}".rstrip())
+        )
+    if job.error:
+        parts.append(Text(f"{job.error.code}: {_plain(job.error.message)}", style="red"))
+    if job.result is not None:
+        parts.append(Text(json.dumps(job.result, ensure_ascii=True)))
+    return Group(*parts)
+
+
+def _counts(counts: dict[JobStatus, int]) -> Text:
+    return Text("   ").join(Text(f"{status} {n}", style=STYLES[status]) for status, n in counts.items())
+
+
+def _line(job: Job) -> str:
+    return f"{job.id} {_plain(job.handler)} {job.status} {_remark(job)}".rstrip()
+
+
+def _status(job: Job) -> Text:
+    return Text(job.status, style=STYLES[job.status])
+
+
+def _created(job: Job) -> str:
+    created, now = to_datetime(job.created_at).astimezone(), datetime.now().astimezone()
+    return f"{created:%H:%M:%S}" if created.date() == now.date() else f"{created:%Y-%m-%d}"
+
+
+def _took(job: Job) -> str:
+    if job.started_at is None or job.finished_at is None:
+        return ""
+    return f"{(job.finished_at - job.started_at) / 1_000_000:.2f} s"
+
+
+def _remark(job: Job) -> str:
+    if job.error:
+        return _plain(f"{job.error.code}: {job.error.message}")
+    if job.progress and not job.done:
+        total = f"/{job.progress.total}" if job.progress.total else ""
+        return _plain(f"{job.progress.completed}{total} {job.progress.message or ''}".rstrip())
+    return ""
+
+
+def _out() -> Console:
+    """Standard output; lines for another program are not cut to a terminal's width."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PIPED_COLUMNS)
+
+
+def _plain(text: str) -> str:
+    """The text without what drives a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _unknown(job_id: str) -> int:
+    _complain(f"{_plain(job_id)}: there is no such job")
+    return UNKNOWN
+
+
+def _complain(line: str) -> None:
+    Console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _ledger(settings: Settings) -> Iterator[Database]:
+    database = Database(settings.database.url)
+    try:
+        migrate.ensure(database)
+        yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def _writer(settings: Settings) -> Iterator[Writer]:
+    with _ledger(settings) as database:
+        writer = Writer(database)
+        writer.start()
+        try:
+            yield writer
+        finally:
+            writer.close()

@@ -1,0 +1,455 @@
+"""What a project may set: settings.toml, over which environment variables win."""
+
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Mapping
+from ipaddress import ip_network
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import SettingsError as UnreadableVariable
+
+from onward.config.errors import SettingsError, describe, misnamed_variable, nearest, one_of, unreadable_variable
+
+__all__ = ["Settings", "SettingsError", "enter", "load", "version"]
+
+ROOT = Path(__file__).resolve().parent
+HIGHEST_PORT = 65_535
+SECRET_CHARACTERS = 32  # as many as the digest of HS256 has bytes
+
+
+def _address(url: str) -> str:
+    """The URL, where its host and port can be read. Raises ValueError."""
+    try:
+        _ = urlsplit(url).hostname, urlsplit(url).port
+    except ValueError:
+        # Its own words repeat what stands there, which may be half of a password.
+        raise ValueError("takes a URL with a number as its port, and special characters of a password as %XX") from None
+    return url
+
+
+def _collector(traces: str) -> str:
+    """The value, where it is one of those that traces take. Raises ValueError."""
+    if traces in ("", "console"):
+        return traces
+    if not re.match(r"https?://[^/?#]+", traces):
+        raise ValueError('takes "console", or a URL that begins with http:// or https://')
+    return _address(traces)
+
+
+def _listener(address: str) -> str:
+    """The address, where it is HOST:PORT. Raises ValueError."""
+    found = re.fullmatch(r"([\w.-]+|\[[\da-f:.]+\]):(\d{1,5})", address)
+    if address and not (found and 0 < int(found[2]) <= HIGHEST_PORT):
+        raise ValueError("takes HOST:PORT, as in 127.0.0.1:9464")
+    return address
+
+
+def _rate(text: str) -> str:
+    """The text, where it is a rate. Raises ValueError."""
+    if re.fullmatch(r"[1-9]\d{0,6}/[smhd]", text, re.ASCII) is None:
+        raise ValueError("takes a number and s, m, h or d for its time, as in 100/m")
+    return text
+
+
+def _network(name: str) -> str:
+    """The name, where it is an address or a network. Raises ValueError."""
+    try:
+        ip_network(name)
+    except ValueError:
+        raise ValueError("takes an IP address, or a network such as 10.0.0.0/8") from None
+    return name
+
+
+DatabaseUrl = Annotated[str, Field(pattern=r"^(sqlite:///.|postgresql://).*", repr=False), AfterValidator(_address)]
+RedisUrl = Annotated[str, Field(pattern=r"^(rediss?|unix)://.+", repr=False), AfterValidator(_address)]
+Network = Annotated[str, AfterValidator(_network)]
+Origin = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+$")]
+ClassPath = Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+
+
+class Table(BaseModel):
+    """One table of settings.toml; a key that it does not know is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+
+class Server(Table):
+    host: str = Field("127.0.0.1", description="the address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="the TCP port to listen on; 0 takes a free one")
+    proxies: tuple[Network, ...] = Field(
+        (), description="the addresses or networks of proxies whose X-Forwarded-For is believed, as in 10.0.0.0/8"
+    )
+    origins: tuple[Origin, ...] = Field(
+        (), description="further origins whose web pages may call, as in https://app.example.com; ours may anyway"
+    )
+    workers: int = Field(1, ge=1, le=64, description="how many API processes share the port")
+    drain_s: float = Field(
+        25.0, gt=0, le=3600, description="seconds that running jobs get at a stop before they are handed back"
+    )
+
+
+class Database(Table):
+    url: DatabaseUrl = Field(
+        "sqlite:///var/onward.db",
+        description="the ledger: sqlite:///FILE, from the project's folder, or postgresql://USER:PASSWORD@HOST/NAME",
+    )
+
+
+class Background(Table):
+    concurrency: int = Field(32, ge=1, le=10_000, description="how many jobs run at once in one process")
+
+
+class Dramatiq(Table):
+    url: RedisUrl = Field(
+        "redis://127.0.0.1:6379/0", description="the Redis that carries the messages: redis://, rediss:// or unix://"
+    )
+    namespace: str = Field(
+        "onward", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="what this installation's keys in Redis begin with"
+    )
+
+
+class CustomBackend(Table):
+    """A backend of the project's own: `options` goes to the class as it stands."""
+
+    class_: ClassPath = Field(alias="class", description='where the class is, as "package.module:Class"')
+    options: Annotated[Mapping[str, Any], AfterValidator(MappingProxyType)] = Field(
+        default_factory=dict, repr=False, description="all other keys of the table"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, table: Any) -> Any:
+        if not isinstance(table, dict):
+            return table
+        return {
+            **{key: table[key] for key in table if key == "class"},
+            "options": {key: value for key, value in table.items() if key != "class"},
+        }
+
+
+class Backends(Table):
+    background: Background = Field(Background(), description="tasks of the API process itself")
+    dramatiq: Dramatiq = Field(Dramatiq(), description="Dramatiq workers, reached through Redis")
+    custom: Annotated[Mapping[str, CustomBackend], AfterValidator(MappingProxyType)] = Field(
+        default_factory=dict, description="every other [backends.NAME]"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_custom(cls, table: Any) -> Any:
+        if not isinstance(table, dict):
+            return table
+        ours = {"background", "dramatiq"}
+        return {
+            **{name: table[name] for name in table if name in ours},
+            "custom": {name: options for name, options in table.items() if name not in ours},
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("background", "dramatiq", *self.custom)
+
+
+class Handlers(Table):
+    modules: tuple[str, ...] = Field((), description="further modules; each exports HANDLERS")
+
+
+class Limits(Table):
+    head_bytes: int = Field(
+        32_000, ge=1_000, description="the longest head of a request: its URL, and its headers with 32 bytes more each"
+    )
+    body_bytes: int = Field(100_000, ge=1_000, description="the longest request body")
+    json_depth: int = Field(32, ge=4, le=200, description="how deep a body's JSON may be nested")
+    tokens: int = Field(1_000, ge=10, description="the most tokens in a document")
+    depth: int = Field(12, ge=2, description="how deep fields may be nested, fragments counted")
+    aliases: int = Field(15, ge=0, description="the most aliases in a document")
+    mutations: int = Field(5, ge=1, description="the most mutation fields in a request")
+    directives: int = Field(50, ge=0, description="the most directives in a document")
+    fields: int = Field(500, ge=1, description="the most fields of a document, fragments spread out")
+    overlaps: int = Field(
+        5_000, ge=0, description="the most pairs of fields of one name in one place, each of which has to be compared"
+    )
+    errors: int = Field(5, ge=1, description="the most errors that an answer lists")
+    timeout_s: float = Field(10.0, gt=0, description="seconds that a query or mutation may take")
+    head_timeout_s: float = Field(10.0, gt=0, description="seconds that a connection may take to send a head")
+    body_timeout_s: float = Field(20.0, gt=0, description="seconds that a request's body may take to come")
+    subscriptions: int = Field(20, ge=1, description="the most subscriptions on one WebSocket")
+    init_timeout_s: float = Field(10.0, gt=0, description="seconds in which a WebSocket has to be initialised")
+    idle_timeout_s: float = Field(
+        600.0, gt=0, description="seconds after which a WebSocket without operations is closed"
+    )
+    streams: int = Field(10_000, ge=0, description="the most WebSockets and event streams of one process; 0 for any")
+    streams_each: int = Field(
+        200, ge=0, description="likewise from one address, loopback left out in development; 0 for any number"
+    )
+    requests: int = Field(
+        6_000,
+        ge=0,
+        description="the most requests a minute of one viewer, or of one address without a token; in development"
+        " loopback is left out; 0 for any number",
+    )
+    open_jobs: int = Field(10_000, ge=0, description="the most jobs of one viewer that are not over; 0 for any number")
+
+
+class Gql(Table):
+    modules: tuple[str, ...] = Field((), description="further modules; each exports Query, Mutation or Subscription")
+    limits: Limits = Field(Limits(), description="what a request may ask for")
+    documents: Literal["any", "trusted"] = Field(
+        "any",
+        description='which documents are answered: "any", or "trusted" (those of documents_dir, and the jobs page)',
+    )
+    documents_dir: Path | None = Field(
+        None, description="a folder of documents, .graphql files or .json files of texts by SHA-256; none when left out"
+    )
+
+
+class Smtp(Table):
+    host: str = Field("127.0.0.1", description="the mail server")
+    port: int = Field(25, ge=1, le=65535, description="its port")
+    tls: Literal["none", "starttls", "tls"] = Field("none", description="how the connection is encrypted")
+    username: str = Field("", description="the account; empty for none")
+    password: SecretStr = Field(SecretStr(""), description="the account's password")
+    timeout_s: float = Field(15.0, gt=0, description="seconds that the server gets for each answer")
+
+
+class Email(Table):
+    transport: Literal["file", "smtp"] = Field("file", description="where messages go")
+    directory: Path = Field(Path("var/mail"), description="the folder for messages, one .eml each")
+    sender: str = Field("Onward <no-reply@localhost>", min_length=3, description="whom messages come from")
+    smtp: Smtp = Field(Smtp(), description="the mail server")
+
+
+class Log(Table):
+    path: Path = Field(Path("var/notifications.jsonl"), description="the file of notifications, one JSON object a line")
+
+
+class Jwt(Table):
+    secret: SecretStr = Field(SecretStr(""), description="the HS256 secret, 32 characters or more")
+    public_key: Path | None = Field(None, description="a file with the RS256 or ES256 public key, PEM")
+    jwks: Path | None = Field(None, description="a file with the public keys as a JWK set")
+    issuer: str = Field("", description="what a token's `iss` must be; empty for anything")
+    audience: str = Field("", description="what a token's `aud` must hold; empty for anything")
+    leeway_s: float = Field(5.0, ge=0, le=300, description="seconds that the issuer's clock may be off")
+
+
+class Auth(Table):
+    mode: Literal["open", "jwt"] = Field(
+        "open", description='who may call: "open" (anyone), or "jwt" (who has a token)'
+    )
+    allow_public: bool = Field(default=False, description='lets mode "open" serve on an address that others reach')
+    jwt: Jwt = Field(Jwt(), description="how tokens are checked")
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        keys = [bool(self.jwt.secret.get_secret_value()), self.jwt.public_key is not None, self.jwt.jwks is not None]
+        if self.mode == "jwt" and sum(keys) != 1:
+            raise ValueError('with mode "jwt" takes exactly one of jwt.secret, jwt.public_key and jwt.jwks')
+        if keys[0] and len(self.jwt.secret.get_secret_value()) < SECRET_CHARACTERS:
+            raise ValueError(f"takes a jwt.secret of {SECRET_CHARACTERS} characters or more")
+        return self
+
+
+class Registration(Table):
+    anonymous: bool = Field(default=False, description='with auth.mode "jwt": anyone may register without a token')
+    disclose: bool = Field(default=True, description="whether registerUser tells that an address is taken")
+
+
+class Secrets(Table):
+    keys: tuple[SecretStr, ...] = Field(
+        (), description="what handlers' secret parameters are encrypted with, the newest key first; all decrypt"
+    )
+
+
+class Retention(Table):
+    jobs_days: float = Field(
+        30.0, ge=0, le=100_000, description="days that finished jobs are kept; 0 keeps them for ever"
+    )
+    keys_days: float = Field(
+        60.0, ge=0, le=100_000, description="days that idempotency keys are kept; 0 keeps them for ever"
+    )
+
+
+class Recurring(Table):
+    """A job that is made again and again; its name is that of its table."""
+
+    handler: str = Field(description="the handler whose job it is")
+    cron: str = Field(description="when, as cron has it: minute, hour, day of month, month, day of week")
+    timezone: str = Field("UTC", description="the time zone whose clocks that means, as in Europe/Berlin")
+    params: Annotated[Mapping[str, Any], AfterValidator(MappingProxyType)] = Field(
+        default_factory=dict, description="a parameter of the handler"
+    )
+    missed: Literal["once", "skip"] = Field(
+        "once", description='after ticks that nobody was there for: "once" makes one job for all, "skip" none'
+    )
+
+
+class Queue(Table):
+    """How the jobs of a handler, or of a family of them, wait for their turn; its name is that of its table."""
+
+    priority: int = Field(
+        0, ge=-1_000, le=1_000, description="jobs of a higher one go first; each keeps the one it was accepted with"
+    )
+    concurrency: int | None = Field(
+        None, ge=1, le=100_000, description="at most so many of one handler run at once, in all processes together"
+    )
+    rate: Annotated[str, AfterValidator(_rate)] | None = Field(
+        None, description="at most so many of one handler begin in any second, minute, hour or day, as in 100/m"
+    )
+
+
+class Telemetry(Table):
+    traces: Annotated[str, AfterValidator(_collector)] = Field(
+        "",
+        description='where traces go: empty for nowhere, "console" for standard error,'
+        " or the URL of an OpenTelemetry collector, as in http://127.0.0.1:4318",
+    )
+    metrics: Annotated[str, AfterValidator(_listener)] = Field(
+        "",
+        description="the address at which each process tells its metrics, as in 127.0.0.1:9464: the first one there,"
+        " each further one at the next port that is free; empty for none",
+    )
+
+
+class Settings(BaseSettings):
+    """Everything that was set, checked, with absolute paths; plain values that never change."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_default=True,
+        env_prefix="ONWARD_",
+        env_prefix_target="all",  # [register] is an alias: pydantic has a `register` of its own
+        env_nested_delimiter="__",
+    )
+
+    project: Path = Field(ROOT, description="the folder that settings.toml lies in")
+    backend: str = Field("background", description="the backend that jobs go to")
+    environment: Literal["development", "production"] = Field("development", description="how strict to be")
+    server: Server = Field(Server(), description="the API's address and its stop")
+    database: Database = Field(Database(), description="the ledger")
+    backends: Backends = Field(default_factory=Backends, description="each backend's own options")
+    routes: Annotated[Mapping[str, str], AfterValidator(MappingProxyType)] = Field(
+        default_factory=dict, description="a handler's name, or a pattern with *, and the backend that it goes to"
+    )
+    queues: Annotated[Mapping[str, Queue], AfterValidator(MappingProxyType)] = Field(
+        default_factory=dict, description="a handler's name, or a pattern with *, a table each"
+    )
+    handlers: Handlers = Field(Handlers(), description="what jobs there are")
+    gql: Gql = Field(Gql(), description="the GraphQL face")
+    email: Email = Field(Email(), description="how messages are sent")
+    log: Log = Field(Log(), description="where notifications go")
+    auth: Auth = Field(Auth(), description="who may call")
+    registration: Registration = Field(Registration(), alias="register", description="what registerUser allows")
+    schedule: Annotated[Mapping[str, Recurring], AfterValidator(MappingProxyType)] = Field(
+        default_factory=dict, description="recurring jobs, a table each"
+    )
+    retention: Retention = Field(Retention(), description="how long things are kept")
+    telemetry: Telemetry = Field(Telemetry(), description="what operators are told")
+    secrets: Secrets = Field(Secrets(), description="how handlers' secret parameters are kept")
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        chosen = {"backend": self.backend, **{f'routes."{pattern}"': name for pattern, name in self.routes.items()}}
+        for key, name in chosen.items():
+            if name not in self.backends.names:
+                raise ValueError(
+                    f'{key} is "{name}", but takes {one_of(self.backends.names)}{nearest(name, self.backends.names)}'
+                )
+        if self.environment == "production" and self.auth.mode == "open" and not self.auth.allow_public:
+            raise ValueError(
+                'auth.mode is "open", but in production takes "jwt" (or auth.allow_public = true beside it)'
+            )
+        if self.gql.documents == "trusted" and self.gql.documents_dir is None:
+            raise ValueError('gql.documents_dir takes a folder of documents where gql.documents is "trusted"')
+        if 0 < self.retention.keys_days < self.retention.jobs_days:
+            raise ValueError("retention.keys_days takes at least retention.jobs_days: keys outlive their jobs")
+        return self
+
+
+def load(project: Path | None = None, **overrides: Any) -> Settings:
+    """The settings of `project`: the folder named by ONWARD_PROJECT when None, else the application's own.
+
+    `overrides` win over the environment, which wins over the file.
+
+    Raises:
+        SettingsError: in one line, which key is wrong and what it takes.
+
+    """
+    folder = (project or Path(os.environ.get("ONWARD_PROJECT") or ROOT)).absolute()
+    file = folder / "settings.toml"
+    if not folder.is_dir():
+        raise SettingsError(f"{folder} is no folder; --project takes the one that settings.toml lies in")
+    if not file.is_file():
+        raise SettingsError(f"{file} is missing; the smallest one is an empty file")
+    if complaint := misnamed_variable(Settings, os.environ):
+        raise SettingsError(complaint)
+
+    class FromFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - one place beside the environment is enough
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            toml = TomlConfigSettingsSource(settings_cls, file)
+            if "project" in toml.toml_data:
+                raise SettingsError(f"{file}: project is no setting; --project names the folder that this file lies in")
+            return init_settings, env_settings, toml
+
+    try:
+        return _anchored(FromFile(**{**overrides, "project": folder}), folder)
+    except ValidationError as error:
+        raise SettingsError(describe(error, Settings, file=file, environ=os.environ, overrides=overrides)) from error
+    except UnreadableVariable as error:
+        raise SettingsError(unreadable_variable(Settings, os.environ) or " ".join(str(error).split())) from error
+    except (OSError, ValueError) as error:  # the file cannot be read, is no UTF-8, or no TOML
+        words = " ".join(str(error).split())
+        mend = '; text stands in quotes, as in backend = "dramatiq"' if words.startswith("Invalid value") else ""
+        raise SettingsError(f"{file} cannot be read: {words}{mend}") from error
+
+
+def version() -> str:
+    """This release's, as pyproject.toml has it."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return str(tomllib.load(file)["project"]["version"])
+
+
+def enter(project: Path | None = None, **overrides: Any) -> Settings:
+    """The same as `load`, for a process that takes part: modules of the project's can be imported from now on.
+
+    Its folder comes last, so that nothing in it hides a module of ours or of a library. May be called twice.
+    """
+    settings = load(project, **overrides)
+    if str(settings.project) not in sys.path:
+        sys.path.append(str(settings.project))
+    return settings
+
+
+def _anchored(settings: Settings, folder: Path) -> Settings:
+    """The same settings, each path in them absolute, seen from the project's folder."""
+    url, auth = settings.database.url, settings.auth
+    if url.startswith("sqlite:///"):
+        url = f"sqlite:///{folder / url.removeprefix('sqlite:///')}"
+    keys = {
+        name: path and folder / path for name, path in (("public_key", auth.jwt.public_key), ("jwks", auth.jwt.jwks))
+    }
+    documents = settings.gql.documents_dir
+    anchored = {
+        "gql": settings.gql.model_copy(update={"documents_dir": documents and folder / documents}),
+        "database": settings.database.model_copy(update={"url": url}),
+        "email": settings.email.model_copy(update={"directory": folder / settings.email.directory}),
+        "log": settings.log.model_copy(update={"path": folder / settings.log.path}),
+        "auth": auth.model_copy(update={"jwt": auth.jwt.model_copy(update=keys)}),
+    }
+    return Settings.model_construct(**dict(settings) | anchored)

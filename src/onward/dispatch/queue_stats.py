@@ -1,0 +1,81 @@
+"""How the whole installation stands, for metrics: what is in the ledger, and what each backend says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from onward.backends.base import Health
+from onward.dispatch.dispatcher import Dispatcher
+from onward.jobs import due
+from onward.jobs import concurrency
+from onward.jobs import ledger
+from onward.jobs.model import Visible
+from onward.jobs.states import JobStatus
+from onward.storage.base import StorageError
+from onward.storage.engine import Database, Tx
+from onward.telemetry.metrics import Figure
+
+ALL = Visible(everything=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What the ledger says: jobs by status; by backend, how many wait and for how long the oldest has; the gates."""
+
+    counts: Mapping[JobStatus, int]
+    waiting: Mapping[str, tuple[int, float]]
+    parked: Mapping[str, int]  # jobs, by why they are
+    paused: int  # handlers
+
+
+def ask(database: Database, dispatcher: Dispatcher) -> list[Figure]:
+    """The figures as they stand; those of the ledger are left out while it does not answer. Blocks."""
+    try:
+        books: Books | None = database.read_sync(partial(_read, backends=tuple(dispatcher.backends)))
+    except StorageError:
+        books = None
+    return figures(books, {name: dispatcher.broker(name) for name in dispatcher.backends})
+
+
+def _read(tx: Tx, backends: tuple[str, ...]) -> Books:
+    waiting = {name: due.waiting(tx, backend=name) for name in backends}
+    return Books(
+        ledger.counts(tx, visible=ALL),
+        {name: (n, (age_us or 0) / 1_000_000) for name, (n, age_us) in waiting.items()},
+        {**dict.fromkeys(concurrency.REASONS, 0), **concurrency.parked(tx)},
+        len(concurrency.pauses(tx)),
+    )
+
+
+def figures(books: Books | None, brokers: Mapping[str, Health]) -> list[Figure]:
+    up = {name: float(health.reachable) for name, health in brokers.items()}
+    held = {name: float(health.depth) for name, health in brokers.items() if health.depth is not None}
+    counts = {status.value: float(n) for status, n in books.counts.items()} if books else {}
+    waiting = books.waiting if books else {}
+    return [
+        Figure("onward_ledger_up", "Whether the ledger answers.", "", {"": float(books is not None)}),
+        Figure("onward_jobs", "Jobs in the ledger.", "status", counts),
+        Figure("onward_backend_up", "Whether the backend can be reached.", "backend", up),
+        Figure(
+            "onward_backend_depth",
+            "Jobs that wait for the backend, by the ledger; without those that are parked.",
+            "backend",
+            {name: float(n) for name, (n, _) in waiting.items()},
+        ),
+        Figure(
+            "onward_backend_oldest_seconds",
+            "How long the oldest of them has waited.",
+            "backend",
+            {name: age_s for name, (_, age_s) in waiting.items()},
+        ),
+        Figure(
+            "onward_jobs_parked",
+            "Queued jobs that may not begin at the moment.",
+            "reason",
+            {reason: float(n) for reason, n in books.parked.items()} if books else {},
+        ),
+        Figure("onward_handlers_paused", "Handlers that are paused.", "", {"": float(books.paused)} if books else {}),
+        Figure("onward_broker_messages", "Messages that the backend's broker holds.", "backend", held),
+    ]

@@ -1,0 +1,46 @@
+"""DateTime: on the wire ISO 8601 in UTC with a Z; in resolvers an aware datetime, or the ledger's microseconds."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.types.scalar import ScalarDefinition
+
+from onward.jobs.model import to_datetime
+
+FORM = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+WORDS = 'A DateTime is written as in "2030-01-31T09:30:00Z", with a time zone.'
+
+
+def serialize(value: Any) -> str:
+    """The moment in UTC to the microsecond. Takes microseconds since 1970, or an aware datetime."""
+    if type(value) is int:
+        value = to_datetime(value)
+    elif not isinstance(value, datetime) or value.tzinfo is None:
+        raise TypeError("a DateTime is an aware datetime, or microseconds since 1970")
+    text: str = value.astimezone(UTC).isoformat(timespec="microseconds")
+    return text[:-6] + "Z"
+
+
+def parse(value: object) -> datetime:
+    """An aware datetime. Raises GraphQLError for anything else, a time without a zone included."""
+    if not isinstance(value, str) or not FORM.fullmatch(value):
+        raise GraphQLError(WORDS)
+    try:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise GraphQLError(WORDS) from None
+
+
+def scalar() -> ScalarDefinition:
+    return strawberry.scalar(
+        name="DateTime",
+        description="A moment, to the microsecond: ISO 8601 with a time zone, given in UTC.",
+        specified_by_url="https://scalars.graphql.org/andimarek/date-time.html",
+        serialize=serialize,
+        parse_value=parse,
+    )

@@ -1,0 +1,191 @@
+"""What every mutation that makes a job has in common: one unit of the ledger, with the idempotency key first."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+from onward.graphql.base import GqlError
+from onward.graphql.context import Context
+from onward.graphql.text import is_plain
+from onward.graphql.types.enums import UserErrorCode
+from onward.graphql.types.user_error import UserError
+from onward.handlers.base import InvalidParameters
+from onward.jobs import idempotency
+from onward.jobs import ledger
+from onward.jobs.base import KeyReused
+from onward.jobs.model import Job, NewJob, to_us
+from database import users
+from onward.storage.base import Unavailable
+from onward.storage.engine import Tx
+from database.users import User
+
+T = TypeVar("T")
+KEY_LENGTH = 255
+FURTHEST = timedelta(days=365)
+
+
+class Refused(GqlError):
+    """The mutation did nothing; `errors` is what its payload says."""
+
+    def __init__(self, *errors: UserError) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = list(errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The job is in the ledger. It is None when an old key is used again and its job has been pruned since."""
+
+    job: Job | None
+    user: User | None = None
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """Nothing was written, and the job gets these parameters."""
+
+    params: Mapping[str, Any]
+
+
+Write = Callable[[Tx], User | Instead]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An idempotency key, as it is looked up."""
+
+    viewer: str
+    mutation: str
+    key: str
+    fingerprint: str
+
+    def replay(self, tx: Tx) -> Accepted | None:
+        """What the key has made before; None where it is new. Raises KeyReused."""
+        before = idempotency.replay(tx, **asdict(self))
+        if before is None:
+            return None
+        user = users.get(tx, before["user"]) if "user" in before else None
+        return Accepted(ledger.get(tx, before["job"]), user, replayed=True)
+
+    def remember(self, tx: Tx, accepted: Accepted) -> None:
+        made = {"job": accepted.job, "user": accepted.user}
+        idempotency.remember(tx, **asdict(self), reference={name: it.id for name, it in made.items() if it is not None})
+
+
+async def accept(
+    context: Context,
+    *,
+    mutation: str,
+    handler: str,
+    params: Mapping[str, Any],
+    given: Mapping[str, Any],
+    key: str | None = None,
+    run_at: datetime | None = None,
+    write: Write | None = None,
+) -> Accepted:
+    """A job of `handler` is committed, together with what `write` writes, or the one that the key has made before.
+
+    `given` is the whole input but the key: what the key stands for. Raises Refused.
+    """
+    parts, viewer, begun = context.parts, context.viewer, time.perf_counter()
+    check_key(key)
+    found = None if key is None else Key(viewer.id or "", mutation, key, idempotency.fingerprint(given))
+    when = None if run_at is None else to_us(run_at)
+
+    def prepared(params: Mapping[str, Any]) -> NewJob:
+        return parts.dispatcher.prepare(handler, params, owner=viewer.id, run_at=when, trace=context.trace)
+
+    def unit(tx: Tx) -> Accepted:
+        if found is not None and (before := found.replay(tx)) is not None:
+            return before
+        if when is not None and when > tx.now + FURTHEST // timedelta(microseconds=1):
+            raise Refused(UserError.invalid("runAt", f"runAt is at most {FURTHEST.days} days ahead."))
+        check_room(context, tx)
+        user, job = None if write is None else write(tx), new
+        if isinstance(user, Instead):
+            job = replace(prepared(user.params), trace=new.trace)
+            user = None
+        accepted = Accepted(parts.dispatcher.accept(tx, job), user)
+        if found is not None:
+            found.remember(tx, accepted)
+        return accepted
+
+    with parts.tracing.span(f"accept {handler}", "producer", handler=handler) as span:
+        try:
+            new = prepared(params)
+        except InvalidParameters as error:
+            raise Refused(*(UserError.invalid(path or "input", message) for path, message in error.errors)) from error
+        outcome = await written(context, partial(_guarded, unit, keyed=found is not None))
+        if outcome.job is not None and not outcome.replayed:
+            span.set(job=outcome.job.id)
+            parts.meters.accepted(handler, time.perf_counter() - begun)
+            context.accepted.append(outcome.job)
+    return outcome
+
+
+def _guarded(unit: Callable[[Tx], Accepted], tx: Tx, *, keyed: bool) -> Accepted | Refused:
+    try:
+        return unit(tx)
+    except KeyReused:
+        refused = Refused(reused())
+    except users.Taken as taken:
+        refused = Refused(*(exists(field) for field in taken.fields))
+    except Refused as error:
+        refused = error
+    # Raised, it takes back the key; and where there is none, nothing was written, and the commit is left in one piece.
+    if keyed:
+        raise refused
+    return refused
+
+
+async def written(context: Context, unit: Callable[[Tx], T | Refused]) -> T:
+    """What the unit gave, after its commit. Raises Refused, also where the ledger could not be reached."""
+    try:
+        outcome = await context.parts.writer.run(unit)
+    except Unavailable as error:
+        raise Refused(unavailable()) from error
+    if isinstance(outcome, Refused):
+        raise outcome
+    return outcome
+
+
+def check_room(context: Context, tx: Tx) -> int:
+    """How many further jobs the viewer may have open, at least one. Raises Refused."""
+    viewer, most = context.viewer.id, context.parts.open_jobs
+    room = sys.maxsize if viewer is None or not most else most - ledger.count_open(tx, viewer)
+    if room <= 0:
+        words = f"You have {most:,} jobs that are not over, and no more are taken. Wait for some, or cancel them."
+        raise Refused(UserError(code=UserErrorCode.RATE_LIMITED, message=words, path=None))
+    return room
+
+
+def check_key(key: str | None) -> None:
+    """Raises Refused."""
+    if key is not None and not (0 < len(key) <= KEY_LENGTH and is_plain(key)):
+        words = f"An idempotency key has 1 to {KEY_LENGTH} characters, none of them a control character."
+        raise Refused(UserError.invalid("idempotencyKey", words))
+
+
+def reused() -> UserError:
+    words = "This idempotency key was used before, with another input. Take a new key for a new input."
+    return UserError(code=UserErrorCode.IDEMPOTENCY_KEY_REUSED, message=words, path=["idempotencyKey"])
+
+
+def exists(field: str) -> UserError:
+    what = {"username": "This username", "email": "This e-mail address"}[field]
+    return UserError(code=UserErrorCode.ALREADY_EXISTS, message=f"{what} is taken.", path=[field])
+
+
+def unavailable() -> UserError:
+    words = (
+        "The ledger did not answer in time, and this may have been accepted or not. Send it again in a while:"
+        " with the same idempotency key where it has one, so that it is not done twice."
+    )
+    return UserError(code=UserErrorCode.UNAVAILABLE, message=words, path=None)

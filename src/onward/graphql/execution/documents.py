@@ -1,0 +1,136 @@
+"""Documents, parsed, weighed and validated once: the most used are kept, by their text."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLFormattedError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+    parse,
+    specified_rules,
+    validate,
+)
+from graphql.validation import NoSchemaIntrospectionCustomRule
+
+from onward.graphql.base import BadRequest
+from onward.graphql.execution.limits import Limits, check
+from onward.graphql.execution.compiled_selections import Plan, Planner
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One of a document's operations."""
+
+    kind: OperationType
+    plan: Plan | None
+
+
+SHORT = 500  # characters of a document that is read at once: what takes longer is read beside other requests
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text that can be executed, or `errors`, as they leave, that say why not."""
+
+    node: DocumentNode
+    errors: tuple[GraphQLFormattedError, ...] = ()
+    named: dict[str | None, Named] = field(default_factory=dict)
+    weight: int = 1
+
+    def find(self, name: str | None) -> Named | None:
+        """The operation of this name, or the only one where no name is given; None where there is none."""
+        if name is None:
+            return next(iter(self.named.values())) if len(self.named) == 1 else None
+        return self.named.get(name)
+
+
+class Documents:
+    """What has been asked before, bounded by its tokens: an attacker's documents push out one another.
+
+    Where the schema is not open, introspection is refused and errors suggest no names.
+    """
+
+    def __init__(self, schema: GraphQLSchema, limits: Limits, *, open_schema: bool = True) -> None:
+        self._schema = schema
+        self._limits = limits
+        self._hide_suggestions = not open_schema
+        self._rules = specified_rules if open_schema else (*specified_rules, NoSchemaIntrospectionCustomRule)
+        self._kept: OrderedDict[str, Document] = OrderedDict()
+        self._weight = 0
+        self._turn = asyncio.Semaphore(1)
+
+    def get(self, text: str) -> Document:
+        return self._known(text) or self._keep(text, self._read(text))
+
+    async def find(self, text: str) -> Document:
+        """The same; a long one that is new is read in a thread, after those that came before it.
+
+        Raises BadRequest where they leave it no time.
+        """
+        known = self._known(text)
+        if known is not None:
+            return known
+        if len(text) <= SHORT:
+            return self._keep(text, self._read(text))
+        try:
+            async with asyncio.timeout(self._limits.timeout_s), self._turn:
+                return self._known(text) or self._keep(text, await asyncio.to_thread(self._read_long, text))
+        except TimeoutError:
+            words = f"This document was not read within {self._limits.timeout_s:g} s; send it again later."
+            raise BadRequest(503, words, "TIMEOUT") from None
+
+    def _known(self, text: str) -> Document | None:
+        found = self._kept.get(text)
+        if found is not None:
+            self._kept.move_to_end(text)
+        return found
+
+    def _keep(self, text: str, document: Document) -> Document:
+        self._kept[text] = document
+        self._weight += document.weight
+        while self._weight > self._limits.documents:
+            self._weight -= self._kept.popitem(last=False)[1].weight
+        return document
+
+    def _read_long(self, text: str) -> Document:
+        document = self._read(text)
+        gc.collect(1)  # thousands of objects in circles: when there are many the collector keeps all others waiting
+        return document
+
+    def _read(self, text: str) -> Document:
+        size = 20 + len(text) // 10
+        try:
+            node = parse(text, max_lexical_tokens=self._limits.tokens, max_comments=self._limits.tokens)
+        except GraphQLError as error:
+            return _wrong([error], size)
+        excess = check(node, self._limits)
+        if excess is not None:
+            return _wrong([excess], size)
+        errors = validate(self._schema, node, self._rules, self._limits.errors, self._hide_suggestions)
+        if errors:
+            return _wrong(errors[: self._limits.errors], size)
+        planner = Planner(self._schema, node)
+        named = {
+            definition.name.value if definition.name else None: Named(
+                # A directive may change with each request what is asked for; so may what looks like one.
+                definition.operation,
+                planner.plan(definition) if "@" not in text else None,
+            )
+            for definition in node.definitions
+            if isinstance(definition, OperationDefinitionNode)
+        }
+        return Document(node, (), named, size + node.token_count + planner.fields)
+
+
+def _wrong(errors: Sequence[GraphQLError], size: int) -> Document:
+    # Only the words are kept: an error holds on to the document, and by its traceback to the parser.
+    return Document(DocumentNode(definitions=()), tuple(error.formatted for error in errors), weight=size)

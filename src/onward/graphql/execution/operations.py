@@ -1,0 +1,152 @@
+"""Operations, run: a request becomes a response, whatever way it came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, cast
+
+from graphql import ExecutionResult, Executor, GraphQLError, GraphQLSchema, OperationType
+from graphql.execution import create_source_event_stream, map_source_to_response_event
+
+from onward.graphql.base import BadRequest, told
+from onward.graphql.context import Context
+from onward.graphql.execution.documents import Document, Documents, Named
+from onward.graphql.execution.limits import Limits
+from onward.graphql.execution.masking import formatted, masked
+from onward.graphql.execution.requests import Request
+from onward.graphql.execution.compiled_selections import ShapedExecutor
+from onward.graphql.execution.trusted import Trusted
+
+Response = dict[str, Any]
+Defer = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A request whose document is valid and names an operation."""
+
+    request: Request
+    document: Document
+    named: Named
+
+    @property
+    def kind(self) -> OperationType:
+        return self.named.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """The response to a request that cannot be executed: it has no `data`."""
+
+    response: Response
+    status: int | None = None  # over HTTP, where it is not the usual one
+
+
+class Operations:
+    """Runs operations against one schema."""
+
+    def __init__(
+        self, schema: GraphQLSchema, limits: Limits, *, open_schema: bool = True, trusted: Trusted | None = None
+    ) -> None:
+        self.limits = limits
+        self._schema = schema
+        self._documents = Documents(schema, limits, open_schema=open_schema)
+        self._hide_suggestions = not open_schema
+        self._trusted = trusted or Trusted()
+
+    def check(self, text: str) -> str | None:
+        """What is wrong with a document, or None."""
+        errors = self._documents.get(text).errors
+        return errors[0]["message"] if errors else None
+
+    async def prepare(self, request: Request) -> Operation | Invalid:
+        try:
+            document = await self._documents.find(self._trusted.text(request))
+        except BadRequest as error:
+            return Invalid({"errors": [error.formatted]}, error.status)
+        if document.errors:
+            return Invalid({"errors": list(document.errors)})
+        named = document.find(request.operation_name)
+        if named is None:
+            words = (
+                "`operationName` is needed, since the document has not exactly one operation."
+                if request.operation_name is None
+                else "The document has no operation of this name."
+            )
+            return self._invalid([told(words, "BAD_REQUEST")])
+        return Operation(request, document, named)
+
+    async def execute(self, operation: Operation, context: Context, defer: Defer) -> Response | Invalid:
+        """The response of a query or a mutation. The jobs it accepted have been delivered, `defer` holding the rest."""
+        kind = operation.kind.value
+        with context.parts.tracing.request(f"graphql {kind}", context.trace, operation=kind) as span:
+            response = await self._execute(operation, context, defer)
+            if isinstance(response, Invalid) or "errors" in response:
+                span.fail("GRAPHQL_ERRORS")
+        return response
+
+    async def _execute(self, operation: Operation, context: Context, defer: Defer) -> Response | Invalid:
+        executor = self._executor(operation, context)
+        if isinstance(executor, Invalid):
+            return executor
+        try:
+            result = executor.execute_operation()
+            if executor.is_awaitable(result):
+                async with asyncio.timeout(self.limits.timeout_s):
+                    result = await cast("Awaitable[ExecutionResult]", result)
+            response = self._response(cast("ExecutionResult", result))
+        except TimeoutError:
+            words = f"This took longer than {self.limits.timeout_s:g} s, and was given up."
+            response = {"errors": [told(words, "TIMEOUT").formatted], "data": None}
+        except Exception as error:  # noqa: BLE001 - it is told and logged
+            response = {"errors": [masked(error)], "data": None}
+        finally:
+            if context.accepted:
+                await context.parts.dispatcher.deliver(context.accepted, after_response=defer)
+        return response
+
+    async def subscribe(self, operation: Operation, context: Context) -> AsyncGenerator[Response | Invalid, None]:
+        """The responses of a subscription, until it ends; an error that ends it is the last of them."""
+        executor = self._executor(operation, context)
+        if isinstance(executor, Invalid):
+            yield executor
+            return
+        stream = create_source_event_stream(executor)
+        if executor.is_awaitable(stream):
+            stream = await stream
+        if isinstance(stream, ExecutionResult):
+            yield {"errors": formatted(stream.errors or (), self.limits.errors)}
+            return
+        try:
+            # Closed here: the generators of graphql-core leave it to the garbage collector when they are dropped.
+            async with aclosing(cast("Any", stream)):
+                async for result in map_source_to_response_event(executor, cast("Any", stream)):
+                    yield self._response(result)
+        except GraphQLError as error:
+            yield {"errors": formatted([error], self.limits.errors)}
+        except Exception as error:  # noqa: BLE001 - it is told and logged
+            yield {"errors": [masked(error)]}
+
+    def _executor(self, operation: Operation, context: Context) -> Executor[Any] | Invalid:
+        executor = ShapedExecutor.build(
+            self._schema,
+            operation.document.node,
+            context,
+            operation.request.variables,
+            operation.request.operation_name,
+            plan=operation.named.plan,
+            max_coercion_errors=self.limits.errors,
+            hide_suggestions=self._hide_suggestions,
+        )
+        return self._invalid(executor) if isinstance(executor, list) else executor
+
+    def _response(self, result: ExecutionResult) -> Response:
+        if result.errors:
+            return {"errors": formatted(result.errors, self.limits.errors), "data": result.data}
+        return {"data": result.data}
+
+    def _invalid(self, errors: Sequence[GraphQLError]) -> Invalid:
+        return Invalid({"errors": formatted(errors, self.limits.errors)})

@@ -1,0 +1,81 @@
+"""A request for one operation, read strictly out of JSON."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from onward.graphql.base import BadRequest
+
+# The strings of a JSON text; those followed by a colon are names. Possessive, so that it never goes back.
+STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"[ \t\r\n]*+(:?)', re.DOTALL)
+
+
+PREFIX = "sha256:"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    query: str | None
+    variables: dict[str, Any] | None = None
+    operation_name: str | None = None
+    sha256: str | None = None  # of the document; there is this or a query
+
+
+def load(text: bytes | str, depth: int) -> Any:
+    """The JSON value. Raises BadRequest; also for a name that comes twice in one object, and for too much depth."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise BadRequest(400, "This is no JSON in UTF-8, or holds a number of more than 64 bits.") from None
+    if not isinstance(value, dict | list):
+        return value
+    raw = text if isinstance(text, bytes) else text.encode()
+    if sum(map(len, STRINGS.findall(raw))) != _names(value, depth):
+        raise BadRequest(400, "A name comes twice in one object.")
+    return value
+
+
+def _names(value: Any, depth: int) -> int:
+    """How many names all the objects inside have together. Raises BadRequest."""
+    if depth <= 0:
+        raise BadRequest(400, "This JSON is nested too deeply.")
+    count = 0
+    if type(value) is dict:
+        count = len(value)
+        value = value.values()
+    for inner in value:
+        if type(inner) is dict or type(inner) is list:
+            count += _names(inner, depth - 1)
+    return count
+
+
+def read(value: Any) -> Request:
+    """The request in a JSON value. Raises BadRequest."""
+    if not isinstance(value, dict):
+        raise BadRequest(400, "A request is one JSON object.")
+    query = value.get("query")
+    variables = value.get("variables")
+    name = value.get("operationName")
+    extensions = value.get("extensions")
+    if extensions is not None and not isinstance(extensions, dict):
+        raise BadRequest(400, "`extensions` must be an object.")
+    named = _hash(value.get("documentId"), extensions or {})
+    if not isinstance(query, str) and (query is not None or named is None):
+        raise BadRequest(400, "`query` must be a string.")
+    if variables is not None and not isinstance(variables, dict):
+        raise BadRequest(400, "`variables` must be an object.")
+    if name is not None and not isinstance(name, str):
+        raise BadRequest(400, "`operationName` must be a string.")
+    return Request(query, variables, name, named)
+
+
+def _hash(document_id: Any, extensions: dict[str, Any]) -> str | None:
+    """As the draft of GraphQL over HTTP names a document, "sha256:...", or in Apollo's clients' extension."""
+    if document_id is None:
+        persisted = extensions.get("persistedQuery")
+        document_id = persisted.get("sha256Hash") if isinstance(persisted, dict) else None
+    return document_id.removeprefix(PREFIX).lower() if isinstance(document_id, str) else None

@@ -1,0 +1,51 @@
+"""Who may run a mutation: anybody with a token; those that are open to all are named."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+from typing import Any
+
+import strawberry
+from graphql import GraphQLField, GraphQLObjectType, GraphQLResolveInfo, default_field_resolver
+from strawberry.types.base import StrawberryObjectDefinition
+
+from onward.graphql.base import told
+from onward.graphql.types.enums import UserErrorCode
+from onward.graphql.types.user_error import UserError
+
+WORDS = "This needs a bearer token."
+
+
+def guard(schema: strawberry.Schema, open_to_all: Collection[str]) -> None:
+    """Mutations refuse nobody, those of further modules too: by a typed error where their payload takes one."""
+    mutation = schema._schema.mutation_type  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
+    for name, field in mutation.fields.items() if mutation else ():
+        if name not in open_to_all:
+            field.resolve = partial(_resolve, field.resolve or default_field_resolver, _payload(field))
+
+
+def _resolve(
+    resolve: Any, payload: type[Any] | None, root: Any, info: GraphQLResolveInfo[Any], **arguments: Any
+) -> Any:
+    if not info.context.viewer.is_nobody:
+        return resolve(root, info, **arguments)
+    if payload is None:
+        raise told(WORDS, "NOT_AUTHENTICATED")
+    return payload(errors=[UserError(code=UserErrorCode.NOT_ALLOWED, message=WORDS, path=None)])
+
+
+def _payload(field: GraphQLField) -> type[Any] | None:
+    """The class of a payload like ours: it has `errors`, of our type, and needs nothing else."""
+    type_ = getattr(field.type, "of_type", field.type)
+    if not isinstance(type_, GraphQLObjectType):
+        return None
+    errors = type_.fields.get("errors")
+    if errors is None or str(errors.type) != "[UserError!]!":
+        return None
+    definition: StrawberryObjectDefinition = type_.extensions["strawberry-definition"]
+    try:
+        definition.origin(errors=[])
+    except TypeError:
+        return None
+    return definition.origin

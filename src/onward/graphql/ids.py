@@ -1,0 +1,37 @@
+"""Ids and cursors: opaque to those outside, and never handed to the ledger unless they look like ours."""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+from onward.graphql.base import told
+
+FORM = re.compile(r"(job|user)_[0-9A-Za-z]{1,64}", re.ASCII)
+
+
+def kind(id_: str) -> str | None:
+    """Whose id it is, "job" or "user"; None for what was never an id of ours."""
+    match = FORM.fullmatch(id_)
+    return match[1] if match else None
+
+
+def is_job_id(id_: str) -> bool:
+    return kind(id_) == "job"
+
+
+def cursor(job_id: str) -> str:
+    return urlsafe_b64encode(job_id.encode()).rstrip(b"=").decode()
+
+
+def job_id_of(cursor_: str | None) -> str | None:
+    """The id of the job that the cursor stands at. Raises GraphQLError BAD_CURSOR."""
+    if cursor_ is None:
+        return None
+    try:
+        found = urlsafe_b64decode(cursor_ + "=" * (-len(cursor_) % 4)).decode()
+    except ValueError:
+        found = ""
+    if not is_job_id(found) or cursor(found) != cursor_:
+        raise told("This cursor is none that this server has given.", "BAD_CURSOR")
+    return found

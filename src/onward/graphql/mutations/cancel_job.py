@@ -1,0 +1,76 @@
+"""cancelJob: a waiting job is cancelled, a running one is asked to stop."""
+
+from __future__ import annotations
+
+import strawberry
+from pydantic import BaseModel
+
+from onward.graphql.enqueue import Refused, written
+from onward.graphql.context import Info
+from onward.graphql.ids import is_job_id
+from onward.graphql.execution.inputs import leaves
+from onward.graphql.types.enums import UserErrorCode
+from onward.graphql.types.job import Job
+from onward.graphql.types.user_error import UserError
+from onward.graphql.validation import Reason, checked
+from onward.jobs import model
+from onward.jobs import commands
+from onward.jobs.base import Conflict, NotFound
+from onward.storage.engine import Tx
+
+
+class Values(BaseModel):
+    reason: Reason | None
+
+
+@leaves
+@strawberry.input
+class CancelJobInput:
+    id: strawberry.ID
+    reason: str | None = strawberry.field(description="One line of at most 500 characters.")
+
+
+@strawberry.type
+class CancelJobPayload:
+    job: model.Job | None = strawberry.field(default=None, graphql_type=Job | None)
+    errors: list[UserError] = strawberry.field(default_factory=list)
+
+
+def no_such_job() -> UserError:
+    return UserError(code=UserErrorCode.NOT_FOUND, message="There is no such job.", path=["id"])
+
+
+def check_id(id_: str) -> None:
+    """Raises Refused."""
+    if not is_job_id(id_):
+        raise Refused(no_such_job())
+
+
+def conflict(found: Conflict) -> UserError:
+    words = str(found)
+    return UserError(code=UserErrorCode.CONFLICT, message=f"{words[:1].upper()}{words[1:]}.", path=["id"])
+
+
+async def cancel_job(info: Info, input: CancelJobInput) -> CancelJobPayload | None:
+    visible = info.context.viewer.visible
+
+    def unit(tx: Tx) -> model.Job | Conflict | Refused:
+        try:
+            return commands.cancel(tx, input.id, reason=values.reason, visible=visible)
+        except NotFound:
+            return Refused(no_such_job())
+        except Conflict as found:
+            return found
+
+    outcome: model.Job | Conflict
+    try:
+        values = checked(Values, reason=input.reason)
+        check_id(input.id)
+        outcome = await written(info.context, unit)
+    except Refused as refused:
+        return CancelJobPayload(errors=refused.errors)
+    if isinstance(outcome, Conflict):
+        return CancelJobPayload(job=outcome.job, errors=[conflict(outcome)])
+    if outcome.done:
+        info.context.parts.meters.finished(outcome.handler, outcome.status.value)
+    return CancelJobPayload(job=outcome)

@@ -1,0 +1,74 @@
+"""pauseHandler and resumeHandler: an admin holds a handler's jobs back, and lets them go on."""
+
+from __future__ import annotations
+
+import strawberry
+
+from onward.graphql.enqueue import Refused, written
+from onward.graphql.context import Info
+from onward.graphql.execution.inputs import leaves
+from onward.graphql.types.enums import UserErrorCode
+from onward.graphql.types.pause import PausedHandler
+from onward.graphql.types.user_error import UserError
+from onward.jobs import concurrency
+
+
+@leaves
+@strawberry.input
+class PauseHandlerInput:
+    handler: str = strawberry.field(description="Its whole name, as in `email.welcome`.")
+
+
+@strawberry.type
+class PauseHandlerPayload:
+    paused: concurrency.Pause | None = strawberry.field(
+        default=None, graphql_type=PausedHandler | None, description="The first pause stands, however often one asks."
+    )
+    errors: list[UserError] = strawberry.field(default_factory=list)
+
+
+@leaves
+@strawberry.input
+class ResumeHandlerInput:
+    handler: str = strawberry.field(description="Its whole name, as in `email.welcome`.")
+
+
+@strawberry.type
+class ResumeHandlerPayload:
+    handler: str | None = strawberry.field(default=None, description="The handler, which is not paused now.")
+    errors: list[UserError] = strawberry.field(default_factory=list)
+
+
+def check_admin(info: Info) -> None:
+    """Raises Refused."""
+    if not info.context.viewer.visible.everything:
+        words = "Only admins pause and resume handlers."
+        raise Refused(UserError(code=UserErrorCode.NOT_ALLOWED, message=words, path=None))
+
+
+def not_found() -> Refused:
+    words = "There is no such handler; system { handlers } lists them."
+    return Refused(UserError(code=UserErrorCode.NOT_FOUND, message=words, path=["handler"]))
+
+
+async def pause_handler(info: Info, input: PauseHandlerInput) -> PauseHandlerPayload | None:
+    try:
+        check_admin(info)
+        if input.handler not in info.context.parts.handlers:
+            raise not_found()
+        by = info.context.viewer.id
+        return PauseHandlerPayload(paused=await written(info.context, lambda tx: concurrency.pause(tx, input.handler, by=by)))
+    except Refused as refused:
+        return PauseHandlerPayload(errors=refused.errors)
+
+
+async def resume_handler(info: Info, input: ResumeHandlerInput) -> ResumeHandlerPayload | None:
+    try:
+        check_admin(info)
+        # Also one that this release has no more: what waits for it shall end with words.
+        there = await written(info.context, lambda tx: concurrency.resume(tx, input.handler))
+        if not there and input.handler not in info.context.parts.handlers:
+            raise not_found()
+        return ResumeHandlerPayload(handler=input.handler)
+    except Refused as refused:
+        return ResumeHandlerPayload(errors=refused.errors)

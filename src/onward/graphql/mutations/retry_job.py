@@ -1,0 +1,55 @@
+"""retryJob: a failed or cancelled job runs again."""
+
+from __future__ import annotations
+
+import strawberry
+
+from onward.graphql.enqueue import Refused, check_room, written
+from onward.graphql.context import Info
+from onward.graphql.execution.inputs import leaves
+from onward.graphql.mutations.cancel_job import check_id, conflict, no_such_job
+from onward.graphql.types.job import Job
+from onward.graphql.types.user_error import UserError
+from onward.jobs import model
+from onward.jobs import commands
+from onward.jobs.base import Conflict, NotFound
+from onward.storage.engine import Tx
+
+
+@leaves
+@strawberry.input
+class RetryJobInput:
+    id: strawberry.ID
+    from_start: bool = strawberry.field(default=False, description="Run the steps that had succeeded again, too.")
+
+
+@strawberry.type
+class RetryJobPayload:
+    job: model.Job | None = strawberry.field(default=None, graphql_type=Job | None)
+    errors: list[UserError] = strawberry.field(default_factory=list)
+
+
+async def retry_job(info: Info, input: RetryJobInput) -> RetryJobPayload | None:
+    visible, route = info.context.viewer.visible, info.context.parts.dispatcher.route
+
+    def unit(tx: Tx) -> model.Job | Conflict | Refused:
+        try:
+            check_room(info.context, tx)
+            return commands.retry(tx, input.id, from_start=input.from_start, visible=visible, route=route)
+        except NotFound:
+            return Refused(no_such_job())
+        except Conflict as found:
+            return found
+        except Refused as refused:
+            return refused
+
+    outcome: model.Job | Conflict
+    try:
+        check_id(input.id)
+        outcome = await written(info.context, unit)
+    except Refused as refused:
+        return RetryJobPayload(errors=refused.errors)
+    if isinstance(outcome, Conflict):
+        return RetryJobPayload(job=outcome.job, errors=[conflict(outcome)])
+    info.context.accepted.append(outcome)
+    return RetryJobPayload(job=outcome)

@@ -1,0 +1,57 @@
+"""retryJobs: many failed or cancelled jobs run again."""
+
+from __future__ import annotations
+
+import strawberry
+from graphql import GraphQLError
+
+from onward.graphql.enqueue import Refused, check_room, written
+from onward.graphql.context import Info
+from onward.graphql.types.filter import JobFilter
+from onward.graphql.types.user_error import UserError
+from onward.jobs import model
+from onward.jobs import commands
+from onward.storage.engine import Tx
+
+MOST = 10_000
+
+
+@strawberry.input
+class RetryJobsInput:
+    filter: JobFilter
+    limit: int = strawberry.field(default=1000, description="At most so many, 1 to 10,000.")
+
+
+@strawberry.type
+class RetryJobsPayload:
+    count: int = strawberry.field(default=0, description="How many run again.")
+    errors: list[UserError] = strawberry.field(default_factory=list)
+
+
+def checked(input: RetryJobsInput) -> model.JobFilter:
+    """The filter. Raises Refused."""
+    if not 0 < input.limit <= MOST:
+        raise Refused(UserError.invalid("limit", f"A limit is between 1 and {MOST:,}."))
+    try:
+        return input.filter.model()
+    except GraphQLError as error:
+        raise Refused(UserError.invalid("filter", error.message)) from error
+
+
+async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | None:
+    visible, route = info.context.viewer.visible, info.context.parts.dispatcher.route
+
+    def unit(tx: Tx) -> list[model.Job] | Refused:
+        try:
+            limit = min(input.limit, check_room(info.context, tx))
+        except Refused as refused:
+            return refused
+        return commands.retry_many(tx, filter=wanted, limit=limit, visible=visible, route=route)
+
+    try:
+        wanted = checked(input)
+        again = await written(info.context, unit)
+    except Refused as refused:
+        return RetryJobsPayload(errors=refused.errors)
+    info.context.accepted.extend(again)
+    return RetryJobsPayload(count=len(again))

@@ -1,0 +1,115 @@
+"""What can be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+import strawberry
+from strawberry import UNSET
+from strawberry.types.unset import UnsetType
+
+from onward.graphql.base import told, unavailable
+from onward.graphql.context import Info
+from onward.graphql.context import Viewer as Who
+from onward.graphql.ids import is_job_id, job_id_of, kind
+from onward.graphql.types.filter import JobFilter, filtered
+from onward.graphql.types.job import Job
+from onward.graphql.types.node import Node
+from onward.graphql.types.page import JobConnection
+from onward.graphql.types.system import System, Viewer
+from onward.jobs import ledger
+from onward.jobs import model
+from onward.jobs import pages
+from database import users
+from onward.storage.base import Unavailable
+from onward.storage.engine import Tx
+
+T = TypeVar("T")
+PAGE = 50
+LARGEST = 200
+
+
+async def read(info: Info, unit: Callable[[Tx], T]) -> T:
+    """Raises GraphQLError UNAVAILABLE."""
+    try:
+        return await info.context.parts.database.read(unit)
+    except Unavailable as error:
+        raise unavailable() from error
+
+
+def given(value: T | UnsetType | None) -> T | None:
+    """An argument as it came; None where it was left out: a default of None would be printed in the schema."""
+    return None if isinstance(value, UnsetType) else value
+
+
+async def job(info: Info, id: strawberry.ID) -> model.Job | None:
+    if not is_job_id(id):
+        return None
+    found = await read(info, lambda tx: ledger.get(tx, id))
+    return found if found is not None and info.context.viewer.visible.sees(found) else None
+
+
+async def user(info: Info, id: strawberry.ID) -> users.User | None:
+    viewer = info.context.viewer
+    if not (viewer.visible.everything or viewer.id == id):
+        return None
+    return await read(info, lambda tx: users.get(tx, id))
+
+
+async def node(info: Info, id: strawberry.ID) -> model.Job | users.User | None:
+    match kind(id):
+        case "job":
+            return await job(info, id)
+        case "user":
+            return await user(info, id)
+        case _:
+            return None
+
+
+async def jobs(  # noqa: PLR0917 - arguments of the contract, which come by name
+    info: Info,
+    first: Annotated[int | None, strawberry.argument(description="So many from the front: 50, at most 200.")] = UNSET,
+    after: Annotated[str | None, strawberry.argument(description="Only what comes after this cursor.")] = UNSET,
+    last: Annotated[int | None, strawberry.argument(description="So many from the end; not with `first`.")] = UNSET,
+    before: Annotated[str | None, strawberry.argument(description="Only what comes before this cursor.")] = UNSET,
+    filter: JobFilter | None = UNSET,
+) -> pages.Page:
+    first, last = given(first), given(last)
+    if first is not None and last is not None:
+        raise told("Ask for `first` or for `last`, not for both.", "INVALID")
+    for name, count in (("first", first), ("last", last)):
+        if count is not None and not 0 <= count <= LARGEST:
+            raise told(f"`{name}` is between 0 and {LARGEST}.", "INVALID")
+    first = PAGE if first is None and last is None else first
+    wanted, visible = filtered(given(filter)), info.context.viewer.visible
+    newer, older = job_id_of(given(before)), job_id_of(given(after))
+    return await read(
+        info,
+        lambda tx: pages.page(tx, visible=visible, filter=wanted, first=first, last=last, after=older, before=newer),
+    )
+
+
+def viewer(info: Info) -> Who:
+    return info.context.viewer
+
+
+def system() -> System:
+    return System()
+
+
+@strawberry.type
+class Query:
+    node: model.Job | users.User | None = strawberry.field(
+        resolver=node,
+        graphql_type=Node | None,
+        description="A job or a user; null where there is none that you may see.",
+    )
+    job: model.Job | None = strawberry.field(
+        resolver=job, graphql_type=Job | None, description="Null where there is none that you may see."
+    )
+    jobs: pages.Page = strawberry.field(
+        resolver=jobs, graphql_type=JobConnection, description="The jobs that you may see, the newest first."
+    )
+    viewer: Who = strawberry.field(resolver=viewer, graphql_type=Viewer)
+    system: System = strawberry.field(resolver=system)

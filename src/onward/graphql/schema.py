@@ -1,0 +1,59 @@
+"""The schema, put together from this room's types and those of further modules."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from types import ModuleType
+
+import strawberry
+from strawberry.schema.config import StrawberryConfig
+from strawberry.tools import merge_types
+
+from onward.graphql import datetime_scalar
+from onward.graphql.base import SchemaError
+from onward.graphql.guard import guard
+from onward.graphql.execution.inputs import called_at_once
+from onward.graphql.mutations import Mutation
+from onward.graphql.queries import Query
+from onward.graphql.subscriptions import Subscription
+from onward.graphql.types.job import Job
+from gql.user import User
+
+KINDS = ("Query", "Mutation", "Subscription")
+
+
+def build(modules: Sequence[ModuleType] = (), *, open_to_all: Collection[str] = ()) -> strawberry.Schema:
+    """The schema with what the modules call Query, Mutation and Subscription merged in. Raises SchemaError.
+
+    `open_to_all` names the mutations that need no token where tokens are needed.
+    """
+    schema = strawberry.Schema(
+        query=_merged("Query", Query, modules),
+        mutation=_merged("Mutation", Mutation, modules),
+        subscription=_merged("Subscription", Subscription, modules),
+        types=[Job, User],
+        config=StrawberryConfig(scalar_map={datetime: datetime_scalar.scalar()}),
+    )
+    called_at_once(schema)
+    guard(schema, open_to_all)
+    return schema
+
+
+def _merged(name: str, ours: type, modules: Sequence[ModuleType]) -> type:
+    types, taken = [ours], {field.name: "the contract" for field in ours.__strawberry_definition__.fields}  # type: ignore[attr-defined]
+    for module in modules:
+        if not any(hasattr(module, kind) for kind in KINDS):
+            raise SchemaError(f"{module.__name__} exports none of {', '.join(KINDS)}")
+        further = getattr(module, name, None)
+        if further is None:
+            continue
+        definition = getattr(further, "__strawberry_definition__", None)
+        if definition is None:
+            raise SchemaError(f"{module.__name__}.{name} must be a class with @strawberry.type")
+        for field in definition.fields:
+            if field.name in taken:
+                raise SchemaError(f"{module.__name__}.{name} has a field {field.name}, as {taken[field.name]} has")
+            taken[field.name] = module.__name__
+        types.append(further)
+    return ours if len(types) == 1 else merge_types(name, tuple(types))

@@ -1,0 +1,110 @@
+"""Jobs as they change."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import strawberry
+from strawberry import UNSET
+
+from onward.graphql.base import told, unavailable
+from onward.graphql.context import Info
+from onward.graphql.ids import is_job_id
+from onward.graphql.queries import LARGEST, given
+from onward.graphql.types.filter import JobFilter, filtered
+from onward.graphql.types.job import Job
+from onward.jobs import ledger
+from onward.jobs import model
+from onward.jobs import pages
+from onward.jobs.change_feed import Lagging
+from onward.storage.base import Unavailable
+from onward.storage.engine import Tx
+
+REMEMBERED = 10_000  # jobs that a subscription knows to be inside its filter
+KNOWN_AT_START = 1_000
+
+
+@contextmanager
+def watching() -> Iterator[None]:
+    """What ends a watch is told in words for the caller."""
+    try:
+        yield
+    except Unavailable as error:
+        raise unavailable() from error
+    except Lagging as error:
+        raise told("Changes are taken too slowly. Subscribe again, perhaps with a filter.", "LAGGING") from error
+
+
+async def job_updated(
+    info: Info,
+    id: strawberry.ID,
+    after_version: Annotated[int | None, strawberry.argument(description="The last version that you have.")] = UNSET,
+) -> AsyncGenerator[model.Job, None]:
+    if not is_job_id(id):
+        raise told("There is no such job.", "NOT_FOUND")
+    parts, visible, have = info.context.parts, info.context.viewer.visible, given(after_version)
+    # Watched first and read second, so that no change falls in between.
+    with watching():
+        async with parts.changes.watch_job(id) as watch:
+            job = await parts.database.read(lambda tx: ledger.get(tx, id))
+            if job is None or not visible.sees(job):
+                raise told("There is no such job.", "NOT_FOUND")
+            latest = 0
+            while True:
+                if job.version > latest:
+                    latest = job.version
+                    if job.done or have is None or latest > have:
+                        yield job
+                    if job.done:
+                        return
+                job = await anext(watch)
+
+
+async def jobs_updated(info: Info, filter: JobFilter | None = UNSET) -> AsyncGenerator[model.Job, None]:
+    wanted, visible, parts = filtered(given(filter)), info.context.viewer.visible, info.context.parts
+    with watching():
+        async with parts.changes.watch_all() as watch:
+            # Only a status can change, so only a filter by status can be left.
+            known = await parts.database.read(lambda tx: _known(tx, wanted, visible)) if wanted.status else []
+            inside = OrderedDict.fromkeys(known)
+            async for job in watch:
+                if not visible.sees(job):
+                    continue
+                if wanted.matches(job):
+                    if wanted.status:
+                        inside[job.id] = None
+                        inside.move_to_end(job.id)
+                        if len(inside) > REMEMBERED:
+                            inside.popitem(last=False)
+                    yield job
+                elif job.id in inside:
+                    del inside[job.id]
+                    yield job
+
+
+def _known(tx: Tx, wanted: model.JobFilter, visible: model.Visible) -> list[str]:
+    """The newest jobs that are inside the filter already, the oldest of them first."""
+    ids: list[str] = []
+    while len(ids) < KNOWN_AT_START:
+        page = pages.page(tx, visible=visible, filter=wanted, first=LARGEST, after=ids[-1] if ids else None)
+        ids += (job.id for job in page.jobs)
+        if not page.has_next:
+            break
+    return ids[::-1]
+
+
+@strawberry.type
+class Subscription:
+    job_updated: AsyncGenerator[model.Job, None] = strawberry.subscription(
+        resolver=job_updated,
+        graphql_type=Job,
+        description="The job as it is now, then each change, ending with the terminal one. `afterVersion` resumes.",
+    )
+    jobs_updated: AsyncGenerator[model.Job, None] = strawberry.subscription(
+        resolver=jobs_updated,
+        graphql_type=Job,
+        description="Jobs as they change, without their present state; once more when one leaves the filter.",
+    )

@@ -1,0 +1,43 @@
+"""Which jobs somebody wants to see."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import strawberry
+
+from onward.graphql.base import told
+from onward.graphql.text import is_plain
+from onward.graphql.types.enums import JobStatus
+from onward.jobs import model
+
+PATTERNS = 20
+PATTERN_LENGTH = 200
+
+
+@strawberry.input(description="Jobs for which all of this holds. What is left out or empty holds for every job.")
+class JobFilter:
+    status: list[JobStatus] | None = strawberry.field(description="Any of these.")
+    handler: list[str] | None = strawberry.field(
+        description="Any of these names; `*` stands for any letters, as in `email.*`."
+    )
+    created_after: datetime | None
+    created_before: datetime | None
+
+    def model(self) -> model.JobFilter:
+        """Raises GraphQLError INVALID."""
+        handlers = self.handler or []
+        if len(handlers) > PATTERNS:
+            raise told(f"A filter takes at most {PATTERNS} handlers.", "INVALID")
+        if not all(0 < len(name) <= PATTERN_LENGTH and is_plain(name) for name in handlers):
+            raise told(f"A handler's name has 1 to {PATTERN_LENGTH} characters and no control characters.", "INVALID")
+        return model.JobFilter(
+            status=tuple(self.status or ()),
+            handler=tuple(handlers),
+            created_after=None if self.created_after is None else model.to_us(self.created_after),
+            created_before=None if self.created_before is None else model.to_us(self.created_before),
+        )
+
+
+def filtered(given: JobFilter | None) -> model.JobFilter:
+    return given.model() if given else model.JobFilter()

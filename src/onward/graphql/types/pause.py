@@ -1,0 +1,35 @@
+"""A handler that is paused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import strawberry
+
+from onward.graphql.base import unavailable
+from onward.graphql.context import Info
+from onward.jobs import concurrency
+from onward.storage.base import Unavailable
+
+
+@strawberry.type(description="A handler whose jobs wait until it is resumed; those that ran when it was paused go on.")
+class PausedHandler:
+    """Describes `jobs.gates.Pause`."""
+
+    handler: str
+    since: datetime
+    by: str | None = strawberry.field(description="Who paused it: a viewer's id, or a user of the server's terminal.")
+
+    @classmethod
+    def is_type_of(cls, obj: Any, _info: Any) -> bool:
+        return isinstance(obj, concurrency.Pause)
+
+
+async def pauses(info: Info) -> list[concurrency.Pause]:
+    if not info.context.viewer.visible.everything:
+        return []
+    try:
+        return await info.context.parts.database.read(concurrency.pauses)
+    except Unavailable as error:
+        raise unavailable() from error

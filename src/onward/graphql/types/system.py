@@ -1,0 +1,153 @@
+"""The server, and who asks it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import strawberry
+
+from onward.graphql.base import unavailable
+from onward.graphql.context import Info
+from onward.graphql.context import Viewer as Who
+from onward.graphql.types.enums import JobStatus
+from onward.graphql.types.job import Job
+from onward.graphql.types.sent_email import Letter, letters
+from onward.graphql.types.pause import PausedHandler, pauses
+from onward.mail import mailbox
+from onward.jobs import concurrency
+from onward.jobs import ledger
+from onward.jobs import model
+from onward.jobs import schedule as recurring
+from onward.jobs.schedule import Row
+from onward.storage.base import Unavailable
+from onward.storage.engine import Tx
+
+
+@strawberry.type(description="Who asks.")
+class Viewer:
+    """Describes `gql.context.Viewer`."""
+
+    id: strawberry.ID | None = strawberry.field(description="Null where the server is open to all.")
+    roles: list[str]
+
+    @classmethod
+    def is_type_of(cls, obj: object, _info: object) -> bool:
+        return isinstance(obj, Who)
+
+
+@strawberry.type(description="One backend, as it looks from here.")
+class QueueHealth:
+    backend: str
+    reachable: bool
+    depth: int | None = strawberry.field(description="How many messages wait there, where it can be told.")
+    oldest_age_ms: int | None
+
+
+@strawberry.type
+class StatusCount:
+    status: JobStatus
+    count: int
+
+
+@strawberry.type(description="A job that is made again and again, as `[schedule]` in the settings says.")
+class Recurring:
+    name: str
+    handler: str
+    cron: str
+    timezone: str
+    next_at: datetime | None = strawberry.field(
+        description="Null where the process that makes them has not looked yet."
+    )
+    last_at: datetime | None = strawberry.field(description="The tick that the newest job was made for.")
+    last_job: model.Job | None = strawberry.field(graphql_type=Job | None)
+
+
+def version(info: Info) -> str:
+    return info.context.parts.version
+
+
+def backend(info: Info) -> str:
+    return info.context.parts.backend
+
+
+def handlers(info: Info) -> list[str]:
+    return sorted(info.context.parts.handlers)
+
+
+async def queues(info: Info) -> list[QueueHealth]:
+    health = await info.context.parts.dispatcher.health()
+    # How much waits is about everybody's jobs.
+    whole = info.context.viewer.visible.everything
+    return [
+        QueueHealth(
+            backend=name,
+            reachable=found.reachable,
+            depth=found.depth if whole else None,
+            oldest_age_ms=round(found.oldest_age_s * 1000) if whole and found.oldest_age_s is not None else None,
+        )
+        for name, found in sorted(health.items())
+    ]
+
+
+async def counts(info: Info) -> list[StatusCount]:
+    try:
+        found = await info.context.parts.counts.of(info.context.viewer.visible)
+    except Unavailable as error:
+        raise unavailable() from error
+    return [StatusCount(status=status, count=found.get(status, 0)) for status in JobStatus]
+
+
+async def schedule(info: Info) -> list[Recurring]:
+    entries = info.context.parts.schedule.entries.values()
+    if not entries or not info.context.viewer.visible.everything:
+        return []
+
+    def look(tx: Tx) -> tuple[dict[str, Row], dict[str, model.Job]]:
+        rows = {row.name: row for row in recurring.rows(tx)}
+        return rows, ledger.get_many(tx, [row.last_job for row in rows.values() if row.last_job])
+
+    try:
+        rows, jobs = await info.context.parts.database.read(look)
+    except Unavailable as error:
+        raise unavailable() from error
+    found = []
+    for entry in entries:
+        row = rows.get(entry.name)
+        found.append(
+            Recurring(
+                name=entry.name,
+                handler=entry.new.handler,
+                cron=entry.cron,
+                timezone=entry.zone.key,
+                next_at=model.to_datetime(row.next_at) if row else None,
+                last_at=model.to_datetime(row.last_at) if row and row.last_at is not None else None,
+                last_job=jobs.get(row.last_job) if row and row.last_job else None,
+            )
+        )
+    return found
+
+
+@strawberry.type(description="The server.")
+class System:
+    version: str = strawberry.field(resolver=version)
+    backend: str = strawberry.field(
+        resolver=backend, description="Where a new job goes, unless a route says otherwise."
+    )
+    handlers: list[str] = strawberry.field(resolver=handlers, description="The handlers there are.")
+    queues: list[QueueHealth] = strawberry.field(resolver=queues)
+    counts: list[StatusCount] = strawberry.field(
+        resolver=counts, description="How many jobs there are of each status; may be a second old."
+    )
+    paused: list[concurrency.Pause] = strawberry.field(
+        resolver=pauses,
+        graphql_type=list[PausedHandler],
+        description="The handlers that are paused, for who may see everything.",
+    )
+    schedule: list[Recurring] = strawberry.field(
+        resolver=schedule, description="The recurring jobs, for who may see everything."
+    )
+    letters: list[mailbox.Letter] | None = strawberry.field(
+        resolver=letters,
+        graphql_type=list[Letter] | None,
+        description="The newest messages, in development and where they go into files; else null.",
+    )

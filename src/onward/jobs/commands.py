@@ -1,0 +1,151 @@
+"""What people do to jobs: cancel them, retry them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import sqlalchemy as sa
+
+from onward.jobs import pages
+from onward.jobs.base import Conflict, NotFound
+from onward.jobs.ledger import ID, get
+from onward.jobs.model import Job, JobFilter, Step, Visible, dump_steps
+from onward.jobs.states import RETRYABLE, TERMINAL, JobStatus, StepStatus
+from onward.storage.engine import Tx
+from onward.storage.tables import jobs
+
+S = JobStatus
+_p = sa.bindparam
+_unchanged = (ID, jobs.c.version == _p("version_"))
+_BUMP = {"version": jobs.c.version + 1, "changed": _p("change"), "status": _p("to_")}
+_cancel = (
+    sa.update(jobs)
+    .where(*_unchanged)
+    .values({**_BUMP, "reason": _p("reason_"), "finished_at": _p("finished_"), "steps": _p("steps_")})
+)
+_retry = (
+    sa.update(jobs)
+    .where(*_unchanged)
+    .values(
+        {
+            **_BUMP,
+            "run": jobs.c.run + 1,
+            "token": jobs.c.token + 1,
+            "charged": 0,
+            "deaths": 0,
+            "backend": _p("backend_"),
+            "delivered_to": None,
+            "parked": None,
+            "due_at": _p("now"),
+            "finished_at": None,
+            "result": None,
+            "error": None,
+            "reason": None,
+            "progress": None,
+            "steps": _p("steps_"),
+        }
+    )
+)
+TRIES = 10
+
+
+def cancel(tx: Tx, job_id: str, *, reason: str | None, visible: Visible) -> Job:
+    """A waiting job is CANCELLED, a running one CANCELLING. Raises NotFound, and Conflict where it is over."""
+    for _ in range(TRIES):
+        job = _visible(tx, job_id, visible)
+        if job.status in TERMINAL:
+            raise Conflict(f"the job is {job.status} already", job)
+        if job.status is S.CANCELLING:
+            return job
+        running = job.status is S.RUNNING
+        target = S.CANCELLING if running else S.CANCELLED
+        steps = job.steps if running else tuple(_skipped(step) for step in job.steps)
+        if tx.execute(
+            _cancel,
+            id_=job.id,
+            version_=job.version,
+            to_=target.value,
+            change=tx.change,
+            reason_=reason,
+            finished_=None if running else tx.now,
+            steps_=dump_steps(steps),
+        ):
+            return _moved(tx, job, target)
+    raise Conflict("the job changes too fast; try again", _visible(tx, job_id, visible))
+
+
+def retry(tx: Tx, job_id: str, *, from_start: bool, visible: Visible, route: Callable[[str], str]) -> Job:
+    """The job waits for a new run, with a fresh budget of attempts: from its first unfinished step, or the first.
+
+    `route` tells a handler's backend. Raises NotFound, and Conflict where it has not FAILED or been CANCELLED.
+    """
+    for _ in range(TRIES):
+        job = _visible(tx, job_id, visible)
+        if job.status not in RETRYABLE:
+            raise Conflict(f"the job is {job.status}; only FAILED and CANCELLED jobs can be retried", job)
+        steps = tuple(
+            step if step.status is StepStatus.SUCCEEDED and not from_start else Step(step.name, step.index)
+            for step in job.steps
+        )
+        if tx.execute(
+            _retry,
+            id_=job.id,
+            version_=job.version,
+            to_=S.QUEUED.value,
+            change=tx.change,
+            now=tx.now,
+            backend_=route(job.handler),
+            steps_=dump_steps(steps),
+        ):
+            return _moved(tx, job, S.QUEUED)
+    raise Conflict("the job changes too fast; try again", _visible(tx, job_id, visible))
+
+
+def retry_many(
+    tx: Tx,
+    *,
+    filter: JobFilter,
+    limit: int,
+    visible: Visible,
+    route: Callable[[str], str],
+) -> list[Job]:
+    """Up to `limit` jobs that match and can be retried wait for a new run, each from its first unfinished step."""
+    return retry_each(tx, retryable(tx, filter=filter, limit=limit, visible=visible), visible=visible, route=route)
+
+
+def retry_each(tx: Tx, ids: Sequence[str], *, visible: Visible, route: Callable[[str], str]) -> list[Job]:
+    """Those of the jobs that can be retried wait for a new run, each from its first unfinished step."""
+    retried = []
+    for job_id in ids:
+        with suppress(Conflict, NotFound):  # somebody else was quicker with this one
+            retried.append(retry(tx, job_id, from_start=False, visible=visible, route=route))
+    return retried
+
+
+def retryable(tx: Tx, *, filter: JobFilter, limit: int, visible: Visible) -> list[str]:
+    """The ids of the oldest `limit` jobs that match and can be retried."""
+    wanted = tuple(S(status) for status in (filter.status or RETRYABLE) if status in RETRYABLE)
+    if not wanted:
+        return []
+    narrowed = JobFilter(wanted, filter.handler, filter.created_after, filter.created_before)
+    return pages.ids(tx, visible=visible, filter=narrowed, limit=limit)
+
+
+def _visible(tx: Tx, job_id: str, visible: Visible) -> Job:
+    job = get(tx, job_id)
+    if job is None or not visible.sees(job):
+        raise NotFound(job_id)
+    return job
+
+
+def _moved(tx: Tx, job: Job, target: JobStatus) -> Job:
+    tx.count(job.owner, job.status, -1)
+    tx.count(job.owner, target, 1)
+    after = get(tx, job.id)
+    assert after is not None  # noqa: S101 - for the type checker
+    return after
+
+
+def _skipped(step: Step) -> Step:
+    return step if step.status is StepStatus.SUCCEEDED else Step(step.name, step.index, StepStatus.SKIPPED)

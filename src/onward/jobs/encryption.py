@@ -1,0 +1,90 @@
+"""Keeps what handlers mark as secret: encrypted in the ledger, in the clear only for the call itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from onward.handlers.base import Handler, InvalidParameters, Permanent
+from onward.jobs.base import JobsError
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
+
+SEALED = "onward:sealed"  # the only key of the object that stands for a secret value
+SHORTEST = 4  # a shorter secret is not looked for in texts: it would be found everywhere
+
+
+class NoKey(JobsError):
+    """A handler has secret parameters, and there is no key to encrypt them with."""
+
+
+class Vault:
+    """Encrypts with the first of the keys, and decrypts with any of them. Raises ValueError for what is no key."""
+
+    def __init__(self, keys: Sequence[str] = ()) -> None:
+        self._fernet = _fernet(keys) if keys else None
+
+    def check(self, handler: Handler) -> None:
+        """Raises NoKey where the handler's secrets could not be kept."""
+        if handler.secret and self._fernet is None:
+            raise NoKey(f"{handler.name} has secret parameters ({', '.join(sorted(handler.secret))}), which need a key")
+
+    def seal(self, handler: Handler, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same parameters, the secret ones encrypted. Raises NoKey, and InvalidParameters for a seal of others."""
+        forged = [(name, "has the form of a secret") for name, value in params.items() if _is_sealed(value)]
+        if forged:
+            raise InvalidParameters(forged)
+        self.check(handler)
+        if self._fernet is None:
+            return params
+        sealed = {name: {SEALED: self._fernet.encrypt(orjson.dumps(params[name])).decode()} for name in handler.secret}
+        return {**params, **sealed}
+
+    def open(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """The parameters in the clear, and the texts that must not be told. Raises Permanent without the right key."""
+        clear, texts = dict(params), []
+        for name, value in params.items():
+            if _is_sealed(value):
+                clear[name] = self._decrypted(value[SEALED])
+                texts += _texts(clear[name])
+        return clear, tuple(texts)
+
+    def _decrypted(self, token: str) -> Any:
+        words = "the key of its secret parameters is not among those of this installation"
+        if self._fernet is None:
+            raise Permanent(words, code="SECRET_UNREADABLE")
+        from cryptography.fernet import InvalidToken  # noqa: PLC0415 - as below
+
+        try:
+            return orjson.loads(self._fernet.decrypt(token))
+        except InvalidToken:
+            raise Permanent(words, code="SECRET_UNREADABLE") from None
+
+
+def _fernet(keys: Sequence[str]) -> MultiFernet:
+    from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - who has no keys starts without
+
+    return MultiFernet([Fernet(key) for key in keys])
+
+
+def unsaid(text: str, secrets: Sequence[str]) -> str:
+    """The text without any of the secrets."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+def _is_sealed(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {SEALED}
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for inner in value.values() for text in _texts(inner)]
+    if isinstance(value, list):
+        return [text for inner in value for text in _texts(inner)]
+    text = "" if value is None or isinstance(value, bool) else str(value)
+    return [text] if len(text) >= SHORTEST else []

@@ -1,0 +1,93 @@
+"""A claimed job while it runs: what its handler is given, and how it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any
+
+from onward.handlers.base import JobCancelled, LeaseLost, TimedOut, Tools
+from onward.jobs.model import Job, NewJob, Progress, legible
+
+
+class Stop(Enum):
+    """Why a job that runs has to stop."""
+
+    CANCEL = auto()
+    DRAIN = auto()
+    LOST = auto()
+    TIMEOUT = auto()
+
+
+class Drained(LeaseLost):
+    """The process is being stopped, and the job goes on elsewhere."""
+
+
+class Running:
+    """The `JobContext` of one claim. `progress`, `check` and `dispatch` may be called from any thread."""
+
+    def __init__(
+        self,
+        job: Job,
+        tools: Tools,
+        prepare: Callable[[Job, str, dict[str, Any]], NewJob],
+        on_progress: Callable[[Running], None],
+    ) -> None:
+        self.job = job
+        self.id = job.id
+        self.idempotency_key = job.id
+        self.handler = job.handler
+        self.attempt = job.attempt
+        self.tools = tools
+        self.stop: Stop | None = None
+        self.task: asyncio.Task[Any] | None = None  # what to cancel when it has to stop; none while a thread works
+        self.deadline: float | None = None
+        self.latest: Progress | None = job.progress
+        self.saying = False  # `latest` is about to be written
+        self.children: list[NewJob] = []
+        self.secrets: tuple[str, ...] = ()  # texts among its parameters that nobody is told
+        self._prepare = prepare
+        self._on_progress = on_progress
+
+    def progress(self, completed: int, total: int | None = None, message: str | None = None) -> None:
+        """Whoever watches the job sees this soon. Raises as `check` does."""
+        self.check()
+        self.latest = Progress(
+            _shown(completed), None if total is None else _shown(total), message and legible(message[:500])
+        )
+        self._on_progress(self)
+
+    def check(self) -> None:
+        """Nothing, as long as the job may go on. Raises JobCancelled, TimedOut or LeaseLost."""
+        if self.stop is None and self.deadline is not None and time.monotonic() > self.deadline:
+            self.stop = Stop.TIMEOUT
+        match self.stop:
+            case Stop.CANCEL:
+                raise JobCancelled("the job was cancelled")
+            case Stop.TIMEOUT:
+                raise TimedOut("it ran longer than its time limit")
+            case Stop.DRAIN:
+                raise Drained("the process is being stopped")
+            case Stop.LOST:
+                raise LeaseLost("the job belongs to another runner by now")
+
+    def dispatch(self, handler: str, /, **params: Any) -> str:
+        """The id of a further job, accepted together with what this step achieves. Raises InvalidParameters."""
+        child = self._prepare(self.job, handler, params)
+        assert child.id is not None  # noqa: S101 - for the type checker
+        self.children.append(child)
+        return child.id
+
+    def halt(self, why: Stop) -> None:
+        """It stops at its next await, or at its next check. From the event loop."""
+        if self.stop is None or why is Stop.LOST:
+            self.stop = why
+        if self.task is not None:
+            self.task.cancel()
+
+
+def _shown(n: int) -> int:
+    """The number, or the nearest one that clients can be shown: theirs have 32 bits."""
+    return max(min(int(n), 2**31 - 1), -(2**31))

@@ -1,0 +1,173 @@
+"""Recurring jobs: one a tick, however many processes look, because each tick is taken by a compare-and-set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from cronsim import CronSim, CronSimError
+
+from onward.jobs.model import Job, NewJob, to_datetime, to_us
+from onward.storage.engine import Tx
+from onward.storage.tables import schedule as _schedule
+from onward.storage.writer import Writer
+
+MISSED_US = 60_000_000  # a tick found that late was missed: no process led, or the ledger was away
+LOOK_S = 30.0  # at the latest, since the ledger's clock may be set meanwhile
+
+_p = sa.bindparam
+_all = sa.select(_schedule).order_by(_schedule.c.name)
+_insert = sa.insert(_schedule)
+_forget = sa.delete(_schedule).where(_schedule.c.name == _p("name_"))
+_rule = (
+    sa.update(_schedule)
+    .where(_schedule.c.name == _p("name_"), _schedule.c.rule == _p("old"))
+    .values(rule=_p("rule_"), next_at=_p("next_"))
+)
+_take = (
+    sa.update(_schedule)
+    .where(_schedule.c.name == _p("name_"), _schedule.c.next_at == _p("tick_"))
+    .values(next_at=_p("next_"))
+)
+_made = sa.update(_schedule).where(_schedule.c.name == _p("name_")).values(last_at=_p("tick_"), last_job=_p("job_"))
+
+
+class BadRule(ValueError):
+    """No time comes of it; `key` is the setting that is wrong."""
+
+    def __init__(self, key: str, words: str) -> None:
+        super().__init__(words)
+        self.key = key
+
+
+Accept = Callable[[Tx, NewJob], Job]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is to recur, and when: a cron expression, read on the clocks of a time zone."""
+
+    name: str
+    new: NewJob
+    cron: str
+    zone: ZoneInfo
+    makes_up: bool = True  # after missed ticks one job is made, not none
+
+    @classmethod
+    def checked(cls, name: str, new: NewJob, cron: str, timezone: str, *, makes_up: bool) -> Entry:
+        """The entry. Raises BadRule."""
+        try:
+            zone = ZoneInfo(timezone)
+        except (KeyError, ValueError, OSError) as error:
+            raise BadRule("timezone", f"{timezone!r} is no time zone; takes one such as Europe/Berlin") from error
+        entry = cls(name, new, cron, zone, makes_up)
+        try:
+            entry.next(0)
+        except CronSimError as error:
+            raise BadRule(
+                "cron", f"{cron!r} is no cron expression ({error}); takes one such as 30 7 * * MON-FRI"
+            ) from error
+        except StopIteration as error:
+            raise BadRule("cron", f"{cron!r} is never") from error
+        return entry
+
+    @property
+    def rule(self) -> str:
+        return f"{self.cron} {self.zone.key}"
+
+    def next(self, after: int) -> int:
+        """The first tick after a moment; both in microseconds."""
+        return to_us(next(CronSim(self.cron, self._local(after))))
+
+    def newest(self, now: int) -> int:
+        """The last tick that is not after a moment."""
+        # Backwards it gives what is strictly before a whole second.
+        return to_us(next(CronSim(self.cron, self._local(now - now % 1_000_000 + 1_000_000), reverse=True)))
+
+    def _local(self, at: int) -> datetime:
+        return to_datetime(at).astimezone(self.zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the ledger knows of an entry; times in microseconds."""
+
+    name: str
+    rule: str
+    next_at: int
+    last_at: int | None
+    last_job: str | None
+
+
+class Schedule:
+    """Makes the jobs of all entries; asked by the process that leads, again and again."""
+
+    def __init__(self, entries: Iterable[Entry], accept: Accept) -> None:
+        self.entries = {entry.name: entry for entry in entries}
+        self._accept = accept
+        self._look_at = 0.0
+        self._known = False
+
+    async def tick(self, writer: Writer) -> list[Job]:
+        """The jobs of ticks that have come, accepted. Raises Unavailable."""
+        if time.monotonic() < self._look_at:
+            return []
+        wait_us, due = await writer.database.read(self._due)
+        jobs: list[Job] = []
+        if due or not self._known:
+            wait_us, jobs = await writer.run(self._make)
+            self._known = True
+        self._look_at = time.monotonic() + (LOOK_S if wait_us is None else min(LOOK_S, max(wait_us, 0) / 1_000_000))
+        return jobs
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds until the next look."""
+        return max(self._look_at - time.monotonic(), 0.0)
+
+    def forget(self) -> None:
+        """The next look sees to the ledger's rows anew: another process may have led meanwhile, with other settings."""
+        self._look_at, self._known = 0.0, False
+
+    def _due(self, tx: Tx) -> tuple[int | None, bool]:
+        wait_us = _until_next(tx, rows(tx))
+        return wait_us, wait_us is not None and wait_us <= 0
+
+    def _make(self, tx: Tx) -> tuple[int | None, list[Job]]:
+        there = {row.name: row for row in rows(tx)}
+        for name in there.keys() - self.entries.keys():
+            tx.execute(_forget, name_=name)
+        jobs = []
+        for entry in self.entries.values():
+            row = there.get(entry.name)
+            if row is None:
+                row = Row(entry.name, entry.rule, entry.next(tx.now), None, None)
+                tx.execute(_insert, name=row.name, rule=row.rule, next_at=row.next_at, last_at=None, last_job=None)
+            elif row.rule != entry.rule:
+                tx.execute(_rule, name_=row.name, old=row.rule, rule_=entry.rule, next_=entry.next(tx.now))
+            elif row.next_at <= tx.now:
+                jobs += self._take(tx, entry, row)
+        return _until_next(tx, rows(tx)), jobs
+
+    def _take(self, tx: Tx, entry: Entry, row: Row) -> list[Job]:
+        if not tx.execute(_take, name_=row.name, tick_=row.next_at, next_=entry.next(tx.now)):
+            return []
+        tick = max(entry.newest(tx.now), row.next_at)
+        if tx.now - tick > MISSED_US and not entry.makes_up:
+            return []
+        job = self._accept(tx, replace(entry.new, run_at=tick))
+        tx.execute(_made, name_=row.name, tick_=tick, job_=job.id)
+        return [job]
+
+
+def rows(tx: Tx) -> list[Row]:
+    return [Row(*row) for row in tx.all(_all)]
+
+
+def _until_next(tx: Tx, there: Iterable[Row]) -> int | None:
+    soonest = min((row.next_at for row in there), default=None)
+    return None if soonest is None else soonest - tx.now

@@ -1,0 +1,60 @@
+"""Where messages go: into a directory. `smtp.py` sends them to a server."""
+
+import asyncio
+import hashlib
+import os
+import re
+import tempfile
+from email.message import EmailMessage
+from pathlib import Path
+
+from onward.mail.files import sync_directory
+from onward.mail.message import envelope, sender_of
+
+
+class FileMailer:
+    """Writes each message as one .eml; the same Message-ID is the same file, so a repeated one replaces itself."""
+
+    def __init__(self, directory: Path, sender: str) -> None:
+        """Touches nothing yet. Raises ValueError where `sender` is not like `Name <address>`."""
+        self.directory = directory
+        self.sender = sender_of(sender)
+
+    async def send(self, message: EmailMessage) -> None:
+        """The whole message is on disk under its name. Raises `Permanent`, or OSError."""
+        envelope(message)
+        await asyncio.to_thread(self._write, file_name(message), message.as_bytes())
+
+    async def check(self) -> None:
+        """Messages can be written here. Raises OSError."""
+        await asyncio.to_thread(self._try)
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+    def _write(self, name: str, data: bytes) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        # A name of its own for each try: two runners may be sending the same message.
+        fd, aside = tempfile.mkstemp(prefix=".", suffix=".part", dir=self.directory)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(aside).replace(self.directory / name)
+        except BaseException:
+            Path(aside).unlink()
+            raise
+        sync_directory(self.directory)
+
+    def _try(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self.directory):
+            pass
+
+
+def file_name(message: EmailMessage) -> str:
+    """The file's name, made from the Message-ID, whatever somebody has put into that."""
+    given = str(message["Message-ID"] or "")
+    match = re.fullmatch(r"<([A-Za-z0-9_-]{1,64})@[^@<>]*>", given)
+    return f"{match[1] if match else hashlib.sha256(given.encode()).hexdigest()}.eml"

@@ -1,0 +1,126 @@
+"""Messages over SMTP."""
+
+import asyncio
+import socket
+import ssl
+import threading
+from email import policy
+from email.message import EmailMessage
+from functools import partial
+from typing import Literal
+
+from aiosmtplib import SMTP, SMTPException, SMTPRecipientsRefused, SMTPResponseException
+
+from onward.handlers.base import HandlerError, Permanent
+from onward.mail.smtp_connections import Connections
+from onward.mail.message import envelope, is_international, sender_of
+
+REFUSALS = range(500, 600)
+
+
+class MailUnavailable(HandlerError):
+    """The mail server was not reached, or asks to try again later."""
+
+    code = "MAIL_UNAVAILABLE"
+
+
+class SmtpMailer:
+    """Hands messages to an SMTP server, over connections that serve several of them."""
+
+    def __init__(
+        self,
+        *,
+        sender: str,
+        host: str,
+        port: int = 25,
+        tls: Literal["none", "starttls", "tls"] = "none",
+        username: str | None = None,
+        password: str | None = None,
+        timeout_s: float = 10.0,
+        idle_s: float = 30.0,
+        connections: int = 4,
+        tls_context: ssl.SSLContext | None = None,
+    ) -> None:
+        """Connects to nothing yet. `timeout_s` is for each answer. Raises ValueError where `sender` is no sender."""
+        self.sender = sender_of(sender)
+        self._client = partial(
+            SMTP,
+            hostname=host,
+            port=port,
+            username=username,
+            password=password,
+            use_tls=tls == "tls",
+            start_tls=tls == "starttls",
+            tls_context=tls_context,
+            timeout=timeout_s,
+            # Its default asks the resolver for a full name, which can take many seconds.
+            local_hostname=socket.gethostname() or "localhost",
+        )
+        self._idle_s, self._limit = idle_s, connections
+        # A connection belongs to the event loop that opened it, and a process may have several.
+        self._of_loop: dict[asyncio.AbstractEventLoop, Connections] = {}
+        self._guard = threading.Lock()
+
+    async def send(self, message: EmailMessage) -> None:
+        """The server has taken the message. Raises `Permanent` for a 5xx, `MailUnavailable` for all that may pass."""
+        sender, recipient = envelope(message)
+        wide = is_international(recipient)
+        data = message.as_bytes(policy=(policy.SMTPUTF8 if wide else policy.SMTP).clone(cte_type="7bit"))
+        try:
+            async with self._connections().one() as smtp:
+                if wide and not smtp.supports_extension("smtputf8"):
+                    raise Permanent("The mail server takes no international addresses.", "MAIL_REFUSED")
+                options = ["SMTPUTF8"] if wide else []
+                await smtp.sendmail(sender.addr_spec, [recipient.addr_spec], data, mail_options=options)
+        except SMTPRecipientsRefused as error:
+            raise _told(error.recipients[0].code) from error
+        except SMTPResponseException as error:
+            raise _told(error.code) from error
+        except (SMTPException, OSError) as error:
+            raise MailUnavailable("The mail server could not be reached.") from error
+
+    async def check(self) -> None:
+        """The server answers, and lets us in. Raises as `send` does."""
+        try:
+            async with self._connections().one() as smtp:
+                await smtp.noop()
+        except SMTPResponseException as error:
+            raise _told(error.code) from error
+        except (SMTPException, OSError) as error:
+            raise MailUnavailable("The mail server could not be reached.") from error
+
+    async def close(self) -> None:
+        """Nothing is held open any more; where a message is under way, as soon as it is through."""
+        here = asyncio.get_running_loop()
+        with self._guard:
+            all_of_them, self._of_loop = self._of_loop, {}
+        for loop, connections in all_of_them.items():
+            if loop is here:
+                await connections.close()
+            elif not loop.is_closed():
+                loop.call_soon_threadsafe(connections.drop)
+
+    def _connections(self) -> Connections:
+        loop = asyncio.get_running_loop()
+        with self._guard:
+            if loop not in self._of_loop:
+                self._of_loop = {old: kept for old, kept in self._of_loop.items() if not old.is_closed()}
+                self._of_loop[loop] = Connections(self._connect, limit=self._limit, idle_s=self._idle_s)
+            return self._of_loop[loop]
+
+    async def _connect(self) -> SMTP:
+        smtp = self._client()
+        try:
+            await smtp.connect()
+            if smtp.is_ehlo_or_helo_needed:
+                await smtp.ehlo()
+        except SMTPResponseException as error:
+            raise _told(error.code, "The mail server refused the connection or the login.") from error
+        return smtp
+
+
+def _told(code: int, refused: str = "The mail server refused the message.") -> HandlerError:
+    # Neutral words: what a server answers may hold addresses and names of machines.
+    if code in REFUSALS:
+        return Permanent(refused, "MAIL_REFUSED")
+    return MailUnavailable("The mail server asks to try again later.")

@@ -1,0 +1,466 @@
+"""Builds what a process is made of, without the GraphQL face: a worker loads neither FastAPI nor Strawberry."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from importlib import import_module
+from importlib.machinery import PathFinder
+from traceback import walk_tb
+from typing import TYPE_CHECKING, Any
+
+from onward.dispatch import queue_stats
+from onward.backends.base import Backend, Role, Run
+from onward.dispatch.dispatcher import Dispatcher, Patterns, Routes
+from onward.maintenance.maintenance import Sweep
+from handlers import HANDLERS
+from onward.handlers.base import Handler, InvalidParameters, Toolbox
+from handlers.logging import JsonLines
+from onward.mail.mailer import FileMailer
+from onward.jobs import concurrency
+from onward.jobs.change_feed import Changes, renumber
+from onward.jobs.subprocess import CHILDREN, Isolated
+from onward.jobs.leases import Lease
+from onward.jobs.limits import Limit, Rate
+from onward.maintenance.retention import Retention
+from onward.jobs.runner import Runner
+from onward.jobs.schedule import BadRule, Entry, Schedule
+from onward.jobs.states import TERMINAL
+from onward.jobs.encryption import NoKey, Vault
+from onward.config.settings import Queue, Settings, SettingsError
+from onward.storage import migrate
+from onward.storage.engine import Database
+from database.items import ItemStore
+from onward.storage.writer import Writer
+from onward.telemetry import logger
+from onward.telemetry.endpoint import Endpoint, NoPort
+from onward.telemetry.metrics import Meters
+from onward.telemetry.tracing import Tracing
+from onward.telemetry.tracing import build as build_tracing
+from onward.telemetry.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from onward.mail.smtp import SmtpMailer
+
+BUILT_IN = {"background": "backends.background:Background", "dramatiq": "backends.dramatiq:Dramatiq"}
+TRACES_S = 1.0  # that the last spans get on their way out
+ANSWER_S = 3.0  # for a backend to say whether it can be reached
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What tells of one process to those outside."""
+
+    meters: Meters
+    tracing: Tracing
+    watchdog: Watchdog
+
+
+@dataclass(frozen=True, slots=True)
+class Onward:
+    """The parts of one process."""
+
+    settings: Settings
+    database: Database
+    writer: Writer
+    handlers: Mapping[str, Handler]
+    dispatcher: Dispatcher
+    changes: Changes
+    schedule: Schedule
+    runner: Runner
+    lease: Lease
+    outside: Outside
+    drain: Callable[[], Awaitable[None]]  # no further job is begun, and what runs ends or is handed back
+
+
+class Way:
+    """`backends.base.Run` for one backend."""
+
+    def __init__(self, backend: str, runner: Runner, lease: Lease) -> None:
+        self._backend = backend
+        self._runner = runner
+        self._lease = lease
+        self._alone: set[str] = set()  # those that are begun in a process of their own, and not claimed there yet
+
+    @property
+    def here(self) -> str:
+        return self._lease.id
+
+    async def __call__(self, job_id: str, *, recorded: bool = True) -> bool:
+        return await self._runner.run(job_id, self._backend, recorded=recorded)
+
+    async def take(self, limit: int, *, besides: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
+        taken: list[Callable[[], Awaitable[None]]] = []
+        job_id = await self._runner.dangerous(self._backend)  # first, or a lasting backlog leaves it no slot
+        if job_id is not None and job_id not in self._alone and len(self._alone) < CHILDREN:
+            self._alone.add(job_id)
+            taken.append(partial(self._run_alone, job_id))
+        if limit > len(taken):
+            claimed = await self._runner.claim_due(self._backend, limit - len(taken), besides=besides)
+            taken += [partial(self._runner.carry, job) for job in claimed]
+        return taken
+
+    async def _run_alone(self, job_id: str) -> None:
+        try:
+            await self(job_id)
+        finally:
+            self._alone.discard(job_id)
+
+
+class Nobody:
+    """`backends.base.Run` for a backend that is only looked at."""
+
+    here = ""
+
+    async def __call__(self, job_id: str, *, recorded: bool = True) -> bool:
+        raise NotImplementedError
+
+    async def take(self, limit: int, *, besides: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
+        raise NotImplementedError
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What a process needs to find the same ledger and the same tools as this one."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "ONWARD_PROJECT": str(settings.project),
+        "ONWARD_BACKEND": settings.backend,
+        "ONWARD_DATABASE__URL": settings.database.url,
+        "ONWARD_EMAIL__TRANSPORT": settings.email.transport,
+        "ONWARD_EMAIL__DIRECTORY": str(settings.email.directory),
+        "ONWARD_LOG__PATH": str(settings.log.path),
+    }
+
+
+def load_handlers(settings: Settings) -> dict[str, Handler]:
+    """Ours and the project's, by name. Raises SettingsError."""
+    found: dict[str, Handler] = {}
+    tables: list[tuple[str, Any]] = [("handlers", HANDLERS)]
+    for name in settings.handlers.modules:
+        module = load(name, "handlers.modules")
+        if not hasattr(module, "HANDLERS"):
+            raise SettingsError(f"handlers.modules: {name} exports no HANDLERS, a tuple of handlers")
+        if not isinstance(module.HANDLERS, tuple | list):
+            raise SettingsError(f"handlers.modules: HANDLERS of {name} is no tuple, as in HANDLERS = (confirm,)")
+        tables.append((name, module.HANDLERS))
+    for where, table in tables:
+        for handler in table:
+            if not isinstance(handler, Handler):
+                raise SettingsError(f"handlers.modules: HANDLERS of {where} takes handlers; {handler!r} is none")
+            if handler.name in found:
+                raise SettingsError(f"handlers.modules: {where} defines {handler.name!r}, which is there already")
+            found[handler.name] = handler
+    return found
+
+
+def load(module: str, key: str) -> Any:
+    """The module. Raises SettingsError, which tells a module that is missing from one of its imports that is."""
+    top = module.partition(".")[0]
+    if hidden(top):
+        words = f"{top!r} in {hidden(top)} is hidden by {found_in(top)[0]}, which comes first"
+        raise SettingsError(f"{key}: {words}: give yours another name, or put it into a package")
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
+            raise SettingsError(f"{key}: there is no module {module!r} on the import path") from error
+        raise SettingsError(f"{key}: {module} needs {error.name!r}, which is not installed") from error
+    except Exception as error:
+        lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_globals.get("__name__") == module]
+        place = f"line {lines[-1]}: " if lines else ""
+        words = f"{place}{type(error).__name__}: {error}{_mend(error)}"
+        raise SettingsError(f"{key}: {module} cannot be imported: {words}") from error
+
+
+def _mend(error: Exception) -> str:
+    """What to do where the error comes of importing one module and getting another of that name."""
+    name = error.name if isinstance(error, ImportError) else getattr(getattr(error, "obj", None), "__name__", None)
+    return f"; {hidden(name)} is hidden by that one: put yours into a package" if name and hidden(name) else ""
+
+
+def found_in(module: str) -> list[str]:
+    """The files that a module of this name could be, in the order of the import path; the first one is it."""
+    specs = (PathFinder.find_spec(module, [folder]) for folder in dict.fromkeys(map(os.path.realpath, sys.path)))
+    return [spec.origin for spec in specs if spec is not None and spec.origin]
+
+
+def hidden(module: str) -> str:
+    """A file of that name which is not imported, because another one comes first; empty where there is none."""
+    return next(iter(found_in(module)[1:]), "")
+
+
+def backend_class(settings: Settings, name: str) -> tuple[type[Backend], dict[str, Any]]:
+    """The class of a backend, and its options. Raises SettingsError."""
+    custom = settings.backends.custom.get(name)
+    if custom is None:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        # Not by `load`: whatever folders the project has, these are ours.
+        return getattr(import_module(module), attribute), getattr(settings.backends, name).model_dump()
+    options, path = dict(custom.options), custom.class_
+    module, _, attribute = path.partition(":")
+    found = getattr(load(module, f"backends.{name}.class"), attribute, None)
+    if not (isinstance(found, type) and issubclass(found, Backend)):
+        raise SettingsError(f"backends.{name}.class: {path} is no backends.base.Backend")
+    return found, options
+
+
+def used(settings: Settings) -> list[str]:
+    """The names of the backends that the settings send jobs to."""
+    return list(dict.fromkeys((settings.backend, *settings.routes.values())))
+
+
+def runs_elsewhere(settings: Settings, kind: type[Backend] = Backend) -> bool:
+    """Whether there are jobs for worker processes, by a backend of that kind. Raises SettingsError."""
+    found = [backend_class(settings, name)[0] for name in used(settings)]
+    return any(issubclass(one, kind) and one.runs_elsewhere for one in found)
+
+
+def priorities(settings: Settings) -> Patterns[int]:
+    """Each handler's, as the ledger has it: there, smaller goes first."""
+    return Patterns(0, {name: -queue.priority for name, queue in settings.queues.items()})
+
+
+def limits(settings: Settings, handlers: Collection[str]) -> dict[str, Limit]:
+    """Each handler's, as the most specific table of the settings has it."""
+    found = Patterns(Limit(), {name: _limit(queue) for name, queue in settings.queues.items()})
+    return {handler: found(handler) for handler in handlers}
+
+
+def _limit(queue: Queue) -> Limit:
+    return Limit(queue.concurrency, Rate.parsed(queue.rate) if queue.rate is not None else None)
+
+
+def build_backend(settings: Settings, name: str, run: Run) -> Backend:
+    """One backend, which has not started. Raises SettingsError."""
+    found, options = backend_class(settings, name)
+    try:
+        return found(run, **options)  # type: ignore[call-arg]
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"backends.{name}: {error}") from error
+
+
+def answers(backend: Backend) -> bool:
+    """Whether a backend that has not started says in time that it can be reached; for who runs no event loop."""
+    try:
+        return asyncio.run(asyncio.wait_for(backend.health(), ANSWER_S)).reachable
+    except Exception:  # noqa: BLE001 - a backend of the project's may raise anything
+        return False
+
+
+def build_backends(settings: Settings, way: Callable[[str], Way]) -> dict[str, Backend]:
+    """Every backend that the settings send jobs to. Raises SettingsError."""
+    return {name: build_backend(settings, name, way(name)) for name in used(settings)}
+
+
+def build_vault(settings: Settings, handlers: Mapping[str, Handler]) -> Vault:
+    """What keeps the handlers' secret parameters. Raises SettingsError where it could not keep them."""
+    mend = (
+        "one is made by: .venv/bin/python -c "
+        "'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+    )
+    try:
+        vault = Vault([key.get_secret_value() for key in settings.secrets.keys])
+    except ValueError as error:
+        raise SettingsError(f"secrets.keys: takes keys of 32 bytes in URL-safe base64; {mend}") from error
+    for handler in handlers.values():
+        try:
+            vault.check(handler)
+        except NoKey as error:
+            raise SettingsError(f"secrets.keys: {error}; {mend}") from error
+    return vault
+
+
+def schedule_entries(settings: Settings, dispatcher: Dispatcher) -> list[Entry]:
+    """The recurring jobs, checked. Raises SettingsError."""
+    entries = []
+    for name, given in settings.schedule.items():
+        try:
+            new = dispatcher.prepare(given.handler, given.params, owner=None)
+            entries.append(Entry.checked(name, new, given.cron, given.timezone, makes_up=given.missed == "once"))
+        except InvalidParameters as error:
+            raise SettingsError(f"schedule.{name}: {error}") from error
+        except BadRule as error:
+            raise SettingsError(f"schedule.{name}.{error.key}: {error}") from error
+    return entries
+
+
+def build_retention(settings: Settings) -> Retention:
+    keep = settings.retention
+    return Retention(
+        timedelta(days=keep.jobs_days) if keep.jobs_days else None,
+        timedelta(days=keep.keys_days) if keep.keys_days else None,
+    )
+
+
+def build_mailer(settings: Settings) -> FileMailer | SmtpMailer:
+    """Where messages go. Raises SettingsError where they could come from nobody."""
+    email, smtp = settings.email, settings.email.smtp
+    try:
+        if email.transport == "file":
+            return FileMailer(email.directory, email.sender)
+        from onward.mail.smtp import SmtpMailer  # noqa: PLC0415 - who writes files starts without
+
+        return SmtpMailer(
+            sender=email.sender,
+            host=smtp.host,
+            port=smtp.port,
+            tls=smtp.tls,
+            username=smtp.username or None,
+            password=smtp.password.get_secret_value() or None,
+            timeout_s=smtp.timeout_s,
+        )
+    except ValueError as error:
+        words = 'takes "Name <address>", or an address alone'
+        raise SettingsError(f'email.sender is "{email.sender}", but {words}') from error
+
+
+def build_tools(settings: Settings, writer: Writer) -> Toolbox:
+    """What handlers reach the outside world by. Raises SettingsError."""
+    return Toolbox(build_mailer(settings), JsonLines(settings.log.path), ItemStore(writer))
+
+
+@asynccontextmanager
+async def _writing(url: str) -> AsyncIterator[Writer]:
+    """The ledger is of this release, and written by this one in this process. Raises StorageError."""
+    database = Database(url)
+    try:
+        await asyncio.to_thread(migrate.ensure, database)
+        writer = Writer(database)
+        writer.start()
+        try:
+            yield writer
+        finally:
+            await asyncio.to_thread(writer.close)
+    finally:
+        await asyncio.to_thread(database.close)
+
+
+@asynccontextmanager
+async def running(settings: Settings, role: Role, *, alone: bool = False) -> AsyncIterator[Onward]:
+    """The process takes part: its lease is held, its backends are started; at the end it is drained and closed.
+
+    `alone` is for a process that runs one dangerous job and nothing else. Raises SettingsError and StorageError.
+    """
+    async with (
+        seen(settings, alone=alone) as outside,
+        _writing(settings.database.url) as writer,
+        _taking_part(settings, role, outside, writer, alone=alone) as parts,
+    ):
+        yield parts
+
+
+@asynccontextmanager
+async def seen(settings: Settings, *, alone: bool) -> AsyncIterator[Outside]:
+    """What the process does can be seen from outside; at the end the last traces have left. Raises SettingsError."""
+    meters, address = Meters(), "" if alone else settings.telemetry.metrics
+    outside = Outside(meters, build_tracing(settings.telemetry.traces), Watchdog(meters))
+    try:
+        endpoint = await asyncio.to_thread(Endpoint, meters.registry, address) if address else None
+    except NoPort as error:
+        raise SettingsError(f"telemetry.metrics: {error}") from error
+    if endpoint is not None:
+        logger("onward").info("metrics of this process", url=endpoint.url)
+    outside.watchdog.start()
+    try:
+        yield outside
+    finally:
+        outside.watchdog.close()
+        if endpoint is not None:
+            await asyncio.to_thread(endpoint.close)
+        await asyncio.to_thread(outside.tracing.close, TRACES_S)
+
+
+@asynccontextmanager
+async def _taking_part(
+    settings: Settings, role: Role, outside: Outside, writer: Writer, *, alone: bool
+) -> AsyncIterator[Onward]:
+    handlers = load_handlers(settings)
+    outside.meters.expect(handlers, TERMINAL)
+    vault = build_vault(settings, handlers)
+    database = writer.database
+    changes = Changes(database)
+    writer.on_commit = changes.wake
+    parts: list[Runner] = []
+    lease = Lease(
+        writer,
+        outside.meters,
+        name=f"{socket.gethostname()}:{os.getpid()}",
+        on_lost=lambda: parts[0].lost(),  # noqa: PLW0108 - the runner is built with the lease
+        alone=alone,
+    )
+    backends: dict[str, Backend] = {}
+    dispatcher = Dispatcher(
+        handlers=handlers,
+        route=Routes(settings.backend, settings.routes),
+        priority=priorities(settings),
+        backends=backends,
+        writer=writer,
+        vault=vault,
+        meters=outside.meters,
+        tracing=outside.tracing,
+    )
+    if role is Role.ACCEPT:
+        outside.meters.add(partial(queue_stats.ask, database, dispatcher))
+    tools = build_tools(settings, writer)
+    isolated = Isolated(_environment(settings), writer, outside.meters)
+    runner = Runner(
+        writer=writer,
+        lease=lease,
+        handlers=handlers,
+        tools=tools,
+        further=dispatcher,
+        isolate=None if alone else isolated.run,
+        vault=vault,
+        threads=min(max(settings.backends.background.concurrency, 8), 64),
+        meters=outside.meters,
+        tracing=outside.tracing,
+        watchdog=outside.watchdog,
+    )
+    parts.append(runner)
+    backends.update(build_backends(settings, lambda name: Way(name, runner, lease)))
+    schedule = Schedule(schedule_entries(settings, dispatcher), dispatcher.accept)
+    sweep = Sweep(
+        writer=writer,
+        lease=lease,
+        dispatcher=dispatcher,
+        schedule=schedule,
+        retention=build_retention(settings),
+    )
+    drained = False
+
+    async def drain() -> None:
+        nonlocal drained
+        if not drained:
+            drained = True
+            for backend in backends.values():
+                await backend.drain(settings.server.drain_s)
+            await runner.drain(settings.server.drain_s)
+
+    try:
+        await writer.run(renumber)
+        await asyncio.to_thread(lease.start)
+        if not alone:
+            await writer.run(partial(concurrency.configure, limits=limits(settings, handlers)))
+        runner.start()
+        changes.start()
+        if not alone:
+            for backend in backends.values():
+                await backend.start(role)
+            await dispatcher.start()
+            await sweep.start()
+        yield Onward(settings, database, writer, handlers, dispatcher, changes, schedule, runner, lease, outside, drain)
+    finally:
+        await drain()
+        await sweep.close()
+        await dispatcher.close()
+        await changes.close()
+        await asyncio.to_thread(lease.close)
+        await tools.mailer.close()

@@ -1,0 +1,73 @@
+"""A copy of a SQLite ledger, taken while it is in use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from onward.storage import sqlite
+from onward.storage.base import StorageError
+from onward.storage.engine import Database
+
+
+def backup(database: Database, target: Path, *, begun: Callable[[Path], object] = lambda _: None) -> None:
+    """`target` is on disk, and is the ledger as it was at one moment; a file of that name is replaced in one step.
+
+    Whoever writes goes on meanwhile. `begun` is told the file that grows until it is whole.
+    Raises StorageError, and then `target` is as it was.
+    """
+    source = database.path
+    if source is None:
+        raise StorageError("a ledger on PostgreSQL is backed up with pg_dump: docs/backup.md tells how")
+    if not source.is_file():
+        raise StorageError(f"there is no ledger at {source} yet")
+    if target.exists() and target.samefile(source):
+        raise StorageError(f"{target} is the ledger itself; name another file")
+    if target.is_dir():
+        raise StorageError(f"{target} is a folder; name a file in it")
+    if not target.parent.is_dir():
+        raise StorageError(f"{target} was not written: there is no folder {target.parent}; make it first")
+    aside = _aside(target)
+    begun(aside)
+    try:
+        with closing(database.connect()) as connection:
+            connection.execute("VACUUM INTO ?", (str(aside),))
+        _check(aside)
+        shutil.copymode(source, aside)
+        _synced(aside)
+        aside.replace(target)
+        _synced(target.parent)
+    except Exception as error:
+        aside.unlink(missing_ok=True)
+        if database.is_driver_error(error) or isinstance(error, OSError):
+            raise StorageError(f"{target} was not written") from error
+        raise
+
+
+def _aside(target: Path) -> Path:
+    """An empty file beside the target, of a name of its own, which nobody else may read. Raises StorageError."""
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise StorageError(f"{target} was not written") from error
+    os.close(descriptor)
+    return Path(name)
+
+
+def _check(copy: Path) -> None:
+    with closing(sqlite.driver().connect(str(copy))) as connection:
+        found = connection.execute("PRAGMA integrity_check").fetchone()[0]
+    if found != "ok":
+        raise StorageError(f"the ledger is damaged: {found}")
+
+
+def _synced(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,38 @@
+"""A migration's transaction, and the lock that keeps a second one out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+from onward.storage.base import Unavailable
+
+
+@contextmanager
+def guarded(bound: sa.Connection, dialect: str, lock: int, patience_s: float) -> Iterator[None]:
+    """Everything inside is one transaction of the only migration that runs. Raises Unavailable after the patience."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            if dialect == "sqlite":
+                bound.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                bound.exec_driver_sql("BEGIN")
+                bound.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
+        except sa.exc.OperationalError as error:
+            if time.monotonic() > deadline:
+                raise Unavailable("another migration does not end") from error
+            if dialect != "sqlite":
+                bound.exec_driver_sql("ROLLBACK")
+            time.sleep(0.1)
+        else:
+            break
+    try:
+        yield
+    except BaseException:
+        bound.exec_driver_sql("ROLLBACK")
+        raise
+    bound.exec_driver_sql("COMMIT")

@@ -1,0 +1,68 @@
+"""A Redis of this installation's own, for `./onward up` where none answers."""
+
+import ipaddress
+import shutil
+import socket
+from urllib.parse import unquote, urlsplit
+
+from onward.config.settings import Settings, SettingsError
+from onward.supervisor.supervisor import Part
+
+PATIENCE_S = 2.0
+
+
+def part(settings: Settings) -> Part | None:
+    """The process to run; None where a Redis answers already. Raises SettingsError where none may or can be started."""
+    key = "backends.dramatiq.url"
+    address = urlsplit(settings.backends.dramatiq.url)
+    host, port = address.hostname or "127.0.0.1", address.port or 6379
+    if address.scheme != "redis":
+        return None
+    if _answers(host, port):
+        return None
+    if not _is_loopback(host):
+        raise SettingsError(f"{key}: no Redis answers at {host}:{port}, and one is started on this machine only")
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if program is None:
+        raise SettingsError(f"{key}: no Redis answers at {host}:{port} (Debian: apt-get install redis-server)")
+    folder = settings.project / "var" / "redis"
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
+        f"bind {host}",
+        f"port {port}",
+        f"dir {_quoted(str(folder))}",
+        "appendonly yes",
+        "maxmemory-policy noeviction",
+        'save ""',
+        "loglevel warning",
+    ]
+    if address.password:
+        lines.append(f"requirepass {_quoted(unquote(address.password))}")
+    # Told on standard input, not on the command line, where everybody on the machine could read the password.
+    return Part("redis", (program, "-"), stage=2, stdin="\n".join([*lines, ""]).encode())
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=PATIENCE_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _quoted(text: str) -> str:
+    """A word of Redis's configuration, whatever is in it: letters and digits as they are, other bytes by number."""
+    return (
+        '"'
+        + "".join(
+            chr(byte) if chr(byte).isascii() and chr(byte).isalnum() else f"\\x{byte:02x}" for byte in text.encode()
+        )
+        + '"'
+    )

@@ -1,0 +1,92 @@
+"""Traces: a job's way in one piece, from the request over the ledger and its backend to its steps.
+
+What travels is W3C's `traceparent`, in the job's row: so the trace holds together whichever process runs the job, and
+however often. `Tracing` itself is what a process has without traces: it costs next to nothing, and still hands on the
+context that a request came with. `build` gives the one that records.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Literal, Self
+
+Kind = Literal["producer", "internal"]
+Attribute = str | int | float | bool
+
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+_LENGTH = 55
+_TRACE_ID = slice(3, 35)
+
+
+def traceparent(header: bytes | None) -> str | None:
+    """The header, where it is W3C's; of a version to come, the part that we know."""
+    return header[:_LENGTH].decode() if header is not None and _TRACEPARENT.fullmatch(header) else None
+
+
+def trace_id(parent: str | None) -> str | None:
+    """The trace that a traceparent belongs to, 32 hexadecimal digits."""
+    return None if parent is None else parent[_TRACE_ID]
+
+
+class Span:
+    """A piece of a trace, for as long as a `with` block lasts. This one is recorded nowhere."""
+
+    __slots__ = ()
+
+    def set(self, **attributes: Attribute) -> None:
+        """It has these attributes, each named `onward.NAME`."""
+
+    def fail(self, code: str) -> None:
+        """It went wrong. The code is shown to operators, and says nothing of the job's parameters."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+NOWHERE = Span()
+
+
+class Tracing:
+    """Records nothing."""
+
+    def request(self, _name: str, _parent: str | None, /, **_attributes: Attribute) -> AbstractContextManager[Span]:
+        """A request's span, inside of the one that is open here; else in the trace of `parent`, a traceparent."""
+        return NOWHERE
+
+    def run(self, _name: str, _parent: str | None, /, **_attributes: Attribute) -> AbstractContextManager[Span]:
+        """A job's span in the trace of `parent`, whatever is open here; without one it begins a trace."""
+        return NOWHERE
+
+    def span(self, _name: str, _kind: Kind = "internal", /, **_attributes: Attribute) -> AbstractContextManager[Span]:
+        """A span inside of the one that is open here; none where none is. It fails with what is raised."""
+        return NOWHERE
+
+    def current(self) -> str | None:
+        """The traceparent of the span that is open here: what a job is to carry."""
+        return None
+
+    def close(self, patience_s: float) -> None:
+        """What was recorded has left, or its time is over. Blocks."""
+
+
+def build(traces: str) -> Tracing:
+    """By the settings: nothing for "", standard error for "console", else an OTLP collector's URL."""
+    if not traces:
+        return Tracing()
+    # Only now: the exporter and what it needs take a quarter of a second to load.
+    from onward.telemetry.recording import Recording, provider  # noqa: PLC0415
+
+    return Recording(provider(traces))
+
+
+def is_recorded() -> bool:
+    """Whether spans go anywhere: to a provider of `build`'s, or one that somebody else has set for the process."""
+    from opentelemetry import trace  # noqa: PLC0415 - a worker without traces has no need of it
+
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)

@@ -1,0 +1,114 @@
+"""How late the event loop is, and who keeps it.
+
+Every piece of a handler that runs on the loop, from one await to the next, is timed: so none is missed, and the handler
+is known. A thread asks the loop twice a second to answer, which measures its delay; where it does not answer for a
+second, the thread tells at which line it stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Coroutine, Generator
+from dataclasses import dataclass
+from time import perf_counter
+from types import coroutine
+from typing import Any, TypeVar
+
+import structlog
+
+from onward.telemetry.metrics import Meters
+
+T = TypeVar("T")
+BLOCKED_S = 0.1
+ASK_S = 0.5
+STUCK_S = 1.0
+AGAIN_S = 60.0  # a step is told of at most as often; the metric counts each time
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """What runs on the loop."""
+
+    handler: str
+    step: str
+    job: str
+
+
+class Watchdog:
+    """Of one event loop, which starts it."""
+
+    def __init__(self, meters: Meters) -> None:
+        self._meters = meters
+        self._now: Who | None = None
+        self._told: dict[tuple[str, str], float] = {}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._log = structlog.get_logger("watchdog")
+
+    def start(self) -> None:
+        arguments = (asyncio.get_running_loop(), threading.get_ident())
+        self._thread = threading.Thread(target=self._ask_on, args=arguments, name="watchdog", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+
+    @coroutine
+    def pieces(self, doing: Coroutine[Any, Any, T], who: Who) -> Generator[Any, Any, T]:
+        """What the coroutine gives, each of its pieces timed."""
+        resume, value = doing.send, None
+        while True:
+            begun = perf_counter()
+            self._now = who
+            try:
+                awaited = resume(value)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            finally:
+                self._now = None
+                if perf_counter() - begun > BLOCKED_S:
+                    self._blocked(who, perf_counter() - begun)
+            try:
+                value = yield awaited
+                resume = doing.send
+            except BaseException as error:  # noqa: BLE001 - it is thrown into the coroutine
+                resume, value = doing.throw, error
+
+    def _blocked(self, who: Who, seconds: float) -> None:
+        self._meters.loop_blocked(who.handler)
+        if perf_counter() - self._told.get((who.handler, who.step), -AGAIN_S) >= AGAIN_S:
+            self._told[who.handler, who.step] = perf_counter()
+            # In the handler's own context, which names job, handler and attempt.
+            self._log.warning(
+                "the handler kept the event loop; let a plain function do this, which runs in a thread",
+                step=who.step,
+                seconds=round(seconds, 3),
+            )
+
+    def _ask_on(self, loop: asyncio.AbstractEventLoop, thread: int) -> None:
+        heard = threading.Event()
+
+        def answer(asked: float) -> None:
+            self._meters.loop_delayed(perf_counter() - asked)
+            heard.set()
+
+        while not self._stop.wait(ASK_S):
+            heard.clear()
+            try:
+                loop.call_soon_threadsafe(answer, perf_counter())
+            except RuntimeError:
+                return  # the loop has closed
+            if not heard.wait(STUCK_S):
+                self._stuck(thread)
+            while not heard.wait(ASK_S):
+                if self._stop.is_set():
+                    return
+
+    def _stuck(self, thread: int) -> None:
+        who, frame = self._now, sys._current_frames().get(thread)  # noqa: SLF001 - the documented name
+        told = {} if who is None else {"job": who.job, "handler": who.handler, "step": who.step}
+        if frame is not None:
+            told["at"] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        self._log.error("the event loop stands still", seconds=STUCK_S, **told)

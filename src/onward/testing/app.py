@@ -1,0 +1,83 @@
+"""The application in a test's own process, over a ledger of its own, with a backend made for tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, cast
+
+import httpx2
+import orjson
+from fastapi import FastAPI
+
+from onward.config import settings
+from onward.runtime import wiring
+from onward.api.app import create_app
+from onward.backends.base import Delivery
+from onward.testing.backends import Recording
+from onward.jobs import ledger
+from onward.jobs.model import Job
+
+CLASSES = {"immediate": "backends.testing:Immediate", "recording": "backends.testing:Recording"}
+
+
+class Kit:
+    """What a test of a handler or a mutation acts upon and looks at."""
+
+    def __init__(self, app: FastAPI, client: httpx2.AsyncClient) -> None:
+        self.app = app
+        self.onward: wiring.Onward = app.state.onward
+        self._client = client
+
+    async def graphql(self, document: str, /, **variables: Any) -> dict[str, Any]:
+        """The whole answer of the operation, over HTTP: `data`, and `errors` where there are any."""
+        answer = await self._client.post("/graphql", json={"query": document, "variables": variables})
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def accept(self, handler: str, /, **params: Any) -> Job:
+        """A job of the handler is accepted and delivered, as by a mutation; under `immediate` it has run."""
+        new = self.onward.dispatcher.prepare(handler, params, owner=None)
+        job = await self.onward.writer.run(lambda tx: self.onward.dispatcher.accept(tx, new))
+        await self.onward.dispatcher.deliver([job], after_response=self.onward.dispatcher.defer)
+        return await self.job(job.id)
+
+    async def job(self, job_id: str) -> Job:
+        """The job as it is now. Raises LookupError."""
+        job = await self.onward.database.read(lambda tx: ledger.get(tx, job_id))
+        if job is None:
+            raise LookupError(f"no job {job_id}")
+        return job
+
+    @property
+    def delivered(self) -> list[Delivery]:
+        """What would have run, in order, under `recording`."""
+        backend = self.onward.dispatcher.backends[self.onward.settings.backend]
+        return cast("Recording", backend).delivered
+
+    def mail(self) -> list[EmailMessage]:
+        """The messages that were sent."""
+        files = sorted(self.onward.settings.email.directory.glob("*.eml"))
+        return [message_from_bytes(file.read_bytes(), policy=policy.default) for file in files]
+
+    def log(self) -> list[dict[str, Any]]:
+        """The entries that were written."""
+        file = self.onward.settings.log.path
+        return [orjson.loads(line) for line in file.read_bytes().splitlines()] if file.exists() else []
+
+
+@asynccontextmanager
+async def running(backend: str, folder: Path, given: Mapping[str, Any]) -> AsyncIterator[Kit]:
+    """The application, with a project in that folder; `given` are further tables of settings.toml."""
+    (folder / "settings.toml").touch()
+    tables = {**given, "backends": {**given.get("backends", {}), backend: {"class": CLASSES[backend]}}}
+    app = create_app(settings.load(folder, backend=backend, **tables))
+    transport = httpx2.ASGITransport(app=app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client,
+    ):
+        yield Kit(app, client)

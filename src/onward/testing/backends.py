@@ -1,0 +1,39 @@
+"""Backends for the tests of those who build on Onward: jobs that run at once, and jobs that are only written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onward.backends.base import Backend, Defer, Delivery, Run
+
+
+class Immediate(Backend):
+    """A job has run when `deliver` returns, and so before the mutation answers."""
+
+    runs_elsewhere = False
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def home(self) -> str | None:
+        return self._run.here
+
+    async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:  # noqa: ARG002
+        for delivery in deliveries:
+            await self._run(delivery.job_id)
+
+
+class Recording(Backend):
+    """Nothing runs; `delivered` tells what would have."""
+
+    runs_elsewhere = False
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.delivered: list[Delivery] = []
+
+    def home(self) -> str | None:
+        return self._run.here
+
+    async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:  # noqa: ARG002
+        self.delivered.extend(deliveries)

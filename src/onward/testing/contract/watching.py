@@ -1,0 +1,69 @@
+"""What those see who watch a job from another process than the one that runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+
+from onward.jobs.model import Job
+from onward.jobs.states import MOVES, JobStatus
+from onward.testing.harness import Stand
+
+S = JobStatus
+
+
+async def _watched(stand: Stand, job: Job) -> list[Job]:
+    """The job's snapshots up to its end, the present one first."""
+    async with stand.front.changes.watch_job(job.id) as watch, asyncio.timeout(10):
+        seen = [await stand.get(job.id)]
+        while not seen[-1].done:
+            change = await anext(watch)
+            if len(seen) > 1 or change.version > seen[0].version:  # what came before the first look may be told still
+                seen.append(change)
+    return seen
+
+
+class Watching:
+    async def test_a_watcher_sees_growing_versions_up_to_the_end(self, stand: Stand) -> None:
+        """Each snapshot is newer than the one before, and the last one is the job as it ended."""
+        seen = await _watched(stand, await stand.accept("law.fail", folder=str(stand.folder), times=2))
+        versions = [job.version for job in seen]
+        assert versions == sorted(set(versions))
+        assert seen[-1] == await stand.get(seen[-1].id)
+        assert seen[-1].status is S.SUCCEEDED
+        reachable = {S.QUEUED, *MOVES[S.QUEUED], *MOVES[S.RUNNING]}
+        assert {job.status for job in seen} <= reachable
+
+    async def test_a_watcher_knows_of_the_end_within_a_tenth_of_a_second(self, stand: Stand) -> None:
+        """From the commit's own time to the watcher's, the median of seven jobs."""
+        lags = []
+        for _ in range(7):
+            last = (await _watched(stand, await stand.accept("law.note", folder=str(stand.folder))))[-1]
+            assert last.finished_at is not None
+            lags.append(time.time() - last.finished_at / 1_000_000)
+        assert statistics.median(lags) < 0.1, lags
+
+    async def test_a_watcher_sees_progress_while_the_job_runs(self, stand: Stand) -> None:
+        """Two hundred reports within a second are some ten changes, growing, and the last report is what stays."""
+        seen = await _watched(stand, await stand.accept("law.progress", of=200))
+        last = seen[-1]
+        assert last.started_at is not None
+        assert last.finished_at is not None
+        told = [job.progress.completed for job in seen if job.progress is not None and not job.done]
+        assert len(set(told)) >= 3, told
+        assert told == sorted(told)
+        assert last.progress is not None
+        assert (last.progress.completed, last.progress.total, last.progress.message) == (200, 200, "200 of 200")
+        written = last.version - 3  # accepted, claimed, ended
+        assert written <= 10 * (last.finished_at - last.started_at) / 1_000_000 + 1
+
+    async def test_who_watches_all_jobs_misses_no_end(self, stand: Stand) -> None:
+        """Fifty jobs, and the end of each is seen."""
+        one = {"handler": "law.note", "params": {"folder": str(stand.folder)}}
+        async with stand.front.changes.watch_all() as watch, asyncio.timeout(15):
+            waiting = {job.id for job in await stand.request([one] * 50)}
+            while waiting:
+                job = await anext(watch)
+                if job.done:
+                    waiting.discard(job.id)

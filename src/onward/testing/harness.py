@@ -1,0 +1,217 @@
+"""A project of the suite's own: a ledger, one backend, worker processes, and the test process that looks on."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from onward.config import settings
+from onward.runtime import wiring
+from onward.backends.base import Role
+from onward.jobs import ledger
+from onward.jobs import commands
+from onward.jobs.model import Job, Visible
+from onward.jobs.states import JobStatus
+from onward.storage import migrate
+from onward.storage.base import StorageError
+from onward.storage.engine import Database
+from onward.storage.tables import runners
+from onward.testing import node
+from onward.testing import processes
+from onward.testing.processes import Worker
+from onward.testing.backend_fixture import Rig
+
+DRAIN_S = 1.0
+AT_ONCE = 2  # of law.limited
+IN_A_SECOND = 20  # of law.rated
+PATIENCE_S = 20.0
+LOOK_S = 0.01
+ALL = Visible(everything=True)
+_runners = sa.select(runners.c.id, runners.c.name)
+
+
+class Stand:
+    """What a law acts upon and looks at. `front` is the test process's part: it accepts and watches, and runs no job.
+
+    Where the backend runs jobs in the process that accepts them, a worker accepts; the front does where none is up.
+    """
+
+    def __init__(self, rig: Rig, project: Path, front: wiring.Onward) -> None:
+        self.rig = rig
+        self.project = project
+        self.front = front
+        self.workers: list[Worker] = []
+        self.folder = project
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the backend runs a job in the process that accepts it."""
+        return not self.front.dispatcher.backends[self.rig.name].runs_elsewhere
+
+    def say(self, name: str) -> None:
+        """The law's folder says so."""
+        (self.folder / name).touch()
+
+    async def accept(self, handler: str, *, run_at: int | None = None, priority: int = 0, **params: Any) -> Job:
+        """One job is accepted, as by one request."""
+        wanted = {"handler": handler, "params": params, "run_at": run_at, "priority": priority}
+        return (await self.request([wanted]))[0]
+
+    async def request(self, wanted: Sequence[dict[str, Any]]) -> list[Job]:
+        """The jobs are accepted and seen off, as by one request with a mutation for each."""
+        port = self._door()
+        if port is not None:
+            ids = await node.ask(port, accept=list(wanted))
+            return [await self.get(job_id) for job_id in ids]
+        jobs = await node.accept(self.front, [dict(one) for one in wanted])
+        await self.front.dispatcher.deliver(jobs, after_response=self.front.dispatcher.defer)
+        return jobs
+
+    async def deliver_again(self, job: Job, times: int) -> None:
+        """The backend is given the job's id so many times more."""
+        port = self._door()
+        if port is not None:
+            await node.ask(port, again=[job.id] * times)
+        else:
+            await node.again(self.front, [job.id] * times, self.front.dispatcher.defer)
+
+    def _door(self) -> int | None:
+        doors = [node.door(self.project, worker.pid) for worker in self.workers if worker.is_up and self.embedded]
+        return next((int(door.read_text()) for door in doors if door.exists()), None)
+
+    async def get(self, job_id: str) -> Job:
+        job = await self.front.database.read(lambda tx: ledger.get(tx, job_id))
+        assert job is not None, f"{job_id} is not in the ledger"
+        return job
+
+    async def until(self, job: Job, condition: Callable[[Job], bool], within_s: float = PATIENCE_S) -> Job:
+        """The job as it is when the condition holds. Raises AssertionError where it does not come to that."""
+        deadline = time.monotonic() + within_s
+        while not condition(found := await self.get(job.id)):
+            assert time.monotonic() < deadline, f"after {within_s} s: {found}\n{self.log()}"
+            await asyncio.sleep(LOOK_S)
+        return found
+
+    async def is_now(self, job: Job, *status: JobStatus, within_s: float = PATIENCE_S) -> Job:
+        return await self.until(job, lambda found: found.status in status, within_s)
+
+    async def done(self, job: Job, within_s: float = PATIENCE_S) -> Job:
+        return await self.until(job, lambda found: found.done, within_s)
+
+    async def noted(self, word: str, times: int = 1, within_s: float = PATIENCE_S) -> None:
+        """A handler has noted the word, so often at least, in the law's folder."""
+        await self.comes_true(lambda: self.count(word) >= times, within_s)
+
+    async def comes_true(self, condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
+        deadline = time.monotonic() + within_s
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {within_s} s\n{self.log()}"
+            await asyncio.sleep(LOOK_S)
+
+    def count(self, word: str) -> int:
+        from onward.testing.workload import notes  # noqa: PLC0415
+
+        return [note.word for note in notes(self.folder)].count(word)
+
+    async def cancel(self, job: Job, reason: str | None = None) -> Job:
+        return await self.front.writer.run(lambda tx: commands.cancel(tx, job.id, reason=reason, visible=ALL))
+
+    async def retry(self, job: Job, *, from_start: bool = False) -> Job:
+        """The job waits for a new run, and is seen off."""
+        route = self.front.dispatcher.route
+        after = await self.front.writer.run(
+            lambda tx: commands.retry(tx, job.id, from_start=from_start, visible=ALL, route=route)
+        )
+        await self.front.dispatcher.deliver([after], after_response=self.front.dispatcher.defer)
+        return after
+
+    async def start_worker(self) -> Worker:
+        """One more process runs jobs."""
+        worker = processes.start(self.rig.worker(), self.project)
+        self.workers.append(worker)
+        deadline = time.monotonic() + PATIENCE_S
+        while not await self.runners(worker) or (self.embedded and not node.door(self.project, worker.pid).exists()):
+            assert worker.is_up and time.monotonic() < deadline, f"the worker does not come up\n{self.log()}"  # noqa: PT018
+            await asyncio.sleep(LOOK_S)
+        return worker
+
+    async def runners(self, worker: Worker) -> set[str]:
+        """The names under which the ledger knows the worker."""
+        name = f"{socket.gethostname()}:{worker.pid}"
+        return {row[0] for row in await self.front.database.read(lambda tx: tx.all(_runners)) if row[1] == name}
+
+    async def ready(self) -> Worker:
+        """One worker is up, and no other; gives it."""
+        up = [worker for worker in self.workers if worker.is_up]
+        for worker in up[1:]:
+            worker.kill()
+        self.workers = up[:1] or [await self.start_worker()]
+        return self.workers[0]
+
+    async def freeze(self, worker: Worker) -> None:
+        """The worker stands still, not in the middle of a commit: SQLite's one lock would stand still with it."""
+        while True:
+            worker.freeze()
+            with suppress(StorageError, TimeoutError):
+                async with asyncio.timeout(1):
+                    return await self.front.writer.run(lambda _tx: None)
+            worker.wake()
+            await asyncio.sleep(LOOK_S)
+
+    async def no_worker(self) -> None:
+        """None is up."""
+        for worker in self.workers:
+            if worker.is_up:
+                await worker.stop(DRAIN_S + 5)
+        self.workers.clear()
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+
+    def log(self) -> str:
+        """The end of what the workers printed."""
+        file = self.project / "workers.log"
+        return file.read_text(errors="replace")[-4000:] if file.exists() else ""
+
+
+@asynccontextmanager
+async def standing(rig: Rig, project: Path) -> AsyncIterator[Stand]:
+    """A stand in that folder, without a worker yet."""
+    url = rig.database(project)
+    lines = [
+        f'backend = "{rig.name}"',
+        "[server]",
+        f"drain_s = {DRAIN_S}",
+        "[database]",
+        f'url = "{url}"',
+        "[handlers]",
+        'modules = ["testkit.workload"]',
+        '[queues."law.limited"]',
+        f"concurrency = {AT_ONCE}",
+        '[queues."law.rated"]',
+        f'rate = "{IN_A_SECOND}/s"',
+        rig.settings(project),
+    ]
+    (project / "settings.toml").write_text("\n".join(lines))
+    loaded = settings.load(project)
+    database = Database(loaded.database.url)
+    await asyncio.to_thread(migrate.upgrade, database)
+    database.close()
+    found, _ = wiring.backend_class(loaded, rig.name)
+    # A role in which this backend runs nothing: the jobs are for the workers.
+    role = Role.ACCEPT if found.runs_elsewhere else Role.RUN
+    async with wiring.running(loaded, role) as front:
+        stand = Stand(rig, project, front)
+        try:
+            yield stand
+        finally:
+            stand.close()
+            rig.clear()

@@ -1,0 +1,112 @@
+"""An application process without HTTP: `python -m testkit.node`.
+
+It accepts jobs over a door, a line of JSON in and one out, as a request would: one transaction a job, one delivery for
+all of them, the answer, and only then what the backend put off until after the response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from onward.config import settings
+from onward import telemetry
+from onward.runtime import wiring
+from onward.backends.base import Delivery, Role
+from onward.runtime.event_loop import Loop
+from onward.jobs.model import Job
+
+ANSWER_S = 20.0
+
+
+def door(project: Path, pid: int) -> Path:
+    """The file that holds the port on which that process listens."""
+    return project / "doors" / str(pid)
+
+
+async def accept(onward: wiring.Onward, wanted: list[dict[str, Any]]) -> list[Job]:
+    """The jobs are in the ledger, each by a unit of its own, as the mutations of one request are."""
+    jobs = []
+    for one in wanted:
+        params = one.pop("params")
+        new = onward.dispatcher.prepare(one.pop("handler"), params, owner=one.pop("owner", None), **one)
+        jobs.append(await onward.writer.run(lambda tx, new=new: onward.dispatcher.accept(tx, new)))  # type: ignore[misc]
+    return jobs
+
+
+async def again(onward: wiring.Onward, ids: list[str], later: Callable[..., None]) -> None:
+    """The backend is given these ids once more."""
+    backend = onward.dispatcher.backends[onward.settings.backend]
+    await backend.deliver([Delivery(job_id, "") for job_id in ids], after_response=later)
+
+
+class Door:
+    """Serves requests to one process."""
+
+    def __init__(self, onward: wiring.Onward) -> None:
+        self._onward = onward
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        later: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+
+        def defer(function: Callable[..., Any], *arguments: Any) -> None:
+            later.append((function, arguments))
+
+        asked = json.loads(await reader.readline())
+        jobs = await accept(self._onward, asked.get("accept", []))
+        await self._onward.dispatcher.deliver(jobs, after_response=defer)
+        await again(self._onward, asked.get("again", []), defer)
+        writer.write(json.dumps([job.id for job in jobs]).encode() + b"\n")
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        for function, arguments in later:
+            await function(*arguments)
+
+
+async def ask(port: int, **request: Any) -> list[str]:
+    """What the process answers: the ids of the jobs that it accepted. Raises TimeoutError."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(json.dumps(request).encode() + b"\n")
+        async with asyncio.timeout(ANSWER_S):
+            ids: list[str] = json.loads(await reader.readline())
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+    return ids
+
+
+async def main() -> None:
+    """The process takes part until SIGTERM."""
+    loaded = settings.load()
+    telemetry.configure(loaded.environment)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with wiring.running(loaded, Role.ACCEPT) as onward:
+        server = await asyncio.start_server(Door(onward), "127.0.0.1", 0)
+        async with server:
+            _announce(door(loaded.project, os.getpid()), server.sockets[0].getsockname()[1])
+            await stop.wait()
+
+
+def _announce(file: Path, port: int) -> None:
+    """The port is in the file, whole from the first."""
+    file.parent.mkdir(exist_ok=True)
+    aside = file.with_suffix(".new")
+    aside.write_text(str(port))
+    aside.rename(file)
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(main())
+    os._exit(0)  # threads of handlers that hang must not keep the process, as in the application

@@ -1,0 +1,346 @@
+"""The handlers that the laws run. Each tells what it does in a folder's `notes`, and is steered by files there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from onward.handlers.base import Handler, JobContext, Permanent, Retry, handler, sequence
+
+LOOK_S = 0.01
+MOMENT_S = 0.1
+LINGER_S = 0.3
+ONCE = Retry(max_attempts=1)
+SLOWLY = Retry(max_attempts=8, base=timedelta(seconds=4), cap=timedelta(seconds=4))
+QUICKLY = Retry(max_attempts=4, base=timedelta(milliseconds=50), cap=timedelta(milliseconds=150))
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of a folder's `notes`."""
+
+    word: str
+    job: str
+    attempt: int
+    pid: int
+    monotonic_s: float
+
+
+def note(job: JobContext, folder: str, word: str) -> None:
+    """The line is there, whole, whoever else writes."""
+    line = f"{word} {job.id} {job.attempt} {os.getpid()} {time.monotonic()}\n"
+    file = os.open(Path(folder) / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(file, line.encode())
+    finally:
+        os.close(file)
+
+
+def notes(folder: Path) -> list[Note]:
+    """What was noted, in order."""
+    try:
+        lines = [line.split() for line in (folder / "notes").read_text().splitlines()]
+    except FileNotFoundError:
+        return []
+    return [Note(word, job, int(attempt), int(pid), float(at)) for word, job, attempt, pid, at in lines]
+
+
+def says(folder: str, name: str) -> bool:
+    return (Path(folder) / name).exists()
+
+
+async def gate(folder: str) -> None:
+    """Opens for all when the folder says `go`, and for one process when it says `go` and its pid."""
+    while not (says(folder, "go") or says(folder, f"go-{os.getpid()}")):
+        await asyncio.sleep(LOOK_S)
+
+
+@handler("law.note", retry=ONCE)
+async def noted(job: JobContext, *, folder: str, text: str = "") -> str:
+    note(job, folder, "ran")
+    return text
+
+
+@handler("law.wait", retry=ONCE)
+async def wait(job: JobContext, *, folder: str) -> int:
+    """Ends when the folder says `go`; gives the process that it ended in."""
+    note(job, folder, "begun")
+    await gate(folder)
+    note(job, folder, "ended")
+    return os.getpid()
+
+
+@handler("law.linger", retry=ONCE)
+async def linger(job: JobContext, *, folder: str) -> int:
+    """Takes a moment that is shorter than any drain; gives the process that it ended in."""
+    note(job, folder, "begun")
+    await asyncio.sleep(LINGER_S)
+    return os.getpid()
+
+
+@handler("law.beside", retry=ONCE)
+async def beside(job: JobContext, *, folder: str) -> None:
+    """Runs until it is stopped."""
+    note(job, folder, "beside")
+    await asyncio.Event().wait()
+
+
+@handler("law.sulk", retry=ONCE)
+async def sulk(job: JobContext, *, folder: str) -> int:
+    """Like `law.wait`, but raises an error of its own where it is stopped."""
+    note(job, folder, "begun")
+    try:
+        await gate(folder)
+    except asyncio.CancelledError:
+        raise ValueError("I was not done") from None
+    return os.getpid()
+
+
+@handler("law.limited", retry=ONCE)
+async def limited(job: JobContext, *, folder: str, waits: bool = False) -> None:
+    """Two of it may run at once, in all processes together; each takes a moment, or until the folder says `go`."""
+    note(job, folder, "begun")
+    await (gate(folder) if waits else asyncio.sleep(MOMENT_S))
+    note(job, folder, "ended")
+
+
+@handler("law.rated", retry=ONCE)
+async def rated(job: JobContext, *, folder: str) -> None:
+    """Twenty of it may begin in a second."""
+    note(job, folder, "ran")
+
+
+@handler("law.wait_plain", retry=ONCE)
+def wait_plain(job: JobContext, *, folder: str) -> int:
+    note(job, folder, "begun")
+    while not says(folder, "go"):
+        job.check()
+        time.sleep(LOOK_S)
+    note(job, folder, "ended")
+    return os.getpid()
+
+
+@handler("law.deaf", retry=ONCE)
+def deaf(job: JobContext, *, folder: str) -> int:
+    """Blocks its thread and never checks; fails for good where the folder says `fail`."""
+    note(job, folder, "begun")
+    while not says(folder, "go"):
+        time.sleep(LOOK_S)
+    note(job, folder, "ended")
+    if says(folder, "fail"):
+        raise Permanent("as it was told to")
+    return os.getpid()
+
+
+@handler("law.fail", retry=QUICKLY)
+async def fail(job: JobContext, *, folder: str, times: int) -> str:
+    """Fails so many times, then succeeds."""
+    note(job, folder, "tried")
+    if job.attempt <= times:
+        raise ValueError("a secret of the handler's")
+    return "at last"
+
+
+@handler("law.fail_slowly", retry=SLOWLY)
+async def fail_slowly(job: JobContext, *, folder: str) -> None:
+    """Fails the first time; up to four seconds lie between its attempts."""
+    note(job, folder, "tried")
+    if job.attempt == 1:
+        raise ValueError("the first time")
+
+
+@handler("law.permanent", retry=QUICKLY)
+async def permanent(job: JobContext, *, folder: str) -> None:
+    note(job, folder, "tried")
+    raise Permanent("it can never be done", code="NEVER")
+
+
+@handler("law.endless", retry=ONCE, timeout=timedelta(seconds=0.3))
+async def endless(job: JobContext, *, folder: str) -> None:
+    note(job, folder, "begun")
+    await gate(folder)
+
+
+@handler("law.endless_plain", retry=ONCE, timeout=timedelta(seconds=0.3))
+def endless_plain(job: JobContext, *, folder: str) -> None:
+    note(job, folder, "begun")
+    while not says(folder, "go"):
+        job.check()
+        time.sleep(LOOK_S)
+
+
+@handler("law.progress", retry=ONCE)
+async def progress(job: JobContext, *, of: int) -> None:
+    """Tells its progress two hundred times a second."""
+    for n in range(1, of + 1):
+        job.progress(n, of, f"{n} of {of}")
+        await asyncio.sleep(0.005)
+
+
+@handler("law.result", retry=ONCE)
+def result(_job: JobContext, *, kind: str) -> Any:
+    return {
+        "nothing": None,
+        "nested": {"a": [1, 2.5, "\u00e4\U0001f680", None, True]},
+        "large": "x" * 63_000,
+        "too large": "x" * 65_000,
+        "no json": {1, 2},
+        "broken text": "\ud800",
+        "deep": json.loads("[" * 200 + "]" * 200),
+        "too deep": json.loads("[" * 250 + "]" * 250),
+    }[kind]
+
+
+@handler("law.words", retry=ONCE)
+async def words(job: JobContext, *, kind: str) -> None:
+    """Says what no text or number of the ledger can hold."""
+    if kind == "error":
+        raise Permanent("half a pair: \ud800, and NUL: \0", code="WORDS")
+    if kind == "message":
+        job.progress(1, 2, "half a pair: \ud800, and NUL: \0")
+    else:
+        job.progress(2**80, 2**80)
+
+
+@handler("law.exit", retry=ONCE)
+async def kill(job: JobContext, *, folder: str) -> str:
+    """Takes its process along, until the folder says `mended`."""
+    note(job, folder, "begun")
+    if not says(folder, "mended"):
+        os._exit(0)  # the code that says least about what happened
+    return "survived"
+
+
+@handler("law.sys_exit", retry=ONCE)
+async def leave(job: JobContext, *, folder: str) -> None:
+    note(job, folder, "begun")
+    sys.exit(3)
+
+
+@handler("law.sys_exit_task", retry=ONCE)
+async def leave_task(job: JobContext, *, folder: str) -> None:
+    """From a task of its own."""
+    note(job, folder, "begun")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(leave.steps[0].call(job, folder=folder))
+
+
+@handler("law.sys_exit_callback", retry=ONCE)
+async def leave_callback(job: JobContext, *, folder: str) -> None:
+    """From a callback that nobody awaits; fails by itself afterwards."""
+    note(job, folder, "begun")
+    asyncio.get_running_loop().call_soon(sys.exit, 3)
+    await asyncio.sleep(MOMENT_S)
+    raise ValueError("still here")
+
+
+@handler("law.sys_exit_plain", retry=ONCE)
+def leave_plain(job: JobContext, *, folder: str) -> None:
+    note(job, folder, "begun")
+    sys.exit(3)
+
+
+@handler("law.cancelled", retry=ONCE)
+async def cancelled(job: JobContext, *, folder: str) -> None:
+    """Awaits what it has itself cancelled."""
+    note(job, folder, "begun")
+    own = asyncio.ensure_future(asyncio.sleep(1))
+    own.cancel()
+    await own
+
+
+@handler("law.cancelled_plain", retry=ONCE)
+def cancelled_plain(job: JobContext, *, folder: str) -> None:
+    note(job, folder, "begun")
+    own: Future[None] = Future()
+    own.cancel()
+    own.result()
+
+
+@handler("law.parent", retry=ONCE)
+async def parent(job: JobContext, *, folder: str, fails: bool) -> str:
+    """Dispatches a child, and then may fail."""
+    child = job.dispatch("law.note", folder=folder, text="child")
+    note(job, folder, child)
+    if fails:
+        raise Permanent("after the dispatch")
+    return child
+
+
+async def first(job: JobContext, *, folder: str) -> dict[str, str]:
+    note(job, folder, "first")
+    return {"folder": folder}
+
+
+def second(job: JobContext, value: dict[str, str]) -> dict[str, str]:
+    """Fails for good, unless the folder says `mended`."""
+    note(job, value["folder"], "second")
+    if not says(value["folder"], "mended"):
+        raise Permanent("not mended yet")
+    return {**value, "from": "second"}
+
+
+async def second_waits(job: JobContext, value: dict[str, str]) -> dict[str, str]:
+    note(job, value["folder"], "second")
+    await gate(value["folder"])
+    return value
+
+
+def second_waits_plain(job: JobContext, value: dict[str, str]) -> dict[str, str]:
+    note(job, value["folder"], "second")
+    while not says(value["folder"], "go"):
+        time.sleep(LOOK_S)
+    return value
+
+
+async def second_fails_once(job: JobContext, value: dict[str, str]) -> dict[str, str]:
+    note(job, value["folder"], "second")
+    if job.attempt == 1:
+        raise ValueError("the first time")
+    return {**value, "from": "second"}
+
+
+async def third(job: JobContext, value: dict[str, str]) -> str:
+    note(job, value["folder"], "third")
+    return value.get("from", "")
+
+
+HANDLERS: tuple[Handler, ...] = (
+    noted,
+    wait,
+    linger,
+    beside,
+    sulk,
+    limited,
+    rated,
+    wait_plain,
+    deaf,
+    fail,
+    fail_slowly,
+    permanent,
+    endless,
+    endless_plain,
+    progress,
+    result,
+    words,
+    kill,
+    leave,
+    leave_plain,
+    leave_task,
+    leave_callback,
+    cancelled,
+    cancelled_plain,
+    parent,
+    sequence("law.steps", [first, second, third], retry=QUICKLY),
+    sequence("law.steps_retry", [first, second_fails_once, third], retry=QUICKLY),
+    sequence("law.steps_wait", [first, second_waits, third], retry=ONCE),
+    sequence("law.steps_wait_plain", [first, second_waits_plain, third], retry=ONCE),
+)

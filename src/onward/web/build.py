@@ -1,0 +1,194 @@
+"""The explorer is built: GraphiQL from npm packages, by vite, into `static/explorer/`.
+
+Each build has a folder of its own, named by a stamp of its sources, and `current.json` says which one is shown. That
+file is replaced in one step, so a page never sees half a build, and a page that is open keeps its files. The standard
+library alone is needed. From a shell: `python -m web.build`.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from onward.web.base import BuildFailed
+
+ROOM = Path(__file__).resolve().parent
+SOURCES = ROOM / "explorer"
+SHARED = ROOM / "static" / "shared"
+OUTPUT = ROOM / "static" / "explorer"
+TIMEOUT_S = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A finished build: its stamp, and its files as paths below `static/`."""
+
+    stamp: str
+    script: str
+    styles: tuple[str, ...]
+
+
+def available() -> bool:
+    """Whether npm and node are on PATH, without which nothing can be built."""
+    return shutil.which("npm") is not None and shutil.which("node") is not None
+
+
+def current() -> Built | None:
+    """The build that is shown, or None before the first one."""
+    try:
+        told = json.loads((OUTPUT / "current.json").read_text("utf-8"))
+        built = Built(told["stamp"], told["script"], tuple(told["styles"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return built if (ROOM / "static" / built.script).is_file() else None
+
+
+def running() -> bool:
+    """Whether a build is under way, here or in another process."""
+    try:
+        with (OUTPUT / ".lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # nobody has begun one yet
+        return False
+    return False
+
+
+def needed() -> bool:
+    """Whether there is no build, or its sources have changed since."""
+    built = current()
+    return built is None or built.stamp != stamp()
+
+
+def stamp() -> str:
+    """A digest of everything that the build is made from: the lock names every package by its own digest."""
+    digest = hashlib.sha256()
+    named = (SOURCES / name for name in ("package.json", "package-lock.json", ".npmrc", "vite.config.js", "index.html"))
+    for path in (*named, *sorted((SOURCES / "src").rglob("*")), *sorted(SHARED.rglob("*"))):
+        if path.is_file():
+            digest.update(path.relative_to(ROOM).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def build() -> None:
+    """The explorer is built and shown. Two at once: the second waits and finds it done. Raises BuildFailed."""
+    with _alone():
+        if not needed():
+            return
+        if not available():
+            raise BuildFailed("npm was not found: install Node.js 18 or newer with npm, then run: python -m web.build")
+        made = stamp()
+        modules = SOURCES / "node_modules"
+        kept = modules.exists()
+        try:
+            _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+            _run("node", "node_modules/vite/bin/vite.js", "build", "--outDir", str(OUTPUT / made), "--emptyOutDir")
+        finally:
+            if not kept:  # 240 MB which nothing reads once the bundle is there
+                shutil.rmtree(modules, ignore_errors=True)
+        _show(made)
+
+
+def build_in_background() -> subprocess.Popen[bytes] | None:
+    """A build runs in a process of its own, its words in `static/explorer/build.log`.
+
+    None where nothing is to do, or nothing can be: in a folder that is not to be written the page takes the CDN.
+    """
+    if not available() or not needed() or running():
+        return None
+    try:
+        OUTPUT.mkdir(parents=True, exist_ok=True)
+        log = (OUTPUT / "build.log").open("wb")
+    except OSError:
+        return None
+    with log:
+        command = [sys.executable, "-m", "web.build", "--gently"]
+        return subprocess.Popen(command, cwd=ROOM.parent, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
+
+
+def _run(*command: str) -> None:
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed words, except the folders of this room
+            command, cwd=SOURCES, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BuildFailed(f"`{' '.join(command[:2])}` did not end within {TIMEOUT_S:.0f} s") from error
+    except OSError as error:
+        raise BuildFailed(f"`{command[0]}` could not be started: {error.strerror}") from error
+    if done.returncode != 0:
+        lines = (done.stderr or done.stdout).splitlines()
+        told = [line for line in lines if line not in {"", "npm error"} and "warn" not in line]
+        raise BuildFailed(f"`{' '.join(command[:2])}` ended with {done.returncode}:\n" + "\n".join(told[:12]))
+
+
+def _show(made: str) -> None:
+    manifest = json.loads((OUTPUT / made / "manifest.json").read_text("utf-8"))
+    entry = next(part for part in manifest.values() if part.get("isEntry"))
+    below = f"explorer/{made}/"
+    told = {"stamp": made, "script": below + entry["file"], "styles": [below + style for style in entry.get("css", [])]}
+    before = current()
+    aside = OUTPUT / f".current-{os.getpid()}.json"
+    aside.write_text(json.dumps(told), "utf-8")
+    aside.replace(OUTPUT / "current.json")
+    for old in OUTPUT.iterdir():
+        if old.is_dir() and old.name not in {made, before.stamp if before else made}:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    with (OUTPUT / ".lock").open("w") as lock:  # the kernel gives it back, however the holder ends
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _time_shown() -> Iterator[None]:
+    """A terminal shows for how long it has been going on; how much there is to do nobody knows."""
+    over, begun = threading.Event(), time.monotonic()
+
+    def show() -> None:
+        while not over.wait(1.0):
+            sys.stderr.write(f"\r\033[Kweb.build: fetching and bundling, {time.monotonic() - begun:.0f} s")
+            sys.stderr.flush()
+
+    if not sys.stderr.isatty():
+        yield
+        return
+    shown = threading.Thread(target=show)
+    shown.start()
+    try:
+        yield
+    finally:
+        over.set()
+        shown.join()
+        sys.stderr.write("\r\033[K")
+
+
+def main(arguments: list[str]) -> int:
+    """The explorer is built; 0, or 1 with the reason on stderr."""
+    if "--gently" in arguments:
+        os.nice(10)  # beside a server that answers people
+    try:
+        with _time_shown():
+            build()
+    except BuildFailed as error:
+        sys.stderr.write(f"web.build: {error}\n")
+        return 1
+    sys.stdout.write("web.build: the explorer is ready\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,46 @@
+"""Files of ours over HTTP: known kinds only, each with its type, its policy and how long it may be kept."""
+
+import re
+from collections.abc import Mapping
+from os import PathLike, stat_result
+from pathlib import Path
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
+from starlette.types import Scope
+
+from onward.web import policy
+
+# Our own table: the machine's (`mimetypes`) differs from one to the next, and modules need the right type to run.
+TYPES: Mapping[str, str] = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".ttf": "font/ttf",
+    ".woff2": "font/woff2",
+}
+FOR_EVER = re.compile(r"/explorer/[0-9a-f]{16}/assets/")  # a digest is in each name below
+
+
+class Files(StaticFiles):
+    """The folder `static/`, with headers; what is hidden or of an unknown kind is not there."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """The file, 304 when the browser has it, or 404."""
+        if Path(path).suffix not in TYPES or any(part.startswith(".") for part in Path(path).parts):
+            raise HTTPException(404)
+        return await super().get_response(path, scope)
+
+    def file_response(
+        self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """The response to a file that is there."""
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers.update({**policy.COMMON, "Content-Security-Policy": policy.STATIC})
+        kept = "public, max-age=31536000, immutable" if FOR_EVER.search(Path(full_path).as_posix()) else "no-cache"
+        response.headers["Cache-Control"] = kept
+        if not isinstance(response, NotModifiedResponse):
+            response.headers["Content-Type"] = TYPES[Path(full_path).suffix]
+        return response
