@@ -8,9 +8,9 @@ import sys
 import sqlalchemy as sa
 import uvloop
 
-from onward.runtime import wiring
 from onward.backends.base import Role
 from onward.config.settings import enter
+from onward.runtime import wiring
 from onward.storage.engine import Tx
 from onward.storage.tables import jobs, ready
 

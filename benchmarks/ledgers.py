@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from onward.jobs import claims
-from onward.jobs import ledger
+from onward.jobs import claims, ledger
 from onward.jobs.claims import Outcome
 from onward.jobs.model import COLUMNS, Job, NewJob, dump, dump_steps
 from onward.jobs.model import Step as JobStep

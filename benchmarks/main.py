@@ -13,9 +13,9 @@ from benchmarks import machine, table
 from benchmarks.base import BenchError, Row, Scope
 from benchmarks.environment import FOLDER
 from benchmarks.figures import accept, jobs, memory, pickup, size, start, watch
-from tests.servers import Missing
 from onward.web.base import BuildFailed
 from onward.web.build import build
+from tests.servers import Missing
 
 QUICK = "ABCDEFJ"  # those that a continuous integration's machine tells something about
 LETTERS = "ABCDEFGHIJ"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from database.tables import items
+from onward import Ledger
 from onward.storage.engine import Tx, insert_new
-from onward.storage.tables import items
-from onward.storage.writer import Writer
 
 _insert = insert_new(items)
 
@@ -12,8 +12,8 @@ _insert = insert_new(items)
 class ItemStore:
     """Writes items to the ledger's database."""
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
 
     async def put(self, job_id: str, *, text: str, characters: int, words: int, lines: int, sha256: str) -> None:
         """The item is stored, once a job. Raises Unavailable."""
@@ -30,4 +30,4 @@ class ItemStore:
                 created_at=tx.now,
             )
 
-        await self._writer.run(unit)
+        await self._ledger.write(unit)

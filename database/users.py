@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from database.tables import users
 from onward.storage.base import StorageError
 from onward.storage.engine import Tx, insert_new
-from onward.storage.tables import users
 
 _insert = insert_new(users)
 _taken = sa.select(users.c.username_key, users.c.email_key).where(

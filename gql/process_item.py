@@ -7,8 +7,8 @@ from datetime import datetime
 import strawberry
 from pydantic import BaseModel
 
-from onward.graphql.enqueue import Refused, accept
 from onward.graphql.context import Info
+from onward.graphql.enqueue import Refused, accept
 from onward.graphql.execution.inputs import leaves
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
@@ -50,3 +50,10 @@ async def process_item(info: Info, input: ProcessItemInput) -> ProcessItemPayloa
     except Refused as refused:
         return ProcessItemPayload(errors=refused.errors)
     return ProcessItemPayload(job=accepted.job, replayed=accepted.replayed)
+
+
+@strawberry.type
+class Mutation:
+    process_item: ProcessItemPayload | None = strawberry.mutation(
+        resolver=process_item, description="The job `steps.process_item`: validate, analyse, store."
+    )

@@ -5,15 +5,16 @@ from __future__ import annotations
 import strawberry
 from pydantic import BaseModel
 
-from onward.graphql.enqueue import Instead, Refused, accept
-from onward.graphql.context import Info
-from onward.graphql.execution.inputs import leaves
-from onward.graphql.types.job import Job
+from database import users
 from gql.user import User
+from onward.graphql.context import Info
+from onward.graphql.enqueue import Companion, Instead, Refused, accept
+from onward.graphql.execution.inputs import leaves
+from onward.graphql.types.enums import UserErrorCode
+from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.graphql.validation import Email, Username, checked
 from onward.jobs import model
-from database import users
 from onward.storage.engine import Tx
 
 
@@ -51,13 +52,21 @@ def _quietly(tx: Tx, values: Values) -> users.User | Instead:
     return Instead({"email": owner, "username": values.username, "known": True})
 
 
+def _exists(field: str) -> UserError:
+    what = {"username": "This username", "email": "This e-mail address"}[field]
+    return UserError(code=UserErrorCode.ALREADY_EXISTS, message=f"{what} is taken.", path=[field])
+
+
 async def register_user(info: Info, input: RegisterUserInput) -> RegisterUserPayload | None:
     discloses = info.context.parts.discloses
 
     def write(tx: Tx) -> users.User | Instead:
-        if discloses:
-            return users.add(tx, username=values.username, email=values.email)
-        return _quietly(tx, values)
+        try:
+            if discloses:
+                return users.add(tx, username=values.username, email=values.email)
+            return _quietly(tx, values)
+        except users.Taken as taken:
+            raise Refused(*(_exists(field) for field in taken.fields)) from taken
 
     try:
         values = checked(Values, username=input.username, email=input.email)
@@ -68,9 +77,16 @@ async def register_user(info: Info, input: RegisterUserInput) -> RegisterUserPay
             params={"email": values.email, "username": values.username},
             given={"username": input.username, "email": input.email},
             key=input.idempotency_key,
-            write=write,
+            companion=Companion("user", write, users.get),
         )
     except Refused as refused:
         return RegisterUserPayload(errors=refused.errors)
-    user = accepted.user if discloses else None
+    user = accepted.row if discloses else None
     return RegisterUserPayload(user=user, job=accepted.job, replayed=accepted.replayed)
+
+
+@strawberry.type
+class Mutation:
+    register_user: RegisterUserPayload | None = strawberry.mutation(
+        resolver=register_user, description="A new user, and the job `email.welcome` that writes to them."
+    )

@@ -7,8 +7,8 @@ from datetime import datetime
 import strawberry
 from pydantic import BaseModel
 
-from onward.graphql.enqueue import Refused, accept
 from onward.graphql.context import Info
+from onward.graphql.enqueue import Refused, accept
 from onward.graphql.execution.inputs import leaves
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
@@ -56,3 +56,10 @@ async def send_notification(info: Info, input: SendNotificationInput) -> SendNot
     except Refused as refused:
         return SendNotificationPayload(errors=refused.errors)
     return SendNotificationPayload(job=accepted.job, replayed=accepted.replayed)
+
+
+@strawberry.type
+class Mutation:
+    send_notification: SendNotificationPayload | None = strawberry.mutation(
+        resolver=send_notification, description="The job `logging.write`, which appends the message to the log."
+    )

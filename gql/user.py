@@ -1,19 +1,23 @@
-"""Somebody who registered."""
+"""A user: somebody who registered."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import strawberry
 
-from onward.graphql.types.node import Node
 from database import users
+from onward.graphql.context import Info
+from onward.graphql.queries import read
+from onward.graphql.types.node import Node
 
 
 @strawberry.type(description="Somebody who registered.")
 class User(Node):
-    """Describes `storage.users.User`, whose moments are microseconds."""
+    """Describes `database.users.User`, whose times are integer microseconds."""
+
+    kind: ClassVar[str] = "user"
 
     username: str = strawberry.field(description="Unique, whatever the case of its letters.")
     email: str = strawberry.field(description="Unique, whatever the case of its letters.")
@@ -22,3 +26,11 @@ class User(Node):
     @classmethod
     def is_type_of(cls, obj: Any, _info: Any) -> bool:
         return isinstance(obj, users.User)
+
+    @classmethod
+    async def find(cls, info: Info, id: str) -> users.User | None:
+        """Return the user of this id to an admin or to that user, else None. Raises GraphQLError."""
+        viewer = info.context.viewer
+        if not (viewer.visible.everything or viewer.id == id):
+            return None
+        return await read(info, lambda tx: users.get(tx, id))

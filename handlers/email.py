@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
-from onward.handlers.base import JobContext, Retry, handler
+from onward import JobContext, Retry, handler
 from onward.mail.message import compose, mailbox, visible
 
 if TYPE_CHECKING:

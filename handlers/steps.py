@@ -8,7 +8,8 @@ import re
 import unicodedata
 from typing import TypedDict
 
-from onward.handlers.base import JobContext, Permanent, sequence
+from handlers.resources import Resources
+from onward import JobContext, Permanent, sequence
 
 # Unicode's control characters, but for tabs and line breaks.
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -59,9 +60,9 @@ async def analyse(_job: JobContext, value: Text) -> Analysed:
     }
 
 
-async def store(job: JobContext, value: Analysed) -> Figures:
+async def store(job: JobContext[Resources], value: Analysed) -> Figures:
     """The item is kept, once for the job; gives its figures."""
-    await job.tools.items.put(job.id, **value)
+    await job.resources.items.put(job.id, **value)
     return {key: value[key] for key in ("characters", "words", "lines", "sha256")}  # type: ignore[return-value]
 
 

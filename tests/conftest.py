@@ -12,7 +12,7 @@ from onward.storage.writer import Writer
 from tests import ledgers
 from tests.servers import Missing, Server, postgres_database, postgres_server, redis_server
 
-pytest_plugins = ("testkit.fixtures",)
+pytest_plugins = ("onward.testing.fixtures",)
 pytest.register_assert_rewrite("tests.faults.laws")
 
 

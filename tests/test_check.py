@@ -11,13 +11,11 @@ import sqlalchemy as sa
 
 from onward.backends.base import Backend, Defer, Delivery, Health, Run
 from onward.cli.check import Finding, State, findings
-from onward.jobs import concurrency
-from onward.jobs import ledger
+from onward.config.settings import load
+from onward.jobs import concurrency, ledger
 from onward.jobs.model import NewJob
 from onward.jobs.states import JobStatus
-from onward.config.settings import load
-from onward.storage import migrate
-from onward.storage import tables
+from onward.storage import migrate, tables
 from onward.storage.engine import Database, Tx
 from onward.storage.writer import Writer
 from tests.processes import onward
@@ -154,7 +152,7 @@ def test_a_sender_that_is_none_is_wrong_and_stops_the_start_in_one_line(project:
 
 
 def test_a_backend_whose_options_are_none_of_its_own_is_wrong(project: Path) -> None:
-    mine = {"mine": {"class": "backends.background:Background", "concurency": 3}}
+    mine = {"mine": {"class": "onward.backends.background:Background", "concurency": 3}}
     (backend,) = found(project, "mine", backend="mine", backends=mine)
     assert (backend.state, backend.mend) == (State.WRONG, "mend [backends.mine]")
     assert "concurency" in backend.words
@@ -169,7 +167,7 @@ def test_a_backend_of_the_project_s_that_does_not_answer_is_warned_of(project: P
 
 def test_a_backend_that_gets_no_jobs_is_told_how_it_would(project: Path) -> None:
     """As where `backend = ...` was written below its table, and so was taken for an option of it."""
-    mine = {"mine": {"class": "backends.background:Background", "backend": "mine"}}
+    mine = {"mine": {"class": "onward.backends.background:Background", "backend": "mine"}}
     (idle,) = found(project, "mine", backends=mine)
     assert (idle.state, idle.words) == (State.WARNING, "has a table, and gets no jobs")
     assert 'backend = "mine" above the first [table]' in idle.mend

@@ -14,11 +14,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from onward.cli import main
-from onward.config import settings
-from onward.cli import terminal
-from onward.runtime import wiring
 from onward.backends.base import Backend, Defer, Delivery, Health, Run
+from onward.cli import main, terminal
+from onward.config import settings
+from onward.runtime import wiring
 from tests.processes import Running, environment, graphql, onward, running, wait_until
 from tests.servers import free_port
 
@@ -143,7 +142,7 @@ def test_modules_of_the_project_are_found_and_hide_nothing(project: Path) -> Non
     (project / "app.py").write_text("raise RuntimeError('this is not the application')")
     (project / "typing.py").write_text("raise RuntimeError('this is not the library')")
     (project / "shop.py").write_text(
-        "from handlers.base import handler\n\n"
+        "from onward.handlers.base import handler\n\n"
         "@handler('orders.confirm')\nasync def confirm(job, *, order: int) -> None: ...\n\n"
         "HANDLERS = (confirm,)\n"
     )

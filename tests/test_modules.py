@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from onward.config.settings import SettingsError, load
-from tests.processes import onward
 from onward.runtime.wiring import load_handlers
+from tests.processes import onward
 
 WRONG = {
     "a name without a family": (
@@ -19,7 +19,7 @@ WRONG = {
         "line 2: TypeError: confirm: order must be keyword-only",
     ),
     "no Python": ("def confirm(:", "SyntaxError: invalid syntax (broken.py, line 2)"),
-    "another name": ("from handlers.base import Retries", "cannot import name 'Retries'"),
+    "another name": ("from onward.handlers.base import Retries", "cannot import name 'Retries'"),
     "a lone handler": (
         "@handler('orders.confirm')\nasync def confirm(job): ...\nHANDLERS = confirm",
         "HANDLERS of broken is no tuple",
@@ -33,7 +33,7 @@ def test_a_module_of_handlers_that_cannot_be_is_told_in_one_line(
 ) -> None:
     text, words = WRONG[what]
     (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["broken"]\n', "utf-8")
-    (tmp_path / "broken.py").write_text(f"from handlers.base import handler\n{text}\n", "utf-8")
+    (tmp_path / "broken.py").write_text(f"from onward.handlers.base import handler\n{text}\n", "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "broken", raising=False)
     with pytest.raises(SettingsError, match=r"^handlers\.modules: ") as refusal:
@@ -96,7 +96,7 @@ def test_in_a_package_modules_have_what_names_they_like(tmp_path: Path) -> None:
     (tmp_path / "shop" / "__init__.py").touch()
     (tmp_path / "shop" / "settings.py").write_text("FAMILY = 'orders'\n", "utf-8")
     (tmp_path / "shop" / "app.py").write_text(
-        "from handlers.base import handler\nfrom shop.settings import FAMILY\n"
+        "from onward.handlers.base import handler\nfrom shop.settings import FAMILY\n"
         "@handler(f'{FAMILY}.confirm')\nasync def confirm(job): ...\nHANDLERS = (confirm,)\n",
         "utf-8",
     )

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from onward.worker import process
 from onward.config.settings import SettingsError
+from onward.worker import process
 from tests.servers import free_port
 
-FAST = '[backends.fast]\nclass = "backends.dramatiq:Dramatiq"\nurl = "redis://127.0.0.1:6390/3"\nnamespace = "fast"\n'
+FAST = '[backends.fast]\nclass = "onward.backends.dramatiq:Dramatiq"\nurl = "redis://127.0.0.1:6390/3"\nnamespace = "fast"\n'
 
 
 def test_dramatiq_is_refused_a_broker_where_no_job_comes_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

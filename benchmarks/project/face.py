@@ -2,8 +2,8 @@
 
 import strawberry
 
-from onward.graphql.enqueue import accept
 from onward.graphql.context import Info
+from onward.graphql.enqueue import accept
 
 
 async def begin(info: Info, handler: str, **params: object) -> strawberry.ID:

@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from onward.handlers.base import JobContext, handler
+from onward import JobContext, handler
 
 
 @handler("bench.nothing")

@@ -10,8 +10,8 @@ import pytest
 import redis
 from rq import Queue
 
-from onward.testing.conformance import Conformance
 from onward.testing.backend_fixture import Rig
+from onward.testing.conformance import Conformance
 
 URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 

@@ -15,16 +15,16 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onward.config import settings
-from onward.runtime import wiring
-from onward.dispatch import dispatcher
-from onward.maintenance import maintenance
 from onward.backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
+from onward.config import settings
+from onward.dispatch import dispatcher
 from onward.dispatch.dispatcher import Routes
 from onward.handlers.base import InvalidParameters
 from onward.jobs import concurrency
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
+from onward.maintenance import maintenance
+from onward.runtime import wiring
 from onward.testing import node
 from onward.testing.waiting import until
 
@@ -72,7 +72,7 @@ async def running(folder: Path, backend: str, **tables: Any) -> AsyncIterator[wi
     (folder / "settings.toml").touch()
     custom = {"holes": {"class": f"{__name__}:Pigeonholes"}, "clumsy": {"class": f"{__name__}:Clumsy"}}
     loaded = settings.load(
-        folder, backend=backend, backends=custom, handlers={"modules": ["testkit.workload"]}, **tables
+        folder, backend=backend, backends=custom, handlers={"modules": ["onward.testing.workload"]}, **tables
     )
     async with wiring.running(loaded, Role.ACCEPT) as onward:
         yield onward

@@ -11,13 +11,13 @@ import pytest
 import redis
 import trustme
 
-from onward.cli import check
-from onward.runtime import wiring
-from onward.backends.base import Role
 from onward.api.rates import Rates
+from onward.backends.base import Role
+from onward.cli import check
+from onward.config.settings import Settings, load
 from onward.jobs import ledger
 from onward.jobs.states import JobStatus
-from onward.config.settings import Settings, load
+from onward.runtime import wiring
 from tests.processes import environment
 from tests.servers import free_port, redis_server
 

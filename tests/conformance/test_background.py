@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from onward.config import settings
-from onward.runtime import wiring
 from onward.backends.base import Role
-from onward.jobs import ledger
-from onward.jobs import runner
+from onward.config import settings
+from onward.jobs import ledger, runner
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus, StepStatus
+from onward.runtime import wiring
 from onward.testing import node
 from onward.testing.waiting import until
 from onward.testing.workload import notes
@@ -30,7 +29,7 @@ async def onward(tmp_path: Path, anyio_backend: str) -> AsyncIterator[wiring.Onw
     """One process that accepts and runs."""
     (tmp_path / "settings.toml").write_text(
         f"[server]\ndrain_s = 2\n[backends.background]\nconcurrency = {CONCURRENCY}\n"
-        '[handlers]\nmodules = ["testkit.workload"]'
+        '[handlers]\nmodules = ["onward.testing.workload"]'
     )
     async with wiring.running(settings.load(tmp_path), Role.ACCEPT) as running:
         yield running
@@ -129,7 +128,7 @@ async def test_who_watches_in_the_same_process_knows_of_the_end_within_a_tenth_o
 async def test_what_a_process_leaves_behind_the_next_one_runs(tmp_path: Path, anyio_backend: str) -> None:
     """Stopped with jobs waiting and running; the next process runs each, and charges none for the stop."""
     (tmp_path / "settings.toml").write_text(
-        '[server]\ndrain_s = 1\n[backends.background]\nconcurrency = 2\n[handlers]\nmodules = ["testkit.workload"]'
+        '[server]\ndrain_s = 1\n[backends.background]\nconcurrency = 2\n[handlers]\nmodules = ["onward.testing.workload"]'
     )
     loaded = settings.load(tmp_path)
     async with wiring.running(loaded, Role.ACCEPT) as first:

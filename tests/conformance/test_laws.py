@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from onward.testing.conformance import Conformance
 from onward.testing.backend_fixture import Rig
+from onward.testing.conformance import Conformance
 from tests.conformance.rigs import BackgroundRig, DramatiqRig
 from tests.servers import postgres_database
 

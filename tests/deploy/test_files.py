@@ -15,9 +15,9 @@ import yaml
 from pydantic import BaseModel
 
 from onward.api import server
-from onward.worker import process
 from onward.cli.main import program
 from onward.config.settings import Settings, load
+from onward.worker import process
 from tests.processes import ROOT
 
 DEPLOY = ROOT / "deploy"

@@ -6,8 +6,8 @@ from typing import Any
 import strawberry
 from strawberry.scalars import JSON
 
-from onward.graphql.enqueue import Refused, accept
 from onward.graphql.context import Info
+from onward.graphql.enqueue import Refused, accept
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.jobs import model

@@ -21,31 +21,31 @@ VISITS = "FAULTS_VISITS"  # the file in which a visit is noted
 
 WRITES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "accept": ("jobs.ledger", "accept"),
-        "register": ("storage.users", "add"),
-        "remember": ("jobs.idempotency", "remember"),
-        "claim": ("jobs.claims", "claim"),
-        "claim due": ("jobs.claims", "claim_due"),
-        "step done": ("jobs.claims", "step_done"),
-        "report": ("jobs.claims", "report"),
-        "settle": ("jobs.claims", "settle"),
-        "hand back": ("jobs.claims", "hand_back"),
-        "bury": ("jobs.claims", "bury"),
-        "promote": ("jobs.due", "promote"),
-        "confirm": ("jobs.due", "confirm"),
-        "doubt": ("jobs.due", "doubt"),
-        "reroute": ("jobs.due", "reroute"),
-        "cancel": ("jobs.steering", "cancel"),
-        "retry": ("jobs.steering", "retry"),
+        "accept": ("onward.jobs.ledger", "accept"),
+        "register": ("database.users", "add"),
+        "remember": ("onward.jobs.idempotency", "remember"),
+        "claim": ("onward.jobs.claims", "claim"),
+        "claim due": ("onward.jobs.claims", "claim_due"),
+        "step done": ("onward.jobs.claims", "step_done"),
+        "report": ("onward.jobs.claims", "report"),
+        "settle": ("onward.jobs.claims", "settle"),
+        "hand back": ("onward.jobs.claims", "hand_back"),
+        "bury": ("onward.jobs.claims", "bury"),
+        "promote": ("onward.jobs.due", "promote"),
+        "confirm": ("onward.jobs.due", "confirm"),
+        "doubt": ("onward.jobs.due", "doubt"),
+        "reroute": ("onward.jobs.due", "reroute"),
+        "cancel": ("onward.jobs.commands", "cancel"),
+        "retry": ("onward.jobs.commands", "retry"),
     }
 )
 WHEN = ("before the commit", "after the commit")
 AROUND: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
         "message": ("backends.dramatiq", "Broker", "enqueue_many"),
-        "mail": ("handlers.mailer", "FileMailer", "_write"),
+        "mail": ("onward.mail.mailer", "FileMailer", "_write"),
         "line": ("handlers.logging", "JsonLines", "append"),
-        "answer": ("gql.view", "View", "__call__"),
+        "answer": ("onward.api.view", "View", "__call__"),
     }
 )
 
@@ -60,8 +60,8 @@ def install() -> None:
     """The armed point is set in this process."""
     for write, (module, function) in WRITES.items():
         _mark(import_module(module), function, write)
-    _mark_statement("item", ("storage.items", "_insert"))
-    _mark_statement("beat", ("jobs.leases", "_beat"))
+    _mark_statement("item", ("database.items", "_insert"))
+    _mark_statement("beat", ("onward.jobs.leases", "_beat"))
     _around_commit()
     armed = os.environ[POINT]
     for what, (module, owner, function) in AROUND.items():

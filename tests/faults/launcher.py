@@ -25,8 +25,7 @@ def set_clock(ahead_s: float) -> None:
     """Every clock of this process that can be set is ahead; SQLite's too, which is the ledger's."""
     import sqlalchemy as sa
 
-    from onward.storage import engine
-    from onward.storage import writer
+    from onward.storage import engine, writer
     from onward.storage.tables import commits
 
     now, now_ns = time.time, time.time_ns
@@ -38,7 +37,7 @@ def set_clock(ahead_s: float) -> None:
         def now(cls, tz: Any = None) -> Any:
             return dt.datetime.fromtimestamp(time.time(), tz)
 
-    for name in ("handlers.logging", "handlers.message", "backends.dispatch"):
+    for name in ("handlers.logging", "onward.mail.message", "onward.dispatch.dispatcher"):
         __import__(name)
         if hasattr(sys.modules[name], "datetime"):
             setattr(sys.modules[name], "datetime", Clock)  # noqa: B010 - mypy

@@ -140,8 +140,10 @@ class Nursery:
 
 def _serve() -> None:
     """Forks for each line until there are no more; what it forked ends with it."""
-    from onward.api import app  # noqa: F401 - loaded once, for all that are forked
-    from onward.api import server  # noqa: F401 - likewise
+    from onward.api import (
+        app,  # noqa: F401 - loaded once, for all that are forked
+        server,  # noqa: F401 - likewise
+    )
     from onward.worker import process  # noqa: F401 - likewise
 
     assert threading.active_count() == 1, "a fork takes no threads along"

@@ -13,9 +13,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from onward.api.addresses import UNKNOWN, Addresses
-from onward.graphql.base import BadRequest
-from onward.api.rates import Rates, TooManyRequests
 from onward.api.connection_limiter import Sockets
+from onward.api.rates import Rates, TooManyRequests
+from onward.graphql.base import BadRequest
 from tests.gql.conftest import MODULES, running, serving, settings_in
 from tests.gql.test_viewers import ask, behind_tokens, header, process
 from tests.gql.test_websocket import FOREVER, INIT, client
@@ -109,7 +109,7 @@ async def test_processes_count_together_through_redis(redis_url: str, namespace:
 
 async def test_without_redis_each_process_counts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
-    monkeypatch.setattr("gql.rates.time", SimpleNamespace(time=lambda: now))  # no minute ends meanwhile
+    monkeypatch.setattr("onward.api.rates.time", SimpleNamespace(time=lambda: now))  # no minute ends meanwhile
     with redis_server() as server:
         rates = Rates(5, redis_url=server.url, namespace="x")
         rates.start()

@@ -30,11 +30,11 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 from strawberry.execution import optimized_is_awaitable
 
+from onward.graphql.execution.compiled_selections import ShapedExecutor
 from onward.graphql.execution.documents import Document, Documents
 from onward.graphql.execution.inputs import leaves
 from onward.graphql.execution.limits import Limits
 from onward.graphql.schema import build
-from onward.graphql.execution.compiled_selections import ShapedExecutor
 from onward.jobs.model import Job
 
 DEEP = 4

@@ -11,11 +11,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from onward.api.app import create_app
 from onward.api import tokens
-from onward.graphql.base import NotAuthenticated
+from onward.api.app import create_app
 from onward.api.tokens import Tokens, UnusableKey
 from onward.config.settings import SettingsError
+from onward.graphql.base import NotAuthenticated
 from tests.gql.conftest import settings_in
 
 SECRET = "a secret of thirty-two characters"

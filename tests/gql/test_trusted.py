@@ -14,10 +14,10 @@ import pytest
 
 from onward.api.app import create_app
 from onward.config.settings import SettingsError
+from onward.web import documents
 from tests.gql.conftest import MODULES, Api, running, serving, settings_in
 from tests.gql.test_websocket import client
 from tests.processes import ROOT
-from onward.web import documents
 
 KNOWN = "query mine { viewer { roles } }"
 OTHER = "query other { viewer { id } }"

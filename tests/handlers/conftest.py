@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from onward.handlers.base import JSON, Handler, Toolbox
 from handlers.logging import JsonLines
+from onward.handlers.base import JSON, Handler, Toolbox
 from onward.mail.mailer import FileMailer
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import jinja2
 import pytest
 
-from onward.handlers.base import InvalidParameters
 from handlers.email import templates, welcome
+from onward.handlers.base import InvalidParameters
 from onward.mail.mailer import FileMailer
 from tests.handlers.hostile import HOSTILE, REFUSED
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from onward.handlers.base import Permanent
 from handlers.steps import process_item
+from onward.handlers.base import Permanent
 
 Run = Callable[..., Awaitable[list[Any]]]
 

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import change_feed
-from onward.jobs import ledger
-from onward.jobs import commands
+from onward.jobs import change_feed, commands, ledger
 from onward.jobs.change_feed import Changes, Lagging, Watch
 from onward.jobs.model import Visible
 from onward.jobs.states import JobStatus

@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Sequence
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import claims
-from onward.jobs import ledger
+from onward.jobs import claims, ledger
 from onward.jobs.base import Superseded
 from onward.jobs.claims import Outcome
 from onward.jobs.model import Job, Progress

@@ -6,9 +6,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import claims
-from onward.jobs import due
-from onward.jobs import ledger
+from onward.jobs import claims, due, ledger
 from onward.jobs.claims import Outcome
 from onward.jobs.states import JobStatus
 from onward.storage.engine import Tx

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from onward.jobs import claims
-from onward.jobs import due
-from onward.jobs import concurrency
-from onward.jobs import ledger
-from onward.jobs import commands
+from onward.jobs import claims, commands, concurrency, due, ledger
 from onward.jobs.model import Job, Visible
 from onward.storage.engine import Tx
 from onward.storage.tables import jobs

@@ -13,9 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 import onward.storage.writer
-from onward.jobs import claims
-from onward.jobs import leases
-from onward.jobs import ledger
+from onward.jobs import claims, leases, ledger
 from onward.jobs.leases import LAPSE_S, Lease
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
@@ -210,7 +208,7 @@ def test_one_process_leads_and_another_one_follows_it(writer: Writer, clock: Clo
 
 def test_a_start_waits_for_no_commit_but_its_own(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A beat goes with the next commit; at the start of a process nobody would write one."""
-    monkeypatch.setattr(storage.writer, "LAZY_S", 3600.0)
+    monkeypatch.setattr(onward.storage.writer, "LAZY_S", 3600.0)
     writer.run_sync(lambda tx: tx.now)  # from here on the writer waits by the new figure
     lease = Lease(writer, Meters(), name="mine", on_lost=lambda: None)
     start = threading.Thread(target=lease.start)

@@ -25,10 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from onward.jobs import claims
-from onward.jobs import due
-from onward.jobs import ledger
-from onward.jobs import commands
+from onward.jobs import claims, commands, due, ledger
 from onward.jobs.base import Conflict, Superseded
 from onward.jobs.claims import Outcome
 from onward.jobs.model import Job, JobError, Progress, Step, Visible

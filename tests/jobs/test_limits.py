@@ -8,9 +8,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onward.jobs import claims
-from onward.jobs import due
-from onward.jobs import concurrency
+from onward.jobs import claims, concurrency, due
 from onward.jobs.claims import Outcome
 from onward.jobs.limits import DOUBT_US, Limit, Rate
 from onward.jobs.model import Job

@@ -6,11 +6,7 @@ from typing import Any
 
 import pytest
 
-from onward.jobs import claims
-from onward.jobs import due
-from onward.jobs import concurrency
-from onward.jobs import ledger
-from onward.jobs import pages
+from onward.jobs import claims, concurrency, due, ledger, pages
 from onward.jobs.model import JobFilter, Visible
 from onward.jobs.states import JobStatus
 from onward.storage.engine import Tx

@@ -8,14 +8,12 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import claims
-from onward.jobs import idempotency
-from onward.jobs import ledger
-from onward.maintenance import retention
+from onward.jobs import claims, idempotency, ledger
 from onward.jobs.claims import Outcome
 from onward.jobs.model import Visible
-from onward.maintenance.retention import Retention
 from onward.jobs.states import HELD, TERMINAL, JobStatus
+from onward.maintenance import retention
+from onward.maintenance.retention import Retention
 from onward.storage.engine import Tx
 from onward.storage.tables import idempotency as keys
 from onward.storage.tables import jobs

@@ -13,18 +13,17 @@ import pytest
 import sqlalchemy as sa
 
 from onward.backends.base import Role
-from onward.jobs import ledger
-from onward.jobs import schedule
+from onward.config.settings import SettingsError, load
+from onward.jobs import ledger, schedule
 from onward.jobs.model import Job, to_us
 from onward.jobs.schedule import Entry, Schedule
 from onward.jobs.states import JobStatus
-from onward.config.settings import SettingsError, load
+from onward.runtime.wiring import running
 from onward.storage.engine import Tx
 from onward.storage.tables import jobs
 from onward.storage.tables import schedule as table
 from onward.storage.writer import Writer
 from tests.ledgers import new_job, writing
-from onward.runtime.wiring import running
 
 HOURLY, EVER = "0 * * * *", "* * * * * *"
 HOUR_US = 3_600_000_000

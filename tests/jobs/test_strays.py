@@ -10,10 +10,7 @@ from typing import Any, cast
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import claims
-from onward.jobs import due
-from onward.jobs import ledger
-from onward.jobs import runner
+from onward.jobs import claims, due, ledger, runner
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job
 from onward.jobs.runner import Runner

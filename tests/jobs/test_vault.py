@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from onward.cli import check
-from onward.runtime import wiring
 from onward.backends.base import Role
+from onward.cli import check
+from onward.config.settings import Settings, SettingsError, load
 from onward.handlers.base import InvalidParameters, Permanent
 from onward.jobs import ledger
+from onward.jobs.encryption import SEALED, NoKey, Vault
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
-from onward.jobs.encryption import SEALED, NoKey, Vault
-from onward.config.settings import Settings, SettingsError, load
+from onward.runtime import wiring
 from tests.jobs.secretive import pay
 
 CARD = "4242-4242-4242-4242"

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from database import users
+from database.items import ItemStore
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.engine import Database, Ids, Tx, among, as_list
-from database.items import ItemStore
 from onward.storage.tables import items, meta
 from onward.storage.writer import Writer
 from tests.storage.test_writer import put

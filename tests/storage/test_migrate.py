@@ -92,7 +92,7 @@ def test_two_migrations_at_once_make_the_tables_once(empty: Database) -> None:
 def test_processes_that_start_at_once_find_a_ledger(tmp_path: Path) -> None:
     """On SQLite each brings it up to date by itself, or waits for who does."""
     code = (
-        "import sys; from storage import migrate; from storage.engine import Database;"
+        "import sys; from storage import migrate; from onward.storage.engine import Database;"
         "migrate.ensure(Database(sys.argv[1]))"
     )
     command = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'onward.db'}"]

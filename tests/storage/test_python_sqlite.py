@@ -10,10 +10,10 @@ WITHOUT = """
 import sys, time
 sys.modules["pysqlite3"] = None  # as if it were not installed
 from jobs import ledger
-from jobs.model import NewJob
+from onward.jobs.model import NewJob
 from storage import migrate
-from storage.engine import Database
-from storage.writer import Writer
+from onward.storage.engine import Database
+from onward.storage.writer import Writer
 
 database = Database(sys.argv[1])
 assert migrate.upgrade(database)

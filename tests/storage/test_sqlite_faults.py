@@ -78,12 +78,12 @@ def test_a_commit_is_synced(sqlite_ledger: str) -> None:
 FULL = """
 import resource, sys
 from pathlib import Path
-from storage.base import Unavailable
-from storage.writer import Writer
-from storage.engine import Database
+from onward.storage.base import Unavailable
+from onward.storage.writer import Writer
+from onward.storage.engine import Database
 from tests.storage.test_writer import names
 import sqlalchemy as sa
-from storage.tables import meta
+from onward.storage.tables import meta
 
 folder, how = Path(sys.argv[1]), sys.argv[2]
 url = f"sqlite:///{folder / 'onward.db'}"

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import structlog
 
-from onward.runtime import wiring
 from onward.backends.base import Role
+from onward.config.settings import load
 from onward.jobs import ledger
 from onward.jobs.model import Job, NewJob
-from onward.config.settings import load
+from onward.runtime import wiring
 
 
 @pytest.fixture

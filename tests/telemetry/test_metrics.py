@@ -10,11 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from onward.config import settings
-from onward.jobs import claims
-from onward.jobs import ledger
+from onward.config.settings import SettingsError
+from onward.jobs import claims, ledger
 from onward.jobs.leases import place
 from onward.jobs.states import TERMINAL, JobStatus
-from onward.config.settings import SettingsError
 from onward.storage import tables
 from onward.storage.base import Unavailable
 from onward.storage.engine import Tx

@@ -34,7 +34,7 @@ async def ended(kit: Kit, job_id: str) -> None:
 
 @pytest.fixture
 def onward_tables() -> Mapping[str, Any]:
-    return {"handlers": {"modules": ["testkit.workload"]}}
+    return {"handlers": {"modules": ["onward.testing.workload"]}}
 
 
 async def test_an_immediate_job_has_run_when_the_mutation_has_answered(onward_immediate: Kit) -> None:

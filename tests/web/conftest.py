@@ -14,9 +14,9 @@ from urllib.request import urlopen
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, Route, async_playwright
 
-from tests.servers import free_port
 from onward.web import build
 from onward.web.base import BuildFailed
+from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVE = (

@@ -42,10 +42,10 @@ class Workshop:
             (self.programs / name).chmod(0o755)
 
     def start(self, **environment: str) -> "subprocess.Popen[str]":
-        """`python -m web.build`, under way."""
+        """`python -m onward.web.build`, under way."""
         told = {"PATH": f"{self.programs}:/usr/bin:/bin", "RECORD": str(self.record), **environment}
         return subprocess.Popen(
-            [sys.executable, "-m", "web.build"],
+            [sys.executable, "-m", "onward.web.build"],
             cwd=self.room.parent,
             env={**os.environ, **told},
             stdout=subprocess.PIPE,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.conftest import missing
 from onward.web.cdn import SCRIPTS, STYLES, CdnFile
+from tests.web.conftest import missing
 
 
 @pytest.mark.parametrize("file", [*SCRIPTS, *STYLES], ids=lambda file: f"{file.package}/{file.path}")

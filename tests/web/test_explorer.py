@@ -6,8 +6,8 @@ import re
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from tests.web.conftest import Watched
 from onward.web import pages
+from tests.web.conftest import Watched
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("explorer_built")]  # its first test may build it
 

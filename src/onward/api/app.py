@@ -15,28 +15,27 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from onward.backends.base import Role
 from onward.api import status
-from onward.graphql.execution import trusted
 from onward.api.addresses import Addresses
+from onward.api.connection_limiter import Sockets
+from onward.api.headers import SecureHeaders
+from onward.api.origins import Origins
+from onward.api.rates import Rates
+from onward.api.request_gate import Authenticate, Door, open_to_all
+from onward.api.view import View, bearer
+from onward.backends.base import Role
+from onward.config.settings import Jwt, Settings, SettingsError, version
 from onward.graphql.base import NotAuthenticated
 from onward.graphql.context import Parts
 from onward.graphql.counts import Counts
-from onward.api.request_gate import Authenticate, Door, open_to_all
-from onward.api.headers import SecureHeaders
+from onward.graphql.execution import trusted
 from onward.graphql.execution.limits import Limits
 from onward.graphql.execution.operations import Operations
-from onward.api.origins import Origins
-from onward.api.rates import Rates
-from onward.graphql.schema import build
-from onward.api.connection_limiter import Sockets
 from onward.graphql.execution.trusted import Trusted
-from onward.api.view import View, bearer
-from onward.config.settings import Jwt, Settings, SettingsError, version
-from onward.telemetry import tracing
-from onward.web import documents
-from onward.web import pages
+from onward.graphql.schema import build
 from onward.runtime.wiring import Onward, load, running
+from onward.telemetry import tracing
+from onward.web import documents, pages
 
 if TYPE_CHECKING:
     from onward.api.tokens import Keys

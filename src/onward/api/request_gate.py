@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from onward.api.addresses import Addresses
+from onward.api.connection_limiter import Sockets
+from onward.api.fair_scheduler import Turns
+from onward.api.origins import Origins
+from onward.api.rates import Rates
 from onward.graphql.base import NotAuthenticated
 from onward.graphql.context import Parts, Viewer
 from onward.graphql.execution.operations import Operations
-from onward.api.origins import Origins
-from onward.api.rates import Rates
-from onward.api.connection_limiter import Sockets
-from onward.api.fair_scheduler import Turns
 
 Authenticate = Callable[[str | None], Viewer]
 """By bearer token, None where there is none. Raises NotAuthenticated, also for a token that is none of ours."""

@@ -17,14 +17,14 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from onward.runtime import garbage_collector
 from onward import telemetry
 from onward.api.app import create_app
 from onward.api.connections import Http, Waiting, WebSockets, room
-from onward.runtime.event_loop import Loop
-from onward.graphql.base import SchemaError
 from onward.api.fair_scheduler import Turns
 from onward.config.settings import Settings, SettingsError
+from onward.graphql.base import SchemaError
+from onward.runtime import garbage_collector
+from onward.runtime.event_loop import Loop
 from onward.web import build
 
 LAST_S = 4.5  # past the drain deadline, a process ends whatever hangs

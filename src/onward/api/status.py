@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from onward.graphql.context import Parts
 from onward.api.rates import TooManyRequests
+from onward.graphql.context import Parts
 from onward.storage.base import Unavailable
 from onward.telemetry.metrics import CONTENT_TYPE
 

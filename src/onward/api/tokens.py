@@ -98,7 +98,7 @@ class Tokens:
         self._known: OrderedDict[str, tuple[Viewer, float]] = OrderedDict()
 
     def __call__(self, token: str | None) -> Viewer:
-        """`gql.door.Authenticate`. Raises NotAuthenticated."""
+        """`onward.api.request_gate.Authenticate`. Raises NotAuthenticated."""
         if token is None:
             return Viewer(id=None, roles=())
         known = self._known.get(token)

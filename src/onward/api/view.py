@@ -15,17 +15,17 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from onward.graphql.base import BadRequest, NotAuthenticated
 from onward.api.body import read_body
-from onward.graphql.context import Context
-from onward.api.request_gate import Door
-from onward.graphql.execution.masking import masked
 from onward.api.negotiation import Media, accepted, check_content, names_json, wants_page
-from onward.graphql.execution.operations import Invalid
 from onward.api.rates import TooManyRequests
-from onward.graphql.execution.requests import Request, load, read
+from onward.api.request_gate import Door
 from onward.api.sse import EventStream, lasting, one
 from onward.api.websocket import Socket
+from onward.graphql.base import BadRequest, NotAuthenticated
+from onward.graphql.context import Context
+from onward.graphql.execution.masking import masked
+from onward.graphql.execution.operations import Invalid
+from onward.graphql.execution.requests import Request, load, read
 from onward.telemetry.tracing import traceparent
 
 WANTED = frozenset(

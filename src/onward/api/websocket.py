@@ -12,12 +12,12 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from onward.api.addresses import UNKNOWN
+from onward.api.headers import is_host
+from onward.api.operation_task import Exchange, Gone
+from onward.api.rates import TooManyRequests
+from onward.api.request_gate import Door
 from onward.graphql.base import RUN_OUT, BadRequest, GqlError, NotAuthenticated
 from onward.graphql.context import Context, Viewer
-from onward.api.request_gate import Door
-from onward.api.operation_task import Exchange, Gone
-from onward.api.headers import is_host
-from onward.api.rates import TooManyRequests
 from onward.graphql.execution.requests import load, read
 
 PROTOCOL = "graphql-transport-ws"

@@ -15,12 +15,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from onward.api import server as serving
-from onward.runtime import wiring
 from onward.api.app import schema, viewers
-from onward.dispatch.dispatcher import Dispatcher, Routes
-from onward.jobs import concurrency
-from onward.jobs import ledger
 from onward.config.settings import Settings, SettingsError
+from onward.dispatch.dispatcher import Dispatcher, Routes
+from onward.jobs import concurrency, ledger
+from onward.runtime import wiring
 from onward.storage import migrate
 from onward.storage.base import StorageError
 from onward.storage.engine import Database
@@ -71,7 +70,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
-    database = Database(settings.database.url)
+    database = Database(settings.database.url, settings.database.migrations)
     try:
         connection = database.connect()
     except StorageError as error:
@@ -82,19 +81,28 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield _sqlite(database, connection) if database.dialect == "sqlite" else _postgresql(connection)
     finally:
         connection.close()
-    revision = migrate.revision(database)
-    if revision == migrate.HEAD:
-        yield Finding("database", State.OK, f"its tables are those of this release ({revision})")
-    elif revision is None and database.dialect == "sqlite":
-        yield Finding("database", State.OK, "has no tables yet; the first start makes them")
-    elif revision is not None and revision > migrate.HEAD:
-        mend = "start the newer release, or restore the ledger from before it"
-        yield Finding("database", State.WRONG, f"its tables ({revision}) are of a newer release", mend)
-    else:
-        words = "has no tables yet" if revision is None else f"its tables ({revision}) are of an older release"
-        state = State.OK if database.dialect == "sqlite" else State.WRONG
-        yield Finding("database", state, words, "run ./onward migrate")
+    try:
+        for one in migrate.all_of(database):
+            yield _tables(database, one)
+    except StorageError as error:
+        yield Finding("database", State.WRONG, _line(error), "correct database.migrations")
     database.close()
+
+
+def _tables(database: Database, series: migrate.Migrations) -> Finding:
+    """Whether the tables of one series of migrations are those of this release."""
+    revision, whose = series.revision(database), "its" if series is migrate.LEDGER else "the project's"
+    if revision == series.head:
+        return Finding("database", State.OK, f"{whose} tables are those of this release ({revision})")
+    if revision is None and database.dialect == "sqlite":
+        have = "has no tables yet" if series is migrate.LEDGER else "the project's tables are not there yet"
+        return Finding("database", State.OK, f"{have}; the first start makes them")
+    if revision is not None and revision > series.head:
+        fix = "start the newer release, or restore the ledger from before it"
+        return Finding("database", State.WRONG, f"{whose} tables ({revision}) are of a newer release", fix)
+    words = f"{whose} tables ({revision}) are of an older release" if revision else "has no tables yet"
+    state = State.OK if database.dialect == "sqlite" else State.WRONG
+    return Finding("database", state, words, "run onward migrate")
 
 
 def _sqlite(database: Database, connection: object) -> Finding:
@@ -141,9 +149,9 @@ def _handlers(settings: Settings) -> Iterator[Finding]:
 
 def _unserved(settings: Settings, names: list[str]) -> Iterator[Finding]:
     """Handlers that are here no more, with jobs that wait for them."""
-    database = Database(settings.database.url)
+    database = Database(settings.database.url, settings.database.migrations)
     try:
-        if migrate.revision(database) != migrate.HEAD:
+        if not migrate.is_current(database):
             return
         waiting, paused = database.read_sync(
             lambda tx: (ledger.waiting_besides(tx, names), {one.handler for one in concurrency.pauses(tx)})
@@ -169,7 +177,7 @@ def _schedule(settings: Settings) -> Iterator[Finding]:
             handlers=handlers,
             route=Routes(settings.backend, settings.routes),
             backends={},
-            writer=Writer(Database(settings.database.url)),
+            writer=Writer(Database(settings.database.url, settings.database.migrations)),
             vault=wiring.build_vault(settings, handlers),
             meters=Meters(),
             tracing=Tracing(),
@@ -317,7 +325,7 @@ def _traces(settings: Settings) -> Iterator[Finding]:
     traces = settings.telemetry.traces
     if traces in {"", "console"}:
         return
-    from onward.telemetry.recording import refusal  # noqa: PLC0415 - the exporter takes a quarter of a second to load
+    from onward.telemetry.recording import refusal
 
     where = urlsplit(traces)._replace(query="", fragment="")
     shown = where._replace(netloc=where.netloc.rpartition("@")[2]).geturl()

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Never, NoReturn
 
 import typer
 
-from onward.runtime import garbage_collector
 from onward.jobs.states import RETRYABLE, JobStatus
+from onward.runtime import garbage_collector
 
 if TYPE_CHECKING:
     from socket import socket
 
-    from onward.jobs.model import JobFilter
     from onward.config.settings import Settings
+    from onward.jobs.model import JobFilter
     from onward.supervisor.supervisor import Part
 
 CANNOT_START = 2
 FAULTS = Path("var/faults.json")
-LEFT_OUT = ("benchmarks", "scaffold", "tests")  # of the image
+LEFT_OUT = ("benchmarks", "tests")  # of the package
 Command = Callable[..., None]
 
 Backend = Annotated[str | None, typer.Option(help="The backend that jobs go to, instead of the one in the settings.")]
@@ -96,10 +96,10 @@ def up(
 ) -> None:
     """Run the API, workers and, where none answers, a private Redis: all of it on this machine."""
     settings = _entered(backend=backend, host=host, port=port, workers=workers)
-    from onward.supervisor import private_redis
     from onward.api import server as serving
-    from onward.runtime import wiring
     from onward.backends.dramatiq import Dramatiq
+    from onward.runtime import wiring
+    from onward.supervisor import private_redis
 
     with _one_line(), serving.bind(settings) as bound:
         _migrate(settings)
@@ -147,7 +147,7 @@ def backup(file: Annotated[Path, typer.Argument(help="Where the copy goes.")]) -
         from onward.storage.backup import backup
         from onward.storage.engine import Database
 
-        database = Database(settings.database.url)
+        database = Database(settings.database.url, settings.database.migrations)
         try:
             source, copy = database.path, list[Path]()
             size = source.stat().st_size if source and source.is_file() else None
@@ -163,8 +163,8 @@ def schema() -> None:
     settings = _entered()
     with _one_line():
         from onward.api import app
-        from onward.graphql.base import SchemaError
         from onward.config.settings import SettingsError
+        from onward.graphql.base import SchemaError
 
         try:
             print(app.schema(settings).as_str())
@@ -272,9 +272,8 @@ def new_handler(name: Annotated[str, typer.Argument(help="Its family and its nam
     """Write a handler, its mutation and their test into the project."""
     with _one_line(), _whole_project():
         from onward.cli import scaffold as handler
-        from onward.config.settings import ROOT
 
-        print(*handler.write(name, Path(os.environ.get("ONWARD_PROJECT") or ROOT).absolute()), sep="\n")
+        print(*handler.write(name, Path(os.environ.get("ONWARD_PROJECT") or Path.cwd()).absolute()), sep="\n")
 
 
 def faults(
@@ -351,8 +350,8 @@ def _entered(
     *, backend: str | None = None, host: str | None = None, port: int | None = None, workers: int | None = None
 ) -> "Settings":
     """The settings with the flags over them, known to this process's children too; log lines are set up."""
-    from onward.config import settings
     from onward import telemetry
+    from onward.config import settings
 
     server = {key: value for key, value in (("host", host), ("port", port), ("workers", workers)) if value is not None}
     with _one_line():
@@ -370,9 +369,9 @@ def _migrate(settings: "Settings", *, also_postgresql: bool = False) -> bool:
     from onward.storage import migrate as migration
     from onward.storage.engine import Database
 
-    database = Database(settings.database.url)
+    database = Database(settings.database.url, settings.database.migrations)
     try:
-        if migration.revision(database) == migration.HEAD:
+        if migration.is_current(database):
             return False
         if also_postgresql or database.dialect == "sqlite":
             from onward.cli.progress_bar import bar
@@ -464,5 +463,6 @@ def _fail(line: str) -> NoReturn:
     raise typer.Exit(CANNOT_START)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Run the command line: the console script `onward`."""
     program()(prog_name="onward")

@@ -6,10 +6,10 @@ from pathlib import Path
 from strawberry.utils.str_converters import to_camel_case
 
 from onward.api import app
-from onward.runtime import wiring
-from onward.handlers.base import JobContext, handler
 from onward.cli import module_list
 from onward.config.settings import Settings, SettingsError, enter
+from onward.handlers.base import JobContext, handler
+from onward.runtime import wiring
 
 SAMPLE = Path(__file__).with_name("sample")
 LENGTH = 100  # of a name that also becomes a file's

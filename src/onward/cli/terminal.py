@@ -18,18 +18,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from onward.runtime import wiring
+from onward.cli.progress_bar import bar
+from onward.config.settings import Settings, SettingsError
 from onward.dispatch.dispatcher import Routes
-from onward.jobs import concurrency
-from onward.jobs import ledger
-from onward.jobs import pages
-from onward.jobs import commands
+from onward.jobs import commands, concurrency, ledger, pages
 from onward.jobs.base import Conflict, NotFound
 from onward.jobs.model import Job, JobFilter, Visible, to_datetime
 from onward.jobs.states import JobStatus
 from onward.jobs.waiting import waits_for
-from onward.cli.progress_bar import bar
-from onward.config.settings import Settings, SettingsError
+from onward.runtime import wiring
 from onward.storage import migrate
 from onward.storage.engine import Database, Tx
 from onward.storage.writer import Writer
@@ -131,7 +128,7 @@ def retry_matching(settings: Settings, wanted: JobFilter, limit: int) -> int:
 
 def pause(settings: Settings, names: Sequence[str]) -> int:
     """No job of the handlers that match begins any more."""
-    import getpass  # noqa: PLC0415 - no other command asks who it is
+    import getpass
 
     return _turn(settings, names, "paused", lambda tx, one: concurrency.pause(tx, one, by=getpass.getuser()))
 
@@ -366,7 +363,7 @@ def _complain(line: str) -> None:
 
 @contextmanager
 def _ledger(settings: Settings) -> Iterator[Database]:
-    database = Database(settings.database.url)
+    database = Database(settings.database.url, settings.database.migrations)
     try:
         migrate.ensure(database)
         yield database

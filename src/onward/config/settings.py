@@ -3,8 +3,8 @@
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Mapping
+from importlib import metadata
 from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,6 @@ from onward.config.errors import SettingsError, describe, misnamed_variable, nea
 
 __all__ = ["Settings", "SettingsError", "enter", "load", "version"]
 
-ROOT = Path(__file__).resolve().parent
 HIGHEST_PORT = 65_535
 SECRET_CHARACTERS = 32  # as many as the digest of HS256 has bytes
 
@@ -100,6 +99,9 @@ class Database(Table):
         "sqlite:///var/onward.db",
         description="the ledger: sqlite:///FILE, from the project's folder, or postgresql://USER:PASSWORD@HOST/NAME",
     )
+    migrations: Path | None = Field(
+        None, description="a folder of Alembic migrations of yours, for tables of yours in the ledger's database"
+    )
 
 
 class Background(Table):
@@ -158,7 +160,12 @@ class Backends(Table):
 
 
 class Handlers(Table):
-    modules: tuple[str, ...] = Field((), description="further modules; each exports HANDLERS")
+    modules: tuple[str, ...] = Field((), description="modules of yours; their handlers are found in them")
+    lifespan: str = Field(
+        "",
+        pattern=r"^([\w.]+:\w+)?$",
+        description='an async context manager, as "package.module:function"; handlers get what it yields as job.resources',
+    )
 
 
 class Limits(Table):
@@ -330,7 +337,7 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
     )
 
-    project: Path = Field(ROOT, description="the folder that settings.toml lies in")
+    project: Path = Field(Path(), description="the folder that settings.toml lies in")
     backend: str = Field("background", description="the backend that jobs go to")
     environment: Literal["development", "production"] = Field("development", description="how strict to be")
     server: Server = Field(Server(), description="the API's address and its stop")
@@ -375,7 +382,7 @@ class Settings(BaseSettings):
 
 
 def load(project: Path | None = None, **overrides: Any) -> Settings:
-    """The settings of `project`: the folder named by ONWARD_PROJECT when None, else the application's own.
+    """The settings of `project`: the folder named by ONWARD_PROJECT when None, else the current one.
 
     `overrides` win over the environment, which wins over the file.
 
@@ -383,7 +390,7 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
         SettingsError: in one line, which key is wrong and what it takes.
 
     """
-    folder = (project or Path(os.environ.get("ONWARD_PROJECT") or ROOT)).absolute()
+    folder = (project or Path(os.environ.get("ONWARD_PROJECT") or Path.cwd())).absolute()
     file = folder / "settings.toml"
     if not folder.is_dir():
         raise SettingsError(f"{folder} is no folder; --project takes the one that settings.toml lies in")
@@ -420,9 +427,8 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
 
 
 def version() -> str:
-    """This release's, as pyproject.toml has it."""
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        return str(tomllib.load(file)["project"]["version"])
+    """This release's version, from the installed package's metadata."""
+    return metadata.version("onward")
 
 
 def enter(project: Path | None = None, **overrides: Any) -> Settings:
@@ -447,7 +453,9 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
     documents = settings.gql.documents_dir
     anchored = {
         "gql": settings.gql.model_copy(update={"documents_dir": documents and folder / documents}),
-        "database": settings.database.model_copy(update={"url": url}),
+        "database": settings.database.model_copy(
+            update={"url": url, "migrations": settings.database.migrations and folder / settings.database.migrations}
+        ),
         "email": settings.email.model_copy(update={"directory": folder / settings.email.directory}),
         "log": settings.log.model_copy(update={"path": folder / settings.log.path}),
         "auth": auth.model_copy(update={"jwt": auth.jwt.model_copy(update=keys)}),

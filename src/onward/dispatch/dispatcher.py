@@ -15,12 +15,10 @@ import structlog
 
 from onward.backends.base import Backend, Defer, Delivery, Health
 from onward.handlers.base import Handler, InvalidParameters
-from onward.jobs import due
-from onward.jobs import concurrency
-from onward.jobs import ledger
+from onward.jobs import concurrency, due, ledger
+from onward.jobs.encryption import Vault
 from onward.jobs.model import Job, NewJob, Step, dump, dump_steps
 from onward.jobs.states import JobStatus
-from onward.jobs.encryption import Vault
 from onward.jobs.waiting import waits_for
 from onward.storage.base import StorageError
 from onward.storage.engine import Tx

@@ -8,9 +8,7 @@ from functools import partial
 
 from onward.backends.base import Health
 from onward.dispatch.dispatcher import Dispatcher
-from onward.jobs import due
-from onward.jobs import concurrency
-from onward.jobs import ledger
+from onward.jobs import concurrency, due, ledger
 from onward.jobs.model import Visible
 from onward.jobs.states import JobStatus
 from onward.storage.base import StorageError

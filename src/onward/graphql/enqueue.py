@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 from onward.graphql.base import GqlError
 from onward.graphql.context import Context
@@ -16,16 +16,23 @@ from onward.graphql.text import is_plain
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.user_error import UserError
 from onward.handlers.base import InvalidParameters
-from onward.jobs import idempotency
-from onward.jobs import ledger
+from onward.jobs import idempotency, ledger
 from onward.jobs.base import KeyReused
 from onward.jobs.model import Job, NewJob, to_us
-from database import users
 from onward.storage.base import Unavailable
 from onward.storage.engine import Tx
-from database.users import User
 
 T = TypeVar("T")
+
+
+class Identified(Protocol):
+    """Anything with an id that an idempotency key can refer to."""
+
+    @property
+    def id(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=Identified)
 KEY_LENGTH = 255
 FURTHEST = timedelta(days=365)
 
@@ -39,11 +46,14 @@ class Refused(GqlError):
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """The job is in the ledger. It is None when an old key is used again and its job has been pruned since."""
+class Accepted(Generic[Row]):
+    """The job is in the ledger. It is None when an old key is used again and its job has been pruned since.
+
+    `row` is what the mutation's companion wrote beside the job.
+    """
 
     job: Job | None
-    user: User | None = None
+    row: Row | None = None
     replayed: bool = False
 
 
@@ -54,7 +64,17 @@ class Instead:
     params: Mapping[str, Any]
 
 
-Write = Callable[[Tx], User | Instead]
+@dataclass(frozen=True, slots=True)
+class Companion(Generic[Row]):
+    """A row of the application's own, written in the transaction that accepts the job.
+
+    `write` may raise Refused, which takes the whole mutation back, or return Instead and write nothing. `get` reads
+    the row by its id where an idempotency key is used again; `name` is what that key's record calls the id.
+    """
+
+    name: str
+    write: Callable[[Tx], Row | Instead]
+    get: Callable[[Tx, str], Row | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +86,45 @@ class Key:
     key: str
     fingerprint: str
 
-    def replay(self, tx: Tx) -> Accepted | None:
+    def replay(self, tx: Tx, companion: Companion[Row] | None) -> Accepted[Row] | None:
         """What the key has made before; None where it is new. Raises KeyReused."""
         before = idempotency.replay(tx, **asdict(self))
         if before is None:
             return None
-        user = users.get(tx, before["user"]) if "user" in before else None
-        return Accepted(ledger.get(tx, before["job"]), user, replayed=True)
+        row = companion.get(tx, before[companion.name]) if companion and companion.name in before else None
+        return Accepted(ledger.get(tx, before["job"]), row, replayed=True)
 
-    def remember(self, tx: Tx, accepted: Accepted) -> None:
-        made = {"job": accepted.job, "user": accepted.user}
+    def remember(self, tx: Tx, accepted: Accepted[Row], companion: Companion[Row] | None) -> None:
+        made = {"job": accepted.job, companion.name if companion else "": accepted.row}
         idempotency.remember(tx, **asdict(self), reference={name: it.id for name, it in made.items() if it is not None})
+
+
+@overload
+async def accept(
+    context: Context,
+    *,
+    mutation: str,
+    handler: str,
+    params: Mapping[str, Any],
+    given: Mapping[str, Any],
+    key: str | None = None,
+    run_at: datetime | None = None,
+    companion: None = None,
+) -> Accepted[Identified]: ...
+
+
+@overload
+async def accept(
+    context: Context,
+    *,
+    mutation: str,
+    handler: str,
+    params: Mapping[str, Any],
+    given: Mapping[str, Any],
+    key: str | None = None,
+    run_at: datetime | None = None,
+    companion: Companion[Row],
+) -> Accepted[Row]: ...
 
 
 async def accept(
@@ -88,9 +136,9 @@ async def accept(
     given: Mapping[str, Any],
     key: str | None = None,
     run_at: datetime | None = None,
-    write: Write | None = None,
-) -> Accepted:
-    """A job of `handler` is committed, together with what `write` writes, or the one that the key has made before.
+    companion: Companion[Row] | None = None,
+) -> Accepted[Row]:
+    """Commit a job of `handler` together with its companion row, or return what the key has made before.
 
     `given` is the whole input but the key: what the key stands for. Raises Refused.
     """
@@ -102,19 +150,19 @@ async def accept(
     def prepared(params: Mapping[str, Any]) -> NewJob:
         return parts.dispatcher.prepare(handler, params, owner=viewer.id, run_at=when, trace=context.trace)
 
-    def unit(tx: Tx) -> Accepted:
-        if found is not None and (before := found.replay(tx)) is not None:
+    def unit(tx: Tx) -> Accepted[Row]:
+        if found is not None and (before := found.replay(tx, companion)) is not None:
             return before
         if when is not None and when > tx.now + FURTHEST // timedelta(microseconds=1):
             raise Refused(UserError.invalid("runAt", f"runAt is at most {FURTHEST.days} days ahead."))
         check_room(context, tx)
-        user, job = None if write is None else write(tx), new
-        if isinstance(user, Instead):
-            job = replace(prepared(user.params), trace=new.trace)
-            user = None
-        accepted = Accepted(parts.dispatcher.accept(tx, job), user)
+        row, job = None if companion is None else companion.write(tx), new
+        if isinstance(row, Instead):
+            job = replace(prepared(row.params), trace=new.trace)
+            row = None
+        accepted = Accepted(parts.dispatcher.accept(tx, job), row)
         if found is not None:
-            found.remember(tx, accepted)
+            found.remember(tx, accepted, companion)
         return accepted
 
     with parts.tracing.span(f"accept {handler}", "producer", handler=handler) as span:
@@ -130,13 +178,11 @@ async def accept(
     return outcome
 
 
-def _guarded(unit: Callable[[Tx], Accepted], tx: Tx, *, keyed: bool) -> Accepted | Refused:
+def _guarded(unit: Callable[[Tx], Accepted[Row]], tx: Tx, *, keyed: bool) -> Accepted[Row] | Refused:
     try:
         return unit(tx)
     except KeyReused:
         refused = Refused(reused())
-    except users.Taken as taken:
-        refused = Refused(*(exists(field) for field in taken.fields))
     except Refused as error:
         refused = error
     # Raised, it takes back the key; and where there is none, nothing was written, and the commit is left in one piece.
@@ -176,11 +222,6 @@ def check_key(key: str | None) -> None:
 def reused() -> UserError:
     words = "This idempotency key was used before, with another input. Take a new key for a new input."
     return UserError(code=UserErrorCode.IDEMPOTENCY_KEY_REUSED, message=words, path=["idempotencyKey"])
-
-
-def exists(field: str) -> UserError:
-    what = {"username": "This username", "email": "This e-mail address"}[field]
-    return UserError(code=UserErrorCode.ALREADY_EXISTS, message=f"{what} is taken.", path=[field])
 
 
 def unavailable() -> UserError:

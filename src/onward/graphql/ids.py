@@ -7,11 +7,11 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 from onward.graphql.base import told
 
-FORM = re.compile(r"(job|user)_[0-9A-Za-z]{1,64}", re.ASCII)
+FORM = re.compile(r"([a-z]{1,32})_[0-9A-Za-z]{1,64}", re.ASCII)
 
 
 def kind(id_: str) -> str | None:
-    """Whose id it is, "job" or "user"; None for what was never an id of ours."""
+    """The kind of thing that the id names, such as "job"; None if it is no id of this form."""
     match = FORM.fullmatch(id_)
     return match[1] if match else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import strawberry
 from strawberry import UNSET
@@ -18,10 +18,7 @@ from onward.graphql.types.job import Job
 from onward.graphql.types.node import Node
 from onward.graphql.types.page import JobConnection
 from onward.graphql.types.system import System, Viewer
-from onward.jobs import ledger
-from onward.jobs import model
-from onward.jobs import pages
-from database import users
+from onward.jobs import ledger, model, pages
 from onward.storage.base import Unavailable
 from onward.storage.engine import Tx
 
@@ -50,21 +47,17 @@ async def job(info: Info, id: strawberry.ID) -> model.Job | None:
     return found if found is not None and info.context.viewer.visible.sees(found) else None
 
 
-async def user(info: Info, id: strawberry.ID) -> users.User | None:
-    viewer = info.context.viewer
-    if not (viewer.visible.everything or viewer.id == id):
-        return None
-    return await read(info, lambda tx: users.get(tx, id))
-
-
-async def node(info: Info, id: strawberry.ID) -> model.Job | users.User | None:
-    match kind(id):
-        case "job":
-            return await job(info, id)
-        case "user":
-            return await user(info, id)
-        case _:
-            return None
+async def node(info: Info, id: strawberry.ID) -> Any:
+    """Find what the id names, by whichever type of the schema has ids of its kind."""
+    named = kind(id)
+    if named == "job":
+        return await job(info, id)
+    schema = info.schema._schema  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
+    for type_ in schema.get_implementations(schema.type_map["Node"]).objects:
+        found: type[Node] = type_.extensions["strawberry-definition"].origin
+        if named is not None and found.kind == named:
+            return await found.find(info, id)
+    return None
 
 
 async def jobs(  # noqa: PLR0917 - arguments of the contract, which come by name
@@ -100,10 +93,10 @@ def system() -> System:
 
 @strawberry.type
 class Query:
-    node: model.Job | users.User | None = strawberry.field(
+    node: Any = strawberry.field(
         resolver=node,
         graphql_type=Node | None,
-        description="A job or a user; null where there is none that you may see.",
+        description="A job, or whatever else has an id; null where there is none that you may see.",
     )
     job: model.Job | None = strawberry.field(
         resolver=job, graphql_type=Job | None, description="Null where there is none that you may see."

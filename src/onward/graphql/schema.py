@@ -12,13 +12,12 @@ from strawberry.tools import merge_types
 
 from onward.graphql import datetime_scalar
 from onward.graphql.base import SchemaError
-from onward.graphql.guard import guard
 from onward.graphql.execution.inputs import called_at_once
+from onward.graphql.guard import guard
 from onward.graphql.mutations import Mutation
 from onward.graphql.queries import Query
 from onward.graphql.subscriptions import Subscription
 from onward.graphql.types.job import Job
-from gql.user import User
 
 KINDS = ("Query", "Mutation", "Subscription")
 
@@ -32,7 +31,7 @@ def build(modules: Sequence[ModuleType] = (), *, open_to_all: Collection[str] = 
         query=_merged("Query", Query, modules),
         mutation=_merged("Mutation", Mutation, modules),
         subscription=_merged("Subscription", Subscription, modules),
-        types=[Job, User],
+        types=[Job],
         config=StrawberryConfig(scalar_map={datetime: datetime_scalar.scalar()}),
     )
     called_at_once(schema)

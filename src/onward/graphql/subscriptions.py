@@ -16,9 +16,7 @@ from onward.graphql.ids import is_job_id
 from onward.graphql.queries import LARGEST, given
 from onward.graphql.types.filter import JobFilter, filtered
 from onward.graphql.types.job import Job
-from onward.jobs import ledger
-from onward.jobs import model
-from onward.jobs import pages
+from onward.jobs import ledger, model, pages
 from onward.jobs.change_feed import Lagging
 from onward.storage.base import Unavailable
 from onward.storage.engine import Tx

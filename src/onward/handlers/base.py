@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from onward.handlers.context import JSON, Items, JobContext, Log, Mailer, Toolbox, Tools
+from onward.handlers.context import JSON, JobContext, Log, Mailer, Toolbox, Tools
 from onward.handlers.parameters import check_later, model_of, name_of, to_json
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "Handler",
     "HandlerError",
     "InvalidParameters",
-    "Items",
     "JobCancelled",
     "JobContext",
     "LeaseLost",

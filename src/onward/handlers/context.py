@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
+from typing_extensions import TypeVar
+
+Resources_co = TypeVar("Resources_co", covariant=True, default=Any)
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
 
@@ -33,13 +36,6 @@ class Log(Protocol):
         """The entry is on disk. Blocks, so call it in a thread; safe with many processes."""
 
 
-class Items(Protocol):
-    """The table of processed items."""
-
-    async def put(self, job_id: str, *, text: str, characters: int, words: int, lines: int, sha256: str) -> None:
-        """The job's item is kept, once, however often this is called for the job."""
-
-
 class Tools(Protocol):
     """All that reaches out of a handler."""
 
@@ -47,8 +43,6 @@ class Tools(Protocol):
     def mailer(self) -> Mailer: ...
     @property
     def log(self) -> Log: ...
-    @property
-    def items(self) -> Items: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +51,10 @@ class Toolbox:
 
     mailer: Mailer
     log: Log
-    items: Items
 
 
-class JobContext(Protocol):
-    """The job, as its handler sees it."""
+class JobContext(Protocol[Resources_co]):
+    """The job, as its handler sees it. `JobContext[R]` types `resources` as R, which the project's lifespan yields."""
 
     @property
     def id(self) -> str: ...
@@ -77,6 +70,9 @@ class JobContext(Protocol):
 
     @property
     def tools(self) -> Tools: ...
+    @property
+    def resources(self) -> Resources_co:
+        """The value that the context manager of `[handlers] lifespan` yielded in this process; None without one."""
 
     def progress(self, completed: int, total: int | None = None, message: str | None = None) -> None:
         """Watchers see it within about a tenth of a second. Cheap, and never blocks."""

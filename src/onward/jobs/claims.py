@@ -14,7 +14,18 @@ import sqlalchemy as sa
 from onward.jobs import concurrency
 from onward.jobs.base import Superseded
 from onward.jobs.ledger import ID
-from onward.jobs.model import Attempt, Job, JobError, Progress, Step, dump, dump_attempts, dump_error, dump_steps, from_row
+from onward.jobs.model import (
+    Attempt,
+    Job,
+    JobError,
+    Progress,
+    Step,
+    dump,
+    dump_attempts,
+    dump_error,
+    dump_steps,
+    from_row,
+)
 from onward.jobs.states import JobStatus, StepStatus
 from onward.storage.engine import Tx, among, as_list
 from onward.storage.tables import gates as _gates
@@ -43,7 +54,10 @@ _CLAIM = {
     "started_at": sa.func.coalesce(jobs.c.started_at, _p("now")),
 }
 _claim = (
-    sa.update(jobs).where(ID, ready, jobs.c.deaths <= _p("deaths_"), ~concurrency.gated).values(_CLAIM).returning(*jobs.c)
+    sa.update(jobs)
+    .where(ID, ready, jobs.c.deaths <= _p("deaths_"), ~concurrency.gated)
+    .values(_CLAIM)
+    .returning(*jobs.c)
 )
 # Worked out once, as a table of its own: PostgreSQL may run a subselect again for each row, and each time skip what it
 # has locked the time before, so that a LIMIT in it limits nothing.
@@ -90,7 +104,10 @@ _claim_through = (
     .returning(*jobs.c)
 )
 _claim_due = (
-    sa.update(jobs).where(jobs.c.id.in_(sa.select(_due.c.id)), ready, ~concurrency.gated).values(_CLAIM).returning(*jobs.c)
+    sa.update(jobs)
+    .where(jobs.c.id.in_(sa.select(_due.c.id)), ready, ~concurrency.gated)
+    .values(_CLAIM)
+    .returning(*jobs.c)
 )
 _dangerous = (
     sa.select(jobs.c.id).where(ready, jobs.c.backend == _p("backend_"), jobs.c.deaths >= DEATHS_BEFORE_ALONE).limit(1)

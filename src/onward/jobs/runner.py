@@ -24,18 +24,15 @@ import structlog
 
 from onward.handlers.base import Handler, HandlerError, InvalidParameters, Permanent, TimedOut, Tools
 from onward.handlers.base import Step as Work
-from onward.jobs import claims
-from onward.jobs import due
-from onward.jobs import concurrency
-from onward.jobs import ledger
+from onward.jobs import claims, concurrency, due, ledger
 from onward.jobs.base import Superseded
 from onward.jobs.claims import Outcome
+from onward.jobs.encryption import Vault, unsaid
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job, JobError, NewJob, Step, legible
 from onward.jobs.retry import delay
 from onward.jobs.running import Running, Stop
 from onward.jobs.states import TERMINAL, JobStatus, StepStatus
-from onward.jobs.encryption import Vault, unsaid
 from onward.storage.base import StorageError
 from onward.storage.engine import Tx
 from onward.storage.writer import Writer
@@ -77,6 +74,7 @@ class Runner:
         lease: Lease,
         handlers: Mapping[str, Handler],
         tools: Tools,
+        resources: Any,
         further: Further,
         isolate: Callable[[str, str], Awaitable[bool]] | None,
         threads: int,
@@ -89,6 +87,7 @@ class Runner:
         self._lease = lease
         self._handlers = handlers
         self._tools = tools
+        self._resources = resources
         self._further = further
         self._isolate = isolate
         self._vault = vault
@@ -194,7 +193,7 @@ class Runner:
         if self._closed:
             return  # claimed in the last moment: the end of the lease hands it back
         self._taken.discard((job.id, job.token))
-        running = Running(job, self._tools, self._further.child, self._on_progress)
+        running = Running(job, self._tools, self._resources, self._further.child, self._on_progress)
         self._running[job.id, job.token] = running
         if self._watcher is None or self._watcher.done():
             self._watcher = asyncio.create_task(self._watch(), name="cancels")

@@ -32,6 +32,7 @@ class Running:
         self,
         job: Job,
         tools: Tools,
+        resources: Any,
         prepare: Callable[[Job, str, dict[str, Any]], NewJob],
         on_progress: Callable[[Running], None],
     ) -> None:
@@ -41,6 +42,7 @@ class Running:
         self.handler = job.handler
         self.attempt = job.attempt
         self.tools = tools
+        self.resources = resources
         self.stop: Stop | None = None
         self.task: asyncio.Task[Any] | None = None  # what to cancel when it has to stop; none while a thread works
         self.deadline: float | None = None

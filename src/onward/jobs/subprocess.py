@@ -11,19 +11,16 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import structlog
 
-from onward.jobs import claims
-from onward.jobs import due
+from onward.jobs import claims, due
 from onward.jobs.leases import count_rescued
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Meters
 
 CHILDREN = 2  # at once: each takes as much memory as its parent
 HEARD = 1_000_000  # bytes of what the child says: its runner's name, what ended in it, what handlers print
-ROOT = Path(__file__).resolve().parent.parent
 
 
 class Isolated:
@@ -53,8 +50,8 @@ class Isolated:
 
     async def _run(self, job_id: str, backend: str) -> bool:
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "worker", "alone", job_id, backend,
-            cwd=ROOT, env=dict(self._environment), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            sys.executable, "-P", "-m", "onward.worker", "alone", job_id, backend,
+            env=dict(self._environment), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         self._log.warning("a job whose runner died twice runs alone", job=job_id, pid=child.pid)
         assert child.stdout is not None  # noqa: S101 - for the type checker

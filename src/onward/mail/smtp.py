@@ -12,8 +12,8 @@ from typing import Literal
 from aiosmtplib import SMTP, SMTPException, SMTPRecipientsRefused, SMTPResponseException
 
 from onward.handlers.base import HandlerError, Permanent
-from onward.mail.smtp_connections import Connections
 from onward.mail.message import envelope, is_international, sender_of
+from onward.mail.smtp_connections import Connections
 
 REFUSALS = range(500, 600)
 

@@ -16,12 +16,10 @@ import structlog
 
 from onward.backends.base import Delivery, Health
 from onward.dispatch.dispatcher import Dispatcher
-from onward.jobs import claims
-from onward.jobs import due
-from onward.jobs import concurrency
+from onward.jobs import claims, concurrency, due
 from onward.jobs.leases import Lease
-from onward.maintenance.retention import Retention
 from onward.jobs.schedule import Schedule
+from onward.maintenance.retention import Retention
 from onward.storage.base import StorageError
 from onward.storage.engine import Tx
 from onward.storage.writer import Writer

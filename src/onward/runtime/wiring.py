@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import socket
 import sys
@@ -14,30 +15,30 @@ from functools import partial
 from importlib import import_module
 from importlib.machinery import PathFinder
 from traceback import walk_tb
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from onward.dispatch import queue_stats
 from onward.backends.base import Backend, Role, Run
+from onward.config.settings import Queue, Settings, SettingsError
+from onward.dispatch import queue_stats
 from onward.dispatch.dispatcher import Dispatcher, Patterns, Routes
-from onward.maintenance.maintenance import Sweep
-from handlers import HANDLERS
 from onward.handlers.base import Handler, InvalidParameters, Toolbox
-from handlers.logging import JsonLines
-from onward.mail.mailer import FileMailer
+from onward.handlers.journal import JsonLines
 from onward.jobs import concurrency
 from onward.jobs.change_feed import Changes, renumber
-from onward.jobs.subprocess import CHILDREN, Isolated
+from onward.jobs.encryption import NoKey, Vault
 from onward.jobs.leases import Lease
 from onward.jobs.limits import Limit, Rate
-from onward.maintenance.retention import Retention
 from onward.jobs.runner import Runner
 from onward.jobs.schedule import BadRule, Entry, Schedule
 from onward.jobs.states import TERMINAL
-from onward.jobs.encryption import NoKey, Vault
-from onward.config.settings import Queue, Settings, SettingsError
+from onward.jobs.subprocess import CHILDREN, Isolated
+from onward.mail.mailer import FileMailer
+from onward.maintenance.maintenance import Sweep
+from onward.maintenance.retention import Retention
 from onward.storage import migrate
 from onward.storage.engine import Database
-from database.items import ItemStore
+from onward.storage.ledger import Ledger
 from onward.storage.writer import Writer
 from onward.telemetry import logger
 from onward.telemetry.endpoint import Endpoint, NoPort
@@ -49,7 +50,7 @@ from onward.telemetry.watchdog import Watchdog
 if TYPE_CHECKING:
     from onward.mail.smtp import SmtpMailer
 
-BUILT_IN = {"background": "backends.background:Background", "dramatiq": "backends.dramatiq:Dramatiq"}
+BUILT_IN = {"background": "onward.backends.background:Background", "dramatiq": "onward.backends.dramatiq:Dramatiq"}
 TRACES_S = 1.0  # that the last spans get on their way out
 ANSWER_S = 3.0  # for a backend to say whether it can be reached
 
@@ -81,7 +82,7 @@ class Onward:
 
 
 class Way:
-    """`backends.base.Run` for one backend."""
+    """`onward.backends.base.Run` for one backend."""
 
     def __init__(self, backend: str, runner: Runner, lease: Lease) -> None:
         self._backend = backend
@@ -115,7 +116,7 @@ class Way:
 
 
 class Nobody:
-    """`backends.base.Run` for a backend that is only looked at."""
+    """`onward.backends.base.Run` for a backend that is only looked at."""
 
     here = ""
 
@@ -141,24 +142,31 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 def load_handlers(settings: Settings) -> dict[str, Handler]:
-    """Ours and the project's, by name. Raises SettingsError."""
+    """The handlers of the modules in the settings, by name. Raises SettingsError."""
     found: dict[str, Handler] = {}
-    tables: list[tuple[str, Any]] = [("handlers", HANDLERS)]
     for name in settings.handlers.modules:
-        module = load(name, "handlers.modules")
-        if not hasattr(module, "HANDLERS"):
-            raise SettingsError(f"handlers.modules: {name} exports no HANDLERS, a tuple of handlers")
-        if not isinstance(module.HANDLERS, tuple | list):
-            raise SettingsError(f"handlers.modules: HANDLERS of {name} is no tuple, as in HANDLERS = (confirm,)")
-        tables.append((name, module.HANDLERS))
-    for where, table in tables:
-        for handler in table:
-            if not isinstance(handler, Handler):
-                raise SettingsError(f"handlers.modules: HANDLERS of {where} takes handlers; {handler!r} is none")
-            if handler.name in found:
-                raise SettingsError(f"handlers.modules: {where} defines {handler.name!r}, which is there already")
-            found[handler.name] = handler
+        handlers = _handlers_in(load(name, "handlers.modules"))
+        if not handlers:
+            raise SettingsError(
+                f"handlers.modules: {name} has no handler; decorate a function with @handler, or remove the module"
+            )
+        for handler in handlers:
+            if found.setdefault(handler.name, handler) is not handler:
+                raise SettingsError(f"handlers.modules: {name} defines {handler.name!r}, which another module defines")
     return found
+
+
+def _handlers_in(module: ModuleType) -> list[Handler]:
+    """The handlers among a module's names; one that it only imports counts too, once."""
+    listed = getattr(module, "HANDLERS", ())  # a list that an older release asked for
+    named = [value for value in vars(module).values() if isinstance(value, Handler)]
+    for handler in listed:
+        if not isinstance(handler, Handler):
+            raise SettingsError(
+                f"handlers.modules: HANDLERS of {module.__name__} holds {handler!r}, which is not a handler:"
+                " decorate it with @handler"
+            )
+    return list(dict.fromkeys((*listed, *named)))
 
 
 def load(module: str, key: str) -> Any:
@@ -208,7 +216,7 @@ def backend_class(settings: Settings, name: str) -> tuple[type[Backend], dict[st
     module, _, attribute = path.partition(":")
     found = getattr(load(module, f"backends.{name}.class"), attribute, None)
     if not (isinstance(found, type) and issubclass(found, Backend)):
-        raise SettingsError(f"backends.{name}.class: {path} is no backends.base.Backend")
+        raise SettingsError(f"backends.{name}.class: {path} is no onward.backends.base.Backend")
     return found, options
 
 
@@ -322,15 +330,40 @@ def build_mailer(settings: Settings) -> FileMailer | SmtpMailer:
         raise SettingsError(f'email.sender is "{email.sender}", but {words}') from error
 
 
-def build_tools(settings: Settings, writer: Writer) -> Toolbox:
+def build_tools(settings: Settings) -> Toolbox:
     """What handlers reach the outside world by. Raises SettingsError."""
-    return Toolbox(build_mailer(settings), JsonLines(settings.log.path), ItemStore(writer))
+    return Toolbox(build_mailer(settings), JsonLines(settings.log.path))
 
 
 @asynccontextmanager
-async def _writing(url: str) -> AsyncIterator[Writer]:
+async def resources(settings: Settings, ledger: Ledger) -> AsyncIterator[Any]:
+    """Enter the project's own lifespan and yield what it yields; None where there is none. Raises SettingsError."""
+    path = settings.handlers.lifespan
+    if not path:
+        yield None
+        return
+    module, _, attribute = path.partition(":")
+    lifespan = getattr(load(module, "handlers.lifespan"), attribute, None)
+    if not callable(lifespan):
+        raise SettingsError(f"handlers.lifespan: {module} has no function {attribute}")
+    try:
+        takes_ledger = bool(inspect.signature(lifespan).parameters)
+        manager = lifespan(ledger) if takes_ledger else lifespan()
+        entered = manager.__aenter__
+    except (AttributeError, TypeError, ValueError) as error:
+        raise SettingsError(
+            f"handlers.lifespan: {path} must be a function with @asynccontextmanager that takes the ledger or nothing:"
+            f" {error}"
+        ) from error
+    del entered
+    async with manager as found:
+        yield found
+
+
+@asynccontextmanager
+async def _writing(settings: Settings) -> AsyncIterator[Writer]:
     """The ledger is of this release, and written by this one in this process. Raises StorageError."""
-    database = Database(url)
+    database = Database(settings.database.url, settings.database.migrations)
     try:
         await asyncio.to_thread(migrate.ensure, database)
         writer = Writer(database)
@@ -351,8 +384,9 @@ async def running(settings: Settings, role: Role, *, alone: bool = False) -> Asy
     """
     async with (
         seen(settings, alone=alone) as outside,
-        _writing(settings.database.url) as writer,
-        _taking_part(settings, role, outside, writer, alone=alone) as parts,
+        _writing(settings) as writer,
+        resources(settings, Ledger(writer)) as found,
+        _taking_part(settings, role, outside, writer, found, alone=alone) as parts,
     ):
         yield parts
 
@@ -380,7 +414,7 @@ async def seen(settings: Settings, *, alone: bool) -> AsyncIterator[Outside]:
 
 @asynccontextmanager
 async def _taking_part(
-    settings: Settings, role: Role, outside: Outside, writer: Writer, *, alone: bool
+    settings: Settings, role: Role, outside: Outside, writer: Writer, resources: Any, *, alone: bool
 ) -> AsyncIterator[Onward]:
     handlers = load_handlers(settings)
     outside.meters.expect(handlers, TERMINAL)
@@ -409,13 +443,14 @@ async def _taking_part(
     )
     if role is Role.ACCEPT:
         outside.meters.add(partial(queue_stats.ask, database, dispatcher))
-    tools = build_tools(settings, writer)
+    tools = build_tools(settings)
     isolated = Isolated(_environment(settings), writer, outside.meters)
     runner = Runner(
         writer=writer,
         lease=lease,
         handlers=handlers,
         tools=tools,
+        resources=resources,
         further=dispatcher,
         isolate=None if alone else isolated.run,
         vault=vault,

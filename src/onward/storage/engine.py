@@ -210,9 +210,13 @@ class Ids:
 
 
 class Database:
-    """Where the ledger is. Opens nothing until something is read or written; closed by its owner."""
+    """The ledger's database. Opens nothing until something is read or written; closed by its owner.
 
-    def __init__(self, url: str) -> None:
+    `migrations` is a folder of the project's own migrations, for tables of its own beside the ledger's.
+    """
+
+    def __init__(self, url: str, migrations: Path | None = None) -> None:
+        self.migrations = migrations
         self.url = sa.engine.make_url(url)
         self.dialect = self.url.get_backend_name()
         self.ids = Ids()

@@ -1,60 +1,94 @@
-"""Brings the ledger's tables up to date."""
+"""Brings the ledger's tables up to date, and those that the project keeps beside them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from onward.storage import sqlite
-from onward.storage.base import OutOfDate, Unavailable
+from onward.storage.base import OutOfDate, StorageError, Unavailable
 from onward.storage.engine import Database
 
 HEAD = "0004"
 LOCK = 0x6F6E77617264  # "onward"
-PATIENCE_S = 60.0
-_revision = sa.text("SELECT version_num FROM alembic_version")
+LOCK_TIMEOUT_S = 60.0
+FOLDER = Path(__file__).parent / "migrations"
+
+
+@dataclass(frozen=True, slots=True)
+class Migrations:
+    """One series of Alembic migrations in the database, with a table of its own for its revision."""
+
+    name: str
+    versions: Path
+    head: str
+    table: str
+
+    def revision(self, database: Database) -> str | None:
+        """The revision that the database is of; None where there are no tables yet. Raises Unavailable."""
+        connection = database.connect()
+        try:
+            row = connection.execute(f"SELECT version_num FROM {self.table}").fetchone()  # noqa: S608 - a constant
+        except Exception as error:
+            if "no such table" in str(error) or getattr(error, "sqlstate", None) == "42P01":
+                return None
+            raise Unavailable("the ledger cannot be read") from error
+        finally:
+            connection.close()
+        return row[0] if row else None
+
+
+LEDGER = Migrations("the ledger", FOLDER / "versions", HEAD, "alembic_version")
+
+
+def all_of(database: Database) -> list[Migrations]:
+    """The ledger's migrations, then the project's where it has some. Raises StorageError."""
+    folder = database.migrations
+    if folder is None:
+        return [LEDGER]
+    # Alembic takes a quarter of a second to import, so the newest revision is told by the files' names.
+    revisions = sorted(file.name.partition("_")[0] for file in folder.glob("[0-9]*_*.py"))
+    if not revisions:
+        raise StorageError(f"database.migrations: {folder} holds no migration; name one 0001_what_it_does.py")
+    return [LEDGER, Migrations("the project's tables", folder, revisions[-1], "alembic_version_project")]
 
 
 def revision(database: Database) -> str | None:
     """The ledger's revision; None where there are no tables yet. Raises Unavailable."""
-    connection = database.connect()
-    try:
-        row = connection.execute(str(_revision)).fetchone()
-    except Exception as error:
-        if "no such table" in str(error) or getattr(error, "sqlstate", None) == "42P01":
-            return None
-        raise Unavailable("the ledger cannot be read") from error
-    finally:
-        connection.close()
-    return row[0] if row else None
+    return LEDGER.revision(database)
+
+
+def is_current(database: Database) -> bool:
+    """Return whether the ledger's tables and the project's are those of this release. Raises StorageError."""
+    return all(one.revision(database) == one.head for one in all_of(database))
 
 
 def ensure(database: Database) -> None:
-    """The ledger is of this release: SQLite is brought there, elsewhere `./onward migrate` has to be run first.
+    """Bring SQLite's tables to this release; on PostgreSQL, check that `onward migrate` did.
 
     Raises OutOfDate and Unavailable.
     """
-    found = revision(database)
-    if found == HEAD:
-        return
-    if database.dialect == "sqlite":
-        upgrade(database)
-    else:
-        state = "has no tables yet" if found is None else f"is of revision {found}, this release wants {HEAD}"
-        raise OutOfDate(f"the ledger {state}: run `./onward migrate`")
+    for one in all_of(database):
+        found = one.revision(database)
+        if found == one.head:
+            continue
+        if database.dialect == "sqlite":
+            upgrade(database)
+            return
+        state = "no tables yet" if found is None else f"revision {found}, and this release needs {one.head}"
+        raise OutOfDate(f"{one.name} has {state}: run `onward migrate`")
 
 
 def upgrade(database: Database) -> bool:
-    """The ledger is up to date; False where it was before. One process at a time, others wait. Raises StorageError."""
+    """Migrate; return False where everything was current. One process at a time, others wait. Raises StorageError."""
     # Alembic takes a quarter of a second to import, which only a migration is worth.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
     from onward.storage.migrations.guard import guarded  # noqa: PLC0415
 
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     connection = database.connect()
     engine = sa.create_engine(
         "sqlite://" if database.dialect == "sqlite" else "postgresql+psycopg://",
@@ -63,21 +97,30 @@ def upgrade(database: Database) -> bool:
         **({"module": sqlite.driver()} if database.dialect == "sqlite" else {}),
         isolation_level="AUTOCOMMIT",
     )
+    changed = False
     try:
-        with engine.connect() as bound, guarded(bound, database.dialect, LOCK, PATIENCE_S):
-            before = revision_of(bound)
-            if before == HEAD:
-                return False
-            if before is not None and before > HEAD:
-                raise OutOfDate(f"the ledger is of revision {before}, newer than this release, which knows {HEAD}")
-            config.attributes["connection"] = bound
-            command.upgrade(config, "head")
+        with engine.connect() as bound, guarded(bound, database.dialect, LOCK, LOCK_TIMEOUT_S):
+            for one in all_of(database):
+                before = _revision_of(bound, one.table)
+                if before == one.head:
+                    continue
+                if before is not None and before > one.head:
+                    raise OutOfDate(
+                        f"{one.name} is of revision {before}, newer than this release, which knows {one.head}"
+                    )
+                config = Config()
+                config.set_main_option("script_location", str(FOLDER))
+                config.set_main_option("version_locations", str(one.versions))
+                config.set_main_option("path_separator", "newline")
+                config.attributes.update(connection=bound, version_table=one.table)
+                command.upgrade(config, "head")
+                changed = True
     finally:
         engine.dispose()
-    return True
+    return changed
 
 
-def revision_of(bound: sa.Connection) -> str | None:
-    if not sa.inspect(bound).has_table("alembic_version"):
+def _revision_of(bound: sa.Connection, table: str) -> str | None:
+    if not sa.inspect(bound).has_table(table):
         return None
-    return bound.execute(_revision).scalar()
+    return bound.execute(sa.text(f"SELECT version_num FROM {table}")).scalar()  # noqa: S608 - a constant

@@ -115,26 +115,3 @@ idempotency = Table(
     Column("reference", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
-
-users = Table(
-    "users",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("username", Text, nullable=False),
-    Column("username_key", Text, nullable=False, unique=True),
-    Column("email", Text, nullable=False),
-    Column("email_key", Text, nullable=False, unique=True),
-    Column("created_at", BigInteger, nullable=False),
-)
-
-items = Table(
-    "items",
-    metadata,
-    Column("job_id", Text, primary_key=True),
-    Column("text", Text, nullable=False),
-    Column("characters", Integer, nullable=False),
-    Column("words", Integer, nullable=False),
-    Column("lines", Integer, nullable=False),
-    Column("sha256", Text, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-)

@@ -49,7 +49,7 @@ class Part:
 
 def command(*arguments: str) -> tuple[str, ...]:
     """The command line of another Onward process with this one's Python and import path."""
-    return (sys.executable, "-P", "-m", "cli", *arguments)
+    return (sys.executable, "-P", "-m", "onward", *arguments)
 
 
 def bound(wanted: Sequence[str], *, user: str = "") -> tuple[str, ...]:

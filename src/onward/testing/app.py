@@ -13,15 +13,15 @@ import httpx2
 import orjson
 from fastapi import FastAPI
 
-from onward.config import settings
-from onward.runtime import wiring
 from onward.api.app import create_app
 from onward.backends.base import Delivery
-from onward.testing.backends import Recording
+from onward.config import settings
 from onward.jobs import ledger
 from onward.jobs.model import Job
+from onward.runtime import wiring
+from onward.testing.backends import Recording
 
-CLASSES = {"immediate": "backends.testing:Immediate", "recording": "backends.testing:Recording"}
+CLASSES = {"immediate": "onward.testing.backends:Immediate", "recording": "onward.testing.backends:Recording"}
 
 
 class Kit:

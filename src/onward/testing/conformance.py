@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("testkit.laws")  # before they are imported: a law that fails shows its values
+pytest.register_assert_rewrite("onward.testing.contract")  # before they are imported: a law that fails shows its values
 
 from onward.testing.contract.accepting import Accepting  # noqa: E402
 from onward.testing.contract.cancelling import Cancelling  # noqa: E402

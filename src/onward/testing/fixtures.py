@@ -1,4 +1,4 @@
-"""Fixtures for pytest: `pytest_plugins = ("testkit.fixtures",)` in a conftest.py makes them known.
+"""Fixtures for pytest: `pytest_plugins = ("onward.testing.fixtures",)` in a conftest.py makes them known.
 
 | | |
 |---|---|

@@ -12,21 +12,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onward.config import settings
-from onward.runtime import wiring
 from onward.backends.base import Role
-from onward.jobs import ledger
-from onward.jobs import commands
+from onward.config import settings
+from onward.jobs import commands, ledger
 from onward.jobs.model import Job, Visible
 from onward.jobs.states import JobStatus
+from onward.runtime import wiring
 from onward.storage import migrate
 from onward.storage.base import StorageError
 from onward.storage.engine import Database
 from onward.storage.tables import runners
-from onward.testing import node
-from onward.testing import processes
-from onward.testing.processes import Worker
+from onward.testing import node, processes
 from onward.testing.backend_fixture import Rig
+from onward.testing.processes import Worker
 
 DRAIN_S = 1.0
 AT_ONCE = 2  # of law.limited
@@ -193,7 +191,7 @@ async def standing(rig: Rig, project: Path) -> AsyncIterator[Stand]:
         "[database]",
         f'url = "{url}"',
         "[handlers]",
-        'modules = ["testkit.workload"]',
+        'modules = ["onward.testing.workload"]',
         '[queues."law.limited"]',
         f"concurrency = {AT_ONCE}",
         '[queues."law.rated"]',
@@ -202,7 +200,7 @@ async def standing(rig: Rig, project: Path) -> AsyncIterator[Stand]:
     ]
     (project / "settings.toml").write_text("\n".join(lines))
     loaded = settings.load(project)
-    database = Database(loaded.database.url)
+    database = Database(loaded.database.url, loaded.database.migrations)
     await asyncio.to_thread(migrate.upgrade, database)
     database.close()
     found, _ = wiring.backend_class(loaded, rig.name)

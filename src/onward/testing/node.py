@@ -1,4 +1,4 @@
-"""An application process without HTTP: `python -m testkit.node`.
+"""An application process without HTTP: `python -m onward.testing.node`.
 
 It accepts jobs over a door, a line of JSON in and one out, as a request would: one transaction a job, one delivery for
 all of them, the answer, and only then what the backend put off until after the response.
@@ -15,12 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from onward.config import settings
 from onward import telemetry
-from onward.runtime import wiring
 from onward.backends.base import Delivery, Role
-from onward.runtime.event_loop import Loop
+from onward.config import settings
 from onward.jobs.model import Job
+from onward.runtime import wiring
+from onward.runtime.event_loop import Loop
 
 ANSWER_S = 20.0
 

@@ -2,7 +2,7 @@
 
 Each build has a folder of its own, named by a stamp of its sources, and `current.json` says which one is shown. That
 file is replaced in one step, so a page never sees half a build, and a page that is open keeps its files. The standard
-library alone is needed. From a shell: `python -m web.build`.
+library alone is needed. From a shell: `python -m onward.web.build`.
 """
 
 import contextlib
@@ -86,7 +86,9 @@ def build() -> None:
         if not needed():
             return
         if not available():
-            raise BuildFailed("npm was not found: install Node.js 18 or newer with npm, then run: python -m web.build")
+            raise BuildFailed(
+                "npm was not found: install Node.js 18 or newer with npm, then run: python -m onward.web.build"
+            )
         made = stamp()
         modules = SOURCES / "node_modules"
         kept = modules.exists()
@@ -112,7 +114,7 @@ def build_in_background() -> subprocess.Popen[bytes] | None:
     except OSError:
         return None
     with log:
-        command = [sys.executable, "-m", "web.build", "--gently"]
+        command = [sys.executable, "-m", "onward.web.build", "--gently"]
         return subprocess.Popen(command, cwd=ROOM.parent, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
 
 
@@ -184,9 +186,9 @@ def main(arguments: list[str]) -> int:
         with _time_shown():
             build()
     except BuildFailed as error:
-        sys.stderr.write(f"web.build: {error}\n")
+        sys.stderr.write(f"onward.web.build: {error}\n")
         return 1
-    sys.stdout.write("web.build: the explorer is ready\n")
+    sys.stdout.write("onward.web.build: the explorer is ready\n")
     return 0
 
 

@@ -7,9 +7,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from onward.web import build
-from onward.web import cdn
-from onward.web import policy
+from onward.web import build, cdn, policy
 from onward.web.files import Files
 
 ROOM = Path(__file__).resolve().parent

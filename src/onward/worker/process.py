@@ -1,4 +1,4 @@
-"""Worker processes: `./onward worker`, or Dramatiq's own `dramatiq worker:broker`."""
+"""One worker process: consumes messages until a signal, then drains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Never
 
 import dramatiq
 import structlog
@@ -174,7 +174,8 @@ class _Life(dramatiq.Middleware):
         self._runtime.close()
 
 
-def _broker() -> Any:
+def build_broker() -> Any:
+    """Build the broker that Dramatiq's own command line consumes. Raises SettingsError."""
     settings = enter()
     telemetry.configure(settings.environment)
     check_backend(settings, Dramatiq)
@@ -192,13 +193,6 @@ def _broker() -> Any:
     return broker
 
 
-def __getattr__(name: str) -> Any:
-    # `dramatiq worker:broker` looks the broker up by name: it is built when asked for, never at import.
-    if name == "broker":
-        return _broker()
-    raise AttributeError(name)
-
-
 def main(arguments: list[str]) -> int:
     settings = enter()
     telemetry.configure(settings.environment)
@@ -210,7 +204,8 @@ def main(arguments: list[str]) -> int:
     return 2
 
 
-if __name__ == "__main__":
+def run_main() -> Never:
+    """Run `main` with the process's arguments and exit, whatever threads still hang."""
     try:
         code = main(sys.argv[1:])
     except (SettingsError, StorageError) as error:

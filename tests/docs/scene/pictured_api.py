@@ -4,8 +4,8 @@ import json
 
 import strawberry
 
-from onward.graphql.enqueue import accept
 from onward.graphql.context import Info
+from onward.graphql.enqueue import accept
 from onward.graphql.types.job import Job
 from onward.jobs import model
 

@@ -58,8 +58,8 @@ async def _never(*_: Any) -> bool:
 
 def confirmed_for_ever() -> None:
     """What a broker has taken once is never delivered again."""
-    from onward.maintenance.maintenance import Sweep
     from onward.jobs import due
+    from onward.maintenance.maintenance import Sweep
     from onward.storage.tables import jobs
 
     table = jobs.c

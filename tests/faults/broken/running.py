@@ -130,8 +130,7 @@ def permanent_retried() -> None:
 
 def words_as_they_are() -> None:
     """What handlers say is kept as they said it."""
-    from onward.jobs import runner
-    from onward.jobs import running
+    from onward.jobs import runner, running
 
     base.put(runner, "legible", lambda text: text)
     base.put(running, "legible", lambda text: text)
@@ -142,8 +141,8 @@ def exit_heeded() -> None:
     """A handler that wants to end its process does so."""
     import uvloop
 
-    from onward.runtime.event_loop import Loop
     from onward.jobs import runner
+    from onward.runtime.event_loop import Loop
 
     async def guarded(coroutine: Any) -> Any:
         return await coroutine

@@ -22,8 +22,8 @@ from graphql import (
 from graphql.validation import NoSchemaIntrospectionCustomRule
 
 from onward.graphql.base import BadRequest
-from onward.graphql.execution.limits import Limits, check
 from onward.graphql.execution.compiled_selections import Plan, Planner
+from onward.graphql.execution.limits import Limits, check
 
 
 @dataclass(frozen=True, slots=True)

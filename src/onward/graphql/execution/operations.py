@@ -13,11 +13,11 @@ from graphql.execution import create_source_event_stream, map_source_to_response
 
 from onward.graphql.base import BadRequest, told
 from onward.graphql.context import Context
+from onward.graphql.execution.compiled_selections import ShapedExecutor
 from onward.graphql.execution.documents import Document, Documents, Named
 from onward.graphql.execution.limits import Limits
 from onward.graphql.execution.masking import formatted, masked
 from onward.graphql.execution.requests import Request
-from onward.graphql.execution.compiled_selections import ShapedExecutor
 from onward.graphql.execution.trusted import Trusted
 
 Response = dict[str, Any]

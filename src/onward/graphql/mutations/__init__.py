@@ -5,27 +5,20 @@ from __future__ import annotations
 import strawberry
 
 from onward.graphql.mutations.cancel_job import CancelJobPayload, cancel_job
-from onward.graphql.mutations.pause_handler import PauseHandlerPayload, ResumeHandlerPayload, pause_handler, resume_handler
-from gql.process_item import ProcessItemPayload, process_item
-from gql.register_user import RegisterUserPayload, register_user
+from onward.graphql.mutations.pause_handler import (
+    PauseHandlerPayload,
+    ResumeHandlerPayload,
+    pause_handler,
+    resume_handler,
+)
 from onward.graphql.mutations.retry_job import RetryJobPayload, retry_job
 from onward.graphql.mutations.retry_jobs import RetryJobsPayload, retry_jobs
-from gql.send_notification import SendNotificationPayload, send_notification
 
 
 @strawberry.type(
     description="Each of these answers as soon as its work is safely accepted; the job it gives tells the rest."
 )
 class Mutation:
-    register_user: RegisterUserPayload | None = strawberry.mutation(
-        resolver=register_user, description="A new user, and the job `email.welcome` that writes to them."
-    )
-    send_notification: SendNotificationPayload | None = strawberry.mutation(
-        resolver=send_notification, description="The job `logging.write`, which appends the message to the log."
-    )
-    process_item: ProcessItemPayload | None = strawberry.mutation(
-        resolver=process_item, description="The job `steps.process_item`: validate, analyse, store."
-    )
     cancel_job: CancelJobPayload | None = strawberry.mutation(
         resolver=cancel_job, description="The job stops: at once where it waits, at its next pause where it runs."
     )

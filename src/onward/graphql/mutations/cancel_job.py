@@ -5,16 +5,15 @@ from __future__ import annotations
 import strawberry
 from pydantic import BaseModel
 
-from onward.graphql.enqueue import Refused, written
 from onward.graphql.context import Info
-from onward.graphql.ids import is_job_id
+from onward.graphql.enqueue import Refused, written
 from onward.graphql.execution.inputs import leaves
+from onward.graphql.ids import is_job_id
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.graphql.validation import Reason, checked
-from onward.jobs import model
-from onward.jobs import commands
+from onward.jobs import commands, model
 from onward.jobs.base import Conflict, NotFound
 from onward.storage.engine import Tx
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import strawberry
 
-from onward.graphql.enqueue import Refused, written
 from onward.graphql.context import Info
+from onward.graphql.enqueue import Refused, written
 from onward.graphql.execution.inputs import leaves
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.pause import PausedHandler
@@ -57,7 +57,9 @@ async def pause_handler(info: Info, input: PauseHandlerInput) -> PauseHandlerPay
         if input.handler not in info.context.parts.handlers:
             raise not_found()
         by = info.context.viewer.id
-        return PauseHandlerPayload(paused=await written(info.context, lambda tx: concurrency.pause(tx, input.handler, by=by)))
+        return PauseHandlerPayload(
+            paused=await written(info.context, lambda tx: concurrency.pause(tx, input.handler, by=by))
+        )
     except Refused as refused:
         return PauseHandlerPayload(errors=refused.errors)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import strawberry
 
-from onward.graphql.enqueue import Refused, check_room, written
 from onward.graphql.context import Info
+from onward.graphql.enqueue import Refused, check_room, written
 from onward.graphql.execution.inputs import leaves
 from onward.graphql.mutations.cancel_job import check_id, conflict, no_such_job
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
-from onward.jobs import model
-from onward.jobs import commands
+from onward.jobs import commands, model
 from onward.jobs.base import Conflict, NotFound
 from onward.storage.engine import Tx
 

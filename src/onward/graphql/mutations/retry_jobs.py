@@ -5,12 +5,11 @@ from __future__ import annotations
 import strawberry
 from graphql import GraphQLError
 
-from onward.graphql.enqueue import Refused, check_room, written
 from onward.graphql.context import Info
+from onward.graphql.enqueue import Refused, check_room, written
 from onward.graphql.types.filter import JobFilter
 from onward.graphql.types.user_error import UserError
-from onward.jobs import model
-from onward.jobs import commands
+from onward.jobs import commands, model
 from onward.storage.engine import Tx
 
 MOST = 10_000

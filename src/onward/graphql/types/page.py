@@ -10,8 +10,7 @@ import strawberry
 
 from onward.graphql.ids import cursor
 from onward.graphql.types.job import Job
-from onward.jobs import model
-from onward.jobs import pages
+from onward.jobs import model, pages
 
 T = TypeVar("T")
 
@@ -56,7 +55,7 @@ def nodes(root: strawberry.Parent[pages.Page]) -> AsyncIterator[model.Job]:
 
 @strawberry.type(description="A page of jobs, the newest first.")
 class JobConnection:
-    """Describes `jobs.pages.Page`."""
+    """Describes `onward.jobs.pages.Page`."""
 
     edges: AsyncIterator[JobEdge] = strawberry.field(resolver=edges, graphql_type=list[JobEdge])
     nodes: AsyncIterator[model.Job] = strawberry.field(

@@ -15,7 +15,7 @@ from onward.storage.base import Unavailable
 
 @strawberry.type(description="A handler whose jobs wait until it is resumed; those that ran when it was paused go on.")
 class PausedHandler:
-    """Describes `jobs.gates.Pause`."""
+    """Describes `onward.jobs.concurrency.Pause`."""
 
     handler: str
     since: datetime

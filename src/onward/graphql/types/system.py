@@ -11,21 +11,19 @@ from onward.graphql.context import Info
 from onward.graphql.context import Viewer as Who
 from onward.graphql.types.enums import JobStatus
 from onward.graphql.types.job import Job
-from onward.graphql.types.sent_email import Letter, letters
 from onward.graphql.types.pause import PausedHandler, pauses
-from onward.mail import mailbox
-from onward.jobs import concurrency
-from onward.jobs import ledger
-from onward.jobs import model
+from onward.graphql.types.sent_email import Letter, letters
+from onward.jobs import concurrency, ledger, model
 from onward.jobs import schedule as recurring
 from onward.jobs.schedule import Row
+from onward.mail import mailbox
 from onward.storage.base import Unavailable
 from onward.storage.engine import Tx
 
 
 @strawberry.type(description="Who asks.")
 class Viewer:
-    """Describes `gql.context.Viewer`."""
+    """Describes `onward.graphql.context.Viewer`."""
 
     id: strawberry.ID | None = strawberry.field(description="Null where the server is open to all.")
     roles: list[str]

@@ -1,8 +1,14 @@
-"""Alembic's way in: on the connection and in the transaction that `storage.migrate` made."""
+"""Alembic's way in: on the connection and in the transaction that `onward.storage.migrate` made."""
 
 from alembic import context
 
 from onward.storage.indexes import metadata
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, transactional_ddl=False)
+attributes = context.config.attributes
+context.configure(
+    connection=attributes["connection"],
+    version_table=attributes["version_table"],
+    target_metadata=metadata,
+    transactional_ddl=False,
+)
 context.run_migrations()

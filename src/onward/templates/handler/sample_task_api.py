@@ -3,8 +3,8 @@
 import strawberry
 from pydantic import BaseModel
 
-from onward.graphql.enqueue import Refused, accept
 from onward.graphql.context import Info
+from onward.graphql.enqueue import Refused, accept
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.graphql.validation import Text, checked

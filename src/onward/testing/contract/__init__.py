@@ -1,1 +1,1 @@
-"""The laws that every backend keeps, a noun a file. `testkit.conformance` gathers them."""
+"""The laws that every backend keeps, a noun a file. `onward.testing.conformance` gathers them."""

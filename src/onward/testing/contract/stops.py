@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from onward.jobs.states import JobStatus
-from onward.testing.processes import Worker
 from onward.testing.harness import DRAIN_S, Stand
+from onward.testing.processes import Worker
 from onward.testing.waiting import until
 from onward.testing.workload import notes
 

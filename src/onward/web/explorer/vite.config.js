@@ -3,7 +3,7 @@ import { defineConfig } from 'vite';
 export default defineConfig({
   base: './', // relative, so that the page also works below a path of a proxy's choosing
   build: {
-    outDir: '../static/explorer/by-hand', // web/build.py names another
+    outDir: '../static/explorer/by-hand', // src/onward/web/build.py names another
     emptyOutDir: true,
     manifest: 'manifest.json',
     target: 'es2022',

@@ -31,17 +31,6 @@ def upgrade() -> None:
     )
     op.create_index("idempotency_age", "idempotency", ["created_at"], unique=False)
     op.create_table(
-        "items",
-        sa.Column("job_id", sa.Text(), nullable=False),
-        sa.Column("text", sa.Text(), nullable=False),
-        sa.Column("characters", sa.Integer(), nullable=False),
-        sa.Column("words", sa.Integer(), nullable=False),
-        sa.Column("lines", sa.Integer(), nullable=False),
-        sa.Column("sha256", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("job_id"),
-    )
-    op.create_table(
         "jobs",
         sa.Column("id", ID, nullable=False),
         sa.Column("handler", sa.Text(), nullable=False),
@@ -140,17 +129,5 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-    )
-    op.create_table(
-        "users",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("username", sa.Text(), nullable=False),
-        sa.Column("username_key", sa.Text(), nullable=False),
-        sa.Column("email", sa.Text(), nullable=False),
-        sa.Column("email_key", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("email_key"),
-        sa.UniqueConstraint("username_key"),
     )
     op.execute("INSERT INTO commits (n) VALUES (0)")

@@ -43,7 +43,7 @@ function show() {
 function explain() {
   const next = building
     ? 'It is being built on the server now; this page opens it as soon as it is there.'
-    : 'To have it without the internet: install Node.js with npm where the server runs, then run: python -m web.build';
+    : 'To have it without the internet: install Node.js with npm where the server runs, then run: python -m onward.web.build';
   const words = document.createElement('p');
   words.className = 'waiting';
   words.setAttribute('role', 'status');

@@ -1,0 +1,1 @@
+"""The application's own tables, users and items, beside the ledger's; `migrations/` creates them."""

@@ -1,0 +1,1 @@
+"""The application's GraphQL types: its mutations, a file each, and the user."""

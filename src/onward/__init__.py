@@ -1,0 +1,53 @@
+"""GraphQL mutations that accept jobs, answer at once, and hand the jobs to a backend named in the settings.
+
+The names below are the public interface; docs/api.md lists them. Each is imported when it is first used, so that
+`import onward` stays quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onward.backends.base import Backend as Backend
+    from onward.graphql.context import Viewer as Viewer
+    from onward.handlers.base import JSON as JSON
+    from onward.handlers.base import Handler as Handler
+    from onward.handlers.base import HandlerError as HandlerError
+    from onward.handlers.base import InvalidParameters as InvalidParameters
+    from onward.handlers.base import JobCancelled as JobCancelled
+    from onward.handlers.base import JobContext as JobContext
+    from onward.handlers.base import LeaseLost as LeaseLost
+    from onward.handlers.base import Permanent as Permanent
+    from onward.handlers.base import Retry as Retry
+    from onward.handlers.base import TimedOut as TimedOut
+    from onward.handlers.base import handler as handler
+    from onward.handlers.base import sequence as sequence
+    from onward.storage.engine import Tx as Tx
+    from onward.storage.ledger import Ledger as Ledger
+
+_MODULES = {
+    "Backend": "onward.backends.base",
+    "Viewer": "onward.graphql.context",
+    "JSON": "onward.handlers.base",
+    "Handler": "onward.handlers.base",
+    "HandlerError": "onward.handlers.base",
+    "InvalidParameters": "onward.handlers.base",
+    "JobCancelled": "onward.handlers.base",
+    "JobContext": "onward.handlers.base",
+    "LeaseLost": "onward.handlers.base",
+    "Permanent": "onward.handlers.base",
+    "Retry": "onward.handlers.base",
+    "TimedOut": "onward.handlers.base",
+    "handler": "onward.handlers.base",
+    "sequence": "onward.handlers.base",
+    "Tx": "onward.storage.engine",
+    "Ledger": "onward.storage.ledger",
+}
+__all__ = [*_MODULES]  # noqa: PLE0604 - a list of strings, kept in one place
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'onward' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value

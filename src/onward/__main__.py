@@ -1,0 +1,5 @@
+"""Run the command line: `python -m onward`."""
+
+from onward.cli.main import run
+
+run()

@@ -1,0 +1,1 @@
+"""The HTTP transport of `/graphql`, and the API process that serves it."""

@@ -1,0 +1,1 @@
+"""The settings: settings.toml and the environment, read and checked."""

@@ -1,0 +1,1 @@
+"""Accepts jobs into the ledger and delivers them to their backend."""

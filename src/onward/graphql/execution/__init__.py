@@ -1,0 +1,1 @@
+"""Parses, limits, caches and executes GraphQL documents."""

@@ -1,0 +1,82 @@
+"""A journal: a file of one JSON object a line, for many threads and processes."""
+
+import errno
+import fcntl
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from onward.handlers.base import JSON, HandlerError
+from onward.mail.files import sync_directory
+
+# JSON escapes line feeds itself; these break lines, or steer terminals, for some readers too.
+UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029]")
+POLL_S = 0.005
+
+
+class LogBusy(HandlerError):
+    """Another process has held the log for too long."""
+
+    code = "LOG_BUSY"
+
+
+class JsonLines:
+    """A log of one JSON object a line, appended to by any number of threads and processes."""
+
+    def __init__(self, path: Path, *, patience_s: float = 10.0) -> None:
+        """Opens nothing yet. `patience_s` bounds the wait for another process's turn."""
+        self.path = path
+        self._patience_s = patience_s
+        self._turn = threading.Lock()
+
+    def append(self, entry: Mapping[str, JSON]) -> None:
+        """The entry is on disk, on a line of its own. Raises `LogBusy`, OSError, or ValueError for what is no JSON."""
+        line = json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        data = UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", line).encode() + b"\n"
+        deadline = time.monotonic() + self._patience_s
+        if not self._turn.acquire(timeout=self._patience_s):
+            raise LogBusy("The log was busy for too long.")
+        try:
+            self._write(data, deadline)
+        finally:
+            self._turn.release()
+
+    def _write(self, data: bytes, deadline: float) -> None:
+        # Opened anew each time, so that a log that was rotated away is not written to.
+        fd = self._open()
+        try:
+            _lock(fd, deadline)
+            size = os.fstat(fd).st_size
+            if size and os.pread(fd, 1, size - 1) != b"\n":
+                data = b"\n" + data  # a crash left half a line
+            if os.write(fd, data) != len(data):
+                os.ftruncate(fd, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+        try:
+            return os.open(self.path, flags)
+        except FileNotFoundError:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self.path, flags | os.O_CREAT, 0o640)
+            sync_directory(self.path.parent)
+            return fd
+
+
+def _lock(fd: int, deadline: float) -> None:
+    # Polled, since a process frozen with the lock would otherwise hold this thread for ever. Closing gives it back.
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise LogBusy("The log was busy for too long.") from None
+            time.sleep(POLL_S)

@@ -1,0 +1,1 @@
+"""Background work on the ledger: due jobs, lost deliveries, dead runners, old rows."""
