@@ -19,7 +19,7 @@ PATIENCE_S = 30.0
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's environment without settings of its own, the project's root as the place to import from."""
+    """This process's environment without settings of its own; the application of this repository can be imported."""
     inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("ONWARD_")}
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**inherited, "PYTHONPATH": path, **variables}
@@ -28,7 +28,7 @@ def environment(**variables: str) -> dict[str, str]:
 def onward(*arguments: str, project: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """The outcome of a command that ends by itself."""
     return subprocess.run(
-        [sys.executable, "-P", "-m", "cli", "--project", str(project), *arguments],
+        [sys.executable, "-P", "-m", "onward", "--project", str(project), *arguments],
         env=environment(**variables),
         cwd=project,
         stdin=subprocess.DEVNULL,
@@ -74,7 +74,7 @@ def running(*arguments: str, project: Path, descriptors: Sequence[int] = (), **v
     log = project / f"{arguments[0]}-{time.monotonic_ns()}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            bound([sys.executable, "-P", "-m", "cli", "--project", str(project), *arguments]),
+            bound([sys.executable, "-P", "-m", "onward", "--project", str(project), *arguments]),
             env=environment(**variables),
             cwd=project,
             stdin=subprocess.DEVNULL,

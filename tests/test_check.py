@@ -18,6 +18,7 @@ from onward.jobs.states import JobStatus
 from onward.storage import migrate, tables
 from onward.storage.engine import Database, Tx
 from onward.storage.writer import Writer
+from tests import application
 from tests.processes import onward
 from tests.servers import free_port, redis_server
 from tests.telemetry.collector import collecting
@@ -38,7 +39,7 @@ class Away(Backend):
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "settings.toml").touch()
+    application.write(tmp_path)
     return tmp_path
 
 

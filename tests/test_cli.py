@@ -18,6 +18,7 @@ from onward.backends.base import Backend, Defer, Delivery, Health, Run
 from onward.cli import main, terminal
 from onward.config import settings
 from onward.runtime import wiring
+from tests import application
 from tests.processes import Running, environment, graphql, onward, running, wait_until
 from tests.servers import free_port
 
@@ -26,15 +27,16 @@ PROCESS = "mutation ($item: String!) { processItem(input: {item: $item}) { job {
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "settings.toml").write_text("[server]\nport = 0\n", "utf-8")
+    application.write(tmp_path, "[server]\nport = 0\n")
     return tmp_path
 
 
 @pytest.fixture
 def waiting(project: Path) -> Iterator[tuple[Path, str]]:
     """A project, and a job in it that waits: it went to Dramatiq, whose Redis is not there."""
-    (project / "settings.toml").write_text(
-        f'backend = "dramatiq"\n[server]\nport = 0\n[backends.dramatiq]\nurl = "redis://127.0.0.1:{free_port()}/0"\n'
+    application.write(
+        project,
+        f'backend = "dramatiq"\n[server]\nport = 0\n[backends.dramatiq]\nurl = "redis://127.0.0.1:{free_port()}/0"\n',
     )
     with running("serve", project=project) as api:
         job = graphql(api.serving(), PROCESS, item="words")["processItem"]["job"]["id"]
@@ -186,7 +188,7 @@ class Slow(Backend):
 
 
 def test_a_backend_that_says_nothing_keeps_no_terminal_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "settings.toml").touch()
+    application.write(tmp_path)
     monkeypatch.setattr(wiring, "ANSWER_S", 0.05)
     backends = {"mine": {"class": "tests.test_cli:Slow"}}
     assert not terminal._answers(settings.load(tmp_path, backend="mine", backends=backends), "mine")
@@ -257,8 +259,8 @@ def test_serve_leaves_postgresql_to_migrate(project: Path, postgres_url: str) ->
 
 
 def test_up_runs_jobs_through_a_private_redis_and_takes_it_along(project: Path) -> None:
-    (project / "settings.toml").write_text(
-        f'[server]\nport = 0\n[backends.dramatiq]\nurl = "redis://:p%20w@127.0.0.1:{free_port()}/0"\n'
+    application.write(
+        project, f'[server]\nport = 0\n[backends.dramatiq]\nurl = "redis://:p%20w@127.0.0.1:{free_port()}/0"\n'
     )
     with running("up", "--backend", "dramatiq", "--processes", "1", project=project) as all_of_it:
         job = graphql(all_of_it.serving(), PROCESS, item="words")["processItem"]["job"]["id"]
@@ -306,7 +308,7 @@ def test_the_release_is_told(project: Path) -> None:
 def test_a_shell_is_told_how_a_word_may_go_on() -> None:
     asked = {"_ONWARD_COMPLETE": "complete_bash", "COMP_WORDS": "./onward jobs ret", "COMP_CWORD": "2"}
     outcome = subprocess.run(
-        [sys.executable, "-P", "-m", "cli"], env=environment(**asked), capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-m", "onward"], env=environment(**asked), capture_output=True, text=True, check=False
     )
     assert outcome.stdout.split() == ["retry"]
 

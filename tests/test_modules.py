@@ -7,6 +7,7 @@ import pytest
 
 from onward.config.settings import SettingsError, load
 from onward.runtime.wiring import load_handlers
+from tests import application
 from tests.processes import onward
 
 WRONG = {
@@ -32,7 +33,7 @@ def test_a_module_of_handlers_that_cannot_be_is_told_in_one_line(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text, words = WRONG[what]
-    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["broken"]\n', "utf-8")
+    application.write(tmp_path, '[handlers]\nmodules = ["broken"]\n')
     (tmp_path / "broken.py").write_text(f"from onward.handlers.base import handler\n{text}\n", "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "broken", raising=False)
@@ -44,7 +45,7 @@ def test_a_module_of_handlers_that_cannot_be_is_told_in_one_line(
 
 @pytest.mark.parametrize("command", ["serve", "check"])
 def test_a_module_that_raises_shows_no_traceback(command: str, tmp_path: Path) -> None:
-    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["broken"]\n[server]\nport = 0\n', "utf-8")
+    application.write(tmp_path, '[handlers]\nmodules = ["broken"]\n[server]\nport = 0\n')
     (tmp_path / "broken.py").write_text("HANDLERS = ()\nraise RuntimeError('a setting is missing')\n", "utf-8")
     outcome = onward(command, project=tmp_path)
     assert "broken cannot be imported: line 2: RuntimeError: a setting is missing" in outcome.stdout + outcome.stderr
@@ -52,7 +53,7 @@ def test_a_module_that_raises_shows_no_traceback(command: str, tmp_path: Path) -
 
 
 def test_types_that_make_no_schema_are_told_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "settings.toml").write_text('[gql]\nmodules = ["broken"]\n[server]\nport = 0\n', "utf-8")
+    application.write(tmp_path, '[gql]\nmodules = ["broken"]\n[server]\nport = 0\n')
     (tmp_path / "broken.py").write_text('import strawberry\n@strawberry.type\nclass Query:\n    it: "Gone"\n', "utf-8")
     outcome = onward("serve", project=tmp_path)
     assert outcome.returncode == 2
@@ -79,7 +80,7 @@ HIDDEN = {
 @pytest.mark.parametrize("what", HIDDEN)
 def test_a_module_that_another_one_hides_is_told_of_with_the_mend(what: str, tmp_path: Path) -> None:
     settings, orders, words = HIDDEN[what]
-    (tmp_path / "settings.toml").write_text(f"{settings}\n[server]\nport = 0\n", "utf-8")
+    application.write(tmp_path, f"{settings}\n[server]\nport = 0\n")
     (tmp_path / "redis").mkdir()
     for name in ("app.py", "settings.py", "redis/__init__.py", "redis/orders.py"):
         (tmp_path / name).write_text("CURRENCY = 'EUR'\nHANDLERS = ()\n", "utf-8")
@@ -91,7 +92,7 @@ def test_a_module_that_another_one_hides_is_told_of_with_the_mend(what: str, tmp
 
 
 def test_in_a_package_modules_have_what_names_they_like(tmp_path: Path) -> None:
-    (tmp_path / "settings.toml").write_text("[handlers]\nmodules = ['shop.app']", "utf-8")
+    application.write(tmp_path, "[handlers]\nmodules = ['shop.app']")
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "__init__.py").touch()
     (tmp_path / "shop" / "settings.py").write_text("FAMILY = 'orders'\n", "utf-8")
@@ -105,7 +106,7 @@ def test_in_a_package_modules_have_what_names_they_like(tmp_path: Path) -> None:
 
 
 def test_folders_of_the_project_that_nothing_names_are_no_matter(tmp_path: Path) -> None:
-    (tmp_path / "settings.toml").write_text('[routes]\n"email.*" = "dramatiq"\n', "utf-8")
+    application.write(tmp_path, '[routes]\n"email.*" = "dramatiq"\n')
     for room in ("backends", "telemetry", "jobs"):
         (tmp_path / room).mkdir()
         (tmp_path / room / "__init__.py").touch()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from onward.cli import module_list
+from tests import application
 from tests.processes import ROOT, environment, graphql, onward, running, wait_until
 
 NOT_OURS = ("app.py", "settings.py", "worker.py", "redis.py", "email.py")
@@ -20,7 +21,7 @@ def project(tmp_path: Path) -> Path:
     """A folder that was somebody's before, with modules that are named as ours and as the libraries'."""
     for name in NOT_OURS:
         (tmp_path / name).write_text('raise SystemExit("this one was not meant")\n', "utf-8")
-    (tmp_path / "settings.toml").write_text("[server]\nport = 0\n", "utf-8")
+    application.write(tmp_path, "[server]\nport = 0\n")
     return tmp_path
 
 

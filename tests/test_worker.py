@@ -1,4 +1,4 @@
-"""What `dramatiq worker:broker` and `python -m worker` find."""
+"""Dramatiq's own command line: the broker that `dramatiq worker:broker` finds."""
 
 import os
 import subprocess
@@ -9,44 +9,46 @@ import pytest
 
 from onward.config.settings import SettingsError
 from onward.worker import process
+from tests import application
 from tests.servers import free_port
 
-FAST = '[backends.fast]\nclass = "onward.backends.dramatiq:Dramatiq"\nurl = "redis://127.0.0.1:6390/3"\nnamespace = "fast"\n'
+FAST = '[backends.fast]\nclass = "onward.backends.dramatiq:Dramatiq"\n'
+FAST += 'url = "redis://127.0.0.1:6390/3"\nnamespace = "fast"\n'
 
 
 def test_dramatiq_is_refused_a_broker_where_no_job_comes_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "settings.toml").touch()
+    application.write(tmp_path)
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
     with pytest.raises(SettingsError, match='backend takes "dramatiq"'):
-        _ = process.broker
+        process.build_broker()
 
 
 def test_one_route_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "settings.toml").write_text('[routes]\n"email.*" = "dramatiq"\n', "utf-8")
+    application.write(tmp_path, '[routes]\n"email.*" = "dramatiq"\n')
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
-    assert process.broker.namespace == "onward"
+    assert process.build_broker().namespace == "onward"
 
 
 def test_a_backend_of_another_name_has_a_redis_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "settings.toml").write_text('backend = "fast"\n' + FAST, "utf-8")
+    application.write(tmp_path, 'backend = "fast"\n' + FAST)
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
-    broker = process.broker
+    broker = process.build_broker()
     assert broker.namespace == "fast"
     assert broker.client.connection_pool.connection_kwargs["port"] == 6390
 
 
 def test_two_brokers_are_more_than_dramatiqs_own_command_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = 'backend = "fast"\n[routes]\n"email.*" = "dramatiq"\n' + FAST
-    (tmp_path / "settings.toml").write_text(settings, "utf-8")
+    application.write(tmp_path, settings)
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
     with pytest.raises(SettingsError, match=r"fast and dramatiq: .* take \./onward worker"):
-        _ = process.broker
+        process.build_broker()
 
 
 def test_dramatiqs_own_command_ends_where_the_ledger_cannot_be_reached(tmp_path: Path) -> None:
     """Up without a ledger it would run no job, and nobody would start it again."""
     ledger = f"postgresql://onward@127.0.0.1:{free_port()}/onward"
-    (tmp_path / "settings.toml").write_text(f'backend = "dramatiq"\n[database]\nurl = "{ledger}"\n', "utf-8")
+    application.write(tmp_path, f'backend = "dramatiq"\n[database]\nurl = "{ledger}"\n')
     command = (sys.executable, "-m", "dramatiq", "worker:broker", "--processes", "2", "--threads", "1")
     environment = {**os.environ, "ONWARD_PROJECT": str(tmp_path)}
     ended = subprocess.run(

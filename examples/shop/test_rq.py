@@ -26,7 +26,7 @@ class RqRig(Rig):
         return f'[backends.rq]\nclass = "rq_backend:Rq"\nurl = "{URL}"\nqueue = "{self._queue}"'
 
     def worker(self) -> Sequence[str]:
-        return (sys.executable, "-m", "worker", "serve", "1")
+        return (sys.executable, "-m", "onward.worker", "serve", "1")
 
     def clear(self) -> None:
         with redis.Redis.from_url(URL) as client:

@@ -27,6 +27,7 @@ from onward.maintenance import maintenance
 from onward.runtime import wiring
 from onward.testing import node
 from onward.testing.waiting import until
+from tests import application
 
 S = JobStatus
 
@@ -69,11 +70,10 @@ class Clumsy(Backend):
 
 @asynccontextmanager
 async def running(folder: Path, backend: str, **tables: Any) -> AsyncIterator[wiring.Onward]:
-    (folder / "settings.toml").touch()
+    application.write(folder)
     custom = {"holes": {"class": f"{__name__}:Pigeonholes"}, "clumsy": {"class": f"{__name__}:Clumsy"}}
-    loaded = settings.load(
-        folder, backend=backend, backends=custom, handlers={"modules": ["onward.testing.workload"]}, **tables
-    )
+    given = application.tables({**tables, "handlers": {"modules": ["onward.testing.workload"]}})
+    loaded = settings.load(folder, backend=backend, backends=custom, **given)
     async with wiring.running(loaded, Role.ACCEPT) as onward:
         yield onward
 

@@ -18,6 +18,7 @@ from onward.config.settings import Settings, load
 from onward.jobs import ledger
 from onward.jobs.states import JobStatus
 from onward.runtime import wiring
+from tests import application
 from tests.processes import environment
 from tests.servers import free_port, redis_server
 
@@ -49,9 +50,7 @@ def guarded(kind: str, folder: Path) -> Iterator[str]:
 
 
 def settings_for(folder: Path, url: str) -> Settings:
-    (folder / "settings.toml").write_text(
-        f'backend = "dramatiq"\n[backends.dramatiq]\nurl = "{url}"\nnamespace = "law"\n', "utf-8"
-    )
+    application.write(folder, f'backend = "dramatiq"\n[backends.dramatiq]\nurl = "{url}"\nnamespace = "law"\n')
     return load(folder)
 
 
@@ -61,7 +60,7 @@ async def worker(folder: Path) -> AsyncIterator[Path]:
     log = folder / "worker.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "worker", "serve", "2",
+            sys.executable, "-m", "onward.worker", "serve", "2",
             env=environment(ONWARD_PROJECT=str(folder)), stdout=output, stderr=output,
         )  # fmt: skip
     try:

@@ -41,7 +41,7 @@ class DramatiqRig(OnDatabase):
         return f'[backends.dramatiq]\nurl = "{self._url}"\nnamespace = "{self.namespace}"'
 
     def worker(self) -> Sequence[str]:
-        return (sys.executable, "-m", "worker", "serve", "8")
+        return (sys.executable, "-m", "onward.worker", "serve", "8")
 
     def clear(self) -> None:
         with redis.Redis.from_url(self._url) as client:

@@ -19,6 +19,7 @@ from onward.runtime import wiring
 from onward.testing import node
 from onward.testing.waiting import until
 from onward.testing.workload import notes
+from tests import application
 
 S = JobStatus
 CONCURRENCY = 2
@@ -27,9 +28,10 @@ CONCURRENCY = 2
 @pytest.fixture
 async def onward(tmp_path: Path, anyio_backend: str) -> AsyncIterator[wiring.Onward]:
     """One process that accepts and runs."""
-    (tmp_path / "settings.toml").write_text(
+    application.write(
+        tmp_path,
         f"[server]\ndrain_s = 2\n[backends.background]\nconcurrency = {CONCURRENCY}\n"
-        '[handlers]\nmodules = ["onward.testing.workload"]'
+        '[handlers]\nmodules = ["onward.testing.workload"]',
     )
     async with wiring.running(settings.load(tmp_path), Role.ACCEPT) as running:
         yield running
@@ -127,8 +129,10 @@ async def test_who_watches_in_the_same_process_knows_of_the_end_within_a_tenth_o
 
 async def test_what_a_process_leaves_behind_the_next_one_runs(tmp_path: Path, anyio_backend: str) -> None:
     """Stopped with jobs waiting and running; the next process runs each, and charges none for the stop."""
-    (tmp_path / "settings.toml").write_text(
-        '[server]\ndrain_s = 1\n[backends.background]\nconcurrency = 2\n[handlers]\nmodules = ["onward.testing.workload"]'
+    application.write(
+        tmp_path,
+        "[server]\ndrain_s = 1\n[backends.background]\nconcurrency = 2\n"
+        '[handlers]\nmodules = ["onward.testing.workload"]',
     )
     loaded = settings.load(tmp_path)
     async with wiring.running(loaded, Role.ACCEPT) as first:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import application
 from tests.deploy.image import Step, make, steps
 from tests.processes import ROOT, environment, running
 from tests.test_launcher import as_module
@@ -45,7 +46,7 @@ def test_the_image_holds_nothing_but_the_program(image: Path) -> None:
 def test_the_image_serves_without_a_file_from_outside(image: Path, tmp_path: Path) -> None:
     """Nothing is missing of what the API imports, nor of what a worker does."""
     program = image / "srv" / "onward"
-    (tmp_path / "settings.toml").touch()
+    application.write(tmp_path)
     with running("serve", "--port", "0", project=tmp_path, PYTHONPATH=str(program)) as api:
         api.serving()
         assert api.end() == 0
@@ -69,9 +70,9 @@ def test_the_image_serves_without_a_file_from_outside(image: Path, tmp_path: Pat
     [
         ["onward", "test"],
         ["onward", "faults"],
-        ["-Pm", "cli", "faults"],
-        ["-Pm", "cli", "bench"],
-        ["-Pm", "cli", "new", "handler", "orders.confirm"],
+        ["-Pm", "onward", "faults"],
+        ["-Pm", "onward", "bench"],
+        ["-Pm", "onward", "new", "handler", "orders.confirm"],
     ],
     ids=" ".join,
 )

@@ -5,6 +5,7 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests import application
 from tests.processes import ROOT, Running, graphql, running, wait_until
 
 ITEM = 'mutation { processItem(input: {item: "words"}) { job { id } errors { message } } }'
@@ -13,7 +14,7 @@ LEFT = "{ system { counts { status count } } }"
 
 def test_a_deploy_over_one_port_refuses_nobody_and_loses_nothing(tmp_path: Path) -> None:
     """As systemd does it with deploy/systemd/onward.socket: the port is bound by somebody else, and stays open."""
-    (tmp_path / "settings.toml").touch()
+    application.write(tmp_path)
     accepted: list[str] = []
     failed: list[BaseException] = []
     done = threading.Event()
@@ -53,7 +54,7 @@ def test_a_deploy_over_one_port_refuses_nobody_and_loses_nothing(tmp_path: Path)
 
 def test_a_start_is_over_for_systemd_when_calls_are_answered(tmp_path: Path) -> None:
     """So that the second process is not stopped before the first one is back: the units are of Type=notify."""
-    (tmp_path / "settings.toml").touch()
+    application.write(tmp_path)
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
         socket.create_server(("127.0.0.1", 0)) as port,

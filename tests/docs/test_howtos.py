@@ -9,6 +9,7 @@ import graphql
 import pytest
 
 from onward.config.settings import SettingsError, load
+from tests import application
 from tests.docs.fences import fences
 from tests.processes import ROOT, environment, onward
 
@@ -62,7 +63,7 @@ def test_the_telemetry_that_the_page_sets_is_taken(tmp_path: Path) -> None:
 
 def test_the_settings_for_production_lack_a_key_and_nothing_else(tmp_path: Path) -> None:
     (toml,) = (fence.text for fence in fences(ROOT / "SECURITY.md") if fence.language == "toml")
-    (tmp_path / "settings.toml").write_text(toml)
+    application.write(tmp_path, toml)
     with pytest.raises(SettingsError, match=r"exactly one of jwt\.secret, jwt\.public_key and jwt\.jwks"):
         load(tmp_path)
 

@@ -15,6 +15,7 @@ from aiosmtpd.handlers import Message
 from playwright.async_api import Browser, Page, Route, expect
 
 from onward.supervisor.supervisor import bound
+from tests import application
 from tests.clients.conftest import MODULES, Run
 from tests.processes import PATIENCE_S, ROOT, environment, running
 from tests.servers import free_port
@@ -80,9 +81,7 @@ def smtp_port() -> int:
 def address(built: Path, smtp_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The page, before a server whose mail server is away until a test starts it."""
     project = tmp_path_factory.mktemp("onward")
-    (project / "settings.toml").write_text(
-        f'[server]\nport = 0\n[email]\ntransport = "smtp"\n[email.smtp]\nport = {smtp_port}\n', "utf-8"
-    )
+    application.write(project, f'[server]\nport = 0\n[email]\ntransport = "smtp"\n[email.smtp]\nport = {smtp_port}\n')
     with running("serve", project=project) as api, vite(built, api.serving(), "preview") as page:
         yield page
 
@@ -168,7 +167,7 @@ async def test_a_query_that_is_changed_is_known_to_the_page_at_once(
     built: Path, browser: Browser, tmp_path: Path
 ) -> None:
     """While it is written (`npm run dev`); a wrong one is told on the page, until it is mended."""
-    (tmp_path / "settings.toml").write_text("[server]\nport = 0\n", "utf-8")
+    application.write(tmp_path, "[server]\nport = 0\n")
     card = built / "src" / "JobCard.tsx"
     was = card.read_text("utf-8")
     changed = was.replace("      waitingFor\n", "      waitingFor\n      backend\n", 1)

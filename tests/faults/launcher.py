@@ -4,6 +4,7 @@ import datetime as dt
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from tests.faults import failpoints
@@ -45,8 +46,8 @@ def set_clock(ahead_s: float) -> None:
     writer.BEGIN_SQLITE = sa.update(commits).values(n=commits.c.n + 1).returning(commits.c.n, sa.literal_column(words))
     made = engine.Database.__init__
 
-    def init(self: engine.Database, url: str) -> None:
-        made(self, url)
+    def init(self: engine.Database, url: str, migrations: Path | None = None) -> None:
+        made(self, url, migrations)
         if self.dialect == "sqlite":
             self.clock = sa.text(f"SELECT {words}")
 

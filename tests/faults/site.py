@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from onward.storage.base import StorageError
+from tests import application
 from tests.faults import acts, books, journal
 from tests.faults.books import Books
 from tests.faults.broker import Broker
@@ -83,7 +84,7 @@ class Settings:
         lines = [f"backend = {json.dumps(self.backend)}"]
         for name, table in tables.items():
             lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
-        (project / "settings.toml").write_text("\n".join([*lines, ""]))
+        application.write(project, "\n".join([*lines, ""]))
 
 
 class Site:

@@ -42,7 +42,7 @@ class CommandLine:
         self._loop = loop
 
     def start(self, arguments: Sequence[str], *, variables: Mapping[str, str], log: Path, faulty: bool) -> Started:
-        command = bound((sys.executable, "-P", "-m", "tests.faults.launcher" if faulty else "cli", *arguments))
+        command = bound((sys.executable, "-P", "-m", "tests.faults.launcher" if faulty else "onward", *arguments))
         # By the harness's own thread, which lives as long as it does: the kernel ends the process with that one.
         return self._loop.call(self._start(command, dict(variables), log))
 

@@ -19,7 +19,7 @@ def test_a_campaign_keeps_its_books_and_writes_its_figures(tmp_path: Path) -> No
     """A few seconds of what otherwise takes twenty minutes: real processes, faults, quiet, the books."""
     wanted = ("--minutes", "0.08", "--seed", "7", "--rate", "20", "--combination", "background+sqlite")
     outcome = subprocess.run(
-        [sys.executable, "-P", "-m", "cli", "faults", *wanted, "--json", "figures.json"],
+        [sys.executable, "-P", "-m", "onward", "faults", *wanted, "--json", "figures.json"],
         env=environment(),
         cwd=tmp_path,
         capture_output=True,

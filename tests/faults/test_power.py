@@ -38,7 +38,7 @@ class Traced(CommandLine):
     def start(self, arguments: Sequence[str], *, variables: Mapping[str, str], log: Path, faulty: bool) -> Started:
         strace = shutil.which("strace")
         assert strace
-        module = "tests.faults.launcher" if faulty else "cli"
+        module = "tests.faults.launcher" if faulty else "onward"
         program = (sys.executable, "-P", "-m", module, *arguments)
         traced = bound((strace, "-f", "-y", "-s", "2000", "-e", f"trace={CALLS}", "-o", str(self.trace), *program))
         return self._loop.call(self._start(traced, environment(**variables), log))

@@ -6,6 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests import application
 from tests.fuzz.attack import attack
 from tests.fuzz.test_fuzz import resident_kb
 from tests.processes import running
@@ -15,7 +16,7 @@ def main(cases: int, seed: int) -> int:
     """0 where nothing was wrong and memory stayed flat from the first fifth on."""
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
-        (project / "settings.toml").touch()
+        application.write(project)
         with running("serve", "--port", "0", project=project) as server:
             address = server.serving().removeprefix("http://")
             begun = time.monotonic()

@@ -18,6 +18,7 @@ from statistics import median
 
 import httpx2
 
+from tests import application
 from tests.fuzz.hostile import KINDS, SECRET, token
 from tests.processes import ROOT, Running, environment, running
 
@@ -50,7 +51,7 @@ class Outcome:
 @contextmanager
 def besieged(folder: Path) -> Iterator[Running]:
     """A server in production settings, whose only limit that is off is that of requests a minute."""
-    (folder / "settings.toml").write_text(SETTINGS)
+    application.write(folder, SETTINGS)
     with running("serve", "--port", "0", project=folder) as server:
         yield server
 

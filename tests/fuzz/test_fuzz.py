@@ -4,6 +4,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests import application
 from tests.fuzz.attack import attack
 from tests.processes import running
 
@@ -16,7 +17,7 @@ def resident_kb(pid: int) -> int:
 
 
 async def test_hostile_requests_and_frames_get_an_answer_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "settings.toml").touch()
+    application.write(tmp_path)
     with running("serve", "--port", "0", project=tmp_path) as server:
         address = server.serving().removeprefix("http://")
         outcome = await attack(address, 100_000, seed=int(time.time()), until=time.monotonic() + SHORT_S)

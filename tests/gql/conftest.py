@@ -19,14 +19,15 @@ from fastapi import FastAPI
 from onward.api.app import create_app
 from onward.api.server import configured
 from onward.config.settings import Settings, load
+from tests import application
 
 PATIENCE_S = 20.0
 MODULES = {"modules": ["tests.gql.further"]}
 
 
 def settings_in(folder: Path, **overrides: Any) -> Settings:
-    (folder / "settings.toml").touch()
-    return load(folder, **{"gql": MODULES, **overrides})
+    application.write(folder)
+    return load(folder, **application.tables({**overrides, "gql": {**MODULES, **overrides.get("gql", {})}}))
 
 
 async def until(condition: Callable[[], Awaitable[Any]]) -> Any:

@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from handlers.logging import JsonLines
+from database.items import ItemStore
+from handlers.resources import Resources
 from onward.handlers.base import JSON, Handler, Toolbox
+from onward.handlers.journal import JsonLines
 from onward.mail.mailer import FileMailer
 
 
@@ -29,6 +31,7 @@ class PlainJob:
     """A job outside of any ledger."""
 
     tools: Toolbox
+    resources: Resources
     id: str = "job_1"
     handler: str = "test.handler"
     attempt: int = 1
@@ -50,7 +53,8 @@ class PlainJob:
 @pytest.fixture
 def job(tmp_path: Path) -> PlainJob:
     mailer = FileMailer(tmp_path / "mail", "Onward <no-reply@localhost>")
-    return PlainJob(Toolbox(mailer, JsonLines(tmp_path / "log" / "lines.jsonl"), MemoryItems()))
+    tools = Toolbox(mailer, JsonLines(tmp_path / "log" / "lines.jsonl"))
+    return PlainJob(tools, Resources(cast("ItemStore", MemoryItems())))
 
 
 Run = Callable[..., Awaitable[list[Any]]]

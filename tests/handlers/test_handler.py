@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from handlers import HANDLERS
 from onward.handlers.base import Handler, Permanent, Retry, handler, sequence
 
 
@@ -16,10 +15,6 @@ def first(job: Any, *, number: int) -> int:
 
 async def second(job: Any, value: int) -> int:
     return value + 1
-
-
-def test_the_table_holds_the_three_that_come_along() -> None:
-    assert [known.name for known in HANDLERS] == ["email.welcome", "logging.write", "steps.process_item"]
 
 
 def test_a_decorated_function_is_a_handler_of_one_step() -> None:

@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
-from handlers.logging import JsonLines, LogBusy, write
+from handlers.logging import write
+from onward.handlers.journal import JsonLines, LogBusy
 
 Run = Callable[..., Awaitable[list[Any]]]
 
 WRITER = """
 import sys
 from pathlib import Path
-from handlers.logging import JsonLines
+from handlers.logging import write
+from onward.handlers.journal import JsonLines, LogBusy
 log = JsonLines(Path(sys.argv[1]))
 for number in range(int(sys.argv[3])):
     log.append({"job": f"{sys.argv[2]}-{number}", "message": "x" * (number * 37 % 5000)})
@@ -27,7 +29,8 @@ for number in range(int(sys.argv[3])):
 WRITER_WITHOUT_ROOM = """
 import resource, sys
 from pathlib import Path
-from handlers.logging import JsonLines
+from handlers.logging import write
+from onward.handlers.journal import JsonLines, LogBusy
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 log = JsonLines(Path(sys.argv[1]))
 log.append({"message": "x" * 60})

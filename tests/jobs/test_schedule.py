@@ -23,6 +23,7 @@ from onward.storage.engine import Tx
 from onward.storage.tables import jobs
 from onward.storage.tables import schedule as table
 from onward.storage.writer import Writer
+from tests import application
 from tests.ledgers import new_job, writing
 
 HOURLY, EVER = "0 * * * *", "* * * * * *"
@@ -134,7 +135,7 @@ def test_another_rule_counts_from_now_on_and_what_is_gone_from_the_settings_is_f
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "settings.toml").touch()
+    application.write(tmp_path)
     return tmp_path
 
 

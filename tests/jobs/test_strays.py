@@ -103,6 +103,7 @@ async def running(writer: Writer) -> AsyncIterator[tuple[Runner, Lease]]:
         lease=lease,
         handlers={},
         tools=cast("Any", None),
+        resources=None,
         further=cast("Any", None),
         isolate=None,
         vault=cast("Any", None),
@@ -171,7 +172,7 @@ async def test_a_step_whose_commit_s_answer_was_lost_is_finished_once(
         job = await run(lambda tx: accept(tx, steps=("one", "two")))
         held = await run(lambda tx: claims.claim(tx, job.id, runner=lease.id, worker="w", backend="here", alone=False))
         assert held is not None
-        step = Running(held, cast("Any", None), cast("Any", None), lambda _: None)
+        step = Running(held, cast("Any", None), None, cast("Any", None), lambda _: None)
         step.children.append(new_job(id="job_child"))
         monkeypatch.setattr(writer, "run", unheard)
         one, two = await made._finish_step(step, held.steps, None)

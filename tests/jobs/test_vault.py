@@ -16,6 +16,7 @@ from onward.jobs.encryption import SEALED, NoKey, Vault
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
 from onward.runtime import wiring
+from tests import application
 from tests.jobs.secretive import pay
 
 CARD = "4242-4242-4242-4242"
@@ -23,7 +24,7 @@ KEY, OLDER = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
 
 def settings_with(folder: Path, *keys: str) -> Settings:
-    (folder / "settings.toml").touch()
+    application.write(folder)
     return load(folder, handlers={"modules": ["tests.jobs.secretive"]}, secrets={"keys": list(keys)})
 
 

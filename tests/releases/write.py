@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from onward.storage import sqlite
+from tests import application
 from tests.processes import ROOT, graphql, running, wait_until
 
 HERE = Path(__file__).parent
@@ -40,7 +41,7 @@ modules = ["tests.releases.{release}"]
 
 def lay_out(project: Path, release: str) -> None:
     """A project with the handlers of then, or of now."""
-    (project / "settings.toml").write_text(SETTINGS.replace("{release}", release))
+    application.write(project, SETTINGS.replace("{release}", release))
 
 
 def write(project: Path) -> str:

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from database import users
 from database.items import ItemStore
+from database.tables import items
+from onward import Ledger
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.engine import Database, Ids, Tx, among, as_list
-from onward.storage.tables import items, meta
+from onward.storage.tables import meta
 from onward.storage.writer import Writer
 from tests.storage.test_writer import put
 
@@ -108,7 +110,7 @@ def test_names_and_addresses_are_unique_without_regard_to_case(writer: Writer) -
 
 async def test_an_item_is_kept_once_a_job(writer: Writer) -> None:
     """However often the step is repeated; the first one stays."""
-    store = ItemStore(writer)
+    store = ItemStore(Ledger(writer))
     for text in ("first", "second"):
         await store.put("job_1", text=text, characters=5, words=1, lines=1, sha256="0")
     rows = writer.database.read_sync(lambda tx: tx.all(sa.select(items.c.job_id, items.c.text)))

@@ -16,6 +16,7 @@ from onward.config.settings import load
 from onward.jobs import ledger
 from onward.jobs.model import Job, NewJob
 from onward.runtime import wiring
+from tests import application
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ async def until(true: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def processing(folder: Path, **tables: Any) -> AsyncIterator[Process]:
-    (folder / "settings.toml").touch()
-    given = load(folder, handlers={"modules": ["tests.telemetry.chatty"]}, **tables)
+    application.write(folder)
+    given = load(folder, **application.tables({**tables, "handlers": {"modules": ["tests.telemetry.chatty"]}}))
     async with wiring.running(given, Role.ACCEPT) as onward:
         yield Process(onward)

@@ -19,6 +19,7 @@ from onward.storage.base import Unavailable
 from onward.storage.engine import Tx
 from onward.telemetry.endpoint import Endpoint, NoPort
 from onward.telemetry.metrics import Meters
+from tests import application
 from tests.gql.conftest import running as serving
 from tests.gql.conftest import settings_in
 from tests.servers import free_port
@@ -89,7 +90,7 @@ async def test_jobs_of_a_dead_process_are_rescues_and_a_poisonous_one_has_failed
 
 async def test_a_job_that_ends_in_a_process_of_its_own_is_counted_by_who_started_that(tmp_path: Path) -> None:
     """Nobody asks a process that runs one job alone, and it is gone a moment later."""
-    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.telemetry.chatty"]\n', "utf-8")
+    application.write(tmp_path, '[handlers]\nmodules = ["tests.telemetry.chatty"]\n')
     async with processing(tmp_path) as process:
         new = process.onward.dispatcher.prepare("tests.talk", {}, owner=None)
 
@@ -148,7 +149,7 @@ def test_an_address_that_cannot_be_is_told_in_one_line() -> None:
     ],
 )
 def test_a_setting_that_cannot_be_is_told_in_one_line(key: str, value: str, words: str, tmp_path: Path) -> None:
-    (tmp_path / "settings.toml").write_text(f'[telemetry]\n{key} = "{value}"\n', "utf-8")
+    application.write(tmp_path, f'[telemetry]\n{key} = "{value}"\n')
     with pytest.raises(SettingsError, match=rf"telemetry\.{key}") as refusal:
         settings.load(tmp_path)
     assert words in str(refusal.value)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import application
 from tests.processes import ROOT, Running, running, wait_until
 from tests.servers import free_port
 from tests.telemetry.collector import Collector, Span, collecting
@@ -35,7 +36,7 @@ class Installation:
 @pytest.fixture(scope="module")
 def installation(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     project = tmp_path_factory.mktemp("project")
-    (project / "settings.toml").touch()
+    application.write(project)
     with collecting() as collector:
         given: dict[str, Any] = {
             "ONWARD_BACKEND": "dramatiq",

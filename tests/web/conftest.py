@@ -16,11 +16,13 @@ from playwright.async_api import Browser, ConsoleMessage, Page, Route, async_pla
 
 from onward.web import build
 from onward.web.base import BuildFailed
+from tests import application
 from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVE = (
-    "import pathlib, sys, serving, settings; given = settings.load(pathlib.Path(sys.argv[1])); "
+    "import pathlib, sys; from onward.api import server as serving; from onward.config import settings; "
+    "given = settings.load(pathlib.Path(sys.argv[1])); "
     "serving.run(given, serving.bind(given))"
 )
 QUIET = [  # a browser that keeps to itself: no updates, no reports; and no sandbox, which root cannot have
@@ -56,8 +58,9 @@ def missing(words: str) -> None:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server with a project folder of its own."""
     project = tmp_path_factory.mktemp("project")
-    (project / "settings.toml").write_text(
-        '[schedule.leap]\nhandler = "steps.process_item"\ncron = "0 7 29 2 *"\nparams = {item = "a leap day"}\n'
+    application.write(
+        project,
+        '[schedule.leap]\nhandler = "steps.process_item"\ncron = "0 7 29 2 *"\nparams = {item = "a leap day"}\n',
     )
     port = free_port()
     environment = {**os.environ, "ONWARD_SERVER__PORT": str(port), "PYTHONPATH": str(ROOT)}

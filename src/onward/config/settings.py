@@ -164,7 +164,7 @@ class Handlers(Table):
     lifespan: str = Field(
         "",
         pattern=r"^([\w.]+:\w+)?$",
-        description='an async context manager, as "package.module:function"; handlers get what it yields as job.resources',
+        description='an async context manager, "package.module:function"; job.resources is what it yields',
     )
 
 

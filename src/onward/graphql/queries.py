@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import strawberry
+from graphql import GraphQLInterfaceType
 from strawberry import UNSET
 from strawberry.types.unset import UnsetType
 
@@ -53,7 +54,8 @@ async def node(info: Info, id: strawberry.ID) -> Any:
     if named == "job":
         return await job(info, id)
     schema = info.schema._schema  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
-    for type_ in schema.get_implementations(schema.type_map["Node"]).objects:
+    interface = cast("GraphQLInterfaceType", schema.type_map["Node"])
+    for type_ in schema.get_implementations(interface).objects:
         found: type[Node] = type_.extensions["strawberry-definition"].origin
         if named is not None and found.kind == named:
             return await found.find(info, id)

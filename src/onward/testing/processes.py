@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 @dataclass(frozen=True, slots=True)
 class Worker:
@@ -58,10 +56,10 @@ def start(command: Sequence[str], project: Path) -> Worker:
     """The process runs, on that project; what it prints goes to the project's `workers.log`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ONWARD_")}
     environment["ONWARD_PROJECT"] = str(project)
-    environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(ROOT), *filter(None, sys.path)]))
+    environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, sys.path)))
     with (project / "workers.log").open("ab") as log:
         return Worker(
             subprocess.Popen(  # noqa: S603 - the rig's own command
-                command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         )

@@ -299,7 +299,7 @@ def every_report_written() -> None:
 
 def effect_first_lost() -> None:
     """A line counts as written before it is."""
-    from handlers.logging import JsonLines
+    from onward.handlers.journal import JsonLines
 
     base.put(JsonLines, "append", lambda *_: None)
 

@@ -1,0 +1,51 @@
+"""The application of this repository as part of a test's project."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+MIGRATIONS = ROOT / "database" / "migrations"
+MODULES = {
+    "handlers": ("handlers.email", "handlers.logging", "handlers.steps"),
+    "gql": ("gql.register_user", "gql.send_notification", "gql.process_item"),
+}
+LIFESPAN = "handlers.resources:lifespan"
+
+
+def write(folder: Path, text: str = "") -> Path:
+    """Write a settings.toml of this text with the application's modules before those that the text names."""
+    return _written(folder / "settings.toml", text)
+
+
+def _written(file: Path, text: str) -> Path:
+    for table, modules in MODULES.items():
+        names = ", ".join(f'"{name}"' for name in modules)
+        further = rf"(?m)(^\[{table}\]\n(?:[^\[].*\n)*?modules = \[)"
+        if re.search(further, text):
+            text = re.sub(further, rf"\g<1>{names}, ", text)
+        else:
+            text = _with(text, table, f"modules = [{names}]")
+    text = _with(text, "handlers", f'lifespan = "{LIFESPAN}"')
+    file.write_text(_with(text, "database", f'migrations = "{MIGRATIONS}"'), "utf-8")
+    return file
+
+
+def _with(text: str, table: str, line: str) -> str:
+    if re.search(rf"(?m)^\[{table}\]$", text):
+        return re.sub(rf"(?m)^\[{table}\]$", f"[{table}]\n{line}".replace("\\", r"\\"), text)
+    return f"{text.rstrip()}\n[{table}]\n{line}\n".lstrip()
+
+
+def tables(further: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The settings as tables, with the application's modules before the further ones."""
+    found = {name: dict(table) if isinstance(table, Mapping) else table for name, table in (further or {}).items()}
+    for table, modules in MODULES.items():
+        own = found.setdefault(table, {})
+        own["modules"] = [*modules, *own.get("modules", ())]
+    found["handlers"].setdefault("lifespan", LIFESPAN)
+    found.setdefault("database", {}).setdefault("migrations", str(MIGRATIONS))
+    return found
