@@ -23,7 +23,7 @@ class Rig(ABC):
         The process itself, not something that starts it: the laws freeze it and kill it. For a backend that runs jobs
         in the process that accepts them this one does, because it is such a process.
         """
-        return (sys.executable, "-m", "onward.testing.node")
+        return (sys.executable, "-P", "-m", "onward.testing.node")
 
     def database(self, project: Path) -> str:
         """Where the ledger is: an empty database."""
