@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import strawberry
+
+from onward.graphql.schema import build
 
 ROOT = Path(__file__).resolve().parent.parent
 MIGRATIONS = ROOT / "database" / "migrations"
@@ -17,8 +22,12 @@ LIFESPAN = "handlers.resources:lifespan"
 
 
 def write(folder: Path, text: str = "") -> Path:
-    """Write a settings.toml of this text with the application's modules before those that the text names."""
-    return _written(folder / "settings.toml", text)
+    """Write a settings.toml of this text with the application's modules before those that the text names.
+
+    Without a text, one that is there already stays as it is.
+    """
+    file = folder / "settings.toml"
+    return file if not text and file.exists() else _written(file, text)
 
 
 def _written(file: Path, text: str) -> Path:
@@ -49,3 +58,8 @@ def tables(further: Mapping[str, Any] | None = None) -> dict[str, Any]:
     found["handlers"].setdefault("lifespan", LIFESPAN)
     found.setdefault("database", {}).setdefault("migrations", str(MIGRATIONS))
     return found
+
+
+def schema() -> strawberry.Schema:
+    """The application's schema."""
+    return build([import_module(name) for name in MODULES["gql"]])

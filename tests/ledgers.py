@@ -16,11 +16,12 @@ from onward.jobs.model import Job, NewJob, Step, dump_steps
 from onward.storage import migrate
 from onward.storage.engine import Database, Tx
 from onward.storage.writer import Writer
+from tests import application
 
 
 def migrated_sqlite(folder: Path) -> Path:
     """A ledger's file with its tables and nothing else."""
-    database = Database(f"sqlite:///{folder / 'template.db'}")
+    database = Database(f"sqlite:///{folder / 'template.db'}", application.MIGRATIONS)
     migrate.upgrade(database)
     database.close()
     return folder / "template.db"
@@ -31,7 +32,7 @@ def migrated_postgres(server_url: str) -> str:
     name = f"template_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    database = Database(server_url.rsplit("/", 1)[0] + f"/{name}")
+    database = Database(server_url.rsplit("/", 1)[0] + f"/{name}", application.MIGRATIONS)
     migrate.upgrade(database)
     database.close()
     return name

@@ -68,7 +68,7 @@ def test_no_part_is_left_out_because_another_is_wrong(project: Path) -> None:
 
 def test_postgresql_without_tables_wants_migrate(project: Path, postgres_url: str) -> None:
     *_, last = found(project, "database", database={"url": postgres_url})
-    assert (last.state, last.mend) == (State.WRONG, "run ./onward migrate")
+    assert (last.state, last.mend) == (State.WRONG, "run onward migrate")
 
 
 def test_a_postgresql_of_another_encoding_is_wrong(project: Path, postgres_server_url: str) -> None:

@@ -21,10 +21,8 @@ WRONG = {
     ),
     "no Python": ("def confirm(:", "SyntaxError: invalid syntax (broken.py, line 2)"),
     "another name": ("from onward.handlers.base import Retries", "cannot import name 'Retries'"),
-    "a lone handler": (
-        "@handler('orders.confirm')\nasync def confirm(job): ...\nHANDLERS = confirm",
-        "HANDLERS of broken is no tuple",
-    ),
+    "no handler": ("async def confirm(job): ...", "broken has no handler; decorate a function with @handler"),
+    "no handler in a list": ("HANDLERS = (print,)", "HANDLERS of broken holds <built-in function print>, which is not"),
 }
 
 
@@ -61,34 +59,27 @@ def test_types_that_make_no_schema_are_told_in_one_line(tmp_path: Path) -> None:
     assert outcome.stderr.count("\n") == 1, outcome.stderr
 
 
-HIDDEN = {
-    "a module that is named as one of ours": ("[handlers]\nmodules = ['app']", "HANDLERS = ()", "is hidden by"),
-    "a package that is named as a library": ("[handlers]\nmodules = ['redis.orders']", "HANDLERS = ()", "is hidden by"),
-    "an import of a name": (
-        "[handlers]\nmodules = ['orders']",
-        "from settings import CURRENCY",
-        "is hidden by that one: put yours into a package",
-    ),
-    "an attribute": (
-        "[handlers]\nmodules = ['orders']",
-        "import settings\nsettings.CURRENCY",
-        "is hidden by that one: put yours into a package",
-    ),
-}
-
-
-@pytest.mark.parametrize("what", HIDDEN)
-def test_a_module_that_another_one_hides_is_told_of_with_the_mend(what: str, tmp_path: Path) -> None:
-    settings, orders, words = HIDDEN[what]
-    application.write(tmp_path, f"{settings}\n[server]\nport = 0\n")
+def test_a_module_that_another_one_hides_is_told_of_with_the_fix(tmp_path: Path) -> None:
+    application.write(tmp_path, "[handlers]\nmodules = ['redis.orders']\n[server]\nport = 0\n")
     (tmp_path / "redis").mkdir()
-    for name in ("app.py", "settings.py", "redis/__init__.py", "redis/orders.py"):
-        (tmp_path / name).write_text("CURRENCY = 'EUR'\nHANDLERS = ()\n", "utf-8")
-    (tmp_path / "orders.py").write_text(orders, "utf-8")
+    for name in ("redis/__init__.py", "redis/orders.py"):
+        (tmp_path / name).touch()
     outcome = onward("serve", project=tmp_path)
     assert outcome.returncode == 2
-    assert words in outcome.stderr
+    assert "is hidden by" in outcome.stderr
     assert outcome.stderr.count("\n") == 1, outcome.stderr
+
+
+def test_the_project_s_modules_may_be_named_as_ours_once_were(tmp_path: Path) -> None:
+    """`app`, `settings`, `jobs`, `progress`, ...: one name at the top of the import path is the library's."""
+    names = ("app", "settings", "jobs", "progress", "storage", "worker", "cli")
+    application.write(tmp_path, f"[handlers]\nmodules = {list(names)}")
+    for name in names:
+        (tmp_path / f"{name}.py").write_text(
+            f"from onward import handler\n@handler('own.{name}')\nasync def run(job): ...\n", "utf-8"
+        )
+    outcome = onward("check", project=tmp_path)
+    assert all(f"own.{name}" in outcome.stdout for name in names), outcome.stdout
 
 
 def test_in_a_package_modules_have_what_names_they_like(tmp_path: Path) -> None:

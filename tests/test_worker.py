@@ -10,6 +10,7 @@ import pytest
 from onward.config.settings import SettingsError
 from onward.worker import process
 from tests import application
+from tests.processes import ROOT
 from tests.servers import free_port
 
 FAST = '[backends.fast]\nclass = "onward.backends.dramatiq:Dramatiq"\n'
@@ -51,9 +52,7 @@ def test_dramatiqs_own_command_ends_where_the_ledger_cannot_be_reached(tmp_path:
     application.write(tmp_path, f'backend = "dramatiq"\n[database]\nurl = "{ledger}"\n')
     command = (sys.executable, "-m", "dramatiq", "worker:broker", "--processes", "2", "--threads", "1")
     environment = {**os.environ, "ONWARD_PROJECT": str(tmp_path)}
-    ended = subprocess.run(
-        command, cwd=Path(process.__file__).parent, env=environment, capture_output=True, timeout=60, check=False
-    )
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=60, check=False)
     assert ended.returncode == 2
     said = ended.stdout + ended.stderr
     assert b"the ledger cannot be reached" in said

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from onward.testing import app
+from tests import application
 
 QUEUES = {"*": {"priority": -7}, "logging.*": {"priority": 5}, "logging.write": {"priority": 9}}
 
@@ -12,7 +13,7 @@ QUEUES = {"*": {"priority": -7}, "logging.*": {"priority": 5}, "logging.write": 
 @pytest.mark.anyio
 async def test_a_job_is_accepted_and_delivered_with_its_handler_s_priority(tmp_path: Path) -> None:
     """In the ledger smaller goes first, and so it does for a backend."""
-    async with app.running("recording", tmp_path, {"queues": QUEUES}) as running:
+    async with app.running("recording", tmp_path, application.tables({"queues": QUEUES})) as running:
         words = await running.accept("steps.process_item", item="words")
         line = await running.accept("logging.write", email="a@example.com", message="m")
         assert (words.priority, line.priority) == (7, -9)

@@ -13,9 +13,9 @@ from graphql import DocumentNode, parse
 from onward.graphql.base import BadRequest
 from onward.graphql.execution.documents import Documents
 from onward.graphql.execution.limits import Limits, check
-from onward.graphql.schema import build
 from onward.graphql.types import page
 from onward.jobs import pages
+from tests import application
 from tests.gql.conftest import Api
 
 
@@ -95,7 +95,7 @@ def calls(work: Callable[[], object]) -> int:
 
 def test_fragments_that_multiply_are_counted_in_linear_time() -> None:
     """Twice the levels are 4,096 times the fields, and at most three times the work."""
-    documents = Documents(build()._schema, Limits())
+    documents = Documents(application.schema()._schema, Limits())
     documents.get("{ viewer { id } }")
     short, long = (calls(partial(documents.get, nested(levels))) for levels in (12, 24))
     assert long < 3 * short
@@ -142,7 +142,7 @@ async def test_fragments_in_circles_or_of_no_use_are_400(api: Api, query: str) -
 )
 def test_the_dearest_documents_that_the_limits_let_through_are_cheap(query: str) -> None:
     """What one request may take from all the others."""
-    documents = Documents(build()._schema, Limits())
+    documents = Documents(application.schema()._schema, Limits())
     documents.get("{ viewer { id } }")
     assert calls(partial(documents.get, query)) < 200_000
 
@@ -189,7 +189,7 @@ async def test_introspection_is_within_the_limits(api: Api) -> None:
 
 
 def test_what_is_kept_of_documents_is_bounded() -> None:
-    documents = Documents(build()._schema, Limits(documents=1_000))
+    documents = Documents(application.schema()._schema, Limits(documents=1_000))
     for n in range(500):
         documents.get(f"{{ a{n}: viewer {{ id }} }}")
         documents.get("{ nope" + "#" * n + "\n}")
@@ -198,12 +198,12 @@ def test_what_is_kept_of_documents_is_bounded() -> None:
 
 
 def test_a_document_is_read_once() -> None:
-    documents = Documents(build()._schema, Limits())
+    documents = Documents(application.schema()._schema, Limits())
     assert documents.get("{ viewer { id } }") is documents.get("{ viewer { id } }")
 
 
 async def test_a_long_document_does_not_wait_for_others_without_end() -> None:
-    documents = Documents(build()._schema, Limits(timeout_s=1e-6))
+    documents = Documents(application.schema()._schema, Limits(timeout_s=1e-6))
     with pytest.raises(BadRequest, match="send it again") as refused:
         await documents.find("{ viewer { " + "id " * 300 + "} }")
     assert (refused.value.status, refused.value.code) == (503, "TIMEOUT")

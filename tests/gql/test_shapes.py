@@ -34,8 +34,8 @@ from onward.graphql.execution.compiled_selections import ShapedExecutor
 from onward.graphql.execution.documents import Document, Documents
 from onward.graphql.execution.inputs import leaves
 from onward.graphql.execution.limits import Limits
-from onward.graphql.schema import build
 from onward.jobs.model import Job
+from tests import application
 
 DEEP = 4
 DIRECTIVES = [" @include(if: $yes)", " @skip(if: $yes)", " @skip(if: false)"]
@@ -56,7 +56,7 @@ class Later:
 
 def rooted() -> GraphQLSchema:
     """The schema; its root fields take no arguments, and are what the context has under their names."""
-    schema = build()._schema
+    schema = application.schema()._schema
     for root in (schema.query_type, schema.mutation_type):
         assert root is not None
         for field in root.fields.values():
@@ -284,7 +284,7 @@ def test_inputs_of_leaves_are_what_strawberry_makes_of_them() -> None:
         assert dataclasses.asdict(slow) == dataclasses.asdict(fast)
 
 
-WHOLE = build()._schema
+WHOLE = application.schema()._schema
 VARIABLES = """
 query($filter: JobFilter, $first: Int = 3, $id: ID!) {
   jobs(filter: $filter, first: $first) { ...Page }

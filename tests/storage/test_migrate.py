@@ -41,7 +41,8 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
 def test_the_code_knows_the_newest_revision() -> None:
     """`HEAD` is Alembic's head, and there is one."""
     config = Config()
-    config.set_main_option("script_location", str(ROOT / "storage" / "migrations"))
+    config.set_main_option("script_location", str(migrate.FOLDER))
+    config.set_main_option("path_separator", "newline")
     assert ScriptDirectory.from_config(config).get_heads() == [migrate.HEAD]
 
 
@@ -92,7 +93,7 @@ def test_two_migrations_at_once_make_the_tables_once(empty: Database) -> None:
 def test_processes_that_start_at_once_find_a_ledger(tmp_path: Path) -> None:
     """On SQLite each brings it up to date by itself, or waits for who does."""
     code = (
-        "import sys; from storage import migrate; from onward.storage.engine import Database;"
+        "import sys; from onward.storage import migrate; from onward.storage.engine import Database;"
         "migrate.ensure(Database(sys.argv[1]))"
     )
     command = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'onward.db'}"]

@@ -9,9 +9,9 @@ from tests.processes import ROOT, environment
 WITHOUT = """
 import sys, time
 sys.modules["pysqlite3"] = None  # as if it were not installed
-from jobs import ledger
+from onward.jobs import ledger
 from onward.jobs.model import NewJob
-from storage import migrate
+from onward.storage import migrate
 from onward.storage.engine import Database
 from onward.storage.writer import Writer
 

@@ -69,4 +69,4 @@ def test_without_traces_nothing_of_opentelemetrys_exporters_is_loaded() -> None:
     from tests.test_imports import loaded_by
 
     assert type(build("")) is Tracing
-    assert not loaded_by("import app, worker") & {"google", "requests"}
+    assert not loaded_by("import onward.api.app, onward.worker.process") & {"google", "requests"}

@@ -151,7 +151,7 @@ def _unserved(settings: Settings, names: list[str]) -> Iterator[Finding]:
     """Handlers that are here no more, with jobs that wait for them."""
     database = Database(settings.database.url, settings.database.migrations)
     try:
-        if not migrate.is_current(database):
+        if migrate.revision(database) != migrate.HEAD:
             return
         waiting, paused = database.read_sync(
             lambda tx: (ledger.waiting_besides(tx, names), {one.handler for one in concurrency.pauses(tx)})

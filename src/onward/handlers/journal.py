@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from onward.handlers.base import JSON, HandlerError
-from onward.mail.files import sync_directory
+from onward.handlers.files import sync_directory
 
 # JSON escapes line feeds itself; these break lines, or steer terminals, for some readers too.
 UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029]")

@@ -8,7 +8,7 @@ import tempfile
 from email.message import EmailMessage
 from pathlib import Path
 
-from onward.mail.files import sync_directory
+from onward.handlers.files import sync_directory
 from onward.mail.message import envelope, sender_of
 
 

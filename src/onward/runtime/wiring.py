@@ -159,6 +159,7 @@ def load_handlers(settings: Settings) -> dict[str, Handler]:
 def _handlers_in(module: ModuleType) -> list[Handler]:
     """The handlers among a module's names; one that it only imports counts too, once."""
     listed = getattr(module, "HANDLERS", ())  # a list that an older release asked for
+    listed = (listed,) if isinstance(listed, Handler) else tuple(listed)
     named = [value for value in vars(module).values() if isinstance(value, Handler)]
     for handler in listed:
         if not isinstance(handler, Handler):
