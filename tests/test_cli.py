@@ -255,7 +255,7 @@ def test_migrate_says_whether_there_was_anything_to_do(project: Path, postgres_u
 
 
 def test_serve_leaves_postgresql_to_migrate(project: Path, postgres_url: str) -> None:
-    assert "./onward migrate" in refused("serve", project=project, ONWARD_DATABASE__URL=postgres_url)
+    assert "run `onward migrate`" in refused("serve", project=project, ONWARD_DATABASE__URL=postgres_url)
 
 
 def test_up_runs_jobs_through_a_private_redis_and_takes_it_along(project: Path) -> None:

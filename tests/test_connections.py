@@ -464,7 +464,7 @@ async def test_where_too_many_connections_come_at_once_each_one_more_makes_anoth
 @pytest.mark.parametrize(("soft", "hard", "taken"), [(64, 100, 100), (1_024, 4_096, 4_096)])
 def test_as_many_descriptors_are_taken_as_there_may_be_and_some_are_left(soft: int, hard: int, taken: int) -> None:
     code = (
-        f"import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({soft}, {hard})); import connections;"
+        f"import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({soft}, {hard})); from onward.api import connections;"
         "print(connections.room(), *r.getrlimit(r.RLIMIT_NOFILE))"
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -14,7 +14,38 @@ import pytest
 from tests.processes import ROOT, environment
 from tests.terminals import on_a_terminal
 
-PROGRAM = "import os, sys; print(sys.path[0]); print(os.getcwd()); print(*sys.argv[1:]); sys.exit(7)"
+PROGRAM = """import os, sys
+from pathlib import Path
+
+print(Path(__file__).parents[2])
+print(os.getcwd())
+print(*sys.argv[1:])
+sys.exit(7)
+"""
+PYPROJECT = """[build-system]
+requires = []
+build-backend = "building"
+backend-path = ["."]
+
+[project]
+name = "onward"
+version = "0"
+"""
+# As hatchling does it: the wheel names the folder that the package is imported from.
+BUILDING = """import os, zipfile
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    files = {
+        "onward.pth": os.path.abspath("src"),
+        "onward-0.dist-info/METADATA": "Metadata-Version: 2.1\\nName: onward\\nVersion: 0\\n",
+        "onward-0.dist-info/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    }
+    record = "onward-0.dist-info/RECORD"
+    with zipfile.ZipFile(os.path.join(folder, "onward-0-py3-none-any.whl"), "w") as wheel:
+        for name, text in {**files, record: "".join(f"{name},,\\n" for name in [*files, record])}.items():
+            wheel.writestr(name, text)
+    return "onward-0-py3-none-any.whl"
+"""
 INSTALLING = "installing requirements.txt"
 
 
@@ -39,7 +70,12 @@ def checkout(made: Path, tmp_path: Path) -> Path:
 def lay_out(root: Path) -> None:
     root.mkdir(exist_ok=True)
     shutil.copy(ROOT / "onward", root / "onward")
-    (root / "cli.py").write_text(PROGRAM)
+    package = root / "src" / "onward"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(PROGRAM)
+    (root / "pyproject.toml").write_text(PYPROJECT)
+    (root / "building.py").write_text(BUILDING)
     for lock in ("requirements.txt", "requirements-dev.txt"):
         (root / lock).touch()
 
@@ -64,8 +100,14 @@ def as_module(root: Path) -> ModuleType:
     return module
 
 
+def another_program(folder: Path) -> None:
+    """A package of our name that is not the launcher's own."""
+    (folder / "onward").mkdir()
+    (folder / "onward" / "__main__.py").write_text("raise RuntimeError('not the launcher's own')")
+
+
 def test_the_program_takes_over_with_its_root_first_and_the_folder_as_it_was(made: Path, tmp_path: Path) -> None:
-    (tmp_path / "cli.py").write_text("raise RuntimeError('not from the folder one stands in')")
+    another_program(tmp_path)
     outcome = launch(made, "jobs", "list", cwd=tmp_path)
     assert outcome.stdout.splitlines() == [str(made), str(tmp_path), "jobs list"]
     assert outcome.returncode == 7
@@ -77,6 +119,7 @@ def test_it_may_be_called_through_a_link(made: Path, tmp_path: Path) -> None:
 
 
 def test_the_root_comes_before_what_the_shell_adds(made: Path, tmp_path: Path) -> None:
+    another_program(tmp_path)
     assert launch(made, PYTHONPATH=str(tmp_path)).stdout.splitlines()[0] == str(made)
 
 
@@ -143,14 +186,15 @@ def test_two_at_once_install_once(checkout: Path) -> None:
 
 def test_an_install_compiles_our_modules_where_a_start_may_not(checkout: Path) -> None:
     """As in a container, where each start would compile them anew. What is no Python stands in nobody's way."""
-    (checkout / "jobs").mkdir()
-    (checkout / "jobs" / "__init__.py").touch()
-    (checkout / "jobs" / "broken.py").write_text("class")
+    jobs = checkout / "src" / "onward" / "jobs"
+    jobs.mkdir()
+    (jobs / "__init__.py").touch()
+    (jobs / "broken.py").write_text("class")
     outcome = launch(checkout, PYTHONDONTWRITEBYTECODE="1")
     assert outcome.returncode == 7
     assert len(outcome.stderr.splitlines()) == 1
-    assert list((checkout / "__pycache__").glob("cli.*.pyc"))
-    assert list((checkout / "jobs" / "__pycache__").glob("__init__.*.pyc"))
+    assert list((jobs.parent / "__pycache__").glob("__main__.*.pyc"))
+    assert list((jobs / "__pycache__").glob("__init__.*.pyc"))
 
 
 def test_a_moved_checkout_gets_a_new_venv(made: Path, tmp_path: Path) -> None:
@@ -170,7 +214,7 @@ def test_test_passes_its_arguments_on_and_gives_1_when_a_part_fails(made: Path) 
     whole = launch(made, "test")
     assert whole.returncode == 1
     assert [line for line in whole.stdout.splitlines() if line.startswith("pytest")][-1] == "pytest tests/faults"
-    assert whole.stderr.splitlines()[-1] == "onward: failed: types"
+    assert whole.stderr.splitlines()[-1] == "onward: failed: types, launcher types"
 
 
 def test_faults_installs_the_servers_that_it_tries_the_program_with(checkout: Path) -> None:

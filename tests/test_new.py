@@ -69,7 +69,7 @@ def test_a_file_of_tests_is_run_by_its_path_from_wherever_one_stands(project: Pa
         ("orders." + "x" * 200, "at most 100 characters"),
         ("email.welcome", "there is a handler email.welcome already"),
         ("process.item", "there is a mutation processItem already"),
-        ("private.redis", "there is a module private_redis already"),
+        ("prometheus.client", "there is a module prometheus_client already"),
         ("orders.there", "orders_there_api.py is there already, and is left as it is"),
     ],
 )

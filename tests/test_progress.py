@@ -9,13 +9,14 @@ from tests.processes import environment
 from tests.terminals import on_a_terminal
 
 LONG = """
-import time, progress
-progress.PATIENCE_S = 0.0
-with progress.bar("copying", 100) as show:
+import time
+from onward.cli import progress_bar
+progress_bar.PATIENCE_S = 0.0
+with progress_bar.bar("copying", 100) as show:
     show(40)
     {wait}
     print("a line", flush=True)
-with progress.bar("asking", 100, done=lambda: 70):
+with progress_bar.bar("asking", 100, done=lambda: 70):
     {wait}
 """
 TERMINAL = environment(TERM="xterm", COLUMNS="80")
@@ -33,7 +34,7 @@ def test_a_bar_shows_how_far_it_is_and_leaves_lines_whole() -> None:
 
 
 def test_what_is_over_soon_shows_nothing() -> None:
-    quick = 'import progress\nwith progress.bar("copying", 100):\n    print("done")\n'
+    quick = 'from onward.cli import progress_bar\nwith progress_bar.bar("copying", 100):\n    print("done")\n'
     assert on_a_terminal(python(quick), variables=TERMINAL) == (0, "done\n")
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 
 from playwright.async_api import Browser, Page, async_playwright, expect
 
+from tests import application
 from tests.processes import ROOT, graphql, running
 from tests.web.conftest import QUIET, chromium
 
@@ -107,6 +108,7 @@ async def take(folder: Path, pictures: tuple[Picture, ...] = PICTURES, *, minute
     """The pictures are in the folder. The page's clock runs ahead a minute at a time, so that its chart has a past."""
     with tempfile.TemporaryDirectory() as project:
         shutil.copytree(SCENE, project, dirs_exist_ok=True)
+        application.write(Path(project), (SCENE / "settings.toml").read_text("utf-8"))
         with running("serve", "--port", "0", project=Path(project)) as api:
             scene = Scene(api.serving())
             async with _browser() as browser:

@@ -48,6 +48,7 @@ def test_the_schedule_that_the_page_shows_is_one(tmp_path: Path) -> None:
 def test_the_queues_that_the_page_shows_are_some(tmp_path: Path) -> None:
     """And the commands are ones that there are, for a handler that there is."""
     write("queues.md", tmp_path)
+    application.write(tmp_path, (tmp_path / "settings.toml").read_text("utf-8"))
     assert load(tmp_path).queues["email.*"].rate == "100/m"
     commands = [fence.text for fence in fences(DOCS / "queues.md") if fence.language == "sh"]
     for line in "".join(commands).splitlines():

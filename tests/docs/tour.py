@@ -20,7 +20,8 @@ class Reader:
     """Two terminals: one for what serves, one for commands that end."""
 
     def __init__(self, folder: Path, **variables: str) -> None:
-        (folder / "onward").symlink_to(ROOT / "onward")
+        for name in ("onward", "gql", "handlers", "database"):
+            (folder / name).symlink_to(ROOT / name)
         shutil.copy(ROOT / "settings.toml", folder)
         self._folder = folder
         self._port = str(free_port())

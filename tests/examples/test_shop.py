@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests import application
 from tests.processes import ROOT, environment, graphql, running, wait_until
 
 SHOP = ROOT / "examples" / "shop"
@@ -43,7 +42,7 @@ def test_the_shop_s_own_tests_pass_and_its_backend_keeps_every_law(shop: Path, r
 def test_orders_go_through_rq_and_are_watched_to_their_end(shop: Path, redis_url: str, namespace: str) -> None:
     settings = (shop / "settings.toml").read_text("utf-8")
     settings = settings.replace("redis://127.0.0.1:6379/0", redis_url).replace('"shop"', f'"{namespace}"')
-    application.write(shop, settings.replace("port = 8010", "port = 0"))
+    (shop / "settings.toml").write_text(settings.replace("port = 8010", "port = 0"), "utf-8")
 
     def ended(items: list[str]) -> dict[str, object]:
         order = {"order": "A-17", "email": "ada@example.org", "items": items}

@@ -16,6 +16,7 @@ from onward.backends.base import Delivery
 from onward.jobs.states import JobStatus
 from onward.testing.app import Kit
 from onward.testing.waiting import until
+from tests import application
 
 ROOT = Path(__file__).resolve().parents[2]
 S = JobStatus
@@ -34,7 +35,7 @@ async def ended(kit: Kit, job_id: str) -> None:
 
 @pytest.fixture
 def onward_tables() -> Mapping[str, Any]:
-    return {"handlers": {"modules": ["onward.testing.workload"]}}
+    return application.tables({"handlers": {"modules": ["onward.testing.workload"]}})
 
 
 async def test_an_immediate_job_has_run_when_the_mutation_has_answered(onward_immediate: Kit) -> None:

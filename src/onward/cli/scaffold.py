@@ -1,4 +1,4 @@
-"""A new handler in a project: its module, its mutation's and their test, made from `sample/`."""
+"""A new handler in a project: its module, its mutation's and their test, made from `templates/handler/`."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +11,7 @@ from onward.config.settings import Settings, SettingsError, enter
 from onward.handlers.base import JobContext, handler
 from onward.runtime import wiring
 
-SAMPLE = Path(__file__).with_name("sample")
+SAMPLE = Path(__file__).parents[1] / "templates" / "handler"
 LENGTH = 100  # of a name that also becomes a file's
 
 
