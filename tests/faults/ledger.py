@@ -8,6 +8,7 @@ from typing import Any
 from onward.jobs.states import TERMINAL
 from onward.storage import migrate
 from onward.storage.engine import Database
+from tests import application
 
 _ONE_AT_A_TIME = threading.Lock()  # Alembic keeps the migration it is at in the module
 OVER = tuple(sorted(status.value for status in TERMINAL))
@@ -91,7 +92,7 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         """The ledger's tables are there, and the auditor's."""
-        self._database = Database(url)
+        self._database = Database(url, application.MIGRATIONS)
         self.dialect = self._database.dialect
         with _ONE_AT_A_TIME:
             migrate.upgrade(self._database)
