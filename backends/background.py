@@ -21,7 +21,7 @@ import structlog
 
 from onward.backends.base import Backend, Defer, Delivery, Health, Role, Run
 
-LOOK_S = 0.25
+CHECK_INTERVAL_S = 0.25
 
 
 class Background(Backend):
@@ -45,7 +45,7 @@ class Background(Backend):
     async def start(self, role: Role) -> None:
         if role is Role.ACCEPT:
             self._runs_here = True
-            self._claimer = asyncio.create_task(self._claim_on(), name="claimer")
+            self._claimer = asyncio.create_task(self._claim_more(), name="claimer")
 
     async def drain(self, deadline_s: float) -> None:  # noqa: ARG002 - the runner waits for what runs
         self._runs_here = False
@@ -54,24 +54,24 @@ class Background(Backend):
             with suppress(asyncio.CancelledError):
                 await self._claimer
 
-    def home(self) -> str | None:
+    def local_runner(self) -> str | None:
         # Not while others wait that had a slot when they were accepted: so they are no more than came at once.
-        return self._run.here if self._runs_here and self._free > 0 and not self._waiting else None
+        return self._run.runner_id if self._runs_here and self._free > 0 and not self._waiting else None
 
     async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:
         if self._runs_here:
-            homes = {delivery.home for delivery in deliveries}
+            homes = {delivery.local_runner for delivery in deliveries}
             after_response(self._begin, [delivery.job_id for delivery in deliveries], homes)
 
     async def health(self) -> Health:
-        return Health(reachable=True, identity=self._run.here)
+        return Health(reachable=True, identity=self._run.runner_id)
 
     async def _begin(self, job_ids: Sequence[str], homes: set[str | None]) -> None:
         """Those of a request run one after another, any others side by side; without a slot they wait."""
         if not self._runs_here:
             return
         # A task of its own: at its end the server waits for a request's tasks, and then cancels them.
-        here = self._run.here in homes  # jobs of one request, for which there was a slot when they were accepted
+        here = self._run.runner_id in homes  # jobs of one request, for which there was a slot when they were accepted
         for ids in [job_ids] if here else [[job_id] for job_id in job_ids]:
             if self._free > self._asked:
                 self._kept.update(ids)
@@ -106,11 +106,11 @@ class Background(Backend):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _claim_on(self) -> None:
+    async def _claim_more(self) -> None:
         """Fills free slots: with the requests that wait for one, then with what waits in the ledger."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(CHECK_INTERVAL_S):
                     await self._more.wait()
             self._more.clear()
             try:
@@ -119,7 +119,7 @@ class Background(Backend):
                         self._spawn(call)
             except Exception:  # noqa: BLE001 - the loop outlives an outage
                 self._log.warning("the ledger cannot be asked for work", exc_info=True)
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(CHECK_INTERVAL_S)
 
     async def _next(self) -> Sequence[Callable[[], Awaitable[None]]]:
         if self._waiting:
@@ -127,7 +127,7 @@ class Background(Backend):
         # While the ledger is asked, requests come: unless there is a backlog, half of the slots are kept for them.
         self._asked = self._free if self._behind else (self._free + 1) // 2
         try:
-            taken = await self._run.take(self._asked, besides=tuple(self._kept))
+            taken = await self._run.claim(self._asked, exclude=tuple(self._kept))
             self._behind = len(taken) == self._asked
         finally:
             self._asked = 0

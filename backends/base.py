@@ -30,8 +30,12 @@ class Delivery:
     job_id: str
     handler: str
     priority: int = 0
-    token: int = field(default=0, compare=False)  # tells this wait of the job from a later one; for who confirms it
-    home: str | None = field(default=None, compare=False)  # whose it is since its acceptance, as the backend said then
+    fencing_token: int = field(
+        default=0, compare=False
+    )  # tells this wait of the job from a later one; for who confirms it
+    local_runner: str | None = field(
+        default=None, compare=False
+    )  # whose it is since its acceptance, as the backend said then
     resumes: bool = field(default=False, compare=False)  # it ran before, and goes before what has not begun
 
 
@@ -52,16 +56,16 @@ class Run(Protocol):
     """The only way in to a job."""
 
     @property
-    def here(self) -> str:
+    def runner_id(self) -> str:
         """The name under which this process claims jobs."""
 
-    async def __call__(self, job_id: str, *, recorded: bool = True) -> bool:
+    async def __call__(self, job_id: str, *, wait_for_commit: bool = True) -> bool:
         """The job has run here; False where it had not to. May be called twice. Raises nothing but Unavailable.
 
         Without `recorded`, its outcome may be on its way into the ledger still, while the next job begins.
         """
 
-    async def take(self, limit: int, *, besides: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
+    async def claim(self, limit: int, *, exclude: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
         """Claims up to `limit` jobs of this backend that wait in the ledger; each call given runs one.
 
         Not those in `besides`, and not yet those that were accepted for this process a moment ago: it is about to be
@@ -79,7 +83,7 @@ class Backend(ABC):
     async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:
         """Every one of the jobs will reach a `run`, in order. Raises BackendError where that is not sure."""
 
-    def home(self) -> str | None:
+    def local_runner(self) -> str | None:
         """Whose a job is from its acceptance on: `run.here` where it will be run in this process at once."""
         return None
 

@@ -40,22 +40,22 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from onward.backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
-from onward.backends.in_flight import Hands
+from onward.backends.in_flight import InFlightJobs
 
 HIGH, QUEUE, LOW = "jobs.high", "jobs", "jobs.low"
 ACTORS = MappingProxyType({HIGH: ("run_high", -1), QUEUE: ("run", 0), LOW: ("run_low", 1)})
 """Each queue's one actor, and its priority in Dramatiq's worker: smaller goes first, as in the ledger."""
-GO_FIRST = MappingProxyType({HIGH: (), QUEUE: (HIGH,), LOW: (HIGH, QUEUE)})
+HIGHER_QUEUES = MappingProxyType({HIGH: (), QUEUE: (HIGH,), LOW: (HIGH, QUEUE)})
 JOB_ID = re.compile(r"job_[0-9A-Za-z]{1,64}")
-SOCKET_S = 2.0
-BLOCK_S = 1
-BEAT_S = 1.0
-ASK_AGAIN_S = 0.5
+SOCKET_TIMEOUT_S = 2.0
+BLOCK_TIMEOUT_S = 1
+HEARTBEAT_S = 1.0
+HEALTH_INTERVAL_S = 0.5
 WAKES = 64
 PIPELINE = 500
 HEARTBEAT_TIMEOUT_MS = 5_000
 REFILL = 0.75  # of what may be fetched ahead: from there on down, more is fetched
-LINGER_S = 0.01
+FLUSH_TIMEOUT_S = 0.01
 FIRST_LOOK_S = 1.0  # of a process: so long it waits for each of its consumers to have looked once
 UNPACK = 1_000  # values that Lua takes at once
 MAINTENANCE_ALWAYS = 1_000_000  # Dramatiq rolls a die of a million for each command
@@ -70,8 +70,8 @@ def client(url: str) -> Any:
     """A client that waits two seconds at most and sends nothing twice: a retried enqueue would be two messages."""
     return redis.Redis.from_url(
         url,
-        socket_timeout=SOCKET_S,
-        socket_connect_timeout=SOCKET_S,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=SOCKET_TIMEOUT_S,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
@@ -87,7 +87,7 @@ class _BlockingConsumer(_RedisConsumer):
 
     def ack(self, message: Any) -> None:
         """Its job is begun, for which Dramatiq's own thread has nothing to do; it is acknowledged when that is over."""
-        self.broker.hands.take(message.args[0], partial(self._over, message))
+        self.broker.hands.accept(message.args[0], partial(self._over, message))
 
     def _over(self, message: Any) -> None:
         self.broker.done[self.queue_name].append(message.options["redis_message_id"])
@@ -99,13 +99,13 @@ class _BlockingConsumer(_RedisConsumer):
         try:
             message = self._cached_or_fetched()
             if message is None and self.outstanding_message_count == 0 and not self._gives_way():
-                self._trip(0)
+                self._ack_and_fetch(0)
                 # A token is left for each delivery. One too many costs a look; the limit makes up for a lost one.
-                self.broker.client.blpop(self.broker.wake_key(self.queue_name), timeout=BLOCK_S)
+                self.broker.client.blpop(self.broker.wake_key(self.queue_name), timeout=BLOCK_TIMEOUT_S)
                 message = self._cached_or_fetched()
             elif message is None:
-                if not self._room.wait(LINGER_S):
-                    self._trip(0)
+                if not self._room.wait(FLUSH_TIMEOUT_S):
+                    self._ack_and_fetch(0)
                 self._room.clear()  # the next look counts, whoever was heard meanwhile
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
@@ -114,13 +114,13 @@ class _BlockingConsumer(_RedisConsumer):
     def close(self) -> None:
         """What is done is acknowledged, and what was fetched and not looked at yet waits in Redis again."""
         with suppress(redis.RedisError):
-            self._trip(0)
+            self._ack_and_fetch(0)
             self.requeue(list(iter(self._cached, None)))  # type: ignore[no-untyped-call]
 
     def _cached_or_fetched(self) -> Any:
         room = self.prefetch - self.outstanding_message_count
         if not self.message_cache and room >= self.prefetch * (1 - REFILL) and not self._gives_way():
-            self.message_cache = self._trip(room)
+            self.message_cache = self._ack_and_fetch(room)
             self.broker.more[self.queue_name] = len(self.message_cache) >= room
         return self._cached()
 
@@ -144,14 +144,14 @@ class _BlockingConsumer(_RedisConsumer):
     def _gives_way(self) -> bool:
         """Whether more waits in Redis that goes first: what was fetched here would run in every gap of it."""
         unknown = time.monotonic() < self.broker.born + FIRST_LOOK_S
-        return any(self.broker.more.get(name, unknown) for name in GO_FIRST[self.queue_name])
+        return any(self.broker.more.get(name, unknown) for name in HIGHER_QUEUES[self.queue_name])
 
-    def _trip(self, room: int) -> list[Any]:
+    def _ack_and_fetch(self, room: int) -> list[Any]:
         """What is done is acknowledged, and up to `room` messages have been fetched."""
         waiting = self.broker.done[self.queue_name]
         done = [waiting.popleft() for _ in range(len(waiting))]
         calls: list[tuple[str | bytes | int, ...]] = [("ack", self.queue_name, message_id) for message_id in done]
-        if room or time.monotonic() >= self.broker.heard + BEAT_S:
+        if room or time.monotonic() >= self.broker.heard + HEARTBEAT_S:
             calls.append(("fetch", self.queue_name, room))  # of none is a heartbeat still
         if not calls:
             return []
@@ -199,7 +199,7 @@ class Broker(RedisBroker):
         self.more: dict[str, bool] = {}  # by queue, whether the last fetch left some behind
         # By queue, ids of messages to acknowledge; a consumer that is made anew takes them over.
         self.done: dict[str, deque[str]] = defaultdict(deque)
-        self.hands: Hands  # of who consumes
+        self.hands: InFlightJobs  # of who consumes
 
     @property
     def consumer_class(self) -> Any:
@@ -276,7 +276,7 @@ class Dramatiq(Backend):
         self._sentinel_key = f"{namespace}:sentinel"
         self._probe = client(url)
         self._probing = threading.Lock()
-        self._courier = _Courier(self.broker)
+        self._courier = _Enqueuer(self.broker)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining = False
 
@@ -287,13 +287,13 @@ class Dramatiq(Backend):
     def declare(self, worker: Worker) -> None:
         """The worker, which is about to start, runs jobs of this backend: as many at once as it was to have threads."""
         assert self._loop is not None  # noqa: S101 - for the type checker
-        self.broker.hands = Hands(self._loop, self._insist, worker.worker_threads)
+        self.broker.hands = InFlightJobs(self._loop, self._retry_write, worker.worker_threads)
         self.broker.add_middleware(self.broker.hands)
         worker.worker_threads = 1
         for queue_name, (name, priority) in ACTORS.items():
             dramatiq.actor(actor_name=name, queue_name=queue_name, priority=priority, broker=self.broker)(_read)
 
-    async def _insist(self, job_id: str) -> bool:
+    async def _retry_write(self, job_id: str) -> bool:
         """The job has been asked for, however long the ledger is away: its message is the only one there may be.
 
         False where it could not be, and the process ends: not acknowledged, its message is given to another one then.
@@ -301,12 +301,12 @@ class Dramatiq(Backend):
         while True:
             try:
                 # Also while draining: it is given back then, which the ledger has to know.
-                await self._run(job_id, recorded=False)
+                await self._run(job_id, wait_for_commit=False)
             except Exception:  # noqa: BLE001 - whatever it is: the ledger decides
                 structlog.get_logger("dramatiq").warning("not run yet", job=job_id, exc_info=True)
                 if self._draining:
                     return False
-                await asyncio.sleep(ASK_AGAIN_S)
+                await asyncio.sleep(HEALTH_INTERVAL_S)
             else:
                 return True
 
@@ -344,7 +344,7 @@ def _read(job_id: object) -> None:
     """The job's message has come; its consumer's `ack` begins the job."""
 
 
-class _Courier:
+class _Enqueuer:
     """A thread that puts messages into Redis, those that come together in one round trip: a loop must not block."""
 
     def __init__(self, broker: Broker) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import dramatiq
 
 
-class Hands(dramatiq.Middleware):
+class InFlightJobs(dramatiq.Middleware):
     """`places` of them, of which `run` says whether it is over with the job, so that its message may be forgotten."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, run: Callable[[str], Awaitable[bool]], places: int) -> None:
@@ -26,7 +26,7 @@ class Hands(dramatiq.Middleware):
         self._freed = 0
         self._running: set[asyncio.Future[None]] = set()
 
-    def take(self, job_id: str, over: Callable[[], None]) -> None:
+    def accept(self, job_id: str, over: Callable[[], None]) -> None:
         """The job is begun, and there is a place for one more. `over` is called after it. Blocks the thread."""
         self._loop.call_soon_threadsafe(self._begin, job_id, over)
         self._others.acquire()
@@ -37,11 +37,11 @@ class Hands(dramatiq.Middleware):
             self._others.acquire()
 
     def _begin(self, job_id: str, over: Callable[[], None]) -> None:
-        task = asyncio.ensure_future(self._carry(job_id, over))
+        task = asyncio.ensure_future(self._execute(job_id, over))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _carry(self, job_id: str, over: Callable[[], None]) -> None:
+    async def _execute(self, job_id: str, over: Callable[[], None]) -> None:
         if await self._run(job_id):
             over()
             self._freed += 1

@@ -22,7 +22,7 @@ _unconfirmed = sa.select(sa.func.count()).where(ready, jobs.c.delivered_to.is_(N
 async def fill(handler: str, count: int) -> None:
     """As many jobs wait. Those for workers are in Redis, and the ledger knows."""
     settings = enter()
-    async with wiring.running(settings, Role.RUN) as parts:
+    async with wiring.run_process(settings, Role.RUN) as parts:
         dispatcher = parts.dispatcher
         await dispatcher.health()  # the broker's identity is known, so that deliveries are confirmed
 

@@ -48,7 +48,7 @@ def accept(writer: Writer) -> Job:
 
 def claim(writer: Writer, job: Job, *, runner: str) -> Job:
     def unit(tx: Tx) -> Job | None:
-        return claims.claim(tx, job.id, runner=runner, worker="bench", backend=job.backend, alone=False)
+        return claims.claim(tx, job.id, runner=runner, worker="bench", backend=job.backend, isolated=False)
 
     claimed = writer.run_sync(unit)
     assert claimed is not None  # noqa: S101 - nobody else is there
@@ -56,7 +56,7 @@ def claim(writer: Writer, job: Job, *, runner: str) -> Job:
 
 
 def finish(writer: Writer, job: Job) -> None:
-    writer.run_sync(lambda tx: claims.settle(tx, job, Outcome(JobStatus.SUCCEEDED, result=1), steps=job.steps))
+    writer.run_sync(lambda tx: claims.record_outcome(tx, job, Outcome(JobStatus.SUCCEEDED, result=1), steps=job.steps))
 
 
 def _multiply(database: Database, template: str, count: int) -> None:

@@ -8,8 +8,8 @@ import strawberry
 from pydantic import BaseModel
 
 from onward.graphql.context import Info
-from onward.graphql.enqueue import Refused, accept
-from onward.graphql.execution.inputs import leaves
+from onward.graphql.enqueue import MutationError, accept
+from onward.graphql.execution.inputs import scalar_input
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.graphql.validation import Text, checked
@@ -20,7 +20,7 @@ class Values(BaseModel):
     item: Text
 
 
-@leaves
+@scalar_input
 @strawberry.input
 class ProcessItemInput:
     item: str = strawberry.field(description="The text, of 1 to 10,000 characters.")
@@ -47,7 +47,7 @@ async def process_item(info: Info, input: ProcessItemInput) -> ProcessItemPayloa
             key=input.idempotency_key,
             run_at=input.run_at,
         )
-    except Refused as refused:
+    except MutationError as refused:
         return ProcessItemPayload(errors=refused.errors)
     return ProcessItemPayload(job=accepted.job, replayed=accepted.replayed)
 

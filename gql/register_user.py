@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from database import users
 from gql.user import User
 from onward.graphql.context import Info
-from onward.graphql.enqueue import Companion, Instead, Refused, accept
-from onward.graphql.execution.inputs import leaves
+from onward.graphql.enqueue import Companion, MutationError, ReplaceParams, accept
+from onward.graphql.execution.inputs import scalar_input
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
@@ -23,7 +23,7 @@ class Values(BaseModel):
     email: Email
 
 
-@leaves
+@scalar_input
 @strawberry.input
 class RegisterUserInput:
     username: str = strawberry.field(description="1 to 64 characters, none of them invisible.")
@@ -39,7 +39,7 @@ class RegisterUserPayload:
     errors: list[UserError] = strawberry.field(default_factory=list)
 
 
-def _quietly(tx: Tx, values: Values) -> users.User | Instead:
+def _quietly(tx: Tx, values: Values) -> users.User | ReplaceParams:
     """The same to all appearances, whether the address is known or not. Raises Taken for the name alone."""
     try:
         return users.add(tx, username=values.username, email=values.email)
@@ -49,7 +49,7 @@ def _quietly(tx: Tx, values: Values) -> users.User | Instead:
     # The name is taken all the same: else asking for it again, with another address, would tell.
     users.reserve(tx, username=values.username)
     owner = users.address(tx, values.email) or values.email
-    return Instead({"email": owner, "username": values.username, "known": True})
+    return ReplaceParams({"email": owner, "username": values.username, "known": True})
 
 
 def _exists(field: str) -> UserError:
@@ -58,15 +58,15 @@ def _exists(field: str) -> UserError:
 
 
 async def register_user(info: Info, input: RegisterUserInput) -> RegisterUserPayload | None:
-    discloses = info.context.parts.discloses
+    discloses = info.context.services.discloses
 
-    def write(tx: Tx) -> users.User | Instead:
+    def write(tx: Tx) -> users.User | ReplaceParams:
         try:
             if discloses:
                 return users.add(tx, username=values.username, email=values.email)
             return _quietly(tx, values)
         except users.Taken as taken:
-            raise Refused(*(_exists(field) for field in taken.fields)) from taken
+            raise MutationError(*(_exists(field) for field in taken.fields)) from taken
 
     try:
         values = checked(Values, username=input.username, email=input.email)
@@ -79,7 +79,7 @@ async def register_user(info: Info, input: RegisterUserInput) -> RegisterUserPay
             key=input.idempotency_key,
             companion=Companion("user", write, users.get),
         )
-    except Refused as refused:
+    except MutationError as refused:
         return RegisterUserPayload(errors=refused.errors)
     user = accepted.row if discloses else None
     return RegisterUserPayload(user=user, job=accepted.job, replayed=accepted.replayed)

@@ -8,8 +8,8 @@ import strawberry
 from pydantic import BaseModel
 
 from onward.graphql.context import Info
-from onward.graphql.enqueue import Refused, accept
-from onward.graphql.execution.inputs import leaves
+from onward.graphql.enqueue import MutationError, accept
+from onward.graphql.execution.inputs import scalar_input
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.graphql.validation import Email, Text, checked
@@ -21,7 +21,7 @@ class Values(BaseModel):
     message: Text
 
 
-@leaves
+@scalar_input
 @strawberry.input
 class SendNotificationInput:
     email: str
@@ -53,7 +53,7 @@ async def send_notification(info: Info, input: SendNotificationInput) -> SendNot
             key=input.idempotency_key,
             run_at=input.run_at,
         )
-    except Refused as refused:
+    except MutationError as refused:
         return SendNotificationPayload(errors=refused.errors)
     return SendNotificationPayload(job=accepted.job, replayed=accepted.replayed)
 

@@ -103,7 +103,7 @@ def test_modules_that_are_not_there_are_told_in_one_line(project: Path) -> None:
 
 def test_what_this_user_may_not_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """As the target of a backup in a folder of root's; a test that runs as root is refused nothing."""
-    with pytest.raises(typer.Exit) as end, main._one_line():
+    with pytest.raises(typer.Exit) as end, main._errors_in_one_line():
         raise PermissionError(13, "Permission denied", "/elsewhere/copy.db")
     assert end.value.exit_code == 2
     assert capsys.readouterr().err.startswith("onward: this user may not use /elsewhere/copy.db: ")
@@ -189,7 +189,7 @@ class Slow(Backend):
 
 def test_a_backend_that_says_nothing_keeps_no_terminal_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     application.write(tmp_path)
-    monkeypatch.setattr(wiring, "ANSWER_S", 0.05)
+    monkeypatch.setattr(wiring, "HEALTH_TIMEOUT_S", 0.05)
     backends = {"mine": {"class": "tests.test_cli:Slow"}}
     assert not terminal._answers(settings.load(tmp_path, backend="mine", backends=backends), "mine")
 

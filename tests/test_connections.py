@@ -56,7 +56,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def turns_of_serve() -> Iterator[None]:
     """Threads let one another go on as those of `serve` do: client and server are threads of one process here."""
     before = sys.getswitchinterval()
-    sys.setswitchinterval(serving.TURN_S)
+    sys.setswitchinterval(serving.SWITCH_INTERVAL_S)
     try:
         yield
     finally:
@@ -167,7 +167,7 @@ async def test_who_reads_only_after_all_is_sent_reads_why_it_was_refused(
 async def test_who_sends_on_after_being_refused_is_cut_off_after_a_while(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "LINGER_S", 0.2)
+    monkeypatch.setattr(connections, "FLUSH_TIMEOUT_S", 0.2)
     async with connected(address) as (reader, writer):
         writer.write(HEAD + b"Content-Length: 90000000\r\n\r\n")
         assert statuses(await rest(reader)) == [413]
@@ -425,7 +425,7 @@ async def test_where_connections_become_too_many_one_that_was_refused_makes_room
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "room", lambda: 20)
-    monkeypatch.setattr(connections, "LINGER_S", 600)
+    monkeypatch.setattr(connections, "FLUSH_TIMEOUT_S", 600)
     with served(settings_in(tmp_path)) as address:
         async with AsyncExitStack() as stack:
             writers = []
@@ -502,7 +502,7 @@ def test_a_client_that_takes_nothing_is_cut_off_by_the_kernel(tmp_path: Path, *,
     with listening as bound, socket.create_connection(bound.getsockname()):
         accepted, _ = bound.accept()
         with accepted:
-            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == serving.STUCK_S * 1000
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == serving.UNREAD_TIMEOUT_S * 1000
 
 
 class Wire(asyncio.Transport):
@@ -526,7 +526,7 @@ class Wire(asyncio.Transport):
 
 async def test_what_is_written_to_a_client_that_has_gone_by_the_end_of_the_turn_is_let_go() -> None:
     wire = Wire()
-    gathering = connections.Gathering(wire, asyncio.get_running_loop())
+    gathering = connections.BufferedTransport(wire, asyncio.get_running_loop())
     gathering.write(b"answer")
     wire.close()  # as when the connection is lost
     failures: list[object] = []
@@ -537,7 +537,7 @@ async def test_what_is_written_to_a_client_that_has_gone_by_the_end_of_the_turn_
 
 async def test_what_is_written_in_one_turn_of_the_loop_leaves_in_one_piece_and_before_the_end() -> None:
     wire = Wire()
-    gathering = connections.Gathering(wire, asyncio.get_running_loop())
+    gathering = connections.BufferedTransport(wire, asyncio.get_running_loop())
     gathering.write(b"head")
     gathering.write(b"body")
     assert wire.pieces == []

@@ -72,7 +72,7 @@ def test_a_module_that_another_one_hides_is_told_of_with_the_fix(tmp_path: Path)
 
 def test_the_project_s_modules_may_be_named_as_ours_once_were(tmp_path: Path) -> None:
     """`app`, `settings`, `jobs`, `progress`, ...: one name at the top of the import path is the library's."""
-    names = ("app", "settings", "jobs", "progress", "storage", "worker", "cli")
+    names = ("app", "settings", "jobs", "progress", "storage", "cli")
     application.write(tmp_path, f"[handlers]\nmodules = {list(names)}")
     for name in names:
         (tmp_path / f"{name}.py").write_text(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from onward.supervisor.supervisor import Part, Supervisor
+from onward.supervisor.supervisor import ProcessSpec, Supervisor
 from tests.processes import environment
 from tests.terminals import on_a_terminal
 
@@ -18,12 +18,12 @@ STUBBORN = (
 )
 
 
-def python(name: str, program: str, *, stage: int = 0, stdin: bytes = b"") -> Part:
-    return Part(name, (sys.executable, "-c", program), stage=stage, stdin=stdin)
+def python(name: str, program: str, *, stage: int = 0, stdin: bytes = b"") -> ProcessSpec:
+    return ProcessSpec(name, (sys.executable, "-c", program), stage=stage, stdin=stdin)
 
 
 async def stopped_after(
-    words: str, parts: list[Part], capfd: pytest.CaptureFixture[str], deadline_s: float = 10
+    words: str, parts: list[ProcessSpec], capfd: pytest.CaptureFixture[str], deadline_s: float = 10
 ) -> str:
     """All that was said by parts which were told to stop once the words had been said as often as there are parts."""
     said = ""

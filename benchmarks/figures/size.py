@@ -21,7 +21,7 @@ from onward.jobs.model import Job
 from onward.storage.engine import Database
 from onward.storage.tables import jobs
 from onward.storage.writer import Writer
-from onward.telemetry.metrics import Meters
+from onward.telemetry.metrics import Metrics
 
 SMALL, LARGE, LARGE_QUICK = 10_000, 1_000_000, 100_000
 TIMES = 200
@@ -79,7 +79,7 @@ class _Side:
         self._writer.start()
         stack.callback(self._writer.close)
         # The API process would take back what is claimed by nobody that lives.
-        self._lease = Lease(self._writer, Meters(), name="bench", on_lost=lambda: None)
+        self._lease = Lease(self._writer, Metrics(), name="bench", on_lost=lambda: None)
         self._lease.start()
         stack.callback(self._lease.close)
         self._waiting: list[Job] = []

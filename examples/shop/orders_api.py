@@ -4,7 +4,7 @@ import strawberry
 from pydantic import BaseModel, Field
 
 from onward.graphql.context import Info
-from onward.graphql.enqueue import Refused, accept
+from onward.graphql.enqueue import MutationError, accept
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.graphql.validation import Email, Text, checked
@@ -45,7 +45,7 @@ async def confirm_order(info: Info, input: ConfirmOrderInput) -> ConfirmOrderPay
             given=given,
             key=input.idempotency_key,
         )
-    except Refused as refused:
+    except MutationError as refused:
         return ConfirmOrderPayload(errors=refused.errors)
     return ConfirmOrderPayload(job=accepted.job, replayed=accepted.replayed)
 

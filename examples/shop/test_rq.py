@@ -10,13 +10,13 @@ import pytest
 import redis
 from rq import Queue
 
-from onward.testing.backend_fixture import Rig
+from onward.testing.backend_fixture import BackendFixture
 from onward.testing.conformance import Conformance
 
 URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 
-class RqRig(Rig):
+class RqRig(BackendFixture):
     name = "rq"
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class RqRig(Rig):
 
 
 @pytest.fixture(scope="module")
-def rig() -> Rig:
+def rig() -> BackendFixture:
     return RqRig()
 
 

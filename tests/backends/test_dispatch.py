@@ -69,44 +69,44 @@ class Clumsy(Backend):
 
 
 @asynccontextmanager
-async def running(folder: Path, backend: str, **tables: Any) -> AsyncIterator[wiring.Onward]:
+async def running(folder: Path, backend: str, **tables: Any) -> AsyncIterator[wiring.Runtime]:
     application.write(folder)
     custom = {"holes": {"class": f"{__name__}:Pigeonholes"}, "clumsy": {"class": f"{__name__}:Clumsy"}}
     given = application.tables({**tables, "handlers": {"modules": ["onward.testing.workload"]}})
     loaded = settings.load(folder, backend=backend, backends=custom, **given)
-    async with wiring.running(loaded, Role.ACCEPT) as onward:
+    async with wiring.run_process(loaded, Role.ACCEPT) as onward:
         yield onward
 
 
 @pytest.fixture
-async def onward(tmp_path: Path, anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[wiring.Onward]:
+async def onward(tmp_path: Path, anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[wiring.Runtime]:
     """A process whose jobs go to pigeonholes."""
     monkeypatch.setattr(maintenance, "GRACE_US", 800_000)
-    monkeypatch.setattr(maintenance, "TICK_S", 0.1)
-    monkeypatch.setattr(dispatcher, "ASK_S", 0.05)
+    monkeypatch.setattr(maintenance, "TICK_INTERVAL_S", 0.1)
+    monkeypatch.setattr(dispatcher, "HEALTH_INTERVAL_S", 0.05)
     async with running(tmp_path, "holes") as onward:
         yield onward
 
 
-def holes(onward: wiring.Onward) -> Any:
+def holes(onward: wiring.Runtime) -> Any:
     return onward.dispatcher.backends["holes"]
 
 
-async def send(onward: wiring.Onward, n: int = 1) -> list[Job]:
+async def send(onward: wiring.Runtime, n: int = 1) -> list[Job]:
     """Jobs accepted and seen off as by one request."""
     jobs = await node.accept(onward, [{"handler": "law.result", "params": {"kind": "nothing"}} for _ in range(n)])
     await onward.dispatcher.deliver(jobs, after_response=onward.dispatcher.defer)
     return jobs
 
 
-async def test_a_job_is_delivered_once(onward: wiring.Onward) -> None:
+async def test_a_job_is_delivered_once(onward: wiring.Runtime) -> None:
     """As long as nothing goes wrong the sweep leaves it alone, however long it waits."""
     (job,) = await send(onward)
     await asyncio.sleep(2.4)  # three times the grace: what must not happen has no condition to wait for
     assert holes(onward).held == [job.id]
 
 
-async def test_what_requests_bring_at_once_leaves_together(onward: wiring.Onward) -> None:
+async def test_what_requests_bring_at_once_leaves_together(onward: wiring.Runtime) -> None:
     """One commit has answered them all; each job is there once, those of a request in their order."""
     accepted = await node.accept(onward, [{"handler": "law.result", "params": {"kind": "nothing"}} for _ in range(30)])
     requests = [accepted[n : n + 3] for n in range(0, 30, 3)]
@@ -116,7 +116,7 @@ async def test_what_requests_bring_at_once_leaves_together(onward: wiring.Onward
     assert holes(onward).held == [job.id for job in accepted]
 
 
-async def test_a_request_that_is_given_up_takes_no_other_s_jobs_along(onward: wiring.Onward) -> None:
+async def test_a_request_that_is_given_up_takes_no_other_s_jobs_along(onward: wiring.Runtime) -> None:
     """Those that leave with its own are delivered all the same, and so are its own."""
     accepted = await node.accept(onward, [{"handler": "law.result", "params": {"kind": "nothing"}} for _ in range(2)])
     first, second = (
@@ -130,27 +130,29 @@ async def test_a_request_that_is_given_up_takes_no_other_s_jobs_along(onward: wi
     await until(lambda: holes(onward).held == [job.id for job in accepted])
 
 
-async def test_a_backend_that_hangs_takes_fifty_milliseconds_of_a_request(onward: wiring.Onward) -> None:
+async def test_a_backend_that_hangs_takes_fifty_milliseconds_of_a_request(onward: wiring.Runtime) -> None:
     """And its jobs are delivered by the sweep when it is well again."""
-    assert dispatcher.DELIVER_S == 0.05
+    assert dispatcher.DELIVER_TIMEOUT_S == 0.05
     holes(onward).mood = "hangs"  # until the mood changes: without a limit this would be the end of it
     (job,) = await send(onward)
     holes(onward).mood = "well"
     await until(lambda: job.id in holes(onward).held)
 
 
-async def test_a_backend_that_fails_is_left_alone_for_a_while(onward: wiring.Onward) -> None:
+async def test_a_backend_that_fails_is_left_alone_for_a_while(onward: wiring.Runtime) -> None:
     """Not every request tries it again; the sweep brings everything when it is well."""
     holes(onward).mood = "fails"
     begun = time.monotonic()
     jobs = [job for _ in range(20) for job in await send(onward)]
-    asked = (time.monotonic() - begun) / dispatcher.ASK_S  # it says that it is well each time, and is tried once more
+    asked = (
+        time.monotonic() - begun
+    ) / dispatcher.HEALTH_INTERVAL_S  # it says that it is well each time, and is tried once more
     assert holes(onward).deliveries <= 3 + asked
     holes(onward).mood = "well"
     await until(lambda: {job.id for job in jobs} <= set(holes(onward).held))
 
 
-async def test_what_a_broker_forgot_is_delivered_again(onward: wiring.Onward) -> None:
+async def test_what_a_broker_forgot_is_delivered_again(onward: wiring.Runtime) -> None:
     """Its identity is another one: everything that waits is delivered to it."""
     jobs = await send(onward, 5)
     await asyncio.sleep(0.5)  # for the confirmation
@@ -160,7 +162,7 @@ async def test_what_a_broker_forgot_is_delivered_again(onward: wiring.Onward) ->
     await until(lambda: {job.id for job in jobs} <= set(holes(onward).held))
 
 
-async def test_a_broker_that_holds_nothing_while_jobs_wait_is_not_believed(onward: wiring.Onward) -> None:
+async def test_a_broker_that_holds_nothing_while_jobs_wait_is_not_believed(onward: wiring.Runtime) -> None:
     """Its identity is the old one, as after a restart from an old file: look after look it holds nothing."""
     jobs = await send(onward, 5)
     await asyncio.sleep(0.5)
@@ -168,7 +170,7 @@ async def test_a_broker_that_holds_nothing_while_jobs_wait_is_not_believed(onwar
     await until(lambda: {job.id for job in jobs} <= set(holes(onward).held))
 
 
-async def test_a_long_backlog_is_no_reason_to_deliver_again(onward: wiring.Onward) -> None:
+async def test_a_long_backlog_is_no_reason_to_deliver_again(onward: wiring.Runtime) -> None:
     """Five hundred jobs that wait longer than the grace are each in the broker once."""
     jobs = [job for _ in range(50) for job in await send(onward, 10)]
     await asyncio.sleep(2.4)
@@ -190,7 +192,7 @@ async def test_a_backend_that_does_not_answer_is_told_once_and_once_more_when_it
             for told, mood in enumerate(("away", "well"), start=1):
                 holes(onward).mood = mood
                 await until(lambda told=told: len(logs) >= told)  # type: ignore[misc]
-                await asyncio.sleep(dispatcher.ASK_S * 2)  # it is asked again
+                await asyncio.sleep(dispatcher.HEALTH_INTERVAL_S * 2)  # it is asked again
         assert [line["event"].partition(";")[0] for line in logs] == [
             "the backend does not answer",
             "the backend answers again",
@@ -221,11 +223,11 @@ async def test_what_was_parked_by_a_pause_waits_for_its_turn_once_its_limited_ha
             (job,) = await send(onward)
             health = await onward.dispatcher.health()
             for reason in (concurrency.PAUSED, concurrency.RATE):
-                found = onward.dispatcher.waiting_for(replace(job, parked=reason), health)
+                found = onward.dispatcher.waiting_for(replace(job, blocked=reason), health)
                 assert found == (words or "the handler law.result to be resumed")
 
 
-async def test_what_cannot_travel_is_refused_when_it_is_dispatched(onward: wiring.Onward) -> None:
+async def test_what_cannot_travel_is_refused_when_it_is_dispatched(onward: wiring.Runtime) -> None:
     """An unknown handler, a missing or unknown parameter, a wrong type, what is no JSON, a number beyond 64 bits."""
     for handler, params in (
         ("law.unknown", {}),

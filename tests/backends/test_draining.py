@@ -10,7 +10,7 @@ import pytest
 
 from onward.backends import dramatiq
 from onward.backends.dramatiq import Dramatiq
-from onward.backends.in_flight import Hands
+from onward.backends.in_flight import InFlightJobs
 from onward.storage.base import Unavailable
 
 pytestmark = pytest.mark.anyio
@@ -19,19 +19,19 @@ pytestmark = pytest.mark.anyio
 class Run:
     """The way in to a job, over a ledger that may be away."""
 
-    here = "runner_1"
+    runner_id = "runner_1"
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.away = False
 
-    async def __call__(self, job_id: str, *, recorded: bool = True) -> bool:  # noqa: ARG002
+    async def __call__(self, job_id: str, *, wait_for_commit: bool = True) -> bool:  # noqa: ARG002
         self.asked.append(job_id)
         if self.away:
             raise Unavailable("away")
         return False
 
-    async def take(self, limit: int, *, besides: Collection[str] = ()) -> list[object]:
+    async def claim(self, limit: int, *, exclude: Collection[str] = ()) -> list[object]:
         raise NotImplementedError
 
 
@@ -40,8 +40,8 @@ class Thread:
 
     def __init__(self, backend: Dramatiq) -> None:
         self.acknowledged = threading.Event()
-        self._hands = Hands(asyncio.get_running_loop(), backend._insist, 1)
-        self._thread = threading.Thread(target=self._hands.take, args=("job_1", self.acknowledged.set), daemon=True)
+        self._hands = InFlightJobs(asyncio.get_running_loop(), backend._retry_write, 1)
+        self._thread = threading.Thread(target=self._hands.accept, args=("job_1", self.acknowledged.set), daemon=True)
         self._thread.start()
 
     async def ended(self, within_s: float) -> bool:
@@ -51,7 +51,7 @@ class Thread:
 
 async def test_a_message_that_comes_while_draining_is_given_back_to_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     """Acknowledged without a word, it would count as delivered for ever."""
-    monkeypatch.setattr(dramatiq, "ASK_AGAIN_S", 0.01)
+    monkeypatch.setattr(dramatiq, "HEALTH_INTERVAL_S", 0.01)
     run = Run()
     backend = Dramatiq(run, url="redis://127.0.0.1:1/0")  # type: ignore[arg-type]
     await backend.drain(1.0)
@@ -63,7 +63,7 @@ async def test_a_message_that_comes_while_draining_is_given_back_to_the_ledger(m
 
 async def test_a_message_that_could_not_be_given_back_is_not_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ledger is away, and the process about to end: Redis gives the message to another then."""
-    monkeypatch.setattr(dramatiq, "ASK_AGAIN_S", 0.01)
+    monkeypatch.setattr(dramatiq, "HEALTH_INTERVAL_S", 0.01)
     run = Run()
     run.away = True
     backend = Dramatiq(run, url="redis://127.0.0.1:1/0")  # type: ignore[arg-type]
@@ -76,7 +76,7 @@ async def test_a_message_that_could_not_be_given_back_is_not_acknowledged(monkey
 
 async def test_a_message_is_kept_until_the_ledger_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the only one there may be of its job."""
-    monkeypatch.setattr(dramatiq, "ASK_AGAIN_S", 0.01)
+    monkeypatch.setattr(dramatiq, "HEALTH_INTERVAL_S", 0.01)
     run = Run()
     run.away = True
     thread = Thread(Dramatiq(run, url="redis://127.0.0.1:1/0"))  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from collections import defaultdict
 
 import pytest
 
-from onward.backends.in_flight import Hands
+from onward.backends.in_flight import InFlightJobs
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +37,7 @@ class Jobs:
 class Thread:
     """Dramatiq's: it hands one job over after another, and is then told to end."""
 
-    def __init__(self, hands: Hands, *job_ids: str) -> None:
+    def __init__(self, hands: InFlightJobs, *job_ids: str) -> None:
         self.acknowledged: list[str] = []
         self._hands = hands
         self._job_ids = job_ids
@@ -46,7 +46,7 @@ class Thread:
 
     def _go(self) -> None:
         for job_id in self._job_ids:
-            self._hands.take(job_id, lambda job_id=job_id: self.acknowledged.append(job_id))  # type: ignore[misc]
+            self._hands.accept(job_id, lambda job_id=job_id: self.acknowledged.append(job_id))  # type: ignore[misc]
         self._hands.before_worker_thread_shutdown(None, None)
 
     async def ended(self, within_s: float) -> bool:
@@ -58,7 +58,7 @@ class Thread:
 async def test_no_more_jobs_are_begun_than_there_are_places(places: int) -> None:
     """Else a worker would claim what others could run at once."""
     jobs = Jobs()
-    Thread(Hands(asyncio.get_running_loop(), jobs, places), "a", "b", "c", "d")
+    Thread(InFlightJobs(asyncio.get_running_loop(), jobs, places), "a", "b", "c", "d")
     await jobs.are_begun(places)
     await asyncio.sleep(0.05)
     assert len(jobs.begun) == places
@@ -70,7 +70,7 @@ async def test_no_more_jobs_are_begun_than_there_are_places(places: int) -> None
 async def test_a_message_is_acknowledged_when_its_own_job_is_over() -> None:
     """Not when one is that was begun before it."""
     jobs = Jobs()
-    thread = Thread(Hands(asyncio.get_running_loop(), jobs, 2), "a", "b", "c")
+    thread = Thread(InFlightJobs(asyncio.get_running_loop(), jobs, 2), "a", "b", "c")
     await jobs.are_begun(2)
     assert thread.acknowledged == []
     jobs.end("b")
@@ -81,7 +81,7 @@ async def test_a_message_is_acknowledged_when_its_own_job_is_over() -> None:
 async def test_the_thread_ends_when_all_jobs_in_hand_are_over() -> None:
     """Dramatiq ends the heartbeat after it, and others are given the messages that are left."""
     jobs = Jobs()
-    thread = Thread(Hands(asyncio.get_running_loop(), jobs, 3), "a", "b")
+    thread = Thread(InFlightJobs(asyncio.get_running_loop(), jobs, 3), "a", "b")
     await jobs.are_begun(2)
     jobs.end("b")
     assert not await thread.ended(0.05)

@@ -70,14 +70,14 @@ async def worker(folder: Path) -> AsyncIterator[Path]:
         await process.wait()
 
 
-async def accept(onward: wiring.Onward, item: str) -> str:
+async def accept(onward: wiring.Runtime, item: str) -> str:
     new = onward.dispatcher.prepare("steps.process_item", {"item": item}, owner=None)
     job = await onward.writer.run(lambda tx: onward.dispatcher.accept(tx, new))
     await onward.dispatcher.deliver([job], after_response=onward.dispatcher.defer)
     return job.id
 
 
-async def succeeds(onward: wiring.Onward, job_id: str) -> None:
+async def succeeds(onward: wiring.Runtime, job_id: str) -> None:
     async with asyncio.timeout(40):
         while True:
             job = await onward.database.read(lambda tx: ledger.get(tx, job_id))
@@ -93,10 +93,10 @@ async def test_jobs_run_over_a_guarded_redis_and_its_password_is_never_told(
 ) -> None:
     with guarded(kind, tmp_path) as url:
         settings = settings_for(tmp_path, url)
-        async with wiring.running(settings, Role.ACCEPT) as onward, worker(tmp_path) as log:
+        async with wiring.run_process(settings, Role.ACCEPT) as onward, worker(tmp_path) as log:
             await succeeds(onward, await accept(onward, "x"))
             assert (await onward.dispatcher.health())["dramatiq"].reachable
-        findings = {finding.words: finding.state for finding in check.findings(settings) if finding.part == "redis"}
+        findings = {finding.message: finding.state for finding in check.findings(settings) if finding.part == "redis"}
         assert check.State.WRONG not in findings.values(), findings
         rates = Rates(2, redis_url=url, namespace="law")
         rates.start()
@@ -117,14 +117,14 @@ def test_a_wrong_password_or_authority_is_told_without_it(
         wrong = url.replace(QUOTED, "hunter2") if kind == "password" else url.partition("?")[0]
         settings = settings_for(tmp_path, wrong)
         (finding,) = [finding for finding in check.findings(settings) if finding.part == "redis"]
-    assert (finding.state, words in finding.words) == (check.State.WRONG, True), finding
+    assert (finding.state, words in finding.message) == (check.State.WRONG, True), finding
     assert not any(secret in repr(finding) for secret in ("hunter2", PASSWORD, QUOTED))
 
 
 async def test_what_others_put_into_the_queue_is_dropped_and_nothing_of_it_runs(tmp_path: Path, redis_url: str) -> None:
     with redis_server() as server:
         settings = settings_for(tmp_path, server.url)
-        async with wiring.running(settings, Role.ACCEPT) as onward:
+        async with wiring.run_process(settings, Role.ACCEPT) as onward:
             before = [await accept(onward, "before") for _ in range(3)]
             _intrude(server.url)
             after = [await accept(onward, "after") for _ in range(3)]

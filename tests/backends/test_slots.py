@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 class Run:
     """The way in to jobs that run until they are let go, over a ledger that answers when it is told to."""
 
-    here = "runner_1"
+    runner_id = "runner_1"
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -27,7 +27,7 @@ class Run:
         self.asked: list[int] = []
         self.answers: asyncio.Queue[list[str]] = asyncio.Queue()
 
-    async def __call__(self, job_id: str, *, recorded: bool = True) -> bool:  # noqa: ARG002
+    async def __call__(self, job_id: str, *, wait_for_commit: bool = True) -> bool:  # noqa: ARG002
         self.begun.append(job_id)
         self.running += 1
         self.most = max(self.most, self.running)
@@ -35,7 +35,7 @@ class Run:
         self.running -= 1
         return True
 
-    async def take(self, limit: int, *, besides: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:  # noqa: ARG002
+    async def claim(self, limit: int, *, exclude: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:  # noqa: ARG002
         self.asked.append(limit)
         found = (await self.answers.get())[:limit]
         return [self._one(job_id) for job_id in found]
@@ -63,10 +63,10 @@ async def backend(run: Run) -> AsyncIterator[Background]:
     await made.drain(1.0)
 
 
-async def request(backend: Background, *job_ids: str, home: str | None) -> None:
+async def request(backend: Background, *job_ids: str, local_runner: str | None) -> None:
     """The jobs of one request, whose response has left."""
     later: list[Awaitable[None]] = []
-    deliveries = [Delivery(job_id, "law.note", home=home) for job_id in job_ids]
+    deliveries = [Delivery(job_id, "law.note", local_runner=local_runner) for job_id in job_ids]
     await backend.deliver(deliveries, after_response=lambda function, *rest: later.append(function(*rest)))
     for one in later:
         await one
@@ -74,7 +74,7 @@ async def request(backend: Background, *job_ids: str, home: str | None) -> None:
 
 async def test_never_more_run_than_there_are_slots(backend: Background, run: Run) -> None:
     """A slot for which the ledger is being asked is nobody else's until it has answered."""
-    await request(backend, "job_2", home=backend.home())
+    await request(backend, "job_2", local_runner=backend.local_runner())
     run.answers.put_nowait(["job_1"])
     await until(lambda: run.begun == ["job_1"])
     run.go.set()
@@ -84,8 +84,8 @@ async def test_never_more_run_than_there_are_slots(backend: Background, run: Run
 
 async def test_a_request_that_finds_no_slot_any_more_keeps_its_order(backend: Background, run: Run) -> None:
     """It had one when it was accepted; it begins as soon as there is one again, and each waits for the one before."""
-    await request(backend, "job_1", "job_2", home=backend.home())
-    assert backend.home() is None
+    await request(backend, "job_1", "job_2", local_runner=backend.local_runner())
+    assert backend.local_runner() is None
     run.answers.put_nowait([])
     await until(lambda: run.begun == ["job_1"])
     run.go.set()
@@ -94,7 +94,7 @@ async def test_a_request_that_finds_no_slot_any_more_keeps_its_order(backend: Ba
 
 async def test_what_was_accepted_without_a_slot_is_left_to_the_ledger(backend: Background, run: Run) -> None:
     """So what waits takes no memory."""
-    await request(backend, "job_1", home=None)
+    await request(backend, "job_1", local_runner=None)
     run.answers.put_nowait([])
     await until(lambda: len(run.asked) > 1)
     assert run.begun == []
@@ -105,7 +105,7 @@ async def test_what_the_sweep_lets_go_on_runs_side_by_side(run: Run) -> None:
     backend = Background(run, concurrency=6)
     await backend.start(Role.ACCEPT)
     await until(lambda: run.asked == [3])
-    await request(backend, "job_1", "job_2", "job_3", "job_4", home=None)
+    await request(backend, "job_1", "job_2", "job_3", "job_4", local_runner=None)
     await until(lambda: run.running == 3)
     assert run.begun == ["job_1", "job_2", "job_3"]
     run.go.set()

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import redis
 
-from onward.testing.backend_fixture import Rig
+from onward.testing.backend_fixture import BackendFixture
 
 
-class OnDatabase(Rig):
+class OnDatabase(BackendFixture):
     """A rig whose ledger is SQLite, or the PostgreSQL database that it is given."""
 
     def __init__(self, database: str | None = None) -> None:

@@ -26,18 +26,18 @@ CONCURRENCY = 2
 
 
 @pytest.fixture
-async def onward(tmp_path: Path, anyio_backend: str) -> AsyncIterator[wiring.Onward]:
+async def onward(tmp_path: Path, anyio_backend: str) -> AsyncIterator[wiring.Runtime]:
     """One process that accepts and runs."""
     application.write(
         tmp_path,
         f"[server]\ndrain_s = 2\n[backends.background]\nconcurrency = {CONCURRENCY}\n"
         '[handlers]\nmodules = ["onward.testing.workload"]',
     )
-    async with wiring.running(settings.load(tmp_path), Role.ACCEPT) as running:
+    async with wiring.run_process(settings.load(tmp_path), Role.ACCEPT) as running:
         yield running
 
 
-async def request(onward: wiring.Onward, handlers: list[str], folder: Path, **params: Any) -> list[Job]:
+async def request(onward: wiring.Runtime, handlers: list[str], folder: Path, **params: Any) -> list[Job]:
     """The jobs of one request, whose response has left."""
     later: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
     wanted = [{"handler": name, "params": {"folder": str(folder), **params}} for name in handlers]
@@ -49,7 +49,7 @@ async def request(onward: wiring.Onward, handlers: list[str], folder: Path, **pa
     return jobs
 
 
-async def ended(onward: wiring.Onward, jobs: list[Job]) -> list[Job]:
+async def ended(onward: wiring.Runtime, jobs: list[Job]) -> list[Job]:
     async with asyncio.timeout(20):
         while True:
             found = await onward.database.read(lambda tx: ledger.get_many(tx, [job.id for job in jobs]))
@@ -58,7 +58,7 @@ async def ended(onward: wiring.Onward, jobs: list[Job]) -> list[Job]:
             await asyncio.sleep(0.01)
 
 
-async def test_jobs_of_one_request_run_one_after_another_in_order(onward: wiring.Onward, tmp_path: Path) -> None:
+async def test_jobs_of_one_request_run_one_after_another_in_order(onward: wiring.Runtime, tmp_path: Path) -> None:
     """The second begins when the first has ended, although a slot is free."""
     (tmp_path / "mended").touch()
     jobs = await ended(onward, await request(onward, ["law.steps"] * 5, tmp_path))
@@ -67,10 +67,10 @@ async def test_jobs_of_one_request_run_one_after_another_in_order(onward: wiring
 
 
 async def test_a_job_waits_for_the_one_before_it_in_its_request_however_long_that_takes(
-    onward: wiring.Onward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    onward: wiring.Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor is it claimed from the ledger meanwhile, where it has waited longer than another one that is."""
-    monkeypatch.setattr(runner, "HOME_US", 0)  # as if it had waited for long
+    monkeypatch.setattr(runner, "LOCAL_CLAIM_GRACE_US", 0)  # as if it had waited for long
     jobs = await request(onward, ["law.wait", "law.note"], tmp_path)
     await until(lambda: bool(notes(tmp_path)))
     (other := tmp_path / "other").mkdir()
@@ -83,13 +83,13 @@ async def test_a_job_waits_for_the_one_before_it_in_its_request_however_long_tha
     assert [note.word for note in notes(tmp_path)] == ["begun", "ended", "ran"]
 
 
-async def test_a_job_that_fails_holds_up_none_of_its_request(onward: wiring.Onward, tmp_path: Path) -> None:
+async def test_a_job_that_fails_holds_up_none_of_its_request(onward: wiring.Runtime, tmp_path: Path) -> None:
     """The order is that of first attempts: a job that has to be tried again does so beside the others."""
     jobs = await request(onward, ["law.permanent", "law.note", "law.sys_exit", "law.note"], tmp_path)
     assert [job.status for job in await ended(onward, jobs)] == [S.FAILED, S.SUCCEEDED, S.FAILED, S.SUCCEEDED]
 
 
-async def test_jobs_of_two_requests_run_side_by_side(onward: wiring.Onward, tmp_path: Path) -> None:
+async def test_jobs_of_two_requests_run_side_by_side(onward: wiring.Runtime, tmp_path: Path) -> None:
     """A request's jobs do not wait for another request's."""
     waiting = await request(onward, ["law.wait"], tmp_path)
     (other := tmp_path / "other").mkdir()
@@ -98,7 +98,7 @@ async def test_jobs_of_two_requests_run_side_by_side(onward: wiring.Onward, tmp_
     assert (await ended(onward, waiting))[0].status is S.SUCCEEDED
 
 
-async def test_what_waits_takes_no_task(onward: wiring.Onward, tmp_path: Path) -> None:
+async def test_what_waits_takes_no_task(onward: wiring.Runtime, tmp_path: Path) -> None:
     """Four hundred jobs in two hundred requests that wait: no task for any of them, and the slots are not exceeded."""
     blocking = await request(onward, ["law.wait"], tmp_path) + await node.accept(
         onward, [{"handler": "law.wait", "params": {"folder": str(tmp_path)}}]
@@ -115,11 +115,11 @@ async def test_what_waits_takes_no_task(onward: wiring.Onward, tmp_path: Path) -
 
 
 async def test_who_watches_in_the_same_process_knows_of_the_end_within_a_tenth_of_a_second(
-    onward: wiring.Onward, tmp_path: Path
+    onward: wiring.Runtime, tmp_path: Path
 ) -> None:
     """A wake-up after the commit makes the reader look sooner."""
     (job,) = await request(onward, ["law.wait"], tmp_path)
-    async with onward.changes.watch_job(job.id) as watch, asyncio.timeout(10):
+    async with onward.change_feed.watch_job(job.id) as watch, asyncio.timeout(10):
         (tmp_path / "go").touch()
         while not (seen := await anext(watch)).done:
             pass
@@ -135,18 +135,18 @@ async def test_what_a_process_leaves_behind_the_next_one_runs(tmp_path: Path, an
         '[handlers]\nmodules = ["onward.testing.workload"]',
     )
     loaded = settings.load(tmp_path)
-    async with wiring.running(loaded, Role.ACCEPT) as first:
+    async with wiring.run_process(loaded, Role.ACCEPT) as first:
         jobs = await request(first, ["law.wait"] * 5, tmp_path)
         await until(lambda: bool(notes(tmp_path)))
     (tmp_path / "go").touch()
-    async with wiring.running(loaded, Role.ACCEPT) as second:
+    async with wiring.run_process(loaded, Role.ACCEPT) as second:
         done = await ended(second, jobs)
     assert {job.status for job in done} == {S.SUCCEEDED}
-    assert {job.charged for job in done} == {1}
+    assert {job.counted_attempts for job in done} == {1}
 
 
 async def test_a_step_that_ends_during_the_drain_is_kept_and_the_next_one_is_left(
-    onward: wiring.Onward, tmp_path: Path
+    onward: wiring.Runtime, tmp_path: Path
 ) -> None:
     """The process begins no further step; nothing is charged for the stop."""
     (job,) = await request(onward, ["law.steps_wait"], tmp_path)
@@ -157,6 +157,6 @@ async def test_a_step_that_ends_during_the_drain_is_kept_and_the_next_one_is_lef
     await draining
     waiting = await onward.database.read(lambda tx: ledger.get(tx, job.id))
     assert waiting is not None
-    assert (waiting.status, waiting.charged) == (S.QUEUED, 0)
+    assert (waiting.status, waiting.counted_attempts) == (S.QUEUED, 0)
     assert [step.status for step in waiting.steps] == [StepStatus.SUCCEEDED, StepStatus.SUCCEEDED, StepStatus.PENDING]
     assert [note.word for note in notes(tmp_path)] == ["first", "second"]

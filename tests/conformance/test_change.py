@@ -9,7 +9,7 @@ import pytest
 
 from onward.jobs import ledger
 from onward.jobs.states import JobStatus
-from onward.testing.harness import ALL, Stand, standing
+from onward.testing.harness import ALL, Harness, harness
 from onward.testing.workload import notes
 from tests.conformance.rigs import BackgroundRig, DramatiqRig, OnDatabase
 from tests.servers import postgres_database
@@ -33,10 +33,10 @@ async def test_work_that_is_pending_goes_on_with_the_other_backend(
     """Waiting, running, retrying, scheduled and half done: all finish, each effect once, nothing charged for it."""
     rigs: list[OnDatabase] = [BackgroundRig(database), DramatiqRig(redis_url, database)]
     before, after = rigs if direction == "to dramatiq" else reversed(rigs)
-    async with standing(before, tmp_path) as stand:
+    async with harness(before, tmp_path) as stand:
         pending = await _pending(stand)
         await stand.no_worker()
-    async with standing(after, tmp_path) as stand:
+    async with harness(after, tmp_path) as stand:
         stand.say("go")
         stand.say("mended")
         await stand.start_worker()
@@ -45,11 +45,11 @@ async def test_work_that_is_pending_goes_on_with_the_other_backend(
     words = [note.word for note in notes(tmp_path)]
     assert (words.count("first"), words.count("third"), words.count("ran"), words.count("ended")) == (1, 1, 12, 1)
     assert {job.backend for job in done.values()} == {before.name, after.name} - {before.name} | {after.name}
-    assert all(attempt.charged for job in done.values() for attempt in job.attempts[-1:])
-    assert done["half done"].charged == 1
+    assert all(attempt.counts_as_attempt for job in done.values() for attempt in job.attempts[-1:])
+    assert done["half done"].counted_attempts == 1
 
 
-async def _pending(stand: Stand) -> dict[str, str]:
+async def _pending(stand: Harness) -> dict[str, str]:
     """Work in every state that a stop can find it in, by what it is."""
     folder = str(stand.folder)
     await stand.start_worker()

@@ -15,7 +15,7 @@ import redis
 
 from onward.jobs.states import JobStatus
 from onward.testing import processes
-from onward.testing.harness import Stand, standing
+from onward.testing.harness import Harness, harness
 from onward.testing.waiting import until
 from tests.conformance.rigs import DramatiqRig
 from tests.servers import Server, free_port, redis_server
@@ -48,9 +48,9 @@ def broker(redis_url: str) -> Iterator[Broker]:  # `redis_url`: where there is n
 
 
 @pytest.fixture
-async def stand(broker: Broker, tmp_path: Path, anyio_backend: str) -> AsyncIterator[Stand]:
+async def stand(broker: Broker, tmp_path: Path, anyio_backend: str) -> AsyncIterator[Harness]:
     """A stand whose Redis may be taken away."""
-    async with standing(_Unclear(broker.server.url), tmp_path) as made:
+    async with harness(_Unclear(broker.server.url), tmp_path) as made:
         await made.start_worker()
         await made.done(await made.accept("law.result", kind="nothing"))
         yield made
@@ -61,7 +61,7 @@ class _Unclear(DramatiqRig):
         """Nothing: its Redis ends with the test."""
 
 
-async def test_jobs_are_accepted_while_redis_is_down_and_run_after_its_return(stand: Stand, broker: Broker) -> None:
+async def test_jobs_are_accepted_while_redis_is_down_and_run_after_its_return(stand: Harness, broker: Broker) -> None:
     """Each accepted within a tenth of a second, and each run within 15 s of Redis's return, by the same worker."""
     broker.stop()
     jobs = []
@@ -84,7 +84,7 @@ async def test_jobs_are_accepted_while_redis_is_down_and_run_after_its_return(st
     assert stand.workers[0].is_up
 
 
-async def test_a_redis_that_stands_still_holds_up_no_acceptance(stand: Stand, broker: Broker) -> None:
+async def test_a_redis_that_stands_still_holds_up_no_acceptance(stand: Harness, broker: Broker) -> None:
     """It takes 50 ms of a request and no more; what was accepted meanwhile runs when it goes on."""
     broker.server.process.send_signal(signal.SIGSTOP)
     try:
@@ -98,7 +98,7 @@ async def test_a_redis_that_stands_still_holds_up_no_acceptance(stand: Stand, br
 
 
 @pytest.mark.parametrize("forgets", ["restarted", "flushed"])
-async def test_what_redis_forgets_is_delivered_again(stand: Stand, broker: Broker, forgets: str) -> None:
+async def test_what_redis_forgets_is_delivered_again(stand: Harness, broker: Broker, forgets: str) -> None:
     """Jobs that it held and lost, through a restart without its data or by FLUSHALL, run within 15 s."""
     await stand.no_worker()
     jobs = [await stand.accept("law.note", folder=str(stand.folder)) for _ in range(5)]
@@ -113,7 +113,7 @@ async def test_what_redis_forgets_is_delivered_again(stand: Stand, broker: Broke
     assert stand.count("ran") == 5
 
 
-async def test_a_message_that_nobody_can_read_takes_no_neighbour_along(stand: Stand, broker: Broker) -> None:
+async def test_a_message_that_nobody_can_read_takes_no_neighbour_along(stand: Harness, broker: Broker) -> None:
     """It is dropped, and the jobs before and behind it run."""
     await stand.no_worker()
     before = await stand.accept("law.note", folder=str(stand.folder))
@@ -128,13 +128,13 @@ async def test_a_message_that_nobody_can_read_takes_no_neighbour_along(stand: St
     assert worker.is_up
 
 
-async def test_a_worker_ends_within_its_deadline_while_redis_is_down(stand: Stand, broker: Broker) -> None:
+async def test_a_worker_ends_within_its_deadline_while_redis_is_down(stand: Harness, broker: Broker) -> None:
     """SIGTERM with Redis away: the drain deadline and five seconds at most."""
     broker.stop()
     assert await stand.workers[0].stop(2 + 5) < 7
 
 
-async def test_messages_that_a_killed_worker_had_fetched_run_elsewhere(stand: Stand) -> None:
+async def test_messages_that_a_killed_worker_had_fetched_run_elsewhere(stand: Harness) -> None:
     """More than it has threads for were in its memory, unclaimed; all run within 15 s of the next worker."""
     (worker,) = stand.workers
     one = {"handler": "law.deaf", "params": {"folder": str(stand.folder)}}
@@ -148,7 +148,7 @@ async def test_messages_that_a_killed_worker_had_fetched_run_elsewhere(stand: St
     assert time.monotonic() - up < RETURN_S
 
 
-async def test_dramatiq_s_own_command_runs_jobs_too(stand: Stand) -> None:
+async def test_dramatiq_s_own_command_runs_jobs_too(stand: Harness) -> None:
     """`dramatiq worker:broker`, and it ends upon SIGTERM."""
     await stand.no_worker()
     command = (sys.executable, "-m", "dramatiq", "worker:broker", "--processes", "1", "--threads", "2")

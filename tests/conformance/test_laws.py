@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from onward.testing.backend_fixture import Rig
+from onward.testing.backend_fixture import BackendFixture
 from onward.testing.conformance import Conformance
 from tests.conformance.rigs import BackgroundRig, DramatiqRig
 from tests.servers import postgres_database
@@ -17,7 +17,7 @@ from tests.servers import postgres_database
     params=[(backend, database) for backend in ("background", "dramatiq") for database in ("sqlite", "postgresql")],
     ids="-".join,
 )
-def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+def rig(request: pytest.FixtureRequest) -> Iterator[BackendFixture]:
     backend, database = request.param
     made = _background if backend == "background" else _dramatiq
     if database == "sqlite":
@@ -27,11 +27,11 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
         yield made(request, url)
 
 
-def _background(request: pytest.FixtureRequest, database: str | None) -> Rig:
+def _background(request: pytest.FixtureRequest, database: str | None) -> BackendFixture:
     return BackgroundRig(database)
 
 
-def _dramatiq(request: pytest.FixtureRequest, database: str | None) -> Rig:
+def _dramatiq(request: pytest.FixtureRequest, database: str | None) -> BackendFixture:
     return DramatiqRig(request.getfixturevalue("redis_url"), database)
 
 

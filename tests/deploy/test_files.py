@@ -112,7 +112,7 @@ def test_every_command_is_one(words: list[str]) -> None:
 
 def test_a_process_is_given_the_time_to_drain() -> None:
     """Who is killed before has its jobs found by the others, later."""
-    longest = Settings.model_fields["server"].default.drain_s + max(server.LAST_S, process.LAST_S)
+    longest = Settings.model_fields["server"].default.drain_s + max(server.EXIT_GRACE_S, process.EXIT_GRACE_S)
     given = [int(compose()["x-onward"]["stop_grace_period"].removesuffix("s"))]
     given += [int(second) for unit in UNITS for second in re.findall(r"TimeoutStopSec=(\d+)", unit.read_text())]
     assert len(given) == 3

@@ -7,7 +7,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from onward.graphql.context import Info
-from onward.graphql.enqueue import Refused, accept
+from onward.graphql.enqueue import MutationError, accept
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.jobs import model
@@ -37,7 +37,7 @@ async def act(
             key=key,
             run_at=run_at,
         )
-    except Refused as refused:
+    except MutationError as refused:
         return ActPayload(errors=refused.errors)
     return ActPayload(job=accepted.job, replayed=accepted.replayed)
 

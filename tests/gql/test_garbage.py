@@ -12,12 +12,12 @@ from graphql import Executor
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from onward.api.connections import Http, WebSockets
-from onward.api.operation_task import Exchange
+from onward.api.operation_task import OperationTask
 from onward.api.websocket import Socket
 from tests.gql.conftest import Api, serving, settings_in, until
 from tests.gql.test_websocket import FOREVER, client, mutate
 
-PASSING = (Executor, Exchange, Http, RequestResponseCycle, Socket, WebSockets)
+PASSING = (Executor, OperationTask, Http, RequestResponseCycle, Socket, WebSockets)
 FOLLOW = "subscription($id: ID!) { jobUpdated(id: $id) { id status } }"
 
 

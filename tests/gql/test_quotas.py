@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from onward.api.addresses import UNKNOWN, Addresses
-from onward.api.connection_limiter import Sockets
+from onward.api.connection_limiter import ConnectionLimiter
 from onward.api.rates import Rates, TooManyRequests
 from onward.graphql.base import BadRequest
 from tests.gql.conftest import MODULES, running, serving, settings_in, until
@@ -170,7 +170,7 @@ async def test_a_viewer_has_so_many_open_jobs_and_no_more(tmp_path: Path) -> Non
 
 
 def test_streams_are_counted_by_address_and_in_all() -> None:
-    sockets = Sockets(3, 2)
+    sockets = ConnectionLimiter(3, 2)
     with sockets.one("192.0.2.1"), sockets.one("192.0.2.1"):
         with pytest.raises(BadRequest) as refused:
             sockets.check("192.0.2.1")

@@ -30,9 +30,9 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 from strawberry.execution import optimized_is_awaitable
 
-from onward.graphql.execution.compiled_selections import ShapedExecutor
+from onward.graphql.execution.compiled_selections import CompiledExecutor
 from onward.graphql.execution.documents import Document, Documents
-from onward.graphql.execution.inputs import leaves
+from onward.graphql.execution.inputs import scalar_input
 from onward.graphql.execution.limits import Limits
 from onward.jobs.model import Job
 from tests import application
@@ -168,7 +168,7 @@ def built(make: Any, document: Document, variables: Any, context: Any = None, sc
         return Executor.build(schema, document.node, None, context, variables, is_awaitable=awaitable)
     named = document.find(None)
     assert named is not None
-    return ShapedExecutor.build(schema, document.node, context, variables, plan=named.plan)
+    return CompiledExecutor.build(schema, document.node, context, variables, plan=named.plan)
 
 
 async def answer(make: Any, document: Document, variables: Any, context: Any) -> Any:
@@ -194,9 +194,9 @@ def test_whatever_is_asked_and_whatever_resolvers_give_the_answer_is_graphql_cor
     named = document.find(None)
     assert named is not None
     theirs = asyncio.run(answer(Executor, document, request.variables, request.resolved))
-    ours = asyncio.run(answer(ShapedExecutor, document, request.variables, request.resolved))
+    ours = asyncio.run(answer(CompiledExecutor, document, request.variables, request.resolved))
     assert ours == theirs
-    shapes = named.plan is not None and named.plan.shapes
+    shapes = named.plan is not None and named.plan.compiled
     event(f"{'with' if shapes else 'without'} shapes, {'with' if theirs[1] else 'without'} errors")
 
 
@@ -218,7 +218,7 @@ def test_a_root_field_has_a_shape_where_all_below_it_is_plain_attributes(text: s
     named = document.find(None)
     assert not document.errors
     assert named is not None
-    assert list(named.plan.shapes if named.plan else ()) == shaped
+    assert list(named.plan.compiled if named.plan else ()) == shaped
 
 
 @pytest.mark.parametrize("result", [Later({"a": 1}), RuntimeError("boom"), {"a": [None, 1]}, None])
@@ -230,7 +230,7 @@ def test_what_comes_later_and_errors_are_no_values_where_any_value_may_stand(res
     object.__setattr__(job, "result", result)
     context = {"processItem": SimpleNamespace(job=job)}
     theirs = asyncio.run(answer(Executor, document, {}, context))
-    assert asyncio.run(answer(ShapedExecutor, document, {}, context)) == theirs
+    assert asyncio.run(answer(CompiledExecutor, document, {}, context)) == theirs
 
 
 def test_a_shape_completes_what_is_ordinary_without_graphql_core(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +239,7 @@ def test_a_shape_completes_what_is_ordinary_without_graphql_core(monkeypatch: py
     assert named is not None
     monkeypatch.setattr(Executor, "complete_value", None)
     context = {"retryJobs": SimpleNamespace(count=3, errors=[])}
-    found = asyncio.run(answer(ShapedExecutor, document, {}, context))
+    found = asyncio.run(answer(CompiledExecutor, document, {}, context))
     assert found == ("{'retryJobs': {'count': 3, 'errors': []}}", [])
 
 
@@ -255,7 +255,7 @@ def test_inputs_of_leaves_are_what_strawberry_makes_of_them() -> None:
         named: int | None = strawberry.field(name="other")
         flag: bool = True
 
-    @leaves
+    @scalar_input
     @strawberry.input
     class Quick:
         some_text: str
@@ -314,7 +314,7 @@ fragment Page on JobConnection { nodes { id } }
 def test_variables_right_and_wrong_are_what_graphql_core_makes_of_them(given_: Any) -> None:
     document = Documents(WHOLE, Limits()).get(VARIABLES)
     assert not document.errors
-    theirs, ours = (told(built(make, document, given_, schema=WHOLE)) for make in (Executor, ShapedExecutor))
+    theirs, ours = (told(built(make, document, given_, schema=WHOLE)) for make in (Executor, CompiledExecutor))
     assert ours == theirs
 
 

@@ -82,7 +82,7 @@ async def test_while_the_ledger_hangs_one_thread_waits_for_all_who_ask_for_metri
         at_once.pop()
         return b"# told\n"
 
-    monkeypatch.setattr(api.app.state.parts.meters, "text", text)
+    monkeypatch.setattr(api.app.state.parts.metrics, "text", text)
     waiting = [asyncio.ensure_future(api.http.get("/metrics")) for _ in range(20)]
     assert (await api.http.get("/health/live")).status_code == 200
     goes_on.set()

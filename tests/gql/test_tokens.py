@@ -104,7 +104,7 @@ def test_a_public_key_checks_the_one_algorithm_that_it_is_for(key: Any, algorith
 def test_anything_else_is_refused_in_the_same_words(token: str) -> None:
     with pytest.raises(NotAuthenticated) as refused:
         Tokens(tokens.secret(SECRET))(token)
-    assert refused.value.message in {"A valid bearer token is needed.", "The bearer token has run out."}
+    assert refused.value.message in {"A valid bearer token is needed.", "The bearer token has expired."}
 
 
 @pytest.mark.parametrize("key", [RSA, EC])
@@ -140,7 +140,7 @@ def test_a_token_that_was_good_runs_out() -> None:
     known, token = Tokens(tokens.secret(SECRET)), jwt.encode(claims(exp=time.time() + 1.2), SECRET, "HS256")
     assert known(token).id == "ada"
     time.sleep(1.3)
-    with pytest.raises(NotAuthenticated, match="run out"):
+    with pytest.raises(NotAuthenticated, match="expired"):
         known(token)
 
 

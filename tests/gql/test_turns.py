@@ -2,7 +2,7 @@
 
 import asyncio
 
-from onward.api.fair_scheduler import Turns
+from onward.api.fair_scheduler import FairScheduler
 
 
 async def turn() -> None:
@@ -10,7 +10,7 @@ async def turn() -> None:
 
 
 async def test_few_get_on_in_a_turn_of_the_loop_and_in_their_order() -> None:
-    turns, on = Turns(3), []
+    turns, on = FairScheduler(3), []
     for number in range(8):
         turns.call(lambda number=number: on.append(number))  # type: ignore[misc]
     seen = []
@@ -23,7 +23,7 @@ async def test_few_get_on_in_a_turn_of_the_loop_and_in_their_order() -> None:
 
 
 async def test_who_asks_again_gets_on_after_those_who_wait() -> None:
-    turns, on = Turns(1), []
+    turns, on = FairScheduler(1), []
 
     async def flood(name: str) -> None:
         for _ in range(3):
@@ -35,7 +35,7 @@ async def test_who_asks_again_gets_on_after_those_who_wait() -> None:
 
 
 async def test_who_gives_up_takes_no_turn_from_the_others() -> None:
-    turns = Turns(1)
+    turns = FairScheduler(1)
     gone = [asyncio.create_task(turns.mine()) for _ in range(3)]
     await turn()
     for task in gone:
@@ -45,7 +45,7 @@ async def test_who_gives_up_takes_no_turn_from_the_others() -> None:
 
 
 async def test_what_goes_wrong_stops_nobody_else() -> None:
-    turns, told = Turns(4), []
+    turns, told = FairScheduler(4), []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context["exception"]))
 
     def wrong() -> None:

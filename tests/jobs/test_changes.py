@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from onward.jobs import change_feed, commands, ledger
-from onward.jobs.change_feed import Changes, Lagging, Watch
+from onward.jobs.change_feed import ChangeFeed, SlowConsumer, Subscription
 from onward.jobs.model import Visible
 from onward.jobs.states import JobStatus
 from onward.storage.base import Unavailable
@@ -25,8 +25,8 @@ ALL = Visible(everything=True)
 
 
 @pytest.fixture
-async def changes(writer: Writer, anyio_backend: str) -> AsyncIterator[Changes]:
-    made = Changes(writer.database)
+async def changes(writer: Writer, anyio_backend: str) -> AsyncIterator[ChangeFeed]:
+    made = ChangeFeed(writer.database)
     made.start()
     yield made
     await made.close()
@@ -36,7 +36,7 @@ def cancel(tx: Tx, job_id: str) -> Any:
     return commands.cancel(tx, job_id, reason=None, visible=ALL)
 
 
-async def test_a_change_is_seen_without_any_wake_up(writer: Writer, changes: Changes) -> None:
+async def test_a_change_is_seen_without_any_wake_up(writer: Writer, changes: ChangeFeed) -> None:
     """As one of another process's is, within a tenth of a second."""
     job = await writer.run(accept)
     async with changes.watch_job(job.id) as watch, asyncio.timeout(5):
@@ -46,7 +46,7 @@ async def test_a_change_is_seen_without_any_wake_up(writer: Writer, changes: Cha
         assert asyncio.get_running_loop().time() - begun < 0.1
 
 
-async def test_what_happens_between_opening_and_reading_is_not_missed(writer: Writer, changes: Changes) -> None:
+async def test_what_happens_between_opening_and_reading_is_not_missed(writer: Writer, changes: ChangeFeed) -> None:
     """The watch is opened first: a change right after it is told."""
     for _ in range(20):
         job = await writer.run(accept)
@@ -61,7 +61,7 @@ async def test_a_commit_that_began_before_others_and_ended_after_them_is_not_mis
     """On PostgreSQL commits do not end in the order of their numbers."""
     with writing(postgres_ledger) as slow, writing(postgres_ledger) as quick:
         early, late = await quick.run(accept), await quick.run(accept)
-        changes = Changes(quick.database)
+        changes = ChangeFeed(quick.database)
         changes.start()
         go, entered = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -83,7 +83,7 @@ async def test_a_commit_that_began_before_others_and_ended_after_them_is_not_mis
         await changes.close()
 
 
-async def test_every_version_seen_is_above_the_one_before(writer: Writer, changes: Changes) -> None:
+async def test_every_version_seen_is_above_the_one_before(writer: Writer, changes: ChangeFeed) -> None:
     """Whatever is folded; and the last one is seen."""
     jobs = [await writer.run(accept) for _ in range(5)]
     seen: dict[str, list[int]] = {job.id: [] for job in jobs}
@@ -112,25 +112,25 @@ def _again(tx: Tx, job_id: str) -> None:
 
 
 async def test_who_takes_changes_too_slowly_is_told(
-    writer: Writer, changes: Changes, monkeypatch: pytest.MonkeyPatch
+    writer: Writer, changes: ChangeFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory has a bound."""
-    monkeypatch.setattr(change_feed, "PENDING", 10)
+    monkeypatch.setattr(change_feed, "MAX_PENDING", 10)
     async with changes.watch_all() as watch, asyncio.timeout(10):
         for _ in range(12):
             await writer.run(accept)
         await until(lambda: watch._overflow)
-        with pytest.raises(Lagging):
+        with pytest.raises(SlowConsumer):
             await _drained(watch)
 
 
-async def _drained(watch: Watch) -> None:
+async def _drained(watch: Subscription) -> None:
     async for _ in watch:
         pass
 
 
 async def test_an_outage_of_the_ledger_is_survived(
-    writer: Writer, changes: Changes, monkeypatch: pytest.MonkeyPatch
+    writer: Writer, changes: ChangeFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was committed meanwhile is seen afterwards."""
     job = await writer.run(accept)
@@ -148,7 +148,9 @@ async def test_an_outage_of_the_ledger_is_survived(
         assert (await anext(watch)).status is S.CANCELLED
 
 
-async def test_nobody_watching_costs_nothing(writer: Writer, changes: Changes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_watching_costs_nothing(
+    writer: Writer, changes: ChangeFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No read of the ledger while nothing is watched."""
     job = await writer.run(accept)
     async with changes.watch_job(job.id):
@@ -177,7 +179,7 @@ async def test_in_a_restored_dump_those_who_watch_hear_of_what_happens_now(
         old = [await writer.run(accept) for _ in range(3)]
         await writer.run(lambda tx: tx.raw("UPDATE jobs SET changed = changed + 1000000000"))
         await writer.run(change_feed.renumber)
-        changes = Changes(writer.database)
+        changes = ChangeFeed(writer.database)
         changes.start()
         async with changes.watch_all() as watch, asyncio.timeout(5):
             new = await writer.run(accept)

@@ -28,7 +28,7 @@ def claim_due(tx: Tx, runner: str, limit: int, backend: str = "here") -> list[Jo
 
 
 def claim(tx: Tx, job: Job, runner: str = "one", *, alone: bool = False) -> Job | None:
-    return claims.claim(tx, job.id, runner=runner, worker=runner, backend="here", alone=alone)
+    return claims.claim(tx, job.id, runner=runner, worker=runner, backend="here", isolated=alone)
 
 
 @pytest.mark.parametrize("waiting", [1, 5, 50, 500])
@@ -88,7 +88,7 @@ def test_a_job_that_waits_for_another_of_its_request_is_not_claimed_from_the_led
     """However long that takes; the ones beside it are."""
     first, second = writer.run_sync(lambda tx: (accept(tx), accept(tx)))
     found = writer.run_sync(
-        lambda tx: claims.claim_due(tx, runner="one", worker="one", backend="here", limit=5, besides=(first.id,))
+        lambda tx: claims.claim_due(tx, runner="one", worker="one", backend="here", limit=5, exclude=(first.id,))
     )
     assert [job.id for job in found] == [second.id]
 
@@ -101,13 +101,13 @@ def test_another_backend_s_jobs_are_left_to_it(writer: Writer) -> None:
 def test_a_job_whose_runner_died_twice_is_run_alone(writer: Writer) -> None:
     """It is found as dangerous, and claimed by a process that runs nothing else."""
     job = writer.run_sync(accept)
-    writer.run_sync(lambda tx: tx.execute(_die, id_=job.id, deaths_=claims.DEATHS_BEFORE_ALONE))
+    writer.run_sync(lambda tx: tx.execute(_die, id_=job.id, deaths_=claims.CRASHES_BEFORE_ISOLATION))
     assert writer.run_sync(lambda tx: claim_due(tx, "one", 5)) == []
     assert writer.run_sync(lambda tx: claim(tx, job)) is None
-    assert writer.run_sync(lambda tx: claims.must_run_alone(tx, job.id))
-    assert writer.run_sync(lambda tx: claims.dangerous(tx, backend="here")) == job.id
+    assert writer.run_sync(lambda tx: claims.must_run_isolated(tx, job.id))
+    assert writer.run_sync(lambda tx: claims.next_isolated(tx, backend="here")) == job.id
     assert writer.run_sync(lambda tx: claim(tx, job, alone=True)) is not None
-    assert not writer.run_sync(lambda tx: claims.must_run_alone(tx, job.id))
+    assert not writer.run_sync(lambda tx: claims.must_run_isolated(tx, job.id))
 
 
 def test_a_claim_that_is_over_can_write_nothing(writer: Writer) -> None:
@@ -116,15 +116,15 @@ def test_a_claim_that_is_over_can_write_nothing(writer: Writer) -> None:
     job = writer.run_sync(lambda tx: accept(tx, steps=("a", "b")))
     stale = writer.run_sync(lambda tx: claim(tx, job))
     assert stale is not None
-    writer.run_sync(lambda tx: claims.bury(tx, runner="one", beat=1))
+    writer.run_sync(lambda tx: claims.reclaim_dead(tx, runner="one", beat=1))
     fresh = writer.run_sync(lambda tx: claim(tx, job))
     assert fresh is not None
     for write in (
         lambda tx: claims.report(tx, stale, Progress(1)),
         lambda tx: claims.step_done(tx, stale, stale.steps, 1, None),
-        lambda tx: claims.settle(tx, stale, Outcome(S.SUCCEEDED), steps=stale.steps[:1]),
-        lambda tx: claims.settle(tx, stale, Outcome(S.FAILED), steps=stale.steps),
-        lambda tx: claims.settle(tx, stale, Outcome(S.QUEUED), steps=stale.steps),
+        lambda tx: claims.record_outcome(tx, stale, Outcome(S.SUCCEEDED), steps=stale.steps[:1]),
+        lambda tx: claims.record_outcome(tx, stale, Outcome(S.FAILED), steps=stale.steps),
+        lambda tx: claims.record_outcome(tx, stale, Outcome(S.QUEUED), steps=stale.steps),
     ):
         with pytest.raises(Superseded):
             writer.run_sync(write)
@@ -135,14 +135,14 @@ def test_poison_is_for_deaths_whose_fault_is_sure(writer: Writer) -> None:
     """The third before its parent's eyes; otherwise only after many more."""
     job = writer.run_sync(accept)
     now = None
-    for death in range(1, claims.DEATHS_AT_MOST + 2):
+    for death in range(1, claims.MAX_CRASHES + 2):
         writer.run_sync(lambda tx: tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now))
         assert writer.run_sync(lambda tx: claim(tx, job, alone=True)) is not None
-        writer.run_sync(lambda tx: claims.bury(tx, runner="one", beat=1))
+        writer.run_sync(lambda tx: claims.reclaim_dead(tx, runner="one", beat=1))
         now = writer.run_sync(lambda tx: ledger.get(tx, job.id))
         assert now is not None
-        assert (now.deaths, now.charged) == (death, 0)
-        assert now.status is (S.FAILED if death > claims.DEATHS_AT_MOST else S.QUEUED)
+        assert (now.crash_count, now.counted_attempts) == (death, 0)
+        assert now.status is (S.FAILED if death > claims.MAX_CRASHES else S.QUEUED)
     assert now is not None
     assert now.error is not None
     assert now.error.code == "POISON"

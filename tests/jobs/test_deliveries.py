@@ -26,7 +26,7 @@ def undelivered(writer: Writer, backend: str = "here") -> list[str]:
 def test_a_confirmed_job_is_not_delivered_again(writer: Writer) -> None:
     job = writer.run_sync(accept)
     assert undelivered(writer) == [job.id]
-    writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.token)], identity=BROKER))
+    writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.fencing_token)], identity=BROKER))
     assert undelivered(writer) == []
 
 
@@ -35,13 +35,13 @@ def given_back(tx: Tx, job_id: str) -> None:
 
 
 def rested(tx: Tx, job_id: str) -> None:
-    due.rest(tx, job_id)
+    due.postpone(tx, job_id)
 
 
 def claimed_and_handed_back(tx: Tx, job_id: str) -> None:
-    job = claims.claim(tx, job_id, runner="one", worker="w", backend="here", alone=False)
+    job = claims.claim(tx, job_id, runner="one", worker="w", backend="here", isolated=False)
     assert job is not None
-    claims.settle(tx, job, Outcome(JobStatus.QUEUED, charged=False), steps=job.steps)
+    claims.record_outcome(tx, job, Outcome(JobStatus.QUEUED, counts_as_attempt=False), steps=job.steps)
 
 
 def sent_elsewhere_and_back(tx: Tx, _job_id: str) -> None:
@@ -54,7 +54,7 @@ def test_a_confirmation_waits_for_nobody_who_claims_what_it_confirms(postgres_le
     with writing(postgres_ledger) as writer, psycopg.connect(postgres_ledger) as claiming:
         first, second = (writer.run_sync(accept) for _ in range(2))
         claiming.execute("SELECT 1 FROM jobs WHERE id = %s FOR UPDATE", [first.id])
-        waits = [(job.id, job.token) for job in (first, second)]
+        waits = [(job.id, job.fencing_token) for job in (first, second)]
         writer.run_sync(lambda tx: due.confirm(tx, waits, identity=BROKER))
         claiming.rollback()
         assert undelivered(writer) == [first.id]
@@ -65,7 +65,7 @@ def test_a_confirmation_that_comes_late_confirms_nothing(writer: Writer, meanwhi
     """Its message has been used up: the job waits for another one, however long the queue is."""
     job = writer.run_sync(accept)
     writer.run_sync(lambda tx: meanwhile(tx, job.id))  # type: ignore[operator]
-    writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.token)], identity=BROKER))
+    writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.fencing_token)], identity=BROKER))
     assert undelivered(writer) == [job.id]
 
 
@@ -98,7 +98,7 @@ def test_a_job_that_rests_is_not_delivered_again_at_once(writer: Writer) -> None
     """Where as many run alone as may, it would go to and fro between the sweep and the workers."""
     job = writer.run_sync(accept)
     writer.run_sync(lambda tx: tx.execute(sa.update(jobs).values(due_at=jobs.c.due_at - 2 * GRACE_US)))
-    writer.run_sync(lambda tx: due.rest(tx, job.id))
+    writer.run_sync(lambda tx: due.postpone(tx, job.id))
     asked = {"backend": "here", "identity": BROKER, "limit": 9}
     assert writer.run_sync(lambda tx: due.undelivered(tx, grace_us=GRACE_US, **asked)) == []  # type: ignore[arg-type]
     assert undelivered(writer) == [job.id]
@@ -110,8 +110,11 @@ def test_what_is_doubted_or_goes_elsewhere_does_so_page_by_page(writer: Writer) 
     asked = writer.run_sync(lambda tx: tx.now)
     new = writer.run_sync(lambda tx: accept(tx, backend="there"))
     for job in (*waits, new):
-        writer.run_sync(lambda tx, job=job: due.confirm(tx, [(job.id, job.token)], identity=BROKER))  # type: ignore[misc]
-    pages = [writer.run_sync(lambda tx: due.doubt(tx, backend="here", before=asked, limit=2)) for _ in range(3)]
+        writer.run_sync(lambda tx, job=job: due.confirm(tx, [(job.id, job.fencing_token)], identity=BROKER))  # type: ignore[misc]
+    pages = [
+        writer.run_sync(lambda tx: due.invalidate_deliveries(tx, backend="here", before=asked, limit=2))
+        for _ in range(3)
+    ]
     assert pages == [2, 1, 0]
     assert undelivered(writer) == [job.id for job in waits]
     assert undelivered(writer, "there") == []

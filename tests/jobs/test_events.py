@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from onward.jobs import commands
-from onward.jobs.change_feed import Changes
+from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.model import Visible
 from onward.jobs.states import JobStatus
 from onward.storage.writer import Writer
@@ -22,7 +22,7 @@ async def test_a_second_watcher_does_not_take_a_change_from_the_first(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both come while nobody watches, and the second one's look at the ledger is the later one."""
-    changes = Changes(writer.database)
+    changes = ChangeFeed(writer.database)
     job = await writer.run(accept)
     read, slow = writer.database.read, asyncio.Event()
 

@@ -16,7 +16,7 @@ BROKER = "run-id/sentinel"
 
 
 def claim(tx: Tx, job_id: str) -> Job | None:
-    return claims.claim(tx, job_id, runner="one", worker="w", backend="here", alone=False)
+    return claims.claim(tx, job_id, runner="one", worker="w", backend="here", isolated=False)
 
 
 def claim_due(tx: Tx, limit: int = 10) -> list[Job]:
@@ -48,9 +48,9 @@ def test_a_paused_handler_s_job_is_claimed_by_neither_way(writer: Writer) -> Non
     assert writer.run_sync(claim_due) == []
     assert writer.run_sync(lambda tx: claim(tx, job.id)) is None
     assert writer.run_sync(at_gates) == ([], False)
-    assert now(writer, job).parked == concurrency.PAUSED
+    assert now(writer, job).blocked == concurrency.PAUSED
     assert now(writer, job).version > job.version, "who watches it hears of it"
-    writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.token)], identity=BROKER))
+    writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.fencing_token)], identity=BROKER))
     assert now(writer, job).delivered_to is None
     assert writer.run_sync(undelivered) == []
     assert writer.run_sync(lambda tx: due.waiting(tx, backend="here")) == (0, None)
@@ -58,7 +58,7 @@ def test_a_paused_handler_s_job_is_claimed_by_neither_way(writer: Writer) -> Non
 
 def test_what_is_paused_stands_in_nobody_s_way(writer: Writer) -> None:
     """However much of it there is in front."""
-    writer.run_sync(lambda tx: [paused(tx) for _ in range(3 * claims.LOOK)])
+    writer.run_sync(lambda tx: [paused(tx) for _ in range(3 * claims.CANDIDATES)])
     last = writer.run_sync(accept)
     looks = 0
     while not (found := writer.run_sync(claim_due)):
@@ -67,7 +67,7 @@ def test_what_is_paused_stands_in_nobody_s_way(writer: Writer) -> None:
     assert [job.id for job in found] == [last.id]
     assert looks == 3
     assert writer.run_sync(at_gates) == ([], False)
-    assert writer.run_sync(concurrency.parked) == {concurrency.PAUSED: 3 * claims.LOOK}
+    assert writer.run_sync(concurrency.blocked) == {concurrency.PAUSED: 3 * claims.CANDIDATES}
 
 
 def test_the_first_pause_stands_and_one_resumption_is_enough(writer: Writer) -> None:
@@ -84,15 +84,15 @@ def test_what_was_parked_is_let_out_in_order_and_delivered(writer: Writer) -> No
     parked = [writer.run_sync(lambda tx, p=p: accept(tx, PAUSED, priority=p)) for p in (0, 0, -1)]  # type: ignore[misc]
     writer.run_sync(paused)
     writer.run_sync(at_gates)
-    assert writer.run_sync(concurrency.with_parked) == [PAUSED]
-    assert writer.run_sync(concurrency.open_with_parked) == ([], None)
-    assert writer.run_sync(lambda tx: concurrency.let_out(tx, PAUSED, limit=10)) == []
+    assert writer.run_sync(concurrency.handlers_with_blocked) == [PAUSED]
+    assert writer.run_sync(concurrency.unpaused_with_blocked) == ([], None)
+    assert writer.run_sync(lambda tx: concurrency.unblock(tx, PAUSED, limit=10)) == []
     writer.run_sync(lambda tx: concurrency.resume(tx, PAUSED))
-    assert writer.run_sync(concurrency.open_with_parked) == ([PAUSED], None)
-    out = writer.run_sync(lambda tx: concurrency.let_out(tx, PAUSED, limit=3))
+    assert writer.run_sync(concurrency.unpaused_with_blocked) == ([PAUSED], None)
+    out = writer.run_sync(lambda tx: concurrency.unblock(tx, PAUSED, limit=3))
     assert [job.id for job in out] == [parked[2].id, parked[0].id, parked[1].id]
     assert set(writer.run_sync(undelivered)) == {job.id for job in out}
-    assert writer.run_sync(concurrency.parked) == {concurrency.PAUSED: 1}
+    assert writer.run_sync(concurrency.blocked) == {concurrency.PAUSED: 1}
     assert [writer.run_sync(lambda tx, job=job: claim(tx, job.id)) is not None for job in out] == [True] * 3  # type: ignore[misc]
 
 
@@ -105,13 +105,13 @@ def test_a_parked_job_that_is_cancelled_and_retried_waits_in_line(writer: Writer
     again = writer.run_sync(
         lambda tx: commands.retry(tx, job.id, from_start=False, visible=everything, route=lambda _: "here")
     )
-    assert again.parked is None
-    assert writer.run_sync(concurrency.parked) == {}
+    assert again.blocked is None
+    assert writer.run_sync(concurrency.blocked) == {}
 
 
 def test_a_dangerous_job_is_parked_too(writer: Writer) -> None:
     """No process of its own is begun for what may not begin."""
     job = writer.run_sync(paused)
     writer.run_sync(lambda tx: tx.execute(sa.update(jobs).values(deaths=2)))
-    assert writer.run_sync(lambda tx: (claim(tx, job.id), claims.must_run_alone(tx, job.id))) == (None, False)
-    assert writer.run_sync(lambda tx: claims.dangerous(tx, backend="here")) is None
+    assert writer.run_sync(lambda tx: (claim(tx, job.id), claims.must_run_isolated(tx, job.id))) == (None, False)
+    assert writer.run_sync(lambda tx: claims.next_isolated(tx, backend="here")) is None

@@ -14,13 +14,13 @@ import sqlalchemy as sa
 
 import onward.storage.writer
 from onward.jobs import claims, leases, ledger
-from onward.jobs.leases import LAPSE_S, Lease
+from onward.jobs.leases import LEASE_TIMEOUT_S, Lease
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
 from onward.storage.base import Unavailable
 from onward.storage.tables import runners
 from onward.storage.writer import Writer
-from onward.telemetry.metrics import Meters
+from onward.telemetry.metrics import Metrics
 from tests.ledgers import accept
 
 S = JobStatus
@@ -51,7 +51,7 @@ class Observer:
 
     def __init__(self, writer: Writer) -> None:
         self.lost = 0
-        self.lease = Lease(writer, Meters(), name="observer", on_lost=self._note)
+        self.lease = Lease(writer, Metrics(), name="observer", on_lost=self._note)
         self.lease.id = writer.run_sync(self.lease._enter)
 
     def _note(self) -> None:
@@ -71,7 +71,7 @@ def stranger(writer: Writer, place: str = "") -> Job:
     writer.run_sync(lambda tx: tx.execute(_enter, id="stranger", beat=1, place=place, name="s", started_at=tx.now))
     job = writer.run_sync(accept)
     claimed = writer.run_sync(
-        lambda tx: claims.claim(tx, job.id, runner="stranger", worker="w", backend="here", alone=False)
+        lambda tx: claims.claim(tx, job.id, runner="stranger", worker="w", backend="here", isolated=False)
     )
     assert claimed is not None
     return claimed
@@ -84,20 +84,20 @@ def now(writer: Writer, job: Job) -> Job:
 
 
 def test_a_counter_that_stands_still_long_enough_is_a_death(writer: Writer, observer: Observer, clock: Clock) -> None:
-    """Not before `LAPSE_S` of the observer's own time, and at the first look after it."""
+    """Not before `LEASE_TIMEOUT_S` of the observer's own time, and at the first look after it."""
     job = stranger(writer)
     observer.look()
     elapsed = 0.0
-    while elapsed < LAPSE_S:
+    while elapsed < LEASE_TIMEOUT_S:
         assert now(writer, job).status is S.RUNNING
         clock.now += 1.0
         elapsed += 1.0
         observer.look()
     after = now(writer, job)
-    assert (after.status, after.deaths, after.charged) == (S.QUEUED, 1, 0)
+    assert (after.status, after.crash_count, after.counted_attempts) == (S.QUEUED, 1, 0)
     (attempt,) = after.attempts
     assert attempt.error is not None
-    assert (attempt.error.code, attempt.charged) == ("LEASE_LOST", False)
+    assert (attempt.error.code, attempt.counts_as_attempt) == ("LEASE_LOST", False)
 
 
 def test_a_counter_that_rises_now_and_then_is_life(writer: Writer, observer: Observer, clock: Clock) -> None:
@@ -179,7 +179,7 @@ def test_a_process_elsewhere_is_not_taken_for_a_neighbour() -> None:
 def test_who_lost_its_lease_is_told_and_goes_on_under_another_name(writer: Writer, observer: Observer) -> None:
     """Once; and its old claims are nobody's."""
     before = observer.lease.id
-    writer.run_sync(lambda tx: claims.bury(tx, runner=before, beat=1))
+    writer.run_sync(lambda tx: claims.reclaim_dead(tx, runner=before, beat=1))
     observer.look()
     assert observer.lost == 1
     assert observer.lease.id != before
@@ -191,7 +191,7 @@ def test_a_beat_after_the_observation_saves_the_process(writer: Writer) -> None:
     """The burial is for the counter that was seen: another one is a sign of life."""
     job = stranger(writer)
     writer.run_sync(lambda tx: tx.execute(_beat, id_="stranger"))
-    assert writer.run_sync(lambda tx: claims.bury(tx, runner="stranger", beat=1)) is None
+    assert writer.run_sync(lambda tx: claims.reclaim_dead(tx, runner="stranger", beat=1)) is None
     assert now(writer, job).status is S.RUNNING
 
 
@@ -208,9 +208,9 @@ def test_one_process_leads_and_another_one_follows_it(writer: Writer, clock: Clo
 
 def test_a_start_waits_for_no_commit_but_its_own(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A beat goes with the next commit; at the start of a process nobody would write one."""
-    monkeypatch.setattr(onward.storage.writer, "LAZY_S", 3600.0)
+    monkeypatch.setattr(onward.storage.writer, "LAZY_COMMIT_S", 3600.0)
     writer.run_sync(lambda tx: tx.now)  # from here on the writer waits by the new figure
-    lease = Lease(writer, Meters(), name="mine", on_lost=lambda: None)
+    lease = Lease(writer, Metrics(), name="mine", on_lost=lambda: None)
     start = threading.Thread(target=lease.start)
     start.start()
     start.join(30)
@@ -223,17 +223,17 @@ def test_a_start_waits_for_no_commit_but_its_own(writer: Writer, monkeypatch: py
 
 def test_a_lease_beats_by_a_thread_of_its_own_and_goes_at_the_end(writer: Writer) -> None:
     """While nothing else happens the counter rises; closed, the process is forgotten and its jobs wait."""
-    lease = Lease(writer, Meters(), name="mine", on_lost=lambda: None)
+    lease = Lease(writer, Metrics(), name="mine", on_lost=lambda: None)
     lease.start()
     job = writer.run_sync(accept)
-    writer.run_sync(lambda tx: claims.claim(tx, job.id, runner=lease.id, worker="w", backend="here", alone=False))
+    writer.run_sync(lambda tx: claims.claim(tx, job.id, runner=lease.id, worker="w", backend="here", isolated=False))
     beats = sa.select(runners.c.beat).where(runners.c.id == lease.id)
     begun = time.monotonic()
-    first = writer.run_sync(lambda tx: tx.built(beats))[0][0]
-    while writer.run_sync(lambda tx: tx.built(beats))[0][0] < first + 2:
+    first = writer.run_sync(lambda tx: tx.execute_once(beats))[0][0]
+    while writer.run_sync(lambda tx: tx.execute_once(beats))[0][0] < first + 2:
         assert time.monotonic() - begun < 10
         time.sleep(0.02)
     lease.close()
     after = now(writer, job)
-    assert (after.status, after.deaths, after.charged) == (S.QUEUED, 0, 0)
+    assert (after.status, after.crash_count, after.counted_attempts) == (S.QUEUED, 0, 0)
     assert writer.run_sync(lambda tx: tx.all(_ids)) == []

@@ -117,9 +117,9 @@ class Ledger(RuleBasedStateMachine):
         """Exactly the jobs that wait can be claimed."""
         job_id = self._one(pick)
         before = self.job(job_id)
-        job = self.do(lambda tx: claims.claim(tx, job_id, runner=runner, worker="w", backend="here", alone=alone))
+        job = self.do(lambda tx: claims.claim(tx, job_id, runner=runner, worker="w", backend="here", isolated=alone))
         if job is None:
-            assert before.status is not S.QUEUED or before.deaths >= claims.DEATHS_BEFORE_ALONE
+            assert before.status is not S.QUEUED or before.crash_count >= claims.CRASHES_BEFORE_ISOLATION
         else:
             assert before.status is S.QUEUED
             self._claimed(runner, job)
@@ -205,13 +205,13 @@ class Ledger(RuleBasedStateMachine):
         if status is S.CANCELLED and current and now.status is not S.CANCELLING:
             return
         error = JobError("E", "words", retryable=True, step=None, occurred_at=0)
-        outcome = Outcome(status, result=1, error=error, charged=charged, delay_us=0 if at_once else HOUR_US)
+        outcome = Outcome(status, result=1, error=error, counts_as_attempt=charged, delay_us=0 if at_once else HOUR_US)
         self._write(claim, partial(_settle, job=job, outcome=outcome, steps=steps), ends=True)
         if current:
             after = self.job(job.id)
             never_again = now.status is S.CANCELLING and status in (S.RETRYING, S.QUEUED)
             assert after.status is (S.CANCELLED if never_again else status)
-            assert after.attempts[-1].charged == charged
+            assert after.attempts[-1].counts_as_attempt == charged
 
     @rule(pick=PICK)
     def cancel(self, pick: int) -> None:
@@ -237,7 +237,12 @@ class Ledger(RuleBasedStateMachine):
             assert before.status not in RETRYABLE
         else:
             assert before.status in RETRYABLE
-            assert (after.status, after.run, after.charged, after.deaths) == (S.QUEUED, before.run + 1, 0, 0)
+            assert (after.status, after.run, after.counted_attempts, after.crash_count) == (
+                S.QUEUED,
+                before.run + 1,
+                0,
+                0,
+            )
             kept = [] if from_start else [step for step in before.steps if step.status is StepStatus.SUCCEEDED]
             assert [step for step in after.steps if step.status is StepStatus.SUCCEEDED] == kept
             if from_start:
@@ -249,7 +254,7 @@ class Ledger(RuleBasedStateMachine):
         if passes:
             self.do(lambda tx: tx.execute(_time_passes))
             self.rows = self._snapshot()  # the clock's doing
-        promoted = self.do(lambda tx: due.promote(tx, route=route, limit=limit))
+        promoted = self.do(lambda tx: due.promote_due(tx, route=route, limit=limit))
         assert len(promoted) <= limit
         for job in promoted:
             assert self.job(job.id).status is S.QUEUED
@@ -264,7 +269,7 @@ class Ledger(RuleBasedStateMachine):
     def bury(self, runner: str, late: bool) -> None:  # noqa: FBT001
         """Who was seen standing still loses all claims; who has beaten meanwhile loses none."""
         beat = self.beats[runner] - late
-        released = self.do(lambda tx: claims.bury(tx, runner=runner, beat=beat))
+        released = self.do(lambda tx: claims.reclaim_dead(tx, runner=runner, beat=beat))
         mine = [job_id for job_id, (holder, _) in self.held.items() if holder == runner]
         assert (None if released is None else len(released)) == (None if late else len(mine))
         if not late:
@@ -279,11 +284,11 @@ class Ledger(RuleBasedStateMachine):
         if drained:
             assert self.do(lambda tx: claims.hand_back(tx, runner=runner)) == len(mine)
         else:
-            self.do(lambda tx: claims.bury_alone(tx, runner=runner))
+            self.do(lambda tx: claims.reclaim_isolated(tx, runner=runner))
         for job_id in mine:
             after = self.job(job_id)
-            assert after.charged == before[job_id].charged
-            assert after.deaths == before[job_id].deaths + (not drained)
+            assert after.counted_attempts == before[job_id].counted_attempts
+            assert after.crash_count == before[job_id].crash_count + (not drained)
         self._gone(runner, mine)
 
     def _gone(self, runner: str, mine: list[str]) -> None:
@@ -301,7 +306,7 @@ class Ledger(RuleBasedStateMachine):
         waits = [(job_id, self.rows[job_id]["token"] if job_id in self.rows else 0) for job_id in which]
         self.do(lambda tx: due.confirm(tx, waits, identity=identity))
         if identity == "b":
-            self.do(lambda tx: due.doubt(tx, backend="here", before=tx.now, limit=JOBS))
+            self.do(lambda tx: due.invalidate_deliveries(tx, backend="here", before=tx.now, limit=JOBS))
         assert {job_id: row["version"] for job_id, row in self._snapshot().items()} == versions
 
     def _snapshot(self) -> dict[str, dict[str, Any]]:
@@ -361,7 +366,7 @@ def _step_done(tx: Tx, *, job: Job, steps: tuple[Step, ...], value: object) -> N
 
 
 def _settle(tx: Tx, *, job: Job, outcome: Outcome, steps: tuple[Step, ...]) -> None:
-    claims.settle(tx, job, outcome, steps=steps)
+    claims.record_outcome(tx, job, outcome, steps=steps)
 
 
 def _left(steps: tuple[Step, ...]) -> int:

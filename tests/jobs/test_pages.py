@@ -129,14 +129,14 @@ def test_a_page_reads_no_more_than_it_shows(sqlite_ledger: str) -> None:
     seen: list[str] = []
 
     def plans(tx: Tx) -> None:
-        built = tx.built
+        built = tx.execute_once
 
         def explained(statement: Any) -> list[Any]:
             text, params = database.rendered(statement)
             seen.extend(row[-1] for row in tx._cursor.execute(f"EXPLAIN QUERY PLAN {text}", params).fetchall())
             return built(statement)
 
-        tx.built = explained  # type: ignore[method-assign]
+        tx.execute_once = explained  # type: ignore[method-assign]
         for wanted in (JobFilter(), JobFilter(status=(S.FAILED,)), JobFilter(handler=("email.welcome",))):
             pages.page(tx, visible=ALL, filter=wanted, first=50)
         pages.page(tx, visible=Visible("ann"), filter=JobFilter(), first=50)

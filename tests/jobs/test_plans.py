@@ -72,7 +72,7 @@ def test_a_page_of_a_line_is_read_from_its_front(writer: Writer, statement: Any)
     """In the order of its index, however long it is."""
     text, defaults = writer.database.compiled(statement)
     bound = ("backend_", "runner_", "worker_", "handler_", "change", "now", "before_", "after_")
-    found = plan(writer, text, {**dict.fromkeys(bound, 1), **defaults, "limit_": 1, "besides": "[]"})
+    found = plan(writer, text, {**dict.fromkeys(bound, 1), **defaults, "limit_": 1, "exclude": "[]"})
     assert any("USING" in line and ("jobs_ready" in line or "jobs_at_gate" in line) for line in found), found
     assert not any("ORDER BY" in line or "SCAN jobs" in line for line in found), found
 
@@ -83,13 +83,13 @@ def test_an_owner_s_page_reads_no_jobs_of_others(writer: Writer, status: tuple[J
     seen: list[str] = []
 
     def read(tx: Tx) -> None:
-        built = tx.built
+        built = tx.execute_once
 
         def explained(statement: Any) -> list[Any]:
             seen.extend(plan(writer, *writer.database.rendered(statement)))
             return built(statement)
 
-        tx.built = explained  # type: ignore[method-assign]
+        tx.execute_once = explained  # type: ignore[method-assign]
         pages.page(tx, visible=Visible("ann"), filter=JobFilter(status), first=50)
 
     writer.database.read_sync(read)

@@ -29,9 +29,9 @@ _age = sa.update(jobs).values(
 
 
 def finished(tx: Tx, status: JobStatus = S.SUCCEEDED) -> None:
-    job = claims.claim(tx, accept(tx).id, runner="one", worker="w", backend="here", alone=False)
+    job = claims.claim(tx, accept(tx).id, runner="one", worker="w", backend="here", isolated=False)
     assert job is not None
-    claims.settle(tx, job, Outcome(status), steps=job.steps)
+    claims.record_outcome(tx, job, Outcome(status), steps=job.steps)
 
 
 def counted(writer: Writer) -> dict[JobStatus, int]:
@@ -76,7 +76,7 @@ async def test_others_get_their_turn_between_batches(writer: Writer, monkeypatch
 
 async def test_keys_are_forgotten_by_their_own_age(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """In batches, too, until none is left that is too old."""
-    monkeypatch.setattr(retention, "KEYS", 2)
+    monkeypatch.setattr(retention, "KEYS_BATCH", 2)
 
     def key(tx: Tx, n: int) -> object:
         return idempotency.replay(tx, viewer="", mutation="m", key=f"k{n}", fingerprint="f")

@@ -18,7 +18,7 @@ from onward.jobs import ledger, schedule
 from onward.jobs.model import Job, to_us
 from onward.jobs.schedule import Entry, Schedule
 from onward.jobs.states import JobStatus
-from onward.runtime.wiring import running
+from onward.runtime.wiring import run_process
 from onward.storage.engine import Tx
 from onward.storage.tables import jobs
 from onward.storage.tables import schedule as table
@@ -45,7 +45,7 @@ def tick(writer: Writer, plan: Schedule) -> list[Job]:
 
 def put_off(writer: Writer, by_us: int) -> None:
     """The ledger believes that the next tick was due that long ago."""
-    writer.run_sync(lambda tx: tx.built(_moved(tx.now - by_us)))
+    writer.run_sync(lambda tx: tx.execute_once(_moved(tx.now - by_us)))
 
 
 def _moved(at: int) -> sa.Update:
@@ -159,7 +159,7 @@ async def test_what_cannot_recur_stops_the_start_in_one_line(
 ) -> None:
     settings = load(project, schedule={"sums": recurring(**changes)})
     with pytest.raises(SettingsError) as refused:
-        async with running(settings, Role.ACCEPT):
+        async with run_process(settings, Role.ACCEPT):
             pass
     assert words in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -174,7 +174,7 @@ async def test_however_many_processes_run_each_tick_is_one_job(project: Path) ->
         return [tuple(row) for row in tx.all(made)]
 
     async with AsyncExitStack() as stack:
-        parts = [await stack.enter_async_context(running(settings, Role.ACCEPT)) for _ in range(3)]
+        parts = [await stack.enter_async_context(run_process(settings, Role.ACCEPT)) for _ in range(3)]
         async with asyncio.timeout(30):
             while sum(status == "SUCCEEDED" for _, status in await parts[0].database.read(look)) < 3:
                 await asyncio.sleep(0.05)
@@ -190,7 +190,7 @@ async def test_a_schedule_that_fails_holds_up_no_other_job(project: Path, monkey
         raise RuntimeError("a defect")
 
     monkeypatch.setattr(Schedule, "tick", tick)
-    async with running(load(project), Role.ACCEPT) as parts:
+    async with run_process(load(project), Role.ACCEPT) as parts:
         soon = parts.dispatcher.prepare("logging.write", {"email": "a@example.com", "message": "m"}, owner=None)
 
         def later(tx: Tx) -> Job:

@@ -14,13 +14,13 @@ from onward.jobs import claims, due, ledger, runner
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job
 from onward.jobs.runner import Runner
-from onward.jobs.running import Running, Stop
+from onward.jobs.running import Running, StopReason
 from onward.jobs.states import JobStatus, StepStatus
 from onward.storage.base import Unavailable
 from onward.storage.engine import Tx
 from onward.storage.tables import runners
 from onward.storage.writer import Writer
-from onward.telemetry.metrics import Meters
+from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 from onward.telemetry.watchdog import Watchdog
 from tests.ledgers import accept, new_job
@@ -32,7 +32,9 @@ _enter = sa.insert(runners)
 
 def claim(writer: Writer, name: str) -> Job:
     job = writer.run_sync(accept)
-    found = writer.run_sync(lambda tx: claims.claim(tx, job.id, runner=name, worker="w", backend="here", alone=False))
+    found = writer.run_sync(
+        lambda tx: claims.claim(tx, job.id, runner=name, worker="w", backend="here", isolated=False)
+    )
     assert found is not None
     return found
 
@@ -50,31 +52,31 @@ def test_what_a_buried_runner_claimed_or_accepted_once_more_waits_again(writer: 
     promised = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), home="buried"))
     kept = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), home="alive"))
     delivered = writer.run_sync(lambda tx: ledger.accept(tx, new_job(backend="elsewhere"), home="run-id/sentinel"))
-    places, since = writer.database.read_sync(lambda tx: due.places(tx, since=None))
+    places, since = writer.database.read_sync(lambda tx: due.destinations(tx, since=None))
     homes = {home for backend, _, home in places if home is not None and backend == "here"}
     assert homes == {"buried", "alive"}
-    assert writer.run_sync(lambda tx: claims.strays(tx, promised=homes)) == ["buried"]
-    assert writer.run_sync(lambda tx: claims.release_strays(tx, promised=homes)) == 1
+    assert writer.run_sync(lambda tx: claims.orphaned_runners(tx, promised=homes)) == ["buried"]
+    assert writer.run_sync(lambda tx: claims.release_orphans(tx, promised=homes)) == 1
     after = now(writer, held)
-    assert (after.status, after.charged, after.deaths) == (S.QUEUED, 0, 0)
+    assert (after.status, after.counted_attempts, after.crash_count) == (S.QUEUED, 0, 0)
     assert now(writer, promised).delivered_to is None
     assert now(writer, theirs).status is S.RUNNING
     assert [now(writer, job).delivered_to for job in (kept, delivered)] == ["alive", "run-id/sentinel"]
-    assert writer.run_sync(lambda tx: claims.strays(tx, promised={"alive"})) == []
-    changed, _ = writer.database.read_sync(lambda tx: due.places(tx, since=since))
+    assert writer.run_sync(lambda tx: claims.orphaned_runners(tx, promised={"alive"})) == []
+    changed, _ = writer.database.read_sync(lambda tx: due.destinations(tx, since=since))
     assert changed == {("here", "law.job", None)}, "only what changed since the last look is looked at"
 
 
 def test_what_another_process_sends_elsewhere_is_seen_at_the_next_look(writer: Writer) -> None:
     """Also where its commit had begun before the look before: it may become visible later than a newer one."""
     writer.run_sync(accept)
-    _, since = writer.database.read_sync(lambda tx: due.places(tx, since=None))
-    assert writer.database.read_sync(lambda tx: due.places(tx, since=since))[0] <= {("here", "law.job", None)}
+    _, since = writer.database.read_sync(lambda tx: due.destinations(tx, since=None))
+    assert writer.database.read_sync(lambda tx: due.destinations(tx, since=since))[0] <= {("here", "law.job", None)}
     if writer.database.dialect == "postgresql":
         since = _begun_before_and_committed_after(writer)
     else:
         writer.run_sync(lambda tx: ledger.accept(tx, new_job(backend="there")))
-    found, _ = writer.database.read_sync(lambda tx: due.places(tx, since=since))
+    found, _ = writer.database.read_sync(lambda tx: due.destinations(tx, since=since))
     assert ("there", "law.job", None) in found
 
 
@@ -85,7 +87,7 @@ def _begun_before_and_committed_after(writer: Writer) -> int:
         slow.execute("BEGIN")
         number = slow.execute("SELECT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)").fetchone()[0]
         job = writer.run_sync(accept)
-        _, since = writer.database.read_sync(lambda tx: due.places(tx, since=None))
+        _, since = writer.database.read_sync(lambda tx: due.destinations(tx, since=None))
         slow.execute("UPDATE jobs SET backend = 'there', changed = %s WHERE id = %s", (number, job.id))
         slow.execute("COMMIT")
     finally:
@@ -95,8 +97,8 @@ def _begun_before_and_committed_after(writer: Writer) -> int:
 
 @asynccontextmanager
 async def running(writer: Writer) -> AsyncIterator[tuple[Runner, Lease]]:
-    meters = Meters()
-    lease = Lease(writer, meters, name="mine", on_lost=lambda: None)
+    metrics = Metrics()
+    lease = Lease(writer, metrics, name="mine", on_lost=lambda: None)
     lease.id = await writer.run(lease._enter)
     made = Runner(
         writer=writer,
@@ -104,13 +106,13 @@ async def running(writer: Writer) -> AsyncIterator[tuple[Runner, Lease]]:
         handlers={},
         tools=cast("Any", None),
         resources=None,
-        further=cast("Any", None),
+        enqueuer=cast("Any", None),
         isolate=None,
-        vault=cast("Any", None),
+        encryption=cast("Any", None),
         threads=1,
-        meters=meters,
+        metrics=metrics,
         tracing=Tracing(),
-        watchdog=Watchdog(meters),
+        watchdog=Watchdog(metrics),
     )
     made.start()
     try:
@@ -129,7 +131,7 @@ async def test_a_claim_whose_commit_s_answer_was_lost_is_handed_back(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process lives, and so nobody else would ever take the job; those that are about to run are left alone."""
-    monkeypatch.setattr(runner, "MIND_S", 0.1)
+    monkeypatch.setattr(runner, "ORPHAN_CHECK_S", 0.1)
     job = await writer.run(accept)
     run = writer.run
 
@@ -159,7 +161,7 @@ async def test_a_step_whose_commit_s_answer_was_lost_is_finished_once(
         accept = staticmethod(ledger.accept)
 
         @staticmethod
-        def hand_over(jobs: list[Job]) -> None:
+        def dispatch_new(jobs: list[Job]) -> None:
             handed.extend(job.id for job in jobs)
 
     async def unheard(unit: Callable[[Tx], Any]) -> Any:
@@ -168,9 +170,11 @@ async def test_a_step_whose_commit_s_answer_was_lost_is_finished_once(
         raise Unavailable("its answer was lost")
 
     async with running(writer) as (made, lease):
-        made._further = cast("Any", Further)
+        made._enqueuer = cast("Any", Further)
         job = await run(lambda tx: accept(tx, steps=("one", "two")))
-        held = await run(lambda tx: claims.claim(tx, job.id, runner=lease.id, worker="w", backend="here", alone=False))
+        held = await run(
+            lambda tx: claims.claim(tx, job.id, runner=lease.id, worker="w", backend="here", isolated=False)
+        )
         assert held is not None
         step = Running(held, cast("Any", None), None, cast("Any", None), lambda _: None)
         step.children.append(new_job(id="job_child"))
@@ -183,20 +187,20 @@ async def test_a_step_whose_commit_s_answer_was_lost_is_finished_once(
 async def test_a_claim_under_the_new_lease_outlives_the_loss_of_the_old_one(writer: Writer) -> None:
     """It may have been made just before this process was told."""
     async with running(writer) as (made, lease):
-        halted: dict[str, Stop] = {}
+        halted: dict[str, StopReason] = {}
 
         class Claim:
             def __init__(self, job: Job) -> None:
                 self.job = job
 
-            def halt(self, why: Stop) -> None:
+            def interrupt(self, why: StopReason) -> None:
                 halted[self.job.id] = why
 
         old, new = claim(writer, "before"), claim(writer, lease.id)
-        made._running = cast("Any", {(job.id, job.token): Claim(job) for job in (old, new)})
+        made._running = cast("Any", {(job.id, job.fencing_token): Claim(job) for job in (old, new)})
         made.lost()
         await asyncio.sleep(0.05)
-        assert halted == {old.id: Stop.LOST}
+        assert halted == {old.id: StopReason.LOST}
         made._running.clear()
 
 
@@ -204,7 +208,7 @@ async def test_what_was_promised_to_a_process_that_drains_is_anyone_s(writer: Wr
     """At once, not when the last of what runs there has ended."""
     async with running(writer) as (made, lease):
         promised = await writer.run(lambda tx: ledger.accept(tx, new_job(), home=lease.id))
-        made._running = cast("Any", {("busy", 1): type("Busy", (), {"halt": lambda *_: None})()})
+        made._running = cast("Any", {("busy", 1): type("Busy", (), {"interrupt": lambda *_: None})()})
         draining = asyncio.create_task(made.drain(30.0))
         await until(lambda: now(writer, promised).delivered_to is None)
         assert not draining.done()

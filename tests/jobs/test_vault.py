@@ -12,7 +12,7 @@ from onward.cli import check
 from onward.config.settings import Settings, SettingsError, load
 from onward.handlers.base import InvalidParameters, Permanent
 from onward.jobs import ledger
-from onward.jobs.encryption import SEALED, NoKey, Vault
+from onward.jobs.encryption import ENCRYPTED, Encryption, NoKey
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
 from onward.runtime import wiring
@@ -28,14 +28,14 @@ def settings_with(folder: Path, *keys: str) -> Settings:
     return load(folder, handlers={"modules": ["tests.jobs.secretive"]}, secrets={"keys": list(keys)})
 
 
-async def run(onward: wiring.Onward, handler: str, **params: Any) -> Job:
+async def run(onward: wiring.Runtime, handler: str, **params: Any) -> Job:
     new = onward.dispatcher.prepare(handler, params, owner=None)
     job = await onward.writer.run(lambda tx: onward.dispatcher.accept(tx, new))
     await onward.dispatcher.deliver([job], after_response=onward.dispatcher.defer)
     return await ended(onward, job.id)
 
 
-async def ended(onward: wiring.Onward, job_id: str) -> Job:
+async def ended(onward: wiring.Runtime, job_id: str) -> Job:
     async with asyncio.timeout(20):
         while True:
             job = await onward.database.read(lambda tx: ledger.get(tx, job_id))
@@ -49,21 +49,21 @@ def written(folder: Path) -> bytes:
 
 
 async def test_a_secret_reaches_the_handler_and_nothing_else(tmp_path: Path) -> None:
-    async with wiring.running(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
+    async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
         job = await run(onward, "tests.pay", card=CARD, name="ada", limits={"day": 5000, "week": 9000})
         assert job.status is JobStatus.SUCCEEDED
         assert job.result == {"digits": len(CARD), "name": "ada", "limits": 14_000}
         assert job.params["name"] == "ada"
-        assert job.params["card"].keys() == job.params["limits"].keys() == {SEALED}
+        assert job.params["card"].keys() == job.params["limits"].keys() == {ENCRYPTED}
         assert CARD not in repr(job)
         assert CARD.encode() not in written(tmp_path)
 
 
 async def test_the_secrets_of_a_further_job_are_secrets(tmp_path: Path) -> None:
-    async with wiring.running(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
+    async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
         job = await run(onward, "tests.both", card=CARD)
         assert job.result == len(CARD) + 1
-        ids = await onward.database.read(lambda tx: [row[0] for row in tx.built(_ids())])
+        ids = await onward.database.read(lambda tx: [row[0] for row in tx.execute_once(_ids())])
         (child,) = set(ids) - {job.id}
         assert (await ended(onward, child)).result["digits"] == len(CARD)
         assert CARD.encode() not in written(tmp_path)
@@ -81,7 +81,7 @@ def _ids() -> Any:
 async def test_what_a_handler_says_of_a_secret_is_not_passed_on(
     tmp_path: Path, *, kindly: bool, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with wiring.running(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
+    async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
         job = await run(onward, "tests.babble", card=CARD, kindly=kindly)
     assert job.error is not None
     if kindly:
@@ -93,40 +93,40 @@ async def test_what_a_handler_says_of_a_secret_is_not_passed_on(
 
 
 async def test_keys_are_changed_without_losing_a_job(tmp_path: Path) -> None:
-    sealed = Vault([OLDER]).seal(pay, {"card": CARD, "name": "x", "limits": None})
-    assert Vault([KEY, OLDER]).open(sealed)[0] == {"card": CARD, "name": "x", "limits": None}
-    newer = Vault([KEY, OLDER]).seal(pay, {"card": CARD, "name": "x", "limits": None})
-    assert Vault([KEY]).open(newer)[0]["card"] == CARD
+    sealed = Encryption([OLDER]).encrypt(pay, {"card": CARD, "name": "x", "limits": None})
+    assert Encryption([KEY, OLDER]).decrypt(sealed)[0] == {"card": CARD, "name": "x", "limits": None}
+    newer = Encryption([KEY, OLDER]).encrypt(pay, {"card": CARD, "name": "x", "limits": None})
+    assert Encryption([KEY]).decrypt(newer)[0]["card"] == CARD
 
 
 @pytest.mark.parametrize("keys", [[], [KEY]])
 def test_without_its_key_a_secret_is_unreadable_in_words(keys: list[str]) -> None:
-    sealed = Vault([OLDER]).seal(pay, {"card": CARD, "name": "x", "limits": None})
+    sealed = Encryption([OLDER]).encrypt(pay, {"card": CARD, "name": "x", "limits": None})
     with pytest.raises(Permanent, match="not among those") as unreadable:
-        Vault(keys).open(sealed)
+        Encryption(keys).decrypt(sealed)
     assert unreadable.value.code == "SECRET_UNREADABLE"
 
 
 def test_a_handler_with_secrets_needs_a_key(tmp_path: Path) -> None:
     with pytest.raises(NoKey, match=r"tests.pay has secret parameters \(card, limits\), which need a key"):
-        Vault().seal(pay, {"card": CARD, "name": "x", "limits": None})
+        Encryption().encrypt(pay, {"card": CARD, "name": "x", "limits": None})
 
 
 async def test_without_a_key_the_start_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"secrets.keys: tests.pay has secret .* need a key; one is made by"):
-        async with wiring.running(settings_with(tmp_path), Role.ACCEPT):
+        async with wiring.run_process(settings_with(tmp_path), Role.ACCEPT):
             pass
 
 
 def test_what_is_no_key_is_refused_and_not_shown(tmp_path: Path) -> None:
     settings = settings_with(tmp_path, "hunter2hunter2")
     with pytest.raises(SettingsError, match=r"secrets.keys: takes keys of 32 bytes") as refused:
-        wiring.build_vault(settings, {})
+        wiring.build_encryption(settings, {})
     assert "hunter2" not in str(refused.value) + repr(settings)
     findings = [finding for finding in check.findings(settings) if finding.part == "handlers"]
-    assert [(finding.state.value, finding.mend) for finding in findings] == [("wrong", "mend secrets.keys")]
+    assert [(finding.state.value, finding.fix) for finding in findings] == [("wrong", "mend secrets.keys")]
 
 
 def test_what_has_the_form_of_a_secret_is_refused_from_outside() -> None:
     with pytest.raises(InvalidParameters, match="has the form of a secret"):
-        Vault([KEY]).seal(pay, {"card": CARD, "name": {SEALED: "x"}, "limits": None})
+        Encryption([KEY]).encrypt(pay, {"card": CARD, "name": {ENCRYPTED: "x"}, "limits": None})

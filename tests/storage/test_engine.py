@@ -17,12 +17,12 @@ from database.items import ItemStore
 from database.tables import items
 from onward import Ledger
 from onward.storage.base import StorageError, Unavailable
-from onward.storage.engine import Database, Ids, Tx, among, as_list
+from onward.storage.engine import Database, Ids, Tx, as_list, in_array
 from onward.storage.tables import meta
 from onward.storage.writer import Writer
 from tests.storage.test_writer import put
 
-_among = sa.select(meta.c.name).where(among(meta.c.name, "names"))
+_among = sa.select(meta.c.name).where(in_array(meta.c.name, "names"))
 
 
 @given(st.lists(st.integers(min_value=0, max_value=2**44)))

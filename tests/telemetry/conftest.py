@@ -30,7 +30,7 @@ def logging_as_it_was() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Process:
-    onward: wiring.Onward
+    onward: wiring.Runtime
 
     async def run(self, handler: str, /, *, trace: str | None = None, **params: Any) -> Job:
         """The job of a mutation that has nothing else to do, once it is over."""
@@ -53,7 +53,7 @@ class Process:
 
     def metrics(self) -> dict[str, float]:
         """What the process tells, by name and labels."""
-        lines = self.onward.outside.meters.text().decode().splitlines()
+        lines = self.onward.telemetry.metrics.text().decode().splitlines()
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
 
@@ -67,5 +67,5 @@ async def until(true: Callable[[], bool]) -> None:
 async def processing(folder: Path, **tables: Any) -> AsyncIterator[Process]:
     application.write(folder)
     given = load(folder, **application.tables({**tables, "handlers": {"modules": ["tests.telemetry.chatty"]}}))
-    async with wiring.running(given, Role.ACCEPT) as onward:
+    async with wiring.run_process(given, Role.ACCEPT) as onward:
         yield Process(onward)

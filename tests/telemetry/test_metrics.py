@@ -18,7 +18,7 @@ from onward.storage import tables
 from onward.storage.base import Unavailable
 from onward.storage.engine import Tx
 from onward.telemetry.endpoint import Endpoint, NoPort
-from onward.telemetry.metrics import Meters
+from onward.telemetry.metrics import Metrics
 from tests import application
 from tests.gql.conftest import running as serving
 from tests.gql.conftest import settings_in
@@ -78,10 +78,10 @@ async def test_jobs_of_a_dead_process_are_rescues_and_a_poisonous_one_has_failed
 
         def died(tx: Tx) -> None:
             tx.execute(REGISTER, id="dead", beat=1, place=f"{boot}/{namespace}/{pid}/1", name="dead", started_at=1)
-            for deaths in (0, claims.DEATHS_AT_MOST):
+            for deaths in (0, claims.MAX_CRASHES):
                 job = ledger.accept(tx, new)
-                tx.built(DEATHS.where(tables.jobs.c.id == job.id).values(deaths=deaths))
-                assert claims.claim(tx, job.id, runner="dead", worker="w", backend="dramatiq", alone=True)
+                tx.execute_once(DEATHS.where(tables.jobs.c.id == job.id).values(deaths=deaths))
+                assert claims.claim(tx, job.id, runner="dead", worker="w", backend="dramatiq", isolated=True)
 
         await process.onward.writer.run(died)
         await until(lambda: process.metrics()["onward_lease_rescues_total"] == 2)
@@ -96,7 +96,7 @@ async def test_a_job_that_ends_in_a_process_of_its_own_is_counted_by_who_started
 
         def dangerous(tx: Tx) -> str:
             job = ledger.accept(tx, new)
-            tx.built(DEATHS.where(tables.jobs.c.id == job.id).values(deaths=claims.DEATHS_BEFORE_ALONE))
+            tx.execute_once(DEATHS.where(tables.jobs.c.id == job.id).values(deaths=claims.CRASHES_BEFORE_ISOLATION))
             return job.id
 
         job = await process.over(await process.onward.writer.run(dangerous))
@@ -122,8 +122,8 @@ async def test_without_its_ledger_a_process_still_tells_what_it_counted(
 
 def test_a_process_has_an_address_of_its_own_and_the_next_one_the_next_port() -> None:
     port = free_port()
-    first = Endpoint(Meters().registry, f"127.0.0.1:{port}")
-    second = Endpoint(Meters().registry, f"127.0.0.1:{port}")
+    first = Endpoint(Metrics().registry, f"127.0.0.1:{port}")
+    second = Endpoint(Metrics().registry, f"127.0.0.1:{port}")
     try:
         assert first.url == f"http://127.0.0.1:{port}/metrics"
         assert first.url != second.url
@@ -136,7 +136,7 @@ def test_a_process_has_an_address_of_its_own_and_the_next_one_the_next_port() ->
 
 def test_an_address_that_cannot_be_is_told_in_one_line() -> None:
     with pytest.raises(NoPort, match=r"^192\.0\.2\.1:9464 cannot be listened on: "):
-        Endpoint(Meters().registry, "192.0.2.1:9464")
+        Endpoint(Metrics().registry, "192.0.2.1:9464")
 
 
 @pytest.mark.parametrize(

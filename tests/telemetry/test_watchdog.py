@@ -10,15 +10,15 @@ import pytest
 from onward import telemetry
 from onward.jobs.states import JobStatus
 from onward.telemetry import watchdog
-from onward.telemetry.metrics import Meters
-from onward.telemetry.watchdog import Watchdog, Who
+from onward.telemetry.metrics import Metrics
+from onward.telemetry.watchdog import CurrentWork, Watchdog
 from tests.telemetry.conftest import processing, until
 
-WHO = Who("shop.pack", "pack", "job_1")
+WHO = CurrentWork("shop.pack", "pack", "job_1")
 
 
-def blocked(meters: Meters) -> str:
-    return next((line for line in meters.text().decode().splitlines() if line.startswith("onward_event_loop_b")), "")
+def blocked(metrics: Metrics) -> str:
+    return next((line for line in metrics.text().decode().splitlines() if line.startswith("onward_event_loop_b")), "")
 
 
 async def test_a_handler_that_blocks_is_named(
@@ -49,7 +49,7 @@ async def test_only_the_pieces_between_awaits_count(monkeypatch: pytest.MonkeyPa
     """Ten pieces of 90 ms, with long waits between them, block nobody; one of 110 ms does."""
     now = 0.0
     monkeypatch.setattr(watchdog, "perf_counter", lambda: now)
-    meters = Meters()
+    metrics = Metrics()
 
     async def work(*pieces: float) -> str:
         nonlocal now
@@ -58,10 +58,10 @@ async def test_only_the_pieces_between_awaits_count(monkeypatch: pytest.MonkeyPa
             await asyncio.sleep(0)
         return "done"
 
-    assert await Watchdog(meters).pieces(work(*[0.09] * 10), WHO) == "done"
-    assert not blocked(meters)
-    assert await Watchdog(meters).pieces(work(0.11), WHO) == "done"
-    assert blocked(meters) == 'onward_event_loop_blocked_total{handler="shop.pack"} 1.0'
+    assert await Watchdog(metrics).pieces(work(*[0.09] * 10), WHO) == "done"
+    assert not blocked(metrics)
+    assert await Watchdog(metrics).pieces(work(0.11), WHO) == "done"
+    assert blocked(metrics) == 'onward_event_loop_blocked_total{handler="shop.pack"} 1.0'
 
 
 async def test_what_is_thrown_in_arrives_and_what_is_raised_comes_out() -> None:
@@ -75,7 +75,7 @@ async def test_what_is_thrown_in_arrives_and_what_is_raised_comes_out() -> None:
             raise KeyError("out") from None
 
     async def whole() -> Any:
-        return await Watchdog(Meters()).pieces(work(), WHO)
+        return await Watchdog(Metrics()).pieces(work(), WHO)
 
     task = asyncio.create_task(whole())
     await asyncio.sleep(0)

@@ -14,7 +14,7 @@ import pytest
 
 from onward.backends.base import Delivery
 from onward.jobs.states import JobStatus
-from onward.testing.app import Kit
+from onward.testing.app import TestApp
 from onward.testing.waiting import until
 from tests import application
 
@@ -26,7 +26,7 @@ REGISTER = (
 )
 
 
-async def ended(kit: Kit, job_id: str) -> None:
+async def ended(kit: TestApp, job_id: str) -> None:
     async def done() -> bool:
         return (await kit.job(job_id)).done
 
@@ -38,7 +38,7 @@ def onward_tables() -> Mapping[str, Any]:
     return application.tables({"handlers": {"modules": ["onward.testing.workload"]}})
 
 
-async def test_an_immediate_job_has_run_when_the_mutation_has_answered(onward_immediate: Kit) -> None:
+async def test_an_immediate_job_has_run_when_the_mutation_has_answered(onward_immediate: TestApp) -> None:
     """And its effect is there."""
     answer = await onward_immediate.graphql(REGISTER, name="ada")
     job = await onward_immediate.job(answer["data"]["registerUser"]["job"]["id"])
@@ -47,14 +47,14 @@ async def test_an_immediate_job_has_run_when_the_mutation_has_answered(onward_im
     assert message["To"] == "ada@example.org"
 
 
-async def test_an_immediate_job_that_fails_tells_why(onward_immediate: Kit, tmp_path: Path) -> None:
+async def test_an_immediate_job_that_fails_tells_why(onward_immediate: TestApp, tmp_path: Path) -> None:
     job = await onward_immediate.accept("law.permanent", folder=str(tmp_path))
     assert job.status is S.FAILED
     assert job.error is not None
     assert job.error.code == "NEVER"
 
 
-async def test_an_immediate_job_is_tried_again_in_its_time(onward_immediate: Kit, tmp_path: Path) -> None:
+async def test_an_immediate_job_is_tried_again_in_its_time(onward_immediate: TestApp, tmp_path: Path) -> None:
     """The first attempt is immediate, the others come by the policy."""
     job = await onward_immediate.accept("law.fail", folder=str(tmp_path), times=2)
     assert job.status is S.RETRYING
@@ -63,13 +63,13 @@ async def test_an_immediate_job_is_tried_again_in_its_time(onward_immediate: Kit
     assert (job.status, len(job.attempts)) == (S.SUCCEEDED, 3)
 
 
-async def test_an_immediate_job_s_children_run(onward_immediate: Kit, tmp_path: Path) -> None:
+async def test_an_immediate_job_s_children_run(onward_immediate: TestApp, tmp_path: Path) -> None:
     parent = await onward_immediate.accept("law.parent", folder=str(tmp_path), fails=False)
     await ended(onward_immediate, parent.result)
     assert (await onward_immediate.job(parent.result)).result == "child"
 
 
-async def test_a_recorded_job_is_accepted_and_does_not_run(onward_recording: Kit) -> None:
+async def test_a_recorded_job_is_accepted_and_does_not_run(onward_recording: TestApp) -> None:
     """What would have run is told, in order."""
     answer = await onward_recording.graphql(REGISTER, name="ada")
     job_id = answer["data"]["registerUser"]["job"]["id"]
@@ -78,13 +78,13 @@ async def test_a_recorded_job_is_accepted_and_does_not_run(onward_recording: Kit
     assert onward_recording.mail() == []
 
 
-async def test_a_mutation_with_errors_delivers_nothing(onward_recording: Kit) -> None:
+async def test_a_mutation_with_errors_delivers_nothing(onward_recording: TestApp) -> None:
     answer = await onward_recording.graphql(REGISTER, name="")
     assert answer["data"]["registerUser"]["errors"]
     assert onward_recording.delivered == []
 
 
-async def test_the_log_can_be_read(onward_immediate: Kit) -> None:
+async def test_the_log_can_be_read(onward_immediate: TestApp) -> None:
     await onward_immediate.accept("logging.write", email="ada@example.org", message="hello")
     (entry,) = onward_immediate.log()
     assert entry["message"] == "hello"

@@ -17,23 +17,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from onward.api import status
 from onward.api.addresses import Addresses
-from onward.api.connection_limiter import Sockets
+from onward.api.connection_limiter import ConnectionLimiter
 from onward.api.headers import SecureHeaders
 from onward.api.origins import Origins
 from onward.api.rates import Rates
-from onward.api.request_gate import Authenticate, Door, open_to_all
+from onward.api.request_gate import Identify, RequestGate, open_to_all
 from onward.api.view import View, bearer
 from onward.backends.base import Role
 from onward.config.settings import Jwt, Settings, SettingsError, version
 from onward.graphql.base import NotAuthenticated
-from onward.graphql.context import Parts
+from onward.graphql.context import Services
 from onward.graphql.counts import Counts
 from onward.graphql.execution import trusted
 from onward.graphql.execution.limits import Limits
 from onward.graphql.execution.operations import Operations
 from onward.graphql.execution.trusted import Trusted
 from onward.graphql.schema import build
-from onward.runtime.wiring import Onward, load, running
+from onward.runtime.wiring import Runtime, load, run_process
 from onward.telemetry import tracing
 from onward.web import documents, pages
 
@@ -48,8 +48,8 @@ def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: Api) -> AsyncIterator[None]:
-        async with running(settings, Role.ACCEPT) as onward:
-            door = Door(
+        async with run_process(settings, Role.ACCEPT) as onward:
+            door = RequestGate(
                 parts(onward),
                 operations,
                 origins(settings),
@@ -61,7 +61,7 @@ def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
             explorer = pages.explorer if is_open(settings) else None
             app.state.onward = onward
             app.state.door = door
-            app.state.parts = door.parts
+            app.state.parts = door.services
             app.state.view = View(door, explorer=explorer, get_queries=get_queries)
             app.ahead = None if tracing.is_recorded() else _within(layers, app.state.view)
             door.rates.start()
@@ -84,11 +84,11 @@ def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
     )
 
     def admits(request: Request) -> bool:
-        door: Door = request.app.state.door
+        door: RequestGate = request.app.state.door
         address = addresses.of(request.client, request.headers.get("x-forwarded-for", "").encode() or None)
         try:
             token = bearer(request.headers.get("authorization", "").encode() or None)
-            return door.enter(token, address).visible.everything
+            return door.authenticate(token, address).visible.everything
         except NotAuthenticated:
             return False
 
@@ -202,7 +202,7 @@ def schema(settings: Settings) -> strawberry.Schema:
         raise SettingsError(f"gql.modules: {error}") from error
 
 
-def viewers(settings: Settings) -> Authenticate:
+def viewers(settings: Settings) -> Identify:
     """Who asks, by the settings' kind of token. Raises SettingsError where no token could be checked."""
     if settings.auth.mode == "open":
         return open_to_all
@@ -264,9 +264,9 @@ def rates(settings: Settings) -> Rates:
     )
 
 
-def sockets(settings: Settings) -> Sockets:
+def sockets(settings: Settings) -> ConnectionLimiter:
     given = settings.gql.limits
-    return Sockets(given.streams, given.streams_each, free=settings.environment == "development")
+    return ConnectionLimiter(given.streams, given.streams_each, free=settings.environment == "development")
 
 
 def origins(settings: Settings) -> Origins:
@@ -275,22 +275,22 @@ def origins(settings: Settings) -> Origins:
     return Origins(settings.server.origins, hosts=() if loopback else None)
 
 
-def parts(onward: Onward) -> Parts:
+def parts(onward: Runtime) -> Services:
     """What resolvers need of the process."""
-    return Parts(
+    return Services(
         version=version(),
         backend=onward.settings.backend,
         database=onward.database,
         writer=onward.writer,
         dispatcher=onward.dispatcher,
-        changes=onward.changes,
+        changes=onward.change_feed,
         handlers=onward.handlers,
         counts=Counts(onward.database),
         schedule=onward.schedule,
-        meters=onward.outside.meters,
-        tracing=onward.outside.tracing,
+        metrics=onward.telemetry.metrics,
+        tracing=onward.telemetry.tracing,
         discloses=onward.settings.registration.disclose,
-        letters=letters(onward.settings),
+        mail_directory=letters(onward.settings),
         open_jobs=onward.settings.gql.limits.open_jobs,
     )
 
@@ -301,6 +301,6 @@ def letters(settings: Settings) -> Path | None:
     return settings.email.directory if shown else None
 
 
-def _parts_of(request: Request) -> Parts:
-    found: Parts = request.app.state.parts
+def _parts_of(request: Request) -> Services:
+    found: Services = request.app.state.parts
     return found

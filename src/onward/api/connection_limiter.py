@@ -10,7 +10,7 @@ from onward.api.addresses import is_loopback
 from onward.graphql.base import BadRequest
 
 
-class Sockets:
+class ConnectionLimiter:
     """At most `most` in all, and `each` an address; 0 is no limit. `free` is whether loopback is one of many."""
 
     def __init__(self, most: int, each: int, *, free: bool = False) -> None:

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
-from onward.api.fair_scheduler import Turns
+from onward.api.fair_scheduler import FairScheduler
 
 ALL_HERE: Any = {"onward.all_here": {}}  # of a request: who reads it need not look at the clock
 PIPELINED = 100  # requests of one connection that wait for the answers before them
@@ -26,7 +26,7 @@ LINGER_BYTES = 32_000_000
 SPARE = 200  # file descriptors that connections leave to the ledger, its backends and the log
 
 
-class Waiting:
+class IdleConnections:
     """The connections without a request, the longest first. Where all become too many, that one makes room.
 
     Among them are those of whom nothing more is read.
@@ -60,7 +60,7 @@ def room() -> int:
     return max(soft - SPARE, soft // 2)
 
 
-class Gathering:
+class BufferedTransport:
     """A transport of which what is written in one turn of the loop leaves at once: Uvicorn writes head and body apart.
 
     Each system call saved is a twentieth of a mutation's time. Closed while a request is `unread`, it still takes what
@@ -117,9 +117,11 @@ class Gathering:
 class Http(HttpToolsProtocol):
     """A head has so many bytes and comes within so many seconds; else it is 431 or 408, and the connection ends."""
 
-    def __init__(self, *args: Any, waiting: Waiting, head_bytes: int, head_timeout_s: float, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, idle: IdleConnections, head_bytes: int, head_timeout_s: float, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
-        self._waiting = waiting
+        self._waiting = idle
         self._most = head_bytes
         self._timeout_s = head_timeout_s
         self._late: asyncio.TimerHandle | None = None
@@ -130,10 +132,10 @@ class Http(HttpToolsProtocol):
         self._begun = False  # a head, since the last answer
         self._wrong = (400, "This is no HTTP request.", "BAD_REQUEST")
 
-    transport: Gathering  # type: ignore[assignment] # as far as Uvicorn uses it
+    transport: BufferedTransport  # type: ignore[assignment] # as far as Uvicorn uses it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as Uvicorn has it
-        super().connection_made(Gathering(transport, self.loop))  # type: ignore[arg-type] # as far as it is used
+        super().connection_made(BufferedTransport(transport, self.loop))  # type: ignore[arg-type] # as far as it is used
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -259,7 +261,7 @@ class Http(HttpToolsProtocol):
 class WebSockets(WebSocketsSansIOProtocol):
     """Frames are read a little at a time, so that others get their turn; who pings has to take the pongs."""
 
-    def __init__(self, *args: Any, turns: Turns, **options: Any) -> None:
+    def __init__(self, *args: Any, turns: FairScheduler, **options: Any) -> None:
         super().__init__(*args, **options)
         self._turns = turns
         self._unread = bytearray()

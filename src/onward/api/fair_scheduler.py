@@ -9,7 +9,7 @@ from collections.abc import Callable
 AT_ONCE = 4
 
 
-class Turns:
+class FairScheduler:
     """In each turn of the event loop so many of those who wait get on, in the order in which they came.
 
     What a flood does at once is short then, and between its pieces all others get on.

@@ -19,11 +19,11 @@ Message = dict[str, Any]
 SendMessage = Callable[[Message], Awaitable[None]]  # raises Gone, OSError
 
 
-class Gone(GqlError):
+class Disconnected(GqlError):
     """The client has closed the socket."""
 
 
-class Exchange:
+class OperationTask:
     """From `subscribe` to `complete` or `error`. Runs as a task of its own from the start."""
 
     def __init__(
@@ -65,14 +65,14 @@ class Exchange:
                 await self._stream(operation)
             else:
                 self._finishes = True
-                defer = self._context.parts.dispatcher.defer
+                defer = self._context.services.dispatcher.defer
                 await self._respond(await self._operations.execute(operation, self._context, defer))
             await self._last({"type": "complete"})
-        except (Gone, OSError, asyncio.CancelledError):
+        except (Disconnected, OSError, asyncio.CancelledError):
             pass
         except Exception as error:  # noqa: BLE001 - it is told and logged; the socket lives on
             told = masked(error)
-            with suppress(Gone, OSError):
+            with suppress(Disconnected, OSError):
                 await self._last({"type": "error", "payload": [told]})
 
     async def _stream(self, operation: Operation) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WINDOW_S = 60
 EXCHANGE_S = 0.5
-PATIENCE_S = 5.0
+REDIS_TIMEOUT_S = 5.0
 AT_ONCE = 1_000  # keys that are exchanged in one go
 
 
@@ -90,8 +90,8 @@ class Rates:
             f"async+{'redis+unix' if scheme == 'unix' else scheme}://{rest}",
             implementation="redispy",
             key_prefix=f"{self._namespace}:rates",
-            socket_timeout=PATIENCE_S,
-            socket_connect_timeout=PATIENCE_S,
+            socket_timeout=REDIS_TIMEOUT_S,
+            socket_connect_timeout=REDIS_TIMEOUT_S,
         )
         log, reached = structlog.get_logger("rates"), True
         try:

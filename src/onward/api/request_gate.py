@@ -6,33 +6,33 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from onward.api.addresses import Addresses
-from onward.api.connection_limiter import Sockets
-from onward.api.fair_scheduler import Turns
+from onward.api.connection_limiter import ConnectionLimiter
+from onward.api.fair_scheduler import FairScheduler
 from onward.api.origins import Origins
 from onward.api.rates import Rates
 from onward.graphql.base import NotAuthenticated
-from onward.graphql.context import Parts, Viewer
+from onward.graphql.context import Services, Viewer
 from onward.graphql.execution.operations import Operations
 
-Authenticate = Callable[[str | None], Viewer]
+Identify = Callable[[str | None], Viewer]
 """By bearer token, None where there is none. Raises NotAuthenticated, also for a token that is none of ours."""
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    parts: Parts
+class RequestGate:
+    services: Services
     operations: Operations
     origins: Origins
-    authenticate: Authenticate
+    identify: Identify
     addresses: Addresses = field(default_factory=Addresses)
     rates: Rates = field(default_factory=lambda: Rates(0))
-    sockets: Sockets = field(default_factory=lambda: Sockets(0, 0))
-    turns: Turns = field(default_factory=Turns)
+    connection_limiter: ConnectionLimiter = field(default_factory=lambda: ConnectionLimiter(0, 0))
+    scheduler: FairScheduler = field(default_factory=FairScheduler)
 
-    def enter(self, token: str | None, address: str) -> Viewer:
+    def authenticate(self, token: str | None, address: str) -> Viewer:
         """Who asks; it is counted, a wrong token for its address. Raises NotAuthenticated and TooManyRequests."""
         try:
-            viewer = self.authenticate(token)
+            viewer = self.identify(token)
         except NotAuthenticated:
             self.rates.count(address, None)
             raise

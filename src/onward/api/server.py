@@ -19,18 +19,18 @@ from fastapi import FastAPI
 
 from onward import telemetry
 from onward.api.app import create_app
-from onward.api.connections import Http, Waiting, WebSockets, room
-from onward.api.fair_scheduler import Turns
+from onward.api.connections import Http, IdleConnections, WebSockets, room
+from onward.api.fair_scheduler import FairScheduler
 from onward.config.settings import Settings, SettingsError
 from onward.graphql.base import SchemaError
 from onward.runtime import garbage_collector
 from onward.runtime.event_loop import Loop
 from onward.web import build
 
-LAST_S = 4.5  # past the drain deadline, a process ends whatever hangs
-TURN_S = 0.001  # a thread that computes lets the loop go on after as long; Python's own 5 ms add up
-STUCK_S = 60  # a client that takes nothing of its answers is cut off then
-CLOSING_S = 3  # that open requests and streams get once the jobs are drained
+EXIT_GRACE_S = 4.5  # past the drain deadline, a process ends whatever hangs
+SWITCH_INTERVAL_S = 0.001  # a thread that computes lets the loop go on after as long; Python's own 5 ms add up
+UNREAD_TIMEOUT_S = 60  # a client that takes nothing of its answers is cut off then
+CLOSE_TIMEOUT_S = 3  # that open requests and streams get once the jobs are drained
 
 
 def address(settings: Settings) -> tuple[int, Any]:
@@ -40,7 +40,7 @@ def address(settings: Settings) -> tuple[int, Any]:
         family, _, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except OSError as error:
         raise SettingsError(f"server.host: {host!r} is no address of this machine, nor a name of one") from error
-    _admit(settings, str(found[0]), host)
+    _refuse_public_without_auth(settings, str(found[0]), host)
     return family, found
 
 
@@ -49,7 +49,7 @@ def bind(settings: Settings) -> socket.socket:
     family, where = address(settings)
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    _cut_off_the_stuck(bound)
+    _set_unread_timeout(bound)
     try:
         bound.bind(where)
         bound.listen(2048)
@@ -68,17 +68,17 @@ def adopt(settings: Settings, fd: int) -> socket.socket:
         raise SettingsError(f"--fd: {fd} is no socket that was handed over") from error
     if bound.family not in {socket.AF_INET, socket.AF_INET6} or bound.type != socket.SOCK_STREAM:
         raise SettingsError(f"--fd: {fd} is no TCP socket")
-    _admit(settings, bound.getsockname()[0], bound.getsockname()[0])
-    _cut_off_the_stuck(bound)
+    _refuse_public_without_auth(settings, bound.getsockname()[0], bound.getsockname()[0])
+    _set_unread_timeout(bound)
     return bound
 
 
-def _cut_off_the_stuck(bound: socket.socket) -> None:
+def _set_unread_timeout(bound: socket.socket) -> None:
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # every connection has it from the one that listens
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_S * 1000)
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_TIMEOUT_S * 1000)
 
 
-def _admit(settings: Settings, address: str, host: str) -> None:
+def _refuse_public_without_auth(settings: Settings, address: str, host: str) -> None:
     """Who may reach the address is let in on purpose. Raises SettingsError."""
     private = ipaddress.ip_address(address).is_loopback
     if not private and settings.auth.mode == "open" and not settings.auth.allow_public:
@@ -102,7 +102,7 @@ def run(settings: Settings, bound: socket.socket) -> None:
         app = create_app(settings)
     except SchemaError as error:
         raise SettingsError(f"gql.modules: {error}") from error
-    sys.setswitchinterval(TURN_S)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     explorer = build.build_in_background()
     # Entered below, so that what is wrong at the start is told in one line.
     config = configured(app, settings, lifespan="off")
@@ -120,9 +120,9 @@ def configured(app: FastAPI, settings: Settings, **options: Any) -> uvicorn.Conf
     """What Uvicorn serves the application with."""
     limits = settings.gql.limits
     http: Any = partial(  # called as Uvicorn calls a class
-        Http, waiting=Waiting(room()), head_bytes=limits.head_bytes, head_timeout_s=limits.head_timeout_s
+        Http, idle=IdleConnections(room()), head_bytes=limits.head_bytes, head_timeout_s=limits.head_timeout_s
     )
-    sockets: Any = partial(WebSockets, turns=Turns())
+    sockets: Any = partial(WebSockets, turns=FairScheduler())
     return uvicorn.Config(
         app,
         http=http,
@@ -133,7 +133,7 @@ def configured(app: FastAPI, settings: Settings, **options: Any) -> uvicorn.Conf
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=CLOSING_S,
+        timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
         **options,
     )
 
@@ -152,7 +152,7 @@ class Server(uvicorn.Server):
         log = telemetry.logger("onward")
         address = url(self._bound)
         log.info("serving", page=f"{address}/", graphql=f"{address}/graphql", backend=self._settings.backend)
-        _tell_systemd()
+        _notify_systemd()
         if self._explorer:
             log.info("the explorer is being built from npm packages; once, a minute or two")
 
@@ -160,7 +160,7 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         # Whatever hangs past the deadline, a thread of a handler or a connection, the process ends.
-        last = threading.Timer(self._settings.server.drain_s + LAST_S, os._exit, (0,))
+        last = threading.Timer(self._settings.server.drain_s + EXIT_GRACE_S, os._exit, (0,))
         last.daemon = True
         last.start()
         telemetry.logger("onward").info("draining", at_most_s=self._settings.server.drain_s)
@@ -187,7 +187,7 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-def _tell_systemd() -> None:
+def _notify_systemd() -> None:
     """Who started this process by a unit of `Type=notify` knows that it answers: sd_notify(3), of which this is all."""
     place = os.environ.get("NOTIFY_SOCKET", "")
     if place:

@@ -12,7 +12,7 @@ import orjson
 from fastapi import BackgroundTasks
 from starlette.types import Receive, Scope, Send
 
-from onward.graphql.base import RUN_OUT, NotAuthenticated
+from onward.graphql.base import TOKEN_EXPIRED, NotAuthenticated
 from onward.graphql.execution.operations import Invalid, Response
 
 HEADERS = (
@@ -39,7 +39,7 @@ async def lasting(
                 async with asyncio.timeout(None if until is None else until - time.time()):
                     response = await anext(responses, None)
             except TimeoutError:
-                yield Invalid({"errors": [NotAuthenticated(RUN_OUT).formatted]})
+                yield Invalid({"errors": [NotAuthenticated(TOKEN_EXPIRED).formatted]})
                 return
             if response is None:
                 return

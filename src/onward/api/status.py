@@ -10,15 +10,15 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from onward.api.rates import TooManyRequests
-from onward.graphql.context import Parts
+from onward.graphql.context import Services
 from onward.storage.base import Unavailable
 from onward.telemetry.metrics import CONTENT_TYPE
 
-PATIENCE_S = 3.0
+PROBE_TIMEOUT_S = 3.0
 
 
 def routes(
-    parts: Callable[[Request], Parts], admits: Callable[[Request], bool], *, alone: bool = True
+    parts: Callable[[Request], Services], admits: Callable[[Request], bool], *, alone: bool = True
 ) -> list[BaseRoute]:
     """The routes. `parts` finds the application's parts by a request, `admits` tells who may see figures of all.
 
@@ -54,7 +54,7 @@ def routes(
             return PlainTextResponse(words, 401, headers={"WWW-Authenticate": "Bearer"})
         # One question for all who ask meanwhile: while the ledger hangs, no more than one thread does.
         if asked is None or asked.done():
-            asked = asyncio.ensure_future(asyncio.to_thread(parts(request).meters.text, own=alone))
+            asked = asyncio.ensure_future(asyncio.to_thread(parts(request).metrics.text, own=alone))
         return Response(await asyncio.shield(asked), media_type=CONTENT_TYPE)
 
     return [
@@ -68,19 +68,19 @@ def _word(*, up: bool) -> str:
     return "ok" if up else "unreachable"
 
 
-async def _answers(parts: Parts) -> bool:
+async def _answers(parts: Services) -> bool:
     """Whether the ledger can be read, and could be written a moment ago: a full disk lets through reads alone."""
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
             await parts.database.read(lambda tx: tx.now)
     except (Unavailable, TimeoutError):
         return False
     return not parts.writer.failing
 
 
-async def _reachable(parts: Parts) -> dict[str, bool]:
+async def _reachable(parts: Services) -> dict[str, bool]:
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
             health = await parts.dispatcher.health()
     except TimeoutError:
         return dict.fromkeys(parts.dispatcher.backends, False)

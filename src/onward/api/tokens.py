@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from onward.graphql.base import RUN_OUT, GqlError, NotAuthenticated
+from onward.graphql.base import TOKEN_EXPIRED, GqlError, NotAuthenticated
 from onward.graphql.context import Viewer
 from onward.graphql.text import is_plain
 
@@ -109,7 +109,7 @@ class Tokens:
                 self._known.popitem(last=False)
         viewer, ends = known
         if time.time() >= ends:
-            raise NotAuthenticated(RUN_OUT)
+            raise NotAuthenticated(TOKEN_EXPIRED)
         return viewer
 
     def _read(self, token: str) -> tuple[Viewer, float]:
@@ -129,7 +129,7 @@ class Tokens:
             ends = float(claims["exp"]) + self._leeway_s
             return Viewer(id=_subject(claims["sub"]), roles=_roles(claims.get("roles", [])), until=ends), ends
         except jwt.ExpiredSignatureError:
-            raise NotAuthenticated(RUN_OUT) from None
+            raise NotAuthenticated(TOKEN_EXPIRED) from None
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise NotAuthenticated from None
 

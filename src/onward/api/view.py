@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from onward.api.body import read_body
 from onward.api.negotiation import Media, accepted, check_content, names_json, wants_page
 from onward.api.rates import TooManyRequests
-from onward.api.request_gate import Door
+from onward.api.request_gate import RequestGate
 from onward.api.sse import EventStream, lasting, one
 from onward.api.websocket import Socket
 from onward.graphql.base import BadRequest, NotAuthenticated
@@ -56,7 +56,11 @@ class View:
     """An ASGI application. POST runs an operation; GET shows browsers the explorer, and queries where switched on."""
 
     def __init__(
-        self, door: Door, *, explorer: Callable[[HttpRequest], HttpResponse] | None = None, get_queries: bool = False
+        self,
+        door: RequestGate,
+        *,
+        explorer: Callable[[HttpRequest], HttpResponse] | None = None,
+        get_queries: bool = False,
     ) -> None:
         self._door = door
         self._operations = door.operations
@@ -82,7 +86,7 @@ class View:
         if not isinstance(response, EventStream):
             await response(scope, receive, send)
             return
-        with self._door.sockets.one(address):
+        with self._door.connection_limiter.one(address):
             await response(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive, headers: Headers, address: str) -> ASGIApp:
@@ -93,8 +97,8 @@ class View:
             self._check(scope["method"], headers)
             media = accepted(headers.get(b"accept"))
             if media is Media.EVENTS:
-                self._door.sockets.check(address)
-            viewer = self._door.enter(bearer(headers.get(b"authorization")), address)
+                self._door.connection_limiter.check(address)
+            viewer = self._door.authenticate(bearer(headers.get(b"authorization")), address)
             reading = scope["method"] == "GET"
             all_here = "onward.all_here" in scope.get("extensions", ())
             request = (
@@ -102,7 +106,7 @@ class View:
                 if reading
                 else await self._from_body(receive, headers, all_here=all_here)
             )
-            context = Context(self._door.parts, viewer, traceparent(headers.get(b"traceparent")))
+            context = Context(self._door.services, viewer, traceparent(headers.get(b"traceparent")))
             return await self._run(request, context, media, headers, reading=reading)
         except BadRequest as error:
             return told(error, media)

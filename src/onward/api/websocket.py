@@ -13,10 +13,10 @@ from starlette.types import Receive, Scope, Send
 
 from onward.api.addresses import UNKNOWN
 from onward.api.headers import is_host
-from onward.api.operation_task import Exchange, Gone
+from onward.api.operation_task import Disconnected, OperationTask
 from onward.api.rates import TooManyRequests
-from onward.api.request_gate import Door
-from onward.graphql.base import RUN_OUT, BadRequest, GqlError, NotAuthenticated
+from onward.api.request_gate import RequestGate
+from onward.graphql.base import TOKEN_EXPIRED, BadRequest, GqlError, NotAuthenticated
 from onward.graphql.context import Context, Viewer
 from onward.graphql.execution.requests import load, read
 
@@ -37,7 +37,7 @@ class Closing(GqlError):
 class Socket:
     """One connection, from its handshake to its end."""
 
-    def __init__(self, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, door: RequestGate, scope: Scope, receive: Receive, send: Send) -> None:
         self._door = door
         self._limits = door.operations.limits
         self._scope = scope
@@ -49,7 +49,7 @@ class Socket:
         self._viewer: Viewer | None = None
         self._initialised = False
         self._closed = False
-        self._exchanges: dict[str, Exchange] = {}
+        self._exchanges: dict[str, OperationTask] = {}
         self._unheard: set[asyncio.Task[None]] = set()
 
     async def serve(self, headers: Mapping[bytes, bytes]) -> None:
@@ -63,11 +63,11 @@ class Socket:
             await self._raw_send({"type": "websocket.close", "code": 4403, "reason": "This web page may not call here"})
             return
         try:
-            self._door.sockets.check(self._address)
+            self._door.connection_limiter.check(self._address)
         except BadRequest as error:
             await self._refuse(error)
             return
-        with self._door.sockets.one(self._address):
+        with self._door.connection_limiter.one(self._address):
             await self._accepted()
 
     async def _refuse(self, error: BadRequest) -> None:
@@ -91,11 +91,11 @@ class Socket:
             await self._converse()
         except Closing as closing:
             await self._close(closing)
-        except (Gone, OSError):
+        except (Disconnected, OSError):
             pass
         finally:
             self._closed = True
-            await self._door.turns.mine()
+            await self._door.scheduler.mine()
             await self._finish()
 
     async def _converse(self) -> None:
@@ -107,7 +107,7 @@ class Socket:
                 self._is_late()
             else:
                 await self._take(message)
-                await self._door.turns.mine()  # a flood waits for others after each of its messages
+                await self._door.scheduler.mine()  # a flood waits for others after each of its messages
 
     def _deadline(self) -> float:
         """By the loop's clock: when the next message has to be there."""
@@ -123,7 +123,7 @@ class Socket:
             raise Closing(4408, "Connection initialisation timeout")
         if self._viewer is not None and self._viewer.until is not None and time.time() >= self._viewer.until:
             # Not 4401, with which the official client gives up for good: at 4403 it comes back with its next token.
-            raise Closing(4403, RUN_OUT)
+            raise Closing(4403, TOKEN_EXPIRED)
         if self._loop.time() - self._since >= self._limits.idle_timeout_s:
             if not self._exchanges:
                 raise Closing(1000, "Nothing was asked for a while")
@@ -132,7 +132,7 @@ class Socket:
     async def _message(self) -> dict[str, Any]:
         received = await self._receive()
         if received["type"] == "websocket.disconnect":
-            raise Gone
+            raise Disconnected
         text = received.get("text")
         if text is None:
             raise Closing(4400, "Messages are text")
@@ -169,7 +169,7 @@ class Socket:
             raise Closing(4429, "Too many initialisation requests")
         self._initialised = True
         try:
-            viewer = self._door.enter(token_in(payload), self._address)
+            viewer = self._door.authenticate(token_in(payload), self._address)
         except (NotAuthenticated, TooManyRequests) as error:
             raise Closing(4403, error.message) from None
         if viewer.is_nobody:
@@ -195,11 +195,11 @@ class Socket:
         if len(self._exchanges) + len(self._unheard) >= self._limits.subscriptions:
             await self._send({"id": id_, "type": "error", "payload": [TOO_MANY]})
             return
-        self._exchanges[id_] = Exchange(
+        self._exchanges[id_] = OperationTask(
             id_,
             request,
             operations=self._door.operations,
-            context=Context(self._door.parts, self._viewer),
+            context=Context(self._door.services, self._viewer),
             send=self._send,
             over=self._over,
         )
@@ -217,13 +217,13 @@ class Socket:
 
     async def _send(self, message: dict[str, Any]) -> None:
         if self._closed:
-            raise Gone
+            raise Disconnected
         # As text: bytes would make a binary frame, which clients do not take.
         sent = {"type": "websocket.send", "text": orjson.dumps(message).decode()}
         try:
             await self._raw_send(sent)
         except RuntimeError as error:  # the server has closed it, and our next message says so
-            raise Gone from error
+            raise Disconnected from error
 
     async def _close(self, closing: Closing) -> None:
         self._closed = True

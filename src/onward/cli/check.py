@@ -25,10 +25,10 @@ from onward.storage.base import StorageError
 from onward.storage.engine import Database
 from onward.storage.writer import Writer
 from onward.telemetry.endpoint import Endpoint, NoPort
-from onward.telemetry.metrics import Meters
+from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 
-PATIENCE_S = 3.0
+PROBE_TIMEOUT_S = 3.0
 SAFE_SQLITE = (3, 51, 3)  # before it, a WAL reset can corrupt a file that several connections write
 OLDEST_POSTGRESQL = 13
 
@@ -45,8 +45,8 @@ class Finding:
 
     part: str
     state: State
-    words: str
-    mend: str = ""
+    message: str
+    fix: str = ""
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
@@ -66,7 +66,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     secrets = _secrets(settings)
     for try_part in tries:
         for found in try_part(settings):
-            yield Finding(found.part, found.state, _without(found.words, secrets), _without(found.mend, secrets))
+            yield Finding(found.part, found.state, _without(found.message, secrets), _without(found.fix, secrets))
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
@@ -130,7 +130,7 @@ def _handlers(settings: Settings) -> Iterator[Finding]:
     try:
         handlers = wiring.load_handlers(settings)
         names = sorted(handlers)
-        wiring.build_vault(settings, handlers)
+        wiring.build_encryption(settings, handlers)
     except SettingsError as error:
         mend = (
             "mend secrets.keys"
@@ -154,7 +154,7 @@ def _unserved(settings: Settings, names: list[str]) -> Iterator[Finding]:
         if migrate.revision(database) != migrate.HEAD:
             return
         waiting, paused = database.read_sync(
-            lambda tx: (ledger.waiting_besides(tx, names), {one.handler for one in concurrency.pauses(tx)})
+            lambda tx: (ledger.count_unknown_handlers(tx, names), {one.handler for one in concurrency.pauses(tx)})
         )
     except StorageError:  # told as the database's
         return
@@ -178,8 +178,8 @@ def _schedule(settings: Settings) -> Iterator[Finding]:
             route=Routes(settings.backend, settings.routes),
             backends={},
             writer=Writer(Database(settings.database.url, settings.database.migrations)),
-            vault=wiring.build_vault(settings, handlers),
-            meters=Meters(),
+            encryption=wiring.build_encryption(settings, handlers),
+            metrics=Metrics(),
             tracing=Tracing(),
         )
         entries = wiring.schedule_entries(settings, dispatcher)
@@ -201,7 +201,7 @@ def _schema(settings: Settings) -> Iterator[Finding]:
 def _backends(settings: Settings) -> Iterator[Finding]:
     for name in wiring.used(settings):
         try:
-            backend = wiring.build_backend(settings, name, wiring.Nobody())
+            backend = wiring.build_backend(settings, name, wiring.ProbeRunner())
         except SettingsError as error:
             yield Finding(name, State.WRONG, _line(error), f"mend [backends.{name}]")
             continue
@@ -220,7 +220,7 @@ def _backends(settings: Settings) -> Iterator[Finding]:
 
 def _redis(url: str) -> Iterator[Finding]:
     client = redis.Redis.from_url(
-        url, socket_connect_timeout=PATIENCE_S, socket_timeout=PATIENCE_S, retry=Retry(NoBackoff(), 0)
+        url, socket_connect_timeout=PROBE_TIMEOUT_S, socket_timeout=PROBE_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
     )
     try:
         server = client.info("server")
@@ -281,7 +281,7 @@ async def _greet(settings: Settings) -> None:
         start_tls=smtp.tls == "starttls",
         username=smtp.username or None,
         password=smtp.password.get_secret_value() or None,
-        timeout=PATIENCE_S,
+        timeout=PROBE_TIMEOUT_S,
     )
     async with client:
         await client.noop()
@@ -329,7 +329,7 @@ def _traces(settings: Settings) -> Iterator[Finding]:
 
     where = urlsplit(traces)._replace(query="", fragment="")
     shown = where._replace(netloc=where.netloc.rpartition("@")[2]).geturl()
-    if refused := refusal(traces, PATIENCE_S):
+    if refused := refusal(traces, PROBE_TIMEOUT_S):
         mend = "start the collector, or mend telemetry.traces; jobs run meanwhile, their traces are lost"
         yield Finding("traces", State.WRONG, f"the collector at {shown} {refused}", mend)
     else:
@@ -341,7 +341,7 @@ def _metrics(settings: Settings) -> Iterator[Finding]:
     if not address:
         return
     try:
-        endpoint = Endpoint(Meters().registry, address)
+        endpoint = Endpoint(Metrics().registry, address)
     except NoPort as error:
         yield Finding("metrics", State.WRONG, _line(error), "mend telemetry.metrics")
         return

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from onward.config.settings import Settings
     from onward.jobs.model import JobFilter
-    from onward.supervisor.supervisor import Part
+    from onward.supervisor.supervisor import ProcessSpec
 
 CANNOT_START = 2
 FAULTS = Path("var/faults.json")
@@ -47,10 +47,10 @@ def serve(
 ) -> None:
     """Serve the API; under the default backend it runs the jobs, too."""
     garbage_collector.start()
-    settings = _entered(backend=backend, host=host, port=port, workers=workers)
+    settings = _load_settings(backend=backend, host=host, port=port, workers=workers)
     from onward.api import server as serving
 
-    with _one_line():
+    with _errors_in_one_line():
         if fd is not None:
             adopted = serving.adopt(settings, fd)
             _migrate(settings)
@@ -73,10 +73,10 @@ def _leave(code: int) -> Never:
 def worker(*, processes: Processes = None, threads: Threads = 8, backend: Backend = None) -> None:
     """Run the jobs that the API hands to Dramatiq, or to a backend of yours."""
     garbage_collector.start()
-    settings = _entered(backend=backend)
+    settings = _load_settings(backend=backend)
     from onward.worker import process
 
-    with _one_line():
+    with _errors_in_one_line():
         process.check_backend(settings)
         _migrate(settings)
         if (processes or _cores()) > 1:
@@ -95,26 +95,26 @@ def up(
     threads: Threads = 8,
 ) -> None:
     """Run the API, workers and, where none answers, a private Redis: all of it on this machine."""
-    settings = _entered(backend=backend, host=host, port=port, workers=workers)
+    settings = _load_settings(backend=backend, host=host, port=port, workers=workers)
     from onward.api import server as serving
     from onward.backends.dramatiq import Dramatiq
     from onward.runtime import wiring
     from onward.supervisor import private_redis
 
-    with _one_line(), serving.bind(settings) as bound:
+    with _errors_in_one_line(), serving.bind(settings) as bound:
         _migrate(settings)
         parts = _api(settings, bound)
         if wiring.runs_elsewhere(settings):
             parts += _workers(processes, threads)
         if wiring.runs_elsewhere(settings, Dramatiq):
-            redis = private_redis.part(settings)
+            redis = private_redis.process_spec(settings)
             parts += [redis] if redis else []
         _supervise(settings, parts)
 
 
 def check() -> None:
     """Try every part that the settings name: what is wrong, and the mend."""
-    settings = _entered()
+    settings = _load_settings()
     from rich.console import Console
 
     from onward.cli.check import State, findings
@@ -122,27 +122,27 @@ def check() -> None:
     console = Console(highlight=False)
     styles = {State.OK: "green", State.WARNING: "yellow", State.WRONG: "red"}
     wrong = 0
-    with _one_line():
+    with _errors_in_one_line():
         for found in findings(settings):
             wrong += found.state is State.WRONG
             console.print(f"{found.state:<8}", style=styles[found.state], end=" ")
-            console.print(f"{found.part}: {found.words}", markup=False, soft_wrap=True)
-            if found.mend:
-                console.print(f"{'':8} {found.mend}", markup=False, soft_wrap=True, style="bold")
+            console.print(f"{found.part}: {found.message}", markup=False, soft_wrap=True)
+            if found.fix:
+                console.print(f"{'':8} {found.fix}", markup=False, soft_wrap=True, style="bold")
     raise typer.Exit(1 if wrong else 0)
 
 
 def migrate() -> None:
     """Bring the ledger's tables up to date; a second one waits for the first."""
-    settings = _entered()
-    with _one_line():
+    settings = _load_settings()
+    with _errors_in_one_line():
         print("the ledger is up to date" if _migrate(settings, also_postgresql=True) else "nothing to do")
 
 
 def backup(file: Annotated[Path, typer.Argument(help="Where the copy goes.")]) -> None:
     """Copy a SQLite ledger to a file, whole, while it is in use."""
-    settings = _entered()
-    with _one_line():
+    settings = _load_settings()
+    with _errors_in_one_line():
         from onward.cli.progress_bar import bar
         from onward.storage.backup import backup
         from onward.storage.engine import Database
@@ -160,8 +160,8 @@ def backup(file: Annotated[Path, typer.Argument(help="Where the copy goes.")]) -
 
 def schema() -> None:
     """Print the GraphQL schema."""
-    settings = _entered()
-    with _one_line():
+    settings = _load_settings()
+    with _errors_in_one_line():
         from onward.api import app
         from onward.config.settings import SettingsError
         from onward.graphql.base import SchemaError
@@ -258,7 +258,7 @@ def bench(
     only: Annotated[str | None, typer.Option(help="These figures alone, such as A,B.")] = None,
 ) -> None:
     """Measure every figure beside its rival."""
-    with _whole_project():
+    with _needs_clone():
         from benchmarks import main
         from benchmarks.base import BenchError
 
@@ -270,7 +270,7 @@ def bench(
 
 def new_handler(name: Annotated[str, typer.Argument(help="Its family and its name, as in orders.confirm.")]) -> None:
     """Write a handler, its mutation and their test into the project."""
-    with _one_line(), _whole_project():
+    with _errors_in_one_line(), _needs_clone():
         from onward.cli import scaffold as handler
 
         print(*handler.write(name, Path(os.environ.get("ONWARD_PROJECT") or Path.cwd()).absolute()), sep="\n")
@@ -285,7 +285,7 @@ def faults(
     file: Annotated[Path, typer.Option("--json", help="The file that the figures are written to.")] = FAULTS,
 ) -> None:
     """Run the whole program under faults by chance, then do the books: exit code 1 where a promise was broken."""
-    with _whole_project():
+    with _needs_clone():
         from tests.faults import main
 
     try:
@@ -346,7 +346,7 @@ def _onward(
         os.environ["ONWARD_PROJECT"] = str(project.absolute())  # for the processes that this one starts, as well
 
 
-def _entered(
+def _load_settings(
     *, backend: str | None = None, host: str | None = None, port: int | None = None, workers: int | None = None
 ) -> "Settings":
     """The settings with the flags over them, known to this process's children too; log lines are set up."""
@@ -354,7 +354,7 @@ def _entered(
     from onward.config import settings
 
     server = {key: value for key, value in (("host", host), ("port", port), ("workers", workers)) if value is not None}
-    with _one_line():
+    with _errors_in_one_line():
         flags: dict[str, Any] = {"backend": backend, "server": server}
         found = settings.enter(**{key: flag for key, flag in flags.items() if flag})
     if backend:
@@ -384,27 +384,27 @@ def _migrate(settings: "Settings", *, also_postgresql: bool = False) -> bool:
         database.close()
 
 
-def _api(settings: "Settings", bound: "socket") -> list["Part"]:
-    from onward.supervisor.supervisor import Part, command
+def _api(settings: "Settings", bound: "socket") -> list["ProcessSpec"]:
+    from onward.supervisor.supervisor import ProcessSpec, command
 
     bound.set_inheritable(True)
     count, fd = settings.server.workers, bound.fileno()
     names = ["api"] if count == 1 else [f"api-{number}" for number in range(1, count + 1)]
-    return [Part(name, command("serve", "--fd", str(fd)), descriptors=(fd,)) for name in names]
+    return [ProcessSpec(name, command("serve", "--fd", str(fd)), descriptors=(fd,)) for name in names]
 
 
-def _workers(processes: int | None, threads: int) -> list["Part"]:
-    from onward.supervisor.supervisor import Part, command
+def _workers(processes: int | None, threads: int) -> list["ProcessSpec"]:
+    from onward.supervisor.supervisor import ProcessSpec, command
 
     one = command("worker", "--processes", "1", "--threads", str(threads))
-    return [Part(f"worker-{number}", one, stage=1) for number in range(1, (processes or _cores()) + 1)]
+    return [ProcessSpec(f"worker-{number}", one, stage=1) for number in range(1, (processes or _cores()) + 1)]
 
 
 def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _supervise(settings: "Settings", parts: list["Part"]) -> NoReturn:
+def _supervise(settings: "Settings", parts: list["ProcessSpec"]) -> NoReturn:
     import asyncio
 
     from onward.supervisor.supervisor import Supervisor
@@ -425,15 +425,15 @@ def _filter(status: list[JobStatus] | None, handler: list[str] | None) -> "JobFi
 
 @contextmanager
 def _terminal() -> Iterator[tuple[Any, "Settings"]]:
-    settings = _entered()
-    with _one_line():
+    settings = _load_settings()
+    with _errors_in_one_line():
         from onward.cli import terminal
 
         yield terminal, settings
 
 
 @contextmanager
-def _one_line() -> Iterator[None]:
+def _errors_in_one_line() -> Iterator[None]:
     """What is wrong with settings, ledger or rights ends this process with one line and the exit code 2."""
     from onward.config.errors import SettingsError
     from onward.storage.base import StorageError
@@ -448,7 +448,7 @@ def _one_line() -> Iterator[None]:
 
 
 @contextmanager
-def _whole_project() -> Iterator[None]:
+def _needs_clone() -> Iterator[None]:
     """A command whose folder the image leaves out ends with one line there, and the exit code 2."""
     try:
         yield

@@ -8,7 +8,7 @@ from threading import Timer
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-PATIENCE_S = 1.0  # what is over sooner shows nothing
+SHOW_AFTER_S = 1.0  # what is over sooner shows nothing
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def bar(
     task = shown.add_task(words, total=total)
     if done:
         shown.ask = lambda: shown.update(task, completed=done())
-    begin = Timer(PATIENCE_S, shown.start)
+    begin = Timer(SHOW_AFTER_S, shown.start)
     begin.daemon = True
     begin.start()
     try:

@@ -33,7 +33,7 @@ from onward.storage.writer import Writer
 
 DONE, REFUSED, UNKNOWN = 0, 1, 3  # 2 is for what cannot start
 EVERYTHING = Visible(everything=True)
-LOOK_EVERY_S = 0.25
+POLL_INTERVAL_S = 0.25
 SHOWN = 20
 BATCH = 100
 PIPED_COLUMNS = 240
@@ -64,14 +64,14 @@ def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: boo
 def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
     """All of one job, and what it waits for."""
 
-    def look(tx: Tx) -> tuple[Job | None, Mapping[str, concurrency.Gate]]:
-        return ledger.get(tx, job_id), concurrency.all_of_them(tx)
+    def look(tx: Tx) -> tuple[Job | None, Mapping[str, concurrency.HandlerLimits]]:
+        return ledger.get(tx, job_id), concurrency.all_limits(tx)
 
     with _ledger(settings) as database:
         job, there = database.read_sync(look)
     if job is None:
         return _unknown(job_id)
-    answers = job.status is not JobStatus.QUEUED or job.parked is not None or _answers(settings, job.backend)
+    answers = job.status is not JobStatus.QUEUED or job.blocked is not None or _answers(settings, job.backend)
     waiting = waits_for(job, there.get(job.handler), answers=answers)
     if as_json:
         print(json.dumps({**as_object(job), "waitingFor": waiting}))
@@ -91,7 +91,7 @@ def watch(settings: Settings, job_id: str | None, *, as_json: bool) -> int:
 
 def cancel(settings: Settings, ids: Sequence[str], *, reason: str | None, as_json: bool) -> int:
     """The waiting ones among the jobs are cancelled, the running ones told to end."""
-    return _steer(
+    return _command(
         settings, ids, lambda tx, one: commands.cancel(tx, one, reason=reason, visible=EVERYTHING), as_json=as_json
     )
 
@@ -99,7 +99,7 @@ def cancel(settings: Settings, ids: Sequence[str], *, reason: str | None, as_jso
 def retry(settings: Settings, ids: Sequence[str], *, from_start: bool, as_json: bool) -> int:
     """The jobs wait for a new run."""
     route = Routes(settings.backend, settings.routes)
-    return _steer(
+    return _command(
         settings,
         ids,
         lambda tx, one: commands.retry(tx, one, from_start=from_start, visible=EVERYTHING, route=route),
@@ -130,17 +130,20 @@ def pause(settings: Settings, names: Sequence[str]) -> int:
     """No job of the handlers that match begins any more."""
     import getpass
 
-    return _turn(settings, names, "paused", lambda tx, one: concurrency.pause(tx, one, by=getpass.getuser()))
+    return _switch(settings, names, "paused", lambda tx, one: concurrency.pause(tx, one, by=getpass.getuser()))
 
 
 def resume(settings: Settings, names: Sequence[str]) -> int:
     """The jobs of the handlers that match begin again."""
-    return _turn(settings, names, "resumed", concurrency.resume)
+    return _switch(settings, names, "resumed", concurrency.resume)
 
 
 def as_object(job: Job) -> dict[str, Any]:
     """The job as JSON with the names that it has in GraphQL."""
-    attempts = [{**asdict(one), "error": _error(one.error)} for one in job.attempts]
+    attempts = []
+    for one in job.attempts:
+        fields = {**asdict(one), "error": _error(one.error)}
+        attempts.append({"number": fields.pop("number"), "charged": fields.pop("counts_as_attempt"), **fields})
     return {
         "id": job.id,
         "handler": job.handler,
@@ -179,12 +182,12 @@ def _answers(settings: Settings, name: str) -> bool:
     if name not in wiring.used(settings):
         return True
     try:
-        return wiring.answers(wiring.build_backend(settings, name, wiring.Nobody()))
+        return wiring.answers(wiring.build_backend(settings, name, wiring.ProbeRunner()))
     except SettingsError:
         return False
 
 
-def _steer(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], Job], *, as_json: bool) -> int:
+def _command(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], Job], *, as_json: bool) -> int:
     worst = DONE
     shown = nullcontext(lambda _: None) if as_json else bar(f"{len(ids)} jobs", len(ids))
     with _writer(settings) as writer, shown as show:
@@ -195,14 +198,14 @@ def _steer(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], Job
             except NotFound:
                 worst = max(worst, _unknown(one))
             except Conflict as conflict:
-                _complain(f"{_plain(one)}: {_plain(str(conflict))}")
+                _fail(f"{_plain(one)}: {_plain(str(conflict))}")
                 worst = max(worst, REFUSED)
             else:
                 print(json.dumps(as_object(job)) if as_json else f"{one} {job.status}")
     return worst
 
 
-def _turn(settings: Settings, names: Sequence[str], word: str, turn: Callable[[Tx, str], object]) -> int:
+def _switch(settings: Settings, names: Sequence[str], word: str, turn: Callable[[Tx, str], object]) -> int:
     worst = DONE
     known = wiring.load_handlers(settings)
     with _writer(settings) as writer:
@@ -229,7 +232,7 @@ def _known(settings: Settings, names: Sequence[str]) -> int:
 
 
 def _no_such_handler(name: str, known: Collection[str]) -> int:
-    _complain(f"{_plain(name)}: there is no such handler; known are {', '.join(sorted(known))}")
+    _fail(f"{_plain(name)}: there is no such handler; known are {', '.join(sorted(known))}")
     return UNKNOWN
 
 
@@ -249,7 +252,7 @@ def _watch_job(database: Database, job_id: str, *, as_json: bool) -> int:
                     live.update(_whole(job), refresh=True)
             if job.done:
                 return DONE if job.status is JobStatus.SUCCEEDED else REFUSED
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_INTERVAL_S)
 
 
 def _watch_all(database: Database, *, as_json: bool) -> int:
@@ -271,7 +274,7 @@ def _watch_all(database: Database, *, as_json: bool) -> int:
                         if seen.get(job.id) != job.version:
                             print(json.dumps(as_object(job)) if as_json else _line(job), flush=True)
                     seen = {job.id: job.version for job in found}
-                time.sleep(LOOK_EVERY_S)
+                time.sleep(POLL_INTERVAL_S)
         except KeyboardInterrupt:
             return DONE
 
@@ -298,7 +301,7 @@ def _whole(job: Job) -> Group:
     parts += [Text(f"  {step.index + 1}. {_plain(step.name):<24} {step.status}") for step in job.steps]
     for attempt in job.attempts:
         outcome = f"{attempt.error.code}: {attempt.error.message}" if attempt.error else ""
-        counted = "" if attempt.charged else " (not charged)"
+        counted = "" if attempt.counts_as_attempt else " (not charged)"
         parts.append(
             Text(f"  attempt {attempt.number}{counted} by {_plain(attempt.worker)} {_plain(outcome)}".rstrip())
         )
@@ -353,11 +356,11 @@ def _plain(text: str) -> str:
 
 
 def _unknown(job_id: str) -> int:
-    _complain(f"{_plain(job_id)}: there is no such job")
+    _fail(f"{_plain(job_id)}: there is no such job")
     return UNKNOWN
 
 
-def _complain(line: str) -> None:
+def _fail(line: str) -> None:
     Console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
 
 

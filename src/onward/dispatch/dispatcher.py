@@ -16,21 +16,21 @@ import structlog
 from onward.backends.base import Backend, Defer, Delivery, Health
 from onward.handlers.base import Handler, InvalidParameters
 from onward.jobs import concurrency, due, ledger
-from onward.jobs.encryption import Vault
+from onward.jobs.encryption import Encryption
 from onward.jobs.model import Job, NewJob, Step, dump, dump_steps
 from onward.jobs.states import JobStatus
 from onward.jobs.waiting import waits_for
 from onward.storage.base import StorageError
 from onward.storage.engine import Tx
 from onward.storage.writer import Writer
-from onward.telemetry.metrics import Meters
+from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 
 T = TypeVar("T")
-DELIVER_S = 0.05  # of a request's time
-OPEN_S = 1.0  # a backend that failed is left to the sweep for as long
-HEALTH_S = 1.0
-ASK_S = 0.4
+DELIVER_TIMEOUT_S = 0.05  # of a request's time
+CIRCUIT_OPEN_S = 1.0  # a backend that failed is left to the sweep for as long
+HEALTH_TIMEOUT_S = 1.0
+HEALTH_INTERVAL_S = 0.4
 SILENCE_S = 1.0  # a backend that has not said for so long how it is does not answer
 FIRST_S = 0.5
 
@@ -75,8 +75,8 @@ class Dispatcher:
         priority: Patterns[int] = NO_PRIORITIES,
         backends: Mapping[str, Backend],
         writer: Writer,
-        vault: Vault,
-        meters: Meters,
+        encryption: Encryption,
+        metrics: Metrics,
         tracing: Tracing,
     ) -> None:
         self.route = route
@@ -84,8 +84,8 @@ class Dispatcher:
         self.backends = backends
         self._handlers = handlers
         self._writer = writer
-        self._vault = vault
-        self._meters = meters
+        self._encryption = encryption
+        self._metrics = metrics
         self._tracing = tracing
         self._steps = {
             handler.name: tuple(Step(step.name, index) for index, step in enumerate(handler.steps))
@@ -98,7 +98,7 @@ class Dispatcher:
         self._broker: dict[str, Health] = {}  # what each backend said of itself when it was asked last
         self._asked: dict[str, float] = {}  # since when it has been asked and has not answered
         self._health: dict[str, Health] = {}
-        self._gates: Mapping[str, concurrency.Gate] = {}
+        self._gates: Mapping[str, concurrency.HandlerLimits] = {}
         self._health_at = 0.0
         self._log = structlog.get_logger("dispatch")
 
@@ -131,7 +131,7 @@ class Dispatcher:
         found = self._handlers.get(handler)
         if found is None:
             raise InvalidParameters([("", f"no handler is named {handler!r}")])
-        bound = self._vault.seal(found, found.bind(params))
+        bound = self._encryption.encrypt(found, found.bind(params))
         try:
             stored = dump(bound)
         except TypeError as error:
@@ -150,14 +150,14 @@ class Dispatcher:
             pending=self._steps[handler],
         )
 
-    def child(self, parent: Job, handler: str, params: Mapping[str, Any]) -> NewJob:
+    def prepare_child(self, parent: Job, handler: str, params: Mapping[str, Any]) -> NewJob:
         """A further job of a running one, for the same owner, its id given. Raises InvalidParameters."""
         new = self.prepare(handler, params, owner=parent.owner, trace=parent.trace)
         return replace(new, id=self._writer.database.ids.next("job", parent.attempts[-1].started_at // 1000))
 
     def accept(self, tx: Tx, new: NewJob) -> Job:
         """The job is in the ledger as soon as the unit's commit is."""
-        return ledger.accept(tx, new, home=self.backends[new.backend].home())
+        return ledger.accept(tx, new, home=self.backends[new.backend].local_runner())
 
     async def deliver(self, jobs: Sequence[Job], *, after_response: Defer) -> None:
         """The jobs are on their way, or the sweep sees to it. Takes 50 ms at most, and never raises."""
@@ -180,7 +180,7 @@ class Dispatcher:
         leaving = self._leaving.get(name)
         if leaving is None:
             leaving = self._leaving[name] = _Leaving()
-            asyncio.get_running_loop().call_later(DELIVER_S, leaving.let_go.set)
+            asyncio.get_running_loop().call_later(DELIVER_TIMEOUT_S, leaving.let_go.set)
             self._spawn(self._send_and_confirm(name, leaving))
         leaving.deliveries += deliveries
         return leaving
@@ -192,7 +192,7 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - whatever a backend raises, the sweep makes up for it
             if time.monotonic() >= self._open_until.get(name, 0.0):
                 self._log.warning("delivery failed; the sweep delivers again", backend=name, error=type(error).__name__)
-            self._open_until[name] = time.monotonic() + OPEN_S
+            self._open_until[name] = time.monotonic() + CIRCUIT_OPEN_S
             return False
         return True
 
@@ -202,7 +202,7 @@ class Dispatcher:
         leaving.failed = not await self.send(name, leaving.deliveries)
         leaving.let_go.set()
         if identity and not leaving.failed:
-            waits = [(delivery.job_id, delivery.token) for delivery in leaving.deliveries]
+            waits = [(delivery.job_id, delivery.fencing_token) for delivery in leaving.deliveries]
             self._writer.post(partial(due.confirm, waits=waits, identity=identity))
 
     def by_backend(self, jobs: Sequence[Job]) -> dict[str, list[Delivery]]:
@@ -210,21 +210,21 @@ class Dispatcher:
         found: dict[str, list[Delivery]] = {}
         for job in jobs:
             if job.status is JobStatus.QUEUED:
-                delivery = Delivery(job.id, job.handler, job.priority, job.token, job.delivered_to)
+                delivery = Delivery(job.id, job.handler, job.priority, job.fencing_token, job.delivered_to)
                 found.setdefault(job.backend, []).append(delivery)
         return found
 
     def count(self, jobs: Sequence[Job]) -> None:
         """The jobs are known to be accepted; those of a mutation are counted where their time is measured."""
         for job in jobs:
-            self._meters.accepted(job.handler)
+            self._metrics.accepted(job.handler)
 
-    def hand_over(self, jobs: Sequence[Job]) -> None:
+    def dispatch_new(self, jobs: Sequence[Job]) -> None:
         """The same for jobs of no request, which a handler has dispatched."""
         self.count(jobs)
-        self.see_off(jobs)
+        self.dispatch(jobs)
 
-    def see_off(self, jobs: Sequence[Job]) -> None:
+    def dispatch(self, jobs: Sequence[Job]) -> None:
         """Jobs of no request that were accepted before are on their way again."""
         if jobs:
             self._spawn(self.deliver(jobs, after_response=self.defer))
@@ -254,11 +254,11 @@ class Dispatcher:
 
     async def health(self) -> dict[str, Health]:
         """How each backend is, with the depth and the age of the ledger: at most about a second old, and at once."""
-        if not self._health or time.monotonic() - self._health_at > HEALTH_S:
+        if not self._health or time.monotonic() - self._health_at > HEALTH_TIMEOUT_S:
             self._health_at = time.monotonic()
             self._health = {name: await self._measured(name) for name in self.backends}
             with suppress(StorageError):
-                self._gates = await self._writer.database.read(concurrency.all_of_them)
+                self._gates = await self._writer.database.read(concurrency.all_limits)
         return {name: self._with_broker(name, found) for name, found in self._health.items()}
 
     async def _measured(self, name: str) -> Health:
@@ -287,11 +287,11 @@ class Dispatcher:
                 if not reachable:
                     self._log.info("the backend answers again", backend=name)
             else:
-                self._open_until[name] = time.monotonic() + OPEN_S
+                self._open_until[name] = time.monotonic() + CIRCUIT_OPEN_S
                 if reachable:
                     self._log.warning("the backend does not answer; jobs are accepted and wait", backend=name)
             reachable = self._broker[name].reachable
-            await asyncio.sleep(ASK_S)
+            await asyncio.sleep(HEALTH_INTERVAL_S)
 
     def waiting_for(self, job: Job, health: Mapping[str, Health]) -> str | None:
         """Why the job does not run, in words; None where it runs or is over."""

@@ -19,35 +19,35 @@ ALL = Visible(everything=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class QueueStats:
     """What the ledger says: jobs by status; by backend, how many wait and for how long the oldest has; the gates."""
 
     counts: Mapping[JobStatus, int]
     waiting: Mapping[str, tuple[int, float]]
-    parked: Mapping[str, int]  # jobs, by why they are
+    blocked: Mapping[str, int]  # jobs, by why they are
     paused: int  # handlers
 
 
 def ask(database: Database, dispatcher: Dispatcher) -> list[Figure]:
     """The figures as they stand; those of the ledger are left out while it does not answer. Blocks."""
     try:
-        books: Books | None = database.read_sync(partial(_read, backends=tuple(dispatcher.backends)))
+        books: QueueStats | None = database.read_sync(partial(_read, backends=tuple(dispatcher.backends)))
     except StorageError:
         books = None
     return figures(books, {name: dispatcher.broker(name) for name in dispatcher.backends})
 
 
-def _read(tx: Tx, backends: tuple[str, ...]) -> Books:
+def _read(tx: Tx, backends: tuple[str, ...]) -> QueueStats:
     waiting = {name: due.waiting(tx, backend=name) for name in backends}
-    return Books(
+    return QueueStats(
         ledger.counts(tx, visible=ALL),
         {name: (n, (age_us or 0) / 1_000_000) for name, (n, age_us) in waiting.items()},
-        {**dict.fromkeys(concurrency.REASONS, 0), **concurrency.parked(tx)},
+        {**dict.fromkeys(concurrency.REASONS, 0), **concurrency.blocked(tx)},
         len(concurrency.pauses(tx)),
     )
 
 
-def figures(books: Books | None, brokers: Mapping[str, Health]) -> list[Figure]:
+def figures(books: QueueStats | None, brokers: Mapping[str, Health]) -> list[Figure]:
     up = {name: float(health.reachable) for name, health in brokers.items()}
     held = {name: float(health.depth) for name, health in brokers.items() if health.depth is not None}
     counts = {status.value: float(n) for status, n in books.counts.items()} if books else {}
@@ -72,7 +72,7 @@ def figures(books: Books | None, brokers: Mapping[str, Health]) -> list[Figure]:
             "onward_jobs_parked",
             "Queued jobs that may not begin at the moment.",
             "reason",
-            {reason: float(n) for reason, n in books.parked.items()} if books else {},
+            {reason: float(n) for reason, n in books.blocked.items()} if books else {},
         ),
         Figure("onward_handlers_paused", "Handlers that are paused.", "", {"": float(books.paused)} if books else {}),
         Figure("onward_broker_messages", "Messages that the backend's broker holds.", "backend", held),

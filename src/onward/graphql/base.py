@@ -23,7 +23,7 @@ class BadRequest(GqlError):
         return {"message": self.message, "extensions": {"code": self.code}}
 
 
-RUN_OUT = "The bearer token has run out."
+TOKEN_EXPIRED = "The bearer token has expired."  # noqa: S105 - a message
 
 
 class NotAuthenticated(BadRequest):
@@ -37,11 +37,11 @@ class SchemaError(GqlError):
     """A further module's types cannot be merged into the schema; the message names the module."""
 
 
-def told(message: str, code: str) -> GraphQLError:
+def public_error(message: str, code: str) -> GraphQLError:
     """An error whose words are meant for the caller; they leave as they are."""
     return GraphQLError(message, extensions={"code": code})
 
 
 def unavailable() -> GraphQLError:
     """The ledger did not answer a query or a subscription."""
-    return told("The ledger did not answer in time. Ask again in a while.", "UNAVAILABLE")
+    return public_error("The ledger did not answer in time. Ask again in a while.", "UNAVAILABLE")

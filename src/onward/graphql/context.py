@@ -11,12 +11,12 @@ import strawberry
 from onward.dispatch.dispatcher import Dispatcher
 from onward.graphql.counts import Counts
 from onward.handlers.base import Handler
-from onward.jobs.change_feed import Changes
+from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.model import Job, Visible
 from onward.jobs.schedule import Schedule
 from onward.storage.engine import Database
 from onward.storage.writer import Writer
-from onward.telemetry.metrics import Meters
+from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 
 ADMIN = "admin"
@@ -41,7 +41,7 @@ class Viewer:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Services:
     """What the application is made of, as far as resolvers need it."""
 
     version: str
@@ -49,14 +49,14 @@ class Parts:
     database: Database
     writer: Writer
     dispatcher: Dispatcher
-    changes: Changes
+    changes: ChangeFeed
     handlers: Mapping[str, Handler]
     counts: Counts
     schedule: Schedule
-    meters: Meters
+    metrics: Metrics
     tracing: Tracing
     discloses: bool = True  # whether an address is known already
-    letters: Path | None = None  # where messages may be looked at
+    mail_directory: Path | None = None  # where messages may be looked at
     open_jobs: int = 0  # of one viewer at once; 0 is no limit
 
 
@@ -64,7 +64,7 @@ class Parts:
 class Context:
     """One operation's. Whoever accepts a job adds it to `accepted`; the view delivers them all at the end."""
 
-    parts: Parts
+    services: Services
     viewer: Viewer
     trace: str | None = None  # the traceparent that the request came with
     accepted: list[Job] = field(default_factory=list)

@@ -12,7 +12,7 @@ from onward.jobs.model import Visible
 from onward.jobs.states import JobStatus
 from onward.storage.engine import Database
 
-FRESH_S = 0.5
+MAX_AGE_S = 0.5
 VIEWERS = 1_000
 
 
@@ -27,7 +27,7 @@ class Counts:
         """Raises Unavailable."""
         asked, task = self._kept.get(visible, (0.0, None))
         now = time.monotonic()
-        if task is None or now - asked > FRESH_S or (task.done() and task.exception() is not None):
+        if task is None or now - asked > MAX_AGE_S or (task.done() and task.exception() is not None):
             task = asyncio.create_task(self._look(visible))
             self._kept[visible] = now, task
             self._kept.move_to_end(visible)

@@ -34,10 +34,10 @@ class Identified(Protocol):
 
 Row = TypeVar("Row", bound=Identified)
 KEY_LENGTH = 255
-FURTHEST = timedelta(days=365)
+MAX_DELAY = timedelta(days=365)
 
 
-class Refused(GqlError):
+class MutationError(GqlError):
     """The mutation did nothing; `errors` is what its payload says."""
 
     def __init__(self, *errors: UserError) -> None:
@@ -58,7 +58,7 @@ class Accepted(Generic[Row]):
 
 
 @dataclass(frozen=True, slots=True)
-class Instead:
+class ReplaceParams:
     """Nothing was written, and the job gets these parameters."""
 
     params: Mapping[str, Any]
@@ -73,7 +73,7 @@ class Companion(Generic[Row]):
     """
 
     name: str
-    write: Callable[[Tx], Row | Instead]
+    write: Callable[[Tx], Row | ReplaceParams]
     get: Callable[[Tx, str], Row | None]
 
 
@@ -142,7 +142,7 @@ async def accept(
 
     `given` is the whole input but the key: what the key stands for. Raises Refused.
     """
-    parts, viewer, begun = context.parts, context.viewer, time.perf_counter()
+    parts, viewer, begun = context.services, context.viewer, time.perf_counter()
     check_key(key)
     found = None if key is None else Key(viewer.id or "", mutation, key, idempotency.fingerprint(given))
     when = None if run_at is None else to_us(run_at)
@@ -153,11 +153,11 @@ async def accept(
     def unit(tx: Tx) -> Accepted[Row]:
         if found is not None and (before := found.replay(tx, companion)) is not None:
             return before
-        if when is not None and when > tx.now + FURTHEST // timedelta(microseconds=1):
-            raise Refused(UserError.invalid("runAt", f"runAt is at most {FURTHEST.days} days ahead."))
+        if when is not None and when > tx.now + MAX_DELAY // timedelta(microseconds=1):
+            raise MutationError(UserError.invalid("runAt", f"runAt is at most {MAX_DELAY.days} days ahead."))
         check_room(context, tx)
         row, job = None if companion is None else companion.write(tx), new
-        if isinstance(row, Instead):
+        if isinstance(row, ReplaceParams):
             job = replace(prepared(row.params), trace=new.trace)
             row = None
         accepted = Accepted(parts.dispatcher.accept(tx, job), row)
@@ -169,21 +169,23 @@ async def accept(
         try:
             new = prepared(params)
         except InvalidParameters as error:
-            raise Refused(*(UserError.invalid(path or "input", message) for path, message in error.errors)) from error
-        outcome = await written(context, partial(_guarded, unit, keyed=found is not None))
+            raise MutationError(
+                *(UserError.invalid(path or "input", message) for path, message in error.errors)
+            ) from error
+        outcome = await written(context, partial(_with_savepoint, unit, keyed=found is not None))
         if outcome.job is not None and not outcome.replayed:
             span.set(job=outcome.job.id)
-            parts.meters.accepted(handler, time.perf_counter() - begun)
+            parts.metrics.accepted(handler, time.perf_counter() - begun)
             context.accepted.append(outcome.job)
     return outcome
 
 
-def _guarded(unit: Callable[[Tx], Accepted[Row]], tx: Tx, *, keyed: bool) -> Accepted[Row] | Refused:
+def _with_savepoint(unit: Callable[[Tx], Accepted[Row]], tx: Tx, *, keyed: bool) -> Accepted[Row] | MutationError:
     try:
         return unit(tx)
     except KeyReused:
-        refused = Refused(reused())
-    except Refused as error:
+        refused = MutationError(reused())
+    except MutationError as error:
         refused = error
     # Raised, it takes back the key; and where there is none, nothing was written, and the commit is left in one piece.
     if keyed:
@@ -191,24 +193,24 @@ def _guarded(unit: Callable[[Tx], Accepted[Row]], tx: Tx, *, keyed: bool) -> Acc
     return refused
 
 
-async def written(context: Context, unit: Callable[[Tx], T | Refused]) -> T:
+async def written(context: Context, unit: Callable[[Tx], T | MutationError]) -> T:
     """What the unit gave, after its commit. Raises Refused, also where the ledger could not be reached."""
     try:
-        outcome = await context.parts.writer.run(unit)
+        outcome = await context.services.writer.run(unit)
     except Unavailable as error:
-        raise Refused(unavailable()) from error
-    if isinstance(outcome, Refused):
+        raise MutationError(unavailable()) from error
+    if isinstance(outcome, MutationError):
         raise outcome
     return outcome
 
 
 def check_room(context: Context, tx: Tx) -> int:
     """How many further jobs the viewer may have open, at least one. Raises Refused."""
-    viewer, most = context.viewer.id, context.parts.open_jobs
+    viewer, most = context.viewer.id, context.services.open_jobs
     room = sys.maxsize if viewer is None or not most else most - ledger.count_open(tx, viewer)
     if room <= 0:
         words = f"You have {most:,} jobs that are not over, and no more are taken. Wait for some, or cancel them."
-        raise Refused(UserError(code=UserErrorCode.RATE_LIMITED, message=words, path=None))
+        raise MutationError(UserError(code=UserErrorCode.RATE_LIMITED, message=words, path=None))
     return room
 
 
@@ -216,7 +218,7 @@ def check_key(key: str | None) -> None:
     """Raises Refused."""
     if key is not None and not (0 < len(key) <= KEY_LENGTH and is_plain(key)):
         words = f"An idempotency key has 1 to {KEY_LENGTH} characters, none of them a control character."
-        raise Refused(UserError.invalid("idempotencyKey", words))
+        raise MutationError(UserError.invalid("idempotencyKey", words))
 
 
 def reused() -> UserError:

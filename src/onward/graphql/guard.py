@@ -10,7 +10,7 @@ import strawberry
 from graphql import GraphQLField, GraphQLObjectType, GraphQLResolveInfo, default_field_resolver
 from strawberry.types.base import StrawberryObjectDefinition
 
-from onward.graphql.base import told
+from onward.graphql.base import public_error
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.user_error import UserError
 
@@ -31,7 +31,7 @@ def _resolve(
     if not info.context.viewer.is_nobody:
         return resolve(root, info, **arguments)
     if payload is None:
-        raise told(WORDS, "NOT_AUTHENTICATED")
+        raise public_error(WORDS, "NOT_AUTHENTICATED")
     return payload(errors=[UserError(code=UserErrorCode.NOT_ALLOWED, message=WORDS, path=None)])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
-from onward.graphql.base import told
+from onward.graphql.base import public_error
 
 FORM = re.compile(r"([a-z]{1,32})_[0-9A-Za-z]{1,64}", re.ASCII)
 
@@ -33,5 +33,5 @@ def job_id_of(cursor_: str | None) -> str | None:
     except ValueError:
         found = ""
     if not is_job_id(found) or cursor(found) != cursor_:
-        raise told("This cursor is none that this server has given.", "BAD_CURSOR")
+        raise public_error("This cursor is none that this server has given.", "BAD_CURSOR")
     return found

@@ -10,7 +10,7 @@ from graphql import GraphQLInterfaceType
 from strawberry import UNSET
 from strawberry.types.unset import UnsetType
 
-from onward.graphql.base import told, unavailable
+from onward.graphql.base import public_error, unavailable
 from onward.graphql.context import Info
 from onward.graphql.context import Viewer as Who
 from onward.graphql.ids import is_job_id, job_id_of, kind
@@ -25,13 +25,13 @@ from onward.storage.engine import Tx
 
 T = TypeVar("T")
 PAGE = 50
-LARGEST = 200
+MAX_PAGE = 200
 
 
 async def read(info: Info, unit: Callable[[Tx], T]) -> T:
     """Raises GraphQLError UNAVAILABLE."""
     try:
-        return await info.context.parts.database.read(unit)
+        return await info.context.services.database.read(unit)
     except Unavailable as error:
         raise unavailable() from error
 
@@ -72,10 +72,10 @@ async def jobs(  # noqa: PLR0917 - arguments of the contract, which come by name
 ) -> pages.Page:
     first, last = given(first), given(last)
     if first is not None and last is not None:
-        raise told("Ask for `first` or for `last`, not for both.", "INVALID")
+        raise public_error("Ask for `first` or for `last`, not for both.", "INVALID")
     for name, count in (("first", first), ("last", last)):
-        if count is not None and not 0 <= count <= LARGEST:
-            raise told(f"`{name}` is between 0 and {LARGEST}.", "INVALID")
+        if count is not None and not 0 <= count <= MAX_PAGE:
+            raise public_error(f"`{name}` is between 0 and {MAX_PAGE}.", "INVALID")
     first = PAGE if first is None and last is None else first
     wanted, visible = filtered(given(filter)), info.context.viewer.visible
     newer, older = job_id_of(given(before)), job_id_of(given(after))

@@ -12,7 +12,7 @@ from strawberry.tools import merge_types
 
 from onward.graphql import datetime_scalar
 from onward.graphql.base import SchemaError
-from onward.graphql.execution.inputs import called_at_once
+from onward.graphql.execution.inputs import call_directly
 from onward.graphql.guard import guard
 from onward.graphql.mutations import Mutation
 from onward.graphql.queries import Query
@@ -34,7 +34,7 @@ def build(modules: Sequence[ModuleType] = (), *, open_to_all: Collection[str] = 
         types=[Job],
         config=StrawberryConfig(scalar_map={datetime: datetime_scalar.scalar()}),
     )
-    called_at_once(schema)
+    call_directly(schema)
     guard(schema, open_to_all)
     return schema
 

@@ -10,14 +10,14 @@ from typing import Annotated
 import strawberry
 from strawberry import UNSET
 
-from onward.graphql.base import told, unavailable
+from onward.graphql.base import public_error, unavailable
 from onward.graphql.context import Info
 from onward.graphql.ids import is_job_id
-from onward.graphql.queries import LARGEST, given
+from onward.graphql.queries import MAX_PAGE, given
 from onward.graphql.types.filter import JobFilter, filtered
 from onward.graphql.types.job import Job
 from onward.jobs import ledger, model, pages
-from onward.jobs.change_feed import Lagging
+from onward.jobs.change_feed import SlowConsumer
 from onward.storage.base import Unavailable
 from onward.storage.engine import Tx
 
@@ -32,8 +32,10 @@ def watching() -> Iterator[None]:
         yield
     except Unavailable as error:
         raise unavailable() from error
-    except Lagging as error:
-        raise told("Changes are taken too slowly. Subscribe again, perhaps with a filter.", "LAGGING") from error
+    except SlowConsumer as error:
+        raise public_error(
+            "Changes are taken too slowly. Subscribe again, perhaps with a filter.", "LAGGING"
+        ) from error
 
 
 async def job_updated(
@@ -42,14 +44,14 @@ async def job_updated(
     after_version: Annotated[int | None, strawberry.argument(description="The last version that you have.")] = UNSET,
 ) -> AsyncGenerator[model.Job, None]:
     if not is_job_id(id):
-        raise told("There is no such job.", "NOT_FOUND")
-    parts, visible, have = info.context.parts, info.context.viewer.visible, given(after_version)
+        raise public_error("There is no such job.", "NOT_FOUND")
+    parts, visible, have = info.context.services, info.context.viewer.visible, given(after_version)
     # Watched first and read second, so that no change falls in between.
     with watching():
         async with parts.changes.watch_job(id) as watch:
             job = await parts.database.read(lambda tx: ledger.get(tx, id))
             if job is None or not visible.sees(job):
-                raise told("There is no such job.", "NOT_FOUND")
+                raise public_error("There is no such job.", "NOT_FOUND")
             latest = 0
             while True:
                 if job.version > latest:
@@ -62,7 +64,7 @@ async def job_updated(
 
 
 async def jobs_updated(info: Info, filter: JobFilter | None = UNSET) -> AsyncGenerator[model.Job, None]:
-    wanted, visible, parts = filtered(given(filter)), info.context.viewer.visible, info.context.parts
+    wanted, visible, parts = filtered(given(filter)), info.context.viewer.visible, info.context.services
     with watching():
         async with parts.changes.watch_all() as watch:
             # Only a status can change, so only a filter by status can be left.
@@ -87,7 +89,7 @@ def _known(tx: Tx, wanted: model.JobFilter, visible: model.Visible) -> list[str]
     """The newest jobs that are inside the filter already, the oldest of them first."""
     ids: list[str] = []
     while len(ids) < KNOWN_AT_START:
-        page = pages.page(tx, visible=visible, filter=wanted, first=LARGEST, after=ids[-1] if ids else None)
+        page = pages.page(tx, visible=visible, filter=wanted, first=MAX_PAGE, after=ids[-1] if ids else None)
         ids += (job.id for job in page.jobs)
         if not page.has_next:
             break

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 from strawberry.utils.str_converters import to_camel_case
 
-from onward.graphql.enqueue import Refused
+from onward.graphql.enqueue import MutationError
 from onward.graphql.text import is_plain, normal
 from onward.graphql.types.user_error import UserError
 
@@ -70,4 +70,4 @@ def checked(model: type[Model], **values: Any) -> Model:
         return model.model_validate(values)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise Refused(*(UserError.invalid(to_camel_case(str(e["loc"][0])), e["msg"]) for e in found)) from error
+        raise MutationError(*(UserError.invalid(to_camel_case(str(e["loc"][0])), e["msg"]) for e in found)) from error

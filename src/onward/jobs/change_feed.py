@@ -1,8 +1,8 @@
 """The changes of jobs, for those who watch: one reader a process, which reads the ledger and nothing else.
 
-A wake-up makes it look sooner; without one it looks every `POLL_S` while anything is watched. What was committed before
-it looked is never missed: on SQLite commits are numbered one after another, and on PostgreSQL it reads again from the
-oldest transaction that was not over when it looked last.
+A wake-up makes it look sooner; without one it looks every `POLL_INTERVAL_S` while anything is watched. What was
+committed before it looked is never missed: on SQLite commits are numbered one after another, and on PostgreSQL it
+reads again from the oldest transaction that was not over when it looked last.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from onward.storage.base import StorageError
 from onward.storage.engine import Database, Tx
 from onward.storage.tables import jobs
 
-POLL_S = 0.03
-REST_S = 0.005  # at least, between two looks
-PENDING = 10_000
+POLL_INTERVAL_S = 0.03
+MIN_INTERVAL_S = 0.005  # at least, between two looks
+MAX_PENDING = 10_000
 
 _changed = sa.select(jobs.c.id, jobs.c.version, jobs.c.changed).where(jobs.c.changed >= sa.bindparam("floor"))
 _to_come = "changed >= CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS TEXT) AS BIGINT) AND changed <> :own"
@@ -42,11 +42,11 @@ def renumber(tx: Tx) -> None:
         tx.execute(_renumber, own=tx.change)
 
 
-class Lagging(Exception):
+class SlowConsumer(Exception):
     """The watcher takes its changes too slowly."""
 
 
-class Watch:
+class Subscription:
     """Changed jobs, each with a version above the one before; those in between may be folded."""
 
     def __init__(self) -> None:
@@ -55,32 +55,32 @@ class Watch:
         self._overflow = False
 
     def put(self, job: Job) -> None:
-        if len(self._pending) >= PENDING:
+        if len(self._pending) >= MAX_PENDING:
             self._overflow = True
         else:
             self._pending[job.id] = job
         self._ready.set()
 
-    def __aiter__(self) -> Watch:
+    def __aiter__(self) -> Subscription:
         return self
 
     async def __anext__(self) -> Job:
-        """The next change. Raises Lagging where more than `PENDING` jobs have piled up."""
+        """The next change. Raises SlowConsumer where more than `MAX_PENDING` jobs have piled up."""
         while not self._pending:
             self._ready.clear()
             await self._ready.wait()
         if self._overflow:
-            raise Lagging
+            raise SlowConsumer
         return self._pending.pop(next(iter(self._pending)))
 
 
-class Changes:
+class ChangeFeed:
     """The one reader of a process."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._jobs: dict[str, set[Watch]] = defaultdict(set)
-        self._all: set[Watch] = set()
+        self._jobs: dict[str, set[Subscription]] = defaultdict(set)
+        self._all: set[Subscription] = set()
         self._floor: int | None = None
         self._known: dict[str, tuple[int, int]] = {}  # job: version and commit of what was read from the floor on
         self._wanted = asyncio.Event()
@@ -109,9 +109,9 @@ class Changes:
             self._loop.call_soon_threadsafe(self._woken.set)
 
     @asynccontextmanager
-    async def watch_job(self, job_id: str) -> AsyncIterator[Watch]:
+    async def watch_job(self, job_id: str) -> AsyncIterator[Subscription]:
         """What becomes of one job. Open it first, then read the job's present state: so nothing falls between."""
-        watch = Watch()
+        watch = Subscription()
         await self._join()
         self._jobs[job_id].add(watch)
         self._wanted.set()
@@ -123,9 +123,9 @@ class Changes:
                 del self._jobs[job_id]
 
     @asynccontextmanager
-    async def watch_all(self) -> AsyncIterator[Watch]:
+    async def watch_all(self) -> AsyncIterator[Subscription]:
         """What becomes of all jobs from now on."""
-        watch = Watch()
+        watch = Subscription()
         await self._join()
         self._all.add(watch)
         self._wanted.set()
@@ -148,12 +148,12 @@ class Changes:
                 self._wanted.clear()
                 await self._wanted.wait()
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
+                async with asyncio.timeout(POLL_INTERVAL_S):
                     await self._woken.wait()
             self._woken.clear()
             self._alarm = False
             try:
-                for job in await self._database.read(self._look):
+                for job in await self._database.read(self._poll):
                     for watch in (*self._jobs.get(job.id, ()), *self._all):
                         watch.put(job)
             except StorageError:
@@ -162,9 +162,9 @@ class Changes:
             except Exception:  # noqa: BLE001 - the loop goes on, whatever it was
                 self._log.exception("changes cannot be read")
                 await asyncio.sleep(0.5)
-            await asyncio.sleep(REST_S)
+            await asyncio.sleep(MIN_INTERVAL_S)
 
-    def _look(self, tx: Tx) -> list[Job]:
+    def _poll(self, tx: Tx) -> list[Job]:
         floor = self._floor
         if floor is None:
             return []

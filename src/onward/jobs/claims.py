@@ -27,14 +27,14 @@ from onward.jobs.model import (
     from_row,
 )
 from onward.jobs.states import JobStatus, StepStatus
-from onward.storage.engine import Tx, among, as_list
+from onward.storage.engine import Tx, as_list, in_array
 from onward.storage.tables import gates as _gates
 from onward.storage.tables import held, jobs, ready, runners
 
-DEATHS_BEFORE_ALONE = 2
-DEATHS_AT_MOST = 6  # of runners that vanished with everything around them, so that nobody saw whose fault it was
+CRASHES_BEFORE_ISOLATION = 2
+MAX_CRASHES = 6  # of runners that vanished with everything around them, so that nobody saw whose fault it was
 ATTEMPTS_KEPT = 100
-LOOK = 500  # so far into the line is looked for jobs that wait at a gate
+CANDIDATES = 500  # so far into the line is looked for jobs that wait at a gate
 
 S = JobStatus
 Released = list[tuple[str, JobStatus]]
@@ -72,8 +72,8 @@ _to_be_had = (
             sa.or_(jobs.c.due_at <= _p("before_"), jobs.c.due_at > _p("after_")),
         ),
     ),
-    sa.not_(among(jobs.c.id, "besides")),
-    jobs.c.deaths < DEATHS_BEFORE_ALONE,
+    sa.not_(in_array(jobs.c.id, "exclude")),
+    jobs.c.deaths < CRASHES_BEFORE_ISOLATION,
 )
 _due = (
     sa.select(jobs.c.id)
@@ -88,7 +88,7 @@ _line = (
     sa.select(*concurrency.waits, jobs.c.due_at)
     .where(*_to_be_had)
     .order_by(jobs.c.priority, jobs.c.due_at)
-    .limit(LOOK)
+    .limit(CANDIDATES)
     .cte("line")
     .prefix_with("MATERIALIZED")
 )
@@ -99,7 +99,7 @@ _at_gates = (
 )
 _claim_through = (
     sa.update(jobs)
-    .where(among(jobs.c.id, "ids"), ready, jobs.c.deaths <= _p("deaths_"))
+    .where(in_array(jobs.c.id, "ids"), ready, jobs.c.deaths <= _p("deaths_"))
     .values(_CLAIM)
     .returning(*jobs.c)
 )
@@ -110,7 +110,9 @@ _claim_due = (
     .returning(*jobs.c)
 )
 _dangerous = (
-    sa.select(jobs.c.id).where(ready, jobs.c.backend == _p("backend_"), jobs.c.deaths >= DEATHS_BEFORE_ALONE).limit(1)
+    sa.select(jobs.c.id)
+    .where(ready, jobs.c.backend == _p("backend_"), jobs.c.deaths >= CRASHES_BEFORE_ISOLATION)
+    .limit(1)
 )
 _waits_alone = sa.select(jobs.c.deaths).where(ID, ready)
 _mine = (ID, jobs.c.token == _p("token_"), jobs.c.status == _p("from_"))
@@ -165,17 +167,17 @@ class Outcome:
     status: JobStatus  # SUCCEEDED, FAILED, CANCELLED, RETRYING (after `delay_us`) or QUEUED (handed back)
     result: object = None
     error: JobError | None = None
-    charged: bool = True
+    counts_as_attempt: bool = True
     delay_us: int = 0
-    died: bool = False
+    crashed: bool = False
 
 
-def claim(tx: Tx, job_id: str, *, runner: str, worker: str, backend: str, alone: bool) -> Job | None:
+def claim(tx: Tx, job_id: str, *, runner: str, worker: str, backend: str, isolated: bool) -> Job | None:
     """The job, now this runner's; None where it is not to be had. `alone` also takes those that run alone.
 
     Where its handler's gate is closed it is parked.
     """
-    most = DEATHS_AT_MOST if alone else DEATHS_BEFORE_ALONE - 1
+    most = MAX_CRASHES if isolated else CRASHES_BEFORE_ISOLATION - 1
     given = {
         "runner_": runner,
         "worker_": worker,
@@ -188,47 +190,47 @@ def claim(tx: Tx, job_id: str, *, runner: str, worker: str, backend: str, alone:
     if row is not None:
         return _claimed(tx, row)
     line = concurrency.at_gate_now(tx, job_id)
-    through = concurrency.sort_out(tx, line, limit=1, deaths=most) if line else []
+    through = concurrency.admit(tx, line, limit=1, deaths=most) if line else []
     rows = tx.all(_claim_through, ids=as_list(through), **given) if through else []
     return replace(_claimed(tx, rows[0]), limited=True) if rows else None
 
 
 def claim_due(
-    tx: Tx, *, runner: str, worker: str, backend: str, limit: int, besides: Collection[str] = (), grace_us: int = 0
+    tx: Tx, *, runner: str, worker: str, backend: str, limit: int, exclude: Collection[str] = (), grace_us: int = 0
 ) -> list[Job]:
     """Up to `limit` jobs of the backend that wait and are nobody else's, now this runner's: the most urgent first.
 
-    Not those in `besides`, nor such as were accepted for this runner within the grace: it is given them otherwise. Of
+    Not those in `exclude`, nor such as were accepted for this runner within the grace: it is given them otherwise. Of
     those whose handler has a gate none, and they may stand in the way of the rest: `claim_at_gates` takes them.
     """
-    which = _which(tx, runner, backend, besides, grace_us)
+    which = _which(tx, runner, backend, exclude, grace_us)
     rows = tx.all(_claim_due, **which, worker_=worker, limit_=limit, now=tx.now, change=tx.change)
     return sorted((_claimed(tx, row) for row in rows), key=lambda job: (job.priority, job.due_at, job.id))
 
 
 def claim_at_gates(
-    tx: Tx, *, runner: str, worker: str, backend: str, limit: int, besides: Collection[str] = (), grace_us: int = 0
+    tx: Tx, *, runner: str, worker: str, backend: str, limit: int, exclude: Collection[str] = (), grace_us: int = 0
 ) -> tuple[list[Job], bool]:
     """Likewise, of those at the front whose handler has a gate; what may not pass it is parked.
 
     Whether the front has changed, so that there may be more for `claim_due`.
     """
-    which = _which(tx, runner, backend, besides, grace_us)
-    line = [concurrency.Waiting(*row) for row in tx.all(_at_gates, **which)]
+    which = _which(tx, runner, backend, exclude, grace_us)
+    line = [concurrency.Candidate(*row) for row in tx.all(_at_gates, **which)]
     if not line:
         return [], False
-    most = DEATHS_BEFORE_ALONE - 1
-    through = concurrency.sort_out(tx, line, limit=limit, deaths=most)
+    most = CRASHES_BEFORE_ISOLATION - 1
+    through = concurrency.admit(tx, line, limit=limit, deaths=most)
     given = {"runner_": runner, "worker_": worker, "backend_": backend, "now": tx.now, "change": tx.change}
     rows = tx.all(_claim_through, ids=as_list(through), deaths_=most, **given) if through else []
     claimed = {job.id: replace(job, limited=True) for job in (_claimed(tx, row) for row in rows)}
     return [claimed[job_id] for job_id in through if job_id in claimed], len(through) < limit
 
 
-def _which(tx: Tx, runner: str, backend: str, besides: Collection[str], grace_us: int) -> dict[str, object]:
+def _which(tx: Tx, runner: str, backend: str, exclude: Collection[str], grace_us: int) -> dict[str, object]:
     """What a look into the line is narrowed by."""
     bounds = {"before_": tx.now - grace_us, "after_": tx.now + grace_us}
-    return {"runner_": runner, "backend_": backend, "besides": as_list(besides), **bounds}
+    return {"runner_": runner, "backend_": backend, "exclude": as_list(exclude), **bounds}
 
 
 def _claimed(tx: Tx, row: object) -> Job:
@@ -238,13 +240,13 @@ def _claimed(tx: Tx, row: object) -> Job:
     return job
 
 
-def must_run_alone(tx: Tx, job_id: str) -> bool:
+def must_run_isolated(tx: Tx, job_id: str) -> bool:
     """Whether it waits to be run in a process of its own."""
     row = tx.one(_waits_alone, id_=job_id)
-    return row is not None and row[0] >= DEATHS_BEFORE_ALONE
+    return row is not None and row[0] >= CRASHES_BEFORE_ISOLATION
 
 
-def dangerous(tx: Tx, *, backend: str) -> str | None:
+def next_isolated(tx: Tx, *, backend: str) -> str | None:
     """The id of a job of the backend that waits to be run in a process of its own."""
     row = tx.one(_dangerous, backend_=backend)
     return row[0] if row else None
@@ -257,7 +259,7 @@ def step_done(
     after = _advanced(steps, result, tx.now)
     values = {"steps_": dump_steps(after), "progress_": _dumped(progress)}
     for status in (S.RUNNING, S.CANCELLING):
-        if tx.execute(_step_done, id_=job.id, token_=job.token, from_=status.value, change=tx.change, **values):
+        if tx.execute(_step_done, id_=job.id, token_=job.fencing_token, from_=status.value, change=tx.change, **values):
             return after, status
     raise Superseded(job.id)
 
@@ -275,7 +277,7 @@ def _advanced(steps: tuple[Step, ...], result: object, now: int) -> tuple[Step, 
 def report(tx: Tx, job: Job, progress: Progress) -> None:
     """The progress can be seen. Raises Superseded, also when the job is being cancelled."""
     values = {"progress_": _dumped(progress), "change": tx.change}
-    if not tx.execute(_progress, id_=job.id, token_=job.token, from_=S.RUNNING.value, **values):
+    if not tx.execute(_progress, id_=job.id, token_=job.fencing_token, from_=S.RUNNING.value, **values):
         raise Superseded(job.id)
 
 
@@ -283,7 +285,7 @@ def _dumped(progress: Progress | None) -> str | None:
     return dump([progress.completed, progress.total, progress.message]) if progress else None
 
 
-def settle(
+def record_outcome(
     tx: Tx, job: Job, outcome: Outcome, *, steps: tuple[Step, ...], progress: Progress | None = None
 ) -> JobStatus:
     """The attempt is over, the claim with it; gives the state the job is in now. Raises Superseded.
@@ -306,20 +308,22 @@ def _write(  # noqa: PLR0917 - private, and called three times
     over = status in (S.SUCCEEDED, S.FAILED, S.CANCELLED)
     begun = job.attempts[-1]
     error = replace(outcome.error, occurred_at=now) if outcome.error else None
-    attempt = Attempt(begun.number, outcome.charged, begun.backend, begun.worker, begun.started_at, now, error)
+    attempt = Attempt(
+        begun.number, outcome.counts_as_attempt, begun.backend, begun.worker, begun.started_at, now, error
+    )
     row = tx.one(
         _settle,
         id_=job.id,
-        token_=job.token,
+        token_=job.fencing_token,
         from_=source.value,
         to_=status.value,
         change=tx.change,
         steps_=dump_steps(_closed(steps, status, outcome.result, now)),
         progress_=_dumped(progress or job.progress),
         attempts_=dump_attempts((*job.attempts[:-1], attempt)[-ATTEMPTS_KEPT:]),
-        charged_=job.charged + outcome.charged,
-        deaths_=job.deaths + outcome.died,
-        next_token=job.token + 1,
+        charged_=job.counted_attempts + outcome.counts_as_attempt,
+        deaths_=job.crash_count + outcome.crashed,
+        next_token=job.fencing_token + 1,
         delivered_=None,
         due_=_front(tx, job) if status is S.QUEUED else now + outcome.delay_us,
         finished_=now if over else None,
@@ -367,12 +371,12 @@ def hand_back(tx: Tx, *, runner: str) -> int:
     return len(_release(tx, runner, died=False)) if tx.execute(_forget_mine, runner_=runner) else 0
 
 
-def bury(tx: Tx, *, runner: str, beat: int) -> Released | None:
+def reclaim_dead(tx: Tx, *, runner: str, beat: int) -> Released | None:
     """What a dead runner held waits again; None where it was alive after all, or somebody else was quicker."""
     return _release(tx, runner, died=True) if tx.execute(_forget, runner_=runner, beat_=beat) else None
 
 
-def bury_alone(tx: Tx, *, runner: str) -> Released | None:
+def reclaim_isolated(tx: Tx, *, runner: str) -> Released | None:
     """The same for a process that ran one job alone, before its parent's eyes: whose fault it was is sure then.
 
     None where it did not die, but gave back its lease.
@@ -380,7 +384,7 @@ def bury_alone(tx: Tx, *, runner: str) -> Released | None:
     return _release(tx, runner, died=True, seen=True) if tx.execute(_forget_mine, runner_=runner) else None
 
 
-def strays(tx: Tx, *, promised: Collection[str]) -> list[str]:
+def orphaned_runners(tx: Tx, *, promised: Collection[str]) -> list[str]:
     """Runners that hold jobs, or were `promised` some, and that the ledger does not know.
 
     Such a one stood still, was buried, and claimed or accepted once more before it heard of it.
@@ -389,25 +393,25 @@ def strays(tx: Tx, *, promised: Collection[str]) -> list[str]:
     return sorted({row[0] for row in tx.all(_stray)} | ({*promised} - known))
 
 
-def release_strays(tx: Tx, *, promised: Collection[str]) -> int:
+def release_orphans(tx: Tx, *, promised: Collection[str]) -> int:
     """What strays hold, or were promised, waits again, charged to nobody. How many jobs they held."""
-    return sum(len(_release(tx, runner, died=False)) for runner in strays(tx, promised=promised))
+    return sum(len(_release(tx, runner, died=False)) for runner in orphaned_runners(tx, promised=promised))
 
 
-def of(tx: Tx, *, runner: str) -> set[tuple[str, int]]:
+def held_claims(tx: Tx, *, runner: str) -> set[tuple[str, int]]:
     """Id and token of the runner's claims."""
     return {(row[0], row[1]) for row in tx.all(_claims_of, runner_=runner)}
 
 
-def let_go(tx: Tx, claims: Collection[tuple[str, int]], *, runner: str) -> None:
+def release(tx: Tx, claims: Collection[tuple[str, int]], *, runner: str) -> None:
     """These claims of the runner are over, and the jobs wait again, charged to nobody."""
     for row in tx.all(_held_by, runner_=runner):
         job = from_row(row)
-        if (job.id, job.token) in claims:
+        if (job.id, job.fencing_token) in claims:
             _hand_back(tx, job, died=False)
 
 
-def welcome_elsewhere(tx: Tx, *, runner: str) -> None:
+def clear_affinity(tx: Tx, *, runner: str) -> None:
     """What waits for the runner may be claimed by any."""
     tx.execute(_homeless, runner_=runner)
 
@@ -419,16 +423,18 @@ def _release(tx: Tx, runner: str, *, died: bool, seen: bool = False) -> Released
 
 
 def _hand_back(tx: Tx, job: Job, *, died: bool, seen: bool = False) -> JobStatus:
-    deaths = job.deaths + died
+    deaths = job.crash_count + died
     code = "LEASE_LOST" if died else "HANDED_BACK"
     message = "the process that ran it died" if died else "the process that ran it was stopped"
     running = next((step.name for step in job.steps if step.status is StepStatus.RUNNING), None)
     error = JobError(code, message, retryable=True, step=running, occurred_at=tx.now)
-    outcome = Outcome(S.QUEUED, error=error, charged=False, died=died)
-    if (seen and deaths > DEATHS_BEFORE_ALONE) or deaths > DEATHS_AT_MOST:
+    outcome = Outcome(S.QUEUED, error=error, counts_as_attempt=False, crashed=died)
+    if (seen and deaths > CRASHES_BEFORE_ISOLATION) or deaths > MAX_CRASHES:
         words = f"it killed the process that ran it {deaths} times; mend the handler, then retry it"
-        outcome = Outcome(S.FAILED, error=JobError("POISON", words, False, running, tx.now), charged=False, died=True)
+        outcome = Outcome(
+            S.FAILED, error=JobError("POISON", words, False, running, tx.now), counts_as_attempt=False, crashed=True
+        )
     if job.status is S.CANCELLING:
-        outcome = Outcome(S.CANCELLED, error=error, charged=False, died=died)
+        outcome = Outcome(S.CANCELLED, error=error, counts_as_attempt=False, crashed=died)
     _write(tx, job, job.status, outcome, job.steps, job.progress)
     return outcome.status

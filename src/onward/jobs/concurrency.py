@@ -21,11 +21,11 @@ import sqlalchemy as sa
 from onward.jobs.ledger import ID
 from onward.jobs.limits import Limit, Rate
 from onward.jobs.model import Job, from_row
-from onward.storage.engine import Tx, among, as_list, insert_new
+from onward.storage.engine import Tx, as_list, in_array, insert_new
 from onward.storage.tables import at_gate, gates, held, jobs, promised, ready
 
 PAUSED, CONCURRENCY, RATE = "PAUSED", "CONCURRENCY", "RATE"
-PROMISED_US = 100_000  # until who has a promised start may have begun
+RESERVED_US = 100_000  # until who has a promised start may have begun
 REASONS = (PAUSED, CONCURRENCY, RATE)
 BY_GATE = "INDEXED BY jobs_at_gate"  # left to itself, SQLite reads all that is queued
 
@@ -45,7 +45,9 @@ _locked = _all.with_for_update()
 waits = (jobs.c.id, jobs.c.handler, jobs.c.priority, jobs.c.deaths, jobs.c.promised, jobs.c.token)
 _one = sa.select(*waits).where(ID, ready, gated)
 _park = (
-    sa.update(jobs).where(among(jobs.c.id, "ids"), ready).values({**_turned, "parked": _p("parked_"), "promised": None})
+    sa.update(jobs)
+    .where(in_array(jobs.c.id, "ids"), ready)
+    .values({**_turned, "parked": _p("parked_"), "promised": None})
 )
 # One look at the index for each, however many are parked.
 _next = (
@@ -108,29 +110,29 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class Candidate:
     """A job in line, as far as its handler's gate is concerned: `waits`, read."""
 
     id: str
     handler: str
     priority: int
-    deaths: int
-    promised: int | None
-    token: int
+    crash_count: int
+    reserved: int | None
+    fencing_token: int
 
     @property
-    def is_promised(self) -> bool:
-        return self.promised == self.token
+    def is_reserved(self) -> bool:
+        return self.reserved == self.fencing_token
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class HandlerLimits:
     """A handler's gate, as its row says."""
 
     handler: str
     pause: Pause | None
     limit: Limit
-    even_at: int | None  # of its rate: when the next job would begin in an even line
+    theoretical_arrival: int | None  # of its rate: when the next job would begin in an even line
 
 
 def pause(tx: Tx, handler: str, *, by: str | None) -> Pause:
@@ -157,7 +159,7 @@ def configure(tx: Tx, limits: Mapping[str, Limit]) -> None:
         if limit == (found.limit if found else Limit()):
             continue
         tx.execute(_insert, handler_=handler)
-        rate, even_at = limit.rate, found.even_at if found else None
+        rate, even_at = limit.rate, found.theoretical_arrival if found else None
         starts, period_us = (rate.starts, rate.period_us) if rate else (None, None)
         if rate is not None and even_at is not None:  # what a slower rate has used up is not this one's
             even_at = min(even_at, tx.now + rate.burst * rate.interval_us)
@@ -172,16 +174,16 @@ def exist(tx: Tx) -> bool:
     return row is not None and bool(row[0])
 
 
-def all_of_them(tx: Tx) -> dict[str, Gate]:
+def all_limits(tx: Tx) -> dict[str, HandlerLimits]:
     """The gates there are, by their handlers' names."""
     return _read(tx, _all)
 
 
 def pauses(tx: Tx) -> list[Pause]:
-    return [gate.pause for gate in all_of_them(tx).values() if gate.pause is not None]
+    return [gate.pause for gate in all_limits(tx).values() if gate.pause is not None]
 
 
-def sort_out(tx: Tx, line: Sequence[Waiting], *, limit: int, deaths: int) -> list[str]:
+def admit(tx: Tx, line: Sequence[Candidate], *, limit: int, deaths: int) -> list[str]:
     """Of jobs that wait at gates, in order, the ids of those that may begin: at most `limit`, none of more `deaths`.
 
     Those whose gate is closed are parked. Whoever is let through has to be claimed in the same commit.
@@ -198,7 +200,7 @@ def sort_out(tx: Tx, line: Sequence[Waiting], *, limit: int, deaths: int) -> lis
                 continue
             if (reason := entry.refuses(one)) is not None:
                 refused.setdefault(reason, []).append(one.id)
-            elif len(through) < limit and one.deaths <= deaths:
+            elif len(through) < limit and one.crash_count <= deaths:
                 entry.let_in(one)
                 through.append(one.id)
         entry.write()
@@ -207,15 +209,15 @@ def sort_out(tx: Tx, line: Sequence[Waiting], *, limit: int, deaths: int) -> lis
     return through
 
 
-def at_gate_now(tx: Tx, job_id: str) -> list[Waiting]:
+def at_gate_now(tx: Tx, job_id: str) -> list[Candidate]:
     """The job, where it is in line and its handler has a gate."""
-    return [Waiting(*row) for row in tx.all(_one, id_=job_id)]
+    return [Candidate(*row) for row in tx.all(_one, id_=job_id)]
 
 
 class _Entry:
     """A gate, while it is locked: what may pass, and what has."""
 
-    def __init__(self, tx: Tx, gate: Gate) -> None:
+    def __init__(self, tx: Tx, gate: HandlerLimits) -> None:
         self._tx = tx
         self._gate = gate
         self._places, self._starts, self._promised = _room(tx, gate)
@@ -223,43 +225,43 @@ class _Entry:
         self._first: int = row[0] if row else sys.maxsize  # the most urgent of those that are parked already
         self._let_in = 0
 
-    def refuses(self, one: Waiting) -> str | None:
+    def refuses(self, one: Candidate) -> str | None:
         if self._gate.pause is not None:
             return PAUSED
-        kept = 0 if one.is_promised else self._promised
+        kept = 0 if one.is_reserved else self._promised
         if self._places <= kept:
             return CONCURRENCY
         if self._starts <= kept:
             return RATE
-        if not one.is_promised and one.priority >= self._first:  # others were here before, and are let out very soon
+        if not one.is_reserved and one.priority >= self._first:  # others were here before, and are let out very soon
             return RATE if self._gate.limit.concurrency is None else CONCURRENCY
         return None
 
-    def let_in(self, one: Waiting) -> None:
+    def let_in(self, one: Candidate) -> None:
         self._places -= 1
         self._starts -= 1
-        self._promised -= one.is_promised
+        self._promised -= one.is_reserved
         self._let_in += 1
 
     def write(self) -> None:
         gate, now = self._gate, self._tx.now
         if gate.limit.rate is not None and self._let_in:
-            even_at = gate.limit.rate.after(gate.even_at, now, self._let_in)
+            even_at = gate.limit.rate.after(gate.theoretical_arrival, now, self._let_in)
             self._tx.execute(_started, handler_=gate.handler, even_=even_at)
 
 
-def _room(tx: Tx, gate: Gate) -> tuple[int, int, int]:
+def _room(tx: Tx, gate: HandlerLimits) -> tuple[int, int, int]:
     """How many more may run, how many may begin, and how many of both are promised."""
     limit = gate.limit
     places = starts = sys.maxsize
     if limit.concurrency is not None:
         places = limit.concurrency - _count(tx, _running, gate.handler)
     if limit.rate is not None:
-        starts = limit.rate.free(gate.even_at, tx.now)
+        starts = limit.rate.free(gate.theoretical_arrival, tx.now)
     return places, starts, _count(tx, _promised, gate.handler)
 
 
-def with_parked(tx: Tx) -> list[str]:
+def handlers_with_blocked(tx: Tx) -> list[str]:
     """The handlers that have parked jobs."""
     found: list[str] = []
     while (row := tx.one(_next, after_=found[-1] if found else "")) and row[0] is not None:
@@ -267,12 +269,12 @@ def with_parked(tx: Tx) -> list[str]:
     return found
 
 
-def open_with_parked(tx: Tx) -> tuple[list[str], int | None]:
+def unpaused_with_blocked(tx: Tx) -> tuple[list[str], int | None]:
     """Those of which some may be let out, and in how many microseconds a rate may allow the next, if that is known."""
     found: list[str] = []
     waits: list[int] = []
-    handlers = with_parked(tx)
-    there = all_of_them(tx) if handlers else {}
+    handlers = handlers_with_blocked(tx)
+    there = all_limits(tx) if handlers else {}
     for handler in handlers:
         gate = there.get(handler)
         if gate is None:
@@ -285,11 +287,11 @@ def open_with_parked(tx: Tx) -> tuple[list[str], int | None]:
                 if rate is not None:  # one more may begin by then
                     waits.append(rate.interval_us)
             elif rate is not None and places > kept:
-                waits.append(rate.wait_us(gate.even_at, tx.now) or max(rate.interval_us, PROMISED_US))
+                waits.append(rate.wait_us(gate.theoretical_arrival, tx.now) or max(rate.interval_us, RESERVED_US))
     return found, min(waits, default=None)
 
 
-def let_out(tx: Tx, handler: str, *, limit: int) -> list[Job]:
+def unblock(tx: Tx, handler: str, *, limit: int) -> list[Job]:
     """Parked jobs of the handler wait in line again, as nobody has delivered them: at most `limit`, the first first."""
     gate = _read(tx, _locked).get(handler)
     statement = _let_out_freely
@@ -304,7 +306,7 @@ def let_out(tx: Tx, handler: str, *, limit: int) -> list[Job]:
     return sorted(map(from_row, rows), key=lambda job: (job.priority, job.due_at, job.id))
 
 
-def parked(tx: Tx) -> dict[str, int]:
+def blocked(tx: Tx) -> dict[str, int]:
     """How many jobs are parked, by why they are."""
     return {row[0]: row[1] for row in tx.all(_parked)}
 
@@ -314,10 +316,10 @@ def _count(tx: Tx, statement: sa.Select[Any], handler: str) -> int:
     return row[0] if row else 0
 
 
-def _read(tx: Tx, statement: object) -> dict[str, Gate]:
+def _read(tx: Tx, statement: object) -> dict[str, HandlerLimits]:
     found = {}
     for handler, paused_at, paused_by, concurrency, starts, period_us, even_at in tx.all(statement):
         rate = Rate(starts, period_us) if starts is not None else None
         pause = Pause(handler, paused_at, paused_by) if paused_at is not None else None
-        found[handler] = Gate(handler, pause, Limit(concurrency, rate), even_at)
+        found[handler] = HandlerLimits(handler, pause, Limit(concurrency, rate), even_at)
     return found

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from onward.jobs.ledger import horizon
 from onward.jobs.model import Job, from_row
 from onward.jobs.states import JobStatus
-from onward.storage.engine import Tx, among, as_list
+from onward.storage.engine import Tx, as_list, in_array
 from onward.storage.tables import jobs, later, ready
 
 S = JobStatus
@@ -54,7 +54,7 @@ _undelivered = (
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(_p("limit_", type_=sa.Integer))
 )
-_wait = (among(jobs.c.id, "ids"), jobs.c.status == S.QUEUED.value, jobs.c.token == _p("token_"))
+_wait = (in_array(jobs.c.id, "ids"), jobs.c.status == S.QUEUED.value, jobs.c.token == _p("token_"))
 # Whoever holds one is claiming it, or will have it delivered once more. To wait for several of them, in whatever order
 # they were delivered in, while a worker claims several in another order, would be a deadlock.
 _idle = sa.select(jobs.c.id).where(*_wait).with_for_update(skip_locked=True).cte("idle").prefix_with("MATERIALIZED")
@@ -93,10 +93,10 @@ _reroute = (
         changed=_p("change"),
     )
 )
-Place = tuple[str, str, str | None]  # backend, handler, where it was delivered to
+Destination = tuple[str, str, str | None]  # backend, handler, where it was delivered to
 
 
-def promote(tx: Tx, *, route: Callable[[str], str], limit: int) -> list[Job]:
+def promote_due(tx: Tx, *, route: Callable[[str], str], limit: int) -> list[Job]:
     """Jobs whose time has come wait for a delivery, by the routes of now; at most `limit`, those due longest first."""
     promoted = []
     for row in tx.all(_due, now=tx.now, limit_=limit):
@@ -144,12 +144,12 @@ def give_back(tx: Tx, job_id: str) -> None:
     tx.execute(_give_back, id_=job_id)
 
 
-def rest(tx: Tx, job_id: str) -> None:
+def postpone(tx: Tx, job_id: str) -> None:
     """The delivery does not count either, and there is no hurry with the next: it may come to nothing as well."""
     tx.execute(_rest, id_=job_id, now=tx.now)
 
 
-def doubt(tx: Tx, *, backend: str, before: int, limit: int) -> int:
+def invalidate_deliveries(tx: Tx, *, backend: str, before: int, limit: int) -> int:
     """Deliveries to the backend count no more: what has waited there since before that time will be delivered again.
 
     How many jobs that were, at most `limit`.
@@ -164,7 +164,7 @@ def waiting(tx: Tx, *, backend: str) -> tuple[int, int | None]:
     return n, None if oldest is None else max(tx.now - oldest, 0)
 
 
-def places(tx: Tx, *, since: int | None) -> tuple[set[Place], int]:
+def destinations(tx: Tx, *, since: int | None) -> tuple[set[Destination], int]:
     """Where what is unclaimed has been sent, and from which commit on to look the next time.
 
     With `since`, which the last look gave, only what has changed from then on: a backlog is looked through once.

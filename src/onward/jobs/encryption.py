@@ -13,15 +13,15 @@ from onward.jobs.base import JobsError
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
-SEALED = "onward:sealed"  # the only key of the object that stands for a secret value
-SHORTEST = 4  # a shorter secret is not looked for in texts: it would be found everywhere
+ENCRYPTED = "onward:sealed"  # the only key of the object that stands for a secret value
+MIN_REDACTED = 4  # a shorter secret is not looked for in texts: it would be found everywhere
 
 
 class NoKey(JobsError):
     """A handler has secret parameters, and there is no key to encrypt them with."""
 
 
-class Vault:
+class Encryption:
     """Encrypts with the first of the keys, and decrypts with any of them. Raises ValueError for what is no key."""
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
@@ -32,23 +32,25 @@ class Vault:
         if handler.secret and self._fernet is None:
             raise NoKey(f"{handler.name} has secret parameters ({', '.join(sorted(handler.secret))}), which need a key")
 
-    def seal(self, handler: Handler, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    def encrypt(self, handler: Handler, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """The same parameters, the secret ones encrypted. Raises NoKey, and InvalidParameters for a seal of others."""
-        forged = [(name, "has the form of a secret") for name, value in params.items() if _is_sealed(value)]
+        forged = [(name, "has the form of a secret") for name, value in params.items() if _is_encrypted(value)]
         if forged:
             raise InvalidParameters(forged)
         self.check(handler)
         if self._fernet is None:
             return params
-        sealed = {name: {SEALED: self._fernet.encrypt(orjson.dumps(params[name])).decode()} for name in handler.secret}
+        sealed = {
+            name: {ENCRYPTED: self._fernet.encrypt(orjson.dumps(params[name])).decode()} for name in handler.secret
+        }
         return {**params, **sealed}
 
-    def open(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    def decrypt(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """The parameters in the clear, and the texts that must not be told. Raises Permanent without the right key."""
         clear, texts = dict(params), []
         for name, value in params.items():
-            if _is_sealed(value):
-                clear[name] = self._decrypted(value[SEALED])
+            if _is_encrypted(value):
+                clear[name] = self._decrypted(value[ENCRYPTED])
                 texts += _texts(clear[name])
         return clear, tuple(texts)
 
@@ -70,15 +72,15 @@ def _fernet(keys: Sequence[str]) -> MultiFernet:
     return MultiFernet([Fernet(key) for key in keys])
 
 
-def unsaid(text: str, secrets: Sequence[str]) -> str:
+def redact(text: str, secrets: Sequence[str]) -> str:
     """The text without any of the secrets."""
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
 
 
-def _is_sealed(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {SEALED}
+def _is_encrypted(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {ENCRYPTED}
 
 
 def _texts(value: Any) -> list[str]:
@@ -87,4 +89,4 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, list):
         return [text for inner in value for text in _texts(inner)]
     text = "" if value is None or isinstance(value, bool) else str(value)
-    return [text] if len(text) >= SHORTEST else []
+    return [text] if len(text) >= MIN_REDACTED else []

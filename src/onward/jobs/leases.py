@@ -1,8 +1,8 @@
 """The lease of a process on what it runs: a counter that it raises, and that the others watch.
 
-No two clocks are compared. A process is taken for dead when its counter has stood still for `LAPSE_S` of the observer's
-own monotonic clock, counting only time in which the observer itself could write to the ledger; or at once, where it was
-a neighbour in the same pid namespace and its process is gone.
+No two clocks are compared. A process is taken for dead when its counter has stood still for `LEASE_TIMEOUT_S` of the
+observer's own monotonic clock, counting only time in which the observer itself could write to the ledger; or at once,
+where it was a neighbour in the same pid namespace and its process is gone.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from onward.storage.base import StorageError
 from onward.storage.engine import Tx, insert_new
 from onward.storage.tables import meta, runners
 from onward.storage.writer import Writer
-from onward.telemetry.metrics import Meters
+from onward.telemetry.metrics import Metrics
 
-BEAT_S = 1.0
-LAPSE_S = 7.0
+HEARTBEAT_S = 1.0
+LEASE_TIMEOUT_S = 7.0
 PID = 2  # where it stands in a place
 _LEADER = "sweep"
 
@@ -62,25 +62,25 @@ def is_gone(where: str, mine: str) -> bool:
     return len(there) == len(here) and there[:2] == here[:2] and len(there) > PID and _place(int(there[PID])) != where
 
 
-def count_rescued(meters: Meters, released: Sequence[tuple[str, JobStatus]]) -> None:
+def count_rescued(metrics: Metrics, released: Sequence[tuple[str, JobStatus]]) -> None:
     """A dead process's jobs were taken back, and those are counted that ended by it."""
-    meters.rescued(len(released))
+    metrics.rescued(len(released))
     for handler, status in released:
         if status in TERMINAL:
-            meters.finished(handler, status.value)
+            metrics.finished(handler, status.value)
 
 
 class Lease:
     """This process's counter, raised by a thread of its own; the observation of the others; who leads the sweep."""
 
     def __init__(
-        self, writer: Writer, meters: Meters, *, name: str, on_lost: Callable[[], None], alone: bool = False
+        self, writer: Writer, metrics: Metrics, *, name: str, on_lost: Callable[[], None], alone: bool = False
     ) -> None:
         self.id = ""
         self.name = name
         self.leads = False
         self._writer = writer
-        self._meters = meters
+        self._metrics = metrics
         self._on_lost = on_lost
         # One that runs a job alone has a parent to tell of its death, whose word no neighbour must forestall.
         self._place = "" if alone else place()
@@ -100,7 +100,7 @@ class Lease:
         """What is still claimed here waits again, charged to nobody, and the process is forgotten."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(2 * BEAT_S)
+            self._thread.join(2 * HEARTBEAT_S)
         with suppress(StorageError):
             self._writer.run_sync(lambda tx: claims.hand_back(tx, runner=self.id))
 
@@ -110,7 +110,7 @@ class Lease:
         return fresh
 
     def _loop(self) -> None:
-        while not self._stop.wait(BEAT_S):
+        while not self._stop.wait(HEARTBEAT_S):
             try:
                 self._observe()
             except StorageError:
@@ -122,7 +122,7 @@ class Lease:
         mine, rows, self.leads = self._writer.run_sync(self._pulse, urgent=urgent)
         now = time.monotonic()
         # A long pause was ours, or the ledger's: it says nothing about the others.
-        passed = min(now - self._last, 1.5 * BEAT_S) if self._last else 0.0
+        passed = min(now - self._last, 1.5 * HEARTBEAT_S) if self._last else 0.0
         self._last = now
         if mine != self.id:
             self.id = mine
@@ -135,8 +135,8 @@ class Lease:
             before, still = self._seen.get(runner, (beat, 0.0))
             still = still + passed if before == beat else 0.0
             seen[runner] = (beat, still)
-            if still >= LAPSE_S or is_gone(where, self._place):
-                self._bury(runner, beat)
+            if still >= LEASE_TIMEOUT_S or is_gone(where, self._place):
+                self._reclaim(runner, beat)
         self._seen = seen
 
     def _pulse(self, tx: Tx) -> tuple[str, list[Any], bool]:
@@ -152,8 +152,8 @@ class Lease:
             leads = row[0] == mine
         return mine, rows, leads
 
-    def _bury(self, runner: str, beat: int) -> None:
-        released = self._writer.run_sync(lambda tx: claims.bury(tx, runner=runner, beat=beat))
+    def _reclaim(self, runner: str, beat: int) -> None:
+        released = self._writer.run_sync(lambda tx: claims.reclaim_dead(tx, runner=runner, beat=beat))
         if released is not None:
             self._log.warning("a process died", runner=runner, jobs=len(released))
-            count_rescued(self._meters, released)
+            count_rescued(self._metrics, released)

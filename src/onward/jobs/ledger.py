@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from onward.jobs.model import Job, NewJob, Visible, from_row
 from onward.jobs.states import TERMINAL, WAITING, JobStatus
-from onward.storage.engine import Tx, among, as_list
+from onward.storage.engine import Tx, as_list, in_array
 from onward.storage.tables import commits as _commits
 from onward.storage.tables import counts as _counts
 from onward.storage.tables import jobs
@@ -19,7 +19,7 @@ from onward.storage.writer import SLOTS
 ID = jobs.c.id == sa.bindparam("id_")
 _insert = sa.insert(jobs)
 _get = sa.select(jobs).where(ID)
-_get_many = sa.select(jobs).where(among(jobs.c.id, "ids"))
+_get_many = sa.select(jobs).where(in_array(jobs.c.id, "ids"))
 _count = (
     sa.select(_counts.c.status, sa.cast(sa.func.sum(_counts.c.n), sa.BigInteger))
     # Each slot is named because the key begins with it: without, all owners' counters are read for one's.
@@ -122,7 +122,7 @@ def counts(tx: Tx, *, visible: Visible) -> dict[JobStatus, int]:
     return found
 
 
-def waiting_besides(tx: Tx, handlers: Collection[str]) -> dict[str, int]:
+def count_unknown_handlers(tx: Tx, handlers: Collection[str]) -> dict[str, int]:
     """How many jobs wait of each handler that is none of these; for who has time, where finished ones are many."""
     found: dict[str, int] = {}
     name = ""

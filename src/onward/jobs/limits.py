@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DOUBT_US = 60_000_000  # transactions are no older: one that waited for its turn has an earlier now than the one before
+CLOCK_TOLERANCE_US = (
+    60_000_000  # transactions are no older: one that waited for its turn has an earlier now than the one before
+)
 UNITS_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
 
@@ -40,7 +42,7 @@ class Rate:
         """By how much starts are ahead of an even line, in microseconds; a clock that was set back holds up nobody."""
         most = self.burst * self.interval_us
         found = max((even_at or 0) - now, 0)
-        return min(found, most) if found <= most + DOUBT_US else 0
+        return min(found, most) if found <= most + CLOCK_TOLERANCE_US else 0
 
     def free(self, even_at: int | None, now: int) -> int:
         """How many may begin now, where `even_at` is when the next one would in an even line."""

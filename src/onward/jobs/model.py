@@ -59,7 +59,7 @@ class Attempt:
     """One claim of the job. `charged` counts against the budget; deaths, drains and outages do not."""
 
     number: int
-    charged: bool
+    counts_as_attempt: bool
     backend: str
     worker: str
     started_at: int
@@ -83,10 +83,10 @@ class Job:
     steps: tuple[Step, ...]
     attempts: tuple[Attempt, ...]
     attempt: int
-    charged: int
+    counted_attempts: int
     max_attempts: int
-    deaths: int
-    token: int
+    crash_count: int
+    fencing_token: int
     runner: str | None
     delivered_to: str | None
     due_at: int
@@ -98,7 +98,7 @@ class Job:
     error: JobError | None
     reason: str | None
     trace: str | None
-    parked: str | None = None
+    blocked: str | None = None
     limited: bool = False  # it has a place under its handler's limits, which its end makes free
 
     @property
@@ -212,7 +212,10 @@ def dump_steps(steps: tuple[Step, ...]) -> str:
 
 def dump_attempts(attempts: tuple[Attempt, ...]) -> str:
     return dump(
-        [[a.number, a.charged, a.backend, a.worker, a.started_at, a.finished_at, dump_error(a.error)] for a in attempts]
+        [
+            [a.number, a.counts_as_attempt, a.backend, a.worker, a.started_at, a.finished_at, dump_error(a.error)]
+            for a in attempts
+        ]
     )
 
 

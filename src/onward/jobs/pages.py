@@ -11,7 +11,7 @@ from onward.jobs.model import Job, JobFilter, Visible, from_row
 from onward.storage.engine import Tx
 from onward.storage.tables import jobs
 
-SLACK_US = 3_600_000_000  # a clock may have been set back, and a job that a handler dispatches is a little older
+CLOCK_SLACK_US = 3_600_000_000  # a clock may have been set back, and a job that a handler dispatches is a little older
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def page(
     if before is not None:
         conditions.append(jobs.c.id > before)
     order = jobs.c.id.asc() if backwards else jobs.c.id.desc()
-    rows = tx.built(_select(list(jobs.c), visible, filter, conditions, order, limit + 1))
+    rows = tx.execute_once(_select(list(jobs.c), visible, filter, conditions, order, limit + 1))
     more = len(rows) > limit
     found = [from_row(row) for row in rows[:limit]]
     if backwards:
@@ -50,7 +50,7 @@ def page(
 
 def ids(tx: Tx, *, visible: Visible, filter: JobFilter, limit: int) -> list[str]:
     """The ids of the oldest `limit` jobs that match."""
-    return [row[0] for row in tx.built(_select([jobs.c.id], visible, filter, [], jobs.c.id.asc(), limit))]
+    return [row[0] for row in tx.execute_once(_select([jobs.c.id], visible, filter, [], jobs.c.id.asc(), limit))]
 
 
 def _select(  # noqa: PLR0917 - private
@@ -92,9 +92,9 @@ def _conditions(visible: Visible, filter: JobFilter) -> list[Any]:
         found.append(sa.or_(jobs.c.handler.in_(exact) if exact else sa.false(), *likes))
     # An id begins with about the milliseconds of its creation: it narrows the range, the column decides.
     if filter.created_after is not None:
-        found += [jobs.c.created_at > filter.created_after, jobs.c.id >= _bound(filter.created_after - SLACK_US)]
+        found += [jobs.c.created_at > filter.created_after, jobs.c.id >= _bound(filter.created_after - CLOCK_SLACK_US)]
     if filter.created_before is not None:
-        found += [jobs.c.created_at < filter.created_before, jobs.c.id < _bound(filter.created_before + SLACK_US)]
+        found += [jobs.c.created_at < filter.created_before, jobs.c.id < _bound(filter.created_before + CLOCK_SLACK_US)]
     return found
 
 

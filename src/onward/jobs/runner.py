@@ -27,41 +27,43 @@ from onward.handlers.base import Step as Work
 from onward.jobs import claims, concurrency, due, ledger
 from onward.jobs.base import Superseded
 from onward.jobs.claims import Outcome
-from onward.jobs.encryption import Vault, unsaid
+from onward.jobs.encryption import Encryption, redact
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job, JobError, NewJob, Step, legible
 from onward.jobs.retry import delay
-from onward.jobs.running import Running, Stop
+from onward.jobs.running import Running, StopReason
 from onward.jobs.states import TERMINAL, JobStatus, StepStatus
 from onward.storage.base import StorageError
 from onward.storage.engine import Tx
 from onward.storage.writer import Writer
-from onward.telemetry.metrics import Meters
+from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Span, Tracing, trace_id
-from onward.telemetry.watchdog import Watchdog, Who
+from onward.telemetry.watchdog import CurrentWork, Watchdog
 
 RESULT_BYTES = 64_000
-AROUND = 50  # levels of an answer that a result may stand in, of the 254 that JSON is written with
-PROGRESS_S = 0.1
-HOME_US = 5_000_000  # what is accepted for this process is handed to it within that, or was lost on the way
-GATES_S = 0.2
-LET_OUT = 100  # that the end of one job may let out of its handler's gate, where others had no such end
-WATCH_S = 0.15
-MIND_S = 2.0
-PATIENCE_S = 5.0  # a plain function gets this long past its limit to notice, before the job goes on without it
+JSON_DEPTH_RESERVE = 50  # levels of an answer that a result may stand in, of the 254 that JSON is written with
+PROGRESS_INTERVAL_S = 0.1
+LOCAL_CLAIM_GRACE_US = (
+    5_000_000  # what is accepted for this process is handed to it within that, or was lost on the way
+)
+BLOCKED_CHECK_S = 0.2
+UNBLOCK_BATCH = 100  # that the end of one job may let out of its handler's gate, where others had no such end
+CANCELLATION_POLL_S = 0.15
+ORPHAN_CHECK_S = 2.0
+WRITE_RETRY_S = 5.0  # a plain function gets this long past its limit to notice, before the job goes on without it
 UNEXPECTED = "the handler failed unexpectedly; the log tells more under this job's id"
 
 S = JobStatus
 T = TypeVar("T")
 
 
-class Further(Protocol):
+class JobEnqueuer(Protocol):
     """What a runner needs to accept the jobs that handlers dispatch."""
 
-    def child(self, parent: Job, handler: str, params: Mapping[str, Any]) -> NewJob: ...
+    def prepare_child(self, parent: Job, handler: str, params: Mapping[str, Any]) -> NewJob: ...
     def accept(self, tx: Tx, new: NewJob) -> Job: ...
-    def hand_over(self, jobs: list[Job]) -> None: ...
-    def see_off(self, jobs: list[Job]) -> None: ...
+    def dispatch_new(self, jobs: list[Job]) -> None: ...
+    def dispatch(self, jobs: list[Job]) -> None: ...
 
 
 class Runner:
@@ -75,11 +77,11 @@ class Runner:
         handlers: Mapping[str, Handler],
         tools: Tools,
         resources: Any,
-        further: Further,
+        enqueuer: JobEnqueuer,
         isolate: Callable[[str, str], Awaitable[bool]] | None,
         threads: int,
-        vault: Vault,
-        meters: Meters,
+        encryption: Encryption,
+        metrics: Metrics,
         tracing: Tracing,
         watchdog: Watchdog,
     ) -> None:
@@ -88,11 +90,11 @@ class Runner:
         self._handlers = handlers
         self._tools = tools
         self._resources = resources
-        self._further = further
+        self._enqueuer = enqueuer
         self._isolate = isolate
-        self._vault = vault
-        self._meters = meters
-        meters.count_running(lambda: self.busy)
+        self._encryption = encryption
+        self._metrics = metrics
+        metrics.count_running(lambda: self.busy)
         self._tracing = tracing
         self._watchdog = watchdog
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="step")
@@ -117,9 +119,9 @@ class Runner:
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._minder = asyncio.create_task(self._mind(), name="claims")
+        self._minder = asyncio.create_task(self._release_orphans(), name="claims")
 
-    async def run(self, job_id: str, backend: str, *, recorded: bool = True) -> bool:
+    async def run(self, job_id: str, backend: str, *, wait_for_commit: bool = True) -> bool:
         """The job has run here, unless it was not to be had: False then. Raises Unavailable where nobody could ask.
 
         `recorded` is as in `carry`.
@@ -130,17 +132,17 @@ class Runner:
 
         def unit(tx: Tx) -> Job | bool:
             runner, worker, alone = self._lease.id, self._lease.name, self._isolate is None
-            job = claims.claim(tx, job_id, runner=runner, worker=worker, backend=backend, alone=alone)
-            return job or claims.must_run_alone(tx, job_id)
+            job = claims.claim(tx, job_id, runner=runner, worker=worker, backend=backend, isolated=alone)
+            return job or claims.must_run_isolated(tx, job_id)
 
         found = await self._writer.run(unit)
         if isinstance(found, Job):
-            await self.carry(found, recorded=recorded)
+            await self.execute(found, recorded=wait_for_commit)
             return True
         return found and self._isolate is not None and await self._isolate(job_id, backend)
 
-    async def claim_due(self, backend: str, limit: int, *, besides: Collection[str] = ()) -> list[Job]:
-        """Jobs of the backend that wait, claimed for this process, which has to `carry` them; `besides` are left."""
+    async def claim_due(self, backend: str, limit: int, *, exclude: Collection[str] = ()) -> list[Job]:
+        """Jobs of the backend that wait, claimed for this process, which has to `carry` them; `exclude` are left."""
         if self._draining:
             return []
         found: list[Job] = []
@@ -149,7 +151,7 @@ class Runner:
             # Most installations have none: nearly every look is spared the question.
             at_gates = self._gated or time.monotonic() >= self._gates_at
             wanted = partial(
-                self._claim_due, backend=backend, limit=limit - len(found), besides=besides, at_gates=at_gates
+                self._claim_due, backend=backend, limit=limit - len(found), exclude=exclude, at_gates=at_gates
             )
             try:
                 more, again, gated = await self._writer.run(wanted)
@@ -158,21 +160,21 @@ class Runner:
                     raise
                 break
             if at_gates:
-                self._gated, self._gates_at = gated, time.monotonic() + GATES_S
-            self._taken.update((job.id, job.token) for job in more)
+                self._gated, self._gates_at = gated, time.monotonic() + BLOCKED_CHECK_S
+            self._taken.update((job.id, job.fencing_token) for job in more)
             found += more
         return found
 
     def _claim_due(
-        self, tx: Tx, *, backend: str, limit: int, besides: Collection[str], at_gates: bool
+        self, tx: Tx, *, backend: str, limit: int, exclude: Collection[str], at_gates: bool
     ) -> tuple[list[Job], bool, bool]:
         """What is to be had, whether there may be more, and whether any handler has a gate."""
         given: dict[str, Any] = {
             "runner": self._lease.id,
             "worker": self._lease.name,
             "backend": backend,
-            "besides": besides,
-            "grace_us": HOME_US,
+            "exclude": exclude,
+            "grace_us": LOCAL_CLAIM_GRACE_US,
         }
         found = claims.claim_due(tx, limit=limit, **given)
         gated = at_gates and concurrency.exist(tx)
@@ -181,22 +183,22 @@ class Runner:
         more, changed = claims.claim_at_gates(tx, limit=limit - len(found), **given)
         return [*found, *more], changed, gated
 
-    async def dangerous(self, backend: str) -> str | None:
+    async def next_isolated(self, backend: str) -> str | None:
         """A job of the backend that has to be run by `run`, in a process of its own."""
-        return await self._writer.database.read(partial(claims.dangerous, backend=backend))
+        return await self._writer.database.read(partial(claims.next_isolated, backend=backend))
 
-    async def carry(self, job: Job, *, recorded: bool = True) -> None:
+    async def execute(self, job: Job, *, recorded: bool = True) -> None:
         """A claimed job has run, and its outcome is in the ledger; or somebody else has it.
 
         Without `recorded` the outcome is only on its way there: for who has a slot to give to the next job meanwhile.
         """
         if self._closed:
             return  # claimed in the last moment: the end of the lease hands it back
-        self._taken.discard((job.id, job.token))
-        running = Running(job, self._tools, self._resources, self._further.child, self._on_progress)
-        self._running[job.id, job.token] = running
+        self._taken.discard((job.id, job.fencing_token))
+        running = Running(job, self._tools, self._resources, self._enqueuer.prepare_child, self._on_progress)
+        self._running[job.id, job.fencing_token] = running
         if self._watcher is None or self._watcher.done():
-            self._watcher = asyncio.create_task(self._watch(), name="cancels")
+            self._watcher = asyncio.create_task(self._poll_cancellations(), name="cancels")
         # Not taken back at the end: a job's task has a context of its own, or the next job overwrites this.
         structlog.contextvars.bind_contextvars(job=job.id, handler=job.handler, attempt=job.attempt)
         if job.trace is None:
@@ -204,13 +206,13 @@ class Runner:
         else:
             structlog.contextvars.bind_contextvars(trace=trace_id(job.trace))
         begun = job.attempts[-1].started_at
-        self._meters.started(job.handler, (begun - job.due_at) / 1_000_000)
+        self._metrics.started(job.handler, (begun - job.due_at) / 1_000_000)
         with self._tracing.run(
             f"run {job.handler}", job.trace, job=job.id, handler=job.handler, attempt=job.attempt
         ) as span:
             started = time.perf_counter()
             performed = await self._performed(running)
-            self._meters.ran(job.handler, time.perf_counter() - started)
+            self._metrics.ran(job.handler, time.perf_counter() - started)
             _tell(span, performed)
             recording = asyncio.ensure_future(self._recorded(running, performed))
             self._recording.add(recording)
@@ -237,10 +239,10 @@ class Runner:
             self._log.exception("the outcome could not be recorded", job=job.id)
             with suppress(Superseded):
                 told = Outcome(S.FAILED, error=_error("INTERNAL", UNEXPECTED, retryable=True))
-                await self._insist(lambda tx: claims.settle(tx, job, told, steps=_now(tx, job).steps))
-                self._meters.finished(job.handler, S.FAILED.value)
+                await self._retry_write(lambda tx: claims.record_outcome(tx, job, told, steps=_now(tx, job).steps))
+                self._metrics.finished(job.handler, S.FAILED.value)
         finally:
-            del self._running[job.id, job.token]
+            del self._running[job.id, job.fencing_token]
             if not self._running:
                 self._idle.set()
 
@@ -264,7 +266,7 @@ class Runner:
             running.deadline = time.monotonic() + handler.timeout.total_seconds()
         value = steps[index - 1].result if index else None
         try:
-            params, running.secrets = self._vault.open(job.params)
+            params, running.secrets = self._encryption.decrypt(job.params)
             arguments = _arguments(handler, job, params) if index == 0 else {}
             while True:
                 running.check()
@@ -276,12 +278,12 @@ class Runner:
                     return steps, Outcome(S.SUCCEEDED, result=value)
                 steps = await self._finish_step(running, steps, value)
                 if self._draining:
-                    return steps, Outcome(S.QUEUED, charged=False)
+                    return steps, Outcome(S.QUEUED, counts_as_attempt=False)
         except Superseded:
             raise
         except asyncio.CancelledError:
             if running.stop is None:
-                return steps, Outcome(S.QUEUED, charged=False)  # the loop is closing around us
+                return steps, Outcome(S.QUEUED, counts_as_attempt=False)  # the loop is closing around us
             return steps, self._failed(running, handler.steps[index].name, handler, None)
         except BaseException as error:  # noqa: BLE001 - handlers are other people's code: whatever it is is recorded
             return steps, self._failed(running, handler.steps[index].name, handler, error)
@@ -290,12 +292,12 @@ class Runner:
         """What the step gave. Raises what it raised, TimedOut past the limit, and by `stop` where it was halted."""
         assert self._loop is not None  # noqa: S101 - for the type checker
         if self._closed:
-            running.halt(Stop.DRAIN)
+            running.interrupt(StopReason.DRAIN)
             running.check()
         call = work.call
         if work.is_async:
             coroutine = call(running, **arguments) if first else call(running, value)
-            pieces = self._watchdog.pieces(coroutine, Who(running.handler, work.name, running.id))
+            pieces = self._watchdog.pieces(coroutine, CurrentWork(running.handler, work.name, running.id))
             running.task = doing = self._loop.create_task(_guarded(pieces))
         else:
             context = contextvars.copy_context()
@@ -305,8 +307,8 @@ class Runner:
         try:
             done, _ = await asyncio.wait({doing}, timeout=left)
             if not done:
-                running.halt(Stop.TIMEOUT)
-                done, _ = await asyncio.wait({doing}, timeout=PATIENCE_S)
+                running.interrupt(StopReason.TIMEOUT)
+                done, _ = await asyncio.wait({doing}, timeout=WRITE_RETRY_S)
         except asyncio.CancelledError:
             doing.cancel()
             raise
@@ -325,30 +327,30 @@ class Runner:
     def _failed(self, running: Running, step: str, handler: Handler, error: BaseException | None) -> Outcome:
         """What follows from an error: FAILED for good, another attempt by the policy, or nobody's fault."""
         match running.stop:
-            case Stop.CANCEL if not isinstance(error, Permanent):
+            case StopReason.CANCEL if not isinstance(error, Permanent):
                 return Outcome(S.CANCELLED)
-            case Stop.DRAIN:
-                return Outcome(S.QUEUED, charged=False)
-            case Stop.LOST:
+            case StopReason.DRAIN:
+                return Outcome(S.QUEUED, counts_as_attempt=False)
+            case StopReason.LOST:
                 raise Superseded(running.id)
-            case Stop.TIMEOUT:
+            case StopReason.TIMEOUT:
                 error = TimedOut("it ran longer than its time limit")
         job = running.job
         if isinstance(error, StorageError):
             told = _error("UNAVAILABLE", "the ledger did not answer; it is tried again", step, retryable=True)
-            return Outcome(S.RETRYING, error=told, charged=False, delay_us=1_000_000)
+            return Outcome(S.RETRYING, error=told, counts_as_attempt=False, delay_us=1_000_000)
         permanent = isinstance(error, Permanent | InvalidParameters)
         if isinstance(error, HandlerError):
-            words = unsaid(str(error), running.secrets)
+            words = redact(str(error), running.secrets)
             told = _error(error.code, words, step, retryable=not permanent)
             self._log.info("attempt failed", code=error.code, message=words, step=step)
         else:
             told = _error("UNEXPECTED", UNEXPECTED, step, retryable=True)
-            trace = unsaid("".join(traceback.format_exception(error)).rstrip(), running.secrets)
+            trace = redact("".join(traceback.format_exception(error)).rstrip(), running.secrets)
             self._log.error("handler raised", step=step, exception=trace)
-        if permanent or job.charged + 1 >= job.max_attempts:
+        if permanent or job.counted_attempts + 1 >= job.max_attempts:
             return Outcome(S.FAILED, error=told)
-        wait = delay(handler.retry, job.charged + 1, self._chance)
+        wait = delay(handler.retry, job.counted_attempts + 1, self._chance)
         return Outcome(S.RETRYING, error=told, delay_us=wait // timedelta(microseconds=1))
 
     async def _finish_step(self, running: Running, steps: tuple[Step, ...], value: Any) -> tuple[Step, ...]:
@@ -356,35 +358,35 @@ class Runner:
             after, status = claims.step_done(tx, running.job, steps, value, running.latest)
             # Some are there where this was committed before, and the answer was lost.
             there = ledger.get_many(tx, [child.id or "" for child in running.children]) if running.children else {}
-            accepted = [self._further.accept(tx, child) for child in running.children if child.id not in there]
+            accepted = [self._enqueuer.accept(tx, child) for child in running.children if child.id not in there]
             return after, status, [*there.values(), *accepted]
 
-        after, status, children = await self._insist(unit)
+        after, status, children = await self._retry_write(unit)
         running.children.clear()
-        self._further.hand_over(children)
+        self._enqueuer.dispatch_new(children)
         if status is S.CANCELLING:
-            running.halt(Stop.CANCEL)
+            running.interrupt(StopReason.CANCEL)
         return after
 
     async def _record(self, running: Running, steps: tuple[Step, ...], outcome: Outcome) -> None:
         job = running.job
 
         def unit(tx: Tx) -> tuple[JobStatus, list[Job], list[Job]]:
-            status = claims.settle(tx, job, outcome, steps=steps, progress=running.latest)
+            status = claims.record_outcome(tx, job, outcome, steps=steps, progress=running.latest)
             children = running.children if status is S.SUCCEEDED else []
-            let_out = concurrency.let_out(tx, job.handler, limit=LET_OUT) if job.limited else []
-            return status, [self._further.accept(tx, child) for child in children], let_out
+            let_out = concurrency.unblock(tx, job.handler, limit=UNBLOCK_BATCH) if job.limited else []
+            return status, [self._enqueuer.accept(tx, child) for child in children], let_out
 
         with self._tracing.span("record", status=outcome.status.value):
-            status, children, let_out = await self._insist(unit)
+            status, children, let_out = await self._retry_write(unit)
         if status in TERMINAL:
-            self._meters.finished(running.job.handler, status.value)
+            self._metrics.finished(running.job.handler, status.value)
         elif status is S.RETRYING:
-            self._meters.retried(running.job.handler)
-        self._further.hand_over(children)
-        self._further.see_off(let_out)
+            self._metrics.retried(running.job.handler)
+        self._enqueuer.dispatch_new(children)
+        self._enqueuer.dispatch(let_out)
 
-    async def _insist(self, unit: Callable[[Tx], T]) -> T:
+    async def _retry_write(self, unit: Callable[[Tx], T]) -> T:
         """What the unit gave, however long the ledger is away: an outage must not cost a finished step."""
         while True:
             try:
@@ -398,61 +400,61 @@ class Runner:
         assert self._loop is not None  # noqa: S101 - for the type checker
         if not running.saying:
             running.saying = True
-            self._loop.call_soon_threadsafe(self._loop.call_later, PROGRESS_S, self._say, running)
+            self._loop.call_soon_threadsafe(self._loop.call_later, PROGRESS_INTERVAL_S, self._write_progress, running)
 
-    def _say(self, running: Running) -> None:
+    def _write_progress(self, running: Running) -> None:
         running.saying = False
         latest = running.latest
-        if (running.id, running.job.token) in self._running and latest is not None:
+        if (running.id, running.job.fencing_token) in self._running and latest is not None:
             task = asyncio.ensure_future(self._writer.run(lambda tx: claims.report(tx, running.job, latest)))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())  # the outcome says it again
 
-    async def _watch(self) -> None:
+    async def _poll_cancellations(self) -> None:
         """Halts what somebody wants cancelled, as long as anything runs."""
         while self._running:
-            await asyncio.sleep(WATCH_S)
+            await asyncio.sleep(CANCELLATION_POLL_S)
             with suppress(StorageError):
                 for claim in await self._writer.database.read(partial(claims.cancelling, runner=self._lease.id)):
                     if claim in self._running:
-                        self._running[claim].halt(Stop.CANCEL)
+                        self._running[claim].interrupt(StopReason.CANCEL)
 
-    async def _mind(self) -> None:
+    async def _release_orphans(self) -> None:
         """Hands back what this process holds and does not run: a claim, say, whose commit's answer was lost."""
         before: set[tuple[str, int]] = set()
         while True:
-            await asyncio.sleep(MIND_S)
+            await asyncio.sleep(ORPHAN_CHECK_S)
             runner = self._lease.id
             with suppress(StorageError):
-                held = await self._writer.database.read(partial(claims.of, runner=runner))
+                held = await self._writer.database.read(partial(claims.held_claims, runner=runner))
                 idle = held - self._running.keys() - self._taken
                 if forgotten := idle & before:  # seen twice: one that was claimed a moment ago is about to run
                     self._log.warning("claims without a run are handed back", jobs=[job_id for job_id, _ in forgotten])
-                    await self._writer.run(partial(claims.let_go, claims=forgotten, runner=runner))
+                    await self._writer.run(partial(claims.release, claims=forgotten, runner=runner))
                 before = idle
 
     def lost(self) -> None:
         """All claims under the lease before are over: what runs by them stops. From any thread."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._halt_lost)
+            self._loop.call_soon_threadsafe(self._interrupt_lost)
 
-    def _halt_lost(self) -> None:
+    def _interrupt_lost(self) -> None:
         for running in self._running.values():
             if running.job.runner != self._lease.id:
-                running.halt(Stop.LOST)
+                running.interrupt(StopReason.LOST)
 
-    def _halt(self, why: Stop) -> None:
+    def _interrupt(self, why: StopReason) -> None:
         for running in self._running.values():
-            running.halt(why)
+            running.interrupt(why)
 
     async def drain(self, deadline_s: float) -> None:
         """Nothing new is claimed; what runs has finished its step, or was halted just before the deadline."""
         self._draining = True
-        self._writer.post(lambda tx: claims.welcome_elsewhere(tx, runner=self._lease.id))
+        self._writer.post(lambda tx: claims.clear_affinity(tx, runner=self._lease.id))
         try:
             async with asyncio.timeout(max(deadline_s - 1.0, deadline_s / 2)):
                 await self._until_idle()
         except TimeoutError:
-            self._halt(Stop.DRAIN)
+            self._interrupt(StopReason.DRAIN)
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(1.0, deadline_s / 2)):
                     await self._until_idle()
@@ -511,10 +513,10 @@ def _storable(value: Any) -> Any:
     """The result as it comes out of the ledger again. Raises Permanent where it is no JSON, too deep or too large."""
     if value is None:
         return None
-    for _ in range(AROUND):
+    for _ in range(JSON_DEPTH_RESERVE):
         value = [value]
     try:
-        text = orjson.dumps(value)[AROUND:-AROUND]
+        text = orjson.dumps(value)[JSON_DEPTH_RESERVE:-JSON_DEPTH_RESERVE]
     except (TypeError, ValueError) as error:
         words = "the result is no JSON, or nested too deeply; return plain values"
         raise Permanent(words, code="RESULT_NOT_JSON") from error

@@ -12,7 +12,7 @@ from onward.handlers.base import JobCancelled, LeaseLost, TimedOut, Tools
 from onward.jobs.model import Job, NewJob, Progress, legible
 
 
-class Stop(Enum):
+class StopReason(Enum):
     """Why a job that runs has to stop."""
 
     CANCEL = auto()
@@ -43,7 +43,7 @@ class Running:
         self.attempt = job.attempt
         self.tools = tools
         self.resources = resources
-        self.stop: Stop | None = None
+        self.stop: StopReason | None = None
         self.task: asyncio.Task[Any] | None = None  # what to cancel when it has to stop; none while a thread works
         self.deadline: float | None = None
         self.latest: Progress | None = job.progress
@@ -64,15 +64,15 @@ class Running:
     def check(self) -> None:
         """Nothing, as long as the job may go on. Raises JobCancelled, TimedOut or LeaseLost."""
         if self.stop is None and self.deadline is not None and time.monotonic() > self.deadline:
-            self.stop = Stop.TIMEOUT
+            self.stop = StopReason.TIMEOUT
         match self.stop:
-            case Stop.CANCEL:
+            case StopReason.CANCEL:
                 raise JobCancelled("the job was cancelled")
-            case Stop.TIMEOUT:
+            case StopReason.TIMEOUT:
                 raise TimedOut("it ran longer than its time limit")
-            case Stop.DRAIN:
+            case StopReason.DRAIN:
                 raise Drained("the process is being stopped")
-            case Stop.LOST:
+            case StopReason.LOST:
                 raise LeaseLost("the job belongs to another runner by now")
 
     def dispatch(self, handler: str, /, **params: Any) -> str:
@@ -82,9 +82,9 @@ class Running:
         self.children.append(child)
         return child.id
 
-    def halt(self, why: Stop) -> None:
+    def interrupt(self, why: StopReason) -> None:
         """It stops at its next await, or at its next check. From the event loop."""
-        if self.stop is None or why is Stop.LOST:
+        if self.stop is None or why is StopReason.LOST:
             self.stop = why
         if self.task is not None:
             self.task.cancel()

@@ -16,8 +16,8 @@ from onward.storage.engine import Tx
 from onward.storage.tables import schedule as _schedule
 from onward.storage.writer import Writer
 
-MISSED_US = 60_000_000  # a tick found that late was missed: no process led, or the ledger was away
-LOOK_S = 30.0  # at the latest, since the ledger's clock may be set meanwhile
+MISSED_AFTER_US = 60_000_000  # a tick found that late was missed: no process led, or the ledger was away
+CHECK_INTERVAL_S = 30.0  # at the latest, since the ledger's clock may be set meanwhile
 
 _p = sa.bindparam
 _all = sa.select(_schedule).order_by(_schedule.c.name)
@@ -55,7 +55,7 @@ class Entry:
     new: NewJob
     cron: str
     zone: ZoneInfo
-    makes_up: bool = True  # after missed ticks one job is made, not none
+    catch_up: bool = True  # after missed ticks one job is made, not none
 
     @classmethod
     def checked(cls, name: str, new: NewJob, cron: str, timezone: str, *, makes_up: bool) -> Entry:
@@ -121,7 +121,9 @@ class Schedule:
         if due or not self._known:
             wait_us, jobs = await writer.run(self._make)
             self._known = True
-        self._look_at = time.monotonic() + (LOOK_S if wait_us is None else min(LOOK_S, max(wait_us, 0) / 1_000_000))
+        self._look_at = time.monotonic() + (
+            CHECK_INTERVAL_S if wait_us is None else min(CHECK_INTERVAL_S, max(wait_us, 0) / 1_000_000)
+        )
         return jobs
 
     @property
@@ -157,7 +159,7 @@ class Schedule:
         if not tx.execute(_take, name_=row.name, tick_=row.next_at, next_=entry.next(tx.now)):
             return []
         tick = max(entry.newest(tx.now), row.next_at)
-        if tx.now - tick > MISSED_US and not entry.makes_up:
+        if tx.now - tick > MISSED_AFTER_US and not entry.catch_up:
             return []
         job = self._accept(tx, replace(entry.new, run_at=tick))
         tx.execute(_made, name_=row.name, tick_=tick, job_=job.id)

@@ -17,18 +17,18 @@ import structlog
 from onward.jobs import claims, due
 from onward.jobs.leases import count_rescued
 from onward.storage.writer import Writer
-from onward.telemetry.metrics import Meters
+from onward.telemetry.metrics import Metrics
 
-CHILDREN = 2  # at once: each takes as much memory as its parent
-HEARD = 1_000_000  # bytes of what the child says: its runner's name, what ended in it, what handlers print
+MAX_CHILDREN = 2  # at once: each takes as much memory as its parent
+MAX_OUTPUT_BYTES = 1_000_000  # bytes of what the child says: its runner's name, what ended in it, what handlers print
 
 
-class Isolated:
+class SubprocessRunner:
     """Child processes that run one job at a time, with a lease of their own."""
 
-    def __init__(self, environment: Mapping[str, str], writer: Writer, meters: Meters) -> None:
+    def __init__(self, environment: Mapping[str, str], writer: Writer, metrics: Metrics) -> None:
         self._environment = environment
-        self._meters = meters
+        self._metrics = metrics
         self._writer = writer
         self._begun: set[str] = set()
         self._log = structlog.get_logger("isolation")
@@ -38,9 +38,9 @@ class Isolated:
         # Until the child has claimed it the job waits, and is delivered again: no reason for a second child.
         if job_id in self._begun:
             return False
-        if len(self._begun) >= CHILDREN:
+        if len(self._begun) >= MAX_CHILDREN:
             # Those that are there come to it; should they have ended before, the sweep delivers it once more.
-            await self._writer.run(partial(due.rest, job_id=job_id))
+            await self._writer.run(partial(due.postpone, job_id=job_id))
             return False
         self._begun.add(job_id)
         try:
@@ -58,7 +58,7 @@ class Isolated:
         try:
             said = b""
             while heard := await child.stdout.read(65536):  # what a handler prints is read too; unread it would block
-                said = (said + heard)[:HEARD]
+                said = (said + heard)[:MAX_OUTPUT_BYTES]
             code = await child.wait()
         except asyncio.CancelledError:
             with suppress(ProcessLookupError):
@@ -70,10 +70,10 @@ class Isolated:
             self._log.error("a process to run a job alone did not start", job=job_id, code=code)
             return False
         for handler, status in re.findall(rb"^ended ([\w.-]+) ([A-Z]+)$", said, re.MULTILINE):
-            self._meters.finished(handler.decode(), status.decode())
-        released = await self._writer.run(partial(claims.bury_alone, runner=found[1].decode()))
+            self._metrics.finished(handler.decode(), status.decode())
+        released = await self._writer.run(partial(claims.reclaim_isolated, runner=found[1].decode()))
         if released is None:
             return True
         self._log.error("a job killed its process", job=job_id, code=code)
-        count_rescued(self._meters, released)
+        count_rescued(self._metrics, released)
         return False

@@ -12,7 +12,7 @@ LONGEST_BYTES = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class SentEmail:
     """One message; its words are a stranger's, and nothing but text."""
 
     id: str
@@ -22,7 +22,7 @@ class Letter:
     text: str
 
 
-def newest(directory: Path, limit: int) -> list[Letter]:
+def newest(directory: Path, limit: int) -> list[SentEmail]:
     """The messages that were written last, the newest first; what cannot be read is left out."""
     if not limit:
         return []
@@ -34,13 +34,13 @@ def newest(directory: Path, limit: int) -> list[Letter]:
     return [letter for _, path in nlargest(limit, files) if (letter := _read(Path(path))) is not None]
 
 
-def _read(path: Path) -> Letter | None:
+def _read(path: Path) -> SentEmail | None:
     try:
         with path.open("rb") as file:
             message = message_from_bytes(file.read(LONGEST_BYTES), policy=policy.default)
         assert isinstance(message, EmailMessage)  # noqa: S101 - what this policy makes
         body = message.get_body(("plain",))
-        return Letter(
+        return SentEmail(
             path.stem,
             str(message["To"] or ""),
             str(message["Subject"] or ""),

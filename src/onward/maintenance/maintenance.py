@@ -24,16 +24,16 @@ from onward.storage.base import StorageError
 from onward.storage.engine import Tx
 from onward.storage.writer import Writer
 
-TICK_S = 0.5
-LEAST_S = 0.02  # between two looks, however fast a rate is
+TICK_INTERVAL_S = 0.5
+MIN_INTERVAL_S = 0.02  # between two looks, however fast a rate is
 GRACE_US = 5_000_000  # an accepting process confirms its delivery within that
 PAGE = 500
 EMPTY_LOOKS = 3  # so often in a row the broker has to say that it holds nothing, before it is not believed
 ROWS = 2_000  # that one commit changes
-ABOUT_S = 3.0
+RECONCILE_INTERVAL_S = 3.0
 
 
-class Sweep:
+class Maintenance:
     """Keeps everything that is accepted on its way."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Sweep:
 
     async def start(self) -> None:
         """What waits goes where the settings of now send it, and the loop runs. Raises Unavailable."""
-        places, _ = await self._writer.database.read(partial(due.places, since=None))
+        places, _ = await self._writer.database.read(partial(due.destinations, since=None))
         await self._reroute(places)
         self._task = asyncio.create_task(self._loop(), name="sweep")
 
@@ -65,7 +65,7 @@ class Sweep:
 
     async def _loop(self) -> None:
         while True:
-            pause = TICK_S
+            pause = TICK_INTERVAL_S
             try:
                 if self._lease.leads:
                     pause = await self.once()
@@ -80,21 +80,21 @@ class Sweep:
 
     async def once(self) -> float:
         """Everything that is due is on its way; how many seconds until the next look."""
-        if time.monotonic() - self._looked_about > ABOUT_S:
+        if time.monotonic() - self._looked_about > RECONCILE_INTERVAL_S:
             self._looked_about = time.monotonic()
-            await self._apart(self._look_about)
-        await self._apart(self._tick)
+            await self._isolate_failure(self._reconcile)
+        await self._isolate_failure(self._tick)
         pause = min(await self._promote(), self._schedule.wait_s)
-        pause = min(pause, await self._let_out())
+        pause = min(pause, await self._unblock())
         for name, backend in self._dispatcher.backends.items():
             if backend.runs_elsewhere:
                 await self._deliver(name)
         if time.monotonic() - self._pruned > self._retention.every_s:
             self._pruned = time.monotonic()
-            await self._apart(partial(self._retention.prune, self._writer))
+            await self._isolate_failure(partial(self._retention.prune, self._writer))
         return pause
 
-    async def _apart(self, part: Callable[[], Awaitable[object]]) -> None:
+    async def _isolate_failure(self, part: Callable[[], Awaitable[object]]) -> None:
         """The part was tried; what it raised holds up no delivery and no rescue. Raises StorageError."""
         try:
             await part()
@@ -108,18 +108,18 @@ class Sweep:
         self._dispatcher.count(ticked)
         await self._dispatcher.deliver(ticked, after_response=self._dispatcher.defer)
 
-    async def _look_about(self) -> None:
+    async def _reconcile(self) -> None:
         """What was accepted by a process with other settings, or taken by one that was buried, is on its way again."""
-        places, since = await self._writer.database.read(partial(due.places, since=self._since))
+        places, since = await self._writer.database.read(partial(due.destinations, since=self._since))
         await self._reroute(places)
         here = {name for name, backend in self._dispatcher.backends.items() if not backend.runs_elsewhere}
         promised = {runner for backend, _, runner in places if runner is not None and backend in here}
-        if await self._writer.database.read(partial(claims.strays, promised=promised)):
-            released = await self._writer.run(partial(claims.release_strays, promised=promised))
+        if await self._writer.database.read(partial(claims.orphaned_runners, promised=promised)):
+            released = await self._writer.run(partial(claims.release_orphans, promised=promised))
             self._log.warning("a process took jobs after its lease was lost", jobs=released)
         self._since = since
 
-    async def _reroute(self, places: Collection[due.Place]) -> None:
+    async def _reroute(self, places: Collection[due.Destination]) -> None:
         for backend, handler in sorted({(backend, handler) for backend, handler, _ in places}):
             new = self._dispatcher.route(handler)
             if new != backend:
@@ -138,21 +138,21 @@ class Sweep:
         while True:
             wait_us = await self._writer.database.read(_until_next)
             if wait_us is None or wait_us > 0:
-                return TICK_S if wait_us is None else min(TICK_S, wait_us / 1_000_000 + 0.001)
+                return TICK_INTERVAL_S if wait_us is None else min(TICK_INTERVAL_S, wait_us / 1_000_000 + 0.001)
             route = self._dispatcher.route
-            jobs = await self._writer.run(partial(due.promote, route=route, limit=PAGE))
+            jobs = await self._writer.run(partial(due.promote_due, route=route, limit=PAGE))
             await self._dispatcher.deliver(jobs, after_response=self._dispatcher.defer)
             if not jobs:
-                return TICK_S
+                return TICK_INTERVAL_S
 
-    async def _let_out(self) -> float:
+    async def _unblock(self) -> float:
         """What was parked at a gate that is open now is on its way; seconds until a rate opens one, a tick at most."""
-        handlers, wait_us = await self._writer.database.read(concurrency.open_with_parked)
+        handlers, wait_us = await self._writer.database.read(concurrency.unpaused_with_blocked)
         for handler in handlers:
-            while jobs := await self._writer.run(partial(concurrency.let_out, handler=handler, limit=PAGE)):
+            while jobs := await self._writer.run(partial(concurrency.unblock, handler=handler, limit=PAGE)):
                 for name, deliveries in self._dispatcher.by_backend(jobs).items():
                     await self._send(name, deliveries, self._dispatcher.broker(name).identity)
-        return TICK_S if wait_us is None else min(max(wait_us / 1_000_000, LEAST_S), TICK_S)
+        return TICK_INTERVAL_S if wait_us is None else min(max(wait_us / 1_000_000, MIN_INTERVAL_S), TICK_INTERVAL_S)
 
     async def _deliver(self, name: str) -> None:
         health = self._dispatcher.broker(name)
@@ -160,7 +160,7 @@ class Sweep:
             return
         if await self._forgot(name, health):
             now = await self._writer.database.read(lambda tx: tx.now)
-            doubted = await self._by_pages(partial(due.doubt, backend=name, before=now))
+            doubted = await self._by_pages(partial(due.invalidate_deliveries, backend=name, before=now))
             self._log.warning("the broker holds nothing of what it was given; delivering again", jobs=doubted)
         while True:
             rows = await self._writer.database.read(
@@ -181,7 +181,7 @@ class Sweep:
         if not await self._dispatcher.send(name, deliveries):
             return False
         if self._dispatcher.backends[name].runs_elsewhere and identity:
-            waits = [(delivery.job_id, delivery.token) for delivery in deliveries]
+            waits = [(delivery.job_id, delivery.fencing_token) for delivery in deliveries]
             await self._writer.run(partial(due.confirm, waits=waits, identity=identity))
         return True
 

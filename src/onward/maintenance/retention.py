@@ -15,7 +15,7 @@ from onward.storage.tables import jobs, marks
 from onward.storage.writer import Writer
 
 PAGE = 200
-KEYS = 2_000  # that one commit forgets
+KEYS_BATCH = 2_000  # that one commit forgets
 MARKS_S = 86_400
 
 _p = sa.bindparam
@@ -49,7 +49,7 @@ class Retention:
         await writer.run(lambda tx: tx.execute(_marks, before=str(tx.now // 1_000_000 - MARKS_S)))
         if self.keys is not None:
             keys_us = self.keys // timedelta(microseconds=1)
-            while await writer.run(lambda tx: idempotency.prune(tx, before=tx.now - keys_us, limit=KEYS)):
+            while await writer.run(lambda tx: idempotency.prune(tx, before=tx.now - keys_us, limit=KEYS_BATCH)):
                 pass
         return gone
 

@@ -25,16 +25,16 @@ from onward.dispatch.dispatcher import Dispatcher, Patterns, Routes
 from onward.handlers.base import Handler, InvalidParameters, Toolbox
 from onward.handlers.journal import JsonLines
 from onward.jobs import concurrency
-from onward.jobs.change_feed import Changes, renumber
-from onward.jobs.encryption import NoKey, Vault
+from onward.jobs.change_feed import ChangeFeed, renumber
+from onward.jobs.encryption import Encryption, NoKey
 from onward.jobs.leases import Lease
 from onward.jobs.limits import Limit, Rate
 from onward.jobs.runner import Runner
 from onward.jobs.schedule import BadRule, Entry, Schedule
 from onward.jobs.states import TERMINAL
-from onward.jobs.subprocess import CHILDREN, Isolated
+from onward.jobs.subprocess import MAX_CHILDREN, SubprocessRunner
 from onward.mail.mailer import FileMailer
-from onward.maintenance.maintenance import Sweep
+from onward.maintenance.maintenance import Maintenance
 from onward.maintenance.retention import Retention
 from onward.storage import migrate
 from onward.storage.engine import Database
@@ -42,7 +42,7 @@ from onward.storage.ledger import Ledger
 from onward.storage.writer import Writer
 from onward.telemetry import logger
 from onward.telemetry.endpoint import Endpoint, NoPort
-from onward.telemetry.metrics import Meters
+from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 from onward.telemetry.tracing import build as build_tracing
 from onward.telemetry.watchdog import Watchdog
@@ -51,21 +51,21 @@ if TYPE_CHECKING:
     from onward.mail.smtp import SmtpMailer
 
 BUILT_IN = {"background": "onward.backends.background:Background", "dramatiq": "onward.backends.dramatiq:Dramatiq"}
-TRACES_S = 1.0  # that the last spans get on their way out
-ANSWER_S = 3.0  # for a backend to say whether it can be reached
+TRACE_FLUSH_S = 1.0  # that the last spans get on their way out
+HEALTH_TIMEOUT_S = 3.0  # for a backend to say whether it can be reached
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class Telemetry:
     """What tells of one process to those outside."""
 
-    meters: Meters
+    metrics: Metrics
     tracing: Tracing
     watchdog: Watchdog
 
 
 @dataclass(frozen=True, slots=True)
-class Onward:
+class Runtime:
     """The parts of one process."""
 
     settings: Settings
@@ -73,57 +73,57 @@ class Onward:
     writer: Writer
     handlers: Mapping[str, Handler]
     dispatcher: Dispatcher
-    changes: Changes
+    change_feed: ChangeFeed
     schedule: Schedule
     runner: Runner
     lease: Lease
-    outside: Outside
+    telemetry: Telemetry
     drain: Callable[[], Awaitable[None]]  # no further job is begun, and what runs ends or is handed back
 
 
-class Way:
+class BackendRunner:
     """`onward.backends.base.Run` for one backend."""
 
     def __init__(self, backend: str, runner: Runner, lease: Lease) -> None:
         self._backend = backend
         self._runner = runner
         self._lease = lease
-        self._alone: set[str] = set()  # those that are begun in a process of their own, and not claimed there yet
+        self._isolated: set[str] = set()  # those that are begun in a process of their own, and not claimed there yet
 
     @property
-    def here(self) -> str:
+    def runner_id(self) -> str:
         return self._lease.id
 
-    async def __call__(self, job_id: str, *, recorded: bool = True) -> bool:
-        return await self._runner.run(job_id, self._backend, recorded=recorded)
+    async def __call__(self, job_id: str, *, wait_for_commit: bool = True) -> bool:
+        return await self._runner.run(job_id, self._backend, wait_for_commit=wait_for_commit)
 
-    async def take(self, limit: int, *, besides: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
+    async def claim(self, limit: int, *, exclude: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
         taken: list[Callable[[], Awaitable[None]]] = []
-        job_id = await self._runner.dangerous(self._backend)  # first, or a lasting backlog leaves it no slot
-        if job_id is not None and job_id not in self._alone and len(self._alone) < CHILDREN:
-            self._alone.add(job_id)
-            taken.append(partial(self._run_alone, job_id))
+        job_id = await self._runner.next_isolated(self._backend)  # first, or a lasting backlog leaves it no slot
+        if job_id is not None and job_id not in self._isolated and len(self._isolated) < MAX_CHILDREN:
+            self._isolated.add(job_id)
+            taken.append(partial(self._run_isolated, job_id))
         if limit > len(taken):
-            claimed = await self._runner.claim_due(self._backend, limit - len(taken), besides=besides)
-            taken += [partial(self._runner.carry, job) for job in claimed]
+            claimed = await self._runner.claim_due(self._backend, limit - len(taken), exclude=exclude)
+            taken += [partial(self._runner.execute, job) for job in claimed]
         return taken
 
-    async def _run_alone(self, job_id: str) -> None:
+    async def _run_isolated(self, job_id: str) -> None:
         try:
             await self(job_id)
         finally:
-            self._alone.discard(job_id)
+            self._isolated.discard(job_id)
 
 
-class Nobody:
+class ProbeRunner:
     """`onward.backends.base.Run` for a backend that is only looked at."""
 
-    here = ""
+    runner_id = ""
 
-    async def __call__(self, job_id: str, *, recorded: bool = True) -> bool:
+    async def __call__(self, job_id: str, *, wait_for_commit: bool = True) -> bool:
         raise NotImplementedError
 
-    async def take(self, limit: int, *, besides: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
+    async def claim(self, limit: int, *, exclude: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
         raise NotImplementedError
 
 
@@ -185,11 +185,11 @@ def load(module: str, key: str) -> Any:
     except Exception as error:
         lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_globals.get("__name__") == module]
         place = f"line {lines[-1]}: " if lines else ""
-        words = f"{place}{type(error).__name__}: {error}{_mend(error)}"
+        words = f"{place}{type(error).__name__}: {error}{_hint(error)}"
         raise SettingsError(f"{key}: {module} cannot be imported: {words}") from error
 
 
-def _mend(error: Exception) -> str:
+def _hint(error: Exception) -> str:
     """What to do where the error comes of importing one module and getting another of that name."""
     name = error.name if isinstance(error, ImportError) else getattr(getattr(error, "obj", None), "__name__", None)
     return f"; {hidden(name)} is hidden by that one: put yours into a package" if name and hidden(name) else ""
@@ -259,32 +259,32 @@ def build_backend(settings: Settings, name: str, run: Run) -> Backend:
 def answers(backend: Backend) -> bool:
     """Whether a backend that has not started says in time that it can be reached; for who runs no event loop."""
     try:
-        return asyncio.run(asyncio.wait_for(backend.health(), ANSWER_S)).reachable
+        return asyncio.run(asyncio.wait_for(backend.health(), HEALTH_TIMEOUT_S)).reachable
     except Exception:  # noqa: BLE001 - a backend of the project's may raise anything
         return False
 
 
-def build_backends(settings: Settings, way: Callable[[str], Way]) -> dict[str, Backend]:
+def build_backends(settings: Settings, way: Callable[[str], BackendRunner]) -> dict[str, Backend]:
     """Every backend that the settings send jobs to. Raises SettingsError."""
     return {name: build_backend(settings, name, way(name)) for name in used(settings)}
 
 
-def build_vault(settings: Settings, handlers: Mapping[str, Handler]) -> Vault:
+def build_encryption(settings: Settings, handlers: Mapping[str, Handler]) -> Encryption:
     """What keeps the handlers' secret parameters. Raises SettingsError where it could not keep them."""
     mend = (
         "one is made by: .venv/bin/python -c "
         "'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
     )
     try:
-        vault = Vault([key.get_secret_value() for key in settings.secrets.keys])
+        encryption = Encryption([key.get_secret_value() for key in settings.secrets.keys])
     except ValueError as error:
         raise SettingsError(f"secrets.keys: takes keys of 32 bytes in URL-safe base64; {mend}") from error
     for handler in handlers.values():
         try:
-            vault.check(handler)
+            encryption.check(handler)
         except NoKey as error:
             raise SettingsError(f"secrets.keys: {error}; {mend}") from error
-    return vault
+    return encryption
 
 
 def schedule_entries(settings: Settings, dispatcher: Dispatcher) -> list[Entry]:
@@ -378,27 +378,27 @@ async def _writing(settings: Settings) -> AsyncIterator[Writer]:
 
 
 @asynccontextmanager
-async def running(settings: Settings, role: Role, *, alone: bool = False) -> AsyncIterator[Onward]:
+async def run_process(settings: Settings, role: Role, *, alone: bool = False) -> AsyncIterator[Runtime]:
     """The process takes part: its lease is held, its backends are started; at the end it is drained and closed.
 
     `alone` is for a process that runs one dangerous job and nothing else. Raises SettingsError and StorageError.
     """
     async with (
-        seen(settings, alone=alone) as outside,
+        observed(settings, alone=alone) as outside,
         _writing(settings) as writer,
         resources(settings, Ledger(writer)) as found,
-        _taking_part(settings, role, outside, writer, found, alone=alone) as parts,
+        _participating(settings, role, outside, writer, found, alone=alone) as parts,
     ):
         yield parts
 
 
 @asynccontextmanager
-async def seen(settings: Settings, *, alone: bool) -> AsyncIterator[Outside]:
+async def observed(settings: Settings, *, alone: bool) -> AsyncIterator[Telemetry]:
     """What the process does can be seen from outside; at the end the last traces have left. Raises SettingsError."""
-    meters, address = Meters(), "" if alone else settings.telemetry.metrics
-    outside = Outside(meters, build_tracing(settings.telemetry.traces), Watchdog(meters))
+    metrics, address = Metrics(), "" if alone else settings.telemetry.metrics
+    outside = Telemetry(metrics, build_tracing(settings.telemetry.traces), Watchdog(metrics))
     try:
-        endpoint = await asyncio.to_thread(Endpoint, meters.registry, address) if address else None
+        endpoint = await asyncio.to_thread(Endpoint, metrics.registry, address) if address else None
     except NoPort as error:
         raise SettingsError(f"telemetry.metrics: {error}") from error
     if endpoint is not None:
@@ -410,23 +410,23 @@ async def seen(settings: Settings, *, alone: bool) -> AsyncIterator[Outside]:
         outside.watchdog.close()
         if endpoint is not None:
             await asyncio.to_thread(endpoint.close)
-        await asyncio.to_thread(outside.tracing.close, TRACES_S)
+        await asyncio.to_thread(outside.tracing.close, TRACE_FLUSH_S)
 
 
 @asynccontextmanager
-async def _taking_part(
-    settings: Settings, role: Role, outside: Outside, writer: Writer, resources: Any, *, alone: bool
-) -> AsyncIterator[Onward]:
+async def _participating(
+    settings: Settings, role: Role, outside: Telemetry, writer: Writer, resources: Any, *, alone: bool
+) -> AsyncIterator[Runtime]:
     handlers = load_handlers(settings)
-    outside.meters.expect(handlers, TERMINAL)
-    vault = build_vault(settings, handlers)
+    outside.metrics.expect(handlers, TERMINAL)
+    encryption = build_encryption(settings, handlers)
     database = writer.database
-    changes = Changes(database)
+    changes = ChangeFeed(database)
     writer.on_commit = changes.wake
     parts: list[Runner] = []
     lease = Lease(
         writer,
-        outside.meters,
+        outside.metrics,
         name=f"{socket.gethostname()}:{os.getpid()}",
         on_lost=lambda: parts[0].lost(),  # noqa: PLW0108 - the runner is built with the lease
         alone=alone,
@@ -438,32 +438,32 @@ async def _taking_part(
         priority=priorities(settings),
         backends=backends,
         writer=writer,
-        vault=vault,
-        meters=outside.meters,
+        encryption=encryption,
+        metrics=outside.metrics,
         tracing=outside.tracing,
     )
     if role is Role.ACCEPT:
-        outside.meters.add(partial(queue_stats.ask, database, dispatcher))
+        outside.metrics.add(partial(queue_stats.ask, database, dispatcher))
     tools = build_tools(settings)
-    isolated = Isolated(_environment(settings), writer, outside.meters)
+    isolated = SubprocessRunner(_environment(settings), writer, outside.metrics)
     runner = Runner(
         writer=writer,
         lease=lease,
         handlers=handlers,
         tools=tools,
         resources=resources,
-        further=dispatcher,
+        enqueuer=dispatcher,
         isolate=None if alone else isolated.run,
-        vault=vault,
+        encryption=encryption,
         threads=min(max(settings.backends.background.concurrency, 8), 64),
-        meters=outside.meters,
+        metrics=outside.metrics,
         tracing=outside.tracing,
         watchdog=outside.watchdog,
     )
     parts.append(runner)
-    backends.update(build_backends(settings, lambda name: Way(name, runner, lease)))
+    backends.update(build_backends(settings, lambda name: BackendRunner(name, runner, lease)))
     schedule = Schedule(schedule_entries(settings, dispatcher), dispatcher.accept)
-    sweep = Sweep(
+    maintenance = Maintenance(
         writer=writer,
         lease=lease,
         dispatcher=dispatcher,
@@ -491,11 +491,13 @@ async def _taking_part(
             for backend in backends.values():
                 await backend.start(role)
             await dispatcher.start()
-            await sweep.start()
-        yield Onward(settings, database, writer, handlers, dispatcher, changes, schedule, runner, lease, outside, drain)
+            await maintenance.start()
+        yield Runtime(
+            settings, database, writer, handlers, dispatcher, changes, schedule, runner, lease, outside, drain
+        )
     finally:
         await drain()
-        await sweep.close()
+        await maintenance.close()
         await dispatcher.close()
         await changes.close()
         await asyncio.to_thread(lease.close)

@@ -29,10 +29,10 @@ T = TypeVar("T")
 Row = Sequence[Any]
 READERS = 4
 TOGETHER = 32  # rows that one insert takes at most
-BUSY_S = 5.0
+BUSY_TIMEOUT_S = 5.0
 
 
-class listed(ColumnElement[Any]):  # noqa: N801 - reads as SQL does: `column.in_(listed("ids"))`
+class json_array(ColumnElement[Any]):  # noqa: N801 - reads as SQL does: `column.in_(listed("ids"))`
     """The texts of a JSON array handed over as one parameter, so that a statement is compiled once for any length."""
 
     inherit_cache = True
@@ -41,13 +41,13 @@ class listed(ColumnElement[Any]):  # noqa: N801 - reads as SQL does: `column.in_
         self.bind = sa.bindparam(name, type_=sa.Text)
 
 
-@compiles(listed, "sqlite")
-def _listed_sqlite(element: listed, compiler: Any, **kw: Any) -> str:
+@compiles(json_array, "sqlite")
+def _json_array_sqlite(element: json_array, compiler: Any, **kw: Any) -> str:
     return f"(SELECT value FROM json_each({compiler.process(element.bind, **kw)}))"  # noqa: S608 - a bound parameter
 
 
-@compiles(listed, "postgresql")
-def _listed_postgresql(element: listed, compiler: Any, **kw: Any) -> str:
+@compiles(json_array, "postgresql")
+def _json_array_postgresql(element: json_array, compiler: Any, **kw: Any) -> str:
     return f"(SELECT jsonb_array_elements_text(CAST({compiler.process(element.bind, **kw)} AS JSONB)))"
 
 
@@ -62,9 +62,9 @@ def _insert_new(element: insert_new, compiler: Any, **kw: Any) -> str:
     return f"{compiler.visit_insert(element, **kw)} ON CONFLICT DO NOTHING"
 
 
-def among(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+def in_array(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
     """True where the column is one of the texts in the parameter `name`, made by `as_list`."""
-    return column.op("IN", is_comparison=True, return_type=sa.Boolean())(listed(name))
+    return column.op("IN", is_comparison=True, return_type=sa.Boolean())(json_array(name))
 
 
 def as_list(values: Collection[str]) -> str:
@@ -105,7 +105,7 @@ class Tx:
             self._now = int(self.one(self._database.clock)[0])  # type: ignore[index]
         return self._now
 
-    def begun(self, change: int, now: int) -> None:
+    def set_clock(self, change: int, now: int) -> None:
         self.change, self._now = change, now
         self._database.ids.seen(now // 1000)
 
@@ -142,7 +142,7 @@ class Tx:
         self._cursor.execute(text, {**defaults, **params} if defaults else params)
         return self._cursor
 
-    def built(self, statement: Any) -> list[Any]:
+    def execute_once(self, statement: Any) -> list[Any]:
         """The rows of a statement built for a single use, with its values in it; its text is not kept."""
         self.flush()
         self._cursor.execute(*self._database.rendered(statement))
@@ -173,7 +173,7 @@ class Tx:
 
 def _begin_wal(connection: Any) -> None:
     """The file keeps a WAL. While others make a new one of it SQLite refuses at once, whatever its timeout says."""
-    deadline = time.monotonic() + BUSY_S
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -285,7 +285,7 @@ class Database:
         assert self.path is not None  # noqa: S101 - for the type checker
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite.driver().connect(
-            str(self.path), timeout=BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=256
+            str(self.path), timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         _begin_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")
@@ -320,7 +320,7 @@ class Database:
     def read_sync(self, fn: Callable[[Tx], T]) -> T:
         """What the unit read. It may be run again on a new connection. Raises Unavailable."""
         for attempt in (1, 2):
-            connection = self._take() if attempt == 1 else self.connect()
+            connection = self._acquire() if attempt == 1 else self.connect()
             try:
                 result = fn(Tx(self, connection))
             except Exception as error:
@@ -332,7 +332,7 @@ class Database:
                 if broken:
                     raise Unavailable("the ledger cannot be read") from error
                 raise
-            self._give(connection)
+            self._release(connection)
             return result
         raise AssertionError("unreachable")
 
@@ -344,13 +344,13 @@ class Database:
         """Whether an exception came out of the database's driver."""
         return type(error).__module__.partition(".")[0] in ("pysqlite3", "psycopg", "sqlite3")
 
-    def _take(self) -> Any:
+    def _acquire(self) -> Any:
         with self._idle_lock:
             if self._idle:
                 return self._idle.pop()
         return self.connect()
 
-    def _give(self, connection: Any) -> None:
+    def _release(self, connection: Any) -> None:
         with self._idle_lock:
             if not self._closed and len(self._idle) < READERS:
                 self._idle.append(connection)

@@ -87,7 +87,7 @@ def upgrade(database: Database) -> bool:
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
-    from onward.storage.migrations.guard import guarded  # noqa: PLC0415
+    from onward.storage.migrations.guard import migration_lock  # noqa: PLC0415
 
     connection = database.connect()
     engine = sa.create_engine(
@@ -99,7 +99,7 @@ def upgrade(database: Database) -> bool:
     )
     changed = False
     try:
-        with engine.connect() as bound, guarded(bound, database.dialect, LOCK, LOCK_TIMEOUT_S):
+        with engine.connect() as bound, migration_lock(bound, database.dialect, LOCK, LOCK_TIMEOUT_S):
             for one in all_of(database):
                 before = _revision_of(bound, one.table)
                 if before == one.head:

@@ -26,15 +26,15 @@ from onward.storage.engine import Database, Tx
 from onward.storage.tables import commits
 
 T = TypeVar("T")
-Unit = Callable[[Tx], Any]
+TransactionFunction = Callable[[Tx], Any]
 
-BATCH = 256
-WAITING = 50_000
-LAZY_S = 0.2  # a posted unit waits this long for company
-COMPANY_S = 0.0005  # what a unit waits for others, where the last commit was of several; a lone one waits for nobody
-LEAST_S = (0.5, 0.1)  # even who has waited long enough is given as long; the less where the last write failed too
-PAUSE_S = 0.0007  # at most, between looks at a lock that another process holds: about as long as it is held
-LOOK_S = 1.0  # at least, for the outcome of a commit whose answer was lost
+MAX_BATCH = 256
+MAX_WAITING = 50_000
+LAZY_COMMIT_S = 0.2  # a posted unit waits this long for company
+BATCH_WAIT_S = 0.0005  # what a unit waits for others, where the last commit was of several; a lone one waits for nobody
+MIN_RETRY_S = (0.5, 0.1)  # even who has waited long enough is given as long; the less where the last write failed too
+RETRY_PAUSE_S = 0.0007  # at most, between looks at a lock that another process holds: about as long as it is held
+STALE_CHECK_S = 1.0  # at least, for the outcome of a commit whose answer was lost
 SLOTS = 16
 LOST = ("08", "40", "53", "55", "57", "58", "XX")  # connection, conflict, room, locks, operator, system
 AGAIN = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not to be had: nothing was written
@@ -55,7 +55,7 @@ COUNT = sa.text(
 )
 
 
-class Waiter(Generic[T]):
+class WriteRequest(Generic[T]):
     """A unit and who waits for it: an event loop's future, a thread's event, or nobody."""
 
     __slots__ = ("done", "error", "future", "put_at", "result", "unit")
@@ -81,8 +81,8 @@ class Writer:
         self.patience_s = patience_s
         self.on_commit: Callable[[], None] = lambda: None
         self._slot = random.randrange(SLOTS)  # noqa: S311 - spreads rows, guards nothing
-        self._queue: queue.SimpleQueue[Waiter[Any] | None] = queue.SimpleQueue()
-        self._lazy: list[Waiter[Any]] = []
+        self._queue: queue.SimpleQueue[WriteRequest[Any] | None] = queue.SimpleQueue()
+        self._lazy: list[WriteRequest[Any]] = []
         self._lazy_lock = threading.Lock()
         self._connection: Any = None
         self._thread: threading.Thread | None = None
@@ -109,14 +109,14 @@ class Writer:
 
     async def run(self, unit: Callable[[Tx], T]) -> T:
         """What the unit gave, after a durable commit. Raises Unavailable, or what the unit raised."""
-        waiter = Waiter(unit)
+        waiter = WriteRequest(unit)
         waiter.future = asyncio.get_running_loop().create_future()
         self._put(waiter)
         return await waiter.future
 
     def run_sync(self, unit: Callable[[Tx], T], *, urgent: bool = False) -> T:
         """The same for a thread that may wait; what is urgent goes with the next commit, past all who wait."""
-        waiter = Waiter(unit)
+        waiter = WriteRequest(unit)
         waiter.done = threading.Event()
         self._put(waiter, urgent=urgent)
         waiter.done.wait()
@@ -124,12 +124,12 @@ class Writer:
             raise waiter.error
         return waiter.result  # type: ignore[return-value]
 
-    def post(self, unit: Unit) -> None:
+    def post(self, unit: TransactionFunction) -> None:
         """Runs the unit with a later commit. Nobody waits for it, and it is lost where that commit fails."""
         with self._lazy_lock:
-            self._lazy.append(Waiter(unit))
+            self._lazy.append(WriteRequest(unit))
 
-    def _put(self, waiter: Waiter[Any], *, urgent: bool = False) -> None:
+    def _put(self, waiter: WriteRequest[Any], *, urgent: bool = False) -> None:
         with self._door:
             if self._closed or self._thread is None:
                 raise Unavailable("the ledger is closed")
@@ -137,21 +137,21 @@ class Writer:
                 with self._lazy_lock:
                     self._lazy.append(waiter)
                 return
-            if self._queue.qsize() > WAITING:
+            if self._queue.qsize() > MAX_WAITING:
                 raise Unavailable("too much is waiting to be written; send again in a while")
             self._queue.put(waiter)
 
     def _loop(self) -> None:
         going, several = True, False
         while going:
-            batch: list[Waiter[Any]] = []
+            batch: list[WriteRequest[Any]] = []
             with suppress(queue.Empty):
-                waiter = self._queue.get(timeout=LAZY_S)
+                waiter = self._queue.get(timeout=LAZY_COMMIT_S)
                 if several:
-                    time.sleep(COMPANY_S)
+                    time.sleep(BATCH_WAIT_S)
                 while waiter is not None:
                     batch.append(waiter)
-                    if len(batch) >= BATCH:
+                    if len(batch) >= MAX_BATCH:
                         break
                     waiter = self._queue.get_nowait()
                 else:
@@ -164,11 +164,11 @@ class Writer:
                 self._write(batch)
         self._discard()
 
-    def _write(self, batch: list[Waiter[Any]]) -> None:
+    def _write(self, batch: list[WriteRequest[Any]]) -> None:
         """Commits the batch and tells who waits, or tells them why not."""
         # Of those who wait, not of the batch: in an outage it was another batch's turn before.
         waited_s = time.monotonic() - min(waiter.put_at for waiter in batch)
-        deadline = time.monotonic() + max(self.patience_s - waited_s, LEAST_S[self.failing])
+        deadline = time.monotonic() + max(self.patience_s - waited_s, MIN_RETRY_S[self.failing])
         guarded = False
         while True:
             try:
@@ -179,7 +179,7 @@ class Writer:
                     guarded = True
                     continue
             except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
-                passing = self._passing(error)
+                passing = self._is_transient(error)
                 self._discard()
                 if passing and time.monotonic() < deadline:
                     time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - spreads, guards nothing
@@ -194,7 +194,7 @@ class Writer:
                 self.on_commit()
             return _settle(batch)
 
-    def _commit(self, batch: list[Waiter[Any]], deadline: float, *, guarded: bool) -> None:
+    def _commit(self, batch: list[WriteRequest[Any]], deadline: float, *, guarded: bool) -> None:
         tx = self._begin(deadline)
         before = self._touched()
         self._apply(tx, batch, guarded=guarded)
@@ -231,19 +231,19 @@ class Writer:
                     tx.raw("BEGIN IMMEDIATE")
                     break
                 except Exception as error:
-                    if not self._passing(error) or time.monotonic() > deadline:
+                    if not self._is_transient(error) or time.monotonic() > deadline:
                         raise
                     time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
-                    pause = min(pause * 1.5, PAUSE_S)
+                    pause = min(pause * 1.5, RETRY_PAUSE_S)
             change, now = tx.one(BEGIN_SQLITE)  # type: ignore[misc]
         else:
             tx.raw("BEGIN")
             self._mark = f"{time.time():.0f}/{secrets.token_hex(8)}"
             change, now = tx.one(BEGIN_POSTGRESQL, writer=self._name, mark=self._mark)  # type: ignore[misc]
-        tx.begun(change, now)
+        tx.set_clock(change, now)
         return tx
 
-    def _apply(self, tx: Tx, batch: list[Waiter[Any]], *, guarded: bool) -> None:
+    def _apply(self, tx: Tx, batch: list[WriteRequest[Any]], *, guarded: bool) -> None:
         for waiter in batch:
             waiter.error = None
             before = dict(tx.deltas) if guarded else None
@@ -273,7 +273,7 @@ class Writer:
             or bool(getattr(self._connection, "closed", False))
         )
 
-    def _passing(self, error: BaseException) -> bool:
+    def _is_transient(self, error: BaseException) -> bool:
         """Whether trying again may help, and nothing was written."""
         if self.database.dialect == "sqlite":
             return "locked" in str(error) or "busy" in str(error)
@@ -286,7 +286,9 @@ class Writer:
         if self.database.dialect == "sqlite":
             return False
         self._discard()
-        deadline = max(deadline, time.monotonic() + LOOK_S)  # never before it: who is not sure does not try again
+        deadline = max(
+            deadline, time.monotonic() + STALE_CHECK_S
+        )  # never before it: who is not sure does not try again
         while time.monotonic() < deadline:
             with suppress(StorageError):
                 found = self.database.read_sync(lambda tx: tx.one(OUTCOME, writer=self._name))
@@ -308,8 +310,8 @@ class Writer:
                 connection.close()
 
 
-def _settle(batch: list[Waiter[Any]]) -> None:
-    by_loop: dict[asyncio.AbstractEventLoop, list[Waiter[Any]]] = {}
+def _settle(batch: list[WriteRequest[Any]]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[WriteRequest[Any]]] = {}
     for waiter in batch:
         if waiter.future is not None:
             by_loop.setdefault(waiter.future.get_loop(), []).append(waiter)
@@ -320,7 +322,7 @@ def _settle(batch: list[Waiter[Any]]) -> None:
             loop.call_soon_threadsafe(_resolve, waiters)
 
 
-def _resolve(waiters: list[Waiter[Any]]) -> None:
+def _resolve(waiters: list[WriteRequest[Any]]) -> None:
     for waiter in waiters:
         future = waiter.future
         if future is None or future.done():

@@ -6,12 +6,12 @@ import socket
 from urllib.parse import unquote, urlsplit
 
 from onward.config.settings import Settings, SettingsError
-from onward.supervisor.supervisor import Part
+from onward.supervisor.supervisor import ProcessSpec
 
-PATIENCE_S = 2.0
+PROBE_TIMEOUT_S = 2.0
 
 
-def part(settings: Settings) -> Part | None:
+def process_spec(settings: Settings) -> ProcessSpec | None:
     """The process to run; None where a Redis answers already. Raises SettingsError where none may or can be started."""
     key = "backends.dramatiq.url"
     address = urlsplit(settings.backends.dramatiq.url)
@@ -39,12 +39,12 @@ def part(settings: Settings) -> Part | None:
     if address.password:
         lines.append(f"requirepass {_quoted(unquote(address.password))}")
     # Told on standard input, not on the command line, where everybody on the machine could read the password.
-    return Part("redis", (program, "-"), stage=2, stdin="\n".join([*lines, ""]).encode())
+    return ProcessSpec("redis", (program, "-"), stage=2, stdin="\n".join([*lines, ""]).encode())
 
 
 def _answers(host: str, port: int) -> bool:
     try:
-        socket.create_connection((host, port), timeout=PATIENCE_S).close()
+        socket.create_connection((host, port), timeout=PROBE_TIMEOUT_S).close()
     except OSError:
         return False
     return True

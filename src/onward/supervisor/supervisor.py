@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CANNOT_START = 2  # the exit code of a process that would fail the same way again, unless it has started before
-STEADY_S = 30.0  # a process that has lived as long starts its next back-off from the beginning
-LONGEST_PAUSE_S = 15.0
+HEALTHY_AFTER_S = 30.0  # a process that has lived as long starts its next back-off from the beginning
+MAX_PAUSE_S = 15.0
 LINE_BYTES = 1_000_000
 BECOME = """
 import os, signal, sys
@@ -37,7 +37,7 @@ COLOURS = (36, 33, 35, 32, 34, 31)
 
 
 @dataclass(frozen=True)
-class Part:
+class ProcessSpec:
     """One process to keep alive: its name before each of its lines, its command, when it is ended."""
 
     name: str
@@ -64,10 +64,10 @@ def bound(wanted: Sequence[str], *, user: str = "") -> tuple[str, ...]:
 class Supervisor:
     """Keeps the parts alive until it is told to stop, or one of them cannot start."""
 
-    def __init__(self, parts: Sequence[Part], *, deadline_s: float) -> None:
+    def __init__(self, parts: Sequence[ProcessSpec], *, deadline_s: float) -> None:
         self._deadline_s = deadline_s
         width = max(len(part.name) for part in parts)
-        self._kept = [_Kept(part, _prefix(part.name, width, index)) for index, part in enumerate(parts)]
+        self._kept = [_SupervisedProcess(part, _prefix(part.name, width, index)) for index, part in enumerate(parts)]
         self._stopping = asyncio.Event()
 
     async def run(self) -> int:
@@ -99,8 +99,8 @@ class Supervisor:
             await asyncio.gather(*(kept.end(max(deadline - time.monotonic(), 2.0)) for kept in ending))
 
 
-class _Kept:
-    def __init__(self, part: Part, prefix: bytes) -> None:
+class _SupervisedProcess:
+    def __init__(self, part: ProcessSpec, prefix: bytes) -> None:
         self.part = part
         self._prefix = prefix
         self._process: asyncio.subprocess.Process | None = None
@@ -115,12 +115,12 @@ class _Kept:
             code = await self._live()
             if self._ending.is_set():
                 return 0
-            self._say(f"ended with {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}")
+            self._log(f"ended with {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}")
             if code == CANNOT_START and not before:
                 return code
             before = True  # what it needs was there, and comes back: the ledger, say
-            pause_s = 0.5 if time.monotonic() - started > STEADY_S else min(pause_s * 2, LONGEST_PAUSE_S)
-            self._say(f"starting again in {pause_s:.0f} s")
+            pause_s = 0.5 if time.monotonic() - started > HEALTHY_AFTER_S else min(pause_s * 2, MAX_PAUSE_S)
+            self._log(f"starting again in {pause_s:.0f} s")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), pause_s)
                 return 0
@@ -160,7 +160,7 @@ class _Kept:
         try:
             await asyncio.wait_for(process.wait(), patience_s)
         except TimeoutError:
-            self._say("did not end in time: killed")
+            self._log("did not end in time: killed")
             self.kill()
 
     def kill(self) -> None:
@@ -169,7 +169,7 @@ class _Kept:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _say(self, words: str) -> None:
+    def _log(self, words: str) -> None:
         self._write([words.encode()])
 
     def _write(self, lines: Sequence[bytes]) -> None:

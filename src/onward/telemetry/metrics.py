@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_PLAIN_0_0_4
-FRESH_S = 1.0
+MAX_AGE_S = 1.0
 SOON_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 LATE_S = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 
@@ -29,7 +29,7 @@ class Figure:
     values: Mapping[str, float]
 
 
-class Meters:
+class Metrics:
     """What one process counts. Its methods may be called from any thread, and cost about a microsecond."""
 
     def __init__(self) -> None:
@@ -178,7 +178,7 @@ class _Asked(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         with self._lock:
-            if not self._kept or time.monotonic() - self._at > FRESH_S:
+            if not self._kept or time.monotonic() - self._at > MAX_AGE_S:
                 self._kept, self._at = self._figures(), time.monotonic()
             kept = self._kept
         for figure in kept:

@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from structlog.contextvars import bound_contextvars
 
-from onward.telemetry.tracing import NOWHERE, Attribute, Kind, Span, Tracing
+from onward.telemetry.tracing import NO_SPAN, Attribute, Kind, Span, Tracing
 
 PORTS = {"http": 80, "https": 443}
 
@@ -93,7 +93,7 @@ class Recording(Tracing):
 
     def span(self, name: str, kind: Kind = "internal", /, **attributes: Attribute) -> AbstractContextManager[Span]:
         if not trace.get_current_span().get_span_context().is_valid:
-            return NOWHERE
+            return NO_SPAN
         return self._open(name, SpanKind.PRODUCER if kind == "producer" else SpanKind.INTERNAL, None, attributes)
 
     def _context(self, parent: str | None) -> Context:

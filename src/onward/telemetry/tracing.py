@@ -49,7 +49,7 @@ class Span:
     ) -> None: ...
 
 
-NOWHERE = Span()
+NO_SPAN = Span()
 
 
 class Tracing:
@@ -57,15 +57,15 @@ class Tracing:
 
     def request(self, _name: str, _parent: str | None, /, **_attributes: Attribute) -> AbstractContextManager[Span]:
         """A request's span, inside of the one that is open here; else in the trace of `parent`, a traceparent."""
-        return NOWHERE
+        return NO_SPAN
 
     def run(self, _name: str, _parent: str | None, /, **_attributes: Attribute) -> AbstractContextManager[Span]:
         """A job's span in the trace of `parent`, whatever is open here; without one it begins a trace."""
-        return NOWHERE
+        return NO_SPAN
 
     def span(self, _name: str, _kind: Kind = "internal", /, **_attributes: Attribute) -> AbstractContextManager[Span]:
         """A span inside of the one that is open here; none where none is. It fails with what is raised."""
-        return NOWHERE
+        return NO_SPAN
 
     def current(self) -> str | None:
         """The traceparent of the span that is open here: what a job is to carry."""

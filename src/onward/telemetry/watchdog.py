@@ -18,17 +18,17 @@ from typing import Any, TypeVar
 
 import structlog
 
-from onward.telemetry.metrics import Meters
+from onward.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 BLOCKED_S = 0.1
-ASK_S = 0.5
-STUCK_S = 1.0
-AGAIN_S = 60.0  # a step is told of at most as often; the metric counts each time
+PROBE_INTERVAL_S = 0.5
+STUCK_AFTER_S = 1.0
+REPEAT_AFTER_S = 60.0  # a step is told of at most as often; the metric counts each time
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class CurrentWork:
     """What runs on the loop."""
 
     handler: str
@@ -39,9 +39,9 @@ class Who:
 class Watchdog:
     """Of one event loop, which starts it."""
 
-    def __init__(self, meters: Meters) -> None:
-        self._meters = meters
-        self._now: Who | None = None
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._now: CurrentWork | None = None
         self._told: dict[tuple[str, str], float] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -56,7 +56,7 @@ class Watchdog:
         self._stop.set()
 
     @coroutine
-    def pieces(self, doing: Coroutine[Any, Any, T], who: Who) -> Generator[Any, Any, T]:
+    def pieces(self, doing: Coroutine[Any, Any, T], who: CurrentWork) -> Generator[Any, Any, T]:
         """What the coroutine gives, each of its pieces timed."""
         resume, value = doing.send, None
         while True:
@@ -76,9 +76,9 @@ class Watchdog:
             except BaseException as error:  # noqa: BLE001 - it is thrown into the coroutine
                 resume, value = doing.throw, error
 
-    def _blocked(self, who: Who, seconds: float) -> None:
-        self._meters.loop_blocked(who.handler)
-        if perf_counter() - self._told.get((who.handler, who.step), -AGAIN_S) >= AGAIN_S:
+    def _blocked(self, who: CurrentWork, seconds: float) -> None:
+        self._metrics.loop_blocked(who.handler)
+        if perf_counter() - self._told.get((who.handler, who.step), -REPEAT_AFTER_S) >= REPEAT_AFTER_S:
             self._told[who.handler, who.step] = perf_counter()
             # In the handler's own context, which names job, handler and attempt.
             self._log.warning(
@@ -91,18 +91,18 @@ class Watchdog:
         heard = threading.Event()
 
         def answer(asked: float) -> None:
-            self._meters.loop_delayed(perf_counter() - asked)
+            self._metrics.loop_delayed(perf_counter() - asked)
             heard.set()
 
-        while not self._stop.wait(ASK_S):
+        while not self._stop.wait(PROBE_INTERVAL_S):
             heard.clear()
             try:
                 loop.call_soon_threadsafe(answer, perf_counter())
             except RuntimeError:
                 return  # the loop has closed
-            if not heard.wait(STUCK_S):
+            if not heard.wait(STUCK_AFTER_S):
                 self._stuck(thread)
-            while not heard.wait(ASK_S):
+            while not heard.wait(PROBE_INTERVAL_S):
                 if self._stop.is_set():
                     return
 
@@ -111,4 +111,4 @@ class Watchdog:
         told = {} if who is None else {"job": who.job, "handler": who.handler, "step": who.step}
         if frame is not None:
             told["at"] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        self._log.error("the event loop stands still", seconds=STUCK_S, **told)
+        self._log.error("the event loop stands still", seconds=STUCK_AFTER_S, **told)

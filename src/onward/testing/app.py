@@ -24,12 +24,12 @@ from onward.testing.backends import Recording
 CLASSES = {"immediate": "onward.testing.backends:Immediate", "recording": "onward.testing.backends:Recording"}
 
 
-class Kit:
+class TestApp:
     """What a test of a handler or a mutation acts upon and looks at."""
 
     def __init__(self, app: FastAPI, client: httpx2.AsyncClient) -> None:
         self.app = app
-        self.onward: wiring.Onward = app.state.onward
+        self.onward: wiring.Runtime = app.state.onward
         self._client = client
 
     async def graphql(self, document: str, /, **variables: Any) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Kit:
 
 
 @asynccontextmanager
-async def running(backend: str, folder: Path, given: Mapping[str, Any]) -> AsyncIterator[Kit]:
+async def running(backend: str, folder: Path, given: Mapping[str, Any]) -> AsyncIterator[TestApp]:
     """The application, with a project in that folder; `given` are further tables of settings.toml."""
     (folder / "settings.toml").touch()
     tables = {**given, "backends": {**given.get("backends", {}), backend: {"class": CLASSES[backend]}}}
@@ -80,4 +80,4 @@ async def running(backend: str, folder: Path, given: Mapping[str, Any]) -> Async
         app.router.lifespan_context(app),
         httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client,
     ):
-        yield Kit(app, client)
+        yield TestApp(app, client)

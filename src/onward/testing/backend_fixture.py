@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-class Rig(ABC):
+class BackendFixture(ABC):
     """One backend, as the suite sets it up: `name` as in `[backends.NAME]`, its settings, its worker process."""
 
     name: str

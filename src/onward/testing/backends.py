@@ -15,8 +15,8 @@ class Immediate(Backend):
     def __init__(self, run: Run) -> None:
         self._run = run
 
-    def home(self) -> str | None:
-        return self._run.here
+    def local_runner(self) -> str | None:
+        return self._run.runner_id
 
     async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:  # noqa: ARG002
         for delivery in deliveries:
@@ -32,8 +32,8 @@ class Recording(Backend):
         self._run = run
         self.delivered: list[Delivery] = []
 
-    def home(self) -> str | None:
-        return self._run.here
+    def local_runner(self) -> str | None:
+        return self._run.runner_id
 
     async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:  # noqa: ARG002
         self.delivered.extend(deliveries)

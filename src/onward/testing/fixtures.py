@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from onward.testing import app
-from onward.testing.app import Kit
-from onward.testing.backend_fixture import Rig
-from onward.testing.harness import Stand, standing
+from onward.testing.app import TestApp
+from onward.testing.backend_fixture import BackendFixture
+from onward.testing.harness import Harness, harness
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -48,7 +48,7 @@ async def onward_immediate(
     onward_tables: Mapping[str, Any],
     tmp_path: Path,
     anyio_backend: str,  # noqa: ARG001 - asked for by being named
-) -> AsyncIterator[Kit]:
+) -> AsyncIterator[TestApp]:
     """Jobs have run when they are delivered."""
     async with app.running("immediate", tmp_path, onward_tables) as running:
         yield running
@@ -59,7 +59,7 @@ async def onward_recording(
     onward_tables: Mapping[str, Any],
     tmp_path: Path,
     anyio_backend: str,  # noqa: ARG001 - asked for by being named
-) -> AsyncIterator[Kit]:
+) -> AsyncIterator[TestApp]:
     """Jobs are written down, and wait."""
     async with app.running("recording", tmp_path, onward_tables) as running:
         yield running
@@ -67,17 +67,17 @@ async def onward_recording(
 
 @pytest.fixture(scope="module")
 async def project_stand(
-    rig: Rig,
+    rig: BackendFixture,
     tmp_path_factory: pytest.TempPathFactory,
     anyio_backend: str,  # noqa: ARG001 - asked for by being named
-) -> AsyncIterator[Stand]:
+) -> AsyncIterator[Harness]:
     """The stand that all laws of a module share, for each rig one."""
-    async with standing(rig, tmp_path_factory.mktemp(rig.name)) as stand:
+    async with harness(rig, tmp_path_factory.mktemp(rig.name)) as stand:
         yield stand
 
 
 @pytest.fixture
-async def stand(project_stand: Stand, tmp_path: Path) -> Stand:
+async def stand(project_stand: Harness, tmp_path: Path) -> Harness:
     """The stand with one worker up, and a folder of this law's own."""
     project_stand.folder = tmp_path
     await project_stand.ready()

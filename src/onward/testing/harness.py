@@ -23,25 +23,25 @@ from onward.storage.base import StorageError
 from onward.storage.engine import Database
 from onward.storage.tables import runners
 from onward.testing import node, processes
-from onward.testing.backend_fixture import Rig
+from onward.testing.backend_fixture import BackendFixture
 from onward.testing.processes import Worker
 
 DRAIN_S = 1.0
 AT_ONCE = 2  # of law.limited
 IN_A_SECOND = 20  # of law.rated
-PATIENCE_S = 20.0
-LOOK_S = 0.01
+TIMEOUT_S = 20.0
+POLL_INTERVAL_S = 0.01
 ALL = Visible(everything=True)
 _runners = sa.select(runners.c.id, runners.c.name)
 
 
-class Stand:
+class Harness:
     """What a law acts upon and looks at. `front` is the test process's part: it accepts and watches, and runs no job.
 
     Where the backend runs jobs in the process that accepts them, a worker accepts; the front does where none is up.
     """
 
-    def __init__(self, rig: Rig, project: Path, front: wiring.Onward) -> None:
+    def __init__(self, rig: BackendFixture, project: Path, front: wiring.Runtime) -> None:
         self.rig = rig
         self.project = project
         self.front = front
@@ -89,29 +89,29 @@ class Stand:
         assert job is not None, f"{job_id} is not in the ledger"
         return job
 
-    async def until(self, job: Job, condition: Callable[[Job], bool], within_s: float = PATIENCE_S) -> Job:
+    async def until(self, job: Job, condition: Callable[[Job], bool], within_s: float = TIMEOUT_S) -> Job:
         """The job as it is when the condition holds. Raises AssertionError where it does not come to that."""
         deadline = time.monotonic() + within_s
         while not condition(found := await self.get(job.id)):
             assert time.monotonic() < deadline, f"after {within_s} s: {found}\n{self.log()}"
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_INTERVAL_S)
         return found
 
-    async def is_now(self, job: Job, *status: JobStatus, within_s: float = PATIENCE_S) -> Job:
+    async def is_now(self, job: Job, *status: JobStatus, within_s: float = TIMEOUT_S) -> Job:
         return await self.until(job, lambda found: found.status in status, within_s)
 
-    async def done(self, job: Job, within_s: float = PATIENCE_S) -> Job:
+    async def done(self, job: Job, within_s: float = TIMEOUT_S) -> Job:
         return await self.until(job, lambda found: found.done, within_s)
 
-    async def noted(self, word: str, times: int = 1, within_s: float = PATIENCE_S) -> None:
+    async def noted(self, word: str, times: int = 1, within_s: float = TIMEOUT_S) -> None:
         """A handler has noted the word, so often at least, in the law's folder."""
         await self.comes_true(lambda: self.count(word) >= times, within_s)
 
-    async def comes_true(self, condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
+    async def comes_true(self, condition: Callable[[], bool], within_s: float = TIMEOUT_S) -> None:
         deadline = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() < deadline, f"not within {within_s} s\n{self.log()}"
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_INTERVAL_S)
 
     def count(self, word: str) -> int:
         from onward.testing.workload import notes  # noqa: PLC0415
@@ -134,10 +134,10 @@ class Stand:
         """One more process runs jobs."""
         worker = processes.start(self.rig.worker(), self.project)
         self.workers.append(worker)
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while not await self.runners(worker) or (self.embedded and not node.door(self.project, worker.pid).exists()):
             assert worker.is_up and time.monotonic() < deadline, f"the worker does not come up\n{self.log()}"  # noqa: PT018
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_INTERVAL_S)
         return worker
 
     async def runners(self, worker: Worker) -> set[str]:
@@ -161,7 +161,7 @@ class Stand:
                 async with asyncio.timeout(1):
                     return await self.front.writer.run(lambda _tx: None)
             worker.wake()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_INTERVAL_S)
 
     async def no_worker(self) -> None:
         """None is up."""
@@ -181,7 +181,7 @@ class Stand:
 
 
 @asynccontextmanager
-async def standing(rig: Rig, project: Path) -> AsyncIterator[Stand]:
+async def harness(rig: BackendFixture, project: Path) -> AsyncIterator[Harness]:
     """A stand in that folder, without a worker yet."""
     url = rig.database(project)
     lines = [
@@ -206,8 +206,8 @@ async def standing(rig: Rig, project: Path) -> AsyncIterator[Stand]:
     found, _ = wiring.backend_class(loaded, rig.name)
     # A role in which this backend runs nothing: the jobs are for the workers.
     role = Role.ACCEPT if found.runs_elsewhere else Role.RUN
-    async with wiring.running(loaded, role) as front:
-        stand = Stand(rig, project, front)
+    async with wiring.run_process(loaded, role) as front:
+        stand = Harness(rig, project, front)
         try:
             yield stand
         finally:

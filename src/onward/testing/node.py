@@ -30,7 +30,7 @@ def door(project: Path, pid: int) -> Path:
     return project / "doors" / str(pid)
 
 
-async def accept(onward: wiring.Onward, wanted: list[dict[str, Any]]) -> list[Job]:
+async def accept(onward: wiring.Runtime, wanted: list[dict[str, Any]]) -> list[Job]:
     """The jobs are in the ledger, each by a unit of its own, as the mutations of one request are."""
     jobs = []
     for one in wanted:
@@ -40,7 +40,7 @@ async def accept(onward: wiring.Onward, wanted: list[dict[str, Any]]) -> list[Jo
     return jobs
 
 
-async def again(onward: wiring.Onward, ids: list[str], later: Callable[..., None]) -> None:
+async def again(onward: wiring.Runtime, ids: list[str], later: Callable[..., None]) -> None:
     """The backend is given these ids once more."""
     backend = onward.dispatcher.backends[onward.settings.backend]
     await backend.deliver([Delivery(job_id, "") for job_id in ids], after_response=later)
@@ -49,7 +49,7 @@ async def again(onward: wiring.Onward, ids: list[str], later: Callable[..., None
 class Door:
     """Serves requests to one process."""
 
-    def __init__(self, onward: wiring.Onward) -> None:
+    def __init__(self, onward: wiring.Runtime) -> None:
         self._onward = onward
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -91,7 +91,7 @@ async def main() -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with wiring.running(loaded, Role.ACCEPT) as onward:
+    async with wiring.run_process(loaded, Role.ACCEPT) as onward:
         server = await asyncio.start_server(Door(onward), "127.0.0.1", 0)
         async with server:
             _announce(door(loaded.project, os.getpid()), server.sockets[0].getsockname()[1])

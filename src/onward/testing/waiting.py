@@ -7,7 +7,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 
-LOOK_S = 0.01
+POLL_INTERVAL_S = 0.01
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], within_s: float = 20.0) -> None:
@@ -15,4 +15,4 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], within_s: float
     deadline = time.monotonic() + within_s
     while not (await found if inspect.isawaitable(found := condition()) else found):
         assert time.monotonic() < deadline, f"not within {within_s} s"
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(POLL_INTERVAL_S)

@@ -15,7 +15,7 @@ from typing import Any
 
 from onward.handlers.base import Handler, JobContext, Permanent, Retry, handler, sequence
 
-LOOK_S = 0.01
+POLL_INTERVAL_S = 0.01
 MOMENT_S = 0.1
 LINGER_S = 0.3
 ONCE = Retry(max_attempts=1)
@@ -60,7 +60,7 @@ def says(folder: str, name: str) -> bool:
 async def gate(folder: str) -> None:
     """Opens for all when the folder says `go`, and for one process when it says `go` and its pid."""
     while not (says(folder, "go") or says(folder, f"go-{os.getpid()}")):
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(POLL_INTERVAL_S)
 
 
 @handler("law.note", retry=ONCE)
@@ -87,7 +87,7 @@ async def linger(job: JobContext, *, folder: str) -> int:
 
 
 @handler("law.beside", retry=ONCE)
-async def beside(job: JobContext, *, folder: str) -> None:
+async def alongside(job: JobContext, *, folder: str) -> None:
     """Runs until it is stopped."""
     note(job, folder, "beside")
     await asyncio.Event().wait()
@@ -123,7 +123,7 @@ def wait_plain(job: JobContext, *, folder: str) -> int:
     note(job, folder, "begun")
     while not says(folder, "go"):
         job.check()
-        time.sleep(LOOK_S)
+        time.sleep(POLL_INTERVAL_S)
     note(job, folder, "ended")
     return os.getpid()
 
@@ -133,7 +133,7 @@ def deaf(job: JobContext, *, folder: str) -> int:
     """Blocks its thread and never checks; fails for good where the folder says `fail`."""
     note(job, folder, "begun")
     while not says(folder, "go"):
-        time.sleep(LOOK_S)
+        time.sleep(POLL_INTERVAL_S)
     note(job, folder, "ended")
     if says(folder, "fail"):
         raise Permanent("as it was told to")
@@ -174,7 +174,7 @@ def endless_plain(job: JobContext, *, folder: str) -> None:
     note(job, folder, "begun")
     while not says(folder, "go"):
         job.check()
-        time.sleep(LOOK_S)
+        time.sleep(POLL_INTERVAL_S)
 
 
 @handler("law.progress", retry=ONCE)
@@ -297,7 +297,7 @@ async def second_waits(job: JobContext, value: dict[str, str]) -> dict[str, str]
 def second_waits_plain(job: JobContext, value: dict[str, str]) -> dict[str, str]:
     note(job, value["folder"], "second")
     while not says(value["folder"], "go"):
-        time.sleep(LOOK_S)
+        time.sleep(POLL_INTERVAL_S)
     return value
 
 
@@ -317,7 +317,7 @@ HANDLERS: tuple[Handler, ...] = (
     noted,
     wait,
     linger,
-    beside,
+    alongside,
     sulk,
     limited,
     rated,

@@ -98,7 +98,7 @@ def build() -> None:
         finally:
             if not kept:  # 240 MB which nothing reads once the bundle is there
                 shutil.rmtree(modules, ignore_errors=True)
-        _show(made)
+        _show_progress(made)
 
 
 def build_in_background() -> subprocess.Popen[bytes] | None:
@@ -133,7 +133,7 @@ def _run(*command: str) -> None:
         raise BuildFailed(f"`{' '.join(command[:2])}` ended with {done.returncode}:\n" + "\n".join(told[:12]))
 
 
-def _show(made: str) -> None:
+def _show_progress(made: str) -> None:
     manifest = json.loads((OUTPUT / made / "manifest.json").read_text("utf-8"))
     entry = next(part for part in manifest.values() if part.get("isEntry"))
     below = f"explorer/{made}/"

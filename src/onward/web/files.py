@@ -21,7 +21,7 @@ TYPES: Mapping[str, str] = {
     ".ttf": "font/ttf",
     ".woff2": "font/woff2",
 }
-FOR_EVER = re.compile(r"/explorer/[0-9a-f]{16}/assets/")  # a digest is in each name below
+IMMUTABLE = re.compile(r"/explorer/[0-9a-f]{16}/assets/")  # a digest is in each name below
 
 
 class Files(StaticFiles):
@@ -39,7 +39,7 @@ class Files(StaticFiles):
         """The response to a file that is there."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         response.headers.update({**policy.COMMON, "Content-Security-Policy": policy.STATIC})
-        kept = "public, max-age=31536000, immutable" if FOR_EVER.search(Path(full_path).as_posix()) else "no-cache"
+        kept = "public, max-age=31536000, immutable" if IMMUTABLE.search(Path(full_path).as_posix()) else "no-cache"
         response.headers["Cache-Control"] = kept
         if not isinstance(response, NotModifiedResponse):
             response.headers["Content-Type"] = TYPES[Path(full_path).suffix]

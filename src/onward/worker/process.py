@@ -26,11 +26,11 @@ from onward.jobs import ledger
 from onward.config.settings import Settings, SettingsError, enter
 from onward.storage.base import StorageError
 
-LOOK_S = 0.5
-LAST_S = 4.0  # past the drain deadline, a process ends whatever hangs
+SIGNAL_CHECK_S = 0.5
+EXIT_GRACE_S = 4.0  # past the drain deadline, a process ends whatever hangs
 
 
-class Runtime:
+class WorkerRuntime:
     """The parts of one worker process, on an event loop in a thread of its own."""
 
     def __init__(self, settings: Settings) -> None:
@@ -40,11 +40,11 @@ class Runtime:
         self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
         self._drained = False
 
-    def start(self) -> wiring.Onward:
+    def start(self) -> wiring.Runtime:
         """The process takes part. Raises SettingsError and StorageError."""
         self._thread.start()
-        entering = self._stack.enter_async_context(wiring.running(self.settings, Role.RUN))
-        parts: wiring.Onward = self._call(entering).result()
+        entering = self._stack.enter_async_context(wiring.run_process(self.settings, Role.RUN))
+        parts: wiring.Runtime = self._call(entering).result()
         self.parts = parts
         return parts
 
@@ -55,7 +55,7 @@ class Runtime:
             self._call(self.parts.drain()).result(self.settings.server.drain_s + 1)
 
     def close(self) -> None:
-        self._call(self._stack.aclose()).result(LAST_S)
+        self._call(self._stack.aclose()).result(EXIT_GRACE_S)
 
     def _call(self, coroutine: Any) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
@@ -68,7 +68,7 @@ def check_backend(settings: Settings, kind: type[Backend] = Backend) -> None:
         raise SettingsError(f"backend takes {takes}, or routes one to it, where a worker is to have something to do")
 
 
-def consumed(parts: wiring.Onward) -> list[Dramatiq]:
+def dramatiq_backends(parts: wiring.Runtime) -> list[Dramatiq]:
     """The backends whose messages Dramatiq's worker takes; any other one takes its own."""
     return [backend for backend in parts.dispatcher.backends.values() if isinstance(backend, Dramatiq)]
 
@@ -76,22 +76,22 @@ def consumed(parts: wiring.Onward) -> list[Dramatiq]:
 def serve(settings: Settings, *, threads: int) -> int:
     """One worker process, until it is told to stop; its exit code. Ends within the drain deadline and five seconds."""
     check_backend(settings)
-    runtime = Runtime(settings)
+    runtime = WorkerRuntime(settings)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     parts = runtime.start()
     workers = []
-    for backend in consumed(parts):
+    for backend in dramatiq_backends(parts):
         workers.append(Worker(backend.broker, worker_threads=threads, worker_timeout=1000))
         backend.declare(workers[-1])
         workers[-1].start()
     garbage_collector.started()
     structlog.get_logger("worker").info("worker is up", pid=os.getpid(), threads=threads)
     # Not one wait without an end: a signal that comes just before it would not be seen until the next one.
-    while not stop.wait(LOOK_S):
+    while not stop.wait(SIGNAL_CHECK_S):
         pass
-    deadline = threading.Timer(settings.server.drain_s + LAST_S, os._exit, (0,))
+    deadline = threading.Timer(settings.server.drain_s + EXIT_GRACE_S, os._exit, (0,))
     deadline.daemon = True
     deadline.start()
     # Messages that are fetched and not begun go back to Redis; where Redis is away, the sweep makes up for them.
@@ -105,14 +105,14 @@ def serve(settings: Settings, *, threads: int) -> int:
     return 0
 
 
-def run_alone(settings: Settings, job_id: str, backend: str) -> int:
+def run_isolated(settings: Settings, job_id: str, backend: str) -> int:
     """Dangerous jobs have run in this process, one at a time and that one first; tells its runner's name before.
 
     One after another: many that died together, twice, would wait for as many starts of a process.
     """
 
     async def main() -> None:
-        async with wiring.running(settings, Role.RUN, alone=True) as parts:
+        async with wiring.run_process(settings, Role.RUN, alone=True) as parts:
             # Nothing comes in but the end, when the parent is no more: whoever waits for the job is gone then.
             loop = asyncio.get_running_loop()
 
@@ -137,7 +137,7 @@ def run_alone(settings: Settings, job_id: str, backend: str) -> int:
                         # Its parent counts it: this process's own figures are asked by nobody.
                         with suppress(BrokenPipeError):
                             os.write(sys.stdout.fileno(), f"\nended {job.handler} {job.status}\n".encode())
-                wanted, done = await parts.runner.dangerous(backend) or "", wanted
+                wanted, done = await parts.runner.next_isolated(backend) or "", wanted
 
     with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(main())
@@ -151,9 +151,9 @@ class _Life(dramatiq.Middleware):
         self._settings = settings
 
     def before_worker_boot(self, broker: Any, worker: Any) -> None:
-        self._runtime = Runtime(self._settings)
+        self._runtime = WorkerRuntime(self._settings)
         try:
-            (backend,) = consumed(self._runtime.start())
+            (backend,) = dramatiq_backends(self._runtime.start())
         except Exception as error:
             # Dramatiq would log it and go on, without a single job for as long as the process is up.
             known = isinstance(error, SettingsError | StorageError)
@@ -165,7 +165,7 @@ class _Life(dramatiq.Middleware):
         garbage_collector.started()
 
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002
-        deadline = threading.Timer(self._settings.server.drain_s + LAST_S, os._exit, (0,))
+        deadline = threading.Timer(self._settings.server.drain_s + EXIT_GRACE_S, os._exit, (0,))
         deadline.daemon = True
         deadline.start()
         threading.Thread(target=self._runtime.drain, daemon=True).start()
@@ -198,7 +198,7 @@ def main(arguments: list[str]) -> int:
     telemetry.configure(settings.environment)
     match arguments:
         case ["alone", job_id, backend]:
-            return run_alone(settings, job_id, backend)
+            return run_isolated(settings, job_id, backend)
         case ["serve", threads]:
             return serve(settings, threads=int(threads))
     return 2

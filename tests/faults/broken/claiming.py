@@ -60,7 +60,7 @@ def parked_for_ever() -> None:
     """What was parked at a gate stays there."""
     from onward.jobs import concurrency
 
-    base.put(concurrency, "open_with_parked", lambda _tx: ([], None))
+    base.put(concurrency, "unpaused_with_blocked", lambda _tx: ([], None))
 
 
 def no_fence() -> None:
@@ -110,7 +110,7 @@ def stops_charged() -> None:
 
         return settled
 
-    base.around(claims, "settle", charging)
+    base.around(claims, "record_outcome", charging)
 
 
 def stops_fail() -> None:
@@ -126,7 +126,7 @@ def stops_fail() -> None:
 
         return settled
 
-    base.around(claims, "settle", failing)
+    base.around(claims, "record_outcome", failing)
 
 
 def cancelled_anyway() -> None:
@@ -165,8 +165,8 @@ def never_alone() -> None:
     """A job runs among others however often its runner has died."""
     from onward.jobs import claims
 
-    base.put(claims, "DEATHS_BEFORE_ALONE", 100)
-    base.around(claims, "dangerous", lambda _: lambda *_, **__: None)
+    base.put(claims, "CRASHES_BEFORE_ISOLATION", 100)
+    base.around(claims, "next_isolated", lambda _: lambda *_, **__: None)
     base.put(claims, "_claim_due", _claims_due_all(claims))
 
 
@@ -186,14 +186,14 @@ def no_rescue() -> None:
     """Nobody takes over from the dead."""
     from onward.jobs.leases import Lease
 
-    base.put(Lease, "_bury", lambda *_: None)
+    base.put(Lease, "_reclaim", lambda *_: None)
 
 
 def impatient() -> None:
     """A process whose counter stood still for a moment is taken for dead."""
     from onward.jobs import leases
 
-    base.put(leases, "LAPSE_S", 0.0)
+    base.put(leases, "LEASE_TIMEOUT_S", 0.0)
 
 
 def leader_for_life() -> None:
@@ -259,7 +259,7 @@ def leases_by_the_clock() -> None:
         def observed(self: Any) -> None:
             observe(self)
             for runner, beat, _ in self.rows:
-                if runner != self.id and beat < time.time() - leases.LAPSE_S:
+                if runner != self.id and beat < time.time() - leases.LEASE_TIMEOUT_S:
                     self._bury(runner, beat)
 
         return observed

@@ -10,17 +10,17 @@ from tests.faults.broken import base
 
 def no_sweep() -> None:
     """What was not delivered at once never is."""
-    from onward.maintenance.maintenance import Sweep
+    from onward.maintenance.maintenance import Maintenance
 
     async def nothing(self: Any, name: str) -> None:
         return
 
-    base.put(Sweep, "_deliver", nothing)
+    base.put(Maintenance, "_deliver", nothing)
 
 
 def prunes_at_once() -> None:
     """A job is forgotten as soon as it is over, whatever the settings say."""
-    from onward.maintenance.maintenance import Sweep
+    from onward.maintenance.maintenance import Maintenance
     from onward.maintenance.retention import Retention
 
     def eager(init: Any) -> Any:
@@ -29,27 +29,27 @@ def prunes_at_once() -> None:
 
         return made
 
-    base.around(Sweep, "__init__", eager)
+    base.around(Maintenance, "__init__", eager)
 
 
 def no_promotion() -> None:
     """Nobody looks for what is due."""
-    from onward.maintenance.maintenance import TICK_S, Sweep
+    from onward.maintenance.maintenance import TICK_INTERVAL_S, Maintenance
 
     async def nothing(self: Any) -> float:
-        return TICK_S
+        return TICK_INTERVAL_S
 
-    base.put(Sweep, "_promote", nothing)
+    base.put(Maintenance, "_promote", nothing)
 
 
 def no_reroute() -> None:
     """A job goes where the settings sent it when it was accepted."""
-    from onward.maintenance.maintenance import Sweep
+    from onward.maintenance.maintenance import Maintenance
 
     async def nothing(self: Any, places: Any) -> None:
         return
 
-    base.put(Sweep, "_reroute", nothing)
+    base.put(Maintenance, "_reroute", nothing)
 
 
 async def _never(*_: Any) -> bool:
@@ -59,7 +59,7 @@ async def _never(*_: Any) -> bool:
 def confirmed_for_ever() -> None:
     """What a broker has taken once is never delivered again."""
     from onward.jobs import due
-    from onward.maintenance.maintenance import Sweep
+    from onward.maintenance.maintenance import Maintenance
     from onward.storage.tables import jobs
 
     table = jobs.c
@@ -68,13 +68,13 @@ def confirmed_for_ever() -> None:
         return statement.where(table.delivered_to.is_(None))
 
     base.around(due, "_undelivered", once)
-    base.put(Sweep, "_forgot", _never)
+    base.put(Maintenance, "_forgot", _never)
 
 
 def sentinel_alone() -> None:
     """Redis is believed to hold what it was given as long as a key of ours is there."""
     from onward.backends.dramatiq import Dramatiq
-    from onward.maintenance.maintenance import Sweep
+    from onward.maintenance.maintenance import Maintenance
 
     def shorter(look: Any) -> Any:
         def looked(self: Any) -> Any:
@@ -84,16 +84,16 @@ def sentinel_alone() -> None:
         return looked
 
     base.around(Dramatiq, "_look", shorter)
-    base.put(Sweep, "_forgot", _never)
+    base.put(Maintenance, "_forgot", _never)
 
 
 def fetched_forgotten() -> None:
     """What a dead worker had fetched stays with it for ten minutes, as in Dramatiq by default, and nobody looks."""
     from onward.backends import dramatiq
-    from onward.maintenance.maintenance import Sweep
+    from onward.maintenance.maintenance import Maintenance
 
     base.put(dramatiq, "HEARTBEAT_TIMEOUT_MS", 600_000)
-    base.put(Sweep, "_forgot", _never)
+    base.put(Maintenance, "_forgot", _never)
 
 
 def blocking_delivery() -> None:
@@ -110,14 +110,14 @@ def patient_delivery() -> None:
     """An answer waits for its jobs' delivery, ten seconds if need be."""
     from onward.dispatch import dispatcher
 
-    base.put(dispatcher, "DELIVER_S", 10.0)
+    base.put(dispatcher, "DELIVER_TIMEOUT_S", 10.0)
 
 
 def no_limits() -> None:
     """Redis may take as long as it likes to answer."""
     from onward.backends import dramatiq
 
-    base.put(dramatiq, "SOCKET_S", None)
+    base.put(dramatiq, "SOCKET_TIMEOUT_S", None)
 
 
 def health_lies() -> None:
@@ -152,7 +152,7 @@ def no_claimer() -> None:
     async def nothing(self: Any) -> None:
         await asyncio.Event().wait()
 
-    base.put(Background, "_claim_on", nothing)
+    base.put(Background, "_claim_more", nothing)
 
 
 def slots_leak() -> None:
@@ -173,12 +173,12 @@ def slow_looks() -> None:
     """Changes of other processes are looked for twice a second."""
     from onward.jobs import change_feed
 
-    base.put(change_feed, "POLL_S", 0.5)
+    base.put(change_feed, "POLL_INTERVAL_S", 0.5)
 
 
 def old_changes_again() -> None:
     """Each look tells of everything since the look before the last."""
-    from onward.jobs.change_feed import Changes
+    from onward.jobs.change_feed import ChangeFeed
 
     def twice(look: Any) -> Any:
         def looked(self: Any, tx: Any) -> Any:
@@ -188,11 +188,11 @@ def old_changes_again() -> None:
 
         return looked
 
-    base.around(Changes, "_look", twice)
+    base.around(ChangeFeed, "_poll", twice)
 
 
 def changes_skipped() -> None:
     """Of many changes at once only the first few are told."""
-    from onward.jobs.change_feed import Changes
+    from onward.jobs.change_feed import ChangeFeed
 
-    base.around(Changes, "_look", lambda look: lambda self, tx: look(self, tx)[:3])
+    base.around(ChangeFeed, "_poll", lambda look: lambda self, tx: look(self, tx)[:3])

@@ -20,7 +20,7 @@ def steps_forgotten() -> None:
 
         return carried
 
-    base.around(Runner, "carry", anew)
+    base.around(Runner, "execute", anew)
 
 
 def children_apart() -> None:
@@ -31,7 +31,7 @@ def children_apart() -> None:
         async def performed(self: Any, running: Any) -> Any:
             found = await perform(self, running)
             for child in running.children:
-                await self._writer.run(lambda tx, child=child: self._further.accept(tx, child))
+                await self._writer.run(lambda tx, child=child: self._enqueuer.accept(tx, child))
             running.children.clear()
             return found
 
@@ -214,7 +214,7 @@ def no_watch() -> None:
     async def nothing(self: Any) -> None:
         return
 
-    base.put(Runner, "_watch", nothing)
+    base.put(Runner, "_poll_cancellations", nothing)
 
 
 def checks_nothing() -> None:
@@ -280,7 +280,7 @@ def one_job_a_child() -> None:
 
         return found
 
-    base.around(Runner, "dangerous", ours)
+    base.around(Runner, "next_isolated", ours)
 
 
 def no_progress() -> None:
@@ -294,7 +294,7 @@ def every_report_written() -> None:
     """Each report of progress is a commit."""
     from onward.jobs import runner
 
-    base.put(runner, "PROGRESS_S", 0.0)
+    base.put(runner, "PROGRESS_INTERVAL_S", 0.0)
 
 
 def effect_first_lost() -> None:

@@ -40,8 +40,8 @@ from graphql.pyutils import Path
 from graphql.utilities import coerce_input_value
 from strawberry.execution import optimized_is_awaitable
 
-Shape = Callable[[Any, GraphQLResolveInfo[Any]], Any]
-Shapes = dict[str, Shape]
+CompiledSelection = Callable[[Any, GraphQLResolveInfo[Any]], Any]
+CompiledSelections = dict[str, CompiledSelection]
 NO_VARIABLES = VariableValues({}, {})
 
 
@@ -61,7 +61,7 @@ class Plan:
     definitions: dict[str, FragmentDefinitionNode]
     fragments: dict[str, FragmentDetails]
     signatures: tuple[GraphQLVariableSignature, ...]
-    shapes: Shapes
+    compiled: CompiledSelections
     alone: Root | None
 
     def variables(self, given: Mapping[str, Any]) -> VariableValues | None:
@@ -78,11 +78,11 @@ class Plan:
         return VariableValues(sources, coerced)
 
 
-class _OutOfTheOrdinary(Exception):
+class _NotCovered(Exception):
     """This value is graphql-core's to complete."""
 
 
-class _Unshapely(Exception):
+class _NotCompilable(Exception):
     """Something below this root field is more than an attribute."""
 
 
@@ -106,8 +106,8 @@ class Planner:
         fields = collect_fields(self._schema, self._fragments, NO_VARIABLES, root, operation)[0]
         for name, nodes in fields.items():
             try:
-                shapes[name] = self._shape(self._field(root, nodes).type, nodes, operation)
-            except _Unshapely:
+                shapes[name] = self._compile(self._field(root, nodes).type, nodes, operation)
+            except _NotCompilable:
                 continue
         signatures = [get_variable_signature(self._schema, node) for node in operation.variable_definitions or ()]
         return Plan(
@@ -124,7 +124,9 @@ class Planner:
         assert field is not None  # noqa: S101 - the operation is valid
         return field
 
-    def _shape(self, type_: GraphQLOutputType, nodes: list[FieldDetails], operation: OperationDefinitionNode) -> Shape:
+    def _compile(
+        self, type_: GraphQLOutputType, nodes: list[FieldDetails], operation: OperationDefinitionNode
+    ) -> CompiledSelection:
         """Raises _Unshapely."""
         self.fields += 1
         required = is_non_null_type(type_)
@@ -133,26 +135,28 @@ class Planner:
         if is_leaf_type(type_):
             return _ordinary(_leaf(type_), required=required)
         if is_list_type(type_):
-            return _ordinary(_list(self._shape(type_.of_type, nodes, operation)), required=required)
+            return _ordinary(_list(self._compile(type_.of_type, nodes, operation)), required=required)
         if is_object_type(type_):
             return _ordinary(self._object(type_, nodes, operation), required=required)
-        raise _Unshapely
+        raise _NotCompilable
 
-    def _object(self, type_: GraphQLObjectType, nodes: list[FieldDetails], operation: OperationDefinitionNode) -> Shape:
-        fields: list[tuple[str, str, Shape]] = []
+    def _object(
+        self, type_: GraphQLObjectType, nodes: list[FieldDetails], operation: OperationDefinitionNode
+    ) -> CompiledSelection:
+        fields: list[tuple[str, str, CompiledSelection]] = []
         collected = collect_subfields(self._schema, self._fragments, NO_VARIABLES, operation, type_, nodes)
         for name, inner in collected.grouped_field_set.items():
             if inner[0].node.name.value == "__typename":
                 fields.append((name, "__class__", lambda _value, _info: type_.name))
                 continue
             field = self._field(type_, inner)
-            fields.append((name, _attribute(field), self._shape(field.type, inner, operation)))
+            fields.append((name, _attribute(field), self._compile(field.type, inner, operation)))
 
         is_type_of = type_.is_type_of
 
         def complete(value: Any, info: GraphQLResolveInfo[Any]) -> Any:
             if is_type_of is not None and is_type_of(value, info) is not True:
-                raise _OutOfTheOrdinary
+                raise _NotCovered
             return {name: shape(getattr(value, attribute), info) for name, attribute, shape in fields}
 
         return complete
@@ -168,44 +172,44 @@ def _attribute(field: GraphQLField) -> str:
         or not getattr(field.resolve, "_is_default", False)
         or definition.default_resolver is not getattr
     ):
-        raise _Unshapely
+        raise _NotCompilable
     name: str = definition.python_name
     return name
 
 
-def _ordinary(complete: Shape, *, required: bool) -> Shape:
+def _ordinary(complete: CompiledSelection, *, required: bool) -> CompiledSelection:
     def shape(value: Any, info: GraphQLResolveInfo[Any]) -> Any:
         if value is None or value is Undefined:
             if required:
-                raise _OutOfTheOrdinary
+                raise _NotCovered
             return None
         if isinstance(value, Exception) or optimized_is_awaitable(value):
-            raise _OutOfTheOrdinary
+            raise _NotCovered
         return complete(value, info)
 
     return shape
 
 
-def _leaf(type_: GraphQLLeafType) -> Shape:
+def _leaf(type_: GraphQLLeafType) -> CompiledSelection:
     def complete(value: Any, _info: GraphQLResolveInfo[Any]) -> Any:
         coerced = type_.coerce_output_value(value)
         if coerced is None or coerced is Undefined:
-            raise _OutOfTheOrdinary
+            raise _NotCovered
         return coerced
 
     return complete
 
 
-def _list(item: Shape) -> Shape:
+def _list(item: CompiledSelection) -> CompiledSelection:
     def complete(value: Any, info: GraphQLResolveInfo[Any]) -> Any:
         if type(value) is not list and type(value) is not tuple:
-            raise _OutOfTheOrdinary
+            raise _NotCovered
         return [item(each, info) for each in value]
 
     return complete
 
 
-class ShapedExecutor(Executor[Any]):
+class CompiledExecutor(Executor[Any]):
     """graphql-core's, by a plan: it leaves values of root fields to their shapes as long as those will have them.
 
     A root field that is alone is executed by itself: what graphql-core has around several, and finds out about them
@@ -214,7 +218,7 @@ class ShapedExecutor(Executor[Any]):
 
     def __init__(self, *given: Any, plan: Plan | None = None, **further: Any) -> None:
         super().__init__(*given, **further)
-        self._shapes = plan.shapes if plan else {}
+        self._shapes = plan.compiled if plan else {}
         self._alone = plan.alone if plan else None
 
     @property

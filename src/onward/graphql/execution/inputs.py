@@ -15,14 +15,14 @@ from strawberry.utils.str_converters import to_camel_case
 T = TypeVar("T")
 
 
-def leaves(cls: type[T]) -> type[T]:
+def scalar_input(cls: type[T]) -> type[T]:
     """Strawberry takes the input's values as graphql-core coerced them; else it looks at each one's type every time."""
     definition: StrawberryObjectDefinition = cls.__strawberry_definition__  # type: ignore[attr-defined]
-    definition.from_input = Leaves(definition)
+    definition.from_input = ScalarInput(definition)
     return cls
 
 
-class Leaves:
+class ScalarInput:
     """Makes such an input."""
 
     def __init__(self, definition: StrawberryObjectDefinition) -> None:
@@ -36,7 +36,7 @@ class Leaves:
         return cls(**self._absent | {python: value[name] for name, python in self._names if name in value})
 
 
-def called_at_once(schema: strawberry.Schema) -> None:
+def call_directly(schema: strawberry.Schema) -> None:
     """Mutations of `info` and such an input are called with them; else Strawberry looks anew at what they take."""
     mutation = schema._schema.mutation_type  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
     for field in mutation.fields.values() if mutation else ():
@@ -52,7 +52,7 @@ def _called(field: GraphQLField) -> Callable[..., Any] | None:
         return None
     input_ = getattr(arguments[0].type, "__strawberry_definition__", None)
     made = getattr(input_, "from_input", None)
-    if not isinstance(made, Leaves):
+    if not isinstance(made, ScalarInput):
         return None
     call, cls = resolver.wrapped_func, arguments[0].type
 

@@ -16,7 +16,7 @@ from graphql import (
     SelectionSetNode,
 )
 
-from onward.graphql.base import told
+from onward.graphql.base import public_error
 from onward.graphql.execution.overlaps import TooMany, overlaps
 
 INTROSPECTION = frozenset({"__schema", "__type"})
@@ -62,7 +62,7 @@ class _TooDeep(Exception):
     pass
 
 
-class Scale:
+class ComplexityCounter:
     """Weighs the definitions of one document, each fragment once."""
 
     def __init__(self, document: DocumentNode) -> None:
@@ -111,7 +111,7 @@ class Scale:
 
 def check(document: DocumentNode, limits: Limits) -> GraphQLError | None:
     """What the document has too much of, or None."""
-    scale = Scale(document)
+    scale = ComplexityCounter(document)
     try:
         for definition in document.definitions:
             if isinstance(definition, FragmentDefinitionNode):
@@ -120,18 +120,20 @@ def check(document: DocumentNode, limits: Limits) -> GraphQLError | None:
             if isinstance(definition, OperationDefinitionNode):
                 for what, count, limit in _counts(definition, scale, limits):
                     if count > limit:
-                        return told(f"The operation has more than {limit} {what}.", "TOO_COMPLEX")
+                        return public_error(f"The operation has more than {limit} {what}.", "TOO_COMPLEX")
         if overlaps(document, FACTOR * limits.fields) > limits.overlaps:
             words = f"The document has more than {limits.overlaps} pairs of fields of one name in one place."
-            return told(words, "TOO_COMPLEX")
+            return public_error(words, "TOO_COMPLEX")
     except TooMany:
-        return told(f"The document has more than {FACTOR * limits.fields} fields in all.", "TOO_COMPLEX")
+        return public_error(f"The document has more than {FACTOR * limits.fields} fields in all.", "TOO_COMPLEX")
     except (_TooDeep, RecursionError):
-        return told(f"The operation has more than {limits.depth} levels of fields.", "TOO_COMPLEX")
+        return public_error(f"The operation has more than {limits.depth} levels of fields.", "TOO_COMPLEX")
     return None
 
 
-def _counts(operation: OperationDefinitionNode, scale: Scale, limits: Limits) -> Iterable[tuple[str, int, int]]:
+def _counts(
+    operation: OperationDefinitionNode, scale: ComplexityCounter, limits: Limits
+) -> Iterable[tuple[str, int, int]]:
     weight = scale.weigh(operation.selection_set)
     variables = sum(len(v.directives or ()) for v in operation.variable_definitions or ())
     yield "levels of fields", weight.depth, limits.depth

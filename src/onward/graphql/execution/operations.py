@@ -11,9 +11,9 @@ from typing import Any, cast
 from graphql import ExecutionResult, Executor, GraphQLError, GraphQLSchema, OperationType
 from graphql.execution import create_source_event_stream, map_source_to_response_event
 
-from onward.graphql.base import BadRequest, told
+from onward.graphql.base import BadRequest, public_error
 from onward.graphql.context import Context
-from onward.graphql.execution.compiled_selections import ShapedExecutor
+from onward.graphql.execution.compiled_selections import CompiledExecutor
 from onward.graphql.execution.documents import Document, Documents, Named
 from onward.graphql.execution.limits import Limits
 from onward.graphql.execution.masking import formatted, masked
@@ -76,13 +76,13 @@ class Operations:
                 if request.operation_name is None
                 else "The document has no operation of this name."
             )
-            return self._invalid([told(words, "BAD_REQUEST")])
+            return self._invalid([public_error(words, "BAD_REQUEST")])
         return Operation(request, document, named)
 
     async def execute(self, operation: Operation, context: Context, defer: Defer) -> Response | Invalid:
         """The response of a query or a mutation. The jobs it accepted have been delivered, `defer` holding the rest."""
         kind = operation.kind.value
-        with context.parts.tracing.request(f"graphql {kind}", context.trace, operation=kind) as span:
+        with context.services.tracing.request(f"graphql {kind}", context.trace, operation=kind) as span:
             response = await self._execute(operation, context, defer)
             if isinstance(response, Invalid) or "errors" in response:
                 span.fail("GRAPHQL_ERRORS")
@@ -100,12 +100,12 @@ class Operations:
             response = self._response(cast("ExecutionResult", result))
         except TimeoutError:
             words = f"This took longer than {self.limits.timeout_s:g} s, and was given up."
-            response = {"errors": [told(words, "TIMEOUT").formatted], "data": None}
+            response = {"errors": [public_error(words, "TIMEOUT").formatted], "data": None}
         except Exception as error:  # noqa: BLE001 - it is told and logged
             response = {"errors": [masked(error)], "data": None}
         finally:
             if context.accepted:
-                await context.parts.dispatcher.deliver(context.accepted, after_response=defer)
+                await context.services.dispatcher.deliver(context.accepted, after_response=defer)
         return response
 
     async def subscribe(self, operation: Operation, context: Context) -> AsyncGenerator[Response | Invalid, None]:
@@ -131,7 +131,7 @@ class Operations:
             yield {"errors": [masked(error)]}
 
     def _executor(self, operation: Operation, context: Context) -> Executor[Any] | Invalid:
-        executor = ShapedExecutor.build(
+        executor = CompiledExecutor.build(
             self._schema,
             operation.document.node,
             context,

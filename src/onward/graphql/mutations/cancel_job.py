@@ -6,8 +6,8 @@ import strawberry
 from pydantic import BaseModel
 
 from onward.graphql.context import Info
-from onward.graphql.enqueue import Refused, written
-from onward.graphql.execution.inputs import leaves
+from onward.graphql.enqueue import MutationError, written
+from onward.graphql.execution.inputs import scalar_input
 from onward.graphql.ids import is_job_id
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.job import Job
@@ -22,7 +22,7 @@ class Values(BaseModel):
     reason: Reason | None
 
 
-@leaves
+@scalar_input
 @strawberry.input
 class CancelJobInput:
     id: strawberry.ID
@@ -42,7 +42,7 @@ def no_such_job() -> UserError:
 def check_id(id_: str) -> None:
     """Raises Refused."""
     if not is_job_id(id_):
-        raise Refused(no_such_job())
+        raise MutationError(no_such_job())
 
 
 def conflict(found: Conflict) -> UserError:
@@ -53,11 +53,11 @@ def conflict(found: Conflict) -> UserError:
 async def cancel_job(info: Info, input: CancelJobInput) -> CancelJobPayload | None:
     visible = info.context.viewer.visible
 
-    def unit(tx: Tx) -> model.Job | Conflict | Refused:
+    def unit(tx: Tx) -> model.Job | Conflict | MutationError:
         try:
             return commands.cancel(tx, input.id, reason=values.reason, visible=visible)
         except NotFound:
-            return Refused(no_such_job())
+            return MutationError(no_such_job())
         except Conflict as found:
             return found
 
@@ -66,10 +66,10 @@ async def cancel_job(info: Info, input: CancelJobInput) -> CancelJobPayload | No
         values = checked(Values, reason=input.reason)
         check_id(input.id)
         outcome = await written(info.context, unit)
-    except Refused as refused:
+    except MutationError as refused:
         return CancelJobPayload(errors=refused.errors)
     if isinstance(outcome, Conflict):
         return CancelJobPayload(job=outcome.job, errors=[conflict(outcome)])
     if outcome.done:
-        info.context.parts.meters.finished(outcome.handler, outcome.status.value)
+        info.context.services.metrics.finished(outcome.handler, outcome.status.value)
     return CancelJobPayload(job=outcome)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import strawberry
 
 from onward.graphql.context import Info
-from onward.graphql.enqueue import Refused, written
-from onward.graphql.execution.inputs import leaves
+from onward.graphql.enqueue import MutationError, written
+from onward.graphql.execution.inputs import scalar_input
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.pause import PausedHandler
 from onward.graphql.types.user_error import UserError
 from onward.jobs import concurrency
 
 
-@leaves
+@scalar_input
 @strawberry.input
 class PauseHandlerInput:
     handler: str = strawberry.field(description="Its whole name, as in `email.welcome`.")
@@ -27,7 +27,7 @@ class PauseHandlerPayload:
     errors: list[UserError] = strawberry.field(default_factory=list)
 
 
-@leaves
+@scalar_input
 @strawberry.input
 class ResumeHandlerInput:
     handler: str = strawberry.field(description="Its whole name, as in `email.welcome`.")
@@ -43,24 +43,24 @@ def check_admin(info: Info) -> None:
     """Raises Refused."""
     if not info.context.viewer.visible.everything:
         words = "Only admins pause and resume handlers."
-        raise Refused(UserError(code=UserErrorCode.NOT_ALLOWED, message=words, path=None))
+        raise MutationError(UserError(code=UserErrorCode.NOT_ALLOWED, message=words, path=None))
 
 
-def not_found() -> Refused:
+def not_found() -> MutationError:
     words = "There is no such handler; system { handlers } lists them."
-    return Refused(UserError(code=UserErrorCode.NOT_FOUND, message=words, path=["handler"]))
+    return MutationError(UserError(code=UserErrorCode.NOT_FOUND, message=words, path=["handler"]))
 
 
 async def pause_handler(info: Info, input: PauseHandlerInput) -> PauseHandlerPayload | None:
     try:
         check_admin(info)
-        if input.handler not in info.context.parts.handlers:
+        if input.handler not in info.context.services.handlers:
             raise not_found()
         by = info.context.viewer.id
         return PauseHandlerPayload(
             paused=await written(info.context, lambda tx: concurrency.pause(tx, input.handler, by=by))
         )
-    except Refused as refused:
+    except MutationError as refused:
         return PauseHandlerPayload(errors=refused.errors)
 
 
@@ -69,8 +69,8 @@ async def resume_handler(info: Info, input: ResumeHandlerInput) -> ResumeHandler
         check_admin(info)
         # Also one that this release has no more: what waits for it shall end with words.
         there = await written(info.context, lambda tx: concurrency.resume(tx, input.handler))
-        if not there and input.handler not in info.context.parts.handlers:
+        if not there and input.handler not in info.context.services.handlers:
             raise not_found()
         return ResumeHandlerPayload(handler=input.handler)
-    except Refused as refused:
+    except MutationError as refused:
         return ResumeHandlerPayload(errors=refused.errors)

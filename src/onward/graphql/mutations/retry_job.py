@@ -5,8 +5,8 @@ from __future__ import annotations
 import strawberry
 
 from onward.graphql.context import Info
-from onward.graphql.enqueue import Refused, check_room, written
-from onward.graphql.execution.inputs import leaves
+from onward.graphql.enqueue import MutationError, check_room, written
+from onward.graphql.execution.inputs import scalar_input
 from onward.graphql.mutations.cancel_job import check_id, conflict, no_such_job
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
@@ -15,7 +15,7 @@ from onward.jobs.base import Conflict, NotFound
 from onward.storage.engine import Tx
 
 
-@leaves
+@scalar_input
 @strawberry.input
 class RetryJobInput:
     id: strawberry.ID
@@ -29,24 +29,24 @@ class RetryJobPayload:
 
 
 async def retry_job(info: Info, input: RetryJobInput) -> RetryJobPayload | None:
-    visible, route = info.context.viewer.visible, info.context.parts.dispatcher.route
+    visible, route = info.context.viewer.visible, info.context.services.dispatcher.route
 
-    def unit(tx: Tx) -> model.Job | Conflict | Refused:
+    def unit(tx: Tx) -> model.Job | Conflict | MutationError:
         try:
             check_room(info.context, tx)
             return commands.retry(tx, input.id, from_start=input.from_start, visible=visible, route=route)
         except NotFound:
-            return Refused(no_such_job())
+            return MutationError(no_such_job())
         except Conflict as found:
             return found
-        except Refused as refused:
+        except MutationError as refused:
             return refused
 
     outcome: model.Job | Conflict
     try:
         check_id(input.id)
         outcome = await written(info.context, unit)
-    except Refused as refused:
+    except MutationError as refused:
         return RetryJobPayload(errors=refused.errors)
     if isinstance(outcome, Conflict):
         return RetryJobPayload(job=outcome.job, errors=[conflict(outcome)])

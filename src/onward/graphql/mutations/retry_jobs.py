@@ -6,13 +6,13 @@ import strawberry
 from graphql import GraphQLError
 
 from onward.graphql.context import Info
-from onward.graphql.enqueue import Refused, check_room, written
+from onward.graphql.enqueue import MutationError, check_room, written
 from onward.graphql.types.filter import JobFilter
 from onward.graphql.types.user_error import UserError
 from onward.jobs import commands, model
 from onward.storage.engine import Tx
 
-MOST = 10_000
+MAX_RETRIES = 10_000
 
 
 @strawberry.input
@@ -29,28 +29,28 @@ class RetryJobsPayload:
 
 def checked(input: RetryJobsInput) -> model.JobFilter:
     """The filter. Raises Refused."""
-    if not 0 < input.limit <= MOST:
-        raise Refused(UserError.invalid("limit", f"A limit is between 1 and {MOST:,}."))
+    if not 0 < input.limit <= MAX_RETRIES:
+        raise MutationError(UserError.invalid("limit", f"A limit is between 1 and {MAX_RETRIES:,}."))
     try:
         return input.filter.model()
     except GraphQLError as error:
-        raise Refused(UserError.invalid("filter", error.message)) from error
+        raise MutationError(UserError.invalid("filter", error.message)) from error
 
 
 async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | None:
-    visible, route = info.context.viewer.visible, info.context.parts.dispatcher.route
+    visible, route = info.context.viewer.visible, info.context.services.dispatcher.route
 
-    def unit(tx: Tx) -> list[model.Job] | Refused:
+    def unit(tx: Tx) -> list[model.Job] | MutationError:
         try:
             limit = min(input.limit, check_room(info.context, tx))
-        except Refused as refused:
+        except MutationError as refused:
             return refused
         return commands.retry_many(tx, filter=wanted, limit=limit, visible=visible, route=route)
 
     try:
         wanted = checked(input)
         again = await written(info.context, unit)
-    except Refused as refused:
+    except MutationError as refused:
         return RetryJobsPayload(errors=refused.errors)
     info.context.accepted.extend(again)
     return RetryJobsPayload(count=len(again))

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import strawberry
 
-from onward.graphql.base import told
+from onward.graphql.base import public_error
 from onward.graphql.text import is_plain
 from onward.graphql.types.enums import JobStatus
 from onward.jobs import model
@@ -28,9 +28,11 @@ class JobFilter:
         """Raises GraphQLError INVALID."""
         handlers = self.handler or []
         if len(handlers) > PATTERNS:
-            raise told(f"A filter takes at most {PATTERNS} handlers.", "INVALID")
+            raise public_error(f"A filter takes at most {PATTERNS} handlers.", "INVALID")
         if not all(0 < len(name) <= PATTERN_LENGTH and is_plain(name) for name in handlers):
-            raise told(f"A handler's name has 1 to {PATTERN_LENGTH} characters and no control characters.", "INVALID")
+            raise public_error(
+                f"A handler's name has 1 to {PATTERN_LENGTH} characters and no control characters.", "INVALID"
+            )
         return model.JobFilter(
             status=tuple(self.status or ()),
             handler=tuple(handlers),

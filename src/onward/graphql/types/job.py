@@ -44,7 +44,9 @@ class JobStep:
 @strawberry.type(description="One time that a worker took the job up.")
 class JobAttempt:
     number: int
-    charged: bool = strawberry.field(description="Whether it counts towards `maxAttempts`; lost workers do not.")
+    counts_as_attempt: bool = strawberry.field(
+        name="charged", description="Whether it counts towards `maxAttempts`; lost workers do not."
+    )
     backend: str
     worker: str
     started_at: datetime
@@ -55,7 +57,7 @@ class JobAttempt:
 async def waiting_for(root: strawberry.Parent[model.Job], info: Info) -> str | None:
     if root.status not in WAITING:
         return None
-    dispatcher = info.context.parts.dispatcher
+    dispatcher = info.context.services.dispatcher
     return dispatcher.waiting_for(root, await dispatcher.health())
 
 

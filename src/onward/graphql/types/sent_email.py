@@ -8,11 +8,11 @@ from typing import Annotated
 
 import strawberry
 
-from onward.graphql.base import told
+from onward.graphql.base import public_error
 from onward.graphql.context import Info
 from onward.mail import mailbox
 
-MOST = 50
+MAX_SHOWN = 50
 
 
 @strawberry.type(description="A message in `email.directory`.")
@@ -25,15 +25,15 @@ class Letter:
 
     @classmethod
     def is_type_of(cls, obj: object, _info: object) -> bool:
-        return isinstance(obj, mailbox.Letter)
+        return isinstance(obj, mailbox.SentEmail)
 
 
-async def letters(
-    info: Info, first: Annotated[int, strawberry.argument(description=f"So many, at most {MOST}.")] = 20
-) -> list[mailbox.Letter] | None:
-    if not 0 <= first <= MOST:
-        raise told(f"`first` is between 0 and {MOST}.", "INVALID")
-    directory = info.context.parts.letters
+async def sent_emails(
+    info: Info, first: Annotated[int, strawberry.argument(description=f"So many, at most {MAX_SHOWN}.")] = 20
+) -> list[mailbox.SentEmail] | None:
+    if not 0 <= first <= MAX_SHOWN:
+        raise public_error(f"`first` is between 0 and {MAX_SHOWN}.", "INVALID")
+    directory = info.context.services.mail_directory
     if directory is None or not info.context.viewer.visible.everything:
         return None
     return await asyncio.to_thread(mailbox.newest, directory, first)

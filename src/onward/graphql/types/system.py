@@ -12,7 +12,7 @@ from onward.graphql.context import Viewer as Who
 from onward.graphql.types.enums import JobStatus
 from onward.graphql.types.job import Job
 from onward.graphql.types.pause import PausedHandler, pauses
-from onward.graphql.types.sent_email import Letter, letters
+from onward.graphql.types.sent_email import Letter, sent_emails
 from onward.jobs import concurrency, ledger, model
 from onward.jobs import schedule as recurring
 from onward.jobs.schedule import Row
@@ -61,19 +61,19 @@ class Recurring:
 
 
 def version(info: Info) -> str:
-    return info.context.parts.version
+    return info.context.services.version
 
 
 def backend(info: Info) -> str:
-    return info.context.parts.backend
+    return info.context.services.backend
 
 
 def handlers(info: Info) -> list[str]:
-    return sorted(info.context.parts.handlers)
+    return sorted(info.context.services.handlers)
 
 
 async def queues(info: Info) -> list[QueueHealth]:
-    health = await info.context.parts.dispatcher.health()
+    health = await info.context.services.dispatcher.health()
     # How much waits is about everybody's jobs.
     whole = info.context.viewer.visible.everything
     return [
@@ -89,14 +89,14 @@ async def queues(info: Info) -> list[QueueHealth]:
 
 async def counts(info: Info) -> list[StatusCount]:
     try:
-        found = await info.context.parts.counts.of(info.context.viewer.visible)
+        found = await info.context.services.counts.of(info.context.viewer.visible)
     except Unavailable as error:
         raise unavailable() from error
     return [StatusCount(status=status, count=found.get(status, 0)) for status in JobStatus]
 
 
 async def schedule(info: Info) -> list[Recurring]:
-    entries = info.context.parts.schedule.entries.values()
+    entries = info.context.services.schedule.entries.values()
     if not entries or not info.context.viewer.visible.everything:
         return []
 
@@ -105,7 +105,7 @@ async def schedule(info: Info) -> list[Recurring]:
         return rows, ledger.get_many(tx, [row.last_job for row in rows.values() if row.last_job])
 
     try:
-        rows, jobs = await info.context.parts.database.read(look)
+        rows, jobs = await info.context.services.database.read(look)
     except Unavailable as error:
         raise unavailable() from error
     found = []
@@ -144,8 +144,8 @@ class System:
     schedule: list[Recurring] = strawberry.field(
         resolver=schedule, description="The recurring jobs, for who may see everything."
     )
-    letters: list[mailbox.Letter] | None = strawberry.field(
-        resolver=letters,
+    letters: list[mailbox.SentEmail] | None = strawberry.field(
+        resolver=sent_emails,
         graphql_type=list[Letter] | None,
         description="The newest messages, in development and where they go into files; else null.",
     )

@@ -12,7 +12,7 @@ from onward.storage.base import Unavailable
 
 
 @contextmanager
-def guarded(bound: sa.Connection, dialect: str, lock: int, patience_s: float) -> Iterator[None]:
+def migration_lock(bound: sa.Connection, dialect: str, lock: int, patience_s: float) -> Iterator[None]:
     """Everything inside is one transaction of the only migration that runs. Raises Unavailable after the patience."""
     deadline = time.monotonic() + patience_s
     while True:

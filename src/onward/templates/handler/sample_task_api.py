@@ -4,7 +4,7 @@ import strawberry
 from pydantic import BaseModel
 
 from onward.graphql.context import Info
-from onward.graphql.enqueue import Refused, accept
+from onward.graphql.enqueue import MutationError, accept
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.graphql.validation import Text, checked
@@ -39,7 +39,7 @@ async def sample_task(info: Info, input: SampleTaskInput) -> SampleTaskPayload |
             given={"text": input.text},
             key=input.idempotency_key,
         )
-    except Refused as refused:
+    except MutationError as refused:
         return SampleTaskPayload(errors=refused.errors)
     return SampleTaskPayload(job=accepted.job, replayed=accepted.replayed)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from onward.testing.app import Kit
+from onward.testing.app import TestApp
 
 pytestmark = pytest.mark.anyio
 SEND = """
@@ -15,13 +15,13 @@ def onward_tables() -> dict[str, object]:
     return {"handlers": {"modules": ["sample_task"]}, "gql": {"modules": ["sample_task_api"]}}
 
 
-async def test_the_mutation_accepts_a_job_that_succeeds(onward_immediate: Kit) -> None:
+async def test_the_mutation_accepts_a_job_that_succeeds(onward_immediate: TestApp) -> None:
     answer = await onward_immediate.graphql(SEND, input={"text": "Hello there"})
     job = await onward_immediate.job(answer["data"]["sampleTask"]["job"]["id"])
     assert (job.status, job.result) == ("SUCCEEDED", {"words": 2})
 
 
-async def test_the_same_key_gives_the_same_job(onward_recording: Kit) -> None:
+async def test_the_same_key_gives_the_same_job(onward_recording: TestApp) -> None:
     given = {"text": "Hello", "idempotencyKey": "once"}
     first, second = [(await onward_recording.graphql(SEND, input=given))["data"]["sampleTask"] for _ in range(2)]
     assert first["job"] == second["job"]
@@ -29,7 +29,7 @@ async def test_the_same_key_gives_the_same_job(onward_recording: Kit) -> None:
     assert len(onward_recording.delivered) == 1
 
 
-async def test_what_is_wrong_is_said_at_its_field(onward_recording: Kit) -> None:
+async def test_what_is_wrong_is_said_at_its_field(onward_recording: TestApp) -> None:
     answer = await onward_recording.graphql(SEND, input={"text": " "})
     assert answer["data"]["sampleTask"]["errors"] == [{"code": "INVALID", "path": ["text"]}]
     assert onward_recording.delivered == []

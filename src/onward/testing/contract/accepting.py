@@ -7,14 +7,14 @@ import time
 
 from onward.jobs.model import NewJob, Step
 from onward.jobs.states import JobStatus, StepStatus
-from onward.testing.harness import Stand
+from onward.testing.harness import Harness
 from onward.testing.workload import notes
 
 S = JobStatus
 
 
 class Accepting:
-    async def test_an_accepted_job_runs_once_and_tells_its_steps_and_attempts(self, stand: Stand) -> None:
+    async def test_an_accepted_job_runs_once_and_tells_its_steps_and_attempts(self, stand: Harness) -> None:
         """One claim, one charged attempt, every step with its times and result, the last one's as the job's."""
         stand.say("mended")
         job = await stand.done(await stand.accept("law.steps", folder=str(stand.folder)))
@@ -27,20 +27,25 @@ class Accepting:
         assert None not in times
         assert times == sorted(times)  # type: ignore[type-var]
         (attempt,) = job.attempts
-        assert (attempt.number, attempt.charged, attempt.backend, attempt.error) == (1, True, stand.rig.name, None)
+        assert (attempt.number, attempt.counts_as_attempt, attempt.backend, attempt.error) == (
+            1,
+            True,
+            stand.rig.name,
+            None,
+        )
         assert str(notes(stand.folder)[0].pid) in attempt.worker
         assert job.started_at is not None
         assert job.finished_at is not None
         assert job.created_at <= job.started_at <= job.finished_at
 
-    async def test_all_jobs_of_a_request_run(self, stand: Stand) -> None:
+    async def test_all_jobs_of_a_request_run(self, stand: Harness) -> None:
         """Twenty jobs that one request made have each run once."""
         wanted = [{"handler": "law.note", "params": {"folder": str(stand.folder)}} for _ in range(20)]
         jobs = await stand.request(wanted)
         assert {(await stand.done(job)).status for job in jobs} == {S.SUCCEEDED}
         assert sorted(note.job for note in notes(stand.folder)) == sorted(job.id for job in jobs)
 
-    async def test_a_job_whose_id_is_delivered_again_runs_once(self, stand: Stand) -> None:
+    async def test_a_job_whose_id_is_delivered_again_runs_once(self, stand: Harness) -> None:
         """Deliveries while it waits, while it runs and after its end change nothing."""
         job = await stand.accept("law.wait", folder=str(stand.folder))
         await stand.deliver_again(job, 3)
@@ -56,7 +61,7 @@ class Accepting:
         assert len(done.attempts) == 1
         assert other.status is S.SUCCEEDED
 
-    async def test_jobs_accepted_while_no_worker_is_up_run_when_one_starts(self, stand: Stand) -> None:
+    async def test_jobs_accepted_while_no_worker_is_up_run_when_one_starts(self, stand: Harness) -> None:
         """Ten jobs are accepted at once all the same, and wait."""
         await stand.no_worker()
         begun = time.monotonic()
@@ -67,7 +72,7 @@ class Accepting:
         assert {(await stand.done(job)).status for job in jobs} == {S.SUCCEEDED}
         assert stand.count("ran") == 10
 
-    async def test_a_job_for_later_is_not_run_before_its_time_and_soon_after(self, stand: Stand) -> None:
+    async def test_a_job_for_later_is_not_run_before_its_time_and_soon_after(self, stand: Harness) -> None:
         """SCHEDULED until then, and begun within two seconds of it."""
         now = await stand.front.database.read(lambda tx: tx.now)
         job = await stand.accept("law.note", run_at=now + 1_200_000, folder=str(stand.folder))
@@ -76,14 +81,14 @@ class Accepting:
         assert done.started_at is not None
         assert 0 <= done.started_at - job.due_at < 2_000_000
 
-    async def test_a_job_whose_time_is_past_runs_at_once(self, stand: Stand) -> None:
+    async def test_a_job_whose_time_is_past_runs_at_once(self, stand: Harness) -> None:
         """A `run_at` of an hour ago is no reason to wait."""
         now = await stand.front.database.read(lambda tx: tx.now)
         job = await stand.accept("law.note", run_at=now - 3_600_000_000, folder=str(stand.folder))
         assert job.status is not S.SCHEDULED
         assert (await stand.done(job, within_s=3)).status is S.SUCCEEDED
 
-    async def test_a_plain_function_that_blocks_holds_up_no_other_job(self, stand: Stand) -> None:
+    async def test_a_plain_function_that_blocks_holds_up_no_other_job(self, stand: Harness) -> None:
         """An async and a plain job run to their ends in the same worker meanwhile."""
         blocking = [await stand.accept("law.deaf", folder=str(stand.folder)) for _ in range(2)]
         await stand.noted("begun", 2)
@@ -97,7 +102,7 @@ class Accepting:
         stand.say("go")
         assert {(await stand.done(job)).status for job in blocking} == {S.SUCCEEDED}
 
-    async def test_a_job_whose_handler_is_gone_fails_with_words(self, stand: Stand) -> None:
+    async def test_a_job_whose_handler_is_gone_fails_with_words(self, stand: Harness) -> None:
         """HANDLER_MISSING names the handler, and what to do."""
         route, steps = stand.front.dispatcher.route, '[{"n":"gone"}]'
         new = NewJob("law.gone", route("law.gone"), "{}", 1, steps, 3, pending=(Step("gone", 0),))
@@ -109,7 +114,7 @@ class Accepting:
         assert (done.error.code, done.error.retryable) == ("HANDLER_MISSING", False)
         assert "law.gone" in done.error.message
 
-    async def test_a_job_whose_parameters_no_longer_fit_fails_with_words(self, stand: Stand) -> None:
+    async def test_a_job_whose_parameters_no_longer_fit_fails_with_words(self, stand: Harness) -> None:
         """INVALID_PARAMETERS names them; the handler is not called."""
         route, steps = stand.front.dispatcher.route, '[{"n":"noted"}]'
         params = f'{{"directory":"{stand.folder}"}}'

@@ -7,7 +7,7 @@ import time
 
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
-from onward.testing.harness import Stand
+from onward.testing.harness import Harness
 from onward.testing.workload import notes
 
 S = JobStatus
@@ -15,7 +15,7 @@ RESCUE_S = 15.0
 
 
 class Deaths:
-    async def test_a_killed_worker_s_job_is_claimed_again_and_goes_on_with_its_step(self, stand: Stand) -> None:
+    async def test_a_killed_worker_s_job_is_claimed_again_and_goes_on_with_its_step(self, stand: Harness) -> None:
         """Within 15 s of SIGKILL another worker has it; the lost claim is told as LEASE_LOST and not charged."""
         (worker,) = stand.workers
         job = await stand.accept("law.steps_wait", folder=str(stand.folder))
@@ -27,14 +27,14 @@ class Deaths:
         assert time.monotonic() - killed < RESCUE_S
         stand.say("go")
         done = await stand.done(job)
-        assert (done.status, done.charged, done.deaths) == (S.SUCCEEDED, 1, 1)
-        assert [(attempt.charged, attempt.error and attempt.error.code) for attempt in done.attempts] == [
+        assert (done.status, done.counted_attempts, done.crash_count) == (S.SUCCEEDED, 1, 1)
+        assert [(attempt.counts_as_attempt, attempt.error and attempt.error.code) for attempt in done.attempts] == [
             (False, "LEASE_LOST"),
             (True, None),
         ]
         assert [note.word for note in notes(stand.folder)] == ["first", "second", "second", "third"]
 
-    async def test_jobs_that_waited_at_a_killed_worker_run_elsewhere(self, stand: Stand) -> None:
+    async def test_jobs_that_waited_at_a_killed_worker_run_elsewhere(self, stand: Harness) -> None:
         """More than it could run at once had been delivered to it; none is lost."""
         (worker,) = stand.workers
         one = {"handler": "law.deaf", "params": {"folder": str(stand.folder)}}
@@ -46,7 +46,7 @@ class Deaths:
         assert {(await stand.done(job, RESCUE_S)).status for job in jobs} == {S.SUCCEEDED}
 
     async def test_a_job_that_kills_its_process_is_poison_and_its_neighbours_are_charged_nothing(
-        self, stand: Stand
+        self, stand: Harness
     ) -> None:
         """FAILED, code POISON, after three deaths; who ran beside it succeeds with one charged attempt."""
         neighbour = await stand.accept("law.wait", folder=str(stand.folder / "."))
@@ -57,18 +57,20 @@ class Deaths:
         assert poisoned.error is not None
         assert poisoned.error.code == "POISON"
         assert len(poisoned.attempts) == 3
-        assert [attempt.charged for attempt in poisoned.attempts] == [False] * 3
+        assert [attempt.counts_as_attempt for attempt in poisoned.attempts] == [False] * 3
         assert sum(note.job == deadly.id for note in notes(stand.folder)) == 3
         stand.say("go")
         beside = await self._supervised(stand, neighbour)
-        assert (beside.status, beside.charged) == (S.SUCCEEDED, 1)
-        assert [attempt.charged for attempt in beside.attempts] == [False] * (len(beside.attempts) - 1) + [True]
+        assert (beside.status, beside.counted_attempts) == (S.SUCCEEDED, 1)
+        assert [attempt.counts_as_attempt for attempt in beside.attempts] == [False] * (len(beside.attempts) - 1) + [
+            True
+        ]
         stand.say("mended")
         await stand.retry(deadly)
         mended = await stand.done(deadly)
         assert (mended.status, mended.result) == (S.SUCCEEDED, "survived")
 
-    async def _supervised(self, stand: Stand, job: Job) -> Job:
+    async def _supervised(self, stand: Harness, job: Job) -> Job:
         """The job at its end; whenever the worker is dead meanwhile, another one is started."""
         async with asyncio.timeout(60):
             while not (found := await stand.get(job.id)).done:

@@ -7,7 +7,7 @@ from functools import partial
 
 from onward.jobs import concurrency
 from onward.jobs.states import JobStatus
-from onward.testing.harness import AT_ONCE, IN_A_SECOND, Stand
+from onward.testing.harness import AT_ONCE, IN_A_SECOND, Harness
 from onward.testing.waiting import until
 from onward.testing.workload import notes
 
@@ -17,13 +17,13 @@ MANY = 20
 SECOND_US = 1_000_000
 
 
-async def _waits_for(stand: Stand, job_id: str) -> str | None:
+async def _waits_for(stand: Harness, job_id: str) -> str | None:
     dispatcher = stand.front.dispatcher
     return dispatcher.waiting_for(await stand.get(job_id), await dispatcher.health())
 
 
 class Gates:
-    async def test_a_paused_handler_begins_no_job_and_all_of_them_once_it_is_resumed(self, stand: Stand) -> None:
+    async def test_a_paused_handler_begins_no_job_and_all_of_them_once_it_is_resumed(self, stand: Harness) -> None:
         """What runs when it is paused goes on; other handlers' jobs do; and delivered again, nothing begins either."""
         folder = str(stand.folder)
         running = await stand.accept("law.wait", folder=folder)
@@ -38,7 +38,7 @@ class Gates:
         assert (await stand.done(running)).status is S.SUCCEEDED
 
         async def all_parked() -> bool:
-            return {(await stand.get(job.id)).parked for job in (*jobs, retried)} == {concurrency.PAUSED}
+            return {(await stand.get(job.id)).blocked for job in (*jobs, retried)} == {concurrency.PAUSED}
 
         await until(all_parked)
         await stand.deliver_again(jobs[0], 3)
@@ -51,7 +51,7 @@ class Gates:
             assert (done.status, len(done.attempts)) == (S.SUCCEEDED, 1)
         assert stand.count("begun") == MANY + 2
 
-    async def test_no_more_of_a_handler_run_at_once_than_may_in_all_processes(self, stand: Stand) -> None:
+    async def test_no_more_of_a_handler_run_at_once_than_may_in_all_processes(self, stand: Harness) -> None:
         """However many wait, and in however much of a hurry they are; all of them run in the end."""
         await stand.start_worker()
         folder = str(stand.folder)
@@ -66,7 +66,7 @@ class Gates:
         assert most <= AT_ONCE
         assert stand.count("ended") == MANY
 
-    async def test_the_places_of_a_killed_worker_s_jobs_come_free(self, stand: Stand) -> None:
+    async def test_the_places_of_a_killed_worker_s_jobs_come_free(self, stand: Harness) -> None:
         """What waited for them says so, and runs in the next worker."""
         (worker,) = stand.workers
         folder = str(stand.folder)
@@ -84,7 +84,7 @@ class Gates:
         for job in jobs:
             assert (await stand.done(job)).status is S.SUCCEEDED
 
-    async def test_no_more_of_a_handler_begin_in_a_time_than_may(self, stand: Stand) -> None:
+    async def test_no_more_of_a_handler_begin_in_a_time_than_may(self, stand: Harness) -> None:
         """Whenever that time begins, by the ledger's clock; all of them run in the end."""
         await stand.start_worker()
         many = IN_A_SECOND + MANY

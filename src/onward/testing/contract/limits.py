@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from onward.jobs.states import JobStatus
-from onward.testing.harness import Stand
+from onward.testing.harness import Harness
 
 S = JobStatus
 
 
 class Limits:
     @pytest.mark.parametrize("handler", ["law.endless", "law.endless_plain"])
-    async def test_a_handler_past_its_time_limit_is_stopped(self, stand: Stand, handler: str) -> None:
+    async def test_a_handler_past_its_time_limit_is_stopped(self, stand: Harness, handler: str) -> None:
         """TIMED_OUT, soon after the limit of 0.3 s; a plain function at its next check."""
         job = await stand.done(await stand.accept(handler, folder=str(stand.folder)))
         assert job.status is S.FAILED
@@ -29,12 +29,12 @@ class Limits:
     @pytest.mark.parametrize(
         ("kind", "result"), [("nothing", None), ("nested", {"a": [1, 2.5, "\u00e4\U0001f680", None, True]})]
     )
-    async def test_a_result_comes_back_as_it_was_returned(self, stand: Stand, kind: str, result: Any) -> None:
+    async def test_a_result_comes_back_as_it_was_returned(self, stand: Harness, kind: str, result: Any) -> None:
         """What JSON can hold is kept."""
         job = await stand.done(await stand.accept("law.result", kind=kind))
         assert (job.status, job.result) == (S.SUCCEEDED, result)
 
-    async def test_a_result_below_the_cap_is_kept(self, stand: Stand) -> None:
+    async def test_a_result_below_the_cap_is_kept(self, stand: Harness) -> None:
         """63 kB come back whole, and 200 lists inside each other."""
         job = await stand.done(await stand.accept("law.result", kind="large"))
         assert job.result == "x" * 63_000
@@ -51,7 +51,7 @@ class Limits:
         ],
     )
     async def test_a_result_that_cannot_be_kept_fails_the_job_with_words(
-        self, stand: Stand, kind: str, code: str
+        self, stand: Harness, kind: str, code: str
     ) -> None:
         """FAILED at once: trying again would not help."""
         job = await stand.done(await stand.accept("law.result", kind=kind))
@@ -59,7 +59,7 @@ class Limits:
         assert job.error is not None
         assert (job.error.code, job.error.retryable, job.result) == (code, False, None)
 
-    async def test_a_long_backlog_is_worked_off(self, stand: Stand) -> None:
+    async def test_a_long_backlog_is_worked_off(self, stand: Harness) -> None:
         """Three hundred jobs of ten requests, each run once."""
         begun = time.monotonic()
         one = {"handler": "law.note", "params": {"folder": str(stand.folder)}}

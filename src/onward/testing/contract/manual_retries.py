@@ -8,30 +8,35 @@ from onward.jobs import commands
 from onward.jobs.base import Conflict
 from onward.jobs.model import Job, JobFilter
 from onward.jobs.states import JobStatus
-from onward.testing.harness import ALL, Stand
+from onward.testing.harness import ALL, Harness
 from onward.testing.workload import notes
 
 S = JobStatus
 
 
 class ManualRetries:
-    async def _failed(self, stand: Stand) -> Job:
+    async def _failed(self, stand: Harness) -> Job:
         job = await stand.done(await stand.accept("law.steps", folder=str(stand.folder)))
         assert job.status is S.FAILED
         return job
 
-    async def test_a_retry_goes_on_with_the_step_that_failed(self, stand: Stand) -> None:
+    async def test_a_retry_goes_on_with_the_step_that_failed(self, stand: Harness) -> None:
         """The finished step is not run again; a fresh budget of attempts, their numbers go on."""
         job = await self._failed(stand)
         stand.say("mended")
         waiting = await stand.retry(job)
-        assert (waiting.status, waiting.error, waiting.finished_at, waiting.charged) == (S.QUEUED, None, None, 0)
+        assert (waiting.status, waiting.error, waiting.finished_at, waiting.counted_attempts) == (
+            S.QUEUED,
+            None,
+            None,
+            0,
+        )
         done = await stand.done(job)
         assert (done.status, done.result, done.run) == (S.SUCCEEDED, "second", 2)
         assert [note.word for note in notes(stand.folder)] == ["first", "second", "second", "third"]
         assert [attempt.number for attempt in done.attempts] == [1, 2]
 
-    async def test_a_retry_from_the_start_runs_every_step_again(self, stand: Stand) -> None:
+    async def test_a_retry_from_the_start_runs_every_step_again(self, stand: Harness) -> None:
         """Also those that had finished."""
         job = await self._failed(stand)
         stand.say("mended")
@@ -39,16 +44,16 @@ class ManualRetries:
         assert (await stand.done(job)).status is S.SUCCEEDED
         assert [note.word for note in notes(stand.folder)] == ["first", "second", "first", "second", "third"]
 
-    async def test_a_retry_has_a_fresh_budget_of_attempts(self, stand: Stand) -> None:
+    async def test_a_retry_has_a_fresh_budget_of_attempts(self, stand: Harness) -> None:
         """A job that used up its attempts gets as many again."""
         job = await stand.done(await stand.accept("law.fail", folder=str(stand.folder), times=99))
         await stand.retry(job)
         again = await stand.done(job)
         assert again.status is S.FAILED
         assert len(again.attempts) == 2 * job.max_attempts
-        assert again.charged == job.max_attempts
+        assert again.counted_attempts == job.max_attempts
 
-    async def test_a_cancelled_job_can_be_retried(self, stand: Stand) -> None:
+    async def test_a_cancelled_job_can_be_retried(self, stand: Harness) -> None:
         """It runs as if nothing had been."""
         now = await stand.front.database.read(lambda tx: tx.now)
         job = await stand.cancel(
@@ -58,7 +63,7 @@ class ManualRetries:
         done = await stand.done(job)
         assert (done.status, done.reason) == (S.SUCCEEDED, None)
 
-    async def test_only_failed_and_cancelled_jobs_can_be_retried(self, stand: Stand) -> None:
+    async def test_only_failed_and_cancelled_jobs_can_be_retried(self, stand: Harness) -> None:
         """Conflict for one that runs, and for one that succeeded."""
         job = await stand.accept("law.wait", folder=str(stand.folder))
         await stand.noted("begun")
@@ -69,7 +74,7 @@ class ManualRetries:
         with pytest.raises(Conflict):
             await stand.retry(job)
 
-    async def test_many_are_retried_at_once_the_oldest_first(self, stand: Stand) -> None:
+    async def test_many_are_retried_at_once_the_oldest_first(self, stand: Harness) -> None:
         """Of three that failed, the two oldest run again."""
         before = await stand.front.database.read(lambda tx: tx.now)
         failed = [await self._failed(stand) for _ in range(3)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onward.jobs.states import JobStatus
-from onward.testing.harness import Stand
+from onward.testing.harness import Harness
 from onward.testing.workload import notes
 
 S = JobStatus
@@ -12,7 +12,7 @@ SLOTS = 64  # as many as any worker of a rig begins at once
 
 
 class Priorities:
-    async def test_an_urgent_job_passes_a_long_line_and_one_that_can_wait_lets_it_pass(self, stand: Stand) -> None:
+    async def test_an_urgent_job_passes_a_long_line_and_one_that_can_wait_lets_it_pass(self, stand: Harness) -> None:
         """Whenever they were accepted; also where it is delivered again, and where its time has only come now."""
         await stand.no_worker()
         folder = str(stand.folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onward.jobs.states import JobStatus
-from onward.testing.harness import DRAIN_S, Stand
+from onward.testing.harness import DRAIN_S, Harness
 from onward.testing.processes import Worker
 from onward.testing.waiting import until
 from onward.testing.workload import notes
@@ -12,13 +12,13 @@ S = JobStatus
 SLACK_S = 5.0
 
 
-async def _renamed(stand: Stand, worker: Worker, known: set[str]) -> bool:
+async def _renamed(stand: Harness, worker: Worker, known: set[str]) -> bool:
     """Whether the worker takes part again, under another name."""
     return await stand.runners(worker) not in (known, set())
 
 
 class Stops:
-    async def test_a_job_that_ends_within_the_drain_deadline_is_finished(self, stand: Stand) -> None:
+    async def test_a_job_that_ends_within_the_drain_deadline_is_finished(self, stand: Harness) -> None:
         """SIGTERM while it runs; it ends a little later, and counts."""
         (worker,) = stand.workers
         job = await stand.accept("law.linger", folder=str(stand.folder))
@@ -28,47 +28,47 @@ class Stops:
         await worker.gone(DRAIN_S + SLACK_S)
         assert (done.status, len(done.attempts), done.result) == (S.SUCCEEDED, 1, worker.pid)
 
-    async def test_a_job_that_does_not_end_is_handed_back_charged_to_nobody(self, stand: Stand) -> None:
+    async def test_a_job_that_does_not_end_is_handed_back_charged_to_nobody(self, stand: Harness) -> None:
         """The process ends within the deadline and five seconds, and the job goes on with the step in the next one."""
         (worker,) = stand.workers
         job = await stand.accept("law.steps_wait", folder=str(stand.folder))
         await stand.noted("second")
         assert await worker.stop(DRAIN_S + SLACK_S) < DRAIN_S + SLACK_S
         waiting = await stand.get(job.id)
-        assert (waiting.status, waiting.charged, waiting.deaths) == (S.QUEUED, 0, 0)
-        assert [attempt.charged for attempt in waiting.attempts] == [False]
+        assert (waiting.status, waiting.counted_attempts, waiting.crash_count) == (S.QUEUED, 0, 0)
+        assert [attempt.counts_as_attempt for attempt in waiting.attempts] == [False]
         stand.say("go")
         await stand.start_worker()
         done = await stand.done(job)
         assert done.status is S.SUCCEEDED
-        assert [attempt.charged for attempt in done.attempts] == [False, True]
+        assert [attempt.counts_as_attempt for attempt in done.attempts] == [False, True]
         assert [note.word for note in notes(stand.folder)] == ["first", "second", "second", "third"]
 
-    async def test_an_error_upon_being_stopped_is_charged_to_nobody(self, stand: Stand) -> None:
+    async def test_an_error_upon_being_stopped_is_charged_to_nobody(self, stand: Harness) -> None:
         """A handler that raises its own error when the drain stops it is handed back all the same."""
         (worker,) = stand.workers
         job = await stand.accept("law.sulk", folder=str(stand.folder))
         await stand.noted("begun")
         await worker.stop(DRAIN_S + SLACK_S)
         waiting = await stand.get(job.id)
-        assert (waiting.status, waiting.charged) == (S.QUEUED, 0)
+        assert (waiting.status, waiting.counted_attempts) == (S.QUEUED, 0)
         stand.say("go")
         await stand.start_worker()
         assert (await stand.done(job)).status is S.SUCCEEDED
 
-    async def test_a_thread_that_hangs_does_not_keep_the_process(self, stand: Stand) -> None:
+    async def test_a_thread_that_hangs_does_not_keep_the_process(self, stand: Harness) -> None:
         """A plain function that never checks: the process ends all the same, and the job waits again."""
         (worker,) = stand.workers
         job = await stand.accept("law.deaf", folder=str(stand.folder))
         await stand.noted("begun")
         await worker.stop(DRAIN_S + SLACK_S)
         waiting = await stand.is_now(job, S.QUEUED)
-        assert waiting.charged == 0
+        assert waiting.counted_attempts == 0
         stand.say("go")
         await stand.start_worker()
         assert (await stand.done(job)).status is S.SUCCEEDED
 
-    async def test_a_worker_that_stood_still_past_its_lease_can_change_nothing(self, stand: Stand) -> None:
+    async def test_a_worker_that_stood_still_past_its_lease_can_change_nothing(self, stand: Harness) -> None:
         """Its job is another worker's after a while; what it has to say when it wakes is not heard."""
         (frozen,) = stand.workers
         job = await stand.accept("law.wait", folder=str(stand.folder))
@@ -86,7 +86,7 @@ class Stops:
         stand.say("go")
         done = await stand.done(job)
         assert (done.status, done.result) == (S.SUCCEEDED, other.pid)
-        assert [(attempt.charged, attempt.error and attempt.error.code) for attempt in done.attempts] == [
+        assert [(attempt.counts_as_attempt, attempt.error and attempt.error.code) for attempt in done.attempts] == [
             (False, "LEASE_LOST"),
             (True, None),
         ]

@@ -8,14 +8,14 @@ import time
 
 from onward.jobs.model import Job
 from onward.jobs.states import MOVES, JobStatus
-from onward.testing.harness import Stand
+from onward.testing.harness import Harness
 
 S = JobStatus
 
 
-async def _watched(stand: Stand, job: Job) -> list[Job]:
+async def _watched(stand: Harness, job: Job) -> list[Job]:
     """The job's snapshots up to its end, the present one first."""
-    async with stand.front.changes.watch_job(job.id) as watch, asyncio.timeout(10):
+    async with stand.front.change_feed.watch_job(job.id) as watch, asyncio.timeout(10):
         seen = [await stand.get(job.id)]
         while not seen[-1].done:
             change = await anext(watch)
@@ -25,7 +25,7 @@ async def _watched(stand: Stand, job: Job) -> list[Job]:
 
 
 class Watching:
-    async def test_a_watcher_sees_growing_versions_up_to_the_end(self, stand: Stand) -> None:
+    async def test_a_watcher_sees_growing_versions_up_to_the_end(self, stand: Harness) -> None:
         """Each snapshot is newer than the one before, and the last one is the job as it ended."""
         seen = await _watched(stand, await stand.accept("law.fail", folder=str(stand.folder), times=2))
         versions = [job.version for job in seen]
@@ -35,7 +35,7 @@ class Watching:
         reachable = {S.QUEUED, *MOVES[S.QUEUED], *MOVES[S.RUNNING]}
         assert {job.status for job in seen} <= reachable
 
-    async def test_a_watcher_knows_of_the_end_within_a_tenth_of_a_second(self, stand: Stand) -> None:
+    async def test_a_watcher_knows_of_the_end_within_a_tenth_of_a_second(self, stand: Harness) -> None:
         """From the commit's own time to the watcher's, the median of seven jobs."""
         lags = []
         for _ in range(7):
@@ -44,7 +44,7 @@ class Watching:
             lags.append(time.time() - last.finished_at / 1_000_000)
         assert statistics.median(lags) < 0.1, lags
 
-    async def test_a_watcher_sees_progress_while_the_job_runs(self, stand: Stand) -> None:
+    async def test_a_watcher_sees_progress_while_the_job_runs(self, stand: Harness) -> None:
         """Two hundred reports within a second are some ten changes, growing, and the last report is what stays."""
         seen = await _watched(stand, await stand.accept("law.progress", of=200))
         last = seen[-1]
@@ -58,10 +58,10 @@ class Watching:
         written = last.version - 3  # accepted, claimed, ended
         assert written <= 10 * (last.finished_at - last.started_at) / 1_000_000 + 1
 
-    async def test_who_watches_all_jobs_misses_no_end(self, stand: Stand) -> None:
+    async def test_who_watches_all_jobs_misses_no_end(self, stand: Harness) -> None:
         """Fifty jobs, and the end of each is seen."""
         one = {"handler": "law.note", "params": {"folder": str(stand.folder)}}
-        async with stand.front.changes.watch_all() as watch, asyncio.timeout(15):
+        async with stand.front.change_feed.watch_all() as watch, asyncio.timeout(15):
             waiting = {job.id for job in await stand.request([one] * 50)}
             while waiting:
                 job = await anext(watch)
