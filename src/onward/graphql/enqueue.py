@@ -68,7 +68,7 @@ class ReplaceParams:
 class Companion(Generic[Row]):
     """A row of the application's own, written in the transaction that accepts the job.
 
-    `write` may raise Refused, which takes the whole mutation back, or return Instead and write nothing. `get` reads
+    `write` may raise MutationError, which takes the whole mutation back, or return Instead and write nothing. `get` reads
     the row by its id where an idempotency key is used again; `name` is what that key's record calls the id.
     """
 
@@ -140,7 +140,7 @@ async def accept(
 ) -> Accepted[Row]:
     """Commit a job of `handler` together with its companion row, or return what the key has made before.
 
-    `given` is the whole input but the key: what the key stands for. Raises Refused.
+    `given` is the whole input but the key: what the key stands for. Raises MutationError.
     """
     parts, viewer, begun = context.services, context.viewer, time.perf_counter()
     check_key(key)
@@ -194,7 +194,7 @@ def _with_savepoint(unit: Callable[[Tx], Accepted[Row]], tx: Tx, *, keyed: bool)
 
 
 async def written(context: Context, unit: Callable[[Tx], T | MutationError]) -> T:
-    """What the unit gave, after its commit. Raises Refused, also where the ledger could not be reached."""
+    """What the unit gave, after its commit. Raises MutationError, also where the ledger could not be reached."""
     try:
         outcome = await context.services.writer.run(unit)
     except Unavailable as error:
@@ -205,7 +205,7 @@ async def written(context: Context, unit: Callable[[Tx], T | MutationError]) -> 
 
 
 def check_room(context: Context, tx: Tx) -> int:
-    """How many further jobs the viewer may have open, at least one. Raises Refused."""
+    """How many further jobs the viewer may have open, at least one. Raises MutationError."""
     viewer, most = context.viewer.id, context.services.open_jobs
     room = sys.maxsize if viewer is None or not most else most - ledger.count_open(tx, viewer)
     if room <= 0:
@@ -215,7 +215,7 @@ def check_room(context: Context, tx: Tx) -> int:
 
 
 def check_key(key: str | None) -> None:
-    """Raises Refused."""
+    """Raises MutationError."""
     if key is not None and not (0 < len(key) <= KEY_LENGTH and is_plain(key)):
         words = f"An idempotency key has 1 to {KEY_LENGTH} characters, none of them a control character."
         raise MutationError(UserError.invalid("idempotencyKey", words))

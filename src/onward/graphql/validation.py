@@ -65,7 +65,7 @@ Reason = Annotated[str, AfterValidator(_reason)]
 
 
 def checked(model: type[Model], **values: Any) -> Model:
-    """The model with these values. Raises Refused, with one error for each field that is wrong."""
+    """The model with these values. Raises MutationError, with one error for each field that is wrong."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

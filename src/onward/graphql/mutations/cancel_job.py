@@ -40,7 +40,7 @@ def no_such_job() -> UserError:
 
 
 def check_id(id_: str) -> None:
-    """Raises Refused."""
+    """Raises MutationError."""
     if not is_job_id(id_):
         raise MutationError(no_such_job())
 

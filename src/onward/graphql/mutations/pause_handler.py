@@ -40,7 +40,7 @@ class ResumeHandlerPayload:
 
 
 def check_admin(info: Info) -> None:
-    """Raises Refused."""
+    """Raises MutationError."""
     if not info.context.viewer.visible.everything:
         words = "Only admins pause and resume handlers."
         raise MutationError(UserError(code=UserErrorCode.NOT_ALLOWED, message=words, path=None))

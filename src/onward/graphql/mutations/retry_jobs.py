@@ -28,7 +28,7 @@ class RetryJobsPayload:
 
 
 def checked(input: RetryJobsInput) -> model.JobFilter:
-    """The filter. Raises Refused."""
+    """The filter. Raises MutationError."""
     if not 0 < input.limit <= MAX_RETRIES:
         raise MutationError(UserError.invalid("limit", f"A limit is between 1 and {MAX_RETRIES:,}."))
     try:
