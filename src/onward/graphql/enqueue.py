@@ -68,8 +68,8 @@ class ReplaceParams:
 class Companion(Generic[Row]):
     """A row of the application's own, written in the transaction that accepts the job.
 
-    `write` may raise MutationError, which takes the whole mutation back, or return Instead and write nothing. `get` reads
-    the row by its id where an idempotency key is used again; `name` is what that key's record calls the id.
+    `write` may raise MutationError, which takes the whole mutation back, or return Instead and write nothing. `get`
+    reads the row by its id where an idempotency key is used again; `name` is what that key's record calls the id.
     """
 
     name: str
