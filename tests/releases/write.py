@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from onward.storage import sqlite
 from tests import application
 from tests.processes import ROOT, graphql, running, wait_until
@@ -32,6 +34,8 @@ SETTINGS = """
 port = 0
 [backends.background]
 concurrency = 2
+[database]
+url = "{url}"
 [gql]
 modules = ["tests.faults.acts_gql"]
 [handlers]
@@ -39,9 +43,9 @@ modules = ["tests.releases.{release}"]
 """
 
 
-def lay_out(project: Path, release: str) -> None:
-    """A project with the handlers of then, or of now."""
-    application.write(project, SETTINGS.replace("{release}", release))
+def lay_out(project: Path, release: str, url: str = f"sqlite:///{LEDGER}") -> None:
+    """Write a project with the handlers of then, or of now."""
+    application.write(project, SETTINGS.replace("{release}", release).replace("{url}", url))
 
 
 def write(project: Path) -> str:
@@ -82,12 +86,26 @@ def write(project: Path) -> str:
         return "\n".join([*connection.iterdump(), ""])
 
 
-def read(project: Path, sql: str) -> Any:
-    """A connection to the project's ledger, which is the one that was kept."""
-    (project / "var").mkdir()
-    connection = sqlite.driver().connect(project / LEDGER, isolation_level=None)
-    connection.executescript(sql)
-    return connection
+class Kept:
+    """The project's ledger, which is one that a release has left; on SQLite, or on PostgreSQL where there is a URL."""
+
+    def __init__(self, project: Path, sql: str, url: str | None) -> None:
+        if url is None:
+            (project / "var").mkdir()
+            self._connection: Any = sqlite.driver().connect(project / LEDGER, isolation_level=None)
+            self._connection.executescript(sql)
+            self._mark = "?"
+        else:
+            self._connection = psycopg.connect(url, autocommit=True)
+            self._connection.execute(sql)
+            self._connection.execute("SET search_path = public")
+            self._mark = "%s"
+
+    def execute(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
+        return self._connection.execute(statement.replace("?", self._mark), values)
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 def _release() -> str:
@@ -96,4 +114,4 @@ def _release() -> str:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        (HERE / f"{_release()}.sql").write_text(write(Path(folder)), "utf-8")
+        (HERE / f"{_release()}.sqlite.sql").write_text(write(Path(folder)), "utf-8")
