@@ -33,7 +33,8 @@ from onward.graphql.execution.limits import Limits
 from onward.graphql.execution.operations import Operations
 from onward.graphql.execution.trusted import Trusted
 from onward.graphql.schema import build
-from onward.runtime.wiring import Runtime, load, run_process
+from onward.runtime.loading import load
+from onward.runtime.wiring import Runtime, run_process
 from onward.telemetry import tracing
 from onward.web import documents, pages
 

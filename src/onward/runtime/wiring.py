@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
-from importlib.machinery import PathFinder
-from traceback import walk_tb
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +34,7 @@ from onward.jobs.subprocess import MAX_CHILDREN, SubprocessRunner
 from onward.mail.mailer import FileMailer
 from onward.maintenance.maintenance import Maintenance
 from onward.maintenance.retention import Retention
+from onward.runtime.loading import load
 from onward.storage import migrate
 from onward.storage.engine import Database
 from onward.storage.ledger import Ledger
@@ -168,42 +167,6 @@ def _handlers_in(module: ModuleType) -> list[Handler]:
                 " decorate it with @handler"
             )
     return list(dict.fromkeys((*listed, *named)))
-
-
-def load(module: str, key: str) -> Any:
-    """The module. Raises SettingsError, which tells a module that is missing from one of its imports that is."""
-    top = module.partition(".")[0]
-    if hidden(top):
-        words = f"{top!r} in {hidden(top)} is hidden by {found_in(top)[0]}, which comes first"
-        raise SettingsError(f"{key}: {words}: give yours another name, or put it into a package")
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
-            raise SettingsError(f"{key}: there is no module {module!r} on the import path") from error
-        raise SettingsError(f"{key}: {module} needs {error.name!r}, which is not installed") from error
-    except Exception as error:
-        lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_globals.get("__name__") == module]
-        place = f"line {lines[-1]}: " if lines else ""
-        words = f"{place}{type(error).__name__}: {error}{_hint(error)}"
-        raise SettingsError(f"{key}: {module} cannot be imported: {words}") from error
-
-
-def _hint(error: Exception) -> str:
-    """What to do where the error comes of importing one module and getting another of that name."""
-    name = error.name if isinstance(error, ImportError) else getattr(getattr(error, "obj", None), "__name__", None)
-    return f"; {hidden(name)} is hidden by that one: put yours into a package" if name and hidden(name) else ""
-
-
-def found_in(module: str) -> list[str]:
-    """The files that a module of this name could be, in the order of the import path; the first one is it."""
-    specs = (PathFinder.find_spec(module, [folder]) for folder in dict.fromkeys(map(os.path.realpath, sys.path)))
-    return [spec.origin for spec in specs if spec is not None and spec.origin]
-
-
-def hidden(module: str) -> str:
-    """A file of that name which is not imported, because another one comes first; empty where there is none."""
-    return next(iter(found_in(module)[1:]), "")
 
 
 def backend_class(settings: Settings, name: str) -> tuple[type[Backend], dict[str, Any]]:

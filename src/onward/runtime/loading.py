@@ -1,0 +1,51 @@
+"""Loads the modules that the settings name, and says how to fix one that cannot be imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from importlib.machinery import PathFinder
+from traceback import walk_tb
+from typing import Any
+
+from onward.config.settings import SettingsError
+
+
+def load(module: str, key: str) -> Any:
+    """Import a module that `key` of the settings names.
+
+    Raises SettingsError, which tells a missing module from a missing dependency of it.
+    """
+    top = module.partition(".")[0]
+    if hidden(top):
+        words = f"{top!r} in {hidden(top)} is hidden by {found_in(top)[0]}, which comes first"
+        raise SettingsError(f"{key}: {words}: give yours another name, or put it into a package")
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
+            raise SettingsError(f"{key}: there is no module {module!r} on the import path") from error
+        raise SettingsError(f"{key}: {module} needs {error.name!r}, which is not installed") from error
+    except Exception as error:
+        lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_globals.get("__name__") == module]
+        place = f"line {lines[-1]}: " if lines else ""
+        words = f"{place}{type(error).__name__}: {error}{_hint(error)}"
+        raise SettingsError(f"{key}: {module} cannot be imported: {words}") from error
+
+
+def _hint(error: Exception) -> str:
+    """The fix where another module of that name was imported; empty otherwise."""
+    name = error.name if isinstance(error, ImportError) else getattr(getattr(error, "obj", None), "__name__", None)
+    return f"; {hidden(name)} is hidden by that one: put yours into a package" if name and hidden(name) else ""
+
+
+def found_in(module: str) -> list[str]:
+    """Files that a module of this name could be, in the order of the import path; the first one is imported."""
+    specs = (PathFinder.find_spec(module, [folder]) for folder in dict.fromkeys(map(os.path.realpath, sys.path)))
+    return [spec.origin for spec in specs if spec is not None and spec.origin]
+
+
+def hidden(module: str) -> str:
+    """The file of that name that another one hides; empty if there is none."""
+    return next(iter(found_in(module)[1:]), "")
