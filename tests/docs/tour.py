@@ -25,8 +25,8 @@ class Reader:
         shutil.copy(ROOT / "settings.toml", folder)
         self._folder = folder
         self._port = str(free_port())
-        self._environment = environment(
-            ONWARD_PROJECT=str(folder), ONWARD_SERVER__PORT=self._port, COLUMNS="120", **variables
+        self._environment = environment(  # the project is found by its own folder alone, as in a clone
+            PYTHONPATH="", ONWARD_PROJECT=str(folder), ONWARD_SERVER__PORT=self._port, COLUMNS="120", **variables
         )
         self._going: Running | None = None
         self._shell = subprocess.Popen(

@@ -27,6 +27,8 @@ CLASSES = {"immediate": "onward.testing.backends:Immediate", "recording": "onwar
 class TestApp:
     """What a test of a handler or a mutation acts upon and looks at."""
 
+    __test__ = False  # pytest would take its name for a test's
+
     def __init__(self, app: FastAPI, client: httpx2.AsyncClient) -> None:
         self.app = app
         self.onward: wiring.Runtime = app.state.onward
