@@ -20,8 +20,7 @@ from functools import partial
 import structlog
 
 from onward.backends.base import Backend, Defer, Delivery, Health, Role, Run
-
-CHECK_INTERVAL_S = 0.25
+from onward.jobs.timings import Timings
 
 
 class Background(Backend):
@@ -29,7 +28,8 @@ class Background(Backend):
 
     runs_elsewhere = False
 
-    def __init__(self, run: Run, *, concurrency: int = 32) -> None:
+    def __init__(self, run: Run, *, concurrency: int = 32, timings: Timings = Timings()) -> None:
+        self._timings = timings
         self._run = run
         self._free = concurrency
         self._asked = 0  # of the free slots, those that the ledger is being asked to fill
@@ -110,7 +110,7 @@ class Background(Backend):
         """Fills free slots: with the requests that wait for one, then with what waits in the ledger."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_INTERVAL_S):
+                async with asyncio.timeout(self._timings.slot_check_s):
                     await self._more.wait()
             self._more.clear()
             try:
@@ -119,7 +119,7 @@ class Background(Backend):
                         self._spawn(call)
             except Exception:  # noqa: BLE001 - the loop outlives an outage
                 self._log.warning("the ledger cannot be asked for work", exc_info=True)
-                await asyncio.sleep(CHECK_INTERVAL_S)
+                await asyncio.sleep(self._timings.slot_check_s)
 
     async def _next(self) -> Sequence[Callable[[], Awaitable[None]]]:
         if self._waiting:

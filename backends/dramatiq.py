@@ -7,7 +7,7 @@
 | priority | a queue each for what goes before the rest, for the rest, and for what goes after it |
 | a job | runs on the event loop: Dramatiq's thread hands it over, see `hands.py` |
 | pick-up | an idle consumer blocks on a wake-up list, so that it need not poll |
-| a worker dies with messages fetched | Dramatiq's own maintenance gives them back after `HEARTBEAT_TIMEOUT_MS` |
+| a worker dies with messages fetched | Dramatiq's own maintenance gives them back after some seconds |
 | Redis forgets | its run id or our sentinel key changes, and the sweep delivers again |
 
 Milliseconds, Dramatiq's unit, exist in this file alone.
@@ -41,19 +41,15 @@ from redis.retry import Retry
 
 from onward.backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
 from onward.backends.in_flight import InFlightJobs
+from onward.jobs.timings import Timings
 
 HIGH, QUEUE, LOW = "jobs.high", "jobs", "jobs.low"
 ACTORS = MappingProxyType({HIGH: ("run_high", -1), QUEUE: ("run", 0), LOW: ("run_low", 1)})
 """Each queue's one actor, and its priority in Dramatiq's worker: smaller goes first, as in the ledger."""
 HIGHER_QUEUES = MappingProxyType({HIGH: (), QUEUE: (HIGH,), LOW: (HIGH, QUEUE)})
 JOB_ID = re.compile(r"job_[0-9A-Za-z]{1,64}")
-SOCKET_TIMEOUT_S = 2.0
-BLOCK_TIMEOUT_S = 1
-HEARTBEAT_S = 1.0
-HEALTH_INTERVAL_S = 0.5
 WAKES = 64
 PIPELINE = 500
-HEARTBEAT_TIMEOUT_MS = 5_000
 REFILL = 0.75  # of what may be fetched ahead: from there on down, more is fetched
 FLUSH_TIMEOUT_S = 0.01
 FIRST_LOOK_S = 1.0  # of a process: so long it waits for each of its consumers to have looked once
@@ -66,12 +62,12 @@ def queue_of(priority: int) -> str:
     return QUEUE if priority == 0 else HIGH if priority < 0 else LOW
 
 
-def client(url: str) -> Any:
-    """A client that waits two seconds at most and sends nothing twice: a retried enqueue would be two messages."""
+def client(url: str, timeout_s: float | None) -> Any:
+    """A client that waits that long at most and sends nothing twice: a retried enqueue would be two messages."""
     return redis.Redis.from_url(
         url,
-        socket_timeout=SOCKET_TIMEOUT_S,
-        socket_connect_timeout=SOCKET_TIMEOUT_S,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
@@ -101,7 +97,9 @@ class _BlockingConsumer(_RedisConsumer):
             if message is None and self.outstanding_message_count == 0 and not self._gives_way():
                 self._ack_and_fetch(0)
                 # A token is left for each delivery. One too many costs a look; the limit makes up for a lost one.
-                self.broker.client.blpop(self.broker.wake_key(self.queue_name), timeout=BLOCK_TIMEOUT_S)
+                self.broker.client.blpop(
+                    self.broker.wake_key(self.queue_name), timeout=self.broker.timings.redis_block_s
+                )
                 message = self._cached_or_fetched()
             elif message is None:
                 if not self._room.wait(FLUSH_TIMEOUT_S):
@@ -151,7 +149,7 @@ class _BlockingConsumer(_RedisConsumer):
         waiting = self.broker.done[self.queue_name]
         done = [waiting.popleft() for _ in range(len(waiting))]
         calls: list[tuple[str | bytes | int, ...]] = [("ack", self.queue_name, message_id) for message_id in done]
-        if room or time.monotonic() >= self.broker.heard + HEARTBEAT_S:
+        if room or time.monotonic() >= self.broker.heard + self.broker.timings.redis_heartbeat_s:
             calls.append(("fetch", self.queue_name, room))  # of none is a heartbeat still
         if not calls:
             return []
@@ -186,13 +184,14 @@ def _is_ours(message: Any) -> bool:
 class Broker(RedisBroker):
     """Dramatiq's Redis broker, with consumers that block, and enqueueing in one round trip for many."""
 
-    def __init__(self, url: str, namespace: str) -> None:
+    def __init__(self, url: str, namespace: str, timings: Timings = Timings()) -> None:
+        self.timings = timings
         super().__init__(  # type: ignore[no-untyped-call]
-            client=client(url),
+            client=client(url, timings.redis_timeout_s),
             namespace=namespace,
             middleware=[],
             maintenance_chance=MAINTENANCE_ALWAYS,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
+            heartbeat_timeout=round(timings.redis_heartbeat_timeout_s * 1000),
         )
         self.born = time.monotonic()
         self.heard = -math.inf  # when Redis last heard of this process: of one that is silent it gives messages away
@@ -270,11 +269,19 @@ class Dramatiq(Backend):
 
     runs_elsewhere = True
 
-    def __init__(self, run: Run, *, url: str, namespace: str = "onward") -> None:
-        self.broker = Broker(url, namespace)
+    def __init__(
+        self,
+        run: Run,
+        *,
+        url: str,
+        namespace: str = "onward",
+        timings: Timings = Timings(),
+    ) -> None:
+        self.broker = Broker(url, namespace, timings)
+        self._timings = timings
         self._run = run
         self._sentinel_key = f"{namespace}:sentinel"
-        self._probe = client(url)
+        self._probe = client(url, timings.redis_timeout_s)
         self._probing = threading.Lock()
         self._courier = _Enqueuer(self.broker)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -306,7 +313,7 @@ class Dramatiq(Backend):
                 structlog.get_logger("dramatiq").warning("not run yet", job=job_id, exc_info=True)
                 if self._draining:
                     return False
-                await asyncio.sleep(HEALTH_INTERVAL_S)
+                await asyncio.sleep(self._timings.delivery_retry_s)
             else:
                 return True
 

@@ -17,19 +17,19 @@ from hypothesis import strategies as st
 
 from onward.backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
 from onward.config import settings
-from onward.dispatch import dispatcher
 from onward.dispatch.dispatcher import Routes
 from onward.handlers.base import InvalidParameters
 from onward.jobs import concurrency
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
-from onward.maintenance import maintenance
+from onward.jobs.timings import Timings
 from onward.runtime import wiring
 from onward.testing import node
 from onward.testing.waiting import until
 from tests import application
 
 S = JobStatus
+QUICK = Timings(delivery_grace_s=0.8, tick_interval_s=0.1, health_interval_s=0.05)
 
 
 class Pigeonholes(Backend):
@@ -74,16 +74,13 @@ async def running(folder: Path, backend: str, **tables: Any) -> AsyncIterator[wi
     custom = {"holes": {"class": f"{__name__}:Pigeonholes"}, "clumsy": {"class": f"{__name__}:Clumsy"}}
     given = application.tables({**tables, "handlers": {"modules": ["onward.testing.workload"]}})
     loaded = settings.load(folder, backend=backend, backends=custom, **given)
-    async with wiring.run_process(loaded, Role.ACCEPT) as onward:
+    async with wiring.run_process(loaded, Role.ACCEPT, timings=QUICK) as onward:
         yield onward
 
 
 @pytest.fixture
-async def onward(tmp_path: Path, anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[wiring.Runtime]:
+async def onward(tmp_path: Path, anyio_backend: str) -> AsyncIterator[wiring.Runtime]:
     """A process whose jobs go to pigeonholes."""
-    monkeypatch.setattr(maintenance, "GRACE_US", 800_000)
-    monkeypatch.setattr(maintenance, "TICK_INTERVAL_S", 0.1)
-    monkeypatch.setattr(dispatcher, "HEALTH_INTERVAL_S", 0.05)
     async with running(tmp_path, "holes") as onward:
         yield onward
 
@@ -132,7 +129,7 @@ async def test_a_request_that_is_given_up_takes_no_other_s_jobs_along(onward: wi
 
 async def test_a_backend_that_hangs_takes_fifty_milliseconds_of_a_request(onward: wiring.Runtime) -> None:
     """And its jobs are delivered by the sweep when it is well again."""
-    assert dispatcher.DELIVER_TIMEOUT_S == 0.05
+    assert Timings().deliver_timeout_s == QUICK.deliver_timeout_s == 0.05
     holes(onward).mood = "hangs"  # until the mood changes: without a limit this would be the end of it
     (job,) = await send(onward)
     holes(onward).mood = "well"
@@ -146,7 +143,7 @@ async def test_a_backend_that_fails_is_left_alone_for_a_while(onward: wiring.Run
     jobs = [job for _ in range(20) for job in await send(onward)]
     asked = (
         time.monotonic() - begun
-    ) / dispatcher.HEALTH_INTERVAL_S  # it says that it is well each time, and is tried once more
+    ) / QUICK.health_interval_s  # it says that it is well each time, and is tried once more
     assert holes(onward).deliveries <= 3 + asked
     holes(onward).mood = "well"
     await until(lambda: {job.id for job in jobs} <= set(holes(onward).held))
@@ -192,7 +189,7 @@ async def test_a_backend_that_does_not_answer_is_told_once_and_once_more_when_it
             for told, mood in enumerate(("away", "well"), start=1):
                 holes(onward).mood = mood
                 await until(lambda told=told: len(logs) >= told)  # type: ignore[misc]
-                await asyncio.sleep(dispatcher.HEALTH_INTERVAL_S * 2)  # it is asked again
+                await asyncio.sleep(QUICK.health_interval_s * 2)  # it is asked again
         assert [line["event"].partition(";")[0] for line in logs] == [
             "the backend does not answer",
             "the backend answers again",

@@ -8,12 +8,13 @@ from collections.abc import Collection
 
 import pytest
 
-from onward.backends import dramatiq
 from onward.backends.dramatiq import Dramatiq
 from onward.backends.in_flight import InFlightJobs
+from onward.jobs.timings import Timings
 from onward.storage.base import Unavailable
 
 pytestmark = pytest.mark.anyio
+QUICK = Timings(delivery_retry_s=0.01)
 
 
 class Run:
@@ -49,11 +50,10 @@ class Thread:
         return not self._thread.is_alive()
 
 
-async def test_a_message_that_comes_while_draining_is_given_back_to_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_message_that_comes_while_draining_is_given_back_to_the_ledger() -> None:
     """Acknowledged without a word, it would count as delivered for ever."""
-    monkeypatch.setattr(dramatiq, "HEALTH_INTERVAL_S", 0.01)
     run = Run()
-    backend = Dramatiq(run, url="redis://127.0.0.1:1/0")  # type: ignore[arg-type]
+    backend = Dramatiq(run, url="redis://127.0.0.1:1/0", timings=QUICK)  # type: ignore[arg-type]
     await backend.drain(1.0)
     thread = Thread(backend)
     assert await thread.ended(5)
@@ -61,12 +61,11 @@ async def test_a_message_that_comes_while_draining_is_given_back_to_the_ledger(m
     assert run.asked == ["job_1"]
 
 
-async def test_a_message_that_could_not_be_given_back_is_not_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_message_that_could_not_be_given_back_is_not_acknowledged() -> None:
     """The ledger is away, and the process about to end: Redis gives the message to another then."""
-    monkeypatch.setattr(dramatiq, "HEALTH_INTERVAL_S", 0.01)
     run = Run()
     run.away = True
-    backend = Dramatiq(run, url="redis://127.0.0.1:1/0")  # type: ignore[arg-type]
+    backend = Dramatiq(run, url="redis://127.0.0.1:1/0", timings=QUICK)  # type: ignore[arg-type]
     await backend.drain(1.0)
     thread = Thread(backend)
     assert not await thread.ended(0.5)
@@ -74,12 +73,11 @@ async def test_a_message_that_could_not_be_given_back_is_not_acknowledged(monkey
     assert run.asked == ["job_1"]
 
 
-async def test_a_message_is_kept_until_the_ledger_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_message_is_kept_until_the_ledger_is_back() -> None:
     """It is the only one there may be of its job."""
-    monkeypatch.setattr(dramatiq, "HEALTH_INTERVAL_S", 0.01)
     run = Run()
     run.away = True
-    thread = Thread(Dramatiq(run, url="redis://127.0.0.1:1/0"))  # type: ignore[arg-type]
+    thread = Thread(Dramatiq(run, url="redis://127.0.0.1:1/0", timings=QUICK))  # type: ignore[arg-type]
     async with asyncio.timeout(5):
         while len(run.asked) < 2:
             await asyncio.sleep(0.01)

@@ -12,9 +12,10 @@ import pytest
 
 from onward.backends.base import Role
 from onward.config import settings
-from onward.jobs import ledger, runner
+from onward.jobs import ledger
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus, StepStatus
+from onward.jobs.timings import Timings
 from onward.runtime import wiring
 from onward.testing import node
 from onward.testing.waiting import until
@@ -26,14 +27,15 @@ CONCURRENCY = 2
 
 
 @pytest.fixture
-async def onward(tmp_path: Path, anyio_backend: str) -> AsyncIterator[wiring.Runtime]:
+async def onward(tmp_path: Path, anyio_backend: str, request: pytest.FixtureRequest) -> AsyncIterator[wiring.Runtime]:
     """One process that accepts and runs."""
     application.write(
         tmp_path,
         f"[server]\ndrain_s = 2\n[backends.background]\nconcurrency = {CONCURRENCY}\n"
         '[handlers]\nmodules = ["onward.testing.workload"]',
     )
-    async with wiring.run_process(settings.load(tmp_path), Role.ACCEPT) as running:
+    timings: Timings = getattr(request, "param", Timings())
+    async with wiring.run_process(settings.load(tmp_path), Role.ACCEPT, timings=timings) as running:
         yield running
 
 
@@ -66,11 +68,11 @@ async def test_jobs_of_one_request_run_one_after_another_in_order(onward: wiring
     assert [note.job for note in notes(tmp_path)] == [job.id for job in jobs for _ in range(3)]
 
 
+@pytest.mark.parametrize("onward", [Timings(local_claim_grace_s=0)], indirect=True, ids=["waited for long"])
 async def test_a_job_waits_for_the_one_before_it_in_its_request_however_long_that_takes(
-    onward: wiring.Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    onward: wiring.Runtime, tmp_path: Path
 ) -> None:
     """Nor is it claimed from the ledger meanwhile, where it has waited longer than another one that is."""
-    monkeypatch.setattr(runner, "LOCAL_CLAIM_GRACE_US", 0)  # as if it had waited for long
     jobs = await request(onward, ["law.wait", "law.note"], tmp_path)
     await until(lambda: bool(notes(tmp_path)))
     (other := tmp_path / "other").mkdir()

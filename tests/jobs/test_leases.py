@@ -14,9 +14,10 @@ import sqlalchemy as sa
 
 import onward.storage.writer
 from onward.jobs import claims, leases, ledger
-from onward.jobs.leases import LEASE_TIMEOUT_S, Lease
+from onward.jobs.leases import Lease
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
+from onward.jobs.timings import Timings
 from onward.storage.base import Unavailable
 from onward.storage.tables import runners
 from onward.storage.writer import Writer
@@ -84,11 +85,11 @@ def now(writer: Writer, job: Job) -> Job:
 
 
 def test_a_counter_that_stands_still_long_enough_is_a_death(writer: Writer, observer: Observer, clock: Clock) -> None:
-    """Not before `LEASE_TIMEOUT_S` of the observer's own time, and at the first look after it."""
+    """Not before `lease_timeout_s` of the observer's own time, and at the first look after it."""
     job = stranger(writer)
     observer.look()
     elapsed = 0.0
-    while elapsed < LEASE_TIMEOUT_S:
+    while elapsed < Timings().lease_timeout_s:
         assert now(writer, job).status is S.RUNNING
         clock.now += 1.0
         elapsed += 1.0
@@ -223,7 +224,7 @@ def test_a_start_waits_for_no_commit_but_its_own(writer: Writer, monkeypatch: py
 
 def test_a_lease_beats_by_a_thread_of_its_own_and_goes_at_the_end(writer: Writer) -> None:
     """While nothing else happens the counter rises; closed, the process is forgotten and its jobs wait."""
-    lease = Lease(writer, Metrics(), name="mine", on_lost=lambda: None)
+    lease = Lease(writer, Metrics(), name="mine", on_lost=lambda: None, timings=Timings(heartbeat_s=0.1))
     lease.start()
     job = writer.run_sync(accept)
     writer.run_sync(lambda tx: claims.claim(tx, job.id, runner=lease.id, worker="w", backend="here", isolated=False))

@@ -10,12 +10,13 @@ from typing import Any, cast
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import claims, due, ledger, runner
+from onward.jobs import claims, due, ledger
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job
 from onward.jobs.runner import Runner
 from onward.jobs.running import Running, StopReason
 from onward.jobs.states import JobStatus, StepStatus
+from onward.jobs.timings import Timings
 from onward.storage.base import Unavailable
 from onward.storage.engine import Tx
 from onward.storage.tables import runners
@@ -113,6 +114,7 @@ async def running(writer: Writer) -> AsyncIterator[tuple[Runner, Lease]]:
         metrics=metrics,
         tracing=Tracing(),
         watchdog=Watchdog(metrics),
+        timings=Timings(orphan_check_s=0.1),
     )
     made.start()
     try:
@@ -131,7 +133,6 @@ async def test_a_claim_whose_commit_s_answer_was_lost_is_handed_back(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process lives, and so nobody else would ever take the job; those that are about to run are left alone."""
-    monkeypatch.setattr(runner, "ORPHAN_CHECK_S", 0.1)
     job = await writer.run(accept)
     run = writer.run
 

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 PREFIX = "ONWARD_"
+TIMINGS = "ONWARD_TIMINGS"  # no setting: by it a process hands `onward.jobs.timings.Timings` to those that it starts
 SHOWN_CHARACTERS = 60
 _WORDS = types.MappingProxyType(
     {
@@ -56,7 +57,7 @@ def misnamed_variable(model: type[BaseModel], environ: Mapping[str, str]) -> str
     """The complaint about the first variable that begins with ONWARD_ and names no setting, if there is one."""
     for variable in sorted(environ):
         key = variable.upper().removeprefix(PREFIX).lower().split("__")[0]
-        if variable.upper().startswith(PREFIX) and key not in _names(model):
+        if variable.upper().startswith(PREFIX) and key not in _names(model) and variable != TIMINGS:
             offered = nearest(key, _names(model), written=lambda name: f"{PREFIX}{name.upper()}")
             return f"{variable} (environment) is no setting{offered}"
     return None

@@ -19,6 +19,7 @@ from onward.jobs import concurrency, due, ledger
 from onward.jobs.encryption import Encryption
 from onward.jobs.model import Job, NewJob, Step, dump, dump_steps
 from onward.jobs.states import JobStatus
+from onward.jobs.timings import Timings
 from onward.jobs.waiting import waits_for
 from onward.storage.base import StorageError
 from onward.storage.engine import Tx
@@ -27,10 +28,7 @@ from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 
 T = TypeVar("T")
-DELIVER_TIMEOUT_S = 0.05  # of a request's time
-CIRCUIT_OPEN_S = 1.0  # a backend that failed is left to the sweep for as long
 HEALTH_TIMEOUT_S = 1.0
-HEALTH_INTERVAL_S = 0.4
 SILENCE_S = 1.0  # a backend that has not said for so long how it is does not answer
 FIRST_S = 0.5
 
@@ -78,7 +76,9 @@ class Dispatcher:
         encryption: Encryption,
         metrics: Metrics,
         tracing: Tracing,
+        timings: Timings = Timings(),
     ) -> None:
+        self._timings = timings
         self.route = route
         self._priority = priority
         self.backends = backends
@@ -180,7 +180,7 @@ class Dispatcher:
         leaving = self._leaving.get(name)
         if leaving is None:
             leaving = self._leaving[name] = _Leaving()
-            asyncio.get_running_loop().call_later(DELIVER_TIMEOUT_S, leaving.let_go.set)
+            asyncio.get_running_loop().call_later(self._timings.deliver_timeout_s, leaving.let_go.set)
             self._spawn(self._send_and_confirm(name, leaving))
         leaving.deliveries += deliveries
         return leaving
@@ -192,7 +192,7 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - whatever a backend raises, the sweep makes up for it
             if time.monotonic() >= self._open_until.get(name, 0.0):
                 self._log.warning("delivery failed; the sweep delivers again", backend=name, error=type(error).__name__)
-            self._open_until[name] = time.monotonic() + CIRCUIT_OPEN_S
+            self._open_until[name] = time.monotonic() + self._timings.circuit_open_s
             return False
         return True
 
@@ -287,11 +287,11 @@ class Dispatcher:
                 if not reachable:
                     self._log.info("the backend answers again", backend=name)
             else:
-                self._open_until[name] = time.monotonic() + CIRCUIT_OPEN_S
+                self._open_until[name] = time.monotonic() + self._timings.circuit_open_s
                 if reachable:
                     self._log.warning("the backend does not answer; jobs are accepted and wait", backend=name)
             reachable = self._broker[name].reachable
-            await asyncio.sleep(HEALTH_INTERVAL_S)
+            await asyncio.sleep(self._timings.health_interval_s)
 
     def waiting_for(self, job: Job, health: Mapping[str, Health]) -> str | None:
         """Why the job does not run, in words; None where it runs or is over."""

@@ -1,6 +1,6 @@
 """The changes of jobs, for those who watch: one reader a process, which reads the ledger and nothing else.
 
-A wake-up makes it look sooner; without one it looks every `POLL_INTERVAL_S` while anything is watched. What was
+A wake-up makes it look sooner; without one it looks every `Timings.change_poll_s` while anything is watched. What was
 committed before it looked is never missed: on SQLite commits are numbered one after another, and on PostgreSQL it
 reads again from the oldest transaction that was not over when it looked last.
 """
@@ -17,11 +17,11 @@ import structlog
 
 from onward.jobs.ledger import get_many, horizon
 from onward.jobs.model import Job
+from onward.jobs.timings import Timings
 from onward.storage.base import StorageError
 from onward.storage.engine import Database, Tx
 from onward.storage.tables import jobs
 
-POLL_INTERVAL_S = 0.03
 MIN_INTERVAL_S = 0.005  # at least, between two looks
 MAX_PENDING = 10_000
 
@@ -77,8 +77,9 @@ class Subscription:
 class ChangeFeed:
     """The one reader of a process."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, timings: Timings = Timings()) -> None:
         self._database = database
+        self._timings = timings
         self._jobs: dict[str, set[Subscription]] = defaultdict(set)
         self._all: set[Subscription] = set()
         self._floor: int | None = None
@@ -148,7 +149,7 @@ class ChangeFeed:
                 self._wanted.clear()
                 await self._wanted.wait()
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_INTERVAL_S):
+                async with asyncio.timeout(self._timings.change_poll_s):
                     await self._woken.wait()
             self._woken.clear()
             self._alarm = False

@@ -1,6 +1,6 @@
 """The lease of a process on what it runs: a counter that it raises, and that the others watch.
 
-No two clocks are compared. A process is taken for dead when its counter has stood still for `LEASE_TIMEOUT_S` of the
+No two clocks are compared. A process is taken for dead when its counter has stood still for `lease_timeout_s` of the
 observer's own monotonic clock, counting only time in which the observer itself could write to the ledger; or at once,
 where it was a neighbour in the same pid namespace and its process is gone.
 """
@@ -21,14 +21,13 @@ import structlog
 
 from onward.jobs import claims
 from onward.jobs.states import TERMINAL, JobStatus
+from onward.jobs.timings import Timings
 from onward.storage.base import StorageError
 from onward.storage.engine import Tx, insert_new
 from onward.storage.tables import meta, runners
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
 
-HEARTBEAT_S = 1.0
-LEASE_TIMEOUT_S = 7.0
 PID = 2  # where it stands in a place
 _LEADER = "sweep"
 
@@ -74,7 +73,14 @@ class Lease:
     """This process's counter, raised by a thread of its own; the observation of the others; who leads the sweep."""
 
     def __init__(
-        self, writer: Writer, metrics: Metrics, *, name: str, on_lost: Callable[[], None], alone: bool = False
+        self,
+        writer: Writer,
+        metrics: Metrics,
+        *,
+        name: str,
+        on_lost: Callable[[], None],
+        alone: bool = False,
+        timings: Timings = Timings(),
     ) -> None:
         self.id = ""
         self.name = name
@@ -82,6 +88,7 @@ class Lease:
         self._writer = writer
         self._metrics = metrics
         self._on_lost = on_lost
+        self._timings = timings
         # One that runs a job alone has a parent to tell of its death, whose word no neighbour must forestall.
         self._place = "" if alone else place()
         self._seen: dict[str, tuple[int, float]] = {}  # runner: its counter, and for how long that has stood still
@@ -100,7 +107,7 @@ class Lease:
         """What is still claimed here waits again, charged to nobody, and the process is forgotten."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(2 * HEARTBEAT_S)
+            self._thread.join(2 * self._timings.heartbeat_s)
         with suppress(StorageError):
             self._writer.run_sync(lambda tx: claims.hand_back(tx, runner=self.id))
 
@@ -110,7 +117,7 @@ class Lease:
         return fresh
 
     def _loop(self) -> None:
-        while not self._stop.wait(HEARTBEAT_S):
+        while not self._stop.wait(self._timings.heartbeat_s):
             try:
                 self._observe()
             except StorageError:
@@ -122,7 +129,7 @@ class Lease:
         mine, rows, self.leads = self._writer.run_sync(self._pulse, urgent=urgent)
         now = time.monotonic()
         # A long pause was ours, or the ledger's: it says nothing about the others.
-        passed = min(now - self._last, 1.5 * HEARTBEAT_S) if self._last else 0.0
+        passed = min(now - self._last, 1.5 * self._timings.heartbeat_s) if self._last else 0.0
         self._last = now
         if mine != self.id:
             self.id = mine
@@ -135,7 +142,7 @@ class Lease:
             before, still = self._seen.get(runner, (beat, 0.0))
             still = still + passed if before == beat else 0.0
             seen[runner] = (beat, still)
-            if still >= LEASE_TIMEOUT_S or is_gone(where, self._place):
+            if still >= self._timings.lease_timeout_s or is_gone(where, self._place):
                 self._reclaim(runner, beat)
         self._seen = seen
 

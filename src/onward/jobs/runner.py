@@ -33,6 +33,7 @@ from onward.jobs.model import Job, JobError, NewJob, Step, legible
 from onward.jobs.retry import delay
 from onward.jobs.running import Running, StopReason
 from onward.jobs.states import TERMINAL, JobStatus, StepStatus
+from onward.jobs.timings import Timings
 from onward.storage.base import StorageError
 from onward.storage.engine import Tx
 from onward.storage.writer import Writer
@@ -42,15 +43,7 @@ from onward.telemetry.watchdog import CurrentWork, Watchdog
 
 RESULT_BYTES = 64_000
 JSON_DEPTH_RESERVE = 50  # levels of an answer that a result may stand in, of the 254 that JSON is written with
-PROGRESS_INTERVAL_S = 0.1
-LOCAL_CLAIM_GRACE_US = (
-    5_000_000  # what is accepted for this process is handed to it within that, or was lost on the way
-)
-BLOCKED_CHECK_S = 0.2
 UNBLOCK_BATCH = 100  # that the end of one job may let out of its handler's gate, where others had no such end
-CANCELLATION_POLL_S = 0.15
-ORPHAN_CHECK_S = 2.0
-WRITE_RETRY_S = 5.0  # a plain function gets this long past its limit to notice, before the job goes on without it
 UNEXPECTED = "the handler failed unexpectedly; the log tells more under this job's id"
 
 S = JobStatus
@@ -84,7 +77,9 @@ class Runner:
         metrics: Metrics,
         tracing: Tracing,
         watchdog: Watchdog,
+        timings: Timings = Timings(),
     ) -> None:
+        self._timings = timings
         self._writer = writer
         self._lease = lease
         self._handlers = handlers
@@ -160,7 +155,7 @@ class Runner:
                     raise
                 break
             if at_gates:
-                self._gated, self._gates_at = gated, time.monotonic() + BLOCKED_CHECK_S
+                self._gated, self._gates_at = gated, time.monotonic() + self._timings.blocked_check_s
             self._taken.update((job.id, job.fencing_token) for job in more)
             found += more
         return found
@@ -174,7 +169,7 @@ class Runner:
             "worker": self._lease.name,
             "backend": backend,
             "exclude": exclude,
-            "grace_us": LOCAL_CLAIM_GRACE_US,
+            "grace_us": round(self._timings.local_claim_grace_s * 1_000_000),
         }
         found = claims.claim_due(tx, limit=limit, **given)
         gated = at_gates and concurrency.exist(tx)
@@ -308,7 +303,7 @@ class Runner:
             done, _ = await asyncio.wait({doing}, timeout=left)
             if not done:
                 running.interrupt(StopReason.TIMEOUT)
-                done, _ = await asyncio.wait({doing}, timeout=WRITE_RETRY_S)
+                done, _ = await asyncio.wait({doing}, timeout=self._timings.write_retry_s)
         except asyncio.CancelledError:
             doing.cancel()
             raise
@@ -400,7 +395,9 @@ class Runner:
         assert self._loop is not None  # noqa: S101 - for the type checker
         if not running.saying:
             running.saying = True
-            self._loop.call_soon_threadsafe(self._loop.call_later, PROGRESS_INTERVAL_S, self._write_progress, running)
+            self._loop.call_soon_threadsafe(
+                self._loop.call_later, self._timings.progress_interval_s, self._write_progress, running
+            )
 
     def _write_progress(self, running: Running) -> None:
         running.saying = False
@@ -412,7 +409,7 @@ class Runner:
     async def _poll_cancellations(self) -> None:
         """Halts what somebody wants cancelled, as long as anything runs."""
         while self._running:
-            await asyncio.sleep(CANCELLATION_POLL_S)
+            await asyncio.sleep(self._timings.cancellation_poll_s)
             with suppress(StorageError):
                 for claim in await self._writer.database.read(partial(claims.cancelling, runner=self._lease.id)):
                     if claim in self._running:
@@ -422,7 +419,7 @@ class Runner:
         """Hands back what this process holds and does not run: a claim, say, whose commit's answer was lost."""
         before: set[tuple[str, int]] = set()
         while True:
-            await asyncio.sleep(ORPHAN_CHECK_S)
+            await asyncio.sleep(self._timings.orphan_check_s)
             runner = self._lease.id
             with suppress(StorageError):
                 held = await self._writer.database.read(partial(claims.held_claims, runner=runner))

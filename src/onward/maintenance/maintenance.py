@@ -19,26 +19,32 @@ from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import claims, concurrency, due
 from onward.jobs.leases import Lease
 from onward.jobs.schedule import Schedule
+from onward.jobs.timings import Timings
 from onward.maintenance.retention import Retention
 from onward.storage.base import StorageError
 from onward.storage.engine import Tx
 from onward.storage.writer import Writer
 
-TICK_INTERVAL_S = 0.5
-MIN_INTERVAL_S = 0.02  # between two looks, however fast a rate is
-GRACE_US = 5_000_000  # an accepting process confirms its delivery within that
 PAGE = 500
 EMPTY_LOOKS = 3  # so often in a row the broker has to say that it holds nothing, before it is not believed
 ROWS = 2_000  # that one commit changes
-RECONCILE_INTERVAL_S = 3.0
 
 
 class Maintenance:
     """Keeps everything that is accepted on its way."""
 
     def __init__(
-        self, *, writer: Writer, lease: Lease, dispatcher: Dispatcher, schedule: Schedule, retention: Retention
+        self,
+        *,
+        writer: Writer,
+        lease: Lease,
+        dispatcher: Dispatcher,
+        schedule: Schedule,
+        retention: Retention,
+        timings: Timings = Timings(),
     ) -> None:
+        self._timings = timings
+        self._grace_us = round(timings.delivery_grace_s * 1_000_000)
         self._writer = writer
         self._lease = lease
         self._dispatcher = dispatcher
@@ -65,7 +71,7 @@ class Maintenance:
 
     async def _loop(self) -> None:
         while True:
-            pause = TICK_INTERVAL_S
+            pause = self._timings.tick_interval_s
             try:
                 if self._lease.leads:
                     pause = await self.once()
@@ -80,7 +86,7 @@ class Maintenance:
 
     async def once(self) -> float:
         """Everything that is due is on its way; how many seconds until the next look."""
-        if time.monotonic() - self._looked_about > RECONCILE_INTERVAL_S:
+        if time.monotonic() - self._looked_about > self._timings.reconcile_interval_s:
             self._looked_about = time.monotonic()
             await self._isolate_failure(self._reconcile)
         await self._isolate_failure(self._tick)
@@ -135,15 +141,16 @@ class Maintenance:
 
     async def _promote(self) -> float:
         """Jobs whose time has come are queued; seconds until the next one's, a tick at most."""
+        latest_s = self._timings.tick_interval_s
         while True:
             wait_us = await self._writer.database.read(_until_next)
             if wait_us is None or wait_us > 0:
-                return TICK_INTERVAL_S if wait_us is None else min(TICK_INTERVAL_S, wait_us / 1_000_000 + 0.001)
+                return latest_s if wait_us is None else min(latest_s, wait_us / 1_000_000 + 0.001)
             route = self._dispatcher.route
             jobs = await self._writer.run(partial(due.promote_due, route=route, limit=PAGE))
             await self._dispatcher.deliver(jobs, after_response=self._dispatcher.defer)
             if not jobs:
-                return TICK_INTERVAL_S
+                return latest_s
 
     async def _unblock(self) -> float:
         """What was parked at a gate that is open now is on its way; seconds until a rate opens one, a tick at most."""
@@ -152,7 +159,8 @@ class Maintenance:
             while jobs := await self._writer.run(partial(concurrency.unblock, handler=handler, limit=PAGE)):
                 for name, deliveries in self._dispatcher.by_backend(jobs).items():
                     await self._send(name, deliveries, self._dispatcher.broker(name).identity)
-        return TICK_INTERVAL_S if wait_us is None else min(max(wait_us / 1_000_000, MIN_INTERVAL_S), TICK_INTERVAL_S)
+        latest_s = self._timings.tick_interval_s
+        return latest_s if wait_us is None else min(max(wait_us / 1_000_000, self._timings.min_tick_s), latest_s)
 
     async def _deliver(self, name: str) -> None:
         health = self._dispatcher.broker(name)
@@ -164,7 +172,7 @@ class Maintenance:
             self._log.warning("the broker holds nothing of what it was given; delivering again", jobs=doubted)
         while True:
             rows = await self._writer.database.read(
-                partial(due.undelivered, backend=name, identity=health.identity, grace_us=GRACE_US, limit=PAGE)
+                partial(due.undelivered, backend=name, identity=health.identity, grace_us=self._grace_us, limit=PAGE)
             )
             deliveries = [
                 Delivery(job_id, handler, priority, token, resumes=resumes)
@@ -192,7 +200,7 @@ class Maintenance:
         if looks < EMPTY_LOOKS:
             return False
         depth, age_us = await self._writer.database.read(partial(due.waiting, backend=name))
-        return depth > 0 and (age_us or 0) > GRACE_US
+        return depth > 0 and (age_us or 0) > self._grace_us
 
 
 def _until_next(tx: Tx) -> int | None:

@@ -31,6 +31,7 @@ from onward.jobs.runner import Runner
 from onward.jobs.schedule import BadRule, Entry, Schedule
 from onward.jobs.states import TERMINAL
 from onward.jobs.subprocess import MAX_CHILDREN, SubprocessRunner
+from onward.jobs.timings import Timings
 from onward.mail.mailer import FileMailer
 from onward.maintenance.maintenance import Maintenance
 from onward.maintenance.retention import Retention
@@ -126,10 +127,11 @@ class ProbeRunner:
         raise NotImplementedError
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def _environment(settings: Settings, timings: Timings) -> dict[str, str]:
     """What a process needs to find the same ledger and the same tools as this one."""
     return {
         **os.environ,
+        **timings.environment(),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "ONWARD_PROJECT": str(settings.project),
         "ONWARD_BACKEND": settings.backend,
@@ -210,9 +212,16 @@ def _limit(queue: Queue) -> Limit:
     return Limit(queue.concurrency, Rate.parsed(queue.rate) if queue.rate is not None else None)
 
 
-def build_backend(settings: Settings, name: str, run: Run) -> Backend:
+def build_backend(
+    settings: Settings,
+    name: str,
+    run: Run,
+    timings: Timings = Timings(),
+) -> Backend:
     """One backend, which has not started. Raises SettingsError."""
     found, options = backend_class(settings, name)
+    if name not in settings.backends.custom:
+        options["timings"] = timings
     try:
         return found(run, **options)  # type: ignore[call-arg]
     except (TypeError, ValueError) as error:
@@ -227,9 +236,9 @@ def answers(backend: Backend) -> bool:
         return False
 
 
-def build_backends(settings: Settings, way: Callable[[str], BackendRunner]) -> dict[str, Backend]:
+def build_backends(settings: Settings, way: Callable[[str], BackendRunner], timings: Timings) -> dict[str, Backend]:
     """Every backend that the settings send jobs to. Raises SettingsError."""
-    return {name: build_backend(settings, name, way(name)) for name in used(settings)}
+    return {name: build_backend(settings, name, way(name), timings) for name in used(settings)}
 
 
 def build_encryption(settings: Settings, handlers: Mapping[str, Handler]) -> Encryption:
@@ -341,16 +350,20 @@ async def _writing(settings: Settings) -> AsyncIterator[Writer]:
 
 
 @asynccontextmanager
-async def run_process(settings: Settings, role: Role, *, alone: bool = False) -> AsyncIterator[Runtime]:
+async def run_process(
+    settings: Settings, role: Role, *, alone: bool = False, timings: Timings | None = None
+) -> AsyncIterator[Runtime]:
     """The process takes part: its lease is held, its backends are started; at the end it is drained and closed.
 
-    `alone` is for a process that runs one dangerous job and nothing else. Raises SettingsError and StorageError.
+    `alone` is for a process that runs one dangerous job and nothing else. Without `timings` those are taken that the
+    process which started this one handed down. Raises SettingsError and StorageError.
     """
+    timings = timings or Timings.inherited(os.environ)
     async with (
         observed(settings, alone=alone) as outside,
         _writing(settings) as writer,
         resources(settings, Ledger(writer)) as found,
-        _participating(settings, role, outside, writer, found, alone=alone) as parts,
+        _participating(settings, role, outside, writer, found, timings=timings, alone=alone) as parts,
     ):
         yield parts
 
@@ -378,13 +391,20 @@ async def observed(settings: Settings, *, alone: bool) -> AsyncIterator[Telemetr
 
 @asynccontextmanager
 async def _participating(
-    settings: Settings, role: Role, outside: Telemetry, writer: Writer, resources: Any, *, alone: bool
+    settings: Settings,
+    role: Role,
+    outside: Telemetry,
+    writer: Writer,
+    resources: Any,
+    *,
+    timings: Timings,
+    alone: bool,
 ) -> AsyncIterator[Runtime]:
     handlers = load_handlers(settings)
     outside.metrics.expect(handlers, TERMINAL)
     encryption = build_encryption(settings, handlers)
     database = writer.database
-    changes = ChangeFeed(database)
+    changes = ChangeFeed(database, timings)
     writer.on_commit = changes.wake
     parts: list[Runner] = []
     lease = Lease(
@@ -393,6 +413,7 @@ async def _participating(
         name=f"{socket.gethostname()}:{os.getpid()}",
         on_lost=lambda: parts[0].lost(),  # noqa: PLW0108 - the runner is built with the lease
         alone=alone,
+        timings=timings,
     )
     backends: dict[str, Backend] = {}
     dispatcher = Dispatcher(
@@ -404,11 +425,12 @@ async def _participating(
         encryption=encryption,
         metrics=outside.metrics,
         tracing=outside.tracing,
+        timings=timings,
     )
     if role is Role.ACCEPT:
         outside.metrics.add(partial(queue_stats.ask, database, dispatcher))
     tools = build_tools(settings)
-    isolated = SubprocessRunner(_environment(settings), writer, outside.metrics)
+    isolated = SubprocessRunner(_environment(settings, timings), writer, outside.metrics)
     runner = Runner(
         writer=writer,
         lease=lease,
@@ -422,9 +444,10 @@ async def _participating(
         metrics=outside.metrics,
         tracing=outside.tracing,
         watchdog=outside.watchdog,
+        timings=timings,
     )
     parts.append(runner)
-    backends.update(build_backends(settings, lambda name: BackendRunner(name, runner, lease)))
+    backends.update(build_backends(settings, lambda name: BackendRunner(name, runner, lease), timings))
     schedule = Schedule(schedule_entries(settings, dispatcher), dispatcher.accept)
     maintenance = Maintenance(
         writer=writer,
@@ -432,6 +455,7 @@ async def _participating(
         dispatcher=dispatcher,
         schedule=schedule,
         retention=build_retention(settings),
+        timings=timings,
     )
     drained = False
 

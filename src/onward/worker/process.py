@@ -23,6 +23,7 @@ from onward.backends.base import Backend, Role
 from onward.backends.dramatiq import Broker, Dramatiq
 from onward.runtime.event_loop import Loop
 from onward.jobs import ledger
+from onward.jobs.timings import Timings
 from onward.config.settings import Settings, SettingsError, enter
 from onward.storage.base import StorageError
 
@@ -188,7 +189,7 @@ def build_broker() -> Any:
         raise SettingsError(f"backends: there are {words}")
     if "url" not in options:
         raise SettingsError(f"backends.{name}: takes url, the address of its Redis")
-    broker = Broker(options["url"], options.get("namespace", "onward"))
+    broker = Broker(options["url"], options.get("namespace", "onward"), Timings.inherited(os.environ))
     broker.add_middleware(_Life(settings))
     return broker
 

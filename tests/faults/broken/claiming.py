@@ -191,9 +191,7 @@ def no_rescue() -> None:
 
 def impatient() -> None:
     """A process whose counter stood still for a moment is taken for dead."""
-    from onward.jobs import leases
-
-    base.put(leases, "LEASE_TIMEOUT_S", 0.0)
+    base.timings(lease_timeout_s=0.0)
 
 
 def leader_for_life() -> None:
@@ -259,7 +257,7 @@ def leases_by_the_clock() -> None:
         def observed(self: Any) -> None:
             observe(self)
             for runner, beat, _ in self.rows:
-                if runner != self.id and beat < time.time() - leases.LEASE_TIMEOUT_S:
+                if runner != self.id and beat < time.time() - self._timings.lease_timeout_s:
                     self._bury(runner, beat)
 
         return observed

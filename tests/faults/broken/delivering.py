@@ -34,10 +34,11 @@ def prunes_at_once() -> None:
 
 def no_promotion() -> None:
     """Nobody looks for what is due."""
-    from onward.maintenance.maintenance import TICK_INTERVAL_S, Maintenance
+    from onward.maintenance.maintenance import Maintenance
 
     async def nothing(self: Any) -> float:
-        return TICK_INTERVAL_S
+        latest_s: float = self._timings.tick_interval_s
+        return latest_s
 
     base.put(Maintenance, "_promote", nothing)
 
@@ -89,10 +90,9 @@ def sentinel_alone() -> None:
 
 def fetched_forgotten() -> None:
     """What a dead worker had fetched stays with it for ten minutes, as in Dramatiq by default, and nobody looks."""
-    from onward.backends import dramatiq
     from onward.maintenance.maintenance import Maintenance
 
-    base.put(dramatiq, "HEARTBEAT_TIMEOUT_MS", 600_000)
+    base.timings(redis_heartbeat_timeout_s=600.0)
     base.put(Maintenance, "_forgot", _never)
 
 
@@ -108,16 +108,12 @@ def blocking_delivery() -> None:
 
 def patient_delivery() -> None:
     """An answer waits for its jobs' delivery, ten seconds if need be."""
-    from onward.dispatch import dispatcher
-
-    base.put(dispatcher, "DELIVER_TIMEOUT_S", 10.0)
+    base.timings(deliver_timeout_s=10.0)
 
 
 def no_limits() -> None:
     """Redis may take as long as it likes to answer."""
-    from onward.backends import dramatiq
-
-    base.put(dramatiq, "SOCKET_TIMEOUT_S", None)
+    base.timings(redis_timeout_s=None)
 
 
 def health_lies() -> None:
@@ -171,9 +167,7 @@ def slots_leak() -> None:
 
 def slow_looks() -> None:
     """Changes of other processes are looked for twice a second."""
-    from onward.jobs import change_feed
-
-    base.put(change_feed, "POLL_INTERVAL_S", 0.5)
+    base.timings(change_poll_s=0.5)
 
 
 def old_changes_again() -> None:

@@ -292,9 +292,7 @@ def no_progress() -> None:
 
 def every_report_written() -> None:
     """Each report of progress is a commit."""
-    from onward.jobs import runner
-
-    base.put(runner, "PROGRESS_INTERVAL_S", 0.0)
+    base.timings(progress_interval_s=0.0)
 
 
 def effect_first_lost() -> None:

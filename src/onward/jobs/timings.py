@@ -1,0 +1,72 @@
+"""How often each part of a process looks, and how long it waits: one value, handed down from the composition root."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Self
+
+VARIABLE = "ONWARD_TIMINGS"
+"""The environment variable by which a process hands its timings to those that it starts; no setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Durations of one process, in seconds. Processes on one ledger must agree on them."""
+
+    heartbeat_s: float = 1.0
+    """Each process raises its counter this often."""
+    lease_timeout_s: float = 7.0
+    """A process is dead if its counter has not changed for this long."""
+    orphan_check_s: float = 2.0
+    """A runner looks for claims of its own that it does not run."""
+    local_claim_grace_s: float = 5.0
+    """A job accepted for this process is handed to it within this time, or was lost on the way."""
+    blocked_check_s: float = 0.2
+    """A runner looks again whether any handler has a limit."""
+    cancellation_poll_s: float = 0.15
+    """A running job learns within this time that it is to stop."""
+    progress_interval_s: float = 0.1
+    """Progress is written at most this often."""
+    write_retry_s: float = 5.0
+    """A plain function gets this long past its limit to notice, before the job goes on without it."""
+    change_poll_s: float = 0.03
+    """Changes made by other processes are looked for, while anything is watched."""
+    tick_interval_s: float = 0.5
+    """Maintenance looks at the ledger, at the latest."""
+    min_tick_s: float = 0.02
+    """Between two looks of maintenance, however fast a rate is."""
+    delivery_grace_s: float = 5.0
+    """An accepting process confirms its delivery within this time."""
+    reconcile_interval_s: float = 3.0
+    """Maintenance looks for jobs of processes with other settings."""
+    deliver_timeout_s: float = 0.05
+    """What all deliveries of a request may take of its time."""
+    circuit_open_s: float = 1.0
+    """A backend that failed is left to maintenance."""
+    health_interval_s: float = 0.4
+    """Each backend is asked how it is."""
+    slot_check_s: float = 0.25
+    """Free slots of the background backend look for work, at the latest."""
+    redis_timeout_s: float | None = 2.0
+    """A call of Redis gives up; None waits for ever."""
+    redis_block_s: float = 1.0
+    """An idle consumer waits for a wake-up, at the longest."""
+    redis_heartbeat_s: float = 1.0
+    """Redis hears of each consumer this often."""
+    redis_heartbeat_timeout_s: float = 5.0
+    """Redis gives away the messages of a consumer that it has not heard of for this long."""
+    delivery_retry_s: float = 0.5
+    """A Dramatiq message whose job could not be asked for is tried again."""
+
+    @classmethod
+    def inherited(cls, environ: Mapping[str, str]) -> Self:
+        """The timings of the process that started this one; the defaults if it handed none down."""
+        return cls(**json.loads(environ.get(VARIABLE) or "{}"))
+
+    def environment(self) -> dict[str, str]:
+        """Variables that hand these timings to a process; none if they are the defaults."""
+        default = asdict(Timings())
+        changed = {name: value for name, value in asdict(self).items() if value != default[name]}
+        return {VARIABLE: json.dumps(changed)} if changed else {}
