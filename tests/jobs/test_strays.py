@@ -97,7 +97,7 @@ def _begun_before_and_committed_after(writer: Writer) -> int:
 
 
 @asynccontextmanager
-async def running(writer: Writer) -> AsyncIterator[tuple[Runner, Lease]]:
+async def running(writer: Writer, timings: Timings = Timings()) -> AsyncIterator[tuple[Runner, Lease]]:
     metrics = Metrics()
     lease = Lease(writer, metrics, name="mine", on_lost=lambda: None)
     lease.id = await writer.run(lease._enter)
@@ -114,7 +114,7 @@ async def running(writer: Writer) -> AsyncIterator[tuple[Runner, Lease]]:
         metrics=metrics,
         tracing=Tracing(),
         watchdog=Watchdog(metrics),
-        timings=Timings(orphan_check_s=0.1),
+        timings=timings,
     )
     made.start()
     try:
@@ -140,7 +140,7 @@ async def test_a_claim_whose_commit_s_answer_was_lost_is_handed_back(
         await run(unit)
         raise Unavailable("its answer was lost")
 
-    async with running(writer) as (made, _):
+    async with running(writer, Timings(orphan_check_s=0.1)) as (made, _):
         monkeypatch.setattr(writer, "run", unheard)
         with pytest.raises(Unavailable):
             await made.run(job.id, "here")
