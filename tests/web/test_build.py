@@ -11,7 +11,7 @@ import pytest
 
 from onward.web import build
 
-ROOM = Path(__file__).resolve().parents[2] / "web"
+PACKAGE = Path(__file__).resolve().parents[2] / "src" / "onward"
 NPM = """#!/bin/sh
 echo npm "$@" >> "$RECORD"
 test -z "$NPM_FAILS" || { echo "npm error code EXAMPLE" >&2; exit 1; }
@@ -29,13 +29,16 @@ class Workshop:
     """A copy of the room, with programs that note when they are called."""
 
     def __init__(self, folder: Path) -> None:
-        self.room = folder / "web"
+        self.room = folder / "onward" / "web"
         self.record = folder / "record"
         self.record.touch()
         self.programs = folder / "bin"
         shutil.copytree(
-            ROOM, self.room, ignore=shutil.ignore_patterns("node_modules", "__pycache__", "assets", "current.json")
+            PACKAGE / "web",
+            self.room,
+            ignore=shutil.ignore_patterns("node_modules", "__pycache__", "assets", "current.json"),
         )
+        shutil.copy(PACKAGE / "__init__.py", self.room.parent)
         self.programs.mkdir()
         for name, script in (("npm", NPM), ("node", NODE)):
             (self.programs / name).write_text(script)
@@ -46,7 +49,7 @@ class Workshop:
         told = {"PATH": f"{self.programs}:/usr/bin:/bin", "RECORD": str(self.record), **environment}
         return subprocess.Popen(
             [sys.executable, "-m", "onward.web.build"],
-            cwd=self.room.parent,
+            cwd=self.room.parent.parent,
             env={**os.environ, **told},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -125,3 +128,11 @@ def test_where_nothing_can_be_written_no_build_begins(tmp_path: Path, monkeypatc
     monkeypatch.setattr(build, "OUTPUT", tmp_path / "explorer")
     monkeypatch.setattr(build, "available", lambda: True)
     assert build.build_in_background() is None
+
+
+def test_an_installed_package_has_nothing_to_build_from_and_says_so(workshop: Workshop) -> None:
+    """A wheel holds the finished build in the place of its sources."""
+    shutil.rmtree(workshop.room / "explorer")
+    code, words = workshop.run()
+    assert (code, workshop.calls) == (1, [])
+    assert "this installation holds no sources" in words

@@ -103,7 +103,7 @@ def run(settings: Settings, bound: socket.socket) -> None:
     except SchemaError as error:
         raise SettingsError(f"gql.modules: {error}") from error
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    explorer = build.build_in_background()
+    explorer = None if settings.environment == "production" else build.build_in_background()
     # Entered below, so that what is wrong at the start is told in one line.
     config = configured(app, settings, lifespan="off")
 

@@ -3,6 +3,9 @@
 Each build has a folder of its own, named by a stamp of its sources, and `current.json` says which one is shown. That
 file is replaced in one step, so a page never sees half a build, and a page that is open keeps its files. The standard
 library alone is needed. From a shell: `python -m onward.web.build`.
+
+Sources of the explorer are in a clone and in an sdist. A wheel holds the finished build in their place, so an installed
+package builds nothing.
 """
 
 import contextlib
@@ -40,6 +43,11 @@ class Built:
 def available() -> bool:
     """Whether npm and node are on PATH, without which nothing can be built."""
     return shutil.which("npm") is not None and shutil.which("node") is not None
+
+
+def has_sources() -> bool:
+    """Whether the explorer's sources are here, as they are in a clone; an installed package has none."""
+    return (SOURCES / "package.json").is_file()
 
 
 def current() -> Built | None:
@@ -82,6 +90,8 @@ def stamp() -> str:
 
 def build() -> None:
     """The explorer is built and shown. Two at once: the second waits and finds it done. Raises BuildFailed."""
+    if not has_sources():
+        raise BuildFailed("this installation holds no sources to build from; install a wheel, which brings it built")
     with _alone():
         if not needed():
             return
@@ -106,7 +116,7 @@ def build_in_background() -> subprocess.Popen[bytes] | None:
 
     None where nothing is to do, or nothing can be: in a folder that is not to be written the page takes the CDN.
     """
-    if not available() or not needed() or running():
+    if not has_sources() or not available() or not needed() or running():
         return None
     try:
         OUTPUT.mkdir(parents=True, exist_ok=True)
