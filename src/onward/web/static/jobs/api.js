@@ -1,4 +1,5 @@
 // Questions to /graphql over HTTP.
+import { parse } from './exact.js';
 import { credentials } from './token.js';
 
 export const address = new URL('graphql', document.baseURI);
@@ -43,7 +44,7 @@ export async function ask(query, variables = {}) {
 
 function parsed(body) {
   try {
-    return JSON.parse(body);
+    return parse(body);
   } catch {
     return null;
   }

@@ -4,6 +4,7 @@ const numbers = new Intl.NumberFormat();
 const clocks = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
 const minutes = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 const days = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const years = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 const whole = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'long' });
 
 export const count = (number) => numbers.format(number);
@@ -11,10 +12,12 @@ export const minute = (date) => minutes.format(date);
 export const clock = (date) => clocks.format(date);
 export const fully = (iso) => whole.format(new Date(iso));
 
-// Today by the clock, other days with their date.
+// Today by the clock, other days with their date, other years with their year.
 export function moment(iso) {
   const date = new Date(iso);
-  return date.toDateString() === new Date().toDateString() ? clocks.format(date) : days.format(date);
+  const now = new Date();
+  if (date.toDateString() === now.toDateString()) return clocks.format(date);
+  return (date.getFullYear() === now.getFullYear() ? days : years).format(date);
 }
 
 export function length(ms) {

@@ -15,11 +15,13 @@ import { Socket } from './socket.js';
 import { System } from './system.js';
 import { onToken, setToken, token } from './token.js';
 
+// A server that wants a token has nothing to show and takes no job: what could only be refused is put away.
+const REFUSED = 'This server answers only with an access token. Press Token, and paste yours.';
 const WORDS = {
   connecting: 'Connecting',
   live: 'Live',
   lost: 'Not live: asking every few seconds',
-  refused: 'Not live: the server refused this page; a token may be needed',
+  refused: 'Not live: the server refused this page',
 };
 const POLL_MS = 3_000;
 
@@ -41,7 +43,8 @@ forms(byId('send'), { accepted: (accepted) => { follow.add(accepted); feed.take(
 feed.onEach((changed) => rates.see(changed));
 feed.onBatch((batch) => { list.take(batch); system.stir(); });
 system.onTold((error) => {
-  notice('system', error?.message);
+  setAttribute(document.body, 'data-refused', system.refused ? '' : null);
+  notice('system', system.refused ? REFUSED : error?.message);
   filters.handlers(system.handlers);
   chart.draw();
   byId('letters').hidden = !system.mailed;

@@ -1,5 +1,6 @@
 // A client for graphql-transport-ws: one socket, subscriptions that outlive it, and its state told to whoever asks.
 import { address } from './api.js';
+import { parse } from './exact.js';
 import { credentials } from './token.js';
 
 const FIRST_WAIT_MS = 500;
@@ -42,7 +43,7 @@ export class Socket {
     this.#socket = socket;
     socket.onopen = () => this.#send({ type: 'connection_init', payload: credentials() });
     socket.onmessage = (event) => {
-      const message = JSON.parse(event.data);
+      const message = parse(event.data);
       if (message.type === 'connection_ack') clearTimeout(slow);
       this.#take(message);
     };

@@ -7,7 +7,7 @@ export const RETRYABLE = ['FAILED', 'CANCELLED'];
 
 export const word = (status) => status.charAt(0) + status.slice(1).toLowerCase();
 
-// A dot and the word: never the colour alone.
+// A sign of its own and the word: never the colour alone.
 export function mark(status) {
   return el('span', { class: 'status', 'data-status': status }, word(status));
 }

@@ -22,6 +22,7 @@ export class System {
   #schedule = new Schedule();
   #gates = new Handlers(() => this.look());
   handlers = [];
+  refused = false; // whether the server wants a token and has none
   mailed = false; // whether messages go where they can be looked at
 
   // `live` tells whether changes come in; `choose` is called with the status whose count was pressed.
@@ -54,6 +55,7 @@ export class System {
     } catch (failure) {
       error = failure;
     }
+    if (error?.code === 'NOT_AUTHENTICATED') this.refused = true;
     for (const listener of this.#listeners) listener(error);
     this.#later(document.hidden ? HIDDEN_MS : this.#moved ? BUSY_MS : IDLE_MS);
   }
@@ -75,6 +77,7 @@ export class System {
     }
     this.#rates.seeCounts(counts, this.#live());
     this.handlers = system.handlers;
+    this.refused = !viewer.id && !viewer.roles.length;
     this.mailed = system.mailed !== null;
     for (const queue of system.queues) this.#queue(queue, queue.backend === system.backend);
     this.#schedule.show(system.schedule);

@@ -4,7 +4,8 @@ import { between, fully, length, moment } from './format.js';
 import { toJob } from './route.js';
 import { mark, remark, TERMINAL } from './status.js';
 
-const HEADS = ['Status', 'Handler', 'Job', 'Note', 'Backend', 'Created', 'Took'];
+const SHOWN = 8; // characters of an id that stay where it is narrow: its end, since ids of one day begin alike
+const HEADS = ['Status', 'Handler', 'Note', 'Job', 'Backend', 'Created', 'Took'];
 
 export class Table {
   #rows = new Map();
@@ -48,13 +49,13 @@ function row(job) {
     version: 0,
     waitingFor: null,
     status: mark(job.status),
-    link: el('a', { href: toJob(job.id), class: 'mono' }, job.id),
+    link: el('a', { href: toJob(job.id), class: 'mono', title: job.id }, el('span', {}, job.id.slice(0, -SHOWN)), el('span', {}, job.id.slice(-SHOWN))),
     told: el('span', { class: 'told' }),
     backend: el('span'),
     took: el('span'),
   };
   const created = el('time', { datetime: job.createdAt, title: fully(job.createdAt) }, moment(job.createdAt));
-  const parts = { status: cells.status, handler: job.handler, job: cells.link, told: cells.told, backend: cells.backend, created, took: cells.took };
+  const parts = { status: cells.status, handler: job.handler, told: cells.told, job: cells.link, backend: cells.backend, created, took: cells.took };
   cells.row = el('tr', { role: 'row' }, Object.entries(parts).map(([name, part]) => el('td', { role: 'cell', class: `at-${name}` }, part)));
   return cells;
 }
