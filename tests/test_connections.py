@@ -167,7 +167,7 @@ async def test_who_reads_only_after_all_is_sent_reads_why_it_was_refused(
 async def test_who_sends_on_after_being_refused_is_cut_off_after_a_while(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "FLUSH_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(connections, "LINGER_S", 0.2)
     async with connected(address) as (reader, writer):
         writer.write(HEAD + b"Content-Length: 90000000\r\n\r\n")
         assert statuses(await rest(reader)) == [413]
@@ -425,7 +425,7 @@ async def test_where_connections_become_too_many_one_that_was_refused_makes_room
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "room", lambda: 20)
-    monkeypatch.setattr(connections, "FLUSH_TIMEOUT_S", 600)
+    monkeypatch.setattr(connections, "LINGER_S", 600)
     with served(settings_in(tmp_path)) as address:
         async with AsyncExitStack() as stack:
             writers = []

@@ -109,8 +109,8 @@ async def test_what_a_part_is_to_know_reaches_it_on_standard_input(capfd: pytest
 @pytest.mark.parametrize(("variables", "shown"), [({}, "\033[36ma | \033[0mup\n"), ({"NO_COLOR": "1"}, "a | up\n")])
 def test_a_terminal_shows_each_part_in_a_colour_of_its_own(variables: dict[str, str], shown: str) -> None:
     program = (
-        "import asyncio, sys; from onward.supervisor.supervisor import Part, Supervisor;"
-        "parts = [Part('a', (sys.executable, '-c', 'print(\"up\"); raise SystemExit(2)'))];"
+        "import asyncio, sys; from onward.supervisor.supervisor import ProcessSpec, Supervisor;"
+        "parts = [ProcessSpec('a', (sys.executable, '-c', 'print(\"up\"); raise SystemExit(2)'))];"
         "raise SystemExit(asyncio.run(Supervisor(parts, deadline_s=5).run()))"
     )
     code, said = on_a_terminal([sys.executable, "-P", "-c", program], variables=environment(**variables))

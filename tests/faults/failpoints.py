@@ -28,12 +28,12 @@ WRITES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "claim due": ("onward.jobs.claims", "claim_due"),
         "step done": ("onward.jobs.claims", "step_done"),
         "report": ("onward.jobs.claims", "report"),
-        "settle": ("onward.jobs.claims", "settle"),
+        "settle": ("onward.jobs.claims", "record_outcome"),
         "hand back": ("onward.jobs.claims", "hand_back"),
-        "bury": ("onward.jobs.claims", "bury"),
-        "promote": ("onward.jobs.due", "promote"),
+        "bury": ("onward.jobs.claims", "reclaim_dead"),
+        "promote": ("onward.jobs.due", "promote_due"),
         "confirm": ("onward.jobs.due", "confirm"),
-        "doubt": ("onward.jobs.due", "doubt"),
+        "doubt": ("onward.jobs.due", "invalidate_deliveries"),
         "reroute": ("onward.jobs.due", "reroute"),
         "cancel": ("onward.jobs.commands", "cancel"),
         "retry": ("onward.jobs.commands", "retry"),
@@ -42,9 +42,9 @@ WRITES: Mapping[str, tuple[str, str]] = MappingProxyType(
 WHEN = ("before the commit", "after the commit")
 AROUND: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
-        "message": ("backends.dramatiq", "Broker", "enqueue_many"),
+        "message": ("onward.backends.dramatiq", "Broker", "enqueue_many"),
         "mail": ("onward.mail.mailer", "FileMailer", "_write"),
-        "line": ("handlers.logging", "JsonLines", "append"),
+        "line": ("onward.handlers.journal", "JsonLines", "append"),
         "answer": ("onward.api.view", "View", "__call__"),
     }
 )

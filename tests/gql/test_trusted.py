@@ -17,7 +17,6 @@ from onward.config.settings import SettingsError
 from onward.web import documents
 from tests.gql.conftest import MODULES, Api, running, serving, settings_in
 from tests.gql.test_websocket import client
-from tests.processes import ROOT
 
 KNOWN = "query mine { viewer { roles } }"
 OTHER = "query other { viewer { id } }"
@@ -129,7 +128,8 @@ def test_the_documents_of_the_jobs_page_are_those_that_a_browser_sees() -> None:
     assert set(json.loads(told.stdout)) == set(documents.documents())
     used = set(re.findall(r"export const (\w+)", documents.QUERIES.read_text("utf-8")))
     assert len(used) == len(documents.documents())
-    scripts = [path for path in (ROOT / "web/static/jobs").glob("*.js") if path.name != "queries.js"]
+    scripts = [path for path in documents.QUERIES.parent.glob("*.js") if path != documents.QUERIES]
+    assert scripts
     assert not [
         path.name for path in scripts if re.search(r"`\s*(query|mutation|subscription)\b", path.read_text("utf-8"))
     ]
