@@ -87,7 +87,7 @@ def _dramatiq(scope: Scope, url: str, count: int, processes: int, measured: Meas
     redis.Redis.from_url(url).flushall()
     env = ours(folder, backend="dramatiq", redis_url=url)
     finished(python("benchmarks.fill", "bench.nothing", str(count), probed=False), folder, "fill", env=env)
-    worker = python("worker", "serve", "8")
+    worker = python("onward.worker", "serve", "8")
     with running(worker, folder, "worker", env=env) as first:
         if processes == 1:
             beside = _worked(folder, count, first)

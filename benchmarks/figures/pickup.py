@@ -35,7 +35,7 @@ def _onward(scope: Scope, measured: Measured, redis_url: str) -> None:
     env = ours(folder, backend="dramatiq", redis_url=redis_url)
     with (
         api(folder, backend="dramatiq", redis_url=redis_url) as (_, port),
-        running(python("worker", "serve", "8", probed=False), folder, "worker", env=env) as worker,
+        running(python("onward.worker", "serve", "8", probed=False), folder, "worker", env=env) as worker,
     ):
         wait_until(lambda: "worker is up" in worker.log.read_text(), worker)
         caller, took = Caller(port), []

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.base import ROOT, BenchError, Measured, Row, Scope, emptied, in_turn
 from benchmarks.processes import free_port, ours, running, wait_for_port
 
-IMPORT = "import time; t = time.perf_counter(); import app; print(time.perf_counter() - t)"
+IMPORT = "import time; t = time.perf_counter(); import onward.api.app; print(time.perf_counter() - t)"
 
 
 def take(scope: Scope) -> Iterator[Row]:
@@ -19,7 +19,7 @@ def take(scope: Scope) -> Iterator[Row]:
     first, imported = Measured("Onward"), Measured("Onward")
     in_turn(scope.many_rounds, [(first, lambda m: _serve(scope, m)), (imported, lambda m: _import(scope, m))])
     yield Row("J", "from `./onward serve` to the first answer", "s", first, reach=1.5, at_least=False)
-    yield Row("J", "`import app`", "s", imported, reach=0.8, at_least=False)
+    yield Row("J", "`import onward.api.app`", "s", imported, reach=0.8, at_least=False)
 
 
 def _serve(scope: Scope, measured: Measured) -> None:
@@ -37,5 +37,5 @@ def _import(scope: Scope, measured: Measured) -> None:
         [sys.executable, "-P", "-c", IMPORT], capture_output=True, text=True, check=False, cwd=Path(ROOT), env=env
     )
     if run.returncode:
-        raise BenchError(f"`import app` failed: {run.stderr}")
+        raise BenchError(f"`import onward.api.app` failed: {run.stderr}")
     measured.add(float(run.stdout))

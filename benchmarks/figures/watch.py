@@ -39,7 +39,7 @@ def _follow(scope: Scope, measured: Measured, redis_url: str, count: int) -> Non
     ):
         wait_until(lambda: "ready" in followers.log.read_text(), followers, patience_s=120)
         begun = time.monotonic()
-        with running(python("worker", "serve", "8", probed=False), folder, "worker", env=env):
+        with running(python("onward.worker", "serve", "8", probed=False), folder, "worker", env=env):
             wait_until(lambda: followers.process.poll() is not None, followers, patience_s=120, may_end=True)
         block = server.longest_block_ms(begun, time.monotonic())
         took = json.loads(followers.log.read_text().partition("ready\n")[2])

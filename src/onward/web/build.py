@@ -124,7 +124,7 @@ def build_in_background() -> subprocess.Popen[bytes] | None:
     except OSError:
         return None
     with log:
-        command = [sys.executable, "-m", "onward.web.build", "--gently"]
+        command = [sys.executable, "-P", "-m", "onward.web.build", "--gently"]
         return subprocess.Popen(command, cwd=ROOM.parent, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
 
 
