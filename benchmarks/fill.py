@@ -11,8 +11,8 @@ import uvloop
 from onward.backends.base import Role
 from onward.config.settings import enter
 from onward.runtime import wiring
-from onward.storage.engine import Tx
 from onward.storage.tables import jobs, ready
+from onward.storage.transaction import Tx
 
 BATCH = 200
 PATIENCE_S = 60

@@ -11,7 +11,8 @@ from onward.jobs.model import COLUMNS, Job, NewJob, dump, dump_steps
 from onward.jobs.model import Step as JobStep
 from onward.jobs.states import JobStatus
 from onward.storage import migrate
-from onward.storage.engine import Database, Tx
+from onward.storage.engine import Database
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
 DAY_US = 86_400_000_000

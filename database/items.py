@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from database.tables import items
 from onward import Ledger
-from onward.storage.engine import Tx, insert_new
+from onward.storage.sql import insert_new
+from onward.storage.transaction import Tx
 
 _insert = insert_new(items)
 

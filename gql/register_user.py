@@ -15,7 +15,7 @@ from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.graphql.validation import Email, Username, checked
 from onward.jobs import model
-from onward.storage.engine import Tx
+from onward.storage.transaction import Tx
 
 
 class Values(BaseModel):

@@ -14,7 +14,8 @@ import psycopg
 from onward.jobs import ledger
 from onward.jobs.model import Job, NewJob, Step, dump_steps
 from onward.storage import migrate
-from onward.storage.engine import Database, Tx
+from onward.storage.engine import Database
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests import application
 

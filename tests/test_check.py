@@ -16,7 +16,8 @@ from onward.jobs import concurrency, ledger
 from onward.jobs.model import NewJob
 from onward.jobs.states import JobStatus
 from onward.storage import migrate, tables
-from onward.storage.engine import Database, Tx
+from onward.storage.engine import Database
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests import application
 from tests.processes import onward

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from onward.handlers.base import TimedOut as TimedOut
     from onward.handlers.base import handler as handler
     from onward.handlers.base import sequence as sequence
-    from onward.storage.engine import Tx as Tx
     from onward.storage.ledger import Ledger as Ledger
+    from onward.storage.transaction import Tx as Tx
 
 _MODULES = {
     "Backend": "onward.backends.base",
@@ -40,7 +40,7 @@ _MODULES = {
     "TimedOut": "onward.handlers.base",
     "handler": "onward.handlers.base",
     "sequence": "onward.handlers.base",
-    "Tx": "onward.storage.engine",
+    "Tx": "onward.storage.transaction",
     "Ledger": "onward.storage.ledger",
 }
 __all__ = [*_MODULES]  # noqa: PLE0604 - a list of strings, kept in one place

@@ -4,7 +4,6 @@ import datetime as dt
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from tests.faults import failpoints
@@ -26,7 +25,7 @@ def set_clock(ahead_s: float) -> None:
     """Every clock of this process that can be set is ahead; SQLite's too, which is the ledger's."""
     import sqlalchemy as sa
 
-    from onward.storage import engine, writer
+    from onward.storage import sqlite
     from onward.storage.tables import commits
 
     now, now_ns = time.time, time.time_ns
@@ -43,15 +42,8 @@ def set_clock(ahead_s: float) -> None:
         if hasattr(sys.modules[name], "datetime"):
             setattr(sys.modules[name], "datetime", Clock)  # noqa: B010 - mypy
     words = f"CAST(unixepoch('subsec') * 1000000 AS INTEGER) + {int(ahead_s * 1e6)}"
-    writer.BEGIN_SQLITE = sa.update(commits).values(n=commits.c.n + 1).returning(commits.c.n, sa.literal_column(words))
-    made = engine.Database.__init__
-
-    def init(self: engine.Database, url: str, migrations: Path | None = None) -> None:
-        made(self, url, migrations)
-        if self.dialect == "sqlite":
-            self.clock = sa.text(f"SELECT {words}")
-
-    engine.Database.__init__ = init  # type: ignore[method-assign]
+    sqlite.BEGIN = sa.update(commits).values(n=commits.c.n + 1).returning(commits.c.n, sa.literal_column(words))
+    sqlite.SQLite.clock = sa.text(f"SELECT {words}")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from onward.jobs.change_feed import ChangeFeed, SlowConsumer, Subscription
 from onward.jobs.model import Visible
 from onward.jobs.states import JobStatus
 from onward.storage.base import Unavailable
-from onward.storage.engine import Database, Tx
+from onward.storage.engine import Database
 from onward.storage.tables import jobs
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.testing.waiting import until
 from tests.ledgers import accept, route, writing

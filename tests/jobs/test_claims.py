@@ -13,8 +13,8 @@ from onward.jobs.base import Superseded
 from onward.jobs.claims import Outcome
 from onward.jobs.model import Job, Progress
 from onward.jobs.states import JobStatus
-from onward.storage.engine import Tx
 from onward.storage.tables import jobs, runners
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.ledgers import accept, new_job, writing
 

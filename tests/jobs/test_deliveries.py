@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from onward.jobs import claims, due, ledger
 from onward.jobs.claims import Outcome
 from onward.jobs.states import JobStatus
-from onward.storage.engine import Tx
 from onward.storage.tables import jobs
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.ledgers import accept, writing
 

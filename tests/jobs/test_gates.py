@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from onward.jobs import claims, commands, concurrency, due, ledger
 from onward.jobs.model import Job, Visible
-from onward.storage.engine import Tx
 from onward.storage.tables import jobs
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.ledgers import accept
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from onward.jobs import idempotency
 from onward.jobs.base import KeyReused
-from onward.storage.engine import Tx
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.ledgers import accept, writing
 

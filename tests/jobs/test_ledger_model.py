@@ -30,8 +30,8 @@ from onward.jobs.base import Conflict, Superseded
 from onward.jobs.claims import Outcome
 from onward.jobs.model import Job, JobError, Progress, Step, Visible
 from onward.jobs.states import HELD, MOVES, RETRYABLE, TERMINAL, JobStatus, StepStatus
-from onward.storage.engine import Tx
 from onward.storage.tables import jobs, later, runners
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.ledgers import accept, copied_postgres, copied_sqlite, route, writing
 

@@ -13,9 +13,9 @@ from onward.jobs.claims import Outcome
 from onward.jobs.limits import CLOCK_TOLERANCE_US, Limit, Rate
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
-from onward.storage.engine import Tx
 from onward.storage.tables import gates as table
 from onward.storage.tables import jobs
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.jobs.test_gates import at_gates, claim, now, undelivered
 from tests.ledgers import accept, writing

@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from onward.jobs import pages
 from onward.jobs.model import Job, JobFilter, Visible
 from onward.jobs.states import JobStatus
-from onward.storage.engine import Database, Tx
+from onward.storage.engine import Database
 from onward.storage.tables import jobs
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.ledgers import accept
 
@@ -132,7 +133,7 @@ def test_a_page_reads_no_more_than_it_shows(sqlite_ledger: str) -> None:
         built = tx.execute_once
 
         def explained(statement: Any) -> list[Any]:
-            text, params = database.rendered(statement)
+            text, params = database.driver.rendered(statement)
             seen.extend(row[-1] for row in tx._cursor.execute(f"EXPLAIN QUERY PLAN {text}", params).fetchall())
             return built(statement)
 

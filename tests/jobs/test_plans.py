@@ -9,7 +9,7 @@ import pytest
 from onward.jobs import claims, concurrency, due, ledger, pages
 from onward.jobs.model import JobFilter, Visible
 from onward.jobs.states import JobStatus
-from onward.storage.engine import Tx
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
 S = JobStatus
@@ -44,7 +44,7 @@ def test_what_is_looked_at_with_each_tick_or_mutation_is_found_by_its_own_index(
     writer: Writer, statement: Any, index: str
 ) -> None:
     """Not by reading all that waits, or the counters of all owners."""
-    text, defaults = writer.database.compiled(statement)
+    text, defaults = writer.database.driver.compiled(statement)
     first, *_ = found = plan(
         writer,
         text,
@@ -70,7 +70,7 @@ def test_what_is_looked_at_with_each_tick_or_mutation_is_found_by_its_own_index(
 @pytest.mark.parametrize("statement", [claims._claim_due, claims._at_gates, concurrency._let_out])
 def test_a_page_of_a_line_is_read_from_its_front(writer: Writer, statement: Any) -> None:
     """In the order of its index, however long it is."""
-    text, defaults = writer.database.compiled(statement)
+    text, defaults = writer.database.driver.compiled(statement)
     bound = ("backend_", "runner_", "worker_", "handler_", "change", "now", "before_", "after_")
     found = plan(writer, text, {**dict.fromkeys(bound, 1), **defaults, "limit_": 1, "exclude": "[]"})
     assert any("USING" in line and ("jobs_ready" in line or "jobs_at_gate" in line) for line in found), found
@@ -86,7 +86,7 @@ def test_an_owner_s_page_reads_no_jobs_of_others(writer: Writer, status: tuple[J
         built = tx.execute_once
 
         def explained(statement: Any) -> list[Any]:
-            seen.extend(plan(writer, *writer.database.rendered(statement)))
+            seen.extend(plan(writer, *writer.database.driver.rendered(statement)))
             return built(statement)
 
         tx.execute_once = explained  # type: ignore[method-assign]

@@ -14,9 +14,9 @@ from onward.jobs.model import Visible
 from onward.jobs.states import HELD, TERMINAL, JobStatus
 from onward.maintenance import retention
 from onward.maintenance.retention import Retention
-from onward.storage.engine import Tx
 from onward.storage.tables import idempotency as keys
 from onward.storage.tables import jobs
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.ledgers import accept
 

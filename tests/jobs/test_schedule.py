@@ -19,9 +19,9 @@ from onward.jobs.model import Job, to_us
 from onward.jobs.schedule import Entry, Schedule
 from onward.jobs.states import JobStatus
 from onward.runtime.wiring import run_process
-from onward.storage.engine import Tx
 from onward.storage.tables import jobs
 from onward.storage.tables import schedule as table
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests import application
 from tests.ledgers import new_job, writing

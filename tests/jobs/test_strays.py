@@ -18,8 +18,8 @@ from onward.jobs.running import Running, StopReason
 from onward.jobs.states import JobStatus, StepStatus
 from onward.jobs.timings import Timings
 from onward.storage.base import Unavailable
-from onward.storage.engine import Tx
 from onward.storage.tables import runners
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing

@@ -92,7 +92,7 @@ class Kept:
     def __init__(self, project: Path, sql: str, url: str | None) -> None:
         if url is None:
             (project / "var").mkdir()
-            self._connection: Any = sqlite.driver().connect(project / LEDGER, isolation_level=None)
+            self._connection: Any = sqlite.dbapi().connect(project / LEDGER, isolation_level=None)
             self._connection.executescript(sql)
             self._mark = "?"
         else:

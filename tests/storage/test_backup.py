@@ -15,7 +15,7 @@ from tests.ledgers import accept, writing
 
 
 def rows(file: Path, statement: str) -> list[tuple[object, ...]]:
-    with closing(sqlite.driver().connect(str(file))) as connection:
+    with closing(sqlite.dbapi().connect(str(file))) as connection:
         return [tuple(row) for row in connection.execute(statement).fetchall()]
 
 

@@ -17,8 +17,11 @@ from database.items import ItemStore
 from database.tables import items
 from onward import Ledger
 from onward.storage.base import StorageError, Unavailable
-from onward.storage.engine import Database, Ids, Tx, as_list, in_array
+from onward.storage.engine import Database
+from onward.storage.ids import Ids
+from onward.storage.sql import as_list, in_array
 from onward.storage.tables import meta
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.storage.test_writer import put
 

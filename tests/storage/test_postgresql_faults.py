@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from onward.storage.base import Unavailable
-from onward.storage.engine import Database, Tx
+from onward.storage.engine import Database
 from onward.storage.tables import meta
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.ledgers import writing
 from tests.servers import free_port, postgres_server

@@ -11,8 +11,9 @@ import sqlalchemy as sa
 
 from database import users
 from onward.storage.base import Unavailable
-from onward.storage.engine import Database, Tx
+from onward.storage.engine import Database
 from onward.storage.tables import meta
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.ledgers import writing
 

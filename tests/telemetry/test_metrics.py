@@ -16,7 +16,7 @@ from onward.jobs.leases import place
 from onward.jobs.states import TERMINAL, JobStatus
 from onward.storage import tables
 from onward.storage.base import Unavailable
-from onward.storage.engine import Tx
+from onward.storage.transaction import Tx
 from onward.telemetry.endpoint import Endpoint, NoPort
 from onward.telemetry.metrics import Metrics
 from tests import application

@@ -28,7 +28,8 @@ from onward.jobs.states import JobStatus
 from onward.jobs.waiting import waits_for
 from onward.runtime import wiring
 from onward.storage import migrate
-from onward.storage.engine import Database, Tx
+from onward.storage.engine import Database
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
 DONE, REFUSED, UNKNOWN = 0, 1, 3  # 2 is for what cannot start

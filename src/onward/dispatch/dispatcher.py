@@ -22,7 +22,7 @@ from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.jobs.waiting import waits_for
 from onward.storage.base import StorageError
-from onward.storage.engine import Tx
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing

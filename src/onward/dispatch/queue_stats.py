@@ -12,7 +12,8 @@ from onward.jobs import concurrency, due, ledger
 from onward.jobs.model import Visible
 from onward.jobs.states import JobStatus
 from onward.storage.base import StorageError
-from onward.storage.engine import Database, Tx
+from onward.storage.engine import Database
+from onward.storage.transaction import Tx
 from onward.telemetry.metrics import Figure
 
 ALL = Visible(everything=True)

@@ -20,7 +20,7 @@ from onward.jobs import idempotency, ledger
 from onward.jobs.base import KeyReused
 from onward.jobs.model import Job, NewJob, to_us
 from onward.storage.base import Unavailable
-from onward.storage.engine import Tx
+from onward.storage.transaction import Tx
 
 T = TypeVar("T")
 

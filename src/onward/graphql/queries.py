@@ -21,7 +21,7 @@ from onward.graphql.types.page import JobConnection
 from onward.graphql.types.system import System, Viewer
 from onward.jobs import ledger, model, pages
 from onward.storage.base import Unavailable
-from onward.storage.engine import Tx
+from onward.storage.transaction import Tx
 
 T = TypeVar("T")
 PAGE = 50

@@ -19,7 +19,7 @@ from onward.graphql.types.job import Job
 from onward.jobs import ledger, model, pages
 from onward.jobs.change_feed import SlowConsumer
 from onward.storage.base import Unavailable
-from onward.storage.engine import Tx
+from onward.storage.transaction import Tx
 
 REMEMBERED = 10_000  # jobs that a subscription knows to be inside its filter
 KNOWN_AT_START = 1_000

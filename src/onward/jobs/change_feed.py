@@ -19,8 +19,9 @@ from onward.jobs.ledger import get_many, horizon
 from onward.jobs.model import Job
 from onward.jobs.timings import Timings
 from onward.storage.base import StorageError
-from onward.storage.engine import Database, Tx
+from onward.storage.engine import Database
 from onward.storage.tables import jobs
+from onward.storage.transaction import Tx
 
 MIN_INTERVAL_S = 0.005  # at least, between two looks
 MAX_PENDING = 10_000

@@ -27,9 +27,10 @@ from onward.jobs.model import (
     from_row,
 )
 from onward.jobs.states import JobStatus, StepStatus
-from onward.storage.engine import Tx, as_list, in_array
+from onward.storage.sql import as_list, in_array
 from onward.storage.tables import gates as _gates
 from onward.storage.tables import held, jobs, ready, runners
+from onward.storage.transaction import Tx
 
 CRASHES_BEFORE_ISOLATION = 2
 MAX_CRASHES = 6  # of runners that vanished with everything around them, so that nobody saw whose fault it was

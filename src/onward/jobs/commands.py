@@ -12,8 +12,8 @@ from onward.jobs.base import Conflict, NotFound
 from onward.jobs.ledger import ID, get
 from onward.jobs.model import Job, JobFilter, Step, Visible, dump_steps
 from onward.jobs.states import RETRYABLE, TERMINAL, JobStatus, StepStatus
-from onward.storage.engine import Tx
 from onward.storage.tables import jobs
+from onward.storage.transaction import Tx
 
 S = JobStatus
 _p = sa.bindparam

@@ -21,8 +21,9 @@ import sqlalchemy as sa
 from onward.jobs.ledger import ID
 from onward.jobs.limits import Limit, Rate
 from onward.jobs.model import Job, from_row
-from onward.storage.engine import Tx, as_list, in_array, insert_new
+from onward.storage.sql import as_list, in_array, insert_new
 from onward.storage.tables import at_gate, gates, held, jobs, promised, ready
+from onward.storage.transaction import Tx
 
 PAUSED, CONCURRENCY, RATE = "PAUSED", "CONCURRENCY", "RATE"
 RESERVED_US = 100_000  # until who has a promised start may have begun

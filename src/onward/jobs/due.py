@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from onward.jobs.ledger import horizon
 from onward.jobs.model import Job, from_row
 from onward.jobs.states import JobStatus
-from onward.storage.engine import Tx, as_list, in_array
+from onward.storage.sql import as_list, in_array
 from onward.storage.tables import jobs, later, ready
+from onward.storage.transaction import Tx
 
 S = JobStatus
 BY_TIME = "INDEXED BY jobs_later"  # left to itself, SQLite reads all that waits and sorts it, look after look

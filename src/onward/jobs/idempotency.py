@@ -11,8 +11,9 @@ import orjson
 import sqlalchemy as sa
 
 from onward.jobs.base import KeyReused
-from onward.storage.engine import Tx, insert_new
+from onward.storage.sql import insert_new
 from onward.storage.tables import idempotency as table
+from onward.storage.transaction import Tx
 
 _p = sa.bindparam
 _find = sa.select(table.c.fingerprint, table.c.reference).where(

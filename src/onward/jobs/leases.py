@@ -23,8 +23,9 @@ from onward.jobs import claims
 from onward.jobs.states import TERMINAL, JobStatus
 from onward.jobs.timings import Timings
 from onward.storage.base import StorageError
-from onward.storage.engine import Tx, insert_new
+from onward.storage.sql import insert_new
 from onward.storage.tables import meta, runners
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
 

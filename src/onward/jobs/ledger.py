@@ -10,10 +10,11 @@ import sqlalchemy as sa
 
 from onward.jobs.model import Job, NewJob, Visible, from_row
 from onward.jobs.states import TERMINAL, WAITING, JobStatus
-from onward.storage.engine import Tx, as_list, in_array
+from onward.storage.sql import as_list, in_array
 from onward.storage.tables import commits as _commits
 from onward.storage.tables import counts as _counts
 from onward.storage.tables import jobs
+from onward.storage.transaction import Tx
 from onward.storage.writer import SLOTS
 
 ID = jobs.c.id == sa.bindparam("id_")

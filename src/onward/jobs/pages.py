@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from onward.jobs.model import Job, JobFilter, Visible, from_row
-from onward.storage.engine import Tx
 from onward.storage.tables import jobs
+from onward.storage.transaction import Tx
 
 CLOCK_SLACK_US = 3_600_000_000  # a clock may have been set back, and a job that a handler dispatches is a little older
 

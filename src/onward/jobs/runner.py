@@ -35,7 +35,7 @@ from onward.jobs.running import Running, StopReason
 from onward.jobs.states import TERMINAL, JobStatus, StepStatus
 from onward.jobs.timings import Timings
 from onward.storage.base import StorageError
-from onward.storage.engine import Tx
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Span, Tracing, trace_id

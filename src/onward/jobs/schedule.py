@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from cronsim import CronSim, CronSimError
 
 from onward.jobs.model import Job, NewJob, to_datetime, to_us
-from onward.storage.engine import Tx
 from onward.storage.tables import schedule as _schedule
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
 MISSED_AFTER_US = 60_000_000  # a tick found that late was missed: no process led, or the ledger was away

@@ -22,7 +22,7 @@ from onward.jobs.schedule import Schedule
 from onward.jobs.timings import Timings
 from onward.maintenance.retention import Retention
 from onward.storage.base import StorageError
-from onward.storage.engine import Tx
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
 PAGE = 500

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from onward.jobs import idempotency
 from onward.jobs.states import JobStatus
-from onward.storage.engine import Tx
 from onward.storage.tables import jobs, marks
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
 PAGE = 200

@@ -15,9 +15,9 @@ from onward.storage.engine import Database
 
 
 def backup(database: Database, target: Path, *, begun: Callable[[Path], object] = lambda _: None) -> None:
-    """`target` is on disk, and is the ledger as it was at one moment; a file of that name is replaced in one step.
+    """Write the ledger as it is at one moment to `target`; a file of that name is replaced in one step.
 
-    Whoever writes goes on meanwhile. `begun` is told the file that grows until it is whole.
+    Other processes write meanwhile. `begun` is called with the file that grows until it is whole.
     Raises StorageError, and then `target` is as it was.
     """
     source = database.path
@@ -43,7 +43,7 @@ def backup(database: Database, target: Path, *, begun: Callable[[Path], object] 
         _synced(target.parent)
     except Exception as error:
         aside.unlink(missing_ok=True)
-        if database.is_driver_error(error) or isinstance(error, OSError):
+        if database.driver.is_error(error) or isinstance(error, OSError):
             raise StorageError(f"{target} was not written") from error
         raise
 
@@ -59,7 +59,7 @@ def _aside(target: Path) -> Path:
 
 
 def _check(copy: Path) -> None:
-    with closing(sqlite.driver().connect(str(copy))) as connection:
+    with closing(sqlite.dbapi().connect(str(copy))) as connection:
         found = connection.execute("PRAGMA integrity_check").fetchone()[0]
     if found != "ok":
         raise StorageError(f"the ledger is damaged: {found}")

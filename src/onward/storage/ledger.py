@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from onward.storage.engine import Tx
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
 T = TypeVar("T")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from onward.storage import sqlite
 from onward.storage.base import OutOfDate, StorageError, Unavailable
 from onward.storage.engine import Database
 
@@ -27,7 +26,7 @@ class Migrations:
     table: str
 
     def revision(self, database: Database) -> str | None:
-        """The revision that the database is of; None where there are no tables yet. Raises Unavailable."""
+        """The database's revision; None where there are no tables yet. Raises Unavailable."""
         connection = database.connect()
         try:
             row = connection.execute(f"SELECT version_num FROM {self.table}").fetchone()  # noqa: S608 - a constant
@@ -48,7 +47,7 @@ def all_of(database: Database) -> list[Migrations]:
     folder = database.migrations
     if folder is None:
         return [LEDGER]
-    # Alembic takes a quarter of a second to import, so the newest revision is told by the files' names.
+    # Alembic takes a quarter of a second to import, so the newest revision is read from the files' names.
     revisions = sorted(file.name.partition("_")[0] for file in folder.glob("[0-9]*_*.py"))
     if not revisions:
         raise StorageError(f"database.migrations: {folder} holds no migration; name one 0001_what_it_does.py")
@@ -87,6 +86,7 @@ def upgrade(database: Database) -> bool:
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
+    from onward.storage import sqlite  # noqa: PLC0415 - loads SQLAlchemy's dialect of it
     from onward.storage.migrations.guard import migration_lock  # noqa: PLC0415
 
     connection = database.connect()
@@ -94,7 +94,7 @@ def upgrade(database: Database) -> bool:
         "sqlite://" if database.dialect == "sqlite" else "postgresql+psycopg://",
         creator=lambda: connection,
         poolclass=sa.pool.StaticPool,
-        **({"module": sqlite.driver()} if database.dialect == "sqlite" else {}),
+        **({"module": sqlite.dbapi()} if database.dialect == "sqlite" else {}),
         isolation_level="AUTOCOMMIT",
     )
     changed = False

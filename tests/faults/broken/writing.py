@@ -24,10 +24,10 @@ def answer_before_commit() -> None:
         return flagged
 
     def early(apply: Any) -> Any:
-        def applied(self: Any, tx: Any, batch: Any, *, guarded: bool) -> None:
-            apply(self, tx, batch, guarded=guarded)
+        def applied(self: Any, tx: Any, batch: Any, *, with_savepoints: bool) -> None:
+            apply(self, tx, batch, with_savepoints=with_savepoints)
             if getattr(tx, "accepts", False):
-                writer._settle(batch)
+                writer._answer(batch)
                 time.sleep(HOLD_S)
 
         return applied
@@ -47,7 +47,7 @@ def answer_before_commit() -> None:
 
 def no_sync() -> None:
     """SQLite leaves it to the kernel when the journal reaches the disk."""
-    from onward.storage.engine import Database
+    from onward.storage.sqlite import SQLite
 
     def unsynced(connect: Any) -> Any:
         def connected(self: Any) -> Any:
@@ -57,7 +57,7 @@ def no_sync() -> None:
 
         return connected
 
-    base.around(Database, "_connect_sqlite", unsynced)
+    base.around(SQLite, "connect", unsynced)
 
 
 def two_commits() -> None:
@@ -96,7 +96,7 @@ def keys_ignored() -> None:
 
 def counters_stand() -> None:
     """Changes of state are not counted."""
-    from onward.storage.engine import Tx
+    from onward.storage.transaction import Tx
 
     base.put(Tx, "count", lambda *_: None)
 

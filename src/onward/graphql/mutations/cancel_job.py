@@ -15,7 +15,7 @@ from onward.graphql.types.user_error import UserError
 from onward.graphql.validation import Reason, checked
 from onward.jobs import commands, model
 from onward.jobs.base import Conflict, NotFound
-from onward.storage.engine import Tx
+from onward.storage.transaction import Tx
 
 
 class Values(BaseModel):

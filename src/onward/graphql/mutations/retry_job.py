@@ -12,7 +12,7 @@ from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.jobs import commands, model
 from onward.jobs.base import Conflict, NotFound
-from onward.storage.engine import Tx
+from onward.storage.transaction import Tx
 
 
 @scalar_input

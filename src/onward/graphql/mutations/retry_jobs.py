@@ -10,7 +10,7 @@ from onward.graphql.enqueue import MutationError, check_room, written
 from onward.graphql.types.filter import JobFilter
 from onward.graphql.types.user_error import UserError
 from onward.jobs import commands, model
-from onward.storage.engine import Tx
+from onward.storage.transaction import Tx
 
 MAX_RETRIES = 10_000
 

@@ -18,7 +18,7 @@ from onward.jobs import schedule as recurring
 from onward.jobs.schedule import Row
 from onward.mail import mailbox
 from onward.storage.base import Unavailable
-from onward.storage.engine import Tx
+from onward.storage.transaction import Tx
 
 
 @strawberry.type(description="Who asks.")

@@ -1,0 +1,117 @@
+"""The interface of a kind of database: how it connects, compiles statements and commits the writer's transactions.
+
+Statements are SQLAlchemy Core, compiled once an object and run on the driver's own cursor: the ledger's hot path is a
+handful of statements a job, and SQLAlchemy's execution costs several times what SQLite takes for the statement itself.
+Every connection is in the driver's autocommit mode; code that wants a transaction says BEGIN.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from onward.storage.transaction import Tx
+
+if TYPE_CHECKING:
+    from onward.storage.engine import Database
+
+
+class Driver(ABC):
+    """One kind of database."""
+
+    name: ClassVar[str]
+    modules: ClassVar[Collection[str]]
+    """The packages whose exceptions are the driver's."""
+    clock: Any
+    """A statement that reads the database's time in microseconds since 1970."""
+
+    def __init__(self, compiler: Any) -> None:
+        self._compiler = compiler
+        self._statements: dict[int, tuple[str, dict[str, Any], Any]] = {}
+
+    def compiled(self, statement: Any) -> tuple[str, dict[str, Any]]:
+        """The driver's text of a statement and its literal values; keeps the statement, so that its id stays its."""
+        found = self._statements.get(id(statement))
+        if found is None:
+            done = statement.compile(dialect=self._compiler, compile_kwargs={"render_postcompile": True})
+            required = {name for name, bind in done.binds.items() if bind.required}
+            defaults = {name: value for name, value in done.params.items() if name not in required}
+            found = self._statements[id(statement)] = (str(done), defaults, statement)
+        return found[0], found[1]
+
+    def rendered(self, statement: Any) -> tuple[str, dict[str, Any]]:
+        """The same for a statement of a single use, which is not kept."""
+        done = statement.compile(dialect=self._compiler, compile_kwargs={"render_postcompile": True})
+        return str(done), dict(done.params)
+
+    def insert_many(self, cursor: Any, insert: Any, rows: list[dict[str, Any]]) -> None:
+        """Insert rows, each with a value for each column that the statement names, in their order."""
+        text, _ = self.compiled(insert)
+        for row in rows:
+            cursor.execute(text, row)
+
+    def is_error(self, error: BaseException) -> bool:
+        """Return whether an exception came out of the driver."""
+        return type(error).__module__.partition(".")[0] in self.modules
+
+    @abstractmethod
+    def connect(self) -> Any:
+        """A connection in autocommit mode. Raises StorageError, or an error of the driver's."""
+
+    @abstractmethod
+    def write_connection(self, database: Database) -> WriteConnection:
+        """The connection for a writer's transactions; not opened yet."""
+
+
+class WriteConnection(ABC):
+    """The writer's connection: opened with its first transaction, and opened again after an error closed it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Any = None
+
+    def begin(self, deadline: float) -> Tx:
+        """Begin a transaction that can write. Raises the driver's errors, for a lock after the deadline."""
+        if self._connection is None:
+            self._connection = self._database.connect()
+            self._prepare(self._connection)
+        tx = Tx(self._database, self._connection)
+        tx.set_clock(*self._begin(tx, deadline))
+        return tx
+
+    @abstractmethod
+    def _prepare(self, connection: Any) -> None:
+        """Set a new connection up."""
+
+    @abstractmethod
+    def _begin(self, tx: Tx, deadline: float) -> tuple[int, int]:
+        """Begin, and return the commit's number and the ledger's time."""
+
+    @abstractmethod
+    def commit(self, tx: Tx, deadline: float) -> None:
+        """Commit durably. Raises the driver's errors, and then nothing was written."""
+
+    @abstractmethod
+    def is_transient(self, error: BaseException) -> bool:
+        """Return whether trying again may help, and nothing was written."""
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Return whether the connection, the disk or a lock failed, and not one transaction function."""
+        names = ("OperationalError", "InterfaceError", "InternalError", "AdminShutdown")
+        return self._database.driver.is_error(error) and type(error).__name__ in names
+
+    def rollback(self) -> None:
+        """Roll back; a connection that cannot is closed, and its transaction with it."""
+        try:
+            self._connection.cursor().execute("ROLLBACK")
+        except Exception:  # noqa: BLE001 - a broken connection takes its transaction along
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection, and with it the transaction that it had begun. May be called twice."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                connection.close()

@@ -1,0 +1,117 @@
+"""The ledger on PostgreSQL: connections, time, the writer's transactions."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from onward.storage.base import StorageError, Unavailable
+from onward.storage.driver import Driver, WriteConnection
+from onward.storage.transaction import Tx
+
+if TYPE_CHECKING:
+    from onward.storage.engine import Database
+
+LOST_CLASSES = ("08", "40", "53", "55", "57", "58", "XX")  # connection, conflict, resources, locks, operator, system
+TRANSIENT_STATES = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not available: nothing was written
+OUTCOME_TIMEOUT_S = 1.0  # at least, to ask for the outcome of a commit whose answer was lost
+# A transaction's number does not tell afterwards whether it was committed: a crash forgets numbers that reached no disk
+# and gives them out again. So each commit leaves a mark in a row of its writer's, which is locked until it is over.
+MARK = sa.text("INSERT INTO marks (writer, mark) VALUES (:writer, '') ON CONFLICT (writer) DO NOTHING")
+BEGIN = sa.text(
+    "WITH marked AS (UPDATE marks SET mark = :mark WHERE writer = :writer)"
+    " SELECT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT),"
+    " CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+)
+OUTCOME = sa.text("SELECT mark FROM marks WHERE writer = :writer FOR UPDATE")
+
+
+class PostgreSQL(Driver):
+    """A PostgreSQL database, reached with psycopg."""
+
+    name = "postgresql"
+    modules = ("psycopg",)
+    clock: Any = sa.text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)")
+
+    def __init__(self, url: sa.URL) -> None:
+        super().__init__(PGDialect_psycopg())  # type: ignore[no-untyped-call]
+        self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def connect(self) -> Any:
+        import psycopg  # noqa: PLC0415
+
+        connection = psycopg.connect(
+            self._url,
+            autocommit=True,
+            connect_timeout=3,
+            application_name="onward",
+            options="-c synchronous_commit=on -c timezone=UTC -c lock_timeout=10s -c statement_timeout=30s"
+            " -c idle_in_transaction_session_timeout=60s",
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+            tcp_user_timeout=10_000,
+        )
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding not in (None, "UTF8"):
+            connection.close()
+            raise StorageError(
+                f"database.url: the database's encoding is {encoding} and has to be UTF8: createdb -E UTF8 -T template0"
+            )
+        return connection
+
+    def write_connection(self, database: Database) -> WriteConnection:
+        return PostgreSQLWriteConnection(database)
+
+
+class PostgreSQLWriteConnection(WriteConnection):
+    """Transactions whose outcome can be asked for when the answer to a commit is lost."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._writer = secrets.token_hex(8)
+        self._mark = ""
+
+    def _prepare(self, connection: Any) -> None:
+        Tx(self._database, connection).execute(MARK, writer=self._writer)
+
+    def _begin(self, tx: Tx, deadline: float) -> tuple[int, int]:  # noqa: ARG002 - the server has a timeout for locks
+        tx.raw("BEGIN")
+        self._mark = f"{time.time():.0f}/{secrets.token_hex(8)}"
+        change, now = tx.one(BEGIN, writer=self._writer, mark=self._mark)  # type: ignore[misc]
+        return change, now
+
+    def commit(self, tx: Tx, deadline: float) -> None:
+        try:
+            tx.raw("COMMIT")
+        except Exception:
+            if not self._was_committed(deadline):
+                raise
+
+    def _was_committed(self, deadline: float) -> bool:
+        """Return whether the commit left its mark; False also where nobody can be asked."""
+        self.close()
+        # Never before the deadline: while the outcome is open nothing may be written again.
+        deadline = max(deadline, time.monotonic() + OUTCOME_TIMEOUT_S)
+        while time.monotonic() < deadline:
+            with suppress(StorageError):
+                found = self._database.read_sync(lambda tx: tx.one(OUTCOME, writer=self._writer))
+                return found is not None and bool(found[0] == self._mark)
+            time.sleep(0.05)
+        return False
+
+    def is_transient(self, error: BaseException) -> bool:
+        if getattr(error, "sqlstate", None) in TRANSIENT_STATES:
+            return True
+        return isinstance(error, Unavailable) or bool(getattr(self._connection, "closed", True))
+
+    def is_lost(self, error: BaseException) -> bool:
+        if not self._database.driver.is_error(error):
+            return False
+        state = getattr(error, "sqlstate", None) or ""
+        return super().is_lost(error) or state[:2] in LOST_CLASSES or bool(getattr(self._connection, "closed", False))

@@ -1,0 +1,100 @@
+"""Statements of one transaction, and the counters and ids that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onward.storage.engine import Database
+
+
+class Tx:
+    """Runs the statements of a transaction function; knows the ledger's time, makes ids, moves counters."""
+
+    def __init__(self, database: Database, connection: Any) -> None:
+        self._database = database
+        self._driver = database.driver
+        self._cursor = connection.cursor()
+        self._now: int | None = None
+        self._new: list[dict[str, Any]] = []
+        self._insert: Any = None
+        self.change = 0
+        self.deltas: dict[tuple[str, str], int] = {}
+
+    @property
+    def dialect(self) -> str:
+        return self._driver.name
+
+    @property
+    def now(self) -> int:
+        """The ledger's clock, in microseconds: the same for all of a commit."""
+        if self._now is None:
+            self._now = int(self.one(self._driver.clock)[0])  # type: ignore[index]
+        return self._now
+
+    def set_clock(self, change: int, now: int) -> None:
+        """Set the commit's number and time; the writer does at its begin."""
+        self.change, self._now = change, now
+        self._database.ids.seen(now // 1000)
+
+    def insert(self, statement: Any, row: dict[str, Any]) -> None:
+        """Insert a row before whatever statement comes next; consecutive rows of an insert go as one statement.
+
+        `row` has a value for each column that the statement names, in their order.
+        """
+        if statement is not self._insert:
+            self.flush()
+            self._insert = statement
+        self._new.append(row)
+
+    def flush(self) -> None:
+        """Insert the rows that wait."""
+        if self._new:
+            rows, self._new = self._new, []
+            self._driver.insert_many(self._cursor, self._insert, rows)
+
+    def drop_inserts(self) -> None:
+        """Forget the rows that wait: the transaction function that gave them is rolled back."""
+        self._new = []
+
+    def _run(self, statement: Any, params: dict[str, Any]) -> Any:
+        if self._new:
+            self.flush()
+        text, defaults = self._driver.compiled(statement)
+        self._cursor.execute(text, {**defaults, **params} if defaults else params)
+        return self._cursor
+
+    def execute_once(self, statement: Any) -> list[Any]:
+        """Run a statement built for a single use, with its values in it; its text is not kept. Return its rows."""
+        self.flush()
+        self._cursor.execute(*self._driver.rendered(statement))
+        return self._cursor.fetchall()  # type: ignore[no-any-return]
+
+    def all(self, statement: Any, **params: Any) -> list[Any]:
+        """Run a statement that is kept, and return its rows."""
+        return self._run(statement, params).fetchall()  # type: ignore[no-any-return]
+
+    def one(self, statement: Any, **params: Any) -> Any | None:
+        """Run a statement that is kept, and return its first row."""
+        return self._run(statement, params).fetchone()
+
+    def execute(self, statement: Any, **params: Any) -> int:
+        """Run a statement that is kept, and return how many rows it touched."""
+        return self._run(statement, params).rowcount  # type: ignore[no-any-return]
+
+    def raw(self, sql: str) -> None:
+        self._cursor.execute(sql)
+
+    def count(self, owner: str | None, status: str, n: int) -> None:
+        """Move the counters of a status, of all jobs and of the owner's; written once a commit."""
+        for key in (("", status),) if owner is None else (("", status), (owner, status)):
+            self.deltas[key] = self.deltas.get(key, 0) + n
+
+    def new_id(self, prefix: str) -> str:
+        """An id such as `job_...`, growing within a process."""
+        return self._database.ids.next(prefix, self.now // 1000)
+
+
+TransactionFunction = Callable[[Tx], Any]
+"""A synchronous function of a transaction. It may be run more than once, so it has no effect but on the ledger."""
