@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from database.tables import items
-from onward import Ledger
+from onward import Ledger, Tx
 from onward.storage.sql import insert_new
-from onward.storage.transaction import Tx
 
 _insert = insert_new(items)
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from database.tables import users
+from onward import Tx
 from onward.storage.base import StorageError
 from onward.storage.sql import insert_new
-from onward.storage.transaction import Tx
 
 _insert = insert_new(users)
 _taken = sa.select(users.c.username_key, users.c.email_key).where(

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from database import users
 from gql.user import User
+from onward import Tx
 from onward.graphql.context import Info
 from onward.graphql.enqueue import Companion, MutationError, ReplaceParams, accept
 from onward.graphql.execution.inputs import scalar_input
@@ -15,7 +16,6 @@ from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.graphql.validation import Email, Username, checked
 from onward.jobs import model
-from onward.storage.transaction import Tx
 
 
 class Values(BaseModel):

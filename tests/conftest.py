@@ -17,7 +17,7 @@ pytest.register_assert_rewrite("tests.faults.laws")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a server or what npm installs stay in one process: a file's, those of one rig, those of Node."""
+    """Keep tests that share a server or npm packages in one process: by file, by backend fixture, or all of Node."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_shared(item)))
 
@@ -26,8 +26,10 @@ def _shared(item: pytest.Item) -> str:
     if isinstance(item, pytest.Function):
         if "node" in item.fixturenames:
             return "node"
-        if isinstance(rig := getattr(item, "callspec", None) and item.callspec.params.get("rig"), tuple):
-            return "-".join(rig)
+        if isinstance(
+            fixture := getattr(item, "callspec", None) and item.callspec.params.get("backend_fixture"), tuple
+        ):
+            return "-".join(fixture)
     return str(item.path)
 
 

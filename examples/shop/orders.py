@@ -1,17 +1,17 @@
-"""`orders.confirm`: an order is taken from stock, and its buyer is written to."""
+"""`orders.confirm`: take an order from stock and notify its buyer."""
 
 import asyncio
 from datetime import timedelta
 from typing import TypedDict
 
-from onward.handlers.base import Handler, JobContext, Permanent, Retry, handler, sequence
+from onward import JobContext, Permanent, Retry, handler, sequence
 
 SOLD_OUT = frozenset({"unicorn"})
 PACKING = timedelta(milliseconds=300)
 
 
 class Order(TypedDict):
-    """What `reserve` hands on."""
+    """The value that `reserve` hands to `notify`."""
 
     order: str
     email: str
@@ -19,24 +19,24 @@ class Order(TypedDict):
 
 
 class Confirmation(TypedDict):
-    """What the job results in."""
+    """The result of the job."""
 
     order: str
     items: int
 
 
 async def reserve(job: JobContext, *, order: str, email: str, items: list[str]) -> Order:
-    """Each item is put aside. Raises Permanent where one is sold out: trying again would not bring it back."""
+    """Put each item aside. Raises Permanent if one is sold out, because a retry would not bring it back."""
     for done, item in enumerate(items, start=1):
         if item in SOLD_OUT:
             raise Permanent(f"We are out of {item}s.", code="SOLD_OUT")
-        await asyncio.sleep(PACKING.total_seconds())  # a shelf is walked to
+        await asyncio.sleep(PACKING.total_seconds())  # walk to the shelf
         job.progress(done, len(items), item)
     return {"order": order, "email": email, "items": items}
 
 
 def notify(job: JobContext, value: Order) -> Confirmation:
-    """A further job, committed together with this step, tells the buyer: not twice, should this one be run again."""
+    """Dispatch a job that tells the buyer. It is committed with this step, so a repeated step tells nobody twice."""
     message = f"Order {value['order']} is confirmed: {', '.join(value['items'])}."
     job.dispatch("buyers.tell", email=value["email"], message=message)
     return {"order": value["order"], "items": len(value["items"])}
@@ -47,8 +47,5 @@ confirm = sequence("orders.confirm", [reserve, notify], retry=Retry(max_attempts
 
 @handler("buyers.tell")
 def tell(job: JobContext, *, email: str, message: str) -> None:
-    """A line in the log. It names the job, so that a repeated one can be known."""
+    """Append a line to the log. It names the job, so that readers recognise a repeated line."""
     job.tools.log.append({"job": job.id, "email": email, "message": message})
-
-
-HANDLERS: tuple[Handler, ...] = (confirm, tell)

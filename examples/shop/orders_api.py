@@ -53,5 +53,5 @@ async def confirm_order(info: Info, input: ConfirmOrderInput) -> ConfirmOrderPay
 @strawberry.type
 class Mutation:
     confirm_order: ConfirmOrderPayload | None = strawberry.mutation(
-        resolver=confirm_order, description="The job `orders.confirm`: items are reserved, the buyer is told."
+        resolver=confirm_order, description="The job `orders.confirm`: reserve the items and notify the buyer."
     )

@@ -2,10 +2,10 @@
 
 | | |
 |---|---|
-| a message | is an RQ job whose one argument is the id of ours |
+| a message | is an RQ job whose one argument is the id of the Onward job |
 | a job starts | in a thread of `./onward worker` that runs an RQ worker, as `rq info` shows |
-| a worker dies | what it had fetched and not begun is delivered again once the queue is seen to be empty |
-| Redis forgets | its run id is another one afterwards, and the sweep delivers again |
+| a worker dies | jobs that it had fetched and not begun are delivered again once the queue is seen to be empty |
+| Redis forgets | its run id changes, and maintenance delivers again |
 """
 
 import asyncio
@@ -27,16 +27,16 @@ from onward.backends.base import Backend, BackendError, Defer, Delivery, Health,
 SOCKET_S = 2.0
 AGAIN_S = 1.0
 WORKER_TTL_S = 16  # RQ looks up from an empty queue 15 s before that is over
-way_in: ContextVar[Callable[[str], object]] = ContextVar("way_in")
+run_job: ContextVar[Callable[[str], object]] = ContextVar("run_job")
 
 
-def carry(job_id: str) -> None:
-    """What an RQ job calls: the job has run, or was not to be had."""
-    way_in.get()(job_id)
+def execute(job_id: str) -> None:
+    """Run the job in this worker. RQ calls it; a job that is taken already is left alone."""
+    run_job.get()(job_id)
 
 
-class Hand(SimpleWorker):
-    """An RQ worker in a thread: without signals, which are the main thread's, and ended by an event."""
+class Worker(SimpleWorker):
+    """An RQ worker in a thread. It leaves signals to the main thread, and ends by an event."""
 
     death_penalty_class = TimerDeathPenalty
     stop: threading.Event
@@ -51,7 +51,7 @@ class Hand(SimpleWorker):
 
 
 class Rq(Backend):
-    """At most `concurrency` jobs at once in each worker process."""
+    """Runs at most `concurrency` jobs at once in each worker process."""
 
     runs_elsewhere = True
 
@@ -70,12 +70,12 @@ class Rq(Backend):
             threading.Thread(target=self._work, args=(asyncio.get_running_loop(),), daemon=True).start()
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        way_in.set(lambda job_id: asyncio.run_coroutine_threadsafe(self._run(job_id), loop).result())
+        run_job.set(lambda job_id: asyncio.run_coroutine_threadsafe(self._run(job_id), loop).result())
         while not self._draining.is_set():
             with suppress(redis.RedisError):  # away at the beginning; later on, RQ itself waits for it
-                hand = Hand(self._names, connection=self._client(), serializer="json", worker_ttl=WORKER_TTL_S)
-                hand.stop = self._draining
-                hand.work(logging_level="WARNING")
+                worker = Worker(self._names, connection=self._client(), serializer="json", worker_ttl=WORKER_TTL_S)
+                worker.stop = self._draining
+                worker.work(logging_level="WARNING")
             self._draining.wait(AGAIN_S)
 
     async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:
@@ -83,7 +83,7 @@ class Rq(Backend):
         try:
             for queue, line in zip(self._queues, (-1, 0, 1), strict=True):
                 ids = [delivery.job_id for delivery in deliveries if min(max(delivery.priority, -1), 1) == line]
-                calls = [Queue.prepare_data(carry, [job_id], **own) for job_id in ids]
+                calls = [Queue.prepare_data(execute, [job_id], **own) for job_id in ids]
                 await asyncio.to_thread(queue.enqueue_many, calls)
         except redis.RedisError as error:
             raise BackendError("Redis did not take the messages") from error

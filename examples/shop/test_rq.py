@@ -1,4 +1,4 @@
-"""The backend keeps every law, with real worker processes on a real Redis: `./onward --project examples/shop test`."""
+"""The conformance suite, with real worker processes on a real Redis: `./onward --project examples/shop test`."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ from onward.testing.conformance import Conformance
 URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 
-class RqRig(BackendFixture):
+class RqFixture(BackendFixture):
     name = "rq"
 
     def __init__(self) -> None:
@@ -37,9 +37,9 @@ class RqRig(BackendFixture):
 
 
 @pytest.fixture(scope="module")
-def rig() -> BackendFixture:
-    return RqRig()
+def backend_fixture() -> BackendFixture:
+    return RqFixture()
 
 
 class TestRq(Conformance):
-    """Every law."""
+    """All contract tests."""

@@ -13,7 +13,7 @@ from onward.testing.backend_fixture import BackendFixture
 
 
 class OnDatabase(BackendFixture):
-    """A rig whose ledger is SQLite, or the PostgreSQL database that it is given."""
+    """A backend fixture whose ledger is SQLite, or the PostgreSQL database that it is given."""
 
     def __init__(self, database: str | None = None) -> None:
         self._database = database
@@ -22,14 +22,14 @@ class OnDatabase(BackendFixture):
         return self._database or super().database(project)
 
 
-class BackgroundRig(OnDatabase):
+class BackgroundFixture(OnDatabase):
     name = "background"
 
     def settings(self, project: Path) -> str:  # noqa: ARG002 - it keeps nothing of its own
         return "[backends.background]\nconcurrency = 16"
 
 
-class DramatiqRig(OnDatabase):
+class DramatiqFixture(OnDatabase):
     name = "dramatiq"
 
     def __init__(self, redis_url: str, database: str | None = None) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from onward.jobs import ledger
 from onward.jobs.states import JobStatus
-from onward.testing.harness import ALL, Harness, harness
+from onward.testing.harness import ALL, Harness, open_harness
 from onward.testing.workload import notes
-from tests.conformance.rigs import BackgroundRig, DramatiqRig, OnDatabase
+from tests.conformance.rigs import BackgroundFixture, DramatiqFixture, OnDatabase
 from tests.servers import postgres_database
 
 S = JobStatus
@@ -31,16 +31,16 @@ async def test_work_that_is_pending_goes_on_with_the_other_backend(
     tmp_path: Path, redis_url: str, database: str | None, direction: str
 ) -> None:
     """Waiting, running, retrying, scheduled and half done: all finish, each effect once, nothing charged for it."""
-    rigs: list[OnDatabase] = [BackgroundRig(database), DramatiqRig(redis_url, database)]
-    before, after = rigs if direction == "to dramatiq" else reversed(rigs)
-    async with harness(before, tmp_path) as stand:
-        pending = await _pending(stand)
-        await stand.no_worker()
-    async with harness(after, tmp_path) as stand:
-        stand.say("go")
-        stand.say("mended")
-        await stand.start_worker()
-        done = {name: await stand.done(await stand.get(job_id)) for name, job_id in pending.items()}
+    fixtures: list[OnDatabase] = [BackgroundFixture(database), DramatiqFixture(redis_url, database)]
+    before, after = fixtures if direction == "to dramatiq" else reversed(fixtures)
+    async with open_harness(before, tmp_path) as harness:
+        pending = await _pending(harness)
+        await harness.no_worker()
+    async with open_harness(after, tmp_path) as harness:
+        harness.say("go")
+        harness.say("mended")
+        await harness.start_worker()
+        done = {name: await harness.done(await harness.get(job_id)) for name, job_id in pending.items()}
     assert {name: job.status for name, job in done.items()} == dict.fromkeys(pending, S.SUCCEEDED)
     words = [note.word for note in notes(tmp_path)]
     assert (words.count("first"), words.count("third"), words.count("ran"), words.count("ended")) == (1, 1, 12, 1)
@@ -49,24 +49,24 @@ async def test_work_that_is_pending_goes_on_with_the_other_backend(
     assert done["half done"].counted_attempts == 1
 
 
-async def _pending(stand: Harness) -> dict[str, str]:
+async def _pending(harness: Harness) -> dict[str, str]:
     """Work in every state that a stop can find it in, by what it is."""
-    folder = str(stand.folder)
-    await stand.start_worker()
-    now = await stand.front.database.read(lambda tx: tx.now)
+    folder = str(harness.folder)
+    await harness.start_worker()
+    now = await harness.front.database.read(lambda tx: tx.now)
     found = {
-        "half done": await stand.accept("law.steps_wait", folder=folder),
-        "running": await stand.accept("law.wait", folder=folder),
-        "retrying": await stand.accept("law.fail_slowly", folder=folder),
-        "scheduled": await stand.accept("law.note", run_at=now + 5_000_000, folder=folder),
-        "scheduled for soon": await stand.accept("law.note", run_at=now + 1_500_000, folder=folder),
+        "half done": await harness.accept("law.steps_wait", folder=folder),
+        "running": await harness.accept("law.wait", folder=folder),
+        "retrying": await harness.accept("law.fail_slowly", folder=folder),
+        "scheduled": await harness.accept("law.note", run_at=now + 5_000_000, folder=folder),
+        "scheduled for soon": await harness.accept("law.note", run_at=now + 1_500_000, folder=folder),
     }
-    await stand.noted("second")
-    await stand.noted("begun")
-    await stand.is_now(found["retrying"], S.RETRYING)
-    await stand.no_worker()
+    await harness.noted("second")
+    await harness.noted("begun")
+    await harness.is_now(found["retrying"], S.RETRYING)
+    await harness.no_worker()
     for n in range(10):
-        found[f"waiting {n}"] = await stand.accept("law.note", folder=folder)
-    counts = await stand.front.database.read(lambda tx: ledger.counts(tx, visible=ALL))
+        found[f"waiting {n}"] = await harness.accept("law.note", folder=folder)
+    counts = await harness.front.database.read(lambda tx: ledger.counts(tx, visible=ALL))
     assert counts[S.RUNNING] == counts[S.SUCCEEDED] == 0
     return {name: job.id for name, job in found.items()}

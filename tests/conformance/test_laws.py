@@ -1,4 +1,4 @@
-"""Every law, for both backends, on both databases."""
+"""The conformance suite, for both backends on both databases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from onward.testing.backend_fixture import BackendFixture
 from onward.testing.conformance import Conformance
-from tests.conformance.rigs import BackgroundRig, DramatiqRig
+from tests.conformance.rigs import BackgroundFixture, DramatiqFixture
 from tests.servers import postgres_database
 
 
@@ -17,7 +17,7 @@ from tests.servers import postgres_database
     params=[(backend, database) for backend in ("background", "dramatiq") for database in ("sqlite", "postgresql")],
     ids="-".join,
 )
-def rig(request: pytest.FixtureRequest) -> Iterator[BackendFixture]:
+def backend_fixture(request: pytest.FixtureRequest) -> Iterator[BackendFixture]:
     backend, database = request.param
     made = _background if backend == "background" else _dramatiq
     if database == "sqlite":
@@ -28,12 +28,12 @@ def rig(request: pytest.FixtureRequest) -> Iterator[BackendFixture]:
 
 
 def _background(request: pytest.FixtureRequest, database: str | None) -> BackendFixture:
-    return BackgroundRig(database)
+    return BackgroundFixture(database)
 
 
 def _dramatiq(request: pytest.FixtureRequest, database: str | None) -> BackendFixture:
-    return DramatiqRig(request.getfixturevalue("redis_url"), database)
+    return DramatiqFixture(request.getfixturevalue("redis_url"), database)
 
 
 class TestLaws(Conformance):
-    """Runs them all."""
+    """All contract tests."""

@@ -1,4 +1,4 @@
-"""Pages that are made from the code: `.venv/bin/python -m tests.docs.reference` writes them anew."""
+"""Pages that are generated from the code: `.venv/bin/python -m tests.docs.reference` writes them anew."""
 
 import json
 import types
@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from onward.cli.main import program
 from onward.config.settings import CustomBackend, Settings
+from tests.docs import api
 from tests.processes import ROOT
 from tests.telemetry.exposed import exposition
 
@@ -193,6 +194,7 @@ PAGES = {
     "docs/commands.md": commands_page,
     "docs/metrics.md": metrics_page,
     "docs/schema.md": schema_page,
+    "docs/api.md": api.page,
 }
 
 if __name__ == "__main__":

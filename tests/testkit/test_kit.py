@@ -105,3 +105,38 @@ def test_the_documented_tests_pass(tmp_path: Path) -> None:
         check=False,
     )
     assert "3 passed" in run.stdout, run.stdout[-4000:]
+
+
+OLD_NAME = """
+import pytest
+from pathlib import Path
+from onward.testing.backend_fixture import BackendFixture
+
+class Mine(BackendFixture):
+    name = "mine"
+
+    def settings(self, project: Path) -> str:
+        return ""
+
+@pytest.fixture(scope="module")
+def rig():
+    return Mine()
+
+def test_it(backend_fixture):
+    assert backend_fixture.name == "mine"
+"""
+
+
+def test_a_fixture_of_the_old_name_works_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "test_old.py").write_text(OLD_NAME)
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:valkey\n")
+    run = subprocess.run(
+        [sys.executable, "-P", "-m", "pytest", "-q", "-p", "onward.testing.fixtures", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "rename the fixture rig to backend_fixture" in run.stdout

@@ -1,1 +1,1 @@
-"""For those who build on Onward: the laws that every backend keeps, and fixtures for tests of their own jobs."""
+"""Pytest fixtures for handlers and mutations, and the conformance suite that every backend passes."""

@@ -1,4 +1,4 @@
-"""The application in a test's own process, over a ledger of its own, with a backend made for tests."""
+"""The application in the test's process, with its own ledger and a backend made for tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ CLASSES = {"immediate": "onward.testing.backends:Immediate", "recording": "onwar
 
 
 class TestApp:
-    """What a test of a handler or a mutation acts upon and looks at."""
+    """The application under test: sends operations, enqueues jobs, reads jobs, mail and log entries."""
+
+    __test__ = False  # pytest takes a class of this name for a test otherwise
 
     __test__ = False  # pytest would take its name for a test's
 
@@ -35,20 +37,20 @@ class TestApp:
         self._client = client
 
     async def graphql(self, document: str, /, **variables: Any) -> dict[str, Any]:
-        """The whole answer of the operation, over HTTP: `data`, and `errors` where there are any."""
+        """Send an operation over HTTP and return the whole answer: `data`, and `errors` if there are any."""
         answer = await self._client.post("/graphql", json={"query": document, "variables": variables})
         found: dict[str, Any] = answer.json()
         return found
 
     async def accept(self, handler: str, /, **params: Any) -> Job:
-        """A job of the handler is accepted and delivered, as by a mutation; under `immediate` it has run."""
+        """Accept and deliver a job, as a mutation does; with `onward_immediate` it has run on return."""
         new = self.onward.dispatcher.prepare(handler, params, owner=None)
         job = await self.onward.writer.run(lambda tx: self.onward.dispatcher.accept(tx, new))
         await self.onward.dispatcher.deliver([job], after_response=self.onward.dispatcher.defer)
         return await self.job(job.id)
 
     async def job(self, job_id: str) -> Job:
-        """The job as it is now. Raises LookupError."""
+        """Return the job in its present state. Raises LookupError if there is no such job."""
         job = await self.onward.database.read(lambda tx: ledger.get(tx, job_id))
         if job is None:
             raise LookupError(f"no job {job_id}")
@@ -56,24 +58,24 @@ class TestApp:
 
     @property
     def delivered(self) -> list[Delivery]:
-        """What would have run, in order, under `recording`."""
+        """The deliveries that the recording backend was given, in order (`onward_recording` only)."""
         backend = self.onward.dispatcher.backends[self.onward.settings.backend]
         return cast("Recording", backend).delivered
 
     def mail(self) -> list[EmailMessage]:
-        """The messages that were sent."""
+        """The messages that handlers sent, in order."""
         files = sorted(self.onward.settings.email.directory.glob("*.eml"))
         return [message_from_bytes(file.read_bytes(), policy=policy.default) for file in files]
 
     def log(self) -> list[dict[str, Any]]:
-        """The entries that were written."""
+        """The entries that handlers appended to the log, in order."""
         file = self.onward.settings.log.path
         return [orjson.loads(line) for line in file.read_bytes().splitlines()] if file.exists() else []
 
 
 @asynccontextmanager
 async def running(backend: str, folder: Path, given: Mapping[str, Any]) -> AsyncIterator[TestApp]:
-    """The application, with a project in that folder; `given` are further tables of settings.toml."""
+    """Run the application with `folder` as its project; `given` holds further tables of settings.toml."""
     (folder / "settings.toml").touch()
     tables = {**given, "backends": {**given.get("backends", {}), backend: {"class": CLASSES[backend]}}}
     app = create_app(settings.load(folder, backend=backend, **tables))

@@ -1,4 +1,4 @@
-"""What the author of a backend brings to the conformance suite."""
+"""The description of a backend that its author hands to the conformance suite."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from pathlib import Path
 
 
 class BackendFixture(ABC):
-    """One backend, as the suite sets it up: `name` as in `[backends.NAME]`, its settings, its worker process."""
+    """One backend as the suite sets it up: its settings, its worker command and its database.
+
+    `name` is the NAME of its table `[backends.NAME]`.
+    """
 
     name: str
 
     @abstractmethod
     def settings(self, project: Path) -> str:
-        """The backend's own tables of settings.toml, for a project in that folder."""
+        """Return the backend's tables of settings.toml, for a project in that folder."""
 
     def worker(self) -> Sequence[str]:
-        """The command of a process that runs the backend's jobs until SIGTERM.
+        """Return the command of a process that runs the backend's jobs until SIGTERM.
 
-        The process itself, not something that starts it: the laws freeze it and kill it. For a backend that runs jobs
-        in the process that accepts them this one does, because it is such a process.
+        The command must be the process itself and not a launcher of it, because tests freeze and kill it. The default
+        is a process that accepts jobs; it suits a backend that runs jobs where they are accepted.
         """
         return (sys.executable, "-P", "-m", "onward.testing.node")
 
     def database(self, project: Path) -> str:
-        """Where the ledger is: an empty database."""
+        """Return the URL of an empty database for the ledger."""
         return f"sqlite:///{project / 'onward.db'}"
 
-    def clear(self) -> None:  # noqa: B027 - a backend that keeps everything in its project has nothing to do
-        """Nothing that the laws left in the backend is there any more."""
+    def clear(self) -> None:  # noqa: B027 - a backend that keeps everything in its project needs no clearing
+        """Remove everything that the tests left in the backend."""

@@ -1,4 +1,4 @@
-"""Backends for the tests of those who build on Onward: jobs that run at once, and jobs that are only written down."""
+"""Backends for tests: one runs jobs at once, one only records them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from onward.backends.base import Backend, Defer, Delivery, Run
 
 
 class Immediate(Backend):
-    """A job has run when `deliver` returns, and so before the mutation answers."""
+    """Run each job within `deliver`, before the mutation answers."""
 
     runs_elsewhere = False
 
@@ -24,7 +24,7 @@ class Immediate(Backend):
 
 
 class Recording(Backend):
-    """Nothing runs; `delivered` tells what would have."""
+    """Run nothing; keep all deliveries in `delivered`."""
 
     runs_elsewhere = False
 

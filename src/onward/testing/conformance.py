@@ -1,10 +1,15 @@
-"""The conformance suite: `class TestMine(Conformance)` beside a fixture `rig`, as docs/adding-a-backend.md shows."""
+"""The conformance suite: `class TestMine(Conformance)` beside a fixture `backend_fixture`.
+
+docs/adding-a-backend.md shows a whole example.
+"""
 
 from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("onward.testing.contract")  # before they are imported: a law that fails shows its values
+pytest.register_assert_rewrite(
+    "onward.testing.contract"
+)  # before they are imported: a failing test then shows its values
 
 from onward.testing.contract.accepting import Accepting  # noqa: E402
 from onward.testing.contract.cancelling import Cancelling  # noqa: E402
@@ -23,4 +28,4 @@ from onward.testing.contract.watching import Watching  # noqa: E402
 class Conformance(
     Accepting, Failures, Limits, Children, Cancelling, ManualRetries, Watching, Priorities, Gates, Stops, Deaths
 ):
-    """Every law, one a test, in the order in which to read them."""
+    """All contract tests, in reading order."""

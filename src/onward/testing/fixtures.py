@@ -2,16 +2,20 @@
 
 | | |
 |---|---|
-| `onward_immediate` | the application, whose jobs have run when a mutation answers |
-| `onward_recording` | the application, whose jobs do not run; `delivered` tells what would have |
-| `onward_tables` | to be overridden: tables of settings.toml for the two above, such as `{"handlers": {...}}` |
-| `stand` | for the conformance suite, which asks for a fixture `rig` |
+| `onward_immediate` | the application under test; a job has run when the mutation answers |
+| `onward_recording` | the application under test; no job runs, and `delivered` lists the deliveries |
+| `onward_tables` | override it to set tables of settings.toml for the two above, such as `{"handlers": {...}}` |
+| `backend_fixture` | override it to bring a backend to the conformance suite |
+| `harness` | the running backend, with one worker |
+
+`rig` and `stand` are the names of the last two in release 0.1. They work for one more release, with a warning.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,12 +25,12 @@ import pytest
 from onward.testing import app
 from onward.testing.app import TestApp
 from onward.testing.backend_fixture import BackendFixture
-from onward.testing.harness import Harness, harness
+from onward.testing.harness import Harness, open_harness
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests() -> None:
-    """Under `./onward test`, modules of the project can be imported, last of all, as in its processes."""
+    """Put the project's folder at the end of the import path, as its processes do (for `./onward test`)."""
     project = os.environ.get("ONWARD_PROJECT")
     if project and project not in sys.path:
         sys.path.append(project)
@@ -39,7 +43,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def onward_tables() -> Mapping[str, Any]:
-    """Nothing but the defaults."""
+    """No tables: the defaults."""
     return {}
 
 
@@ -49,7 +53,7 @@ async def onward_immediate(
     tmp_path: Path,
     anyio_backend: str,  # noqa: ARG001 - asked for by being named
 ) -> AsyncIterator[TestApp]:
-    """Jobs have run when they are delivered."""
+    """The application whose jobs run when they are delivered."""
     async with app.running("immediate", tmp_path, onward_tables) as running:
         yield running
 
@@ -60,25 +64,43 @@ async def onward_recording(
     tmp_path: Path,
     anyio_backend: str,  # noqa: ARG001 - asked for by being named
 ) -> AsyncIterator[TestApp]:
-    """Jobs are written down, and wait."""
+    """The application whose jobs are recorded and wait."""
     async with app.running("recording", tmp_path, onward_tables) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-async def project_stand(
-    rig: BackendFixture,
+def backend_fixture(request: pytest.FixtureRequest) -> BackendFixture:
+    """Return the author's fixture of the old name `rig`. A test module overrides this one."""
+    try:
+        found: BackendFixture = request.getfixturevalue("rig")
+    except pytest.FixtureLookupError:
+        raise LookupError("define a fixture backend_fixture, as docs/adding-a-backend.md shows") from None
+    warnings.warn("rename the fixture rig to backend_fixture", DeprecationWarning, stacklevel=1)
+    return found
+
+
+@pytest.fixture(scope="module")
+async def project_harness(
+    backend_fixture: BackendFixture,
     tmp_path_factory: pytest.TempPathFactory,
     anyio_backend: str,  # noqa: ARG001 - asked for by being named
 ) -> AsyncIterator[Harness]:
-    """The stand that all laws of a module share, for each rig one."""
-    async with harness(rig, tmp_path_factory.mktemp(rig.name)) as stand:
-        yield stand
+    """The harness that all tests of a module share, one for each backend fixture."""
+    async with open_harness(backend_fixture, tmp_path_factory.mktemp(backend_fixture.name)) as opened:
+        yield opened
 
 
 @pytest.fixture
-async def stand(project_stand: Harness, tmp_path: Path) -> Harness:
-    """The stand with one worker up, and a folder of this law's own."""
-    project_stand.folder = tmp_path
-    await project_stand.ready()
-    return project_stand
+async def harness(project_harness: Harness, tmp_path: Path) -> Harness:
+    """The harness with one worker running, and a folder for this test."""
+    project_harness.folder = tmp_path
+    await project_harness.ready()
+    return project_harness
+
+
+@pytest.fixture
+def stand(harness: Harness) -> Harness:
+    """Return `harness` under its old name."""
+    warnings.warn("rename the fixture stand to harness", DeprecationWarning, stacklevel=1)
+    return harness

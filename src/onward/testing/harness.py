@@ -1,4 +1,4 @@
-"""A project of the suite's own: a ledger, one backend, worker processes, and the test process that looks on."""
+"""The project of a conformance run: a ledger, one backend, worker processes and the observing test process."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from onward.testing.backend_fixture import BackendFixture
 from onward.testing.processes import Worker
 
 DRAIN_S = 1.0
-AT_ONCE = 2  # of law.limited
-IN_A_SECOND = 20  # of law.rated
+AT_ONCE = 2  # jobs of law.limited that may run
+IN_A_SECOND = 20  # jobs of law.rated that may begin
 TIMEOUT_S = 20.0
 POLL_INTERVAL_S = 0.01
 ALL = Visible(everything=True)
@@ -36,13 +36,13 @@ _runners = sa.select(runners.c.id, runners.c.name)
 
 
 class Harness:
-    """What a law acts upon and looks at. `front` is the test process's part: it accepts and watches, and runs no job.
+    """The handle that tests act through. `front` is the runtime in the test process, which runs no job.
 
-    Where the backend runs jobs in the process that accepts them, a worker accepts; the front does where none is up.
+    If the backend runs jobs in the accepting process, a worker accepts them; `front` does while no worker is up.
     """
 
-    def __init__(self, rig: BackendFixture, project: Path, front: wiring.Runtime) -> None:
-        self.rig = rig
+    def __init__(self, backend_fixture: BackendFixture, project: Path, front: wiring.Runtime) -> None:
+        self.backend_fixture = backend_fixture
         self.project = project
         self.front = front
         self.workers: list[Worker] = []
@@ -50,20 +50,20 @@ class Harness:
 
     @property
     def embedded(self) -> bool:
-        """Whether the backend runs a job in the process that accepts it."""
-        return not self.front.dispatcher.backends[self.rig.name].runs_elsewhere
+        """True if the backend runs a job in the process that accepts it."""
+        return not self.front.dispatcher.backends[self.backend_fixture.name].runs_elsewhere
 
     def say(self, name: str) -> None:
-        """The law's folder says so."""
+        """Create a file of that name in the test's folder; handlers of `onward.testing.workload` wait for it."""
         (self.folder / name).touch()
 
     async def accept(self, handler: str, *, run_at: int | None = None, priority: int = 0, **params: Any) -> Job:
-        """One job is accepted, as by one request."""
+        """Accept one job, as one request does."""
         wanted = {"handler": handler, "params": params, "run_at": run_at, "priority": priority}
         return (await self.request([wanted]))[0]
 
     async def request(self, wanted: Sequence[dict[str, Any]]) -> list[Job]:
-        """The jobs are accepted and seen off, as by one request with a mutation for each."""
+        """Accept and deliver jobs, as one request with a mutation for each does."""
         port = self._door()
         if port is not None:
             ids = await node.ask(port, accept=list(wanted))
@@ -73,7 +73,7 @@ class Harness:
         return jobs
 
     async def deliver_again(self, job: Job, times: int) -> None:
-        """The backend is given the job's id so many times more."""
+        """Deliver the job's id again, `times` times."""
         port = self._door()
         if port is not None:
             await node.ask(port, again=[job.id] * times)
@@ -90,7 +90,7 @@ class Harness:
         return job
 
     async def until(self, job: Job, condition: Callable[[Job], bool], within_s: float = TIMEOUT_S) -> Job:
-        """The job as it is when the condition holds. Raises AssertionError where it does not come to that."""
+        """Return the job once the condition holds. Raises AssertionError after `within_s` seconds."""
         deadline = time.monotonic() + within_s
         while not condition(found := await self.get(job.id)):
             assert time.monotonic() < deadline, f"after {within_s} s: {found}\n{self.log()}"
@@ -104,7 +104,7 @@ class Harness:
         return await self.until(job, lambda found: found.done, within_s)
 
     async def noted(self, word: str, times: int = 1, within_s: float = TIMEOUT_S) -> None:
-        """A handler has noted the word, so often at least, in the law's folder."""
+        """Wait until handlers have noted the word at least `times` times in the test's folder."""
         await self.comes_true(lambda: self.count(word) >= times, within_s)
 
     async def comes_true(self, condition: Callable[[], bool], within_s: float = TIMEOUT_S) -> None:
@@ -122,7 +122,7 @@ class Harness:
         return await self.front.writer.run(lambda tx: commands.cancel(tx, job.id, reason=reason, visible=ALL))
 
     async def retry(self, job: Job, *, from_start: bool = False) -> Job:
-        """The job waits for a new run, and is seen off."""
+        """Retry the job by hand and deliver it."""
         route = self.front.dispatcher.route
         after = await self.front.writer.run(
             lambda tx: commands.retry(tx, job.id, from_start=from_start, visible=ALL, route=route)
@@ -131,8 +131,8 @@ class Harness:
         return after
 
     async def start_worker(self) -> Worker:
-        """One more process runs jobs."""
-        worker = processes.start(self.rig.worker(), self.project)
+        """Start one more worker process and wait until it takes part."""
+        worker = processes.start(self.backend_fixture.worker(), self.project)
         self.workers.append(worker)
         deadline = time.monotonic() + TIMEOUT_S
         while not await self.runners(worker) or (self.embedded and not node.door(self.project, worker.pid).exists()):
@@ -141,12 +141,12 @@ class Harness:
         return worker
 
     async def runners(self, worker: Worker) -> set[str]:
-        """The names under which the ledger knows the worker."""
+        """Return the runner ids that the ledger knows of the worker."""
         name = f"{socket.gethostname()}:{worker.pid}"
         return {row[0] for row in await self.front.database.read(lambda tx: tx.all(_runners)) if row[1] == name}
 
     async def ready(self) -> Worker:
-        """One worker is up, and no other; gives it."""
+        """Leave exactly one worker running and return it."""
         up = [worker for worker in self.workers if worker.is_up]
         for worker in up[1:]:
             worker.kill()
@@ -154,7 +154,7 @@ class Harness:
         return self.workers[0]
 
     async def freeze(self, worker: Worker) -> None:
-        """The worker stands still, not in the middle of a commit: SQLite's one lock would stand still with it."""
+        """Freeze the worker outside of a commit, because a frozen commit would hold SQLite's only lock."""
         while True:
             worker.freeze()
             with suppress(StorageError, TimeoutError):
@@ -164,7 +164,7 @@ class Harness:
             await asyncio.sleep(POLL_INTERVAL_S)
 
     async def no_worker(self) -> None:
-        """None is up."""
+        """Stop all workers."""
         for worker in self.workers:
             if worker.is_up:
                 await worker.stop(DRAIN_S + 5)
@@ -175,17 +175,17 @@ class Harness:
             worker.kill()
 
     def log(self) -> str:
-        """The end of what the workers printed."""
+        """Return the last 4,000 characters of the workers' output."""
         file = self.project / "workers.log"
         return file.read_text(errors="replace")[-4000:] if file.exists() else ""
 
 
 @asynccontextmanager
-async def harness(rig: BackendFixture, project: Path) -> AsyncIterator[Harness]:
-    """A stand in that folder, without a worker yet."""
-    url = rig.database(project)
+async def open_harness(backend_fixture: BackendFixture, project: Path) -> AsyncIterator[Harness]:
+    """Open a harness in that folder; it has no worker yet."""
+    url = backend_fixture.database(project)
     lines = [
-        f'backend = "{rig.name}"',
+        f'backend = "{backend_fixture.name}"',
         "[server]",
         f"drain_s = {DRAIN_S}",
         "[database]",
@@ -196,20 +196,20 @@ async def harness(rig: BackendFixture, project: Path) -> AsyncIterator[Harness]:
         f"concurrency = {AT_ONCE}",
         '[queues."law.rated"]',
         f'rate = "{IN_A_SECOND}/s"',
-        rig.settings(project),
+        backend_fixture.settings(project),
     ]
     (project / "settings.toml").write_text("\n".join(lines))
     loaded = settings.load(project)
     database = Database(loaded.database.url, loaded.database.migrations)
     await asyncio.to_thread(migrate.upgrade, database)
     database.close()
-    found, _ = wiring.backend_class(loaded, rig.name)
-    # A role in which this backend runs nothing: the jobs are for the workers.
+    found, _ = wiring.backend_class(loaded, backend_fixture.name)
+    # In this role the backend runs nothing here: the jobs are for the workers.
     role = Role.ACCEPT if found.runs_elsewhere else Role.RUN
     async with wiring.run_process(loaded, role) as front:
-        stand = Harness(rig, project, front)
+        opened = Harness(backend_fixture, project, front)
         try:
-            yield stand
+            yield opened
         finally:
-            stand.close()
-            rig.clear()
+            opened.close()
+            backend_fixture.clear()

@@ -1,7 +1,7 @@
 """An application process without HTTP: `python -m onward.testing.node`.
 
-It accepts jobs over a door, a line of JSON in and one out, as a request would: one transaction a job, one delivery for
-all of them, the answer, and only then what the backend put off until after the response.
+It accepts jobs over a local socket, one line of JSON in and one out, as a request does: a transaction for each job, one
+delivery for all of them, the answer, and then the functions that the backend deferred until after the response.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ ANSWER_S = 20.0
 
 
 def door(project: Path, pid: int) -> Path:
-    """The file that holds the port on which that process listens."""
+    """Return the file that holds the port of that process."""
     return project / "doors" / str(pid)
 
 
 async def accept(onward: wiring.Runtime, wanted: list[dict[str, Any]]) -> list[Job]:
-    """The jobs are in the ledger, each by a unit of its own, as the mutations of one request are."""
+    """Accept jobs, each in its own transaction function, as the mutations of one request do."""
     jobs = []
     for one in wanted:
         params = one.pop("params")
@@ -41,7 +41,7 @@ async def accept(onward: wiring.Runtime, wanted: list[dict[str, Any]]) -> list[J
 
 
 async def again(onward: wiring.Runtime, ids: list[str], later: Callable[..., None]) -> None:
-    """The backend is given these ids once more."""
+    """Deliver these ids once more."""
     backend = onward.dispatcher.backends[onward.settings.backend]
     await backend.deliver([Delivery(job_id, "") for job_id in ids], after_response=later)
 
@@ -71,7 +71,7 @@ class Door:
 
 
 async def ask(port: int, **request: Any) -> list[str]:
-    """What the process answers: the ids of the jobs that it accepted. Raises TimeoutError."""
+    """Send a request to the process and return the ids of the jobs that it accepted. Raises TimeoutError."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(json.dumps(request).encode() + b"\n")
@@ -85,7 +85,7 @@ async def ask(port: int, **request: Any) -> list[str]:
 
 
 async def main() -> None:
-    """The process takes part until SIGTERM."""
+    """Take part in the project until SIGTERM."""
     loaded = settings.load()
     telemetry.configure(loaded.environment)
     stop = asyncio.Event()
@@ -99,7 +99,7 @@ async def main() -> None:
 
 
 def _announce(file: Path, port: int) -> None:
-    """The port is in the file, whole from the first."""
+    """Write the port to the file atomically."""
     file.parent.mkdir(exist_ok=True)
     aside = file.with_suffix(".new")
     aside.write_text(str(port))

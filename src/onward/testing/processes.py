@@ -1,4 +1,4 @@
-"""Worker processes of a test: started, frozen, killed, stopped."""
+"""Worker processes that a test starts, freezes, kills and stops."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Worker:
         return self.process.poll() is None
 
     def kill(self) -> None:
-        """It is gone, as by a power cut of its own."""
+        """End the process at once, as a power cut would."""
         self.process.kill()
         self.process.wait()
 
@@ -39,27 +39,27 @@ class Worker:
         self.process.send_signal(signal.SIGCONT)
 
     async def stop(self, within_s: float) -> float:
-        """It has ended upon SIGTERM; after how many seconds. Raises TimeoutError."""
+        """Send SIGTERM and return the seconds until the process ended. Raises TimeoutError."""
         begun = time.monotonic()
         self.process.terminate()
         await self.gone(within_s)
         return time.monotonic() - begun
 
     async def gone(self, within_s: float) -> None:
-        """It has ended by itself. Raises TimeoutError."""
+        """Wait until the process has ended by itself. Raises TimeoutError."""
         async with asyncio.timeout(within_s):
             while self.is_up:
                 await asyncio.sleep(0.01)
 
 
 def start(command: Sequence[str], project: Path) -> Worker:
-    """The process runs, on that project; what it prints goes to the project's `workers.log`."""
+    """Start the process on that project; its output goes to the project's `workers.log`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ONWARD_")}
     environment["ONWARD_PROJECT"] = str(project)
     environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, sys.path)))
     with (project / "workers.log").open("ab") as log:
         return Worker(
-            subprocess.Popen(  # noqa: S603 - the rig's own command
+            subprocess.Popen(  # noqa: S603 - the backend fixture's own command
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         )

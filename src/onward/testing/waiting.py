@@ -1,4 +1,4 @@
-"""Waiting for a condition, never for a time."""
+"""Waiting for a condition instead of a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ POLL_INTERVAL_S = 0.01
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], within_s: float = 20.0) -> None:
-    """The condition holds. Raises AssertionError where it does not come to that in time."""
+    """Wait until the condition holds. Raises AssertionError after `within_s` seconds."""
     deadline = time.monotonic() + within_s
     while not (await found if inspect.isawaitable(found := condition()) else found):
         assert time.monotonic() < deadline, f"not within {within_s} s"

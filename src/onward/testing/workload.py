@@ -1,4 +1,4 @@
-"""The handlers that the laws run. Each tells what it does in a folder's `notes`, and is steered by files there."""
+"""The handlers of the contract tests. Each notes its progress in a folder's `notes`; files there control it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from onward.handlers.base import Handler, JobContext, Permanent, Retry, handler, sequence
+from onward.handlers.base import JobContext, Permanent, Retry, handler, sequence
 
 POLL_INTERVAL_S = 0.01
 MOMENT_S = 0.1
@@ -35,7 +35,7 @@ class Note:
 
 
 def note(job: JobContext, folder: str, word: str) -> None:
-    """The line is there, whole, whoever else writes."""
+    """Append one whole line, also while other processes write."""
     line = f"{word} {job.id} {job.attempt} {os.getpid()} {time.monotonic()}\n"
     file = os.open(Path(folder) / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
@@ -45,7 +45,7 @@ def note(job: JobContext, folder: str, word: str) -> None:
 
 
 def notes(folder: Path) -> list[Note]:
-    """What was noted, in order."""
+    """Return all notes, in order."""
     try:
         lines = [line.split() for line in (folder / "notes").read_text().splitlines()]
     except FileNotFoundError:
@@ -58,7 +58,7 @@ def says(folder: str, name: str) -> bool:
 
 
 async def gate(folder: str) -> None:
-    """Opens for all when the folder says `go`, and for one process when it says `go` and its pid."""
+    """Return whether handlers may go on: all with a file `go`, one process with `go` and its pid."""
     while not (says(folder, "go") or says(folder, f"go-{os.getpid()}")):
         await asyncio.sleep(POLL_INTERVAL_S)
 
@@ -71,7 +71,7 @@ async def noted(job: JobContext, *, folder: str, text: str = "") -> str:
 
 @handler("law.wait", retry=ONCE)
 async def wait(job: JobContext, *, folder: str) -> int:
-    """Ends when the folder says `go`; gives the process that it ended in."""
+    """End once there is a file `go`; return the pid of the process."""
     note(job, folder, "begun")
     await gate(folder)
     note(job, folder, "ended")
@@ -80,7 +80,7 @@ async def wait(job: JobContext, *, folder: str) -> int:
 
 @handler("law.linger", retry=ONCE)
 async def linger(job: JobContext, *, folder: str) -> int:
-    """Takes a moment that is shorter than any drain; gives the process that it ended in."""
+    """Take a moment that is shorter than any drain; return the pid of the process."""
     note(job, folder, "begun")
     await asyncio.sleep(LINGER_S)
     return os.getpid()
@@ -88,14 +88,14 @@ async def linger(job: JobContext, *, folder: str) -> int:
 
 @handler("law.beside", retry=ONCE)
 async def alongside(job: JobContext, *, folder: str) -> None:
-    """Runs until it is stopped."""
+    """Run until stopped."""
     note(job, folder, "beside")
     await asyncio.Event().wait()
 
 
 @handler("law.sulk", retry=ONCE)
 async def sulk(job: JobContext, *, folder: str) -> int:
-    """Like `law.wait`, but raises an error of its own where it is stopped."""
+    """Like `law.wait`, but raise an error when stopped."""
     note(job, folder, "begun")
     try:
         await gate(folder)
@@ -106,7 +106,7 @@ async def sulk(job: JobContext, *, folder: str) -> int:
 
 @handler("law.limited", retry=ONCE)
 async def limited(job: JobContext, *, folder: str, waits: bool = False) -> None:
-    """Two of it may run at once, in all processes together; each takes a moment, or until the folder says `go`."""
+    """Two may run at once over all processes; each takes a moment, or waits for a file `go`."""
     note(job, folder, "begun")
     await (gate(folder) if waits else asyncio.sleep(MOMENT_S))
     note(job, folder, "ended")
@@ -114,7 +114,7 @@ async def limited(job: JobContext, *, folder: str, waits: bool = False) -> None:
 
 @handler("law.rated", retry=ONCE)
 async def rated(job: JobContext, *, folder: str) -> None:
-    """Twenty of it may begin in a second."""
+    """Twenty may begin in a second."""
     note(job, folder, "ran")
 
 
@@ -130,7 +130,7 @@ def wait_plain(job: JobContext, *, folder: str) -> int:
 
 @handler("law.deaf", retry=ONCE)
 def deaf(job: JobContext, *, folder: str) -> int:
-    """Blocks its thread and never checks; fails for good where the folder says `fail`."""
+    """Block the thread and never check; fail for good if there is a file `fail`."""
     note(job, folder, "begun")
     while not says(folder, "go"):
         time.sleep(POLL_INTERVAL_S)
@@ -142,7 +142,7 @@ def deaf(job: JobContext, *, folder: str) -> int:
 
 @handler("law.fail", retry=QUICKLY)
 async def fail(job: JobContext, *, folder: str, times: int) -> str:
-    """Fails so many times, then succeeds."""
+    """Fail `times` times, then succeed."""
     note(job, folder, "tried")
     if job.attempt <= times:
         raise ValueError("a secret of the handler's")
@@ -151,7 +151,7 @@ async def fail(job: JobContext, *, folder: str, times: int) -> str:
 
 @handler("law.fail_slowly", retry=SLOWLY)
 async def fail_slowly(job: JobContext, *, folder: str) -> None:
-    """Fails the first time; up to four seconds lie between its attempts."""
+    """Fail once; up to four seconds lie between the attempts."""
     note(job, folder, "tried")
     if job.attempt == 1:
         raise ValueError("the first time")
@@ -179,7 +179,7 @@ def endless_plain(job: JobContext, *, folder: str) -> None:
 
 @handler("law.progress", retry=ONCE)
 async def progress(job: JobContext, *, of: int) -> None:
-    """Tells its progress two hundred times a second."""
+    """Report progress two hundred times a second."""
     for n in range(1, of + 1):
         job.progress(n, of, f"{n} of {of}")
         await asyncio.sleep(0.005)
@@ -201,7 +201,7 @@ def result(_job: JobContext, *, kind: str) -> Any:
 
 @handler("law.words", retry=ONCE)
 async def words(job: JobContext, *, kind: str) -> None:
-    """Says what no text or number of the ledger can hold."""
+    """Raise errors that the ledger cannot store as they are."""
     if kind == "error":
         raise Permanent("half a pair: \ud800, and NUL: \0", code="WORDS")
     if kind == "message":
@@ -212,10 +212,10 @@ async def words(job: JobContext, *, kind: str) -> None:
 
 @handler("law.exit", retry=ONCE)
 async def kill(job: JobContext, *, folder: str) -> str:
-    """Takes its process along, until the folder says `mended`."""
+    """Kill its process, unless there is a file `mended`."""
     note(job, folder, "begun")
     if not says(folder, "mended"):
-        os._exit(0)  # the code that says least about what happened
+        os._exit(0)  # exit code 0 says least about the cause
     return "survived"
 
 
@@ -227,7 +227,7 @@ async def leave(job: JobContext, *, folder: str) -> None:
 
 @handler("law.sys_exit_task", retry=ONCE)
 async def leave_task(job: JobContext, *, folder: str) -> None:
-    """From a task of its own."""
+    """Exit from a task of its own."""
     note(job, folder, "begun")
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(leave.steps[0].call(job, folder=folder))
@@ -235,7 +235,7 @@ async def leave_task(job: JobContext, *, folder: str) -> None:
 
 @handler("law.sys_exit_callback", retry=ONCE)
 async def leave_callback(job: JobContext, *, folder: str) -> None:
-    """From a callback that nobody awaits; fails by itself afterwards."""
+    """Exit from a callback that nobody awaits; then fail."""
     note(job, folder, "begun")
     asyncio.get_running_loop().call_soon(sys.exit, 3)
     await asyncio.sleep(MOMENT_S)
@@ -250,7 +250,7 @@ def leave_plain(job: JobContext, *, folder: str) -> None:
 
 @handler("law.cancelled", retry=ONCE)
 async def cancelled(job: JobContext, *, folder: str) -> None:
-    """Awaits what it has itself cancelled."""
+    """Await a task that it has itself cancelled."""
     note(job, folder, "begun")
     own = asyncio.ensure_future(asyncio.sleep(1))
     own.cancel()
@@ -267,7 +267,7 @@ def cancelled_plain(job: JobContext, *, folder: str) -> None:
 
 @handler("law.parent", retry=ONCE)
 async def parent(job: JobContext, *, folder: str, fails: bool) -> str:
-    """Dispatches a child, and then may fail."""
+    """Dispatch a child, and then fail if asked to."""
     child = job.dispatch("law.note", folder=folder, text="child")
     note(job, folder, child)
     if fails:
@@ -281,7 +281,7 @@ async def first(job: JobContext, *, folder: str) -> dict[str, str]:
 
 
 def second(job: JobContext, value: dict[str, str]) -> dict[str, str]:
-    """Fails for good, unless the folder says `mended`."""
+    """Fail for good, unless there is a file `mended`."""
     note(job, value["folder"], "second")
     if not says(value["folder"], "mended"):
         raise Permanent("not mended yet")
@@ -313,34 +313,7 @@ async def third(job: JobContext, value: dict[str, str]) -> str:
     return value.get("from", "")
 
 
-HANDLERS: tuple[Handler, ...] = (
-    noted,
-    wait,
-    linger,
-    alongside,
-    sulk,
-    limited,
-    rated,
-    wait_plain,
-    deaf,
-    fail,
-    fail_slowly,
-    permanent,
-    endless,
-    endless_plain,
-    progress,
-    result,
-    words,
-    kill,
-    leave,
-    leave_plain,
-    leave_task,
-    leave_callback,
-    cancelled,
-    cancelled_plain,
-    parent,
-    sequence("law.steps", [first, second, third], retry=QUICKLY),
-    sequence("law.steps_retry", [first, second_fails_once, third], retry=QUICKLY),
-    sequence("law.steps_wait", [first, second_waits, third], retry=ONCE),
-    sequence("law.steps_wait_plain", [first, second_waits_plain, third], retry=ONCE),
-)
+steps = sequence("law.steps", [first, second, third], retry=QUICKLY)
+steps_retry = sequence("law.steps_retry", [first, second_fails_once, third], retry=QUICKLY)
+steps_wait = sequence("law.steps_wait", [first, second_waits, third], retry=ONCE)
+steps_wait_plain = sequence("law.steps_wait_plain", [first, second_waits_plain, third], retry=ONCE)

@@ -1,4 +1,4 @@
-"""sampleTask: the mutation that accepts a job of `sample.task`."""
+"""sampleTask: accept a job of `sample.task`."""
 
 import strawberry
 from pydantic import BaseModel
@@ -24,7 +24,7 @@ class SampleTaskInput:
 @strawberry.type
 class SampleTaskPayload:
     job: model.Job | None = strawberry.field(default=None, graphql_type=Job | None)
-    replayed: bool = strawberry.field(default=False, description="Whether the key had made this job before.")
+    replayed: bool = strawberry.field(default=False, description="True if the key had already made this job.")
     errors: list[UserError] = strawberry.field(default_factory=list)
 
 

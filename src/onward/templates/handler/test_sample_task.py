@@ -1,4 +1,4 @@
-"""`sample.task` and its mutation, in the whole application."""
+"""Tests of `sample.task` and its mutation, in the whole application."""
 
 import pytest
 
@@ -29,7 +29,7 @@ async def test_the_same_key_gives_the_same_job(onward_recording: TestApp) -> Non
     assert len(onward_recording.delivered) == 1
 
 
-async def test_what_is_wrong_is_said_at_its_field(onward_recording: TestApp) -> None:
+async def test_an_error_names_its_field(onward_recording: TestApp) -> None:
     answer = await onward_recording.graphql(SEND, input={"text": " "})
     assert answer["data"]["sampleTask"]["errors"] == [{"code": "INVALID", "path": ["text"]}]
     assert onward_recording.delivered == []

@@ -1,1 +1,1 @@
-"""The laws that every backend keeps, a noun a file. `onward.testing.conformance` gathers them."""
+"""The contract tests that every backend passes, one subject a file. `onward.testing.conformance` gathers them."""

@@ -13,26 +13,26 @@ S = JobStatus
 
 
 class Failures:
-    async def test_one_failing_job_stops_no_other(self, stand: Harness) -> None:
+    async def test_one_failing_job_stops_no_other(self, harness: Harness) -> None:
         """Of three jobs of one request the middle one fails, and the others succeed."""
-        folder = {"folder": str(stand.folder)}
+        folder = {"folder": str(harness.folder)}
         names = ("law.note", "law.permanent", "law.note")
-        jobs = await stand.request([{"handler": name, "params": folder} for name in names])
-        assert [(await stand.done(job)).status for job in jobs] == [S.SUCCEEDED, S.FAILED, S.SUCCEEDED]
+        jobs = await harness.request([{"handler": name, "params": folder} for name in names])
+        assert [(await harness.done(job)).status for job in jobs] == [S.SUCCEEDED, S.FAILED, S.SUCCEEDED]
 
-    async def test_a_failed_attempt_is_made_again_after_a_while_until_it_succeeds(self, stand: Harness) -> None:
-        """Two failures, then success: three attempts, each charged, the first two with their errors."""
-        job = await stand.done(await stand.accept("law.fail", folder=str(stand.folder), times=2))
+    async def test_a_failed_attempt_is_made_again_after_a_while_until_it_succeeds(self, harness: Harness) -> None:
+        """Two failures, then success: three counted attempts, the first two with their errors."""
+        job = await harness.done(await harness.accept("law.fail", folder=str(harness.folder), times=2))
         assert (job.status, job.result, job.error) == (S.SUCCEEDED, "at last", None)
         assert [attempt.number for attempt in job.attempts] == [1, 2, 3]
         assert [attempt.counts_as_attempt for attempt in job.attempts] == [True, True, True]
         assert [attempt.error and attempt.error.code for attempt in job.attempts] == ["UNEXPECTED", "UNEXPECTED", None]
-        assert stand.count("tried") == 3
+        assert harness.count("tried") == 3
 
-    async def test_the_wait_between_attempts_is_the_policy_s(self, stand: Harness) -> None:
+    async def test_the_wait_between_attempts_is_the_policy_s(self, harness: Harness) -> None:
         """RETRYING until a time within the policy's ceiling for that attempt; the next one does not begin before."""
-        async with stand.front.change_feed.watch_all() as watch:
-            job = await stand.accept("law.fail", folder=str(stand.folder), times=2)
+        async with harness.front.change_feed.watch_all() as watch:
+            job = await harness.accept("law.fail", folder=str(harness.folder), times=2)
             waits = {}
             async for seen in watch:
                 if seen.id == job.id and seen.status is S.RETRYING:
@@ -46,62 +46,62 @@ class Failures:
             assert ended <= due_at <= begun
             assert (due_at - ended) / 1_000_000 <= ceiling(QUICKLY, number).total_seconds()
 
-    async def test_a_job_that_never_succeeds_fails_after_its_last_attempt(self, stand: Harness) -> None:
-        """FAILED after `max_attempts`; the words give away nothing of the exception."""
-        job = await stand.done(await stand.accept("law.fail", folder=str(stand.folder), times=99))
+    async def test_a_job_that_never_succeeds_fails_after_its_last_attempt(self, harness: Harness) -> None:
+        """FAILED after `max_attempts`; the message contains nothing of the exception."""
+        job = await harness.done(await harness.accept("law.fail", folder=str(harness.folder), times=99))
         assert job.status is S.FAILED
-        assert stand.count("tried") == len(job.attempts) == job.max_attempts == QUICKLY.max_attempts
+        assert harness.count("tried") == len(job.attempts) == job.max_attempts == QUICKLY.max_attempts
         assert job.error is not None
         assert (job.error.code, job.error.step) == ("UNEXPECTED", "fail")
         assert "secret" not in job.error.message
         assert job.steps[0].status is StepStatus.FAILED
 
-    async def test_a_permanent_error_fails_at_once_in_the_handler_s_words(self, stand: Harness) -> None:
+    async def test_a_permanent_error_fails_at_once_in_the_handler_s_words(self, harness: Harness) -> None:
         """One attempt, the handler's own code and message, not retryable."""
-        job = await stand.done(await stand.accept("law.permanent", folder=str(stand.folder)))
+        job = await harness.done(await harness.accept("law.permanent", folder=str(harness.folder)))
         assert job.status is S.FAILED
-        assert stand.count("tried") == len(job.attempts) == 1
+        assert harness.count("tried") == len(job.attempts) == 1
         assert job.error is not None
         assert (job.error.code, job.error.message, job.error.retryable) == ("NEVER", "it can never be done", False)
 
-    async def test_the_next_attempt_goes_on_with_the_step_that_failed(self, stand: Harness) -> None:
+    async def test_the_next_attempt_goes_on_with_the_step_that_failed(self, harness: Harness) -> None:
         """The step before, which had finished, is not run again."""
-        job = await stand.done(await stand.accept("law.steps_retry", folder=str(stand.folder)))
+        job = await harness.done(await harness.accept("law.steps_retry", folder=str(harness.folder)))
         assert job.status is S.SUCCEEDED
-        assert [note.word for note in notes(stand.folder)] == ["first", "second", "second", "third"]
+        assert [note.word for note in notes(harness.folder)] == ["first", "second", "second", "third"]
 
-    async def test_steps_after_one_that_failed_for_good_are_skipped(self, stand: Harness) -> None:
-        """What is done stays done, the one that failed says so, and the rest is SKIPPED."""
-        job = await stand.done(await stand.accept("law.steps", folder=str(stand.folder)))
+    async def test_steps_after_one_that_failed_for_good_are_skipped(self, harness: Harness) -> None:
+        """Finished steps stay SUCCEEDED, the failed one is FAILED, the rest are SKIPPED."""
+        job = await harness.done(await harness.accept("law.steps", folder=str(harness.folder)))
         assert job.status is S.FAILED
         assert [step.status for step in job.steps] == [StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.SKIPPED]
         assert job.error is not None
         assert job.error.step == "second"
 
     @pytest.mark.parametrize("kind", ["error", "message", "number"])
-    async def test_a_handler_whose_words_cannot_be_kept_ends_all_the_same(self, stand: Harness, kind: str) -> None:
-        """Text that is no Unicode, a number beyond 64 bits: its job does not run for ever."""
-        job = await stand.done(await stand.accept("law.words", kind=kind), within_s=5)
+    async def test_a_handler_whose_words_cannot_be_kept_ends_all_the_same(self, harness: Harness, kind: str) -> None:
+        """An error with invalid Unicode or an integer beyond 64 bits ends the job."""
+        job = await harness.done(await harness.accept("law.words", kind=kind), within_s=5)
         assert job.status is (S.FAILED if kind == "error" else S.SUCCEEDED)
         if job.error is not None:
             assert job.error.code == "WORDS"
             assert job.error.message.startswith("half a pair")
 
-    async def test_a_handler_that_calls_sys_exit_fails_and_ends_no_process(self, stand: Harness) -> None:
-        """Async or plain, in a task or a callback of its own: its job FAILED, and the worker is the one it was."""
-        (worker,) = stand.workers
+    async def test_a_handler_that_calls_sys_exit_fails_and_ends_no_process(self, harness: Harness) -> None:
+        """The job FAILED and the worker lives on: async or plain, in a task or a callback."""
+        (worker,) = harness.workers
         for name in ("law.sys_exit", "law.sys_exit_plain", "law.sys_exit_task", "law.sys_exit_callback"):
-            job = await stand.done(await stand.accept(name, folder=str(stand.folder)))
+            job = await harness.done(await harness.accept(name, folder=str(harness.folder)))
             assert job.status is S.FAILED
             assert job.error is not None
             assert job.error.code == "UNEXPECTED"
         assert worker.is_up
 
-    async def test_a_handler_that_awaits_what_was_cancelled_has_failed(self, stand: Harness) -> None:
-        """Nobody wanted the job to stop: handed back as if the process ended, it would be begun without end."""
+    async def test_a_handler_that_awaits_what_was_cancelled_has_failed(self, harness: Harness) -> None:
+        """The job is not handed back: nobody stopped it, and it would begin again without end."""
         for name in ("law.cancelled", "law.cancelled_plain"):
-            job = await stand.done(await stand.accept(name, folder=str(stand.folder)))
+            job = await harness.done(await harness.accept(name, folder=str(harness.folder)))
             assert job.status is S.FAILED
             assert job.error is not None
             assert job.error.code == "UNEXPECTED"
-        assert stand.count("begun") == 2
+        assert harness.count("begun") == 2

@@ -1,4 +1,4 @@
-"""Limits of time and size."""
+"""Time limits and size limits."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ S = JobStatus
 
 class Limits:
     @pytest.mark.parametrize("handler", ["law.endless", "law.endless_plain"])
-    async def test_a_handler_past_its_time_limit_is_stopped(self, stand: Harness, handler: str) -> None:
+    async def test_a_handler_past_its_time_limit_is_stopped(self, harness: Harness, handler: str) -> None:
         """TIMED_OUT, soon after the limit of 0.3 s; a plain function at its next check."""
-        job = await stand.done(await stand.accept(handler, folder=str(stand.folder)))
+        job = await harness.done(await harness.accept(handler, folder=str(harness.folder)))
         assert job.status is S.FAILED
         assert job.error is not None
         assert job.error.code == "TIMED_OUT"
@@ -29,16 +29,16 @@ class Limits:
     @pytest.mark.parametrize(
         ("kind", "result"), [("nothing", None), ("nested", {"a": [1, 2.5, "\u00e4\U0001f680", None, True]})]
     )
-    async def test_a_result_comes_back_as_it_was_returned(self, stand: Harness, kind: str, result: Any) -> None:
-        """What JSON can hold is kept."""
-        job = await stand.done(await stand.accept("law.result", kind=kind))
+    async def test_a_result_comes_back_as_it_was_returned(self, harness: Harness, kind: str, result: Any) -> None:
+        """Every JSON value is kept."""
+        job = await harness.done(await harness.accept("law.result", kind=kind))
         assert (job.status, job.result) == (S.SUCCEEDED, result)
 
-    async def test_a_result_below_the_cap_is_kept(self, stand: Harness) -> None:
-        """63 kB come back whole, and 200 lists inside each other."""
-        job = await stand.done(await stand.accept("law.result", kind="large"))
+    async def test_a_result_below_the_cap_is_kept(self, harness: Harness) -> None:
+        """A result of 63 kB and one of 200 nested lists come back whole."""
+        job = await harness.done(await harness.accept("law.result", kind="large"))
         assert job.result == "x" * 63_000
-        job = await stand.done(await stand.accept("law.result", kind="deep"))
+        job = await harness.done(await harness.accept("law.result", kind="deep"))
         assert json.dumps(job.result) == "[" * 200 + "]" * 200
 
     @pytest.mark.parametrize(
@@ -51,20 +51,20 @@ class Limits:
         ],
     )
     async def test_a_result_that_cannot_be_kept_fails_the_job_with_words(
-        self, stand: Harness, kind: str, code: str
+        self, harness: Harness, kind: str, code: str
     ) -> None:
-        """FAILED at once: trying again would not help."""
-        job = await stand.done(await stand.accept("law.result", kind=kind))
+        """The job is FAILED at once: a retry would not help."""
+        job = await harness.done(await harness.accept("law.result", kind=kind))
         assert job.status is S.FAILED
         assert job.error is not None
         assert (job.error.code, job.error.retryable, job.result) == (code, False, None)
 
-    async def test_a_long_backlog_is_worked_off(self, stand: Harness) -> None:
+    async def test_a_long_backlog_is_worked_off(self, harness: Harness) -> None:
         """Three hundred jobs of ten requests, each run once."""
         begun = time.monotonic()
-        one = {"handler": "law.note", "params": {"folder": str(stand.folder)}}
-        jobs = [job for _ in range(10) for job in await stand.request([one] * 30)]
+        one = {"handler": "law.note", "params": {"folder": str(harness.folder)}}
+        jobs = [job for _ in range(10) for job in await harness.request([one] * 30)]
         for job in jobs:
-            assert (await stand.done(job)).status is S.SUCCEEDED
-        assert stand.count("ran") == len(jobs)
+            assert (await harness.done(job)).status is S.SUCCEEDED
+        assert harness.count("ran") == len(jobs)
         assert time.monotonic() - begun < 15

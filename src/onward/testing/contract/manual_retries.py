@@ -1,4 +1,4 @@
-"""Jobs that somebody retries."""
+"""Jobs that are retried by hand."""
 
 from __future__ import annotations
 
@@ -15,76 +15,76 @@ S = JobStatus
 
 
 class ManualRetries:
-    async def _failed(self, stand: Harness) -> Job:
-        job = await stand.done(await stand.accept("law.steps", folder=str(stand.folder)))
+    async def _failed(self, harness: Harness) -> Job:
+        job = await harness.done(await harness.accept("law.steps", folder=str(harness.folder)))
         assert job.status is S.FAILED
         return job
 
-    async def test_a_retry_goes_on_with_the_step_that_failed(self, stand: Harness) -> None:
+    async def test_a_retry_goes_on_with_the_step_that_failed(self, harness: Harness) -> None:
         """The finished step is not run again; a fresh budget of attempts, their numbers go on."""
-        job = await self._failed(stand)
-        stand.say("mended")
-        waiting = await stand.retry(job)
+        job = await self._failed(harness)
+        harness.say("mended")
+        waiting = await harness.retry(job)
         assert (waiting.status, waiting.error, waiting.finished_at, waiting.counted_attempts) == (
             S.QUEUED,
             None,
             None,
             0,
         )
-        done = await stand.done(job)
+        done = await harness.done(job)
         assert (done.status, done.result, done.run) == (S.SUCCEEDED, "second", 2)
-        assert [note.word for note in notes(stand.folder)] == ["first", "second", "second", "third"]
+        assert [note.word for note in notes(harness.folder)] == ["first", "second", "second", "third"]
         assert [attempt.number for attempt in done.attempts] == [1, 2]
 
-    async def test_a_retry_from_the_start_runs_every_step_again(self, stand: Harness) -> None:
-        """Also those that had finished."""
-        job = await self._failed(stand)
-        stand.say("mended")
-        await stand.retry(job, from_start=True)
-        assert (await stand.done(job)).status is S.SUCCEEDED
-        assert [note.word for note in notes(stand.folder)] == ["first", "second", "first", "second", "third"]
+    async def test_a_retry_from_the_start_runs_every_step_again(self, harness: Harness) -> None:
+        """Finished steps run again, too."""
+        job = await self._failed(harness)
+        harness.say("mended")
+        await harness.retry(job, from_start=True)
+        assert (await harness.done(job)).status is S.SUCCEEDED
+        assert [note.word for note in notes(harness.folder)] == ["first", "second", "first", "second", "third"]
 
-    async def test_a_retry_has_a_fresh_budget_of_attempts(self, stand: Harness) -> None:
-        """A job that used up its attempts gets as many again."""
-        job = await stand.done(await stand.accept("law.fail", folder=str(stand.folder), times=99))
-        await stand.retry(job)
-        again = await stand.done(job)
+    async def test_a_retry_has_a_fresh_budget_of_attempts(self, harness: Harness) -> None:
+        """A job without attempts left gets its full budget again."""
+        job = await harness.done(await harness.accept("law.fail", folder=str(harness.folder), times=99))
+        await harness.retry(job)
+        again = await harness.done(job)
         assert again.status is S.FAILED
         assert len(again.attempts) == 2 * job.max_attempts
         assert again.counted_attempts == job.max_attempts
 
-    async def test_a_cancelled_job_can_be_retried(self, stand: Harness) -> None:
-        """It runs as if nothing had been."""
-        now = await stand.front.database.read(lambda tx: tx.now)
-        job = await stand.cancel(
-            await stand.accept("law.note", run_at=now + 60_000_000, folder=str(stand.folder)), "by mistake"
+    async def test_a_cancelled_job_can_be_retried(self, harness: Harness) -> None:
+        """A cancelled job runs like a new one."""
+        now = await harness.front.database.read(lambda tx: tx.now)
+        job = await harness.cancel(
+            await harness.accept("law.note", run_at=now + 60_000_000, folder=str(harness.folder)), "by mistake"
         )
-        await stand.retry(job)
-        done = await stand.done(job)
+        await harness.retry(job)
+        done = await harness.done(job)
         assert (done.status, done.reason) == (S.SUCCEEDED, None)
 
-    async def test_only_failed_and_cancelled_jobs_can_be_retried(self, stand: Harness) -> None:
-        """Conflict for one that runs, and for one that succeeded."""
-        job = await stand.accept("law.wait", folder=str(stand.folder))
-        await stand.noted("begun")
+    async def test_only_failed_and_cancelled_jobs_can_be_retried(self, harness: Harness) -> None:
+        """The answer is a conflict for a running job and for one that succeeded."""
+        job = await harness.accept("law.wait", folder=str(harness.folder))
+        await harness.noted("begun")
         with pytest.raises(Conflict):
-            await stand.retry(job)
-        stand.say("go")
-        await stand.done(job)
+            await harness.retry(job)
+        harness.say("go")
+        await harness.done(job)
         with pytest.raises(Conflict):
-            await stand.retry(job)
+            await harness.retry(job)
 
-    async def test_many_are_retried_at_once_the_oldest_first(self, stand: Harness) -> None:
+    async def test_many_are_retried_at_once_the_oldest_first(self, harness: Harness) -> None:
         """Of three that failed, the two oldest run again."""
-        before = await stand.front.database.read(lambda tx: tx.now)
-        failed = [await self._failed(stand) for _ in range(3)]
-        stand.say("mended")
+        before = await harness.front.database.read(lambda tx: tx.now)
+        failed = [await self._failed(harness) for _ in range(3)]
+        harness.say("mended")
         only = JobFilter(status=(S.FAILED,), handler=("law.ste*",), created_after=before - 1)
-        route = stand.front.dispatcher.route
-        retried = await stand.front.writer.run(
+        route = harness.front.dispatcher.route
+        retried = await harness.front.writer.run(
             lambda tx: commands.retry_many(tx, filter=only, limit=2, visible=ALL, route=route)
         )
         assert [job.id for job in retried] == [job.id for job in failed[:2]]
-        await stand.front.dispatcher.deliver(retried, after_response=stand.front.dispatcher.defer)
-        assert {(await stand.done(job)).status for job in retried} == {S.SUCCEEDED}
-        assert (await stand.get(failed[2].id)).status is S.FAILED
+        await harness.front.dispatcher.deliver(retried, after_response=harness.front.dispatcher.defer)
+        assert {(await harness.done(job)).status for job in retried} == {S.SUCCEEDED}
+        assert (await harness.get(failed[2].id)).status is S.FAILED

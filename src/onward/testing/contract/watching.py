@@ -1,4 +1,4 @@
-"""What those see who watch a job from another process than the one that runs it."""
+"""Subscriptions in another process than the one that runs the job."""
 
 from __future__ import annotations
 
@@ -13,40 +13,42 @@ from onward.testing.harness import Harness
 S = JobStatus
 
 
-async def _watched(stand: Harness, job: Job) -> list[Job]:
-    """The job's snapshots up to its end, the present one first."""
-    async with stand.front.change_feed.watch_job(job.id) as watch, asyncio.timeout(10):
-        seen = [await stand.get(job.id)]
+async def _watched(harness: Harness, job: Job) -> list[Job]:
+    """Collect the job's snapshots until its end, beginning with the present one."""
+    async with harness.front.change_feed.watch_job(job.id) as watch, asyncio.timeout(10):
+        seen = [await harness.get(job.id)]
         while not seen[-1].done:
             change = await anext(watch)
-            if len(seen) > 1 or change.version > seen[0].version:  # what came before the first look may be told still
+            if (
+                len(seen) > 1 or change.version > seen[0].version
+            ):  # a change from before the first read may still arrive
                 seen.append(change)
     return seen
 
 
 class Watching:
-    async def test_a_watcher_sees_growing_versions_up_to_the_end(self, stand: Harness) -> None:
+    async def test_a_watcher_sees_growing_versions_up_to_the_end(self, harness: Harness) -> None:
         """Each snapshot is newer than the one before, and the last one is the job as it ended."""
-        seen = await _watched(stand, await stand.accept("law.fail", folder=str(stand.folder), times=2))
+        seen = await _watched(harness, await harness.accept("law.fail", folder=str(harness.folder), times=2))
         versions = [job.version for job in seen]
         assert versions == sorted(set(versions))
-        assert seen[-1] == await stand.get(seen[-1].id)
+        assert seen[-1] == await harness.get(seen[-1].id)
         assert seen[-1].status is S.SUCCEEDED
         reachable = {S.QUEUED, *MOVES[S.QUEUED], *MOVES[S.RUNNING]}
         assert {job.status for job in seen} <= reachable
 
-    async def test_a_watcher_knows_of_the_end_within_a_tenth_of_a_second(self, stand: Harness) -> None:
-        """From the commit's own time to the watcher's, the median of seven jobs."""
+    async def test_a_watcher_knows_of_the_end_within_a_tenth_of_a_second(self, harness: Harness) -> None:
+        """The median over seven jobs, from the commit to the subscriber."""
         lags = []
         for _ in range(7):
-            last = (await _watched(stand, await stand.accept("law.note", folder=str(stand.folder))))[-1]
+            last = (await _watched(harness, await harness.accept("law.note", folder=str(harness.folder))))[-1]
             assert last.finished_at is not None
             lags.append(time.time() - last.finished_at / 1_000_000)
         assert statistics.median(lags) < 0.1, lags
 
-    async def test_a_watcher_sees_progress_while_the_job_runs(self, stand: Harness) -> None:
+    async def test_a_watcher_sees_progress_while_the_job_runs(self, harness: Harness) -> None:
         """Two hundred reports within a second are some ten changes, growing, and the last report is what stays."""
-        seen = await _watched(stand, await stand.accept("law.progress", of=200))
+        seen = await _watched(harness, await harness.accept("law.progress", of=200))
         last = seen[-1]
         assert last.started_at is not None
         assert last.finished_at is not None
@@ -58,11 +60,11 @@ class Watching:
         written = last.version - 3  # accepted, claimed, ended
         assert written <= 10 * (last.finished_at - last.started_at) / 1_000_000 + 1
 
-    async def test_who_watches_all_jobs_misses_no_end(self, stand: Harness) -> None:
-        """Fifty jobs, and the end of each is seen."""
-        one = {"handler": "law.note", "params": {"folder": str(stand.folder)}}
-        async with stand.front.change_feed.watch_all() as watch, asyncio.timeout(15):
-            waiting = {job.id for job in await stand.request([one] * 50)}
+    async def test_who_watches_all_jobs_misses_no_end(self, harness: Harness) -> None:
+        """The subscriber sees the end of each of fifty jobs."""
+        one = {"handler": "law.note", "params": {"folder": str(harness.folder)}}
+        async with harness.front.change_feed.watch_all() as watch, asyncio.timeout(15):
+            waiting = {job.id for job in await harness.request([one] * 50)}
             while waiting:
                 job = await anext(watch)
                 if job.done:
