@@ -46,7 +46,7 @@ PUBLIC = {
     "onward.graphql.execution.inputs": Public("Faster input types.", ("scalar_input",)),
     "onward.graphql.queries": Public("Read in a resolver.", ("read",)),
     "onward.jobs.model": Public("Jobs as values: `accept` and `TestApp` return them.", ("Job",)),
-    "onward.storage.engine": Public("Statements on tables of your own.", ("insert_new",)),
+    "onward.storage.sql": Public("Statements on tables of your own.", ("insert_new",)),
     "onward.storage.base": Public("Errors of the ledger's database.", ("StorageError", "Unavailable")),
     "onward.mail.message": Public("Compose a message for `job.tools.mailer`.", ("mailbox", "compose", "visible")),
     "onward.backends.base": Public(

@@ -29,8 +29,6 @@ class TestApp:
 
     __test__ = False  # pytest takes a class of this name for a test otherwise
 
-    __test__ = False  # pytest would take its name for a test's
-
     def __init__(self, app: FastAPI, client: httpx2.AsyncClient) -> None:
         self.app = app
         self.onward: wiring.Runtime = app.state.onward
