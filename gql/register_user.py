@@ -10,7 +10,7 @@ from gql.user import User
 from onward import Tx
 from onward.graphql.context import Info
 from onward.graphql.enqueue import Companion, MutationError, ReplaceParams, accept
-from onward.graphql.execution.inputs import scalar_input
+from onward.graphql.inputs import scalar_input
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError

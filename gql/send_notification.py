@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from onward.graphql.context import Info
 from onward.graphql.enqueue import MutationError, accept
-from onward.graphql.execution.inputs import scalar_input
+from onward.graphql.inputs import scalar_input
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.graphql.validation import Email, Text, checked

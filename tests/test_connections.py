@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from uvicorn.server import ServerState
 
-from onward.api import connections
+from onward.api import idle_connections, transport
 from onward.api import server as serving
 from onward.api.app import create_app
 from tests.gql.conftest import serving as served
@@ -25,10 +25,11 @@ from tests.gql.conftest import settings_in
 from tests.gql.test_websocket import FOREVER, INIT, answers, client
 from tests.processes import ROOT
 
-HEAD = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;"
 UPGRADE = (
-    b"GET /graphql HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"GET /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n"
 )
 QUERY = json.dumps({"query": "{ viewer { roles } }"}).encode()
@@ -74,6 +75,20 @@ async def connected(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, a
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
+
+
+@asynccontextmanager
+async def listening(app: Any, folder: Path) -> AsyncIterator[str]:
+    """The address of a server of this ASGI application, over our connections."""
+    config, state = serving.configured(app, settings_in(folder)), ServerState()
+    config.load()
+
+    def protocol() -> Any:
+        return config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
+
+    async with await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        yield f"{host}:{port}"
 
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
@@ -167,7 +182,7 @@ async def test_who_reads_only_after_all_is_sent_reads_why_it_was_refused(
 async def test_who_sends_on_after_being_refused_is_cut_off_after_a_while(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "LINGER_S", 0.2)
+    monkeypatch.setattr(transport, "FLUSH_TIMEOUT_S", 0.2)
     async with connected(address) as (reader, writer):
         writer.write(HEAD + b"Content-Length: 90000000\r\n\r\n")
         assert statuses(await rest(reader)) == [413]
@@ -196,7 +211,9 @@ async def test_a_body_in_tiny_chunks_is_413_before_it_is_long(address: str) -> N
         assert statuses(await rest(reader)) in ([413], [])
     async with connected(address) as (reader, writer):
         pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in QUERY)
-        writer.write(CHUNKED[:-2].replace(b"Host: x", b"Host: x\r\nConnection: close") + pieces + b"0\r\n\r\n")
+        writer.write(
+            CHUNKED[:-2].replace(b"Host: 127.0.0.1", b"Host: 127.0.0.1\r\nConnection: close") + pieces + b"0\r\n\r\n"
+        )
         assert statuses(await rest(reader)) == [200]
 
 
@@ -282,7 +299,7 @@ async def test_a_socket_is_not_opened_behind_a_stream(address: str) -> None:
                 await until(reader, b"101 Switching")
 
 
-SMUGGLED = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+SMUGGLED = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -309,6 +326,25 @@ async def test_a_request_of_two_lengths_is_refused_and_nothing_behind_it_answere
     async with connected(address) as (reader, writer):
         writer.write(HEAD + headers + b"\r\n0\r\n\r\n" + SMUGGLED)
         assert statuses(await rest(reader)) == [400]
+
+
+@pytest.mark.parametrize("name", [b"Authorization", b"Origin", b"X-Forwarded-For", b"Host"])
+async def test_fields_behind_a_chunked_body_are_dropped(tmp_path: Path, name: bytes) -> None:
+    """Trailers must not pass for headers that a proxy has set or checked (RFC 9110, 6.5.1)."""
+    seen: list[list[tuple[bytes, bytes]]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        seen.append(scope["headers"])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async with listening(app, tmp_path) as address, connected(address) as (reader, writer):
+        for _ in range(2):  # the second request's head is read behind the first one's trailers
+            writer.write(CHUNKED[:-2] + b"1\r\nx\r\n0\r\n" + name + b": evil\r\n\r\n")
+            assert statuses(await reader.readuntil(b"\r\n\r\n")) == [204]
+    assert [[value for _, value in headers if value == b"evil"] for headers in seen] == [[], []]
 
 
 def frame(opcode: int, payload: bytes = b"", *, last: bool = True) -> bytes:
@@ -404,7 +440,7 @@ async def test_an_upgrade_with_absurd_headers_ends(address: str, further: str) -
 async def test_where_connections_become_too_many_the_longest_silent_one_makes_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "room", lambda: 20)
+    monkeypatch.setattr(serving, "connection_capacity", lambda: 20)
     # Nobody is hung up on for having said nothing for too long.
     with served(settings_in(tmp_path, gql={"limits": {"head_timeout_s": 600}})) as address:
         host, port = address.split(":")
@@ -424,8 +460,8 @@ async def test_where_connections_become_too_many_the_longest_silent_one_makes_ro
 async def test_where_connections_become_too_many_one_that_was_refused_makes_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "room", lambda: 20)
-    monkeypatch.setattr(connections, "LINGER_S", 600)
+    monkeypatch.setattr(serving, "connection_capacity", lambda: 20)
+    monkeypatch.setattr(transport, "FLUSH_TIMEOUT_S", 600)
     with served(settings_in(tmp_path)) as address:
         async with AsyncExitStack() as stack:
             writers = []
@@ -441,7 +477,7 @@ async def test_where_connections_become_too_many_one_that_was_refused_makes_room
 async def test_where_too_many_connections_come_at_once_each_one_more_makes_another_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "room", lambda: 20)
+    monkeypatch.setattr(serving, "connection_capacity", lambda: 20)
     settings = settings_in(tmp_path, gql={"limits": {"head_timeout_s": 600}})
     config, state = serving.configured(create_app(settings), settings), ServerState()
     config.load()
@@ -464,8 +500,9 @@ async def test_where_too_many_connections_come_at_once_each_one_more_makes_anoth
 @pytest.mark.parametrize(("soft", "hard", "taken"), [(64, 100, 100), (1_024, 4_096, 4_096)])
 def test_as_many_descriptors_are_taken_as_there_may_be_and_some_are_left(soft: int, hard: int, taken: int) -> None:
     code = (
-        f"import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({soft}, {hard})); from onward.api import connections;"
-        "print(connections.room(), *r.getrlimit(r.RLIMIT_NOFILE))"
+        f"import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({soft}, {hard}));"
+        "from onward.api.idle_connections import connection_capacity;"
+        "print(connection_capacity(), *r.getrlimit(r.RLIMIT_NOFILE))"
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     room, *limits = map(int, said.split())
@@ -484,7 +521,7 @@ def test_a_system_that_takes_fewer_descriptors_than_it_says_is_served_all_the_sa
 
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (256, resource.RLIM_INFINITY))
     monkeypatch.setattr(resource, "setrlimit", take)
-    assert connections.room() == 10_240 - connections.SPARE
+    assert idle_connections.connection_capacity() == 10_240 - idle_connections.RESERVED_DESCRIPTORS
 
 
 def _hung_up(one: socket.socket) -> bool:
@@ -526,7 +563,7 @@ class Wire(asyncio.Transport):
 
 async def test_what_is_written_to_a_client_that_has_gone_by_the_end_of_the_turn_is_let_go() -> None:
     wire = Wire()
-    gathering = connections.BufferedTransport(wire, asyncio.get_running_loop())
+    gathering = transport.BufferedTransport(wire, asyncio.get_running_loop())
     gathering.write(b"answer")
     wire.close()  # as when the connection is lost
     failures: list[object] = []
@@ -537,7 +574,7 @@ async def test_what_is_written_to_a_client_that_has_gone_by_the_end_of_the_turn_
 
 async def test_what_is_written_in_one_turn_of_the_loop_leaves_in_one_piece_and_before_the_end() -> None:
     wire = Wire()
-    gathering = connections.BufferedTransport(wire, asyncio.get_running_loop())
+    gathering = transport.BufferedTransport(wire, asyncio.get_running_loop())
     gathering.write(b"head")
     gathering.write(b"body")
     assert wire.pieces == []
@@ -554,7 +591,7 @@ async def test_who_reads_a_body_is_told_when_all_of_it_has_come(tmp_path: Path) 
     told: list[tuple[bool, bytes]] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        all_here = "onward.all_here" in scope.get("extensions", ())
+        all_here = "onward.body_complete" in scope.get("extensions", ())
         body = b""
         while (message := await receive())["more_body"]:
             body += message["body"]
@@ -562,21 +599,12 @@ async def test_who_reads_a_body_is_told_when_all_of_it_has_come(tmp_path: Path) 
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
-    config = serving.configured(app, settings_in(tmp_path))  # type: ignore[arg-type]
-    config.load()
-    state = ServerState()
-
-    def protocol() -> Any:
-        return config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
-
-    async with await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0) as server:
-        host, port = server.sockets[0].getsockname()
-        async with connected(f"{host}:{port}") as (reader, writer):
-            for body in (b"whole", b"more"):
-                writer.write(request(body))
-                assert b" 204 " in await reader.readuntil(b"\r\n\r\n")
-            writer.write(request(b"in two")[:-3])
-            await asyncio.sleep(0.1)
-            writer.write(b"two")
+    async with listening(app, tmp_path) as address, connected(address) as (reader, writer):
+        for body in (b"whole", b"more"):
+            writer.write(request(body))
             assert b" 204 " in await reader.readuntil(b"\r\n\r\n")
+        writer.write(request(b"in two")[:-3])
+        await asyncio.sleep(0.1)
+        writer.write(b"two")
+        assert b" 204 " in await reader.readuntil(b"\r\n\r\n")
     assert told == [(True, b"whole"), (True, b"more"), (False, b"in two")]

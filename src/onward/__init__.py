@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onward.backends.base import Backend as Backend
-    from onward.graphql.context import Viewer as Viewer
+    from onward.graphql.viewer import Viewer as Viewer
     from onward.handlers.base import JSON as JSON
     from onward.handlers.base import Handler as Handler
     from onward.handlers.base import HandlerError as HandlerError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Backend": "onward.backends.base",
-    "Viewer": "onward.graphql.context",
+    "Viewer": "onward.graphql.viewer",
     "JSON": "onward.handlers.base",
     "Handler": "onward.handlers.base",
     "HandlerError": "onward.handlers.base",

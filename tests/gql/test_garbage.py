@@ -11,13 +11,14 @@ import pytest
 from graphql import Executor
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from onward.api.connections import Http, WebSockets
+from onward.api.http_connection import HttpConnection
 from onward.api.operation_task import OperationTask
 from onward.api.websocket import Socket
+from onward.api.websocket_connection import WebSocketConnection
 from tests.gql.conftest import Api, serving, settings_in, until
 from tests.gql.test_websocket import FOREVER, client, mutate
 
-PASSING = (Executor, OperationTask, Http, RequestResponseCycle, Socket, WebSockets)
+PASSING = (Executor, OperationTask, HttpConnection, RequestResponseCycle, Socket, WebSocketConnection)
 FOLLOW = "subscription($id: ID!) { jobUpdated(id: $id) { id status } }"
 
 
@@ -61,7 +62,7 @@ async def test_a_connection_is_gone_when_it_is_lost_and_so_are_its_requests_that
         host, port = address.split(":")
         for _ in range(5):
             reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx" * 90)
+            writer.write(b"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\n\r\nx" * 90)
             assert (await reader.readline()).startswith(b"HTTP/1.1 415")
             writer.close()
             with suppress(OSError):  # what was not read of the answers

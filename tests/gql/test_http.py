@@ -1,11 +1,12 @@
 """GraphQL over HTTP: what a request may be, and how it is answered."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.gql.conftest import Api
+from tests.gql.conftest import Api, running, settings_in
 
 QUERY = "{ viewer { roles } }"
 VIEWER = {"data": {"viewer": {"roles": ["admin"]}}}
@@ -161,6 +162,23 @@ async def test_a_page_whose_name_leads_to_this_machine_is_refused(api: Api) -> N
     """Against DNS rebinding: the origin and the host are the same, and both are the attacker's."""
     headers = {"origin": "http://evil.example:8000", "host": "evil.example:8000"}
     assert (await api.post({"query": QUERY}, headers=headers)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/graphql", "/metrics", "/health/live", "/health/ready", "/static/shared/icon.svg"]
+)
+async def test_an_open_server_answers_no_path_under_a_foreign_name(api: Api, path: str) -> None:
+    """Against DNS rebinding: a page's own name leads here, and its GET has no Origin."""
+    refused = await api.http.get(path, headers={"host": "evil.example:8000"})
+    assert (refused.status_code, refused.json()["errors"][0]["extensions"]["code"]) == (403, "CROSS_SITE")
+    for host in ("localhost:8000", "127.0.0.1", "[::1]:8000", "192.0.2.7"):
+        assert (await api.http.get(path, headers={"host": host})).status_code != 403
+
+
+async def test_a_server_with_a_named_origin_answers_under_that_name(tmp_path: Path) -> None:
+    async with running(settings_in(tmp_path, server={"origins": ["https://app.example.com"]})) as api:
+        assert (await api.http.get("/health/live", headers={"host": "app.example.com"})).status_code == 200
+        assert (await api.http.get("/health/live", headers={"host": "evil.example"})).status_code == 403
 
 
 @pytest.mark.parametrize("host", ["", "a b", "x/../y", "[::1", "a:b:c", "a:123456"])

@@ -43,7 +43,7 @@ async def test_a_ledger_that_does_not_answer_is_unavailable(
     async def read(_unit: Any) -> Any:
         raise Unavailable("at 10.0.0.7")
 
-    monkeypatch.setattr(api.app.state.parts.database, "read", read)
+    monkeypatch.setattr(api.app.state.services.database, "read", read)
     [error] = await api.errors(query)
     assert error["extensions"]["code"] == "UNAVAILABLE"
     assert "10.0.0.7" not in error["message"]
@@ -55,7 +55,7 @@ async def test_a_mutation_that_may_have_been_written_tells_how_to_be_sure(
     async def run(_unit: Any) -> Any:
         raise Unavailable("at 10.0.0.7")
 
-    monkeypatch.setattr(api.app.state.parts.writer, "run", run)
+    monkeypatch.setattr(api.app.state.services.writer, "run", run)
     [error] = (await api.mutate("processItem", item="x"))["errors"]
     assert error["code"] == "UNAVAILABLE"
     assert "idempotency key" in error["message"]

@@ -14,9 +14,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from onward.api.addresses import UNKNOWN, Addresses
+from onward.api.base import HttpError
 from onward.api.connection_limiter import ConnectionLimiter
 from onward.api.rates import Rates, TooManyRequests
-from onward.graphql.base import BadRequest
 from tests.gql.conftest import MODULES, running, serving, settings_in, until
 from tests.gql.test_viewers import ask, behind_tokens, header, process
 from tests.gql.test_websocket import FOREVER, INIT, client
@@ -80,7 +80,7 @@ def test_a_viewer_named_as_an_address_is_none() -> None:
 
 
 def test_loopback_is_free_where_it_is_said() -> None:
-    rates = Rates(1, free=True)
+    rates = Rates(1, exempt_loopback=True)
     for _ in range(5):
         rates.count("127.0.0.1", None)
         rates.count("::1", "ada")
@@ -172,10 +172,10 @@ async def test_a_viewer_has_so_many_open_jobs_and_no_more(tmp_path: Path) -> Non
 def test_streams_are_counted_by_address_and_in_all() -> None:
     sockets = ConnectionLimiter(3, 2)
     with sockets.one("192.0.2.1"), sockets.one("192.0.2.1"):
-        with pytest.raises(BadRequest) as refused:
+        with pytest.raises(HttpError) as refused:
             sockets.check("192.0.2.1")
         assert refused.value.status == 429
-        with sockets.one("192.0.2.2"), pytest.raises(BadRequest) as refused:
+        with sockets.one("192.0.2.2"), pytest.raises(HttpError) as refused:
             sockets.check("192.0.2.3")
         assert refused.value.status == 503
     sockets.check("192.0.2.1")

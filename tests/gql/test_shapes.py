@@ -32,8 +32,8 @@ from strawberry.execution import optimized_is_awaitable
 
 from onward.graphql.execution.compiled_selections import CompiledExecutor
 from onward.graphql.execution.documents import Document, Documents
-from onward.graphql.execution.inputs import scalar_input
 from onward.graphql.execution.limits import Limits
+from onward.graphql.inputs import scalar_input
 from onward.jobs.model import Job
 from tests import application
 

@@ -109,9 +109,9 @@ async def test_a_subscription_that_raises_tells_nothing_of_it(address: str) -> N
 
 
 async def test_comments_keep_a_quiet_stream_open(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from onward.api import app
+    from onward.api import composition
 
-    monkeypatch.setattr(app, "limits", lambda _settings: limits.Limits(heartbeat_s=0.05))
+    monkeypatch.setattr(composition, "limits", lambda _settings: limits.Limits(heartbeat_s=0.05))
     with serving(settings_in(tmp_path)) as address:
         async with events(address, {"query": "subscription { jobsUpdated { id } }"}) as stream:
             async with asyncio.timeout(20):

@@ -29,7 +29,7 @@ async def test_without_its_ledger_it_is_not_ready(api: Api, monkeypatch: pytest.
     async def read(_unit: Any) -> Any:
         raise Unavailable
 
-    monkeypatch.setattr(api.app.state.parts.database, "read", read)
+    monkeypatch.setattr(api.app.state.services.database, "read", read)
     response = await api.http.get("/health/ready")
     assert response.status_code == 503
     assert response.json()["ledger"] == "unreachable"
@@ -37,14 +37,14 @@ async def test_without_its_ledger_it_is_not_ready(api: Api, monkeypatch: pytest.
 
 async def test_with_a_ledger_that_cannot_be_written_it_is_not_ready(tmp_path: Path) -> None:
     async with running(settings_in(tmp_path)) as api:
-        parts = api.app.state.parts
+        services = api.app.state.services
 
         async def is_told(status: int) -> bool:
             response = await api.http.get("/health/ready")
             return response.status_code == status and (response.json()["ledger"] == "ok") is (status == 200)
 
-        with closing(pysqlite3.connect(parts.database.path, isolation_level=None)) as other:
-            parts.writer.patience_s = 0.1
+        with closing(pysqlite3.connect(services.database.path, isolation_level=None)) as other:
+            services.writer.patience_s = 0.1
             other.execute("BEGIN IMMEDIATE")
             await until(partial(is_told, 503))
         await until(partial(is_told, 200))
@@ -54,7 +54,7 @@ async def test_without_a_backend_it_is_not_ready(api: Api, monkeypatch: pytest.M
     async def health() -> dict[str, Health]:
         return {"background": Health(reachable=False)}
 
-    monkeypatch.setattr(api.app.state.parts.dispatcher, "health", health)
+    monkeypatch.setattr(api.app.state.services.dispatcher, "health", health)
     response = await api.http.get("/health/ready")
     assert response.status_code == 503
     assert response.json()["backends"] == {"background": "unreachable"}
@@ -82,7 +82,7 @@ async def test_while_the_ledger_hangs_one_thread_waits_for_all_who_ask_for_metri
         at_once.pop()
         return b"# told\n"
 
-    monkeypatch.setattr(api.app.state.parts.metrics, "text", text)
+    monkeypatch.setattr(api.app.state.services.metrics, "text", text)
     waiting = [asyncio.ensure_future(api.http.get("/metrics")) for _ in range(20)]
     assert (await api.http.get("/health/live")).status_code == 200
     goes_on.set()

@@ -151,9 +151,9 @@ def test_a_clock_may_be_off_by_the_leeway() -> None:
 
 def test_the_tokens_that_are_remembered_are_bounded() -> None:
     known = Tokens(tokens.secret(SECRET))
-    for number in range(tokens.KEPT + 10):
+    for number in range(tokens.MAX_KNOWN + 10):
         known(jwt.encode(claims(sub=str(number)), SECRET, "HS256"))
-    assert len(known._known) == tokens.KEPT
+    assert len(known._known) == tokens.MAX_KNOWN
 
 
 def test_a_key_set_knows_its_keys_by_their_kid() -> None:

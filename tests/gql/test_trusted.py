@@ -172,7 +172,7 @@ def test_a_document_that_is_none_stops_the_start(tmp_path: Path, name: str, cont
 
 def test_a_folder_that_is_missing_stops_the_start(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, gql={**MODULES, "documents": "trusted", "documents_dir": "nowhere"})
-    with pytest.raises(SettingsError, match=r"gql.documents_dir: .*nowhere is no folder"):
+    with pytest.raises(SettingsError, match=r"gql.documents_dir: .*nowhere is not a folder"):
         create_app(settings)
     with pytest.raises(SettingsError, match=r"gql.documents_dir takes a folder"):
         settings_in(tmp_path, gql={**MODULES, "documents": "trusted"})

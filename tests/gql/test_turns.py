@@ -27,7 +27,7 @@ async def test_who_asks_again_gets_on_after_those_who_wait() -> None:
 
     async def flood(name: str) -> None:
         for _ in range(3):
-            await turns.mine()
+            await turns.turn()
             on.append(name)
 
     await asyncio.gather(flood("a"), flood("b"))
@@ -36,12 +36,12 @@ async def test_who_asks_again_gets_on_after_those_who_wait() -> None:
 
 async def test_who_gives_up_takes_no_turn_from_the_others() -> None:
     turns = FairScheduler(1)
-    gone = [asyncio.create_task(turns.mine()) for _ in range(3)]
+    gone = [asyncio.create_task(turns.turn()) for _ in range(3)]
     await turn()
     for task in gone:
         task.cancel()
     async with asyncio.timeout(20):
-        await turns.mine()
+        await turns.turn()
 
 
 async def test_what_goes_wrong_stops_nobody_else() -> None:
@@ -54,5 +54,5 @@ async def test_what_goes_wrong_stops_nobody_else() -> None:
     turns.call(wrong)
     turns.call(wrong)
     async with asyncio.timeout(20):
-        await turns.mine()
+        await turns.turn()
     assert [type(error) for error in told] == [ValueError, ValueError]

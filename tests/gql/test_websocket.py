@@ -236,9 +236,9 @@ async def test_ours_is_chosen_among_several_subprotocols(address: str) -> None:
 
 
 async def test_without_initialisation_it_is_4408_after_a_while(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from onward.api import app
+    from onward.api import composition
 
-    monkeypatch.setattr(app, "limits", lambda _settings: limits.Limits(init_timeout_s=0.2))
+    monkeypatch.setattr(composition, "limits", lambda _settings: limits.Limits(init_timeout_s=0.2))
     with serving(settings_in(tmp_path)) as address:
         async with client(address, init=False) as c:
             assert await c.closed() == 4408

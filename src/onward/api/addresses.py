@@ -1,4 +1,4 @@
-"""Where a request comes from: its peer's address, or what a proxy that is named says of it."""
+"""The address of a client: the peer's, or the one that a trusted proxy forwards."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
-LONGEST = 2_000
-NEIGHBOURS = 64  # bits of an IPv6 address that one customer of a provider has for his own are those after them
+MAX_FORWARDED_BYTES = 2_000
+CUSTOMER_PREFIX = 64  # bits of an IPv6 address; a provider's customer chooses the rest
 UNKNOWN = "unknown"  # a Unix socket's peer
 
 
 class Addresses:
-    """Believes X-Forwarded-For from the proxies named, as addresses or networks, and no further than they lead."""
+    """Believes X-Forwarded-For from the trusted proxies only, given as addresses or networks."""
 
     def __init__(self, proxies: Sequence[str] = ()) -> None:
         self._proxies = tuple(ip_network(name) for name in proxies)
 
     def of(self, client: tuple[str, int] | None, forwarded: bytes | None) -> str:
-        """The address; an IPv6 one stands for its /64."""
+        """The client's address; an IPv6 address stands for its /64 network."""
         peer = client[0] if client else UNKNOWN
-        if not self._proxies or forwarded is None or len(forwarded) > LONGEST:
+        if not self._proxies or forwarded is None or len(forwarded) > MAX_FORWARDED_BYTES:
             return _named(peer)
         for hop in reversed(forwarded.decode("latin-1").split(",")):
             if not self._is_proxy(peer):
                 break
-            further = hop.strip()
-            if _named(further) == UNKNOWN:
+            previous = hop.strip()
+            if _named(previous) == UNKNOWN:
                 break
-            peer = further
+            peer = previous
         return _named(peer)
 
     def _is_proxy(self, peer: str) -> bool:
@@ -50,7 +50,7 @@ def _named(text: str) -> str:
     except ValueError:
         return UNKNOWN
     if isinstance(address, IPv6Address) and not address.is_loopback:
-        return str(IPv6Network((address, NEIGHBOURS), strict=False))
+        return str(IPv6Network((address, CUSTOMER_PREFIX), strict=False))
     return str(address)
 
 

@@ -1,4 +1,4 @@
-"""How many WebSockets and event streams are open at once, in this process and for one address."""
+"""Limits of open WebSockets and event streams, for the process and for each address."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from onward.api.addresses import is_loopback
-from onward.graphql.base import BadRequest
+from onward.api.base import HttpError
 
 
 class ConnectionLimiter:
-    """At most `most` in all, and `each` an address; 0 is no limit. `free` is whether loopback is one of many."""
+    """At most `most` in the process and `each` per address; 0 means no limit.
 
-    def __init__(self, most: int, each: int, *, free: bool = False) -> None:
+    `exempt_loopback` leaves loopback out of the limit per address.
+    """
+
+    def __init__(self, most: int, each: int, *, exempt_loopback: bool = False) -> None:
         self._most = most
         self._each = each
-        self._free = free
+        self._exempt_loopback = exempt_loopback
         self._open: Counter[str] = Counter()
 
     @contextmanager
     def one(self, address: str) -> Iterator[None]:
-        """It is counted for as long."""
+        """Count one more for as long as the block lasts."""
         self._open[address] += 1
         try:
             yield
@@ -31,8 +34,8 @@ class ConnectionLimiter:
                 del self._open[address]
 
     def check(self, address: str) -> None:
-        """Raises BadRequest where one more would be too many."""
+        """Raise HttpError where one more would exceed a limit."""
         if self._most and self._open.total() >= self._most:
-            raise BadRequest(503, "This process holds as many streams as it may.", "TOO_MANY_STREAMS")
-        if self._each and self._open[address] >= self._each and not (self._free and is_loopback(address)):
-            raise BadRequest(429, "Too many streams are open from this address.", "TOO_MANY_STREAMS")
+            raise HttpError(503, "Too many streams are open on this server.", "TOO_MANY_STREAMS")
+        if self._each and self._open[address] >= self._each and not (self._exempt_loopback and is_loopback(address)):
+            raise HttpError(429, "Too many streams are open from this address.", "TOO_MANY_STREAMS")

@@ -1,4 +1,4 @@
-"""Whose turn it is: many who ask at once get on a few at a time."""
+"""Turns for callers that compete for the event loop."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ AT_ONCE = 4
 
 
 class FairScheduler:
-    """In each turn of the event loop so many of those who wait get on, in the order in which they came.
+    """Runs a few waiting callbacks in each iteration of the event loop, first come first served.
 
-    What a flood does at once is short then, and between its pieces all others get on.
+    So a flood occupies the loop for short pieces only, and other work runs between them.
     """
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
         self._at_once = at_once
         self._waiting: deque[Callable[[], None]] = deque()
 
-    def call(self, go_on: Callable[[], None]) -> None:
-        """It is called in a later turn of the running loop."""
-        self._waiting.append(go_on)
+    def call(self, callback: Callable[[], None]) -> None:
+        """Run the callback in a later iteration of the running loop."""
+        self._waiting.append(callback)
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_soon(self._next)
 
-    async def mine(self) -> None:
-        """A later turn of the loop has come."""
+    async def turn(self) -> None:
+        """Wait for a later iteration of the loop."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.call(lambda: None if turn.done() else turn.set_result(None))
         await turn

@@ -1,10 +1,12 @@
-"""Headers that keep browsers from doing more with an answer than it is for, and hosts that are none."""
+"""Headers that keep browsers from misusing an answer, and the check of each request's Host."""
 
 from __future__ import annotations
 
-import re
-
+import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from onward.api.base import HttpError
+from onward.api.origins import Hosts, is_host
 
 HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -12,23 +14,31 @@ HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
-HOST = re.compile(rb"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
-WRONG_HOST = b'{"errors":[{"message":"The Host header names no host.","extensions":{"code":"BAD_REQUEST"}}]}'
 
 
-def is_host(value: bytes | None) -> bool:
-    """Whether a Host header names a host."""
-    return value is not None and HOST.fullmatch(value) is not None
+def check_host(values: list[bytes], hosts: Hosts, http_version: str = "1.1") -> None:
+    """Raise HttpError unless there is one Host header, well formed, of a host that the server answers to.
+
+    HTTP/1.0 knows no Host; probes of load balancers speak it.
+    """
+    if not values and http_version == "1.0":
+        return
+    if len(values) != 1 or not is_host(values[0]):
+        raise HttpError(400, "The Host header names no host.")
+    if not hosts.allows(values[0]):
+        words = "This server answers to localhost and IP addresses only; server.origins allows further names."
+        raise HttpError(403, words, "CROSS_SITE")
 
 
 class SecureHeaders:
-    """Every response has the headers above, unless it brings its own. A malformed or missing Host is 400.
+    """Adds the headers above to every response, unless it brings its own. Checks the Host before the request is read.
 
-    HTTP/1.0 knows no Host, and is what probes of load balancers speak.
+    A WebSocket's Host is checked where its handshake is answered.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, hosts: Hosts) -> None:
         self._app = app
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -42,10 +52,13 @@ class SecureHeaders:
                 message["headers"] = [*headers, *(header for header in HEADERS if header[0] not in there)]
             await send(message)
 
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if (len(hosts) == 1 and is_host(hosts[0])) or (not hosts and scope["http_version"] == "1.0"):
-            await self._app(scope, receive, secured)
+        try:
+            named = [value for name, value in scope["headers"] if name == b"host"]
+            check_host(named, self._hosts, scope["http_version"])
+        except HttpError as error:
+            body = orjson.dumps({"errors": [error.formatted]})
+            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+            await secured({"type": "http.response.start", "status": error.status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
         else:
-            told = [(b"content-type", b"application/json"), (b"content-length", str(len(WRONG_HOST)).encode())]
-            await secured({"type": "http.response.start", "status": 400, "headers": told})
-            await send({"type": "http.response.body", "body": WRONG_HOST})
+            await self._app(scope, receive, secured)

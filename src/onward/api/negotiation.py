@@ -1,10 +1,10 @@
-"""Which media type an answer takes, by the Accept header (RFC 9110, and GraphQL over HTTP)."""
+"""Content negotiation by the Accept header (RFC 9110, and GraphQL over HTTP)."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-from onward.graphql.base import BadRequest
+from onward.api.base import HttpError
 
 
 class Media(StrEnum):
@@ -14,37 +14,37 @@ class Media(StrEnum):
     HTML = "text/html"
 
 
-LONGEST = 1_000
+MAX_HEADER_BYTES = 1_000
 
 
 def accepted(header: bytes | None) -> Media:
-    """The best of those offered that we have; JSON where nothing is said. Raises BadRequest 406."""
+    """The best media type of those that the client accepts; JSON without a header. Raises HttpError 406."""
     if header is None or header in (b"*/*", b"application/json", b"application/json, */*"):
         return Media.JSON
     best, weight = None, 0.0
     for kind, quality in _ranges(header):
         media = _media(kind)
-        # Of equals the first named wins, save that the more telling GraphQL type goes before plain JSON.
+        # Of equals the first wins, except that GraphQL's own type, with its status codes, goes before plain JSON.
         better = quality > weight or (quality == weight and media is Media.GRAPHQL and best is Media.JSON)
         if media is not None and quality > 0 and better:
             best, weight = media, quality
     if best is None:
-        raise BadRequest(406, f"Answers come as {Media.GRAPHQL}, {Media.JSON} or {Media.EVENTS}.", "NOT_ACCEPTABLE")
+        raise HttpError(406, f"Answers come as {Media.GRAPHQL}, {Media.JSON} or {Media.EVENTS}.", "NOT_ACCEPTABLE")
     return best
 
 
 def names_json(header: bytes | None) -> bool:
-    """Whether the client names application/json itself, as those do that know nothing newer."""
+    """Whether the client names application/json itself, as older clients do."""
     return header is not None and any(kind == Media.JSON for kind, _ in _ranges(header))
 
 
 def wants_page(header: bytes | None) -> bool:
-    """Whether it is a browser that asks, to show a page."""
+    """Whether the client is a browser that wants to show a page."""
     return header is not None and any(kind == Media.HTML and q > 0 for kind, q in _ranges(header))
 
 
 def check_content(header: bytes | None) -> None:
-    """The body is JSON in UTF-8. Raises BadRequest 415."""
+    """Raise HttpError 415 unless the body is declared as JSON in UTF-8."""
     if header == b"application/json":
         return
     kind, *parameters = (header or b"").decode("latin-1").lower().split(";")
@@ -54,7 +54,7 @@ def check_content(header: bytes | None) -> None:
         if name.strip() == "charset"
     ]
     if kind.strip() != Media.JSON or any(value not in ("utf-8", "utf8") for value in charset):
-        raise BadRequest(415, "A request comes as application/json, in UTF-8.", "UNSUPPORTED_MEDIA_TYPE")
+        raise HttpError(415, "A request must be application/json in UTF-8.", "UNSUPPORTED_MEDIA_TYPE")
 
 
 def _media(kind: str) -> Media | None:
@@ -65,7 +65,7 @@ def _media(kind: str) -> Media | None:
 
 def _ranges(header: bytes) -> list[tuple[str, float]]:
     found = []
-    for part in header[:LONGEST].decode("latin-1").lower().split(","):
+    for part in header[:MAX_HEADER_BYTES].decode("latin-1").lower().split(","):
         kind, *parameters = part.split(";")
         quality = 1.0
         for parameter in parameters:

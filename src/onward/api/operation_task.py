@@ -1,4 +1,4 @@
-"""One operation on a socket, under the id that the client gave it."""
+"""One operation on a WebSocket, under the id that the client gave it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,18 @@ from typing import Any
 
 from graphql import OperationType
 
-from onward.graphql.base import GqlError
+from onward.api.base import Disconnected
 from onward.graphql.context import Context
 from onward.graphql.execution.masking import masked
 from onward.graphql.execution.operations import Invalid, Operation, Operations, Response
 from onward.graphql.execution.requests import Request
 
 Message = dict[str, Any]
-SendMessage = Callable[[Message], Awaitable[None]]  # raises Gone, OSError
-
-
-class Disconnected(GqlError):
-    """The client has closed the socket."""
+SendMessage = Callable[[Message], Awaitable[None]]  # raises Disconnected, OSError
 
 
 class OperationTask:
-    """From `subscribe` to `complete` or `error`. Runs as a task of its own from the start."""
+    """An operation from `subscribe` to `complete` or `error`. Starts a task of its own."""
 
     def __init__(
         self,
@@ -34,23 +30,23 @@ class OperationTask:
         operations: Operations,
         context: Context,
         send: SendMessage,
-        over: Callable[[str], None],
+        on_end: Callable[[str], object],
     ) -> None:
         self.id = id_
         self._operations = operations
         self._context = context
         self._send = send
-        self._over = over
-        self._heard = True
+        self._on_end = on_end
+        self._sends = True
         self._finishes = False
         self._task: asyncio.Task[None] | None = asyncio.create_task(self._run(request))
 
     def end(self) -> asyncio.Task[None] | None:
-        """Nothing more is sent. What is no subscription goes on to its end, so that what it accepted is delivered.
+        """Send nothing more. A subscription is cancelled; a mutation finishes, so that its jobs are delivered.
 
-        Gives the task that comes to its end, once.
+        Return the task that is still running, on the first call only.
         """
-        self._heard = False
+        self._sends = False
         task, self._task = self._task, None  # they would keep each other: its CancelledError has a traceback
         if task is not None and not self._finishes:
             task.cancel()
@@ -70,10 +66,10 @@ class OperationTask:
             await self._last({"type": "complete"})
         except (Disconnected, OSError, asyncio.CancelledError):
             pass
-        except Exception as error:  # noqa: BLE001 - it is told and logged; the socket lives on
-            told = masked(error)
+        except Exception as error:  # noqa: BLE001 - it is masked and logged; the socket lives on
+            shown = masked(error)
             with suppress(Disconnected, OSError):
-                await self._last({"type": "error", "payload": [told]})
+                await self._last({"type": "error", "payload": [shown]})
 
     async def _stream(self, operation: Operation) -> None:
         async with aclosing(self._operations.subscribe(operation, self._context)) as responses:
@@ -83,11 +79,11 @@ class OperationTask:
     async def _respond(self, response: Response | Invalid) -> None:
         if isinstance(response, Invalid):
             await self._last({"type": "error", "payload": response.response["errors"]})
-        elif self._heard:
+        elif self._sends:
             await self._send({"id": self.id, "type": "next", "payload": response})
 
     async def _last(self, message: Message) -> None:
-        if self._heard:
-            self._heard = False
-            self._over(self.id)  # before it is sent: the client may take the id again at once
+        if self._sends:
+            self._sends = False
+            self._on_end(self.id)  # before it is sent: the client may reuse the id at once
             await self._send({"id": self.id, **message})

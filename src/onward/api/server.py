@@ -1,4 +1,4 @@
-"""The API process: a socket that is bound before anything else, and a server that drains before it ends."""
+"""The API process: binds its socket before anything else, and drains before it ends."""
 
 import asyncio
 import errno
@@ -19,33 +19,35 @@ from fastapi import FastAPI
 
 from onward import telemetry
 from onward.api.app import create_app
-from onward.api.connections import Http, IdleConnections, WebSockets, room
 from onward.api.fair_scheduler import FairScheduler
+from onward.api.http_connection import HttpConnection
+from onward.api.idle_connections import IdleConnections, connection_capacity
+from onward.api.websocket_connection import WebSocketConnection
 from onward.config.settings import Settings, SettingsError
 from onward.graphql.base import SchemaError
 from onward.runtime import garbage_collector
 from onward.runtime.event_loop import Loop
 from onward.web import build
 
-EXIT_GRACE_S = 4.5  # past the drain deadline, a process ends whatever hangs
-SWITCH_INTERVAL_S = 0.001  # a thread that computes lets the loop go on after as long; Python's own 5 ms add up
-UNREAD_TIMEOUT_S = 60  # a client that takes nothing of its answers is cut off then
-CLOSE_TIMEOUT_S = 3  # that open requests and streams get once the jobs are drained
+EXIT_GRACE_S = 4.5  # after the drain deadline the process exits, whatever still hangs
+SWITCH_INTERVAL_S = 0.001  # a computing thread yields to the event loop after this; Python's default of 5 ms adds up
+UNREAD_TIMEOUT_S = 60  # a client that reads nothing of its answers is disconnected
+CLOSE_TIMEOUT_S = 3  # for open requests and streams, once the jobs are drained
 
 
 def address(settings: Settings) -> tuple[int, Any]:
-    """The family and the address to listen on. Raises SettingsError, also where it would let anyone in."""
+    """The family and the address to listen on. Raises SettingsError; also for a public one in open mode."""
     host, port = settings.server.host, settings.server.port
     try:
         family, _, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except OSError as error:
-        raise SettingsError(f"server.host: {host!r} is no address of this machine, nor a name of one") from error
+        raise SettingsError(f"server.host: {host!r} is not an address of this machine") from error
     _refuse_public_without_auth(settings, str(found[0]), host)
     return family, found
 
 
 def bind(settings: Settings) -> socket.socket:
-    """A socket bound to the address of the settings; who may reach it was asked first. Raises SettingsError."""
+    """Bind a socket to the address of the settings. Raises SettingsError."""
     family, where = address(settings)
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -61,35 +63,35 @@ def bind(settings: Settings) -> socket.socket:
 
 
 def adopt(settings: Settings, fd: int) -> socket.socket:
-    """The socket that was bound by whoever started this process; the same is asked first. Raises SettingsError."""
+    """Take over a socket that the parent process has bound. Raises SettingsError."""
     try:
         bound = socket.socket(fileno=fd)
     except OSError as error:
-        raise SettingsError(f"--fd: {fd} is no socket that was handed over") from error
+        raise SettingsError(f"--fd: {fd} is not an inherited socket") from error
     if bound.family not in {socket.AF_INET, socket.AF_INET6} or bound.type != socket.SOCK_STREAM:
-        raise SettingsError(f"--fd: {fd} is no TCP socket")
+        raise SettingsError(f"--fd: {fd} is not a TCP socket")
     _refuse_public_without_auth(settings, bound.getsockname()[0], bound.getsockname()[0])
     _set_unread_timeout(bound)
     return bound
 
 
 def _set_unread_timeout(bound: socket.socket) -> None:
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # every connection has it from the one that listens
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it from the listening socket
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_TIMEOUT_S * 1000)
 
 
 def _refuse_public_without_auth(settings: Settings, address: str, host: str) -> None:
-    """Who may reach the address is let in on purpose. Raises SettingsError."""
+    """Raise SettingsError for a public address without authentication, unless the settings allow it."""
     private = ipaddress.ip_address(address).is_loopback
     if not private and settings.auth.mode == "open" and not settings.auth.allow_public:
         raise SettingsError(
-            f'auth.mode is "open", which lets anyone in, and {host} is reached from other machines: '
-            'take auth.mode = "jwt", or set auth.allow_public = true beside it'
+            f'auth.mode is "open" (no authentication), and other machines reach {host}: '
+            'set auth.mode = "jwt", or allow it with auth.allow_public = true'
         )
 
 
 def url(bound: socket.socket) -> str:
-    """Where a browser on this machine finds what the socket serves."""
+    """The URL of the socket for a browser on this machine."""
     host, port = bound.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         host = "127.0.0.1"
@@ -97,14 +99,14 @@ def url(bound: socket.socket) -> str:
 
 
 def run(settings: Settings, bound: socket.socket) -> None:
-    """The API has answered until a signal came, and has drained. Raises SettingsError and StorageError."""
+    """Serve the API until a signal, then drain. Raises SettingsError and StorageError."""
     try:
         app = create_app(settings)
     except SchemaError as error:
         raise SettingsError(f"gql.modules: {error}") from error
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     explorer = None if settings.environment == "production" else build.build_in_background()
-    # Entered below, so that what is wrong at the start is told in one line.
+    # The lifespan is entered below, so that an error at the start is reported in one line.
     config = configured(app, settings, lifespan="off")
 
     async def serve() -> None:
@@ -117,18 +119,21 @@ def run(settings: Settings, bound: socket.socket) -> None:
 
 
 def configured(app: FastAPI, settings: Settings, **options: Any) -> uvicorn.Config:
-    """What Uvicorn serves the application with."""
+    """Uvicorn's configuration, with the connection classes of this package."""
     limits = settings.gql.limits
     http: Any = partial(  # called as Uvicorn calls a class
-        Http, idle=IdleConnections(room()), head_bytes=limits.head_bytes, head_timeout_s=limits.head_timeout_s
+        HttpConnection,
+        idle=IdleConnections(connection_capacity()),
+        head_bytes=limits.head_bytes,
+        head_timeout_s=limits.head_timeout_s,
     )
-    sockets: Any = partial(WebSockets, turns=FairScheduler())
+    sockets: Any = partial(WebSocketConnection, scheduler=FairScheduler())
     return uvicorn.Config(
         app,
         http=http,
         ws=sockets,
         ws_max_size=limits.body_bytes,
-        ws_per_message_deflate=False,  # a small frame that grows to a huge one is nobody's need
+        ws_per_message_deflate=False,  # a small frame could expand to a huge one
         log_config=None,
         access_log=False,
         server_header=False,
@@ -139,7 +144,7 @@ def configured(app: FastAPI, settings: Settings, **options: Any) -> uvicorn.Conf
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's, which at a signal lets jobs end or hands them back before it waits for what is still open."""
+    """Uvicorn's server; at a signal it drains the jobs before it closes open connections."""
 
     def __init__(self, config: uvicorn.Config, settings: Settings, bound: socket.socket, *, explorer: bool) -> None:
         super().__init__(config)
@@ -154,29 +159,29 @@ class Server(uvicorn.Server):
         log.info("serving", page=f"{address}/", graphql=f"{address}/graphql", backend=self._settings.backend)
         _notify_systemd()
         if self._explorer:
-            log.info("the explorer is being built from npm packages; once, a minute or two")
+            log.info("building the explorer from npm packages, once; it takes a minute or two")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
-        # Whatever hangs past the deadline, a thread of a handler or a connection, the process ends.
+        # A handler's thread or a connection that hangs past the deadline does not keep the process.
         last = threading.Timer(self._settings.server.drain_s + EXIT_GRACE_S, os._exit, (0,))
         last.daemon = True
         last.start()
         telemetry.logger("onward").info("draining", at_most_s=self._settings.server.drain_s)
         state = self.config.loaded_app.state
         await state.onward.drain()
-        state.view.close()  # open streams end in order, after the last change of what was drained
+        state.view.close()  # after the last change of the drained jobs
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self.should_exit and sig == signal.SIGINT:  # Ctrl-C once more: the ledger knows what ran, and hands it on
+        if self.should_exit and sig == signal.SIGINT:  # second Ctrl-C: exit now; running jobs are recovered
             os._exit(128 + sig)
         super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Signals end the server; Uvicorn raises them once more afterwards, which makes a good end look bad."""
+        """Handle signals here: Uvicorn raises them again afterwards, which turns a clean exit into a failure."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
@@ -188,19 +193,19 @@ class Server(uvicorn.Server):
 
 
 def _notify_systemd() -> None:
-    """Who started this process by a unit of `Type=notify` knows that it answers: sd_notify(3), of which this is all."""
+    """Report readiness to systemd: the one message of sd_notify(3) that a service of `Type=notify` needs."""
     place = os.environ.get("NOTIFY_SOCKET", "")
     if place:
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-            told.sendto(b"READY=1", f"\0{place[1:]}" if place.startswith("@") else place)
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.sendto(b"READY=1", f"\0{place[1:]}" if place.startswith("@") else place)
 
 
 def _refusal(error: OSError, host: str, port: int) -> str:
     match error.errno:
         case errno.EADDRINUSE:
-            return f"port {port} of {host} is taken: stop the program that has it, or take another one with --port"
+            return f"port {port} of {host} is in use: stop the program that uses it, or choose another port with --port"
         case errno.EACCES:
-            return f"port {port} is not for this user: take one from 1024 on with --port"
+            return f"port {port} needs privileges: choose a port from 1024 on with --port"
         case errno.EADDRNOTAVAIL:
-            return f"{host} is no address of this machine"
+            return f"{host} is not an address of this machine"
     return f"{host}:{port} cannot be listened on: {error.strerror}"

@@ -1,4 +1,4 @@
-"""Server-sent events: one operation a response, as graphql-sse's distinct connections mode has it."""
+"""Server-sent events: one operation per response, in graphql-sse's distinct connections mode."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 import orjson
-from fastapi import BackgroundTasks
+from starlette.background import BackgroundTasks
 from starlette.types import Receive, Scope, Send
 
 from onward.graphql.base import TOKEN_EXPIRED, NotAuthenticated
@@ -18,7 +18,7 @@ from onward.graphql.execution.operations import Invalid, Response
 HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),  # nginx passes each event on as it comes
+    (b"x-accel-buffering", b"no"),  # nginx forwards each event at once
 )
 COMMENT = b":\n\n"
 COMPLETE = b"event: complete\ndata:\n\n"
@@ -32,7 +32,7 @@ async def one(response: Response | Invalid) -> AsyncGenerator[Response | Invalid
 async def lasting(
     responses: AsyncGenerator[Response | Invalid, None], until: float | None
 ) -> AsyncGenerator[Response | Invalid, None]:
-    """The same responses, but none from that time on: an error is the last of them then."""
+    """Yield the responses until that time, then an error; `until` is in seconds as time.time() counts them."""
     async with aclosing(responses):
         while True:
             try:
@@ -47,10 +47,10 @@ async def lasting(
 
 
 class EventStream:
-    """An ASGI response that sends each of `responses` as an event, and comments in between so that it is kept open.
+    """An ASGI response that sends each of `responses` as an event, with comments between them as a heartbeat.
 
-    A client that goes away closes `responses`, and so does `closing`, in the middle of things: the client comes back
-    and finds another server. `background` runs afterwards in any case.
+    A client that disconnects closes `responses`; so does `closing`, without a last event: the client connects again
+    and reaches another server. `background` runs afterwards in any case.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class EventStream:
         self._background = background
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        over = (asyncio.create_task(_gone(receive)), asyncio.create_task(self._closing.wait()))
+        over = (asyncio.create_task(_disconnected(receive)), asyncio.create_task(self._closing.wait()))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
             async with aclosing(self._responses) as responses:
                 ended = await self._send(responses, send, over)
             await _chunk(send, COMPLETE if ended else b"", more=False)
-        except OSError:  # how a server tells that the connection is closed already
+        except OSError:  # the server's sign that the connection is closed already
             pass
         finally:
             for task in over:
@@ -85,7 +85,7 @@ class EventStream:
     async def _send(
         self, responses: AsyncGenerator[Response | Invalid, None], send: Send, over: tuple[asyncio.Task[Any], ...]
     ) -> bool:
-        """Whether the responses came to their end before the stream did."""
+        """Return whether the responses ended before the stream did."""
         await _chunk(send, COMMENT)
         upcoming = asyncio.ensure_future(_next(responses))
         try:
@@ -119,7 +119,7 @@ async def _chunk(send: Send, body: bytes, *, more: bool = True) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": more})
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     message: Any = {}
     while message.get("type") != "http.disconnect":
         message = await receive()

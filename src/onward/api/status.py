@@ -1,4 +1,4 @@
-"""How the process is, told to machines: /health/live, /health/ready and /metrics."""
+"""The process's health and metrics for machines: /health/live, /health/ready and /metrics."""
 
 from __future__ import annotations
 
@@ -15,47 +15,48 @@ from onward.storage.base import Unavailable
 from onward.telemetry.metrics import CONTENT_TYPE
 
 PROBE_TIMEOUT_S = 3.0
+Guard = Callable[[Request], bool]
+"""Whether the caller may see metrics. Raises TooManyRequests."""
 
 
 def routes(
-    parts: Callable[[Request], Services], admits: Callable[[Request], bool], *, alone: bool = True
+    services_of: Callable[[Request], Services], sees_metrics: Guard, *, own_metrics: bool = True
 ) -> list[BaseRoute]:
-    """The routes. `parts` finds the application's parts by a request, `admits` tells who may see figures of all.
+    """The routes. `services_of` finds the application's services by a request.
 
-    `admits` raises TooManyRequests where somebody asks too often.
-
-    Where the process is not `alone` on its port, one or another would answer with counters of its own: they are left
-    out.
+    Without `own_metrics` the counters of this process are left out: where several processes share the port, each
+    scrape would reach another one.
     """
-    asked: asyncio.Future[bytes] | None = None
+    scrape: asyncio.Future[bytes] | None = None
 
     async def live(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     async def ready(request: Request) -> Response:
-        found = parts(request)
-        ledger, backends = await asyncio.gather(_answers(found), _reachable(found))
+        found = services_of(request)
+        ledger, backends = await asyncio.gather(_ledger_works(found), _reachable(found))
         fine = ledger and all(backends.values())
-        told = {
+        report = {
             "status": "ok" if fine else "unavailable",
             "ledger": _word(up=ledger),
             "backends": {name: _word(up=up) for name, up in sorted(backends.items())},
         }
-        return JSONResponse(told, 200 if fine else 503)
+        return JSONResponse(report, 200 if fine else 503)
 
     async def metrics(request: Request) -> Response:
-        nonlocal asked
+        nonlocal scrape
         try:
-            admitted = admits(request)
+            admitted = sees_metrics(request)
         except TooManyRequests as refused:
             return PlainTextResponse(f"# {refused}\n", refused.status, headers={"Retry-After": str(refused.wait_s)})
         if not admitted:
             words = "# a bearer token with the role admin is needed\n"
             return PlainTextResponse(words, 401, headers={"WWW-Authenticate": "Bearer"})
-        # One question for all who ask meanwhile: while the ledger hangs, no more than one thread does.
-        if asked is None or asked.done():
-            asked = asyncio.ensure_future(asyncio.to_thread(parts(request).metrics.text, own=alone))
-        return Response(await asyncio.shield(asked), media_type=CONTENT_TYPE)
+        # One read for all who ask meanwhile, so that a ledger that hangs occupies one thread at most.
+        if scrape is None or scrape.done():
+            read = asyncio.to_thread(services_of(request).metrics.text, own=own_metrics)
+            scrape = asyncio.ensure_future(read)
+        return Response(await asyncio.shield(scrape), media_type=CONTENT_TYPE)
 
     return [
         Route("/health/live", live, methods=["GET"]),
@@ -68,20 +69,20 @@ def _word(*, up: bool) -> str:
     return "ok" if up else "unreachable"
 
 
-async def _answers(parts: Services) -> bool:
-    """Whether the ledger can be read, and could be written a moment ago: a full disk lets through reads alone."""
+async def _ledger_works(services: Services) -> bool:
+    """Whether the ledger can be read, and its last write succeeded: a full disk still allows reads."""
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
-            await parts.database.read(lambda tx: tx.now)
+            await services.database.read(lambda tx: tx.now)
     except (Unavailable, TimeoutError):
         return False
-    return not parts.writer.failing
+    return not services.writer.failing
 
 
-async def _reachable(parts: Services) -> dict[str, bool]:
+async def _reachable(services: Services) -> dict[str, bool]:
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
-            health = await parts.dispatcher.health()
+            health = await services.dispatcher.health()
     except TimeoutError:
-        return dict.fromkeys(parts.dispatcher.backends, False)
+        return dict.fromkeys(services.dispatcher.backends, False)
     return {name: found.reachable for name, found in health.items()}

@@ -1,4 +1,4 @@
-"""Who asks, by a signed token (JWT). A key is bound to one algorithm; the one that a token names must be that."""
+"""Viewers by signed tokens (JWT). A key is bound to one algorithm, and a token must name that one."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from onward.graphql.base import TOKEN_EXPIRED, GqlError, NotAuthenticated
-from onward.graphql.context import Viewer
+from onward.api.base import ApiError
+from onward.graphql.base import TOKEN_EXPIRED, NotAuthenticated
 from onward.graphql.text import is_plain
+from onward.graphql.viewer import Viewer
 
 RSA_BITS = 2048
-KEPT = 1_000  # tokens whose signature has been checked already
-LONGEST = 8_000
-NAME_LENGTH = 255
-ROLES = 64
+MAX_KNOWN = 1_000  # tokens whose signature has been checked
+MAX_TOKEN_LENGTH = 8_000
+MAX_SUBJECT_LENGTH = 255
+MAX_ROLES = 64
 
 
-class UnusableKey(GqlError):
-    """No token can be checked with this; the message says what would do, and shows nothing of it."""
+class UnusableKey(ApiError):
+    """A file holds no usable key; the message says why and shows nothing of the key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What signatures are checked with, in the one way that is meant for it."""
+    """A key that checks signatures, and its one algorithm."""
 
     algorithm: str
     value: Any
 
 
 Keys = Mapping[str | None, Key]
-"""By their id (`kid`). A single key stands under None, and is for every token, whatever id that names."""
+"""Keys by their id (`kid`). A single key stands under None and is used for every token."""
 
 
 def secret(value: str) -> Keys:
@@ -51,7 +52,7 @@ def public_key(pem: bytes) -> Keys:
     try:
         found = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
-        raise UnusableKey("is no public key in PEM") from None
+        raise UnusableKey("is not a public key in PEM") from None
     return {None: _bound(found)}
 
 
@@ -61,7 +62,7 @@ def key_set(text: bytes) -> Keys:
         listed = json.loads(text)["keys"]
         found = [(jwk["kid"], _from_jwk(jwk)) for jwk in listed if jwk.get("use", "sig") == "sig"]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, jwt.PyJWTError):
-        raise UnusableKey("is no JWK set of RSA and P-256 keys, each with a kid") from None
+        raise UnusableKey("is not a JWK set of RSA and P-256 keys, each with a kid") from None
     keys: dict[str | None, Key] = {kid: key for kid, key in found if isinstance(kid, str)}
     if not keys or len(keys) < len(found):
         raise UnusableKey("has no key for signatures, or two with one kid")
@@ -70,7 +71,7 @@ def key_set(text: bytes) -> Keys:
 
 def _from_jwk(jwk: Mapping[str, Any]) -> Key:
     if jwk["kty"] not in ("RSA", "EC") or "d" in jwk:
-        raise UnusableKey("holds a key that is not public; secrets have no place in it")
+        raise UnusableKey("holds a key that is not public; leave secrets out of it")
     key = _bound(jwt.PyJWK.from_dict(dict(jwk)).key)
     if jwk.get("alg", key.algorithm) != key.algorithm:
         raise UnusableKey("names an algorithm that is not RS256 or ES256, or does not fit its key")
@@ -80,7 +81,7 @@ def _from_jwk(jwk: Mapping[str, Any]) -> Key:
 def _bound(key: object) -> Key:
     if isinstance(key, RSAPublicKey):
         if key.key_size < RSA_BITS:
-            raise UnusableKey(f"has an RSA key of {key.key_size} bits, where {RSA_BITS} are the least")
+            raise UnusableKey(f"has an RSA key of {key.key_size} bits, the minimum is {RSA_BITS}")
         return Key("RS256", key)
     if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
         return Key("ES256", key)
@@ -88,7 +89,7 @@ def _bound(key: object) -> Key:
 
 
 class Tokens:
-    """Tells viewers by their tokens. Who brings none is nobody: lets nobody's requests through to see nothing."""
+    """Identifies viewers by their tokens. Without a token the viewer is nobody, who sees nothing."""
 
     def __init__(self, keys: Keys, *, issuer: str = "", audience: str = "", leeway_s: float = 0.0) -> None:
         self._keys = keys
@@ -98,14 +99,14 @@ class Tokens:
         self._known: OrderedDict[str, tuple[Viewer, float]] = OrderedDict()
 
     def __call__(self, token: str | None) -> Viewer:
-        """`onward.api.request_gate.Authenticate`. Raises NotAuthenticated."""
+        """Return the token's viewer: an `onward.api.request_gate.Authenticate`. Raises NotAuthenticated."""
         if token is None:
             return Viewer(id=None, roles=())
         known = self._known.get(token)
         if known is None:
             known = self._read(token)
             self._known[token] = known
-            if len(self._known) > KEPT:
+            if len(self._known) > MAX_KNOWN:
                 self._known.popitem(last=False)
         viewer, ends = known
         if time.time() >= ends:
@@ -114,7 +115,7 @@ class Tokens:
 
     def _read(self, token: str) -> tuple[Viewer, float]:
         try:
-            if len(token) > LONGEST:
+            if len(token) > MAX_TOKEN_LENGTH:
                 raise NotAuthenticated
             key = self._key(jwt.get_unverified_header(token).get("kid"))
             claims = jwt.decode(
@@ -145,12 +146,12 @@ class Tokens:
 
 
 def _subject(sub: object) -> str:
-    if not isinstance(sub, str) or not 0 < len(sub) <= NAME_LENGTH or not is_plain(sub):
+    if not isinstance(sub, str) or not 0 < len(sub) <= MAX_SUBJECT_LENGTH or not is_plain(sub):
         raise NotAuthenticated
     return sub
 
 
 def _roles(roles: object) -> tuple[str, ...]:
-    if not isinstance(roles, list) or len(roles) > ROLES or not all(isinstance(role, str) for role in roles):
+    if not isinstance(roles, list) or len(roles) > MAX_ROLES or not all(isinstance(role, str) for role in roles):
         raise NotAuthenticated
     return tuple(roles)

@@ -1,10 +1,12 @@
-"""graphql-transport-ws, strictly: github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md."""
+"""One WebSocket of graphql-transport-ws: github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md.
+
+The protocol is one state machine over one connection, so it stays in one class; its messages are read in ws_messages.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,66 +14,59 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from onward.api.addresses import UNKNOWN
-from onward.api.headers import is_host
-from onward.api.operation_task import Disconnected, OperationTask
+from onward.api.base import Disconnected, HttpError
+from onward.api.headers import check_host
+from onward.api.operation_task import OperationTask
 from onward.api.rates import TooManyRequests
 from onward.api.request_gate import RequestGate
-from onward.graphql.base import TOKEN_EXPIRED, BadRequest, GqlError, NotAuthenticated
-from onward.graphql.context import Context, Viewer
-from onward.graphql.execution.requests import load, read
+from onward.api.ws_messages import PROTOCOL, Closing, decode, id_of, token_in
+from onward.graphql.base import TOKEN_EXPIRED, BadRequest, NotAuthenticated
+from onward.graphql.context import Context, Services
+from onward.graphql.execution.requests import read
+from onward.graphql.viewer import Viewer
 
-PROTOCOL = "graphql-transport-ws"
-ID_LENGTH = 256
 TOO_MANY = {"message": "Too many operations at once on this socket.", "extensions": {"code": "TOO_MANY_OPERATIONS"}}
-
-
-class Closing(GqlError):
-    """The socket is to be closed, with this code and reason."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
+REASON_LENGTH = 120  # a close frame holds 123 bytes (RFC 6455, 5.5)
 
 
 class Socket:
-    """One connection, from its handshake to its end."""
+    """A connection, from its handshake to its end."""
 
-    def __init__(self, door: RequestGate, scope: Scope, receive: Receive, send: Send) -> None:
-        self._door = door
-        self._limits = door.operations.limits
+    def __init__(self, gate: RequestGate, services: Services, scope: Scope, receive: Receive, send: Send) -> None:
+        self._gate = gate
+        self._services = services
+        self._limits = gate.operations.limits
         self._scope = scope
         self._receive = receive
         self._raw_send = send
         self._loop = asyncio.get_running_loop()
-        self._since = self._loop.time()  # when the client asked for something last
+        self._last_request = self._loop.time()
         self._address = UNKNOWN
         self._viewer: Viewer | None = None
         self._initialised = False
         self._closed = False
-        self._exchanges: dict[str, OperationTask] = {}
-        self._unheard: set[asyncio.Task[None]] = set()
+        self._operations: dict[str, OperationTask] = {}
+        self._finishing: set[asyncio.Task[None]] = set()  # operations whose responses are no longer sent
 
-    async def serve(self, headers: Mapping[bytes, bytes]) -> None:
-        """The connection is over when this returns, and its operations too; mutations that had begun were finished."""
+    async def serve(self, headers: dict[bytes, bytes]) -> None:
+        """Serve the connection until it closes; mutations that have begun are finished."""
         await self._receive()  # websocket.connect
-        self._address = self._door.addresses.of(self._scope.get("client"), headers.get(b"x-forwarded-for"))
-        if not is_host(headers.get(b"host")):
-            await self._refuse(BadRequest(400, "The Host header names no host."))
-            return
-        if not self._door.origins.allows(headers.get(b"origin"), headers.get(b"host")):
-            await self._raw_send({"type": "websocket.close", "code": 4403, "reason": "This web page may not call here"})
-            return
+        self._address = self._gate.addresses.of(self._scope.get("client"), headers.get(b"x-forwarded-for"))
+        limiter, host = self._gate.connection_limiter, headers.get(b"host")
         try:
-            self._door.connection_limiter.check(self._address)
-        except BadRequest as error:
+            check_host([] if host is None else [host], self._gate.hosts)
+            if not self._gate.origins.allows(headers.get(b"origin"), host):
+                await self._close(Closing(4403, "This web page may not call here"))
+                return
+            limiter.check(self._address)
+        except HttpError as error:
             await self._refuse(error)
             return
-        with self._door.connection_limiter.one(self._address):
+        with limiter.one(self._address):
             await self._accepted()
 
-    async def _refuse(self, error: BadRequest) -> None:
-        """Before the handshake is done, it is answered as any request is."""
+    async def _refuse(self, error: HttpError) -> None:
+        """Answer the handshake like any other request."""
         if "websocket.http.response" not in self._scope.get("extensions", {}):
             await self._raw_send({"type": "websocket.close"})
             return
@@ -88,68 +83,51 @@ class Socket:
             await self._close(Closing(4406, "Subprotocol not acceptable"))
             return
         try:
-            await self._converse()
+            await self._read_messages()
         except Closing as closing:
             await self._close(closing)
         except (Disconnected, OSError):
             pass
         finally:
             self._closed = True
-            await self._door.scheduler.mine()
+            await self._gate.scheduler.turn()
             await self._finish()
 
-    async def _converse(self) -> None:
+    async def _read_messages(self) -> None:
         while True:
             try:
                 async with asyncio.timeout_at(self._deadline()):
-                    message = await self._message()
+                    received = await self._receive()
             except TimeoutError:
-                self._is_late()
-            else:
-                await self._take(message)
-                await self._door.scheduler.mine()  # a flood waits for others after each of its messages
+                self._check_deadline()
+                continue
+            if received["type"] == "websocket.disconnect":
+                raise Disconnected
+            await self._handle(decode(received.get("text"), self._limits))
+            await self._gate.scheduler.turn()  # a flood waits for others after each of its messages
 
     def _deadline(self) -> float:
-        """By the loop's clock: when the next message has to be there."""
+        """The time on the loop's clock by which the next message has to arrive."""
         if not self._initialised:
-            return self._since + self._limits.init_timeout_s
-        idle = self._since + self._limits.idle_timeout_s
+            return self._last_request + self._limits.init_timeout_s
+        idle = self._last_request + self._limits.idle_timeout_s
         until = self._viewer.until if self._viewer else None
         return idle if until is None else min(idle, self._loop.time() + until - time.time())
 
-    def _is_late(self) -> None:
-        """Raises Closing, unless the socket is silent only because it waits for events."""
+    def _check_deadline(self) -> None:
+        """Raise Closing, unless the socket is silent only because it waits for events."""
         if not self._initialised:
             raise Closing(4408, "Connection initialisation timeout")
         if self._viewer is not None and self._viewer.until is not None and time.time() >= self._viewer.until:
             # Not 4401, with which the official client gives up for good: at 4403 it comes back with its next token.
             raise Closing(4403, TOKEN_EXPIRED)
-        if self._loop.time() - self._since >= self._limits.idle_timeout_s:
-            if not self._exchanges:
-                raise Closing(1000, "Nothing was asked for a while")
-            self._since = self._loop.time()
+        if self._loop.time() - self._last_request >= self._limits.idle_timeout_s:
+            if not self._operations:
+                raise Closing(1000, "No operation was started for a while")
+            self._last_request = self._loop.time()
 
-    async def _message(self) -> dict[str, Any]:
-        received = await self._receive()
-        if received["type"] == "websocket.disconnect":
-            raise Disconnected
-        text = received.get("text")
-        if text is None:
-            raise Closing(4400, "Messages are text")
-        if len(text) > self._limits.body_bytes:
-            raise Closing(4400, "The message is too large")
-        try:
-            message = load(text, self._limits.json_depth)
-        except BadRequest as error:
-            raise Closing(4400, error.message) from error
-        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-            raise Closing(4400, "A message is a JSON object with a type")
-        return message
-
-    async def _take(self, message: dict[str, Any]) -> None:
+    async def _handle(self, message: dict[str, Any]) -> None:
         payload = message.get("payload")
-        if payload is not None and not isinstance(payload, dict):
-            raise Closing(4400, "A payload is an object")
         match message["type"]:
             case "connection_init":
                 await self._initialise(payload or {})
@@ -158,9 +136,9 @@ class Socket:
             case "pong":
                 pass
             case "subscribe":
-                await self._begin(_id(message), payload)
+                await self._subscribe(id_of(message), payload)
             case "complete":
-                self._end(_id(message))
+                self._end(id_of(message))
             case _:
                 raise Closing(4400, "There is no message of this type")
 
@@ -169,7 +147,7 @@ class Socket:
             raise Closing(4429, "Too many initialisation requests")
         self._initialised = True
         try:
-            viewer = self._door.authenticate(token_in(payload), self._address)
+            viewer = self._gate.authenticate(token_in(payload), self._address)
         except (NotAuthenticated, TooManyRequests) as error:
             raise Closing(4403, error.message) from None
         if viewer.is_nobody:
@@ -177,77 +155,59 @@ class Socket:
         self._viewer = viewer
         await self._send({"type": "connection_ack"})
 
-    async def _begin(self, id_: str, payload: dict[str, Any] | None) -> None:
+    async def _subscribe(self, id_: str, payload: dict[str, Any] | None) -> None:
         if self._viewer is None:
             raise Closing(4401, "Unauthorized")
-        self._since = self._loop.time()
-        if id_ in self._exchanges:
+        self._last_request = self._loop.time()
+        if id_ in self._operations:
             raise Closing(4409, f"Subscriber for {id_[:64]} already exists")
         try:
             request = read(payload)
         except BadRequest as error:
             raise Closing(4400, error.message) from error
         try:
-            self._door.rates.count(self._address, self._viewer.id)
+            self._gate.rates.count(self._address, self._viewer.id)
         except TooManyRequests as error:
             await self._send({"id": id_, "type": "error", "payload": [error.formatted]})
             return
-        if len(self._exchanges) + len(self._unheard) >= self._limits.subscriptions:
+        if len(self._operations) + len(self._finishing) >= self._limits.subscriptions:
             await self._send({"id": id_, "type": "error", "payload": [TOO_MANY]})
             return
-        self._exchanges[id_] = OperationTask(
+        self._operations[id_] = OperationTask(
             id_,
             request,
-            operations=self._door.operations,
-            context=Context(self._door.services, self._viewer),
+            operations=self._gate.operations,
+            context=Context(self._services, self._viewer),
             send=self._send,
-            over=self._over,
+            on_end=self._operations.pop,
         )
 
     def _end(self, id_: str) -> None:
-        """The operation is over for the client, if not yet for us."""
-        exchange = self._exchanges.pop(id_, None)
-        task = exchange.end() if exchange is not None else None
+        """End the operation for the client; a mutation runs on."""
+        operation = self._operations.pop(id_, None)
+        task = operation.end() if operation is not None else None
         if task is not None:
-            self._unheard.add(task)
-            task.add_done_callback(self._unheard.discard)
-
-    def _over(self, id_: str) -> None:
-        del self._exchanges[id_]
+            self._finishing.add(task)
+            task.add_done_callback(self._finishing.discard)
 
     async def _send(self, message: dict[str, Any]) -> None:
         if self._closed:
             raise Disconnected
-        # As text: bytes would make a binary frame, which clients do not take.
+        # As text: bytes would make a binary frame, which clients refuse.
         sent = {"type": "websocket.send", "text": orjson.dumps(message).decode()}
         try:
             await self._raw_send(sent)
-        except RuntimeError as error:  # the server has closed it, and our next message says so
+        except RuntimeError as error:  # the server has closed the socket, and the next message says so
             raise Disconnected from error
 
     async def _close(self, closing: Closing) -> None:
         self._closed = True
+        reason = closing.reason[:REASON_LENGTH]
         with suppress(OSError, RuntimeError):
-            await self._raw_send({"type": "websocket.close", "code": closing.code, "reason": closing.reason[:120]})
+            await self._raw_send({"type": "websocket.close", "code": closing.code, "reason": reason})
 
     async def _finish(self) -> None:
-        for id_ in list(self._exchanges):
+        for id_ in list(self._operations):
             self._end(id_)
-        if self._unheard:
-            await asyncio.wait(tuple(self._unheard))
-
-
-def _id(message: dict[str, Any]) -> str:
-    id_ = message.get("id")
-    if not isinstance(id_, str) or not 0 < len(id_) <= ID_LENGTH:
-        raise Closing(4400, "An id is a string that is not empty")
-    return id_
-
-
-def token_in(payload: dict[str, Any]) -> str | None:
-    """The bearer token of a connection_init, which has it as HTTP's header has: {"Authorization": "Bearer ..."}."""
-    for name, value in payload.items():
-        if name.lower() == "authorization":
-            scheme, _, token = value.partition(" ") if isinstance(value, str) else ("", "", "")
-            return token.strip() if scheme.lower() == "bearer" else ""
-    return None
+        if self._finishing:
+            await asyncio.wait(tuple(self._finishing))

@@ -15,7 +15,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from onward.api import server as serving
-from onward.api.app import schema, viewers
+from onward.api.authenticators import authenticator
+from onward.api.composition import schema
 from onward.config.settings import Settings, SettingsError
 from onward.dispatch.dispatcher import Dispatcher, Routes
 from onward.jobs import concurrency, ledger
@@ -308,7 +309,7 @@ def _writable(part: str, folder: Path, key: str) -> Finding:
 
 def _auth(settings: Settings) -> Iterator[Finding]:
     try:
-        viewers(settings)
+        authenticator(settings)
     except SettingsError as error:
         key, _, words = str(error).partition(": ")
         yield Finding("auth", State.WRONG, words, f"mend {key}")

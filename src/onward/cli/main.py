@@ -162,12 +162,12 @@ def schema() -> None:
     """Print the GraphQL schema."""
     settings = _load_settings()
     with _errors_in_one_line():
-        from onward.api import app
+        from onward.api import composition
         from onward.config.settings import SettingsError
         from onward.graphql.base import SchemaError
 
         try:
-            print(app.schema(settings).as_str())
+            print(composition.schema(settings).as_str())
         except SchemaError as error:
             raise SettingsError(f"gql.modules: {error}") from error
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from strawberry.utils.str_converters import to_camel_case
 
-from onward.api import app
+from onward.api import composition
 from onward.cli import module_list
 from onward.config.settings import Settings, SettingsError, enter
 from onward.handlers.base import JobContext, handler
@@ -60,7 +60,7 @@ def _refuse_what_is_there(name: str, settings: Settings, files: list[Path]) -> N
     if name in wiring.load_handlers(settings):
         raise SettingsError(f"there is a handler {name} already")
     mutation = _camel(name)
-    mutations = app.schema(settings)._schema.mutation_type  # noqa: SLF001 - as in app.py
+    mutations = composition.schema(settings)._schema.mutation_type  # noqa: SLF001 - as in composition.py
     if mutations and mutation in mutations.fields:
         raise SettingsError(f"there is a mutation {mutation} already: take another name")
     for file in files:

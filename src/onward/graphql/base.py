@@ -1,4 +1,4 @@
-"""What can go wrong between a caller and the schema, and how it is said."""
+"""Errors of this package, and the errors that leave it as GraphQL errors."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from graphql import GraphQLError
 
 
 class GqlError(Exception):
-    """The root of what this room raises."""
+    """Base class for errors of this package."""
 
 
 class BadRequest(GqlError):
-    """The request is answered with an HTTP status of 400 and above before anything is executed."""
+    """The request cannot be executed; the message and the code are for the caller."""
 
-    def __init__(self, status: int, message: str, code: str = "BAD_REQUEST") -> None:
+    def __init__(self, message: str, code: str = "BAD_REQUEST") -> None:
         super().__init__(message)
-        self.status = status
         self.message = message
         self.code = code
 
@@ -27,18 +26,18 @@ TOKEN_EXPIRED = "The bearer token has expired."  # noqa: S105 - a message
 
 
 class NotAuthenticated(BadRequest):
-    """Who is asking could not be told: the token is missing, has run out or is not ours."""
+    """The caller is unknown: the token is missing, has expired or is not valid here."""
 
     def __init__(self, message: str = "A valid bearer token is needed.") -> None:
-        super().__init__(401, message, "NOT_AUTHENTICATED")
+        super().__init__(message, "NOT_AUTHENTICATED")
 
 
 class SchemaError(GqlError):
-    """A further module's types cannot be merged into the schema; the message names the module."""
+    """The types of a project's module cannot be merged into the schema; the message names the module."""
 
 
 def public_error(message: str, code: str) -> GraphQLError:
-    """An error whose words are meant for the caller; they leave as they are."""
+    """An error whose message is for the caller and is not masked."""
     return GraphQLError(message, extensions={"code": code})
 
 

@@ -1,4 +1,4 @@
-"""What a resolver finds around it: the application's parts, who asks, and what this request has accepted so far."""
+"""The services of the process, the caller, and the jobs that one operation has accepted: the context of resolvers."""
 
 from __future__ import annotations
 
@@ -10,39 +10,20 @@ import strawberry
 
 from onward.dispatch.dispatcher import Dispatcher
 from onward.graphql.counts import Counts
+from onward.graphql.viewer import Viewer
 from onward.handlers.base import Handler
 from onward.jobs.change_feed import ChangeFeed
-from onward.jobs.model import Job, Visible
+from onward.jobs.model import Job
 from onward.jobs.schedule import Schedule
 from onward.storage.engine import Database
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 
-ADMIN = "admin"
-
-
-@dataclass(frozen=True, slots=True)
-class Viewer:
-    """Who asks. Without an id and with the role `admin` where the server is open; with neither it is nobody."""
-
-    id: str | None
-    roles: tuple[str, ...]
-    until: float | None = None  # when the token runs out, in seconds as time.time() has them
-
-    @property
-    def visible(self) -> Visible:
-        return Visible(owner=self.id, everything=ADMIN in self.roles)
-
-    @property
-    def is_nobody(self) -> bool:
-        """Whether no token came where one is needed."""
-        return self.id is None and not self.roles
-
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the application is made of, as far as resolvers need it."""
+    """The application's services, as far as resolvers need them."""
 
     version: str
     backend: str
@@ -56,17 +37,17 @@ class Services:
     metrics: Metrics
     tracing: Tracing
     discloses: bool = True  # whether an address is known already
-    mail_directory: Path | None = None  # where messages may be looked at
-    open_jobs: int = 0  # of one viewer at once; 0 is no limit
+    mail_directory: Path | None = None  # the folder of sent messages, where they may be shown
+    open_jobs: int = 0  # the limit of one viewer's jobs that are not finished; 0 for none
 
 
 @dataclass(slots=True)
 class Context:
-    """One operation's. Whoever accepts a job adds it to `accepted`; the view delivers them all at the end."""
+    """The context of one operation. Resolvers append the jobs that they accept; they are delivered at the end."""
 
     services: Services
     viewer: Viewer
-    trace: str | None = None  # the traceparent that the request came with
+    trace: str | None = None  # the traceparent of the request
     accepted: list[Job] = field(default_factory=list)
 
 

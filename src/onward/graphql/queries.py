@@ -12,13 +12,13 @@ from strawberry.types.unset import UnsetType
 
 from onward.graphql.base import public_error, unavailable
 from onward.graphql.context import Info
-from onward.graphql.context import Viewer as Who
 from onward.graphql.ids import is_job_id, job_id_of, kind
 from onward.graphql.types.filter import JobFilter, filtered
 from onward.graphql.types.job import Job
 from onward.graphql.types.node import Node
 from onward.graphql.types.page import JobConnection
 from onward.graphql.types.system import System, Viewer
+from onward.graphql.viewer import Viewer as Caller
 from onward.jobs import ledger, model, pages
 from onward.storage.base import Unavailable
 from onward.storage.transaction import Tx
@@ -85,7 +85,7 @@ async def jobs(  # noqa: PLR0917 - arguments of the contract, which come by name
     )
 
 
-def viewer(info: Info) -> Who:
+def viewer(info: Info) -> Caller:
     return info.context.viewer
 
 
@@ -106,5 +106,5 @@ class Query:
     jobs: pages.Page = strawberry.field(
         resolver=jobs, graphql_type=JobConnection, description="The jobs that you may see, the newest first."
     )
-    viewer: Who = strawberry.field(resolver=viewer, graphql_type=Viewer)
+    viewer: Caller = strawberry.field(resolver=viewer, graphql_type=Viewer)
     system: System = strawberry.field(resolver=system)

@@ -12,8 +12,8 @@ from strawberry.tools import merge_types
 
 from onward.graphql import datetime_scalar
 from onward.graphql.base import SchemaError
-from onward.graphql.execution.inputs import call_directly
 from onward.graphql.guard import guard
+from onward.graphql.inputs import call_directly
 from onward.graphql.mutations import Mutation
 from onward.graphql.queries import Query
 from onward.graphql.subscriptions import Subscription

@@ -86,7 +86,7 @@ class Documents:
                 return self._known(text) or self._keep(text, await asyncio.to_thread(self._read_long, text))
         except TimeoutError:
             words = f"This document was not read within {self._limits.timeout_s:g} s; send it again later."
-            raise BadRequest(503, words, "TIMEOUT") from None
+            raise BadRequest(words, "TIMEOUT") from None
 
     def _known(self, text: str) -> Document | None:
         found = self._kept.get(text)

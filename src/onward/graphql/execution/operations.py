@@ -1,4 +1,4 @@
-"""Operations, run: a request becomes a response, whatever way it came."""
+"""Executes the operations of requests, over whichever transport they arrived."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Defer = Callable[..., None]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A request whose document is valid and names an operation."""
+    """A request whose document is valid and holds the operation."""
 
     request: Request
     document: Document
@@ -42,7 +42,7 @@ class Invalid:
     """The response to a request that cannot be executed: it has no `data`."""
 
     response: Response
-    status: int | None = None  # over HTTP, where it is not the usual one
+    error: BadRequest | None = None  # the error, where the request was refused before its document was read
 
 
 class Operations:
@@ -58,7 +58,7 @@ class Operations:
         self._trusted = trusted or Trusted()
 
     def check(self, text: str) -> str | None:
-        """What is wrong with a document, or None."""
+        """The first error of a document, or None."""
         errors = self._documents.get(text).errors
         return errors[0]["message"] if errors else None
 
@@ -66,7 +66,7 @@ class Operations:
         try:
             document = await self._documents.find(self._trusted.text(request))
         except BadRequest as error:
-            return Invalid({"errors": [error.formatted]}, error.status)
+            return Invalid({"errors": [error.formatted]}, error)
         if document.errors:
             return Invalid({"errors": list(document.errors)})
         named = document.find(request.operation_name)
@@ -80,7 +80,7 @@ class Operations:
         return Operation(request, document, named)
 
     async def execute(self, operation: Operation, context: Context, defer: Defer) -> Response | Invalid:
-        """The response of a query or a mutation. The jobs it accepted have been delivered, `defer` holding the rest."""
+        """Execute a query or a mutation, and deliver the jobs it accepted; `defer` runs the rest after the response."""
         kind = operation.kind.value
         with context.services.tracing.request(f"graphql {kind}", context.trace, operation=kind) as span:
             response = await self._execute(operation, context, defer)
@@ -99,9 +99,9 @@ class Operations:
                     result = await cast("Awaitable[ExecutionResult]", result)
             response = self._response(cast("ExecutionResult", result))
         except TimeoutError:
-            words = f"This took longer than {self.limits.timeout_s:g} s, and was given up."
+            words = f"The operation took longer than {self.limits.timeout_s:g} s and was stopped."
             response = {"errors": [public_error(words, "TIMEOUT").formatted], "data": None}
-        except Exception as error:  # noqa: BLE001 - it is told and logged
+        except Exception as error:  # noqa: BLE001 - it is masked and logged
             response = {"errors": [masked(error)], "data": None}
         finally:
             if context.accepted:
@@ -109,7 +109,7 @@ class Operations:
         return response
 
     async def subscribe(self, operation: Operation, context: Context) -> AsyncGenerator[Response | Invalid, None]:
-        """The responses of a subscription, until it ends; an error that ends it is the last of them."""
+        """Yield the responses of a subscription; the last one holds the error that ended it, if any."""
         executor = self._executor(operation, context)
         if isinstance(executor, Invalid):
             yield executor
@@ -127,7 +127,7 @@ class Operations:
                     yield self._response(result)
         except GraphQLError as error:
             yield {"errors": formatted([error], self.limits.errors)}
-        except Exception as error:  # noqa: BLE001 - it is told and logged
+        except Exception as error:  # noqa: BLE001 - it is masked and logged
             yield {"errors": [masked(error)]}
 
     def _executor(self, operation: Operation, context: Context) -> Executor[Any] | Invalid:

@@ -30,19 +30,19 @@ def load(text: bytes | str, depth: int) -> Any:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise BadRequest(400, "This is no JSON in UTF-8, or holds a number of more than 64 bits.") from None
+        raise BadRequest("This is no JSON in UTF-8, or holds a number of more than 64 bits.") from None
     if not isinstance(value, dict | list):
         return value
     raw = text if isinstance(text, bytes) else text.encode()
     if sum(map(len, STRINGS.findall(raw))) != _names(value, depth):
-        raise BadRequest(400, "A name comes twice in one object.")
+        raise BadRequest("A name comes twice in one object.")
     return value
 
 
 def _names(value: Any, depth: int) -> int:
     """How many names all the objects inside have together. Raises BadRequest."""
     if depth <= 0:
-        raise BadRequest(400, "This JSON is nested too deeply.")
+        raise BadRequest("This JSON is nested too deeply.")
     count = 0
     if type(value) is dict:
         count = len(value)
@@ -56,20 +56,20 @@ def _names(value: Any, depth: int) -> int:
 def read(value: Any) -> Request:
     """The request in a JSON value. Raises BadRequest."""
     if not isinstance(value, dict):
-        raise BadRequest(400, "A request is one JSON object.")
+        raise BadRequest("A request is one JSON object.")
     query = value.get("query")
     variables = value.get("variables")
     name = value.get("operationName")
     extensions = value.get("extensions")
     if extensions is not None and not isinstance(extensions, dict):
-        raise BadRequest(400, "`extensions` must be an object.")
+        raise BadRequest("`extensions` must be an object.")
     named = _hash(value.get("documentId"), extensions or {})
     if not isinstance(query, str) and (query is not None or named is None):
-        raise BadRequest(400, "`query` must be a string.")
+        raise BadRequest("`query` must be a string.")
     if variables is not None and not isinstance(variables, dict):
-        raise BadRequest(400, "`variables` must be an object.")
+        raise BadRequest("`variables` must be an object.")
     if name is not None and not isinstance(name, str):
-        raise BadRequest(400, "`operationName` must be a string.")
+        raise BadRequest("`operationName` must be a string.")
     return Request(query, variables, name, named)
 
 

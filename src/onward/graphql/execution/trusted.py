@@ -19,12 +19,12 @@ class BadDocument(GqlError):
 
 
 class Trusted:
-    """Finds the text of a request that names it by its hash; where `alone`, it lets through no other text."""
+    """Finds the text of a request that names it by its hash; with `only`, it refuses every other text."""
 
-    def __init__(self, texts: Iterable[str] = (), *, alone: bool = False) -> None:
+    def __init__(self, texts: Iterable[str] = (), *, only: bool = False) -> None:
         # With and without what an editor leaves at the end of a file: clients hash what they send.
         self._texts = {digest(form): text for text in texts for form in (text, text.strip())}
-        self._alone = alone
+        self._only = only
 
     def text(self, request: Request) -> str:
         """What is to be run. Raises BadRequest."""
@@ -35,12 +35,12 @@ class Trusted:
                 raise _unknown(any_there=bool(self._texts))
             return found
         if named is not None and digest(query) != named:
-            raise BadRequest(400, "The document has another SHA-256 than the one beside it.")
-        if not self._alone:
+            raise BadRequest("The document has another SHA-256 than the one beside it.")
+        if not self._only:
             return query
         found = self._texts.get(digest(query)) or self._texts.get(digest(query.strip()))
         if found is None:
-            raise BadRequest(403, "This document is none of those that are answered here.", "DOCUMENT_NOT_TRUSTED")
+            raise BadRequest("This document is none of those that are answered here.", "DOCUMENT_NOT_TRUSTED")
         return found
 
 
@@ -80,5 +80,5 @@ def _check(name: str, hash_: str, text: str) -> None:
 def _unknown(*, any_there: bool) -> BadRequest:
     # The words and codes that clients of Apollo's persisted queries know.
     if any_there:
-        return BadRequest(404, "PersistedQueryNotFound", "PERSISTED_QUERY_NOT_FOUND")
-    return BadRequest(400, "PersistedQueryNotSupported", "PERSISTED_QUERY_NOT_SUPPORTED")
+        return BadRequest("PersistedQueryNotFound", "PERSISTED_QUERY_NOT_FOUND")
+    return BadRequest("PersistedQueryNotSupported", "PERSISTED_QUERY_NOT_SUPPORTED")

@@ -7,8 +7,8 @@ from pydantic import BaseModel
 
 from onward.graphql.context import Info
 from onward.graphql.enqueue import MutationError, written
-from onward.graphql.execution.inputs import scalar_input
 from onward.graphql.ids import is_job_id
+from onward.graphql.inputs import scalar_input
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError

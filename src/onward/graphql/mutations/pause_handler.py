@@ -6,7 +6,7 @@ import strawberry
 
 from onward.graphql.context import Info
 from onward.graphql.enqueue import MutationError, written
-from onward.graphql.execution.inputs import scalar_input
+from onward.graphql.inputs import scalar_input
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.pause import PausedHandler
 from onward.graphql.types.user_error import UserError

@@ -6,7 +6,7 @@ import strawberry
 
 from onward.graphql.context import Info
 from onward.graphql.enqueue import MutationError, check_room, written
-from onward.graphql.execution.inputs import scalar_input
+from onward.graphql.inputs import scalar_input
 from onward.graphql.mutations.cancel_job import check_id, conflict, no_such_job
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError

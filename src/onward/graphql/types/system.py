@@ -8,11 +8,11 @@ import strawberry
 
 from onward.graphql.base import unavailable
 from onward.graphql.context import Info
-from onward.graphql.context import Viewer as Who
 from onward.graphql.types.enums import JobStatus
 from onward.graphql.types.job import Job
 from onward.graphql.types.pause import PausedHandler, pauses
 from onward.graphql.types.sent_email import Letter, sent_emails
+from onward.graphql.viewer import Viewer as Caller
 from onward.jobs import concurrency, ledger, model
 from onward.jobs import schedule as recurring
 from onward.jobs.schedule import Row
@@ -23,14 +23,14 @@ from onward.storage.transaction import Tx
 
 @strawberry.type(description="Who asks.")
 class Viewer:
-    """Describes `onward.graphql.context.Viewer`."""
+    """Describes `onward.graphql.viewer.Viewer`."""
 
     id: strawberry.ID | None = strawberry.field(description="Null where the server is open to all.")
     roles: list[str]
 
     @classmethod
     def is_type_of(cls, obj: object, _info: object) -> bool:
-        return isinstance(obj, Who)
+        return isinstance(obj, Caller)
 
 
 @strawberry.type(description="One backend, as it looks from here.")

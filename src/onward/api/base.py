@@ -1,0 +1,38 @@
+"""Errors of this package, and the HTTP status of each."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from onward.graphql.base import BadRequest
+
+
+class ApiError(Exception):
+    """Base class for errors of this package."""
+
+
+class HttpError(ApiError, BadRequest):
+    """The request is answered with this HTTP status before anything is executed."""
+
+    def __init__(self, status: int, message: str, code: str = "BAD_REQUEST") -> None:
+        BadRequest.__init__(self, message, code)
+        self.status = status
+
+
+class Disconnected(ApiError):
+    """The client has closed the connection."""
+
+
+_STATUS_OF_CODE = MappingProxyType(
+    {
+        "NOT_AUTHENTICATED": 401,
+        "DOCUMENT_NOT_TRUSTED": 403,
+        "PERSISTED_QUERY_NOT_FOUND": 404,
+        "TIMEOUT": 503,
+    }
+)
+
+
+def status_of(error: BadRequest) -> int:
+    """The HTTP status of an error that the schema's side raised, or of one that chose its own."""
+    return error.status if isinstance(error, HttpError) else _STATUS_OF_CODE.get(error.code, 400)

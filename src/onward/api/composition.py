@@ -1,0 +1,158 @@
+"""The API's objects, made from the settings and from the process's runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import strawberry
+
+from onward.api.addresses import Addresses
+from onward.api.authenticators import authenticator
+from onward.api.connection_limiter import ConnectionLimiter
+from onward.api.origins import Hosts, Origins
+from onward.api.rates import Rates
+from onward.api.request_gate import RequestGate
+from onward.config.settings import Settings, SettingsError, version
+from onward.graphql.context import Services
+from onward.graphql.counts import Counts
+from onward.graphql.execution import trusted
+from onward.graphql.execution.limits import Limits
+from onward.graphql.execution.operations import Operations
+from onward.graphql.execution.trusted import Trusted
+from onward.graphql.schema import build
+from onward.runtime.loading import load
+from onward.runtime.wiring import Runtime
+from onward.web import documents
+
+
+def request_gate(settings: Settings) -> RequestGate:
+    """The gate of every request. Raises SettingsError."""
+    return RequestGate(
+        operations(settings),
+        origins(settings),
+        hosts(settings),
+        authenticator(settings),
+        Addresses(settings.server.proxies),
+        rates(settings),
+        connection_limiter(settings),
+    )
+
+
+def operations(settings: Settings) -> Operations:
+    """The executor of operations, with the documents that are known beforehand. Raises SettingsError."""
+    folder, only_trusted = settings.gql.documents_dir, settings.gql.documents == "trusted"
+    try:
+        texts = trusted.read(folder) if folder else {}
+        if folder and not folder.is_dir():
+            raise SettingsError(f"gql.documents_dir: {folder} is not a folder")
+    except (OSError, trusted.BadDocument) as error:
+        raise SettingsError(f"gql.documents_dir: {error}") from error
+    made = Operations(
+        schema(settings)._schema,  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
+        limits(settings),
+        open_schema=is_open(settings),
+        trusted=Trusted([*texts.values(), *(documents.documents() if only_trusted else ())], only=only_trusted),
+    )
+    for name, text in texts.items():
+        if wrong := made.check(text):
+            raise SettingsError(f"gql.documents_dir: {name} cannot be answered: {wrong}")
+    return made
+
+
+def schema(settings: Settings) -> strawberry.Schema:
+    """The schema with the types of the project's own modules. Raises SettingsError."""
+    try:
+        modules = [load(name, "gql.modules") for name in settings.gql.modules]
+        return build(modules, open_to_all=("registerUser",) if settings.registration.anonymous else ())
+    except SettingsError:
+        raise
+    except Exception as error:
+        if not settings.gql.modules:
+            raise
+        # Types that do not fit raise errors of many classes, of Strawberry's and of graphql-core's.
+        raise SettingsError(f"gql.modules: {error}") from error
+
+
+def limits(settings: Settings) -> Limits:
+    """The limits of one request or socket."""
+    table = settings.gql.limits
+    return Limits(
+        body_bytes=table.body_bytes,
+        json_depth=table.json_depth,
+        tokens=table.tokens,
+        depth=table.depth,
+        aliases=table.aliases,
+        root_mutations=table.mutations,
+        directives=table.directives,
+        overlaps=table.overlaps,
+        fields=table.fields,
+        errors=table.errors,
+        timeout_s=table.timeout_s,
+        init_timeout_s=table.init_timeout_s,
+        idle_timeout_s=table.idle_timeout_s,
+        body_timeout_s=table.body_timeout_s,
+        subscriptions=table.subscriptions,
+    )
+
+
+def is_open(settings: Settings) -> bool:
+    """Whether everyone may see the schema: introspection, suggestions of names, the explorer."""
+    return settings.environment != "production"
+
+
+def rates(settings: Settings) -> Rates:
+    """The request counters. Processes count together where they have a Redis for their jobs."""
+    redis = settings.backends.dramatiq if "dramatiq" in (settings.backend, *settings.routes.values()) else None
+    return Rates(
+        settings.gql.limits.requests,
+        exempt_loopback=settings.environment == "development",
+        redis_url=redis.url if redis else None,
+        namespace=redis.namespace if redis else "",
+    )
+
+
+def connection_limiter(settings: Settings) -> ConnectionLimiter:
+    """The limits of open WebSockets and event streams."""
+    table = settings.gql.limits
+    return ConnectionLimiter(table.streams, table.streams_each, exempt_loopback=settings.environment == "development")
+
+
+def hosts(settings: Settings) -> Hosts:
+    """The names that the server answers to: any, but on an open loopback server local names and IP addresses only.
+
+    A web page could otherwise point its own name at this machine (DNS rebinding) and read every answer.
+    """
+    if settings.auth.mode == "open" and not settings.auth.allow_public:
+        return Hosts.local(settings.server.origins)
+    return Hosts()
+
+
+def origins(settings: Settings) -> Origins:
+    """The web pages that may call: those of the server's own origin, and of the origins in the settings."""
+    return Origins(settings.server.origins)
+
+
+def services(runtime: Runtime) -> Services:
+    """The services that resolvers use."""
+    return Services(
+        version=version(),
+        backend=runtime.settings.backend,
+        database=runtime.database,
+        writer=runtime.writer,
+        dispatcher=runtime.dispatcher,
+        changes=runtime.change_feed,
+        handlers=runtime.handlers,
+        counts=Counts(runtime.database),
+        schedule=runtime.schedule,
+        metrics=runtime.telemetry.metrics,
+        tracing=runtime.telemetry.tracing,
+        discloses=runtime.settings.registration.disclose,
+        mail_directory=mail_directory(runtime.settings),
+        open_jobs=runtime.settings.gql.limits.open_jobs,
+    )
+
+
+def mail_directory(settings: Settings) -> Path | None:
+    """The folder of sent messages, where the page may show them."""
+    shown = settings.environment == "development" and settings.email.transport == "file"
+    return settings.email.directory if shown else None
