@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from onward.jobs import claims, ledger
-from onward.jobs.claims import Outcome
-from onward.jobs.model import COLUMNS, Job, NewJob, dump, dump_steps
+from onward.jobs import claims, ledger, recording
+from onward.jobs.model import Job, NewJob
 from onward.jobs.model import Step as JobStep
+from onward.jobs.outcome import Outcome
+from onward.jobs.row import COLUMNS, encode, encode_steps
 from onward.jobs.states import JobStatus
 from onward.storage import migrate
 from onward.storage.engine import Database
@@ -19,9 +20,9 @@ DAY_US = 86_400_000_000
 NEW = NewJob(
     handler="bench.nothing",
     backend="dramatiq",  # which the API process of the measurement has too, and no worker: nothing runs by itself
-    params=dump({"n": 1}),
+    params=encode({"n": 1}),
     params_version=1,
-    steps=dump_steps((JobStep("nothing", 0),)),
+    steps=encode_steps((JobStep("nothing", 0),)),
     max_attempts=5,
     pending=(JobStep("nothing", 0),),
 )
@@ -57,7 +58,9 @@ def claim(writer: Writer, job: Job, *, runner: str) -> Job:
 
 
 def finish(writer: Writer, job: Job) -> None:
-    writer.run_sync(lambda tx: claims.record_outcome(tx, job, Outcome(JobStatus.SUCCEEDED, result=1), steps=job.steps))
+    writer.run_sync(
+        lambda tx: recording.record_outcome(tx, job, Outcome(JobStatus.SUCCEEDED, result=1), steps=job.steps)
+    )
 
 
 def _multiply(database: Database, template: str, count: int) -> None:

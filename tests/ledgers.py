@@ -12,7 +12,8 @@ from typing import Any
 import psycopg
 
 from onward.jobs import ledger
-from onward.jobs.model import Job, NewJob, Step, dump_steps
+from onward.jobs.model import Job, NewJob, Step
+from onward.jobs.row import encode_steps
 from onward.storage import migrate
 from onward.storage.engine import Database
 from onward.storage.transaction import Tx
@@ -75,7 +76,7 @@ def new_job(
 ) -> NewJob:
     """A job as the dispatcher would prepare it."""
     pending = tuple(Step(name, index) for index, name in enumerate(steps))
-    written = dump_steps(pending)
+    written = encode_steps(pending)
     return NewJob(handler, values.pop("backend", "here"), "{}", 1, written, max_attempts, pending=pending, **values)
 
 

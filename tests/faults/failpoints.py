@@ -26,11 +26,11 @@ WRITES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "remember": ("onward.jobs.idempotency", "remember"),
         "claim": ("onward.jobs.claims", "claim"),
         "claim due": ("onward.jobs.claims", "claim_due"),
-        "step done": ("onward.jobs.claims", "step_done"),
-        "report": ("onward.jobs.claims", "report"),
-        "settle": ("onward.jobs.claims", "record_outcome"),
-        "hand back": ("onward.jobs.claims", "hand_back"),
-        "bury": ("onward.jobs.claims", "reclaim_dead"),
+        "step done": ("onward.jobs.recording", "finish_step"),
+        "report": ("onward.jobs.recording", "report_progress"),
+        "settle": ("onward.jobs.recording", "record_outcome"),
+        "hand back": ("onward.jobs.recovery", "hand_back"),
+        "bury": ("onward.jobs.recovery", "reclaim_dead"),
         "promote": ("onward.jobs.due", "promote_due"),
         "confirm": ("onward.jobs.due", "confirm"),
         "doubt": ("onward.jobs.due", "invalidate_deliveries"),
@@ -92,7 +92,7 @@ def _mark(module: Any, function: str, name: str) -> None:
 
 
 def _mark_statement(name: str, place: tuple[str, str]) -> None:
-    from onward.storage.transaction import Tx
+    from onward.storage.engine import Tx
 
     statement, original = getattr(import_module(place[0]), place[1]), Tx._run
 
@@ -110,7 +110,7 @@ def _marks(tx: Any) -> set[str]:
 
 
 def _around_commit() -> None:
-    from onward.storage.transaction import Tx
+    from onward.storage.engine import Tx
 
     original = Tx.raw
 

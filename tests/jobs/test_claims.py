@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Sequence
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import claims, ledger
+from onward.jobs import claims, ledger, recording, recovery
 from onward.jobs.base import Superseded
-from onward.jobs.claims import Outcome
 from onward.jobs.model import Job, Progress
+from onward.jobs.outcome import Outcome
 from onward.jobs.states import JobStatus
 from onward.storage.tables import jobs, runners
 from onward.storage.transaction import Tx
@@ -67,15 +67,15 @@ def test_the_most_urgent_are_claimed_first(writer: Writer) -> None:
 def test_a_job_that_another_process_took_for_itself_is_left_to_it(writer: Writer) -> None:
     """Its home claims it; the others do not, until its home is gone."""
     writer.run_sync(lambda tx: tx.execute(_enter, id="home", beat=1, place="", name="h", started_at=tx.now))
-    job = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), home="home"))
+    job = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="home"))
     assert writer.run_sync(lambda tx: claim_due(tx, "other", 5)) == []
-    writer.run_sync(lambda tx: claims.hand_back(tx, runner="home"))
+    writer.run_sync(lambda tx: recovery.hand_back(tx, runner="home"))
     assert [one.id for one in writer.run_sync(lambda tx: claim_due(tx, "other", 5))] == [job.id]
 
 
 def test_a_job_that_its_home_is_about_to_be_given_is_not_claimed_from_the_ledger(writer: Writer) -> None:
     """Unless it was accepted so long ago that it must have been lost on the way."""
-    job = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), home="one"))
+    job = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="one"))
 
     def due(tx: Tx, grace_us: int) -> list[Job]:
         return claims.claim_due(tx, runner="one", worker="one", backend="here", limit=5, grace_us=grace_us)
@@ -116,15 +116,15 @@ def test_a_claim_that_is_over_can_write_nothing(writer: Writer) -> None:
     job = writer.run_sync(lambda tx: accept(tx, steps=("a", "b")))
     stale = writer.run_sync(lambda tx: claim(tx, job))
     assert stale is not None
-    writer.run_sync(lambda tx: claims.reclaim_dead(tx, runner="one", beat=1))
+    writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner="one", beat=1))
     fresh = writer.run_sync(lambda tx: claim(tx, job))
     assert fresh is not None
     for write in (
-        lambda tx: claims.report(tx, stale, Progress(1)),
-        lambda tx: claims.step_done(tx, stale, stale.steps, 1, None),
-        lambda tx: claims.record_outcome(tx, stale, Outcome(S.SUCCEEDED), steps=stale.steps[:1]),
-        lambda tx: claims.record_outcome(tx, stale, Outcome(S.FAILED), steps=stale.steps),
-        lambda tx: claims.record_outcome(tx, stale, Outcome(S.QUEUED), steps=stale.steps),
+        lambda tx: recording.report_progress(tx, stale, Progress(1)),
+        lambda tx: recording.finish_step(tx, stale, stale.steps, 1, None),
+        lambda tx: recording.record_outcome(tx, stale, Outcome(S.SUCCEEDED), steps=stale.steps[:1]),
+        lambda tx: recording.record_outcome(tx, stale, Outcome(S.FAILED), steps=stale.steps),
+        lambda tx: recording.record_outcome(tx, stale, Outcome(S.QUEUED), steps=stale.steps),
     ):
         with pytest.raises(Superseded):
             writer.run_sync(write)
@@ -138,7 +138,7 @@ def test_poison_is_for_deaths_whose_fault_is_sure(writer: Writer) -> None:
     for death in range(1, claims.MAX_CRASHES + 2):
         writer.run_sync(lambda tx: tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now))
         assert writer.run_sync(lambda tx: claim(tx, job, alone=True)) is not None
-        writer.run_sync(lambda tx: claims.reclaim_dead(tx, runner="one", beat=1))
+        writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner="one", beat=1))
         now = writer.run_sync(lambda tx: ledger.get(tx, job.id))
         assert now is not None
         assert (now.crash_count, now.counted_attempts) == (death, 0)

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import claims, due, ledger
-from onward.jobs.claims import Outcome
+from onward.jobs import claims, due, ledger, recording
+from onward.jobs.outcome import Outcome
 from onward.jobs.states import JobStatus
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
@@ -41,7 +41,7 @@ def rested(tx: Tx, job_id: str) -> None:
 def claimed_and_handed_back(tx: Tx, job_id: str) -> None:
     job = claims.claim(tx, job_id, runner="one", worker="w", backend="here", isolated=False)
     assert job is not None
-    claims.record_outcome(tx, job, Outcome(JobStatus.QUEUED, counts_as_attempt=False), steps=job.steps)
+    recording.record_outcome(tx, job, Outcome(JobStatus.QUEUED, counts_as_attempt=False), steps=job.steps)
 
 
 def sent_elsewhere_and_back(tx: Tx, _job_id: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from onward.jobs import claims, commands, concurrency, due, ledger
+from onward.jobs import blocked, claims, commands, concurrency, due, ledger
 from onward.jobs.model import Job, Visible
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
@@ -24,7 +24,7 @@ def claim_due(tx: Tx, limit: int = 10) -> list[Job]:
 
 
 def at_gates(tx: Tx, limit: int = 10, runner: str = "one") -> tuple[list[Job], bool]:
-    return claims.claim_at_gates(tx, runner=runner, worker="w", backend="here", limit=limit)
+    return claims.claim_limited(tx, runner=runner, worker="w", backend="here", limit=limit)
 
 
 def undelivered(tx: Tx) -> list[str]:
@@ -67,7 +67,7 @@ def test_what_is_paused_stands_in_nobody_s_way(writer: Writer) -> None:
     assert [job.id for job in found] == [last.id]
     assert looks == 3
     assert writer.run_sync(at_gates) == ([], False)
-    assert writer.run_sync(concurrency.blocked) == {concurrency.PAUSED: 3 * claims.CANDIDATES}
+    assert writer.run_sync(blocked.count) == {concurrency.PAUSED: 3 * claims.CANDIDATES}
 
 
 def test_the_first_pause_stands_and_one_resumption_is_enough(writer: Writer) -> None:
@@ -84,15 +84,15 @@ def test_what_was_parked_is_let_out_in_order_and_delivered(writer: Writer) -> No
     parked = [writer.run_sync(lambda tx, p=p: accept(tx, PAUSED, priority=p)) for p in (0, 0, -1)]  # type: ignore[misc]
     writer.run_sync(paused)
     writer.run_sync(at_gates)
-    assert writer.run_sync(concurrency.handlers_with_blocked) == [PAUSED]
-    assert writer.run_sync(concurrency.unpaused_with_blocked) == ([], None)
-    assert writer.run_sync(lambda tx: concurrency.unblock(tx, PAUSED, limit=10)) == []
+    assert writer.run_sync(blocked.handlers) == [PAUSED]
+    assert writer.run_sync(blocked.admissible_handlers) == ([], None)
+    assert writer.run_sync(lambda tx: blocked.unblock(tx, PAUSED, limit=10)) == []
     writer.run_sync(lambda tx: concurrency.resume(tx, PAUSED))
-    assert writer.run_sync(concurrency.unpaused_with_blocked) == ([PAUSED], None)
-    out = writer.run_sync(lambda tx: concurrency.unblock(tx, PAUSED, limit=3))
+    assert writer.run_sync(blocked.admissible_handlers) == ([PAUSED], None)
+    out = writer.run_sync(lambda tx: blocked.unblock(tx, PAUSED, limit=3))
     assert [job.id for job in out] == [parked[2].id, parked[0].id, parked[1].id]
     assert set(writer.run_sync(undelivered)) == {job.id for job in out}
-    assert writer.run_sync(concurrency.blocked) == {concurrency.PAUSED: 1}
+    assert writer.run_sync(blocked.count) == {concurrency.PAUSED: 1}
     assert [writer.run_sync(lambda tx, job=job: claim(tx, job.id)) is not None for job in out] == [True] * 3  # type: ignore[misc]
 
 
@@ -106,7 +106,7 @@ def test_a_parked_job_that_is_cancelled_and_retried_waits_in_line(writer: Writer
         lambda tx: commands.retry(tx, job.id, from_start=False, visible=everything, route=lambda _: "here")
     )
     assert again.blocked is None
-    assert writer.run_sync(concurrency.blocked) == {}
+    assert writer.run_sync(blocked.count) == {}
 
 
 def test_a_dangerous_job_is_parked_too(writer: Writer) -> None:

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 import onward.storage.writer
-from onward.jobs import claims, leases, ledger
+from onward.jobs import claims, leases, ledger, recovery
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
@@ -180,7 +180,7 @@ def test_a_process_elsewhere_is_not_taken_for_a_neighbour() -> None:
 def test_who_lost_its_lease_is_told_and_goes_on_under_another_name(writer: Writer, observer: Observer) -> None:
     """Once; and its old claims are nobody's."""
     before = observer.lease.id
-    writer.run_sync(lambda tx: claims.reclaim_dead(tx, runner=before, beat=1))
+    writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner=before, beat=1))
     observer.look()
     assert observer.lost == 1
     assert observer.lease.id != before
@@ -192,7 +192,7 @@ def test_a_beat_after_the_observation_saves_the_process(writer: Writer) -> None:
     """The burial is for the counter that was seen: another one is a sign of life."""
     job = stranger(writer)
     writer.run_sync(lambda tx: tx.execute(_beat, id_="stranger"))
-    assert writer.run_sync(lambda tx: claims.reclaim_dead(tx, runner="stranger", beat=1)) is None
+    assert writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner="stranger", beat=1)) is None
     assert now(writer, job).status is S.RUNNING
 
 
@@ -202,7 +202,7 @@ def test_one_process_leads_and_another_one_follows_it(writer: Writer, clock: Clo
     for observer in (one, two, one, two):
         observer.look()
     assert [one.lease.leads, two.lease.leads] == [True, False]
-    writer.run_sync(lambda tx: claims.hand_back(tx, runner=one.lease.id))
+    writer.run_sync(lambda tx: recovery.hand_back(tx, runner=one.lease.id))
     two.look()
     assert two.lease.leads
 

@@ -25,10 +25,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from onward.jobs import claims, commands, due, ledger
+from onward.jobs import claims, commands, due, ledger, recording, recovery
 from onward.jobs.base import Conflict, Superseded
-from onward.jobs.claims import Outcome
 from onward.jobs.model import Job, JobError, Progress, Step, Visible
+from onward.jobs.outcome import Outcome
 from onward.jobs.states import HELD, MOVES, RETRYABLE, TERMINAL, JobStatus, StepStatus
 from onward.storage.tables import jobs, later, runners
 from onward.storage.transaction import Tx
@@ -168,7 +168,7 @@ class Ledger(RuleBasedStateMachine):
         """Progress counts while the job runs, and not once it is being cancelled."""
         claim = self._claim(pick)
         cancelling = self.job(claim[1].id).status is S.CANCELLING
-        unit = partial(claims.report, job=claim[1], progress=Progress(n))
+        unit = partial(recording.report_progress, job=claim[1], progress=Progress(n))
         self._write(claim, unit, ends=False, may_refuse=cancelling)
 
     @precondition(lambda self: self.claims)
@@ -269,7 +269,7 @@ class Ledger(RuleBasedStateMachine):
     def bury(self, runner: str, late: bool) -> None:  # noqa: FBT001
         """Who was seen standing still loses all claims; who has beaten meanwhile loses none."""
         beat = self.beats[runner] - late
-        released = self.do(lambda tx: claims.reclaim_dead(tx, runner=runner, beat=beat))
+        released = self.do(lambda tx: recovery.reclaim_dead(tx, runner=runner, beat=beat))
         mine = [job_id for job_id, (holder, _) in self.held.items() if holder == runner]
         assert (None if released is None else len(released)) == (None if late else len(mine))
         if not late:
@@ -282,9 +282,9 @@ class Ledger(RuleBasedStateMachine):
         mine = [job_id for job_id, (holder, _) in self.held.items() if holder == runner]
         before = {job_id: self.job(job_id) for job_id in mine}
         if drained:
-            assert self.do(lambda tx: claims.hand_back(tx, runner=runner)) == len(mine)
+            assert self.do(lambda tx: recovery.hand_back(tx, runner=runner)) == len(mine)
         else:
-            self.do(lambda tx: claims.reclaim_isolated(tx, runner=runner))
+            self.do(lambda tx: recovery.reclaim_isolated(tx, runner=runner))
         for job_id in mine:
             after = self.job(job_id)
             assert after.counted_attempts == before[job_id].counted_attempts
@@ -362,11 +362,11 @@ class Ledger(RuleBasedStateMachine):
 
 
 def _step_done(tx: Tx, *, job: Job, steps: tuple[Step, ...], value: object) -> None:
-    claims.step_done(tx, job, steps, value, None)
+    recording.finish_step(tx, job, steps, value, None)
 
 
 def _settle(tx: Tx, *, job: Job, outcome: Outcome, steps: tuple[Step, ...]) -> None:
-    claims.record_outcome(tx, job, outcome, steps=steps)
+    recording.record_outcome(tx, job, outcome, steps=steps)
 
 
 def _left(steps: tuple[Step, ...]) -> int:

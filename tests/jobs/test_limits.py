@@ -8,10 +8,11 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onward.jobs import claims, concurrency, due
-from onward.jobs.claims import Outcome
+from onward.jobs import blocked, concurrency, due, recording, recovery
 from onward.jobs.limits import CLOCK_TOLERANCE_US, Limit, Rate
 from onward.jobs.model import Job
+from onward.jobs.outcome import Outcome
+from onward.jobs.row import Claim
 from onward.jobs.states import JobStatus
 from onward.storage.tables import gates as table
 from onward.storage.tables import jobs
@@ -32,8 +33,8 @@ def limited(writer: Writer, n: int = 0, **limit: object) -> list[Job]:
 
 
 def ended(tx: Tx, job: Job) -> list[Job]:
-    claims.record_outcome(tx, job, Outcome(JobStatus.SUCCEEDED), steps=job.steps)
-    return concurrency.unblock(tx, LIMITED, limit=100)
+    recording.record_outcome(tx, job, Outcome(JobStatus.SUCCEEDED), steps=job.steps)
+    return blocked.unblock(tx, LIMITED, limit=100)
 
 
 def test_no_more_are_claimed_than_may_run_at_once(writer: Writer) -> None:
@@ -45,12 +46,12 @@ def test_no_more_are_claimed_than_may_run_at_once(writer: Writer) -> None:
     assert changed
     assert second.id == waiting[1].id
     assert writer.run_sync(lambda tx: claim(tx, waiting[4].id)) is None
-    assert writer.run_sync(concurrency.blocked) == {concurrency.CONCURRENCY: 3}
-    assert writer.run_sync(concurrency.unpaused_with_blocked) == ([], None)
+    assert writer.run_sync(blocked.count) == {concurrency.CONCURRENCY: 3}
+    assert writer.run_sync(blocked.admissible_handlers) == ([], None)
     (out,) = writer.run_sync(lambda tx: ended(tx, first))
     assert out.id == waiting[2].id
     assert writer.run_sync(undelivered) == [out.id]
-    assert writer.run_sync(concurrency.unpaused_with_blocked) == ([], None), "the place is promised"
+    assert writer.run_sync(blocked.admissible_handlers) == ([], None), "the place is promised"
 
 
 def test_a_promised_place_is_nobody_else_s(writer: Writer) -> None:
@@ -63,8 +64,8 @@ def test_a_promised_place_is_nobody_else_s(writer: Writer) -> None:
     assert now(writer, late).blocked == concurrency.CONCURRENCY
     cancelled = sa.update(jobs).where(jobs.c.id == out.id).values(status="CANCELLED")
     writer.run_sync(lambda tx: tx.execute(cancelled))
-    assert writer.run_sync(concurrency.unpaused_with_blocked) == ([LIMITED], None)
-    (out,) = writer.run_sync(lambda tx: concurrency.unblock(tx, LIMITED, limit=100))
+    assert writer.run_sync(blocked.admissible_handlers) == ([LIMITED], None)
+    (out,) = writer.run_sync(lambda tx: blocked.unblock(tx, LIMITED, limit=100))
     assert out.id == late.id
     assert writer.run_sync(lambda tx: claim(tx, late.id)) is not None
     assert waiting
@@ -84,7 +85,7 @@ def test_a_promise_outlives_a_delivery_that_is_given_back(writer: Writer) -> Non
 def test_who_comes_later_does_not_pass_those_that_are_parked_unless_it_is_more_urgent(writer: Writer) -> None:
     limited(writer, 3, concurrency=2)
     (first, _), _ = writer.run_sync(at_gates)
-    writer.run_sync(lambda tx: claims.record_outcome(tx, first, Outcome(JobStatus.SUCCEEDED), steps=first.steps))
+    writer.run_sync(lambda tx: recording.record_outcome(tx, first, Outcome(JobStatus.SUCCEEDED), steps=first.steps))
     late, urgent = (writer.run_sync(lambda tx, p=p: accept(tx, LIMITED, priority=p)) for p in (0, -1))  # type: ignore[misc]
     assert writer.run_sync(lambda tx: claim(tx, late.id)) is None
     assert writer.run_sync(lambda tx: claim(tx, urgent.id)) is not None
@@ -94,9 +95,9 @@ def test_a_dead_process_s_places_are_free(writer: Writer) -> None:
     """As soon as its jobs wait again, and one of those is let through."""
     limited(writer, 3, concurrency=1)
     (held,), _ = writer.run_sync(at_gates)
-    writer.run_sync(lambda tx: claims.release(tx, {(held.id, held.fencing_token)}, runner="one"))
-    assert writer.run_sync(concurrency.unpaused_with_blocked) == ([LIMITED], None)
-    assert len(writer.run_sync(lambda tx: concurrency.unblock(tx, LIMITED, limit=100))) == 1
+    writer.run_sync(lambda tx: recovery.release(tx, {Claim(held.id, held.fencing_token)}, runner="one"))
+    assert writer.run_sync(blocked.admissible_handlers) == ([LIMITED], None)
+    assert len(writer.run_sync(lambda tx: blocked.unblock(tx, LIMITED, limit=100))) == 1
 
 
 def test_a_limit_that_is_taken_away_lets_all_out(writer: Writer) -> None:
@@ -104,11 +105,11 @@ def test_a_limit_that_is_taken_away_lets_all_out(writer: Writer) -> None:
     limited(writer, 5, concurrency=1)
     writer.run_sync(at_gates)
     writer.run_sync(lambda tx: concurrency.configure(tx, {"law.other": Limit()}))
-    assert writer.run_sync(concurrency.unpaused_with_blocked) == ([], None)
+    assert writer.run_sync(blocked.admissible_handlers) == ([], None)
     writer.run_sync(lambda tx: concurrency.configure(tx, {LIMITED: Limit()}))
     assert writer.run_sync(concurrency.all_limits) == {}
-    assert writer.run_sync(concurrency.unpaused_with_blocked) == ([LIMITED], None)
-    assert len(writer.run_sync(lambda tx: concurrency.unblock(tx, LIMITED, limit=100))) == 4
+    assert writer.run_sync(blocked.admissible_handlers) == ([LIMITED], None)
+    assert len(writer.run_sync(lambda tx: blocked.unblock(tx, LIMITED, limit=100))) == 4
 
 
 def test_a_pause_outlives_a_limit_and_a_limit_a_pause(writer: Writer) -> None:
@@ -116,7 +117,7 @@ def test_a_pause_outlives_a_limit_and_a_limit_a_pause(writer: Writer) -> None:
     writer.run_sync(lambda tx: concurrency.pause(tx, LIMITED, by=None))
     assert writer.run_sync(at_gates) == ([], True)
     writer.run_sync(lambda tx: concurrency.resume(tx, LIMITED))
-    assert len(writer.run_sync(lambda tx: concurrency.unblock(tx, LIMITED, limit=100))) == 1
+    assert len(writer.run_sync(lambda tx: blocked.unblock(tx, LIMITED, limit=100))) == 1
     writer.run_sync(lambda tx: concurrency.pause(tx, LIMITED, by=None))
     writer.run_sync(lambda tx: concurrency.configure(tx, {LIMITED: Limit()}))
     assert [pause.handler for pause in writer.run_sync(concurrency.pauses)] == [LIMITED]
@@ -152,15 +153,15 @@ def test_a_rate_parks_what_is_too_early_and_says_when_the_next_may_begin(writer:
     waiting = limited(writer, 3, rate=Rate(5, 60 * SECOND_US))
     (first,), _ = writer.run_sync(at_gates)
     assert first.id == waiting[0].id
-    assert writer.run_sync(concurrency.blocked) == {concurrency.RATE: 2}
-    handlers, wait_us = writer.run_sync(concurrency.unpaused_with_blocked)
+    assert writer.run_sync(blocked.count) == {concurrency.RATE: 2}
+    handlers, wait_us = writer.run_sync(blocked.admissible_handlers)
     assert handlers == []
     assert wait_us is not None
     assert 0 < wait_us <= 12 * SECOND_US
     writer.run_sync(lambda tx: tx.execute(sa.update(table).values(even_at=table.c.even_at - 12 * SECOND_US)))
-    assert writer.run_sync(concurrency.unpaused_with_blocked) == ([LIMITED], 12 * SECOND_US)
-    (out,) = writer.run_sync(lambda tx: concurrency.unblock(tx, LIMITED, limit=100))
-    handlers, wait_us = writer.run_sync(concurrency.unpaused_with_blocked)
+    assert writer.run_sync(blocked.admissible_handlers) == ([LIMITED], 12 * SECOND_US)
+    (out,) = writer.run_sync(lambda tx: blocked.unblock(tx, LIMITED, limit=100))
+    handlers, wait_us = writer.run_sync(blocked.admissible_handlers)
     assert (handlers, bool(wait_us)) == ([], True), "also while the start is promised"
     assert out.id == waiting[1].id
     assert writer.run_sync(lambda tx: claim(tx, out.id)) is not None
@@ -206,7 +207,7 @@ def test_a_faster_rate_holds_from_the_commit_on_for_what_waits(writer: Writer) -
     """However far ahead the slower one had used up."""
     limited(writer, 3, rate=Rate(1, 86_400 * SECOND_US))
     writer.run_sync(at_gates)
-    assert writer.run_sync(concurrency.unpaused_with_blocked)[0] == []
+    assert writer.run_sync(blocked.admissible_handlers)[0] == []
     limited(writer, rate=Rate(600, SECOND_US))
     found, now = writer.run_sync(lambda tx: (concurrency.all_limits(tx)[LIMITED], tx.now))
     assert found.theoretical_arrival is not None

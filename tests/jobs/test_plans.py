@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from onward.jobs import claims, concurrency, due, ledger, pages
+from onward.jobs import admission, blocked, claims, due, ledger, pages, recording
 from onward.jobs.model import JobFilter, Visible
 from onward.jobs.states import JobStatus
 from onward.storage.transaction import Tx
@@ -30,11 +30,11 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
     [
         (due._due, "jobs_later"),
         (due._next, "jobs_later"),
-        (due._new_places, "jobs_changed"),
-        (claims._oldest, "jobs_ready"),
-        (concurrency._next, "jobs_at_gate"),
-        (concurrency._first, "jobs_at_gate"),
-        (concurrency._promised, "jobs_promised"),
+        (due._new_destinations, "jobs_changed"),
+        (recording._front, "jobs_ready"),
+        (blocked._next_handler, "jobs_at_gate"),
+        (admission._first_blocked, "jobs_at_gate"),
+        (admission._count_reserved, "jobs_promised"),
         (due._undelivered, "jobs_ready"),
         (due._waiting, "jobs_ready"),
         (ledger._count, "(slot=? AND owner=?)"),
@@ -67,7 +67,7 @@ def test_what_is_looked_at_with_each_tick_or_mutation_is_found_by_its_own_index(
     assert not any("ORDER BY" in line for line in found)
 
 
-@pytest.mark.parametrize("statement", [claims._claim_due, claims._at_gates, concurrency._let_out])
+@pytest.mark.parametrize("statement", [claims._claim_due, claims._limited, blocked._unblock])
 def test_a_page_of_a_line_is_read_from_its_front(writer: Writer, statement: Any) -> None:
     """In the order of its index, however long it is."""
     text, defaults = writer.database.driver.compiled(statement)

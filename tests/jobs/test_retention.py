@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import claims, idempotency, ledger
-from onward.jobs.claims import Outcome
+from onward.jobs import claims, idempotency, ledger, recording
 from onward.jobs.model import Visible
+from onward.jobs.outcome import Outcome
 from onward.jobs.states import HELD, TERMINAL, JobStatus
 from onward.maintenance import retention
 from onward.maintenance.retention import Retention
@@ -31,7 +31,7 @@ _age = sa.update(jobs).values(
 def finished(tx: Tx, status: JobStatus = S.SUCCEEDED) -> None:
     job = claims.claim(tx, accept(tx).id, runner="one", worker="w", backend="here", isolated=False)
     assert job is not None
-    claims.record_outcome(tx, job, Outcome(status), steps=job.steps)
+    recording.record_outcome(tx, job, Outcome(status), steps=job.steps)
 
 
 def counted(writer: Writer) -> dict[JobStatus, int]:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import claims, due, ledger
+from onward.jobs import claims, due, ledger, recovery
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job
 from onward.jobs.runner import Runner
@@ -50,20 +50,22 @@ def test_what_a_buried_runner_claimed_or_accepted_once_more_waits_again(writer: 
     """Nobody would bury it a second time."""
     writer.run_sync(lambda tx: tx.execute(_enter, id="alive", beat=1, place="", name="a", started_at=tx.now))
     theirs, held = claim(writer, "alive"), claim(writer, "buried")
-    promised = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), home="buried"))
-    kept = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), home="alive"))
-    delivered = writer.run_sync(lambda tx: ledger.accept(tx, new_job(backend="elsewhere"), home="run-id/sentinel"))
+    promised = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="buried"))
+    kept = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="alive"))
+    delivered = writer.run_sync(
+        lambda tx: ledger.accept(tx, new_job(backend="elsewhere"), local_runner="run-id/sentinel")
+    )
     places, since = writer.database.read_sync(lambda tx: due.destinations(tx, since=None))
     homes = {home for backend, _, home in places if home is not None and backend == "here"}
     assert homes == {"buried", "alive"}
-    assert writer.run_sync(lambda tx: claims.orphaned_runners(tx, promised=homes)) == ["buried"]
-    assert writer.run_sync(lambda tx: claims.release_orphans(tx, promised=homes)) == 1
+    assert writer.run_sync(lambda tx: recovery.orphaned_runners(tx, assigned=homes)) == ["buried"]
+    assert writer.run_sync(lambda tx: recovery.release_orphans(tx, assigned=homes)) == 1
     after = now(writer, held)
     assert (after.status, after.counted_attempts, after.crash_count) == (S.QUEUED, 0, 0)
     assert now(writer, promised).delivered_to is None
     assert now(writer, theirs).status is S.RUNNING
     assert [now(writer, job).delivered_to for job in (kept, delivered)] == ["alive", "run-id/sentinel"]
-    assert writer.run_sync(lambda tx: claims.orphaned_runners(tx, promised={"alive"})) == []
+    assert writer.run_sync(lambda tx: recovery.orphaned_runners(tx, assigned={"alive"})) == []
     changed, _ = writer.database.read_sync(lambda tx: due.destinations(tx, since=since))
     assert changed == {("here", "law.job", None)}, "only what changed since the last look is looked at"
 
@@ -208,7 +210,7 @@ async def test_a_claim_under_the_new_lease_outlives_the_loss_of_the_old_one(writ
 async def test_what_was_promised_to_a_process_that_drains_is_anyone_s(writer: Writer) -> None:
     """At once, not when the last of what runs there has ended."""
     async with running(writer) as (made, lease):
-        promised = await writer.run(lambda tx: ledger.accept(tx, new_job(), home=lease.id))
+        promised = await writer.run(lambda tx: ledger.accept(tx, new_job(), local_runner=lease.id))
         made._running = cast("Any", {("busy", 1): type("Busy", (), {"interrupt": lambda *_: None})()})
         draining = asyncio.create_task(made.drain(30.0))
         await until(lambda: now(writer, promised).delivered_to is None)

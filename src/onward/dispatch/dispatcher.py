@@ -17,7 +17,8 @@ from onward.backends.base import Backend, Defer, Delivery, Health
 from onward.handlers.base import Handler, InvalidParameters
 from onward.jobs import concurrency, due, ledger
 from onward.jobs.encryption import Encryption
-from onward.jobs.model import Job, NewJob, Step, dump, dump_steps
+from onward.jobs.model import Job, NewJob, Step
+from onward.jobs.row import encode, encode_steps
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.jobs.waiting import waits_for
@@ -91,7 +92,7 @@ class Dispatcher:
             handler.name: tuple(Step(step.name, index) for index, step in enumerate(handler.steps))
             for handler in handlers.values()
         }
-        self._dumped = {name: dump_steps(steps) for name, steps in self._steps.items()}
+        self._dumped = {name: encode_steps(steps) for name, steps in self._steps.items()}
         self._open_until: dict[str, float] = {}
         self._leaving: dict[str, _Leaving] = {}  # by backend, what this turn of the loop brings
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -133,7 +134,7 @@ class Dispatcher:
             raise InvalidParameters([("", f"no handler is named {handler!r}")])
         bound = self._encryption.encrypt(found, found.bind(params))
         try:
-            stored = dump(bound)
+            stored = encode(bound)
         except TypeError as error:
             raise InvalidParameters([("", "holds a number beyond 64 bits")]) from error
         return NewJob(
@@ -157,7 +158,7 @@ class Dispatcher:
 
     def accept(self, tx: Tx, new: NewJob) -> Job:
         """The job is in the ledger as soon as the unit's commit is."""
-        return ledger.accept(tx, new, home=self.backends[new.backend].local_runner())
+        return ledger.accept(tx, new, local_runner=self.backends[new.backend].local_runner())
 
     async def deliver(self, jobs: Sequence[Job], *, after_response: Defer) -> None:
         """The jobs are on their way, or the sweep sees to it. Takes 50 ms at most, and never raises."""

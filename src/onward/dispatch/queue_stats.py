@@ -8,7 +8,7 @@ from functools import partial
 
 from onward.backends.base import Health
 from onward.dispatch.dispatcher import Dispatcher
-from onward.jobs import concurrency, due, ledger
+from onward.jobs import blocked, concurrency, due, ledger
 from onward.jobs.model import Visible
 from onward.jobs.states import JobStatus
 from onward.storage.base import StorageError
@@ -43,7 +43,7 @@ def _read(tx: Tx, backends: tuple[str, ...]) -> QueueStats:
     return QueueStats(
         ledger.counts(tx, visible=ALL),
         {name: (n, (age_us or 0) / 1_000_000) for name, (n, age_us) in waiting.items()},
-        {**dict.fromkeys(concurrency.REASONS, 0), **concurrency.blocked(tx)},
+        {**dict.fromkeys(concurrency.REASONS, 0), **blocked.count(tx)},
         len(concurrency.pauses(tx)),
     )
 

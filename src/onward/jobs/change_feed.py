@@ -1,8 +1,8 @@
-"""The changes of jobs, for those who watch: one reader a process, which reads the ledger and nothing else.
+"""The changes of jobs, for subscribers: one reader a process, which reads the ledger and nothing else.
 
-A wake-up makes it look sooner; without one it looks every `Timings.change_poll_s` while anything is watched. What was
-committed before it looked is never missed: on SQLite commits are numbered one after another, and on PostgreSQL it
-reads again from the oldest transaction that was not over when it looked last.
+A wake-up makes it read sooner; without one it reads every `Timings.change_poll_s` while there are subscriptions. A
+change that was committed before a read is never missed: on SQLite commits are numbered one after another, and on
+PostgreSQL each read starts from the oldest transaction that was not over at the read before.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 import sqlalchemy as sa
 import structlog
 
+from onward.jobs import row
 from onward.jobs.ledger import get_many, horizon
 from onward.jobs.model import Job
 from onward.jobs.timings import Timings
@@ -23,32 +24,34 @@ from onward.storage.engine import Database
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 
-MIN_INTERVAL_S = 0.005  # at least, between two looks
+MIN_INTERVAL_S = 0.005  # at least, between two reads
+PAGE = 500
+ERROR_PAUSE_S = 0.5
 MAX_PENDING = 10_000
 
-_changed = sa.select(jobs.c.id, jobs.c.version, jobs.c.changed).where(jobs.c.changed >= sa.bindparam("floor"))
-_to_come = "changed >= CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS TEXT) AS BIGINT) AND changed <> :own"
-_ahead = sa.text(f"SELECT 1 FROM jobs WHERE {_to_come} LIMIT 1")  # noqa: S608 - a constant
-_renumber = sa.text(f"UPDATE jobs SET changed = 0 WHERE {_to_come}")  # noqa: S608 - likewise
+_changed = sa.select(*row.columns(row.Change)).where(jobs.c.changed >= sa.bindparam("floor"))
+_future = "changed >= CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS TEXT) AS BIGINT) AND changed <> :own"
+_ahead = sa.text(f"SELECT 1 FROM jobs WHERE {_future} LIMIT 1")  # noqa: S608 - a constant
+_renumber = sa.text(f"UPDATE jobs SET changed = 0 WHERE {_future}")  # noqa: S608 - as above
 
 
 def renumber(tx: Tx) -> None:
-    """No job says that it was changed by a commit that is yet to come, as it does in a PostgreSQL's restored dump.
+    """Forget commit numbers of the future, which a restored dump brings into a PostgreSQL ledger.
 
-    There transactions are counted anew, and whoever watches would read all that the dump brought along at every look.
+    Its server counts transactions anew, and every read of the feed would find all the jobs of the dump.
     """
     if tx.dialect == "postgresql" and tx.one(_ahead, own=tx.change):
         tx.raw("SET LOCAL statement_timeout = 0")
-        tx.raw("LOCK TABLE jobs IN SHARE ROW EXCLUSIVE MODE")  # so that nobody's new change is among those
+        tx.raw("LOCK TABLE jobs IN SHARE ROW EXCLUSIVE MODE")  # so that no new change is among those
         tx.execute(_renumber, own=tx.change)
 
 
 class SlowConsumer(Exception):
-    """The watcher takes its changes too slowly."""
+    """The subscriber takes its changes too slowly."""
 
 
 class Subscription:
-    """Changed jobs, each with a version above the one before; those in between may be folded."""
+    """An iterator of changed jobs, each with a higher version than before; versions in between may be left out."""
 
     def __init__(self) -> None:
         self._pending: dict[str, Job] = {}
@@ -66,7 +69,7 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Job:
-        """The next change. Raises SlowConsumer where more than `MAX_PENDING` jobs have piled up."""
+        """The next change. Raises SlowConsumer if more than `MAX_PENDING` jobs have piled up."""
         while not self._pending:
             self._ready.clear()
             await self._ready.wait()
@@ -76,7 +79,7 @@ class Subscription:
 
 
 class ChangeFeed:
-    """The one reader of a process."""
+    """The reader of a process, and its subscriptions."""
 
     def __init__(self, database: Database, timings: Timings = Timings()) -> None:
         self._database = database
@@ -84,17 +87,17 @@ class ChangeFeed:
         self._jobs: dict[str, set[Subscription]] = defaultdict(set)
         self._all: set[Subscription] = set()
         self._floor: int | None = None
-        self._known: dict[str, tuple[int, int]] = {}  # job: version and commit of what was read from the floor on
+        self._known: dict[str, tuple[int, int]] = {}  # by job: version and commit of the changes from the floor on
         self._wanted = asyncio.Event()
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
-        self._alarm = False
+        self._waking = False
         self._log = structlog.get_logger("changes")
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._task = asyncio.create_task(self._read_on(), name="changes")
+        self._task = asyncio.create_task(self._read_forever(), name="changes")
 
     async def close(self) -> None:
         if self._task is not None:
@@ -103,48 +106,50 @@ class ChangeFeed:
                 await self._task
 
     def wake(self) -> None:
-        """The reader looks soon. From any thread, as often as one likes."""
-        if self._alarm or self._loop is None or not (self._jobs or self._all):
+        """Have the reader read soon. From any thread, as often as you like."""
+        if self._waking or self._loop is None or not (self._jobs or self._all):
             return
-        self._alarm = True
+        self._waking = True
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._woken.set)
 
     @asynccontextmanager
     async def watch_job(self, job_id: str) -> AsyncIterator[Subscription]:
-        """What becomes of one job. Open it first, then read the job's present state: so nothing falls between."""
-        watch = Subscription()
+        """Subscribe to one job. Read its present state afterwards, so that no change falls between the two."""
+        subscription = Subscription()
         await self._join()
-        self._jobs[job_id].add(watch)
+        self._jobs[job_id].add(subscription)
         self._wanted.set()
         try:
-            yield watch
+            yield subscription
         finally:
-            self._jobs[job_id].discard(watch)
+            self._jobs[job_id].discard(subscription)
             if not self._jobs[job_id]:
                 del self._jobs[job_id]
 
     @asynccontextmanager
     async def watch_all(self) -> AsyncIterator[Subscription]:
-        """What becomes of all jobs from now on."""
-        watch = Subscription()
+        """Subscribe to all jobs from now on."""
+        subscription = Subscription()
         await self._join()
-        self._all.add(watch)
+        self._all.add(subscription)
         self._wanted.set()
         try:
-            yield watch
+            yield subscription
         finally:
-            self._all.discard(watch)
+            self._all.discard(subscription)
 
     async def _join(self) -> None:
         if not (self._jobs or self._all):
-            # Nobody was watching: what happened meanwhile is of no interest. Raises Unavailable.
+            # There was no subscription: earlier changes are of no interest. Raises Unavailable.
             floor = await self._database.read(horizon)
-            if not (self._jobs or self._all):  # else somebody was quicker, who may need what came before this floor
+            if not (
+                self._jobs or self._all
+            ):  # else another subscription came first, which may need changes from before this floor
                 self._floor = floor
                 self._known = {}
 
-    async def _read_on(self) -> None:
+    async def _read_forever(self) -> None:
         while True:
             if not (self._jobs or self._all):
                 self._wanted.clear()
@@ -153,17 +158,17 @@ class ChangeFeed:
                 async with asyncio.timeout(self._timings.change_poll_s):
                     await self._woken.wait()
             self._woken.clear()
-            self._alarm = False
+            self._waking = False
             try:
                 for job in await self._database.read(self._poll):
-                    for watch in (*self._jobs.get(job.id, ()), *self._all):
-                        watch.put(job)
+                    for subscription in (*self._jobs.get(job.id, ()), *self._all):
+                        subscription.put(job)
             except StorageError:
                 self._log.warning("changes cannot be read")
-                await asyncio.sleep(0.5)
-            except Exception:  # noqa: BLE001 - the loop goes on, whatever it was
+                await asyncio.sleep(ERROR_PAUSE_S)
+            except Exception:  # noqa: BLE001 - the loop must go on
                 self._log.exception("changes cannot be read")
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(ERROR_PAUSE_S)
             await asyncio.sleep(MIN_INTERVAL_S)
 
     def _poll(self, tx: Tx) -> list[Job]:
@@ -171,15 +176,18 @@ class ChangeFeed:
         if floor is None:
             return []
         lowest = horizon(tx)  # before the rows: what is committed between the two is read twice, not missed
-        rows = tx.all(_changed, floor=min(floor, lowest))  # after a crash, PostgreSQL counts on from an older number
-        fresh = [row[0] for row in rows if self._known.get(row[0], (0, 0))[0] < row[1]]
+        # After a crash, PostgreSQL counts on from an older number.
+        changes = [row.Change._make(found) for found in tx.all(_changed, floor=min(floor, lowest))]
+        fresh = [change.id for change in changes if self._known.get(change.id, (0, 0))[0] < change.version]
         wanted = fresh if self._all else [job_id for job_id in fresh if job_id in self._jobs]
         found = [
-            job for start in range(0, len(wanted), 500) for job in get_many(tx, wanted[start : start + 500]).values()
+            job for start in range(0, len(wanted), PAGE) for job in get_many(tx, wanted[start : start + PAGE]).values()
         ]
         kept = {job_id: known for job_id, known in self._known.items() if known[1] >= lowest}
-        self._known = kept | {row[0]: (row[1], row[2]) for row in rows if row[2] >= lowest}
-        # A job may have changed once more since its row was looked at: that change is told now, and not again.
+        self._known = kept | {
+            change.id: (change.version, change.changed) for change in changes if change.changed >= lowest
+        }
+        # A job may have changed once more since its number was read: that change is in `found`, and is not sent again.
         self._known |= {job.id: (job.version, lowest) for job in found}
         self._floor = lowest
         return sorted(found, key=lambda job: (job.status.value, job.id))

@@ -1,4 +1,4 @@
-"""What people do to jobs: cancel them, retry them."""
+"""Commands of people: cancel jobs, retry them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import sqlalchemy as sa
 
-from onward.jobs import pages
+from onward.jobs import pages, row
 from onward.jobs.base import Conflict, NotFound
 from onward.jobs.ledger import ID, get
-from onward.jobs.model import Job, JobFilter, Step, Visible, dump_steps
+from onward.jobs.model import Job, JobFilter, Step, Visible
 from onward.jobs.states import RETRYABLE, TERMINAL, JobStatus, StepStatus
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
@@ -51,7 +51,7 @@ TRIES = 10
 
 
 def cancel(tx: Tx, job_id: str, *, reason: str | None, visible: Visible) -> Job:
-    """A waiting job is CANCELLED, a running one CANCELLING. Raises NotFound, and Conflict where it is over."""
+    """Cancel a waiting job at once, and make a running one CANCELLING. Raises NotFound, and Conflict if it is over."""
     for _ in range(TRIES):
         job = _visible(tx, job_id, visible)
         if job.status in TERMINAL:
@@ -69,16 +69,16 @@ def cancel(tx: Tx, job_id: str, *, reason: str | None, visible: Visible) -> Job:
             change=tx.change,
             reason_=reason,
             finished_=None if running else tx.now,
-            steps_=dump_steps(steps),
+            steps_=row.encode_steps(steps),
         ):
             return _moved(tx, job, target)
     raise Conflict("the job changes too fast; try again", _visible(tx, job_id, visible))
 
 
 def retry(tx: Tx, job_id: str, *, from_start: bool, visible: Visible, route: Callable[[str], str]) -> Job:
-    """The job waits for a new run, with a fresh budget of attempts: from its first unfinished step, or the first.
+    """Queue the job for a new run, with a fresh budget of attempts: from its first unfinished step, or the first.
 
-    `route` tells a handler's backend. Raises NotFound, and Conflict where it has not FAILED or been CANCELLED.
+    `route` gives a handler's backend. Raises NotFound, and Conflict if the job is neither FAILED nor CANCELLED.
     """
     for _ in range(TRIES):
         job = _visible(tx, job_id, visible)
@@ -96,7 +96,7 @@ def retry(tx: Tx, job_id: str, *, from_start: bool, visible: Visible, route: Cal
             change=tx.change,
             now=tx.now,
             backend_=route(job.handler),
-            steps_=dump_steps(steps),
+            steps_=row.encode_steps(steps),
         ):
             return _moved(tx, job, S.QUEUED)
     raise Conflict("the job changes too fast; try again", _visible(tx, job_id, visible))
@@ -110,15 +110,15 @@ def retry_many(
     visible: Visible,
     route: Callable[[str], str],
 ) -> list[Job]:
-    """Up to `limit` jobs that match and can be retried wait for a new run, each from its first unfinished step."""
+    """Retry the oldest `limit` jobs that match and can be retried, each from its first unfinished step."""
     return retry_each(tx, retryable(tx, filter=filter, limit=limit, visible=visible), visible=visible, route=route)
 
 
 def retry_each(tx: Tx, ids: Sequence[str], *, visible: Visible, route: Callable[[str], str]) -> list[Job]:
-    """Those of the jobs that can be retried wait for a new run, each from its first unfinished step."""
+    """Retry those of the jobs that can be retried, each from its first unfinished step."""
     retried = []
     for job_id in ids:
-        with suppress(Conflict, NotFound):  # somebody else was quicker with this one
+        with suppress(Conflict, NotFound):  # another command was first
             retried.append(retry(tx, job_id, from_start=False, visible=visible, route=route))
     return retried
 

@@ -1,4 +1,4 @@
-"""What the sweep asks of the ledger: whose time has come, what has to be delivered again, what goes where now."""
+"""Maintenance of queued and delayed jobs: those that are due, those to deliver again, those to reroute."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
+from onward.jobs import row
 from onward.jobs.ledger import horizon
-from onward.jobs.model import Job, from_row
+from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
 from onward.storage.sql import as_list, in_array
 from onward.storage.tables import jobs, later, ready
 from onward.storage.transaction import Tx
 
 S = JobStatus
-BY_TIME = "INDEXED BY jobs_later"  # left to itself, SQLite reads all that waits and sorts it, look after look
+BY_TIME = "INDEXED BY jobs_later"  # left to itself, SQLite reads all that waits and sorts it, every time
 _p = sa.bindparam
 
 
-def _some(*which: sa.ColumnElement[bool] | sa.TextClause) -> sa.Select[tuple[str]]:
-    """Ids of rows to change in one commit, which nobody has to wait for long; locked in an order that all keep to."""
+def _batch(*conditions: sa.ColumnElement[bool] | sa.TextClause) -> sa.Select[tuple[str]]:
+    """Ids of rows for one short commit, locked in the order that every writer keeps to."""
     limit = _p("limit_", type_=sa.Integer)
-    found = sa.select(jobs.c.id).where(*which).order_by(jobs.c.id).limit(limit).with_for_update().cte("some")
-    return sa.select(found.prefix_with("MATERIALIZED").c.id)  # as in `claims`: PostgreSQL must not ask it twice
+    found = sa.select(jobs.c.id).where(*conditions).order_by(jobs.c.id).limit(limit).with_for_update().cte("batch")
+    return sa.select(found.prefix_with("MATERIALIZED").c.id)  # as in `claims`: PostgreSQL must not run it twice
 
 
 _due = (
-    sa.select(jobs)
+    sa.select(*row.ALL)
     .where(later, jobs.c.due_at <= _p("now"))
     .order_by(jobs.c.due_at)
     .limit(_p("limit_", type_=sa.Integer))
@@ -46,46 +47,48 @@ _promote = (
     )
 )
 _next = sa.select(sa.func.min(jobs.c.due_at)).where(later).with_hint(jobs, BY_TIME, "sqlite")
-_ready = (ready, jobs.c.backend == _p("backend_"))
+_ready_of = (ready, jobs.c.backend == _p("backend_"))
 _undelivered = (
-    sa.select(jobs.c.id, jobs.c.handler, jobs.c.priority, jobs.c.token, jobs.c.attempt > 0)
-    # What waits is due by its state; a time ahead of now was written by a process whose clock was.
-    .where(*_ready, sa.or_(jobs.c.due_at <= _p("before_"), jobs.c.due_at > _p("after_")))
+    sa.select(*row.columns(row.Unconfirmed))
+    # A queued job is due; a time ahead of now was written by a process whose clock was ahead.
+    .where(*_ready_of, sa.or_(jobs.c.due_at <= _p("before_"), jobs.c.due_at > _p("after_")))
     .where(sa.or_(jobs.c.delivered_to.is_(None), jobs.c.delivered_to != _p("identity_")))
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(_p("limit_", type_=sa.Integer))
 )
-_wait = (in_array(jobs.c.id, "ids"), jobs.c.status == S.QUEUED.value, jobs.c.token == _p("token_"))
-# Whoever holds one is claiming it, or will have it delivered once more. To wait for several of them, in whatever order
-# they were delivered in, while a worker claims several in another order, would be a deadlock.
-_idle = sa.select(jobs.c.id).where(*_wait).with_for_update(skip_locked=True).cte("idle").prefix_with("MATERIALIZED")
+_queued = (in_array(jobs.c.id, "ids"), jobs.c.status == S.QUEUED.value, jobs.c.token == _p("token_"))
+# A transaction that holds one of them claims it, or has it delivered again. To wait for several of them in the order of
+# their delivery, while a worker claims several in another order, would be a deadlock.
+_idle = sa.select(jobs.c.id).where(*_queued).with_for_update(skip_locked=True).cte("idle").prefix_with("MATERIALIZED")
 _confirm = sa.update(jobs).where(jobs.c.id.in_(sa.select(_idle.c.id))).values(delivered_to=_p("identity_"))
-_doubt = (
+_invalidate = (
     sa.update(jobs)
-    .where(jobs.c.id.in_(_some(*_ready, jobs.c.delivered_to.is_not(None), jobs.c.due_at <= _p("before_"))), *_ready)
+    .where(
+        jobs.c.id.in_(_batch(*_ready_of, jobs.c.delivered_to.is_not(None), jobs.c.due_at <= _p("before_"))), *_ready_of
+    )
     .values(delivered_to=None)
 )
 _give_back = (
     sa.update(jobs)
     .where(jobs.c.id == _p("id_"), ready)
-    # A promise, which is a number of this kind, is kept.
+    # A reservation, which is a number of this kind, is kept.
     .values(delivered_to=None, token=jobs.c.token + 1, promised=jobs.c.promised + 1)
 )
-_rest = _give_back.values(due_at=_p("now"))
-_waiting = sa.select(sa.func.count(), sa.func.min(jobs.c.due_at)).where(*_ready)
+_postpone = _give_back.values(due_at=_p("now"))
+_waiting = sa.select(sa.func.count(), sa.func.min(jobs.c.due_at)).where(*_ready_of)
 _unclaimed = sa.or_(later, jobs.c.status == S.QUEUED.value)
-_place = (jobs.c.backend, jobs.c.handler, jobs.c.delivered_to)
-_places = sa.select(*_place).where(_unclaimed).distinct()
-_new_places = (
-    sa.select(*_place)
+_destination = row.columns(row.Destination)
+_destinations = sa.select(*_destination).where(_unclaimed).distinct()
+_new_destinations = (
+    sa.select(*_destination)
     .where(_unclaimed, jobs.c.changed >= _p("floor"))
     .distinct()
     .with_hint(jobs, "INDEXED BY jobs_changed", "sqlite")
 )
-_misplaced = (_unclaimed, jobs.c.backend == _p("old"), jobs.c.handler == _p("handler_"))
+_misrouted = (_unclaimed, jobs.c.backend == _p("old"), jobs.c.handler == _p("handler_"))
 _reroute = (
     sa.update(jobs)
-    .where(jobs.c.id.in_(_some(*_misplaced)), *_misplaced)
+    .where(jobs.c.id.in_(_batch(*_misrouted)), *_misrouted)
     .values(
         backend=_p("new"),
         delivered_to=None,
@@ -94,43 +97,34 @@ _reroute = (
         changed=_p("change"),
     )
 )
-Destination = tuple[str, str, str | None]  # backend, handler, where it was delivered to
 
 
 def promote_due(tx: Tx, *, route: Callable[[str], str], limit: int) -> list[Job]:
-    """Jobs whose time has come wait for a delivery, by the routes of now; at most `limit`, those due longest first."""
+    """Queue the jobs whose time has come, by the routes of now: at most `limit`, those due longest first."""
     promoted = []
-    for row in tx.all(_due, now=tx.now, limit_=limit):
-        job = from_row(row)
-        if tx.execute(_promote, id_=job.id, version_=job.version, change=tx.change, backend_=route(job.handler)):
+    for job in map(row.decode, tx.all(_due, now=tx.now, limit_=limit)):
+        backend = route(job.handler)
+        if tx.execute(_promote, id_=job.id, version_=job.version, change=tx.change, backend_=backend):
             tx.count(job.owner, job.status, -1)
             tx.count(job.owner, S.QUEUED, 1)
-            promoted.append(replace(job, status=S.QUEUED, backend=route(job.handler), version=job.version + 1))
+            promoted.append(replace(job, status=S.QUEUED, backend=backend, version=job.version + 1))
     return promoted
 
 
 def next_due(tx: Tx) -> int | None:
-    """When the next delayed job or retry comes due."""
-    row = tx.one(_next)
-    return row[0] if row else None
+    """The time at which the next delayed job or retry is due."""
+    return tx.scalar(_next)
 
 
-def undelivered(
-    tx: Tx, *, backend: str, identity: str, grace_us: int, limit: int
-) -> list[tuple[str, str, int, int, bool]]:
-    """Jobs that wait for longer than the grace without a delivery to that broker.
-
-    Id, handler, priority and token of each, and whether it ran before.
-    """
+def undelivered(tx: Tx, *, backend: str, identity: str, grace_us: int, limit: int) -> list[row.Unconfirmed]:
+    """Jobs that have waited for longer than the grace and were not delivered to the broker of that identity."""
     bounds = {"before_": tx.now - grace_us, "after_": tx.now + grace_us}
-    return [
-        (row[0], row[1], row[2], row[3], bool(row[4]))
-        for row in tx.all(_undelivered, backend_=backend, identity_=identity, limit_=limit, **bounds)
-    ]
+    rows = tx.all(_undelivered, backend_=backend, identity_=identity, limit_=limit, **bounds)
+    return [row.Unconfirmed._make(found) for found in rows]
 
 
 def confirm(tx: Tx, waits: Sequence[tuple[str, int]], *, identity: str) -> None:
-    """The broker of that identity has the jobs of these ids and tokens. No change that a client sees.
+    """Record that the broker of that identity has the jobs of these ids and fencing tokens. No client sees a change.
 
     The token tells a wait from a later one of the same job, which was given back or claimed since it was delivered: its
     message is used up, and a confirmation that comes late must not keep it from being delivered again.
@@ -141,41 +135,38 @@ def confirm(tx: Tx, waits: Sequence[tuple[str, int]], *, identity: str) -> None:
 
 
 def give_back(tx: Tx, job_id: str) -> None:
-    """A delivery that came to a process which takes nothing any more does not count."""
+    """Have the job delivered again: its delivery came to a process that is draining."""
     tx.execute(_give_back, id_=job_id)
 
 
 def postpone(tx: Tx, job_id: str) -> None:
-    """The delivery does not count either, and there is no hurry with the next: it may come to nothing as well."""
-    tx.execute(_rest, id_=job_id, now=tx.now)
+    """Have the job delivered again after the grace: its delivery came to a process that has no room for it."""
+    tx.execute(_postpone, id_=job_id, now=tx.now)
 
 
 def invalidate_deliveries(tx: Tx, *, backend: str, before: int, limit: int) -> int:
-    """Deliveries to the backend count no more: what has waited there since before that time will be delivered again.
-
-    How many jobs that were, at most `limit`.
-    """
-    return tx.execute(_doubt, backend_=backend, before_=before, limit_=limit)
+    """Have jobs delivered again that have waited since before that time; return how many, at most `limit`."""
+    return tx.execute(_invalidate, backend_=backend, before_=before, limit_=limit)
 
 
 def waiting(tx: Tx, *, backend: str) -> tuple[int, int | None]:
-    """How many jobs wait for the backend, and the age of the oldest in microseconds. Those at a gate do not."""
-    row = tx.one(_waiting, backend_=backend)
-    n, oldest = row or (0, None)
-    return n, None if oldest is None else max(tx.now - oldest, 0)
+    """Count the jobs that wait for the backend, without blocked ones; with the oldest one's age in microseconds."""
+    for n, oldest in tx.all(_waiting, backend_=backend):
+        return n, None if oldest is None else max(tx.now - oldest, 0)
+    return 0, None
 
 
-def destinations(tx: Tx, *, since: int | None) -> tuple[set[Destination], int]:
-    """Where what is unclaimed has been sent, and from which commit on to look the next time.
+def destinations(tx: Tx, *, since: int | None) -> tuple[set[row.Destination], int]:
+    """The destinations of unclaimed jobs, and the number of a commit to pass as `since` the next time.
 
-    With `since`, which the last look gave, only what has changed from then on: a backlog is looked through once.
+    With `since` only jobs that have changed from that commit on are read, so that a backlog is read once.
     """
     next_since = horizon(tx)  # before the rows: what is committed between the two is read twice, not missed
     # After a crash, PostgreSQL counts on from an older number.
-    rows = tx.all(_places) if since is None else tx.all(_new_places, floor=min(since, next_since))
-    return {(row[0], row[1], row[2]) for row in rows}, next_since
+    rows = tx.all(_destinations) if since is None else tx.all(_new_destinations, floor=min(since, next_since))
+    return {row.Destination._make(found) for found in rows}, next_since
 
 
 def reroute(tx: Tx, *, old: str, handler: str, new: str, limit: int) -> int:
-    """What is unclaimed of the handler's jobs goes to the new backend instead. How many moved, at most `limit`."""
+    """Send the handler's unclaimed jobs to the new backend; return how many, at most `limit`."""
     return tx.execute(_reroute, old=old, handler_=handler, new=new, change=tx.change, limit_=limit)

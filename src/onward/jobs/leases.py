@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from onward.jobs import claims
+from onward.jobs import recovery
 from onward.jobs.states import TERMINAL, JobStatus
 from onward.jobs.timings import Timings
 from onward.storage.base import StorageError
@@ -110,7 +110,7 @@ class Lease:
         if self._thread.is_alive():
             self._thread.join(2 * self._timings.heartbeat_s)
         with suppress(StorageError):
-            self._writer.run_sync(lambda tx: claims.hand_back(tx, runner=self.id))
+            self._writer.run_sync(lambda tx: recovery.hand_back(tx, runner=self.id))
 
     def _enter(self, tx: Tx) -> str:
         fresh = f"runner_{secrets.token_hex(8)}"
@@ -161,7 +161,7 @@ class Lease:
         return mine, rows, leads
 
     def _reclaim(self, runner: str, beat: int) -> None:
-        released = self._writer.run_sync(lambda tx: claims.reclaim_dead(tx, runner=runner, beat=beat))
+        released = self._writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner=runner, beat=beat))
         if released is not None:
             self._log.warning("a process died", runner=runner, jobs=len(released))
             count_rescued(self._metrics, released)

@@ -1,14 +1,13 @@
-"""The ledger's rows: accepting a job, reading jobs, the counters."""
+"""The ledger's jobs: accepting them, reading them, counting them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
-import orjson
 import sqlalchemy as sa
 
-from onward.jobs.model import Job, NewJob, Visible, from_row
+from onward.jobs import row
+from onward.jobs.model import Job, NewJob, Visible
 from onward.jobs.states import TERMINAL, WAITING, JobStatus
 from onward.storage.sql import as_list, in_array
 from onward.storage.tables import commits as _commits
@@ -19,8 +18,8 @@ from onward.storage.writer import SLOTS
 
 ID = jobs.c.id == sa.bindparam("id_")
 _insert = sa.insert(jobs)
-_get = sa.select(jobs).where(ID)
-_get_many = sa.select(jobs).where(in_array(jobs.c.id, "ids"))
+_get = sa.select(*row.ALL).where(ID)
+_get_many = sa.select(*row.ALL).where(in_array(jobs.c.id, "ids"))
 _count = (
     sa.select(_counts.c.status, sa.cast(sa.func.sum(_counts.c.n), sa.BigInteger))
     # Each slot is named because the key begins with it: without, all owners' counters are read for one's.
@@ -37,77 +36,59 @@ _next_sqlite = sa.select(_commits.c.n + 1)
 _oldest_postgresql = sa.text("SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)")
 
 
-def accept(tx: Tx, new: NewJob, *, home: str | None = None) -> Job:
-    """The job is in the ledger as soon as the unit's commit is; `home` is the runner that will run it at once."""
+def accept(tx: Tx, new: NewJob, *, local_runner: str | None = None) -> Job:
+    """Insert the job, which is accepted once the transaction is committed.
+
+    `local_runner` is the runner that will be handed the job at once; None if any runner may claim it.
+    """
     now = tx.now
     later = new.run_at is not None and new.run_at > now
     status = JobStatus.SCHEDULED if later else JobStatus.QUEUED
-    values: dict[str, Any] = {
-        "id": new.id or tx.new_id("job"),
-        "handler": new.handler,
-        "status": status.value,
-        "backend": new.backend,
-        "owner": new.owner,
-        "priority": new.priority,
-        "version": 1,
-        "changed": tx.change,
-        "run": 1,
-        "params": new.params,
-        "params_version": new.params_version,
-        "progress": None,
-        "steps": new.steps,
-        "attempts": "[]",
-        "attempt": 0,
-        "charged": 0,
-        "max_attempts": new.max_attempts,
-        "deaths": 0,
-        "token": 0,
-        "runner": None,
-        "worker": None,
-        "attempt_started_at": None,
-        "delivered_to": None if later else home,
-        "due_at": new.run_at if later else now,
-        "created_at": now,
-        "run_at": new.run_at,
-        "started_at": None,
-        "finished_at": None,
-        "result": None,
-        "error": None,
-        "reason": None,
-        "trace": new.trace,
-        "parked": None,
-        "promised": None,
-    }
+    values = row.new(
+        {
+            "id": new.id or tx.new_id("job"),
+            "handler": new.handler,
+            "status": status.value,
+            "backend": new.backend,
+            "owner": new.owner,
+            "priority": new.priority,
+            "changed": tx.change,
+            "params": new.params,
+            "params_version": new.params_version,
+            "steps": new.steps,
+            "max_attempts": new.max_attempts,
+            "delivered_to": None if later else local_runner,
+            "due_at": new.run_at if later else now,
+            "created_at": now,
+            "run_at": new.run_at,
+            "trace": new.trace,
+        }
+    )
     tx.insert(_insert, values)
     tx.count(new.owner, status, 1)
-    return Job(
-        values["id"], new.handler, status, new.backend, new.owner, new.priority, 1, 1, orjson.loads(new.params),
-        new.params_version, None, new.pending, (), 0, 0, new.max_attempts, 0, 0, None, values["delivered_to"],
-        values["due_at"], now, new.run_at, None, None, None, None, None, new.trace,
-    )  # fmt: skip
+    return row.decode(values.values(), new.pending)
 
 
 def get(tx: Tx, job_id: str) -> Job | None:
-    row = tx.one(_get, id_=job_id)
-    return from_row(row) if row else None
+    found = tx.one(_get, id_=job_id)
+    return row.decode(found) if found else None
 
 
 def get_many(tx: Tx, ids: Sequence[str]) -> dict[str, Job]:
-    """Those of the jobs that there are, by id."""
-    return {row[0]: from_row(row) for row in tx.all(_get_many, ids=as_list(ids))}
+    """The jobs that exist, by their ids."""
+    return {job.id: job for job in map(row.decode, tx.all(_get_many, ids=as_list(ids)))}
 
 
 def horizon(tx: Tx) -> int:
-    """Whatever is not seen yet and will be has this number in `changed`, or a greater one.
+    """A number such that every change which is not visible yet has it in `changed`, or a greater one.
 
     On SQLite commits are numbered one after another; on PostgreSQL it is the oldest transaction that is not over.
     """
-    row = tx.one(_next_sqlite if tx.dialect == "sqlite" else _oldest_postgresql)
-    return int(row[0]) if row else 0
+    return int(tx.scalar(_next_sqlite if tx.dialect == "sqlite" else _oldest_postgresql) or 0)
 
 
 def count_open(tx: Tx, owner: str) -> int:
-    """How many jobs of the owner are not over, those of this unit included."""
+    """Count the owner's jobs that are not over, including those of this transaction."""
     found = counts(tx, visible=Visible(owner=owner))
     return sum(
         found[status] + tx.deltas.get((owner, status.value), 0) for status in JobStatus if status not in TERMINAL
@@ -115,7 +96,7 @@ def count_open(tx: Tx, owner: str) -> int:
 
 
 def counts(tx: Tx, *, visible: Visible) -> dict[JobStatus, int]:
-    """How many jobs of each status the viewer has, those with none included."""
+    """Count the viewer's jobs by status; a status without jobs is 0."""
     owner = "" if visible.everything else visible.owner
     found = dict.fromkeys(JobStatus, 0)
     if owner is not None:
@@ -124,11 +105,10 @@ def counts(tx: Tx, *, visible: Visible) -> dict[JobStatus, int]:
 
 
 def count_unknown_handlers(tx: Tx, handlers: Collection[str]) -> dict[str, int]:
-    """How many jobs wait of each handler that is none of these; for who has time, where finished ones are many."""
+    """Count the waiting jobs of each handler that is not among `handlers`. Slow where many jobs have finished."""
     found: dict[str, int] = {}
-    name = ""
-    while (row := tx.one(_next_handler, after_=name)) and row[0] is not None:
-        name = row[0]
-        if name not in handlers and (counted := tx.one(_waiting_of, handler_=name)) and counted[0]:
-            found[name] = counted[0]
+    name: str | None = ""
+    while (name := tx.scalar(_next_handler, after_=name)) is not None:
+        if name not in handlers and (waiting := tx.scalar(_waiting_of, handler_=name)):
+            found[name] = waiting
     return found

@@ -1,28 +1,24 @@
-"""A job, read from its row: plain frozen values, times as integer microseconds UTC."""
+"""A job and its parts: plain frozen values, times as integer microseconds UTC."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
-import orjson
-
-from onward.jobs.states import HELD, RETRYABLE, TERMINAL, JobStatus, StepStatus
-from onward.storage.tables import jobs
+from onward.jobs.states import RETRYABLE, TERMINAL, JobStatus, StepStatus
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-COLUMNS = tuple(column.name for column in jobs.columns)
 
 
 def to_datetime(us: int) -> datetime:
+    """Convert microseconds since 1970 to an aware datetime in UTC."""
     return EPOCH + timedelta(microseconds=us)
 
 
 def to_us(moment: datetime) -> int:
-    """Microseconds since 1970 of an aware moment."""
+    """Convert an aware datetime to microseconds since 1970."""
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 
@@ -35,7 +31,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why an attempt failed, in words that a caller may see."""
+    """The reason why an attempt failed; its message may be shown to callers."""
 
     code: str
     message: str
@@ -56,7 +52,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One claim of the job. `charged` counts against the budget; deaths, drains and outages do not."""
+    """One claim of the job. Crashes, drains and outages do not count against `max_attempts`."""
 
     number: int
     counts_as_attempt: bool
@@ -99,7 +95,7 @@ class Job:
     reason: str | None
     trace: str | None
     blocked: str | None = None
-    limited: bool = False  # it has a place under its handler's limits, which its end makes free
+    limited: bool = False  # claimed under its handler's limits, so that its end may unblock another job
 
     @property
     def done(self) -> bool:
@@ -116,7 +112,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Visible:
-    """What a viewer may see: everything, or the jobs of one owner."""
+    """The jobs that a viewer may see: all of them, or those of one owner."""
 
     owner: str | None = None
     everything: bool = False
@@ -127,7 +123,7 @@ class Visible:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs; nothing given means all. Handlers may hold `*`; both bounds of time are exclusive."""
+    """A filter of jobs; an empty one matches all. Handler names may hold `*`; both times are exclusive."""
 
     status: tuple[JobStatus, ...] = ()
     handler: tuple[str, ...] = ()
@@ -149,7 +145,7 @@ def _matches(name: str, pattern: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job that is checked and not yet accepted."""
+    """A job that was validated and not yet accepted; `params` and `steps` are encoded."""
 
     handler: str
     backend: str
@@ -162,97 +158,9 @@ class NewJob:
     run_at: int | None = None
     trace: str | None = None
     id: str | None = None
-    pending: tuple[Step, ...] = ()  # what `steps` says
+    pending: tuple[Step, ...] = ()  # `steps`, decoded
 
 
 def legible(text: str) -> str:
-    """The text, with question marks for what is no Unicode and so no JSON: half a surrogate pair."""
+    """Replace lone surrogates by question marks: they are no Unicode, and so no JSON."""
     return text.encode("utf-8", "replace").decode()
-
-
-def dump(value: Any) -> str:
-    return orjson.dumps(value).decode()
-
-
-def load_error(value: Mapping[str, Any] | None) -> JobError | None:
-    return JobError(**value) if value else None
-
-
-def dump_error(error: JobError | None) -> dict[str, Any] | None:
-    return (
-        {
-            "code": error.code,
-            "message": error.message,
-            "retryable": error.retryable,
-            "step": error.step,
-            "occurred_at": error.occurred_at,
-        }
-        if error
-        else None
-    )
-
-
-def dump_steps(steps: tuple[Step, ...]) -> str:
-    return dump(
-        [
-            {"n": s.name}
-            if s.status is StepStatus.PENDING and s.started_at is None
-            else {
-                "n": s.name,
-                # That a step runs is read from the claim, and never written.
-                "s": "PENDING" if s.status is StepStatus.RUNNING else s.status.value,
-                "b": s.started_at,
-                "e": s.finished_at,
-                "r": s.result,
-            }
-            for s in steps
-        ]
-    )
-
-
-def dump_attempts(attempts: tuple[Attempt, ...]) -> str:
-    return dump(
-        [
-            [a.number, a.counts_as_attempt, a.backend, a.worker, a.started_at, a.finished_at, dump_error(a.error)]
-            for a in attempts
-        ]
-    )
-
-
-def _load_steps(text: str, status: JobStatus, begun: int | None) -> tuple[Step, ...]:
-    steps = []
-    held = status in HELD
-    for index, s in enumerate(orjson.loads(text)):
-        state = StepStatus(s.get("s", "PENDING"))
-        started = s.get("b")
-        if held and state is not StepStatus.SUCCEEDED:
-            # The first unfinished step of a claimed job is the one that runs: nobody has to write that down.
-            held, state, started = False, StepStatus.RUNNING, max(started or 0, begun or 0)
-        elif state is StepStatus.PENDING:
-            started = None
-        steps.append(Step(s["n"], index, state, started, s.get("e"), s.get("r")))
-    return tuple(steps)
-
-
-def from_row(row: Any) -> Job:
-    """The job of a row that holds all columns in the table's order."""
-    (
-        id_, handler, status_, backend, owner, priority, version, _changed, run, params, params_version, progress,
-        steps, attempts_, attempt, charged, max_attempts, deaths, token, runner, worker, attempt_started_at,
-        delivered_to, due_at, created_at, run_at, started_at, finished_at, result, error, reason, trace,
-        parked, _promised,
-    ) = row  # fmt: skip
-    status = JobStatus(status_)
-    attempts = tuple(
-        Attempt(number, was_charged, where, who, begun, ended, load_error(why))
-        for number, was_charged, where, who, begun, ended, why in orjson.loads(attempts_)
-    )
-    if status in HELD:
-        attempts += (Attempt(attempt, True, backend, worker, attempt_started_at),)
-    return Job(
-        id_, handler, status, backend, owner, priority, version, run, orjson.loads(params), params_version,
-        Progress(*orjson.loads(progress)) if progress else None, _load_steps(steps, status, attempt_started_at),
-        attempts, attempt, charged, max_attempts, deaths, token, runner, delivered_to, due_at, created_at, run_at,
-        started_at, finished_at, orjson.loads(result) if result else None,
-        load_error(orjson.loads(error)) if error else None, reason, trace, parked,
-    )  # fmt: skip

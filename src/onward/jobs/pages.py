@@ -1,13 +1,15 @@
-"""Lists of jobs, newest first, by keyset: a page costs the same wherever it lies."""
+"""Pages of jobs, newest first, by keyset: a page costs the same wherever it lies."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from onward.jobs.model import Job, JobFilter, Visible, from_row
+from onward.jobs import row
+from onward.jobs.model import Job, JobFilter, Visible
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 
@@ -31,7 +33,7 @@ def page(
     after: str | None = None,
     before: str | None = None,
 ) -> Page:
-    """The `first` jobs after a job's id, newest first, or the `last` ones before one. Ids are the cursors."""
+    """The `first` jobs after a job, newest first, or the `last` ones before one; ids are the cursors."""
     backwards = last is not None
     limit = (last if backwards else first) or 0
     conditions = []
@@ -40,9 +42,9 @@ def page(
     if before is not None:
         conditions.append(jobs.c.id > before)
     order = jobs.c.id.asc() if backwards else jobs.c.id.desc()
-    rows = tx.execute_once(_select(list(jobs.c), visible, filter, conditions, order, limit + 1))
+    rows = tx.execute_once(_select(row.ALL, visible, filter, conditions, order, limit + 1))
     more = len(rows) > limit
-    found = [from_row(row) for row in rows[:limit]]
+    found = [row.decode(values) for values in rows[:limit]]
     if backwards:
         return Page(tuple(reversed(found)), has_next=before is not None, has_previous=more)
     return Page(tuple(found), has_next=more, has_previous=after is not None)
@@ -50,15 +52,15 @@ def page(
 
 def ids(tx: Tx, *, visible: Visible, filter: JobFilter, limit: int) -> list[str]:
     """The ids of the oldest `limit` jobs that match."""
-    return [row[0] for row in tx.execute_once(_select([jobs.c.id], visible, filter, [], jobs.c.id.asc(), limit))]
+    return [job_id for (job_id,) in tx.execute_once(_select([jobs.c.id], visible, filter, [], jobs.c.id.asc(), limit))]
 
 
 def _select(  # noqa: PLR0917 - private
-    columns: list[Any], visible: Visible, filter: JobFilter, conditions: list[Any], order: Any, limit: int
+    columns: Sequence[Any], visible: Visible, filter: JobFilter, conditions: list[Any], order: Any, limit: int
 ) -> Any:
     conditions = [*_conditions(visible, filter), *conditions]
     if len(filter.status) > 1:
-        # Each status by its own index, then merged: the other way is to walk the whole table for a rare one.
+        # Each status by its own index, then merged: otherwise the whole table is read for a rare one.
         parts = [
             _by_owner(sa.select(jobs.c.id).where(*conditions, jobs.c.status == status.value), visible)
             .order_by(order)
@@ -74,7 +76,7 @@ def _select(  # noqa: PLR0917 - private
 
 
 def _by_owner(select: sa.Select[Any], visible: Visible) -> sa.Select[Any]:
-    # Left to itself SQLite walks all jobs of a status, whoever's they are, for one owner's few.
+    # Left to itself SQLite reads the jobs of all owners in a status for the few of one owner.
     if visible.everything or visible.owner is None:
         return select
     return select.with_hint(jobs, "INDEXED BY jobs_by_owner", "sqlite")
@@ -86,11 +88,11 @@ def _conditions(visible: Visible, filter: JobFilter) -> list[Any]:
         found.append(jobs.c.owner == visible.owner if visible.owner is not None else sa.false())
     if filter.handler:
         exact = [name for name in filter.handler if "*" not in name]
-        # Names are lowercase, and SQLite's LIKE would find them by a pattern that is not.
+        # Names are lowercase, and SQLite's LIKE ignores case: a pattern with capitals must match none.
         patterns = [name for name in filter.handler if "*" in name and name == name.lower()]
         likes = [jobs.c.handler.like(_like(pattern), escape="\\") for pattern in patterns]
         found.append(sa.or_(jobs.c.handler.in_(exact) if exact else sa.false(), *likes))
-    # An id begins with about the milliseconds of its creation: it narrows the range, the column decides.
+    # An id starts with about the milliseconds of its creation: it narrows the range, the column decides.
     if filter.created_after is not None:
         found += [jobs.c.created_at > filter.created_after, jobs.c.id >= _bound(filter.created_after - CLOCK_SLACK_US)]
     if filter.created_before is not None:

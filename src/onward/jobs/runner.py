@@ -24,13 +24,14 @@ import structlog
 
 from onward.handlers.base import Handler, HandlerError, InvalidParameters, Permanent, TimedOut, Tools
 from onward.handlers.base import Step as Work
-from onward.jobs import claims, concurrency, due, ledger
+from onward.jobs import blocked, claims, concurrency, due, ledger, recording, recovery
 from onward.jobs.base import Superseded
-from onward.jobs.claims import Outcome
 from onward.jobs.encryption import Encryption, redact
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job, JobError, NewJob, Step, legible
+from onward.jobs.outcome import Outcome
 from onward.jobs.retry import delay
+from onward.jobs.row import Claim
 from onward.jobs.running import Running, StopReason
 from onward.jobs.states import TERMINAL, JobStatus, StepStatus
 from onward.jobs.timings import Timings
@@ -93,7 +94,7 @@ class Runner:
         self._tracing = tracing
         self._watchdog = watchdog
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="step")
-        self._running: dict[tuple[str, int], Running] = {}  # by id and token: a lost claim may go on for a while
+        self._running: dict[Claim, Running] = {}  # by id and token: a lost claim may go on for a while
         self._chance = random.Random()  # noqa: S311 - jitter
         self._recording: set[asyncio.Future[None]] = set()
         self._draining = False
@@ -101,7 +102,7 @@ class Runner:
         self._idle = asyncio.Event()
         self._gated = True  # whether any handler has a gate, as it was
         self._gates_at = 0.0  # when that has to be looked at again
-        self._taken: set[tuple[str, int]] = set()  # claimed, and not carried yet
+        self._taken: set[Claim] = set()  # claimed, and not carried yet
         self._watcher: asyncio.Task[None] | None = None
         self._minder: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -156,7 +157,7 @@ class Runner:
                 break
             if at_gates:
                 self._gated, self._gates_at = gated, time.monotonic() + self._timings.blocked_check_s
-            self._taken.update((job.id, job.fencing_token) for job in more)
+            self._taken.update(Claim(job.id, job.fencing_token) for job in more)
             found += more
         return found
 
@@ -172,10 +173,10 @@ class Runner:
             "grace_us": round(self._timings.local_claim_grace_s * 1_000_000),
         }
         found = claims.claim_due(tx, limit=limit, **given)
-        gated = at_gates and concurrency.exist(tx)
+        gated = at_gates and concurrency.any_limits(tx)
         if not gated or len(found) == limit:
             return found, False, gated
-        more, changed = claims.claim_at_gates(tx, limit=limit - len(found), **given)
+        more, changed = claims.claim_limited(tx, limit=limit - len(found), **given)
         return [*found, *more], changed, gated
 
     async def next_isolated(self, backend: str) -> str | None:
@@ -189,9 +190,9 @@ class Runner:
         """
         if self._closed:
             return  # claimed in the last moment: the end of the lease hands it back
-        self._taken.discard((job.id, job.fencing_token))
+        self._taken.discard(Claim(job.id, job.fencing_token))
         running = Running(job, self._tools, self._resources, self._enqueuer.prepare_child, self._on_progress)
-        self._running[job.id, job.fencing_token] = running
+        self._running[Claim(job.id, job.fencing_token)] = running
         if self._watcher is None or self._watcher.done():
             self._watcher = asyncio.create_task(self._poll_cancellations(), name="cancels")
         # Not taken back at the end: a job's task has a context of its own, or the next job overwrites this.
@@ -234,10 +235,10 @@ class Runner:
             self._log.exception("the outcome could not be recorded", job=job.id)
             with suppress(Superseded):
                 told = Outcome(S.FAILED, error=_error("INTERNAL", UNEXPECTED, retryable=True))
-                await self._retry_write(lambda tx: claims.record_outcome(tx, job, told, steps=_now(tx, job).steps))
+                await self._retry_write(lambda tx: recording.record_outcome(tx, job, told, steps=_now(tx, job).steps))
                 self._metrics.finished(job.handler, S.FAILED.value)
         finally:
-            del self._running[job.id, job.fencing_token]
+            del self._running[Claim(job.id, job.fencing_token)]
             if not self._running:
                 self._idle.set()
 
@@ -350,7 +351,7 @@ class Runner:
 
     async def _finish_step(self, running: Running, steps: tuple[Step, ...], value: Any) -> tuple[Step, ...]:
         def unit(tx: Tx) -> tuple[tuple[Step, ...], JobStatus, list[Job]]:
-            after, status = claims.step_done(tx, running.job, steps, value, running.latest)
+            after, status = recording.finish_step(tx, running.job, steps, value, running.latest)
             # Some are there where this was committed before, and the answer was lost.
             there = ledger.get_many(tx, [child.id or "" for child in running.children]) if running.children else {}
             accepted = [self._enqueuer.accept(tx, child) for child in running.children if child.id not in there]
@@ -367,9 +368,9 @@ class Runner:
         job = running.job
 
         def unit(tx: Tx) -> tuple[JobStatus, list[Job], list[Job]]:
-            status = claims.record_outcome(tx, job, outcome, steps=steps, progress=running.latest)
+            status = recording.record_outcome(tx, job, outcome, steps=steps, progress=running.latest)
             children = running.children if status is S.SUCCEEDED else []
-            let_out = concurrency.unblock(tx, job.handler, limit=UNBLOCK_BATCH) if job.limited else []
+            let_out = blocked.unblock(tx, job.handler, limit=UNBLOCK_BATCH) if job.limited else []
             return status, [self._enqueuer.accept(tx, child) for child in children], let_out
 
         with self._tracing.span("record", status=outcome.status.value):
@@ -402,8 +403,10 @@ class Runner:
     def _write_progress(self, running: Running) -> None:
         running.saying = False
         latest = running.latest
-        if (running.id, running.job.fencing_token) in self._running and latest is not None:
-            task = asyncio.ensure_future(self._writer.run(lambda tx: claims.report(tx, running.job, latest)))
+        if Claim(running.id, running.job.fencing_token) in self._running and latest is not None:
+            task = asyncio.ensure_future(
+                self._writer.run(lambda tx: recording.report_progress(tx, running.job, latest))
+            )
             task.add_done_callback(lambda done: done.cancelled() or done.exception())  # the outcome says it again
 
     async def _poll_cancellations(self) -> None:
@@ -417,16 +420,16 @@ class Runner:
 
     async def _release_orphans(self) -> None:
         """Hands back what this process holds and does not run: a claim, say, whose commit's answer was lost."""
-        before: set[tuple[str, int]] = set()
+        before: set[Claim] = set()
         while True:
             await asyncio.sleep(self._timings.orphan_check_s)
             runner = self._lease.id
             with suppress(StorageError):
-                held = await self._writer.database.read(partial(claims.held_claims, runner=runner))
+                held = await self._writer.database.read(partial(claims.held_by, runner=runner))
                 idle = held - self._running.keys() - self._taken
                 if forgotten := idle & before:  # seen twice: one that was claimed a moment ago is about to run
                     self._log.warning("claims without a run are handed back", jobs=[job_id for job_id, _ in forgotten])
-                    await self._writer.run(partial(claims.release, claims=forgotten, runner=runner))
+                    await self._writer.run(partial(recovery.release, claims=forgotten, runner=runner))
                 before = idle
 
     def lost(self) -> None:
@@ -446,7 +449,7 @@ class Runner:
     async def drain(self, deadline_s: float) -> None:
         """Nothing new is claimed; what runs has finished its step, or was halted just before the deadline."""
         self._draining = True
-        self._writer.post(lambda tx: claims.clear_affinity(tx, runner=self._lease.id))
+        self._writer.post(lambda tx: recovery.clear_affinity(tx, runner=self._lease.id))
         try:
             async with asyncio.timeout(max(deadline_s - 1.0, deadline_s / 2)):
                 await self._until_idle()

@@ -14,7 +14,7 @@ from functools import partial
 
 import structlog
 
-from onward.jobs import claims, due
+from onward.jobs import due, recovery
 from onward.jobs.leases import count_rescued
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
@@ -71,7 +71,7 @@ class SubprocessRunner:
             return False
         for handler, status in re.findall(rb"^ended ([\w.-]+) ([A-Z]+)$", said, re.MULTILINE):
             self._metrics.finished(handler.decode(), status.decode())
-        released = await self._writer.run(partial(claims.reclaim_isolated, runner=found[1].decode()))
+        released = await self._writer.run(partial(recovery.reclaim_isolated, runner=found[1].decode()))
         if released is None:
             return True
         self._log.error("a job killed its process", job=job_id, code=code)

@@ -16,7 +16,7 @@ import structlog
 
 from onward.backends.base import Delivery, Health
 from onward.dispatch.dispatcher import Dispatcher
-from onward.jobs import claims, concurrency, due
+from onward.jobs import blocked, due, recovery, row
 from onward.jobs.leases import Lease
 from onward.jobs.schedule import Schedule
 from onward.jobs.timings import Timings
@@ -120,12 +120,12 @@ class Maintenance:
         await self._reroute(places)
         here = {name for name, backend in self._dispatcher.backends.items() if not backend.runs_elsewhere}
         promised = {runner for backend, _, runner in places if runner is not None and backend in here}
-        if await self._writer.database.read(partial(claims.orphaned_runners, promised=promised)):
-            released = await self._writer.run(partial(claims.release_orphans, promised=promised))
+        if await self._writer.database.read(partial(recovery.orphaned_runners, assigned=promised)):
+            released = await self._writer.run(partial(recovery.release_orphans, assigned=promised))
             self._log.warning("a process took jobs after its lease was lost", jobs=released)
         self._since = since
 
-    async def _reroute(self, places: Collection[due.Destination]) -> None:
+    async def _reroute(self, places: Collection[row.Destination]) -> None:
         for backend, handler in sorted({(backend, handler) for backend, handler, _ in places}):
             new = self._dispatcher.route(handler)
             if new != backend:
@@ -154,9 +154,9 @@ class Maintenance:
 
     async def _unblock(self) -> float:
         """What was parked at a gate that is open now is on its way; seconds until a rate opens one, a tick at most."""
-        handlers, wait_us = await self._writer.database.read(concurrency.unpaused_with_blocked)
+        handlers, wait_us = await self._writer.database.read(blocked.admissible_handlers)
         for handler in handlers:
-            while jobs := await self._writer.run(partial(concurrency.unblock, handler=handler, limit=PAGE)):
+            while jobs := await self._writer.run(partial(blocked.unblock, handler=handler, limit=PAGE)):
                 for name, deliveries in self._dispatcher.by_backend(jobs).items():
                     await self._send(name, deliveries, self._dispatcher.broker(name).identity)
         latest_s = self._timings.tick_interval_s
@@ -175,8 +175,7 @@ class Maintenance:
                 partial(due.undelivered, backend=name, identity=health.identity, grace_us=self._grace_us, limit=PAGE)
             )
             deliveries = [
-                Delivery(job_id, handler, priority, token, resumes=resumes)
-                for job_id, handler, priority, token, resumes in rows
+                Delivery(job.id, job.handler, job.priority, job.fencing_token, resumes=job.resumes) for job in rows
             ]
             if not deliveries or not await self._send(name, deliveries, health.identity):
                 return

@@ -79,6 +79,15 @@ class Tx:
         """Run a statement that is kept, and return its first row."""
         return self._run(statement, params).fetchone()
 
+    def scalar(self, statement: Any, **params: Any) -> Any | None:
+        """Return the first column of the first row; None if there is no row."""
+        row = self._run(statement, params).fetchone()
+        return row[0] if row else None
+
+    def scalars(self, statement: Any, **params: Any) -> list[Any]:
+        """Return the first column of every row."""
+        return [row[0] for row in self._run(statement, params).fetchall()]
+
     def execute(self, statement: Any, **params: Any) -> int:
         """Run a statement that is kept, and return how many rows it touched."""
         return self._run(statement, params).rowcount  # type: ignore[no-any-return]

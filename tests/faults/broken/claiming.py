@@ -12,13 +12,13 @@ from tests.faults.broken import base
 
 def no_claim() -> None:
     """Two deliveries are two runs."""
-    from onward.jobs import claims
+    from onward.jobs import claims, row
     from onward.jobs.ledger import ID
     from onward.storage.tables import jobs
 
     def anyway(claim: Any) -> Any:
-        which = (ID, jobs.c.deaths <= sa.bindparam("deaths_"))
-        return sa.update(jobs).where(*which).values(base.values(claim)).returning(*jobs.c)
+        which = (ID, jobs.c.deaths <= sa.bindparam("crashes_"))
+        return sa.update(jobs).where(*which).values(base.values(claim)).returning(*row.ALL)
 
     base.around(claims, "_claim", anyway)
 
@@ -34,46 +34,46 @@ def all_alike() -> None:
 
 
 def gates_ignored() -> None:
-    """A claim takes what waits, whatever its handler's gate says."""
-    from onward.jobs import claims
+    """A claim takes what waits, whatever its handler's limits are."""
+    from onward.jobs import claims, row
     from onward.jobs.ledger import ID
     from onward.storage.tables import jobs, ready
 
     def anyway(*which: Any) -> Any:
-        return lambda claim: sa.update(jobs).where(*which, ready).values(base.values(claim)).returning(*jobs.c)
+        return lambda claim: sa.update(jobs).where(*which, ready).values(base.values(claim)).returning(*row.ALL)
 
-    base.around(claims, "_claim", anyway(ID, jobs.c.deaths <= sa.bindparam("deaths_")))
+    base.around(claims, "_claim", anyway(ID, jobs.c.deaths <= sa.bindparam("crashes_")))
     base.around(claims, "_claim_due", anyway(jobs.c.id.in_(sa.select(claims._due.c.id))))
 
 
 def limits_unread() -> None:
-    """Whoever comes to a gate that is not paused passes it."""
-    from onward.jobs import concurrency
+    """The limits of a handler that is not paused are ignored."""
+    from onward.jobs import admission
 
-    def unread(_entry: Any, _one: Any) -> str | None:
+    def unread(_admission: Any, _job: Any) -> str | None:
         return None
 
-    base.put(concurrency._Entry, "refuses", unread)
+    base.put(admission._Admission, "refuses", unread)
 
 
 def parked_for_ever() -> None:
-    """What was parked at a gate stays there."""
-    from onward.jobs import concurrency
+    """A job that was blocked stays blocked."""
+    from onward.jobs import blocked
 
-    base.put(concurrency, "unpaused_with_blocked", lambda _tx: ([], None))
+    base.put(blocked, "admissible_handlers", lambda _tx: ([], None))
 
 
 def no_fence() -> None:
     """What a runner has to write is written, also when its claim is over."""
-    from onward.jobs import claims
+    from onward.jobs import recording
     from onward.jobs.ledger import ID
     from onward.storage.tables import jobs
 
     def anyway(statement: Any) -> Any:
         return sa.update(jobs).where(ID).values(base.values(statement))
 
-    base.around(claims, "_step_done", anyway)
-    base.around(claims, "_settle", lambda settle: anyway(settle).returning(jobs.c.version))
+    base.around(recording, "_finish_step", anyway)
+    base.around(recording, "_record", lambda record: anyway(record).returning(jobs.c.version))
 
 
 def attempts_stand() -> None:
@@ -89,88 +89,94 @@ def attempts_stand() -> None:
 
 
 def charged_for_all() -> None:
-    """A death is charged to the job."""
-    from onward.jobs import claims
+    """A crash counts as an attempt."""
+    from onward.jobs import recording
 
-    def charging(write: Any) -> Any:
-        return lambda tx, job, source, outcome, *rest: write(tx, job, source, replace(outcome, charged=True), *rest)
+    def counting(write: Any) -> Any:
+        def written(tx: Any, job: Any, source: Any, outcome: Any, *rest: Any) -> Any:
+            return write(tx, job, source, replace(outcome, counts_as_attempt=True), *rest)
 
-    base.around(claims, "_write", charging)
+        return written
+
+    base.around(recording, "write", counting)
 
 
 def stops_charged() -> None:
     """A job that is handed back at a stop has used up an attempt."""
-    from onward.jobs import claims
+    from onward.jobs import recording
 
-    def charging(settle: Any) -> Any:
-        def settled(tx: Any, job: Any, outcome: Any, **named: Any) -> Any:
-            if outcome.status is claims.S.QUEUED:
-                outcome = replace(outcome, charged=True)
-            return settle(tx, job, outcome, **named)
+    def counting(record: Any) -> Any:
+        def recorded(tx: Any, job: Any, outcome: Any, **named: Any) -> Any:
+            if outcome.status is recording.S.QUEUED:
+                outcome = replace(outcome, counts_as_attempt=True)
+            return record(tx, job, outcome, **named)
 
-        return settled
+        return recorded
 
-    base.around(claims, "record_outcome", charging)
+    base.around(recording, "record_outcome", counting)
 
 
 def stops_fail() -> None:
-    """A job that is halted at a stop has failed."""
-    from onward.jobs import claims
+    """A job that is interrupted at a stop has failed."""
+    from onward.jobs import recording
     from onward.jobs.model import JobError
+    from onward.jobs.outcome import Outcome
 
-    def failing(settle: Any) -> Any:
-        def settled(tx: Any, job: Any, outcome: Any, **named: Any) -> Any:
-            if outcome.status is claims.S.QUEUED:
-                outcome = claims.Outcome(claims.S.FAILED, error=JobError("STOPPED", "stopped", True, None, 0))
-            return settle(tx, job, outcome, **named)
+    def failing(record: Any) -> Any:
+        def recorded(tx: Any, job: Any, outcome: Any, **named: Any) -> Any:
+            if outcome.status is recording.S.QUEUED:
+                outcome = Outcome(recording.S.FAILED, error=JobError("STOPPED", "stopped", True, None, 0))
+            return record(tx, job, outcome, **named)
 
-        return settled
+        return recorded
 
-    base.around(claims, "record_outcome", failing)
+    base.around(recording, "record_outcome", failing)
 
 
 def cancelled_anyway() -> None:
     """A job that ends while it is being cancelled is CANCELLED, whatever it came to."""
-    from onward.jobs import claims
+    from onward.jobs import recording
 
     def cancelling(write: Any) -> Any:
         def written(tx: Any, job: Any, source: Any, outcome: Any, *rest: Any) -> Any:
-            if source is claims.S.CANCELLING:
-                outcome = replace(outcome, status=claims.S.CANCELLED, error=None)
+            if source is recording.S.CANCELLING:
+                outcome = replace(outcome, status=recording.S.CANCELLED, error=None)
             return write(tx, job, source, outcome, *rest)
 
         return written
 
-    base.around(claims, "_write", cancelling)
+    base.around(recording, "write", cancelling)
 
 
 def steps_left_open() -> None:
     """The steps of a job that failed stand as they did while it ran."""
-    from onward.jobs import claims
+    from onward.jobs import recording
 
-    def left(closed: Any) -> Any:
-        return lambda steps, status, *rest: steps if status is claims.S.FAILED else closed(steps, status, *rest)
+    def left(close: Any) -> Any:
+        return lambda steps, status, *rest: steps if status is recording.S.FAILED else close(steps, status, *rest)
 
-    base.around(claims, "_closed", left)
+    base.around(recording, "_close", left)
 
 
 def step_results_dropped() -> None:
     """A step that is done does not keep its result."""
-    from onward.jobs import claims
+    from onward.jobs import recording
 
-    base.around(claims, "_advanced", lambda advanced: lambda steps, _result, now: advanced(steps, None, now))
+    base.around(recording, "_advance", lambda advance: lambda steps, _result, now: advance(steps, None, now))
 
 
 def never_alone() -> None:
     """A job runs among others however often its runner has died."""
-    from onward.jobs import claims
+    from onward.jobs import claims, recovery
 
     base.put(claims, "CRASHES_BEFORE_ISOLATION", 100)
+    base.put(recovery, "CRASHES_BEFORE_ISOLATION", 100)
     base.around(claims, "next_isolated", lambda _: lambda *_, **__: None)
     base.put(claims, "_claim_due", _claims_due_all(claims))
 
 
 def _claims_due_all(claims: Any) -> Any:
+    from onward.jobs import row
     from onward.storage.tables import jobs
 
     due = (
@@ -179,7 +185,7 @@ def _claims_due_all(claims: Any) -> Any:
         .limit(sa.bindparam("limit_", type_=sa.Integer))
     )
     which = (jobs.c.id.in_(due), jobs.c.status == claims.S.QUEUED.value)
-    return sa.update(jobs).where(*which).values(claims._CLAIM).returning(*jobs.c)
+    return sa.update(jobs).where(*which).values(claims._CLAIM).returning(*row.ALL)
 
 
 def no_rescue() -> None:
@@ -195,7 +201,7 @@ def impatient() -> None:
 
 
 def leader_for_life() -> None:
-    """Who leads the sweep does so until its end, and beyond."""
+    """A process that leads maintenance does so until its end, and beyond."""
     from onward.jobs import leases
 
     base.around(leases, "_lead_next", lambda statement: statement.where(sa.false()))
@@ -258,7 +264,7 @@ def leases_by_the_clock() -> None:
             observe(self)
             for runner, beat, _ in self.rows:
                 if runner != self.id and beat < time.time() - self._timings.lease_timeout_s:
-                    self._bury(runner, beat)
+                    self._reclaim(runner, beat)
 
         return observed
 

@@ -1,4 +1,4 @@
-"""Breaks of backends, of the sweep, and of what those see who watch."""
+"""Breaks of backends, of maintenance, and of what subscribers see."""
 
 import asyncio
 from dataclasses import replace

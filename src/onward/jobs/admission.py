@@ -1,0 +1,155 @@
+"""Admission: which jobs of handlers with limits may start now. Those that may not become blocked.
+
+A job that is unblocked by a limit takes a *reservation* along: a place that no other job may have. It is the number of
+the job's fencing token, and so it lapses by itself when the job is claimed or blocked.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from onward.jobs import row
+from onward.jobs.concurrency import (
+    CONCURRENCY,
+    PAUSED,
+    RATE,
+    HandlerLimits,
+    has_limits,
+    locked_limits,
+    set_theoretical_arrival,
+)
+from onward.jobs.ledger import ID
+from onward.storage.sql import as_list, in_array
+from onward.storage.tables import at_gate, held, jobs, promised, ready
+from onward.storage.transaction import Tx
+
+BY_LIMIT = "INDEXED BY jobs_at_gate"  # left to itself, SQLite reads all that is queued
+
+_p = sa.bindparam
+REQUEUED = {  # set where a job is blocked or unblocked
+    "delivered_to": None,
+    "token": jobs.c.token + 1,  # a confirmation that comes late is for another wait
+    "version": jobs.c.version + 1,  # `waitingFor` is another one
+    "changed": _p("change"),
+}
+_candidate = sa.select(*row.columns(row.Candidate)).where(ID, ready, has_limits)
+_block = (
+    sa.update(jobs)
+    .where(in_array(jobs.c.id, "ids"), ready)
+    .values({**REQUEUED, "parked": _p("reason_"), "promised": None})
+)
+_first_blocked = (
+    sa.select(jobs.c.priority)
+    .where(at_gate, jobs.c.handler == _p("handler_"))
+    .order_by(jobs.c.priority, jobs.c.due_at)
+    .limit(1)
+    .with_hint(jobs, BY_LIMIT, "sqlite")
+)
+_count_running = (
+    sa.select(sa.func.count())
+    .where(held, jobs.c.handler == _p("handler_"))
+    .with_hint(jobs, "INDEXED BY jobs_held", "sqlite")
+)
+_count_reserved = (
+    sa.select(sa.func.count())
+    .where(promised, jobs.c.handler == _p("handler_"))
+    .with_hint(jobs, "INDEXED BY jobs_promised", "sqlite")
+)
+
+
+@dataclass(slots=True)
+class Capacity:
+    """How many more jobs of a handler may run, how many may start by its rate, how many of both are reserved."""
+
+    slots: int
+    starts: int
+    reserved: int
+
+    @property
+    def unreserved(self) -> int:
+        return min(self.slots, self.starts) - self.reserved
+
+
+def capacity(tx: Tx, limits: HandlerLimits) -> Capacity:
+    """What a handler's limits leave at the moment."""
+    limit = limits.limit
+    slots = starts = sys.maxsize
+    if limit.concurrency is not None:
+        slots = limit.concurrency - (tx.scalar(_count_running, handler_=limits.handler) or 0)
+    if limit.rate is not None:
+        starts = limit.rate.free(limits.theoretical_arrival, tx.now)
+    return Capacity(slots, starts, tx.scalar(_count_reserved, handler_=limits.handler) or 0)
+
+
+def candidate(tx: Tx, job_id: str) -> list[row.Candidate]:
+    """The job, if it is in line and its handler has limits."""
+    return [row.Candidate._make(found) for found in tx.all(_candidate, id_=job_id)]
+
+
+def admit(tx: Tx, line: Sequence[row.Candidate], *, limit: int, max_crashes: int) -> list[str]:
+    """Decide which jobs of a line may start, and return their ids in order: at most `limit`.
+
+    Jobs that their handler's limits refuse become blocked; those with more crashes than `max_crashes` are left as they
+    are. The ids that are returned have to be claimed in the same transaction.
+    """
+    admitted: list[str] = []
+    refused: dict[str, list[str]] = {}
+    present = locked_limits(tx)
+    for handler in dict.fromkeys(job.handler for job in line):
+        if (limits := present.get(handler)) is None:
+            continue
+        entry = _Admission(tx, limits)
+        for job in line:
+            if job.handler != handler:
+                continue
+            if (reason := entry.refuses(job)) is not None:
+                refused.setdefault(reason, []).append(job.id)
+            elif len(admitted) < limit and job.crash_count <= max_crashes:
+                entry.admit(job)
+                admitted.append(job.id)
+        entry.write()
+    for reason, ids in refused.items():
+        tx.execute(_block, ids=as_list(ids), reason_=reason, change=tx.change)
+    return admitted
+
+
+class _Admission:
+    """A handler's limits while they are locked, less what was admitted."""
+
+    def __init__(self, tx: Tx, limits: HandlerLimits) -> None:
+        self._tx = tx
+        self._limits = limits
+        self._capacity = capacity(tx, limits)
+        first: int | None = tx.scalar(_first_blocked, handler_=limits.handler)
+        self._first_blocked = sys.maxsize if first is None else first  # the most urgent priority among them
+        self._admitted = 0
+
+    def refuses(self, job: row.Candidate) -> str | None:
+        """The reason why the job may not start; None if it may."""
+        if self._limits.pause is not None:
+            return PAUSED
+        reserved = 0 if job.is_reserved else self._capacity.reserved
+        if self._capacity.slots <= reserved:
+            return CONCURRENCY
+        if self._capacity.starts <= reserved:
+            return RATE
+        if not job.is_reserved and job.priority >= self._first_blocked:  # blocked ones come first, and very soon
+            return RATE if self._limits.limit.concurrency is None else CONCURRENCY
+        return None
+
+    def admit(self, job: row.Candidate) -> None:
+        self._capacity.slots -= 1
+        self._capacity.starts -= 1
+        self._capacity.reserved -= job.is_reserved
+        self._admitted += 1
+
+    def write(self) -> None:
+        """Record the starts in the handler's rate."""
+        rate = self._limits.limit.rate
+        if rate is not None and self._admitted:
+            arrival = rate.after(self._limits.theoretical_arrival, self._tx.now, self._admitted)
+            set_theoretical_arrival(self._tx, self._limits.handler, arrival)

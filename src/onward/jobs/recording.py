@@ -1,0 +1,169 @@
+"""The writes of a runner under its claim: a finished step, progress, the outcome.
+
+Each is a compare-and-set on the claim's fencing token and on the status that the transition starts from. A token
+belongs to one claim, so that a runner whose claim is over can write nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from onward.jobs import row
+from onward.jobs.base import Superseded
+from onward.jobs.ledger import ID
+from onward.jobs.model import Attempt, Job, Progress, Step
+from onward.jobs.outcome import Outcome
+from onward.jobs.states import TERMINAL, JobStatus, StepStatus
+from onward.storage.tables import jobs, ready
+from onward.storage.transaction import Tx
+
+ATTEMPTS_KEPT = 100
+
+S = JobStatus
+_p = sa.bindparam
+_CHANGED = {"version": jobs.c.version + 1, "changed": _p("change")}
+_under_claim = (ID, jobs.c.token == _p("token_"), jobs.c.status == _p("from_"))
+_finish_step = (
+    sa.update(jobs).where(*_under_claim).values({**_CHANGED, "steps": _p("steps_"), "progress": _p("progress_")})
+)
+_report_progress = sa.update(jobs).where(*_under_claim).values({**_CHANGED, "progress": _p("progress_")})
+_record = (
+    sa.update(jobs)
+    .where(*_under_claim)
+    .values(
+        {
+            **_CHANGED,
+            "status": _p("to_"),
+            "steps": _p("steps_"),
+            "progress": _p("progress_"),
+            "attempts": _p("attempts_"),
+            "charged": _p("counted_"),
+            "deaths": _p("crashes_"),
+            "token": _p("next_token"),
+            "runner": None,
+            "delivered_to": None,
+            "due_at": _p("due_"),
+            "finished_at": _p("finished_"),
+            "result": _p("result_"),
+            "error": _p("error_"),
+        }
+    )
+    .returning(jobs.c.version)
+)
+_front = (
+    sa.select(jobs.c.due_at)
+    .where(ready, jobs.c.backend == _p("backend_"), jobs.c.priority == _p("priority_"))
+    .order_by(jobs.c.due_at)
+    .limit(1)
+)
+
+
+def finish_step(
+    tx: Tx, job: Job, steps: tuple[Step, ...], result: object, progress: Progress | None
+) -> tuple[tuple[Step, ...], JobStatus]:
+    """Record that the running step has succeeded, and return the steps and the status as they are now.
+
+    Raises Superseded.
+    """
+    after = _advance(steps, result, tx.now)
+    values = {"steps_": row.encode_steps(after), "progress_": row.encode_progress(progress)}
+    for status in (S.RUNNING, S.CANCELLING):
+        if tx.execute(
+            _finish_step, id_=job.id, token_=job.fencing_token, from_=status.value, change=tx.change, **values
+        ):
+            return after, status
+    raise Superseded(job.id)
+
+
+def report_progress(tx: Tx, job: Job, progress: Progress) -> None:
+    """Record the progress of the running job. Raises Superseded, also when the job is being cancelled."""
+    values = {"progress_": row.encode_progress(progress), "change": tx.change}
+    if not tx.execute(_report_progress, id_=job.id, token_=job.fencing_token, from_=S.RUNNING.value, **values):
+        raise Superseded(job.id)
+
+
+def record_outcome(
+    tx: Tx, job: Job, outcome: Outcome, *, steps: tuple[Step, ...], progress: Progress | None = None
+) -> JobStatus:
+    """End the attempt and its claim, and return the status that the job is in now. Raises Superseded.
+
+    A job that is being cancelled is not tried again: an outcome of RETRYING or QUEUED becomes CANCELLED.
+    """
+    if write(tx, job, S.RUNNING, outcome, steps, progress):
+        return outcome.status
+    if outcome.status in (S.RETRYING, S.QUEUED):
+        outcome = replace(outcome, status=S.CANCELLED, error=None)
+    if write(tx, job, S.CANCELLING, outcome, steps, progress):
+        return outcome.status
+    raise Superseded(job.id)
+
+
+def write(  # noqa: PLR0917 - all of them in every call
+    tx: Tx, job: Job, source: JobStatus, outcome: Outcome, steps: tuple[Step, ...], progress: Progress | None
+) -> bool:
+    """Write the outcome of a job that is in the status `source`; return False if the claim is over."""
+    now, status = tx.now, outcome.status
+    started = job.attempts[-1]
+    error = replace(outcome.error, occurred_at=now) if outcome.error else None
+    attempt = Attempt(
+        started.number, outcome.counts_as_attempt, started.backend, started.worker, started.started_at, now, error
+    )
+    written = tx.one(
+        _record,
+        id_=job.id,
+        token_=job.fencing_token,
+        from_=source.value,
+        to_=status.value,
+        change=tx.change,
+        steps_=row.encode_steps(_close(steps, status, outcome.result, now)),
+        progress_=row.encode_progress(progress or job.progress),
+        attempts_=row.encode_attempts((*job.attempts[:-1], attempt)[-ATTEMPTS_KEPT:]),
+        counted_=job.counted_attempts + outcome.counts_as_attempt,
+        crashes_=job.crash_count + outcome.crashed,
+        next_token=job.fencing_token + 1,
+        due_=_front_of_line(tx, job) if status is S.QUEUED else now + outcome.delay_us,
+        finished_=now if status in TERMINAL else None,
+        result_=row.encode(outcome.result) if status is S.SUCCEEDED else None,
+        error_=None if status is S.CANCELLED else row.encode_error(error),
+    )
+    if written is None:
+        return False
+    tx.count(job.owner, source, -1)
+    tx.count(job.owner, status, 1)
+    return True
+
+
+def _front_of_line(tx: Tx, job: Job) -> int:
+    """The due time of a job that is handed back: before all that has not started, since it has waited already."""
+    first: int | None = tx.scalar(_front, backend_=job.backend, priority_=job.priority)
+    return job.due_at if first is None else min(job.due_at, first)
+
+
+def _advance(steps: tuple[Step, ...], result: object, now: int) -> tuple[Step, ...]:
+    """The steps once the first unfinished one has succeeded and the next one runs."""
+    at = next(step.index for step in steps if step.status is not StepStatus.SUCCEEDED)
+    after = list(steps)
+    after[at] = replace(steps[at], status=StepStatus.SUCCEEDED, finished_at=now, result=result)
+    if at + 1 < len(steps):
+        after[at + 1] = replace(steps[at + 1], status=StepStatus.RUNNING, started_at=now)
+    return tuple(after)
+
+
+def _close(steps: tuple[Step, ...], status: JobStatus, result: object, now: int) -> tuple[Step, ...]:
+    """The steps at the end of the attempt: the one that ran has succeeded, failed, been cancelled, or waits again."""
+    if status is S.SUCCEEDED:
+        return _advance(steps, result, now)
+    closed = []
+    for step in steps:
+        if step.status is StepStatus.SUCCEEDED:
+            closed.append(step)
+        elif status in (S.QUEUED, S.RETRYING):
+            closed.append(Step(step.name, step.index))
+        elif step.status is StepStatus.RUNNING:
+            ended = StepStatus.FAILED if status is S.FAILED else StepStatus.CANCELLED
+            closed.append(replace(step, status=ended, finished_at=now))
+        else:
+            closed.append(Step(step.name, step.index, StepStatus.SKIPPED))
+    return tuple(closed)

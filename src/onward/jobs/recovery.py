@@ -1,0 +1,106 @@
+"""The end of claims whose runner has gone, or does not know of them: their jobs wait again.
+
+A crash counts towards POISON; a stop, and a claim that its runner lost track of, count as nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import sqlalchemy as sa
+
+from onward.jobs import recording, row
+from onward.jobs.claims import CRASHES_BEFORE_ISOLATION, MAX_CRASHES
+from onward.jobs.model import Job, JobError
+from onward.jobs.outcome import Outcome
+from onward.jobs.states import JobStatus, StepStatus
+from onward.storage.tables import held, jobs, ready, runners
+from onward.storage.transaction import Tx
+
+S = JobStatus
+Released = list[tuple[str, JobStatus]]
+"""The handler of each job whose claim was ended, and the status that the job is in now."""
+
+_p = sa.bindparam
+# Locked, so that nobody makes RUNNING CANCELLING between this read and the writes that follow from it.
+_held_by = sa.select(*row.ALL).where(held, jobs.c.runner == _p("runner_")).with_for_update()
+_forget_dead = sa.delete(runners).where(runners.c.id == _p("runner_"), runners.c.beat == _p("beat_"))
+_forget = sa.delete(runners).where(runners.c.id == _p("runner_"))
+_known = sa.select(runners.c.id)
+_unknown_holders = sa.select(jobs.c.runner).where(held, jobs.c.runner.not_in(_known)).distinct()
+_clear_affinity = sa.update(jobs).where(ready, jobs.c.delivered_to == _p("runner_")).values(delivered_to=None)
+
+
+def hand_back(tx: Tx, *, runner: str) -> int:
+    """End the runner's claims without counting an attempt, forget the runner, and return how many jobs it held."""
+    return len(_release_all(tx, runner, crashed=False)) if tx.execute(_forget, runner_=runner) else 0
+
+
+def reclaim_dead(tx: Tx, *, runner: str, beat: int) -> Released | None:
+    """End the claims of a dead runner; None if its counter is another one than `beat`, or it was reclaimed before."""
+    return _release_all(tx, runner, crashed=True) if tx.execute(_forget_dead, runner_=runner, beat_=beat) else None
+
+
+def reclaim_isolated(tx: Tx, *, runner: str) -> Released | None:
+    """End the claims of a child process that ran one job at a time, so that the job is known to have killed it.
+
+    None if it did not crash, but gave back its lease.
+    """
+    return _release_all(tx, runner, crashed=True, isolated=True) if tx.execute(_forget, runner_=runner) else None
+
+
+def orphaned_runners(tx: Tx, *, assigned: Collection[str]) -> list[str]:
+    """Runners that hold jobs, or that jobs were delivered to (`assigned`), and that the ledger does not know.
+
+    Such a runner stood still, was reclaimed, and claimed or accepted once more before it noticed.
+    """
+    known = set(tx.scalars(_known))
+    return sorted({*tx.scalars(_unknown_holders)} | ({*assigned} - known))
+
+
+def release_orphans(tx: Tx, *, assigned: Collection[str]) -> int:
+    """End the claims of orphaned runners without counting an attempt, and return how many jobs they held."""
+    return sum(len(_release_all(tx, runner, crashed=False)) for runner in orphaned_runners(tx, assigned=assigned))
+
+
+def release(tx: Tx, claims: Collection[row.Claim], *, runner: str) -> None:
+    """End these claims of the runner without counting an attempt."""
+    for job in _held_jobs(tx, runner):
+        if row.Claim(job.id, job.fencing_token) in claims:
+            _release(tx, job, crashed=False)
+
+
+def clear_affinity(tx: Tx, *, runner: str) -> None:
+    """Let any runner claim the queued jobs that were accepted for this one."""
+    tx.execute(_clear_affinity, runner_=runner)
+
+
+def _held_jobs(tx: Tx, runner: str) -> list[Job]:
+    return [row.decode(found) for found in tx.all(_held_by, runner_=runner)]
+
+
+def _release_all(tx: Tx, runner: str, *, crashed: bool, isolated: bool = False) -> Released:
+    clear_affinity(tx, runner=runner)
+    return [(job.handler, _release(tx, job, crashed=crashed, isolated=isolated)) for job in _held_jobs(tx, runner)]
+
+
+def _release(tx: Tx, job: Job, *, crashed: bool, isolated: bool = False) -> JobStatus:
+    outcome = _outcome(job, crashed=crashed, isolated=isolated)
+    recording.write(tx, job, job.status, outcome, job.steps, job.progress)
+    return outcome.status
+
+
+def _outcome(job: Job, *, crashed: bool, isolated: bool) -> Outcome:
+    """Decide how the attempt ended: queued again, CANCELLED where that was asked for, or FAILED as POISON."""
+    crashes = job.crash_count + crashed
+    step = next((step.name for step in job.steps if step.status is StepStatus.RUNNING), None)
+    code = "LEASE_LOST" if crashed else "HANDED_BACK"
+    message = "the process that ran it died" if crashed else "the process that ran it was stopped"
+    error = JobError(code, message, retryable=True, step=step, occurred_at=0)
+    status = S.QUEUED
+    if job.status is S.CANCELLING:
+        status = S.CANCELLED
+    elif (isolated and crashes > CRASHES_BEFORE_ISOLATION) or crashes > MAX_CRASHES:
+        message = f"the job killed the process that ran it {crashes} times; fix the handler, then retry the job"
+        status, error = S.FAILED, JobError("POISON", message, retryable=False, step=step, occurred_at=0)
+    return Outcome(status, error=error, counts_as_attempt=False, crashed=crashed)

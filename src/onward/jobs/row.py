@@ -1,0 +1,272 @@
+"""The codec of a job's row: the columns of `jobs`, their order, and the encoding of what they hold.
+
+Each tuple below names the columns of one kind of row in the order in which they are selected: `columns` gives them to a
+statement, and the tuple's fields are the only way to what the statement found. The names are the code's; a column whose
+name is an older one is in `_OLDER`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import orjson
+import sqlalchemy as sa
+
+from onward.jobs.model import Attempt, Job, JobError, Progress, Step
+from onward.jobs.states import HELD, JobStatus, StepStatus
+from onward.storage.tables import jobs
+
+_OLDER = MappingProxyType(
+    {
+        "counted_attempts": "charged",
+        "crash_count": "deaths",
+        "fencing_token": "token",
+        "blocked": "parked",
+        "reserved": "promised",
+    }
+)
+
+
+class JobRow(NamedTuple):
+    """A whole row, in the order of the table; JSON is text here."""
+
+    id: str
+    handler: str
+    status: str
+    backend: str
+    owner: str | None
+    priority: int
+    version: int
+    changed: int
+    run: int
+    params: str
+    params_version: int
+    progress: str | None
+    steps: str
+    attempts: str
+    attempt: int
+    counted_attempts: int
+    max_attempts: int
+    crash_count: int
+    fencing_token: int
+    runner: str | None
+    worker: str | None
+    attempt_started_at: int | None
+    delivered_to: str | None
+    due_at: int
+    created_at: int
+    run_at: int | None
+    started_at: int | None
+    finished_at: int | None
+    result: str | None
+    error: str | None
+    reason: str | None
+    trace: str | None
+    blocked: str | None
+    reserved: int | None
+
+
+class Claim(NamedTuple):
+    """A claim: its job, and the number that nobody else's claim of the job has."""
+
+    id: str
+    fencing_token: int
+
+
+class Candidate(NamedTuple):
+    """A job in line, as far as its handler's limits are concerned."""
+
+    id: str
+    handler: str
+    priority: int
+    crash_count: int
+    reserved: int | None
+    fencing_token: int
+
+    @property
+    def is_reserved(self) -> bool:
+        return self.reserved == self.fencing_token
+
+
+class Unconfirmed(NamedTuple):
+    """A queued job whose delivery nobody has confirmed."""
+
+    id: str
+    handler: str
+    priority: int
+    fencing_token: int
+    attempt: int
+
+    @property
+    def resumes(self) -> bool:
+        """Whether it ran before."""
+        return self.attempt > 0
+
+
+class Destination(NamedTuple):
+    """Where a job is sent: its backend, its handler, and the broker or runner that has the newest delivery."""
+
+    backend: str
+    handler: str
+    delivered_to: str | None
+
+
+class Change(NamedTuple):
+    """A change of a job, and the number of the commit that made it."""
+
+    id: str
+    version: int
+    changed: int
+
+
+def columns(kind: type[tuple[Any, ...]]) -> tuple[sa.Column[Any], ...]:
+    """The columns of a kind of row, in the order of its fields."""
+    fields: Sequence[str] = kind._fields  # type: ignore[attr-defined]
+    return tuple(jobs.c[_OLDER.get(field, field)] for field in fields)
+
+
+# Looked up by their text: to call an enumeration costs ten times as much.
+_STATUS = {status.value: status for status in JobStatus}
+_HELD = frozenset(status.value for status in HELD)
+_STEP_STATUS = {status.value: status for status in StepStatus}
+ALL = columns(JobRow)
+COLUMNS = tuple(column.name for column in ALL)
+_NEW = MappingProxyType(
+    {
+        **dict.fromkeys(COLUMNS),
+        "version": 1,
+        "run": 1,
+        "attempts": "[]",
+        "attempt": 0,
+        "charged": 0,
+        "deaths": 0,
+        "token": 0,
+    }
+)
+
+
+def new(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a new job's row by their columns, in the order of the table; those that are not given are empty."""
+    return {**_NEW, **values}
+
+
+def decode(row: Iterable[Any], steps: tuple[Step, ...] | None = None) -> Job:
+    """The job of a row of `ALL`. `steps` are those of a job that waits, where they are known without decoding."""
+    found = JobRow._make(row)
+    status = _STATUS[found.status]
+    held = found.status in _HELD
+    attempts = _decode_attempts(found.attempts) if found.attempts != "[]" else ()
+    if held:
+        attempts += (Attempt(found.attempt, True, found.backend, found.worker or "", found.attempt_started_at or 0),)
+    return Job(
+        id=found.id,
+        handler=found.handler,
+        status=status,
+        backend=found.backend,
+        owner=found.owner,
+        priority=found.priority,
+        version=found.version,
+        run=found.run,
+        params=orjson.loads(found.params),
+        params_version=found.params_version,
+        progress=Progress(*orjson.loads(found.progress)) if found.progress else None,
+        steps=_decode_steps(found.steps, found.attempt_started_at if held else None) if steps is None else steps,
+        attempts=attempts,
+        attempt=found.attempt,
+        counted_attempts=found.counted_attempts,
+        max_attempts=found.max_attempts,
+        crash_count=found.crash_count,
+        fencing_token=found.fencing_token,
+        runner=found.runner,
+        delivered_to=found.delivered_to,
+        due_at=found.due_at,
+        created_at=found.created_at,
+        run_at=found.run_at,
+        started_at=found.started_at,
+        finished_at=found.finished_at,
+        result=orjson.loads(found.result) if found.result else None,
+        error=_decode_error(orjson.loads(found.error)) if found.error else None,
+        reason=found.reason,
+        trace=found.trace,
+        blocked=found.blocked,
+    )
+
+
+def encode(value: Any) -> str:
+    """The value as JSON. Raises TypeError for what is none."""
+    return orjson.dumps(value).decode()
+
+
+def encode_progress(progress: Progress | None) -> str | None:
+    return encode([progress.completed, progress.total, progress.message]) if progress else None
+
+
+def encode_error(error: JobError | None) -> str | None:
+    return encode(_plain(error)) if error else None
+
+
+def encode_steps(steps: tuple[Step, ...]) -> str:
+    return encode(
+        [
+            {"n": step.name}
+            if step.status is StepStatus.PENDING and step.started_at is None
+            else {
+                "n": step.name,
+                # That a step runs is read from the claim, and never written.
+                "s": "PENDING" if step.status is StepStatus.RUNNING else step.status.value,
+                "b": step.started_at,
+                "e": step.finished_at,
+                "r": step.result,
+            }
+            for step in steps
+        ]
+    )
+
+
+def encode_attempts(attempts: tuple[Attempt, ...]) -> str:
+    return encode(
+        [
+            [a.number, a.counts_as_attempt, a.backend, a.worker, a.started_at, a.finished_at, _plain(a.error)]
+            for a in attempts
+        ]
+    )
+
+
+def _plain(error: JobError | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    return {
+        "code": error.code,
+        "message": error.message,
+        "retryable": error.retryable,
+        "step": error.step,
+        "occurred_at": error.occurred_at,
+    }
+
+
+def _decode_error(value: Mapping[str, Any] | None) -> JobError | None:
+    return JobError(**value) if value else None
+
+
+def _decode_attempts(text: str) -> tuple[Attempt, ...]:
+    return tuple(
+        Attempt(number, counts_as_attempt, backend, worker, started_at, finished_at, _decode_error(error))
+        for number, counts_as_attempt, backend, worker, started_at, finished_at, error in orjson.loads(text)
+    )
+
+
+def _decode_steps(text: str, attempt_started_at: int | None) -> tuple[Step, ...]:
+    """The steps; `attempt_started_at` is that of a claimed job, and None of any other."""
+    steps = []
+    held = attempt_started_at is not None
+    for index, step in enumerate(orjson.loads(text)):
+        status, started_at = _STEP_STATUS[step.get("s", "PENDING")], step.get("b")
+        if status is not StepStatus.SUCCEEDED and held:
+            # The first unfinished step of a claimed job is the one that runs: nobody has to write that down.
+            held, status, started_at = False, StepStatus.RUNNING, max(started_at or 0, attempt_started_at or 0)
+        elif status is StepStatus.PENDING:
+            started_at = None
+        steps.append(Step(step["n"], index, status, started_at, step.get("e"), step.get("r")))
+    return tuple(steps)
