@@ -17,7 +17,7 @@ import typer
 from onward.backends.base import Backend, Defer, Delivery, Health, Run
 from onward.cli import main, terminal
 from onward.config import settings
-from onward.runtime import wiring
+from onward.runtime import backends
 from tests import application
 from tests.processes import Running, environment, graphql, onward, running, wait_until
 from tests.servers import free_port
@@ -189,9 +189,9 @@ class Slow(Backend):
 
 def test_a_backend_that_says_nothing_keeps_no_terminal_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     application.write(tmp_path)
-    monkeypatch.setattr(wiring, "HEALTH_TIMEOUT_S", 0.05)
-    backends = {"mine": {"class": "tests.test_cli:Slow"}}
-    assert not terminal._answers(settings.load(tmp_path, backend="mine", backends=backends), "mine")
+    monkeypatch.setattr(backends, "HEALTH_TIMEOUT_S", 0.05)
+    mine = {"mine": {"class": "tests.test_cli:Slow"}}
+    assert not terminal._answers(settings.load(tmp_path, backend="mine", backends=mine), "mine")
 
 
 def test_a_terminal_tells_what_a_job_waits_for(waiting: tuple[Path, str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from onward.config.settings import SettingsError, load
-from onward.runtime.wiring import load_handlers
+from onward.runtime.handlers import load_handlers
 from tests import application
 from tests.processes import onward
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from onward.backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
 from onward.config import settings
-from onward.dispatch.dispatcher import Routes
+from onward.dispatch.patterns import Routes
 from onward.handlers.base import InvalidParameters
 from onward.jobs import concurrency
 from onward.jobs.model import Job

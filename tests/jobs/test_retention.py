@@ -12,8 +12,8 @@ from onward.jobs import claims, idempotency, ledger, recording
 from onward.jobs.model import Visible
 from onward.jobs.outcome import Outcome
 from onward.jobs.states import HELD, TERMINAL, JobStatus
-from onward.maintenance import retention
-from onward.maintenance.retention import Retention
+from onward.maintenance import cleaner
+from onward.maintenance.cleaner import Cleaner, Retention
 from onward.storage.tables import idempotency as keys
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
@@ -53,18 +53,18 @@ async def test_only_what_is_over_and_old_enough_is_forgotten(writer: Writer) -> 
     await writer.run(one_of_each)
     await writer.run(lambda tx: tx.execute(_age))
     await writer.run(finished)
-    assert await Retention(jobs=timedelta(days=9), keys=None).prune(writer) == len(TERMINAL)
+    assert await Cleaner(writer, Retention(jobs=timedelta(days=9), keys=None)).prune() == len(TERMINAL)
     assert counted(writer) == {**{status: 1 for status in JobStatus if status not in TERMINAL}, S.SUCCEEDED: 1}
-    assert await Retention(jobs=None, keys=None).prune(writer) == 0
+    assert await Cleaner(writer, Retention(jobs=None, keys=None)).prune() == 0
 
 
 async def test_others_get_their_turn_between_batches(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mutation that comes while much is pruned is answered long before all of it is gone."""
-    monkeypatch.setattr(retention, "PAGE", 5)
+    monkeypatch.setattr(cleaner, "PAGE", 5)
     for _ in range(60):
         await writer.run(finished)
     await writer.run(lambda tx: tx.execute(_age))
-    pruning = asyncio.create_task(Retention(jobs=timedelta(days=9), keys=None).prune(writer))
+    pruning = asyncio.create_task(Cleaner(writer, Retention(jobs=timedelta(days=9), keys=None)).prune())
     left = 60
     while left == 60:
         await writer.run(accept)
@@ -76,16 +76,16 @@ async def test_others_get_their_turn_between_batches(writer: Writer, monkeypatch
 
 async def test_keys_are_forgotten_by_their_own_age(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """In batches, too, until none is left that is too old."""
-    monkeypatch.setattr(retention, "KEYS_BATCH", 2)
+    monkeypatch.setattr(cleaner, "KEYS_BATCH", 2)
 
     def key(tx: Tx, n: int) -> object:
         return idempotency.replay(tx, viewer="", mutation="m", key=f"k{n}", fingerprint="f")
 
     for n in range(5):
         await writer.run(lambda tx, n=n: key(tx, n))  # type: ignore[misc]
-    await Retention(jobs=None, keys=timedelta(days=1)).prune(writer)
+    await Cleaner(writer, Retention(jobs=None, keys=timedelta(days=1))).prune()
     assert len(await writer.run(lambda tx: tx.all(_keys))) == 5
-    await Retention(jobs=None, keys=timedelta(0)).prune(writer)
+    await Cleaner(writer, Retention(jobs=None, keys=timedelta(0))).prune()
     assert await writer.run(lambda tx: tx.all(_keys)) == []
 
 

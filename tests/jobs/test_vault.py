@@ -15,7 +15,7 @@ from onward.jobs import ledger
 from onward.jobs.encryption import ENCRYPTED, Encryption, NoKey
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
-from onward.runtime import wiring
+from onward.runtime import handlers, wiring
 from tests import application
 from tests.jobs.secretive import pay
 
@@ -113,15 +113,15 @@ def test_a_handler_with_secrets_needs_a_key(tmp_path: Path) -> None:
 
 
 async def test_without_a_key_the_start_is_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"secrets.keys: tests.pay has secret .* need a key; one is made by"):
+    with pytest.raises(SettingsError, match=r"secrets.keys: tests.pay has secret .* need a key; make one by"):
         async with wiring.run_process(settings_with(tmp_path), Role.ACCEPT):
             pass
 
 
 def test_what_is_no_key_is_refused_and_not_shown(tmp_path: Path) -> None:
     settings = settings_with(tmp_path, "hunter2hunter2")
-    with pytest.raises(SettingsError, match=r"secrets.keys: takes keys of 32 bytes") as refused:
-        wiring.build_encryption(settings, {})
+    with pytest.raises(SettingsError, match=r"secrets.keys: each key must be 32 bytes") as refused:
+        handlers.build_encryption(settings, {})
     assert "hunter2" not in str(refused.value) + repr(settings)
     findings = [finding for finding in check.findings(settings) if finding.part == "handlers"]
     assert [(finding.state.value, finding.fix) for finding in findings] == [("wrong", "mend secrets.keys")]

@@ -18,9 +18,11 @@ from onward.api import server as serving
 from onward.api.authenticators import authenticator
 from onward.api.composition import schema
 from onward.config.settings import Settings, SettingsError
-from onward.dispatch.dispatcher import Dispatcher, Routes
+from onward.dispatch.dispatcher import Dispatcher
+from onward.dispatch.patterns import Routes
 from onward.jobs import concurrency, ledger
-from onward.runtime import wiring
+from onward.runtime import backends, values
+from onward.runtime.handlers import build_encryption, build_mailer, load_handlers
 from onward.storage import migrate
 from onward.storage.base import StorageError
 from onward.storage.engine import Database
@@ -129,9 +131,9 @@ def _postgresql(connection: object) -> Finding:
 
 def _handlers(settings: Settings) -> Iterator[Finding]:
     try:
-        handlers = wiring.load_handlers(settings)
+        handlers = load_handlers(settings)
         names = sorted(handlers)
-        wiring.build_encryption(settings, handlers)
+        build_encryption(settings, handlers)
     except SettingsError as error:
         mend = (
             "mend secrets.keys"
@@ -173,17 +175,17 @@ def _schedule(settings: Settings) -> Iterator[Finding]:
     if not settings.schedule:
         return
     try:
-        handlers = wiring.load_handlers(settings)
+        handlers = load_handlers(settings)
         dispatcher = Dispatcher(
             handlers=handlers,
             route=Routes(settings.backend, settings.routes),
             backends={},
             writer=Writer(Database(settings.database.url, settings.database.migrations)),
-            encryption=wiring.build_encryption(settings, handlers),
+            encryption=build_encryption(settings, handlers),
             metrics=Metrics(),
             tracing=Tracing(),
         )
-        entries = wiring.schedule_entries(settings, dispatcher)
+        entries = values.schedule_entries(settings, dispatcher)
     except SettingsError as error:
         yield Finding("schedule", State.WRONG, _line(error), "mend [schedule]")
     else:
@@ -200,9 +202,9 @@ def _schema(settings: Settings) -> Iterator[Finding]:
 
 
 def _backends(settings: Settings) -> Iterator[Finding]:
-    for name in wiring.used(settings):
+    for name in backends.used(settings):
         try:
-            backend = wiring.build_backend(settings, name, wiring.ProbeRunner())
+            backend = backends.build_backend(settings, name, backends.ProbeRunner())
         except SettingsError as error:
             yield Finding(name, State.WRONG, _line(error), f"mend [backends.{name}]")
             continue
@@ -210,11 +212,11 @@ def _backends(settings: Settings) -> Iterator[Finding]:
         yield Finding(name, State.OK, f"{found.__module__}:{found.__qualname__}")
         if name == "dramatiq":
             yield from _redis(settings.backends.dramatiq.url)
-        elif not wiring.answers(backend):
+        elif not backends.answers(backend):
             mend = f"start what it delivers to, or mend [backends.{name}]; until then its jobs are accepted, and wait"
             yield Finding(name, State.WARNING, "says that it cannot be reached", mend)
     for name in settings.backends.custom:
-        if name not in wiring.used(settings):
+        if name not in backends.used(settings):
             mend = f'set backend = "{name}" above the first [table] of the file, or send handlers there by [routes]'
             yield Finding(name, State.WARNING, "has a table, and gets no jobs", mend)
 
@@ -252,7 +254,7 @@ def _redis(url: str) -> Iterator[Finding]:
 
 def _email(settings: Settings) -> Iterator[Finding]:
     try:
-        wiring.build_mailer(settings)
+        build_mailer(settings)
     except SettingsError as error:
         yield Finding("email", State.WRONG, _line(error), "mend email.sender")
         return

@@ -98,15 +98,15 @@ def up(
     settings = _load_settings(backend=backend, host=host, port=port, workers=workers)
     from onward.api import server as serving
     from onward.backends.dramatiq import Dramatiq
-    from onward.runtime import wiring
+    from onward.runtime import backends
     from onward.supervisor import private_redis
 
     with _errors_in_one_line(), serving.bind(settings) as bound:
         _migrate(settings)
         parts = _api(settings, bound)
-        if wiring.runs_elsewhere(settings):
+        if backends.runs_elsewhere(settings):
             parts += _workers(processes, threads)
-        if wiring.runs_elsewhere(settings, Dramatiq):
+        if backends.runs_elsewhere(settings, Dramatiq):
             redis = private_redis.process_spec(settings)
             parts += [redis] if redis else []
         _supervise(settings, parts)

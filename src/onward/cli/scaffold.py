@@ -9,7 +9,7 @@ from onward.api import composition
 from onward.cli import module_list
 from onward.config.settings import Settings, SettingsError, enter
 from onward.handlers.base import JobContext, handler
-from onward.runtime import wiring
+from onward.runtime import handlers
 
 SAMPLE = Path(__file__).parents[1] / "templates" / "handler"
 LENGTH = 100  # of a name that also becomes a file's
@@ -57,7 +57,7 @@ def _check(name: str) -> None:
 
 
 def _refuse_what_is_there(name: str, settings: Settings, files: list[Path]) -> None:
-    if name in wiring.load_handlers(settings):
+    if name in handlers.load_handlers(settings):
         raise SettingsError(f"there is a handler {name} already")
     mutation = _camel(name)
     mutations = composition.schema(settings)._schema.mutation_type  # noqa: SLF001 - as in composition.py

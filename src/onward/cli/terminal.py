@@ -20,13 +20,13 @@ from rich.text import Text
 
 from onward.cli.progress_bar import bar
 from onward.config.settings import Settings, SettingsError
-from onward.dispatch.dispatcher import Routes
+from onward.dispatch.patterns import Routes
 from onward.jobs import commands, concurrency, ledger, pages
 from onward.jobs.base import Conflict, NotFound
 from onward.jobs.model import Job, JobFilter, Visible, to_datetime
 from onward.jobs.states import JobStatus
 from onward.jobs.waiting import waits_for
-from onward.runtime import wiring
+from onward.runtime import backends, handlers
 from onward.storage import migrate
 from onward.storage.engine import Database
 from onward.storage.transaction import Tx
@@ -180,10 +180,10 @@ def _error(error: Any) -> dict[str, Any] | None:
 
 def _answers(settings: Settings, name: str) -> bool:
     """Whether the backend can be reached from here; those that the settings do not use are not asked."""
-    if name not in wiring.used(settings):
+    if name not in backends.used(settings):
         return True
     try:
-        return wiring.answers(wiring.build_backend(settings, name, wiring.ProbeRunner()))
+        return backends.answers(backends.build_backend(settings, name, backends.ProbeRunner()))
     except SettingsError:
         return False
 
@@ -208,7 +208,7 @@ def _command(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], J
 
 def _switch(settings: Settings, names: Sequence[str], word: str, turn: Callable[[Tx, str], object]) -> int:
     worst = DONE
-    known = wiring.load_handlers(settings)
+    known = handlers.load_handlers(settings)
     with _writer(settings) as writer:
         # Also those that this release has no more, for the jobs that wait for them.
         there = {*known, *(found.handler for found in writer.database.read_sync(concurrency.pauses))}
@@ -224,7 +224,7 @@ def _switch(settings: Settings, names: Sequence[str], word: str, turn: Callable[
 
 def _known(settings: Settings, names: Sequence[str]) -> int:
     """Names and patterns that found no job are told where they fit no handler either."""
-    known = wiring.load_handlers(settings) if names else ()
+    known = handlers.load_handlers(settings) if names else ()
     worst = DONE
     for name in names:
         if not any(fnmatchcase(one, name) for one in known):

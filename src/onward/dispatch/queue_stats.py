@@ -1,4 +1,4 @@
-"""How the whole installation stands, for metrics: what is in the ledger, and what each backend says of itself."""
+"""Metrics of the whole installation: the jobs in the ledger, and the health of each backend."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ ALL = Visible(everything=True)
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """What the ledger says: jobs by status; by backend, how many wait and for how long the oldest has; the gates."""
+    """Figures of the ledger."""
 
     counts: Mapping[JobStatus, int]
-    waiting: Mapping[str, tuple[int, float]]
-    blocked: Mapping[str, int]  # jobs, by why they are
+    waiting: Mapping[str, tuple[int, float]]  # by backend: jobs, and the seconds that the oldest has waited
+    blocked: Mapping[str, int]  # jobs, by the reason
     paused: int  # handlers
 
 
 def ask(database: Database, dispatcher: Dispatcher) -> list[Figure]:
-    """The figures as they stand; those of the ledger are left out while it does not answer. Blocks."""
+    """The present figures, without those of the ledger while it does not answer. Blocks."""
     try:
-        books: QueueStats | None = database.read_sync(partial(_read, backends=tuple(dispatcher.backends)))
+        stats: QueueStats | None = database.read_sync(partial(_read, backends=tuple(dispatcher.backends)))
     except StorageError:
-        books = None
-    return figures(books, {name: dispatcher.broker(name) for name in dispatcher.backends})
+        stats = None
+    return figures(stats, {name: dispatcher.broker(name) for name in dispatcher.backends})
 
 
 def _read(tx: Tx, backends: tuple[str, ...]) -> QueueStats:
@@ -48,13 +48,13 @@ def _read(tx: Tx, backends: tuple[str, ...]) -> QueueStats:
     )
 
 
-def figures(books: QueueStats | None, brokers: Mapping[str, Health]) -> list[Figure]:
+def figures(stats: QueueStats | None, brokers: Mapping[str, Health]) -> list[Figure]:
     up = {name: float(health.reachable) for name, health in brokers.items()}
     held = {name: float(health.depth) for name, health in brokers.items() if health.depth is not None}
-    counts = {status.value: float(n) for status, n in books.counts.items()} if books else {}
-    waiting = books.waiting if books else {}
+    counts = {status.value: float(n) for status, n in stats.counts.items()} if stats else {}
+    waiting = stats.waiting if stats else {}
     return [
-        Figure("onward_ledger_up", "Whether the ledger answers.", "", {"": float(books is not None)}),
+        Figure("onward_ledger_up", "Whether the ledger answers.", "", {"": float(stats is not None)}),
         Figure("onward_jobs", "Jobs in the ledger.", "status", counts),
         Figure("onward_backend_up", "Whether the backend can be reached.", "backend", up),
         Figure(
@@ -73,8 +73,8 @@ def figures(books: QueueStats | None, brokers: Mapping[str, Health]) -> list[Fig
             "onward_jobs_parked",
             "Queued jobs that may not begin at the moment.",
             "reason",
-            {reason: float(n) for reason, n in books.blocked.items()} if books else {},
+            {reason: float(n) for reason, n in stats.blocked.items()} if stats else {},
         ),
-        Figure("onward_handlers_paused", "Handlers that are paused.", "", {"": float(books.paused)} if books else {}),
+        Figure("onward_handlers_paused", "Handlers that are paused.", "", {"": float(stats.paused)} if stats else {}),
         Figure("onward_broker_messages", "Messages that the backend's broker holds.", "backend", held),
     ]

@@ -41,6 +41,8 @@ class Timings:
     """An accepting process confirms its delivery within this time."""
     reconcile_interval_s: float = 3.0
     """Maintenance looks for jobs of processes with other settings."""
+    clean_interval_s: float = 60.0
+    """Maintenance deletes what is older than its retention."""
     deliver_timeout_s: float = 0.05
     """What all deliveries of a request may take of its time."""
     circuit_open_s: float = 1.0

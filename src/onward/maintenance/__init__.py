@@ -1,1 +1,1 @@
-"""Background work on the ledger: due jobs, lost deliveries, dead runners, old rows."""
+"""Services that keep accepted jobs on their way: scheduler, redelivery, recovery, cleaner."""

@@ -17,7 +17,7 @@ from onward.config import settings
 from onward.jobs import commands, ledger
 from onward.jobs.model import Job, Visible
 from onward.jobs.states import JobStatus
-from onward.runtime import wiring
+from onward.runtime import backends, wiring
 from onward.storage import migrate
 from onward.storage.base import StorageError
 from onward.storage.engine import Database
@@ -203,7 +203,7 @@ async def open_harness(backend_fixture: BackendFixture, project: Path) -> AsyncI
     database = Database(loaded.database.url, loaded.database.migrations)
     await asyncio.to_thread(migrate.upgrade, database)
     database.close()
-    found, _ = wiring.backend_class(loaded, backend_fixture.name)
+    found, _ = backends.backend_class(loaded, backend_fixture.name)
     # In this role the backend runs nothing here: the jobs are for the workers.
     role = Role.ACCEPT if found.runs_elsewhere else Role.RUN
     async with wiring.run_process(loaded, role) as front:

@@ -18,7 +18,7 @@ from dramatiq.worker import Worker
 
 from onward.runtime import garbage_collector
 from onward import telemetry
-from onward.runtime import wiring
+from onward.runtime import backends, wiring
 from onward.backends.base import Backend, Role
 from onward.backends.dramatiq import Broker, Dramatiq
 from onward.runtime.event_loop import Loop
@@ -64,7 +64,7 @@ class WorkerRuntime:
 
 def check_backend(settings: Settings, kind: type[Backend] = Backend) -> None:
     """A backend of that kind has jobs for workers; else raises SettingsError, before anything is begun."""
-    if not wiring.runs_elsewhere(settings, kind):
+    if not backends.runs_elsewhere(settings, kind):
         takes = '"dramatiq"' if kind is Dramatiq else '"dramatiq" (or one of yours that runs jobs elsewhere)'
         raise SettingsError(f"backend takes {takes}, or routes one to it, where a worker is to have something to do")
 
@@ -113,7 +113,7 @@ def run_isolated(settings: Settings, job_id: str, backend: str) -> int:
     """
 
     async def main() -> None:
-        async with wiring.run_process(settings, Role.RUN, alone=True) as parts:
+        async with wiring.run_process(settings, Role.RUN, isolated=True) as parts:
             # Nothing comes in but the end, when the parent is no more: whoever waits for the job is gone then.
             loop = asyncio.get_running_loop()
 
@@ -180,7 +180,7 @@ def build_broker() -> Any:
     settings = enter()
     telemetry.configure(settings.environment)
     check_backend(settings, Dramatiq)
-    classes = {name: wiring.backend_class(settings, name) for name in wiring.used(settings)}
+    classes = {name: backends.backend_class(settings, name) for name in backends.used(settings)}
     (name, options), *more = [
         (name, options) for name, (kind, options) in classes.items() if issubclass(kind, Dramatiq)
     ]

@@ -10,47 +10,48 @@ from tests.faults.broken import base
 
 def no_sweep() -> None:
     """What was not delivered at once never is."""
-    from onward.maintenance.maintenance import Maintenance
+    from onward.maintenance.redelivery import Redelivery
 
-    async def nothing(self: Any, name: str) -> None:
+    async def nothing(self: Any, identity: str) -> None:
         return
 
-    base.put(Maintenance, "_deliver", nothing)
+    base.put(Redelivery, "_deliver", nothing)
 
 
 def prunes_at_once() -> None:
     """A job is forgotten as soon as it is over, whatever the settings say."""
+    from onward.maintenance.cleaner import Retention
     from onward.maintenance.maintenance import Maintenance
-    from onward.maintenance.retention import Retention
 
     def eager(init: Any) -> Any:
         def made(self: Any, **parts: Any) -> None:
-            init(self, **{**parts, "retention": Retention(timedelta(0), None, every_s=0.5)})
+            init(self, **{**parts, "retention": Retention(timedelta(0), None)})
 
         return made
 
+    base.timings(clean_interval_s=0.5)
     base.around(Maintenance, "__init__", eager)
 
 
 def no_promotion() -> None:
     """Nobody looks for what is due."""
-    from onward.maintenance.maintenance import Maintenance
+    from onward.maintenance.scheduler import DelayedJobs
 
     async def nothing(self: Any) -> float:
-        latest_s: float = self._timings.tick_interval_s
+        latest_s: float = self._latest_s
         return latest_s
 
-    base.put(Maintenance, "_promote", nothing)
+    base.put(DelayedJobs, "run_once", nothing)
 
 
 def no_reroute() -> None:
     """A job goes where the settings sent it when it was accepted."""
-    from onward.maintenance.maintenance import Maintenance
+    from onward.maintenance.recovery import Recovery
 
     async def nothing(self: Any, places: Any) -> None:
         return
 
-    base.put(Maintenance, "_reroute", nothing)
+    base.put(Recovery, "_reroute", nothing)
 
 
 async def _never(*_: Any) -> bool:
@@ -60,7 +61,7 @@ async def _never(*_: Any) -> bool:
 def confirmed_for_ever() -> None:
     """What a broker has taken once is never delivered again."""
     from onward.jobs import due
-    from onward.maintenance.maintenance import Maintenance
+    from onward.maintenance.redelivery import Redelivery
     from onward.storage.tables import jobs
 
     table = jobs.c
@@ -69,13 +70,13 @@ def confirmed_for_ever() -> None:
         return statement.where(table.delivered_to.is_(None))
 
     base.around(due, "_undelivered", once)
-    base.put(Maintenance, "_forgot", _never)
+    base.put(Redelivery, "_has_lost_all", _never)
 
 
 def sentinel_alone() -> None:
     """Redis is believed to hold what it was given as long as a key of ours is there."""
     from onward.backends.dramatiq import Dramatiq
-    from onward.maintenance.maintenance import Maintenance
+    from onward.maintenance.redelivery import Redelivery
 
     def shorter(look: Any) -> Any:
         def looked(self: Any) -> Any:
@@ -85,15 +86,15 @@ def sentinel_alone() -> None:
         return looked
 
     base.around(Dramatiq, "_look", shorter)
-    base.put(Maintenance, "_forgot", _never)
+    base.put(Redelivery, "_has_lost_all", _never)
 
 
 def fetched_forgotten() -> None:
     """What a dead worker had fetched stays with it for ten minutes, as in Dramatiq by default, and nobody looks."""
-    from onward.maintenance.maintenance import Maintenance
+    from onward.maintenance.redelivery import Redelivery
 
     base.timings(redis_heartbeat_timeout_s=600.0)
-    base.put(Maintenance, "_forgot", _never)
+    base.put(Redelivery, "_has_lost_all", _never)
 
 
 def blocking_delivery() -> None:

@@ -1,0 +1,83 @@
+"""The service that deletes finished jobs and idempotency keys which are old enough."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+import sqlalchemy as sa
+
+from onward.jobs import idempotency
+from onward.jobs.states import JobStatus
+from onward.jobs.timings import Timings
+from onward.maintenance.service import Service, in_batches
+from onward.storage.tables import jobs, marks
+from onward.storage.transaction import Tx
+from onward.storage.writer import Writer
+
+PAGE = 200
+KEYS_BATCH = 2_000  # that one commit deletes
+MARKS_S = 86_400
+
+_p = sa.bindparam
+_old = (
+    sa.select(jobs.c.id, jobs.c.owner, jobs.c.status)
+    .where(jobs.c.finished_at.is_not(None), jobs.c.finished_at < _p("before"))
+    .order_by(jobs.c.finished_at)
+    .limit(_p("limit_", type_=sa.Integer))
+)
+_marks = sa.delete(marks).where(marks.c.mark < _p("before"))
+_drop = sa.delete(jobs).where(jobs.c.id == _p("id_"), jobs.c.status == _p("status_"))
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long finished jobs and idempotency keys are kept; None keeps them for ever."""
+
+    jobs: timedelta | None
+    keys: timedelta | None
+
+
+class Cleaner(Service):
+    """Deletes what is older than its retention, a small batch a commit."""
+
+    name = "cleaner"
+
+    def __init__(self, writer: Writer, retention: Retention, timings: Timings = Timings()) -> None:
+        self._writer = writer
+        self._retention = retention
+        self._interval_s = timings.clean_interval_s
+        self._next_at = time.monotonic() + self._interval_s
+
+    async def run_once(self) -> float:
+        if time.monotonic() >= self._next_at:
+            await self.prune()
+            self._next_at = time.monotonic() + self._interval_s
+        return max(self._next_at - time.monotonic(), 0.0)
+
+    async def prune(self) -> int:
+        """Delete what is old enough, and return how many jobs that were. Raises Unavailable."""
+        gone = 0
+        if self._retention.jobs is not None:
+            gone = await in_batches(self._writer, partial(_prune, age_us=_us(self._retention.jobs)))
+        # Of writers that are no more: those that are leave a new one every second.
+        await self._writer.run(lambda tx: tx.execute(_marks, before=str(tx.now // 1_000_000 - MARKS_S)))
+        if self._retention.keys is not None:
+            keys_us = _us(self._retention.keys)
+            await in_batches(self._writer, lambda tx: idempotency.prune(tx, before=tx.now - keys_us, limit=KEYS_BATCH))
+        return gone
+
+
+def _us(age: timedelta) -> int:
+    return age // timedelta(microseconds=1)
+
+
+def _prune(tx: Tx, age_us: int) -> int:
+    gone = 0
+    for job_id, owner, status in tx.all(_old, before=tx.now - age_us, limit_=PAGE):
+        if tx.execute(_drop, id_=job_id, status_=status):
+            tx.count(owner, JobStatus(status), -1)
+            gone += 1
+    return gone

@@ -1,0 +1,59 @@
+"""The service that finds jobs which would never be delivered: of other settings, and of processes taken for dead."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+
+import structlog
+
+from onward.dispatch.dispatcher import Dispatcher
+from onward.jobs import due, recovery, row
+from onward.jobs.timings import Timings
+from onward.maintenance.service import Service, in_batches
+from onward.storage.writer import Writer
+
+ROWS = 2_000  # that one commit changes
+
+
+class Recovery(Service):
+    """Sends waiting jobs where the settings of now say, and frees those that a dead process took."""
+
+    name = "recovery"
+
+    def __init__(self, writer: Writer, dispatcher: Dispatcher, timings: Timings) -> None:
+        self._writer = writer
+        self._dispatcher = dispatcher
+        self._interval_s = timings.reconcile_interval_s
+        self._since: int | None = None  # from which commit on to look; None looks at everything
+        self._log = structlog.get_logger("maintenance")
+
+    async def reroute_all(self) -> None:
+        """Send everything that waits where the settings of now say. Raises Unavailable."""
+        places, _ = await self._writer.database.read(partial(due.destinations, since=None))
+        await self._reroute(places)
+
+    async def run_once(self) -> float:
+        places, since = await self._writer.database.read(partial(due.destinations, since=self._since))
+        await self._reroute(places)
+        await self._free_orphans(places)
+        self._since = since
+        return self._interval_s
+
+    def stand_by(self) -> None:
+        self._since = None
+
+    async def _free_orphans(self, places: Collection[row.Destination]) -> None:
+        here = {name for name, backend in self._dispatcher.backends.items() if not backend.runs_elsewhere}
+        assigned = {runner for backend, _, runner in places if runner is not None and backend in here}
+        if await self._writer.database.read(partial(recovery.orphaned_runners, assigned=assigned)):
+            jobs = await self._writer.run(partial(recovery.release_orphans, assigned=assigned))
+            self._log.warning("a process took jobs after its lease was lost", jobs=jobs)
+
+    async def _reroute(self, places: Collection[row.Destination]) -> None:
+        for backend, handler in sorted({(backend, handler) for backend, handler, _ in places}):
+            new = self._dispatcher.route(handler)
+            if new != backend:
+                move = partial(due.reroute, old=backend, handler=handler, new=new, limit=ROWS)
+                moved = await in_batches(self._writer, move)
+                self._log.info("jobs go elsewhere by the settings of now", handler=handler, backend=new, jobs=moved)

@@ -1,0 +1,111 @@
+"""Services that deliver again: jobs that a broker lost or never got, and jobs that a limit held back.
+
+To deliver a job twice does no harm: its second delivery finds it claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+
+from onward.backends.base import Delivery, Health
+from onward.dispatch.dispatcher import Dispatcher
+from onward.jobs import blocked, due
+from onward.jobs.timings import Timings
+from onward.maintenance.service import Service, in_batches
+from onward.storage.writer import Writer
+
+PAGE = 500
+ROWS = 2_000  # that one commit changes
+EMPTY_LOOKS = 3  # so often in a row a broker has to say that it holds nothing, before it is not believed
+
+
+class Redelivery(Service):
+    """Delivers the jobs of one backend that its broker does not have."""
+
+    name = "redelivery"
+
+    def __init__(self, backend: str, writer: Writer, dispatcher: Dispatcher, timings: Timings) -> None:
+        self._backend = backend
+        self._writer = writer
+        self._dispatcher = dispatcher
+        self._grace_us = round(timings.delivery_grace_s * 1_000_000)
+        self._interval_s = timings.tick_interval_s
+        self._empty_looks = 0  # in a row, at which the broker held nothing
+        self._log = structlog.get_logger("maintenance")
+
+    async def run_once(self) -> float:
+        health = self._dispatcher.broker(self._backend)
+        if health.reachable:
+            if await self._has_lost_all(health):
+                await self._invalidate_deliveries()
+            await self._deliver(health.identity)
+        return self._interval_s
+
+    async def _has_lost_all(self, health: Health) -> bool:
+        """Return whether the broker holds nothing, look after look, while jobs wait that it was given long ago."""
+        looks = self._empty_looks + 1 if health.depth == 0 else 0
+        self._empty_looks = looks % EMPTY_LOOKS
+        if looks < EMPTY_LOOKS:
+            return False
+        depth, age_us = await self._writer.database.read(partial(due.waiting, backend=self._backend))
+        return depth > 0 and (age_us or 0) > self._grace_us
+
+    async def _invalidate_deliveries(self) -> None:
+        now = await self._writer.database.read(lambda tx: tx.now)
+        jobs = await in_batches(
+            self._writer, partial(due.invalidate_deliveries, backend=self._backend, before=now, limit=ROWS)
+        )
+        self._log.warning("the broker holds nothing of what it was given; delivering again", jobs=jobs)
+
+    async def _deliver(self, identity: str) -> None:
+        undelivered = partial(
+            due.undelivered, backend=self._backend, identity=identity, grace_us=self._grace_us, limit=PAGE
+        )
+        while True:
+            rows = await self._writer.database.read(undelivered)
+            deliveries = [
+                Delivery(job.id, job.handler, job.priority, job.fencing_token, resumes=job.resumes) for job in rows
+            ]
+            if not deliveries or not await deliver(
+                self._writer, self._dispatcher, self._backend, deliveries, identity=identity
+            ):
+                return
+            self._log.info("delivered again", backend=self._backend, jobs=len(deliveries))
+            if len(rows) < PAGE:
+                return
+
+
+class BlockedJobs(Service):
+    """Delivers jobs that a limit or a pause of their handler held back, once they may begin."""
+
+    name = "blocked jobs"
+
+    def __init__(self, writer: Writer, dispatcher: Dispatcher, timings: Timings) -> None:
+        self._writer = writer
+        self._dispatcher = dispatcher
+        self._soonest_s = timings.min_tick_s
+        self._latest_s = timings.tick_interval_s
+
+    async def run_once(self) -> float:
+        handlers, wait_us = await self._writer.database.read(blocked.admissible_handlers)
+        for handler in handlers:
+            while jobs := await self._writer.run(partial(blocked.unblock, handler=handler, limit=PAGE)):
+                for backend, deliveries in self._dispatcher.by_backend(jobs).items():
+                    identity = self._dispatcher.broker(backend).identity
+                    await deliver(self._writer, self._dispatcher, backend, deliveries, identity=identity)
+        return self._latest_s if wait_us is None else min(max(wait_us / 1_000_000, self._soonest_s), self._latest_s)
+
+
+async def deliver(
+    writer: Writer, dispatcher: Dispatcher, backend: str, deliveries: Sequence[Delivery], *, identity: str
+) -> bool:
+    """Deliver and confirm at once, so that the next look finds others; return False where it failed."""
+    if not await dispatcher.send(backend, deliveries):
+        return False
+    if dispatcher.backends[backend].runs_elsewhere and identity:
+        waits = [(delivery.job_id, delivery.fencing_token) for delivery in deliveries]
+        await writer.run(partial(due.confirm, waits=waits, identity=identity))
+    return True

@@ -1,0 +1,62 @@
+"""Services that queue jobs whose time has come: delayed jobs and retries, and the jobs of the schedule."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from onward.dispatch.dispatcher import Dispatcher
+from onward.jobs import due
+from onward.jobs.schedule import Schedule
+from onward.jobs.timings import Timings
+from onward.maintenance.service import Service
+from onward.storage.transaction import Tx
+from onward.storage.writer import Writer
+
+PAGE = 500
+
+
+class DelayedJobs(Service):
+    """Queues and delivers the jobs that are due."""
+
+    name = "delayed jobs"
+
+    def __init__(self, writer: Writer, dispatcher: Dispatcher, timings: Timings) -> None:
+        self._writer = writer
+        self._dispatcher = dispatcher
+        self._latest_s = timings.tick_interval_s
+
+    async def run_once(self) -> float:
+        while True:
+            wait_us = await self._writer.database.read(_until_next)
+            if wait_us is None or wait_us > 0:
+                return self._latest_s if wait_us is None else min(self._latest_s, wait_us / 1_000_000 + 0.001)
+            jobs = await self._writer.run(partial(due.promote_due, route=self._dispatcher.route, limit=PAGE))
+            await self._dispatcher.deliver(jobs, after_response=self._dispatcher.defer)
+            if not jobs:
+                return self._latest_s
+
+
+class RecurringJobs(Service):
+    """Accepts and delivers the jobs of the schedule's ticks."""
+
+    name = "recurring jobs"
+
+    def __init__(self, writer: Writer, dispatcher: Dispatcher, schedule: Schedule, timings: Timings) -> None:
+        self._writer = writer
+        self._dispatcher = dispatcher
+        self._schedule = schedule
+        self._latest_s = timings.tick_interval_s
+
+    async def run_once(self) -> float:
+        jobs = await self._schedule.tick(self._writer)
+        self._dispatcher.count(jobs)
+        await self._dispatcher.deliver(jobs, after_response=self._dispatcher.defer)
+        return min(self._schedule.wait_s, self._latest_s)
+
+    def stand_by(self) -> None:
+        self._schedule.forget()
+
+
+def _until_next(tx: Tx) -> int | None:
+    at = due.next_due(tx)
+    return None if at is None else at - tx.now

@@ -1,0 +1,111 @@
+"""Loads and builds the backends that the settings name, and gives each its way to the runner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from onward.backends.base import Backend, Run
+from onward.config.settings import Settings, SettingsError
+from onward.jobs.leases import Lease
+from onward.jobs.runner import Runner
+from onward.jobs.subprocess import MAX_CHILDREN
+from onward.jobs.timings import Timings
+from onward.runtime.loading import load
+
+BUILT_IN = {"background": "onward.backends.background:Background", "dramatiq": "onward.backends.dramatiq:Dramatiq"}
+HEALTH_TIMEOUT_S = 3.0  # for a backend to say whether it can be reached
+
+
+class BackendRunner:
+    """`onward.backends.base.Run` for one backend."""
+
+    def __init__(self, backend: str, runner: Runner, lease: Lease) -> None:
+        self._backend = backend
+        self._runner = runner
+        self._lease = lease
+        self._isolated: set[str] = set()  # jobs begun in a process of their own, and not claimed there yet
+
+    @property
+    def runner_id(self) -> str:
+        return self._lease.id
+
+    async def __call__(self, job_id: str, *, wait_for_commit: bool = True) -> bool:
+        return await self._runner.run(job_id, self._backend, wait_for_commit=wait_for_commit)
+
+    async def claim(self, limit: int, *, exclude: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
+        calls: list[Callable[[], Awaitable[None]]] = []
+        job_id = await self._runner.next_isolated(self._backend)  # first, or a lasting backlog leaves it no slot
+        if job_id is not None and job_id not in self._isolated and len(self._isolated) < MAX_CHILDREN:
+            self._isolated.add(job_id)
+            calls.append(partial(self._run_isolated, job_id))
+        if limit > len(calls):
+            claimed = await self._runner.claim_due(self._backend, limit - len(calls), exclude=exclude)
+            calls += [partial(self._runner.execute, job) for job in claimed]
+        return calls
+
+    async def _run_isolated(self, job_id: str) -> None:
+        try:
+            await self(job_id)
+        finally:
+            self._isolated.discard(job_id)
+
+
+class ProbeRunner:
+    """`onward.backends.base.Run` for a backend that is only checked."""
+
+    runner_id = ""
+
+    async def __call__(self, job_id: str, *, wait_for_commit: bool = True) -> bool:
+        raise NotImplementedError
+
+    async def claim(self, limit: int, *, exclude: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
+        raise NotImplementedError
+
+
+def backend_class(settings: Settings, name: str) -> tuple[type[Backend], dict[str, Any]]:
+    """The class of a backend, and its options. Raises SettingsError."""
+    custom = settings.backends.custom.get(name)
+    if custom is None:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        # Not by `load`: whatever folders the project has, these are ours.
+        return getattr(import_module(module), attribute), getattr(settings.backends, name).model_dump()
+    options, path = dict(custom.options), custom.class_
+    module, _, attribute = path.partition(":")
+    found = getattr(load(module, f"backends.{name}.class"), attribute, None)
+    if not (isinstance(found, type) and issubclass(found, Backend)):
+        raise SettingsError(f"backends.{name}.class: {path} must be a subclass of onward.Backend")
+    return found, options
+
+
+def used(settings: Settings) -> list[str]:
+    """Names of the backends that the settings send jobs to."""
+    return list(dict.fromkeys((settings.backend, *settings.routes.values())))
+
+
+def runs_elsewhere(settings: Settings, kind: type[Backend] = Backend) -> bool:
+    """Return whether a backend of that kind sends jobs to worker processes. Raises SettingsError."""
+    found = [backend_class(settings, name)[0] for name in used(settings)]
+    return any(issubclass(one, kind) and one.runs_elsewhere for one in found)
+
+
+def build_backend(settings: Settings, name: str, run: Run, timings: Timings = Timings()) -> Backend:
+    """Build one backend, not started. Raises SettingsError."""
+    found, options = backend_class(settings, name)
+    if name not in settings.backends.custom:
+        options["timings"] = timings
+    try:
+        return found(run, **options)  # type: ignore[call-arg]
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"backends.{name}: {error}") from error
+
+
+def answers(backend: Backend) -> bool:
+    """Return whether a backend that has not started can be reached; for callers without an event loop."""
+    try:
+        return asyncio.run(asyncio.wait_for(backend.health(), HEALTH_TIMEOUT_S)).reachable
+    except Exception:  # noqa: BLE001 - a backend of the project's may raise anything
+        return False

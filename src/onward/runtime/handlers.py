@@ -1,0 +1,125 @@
+"""Loads the project's handlers, and builds what they are given: mail, log, secrets, their own resources."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from onward.config.settings import Settings, SettingsError
+from onward.handlers.base import Handler, Toolbox
+from onward.handlers.journal import JsonLines
+from onward.jobs.encryption import Encryption, NoKey
+from onward.mail.mailer import FileMailer
+from onward.runtime.loading import load
+from onward.storage.ledger import Ledger
+
+if TYPE_CHECKING:
+    from onward.mail.smtp import SmtpMailer
+
+KEY_HINT = (
+    "make one by: .venv/bin/python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+)
+
+
+def load_handlers(settings: Settings) -> dict[str, Handler]:
+    """The handlers of the modules in the settings, by name. Raises SettingsError."""
+    found: dict[str, Handler] = {}
+    for name in settings.handlers.modules:
+        handlers = _handlers_in(load(name, "handlers.modules"))
+        if not handlers:
+            raise SettingsError(
+                f"handlers.modules: {name} has no handler; decorate a function with @handler, or remove the module"
+            )
+        for handler in handlers:
+            if found.setdefault(handler.name, handler) is not handler:
+                raise SettingsError(f"handlers.modules: {name} defines {handler.name!r}, which another module defines")
+    return found
+
+
+def _handlers_in(module: ModuleType) -> list[Handler]:
+    """Handlers among a module's names, each once, imported ones too."""
+    listed = getattr(module, "HANDLERS", ())  # a list that an older release asked for
+    listed = (listed,) if isinstance(listed, Handler) else tuple(listed)
+    named = [value for value in vars(module).values() if isinstance(value, Handler)]
+    for handler in listed:
+        if not isinstance(handler, Handler):
+            raise SettingsError(
+                f"handlers.modules: HANDLERS of {module.__name__} holds {handler!r}, which is not a handler:"
+                " decorate it with @handler"
+            )
+    return list(dict.fromkeys((*listed, *named)))
+
+
+def build_encryption(settings: Settings, handlers: Mapping[str, Handler]) -> Encryption:
+    """The encryption of the handlers' secret parameters. Raises SettingsError, also for want of a key."""
+    try:
+        encryption = Encryption([key.get_secret_value() for key in settings.secrets.keys])
+    except ValueError as error:
+        raise SettingsError(f"secrets.keys: each key must be 32 bytes in URL-safe base64; {KEY_HINT}") from error
+    for handler in handlers.values():
+        try:
+            encryption.check(handler)
+        except NoKey as error:
+            raise SettingsError(f"secrets.keys: {error}; {KEY_HINT}") from error
+    return encryption
+
+
+def build_mailer(settings: Settings) -> FileMailer | SmtpMailer:
+    """The mailer for messages of handlers. Raises SettingsError for an invalid sender."""
+    email, smtp = settings.email, settings.email.smtp
+    try:
+        if email.transport == "file":
+            return FileMailer(email.directory, email.sender)
+        from onward.mail.smtp import SmtpMailer  # noqa: PLC0415 - not loaded where messages are files
+
+        return SmtpMailer(
+            sender=email.sender,
+            host=smtp.host,
+            port=smtp.port,
+            tls=smtp.tls,
+            username=smtp.username or None,
+            password=smtp.password.get_secret_value() or None,
+            timeout_s=smtp.timeout_s,
+        )
+    except ValueError as error:
+        words = 'must be "Name <address>", or an address alone'
+        raise SettingsError(f'email.sender: {words} (got "{email.sender}")') from error
+
+
+def build_tools(settings: Settings) -> Toolbox:
+    """The tools that handlers are given. Raises SettingsError."""
+    return Toolbox(build_mailer(settings), JsonLines(settings.log.path))
+
+
+@asynccontextmanager
+async def lifespan(settings: Settings, ledger: Ledger) -> AsyncIterator[Any]:
+    """Enter the project's own lifespan and yield its resources; None where there is none. Raises SettingsError."""
+    path = settings.handlers.lifespan
+    if not path:
+        yield None
+        return
+    module, _, attribute = path.partition(":")
+    function = getattr(load(module, "handlers.lifespan"), attribute, None)
+    if not callable(function):
+        raise SettingsError(f"handlers.lifespan: {module} has no function {attribute}")
+    try:
+        takes_ledger = bool(inspect.signature(function).parameters)
+        manager = function(ledger) if takes_ledger else function()
+        manager.__aenter__  # noqa: B018 - raises AttributeError where it is no context manager
+    except (AttributeError, TypeError, ValueError) as error:
+        raise SettingsError(
+            f"handlers.lifespan: {path} must be a function with @asynccontextmanager that takes the ledger or nothing:"
+            f" {error}"
+        ) from error
+    async with AsyncExitStack() as stack:
+
+        async def leave(*error: Any) -> bool:
+            await manager.__aexit__(*error)
+            return False  # one that catches everything must not hide why the process cannot start
+
+        found = await manager.__aenter__()
+        stack.push_async_exit(leave)
+        yield found

@@ -1,0 +1,69 @@
+"""Turns settings into the values that the parts of a process are built with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection
+from datetime import timedelta
+
+from onward.config.settings import Queue, Settings, SettingsError
+from onward.dispatch.dispatcher import Dispatcher
+from onward.dispatch.patterns import Patterns
+from onward.handlers.base import InvalidParameters
+from onward.jobs.limits import Limit, Rate
+from onward.jobs.schedule import BadRule, Entry
+from onward.jobs.timings import Timings
+from onward.maintenance.cleaner import Retention
+
+
+def environment(settings: Settings, timings: Timings) -> dict[str, str]:
+    """The environment of a child process that uses the same ledger and tools."""
+    return {
+        **os.environ,
+        **timings.environment(),
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "ONWARD_PROJECT": str(settings.project),
+        "ONWARD_BACKEND": settings.backend,
+        "ONWARD_DATABASE__URL": settings.database.url,
+        "ONWARD_EMAIL__TRANSPORT": settings.email.transport,
+        "ONWARD_EMAIL__DIRECTORY": str(settings.email.directory),
+        "ONWARD_LOG__PATH": str(settings.log.path),
+    }
+
+
+def priorities(settings: Settings) -> Patterns[int]:
+    """Each handler's priority as the ledger has it: smaller goes first."""
+    return Patterns(0, {name: -queue.priority for name, queue in settings.queues.items()})
+
+
+def limits(settings: Settings, handlers: Collection[str]) -> dict[str, Limit]:
+    """Each handler's limit, from the most specific table of the settings."""
+    found = Patterns(Limit(), {name: _limit(queue) for name, queue in settings.queues.items()})
+    return {handler: found(handler) for handler in handlers}
+
+
+def _limit(queue: Queue) -> Limit:
+    return Limit(queue.concurrency, Rate.parsed(queue.rate) if queue.rate is not None else None)
+
+
+def schedule_entries(settings: Settings, dispatcher: Dispatcher) -> list[Entry]:
+    """The recurring jobs, checked. Raises SettingsError."""
+    entries = []
+    for name, given in settings.schedule.items():
+        try:
+            new = dispatcher.prepare(given.handler, given.params, owner=None)
+            entries.append(Entry.checked(name, new, given.cron, given.timezone, makes_up=given.missed == "once"))
+        except InvalidParameters as error:
+            raise SettingsError(f"schedule.{name}: {error}") from error
+        except BadRule as error:
+            raise SettingsError(f"schedule.{name}.{error.key}: {error}") from error
+    return entries
+
+
+def retention(settings: Settings) -> Retention:
+    keep = settings.retention
+    return Retention(
+        timedelta(days=keep.jobs_days) if keep.jobs_days else None,
+        timedelta(days=keep.keys_days) if keep.keys_days else None,
+    )

@@ -1,0 +1,79 @@
+"""Maintenance: none of its services is in another's way."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from onward.backends.base import Role
+from onward.config import settings
+from onward.jobs import ledger
+from onward.jobs.model import Job, Visible
+from onward.jobs.states import JobStatus
+from onward.jobs.timings import Timings
+from onward.runtime.wiring import Runtime, run_process
+from onward.storage.tables import jobs
+from onward.storage.transaction import Tx
+from tests import application
+
+pytestmark = pytest.mark.anyio
+OLD = 20_000
+MONTH_US = 30 * 86_400_000_000
+LATE_US = 1_000_000
+PARAMS = {"email": "a@example.com", "message": "m"}
+_end = sa.update(jobs).values(status="SUCCEEDED", finished_at=sa.bindparam("at"))
+_begun = sa.select(jobs.c.run_at, jobs.c.started_at).where(jobs.c.started_at.is_not(None))
+
+
+@pytest.fixture
+def project(tmp_path: Path, anyio_backend: str) -> settings.Settings:
+    """A project whose finished jobs are kept for a day, with a job each second."""
+    application.write(tmp_path)
+    recurring = {"handler": "logging.write", "cron": "* * * * * *", "params": PARAMS}
+    return settings.load(
+        tmp_path, **application.tables({"retention": {"jobs_days": 1}, "schedule": {"often": recurring}})
+    )
+
+
+async def finish_many(parts: Runtime) -> None:
+    """Put jobs into the ledger that ended a month ago."""
+    new = parts.dispatcher.prepare("logging.write", PARAMS, owner=None)
+
+    def put(tx: Tx) -> None:
+        for _ in range(OLD):
+            parts.dispatcher.accept(tx, new)
+        tx.execute(_end, at=tx.now - MONTH_US)
+        tx.count(None, JobStatus.QUEUED, -OLD)
+        tx.count(None, JobStatus.SUCCEEDED, OLD)
+
+    await parts.writer.run(put)
+
+
+async def delayed(parts: Runtime, seconds: float) -> Job:
+    new = parts.dispatcher.prepare("logging.write", PARAMS, owner=None)
+    return await parts.writer.run(
+        lambda tx: parts.dispatcher.accept(tx, replace(new, run_at=tx.now + round(seconds * 1_000_000)))
+    )
+
+
+async def test_pruning_much_makes_neither_delayed_jobs_nor_ticks_late(project: settings.Settings) -> None:
+    """While twenty thousand jobs are deleted, every job begins within a second of its time."""
+    async with run_process(project, Role.RUN) as parts:
+        await finish_many(parts)
+    async with run_process(project, Role.ACCEPT, timings=Timings(clean_interval_s=0.1)) as parts:
+        for n in range(12):
+            await delayed(parts, 0.2 + 0.1 * n)
+        await asyncio.sleep(2.0)
+        left = (await parts.database.read(lambda tx: ledger.counts(tx, visible=Visible(everything=True))))[
+            JobStatus.SUCCEEDED
+        ]
+        async with asyncio.timeout(20):
+            while len(found := [row for row in await parts.database.read(lambda tx: tx.all(_begun)) if row[0]]) < 13:
+                await asyncio.sleep(0.05)
+    assert left < OLD, "nothing was deleted meanwhile"
+    late = {run_at: started_at - run_at for run_at, started_at in found}
+    assert max(late.values()) < LATE_US, late
