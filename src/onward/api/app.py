@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
@@ -33,19 +33,18 @@ def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: Api) -> AsyncIterator[None]:
-        async with run_process(settings, Role.ACCEPT) as runtime:
+        async with AsyncExitStack() as stack:
+            runtime = await stack.enter_async_context(run_process(settings, Role.ACCEPT))
             services = composition.services(runtime)
             explorer = pages.explorer if composition.is_open(settings) else None
             view = View(gate, services, explorer=explorer, get_queries=get_queries)
             app.state.onward, app.state.services, app.state.view = runtime, services, view
             app.bypass = None if tracing.is_recorded() else _within(layers, view)
+            stack.push_async_callback(gate.rates.close)
+            stack.callback(view.close)
+            stack.callback(setattr, app, "bypass", None)
             gate.rates.start()
-            try:
-                yield
-            finally:
-                app.bypass = None
-                view.close()
-                await gate.rates.close()
+            yield
 
     app = Api(
         title="Onward",
