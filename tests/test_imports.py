@@ -18,6 +18,8 @@ ENTRY_POINTS = (
     "onward.supervisor.private_redis",
     "onward.supervisor.supervisor",
     "onward.telemetry",
+    "onward.worker.consumers",
+    "onward.worker.isolated",
     "onward.worker.process",
 )
 
@@ -72,6 +74,12 @@ def test_what_the_settings_leave_out_by_default_is_not_loaded() -> None:
         "psycopg",
         "redis",
     }
+
+
+def test_a_worker_loads_dramatiq_only_for_its_backend() -> None:
+    """A job whose runner died twice runs in a worker process of its own, under any backend."""
+    loaded = loaded_by("import onward.worker.process, onward.worker.isolated, onward.cli.check")
+    assert not loaded & {"aiosmtplib", "dramatiq", "jwt", "psycopg", "redis"}
 
 
 @pytest.mark.parametrize("module", ["onward.api.app", "onward.worker.process"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from onward.config.settings import SettingsError
-from onward.worker import process
+from onward.worker import consumers
 from tests import application
 from tests.processes import ROOT
 from tests.servers import free_port
@@ -21,19 +21,19 @@ def test_dramatiq_is_refused_a_broker_where_no_job_comes_by_it(tmp_path: Path, m
     application.write(tmp_path)
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
     with pytest.raises(SettingsError, match='backend takes "dramatiq"'):
-        process.build_broker()
+        consumers.build_broker()
 
 
 def test_one_route_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     application.write(tmp_path, '[routes]\n"email.*" = "dramatiq"\n')
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
-    assert process.build_broker().namespace == "onward"
+    assert consumers.build_broker().namespace == "onward"
 
 
 def test_a_backend_of_another_name_has_a_redis_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     application.write(tmp_path, 'backend = "fast"\n' + FAST)
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
-    broker = process.build_broker()
+    broker = consumers.build_broker()
     assert broker.namespace == "fast"
     assert broker.client.connection_pool.connection_kwargs["port"] == 6390
 
@@ -43,7 +43,7 @@ def test_two_brokers_are_more_than_dramatiqs_own_command_takes(tmp_path: Path, m
     application.write(tmp_path, settings)
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
     with pytest.raises(SettingsError, match=r"fast and dramatiq: .* take \./onward worker"):
-        process.build_broker()
+        consumers.build_broker()
 
 
 def test_dramatiqs_own_command_ends_where_the_ledger_cannot_be_reached(tmp_path: Path) -> None:

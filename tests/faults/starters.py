@@ -144,7 +144,11 @@ def _serve() -> None:
         app,  # noqa: F401 - loaded once, for all that are forked
         server,  # noqa: F401 - likewise
     )
-    from onward.worker import process  # noqa: F401 - likewise
+    from onward.worker import (
+        consumers,  # noqa: F401 - likewise
+        isolated,  # noqa: F401 - likewise
+        process,  # noqa: F401 - likewise
+    )
 
     assert threading.active_count() == 1, "a fork takes no threads along"
     lines = b""

@@ -9,11 +9,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import aiosmtplib
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from onward.api import server as serving
 from onward.api.authenticators import authenticator
 from onward.api.composition import schema
@@ -222,6 +217,10 @@ def _backends(settings: Settings) -> Iterator[Finding]:
 
 
 def _redis(url: str) -> Iterator[Finding]:
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
     client = redis.Redis.from_url(
         url, socket_connect_timeout=PROBE_TIMEOUT_S, socket_timeout=PROBE_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
     )
@@ -261,6 +260,8 @@ def _email(settings: Settings) -> Iterator[Finding]:
     if settings.email.transport == "file":
         yield _writable("email", settings.email.directory, "email.directory")
         return
+    import aiosmtplib
+
     smtp = settings.email.smtp
     where = f"{smtp.host}:{smtp.port}"
     try:
@@ -276,6 +277,8 @@ def _email(settings: Settings) -> Iterator[Finding]:
 
 
 async def _greet(settings: Settings) -> None:
+    import aiosmtplib
+
     smtp = settings.email.smtp
     client = aiosmtplib.SMTP(
         hostname=smtp.host,

@@ -97,7 +97,6 @@ def up(
     """Run the API, workers and, where none answers, a private Redis: all of it on this machine."""
     settings = _load_settings(backend=backend, host=host, port=port, workers=workers)
     from onward.api import server as serving
-    from onward.backends.dramatiq import Dramatiq
     from onward.runtime import backends
     from onward.supervisor import private_redis
 
@@ -106,7 +105,7 @@ def up(
         parts = _api(settings, bound)
         if backends.runs_elsewhere(settings):
             parts += _workers(processes, threads)
-        if backends.runs_elsewhere(settings, Dramatiq):
+        if backends.uses_dramatiq(settings):
             redis = private_redis.process_spec(settings)
             parts += [redis] if redis else []
         _supervise(settings, parts)

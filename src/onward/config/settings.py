@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as UnreadableVariable
 
+from onward.config import extras
 from onward.config.errors import SettingsError, describe, misnamed_variable, nearest, one_of, unreadable_variable
 
 __all__ = ["Settings", "SettingsError", "enter", "load", "version"]
@@ -395,7 +396,7 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
     if not folder.is_dir():
         raise SettingsError(f"{folder} is no folder; --project takes the one that settings.toml lies in")
     if not file.is_file():
-        raise SettingsError(f"{file} is missing; the smallest one is an empty file")
+        raise SettingsError(f"{file} is missing: make one (an empty file will do), or name its folder by --project")
     if complaint := misnamed_variable(Settings, os.environ):
         raise SettingsError(complaint)
 
@@ -435,8 +436,11 @@ def enter(project: Path | None = None, **overrides: Any) -> Settings:
     """The same as `load`, for a process that takes part: modules of the project's can be imported from now on.
 
     Its folder comes last, so that nothing in it hides a module of ours or of a library. May be called twice.
+    Raises SettingsError, also where a setting needs an extra that is not installed.
     """
     settings = load(project, **overrides)
+    if complaint := extras.missing(settings):
+        raise SettingsError(complaint)
     if str(settings.project) not in sys.path:
         sys.path.append(str(settings.project))
     return settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from importlib import import_module
@@ -86,10 +87,17 @@ def used(settings: Settings) -> list[str]:
     return list(dict.fromkeys((settings.backend, *settings.routes.values())))
 
 
-def runs_elsewhere(settings: Settings, kind: type[Backend] = Backend) -> bool:
-    """Return whether a backend of that kind sends jobs to worker processes. Raises SettingsError."""
+def runs_elsewhere(settings: Settings) -> bool:
+    """Return whether a backend sends jobs to worker processes. Raises SettingsError."""
+    return any(backend_class(settings, name)[0].runs_elsewhere for name in used(settings))
+
+
+def uses_dramatiq(settings: Settings) -> bool:
+    """Return whether Dramatiq carries the messages of a backend. Raises SettingsError."""
     found = [backend_class(settings, name)[0] for name in used(settings)]
-    return any(issubclass(one, kind) and one.runs_elsewhere for one in found)
+    # Loaded with any class that builds on it; without the extra "dramatiq" it cannot be.
+    module = sys.modules.get("onward.backends.dramatiq")
+    return module is not None and any(issubclass(one, module.Dramatiq) for one in found)
 
 
 def build_backend(settings: Settings, name: str, run: Run, timings: Timings = Timings()) -> Backend:

@@ -9,6 +9,7 @@ from importlib.machinery import PathFinder
 from traceback import walk_tb
 from typing import Any
 
+from onward.config import extras
 from onward.config.settings import SettingsError
 
 
@@ -26,7 +27,9 @@ def load(module: str, key: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
             raise SettingsError(f"{key}: there is no module {module!r} on the import path") from error
-        raise SettingsError(f"{key}: {module} needs {error.name!r}, which is not installed") from error
+        extra = extras.of_module(error.name or "")
+        fix = f': pip install "onward[{extra}]"' if extra else ""
+        raise SettingsError(f"{key}: {module} needs {error.name!r}, which is not installed{fix}") from error
     except Exception as error:
         lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_globals.get("__name__") == module]
         place = f"line {lines[-1]}: " if lines else ""

@@ -8,23 +8,16 @@ import signal
 import sys
 import threading
 from concurrent.futures import Future
-from contextlib import AsyncExitStack, suppress
-from functools import partial
-from typing import Any, Never
+from contextlib import AsyncExitStack
+from typing import Any, Never, Protocol
 
-import dramatiq
 import structlog
-from dramatiq.worker import Worker
 
-from onward.runtime import garbage_collector
 from onward import telemetry
-from onward.runtime import backends, wiring
-from onward.backends.base import Backend, Role
-from onward.backends.dramatiq import Broker, Dramatiq
-from onward.runtime.event_loop import Loop
-from onward.jobs import ledger
-from onward.jobs.timings import Timings
+from onward.backends.base import Role
 from onward.config.settings import Settings, SettingsError, enter
+from onward.runtime import backends, garbage_collector, wiring
+from onward.runtime.event_loop import Loop
 from onward.storage.base import StorageError
 
 SIGNAL_CHECK_S = 0.5
@@ -62,16 +55,27 @@ class WorkerRuntime:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
 
-def check_backend(settings: Settings, kind: type[Backend] = Backend) -> None:
-    """A backend of that kind has jobs for workers; else raises SettingsError, before anything is begun."""
-    if not backends.runs_elsewhere(settings, kind):
-        takes = '"dramatiq"' if kind is Dramatiq else '"dramatiq" (or one of yours that runs jobs elsewhere)'
+class Stoppable(Protocol):
+    """A thing that consumes messages until it is stopped."""
+
+    def stop(self) -> None: ...
+
+
+def check_backend(settings: Settings) -> None:
+    """Raise SettingsError if no backend has jobs for workers, before anything is begun."""
+    if not backends.runs_elsewhere(settings):
+        takes = '"dramatiq" (or one of yours that runs jobs elsewhere)'
         raise SettingsError(f"backend takes {takes}, or routes one to it, where a worker is to have something to do")
 
 
-def dramatiq_backends(parts: wiring.Runtime) -> list[Dramatiq]:
-    """The backends whose messages Dramatiq's worker takes; any other one takes its own."""
-    return [backend for backend in parts.dispatcher.backends.values() if isinstance(backend, Dramatiq)]
+def _start_consumers(parts: wiring.Runtime, threads: int) -> list[Stoppable]:
+    """Start Dramatiq's workers for its backends; any other backend takes its jobs itself."""
+    # Of a backend that is Dramatiq's, the class has been loaded; the base installation has no Dramatiq to load.
+    if "onward.backends.dramatiq" not in sys.modules:
+        return []
+    from onward.worker import consumers  # noqa: PLC0415 - as above
+
+    return [*consumers.start(parts, threads)]
 
 
 def serve(settings: Settings, *, threads: int) -> int:
@@ -82,11 +86,7 @@ def serve(settings: Settings, *, threads: int) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     parts = runtime.start()
-    workers = []
-    for backend in dramatiq_backends(parts):
-        workers.append(Worker(backend.broker, worker_threads=threads, worker_timeout=1000))
-        backend.declare(workers[-1])
-        workers[-1].start()
+    consumers = _start_consumers(parts, threads)
     garbage_collector.started()
     structlog.get_logger("worker").info("worker is up", pid=os.getpid(), threads=threads)
     # Not one wait without an end: a signal that comes just before it would not be seen until the next one.
@@ -96,7 +96,7 @@ def serve(settings: Settings, *, threads: int) -> int:
     deadline.daemon = True
     deadline.start()
     # Messages that are fetched and not begun go back to Redis; where Redis is away, the sweep makes up for them.
-    stopping = [threading.Thread(target=worker.stop, daemon=True) for worker in workers]
+    stopping = [threading.Thread(target=consumer.stop, daemon=True) for consumer in consumers]
     for thread in stopping:
         thread.start()
     runtime.drain()
@@ -106,99 +106,13 @@ def serve(settings: Settings, *, threads: int) -> int:
     return 0
 
 
-def run_isolated(settings: Settings, job_id: str, backend: str) -> int:
-    """Dangerous jobs have run in this process, one at a time and that one first; tells its runner's name before.
-
-    One after another: many that died together, twice, would wait for as many starts of a process.
-    """
-
-    async def main() -> None:
-        async with wiring.run_process(settings, Role.RUN, isolated=True) as parts:
-            # Nothing comes in but the end, when the parent is no more: whoever waits for the job is gone then.
-            loop = asyncio.get_running_loop()
-
-            def end() -> None:
-                if not os.read(sys.stdin.fileno(), 4096):
-                    loop.remove_reader(sys.stdin.fileno())
-                    tasks.append(asyncio.ensure_future(parts.drain()))
-
-            tasks: list[asyncio.Future[None]] = []
-            loop.add_reader(sys.stdin.fileno(), end)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, lambda: tasks.append(asyncio.ensure_future(parts.drain())))
-            try:
-                os.write(sys.stdout.fileno(), f"{parts.lease.id}\n".encode())
-            except BrokenPipeError:
-                return  # the parent is gone, and with it who would tell of this process's death; the job waits
-            wanted, done = job_id, ""
-            while wanted and wanted != done and not tasks:
-                if await parts.runner.run(wanted, backend):
-                    job = await parts.database.read(partial(ledger.get, job_id=wanted))
-                    if job is not None and job.done:
-                        # Its parent counts it: this process's own figures are asked by nobody.
-                        with suppress(BrokenPipeError):
-                            os.write(sys.stdout.fileno(), f"\nended {job.handler} {job.status}\n".encode())
-                wanted, done = await parts.runner.next_isolated(backend) or "", wanted
-
-    with asyncio.Runner(loop_factory=Loop) as runner:
-        runner.run(main())
-    return 0
-
-
-class _Life(dramatiq.Middleware):
-    """Starts and ends the runtime with Dramatiq's own worker process."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def before_worker_boot(self, broker: Any, worker: Any) -> None:
-        self._runtime = WorkerRuntime(self._settings)
-        try:
-            (backend,) = dramatiq_backends(self._runtime.start())
-        except Exception as error:
-            # Dramatiq would log it and go on, without a single job for as long as the process is up.
-            known = isinstance(error, SettingsError | StorageError)
-            structlog.get_logger("worker").error("cannot start", error=str(error), exc_info=not known)
-            raise SystemExit(2) from error
-        # The broker that Dramatiq imported is the one that it consumes; ours runs its actor.
-        backend.broker = broker
-        backend.declare(worker)
-        garbage_collector.started()
-
-    def before_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002
-        deadline = threading.Timer(self._settings.server.drain_s + EXIT_GRACE_S, os._exit, (0,))
-        deadline.daemon = True
-        deadline.start()
-        threading.Thread(target=self._runtime.drain, daemon=True).start()
-
-    def after_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002
-        self._runtime.close()
-
-
-def build_broker() -> Any:
-    """Build the broker that Dramatiq's own command line consumes. Raises SettingsError."""
-    settings = enter()
-    telemetry.configure(settings.environment)
-    check_backend(settings, Dramatiq)
-    classes = {name: backends.backend_class(settings, name) for name in backends.used(settings)}
-    (name, options), *more = [
-        (name, options) for name, (kind, options) in classes.items() if issubclass(kind, Dramatiq)
-    ]
-    if more:
-        words = f"{name} and {more[0][0]}: `dramatiq worker:broker` takes the jobs of one of them; take ./onward worker"
-        raise SettingsError(f"backends: there are {words}")
-    if "url" not in options:
-        raise SettingsError(f"backends.{name}: takes url, the address of its Redis")
-    broker = Broker(options["url"], options.get("namespace", "onward"), Timings.inherited(os.environ))
-    broker.add_middleware(_Life(settings))
-    return broker
-
-
 def main(arguments: list[str]) -> int:
     settings = enter()
     telemetry.configure(settings.environment)
     match arguments:
         case ["alone", job_id, backend]:
+            from onward.worker.isolated import run_isolated  # noqa: PLC0415 - one process in many
+
             return run_isolated(settings, job_id, backend)
         case ["serve", threads]:
             return serve(settings, threads=int(threads))

@@ -1,0 +1,84 @@
+"""Dramatiq's side of a worker process: its consumers, and the broker that its own command line takes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import dramatiq
+import structlog
+from dramatiq.worker import Worker
+
+from onward import telemetry
+from onward.backends.dramatiq import Broker, Dramatiq
+from onward.config.settings import Settings, SettingsError, enter
+from onward.jobs.timings import Timings
+from onward.runtime import backends, garbage_collector, wiring
+from onward.storage.base import StorageError
+from onward.worker.process import EXIT_GRACE_S, WorkerRuntime
+
+
+def start(parts: wiring.Runtime, threads: int) -> list[Worker]:
+    """Start a consumer for each backend whose messages Dramatiq carries."""
+    workers = []
+    for backend in backends_of(parts):
+        workers.append(Worker(backend.broker, worker_threads=threads, worker_timeout=1000))
+        backend.declare(workers[-1])
+        workers[-1].start()
+    return workers
+
+
+def backends_of(parts: wiring.Runtime) -> list[Dramatiq]:
+    """The backends whose messages Dramatiq's worker takes; any other one takes its own."""
+    return [backend for backend in parts.dispatcher.backends.values() if isinstance(backend, Dramatiq)]
+
+
+class _Life(dramatiq.Middleware):
+    """Starts and ends the runtime with Dramatiq's own worker process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def before_worker_boot(self, broker: Any, worker: Any) -> None:
+        self._runtime = WorkerRuntime(self._settings)
+        try:
+            (backend,) = backends_of(self._runtime.start())
+        except Exception as error:
+            # Dramatiq would log it and go on, without a single job for as long as the process is up.
+            known = isinstance(error, SettingsError | StorageError)
+            structlog.get_logger("worker").error("cannot start", error=str(error), exc_info=not known)
+            raise SystemExit(2) from error
+        # The broker that Dramatiq imported is the one that it consumes; ours runs its actor.
+        backend.broker = broker
+        backend.declare(worker)
+        garbage_collector.started()
+
+    def before_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002
+        deadline = threading.Timer(self._settings.server.drain_s + EXIT_GRACE_S, os._exit, (0,))
+        deadline.daemon = True
+        deadline.start()
+        threading.Thread(target=self._runtime.drain, daemon=True).start()
+
+    def after_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002
+        self._runtime.close()
+
+
+def build_broker() -> Any:
+    """Build the broker that Dramatiq's own command line consumes. Raises SettingsError."""
+    settings = enter()
+    telemetry.configure(settings.environment)
+    if not backends.uses_dramatiq(settings):
+        raise SettingsError('backend takes "dramatiq", or routes one to it, where a worker is to have something to do')
+    classes = {name: backends.backend_class(settings, name) for name in backends.used(settings)}
+    (name, options), *more = [
+        (name, options) for name, (kind, options) in classes.items() if issubclass(kind, Dramatiq)
+    ]
+    if more:
+        words = f"{name} and {more[0][0]}: `dramatiq worker:broker` takes the jobs of one of them; take ./onward worker"
+        raise SettingsError(f"backends: there are {words}")
+    if "url" not in options:
+        raise SettingsError(f"backends.{name}: takes url, the address of its Redis")
+    broker = Broker(options["url"], options.get("namespace", "onward"), Timings.inherited(os.environ))
+    broker.add_middleware(_Life(settings))
+    return broker
