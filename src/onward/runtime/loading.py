@@ -11,6 +11,7 @@ from typing import Any
 
 from onward.config import extras
 from onward.config.settings import SettingsError
+from onward.runtime import former_names
 
 
 def load(module: str, key: str) -> Any:
@@ -18,6 +19,7 @@ def load(module: str, key: str) -> Any:
 
     Raises SettingsError, which tells a missing module from a missing dependency of it.
     """
+    former_names.install()
     top = module.partition(".")[0]
     if hidden(top):
         words = f"{top!r} in {hidden(top)} is hidden by {found_in(top)[0]}, which comes first"

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from onward.runtime import former_names
 from onward.testing import app
 from onward.testing.app import TestApp
 from onward.testing.backend_fixture import BackendFixture
@@ -31,6 +32,7 @@ from onward.testing.harness import Harness, open_harness
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests() -> None:
     """Put the project's folder at the end of the import path, as its processes do (for `./onward test`)."""
+    former_names.install()
     project = os.environ.get("ONWARD_PROJECT")
     if project and project not in sys.path:
         sys.path.append(project)
