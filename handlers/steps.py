@@ -5,11 +5,11 @@ All are async: each takes microseconds, and to hand it to a thread would take lo
 
 import hashlib
 import re
-import unicodedata
 from typing import TypedDict
 
 from handlers.resources import Resources
 from onward import JobContext, Permanent, sequence
+from onward.text.normalization import nfc
 
 # Unicode's control characters, but for tabs and line breaks.
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -35,8 +35,8 @@ class Analysed(Text, Figures):
 
 
 async def validate(_job: JobContext, *, item: str) -> Text:
-    """The item as NFC, free of control characters other than line breaks and tabs. Raises `Permanent` otherwise."""
-    text = unicodedata.normalize("NFC", item)
+    """Return the item in NFC. Raises `Permanent` for control characters other than line breaks and tabs."""
+    text = nfc(item)
     if not text:
         raise Permanent("The item is empty.", code="INVALID_ITEM")
     if (found := CONTROL.search(text)) is not None:

@@ -1,6 +1,7 @@
 """The commands as people type them: real processes, real exit codes."""
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -9,15 +10,20 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
 
 from onward.backends.base import Backend, Defer, Delivery, Health, Run
 from onward.cli import main, terminal
 from onward.config import settings
+from onward.jobs import ledger
+from onward.jobs.model import JobError, NewJob
 from onward.runtime import backends
+from onward.storage.writer import Writer
 from tests import application
 from tests.processes import Running, environment, graphql, onward, running, wait_until
 from tests.servers import free_port
@@ -344,3 +350,14 @@ def test_handlers_are_paused_and_resumed_by_name_and_by_pattern(project: Path) -
         assert all(one["by"] for one in by)
         assert onward("jobs", "resume", "*", project=project).returncode == 0
         assert onward("jobs", "watch", job, project=project).returncode == 0
+
+
+def test_an_error_code_does_not_drive_a_terminal(writer: Writer) -> None:
+    new = NewJob("steps.process_item", "background", "{}", 1, "[]", 1)
+    job = writer.run_sync(lambda tx: ledger.accept(tx, new))
+    error = JobError(code="\x1b[2J", message="\u202e", retryable=False, step=None, occurred_at=0)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(terminal._whole(replace(job, error=error)))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\\x1b[2J: \\u202e" in shown
+    assert not {"\x1b", "\u202e"} & set(shown)

@@ -17,6 +17,7 @@ from onward.api.addresses import UNKNOWN, Addresses
 from onward.api.base import HttpError
 from onward.api.connection_limiter import ConnectionLimiter
 from onward.api.rates import Rates, TooManyRequests
+from onward.graphql import counts
 from tests.gql.conftest import MODULES, running, serving, settings_in, until
 from tests.gql.test_viewers import ask, behind_tokens, header, process
 from tests.gql.test_websocket import FOREVER, INIT, client
@@ -167,6 +168,27 @@ async def test_a_viewer_has_so_many_open_jobs_and_no_more(tmp_path: Path) -> Non
         await process(api, ada, **later)
         assert (await ask(api, ada, many))["data"]["retryJobs"] == {"count": 1, "errors": []}
         assert (await ask(api, ada, again, id=second))["data"]["retryJob"]["job"] is None
+
+
+async def test_all_without_a_token_have_as_many_open_jobs_as_one_viewer(tmp_path: Path) -> None:
+    query = """mutation($name: String!, $email: String!) {
+        registerUser(input: {username: $name, email: $email}) { job { id } errors { code path } } }"""
+    gql = {**MODULES, "limits": {"open_jobs": 3}}
+    async with behind_tokens(tmp_path, gql=gql, register={"anonymous": True}) as api:
+        await ask(
+            api,
+            header("root", "admin"),
+            'mutation { pauseHandler(input: {handler: "email.welcome"}) { errors { code } } }',
+        )
+
+        async def register(number: int) -> Any:
+            given = {"name": f"ada{number}", "email": f"ada{number}@example.org"}
+            await asyncio.sleep(counts.MAX_AGE_S)  # the count may be as old as that
+            return (await ask(api, {}, query, **given))["data"]["registerUser"]
+
+        assert [(await register(number))["errors"] for number in range(3)] == [[], [], []]
+        assert (await register(3)) == {"job": None, "errors": [{"code": "RATE_LIMITED", "path": None}]}
+        await process(api, header("ada"))
 
 
 def test_streams_are_counted_by_address_and_in_all() -> None:

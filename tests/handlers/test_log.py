@@ -65,7 +65,19 @@ def test_it_runs_in_a_thread() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a\nb", "a\r\n{}", "a\u2028b", "a\u2029b", "a\x85b", "a\x0bb\x0cc\x1cd", "\x1b[2J", "\x9b2J", '"}\n{"', "\0"],
+    [
+        "a\nb",
+        "a\r\n{}",
+        "a\u2028b",
+        "a\u2029b",
+        "a\x85b",
+        "a\x0bb\x0cc\x1cd",
+        "\x1b[2J",
+        "\x9b2J",
+        "a\u202eb",
+        '"}\n{"',
+        "\0",
+    ],
 )
 def test_no_text_can_forge_a_line_or_steer_a_terminal(tmp_path: Path, text: str) -> None:
     log = JsonLines(tmp_path / "log.jsonl")

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from onward.api.base import ApiError
 from onward.graphql.base import TOKEN_EXPIRED, NotAuthenticated
-from onward.graphql.text import is_plain
 from onward.graphql.viewer import Viewer
+from onward.text.visibility import is_plain
 
 RSA_BITS = 2048
 MAX_KNOWN = 1_000  # tokens whose signature has been checked

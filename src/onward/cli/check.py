@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -25,6 +24,7 @@ from onward.storage.writer import Writer
 from onward.telemetry.endpoint import Endpoint, NoPort
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
+from onward.text.patterns import matches
 
 PROBE_TIMEOUT_S = 3.0
 SAFE_SQLITE = (3, 51, 3)  # before it, a WAL reset can corrupt a file that several connections write
@@ -140,7 +140,7 @@ def _handlers(settings: Settings) -> Iterator[Finding]:
         yield Finding("handlers", State.OK, ", ".join(names))
         for table, patterns in (("routes", settings.routes), ("queues", settings.queues)):
             for pattern in patterns:
-                if not any(fnmatchcase(name, pattern) for name in names):
+                if not any(matches(name, pattern) for name in names):
                     yield Finding("handlers", State.WARNING, f"none is named {pattern}", f'mend {table}."{pattern}"')
         yield from _unserved(settings, names)
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import Any
 
 from rich.console import Console, Group
@@ -31,6 +30,7 @@ from onward.storage import migrate
 from onward.storage.engine import Database
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
+from onward.text.patterns import matches
 
 DONE, REFUSED, UNKNOWN = 0, 1, 3  # 2 is for what cannot start
 EVERYTHING = Visible(everything=True)
@@ -213,7 +213,7 @@ def _switch(settings: Settings, names: Sequence[str], word: str, turn: Callable[
         # Also those that this release has no more, for the jobs that wait for them.
         there = {*known, *(found.handler for found in writer.database.read_sync(concurrency.pauses))}
         for name in names:
-            found = sorted(one for one in there if fnmatchcase(one, name))
+            found = sorted(one for one in there if matches(one, name))
             for one in found:
                 writer.run_sync(lambda tx, one=one: turn(tx, one))  # type: ignore[misc]
                 print(f"{_plain(one)} {word}")
@@ -227,7 +227,7 @@ def _known(settings: Settings, names: Sequence[str]) -> int:
     known = handlers.load_handlers(settings) if names else ()
     worst = DONE
     for name in names:
-        if not any(fnmatchcase(one, name) for one in known):
+        if not any(matches(one, name) for one in known):
             worst = _no_such_handler(name, known)
     return worst
 
@@ -307,7 +307,7 @@ def _whole(job: Job) -> Group:
             Text(f"  attempt {attempt.number}{counted} by {_plain(attempt.worker)} {_plain(outcome)}".rstrip())
         )
     if job.error:
-        parts.append(Text(f"{job.error.code}: {_plain(job.error.message)}", style="red"))
+        parts.append(Text(_plain(f"{job.error.code}: {job.error.message}"), style="red"))
     if job.result is not None:
         parts.append(Text(json.dumps(job.result, ensure_ascii=True)))
     return Group(*parts)

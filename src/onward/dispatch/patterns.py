@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Generic, TypeVar
+
+from onward.text.patterns import matches
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ class Patterns(Generic[T]):
     def __call__(self, handler: str) -> T:
         if handler in self._exact:
             return self._exact[handler]
-        return next((value for pattern, value in self._patterns if fnmatchcase(handler, pattern)), self._default)
+        return next((value for pattern, value in self._patterns if matches(handler, pattern)), self._default)
 
 
 Routes = Patterns[str]

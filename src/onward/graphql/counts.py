@@ -1,4 +1,4 @@
-"""How many jobs of each status there are, asked of the ledger at most once a second and viewer."""
+"""The number of jobs of each status, read from the ledger at most twice a second for each viewer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from onward.jobs import ledger
 from onward.jobs.model import Visible
-from onward.jobs.states import JobStatus
+from onward.jobs.states import TERMINAL, JobStatus
 from onward.storage.engine import Database
 
 MAX_AGE_S = 0.5
@@ -17,10 +17,11 @@ VIEWERS = 1_000
 
 
 class Counts:
-    """Answers that are up to half a second old; those who ask at once share one look."""
+    """Counts that are up to half a second old; concurrent callers share one read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._anonymous: tuple[float, asyncio.Task[int]] | None = None
         self._kept: OrderedDict[Visible, tuple[float, asyncio.Task[Mapping[JobStatus, int]]]] = OrderedDict()
 
     async def of(self, visible: Visible) -> Mapping[JobStatus, int]:
@@ -34,6 +35,17 @@ class Counts:
             if len(self._kept) > VIEWERS:
                 self._kept.popitem(last=False)
         return await asyncio.shield(task)
+
+    async def open_anonymous(self, most: int) -> int:
+        """The number of unfinished jobs without an owner, counted up to `most`. Raises Unavailable."""
+        counted = await self.of(Visible(owner=None, everything=True))
+        if sum(n for status, n in counted.items() if status not in TERMINAL) < most:
+            return 0
+        now = time.monotonic()
+        if self._anonymous is None or now - self._anonymous[0] > MAX_AGE_S:
+            read = self._database.read(lambda tx: ledger.count_open_anonymous(tx, most))
+            self._anonymous = now, asyncio.ensure_future(read)
+        return await asyncio.shield(self._anonymous[1])
 
     async def _look(self, visible: Visible) -> Mapping[JobStatus, int]:
         return await self._database.read(lambda tx: ledger.counts(tx, visible=visible))

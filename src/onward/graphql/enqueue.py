@@ -12,7 +12,6 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 
 from onward.graphql.base import GqlError
 from onward.graphql.context import Context
-from onward.graphql.text import is_plain
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.user_error import UserError
 from onward.handlers.base import InvalidParameters
@@ -21,6 +20,7 @@ from onward.jobs.base import KeyReused
 from onward.jobs.model import Job, NewJob, to_us
 from onward.storage.base import Unavailable
 from onward.storage.transaction import Tx
+from onward.text.visibility import is_plain
 
 T = TypeVar("T")
 
@@ -165,6 +165,8 @@ async def accept(
             found.remember(tx, accepted, companion)
         return accepted
 
+    if viewer.is_nobody:
+        await _check_anonymous(context)
     with parts.tracing.span(f"accept {handler}", "producer", handler=handler) as span:
         try:
             new = prepared(params)
@@ -212,6 +214,18 @@ def check_room(context: Context, tx: Tx) -> int:
         words = f"You have {most:,} jobs that are not over, and no more are taken. Wait for some, or cancel them."
         raise MutationError(UserError(code=UserErrorCode.RATE_LIMITED, message=words, path=None))
     return room
+
+
+async def _check_anonymous(context: Context) -> None:
+    """Raise MutationError where all callers without a token together have as many open jobs as one viewer may have."""
+    most = context.services.open_jobs
+    try:
+        found = await context.services.counts.open_anonymous(most) if most else 0
+    except Unavailable as error:
+        raise MutationError(unavailable()) from error
+    if most and found >= most:
+        words = "Too many registrations are not finished. Try again later."
+        raise MutationError(UserError(code=UserErrorCode.RATE_LIMITED, message=words, path=None))
 
 
 def check_key(key: str | None) -> None:

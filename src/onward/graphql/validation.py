@@ -1,4 +1,4 @@
-"""What people may type, as types for pydantic, and pydantic's complaints as errors of the contract."""
+"""Types for text that people type, checked by pydantic, and pydantic's errors as errors of a payload."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pydantic_core import PydanticCustomError
 from strawberry.utils.str_converters import to_camel_case
 
 from onward.graphql.enqueue import MutationError
-from onward.graphql.text import is_plain, normal
 from onward.graphql.types.user_error import UserError
+from onward.text.normalization import nfc
+from onward.text.visibility import has_invisible, is_plain
 
 Model = TypeVar("Model", bound=BaseModel)
 USERNAME_LENGTH = 64
+DECOMPOSED = 4  # characters that make one in NFC, at most
 EMAIL_LENGTH = 254
 TEXT_LENGTH = 10_000
 REASON_LENGTH = 500
@@ -25,13 +27,13 @@ def wrong(message: str) -> PydanticCustomError:
 
 
 def _username(value: str) -> str:
-    value = normal(value)
+    value = nfc(value) if len(value) <= DECOMPOSED * USERNAME_LENGTH else value
     if not 0 < len(value) <= USERNAME_LENGTH:
         raise wrong(f"A username has 1 to {USERNAME_LENGTH} characters.")
-    if not is_plain(value):
-        raise wrong("A username holds no control characters and no invisible ones.")
+    if not is_plain(value) or has_invisible(value):
+        raise wrong("A username must not contain control characters or invisible ones.")
     if value != value.strip():
-        raise wrong("A username neither begins nor ends with a space.")
+        raise wrong("A username must not begin or end with a space.")
     return value
 
 
@@ -41,7 +43,7 @@ def _email(value: str) -> str:
     try:
         return validate_email(value, check_deliverability=False).normalized
     except EmailNotValidError as error:
-        raise wrong(f"This is no e-mail address: {str(error).rstrip('.')}.") from error
+        raise wrong(f"This is not an e-mail address: {str(error).rstrip('.')}.") from error
 
 
 def _filled(value: str) -> str:

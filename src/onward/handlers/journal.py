@@ -4,7 +4,6 @@ import errno
 import fcntl
 import json
 import os
-import re
 import threading
 import time
 from collections.abc import Mapping
@@ -12,9 +11,8 @@ from pathlib import Path
 
 from onward.handlers.base import JSON, HandlerError
 from onward.handlers.files import sync_directory
+from onward.text.visibility import escape_json
 
-# JSON escapes line feeds itself; these break lines, or steer terminals, for some readers too.
-UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029]")
 POLL_S = 0.005
 
 
@@ -36,7 +34,7 @@ class JsonLines:
     def append(self, entry: Mapping[str, JSON]) -> None:
         """The entry is on disk, on a line of its own. Raises `LogBusy`, OSError, or ValueError for what is no JSON."""
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        data = UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", line).encode() + b"\n"
+        data = escape_json(line).encode() + b"\n"
         deadline = time.monotonic() + self._patience_s
         if not self._turn.acquire(timeout=self._patience_s):
             raise LogBusy("The log was busy for too long.")

@@ -27,6 +27,15 @@ _count = (
     .where(_counts.c.owner == sa.bindparam("owner"))
     .group_by(_counts.c.status)
 )
+_open_anonymous = sa.select(sa.func.count()).select_from(
+    sa.select(jobs.c.id)
+    .where(
+        jobs.c.owner.is_(None),
+        jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in JobStatus if status not in TERMINAL]),
+    )
+    .limit(sa.bindparam("most_"))
+    .subquery()
+)
 _next_handler = sa.select(sa.func.min(jobs.c.handler)).where(jobs.c.handler > sa.bindparam("after_"))
 _waiting_of = sa.select(sa.func.count()).where(
     jobs.c.handler == sa.bindparam("handler_"),
@@ -93,6 +102,12 @@ def count_open(tx: Tx, owner: str) -> int:
     return sum(
         found[status] + tx.deltas.get((owner, status.value), 0) for status in JobStatus if status not in TERMINAL
     )
+
+
+def count_open_anonymous(tx: Tx, most: int) -> int:
+    """The number of unfinished jobs without an owner, counted up to `most`."""
+    row = tx.one(_open_anonymous, most_=most)
+    return int(row[0]) if row else 0
 
 
 def counts(tx: Tx, *, visible: Visible) -> dict[JobStatus, int]:

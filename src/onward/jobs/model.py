@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import Any
 
 from onward.jobs.states import RETRYABLE, TERMINAL, JobStatus, StepStatus
+from onward.text.patterns import matches
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -133,14 +133,10 @@ class JobFilter:
     def matches(self, job: Job) -> bool:
         return (
             (not self.status or job.status in self.status)
-            and (not self.handler or any(_matches(job.handler, pattern) for pattern in self.handler))
+            and (not self.handler or any(matches(job.handler, pattern) for pattern in self.handler))
             and (self.created_after is None or job.created_at > self.created_after)
             and (self.created_before is None or job.created_at < self.created_before)
         )
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return fnmatchcase(name, pattern.replace("[", "[[]").replace("?", "[?]"))
 
 
 @dataclass(frozen=True, slots=True)

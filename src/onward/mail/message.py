@@ -12,6 +12,7 @@ from email.utils import format_datetime
 import idna
 
 from onward.handlers.base import Permanent
+from onward.text.normalization import nfc
 
 # RFC 5322's atoms, and RFC 6531's wider ones. Quoted local parts are legal, unused, and a way in for trouble.
 ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u00a1-\U0010ffff]+"
@@ -20,7 +21,7 @@ LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 DOMAIN = re.compile(rf"{LABEL}(\.{LABEL})*")
 NAMED = re.compile(r"(?P<name>[^<>]*?)\s*<(?P<address>[^<>]+)>")
 LOCAL_BYTES, ADDRESS_BYTES = 64, 254  # RFC 5321, 4.5.3.1
-BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def mailbox(text: str) -> Address:
@@ -28,7 +29,9 @@ def mailbox(text: str) -> Address:
 
     The standard library takes `a@x, b@x`, NUL and line breaks for an address, so it is not asked.
     """
-    local, at, domain = unicodedata.normalize("NFC", text).rpartition("@")
+    if len(text) > ADDRESS_BYTES:
+        raise ValueError("is longer than an e-mail address may be")
+    local, at, domain = nfc(text).rpartition("@")
     ascii_domain = _ascii(domain)
     if not (at and LOCAL.fullmatch(local) and DOMAIN.fullmatch(ascii_domain)):
         raise ValueError("is not one e-mail address")

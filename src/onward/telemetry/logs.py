@@ -5,7 +5,6 @@ Rooms take a logger from `logger(name)` and add key-value pairs; only the ways i
 
 import json
 import logging
-import re
 import sys
 import traceback
 from typing import Any, cast
@@ -14,9 +13,9 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
+from onward.text.visibility import escape, escape_json
+
 CHATTY = ("aiosmtplib", "alembic", "asyncio", "dramatiq", "uvicorn")
-# Everything that ends a line or drives a terminal: C0 and C1 controls, DEL, and Unicode's own line ends.
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:
@@ -74,7 +73,7 @@ def _readable() -> Processor:
 
 def _json(fields: EventDict, **_options: Any) -> str:
     try:
-        return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        return escape_json(orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
     except TypeError:  # half a surrogate pair, or a number beyond 64 bits: slower, but the line is not lost
         return json.dumps(fields, default=str)
 
@@ -99,4 +98,4 @@ def _escape(_logger: Any, _method: str, fields: EventDict) -> EventDict:
 
 def _one_line(value: Any) -> Any:
     text = value if isinstance(value, str) else repr(value)
-    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return escape(text)

@@ -11,6 +11,7 @@ from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.pause import PausedHandler
 from onward.graphql.types.user_error import UserError
 from onward.jobs import concurrency
+from onward.text.visibility import is_plain
 
 
 @scalar_input
@@ -67,7 +68,9 @@ async def pause_handler(info: Info, input: PauseHandlerInput) -> PauseHandlerPay
 async def resume_handler(info: Info, input: ResumeHandlerInput) -> ResumeHandlerPayload | None:
     try:
         check_admin(info)
-        # Also one that this release has no more: what waits for it shall end with words.
+        if not is_plain(input.handler):  # which no handler's name is; PostgreSQL refuses NUL
+            raise not_found()
+        # Also a handler that this release no longer has, so that the jobs that wait for it can fail.
         there = await written(info.context, lambda tx: concurrency.resume(tx, input.handler))
         if not there and input.handler not in info.context.services.handlers:
             raise not_found()

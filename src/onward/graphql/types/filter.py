@@ -7,9 +7,9 @@ from datetime import datetime
 import strawberry
 
 from onward.graphql.base import public_error
-from onward.graphql.text import is_plain
 from onward.graphql.types.enums import JobStatus
 from onward.jobs import model
+from onward.text.visibility import is_plain
 
 PATTERNS = 20
 PATTERN_LENGTH = 200

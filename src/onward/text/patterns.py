@@ -1,0 +1,20 @@
+"""Patterns in which `*` stands for any characters."""
+
+from __future__ import annotations
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether the whole name fits. Finds the pieces between the stars in order, and never goes back."""
+    first, *rest = pattern.split("*")
+    if not rest:
+        return name == first
+    *middle, last = rest
+    if len(name) < len(first) + len(last) or not (name.startswith(first) and name.endswith(last)):
+        return False
+    at, end = len(first), len(name) - len(last)
+    for piece in middle:
+        found = name.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
