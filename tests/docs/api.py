@@ -43,7 +43,7 @@ PUBLIC = {
     "onward.graphql.types.user_error": Public("The GraphQL type `UserError`.", ("UserError",)),
     "onward.graphql.types.enums": Public("The codes of a `UserError`.", ("UserErrorCode",)),
     "onward.graphql.types.node": Public("The GraphQL interface `Node`.", ("Node",)),
-    "onward.graphql.execution.inputs": Public("Faster input types.", ("scalar_input",)),
+    "onward.graphql.inputs": Public("Faster input types.", ("scalar_input",)),
     "onward.graphql.queries": Public("Read in a resolver.", ("read",)),
     "onward.jobs.model": Public("Jobs as values: `accept` and `TestApp` return them.", ("Job",)),
     "onward.storage.sql": Public("Statements on tables of your own.", ("insert_new",)),
