@@ -20,37 +20,39 @@ from tests.telemetry.exposed import exposition
 
 SETTINGS_HEAD = """# Settings
 
-Every key that may stand in `settings.toml`, with its default. A file with none of them is a good one.
+Every key of `settings.toml`, with its default. An empty file is valid.
 
 - An environment variable wins over the file: `ONWARD_BACKEND`, or `ONWARD_DATABASE__URL`, with two underscores after a
   table's name. A flag of the command line wins over both.
-- Paths are relative to the folder of the file, which is the application's own or the one that `--project` names.
-- An unknown key or a value that cannot be stops the start with one line, which says which key and what it takes.
+- Paths are relative to the folder of the file: the application's own, or the one that `--project` names.
+- An unknown key or a bad value stops the start with one line, which names the key and the values that it accepts.
 """
 COMMANDS_HEAD = """# Commands
 
-`./onward --project DIR COMMAND` takes `DIR/settings.toml`, and modules from `DIR`; without it, the application's own
-folder. `./onward test` is not in this list, as it is the launcher's: it runs linters, type checks and every test; with
-arguments it runs pytest alone, which gets them.
+`./onward --project DIR COMMAND` reads `DIR/settings.toml`, and modules from `DIR`; without it, those of the
+application's own folder. Where the [package is installed](installing.md) the same commands are
+`onward serve` and so on, and without `--project` they read the present folder.
+`./onward test` is the launcher's own: it runs linters, type checks and all tests; with arguments it runs pytest alone,
+with these arguments.
 
 `./onward --install-completion` teaches your shell to complete commands and options.
 
-Exit codes: 0; 1 where something was refused or did not succeed; 2 where it cannot start; 3 for a job, or a handler,
-that there is not.
+Exit codes: 0 for success; 1 if something was refused or failed; 2 if the command cannot start; 3 if there is no such
+job or handler.
 """
 SCHEMA_HEAD = """# Schema
 
-What can be asked at `/graphql`; modules of yours add to it. `./onward schema` prints it for tools. `Query`, `Mutation`
+The schema at `/graphql`; modules of yours add to it. `./onward schema` prints it for tools. `Query`, `Mutation`
 and `Subscription` come first, the types that they name after them.
 """
 METRICS_HEAD = """# Metrics
 
-What `/metrics` tells, in Prometheus's text format. [Seen from outside](observability.md) says where to ask, and what to
-make of it. A `status` is one of the [states](architecture.md#states-and-the-moves-between-them) of a job.
+The metrics at `/metrics`, in Prometheus's text format. [Observability](observability.md) says where to ask for them,
+and how to use them. A `status` is one of the [states](architecture.md#states-and-the-moves-between-them) of a job.
 
-Those from `onward_ledger_up` on are true of the whole installation, and told by API processes alone; all others are one
-process's, since its start. On Linux each process also tells `process_cpu_seconds_total`,
-`process_resident_memory_bytes` and what else is usual under `process_`.
+Metrics from `onward_ledger_up` on are of the whole installation, and only API processes have them; all others are of
+one process, since its start. On Linux each process also has `process_cpu_seconds_total`,
+`process_resident_memory_bytes` and the other usual ones under `process_`.
 """
 
 

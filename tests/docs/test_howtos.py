@@ -1,4 +1,4 @@
-"""What the how-tos show is run: Python by its own tests, settings by reading them, GraphQL against the schema."""
+"""The code of the how-tos runs: Python by its own tests, settings by reading them, GraphQL against the schema."""
 
 import shlex
 import subprocess
@@ -18,9 +18,10 @@ SCHEMA = graphql.build_schema((ROOT / "gql" / "schema.graphql").read_text("utf-8
 
 
 def write(page: str, folder: Path) -> list[str]:
-    """The files of a page are in the folder; gives those that are tests."""
+    """Write the files of a page to the folder, and return the names of its tests."""
     for fence in fences(DOCS / page):
         if fence.file:
+            (folder / fence.file).parent.mkdir(exist_ok=True)
             (folder / fence.file).write_text(fence.text, "utf-8")
     return [fence.file for fence in fences(DOCS / page) if fence.file and fence.file.startswith("test_")]
 
@@ -28,6 +29,16 @@ def write(page: str, folder: Path) -> list[str]:
 def test_the_tests_that_the_pages_show_pass(tmp_path: Path) -> None:
     tests = [*write("handlers.md", tmp_path), *write("mutations.md", tmp_path)]
     assert len(tests) == 2
+    run_tests(tmp_path, tests)
+
+
+def test_the_tables_that_the_page_shows_are_written(tmp_path: Path) -> None:
+    tests = write("tables.md", tmp_path)
+    assert load(tmp_path).handlers.lifespan == "visits:lifespan"
+    run_tests(tmp_path, tests)
+
+
+def run_tests(tmp_path: Path, tests: list[str]) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:valkey\n")
     run = subprocess.run(
         [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
@@ -85,6 +96,7 @@ def test_every_block_of_code_is_run_somewhere() -> None:
         "queues.md",
         "frontend.md",
         "observability.md",
+        "tables.md",
     }
     pages |= {"testing-your-jobs.md", "adding-a-backend.md", "api.md"}  # by tests of their own
     looked_at = {"sh", "shell", "python", "toml", "graphql"}

@@ -1,4 +1,4 @@
-"""What the pages say of the code is what the code says."""
+"""The pages agree with the code."""
 
 import re
 import tomllib
@@ -43,7 +43,7 @@ def test_the_table_of_times_is_the_codes() -> None:
         assert getattr(Timings(), name.strip("`")) == float(seconds), name
 
 
-def test_the_columns_that_are_told_of_are_there() -> None:
+def test_the_columns_of_the_table_are_there() -> None:
     columns = [name.strip("`") for name, _ in table_under("## The ledger")]
     assert set(columns) <= set(jobs.columns.keys())
 
@@ -54,16 +54,28 @@ def layers() -> list[list[str]]:
     return [contract["layers"] for contract in contracts if contract["type"] == "layers"]
 
 
-def test_the_order_of_the_rooms_is_what_import_linter_holds_them_to() -> None:
+def test_the_order_of_the_packages_is_import_linter_s() -> None:
     written = ARCHITECTURE.read_text("utf-8")
     assert [order for order in layers() if f"\n{' -> '.join(order)}\n" not in written] == []
 
 
-@pytest.mark.parametrize(("order", "heading"), [*enumerate(("## The rooms", "The application of this repository"))])
-def test_every_room_is_told_of(order: int, heading: str) -> None:
-    told = {room.strip("`/") for room, _ in table_under(heading)}
-    configured = {room for layer in layers()[order] for room in layer.split(" | ")} - {"onward"}
-    assert configured == told
+@pytest.mark.parametrize(("order", "heading"), [*enumerate(("## The packages", "The application of this repository"))])
+def test_every_package_is_in_the_table(order: int, heading: str) -> None:
+    named = {package.strip("`/") for package, _ in table_under(heading)}
+    configured = {package for layer in layers()[order] for package in layer.split(" | ")} - {"onward"}
+    assert configured == named
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "contributing.md"])
+def test_every_file_that_a_page_names_is_there(page: str) -> None:
+    """By its path, or by its name in the row of its package."""
+    missing = []
+    for line in (ROOT / "docs" / page).read_text("utf-8").splitlines():
+        row = re.match(r"\| `(\w+)/` \|", line)
+        folders = [ROOT, ROOT / "src" / "onward", *([ROOT / "src" / "onward" / row[1], ROOT / row[1]] if row else [])]
+        named = re.findall(r"`([\w./-]+(?:\.py|\.toml|/))`", line)
+        missing += [name for name in named if not any((folder / name).exists() for folder in folders)]
+    assert missing == []
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 CANNOT_START = 2
 FAULTS = Path("var/faults.json")
-LEFT_OUT = ("benchmarks", "tests")  # of the package
+LEFT_OUT = ("benchmarks", "tests")  # not in the package
 Command = Callable[..., None]
 
-Backend = Annotated[str | None, typer.Option(help="The backend that jobs go to, instead of the one in the settings.")]
+Backend = Annotated[str | None, typer.Option(help="The backend for jobs, instead of the one in the settings.")]
 Host = Annotated[str | None, typer.Option(help="The address to listen on.")]
-Port = Annotated[int | None, typer.Option(help="The port to listen on; 0 takes a free one.")]
+Port = Annotated[int | None, typer.Option(help="The port to listen on; 0 picks a free one.")]
 Workers = Annotated[int | None, typer.Option(help="How many API processes share the port.")]
-Processes = Annotated[int | None, typer.Option(min=1, help="How many worker processes; as many as cores by default.")]
-Threads = Annotated[int, typer.Option(min=1, help="How many jobs of Dramatiq each worker process runs at once.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
-Statuses = Annotated[list[JobStatus] | None, typer.Option("--status", case_sensitive=False, help="Only these.")]
-Handlers = Annotated[list[str] | None, typer.Option("--handler", help="Only these; a name may hold *.")]
+Processes = Annotated[int | None, typer.Option(min=1, help="How many worker processes; by default one for each core.")]
+Threads = Annotated[int, typer.Option(min=1, help="How many Dramatiq jobs each worker process runs at once.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on each line.")]
+Statuses = Annotated[list[JobStatus] | None, typer.Option("--status", case_sensitive=False, help="Only these states.")]
+Handlers = Annotated[list[str] | None, typer.Option("--handler", help="Only these handlers; a name may contain *.")]
 
 
 def serve(
@@ -41,11 +41,9 @@ def serve(
     port: Port = None,
     backend: Backend = None,
     workers: Workers = None,
-    fd: Annotated[
-        int | None, typer.Option(help="A socket handed over to listen on, by number; systemd's is 3.")
-    ] = None,
+    fd: Annotated[int | None, typer.Option(help="The number of an open socket to listen on; systemd's is 3.")] = None,
 ) -> None:
-    """Serve the API; under the default backend it runs the jobs, too."""
+    """Serve the API. With the default backend it runs the jobs, too."""
     garbage_collector.start()
     settings = _load_settings(backend=backend, host=host, port=port, workers=workers)
     from onward.api import server as serving
@@ -94,7 +92,7 @@ def up(
     processes: Processes = None,
     threads: Threads = 8,
 ) -> None:
-    """Run the API, workers and, where none answers, a private Redis: all of it on this machine."""
+    """Run the API, workers and, if none answers, a private Redis, all on this machine."""
     settings = _load_settings(backend=backend, host=host, port=port, workers=workers)
     from onward.api import server as serving
     from onward.runtime import backends
@@ -112,7 +110,7 @@ def up(
 
 
 def check() -> None:
-    """Try every part that the settings name: what is wrong, and the mend."""
+    """Check the configured services and suggest fixes."""
     settings = _load_settings()
     from rich.console import Console
 
@@ -132,14 +130,14 @@ def check() -> None:
 
 
 def migrate() -> None:
-    """Bring the ledger's tables up to date; a second one waits for the first."""
+    """Bring the ledger's tables up to date. A second migration waits for the first."""
     settings = _load_settings()
     with _errors_in_one_line():
         print("the ledger is up to date" if _migrate(settings, also_postgresql=True) else "nothing to do")
 
 
 def backup(file: Annotated[Path, typer.Argument(help="Where the copy goes.")]) -> None:
-    """Copy a SQLite ledger to a file, whole, while it is in use."""
+    """Copy a SQLite ledger to a file while it is in use."""
     settings = _load_settings()
     with _errors_in_one_line():
         from onward.cli.progress_bar import bar
@@ -184,7 +182,7 @@ def jobs_list(
 
 
 def jobs_show(job: str, *, as_json: AsJson = False) -> None:
-    """Show one job: its steps, its attempts, what came of it or what it waits for."""
+    """Show one job: its steps, attempts, result or error, and the reason why it waits."""
     with _terminal() as (terminal, settings):
         raise typer.Exit(terminal.show(settings, job, as_json=as_json))
 
@@ -200,17 +198,19 @@ def jobs_watch(
 
 
 def jobs_retry(
-    jobs: Annotated[list[str] | None, typer.Argument(help="Jobs that FAILED or were CANCELLED.")] = None,
+    jobs: Annotated[list[str] | None, typer.Argument(help="Jobs that are FAILED or CANCELLED.")] = None,
     *,
     status: Statuses = None,
     handler: Handlers = None,
     limit: Annotated[
-        int, typer.Option(min=1, max=1_000_000_000, help="How many at most, where they are chosen by options.")
+        int, typer.Option(min=1, max=1_000_000_000, help="How many at most, if chosen by options.")
     ] = 1_000,
-    from_start: Annotated[bool, typer.Option("--from-start", help="Not from the step that failed.")] = False,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="From the first step, not from the one that failed.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run jobs again: those named, or all that the options choose."""
+    """Run jobs again: the named ones, or all that match the options."""
     with _terminal() as (terminal, settings):
         chosen = bool(status or handler)
         if bool(jobs) == chosen or (chosen and (from_start or as_json)):
@@ -218,7 +218,7 @@ def jobs_retry(
         if jobs:
             raise typer.Exit(terminal.retry(settings, jobs, from_start=from_start, as_json=as_json))
         if status and not RETRYABLE.intersection(status):
-            _fail("--status takes FAILED or CANCELLED here: no other job can be retried")
+            _fail("--status must be FAILED or CANCELLED here: no other job can be retried")
         raise typer.Exit(terminal.retry_matching(settings, _filter(status, handler), limit))
 
 
@@ -228,7 +228,7 @@ def jobs_cancel(
     reason: Annotated[str | None, typer.Option(help="Kept with the job.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel jobs; a running one ends at its next check."""
+    """Cancel jobs. A running one ends at its next check."""
     with _terminal() as (terminal, settings):
         raise typer.Exit(terminal.cancel(settings, jobs, reason=reason, as_json=as_json))
 
@@ -236,7 +236,7 @@ def jobs_cancel(
 def jobs_pause(
     handlers: Annotated[list[str], typer.Argument(help="Handlers, or patterns such as email.*")],
 ) -> None:
-    """Let no further job of these handlers begin, in any process; what runs goes on."""
+    """Let no further job of these handlers begin, in any process. Running jobs go on."""
     with _terminal() as (terminal, settings):
         raise typer.Exit(terminal.pause(settings, handlers))
 
@@ -252,11 +252,11 @@ def jobs_resume(
 def bench(
     *,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Ratios with generous bounds, in two minutes: for CI.")
+        bool, typer.Option("--quick", help="Ratios with generous bounds, in two minutes, for CI.")
     ] = False,
-    only: Annotated[str | None, typer.Option(help="These figures alone, such as A,B.")] = None,
+    only: Annotated[str | None, typer.Option(help="Only these figures, such as A,B.")] = None,
 ) -> None:
-    """Measure every figure beside its rival."""
+    """Measure this program and others side by side."""
     with _needs_clone():
         from benchmarks import main
         from benchmarks.base import BenchError
@@ -267,7 +267,7 @@ def bench(
         _fail(str(error))
 
 
-def new_handler(name: Annotated[str, typer.Argument(help="Its family and its name, as in orders.confirm.")]) -> None:
+def new_handler(name: Annotated[str, typer.Argument(help="Family and name, as in orders.confirm.")]) -> None:
     """Write a handler, its mutation and their test into the project."""
     with _errors_in_one_line(), _needs_clone():
         from onward.cli import scaffold as handler
@@ -277,13 +277,13 @@ def new_handler(name: Annotated[str, typer.Argument(help="Its family and its nam
 
 def faults(
     *,
-    minutes: Annotated[float, typer.Option(min=0.05, help="How long the faults of each campaign go on.")] = 2.0,
-    seed: Annotated[int | None, typer.Option(help="Of chance; the same one brings the same faults again.")] = None,
+    minutes: Annotated[float, typer.Option(min=0.05, help="How long each campaign injects faults.")] = 2.0,
+    seed: Annotated[int | None, typer.Option(help="The random seed; the same one repeats the same faults.")] = None,
     combination: Annotated[list[str] | None, typer.Option(help="Only these, such as dramatiq+postgresql.")] = None,
     rate: Annotated[float, typer.Option(min=0.1, help="Mutations a second.")] = 40.0,
-    file: Annotated[Path, typer.Option("--json", help="The file that the figures are written to.")] = FAULTS,
+    file: Annotated[Path, typer.Option("--json", help="The file for the figures.")] = FAULTS,
 ) -> None:
-    """Run the whole program under faults by chance, then do the books: exit code 1 where a promise was broken."""
+    """Run the program under random faults and count its jobs: exit code 1 if a promise was broken."""
     with _needs_clone():
         from tests.faults import main
 
@@ -306,7 +306,7 @@ JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
 
 
 def program() -> typer.Typer:
-    """The whole command line, from the tables above."""
+    """Build the command line from the tables above."""
     app = typer.Typer(
         name="onward",
         help="Answer now, carry the work onward. `./onward test` runs the tests.",
@@ -316,11 +316,11 @@ def program() -> typer.Typer:
     app.callback()(_onward)
     for command in COMMANDS:
         app.command()(command)
-    jobs = typer.Typer(help="Look at jobs and steer them.", no_args_is_help=True)
+    jobs = typer.Typer(help="Look at jobs and control them.", no_args_is_help=True)
     for name, command in JOBS_COMMANDS:
         jobs.command(name)(command)
     app.add_typer(jobs, name="jobs")
-    new = typer.Typer(help="Write what one begins with.", no_args_is_help=True)
+    new = typer.Typer(help="Write the first files of something new.", no_args_is_help=True)
     new.command("handler")(new_handler)
     app.add_typer(new, name="new")
     return app
@@ -335,20 +335,20 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's way to call
 
 
 def _onward(
-    project: Annotated[Path | None, typer.Option(help="The folder of settings.toml and of modules of yours.")] = None,
+    project: Annotated[Path | None, typer.Option(help="The folder of settings.toml and your modules.")] = None,
     *,
     version: Annotated[  # noqa: ARG001 - answered before any command is looked for
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the release, and end.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the release and exit.")
     ] = False,
 ) -> None:
     if project is not None:
-        os.environ["ONWARD_PROJECT"] = str(project.absolute())  # for the processes that this one starts, as well
+        os.environ["ONWARD_PROJECT"] = str(project.absolute())  # for child processes, too
 
 
 def _load_settings(
     *, backend: str | None = None, host: str | None = None, port: int | None = None, workers: int | None = None
 ) -> "Settings":
-    """The settings with the flags over them, known to this process's children too; log lines are set up."""
+    """Load the settings under the flags, pass the flags on to child processes, and set up logging."""
     from onward import telemetry
     from onward.config import settings
 
@@ -364,7 +364,7 @@ def _load_settings(
 
 
 def _migrate(settings: "Settings", *, also_postgresql: bool = False) -> bool:
-    """Whether the ledger's tables had to be changed; those of PostgreSQL only when that was asked for."""
+    """Migrate the ledger, PostgreSQL only if asked for; return whether anything changed."""
     from onward.storage import migrate as migration
     from onward.storage.engine import Database
 
@@ -433,7 +433,7 @@ def _terminal() -> Iterator[tuple[Any, "Settings"]]:
 
 @contextmanager
 def _errors_in_one_line() -> Iterator[None]:
-    """What is wrong with settings, ledger or rights ends this process with one line and the exit code 2."""
+    """End the process with one line and exit code 2 on an error of settings, ledger or permissions."""
     from onward.config.errors import SettingsError
     from onward.storage.base import StorageError
 
@@ -443,18 +443,18 @@ def _errors_in_one_line() -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, StorageError) else None
         _fail(f"{error}: {cause}" if cause else str(error))
     except PermissionError as error:
-        _fail(f"this user may not use {error.filename}: give it to this user, or name another place")
+        _fail(f"this user may not use {error.filename}: change its owner or permissions, or name another path")
 
 
 @contextmanager
 def _needs_clone() -> Iterator[None]:
-    """A command whose folder the image leaves out ends with one line there, and the exit code 2."""
+    """End with one line and exit code 2 if the command's folder is not part of this installation."""
     try:
         yield
     except ModuleNotFoundError as error:
         if error.name not in LEFT_OUT:
             raise
-        _fail(f"{error.name}/ is not in this installation; run the command in a copy of the whole project")
+        _fail(f"{error.name}/ is not in this installation: run the command in a clone of the repository")
 
 
 def _fail(line: str) -> NoReturn:

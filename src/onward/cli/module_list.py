@@ -1,4 +1,4 @@
-"""`modules = [...]` of a settings.toml, with one more in it."""
+"""Adds a module to a list `modules = [...]` in settings.toml."""
 
 import re
 import tomllib
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def add(file: Path, table: str, module: str) -> bool:
-    """The table names the module, and nothing else has changed; False, and then nothing has, where that cannot be had.
+    """Add the module to the table, and change nothing else; return False if the file's form does not allow it.
 
-    Raises ValueError where the file is no TOML.
+    Raises ValueError if the file is no TOML.
     """
     text = file.read_text("utf-8")
     before = tomllib.loads(text)
@@ -24,7 +24,7 @@ def add(file: Path, table: str, module: str) -> bool:
 
 
 def _candidates(text: str, table: str, module: str, *, more: bool) -> Iterator[str]:
-    """Into the list that is there; below the table's head; as a table of its own at the end."""
+    """Yield possible edits: in the existing list, below the table's head, as a new table at the end."""
     head = rf"^\[{table}\][^\n]*\n"
     item = f'"{module}", ' if more else f'"{module}"'
     yield re.sub(rf"({head}(?:(?!\[)[^\n]*\n)*?modules *= *\[)", rf"\g<1>{item}", text, count=1, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""A bar for what takes long, for a person who looks on."""
+"""A progress bar on a terminal, for operations that take long."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -8,16 +8,17 @@ from threading import Timer
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-SHOW_AFTER_S = 1.0  # what is over sooner shows nothing
+SHOW_AFTER_S = 1.0  # a shorter operation shows nothing
 
 
 @contextmanager
 def bar(
     words: str, total: float | None = None, *, done: Callable[[], float] | None = None
 ) -> Iterator[Callable[[float], None]]:
-    """How far it is, on standard error while the block lasts; nothing where what is written goes to no terminal.
+    """Show progress on standard error during the block, but nothing unless both outputs are terminals.
 
-    It is told by calls, or asked of `done` each time that it is drawn. Without a total the time alone is shown.
+    Call the yielded function with the progress, or pass `done`, which is asked at each redraw. Without a total the bar
+    shows only the time.
     """
     console = Console(stderr=True)
     # Asked here: rich takes a pipe for a terminal where FORCE_COLOR is set.

@@ -1,4 +1,4 @@
-"""A new handler in a project: its module, its mutation's and their test, made from `templates/handler/`."""
+"""Writes a new handler, its mutation and their test into a project, from `templates/handler/`."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,10 +16,9 @@ LENGTH = 100  # of a name that also becomes a file's
 
 
 def write(name: str, project: Path) -> list[str]:
-    """The handler, its mutation and their test are files of the project; gives what there is to tell.
+    """Write the files, add their modules to settings.toml, and return the lines to print.
 
-    settings.toml names the modules, unless it is written in a way that they could not be added to.
-    Raises SettingsError, and then no file was written, but for an empty settings.toml where there was none.
+    Raises SettingsError before any file is written, but for an empty settings.toml where there was none.
     """
     _check(name)
     settings_file = project / "settings.toml"
@@ -30,23 +29,25 @@ def write(name: str, project: Path) -> list[str]:
         raise SettingsError(f"{project} cannot be written: {error.strerror}") from error
     module = name.replace(".", "_")
     made = {project / file.name.replace("sample_task", module): _renamed(file, name) for file in SAMPLE.glob("*.py")}
-    _refuse_what_is_there(name, enter(project), sorted(made))
+    _refuse_existing(name, enter(project), sorted(made))
     for file, text in made.items():
         with file.open("x", encoding="utf-8") as written:
             written.write(text)
-    told = [f"wrote {_short(file)}" for file in sorted(made)]
+    lines = [f"wrote {_short(file)}" for file in sorted(made)]
     for table, further in (("handlers", module), ("gql", f"{module}_api")):
         added = module_list.add(settings_file, table, further)
-        words = "added to" if added else "this is left for you to add to"
-        told.append(f'{words} {_short(settings_file)}: [{table}] modules = ["{further}"]')
-    onward = f"./onward --project {_short(project)}"
+        words = "added to" if added else "add this by hand to"
+        lines.append(f'{words} {_short(settings_file)}: [{table}] modules = ["{further}"]')
+    command = "./onward" if Path("onward").is_file() else "onward"  # the launcher of a clone, or the package's
+    onward = command if project == Path.cwd() else f"{command} --project {_short(project)}"
+    test = f"{onward} test" if command == "./onward" else f"pytest -p onward.testing.fixtures {_short(project)}"
     send = f'{{ {_camel(name)}(input: {{text: "Hello there"}}) {{ job {{ id status }} errors {{ message }} }} }}'
-    return [*told, f"test it:  {onward} test", f"serve it: {onward} serve", f"send it:  mutation {send}"]
+    return [*lines, f"test it:  {test}", f"serve it: {onward} serve", f"send it:  mutation {send}"]
 
 
 def _check(name: str) -> None:
     async def nothing(job: JobContext) -> None:
-        """What a handler of that name would be made of."""
+        """A handler of that name, to check the name."""
 
     try:
         handler(name)(nothing)
@@ -56,7 +57,7 @@ def _check(name: str) -> None:
         raise SettingsError(f"a handler's name has at most {LENGTH} characters")
 
 
-def _refuse_what_is_there(name: str, settings: Settings, files: list[Path]) -> None:
+def _refuse_existing(name: str, settings: Settings, files: list[Path]) -> None:
     if name in handlers.load_handlers(settings):
         raise SettingsError(f"there is a handler {name} already")
     mutation = _camel(name)
@@ -65,7 +66,7 @@ def _refuse_what_is_there(name: str, settings: Settings, files: list[Path]) -> N
         raise SettingsError(f"there is a mutation {mutation} already: take another name")
     for file in files:
         if file.exists():
-            raise SettingsError(f"{_short(file)} is there already, and is left as it is")
+            raise SettingsError(f"{_short(file)} exists already: move it, or take another name")
         if find_spec(file.stem):
             raise SettingsError(f"there is a module {file.stem} already: take another name")
 
@@ -84,10 +85,10 @@ def _renamed(file: Path, name: str) -> str:
 
 
 def _camel(name: str) -> str:
-    """The mutation's name, as the schema makes it of its function's."""
+    """Return the mutation's name as the schema derives it from the function's."""
     return to_camel_case(name.replace(".", "_"))
 
 
 def _short(file: Path) -> str:
-    """The path as one would type it here."""
+    """Return the path as one would type it here."""
     return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)

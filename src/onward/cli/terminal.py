@@ -1,4 +1,4 @@
-"""The ledger in a terminal: what `./onward jobs` shows, and what it does to jobs.
+"""The commands of `./onward jobs`: show jobs and control them.
 
 Each function gives the exit code: 0, or 1 where something was refused or did not succeed, or 3 for an unknown id.
 """
@@ -51,7 +51,7 @@ STYLES = {
 
 
 def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: bool) -> int:
-    """The newest jobs that match: a table, or one JSON object a line."""
+    """Print the newest matching jobs: a table, or one JSON object on each line."""
     with _ledger(settings) as database:
         found = database.read_sync(lambda tx: pages.page(tx, visible=EVERYTHING, filter=wanted, first=limit)).jobs
     if as_json:
@@ -63,7 +63,7 @@ def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: boo
 
 
 def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
-    """All of one job, and what it waits for."""
+    """Print one job, and the reason why it waits."""
 
     def look(tx: Tx) -> tuple[Job | None, Mapping[str, concurrency.HandlerLimits]]:
         return ledger.get(tx, job_id), concurrency.all_limits(tx)
@@ -82,7 +82,7 @@ def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
 
 
 def watch(settings: Settings, job_id: str | None, *, as_json: bool) -> int:
-    """The newest jobs, live, until Ctrl-C; or one job until it is over, where anything but success gives 1.
+    """Follow the newest jobs until Ctrl-C, or one job until it is over; return 1 unless it succeeded.
 
     Into a pipe, and as JSON, each change is a line.
     """
@@ -91,14 +91,14 @@ def watch(settings: Settings, job_id: str | None, *, as_json: bool) -> int:
 
 
 def cancel(settings: Settings, ids: Sequence[str], *, reason: str | None, as_json: bool) -> int:
-    """The waiting ones among the jobs are cancelled, the running ones told to end."""
+    """Cancel waiting jobs, and request the end of running ones."""
     return _command(
         settings, ids, lambda tx, one: commands.cancel(tx, one, reason=reason, visible=EVERYTHING), as_json=as_json
     )
 
 
 def retry(settings: Settings, ids: Sequence[str], *, from_start: bool, as_json: bool) -> int:
-    """The jobs wait for a new run."""
+    """Queue the jobs for a new run."""
     route = Routes(settings.backend, settings.routes)
     return _command(
         settings,
@@ -109,7 +109,7 @@ def retry(settings: Settings, ids: Sequence[str], *, from_start: bool, as_json: 
 
 
 def retry_matching(settings: Settings, wanted: JobFilter, limit: int) -> int:
-    """Up to `limit` of the jobs that match and can be retried wait for a new run; a hundred a commit."""
+    """Queue up to `limit` matching jobs for a new run, a hundred in each commit."""
     route = Routes(settings.backend, settings.routes)
     done = 0
     with _writer(settings) as writer:
@@ -128,19 +128,19 @@ def retry_matching(settings: Settings, wanted: JobFilter, limit: int) -> int:
 
 
 def pause(settings: Settings, names: Sequence[str]) -> int:
-    """No job of the handlers that match begins any more."""
+    """Pause the matching handlers."""
     import getpass
 
     return _switch(settings, names, "paused", lambda tx, one: concurrency.pause(tx, one, by=getpass.getuser()))
 
 
 def resume(settings: Settings, names: Sequence[str]) -> int:
-    """The jobs of the handlers that match begin again."""
+    """Resume the matching handlers."""
     return _switch(settings, names, "resumed", concurrency.resume)
 
 
 def as_object(job: Job) -> dict[str, Any]:
-    """The job as JSON with the names that it has in GraphQL."""
+    """Return the job as JSON, with GraphQL's names."""
     attempts = []
     for one in job.attempts:
         fields = {**asdict(one), "error": _error(one.error)}
@@ -165,7 +165,7 @@ def as_object(job: Job) -> dict[str, Any]:
 
 
 def _named(fields: dict[str, Any]) -> dict[str, Any]:
-    """Names as in GraphQL, and moments as ISO 8601."""
+    """Rename keys as in GraphQL, and write times as ISO 8601."""
     named = {}
     for name, value in fields.items():
         head, *tail = name.split("_")
@@ -179,7 +179,7 @@ def _error(error: Any) -> dict[str, Any] | None:
 
 
 def _answers(settings: Settings, name: str) -> bool:
-    """Whether the backend can be reached from here; those that the settings do not use are not asked."""
+    """Return whether the backend answers; one that the settings do not use is not asked."""
     if name not in backends.used(settings):
         return True
     try:
@@ -223,7 +223,7 @@ def _switch(settings: Settings, names: Sequence[str], word: str, turn: Callable[
 
 
 def _known(settings: Settings, names: Sequence[str]) -> int:
-    """Names and patterns that found no job are told where they fit no handler either."""
+    """Report names and patterns that match neither a job nor a handler."""
     known = handlers.load_handlers(settings) if names else ()
     worst = DONE
     for name in names:
@@ -291,7 +291,7 @@ def _table(found: Sequence[Job]) -> Table:
 
 
 def _whole(job: Job) -> Group:
-    """A job as a person reads it: its state, its steps, its attempts, what came of it."""
+    """Format a job for a person: state, steps, attempts, result or error."""
     head = Text.assemble(f"{job.id}  {_plain(job.handler)}  ", _status(job), f"  on {_plain(job.backend)}")
     parts: list[Any] = [
         head,
@@ -346,13 +346,13 @@ def _remark(job: Job) -> str:
 
 
 def _out() -> Console:
-    """Standard output; lines for another program are not cut to a terminal's width."""
+    """Return a console on standard output; lines for another program keep their length."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=PIPED_COLUMNS)
 
 
 def _plain(text: str) -> str:
-    """The text without what drives a terminal."""
+    """Return the text without control characters."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
