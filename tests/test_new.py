@@ -70,7 +70,7 @@ def test_a_file_of_tests_is_run_by_its_path_from_wherever_one_stands(project: Pa
         ("email.welcome", "there is a handler email.welcome already"),
         ("process.item", "there is a mutation processItem already"),
         ("prometheus.client", "there is a module prometheus_client already"),
-        ("orders.there", "orders_there_api.py is there already, and is left as it is"),
+        ("orders.there", "orders_there_api.py exists already"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line_and_nothing_is_written(name: str, words: str, project: Path) -> None:
