@@ -2,35 +2,63 @@
 
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
 from onward.storage.writer import Writer
-from tests import ledgers
+from tests import costs, ledgers, sharing
 from tests.servers import Missing, Server, postgres_database, postgres_server, redis_server
 
 pytest_plugins = ("onward.testing.fixtures",)
 pytest.register_assert_rewrite("tests.faults.laws")
+SHARING = ("node", "made", "law")  # fixtures that cost more than a test in another process gains
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """A process that runs tests is about to start; all of them share the servers of this one."""
+    config = node.config
+    if not hasattr(config, "shared_servers"):
+        config.shared_servers = sharing.begin(config._tmp_path_factory.getbasetemp())
+    node.workerinput["servers"] = str(config._tmp_path_factory.getbasetemp())
+
+
+def pytest_unconfigure(config: Any) -> None:
+    for server in getattr(config, "shared_servers", ()):
+        server.close()
+
+
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that share a server or npm packages in one process: by file, by backend fixture, or all of Node."""
+    """The dearest first, so that none is left over at the end; what shares something costly stays in one process."""
+    items.sort(key=lambda item: -costs.of(item.nodeid))
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_shared(item)))
+        if group := _shared(item):
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
-def _shared(item: pytest.Item) -> str:
-    if isinstance(item, pytest.Function):
-        if "node" in item.fixturenames:
-            return "node"
-        if isinstance(
-            fixture := getattr(item, "callspec", None) and item.callspec.params.get("backend_fixture"), tuple
-        ):
-            return "-".join(fixture)
-    return str(item.path)
+def _shared(item: pytest.Item) -> str | None:
+    """What the test shares with others: npm's packages, a backend fixture, or what its module sets up once."""
+    if not isinstance(item, pytest.Function):
+        return None
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    if isinstance(fixture := parameters.get("backend_fixture"), tuple):
+        return "-".join(fixture)
+    if any(definition[-1].scope == "module" for definition in item._fixtureinfo.name2fixturedefs.values()):
+        return str(item.module.__name__)
+    return next((name for name in SHARING if name in item.fixturenames), None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_tracebacks() -> None:
+    """A log line of an exception costs a millisecond: rich's picture of each frame takes a second."""
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 
 @pytest.fixture(scope="session")
@@ -39,17 +67,15 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
+def redis_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A Redis that the tests share; take `namespace` for its keys."""
-    with _or_skip(redis_server()) as server:
-        yield server.url
+    yield from _shared_or_own(request, "redis", redis_server)
 
 
 @pytest.fixture(scope="session")
-def postgres_server_url() -> Iterator[str]:
+def postgres_server_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A PostgreSQL that the tests share, as its superuser."""
-    with _or_skip(postgres_server()) as server:
-        yield server.url
+    yield from _shared_or_own(request, "postgresql", postgres_server)
 
 
 @pytest.fixture
@@ -102,14 +128,16 @@ def namespace() -> str:
     return f"test-{uuid.uuid4().hex}"
 
 
-@contextmanager
-def _or_skip(starting: AbstractContextManager[Server]) -> Iterator[Server]:
-    """The server; without its program the test is skipped, or fails where CI=true: there nothing is skipped."""
+def _shared_or_own(
+    request: pytest.FixtureRequest, name: str, starting: Callable[[], AbstractContextManager[Server]]
+) -> Iterator[str]:
+    """The server's address; without its program the test is skipped, or fails where CI=true: there nothing is."""
+    folder = getattr(request.config, "workerinput", {}).get("servers")
     with ExitStack() as stack:
         try:
-            server = stack.enter_context(starting)
+            found = sharing.address(Path(folder), name) if folder else stack.enter_context(starting()).url
         except Missing as missing:
             if os.environ.get("CI") == "true":
                 pytest.fail(str(missing))
             pytest.skip(str(missing))
-        yield server
+        yield found

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from onward.supervisor.supervisor import bound
+from tests import forked
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 30.0
@@ -27,9 +28,14 @@ def environment(**variables: str) -> dict[str, str]:
 
 def onward(*arguments: str, project: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """The outcome of a command that ends by itself."""
+    surroundings = environment(**variables)
+    if "PYTHONPATH" not in variables:
+        return forked.template(surroundings["PYTHONPATH"]).run(
+            ["--project", str(project), *arguments], environment=surroundings, cwd=project, timeout_s=PATIENCE_S * 2
+        )
     return subprocess.run(
         [sys.executable, "-P", "-m", "onward", "--project", str(project), *arguments],
-        env=environment(**variables),
+        env=surroundings,
         cwd=project,
         stdin=subprocess.DEVNULL,
         capture_output=True,

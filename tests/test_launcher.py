@@ -172,6 +172,7 @@ def test_what_has_no_hash_is_not_installed(made: Path) -> None:
     (made / "requirements.txt").write_text("")
 
 
+@pytest.mark.long
 def test_two_at_once_install_once(checkout: Path) -> None:
     starts = [
         subprocess.Popen(
@@ -184,6 +185,7 @@ def test_two_at_once_install_once(checkout: Path) -> None:
     assert sum(INSTALLING in error for _, error in said) == 1
 
 
+@pytest.mark.long
 def test_an_install_compiles_our_modules_where_a_start_may_not(checkout: Path) -> None:
     """As in a container, where each start would compile them anew. What is no Python stands in nobody's way."""
     jobs = checkout / "src" / "onward" / "jobs"
@@ -197,6 +199,7 @@ def test_an_install_compiles_our_modules_where_a_start_may_not(checkout: Path) -
     assert list((jobs / "__pycache__").glob("__init__.*.pyc"))
 
 
+@pytest.mark.long
 def test_a_moved_checkout_gets_a_new_venv(made: Path, tmp_path: Path) -> None:
     moved = Path(shutil.copytree(made, tmp_path / "moved", symlinks=True))
     assert INSTALLING in launch(moved).stderr
@@ -213,10 +216,13 @@ def test_test_passes_its_arguments_on_and_gives_1_when_a_part_fails(made: Path) 
     assert (some.returncode, some.stdout) == (0, "pytest -k word\n")
     whole = launch(made, "test")
     assert whole.returncode == 1
-    assert [line for line in whole.stdout.splitlines() if line.startswith("pytest")][-1] == "pytest tests/faults"
+    assert [line for line in whole.stdout.splitlines() if line.startswith("pytest")][-1] == (
+        "pytest tests/faults -m alone and not long"
+    )
     assert whole.stderr.splitlines()[-1] == "onward: failed: types, launcher types"
 
 
+@pytest.mark.long
 def test_faults_installs_the_servers_that_it_tries_the_program_with(checkout: Path) -> None:
     said = launch(checkout, "faults", "--seed", "1")
     assert "installing requirements-dev.txt" in said.stderr

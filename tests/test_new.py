@@ -47,6 +47,7 @@ def test_the_test_that_is_written_passes_and_the_mutation_makes_a_job_that_succe
         assert graphql(address, JOB, id=job)["job"]["result"] == {"words": 3}
 
 
+@pytest.mark.long
 def test_a_file_of_tests_is_run_by_its_path_from_wherever_one_stands(project: Path) -> None:
     onward("new", "handler", "orders.confirm", project=project)
     run = subprocess.run(

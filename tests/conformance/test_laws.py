@@ -14,7 +14,12 @@ from tests.servers import postgres_database
 
 @pytest.fixture(
     scope="module",
-    params=[(backend, database) for backend in ("background", "dramatiq") for database in ("sqlite", "postgresql")],
+    params=[
+        ("background", "sqlite"),
+        ("dramatiq", "postgresql"),
+        pytest.param(("background", "postgresql"), marks=pytest.mark.long),
+        pytest.param(("dramatiq", "sqlite"), marks=pytest.mark.long),
+    ],
     ids="-".join,
 )
 def backend_fixture(request: pytest.FixtureRequest) -> Iterator[BackendFixture]:

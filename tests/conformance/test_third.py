@@ -11,12 +11,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+PART = "accepted or killed or drain or cancelled_at_once or until_it_succeeds or progress or urgent"
+"""One law or two of each kind: what a backend can break."""
 PAGE = ROOT / "docs" / "adding-a-backend.md"
 
 
 @pytest.mark.timeout(300)
-def test_the_documented_backend_keeps_every_law(tmp_path: Path) -> None:
-    """The page's files, run by the page's command, pass."""
+@pytest.mark.parametrize(
+    ("laws", "least"), [(PART, 10), pytest.param("", 46, marks=pytest.mark.long)], ids=["part", "all"]
+)
+def test_the_documented_backend_keeps_every_law(laws: str, least: int, tmp_path: Path) -> None:
+    """The page's files, run by the page's command, pass; some of the laws, unless there is time for all."""
     found = re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert [name for name, _ in found] == ["spool.py", "test_spool.py"]
     for name, text in found:
@@ -30,6 +35,8 @@ def test_the_documented_backend_keeps_every_law(tmp_path: Path) -> None:
             str(tmp_path / "test_spool.py"),
             "-q",
             "-x",
+            "-k",
+            laws,
             "-p",
             "no:cacheprovider",
             "-p",
@@ -44,5 +51,5 @@ def test_the_documented_backend_keeps_every_law(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout[-6000:]
     passed = re.search(r"(\d+) passed", run.stdout)
     assert passed is not None
-    assert int(passed[1]) > 45
+    assert int(passed[1]) >= least
     assert "skipped" not in run.stdout

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.docs.fences import fences
 from tests.docs.tour import Reader, reading
@@ -64,6 +65,7 @@ def test_a_sqlite_ledger_is_brought_back(tmp_path: Path) -> None:
         ledger.is_back(reader)
 
 
+@pytest.mark.long
 def test_a_postgresql_ledger_is_brought_back_into_a_server_that_counts_anew(tmp_path: Path, postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(BURN)

@@ -4,6 +4,8 @@ import asyncio
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.docs.pictures import FOLDER, MINUTES, PICTURES, take
 from tests.processes import ROOT
 from tests.web.conftest import chromium, missing
@@ -22,6 +24,7 @@ def test_none_makes_a_page_slow() -> None:
     assert [file.name for file in FOLDER.iterdir() if file.stat().st_size > 128 * KIB] == []
 
 
+@pytest.mark.long
 def test_they_can_be_taken_again(tmp_path: Path) -> None:
     if chromium() is None:
         missing("needs Chromium: apt-get install chromium")

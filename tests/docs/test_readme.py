@@ -16,6 +16,7 @@ OUTPUTS = {"json", "text"}
 COMMANDS = {"sh", "shell", "bash"}  # for those that end, one that serves, and those that this test does not run
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PAGES)
 def test_the_page_is_true_from_top_to_bottom(name: str, tmp_path: Path, redis_url: str, namespace: str) -> None:
     redis = {"ONWARD_BACKENDS__DRAMATIQ__URL": redis_url, "ONWARD_BACKENDS__DRAMATIQ__NAMESPACE": namespace}

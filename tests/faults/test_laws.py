@@ -7,7 +7,14 @@ from tests.faults.laws.all import LAWS
 from tests.faults.laws.base import Law
 
 CASES = [
-    pytest.param(law, combination, id=f"{law.name}-{combination}") for law in LAWS for combination in law.combinations
+    pytest.param(
+        law,
+        combination,
+        id=f"{law.name}-{combination}",
+        marks=[*[pytest.mark.alone] * law.alone, *[pytest.mark.long] * (number >= law.quick)],
+    )
+    for law in LAWS
+    for number, combination in enumerate(law.combinations)
 ]
 
 

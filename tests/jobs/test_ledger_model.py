@@ -387,21 +387,25 @@ def _run(opened: Callable[[ExitStack], Writer], examples: int) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_the_ledger_keeps_its_laws_on_sqlite(migrated_sqlite: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("examples", [10, pytest.param(60, marks=pytest.mark.long)])
+def test_the_ledger_keeps_its_laws_on_sqlite(examples: int, migrated_sqlite: Path, tmp_path: Path) -> None:
     """Random histories of eighty acts."""
 
     def opened(stack: ExitStack) -> Writer:
         return stack.enter_context(writing(copied_sqlite(migrated_sqlite, tmp_path)))
 
-    _run(opened, 40)
+    _run(opened, examples)
 
 
 @pytest.mark.timeout(300)
-def test_the_ledger_keeps_its_laws_on_postgresql(postgres_server_url: str, migrated_postgres: str) -> None:
+@pytest.mark.parametrize("examples", [4, pytest.param(20, marks=pytest.mark.long)])
+def test_the_ledger_keeps_its_laws_on_postgresql(
+    examples: int, postgres_server_url: str, migrated_postgres: str
+) -> None:
     """The same."""
 
     def opened(stack: ExitStack) -> Writer:
         url = stack.enter_context(copied_postgres(postgres_server_url, migrated_postgres))
         return stack.enter_context(writing(url))
 
-    _run(opened, 12)
+    _run(opened, examples)

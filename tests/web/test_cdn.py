@@ -14,6 +14,7 @@ from onward.web.cdn import SCRIPTS, STYLES, CdnFile
 from tests.web.conftest import missing
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", [*SCRIPTS, *STYLES], ids=lambda file: f"{file.package}/{file.path}")
 def test_a_digest_is_that_of_the_package_s_file(file: CdnFile, tmp_path: Path) -> None:
     if shutil.which("npm") is None:

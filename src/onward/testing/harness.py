@@ -17,6 +17,7 @@ from onward.config import settings
 from onward.jobs import commands, ledger
 from onward.jobs.model import Job, Visible
 from onward.jobs.states import JobStatus
+from onward.jobs.timings import Timings
 from onward.runtime import backends, wiring
 from onward.storage import migrate
 from onward.storage.base import StorageError
@@ -27,6 +28,18 @@ from onward.testing.backend_fixture import BackendFixture
 from onward.testing.processes import Worker
 
 DRAIN_S = 1.0
+TIMINGS = Timings(
+    heartbeat_s=0.25,
+    lease_timeout_s=2.0,
+    orphan_check_s=1.0,
+    local_claim_grace_s=1.5,
+    tick_interval_s=0.2,
+    delivery_grace_s=1.5,
+    reconcile_interval_s=1.0,
+    redis_heartbeat_s=0.5,
+    redis_heartbeat_timeout_s=2.0,
+)
+"""Short, so that a test need not wait, and long enough for a busy machine."""
 AT_ONCE = 2  # jobs of law.limited that may run
 IN_A_SECOND = 20  # jobs of law.rated that may begin
 TIMEOUT_S = 20.0
@@ -132,7 +145,7 @@ class Harness:
 
     async def start_worker(self) -> Worker:
         """Start one more worker process and wait until it takes part."""
-        worker = processes.start(self.backend_fixture.worker(), self.project)
+        worker = processes.start(self.backend_fixture.worker(), self.project, TIMINGS)
         self.workers.append(worker)
         deadline = time.monotonic() + TIMEOUT_S
         while not await self.runners(worker) or (self.embedded and not node.door(self.project, worker.pid).exists()):
@@ -206,7 +219,7 @@ async def open_harness(backend_fixture: BackendFixture, project: Path) -> AsyncI
     found, _ = backends.backend_class(loaded, backend_fixture.name)
     # In this role the backend runs nothing here: the jobs are for the workers.
     role = Role.ACCEPT if found.runs_elsewhere else Role.RUN
-    async with wiring.run_process(loaded, role) as front:
+    async with wiring.run_process(loaded, role, timings=TIMINGS) as front:
         opened = Harness(backend_fixture, project, front)
         try:
             yield opened

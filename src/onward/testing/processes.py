@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from onward.jobs.timings import Timings
+
 
 @dataclass(frozen=True, slots=True)
 class Worker:
@@ -52,10 +54,10 @@ class Worker:
                 await asyncio.sleep(0.01)
 
 
-def start(command: Sequence[str], project: Path) -> Worker:
+def start(command: Sequence[str], project: Path, timings: Timings = Timings()) -> Worker:
     """Start the process on that project; its output goes to the project's `workers.log`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ONWARD_")}
-    environment["ONWARD_PROJECT"] = str(project)
+    environment |= {"ONWARD_PROJECT": str(project), **timings.environment()}
     environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, sys.path)))
     with (project / "workers.log").open("ab") as log:
         return Worker(

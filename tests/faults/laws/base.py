@@ -18,6 +18,7 @@ from tests.faults.site import Site
 
 BACKGROUND, DRAMATIQ, ON_POSTGRESQL = "background+sqlite", "dramatiq+sqlite", "dramatiq+postgresql"
 EVERYWHERE = (BACKGROUND, DRAMATIQ, ON_POSTGRESQL)
+BOTH_ENDS = (BACKGROUND, ON_POSTGRESQL, DRAMATIQ)  # the two that have least in common first
 ON_REDIS = (DRAMATIQ, ON_POSTGRESQL)
 ON_SQLITE = (BACKGROUND, DRAMATIQ)
 MORE_S = 0.1  # an answer may take as much longer while Redis is away
@@ -28,10 +29,15 @@ PARAMS: Mapping[str, Params] = MappingProxyType({"steps": {"pause_s": 0.05, "chi
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """A promise, and the combinations that it is tried on. `own` laws bring their site themselves."""
+    """A promise, and the combinations that it is tried on: by default on the first, in a long run on all.
+
+    One that says how long an answer may take is tried `alone`, while the machine does nothing else.
+    """
 
     hold: Callable[["Stage"], None]
     combinations: tuple[str, ...] = EVERYWHERE
+    alone: bool = False
+    quick: int = 1  # of the combinations, so many are always tried
 
     @property
     def name(self) -> str:

@@ -4,7 +4,17 @@ import time
 
 from tests.faults import books, strikes
 from tests.faults.figures import RESCUE_S, rescues
-from tests.faults.laws.base import BACKGROUND, EVERYWHERE, ON_REDIS, Law, Stage, is_lost, load, upon_an_answer
+from tests.faults.laws.base import (
+    BACKGROUND,
+    BOTH_ENDS,
+    EVERYWHERE,
+    ON_REDIS,
+    Law,
+    Stage,
+    is_lost,
+    load,
+    upon_an_answer,
+)
 from tests.faults.outages import frozen_between_writes
 from tests.faults.process import wait_for
 from tests.faults.site import Site
@@ -108,8 +118,8 @@ def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
 
 
 LAWS = (
-    Law(accepted_jobs_outlive_the_api),
-    Law(the_work_of_the_killed_goes_on_within_15_s),
+    Law(accepted_jobs_outlive_the_api, BOTH_ENDS, quick=2),
+    Law(the_work_of_the_killed_goes_on_within_15_s, BOTH_ENDS, quick=2),
     Law(many_that_died_twice_go_on_within_15_s, (BACKGROUND,)),
     Law(messages_of_the_killed_are_delivered_within_15_s, ON_REDIS),
     Law(the_late_result_of_a_frozen_runner_is_refused, EVERYWHERE),

@@ -96,7 +96,7 @@ def a_crash_of_postgresql_loses_nothing(stage: Stage) -> None:
 
 
 LAWS = (
-    Law(a_locked_ledger_is_told_within_its_patience, ON_SQLITE),
+    Law(a_locked_ledger_is_told_within_its_patience, ON_SQLITE, alone=True),
     Law(a_full_disk_accepts_nothing_by_halves, (BACKGROUND,)),
     Law(cut_connections_leave_nothing_half_done, (ON_POSTGRESQL,)),
     Law(a_crash_of_postgresql_loses_nothing, (ON_POSTGRESQL,)),

@@ -132,12 +132,12 @@ def _backlog(stage: Stage) -> None:
 
 
 LAWS = (
-    Law(jobs_are_accepted_without_redis, ON_REDIS),
-    Law(jobs_are_accepted_while_redis_is_frozen, ON_REDIS),
-    Law(jobs_are_accepted_while_redis_is_full, (DRAMATIQ,)),
-    Law(a_socket_that_only_accepts_holds_up_nothing, (DRAMATIQ,)),
-    Law(a_lost_reply_is_at_worst_a_second_delivery, ON_REDIS),
-    Law(slow_replies_hold_up_nothing, (DRAMATIQ,)),
+    Law(jobs_are_accepted_without_redis, ON_REDIS, alone=True),
+    Law(jobs_are_accepted_while_redis_is_frozen, ON_REDIS, alone=True),
+    Law(jobs_are_accepted_while_redis_is_full, (DRAMATIQ,), alone=True),
+    Law(a_socket_that_only_accepts_holds_up_nothing, (DRAMATIQ,), alone=True),
+    Law(a_lost_reply_is_at_worst_a_second_delivery, ON_REDIS, alone=True),
+    Law(slow_replies_hold_up_nothing, (DRAMATIQ,), alone=True),
     Law(what_redis_forgets_is_delivered_again, ON_REDIS),
     Law(an_old_snapshot_of_redis_loses_nothing, (DRAMATIQ,)),
     Law(an_unreadable_message_harms_nobody, ON_REDIS),
