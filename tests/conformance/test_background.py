@@ -154,7 +154,7 @@ async def test_a_step_that_ends_during_the_drain_is_kept_and_the_next_one_is_lef
     (job,) = await request(onward, ["law.steps_wait"], tmp_path)
     await until(lambda: [note.word for note in notes(tmp_path)] == ["first", "second"])
     draining = asyncio.ensure_future(onward.drain())
-    await until(lambda: onward.runner._draining)
+    await until(lambda: onward.runner.draining)
     (tmp_path / "go").touch()
     await draining
     waiting = await onward.database.read(lambda tx: ledger.get(tx, job.id))

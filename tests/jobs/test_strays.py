@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from onward.jobs import claims, due, ledger, recovery
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job
-from onward.jobs.runner import Runner
+from onward.jobs.runner import Runner, build_runner
 from onward.jobs.running import Running, StopReason
 from onward.jobs.states import JobStatus, StepStatus
 from onward.jobs.timings import Timings
@@ -103,7 +103,7 @@ async def running(writer: Writer, timings: Timings = Timings()) -> AsyncIterator
     metrics = Metrics()
     lease = Lease(writer, metrics, name="mine", on_lost=lambda: None)
     lease.id = await writer.run(lease._enter)
-    made = Runner(
+    made = build_runner(
         writer=writer,
         lease=lease,
         handlers={},
@@ -173,7 +173,7 @@ async def test_a_step_whose_commit_s_answer_was_lost_is_finished_once(
         raise Unavailable("its answer was lost")
 
     async with running(writer) as (made, lease):
-        made._enqueuer = cast("Any", Further)
+        made._completion._enqueuer = cast("Any", Further)
         job = await run(lambda tx: accept(tx, steps=("one", "two")))
         held = await run(
             lambda tx: claims.claim(tx, job.id, runner=lease.id, worker="w", backend="here", isolated=False)
@@ -182,7 +182,7 @@ async def test_a_step_whose_commit_s_answer_was_lost_is_finished_once(
         step = Running(held, cast("Any", None), None, cast("Any", None), lambda _: None)
         step.children.append(new_job(id="job_child"))
         monkeypatch.setattr(writer, "run", unheard)
-        one, two = await made._finish_step(step, held.steps, None)
+        one, two = await made._completion.finish_step(step, held.steps, None)
         assert (one.status, two.status) == (StepStatus.SUCCEEDED, StepStatus.RUNNING)
         assert handed == ["job_child"]
 
@@ -200,21 +200,21 @@ async def test_a_claim_under_the_new_lease_outlives_the_loss_of_the_old_one(writ
                 halted[self.job.id] = why
 
         old, new = claim(writer, "before"), claim(writer, lease.id)
-        made._running = cast("Any", {(job.id, job.fencing_token): Claim(job) for job in (old, new)})
+        made._control._running = cast("Any", {(job.id, job.fencing_token): Claim(job) for job in (old, new)})
         made.lost()
         await asyncio.sleep(0.05)
         assert halted == {old.id: StopReason.LOST}
-        made._running.clear()
+        made._control._running.clear()
 
 
 async def test_what_was_promised_to_a_process_that_drains_is_anyone_s(writer: Writer) -> None:
     """At once, not when the last of what runs there has ended."""
     async with running(writer) as (made, lease):
         promised = await writer.run(lambda tx: ledger.accept(tx, new_job(), local_runner=lease.id))
-        made._running = cast("Any", {("busy", 1): type("Busy", (), {"interrupt": lambda *_: None})()})
+        made._control._running = cast("Any", {("busy", 1): type("Busy", (), {"interrupt": lambda *_: None})()})
         draining = asyncio.create_task(made.drain(30.0))
         await until(lambda: now(writer, promised).delivered_to is None)
         assert not draining.done()
-        made._running.clear()
-        made._idle.set()
+        made._control._running.clear()
+        made._control._idle.set()
         await draining

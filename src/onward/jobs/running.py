@@ -1,4 +1,4 @@
-"""A claimed job while it runs: what its handler is given, and how it is told to stop."""
+"""A claimed job while it runs: the context that its handler gets, and the reason why it has to stop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onward.jobs.model import Job, NewJob, Progress, legible
 
 
 class StopReason(Enum):
-    """Why a job that runs has to stop."""
+    """The reason why a running job has to stop."""
 
     CANCEL = auto()
     DRAIN = auto()
@@ -22,7 +22,7 @@ class StopReason(Enum):
 
 
 class Drained(LeaseLost):
-    """The process is being stopped, and the job goes on elsewhere."""
+    """The process drains, and the job goes on in another one."""
 
 
 class Running:
@@ -44,25 +44,25 @@ class Running:
         self.tools = tools
         self.resources = resources
         self.stop: StopReason | None = None
-        self.task: asyncio.Task[Any] | None = None  # what to cancel when it has to stop; none while a thread works
+        self.task: asyncio.Task[Any] | None = None  # the async step that runs; None while a plain one does
         self.deadline: float | None = None
         self.latest: Progress | None = job.progress
-        self.saying = False  # `latest` is about to be written
+        self.reporting = False  # `latest` is about to be written
         self.children: list[NewJob] = []
-        self.secrets: tuple[str, ...] = ()  # texts among its parameters that nobody is told
+        self.secrets: tuple[str, ...] = ()  # texts among its parameters that are not shown
         self._prepare = prepare
         self._on_progress = on_progress
 
     def progress(self, completed: int, total: int | None = None, message: str | None = None) -> None:
-        """Whoever watches the job sees this soon. Raises as `check` does."""
+        """Show the progress to subscribers soon. Raises as `check` does."""
         self.check()
         self.latest = Progress(
-            _shown(completed), None if total is None else _shown(total), message and legible(message[:500])
+            _clamp(completed), None if total is None else _clamp(total), message and legible(message[:500])
         )
         self._on_progress(self)
 
     def check(self) -> None:
-        """Nothing, as long as the job may go on. Raises JobCancelled, TimedOut or LeaseLost."""
+        """Return if the job may go on. Raises JobCancelled, TimedOut or LeaseLost if it may not."""
         if self.stop is None and self.deadline is not None and time.monotonic() > self.deadline:
             self.stop = StopReason.TIMEOUT
         match self.stop:
@@ -76,20 +76,20 @@ class Running:
                 raise LeaseLost("the job belongs to another runner by now")
 
     def dispatch(self, handler: str, /, **params: Any) -> str:
-        """The id of a further job, accepted together with what this step achieves. Raises InvalidParameters."""
+        """Accept a further job together with the end of this step, and return its id. Raises InvalidParameters."""
         child = self._prepare(self.job, handler, params)
         assert child.id is not None  # noqa: S101 - for the type checker
         self.children.append(child)
         return child.id
 
-    def interrupt(self, why: StopReason) -> None:
-        """It stops at its next await, or at its next check. From the event loop."""
-        if self.stop is None or why is StopReason.LOST:
-            self.stop = why
+    def interrupt(self, reason: StopReason) -> None:
+        """Stop the job at its next await, or at its next check. From the event loop."""
+        if self.stop is None or reason is StopReason.LOST:
+            self.stop = reason
         if self.task is not None:
             self.task.cancel()
 
 
-def _shown(n: int) -> int:
-    """The number, or the nearest one that clients can be shown: theirs have 32 bits."""
+def _clamp(n: int) -> int:
+    """The nearest number that GraphQL can show: its integers have 32 bits."""
     return max(min(int(n), 2**31 - 1), -(2**31))

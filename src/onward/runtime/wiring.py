@@ -25,7 +25,7 @@ from onward.handlers.base import Handler, Toolbox
 from onward.jobs import concurrency
 from onward.jobs.change_feed import ChangeFeed, renumber
 from onward.jobs.leases import Lease
-from onward.jobs.runner import Runner
+from onward.jobs.runner import Runner, build_runner
 from onward.jobs.schedule import Schedule
 from onward.jobs.states import TERMINAL
 from onward.jobs.subprocess import SubprocessRunner
@@ -157,7 +157,7 @@ def _build(
         timings=timings,
     )
     children = SubprocessRunner(values.environment(settings, timings), writer, telemetry.metrics)
-    runner = Runner(
+    runner = build_runner(
         writer=writer,
         lease=lease,
         handlers=handlers,

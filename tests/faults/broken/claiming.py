@@ -217,7 +217,7 @@ def beat_on_the_loop() -> None:
     def known(start: Any) -> Any:
         def started(self: Any) -> None:
             start(self)
-            self._lease.loop = asyncio.get_running_loop()
+            self._control._lease.loop = asyncio.get_running_loop()
 
         return started
 

@@ -13,57 +13,57 @@ def steps_forgotten() -> None:
     from onward.jobs.model import Step
     from onward.jobs.runner import Runner
 
-    def anew(carry: Any) -> Any:
-        async def carried(self: Any, job: Any, **named: Any) -> None:
+    def anew(execute: Any) -> Any:
+        async def executed(self: Any, job: Any, **named: Any) -> None:
             steps = tuple(Step(step.name, step.index) for step in job.steps)
-            await carry(self, replace(job, steps=steps), **named)
+            await execute(self, replace(job, steps=steps), **named)
 
-        return carried
+        return executed
 
     base.around(Runner, "execute", anew)
 
 
 def children_apart() -> None:
     """A job's further jobs are accepted whether or not its outcome is."""
-    from onward.jobs.runner import Runner
+    from onward.jobs.executor import Executor
 
-    def apart(perform: Any) -> Any:
-        async def performed(self: Any, running: Any) -> Any:
-            found = await perform(self, running)
+    def apart(execute: Any) -> Any:
+        async def executed(self: Any, running: Any) -> Any:
+            found, completion = await execute(self, running), self._completion
             for child in running.children:
-                await self._writer.run(lambda tx, child=child: self._enqueuer.accept(tx, child))
+                await completion._writer.run(lambda tx, child=child: completion._enqueuer.accept(tx, child))
             running.children.clear()
             return found
 
-        return performed
+        return executed
 
-    base.around(Runner, "_perform", apart)
+    base.around(Executor, "execute", apart)
 
 
 def handler_missing_unsaid() -> None:
     """A job whose handler is gone runs into a KeyError."""
-    from onward.jobs.runner import Runner
+    from onward.jobs.executor import Executor
 
-    def unsaid(perform: Any) -> Any:
-        async def performed(self: Any, running: Any) -> Any:
+    def unsaid(execute: Any) -> Any:
+        async def executed(self: Any, running: Any) -> Any:
             assert self._handlers[running.job.handler]
-            return await perform(self, running)
+            return await execute(self, running)
 
-        return performed
+        return executed
 
-    base.around(Runner, "_perform", unsaid)
+    base.around(Executor, "execute", unsaid)
 
 
 def parameters_unchecked() -> None:
     """The handler is called with whatever stands in the ledger."""
-    from onward.jobs import runner
+    from onward.jobs import executor
 
-    base.put(runner, "_arguments", lambda _handler, _job, params: params)
+    base.put(executor, "_arguments", lambda _handler, _job, params: params)
 
 
 def failures_unrecorded() -> None:
     """An outcome is written where it is a good one."""
-    from onward.jobs.runner import Runner
+    from onward.jobs.completion import Completion
     from onward.jobs.states import JobStatus
 
     def only_good(record: Any) -> Any:
@@ -73,82 +73,77 @@ def failures_unrecorded() -> None:
 
         return recorded
 
-    base.around(Runner, "_record", only_good)
+    base.around(Completion, "_record", only_good)
 
 
 def no_retries() -> None:
     """The first failure is the last."""
-    from onward.jobs.runner import Runner
+    from onward.jobs import outcome
     from onward.jobs.states import JobStatus
 
-    def final(failed: Any) -> Any:
-        def found(self: Any, *arguments: Any) -> Any:
-            outcome = failed(self, *arguments)
-            return replace(outcome, status=JobStatus.FAILED) if outcome.status is JobStatus.RETRYING else outcome
+    def final(after_error: Any) -> Any:
+        def decided(error: Any, **named: Any) -> Any:
+            found = after_error(error, **named)
+            return replace(found, status=JobStatus.FAILED) if found.status is JobStatus.RETRYING else found
 
-        return found
+        return decided
 
-    base.around(Runner, "_failed", final)
+    base.around(outcome, "after_error", final)
 
 
 def waits_too_long() -> None:
     """The wait between attempts is twice the policy's longest, and no less."""
-    from onward.jobs import runner
+    from onward.jobs import outcome
     from onward.jobs.retry import ceiling
 
-    base.put(runner, "delay", lambda policy, attempt, _chance: ceiling(policy, attempt) * 2)
+    base.put(outcome, "delay", lambda policy, attempt, _chance: ceiling(policy, attempt) * 2)
 
 
 def one_attempt_more() -> None:
     """Attempts are counted from nought."""
-    from onward.jobs.runner import Runner
+    from onward.jobs import outcome
 
-    def more(failed: Any) -> Any:
-        def found(self: Any, running: Any, *arguments: Any) -> Any:
-            job = running.job
-            running.job = replace(job, max_attempts=job.max_attempts + 1)
-            try:
-                return failed(self, running, *arguments)
-            finally:
-                running.job = job
+    def more(after_error: Any) -> Any:
+        def decided(error: Any, *, job: Any, **named: Any) -> Any:
+            return after_error(error, job=replace(job, max_attempts=job.max_attempts + 1), **named)
 
-        return found
+        return decided
 
-    base.around(Runner, "_failed", more)
+    base.around(outcome, "after_error", more)
 
 
 def permanent_retried() -> None:
     """An error that is for good is one like any other."""
     from onward.handlers.base import Permanent
-    from onward.jobs import runner
+    from onward.jobs import outcome
 
     class Never(Permanent):
         """Nobody raises it."""
 
-    base.put(runner, "Permanent", Never)
+    base.put(outcome, "Permanent", Never)
 
 
 def words_as_they_are() -> None:
     """What handlers say is kept as they said it."""
-    from onward.jobs import runner, running
+    from onward.jobs import outcome, running
 
-    base.put(runner, "legible", lambda text: text)
+    base.put(outcome, "legible", lambda text: text)
     base.put(running, "legible", lambda text: text)
-    base.put(running, "_shown", int)
+    base.put(running, "_clamp", int)
 
 
 def exit_heeded() -> None:
     """A handler that wants to end its process does so."""
     import uvloop
 
-    from onward.jobs import runner
+    from onward.jobs import step_runner
     from onward.runtime.event_loop import Loop
 
-    async def guarded(coroutine: Any) -> Any:
+    async def heeded(coroutine: Any) -> Any:
         return await coroutine
 
-    base.put(runner, "_guarded", guarded)
-    base.put(runner, "_unescaped", lambda call: call())
+    base.put(step_runner, "_contain_async_exit", heeded)
+    base.put(step_runner, "_contain_exit", lambda call: call())
     base.put(Loop, "run_forever", uvloop.Loop.run_forever)
 
 
@@ -156,7 +151,7 @@ def cancelled_for_good() -> None:
     """What a handler has itself cancelled is taken for the end of its process."""
     from asyncio import CancelledError
 
-    from onward.jobs.runner import Runner
+    from onward.jobs.step_runner import StepRunner
 
     def heeded(step: Any) -> Any:
         async def done(self: Any, running: Any, *arguments: Any, **named: Any) -> Any:
@@ -169,12 +164,12 @@ def cancelled_for_good() -> None:
 
         return done
 
-    base.around(Runner, "_step", heeded)
+    base.around(StepRunner, "run", heeded)
 
 
 def no_time_limit() -> None:
     """A handler may take as long as it likes."""
-    from onward.jobs.runner import Runner
+    from onward.jobs.step_runner import StepRunner
 
     def unlimited(step: Any) -> Any:
         async def done(self: Any, running: Any, *arguments: Any, **named: Any) -> Any:
@@ -183,38 +178,38 @@ def no_time_limit() -> None:
 
         return done
 
-    base.around(Runner, "_step", unlimited)
+    base.around(StepRunner, "run", unlimited)
 
 
 def results_as_text() -> None:
     """A result is kept as text."""
-    from onward.jobs import runner
+    from onward.jobs import executor
 
-    base.put(runner, "_storable", str)
+    base.put(executor, "storable", str)
 
 
 def low_cap() -> None:
     """Results are capped at ten kilobytes."""
-    from onward.jobs import runner
+    from onward.jobs import results
 
-    base.put(runner, "RESULT_BYTES", 10_000)
+    base.put(results, "RESULT_BYTES", 10_000)
 
 
 def results_unchecked() -> None:
     """A result is looked at when it is written."""
-    from onward.jobs import runner
+    from onward.jobs import executor
 
-    base.put(runner, "_storable", lambda value: value)
+    base.put(executor, "storable", lambda value: value)
 
 
 def no_watch() -> None:
     """A running job does not hear that somebody wants it cancelled."""
-    from onward.jobs.runner import Runner
+    from onward.jobs.control import Control
 
     async def nothing(self: Any) -> None:
         return
 
-    base.put(Runner, "_poll_cancellations", nothing)
+    base.put(Control, "_poll_cancellations", nothing)
 
 
 def checks_nothing() -> None:
@@ -226,7 +221,7 @@ def checks_nothing() -> None:
 
 def plain_on_the_loop() -> None:
     """Plain functions run where async ones do."""
-    from onward.jobs import runner
+    from onward.jobs import step_runner
 
     class Here(ThreadPoolExecutor):
         def submit(self, call: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
@@ -237,7 +232,7 @@ def plain_on_the_loop() -> None:
                 done.set_exception(error)
             return done
 
-    base.put(runner, "ThreadPoolExecutor", Here)
+    base.put(step_runner, "ThreadPoolExecutor", Here)
 
 
 def stops_at_once() -> None:
@@ -274,9 +269,9 @@ def one_job_a_child() -> None:
     """Each job that runs alone has a process started for it."""
     from onward.jobs.runner import Runner
 
-    def ours(dangerous: Any) -> Any:
+    def ours(next_isolated: Any) -> Any:
         async def found(self: Any, backend: str) -> Any:
-            return None if self._isolate is None else await dangerous(self, backend)
+            return None if self._isolate is None else await next_isolated(self, backend)
 
         return found
 
@@ -285,9 +280,9 @@ def one_job_a_child() -> None:
 
 def no_progress() -> None:
     """How far a job has come is told at its end."""
-    from onward.jobs.runner import Runner
+    from onward.jobs.progress import ProgressReporter
 
-    base.put(Runner, "_on_progress", lambda *_: None)
+    base.put(ProgressReporter, "report", lambda *_: None)
 
 
 def every_report_written() -> None:

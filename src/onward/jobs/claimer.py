@@ -1,0 +1,92 @@
+"""Claims jobs for a process: by id, when a delivery comes, and from the line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from functools import partial
+from typing import Any
+
+from onward.jobs import claims, concurrency, due
+from onward.jobs.control import Control
+from onward.jobs.leases import Lease
+from onward.jobs.model import Job
+from onward.jobs.timings import Timings
+from onward.storage.base import StorageError
+from onward.storage.transaction import Tx
+from onward.storage.writer import Writer
+
+
+class Claimer:
+    """Claims jobs under the lease of a process. One that is `isolated` claims jobs that crash their process, too."""
+
+    def __init__(self, writer: Writer, lease: Lease, control: Control, timings: Timings, *, isolated: bool) -> None:
+        self._writer = writer
+        self._lease = lease
+        self._control = control
+        self._timings = timings
+        self._isolated = isolated
+        self._any_limits = True  # whether any handler had limits at the last check
+        self._check_limits_at = 0.0
+
+    async def claim(self, job_id: str, backend: str) -> Job | bool:
+        """Claim the job; if that cannot be, return whether it has to run isolated. Raises Unavailable."""
+        return await self._writer.run(partial(self._claim, job_id=job_id, backend=backend))
+
+    def _claim(self, tx: Tx, *, job_id: str, backend: str) -> Job | bool:
+        runner, worker = self._lease.id, self._lease.name
+        job = claims.claim(tx, job_id, runner=runner, worker=worker, backend=backend, isolated=self._isolated)
+        return job or claims.must_run_isolated(tx, job_id)
+
+    async def give_back(self, job_id: str) -> None:
+        """Have a job delivered again that came to this process while it drains. Raises Unavailable."""
+        await self._writer.run(partial(due.give_back, job_id=job_id))
+
+    async def claim_due(self, backend: str, limit: int, *, exclude: Collection[str]) -> list[Job]:
+        """Claim up to `limit` queued jobs of the backend, without those in `exclude`. Raises Unavailable."""
+        found: list[Job] = []
+        again = True
+        while again and len(found) < limit:
+            # Most installations have no limits: nearly every claim is spared the question.
+            check_limits = self._any_limits or time.monotonic() >= self._check_limits_at
+            claim = partial(
+                self._claim_due,
+                backend=backend,
+                limit=limit - len(found),
+                exclude=exclude,
+                check_limits=check_limits,
+            )
+            try:
+                more, again, any_limits = await self._writer.run(claim)
+            except StorageError:
+                if not found:
+                    raise
+                break
+            if check_limits:
+                self._any_limits = any_limits
+                self._check_limits_at = time.monotonic() + self._timings.blocked_check_s
+            self._control.claimed(more)
+            found += more
+        return found
+
+    def _claim_due(
+        self, tx: Tx, *, backend: str, limit: int, exclude: Collection[str], check_limits: bool
+    ) -> tuple[list[Job], bool, bool]:
+        """Claim jobs, and return them, whether there may be more, and whether any handler has limits."""
+        line: dict[str, Any] = {
+            "runner": self._lease.id,
+            "worker": self._lease.name,
+            "backend": backend,
+            "exclude": exclude,
+            "grace_us": round(self._timings.local_claim_grace_s * 1_000_000),
+        }
+        found = claims.claim_due(tx, limit=limit, **line)
+        any_limits = check_limits and concurrency.any_limits(tx)
+        if not any_limits or len(found) == limit:
+            return found, False, any_limits
+        more, changed = claims.claim_limited(tx, limit=limit - len(found), **line)
+        return [*found, *more], changed, any_limits
+
+    async def next_isolated(self, backend: str) -> str | None:
+        """The id of a job of the backend that has to run isolated. Raises Unavailable."""
+        return await self._writer.database.read(partial(claims.next_isolated, backend=backend))

@@ -1,0 +1,129 @@
+"""Controls the jobs that run in a process: cancels, lost claims, the drain, and claims that nobody runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+
+import structlog
+
+from onward.jobs import claims, recovery
+from onward.jobs.leases import Lease
+from onward.jobs.model import Job
+from onward.jobs.row import Claim
+from onward.jobs.running import Running, StopReason
+from onward.jobs.timings import Timings
+from onward.storage.base import StorageError
+from onward.storage.writer import Writer
+
+
+class Control:
+    """The claims of a process, and what interrupts them."""
+
+    def __init__(self, writer: Writer, lease: Lease, timings: Timings) -> None:
+        self._writer = writer
+        self._lease = lease
+        self._timings = timings
+        self._running: dict[Claim, Running] = {}  # a lost claim may go on for a while beside a new one of its job
+        self._claimed: set[Claim] = set()  # claimed, and not running yet
+        self._idle = asyncio.Event()
+        self._cancellations: asyncio.Task[None] | None = None
+        self._orphans: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.draining = False
+        self._log = structlog.get_logger("runner")
+
+    @property
+    def busy(self) -> int:
+        """How many jobs run."""
+        return len(self._running)
+
+    def start(self) -> None:
+        """Watch the claims of this process. From its event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._orphans = asyncio.create_task(self._release_orphans(), name="claims")
+
+    def claimed(self, jobs: Iterable[Job]) -> None:
+        """Expect these claims to run soon."""
+        self._claimed.update(map(_claim, jobs))
+
+    def runs(self, running: Running) -> bool:
+        return _claim(running.job) in self._running
+
+    def begin(self, running: Running) -> None:
+        """Have the job interrupted when it should stop, until `end`."""
+        claim = _claim(running.job)
+        self._claimed.discard(claim)
+        self._running[claim] = running
+        if self._cancellations is None or self._cancellations.done():
+            self._cancellations = asyncio.create_task(self._poll_cancellations(), name="cancels")
+
+    def end(self, running: Running) -> None:
+        """The job does not run any more."""
+        del self._running[_claim(running.job)]
+        if not self._running:
+            self._idle.set()
+
+    def lost(self) -> None:
+        """Interrupt what was claimed under an earlier lease, which is over. From any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._interrupt_lost)
+
+    def _interrupt_lost(self) -> None:
+        for running in self._running.values():
+            if running.job.runner != self._lease.id:
+                running.interrupt(StopReason.LOST)
+
+    async def _poll_cancellations(self) -> None:
+        """Interrupt jobs that are to be cancelled, as long as any job runs."""
+        while self._running:
+            await asyncio.sleep(self._timings.cancellation_poll_s)
+            with suppress(StorageError):
+                for claim in await self._writer.database.read(partial(claims.cancelling, runner=self._lease.id)):
+                    if claim in self._running:
+                        self._running[claim].interrupt(StopReason.CANCEL)
+
+    async def _release_orphans(self) -> None:
+        """Release claims of this process that it does not run: those whose commit's answer was lost, for example."""
+        before: set[Claim] = set()
+        while True:
+            await asyncio.sleep(self._timings.orphan_check_s)
+            runner = self._lease.id
+            with suppress(StorageError):
+                held = await self._writer.database.read(partial(claims.held_by, runner=runner))
+                orphans = held - self._running.keys() - self._claimed
+                if confirmed := orphans & before:  # seen twice: one that was claimed a moment ago is about to run
+                    self._log.warning("claims without a run are handed back", jobs=[claim.id for claim in confirmed])
+                    await self._writer.run(partial(recovery.release, claims=confirmed, runner=runner))
+                before = orphans
+
+    async def drain(self, deadline_s: float) -> None:
+        """Wait for the jobs that run to finish their step, and interrupt them just before the deadline."""
+        self.draining = True
+        self._writer.post(lambda tx: recovery.clear_affinity(tx, runner=self._lease.id))
+        try:
+            async with asyncio.timeout(max(deadline_s - 1.0, deadline_s / 2)):
+                await self._until_idle()
+        except TimeoutError:
+            for running in self._running.values():
+                running.interrupt(StopReason.DRAIN)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(1.0, deadline_s / 2)):
+                    await self._until_idle()
+
+    async def _until_idle(self) -> None:
+        while self._running:
+            self._idle.clear()
+            await self._idle.wait()
+
+    def close(self) -> None:
+        """Watch the claims no longer."""
+        for task in (self._cancellations, self._orphans):
+            if task is not None:
+                task.cancel()
+
+
+def _claim(job: Job) -> Claim:
+    return Claim(job.id, job.fencing_token)

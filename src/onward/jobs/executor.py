@@ -1,0 +1,149 @@
+"""Executes a claimed job: its steps that are left, up to an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from onward.handlers.base import Handler, HandlerError, InvalidParameters, TimedOut
+from onward.jobs import outcome as outcomes
+from onward.jobs.base import Superseded
+from onward.jobs.completion import Completion
+from onward.jobs.control import Control
+from onward.jobs.encryption import Encryption, redact
+from onward.jobs.model import Job, Step
+from onward.jobs.outcome import HANDED_BACK, Ended, Outcome
+from onward.jobs.results import storable
+from onward.jobs.running import Running, StopReason
+from onward.jobs.states import JobStatus, StepStatus
+from onward.jobs.step_runner import StepRunner
+from onward.storage.base import StorageError
+from onward.telemetry.tracing import Tracing
+
+S = JobStatus
+
+
+class Executor:
+    """Executes jobs in one process."""
+
+    def __init__(
+        self,
+        *,
+        handlers: Mapping[str, Handler],
+        steps: StepRunner,
+        completion: Completion,
+        control: Control,
+        encryption: Encryption,
+        tracing: Tracing,
+    ) -> None:
+        self._handlers = handlers
+        self._steps = steps
+        self._completion = completion
+        self._control = control
+        self._encryption = encryption
+        self._tracing = tracing
+        self._chance = random.Random()  # noqa: S311 - jitter
+        self._log = structlog.get_logger("runner")
+
+    async def execute(self, running: Running) -> Ended:
+        """Run the steps that are left, and return how the attempt ended. Raises Superseded if the claim was lost."""
+        job = running.job
+        handler = self._handlers.get(job.handler)
+        if handler is None:
+            message = f"no handler is named {job.handler!r} here; install it again, then retry the job"
+            return Ended(job.steps, outcomes.failed("HANDLER_MISSING", message))
+        steps = _steps_of(job, handler)
+        if steps is None:
+            message = "the handler's steps are other ones than when the job began; retry it from the start"
+            return Ended(job.steps, outcomes.failed("STEPS_CHANGED", message))
+        if handler.timeout is not None:
+            running.deadline = time.monotonic() + handler.timeout.total_seconds()
+        return await self._run_steps(running, handler, steps)
+
+    async def _run_steps(self, running: Running, handler: Handler, steps: tuple[Step, ...]) -> Ended:
+        index = _next_step(steps)
+        error: BaseException | None = None
+        try:
+            params, running.secrets = self._encryption.decrypt(running.job.params)
+            values: tuple[Any, ...] = (steps[index - 1].result,) if index else ()
+            arguments = {} if index else _arguments(handler, running.job, params)
+            while True:
+                running.check()
+                step = handler.steps[index]
+                with self._tracing.span(f"step {step.name}", step=step.name):
+                    result = storable(await self._steps.run(running, step, *values, **arguments))
+                if index == len(steps) - 1:
+                    return Ended(steps, Outcome(S.SUCCEEDED, result=result))
+                steps = await self._completion.finish_step(running, steps, result)
+                if self._control.draining:
+                    return Ended(steps, HANDED_BACK)
+                index, values, arguments = index + 1, (result,), {}
+        except Superseded:
+            raise
+        except asyncio.CancelledError:
+            if running.stop is None:
+                return Ended(steps, HANDED_BACK)  # the event loop is being closed
+        except BaseException as raised:  # noqa: BLE001 - handlers are other people's code: any error is recorded
+            error = raised
+        return Ended(steps, self._failed(running, handler.steps[index].name, handler, error))
+
+    def _failed(self, running: Running, step: str, handler: Handler, error: BaseException | None) -> Outcome:
+        if running.stop is StopReason.TIMEOUT:
+            error = TimedOut("it ran longer than its time limit")
+        outcome = outcomes.after_error(
+            error,
+            job=running.job,
+            stop=running.stop,
+            step=step,
+            policy=handler.retry,
+            secrets=running.secrets,
+            chance=self._chance,
+        )
+        if outcome.error is not None and error is not None:
+            self._log_error(running, step, error)
+        return outcome
+
+    def _log_error(self, running: Running, step: str, error: BaseException) -> None:
+        if isinstance(error, HandlerError):
+            self._log.info("attempt failed", code=error.code, message=redact(str(error), running.secrets), step=step)
+        elif not isinstance(error, StorageError):
+            trace = redact("".join(traceback.format_exception(error)).rstrip(), running.secrets)
+            self._log.error("handler raised", step=step, exception=trace)
+
+    def close(self) -> None:
+        """Start no further step."""
+        self._steps.close()
+
+
+def _next_step(steps: tuple[Step, ...]) -> int:
+    return next((step.index for step in steps if step.status is not StepStatus.SUCCEEDED), len(steps))
+
+
+def _steps_of(job: Job, handler: Handler) -> tuple[Step, ...] | None:
+    """The job's steps; those of a newer handler if none has finished, and None if one has."""
+    if tuple(step.name for step in job.steps) == tuple(step.name for step in handler.steps):
+        return job.steps
+    if _next_step(job.steps):
+        return None
+    first, *rest = (Step(step.name, index) for index, step in enumerate(handler.steps))
+    return (replace(first, status=StepStatus.RUNNING, started_at=job.attempts[-1].started_at), *rest)
+
+
+def _arguments(handler: Handler, job: Job, params: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of the first step, upgraded where an older release stored them. Raises InvalidParameters."""
+    if job.params_version < handler.version and handler.upgrade is not None:
+        params = handler.upgrade(job.params_version, params)
+    try:
+        return handler.arguments(params)
+    except InvalidParameters as error:
+        if job.params_version <= handler.version:
+            raise
+        message = "a newer release accepted it; retry it when that one runs everywhere"
+        raise InvalidParameters([("", message), *error.errors]) from error
