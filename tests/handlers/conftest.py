@@ -100,7 +100,7 @@ class Desk(SMTP):
 
 
 class PostOffice:
-    """A real SMTP server on a free port, which tells what it saw and does what it is told."""
+    """A real SMTP server on a free port, which records what it saw, and fails as the test asks."""
 
     def __init__(self) -> None:
         self.taken: list[Envelope] = []

@@ -1,4 +1,4 @@
-"""What a handler may look like, told where it is defined."""
+"""Definitions of handlers: a wrong one is refused where it is written."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -56,7 +56,7 @@ def generator(job: Any, *, number: int) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(
-    ("function", "told"),
+    ("function", "message"),
     [
         (no_job, "must take the job first"),
         (only_keywords, "must take the job first"),
@@ -64,16 +64,16 @@ def generator(job: Any, *, number: int) -> Iterator[int]:
         (variable, "numbers must be keyword-only"),
         (anything, "params must be keyword-only"),
         (untyped, "number needs a type"),
-        (hidden, "pydantic keeps for itself"),
-        (pydantics_own, "pydantic keeps for itself"),
+        (hidden, "pydantic reserves"),
+        (pydantics_own, "pydantic reserves"),
         (unknown_type, "'Elsewhere' is not defined"),
         (generator, "generator"),
         (lambda _job: None, "no named function"),
         (print, "no named function"),
     ],
 )
-def test_a_signature_that_cannot_be_checked_is_refused_in_words(function: Callable[..., Any], told: str) -> None:
-    with pytest.raises(TypeError, match=told):
+def test_a_signature_that_cannot_be_checked_is_refused_in_words(function: Callable[..., Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
         handler("test.refused")(function)
 
 

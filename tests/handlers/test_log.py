@@ -1,4 +1,4 @@
-"""`logging.write`: one line an entry, whoever else is writing."""
+"""`logging.write`: one line for each entry, however many processes write."""
 
 import fcntl
 import json
@@ -141,7 +141,7 @@ def test_many_threads_write_whole_lines(tmp_path: Path) -> None:
 
 
 def test_a_process_frozen_with_the_lock_is_not_waited_for_without_end(tmp_path: Path) -> None:
-    log = JsonLines(tmp_path / "log.jsonl", patience_s=0.05)
+    log = JsonLines(tmp_path / "log.jsonl", timeout_s=0.05)
     log.append({"n": 1})
     with log.path.open() as frozen:
         fcntl.flock(frozen, fcntl.LOCK_EX)

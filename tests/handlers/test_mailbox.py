@@ -1,4 +1,4 @@
-"""Looking at the messages that were written into files: whatever lies there, it is text or it is left out."""
+"""Reading messages that were written into files: other files are left out."""
 
 import os
 from pathlib import Path

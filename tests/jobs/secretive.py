@@ -1,4 +1,4 @@
-"""Handlers of a project that are told secrets."""
+"""Handlers of a project that take secret parameters."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Changes: nothing that was committed is missed, however commits overlap."""
+"""The change feed misses no committed change, however commits overlap."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ def cancel(tx: Tx, job_id: str) -> Any:
 
 
 async def test_a_change_is_seen_without_any_wake_up(writer: Writer, changes: ChangeFeed) -> None:
-    """As one of another process's is, within a tenth of a second."""
+    """Within a tenth of a second, as changes of other processes have none."""
     job = await writer.run(accept)
-    async with changes.watch_job(job.id) as watch, asyncio.timeout(5):
+    async with changes.watch_job(job.id) as subscription, asyncio.timeout(5):
         await writer.run(lambda tx: cancel(tx, job.id))
         begun = asyncio.get_running_loop().time()
-        assert (await anext(watch)).status is S.CANCELLED
+        assert (await anext(subscription)).status is S.CANCELLED
         assert asyncio.get_running_loop().time() - begun < 0.1
 
 
-async def test_what_happens_between_opening_and_reading_is_not_missed(writer: Writer, changes: ChangeFeed) -> None:
-    """The watch is opened first: a change right after it is told."""
+async def test_a_change_between_subscribing_and_reading_is_not_missed(writer: Writer, changes: ChangeFeed) -> None:
+    """The subscription comes first, and so it gets the change."""
     for _ in range(20):
         job = await writer.run(accept)
-        async with changes.watch_job(job.id) as watch, asyncio.timeout(5):
+        async with changes.watch_job(job.id) as subscription, asyncio.timeout(5):
             await writer.run(lambda tx, job=job: cancel(tx, job.id))  # type: ignore[misc]
-            assert (await anext(watch)).status is S.CANCELLED
+            assert (await anext(subscription)).status is S.CANCELLED
 
 
 async def test_a_commit_that_began_before_others_and_ended_after_them_is_not_missed(
@@ -72,39 +72,39 @@ async def test_a_commit_that_began_before_others_and_ended_after_them_is_not_mis
             loop.call_soon_threadsafe(entered.set)
             asyncio.run_coroutine_threadsafe(go.wait(), loop).result(10)
 
-        async with changes.watch_all() as watch, asyncio.timeout(10):
+        async with changes.watch_all() as subscription, asyncio.timeout(10):
             slowly = asyncio.create_task(slow.run(holds_on))
             await entered.wait()
             await quick.run(lambda tx: cancel(tx, late.id))
-            assert (await anext(watch)).id == late.id
+            assert (await anext(subscription)).id == late.id
             go.set()
             await slowly
-            seen = await anext(watch)
+            seen = await anext(subscription)
             assert (seen.id, seen.status) == (early.id, S.CANCELLED)
         await changes.close()
 
 
 async def test_every_version_seen_is_above_the_one_before(writer: Writer, changes: ChangeFeed) -> None:
-    """Whatever is folded; and the last one is seen."""
+    """Also if versions in between are left out; the last one is seen."""
     jobs = [await writer.run(accept) for _ in range(5)]
     seen: dict[str, list[int]] = {job.id: [] for job in jobs}
     ready = asyncio.Event()
 
-    async def look() -> None:
-        async with changes.watch_all() as watch:
+    async def read() -> None:
+        async with changes.watch_all() as subscription:
             ready.set()
-            async for job in watch:
+            async for job in subscription:
                 seen[job.id].append(job.version)
                 if all(versions and versions[-1] == 21 for versions in seen.values()):
                     return
 
     async with asyncio.timeout(20):
-        looking = asyncio.create_task(look())
+        reading = asyncio.create_task(read())
         await ready.wait()
         for job in jobs * 10:
             await writer.run(lambda tx, job=job: cancel(tx, job.id))  # type: ignore[misc]
             await writer.run(lambda tx, job=job: _again(tx, job.id))  # type: ignore[misc]
-        await looking
+        await reading
     assert all(versions == sorted(set(versions)) for versions in seen.values())
 
 
@@ -112,28 +112,28 @@ def _again(tx: Tx, job_id: str) -> None:
     commands.retry(tx, job_id, from_start=False, visible=ALL, route=route)
 
 
-async def test_who_takes_changes_too_slowly_is_told(
+async def test_a_slow_subscriber_gets_an_error(
     writer: Writer, changes: ChangeFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory has a bound."""
     monkeypatch.setattr(change_feed, "MAX_PENDING", 10)
-    async with changes.watch_all() as watch, asyncio.timeout(10):
+    async with changes.watch_all() as subscription, asyncio.timeout(10):
         for _ in range(12):
             await writer.run(accept)
-        await until(lambda: watch._overflow)
+        await until(lambda: subscription._overflow)
         with pytest.raises(SlowConsumer):
-            await _drained(watch)
+            await _drained(subscription)
 
 
-async def _drained(watch: Subscription) -> None:
-    async for _ in watch:
+async def _drained(subscription: Subscription) -> None:
+    async for _ in subscription:
         pass
 
 
 async def test_an_outage_of_the_ledger_is_survived(
     writer: Writer, changes: ChangeFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was committed meanwhile is seen afterwards."""
+    """Changes committed meanwhile are seen afterwards."""
     job = await writer.run(accept)
     read, asked = Database.read, asyncio.Event()
 
@@ -141,18 +141,18 @@ async def test_an_outage_of_the_ledger_is_survived(
         asked.set()
         raise Unavailable("away")
 
-    async with changes.watch_job(job.id) as watch, asyncio.timeout(10):
+    async with changes.watch_job(job.id) as subscription, asyncio.timeout(10):
         monkeypatch.setattr(Database, "read", away)
         await asked.wait()
         await writer.run(lambda tx: cancel(tx, job.id))
         monkeypatch.setattr(Database, "read", read)
-        assert (await anext(watch)).status is S.CANCELLED
+        assert (await anext(subscription)).status is S.CANCELLED
 
 
-async def test_nobody_watching_costs_nothing(
+async def test_without_subscriptions_the_ledger_is_not_read(
     writer: Writer, changes: ChangeFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No read of the ledger while nothing is watched."""
+    """Nor from time to time."""
     job = await writer.run(accept)
     async with changes.watch_job(job.id):
         pass
@@ -167,31 +167,29 @@ async def test_nobody_watching_costs_nothing(
 
     monkeypatch.setattr(Database, "read", counted)
     changes.wake()
-    await asyncio.sleep(0.3)  # what must not happen has no condition to wait for
+    await asyncio.sleep(0.3)  # there is no condition to wait for: nothing should happen
     assert reads == []
     assert await writer.run(lambda tx: ledger.get(tx, job.id)) == job
 
 
-async def test_in_a_restored_dump_those_who_watch_hear_of_what_happens_now(
-    postgres_ledger: str, anyio_backend: str
-) -> None:
-    """It was changed by transactions of a greater number than those of the PostgreSQL that it is in now."""
+async def test_subscribers_see_changes_in_a_restored_dump(postgres_ledger: str, anyio_backend: str) -> None:
+    """Its jobs were changed by transactions of higher numbers than those of the server that it is in now."""
     with writing(postgres_ledger) as writer:
         old = [await writer.run(accept) for _ in range(3)]
         await writer.run(lambda tx: tx.raw("UPDATE jobs SET changed = changed + 1000000000"))
         await writer.run(change_feed.renumber)
         changes = ChangeFeed(writer.database)
         changes.start()
-        async with changes.watch_all() as watch, asyncio.timeout(5):
+        async with changes.watch_all() as subscription, asyncio.timeout(5):
             new = await writer.run(accept)
-            assert (await anext(watch)).id == new.id
+            assert (await anext(subscription)).id == new.id
             await writer.run(lambda tx: cancel(tx, old[0].id))
-            assert (await anext(watch)).id == old[0].id
+            assert (await anext(subscription)).id == old[0].id
         await changes.close()
 
 
-async def test_nothing_is_renumbered_that_a_commit_of_now_has_changed(postgres_ledger: str, anyio_backend: str) -> None:
-    """Nor what its own transaction has."""
+async def test_a_change_of_a_present_commit_keeps_its_number(postgres_ledger: str, anyio_backend: str) -> None:
+    """Likewise a change of the same transaction."""
     with writing(postgres_ledger) as writer:
         before = await writer.run(accept)
 

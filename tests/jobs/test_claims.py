@@ -1,4 +1,4 @@
-"""Claims: each job is one runner's, and only while its token is the newest."""
+"""Claims: one runner has a job, and only while its fencing token is the newest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from onward.storage.writer import Writer
 from tests.ledgers import accept, new_job, writing
 
 S = JobStatus
-_die = sa.update(jobs).where(jobs.c.id == sa.bindparam("id_")).values(deaths=sa.bindparam("deaths_"))
+_crash = sa.update(jobs).where(jobs.c.id == sa.bindparam("id_")).values(deaths=sa.bindparam("crashes_"))
 _enter = sa.insert(runners)
 
 
@@ -27,13 +27,13 @@ def claim_due(tx: Tx, runner: str, limit: int, backend: str = "here") -> list[Jo
     return claims.claim_due(tx, runner=runner, worker=runner, backend=backend, limit=limit)
 
 
-def claim(tx: Tx, job: Job, runner: str = "one", *, alone: bool = False) -> Job | None:
-    return claims.claim(tx, job.id, runner=runner, worker=runner, backend="here", isolated=alone)
+def claim(tx: Tx, job: Job, runner: str = "one", *, isolated: bool = False) -> Job | None:
+    return claims.claim(tx, job.id, runner=runner, worker=runner, backend="here", isolated=isolated)
 
 
 @pytest.mark.parametrize("waiting", [1, 5, 50, 500])
-def test_no_more_are_claimed_than_there_is_room_for(writer: Writer, waiting: int) -> None:
-    """However many wait: memory must not grow with the backlog."""
+def test_a_claim_takes_at_most_its_limit(writer: Writer, waiting: int) -> None:
+    """However many jobs are queued: memory must not grow with the backlog."""
     writer.run_sync(lambda tx: [accept(tx) for _ in range(waiting)])
     for limit in (1, 3):
         found = writer.run_sync(lambda tx, limit=limit: claim_due(tx, "one", limit))  # type: ignore[misc]
@@ -43,7 +43,7 @@ def test_no_more_are_claimed_than_there_is_room_for(writer: Writer, waiting: int
 
 
 async def test_two_runners_at_once_claim_each_job_once(ledger_url: str) -> None:
-    """By id and from the ledger, side by side."""
+    """By id and from the line, at the same time."""
     with writing(ledger_url) as one, writing(ledger_url) as two:
         accepted = await one.run(lambda tx: [accept(tx) for _ in range(100)])
         asked: list[Awaitable[Sequence[Job | None]]] = []
@@ -64,17 +64,17 @@ def test_the_most_urgent_are_claimed_first(writer: Writer) -> None:
     assert found == [accepted[n].id for n in (2, 5, 1, 3, 0, 4)]
 
 
-def test_a_job_that_another_process_took_for_itself_is_left_to_it(writer: Writer) -> None:
-    """Its home claims it; the others do not, until its home is gone."""
-    writer.run_sync(lambda tx: tx.execute(_enter, id="home", beat=1, place="", name="h", started_at=tx.now))
-    job = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="home"))
+def test_a_job_accepted_for_a_local_runner_is_claimed_by_no_other(writer: Writer) -> None:
+    """Until its local runner is gone."""
+    writer.run_sync(lambda tx: tx.execute(_enter, id="local", beat=1, place="", name="h", started_at=tx.now))
+    job = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="local"))
     assert writer.run_sync(lambda tx: claim_due(tx, "other", 5)) == []
-    writer.run_sync(lambda tx: recovery.hand_back(tx, runner="home"))
+    writer.run_sync(lambda tx: recovery.hand_back(tx, runner="local"))
     assert [one.id for one in writer.run_sync(lambda tx: claim_due(tx, "other", 5))] == [job.id]
 
 
-def test_a_job_that_its_home_is_about_to_be_given_is_not_claimed_from_the_ledger(writer: Writer) -> None:
-    """Unless it was accepted so long ago that it must have been lost on the way."""
+def test_a_job_that_its_local_runner_is_about_to_be_handed_is_not_claimed_from_the_line(writer: Writer) -> None:
+    """Unless it was accepted so long ago that the delivery must have been lost."""
     job = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="one"))
 
     def due(tx: Tx, grace_us: int) -> list[Job]:
@@ -84,8 +84,8 @@ def test_a_job_that_its_home_is_about_to_be_given_is_not_claimed_from_the_ledger
     assert [one.id for one in writer.run_sync(lambda tx: due(tx, 0))] == [job.id]
 
 
-def test_a_job_that_waits_for_another_of_its_request_is_not_claimed_from_the_ledger(writer: Writer) -> None:
-    """However long that takes; the ones beside it are."""
+def test_an_excluded_job_is_not_claimed_from_the_line(writer: Writer) -> None:
+    """It waits for another job of its request; other jobs are claimed."""
     first, second = writer.run_sync(lambda tx: (accept(tx), accept(tx)))
     found = writer.run_sync(
         lambda tx: claims.claim_due(tx, runner="one", worker="one", backend="here", limit=5, exclude=(first.id,))
@@ -93,25 +93,25 @@ def test_a_job_that_waits_for_another_of_its_request_is_not_claimed_from_the_led
     assert [job.id for job in found] == [second.id]
 
 
-def test_another_backend_s_jobs_are_left_to_it(writer: Writer) -> None:
+def test_jobs_of_another_backend_are_not_claimed(writer: Writer) -> None:
     writer.run_sync(lambda tx: accept(tx, backend="there"))
     assert writer.run_sync(lambda tx: claim_due(tx, "one", 5)) == []
 
 
-def test_a_job_whose_runner_died_twice_is_run_alone(writer: Writer) -> None:
-    """It is found as dangerous, and claimed by a process that runs nothing else."""
+def test_a_job_whose_runner_crashed_twice_runs_isolated(writer: Writer) -> None:
+    """It is found as such, and claimed by a process that runs nothing else."""
     job = writer.run_sync(accept)
-    writer.run_sync(lambda tx: tx.execute(_die, id_=job.id, deaths_=claims.CRASHES_BEFORE_ISOLATION))
+    writer.run_sync(lambda tx: tx.execute(_crash, id_=job.id, crashes_=claims.CRASHES_BEFORE_ISOLATION))
     assert writer.run_sync(lambda tx: claim_due(tx, "one", 5)) == []
     assert writer.run_sync(lambda tx: claim(tx, job)) is None
     assert writer.run_sync(lambda tx: claims.must_run_isolated(tx, job.id))
     assert writer.run_sync(lambda tx: claims.next_isolated(tx, backend="here")) == job.id
-    assert writer.run_sync(lambda tx: claim(tx, job, alone=True)) is not None
+    assert writer.run_sync(lambda tx: claim(tx, job, isolated=True)) is not None
     assert not writer.run_sync(lambda tx: claims.must_run_isolated(tx, job.id))
 
 
 def test_a_claim_that_is_over_can_write_nothing(writer: Writer) -> None:
-    """Neither progress, nor a step, nor an outcome; not even where the same runner has the job again."""
+    """Neither progress, nor a step, nor an outcome; not even if the same runner has claimed the job again."""
     writer.run_sync(lambda tx: tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now))
     job = writer.run_sync(lambda tx: accept(tx, steps=("a", "b")))
     stale = writer.run_sync(lambda tx: claim(tx, job))
@@ -131,13 +131,13 @@ def test_a_claim_that_is_over_can_write_nothing(writer: Writer) -> None:
         assert writer.run_sync(lambda tx: ledger.get(tx, job.id)) == fresh
 
 
-def test_poison_is_for_deaths_whose_fault_is_sure(writer: Writer) -> None:
-    """The third before its parent's eyes; otherwise only after many more."""
+def test_only_crashes_that_the_job_surely_caused_are_poison(writer: Writer) -> None:
+    """The third one in a process of its own; otherwise only many more."""
     job = writer.run_sync(accept)
     now = None
     for death in range(1, claims.MAX_CRASHES + 2):
         writer.run_sync(lambda tx: tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now))
-        assert writer.run_sync(lambda tx: claim(tx, job, alone=True)) is not None
+        assert writer.run_sync(lambda tx: claim(tx, job, isolated=True)) is not None
         writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner="one", beat=1))
         now = writer.run_sync(lambda tx: ledger.get(tx, job.id))
         assert now is not None

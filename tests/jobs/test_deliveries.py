@@ -1,4 +1,4 @@
-"""Deliveries and their confirmations: a job that waits is never taken for delivered when its message is used up."""
+"""Deliveries and their confirmations: a queued job counts as delivered only while its message exists."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def given_back(tx: Tx, job_id: str) -> None:
     due.give_back(tx, job_id)
 
 
-def rested(tx: Tx, job_id: str) -> None:
+def postponed(tx: Tx, job_id: str) -> None:
     due.postpone(tx, job_id)
 
 
@@ -50,7 +50,7 @@ def sent_elsewhere_and_back(tx: Tx, _job_id: str) -> None:
 
 
 def test_a_confirmation_waits_for_nobody_who_claims_what_it_confirms(postgres_ledger: str) -> None:
-    """It confirms the others. Each waiting for rows of the other, a worker and it would stand still for a second."""
+    """It confirms the others: to wait for each other's rows would be a deadlock."""
     with writing(postgres_ledger) as writer, psycopg.connect(postgres_ledger) as claiming:
         first, second = (writer.run_sync(accept) for _ in range(2))
         claiming.execute("SELECT 1 FROM jobs WHERE id = %s FOR UPDATE", [first.id])
@@ -60,9 +60,9 @@ def test_a_confirmation_waits_for_nobody_who_claims_what_it_confirms(postgres_le
         assert undelivered(writer) == [first.id]
 
 
-@pytest.mark.parametrize("meanwhile", [given_back, rested, claimed_and_handed_back, sent_elsewhere_and_back])
+@pytest.mark.parametrize("meanwhile", [given_back, postponed, claimed_and_handed_back, sent_elsewhere_and_back])
 def test_a_confirmation_that_comes_late_confirms_nothing(writer: Writer, meanwhile: object) -> None:
-    """Its message has been used up: the job waits for another one, however long the queue is."""
+    """Its message is used up: the job waits for another one, however long the queue is."""
     job = writer.run_sync(accept)
     writer.run_sync(lambda tx: meanwhile(tx, job.id))  # type: ignore[operator]
     writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.fencing_token)], identity=BROKER))
@@ -70,7 +70,7 @@ def test_a_confirmation_that_comes_late_confirms_nothing(writer: Writer, meanwhi
 
 
 def test_a_job_that_is_handed_back_keeps_its_place_and_is_delivered_at_once(writer: Writer) -> None:
-    """Nobody is about to deliver it, as a process that accepts one is: there is nothing to wait for."""
+    """There is no process that has just accepted it and is about to deliver it."""
     job = writer.run_sync(accept)
     writer.run_sync(lambda tx: tx.execute(sa.update(jobs).values(due_at=jobs.c.due_at - GRACE_US)))
     writer.run_sync(lambda tx: claimed_and_handed_back(tx, job.id))
@@ -79,7 +79,7 @@ def test_a_job_that_is_handed_back_keeps_its_place_and_is_delivered_at_once(writ
 
 
 def test_a_job_that_is_handed_back_goes_before_what_has_not_begun(writer: Writer) -> None:
-    """Also where it had come later, and was run at once: what was cut off goes on soon, however long the line is."""
+    """Also if it was accepted later and run at once: interrupted jobs go on soon, however long the line is."""
     waits, runs = writer.run_sync(accept), writer.run_sync(accept)
     writer.run_sync(lambda tx: accept(tx, priority=-1))
     with_hour = sa.update(jobs).where(jobs.c.id == waits.id).values(due_at=jobs.c.due_at - 720 * GRACE_US)
@@ -94,8 +94,8 @@ def test_a_job_that_is_handed_back_goes_before_what_has_not_begun(writer: Writer
     assert own.due_at == oldest.due_at
 
 
-def test_a_job_that_rests_is_not_delivered_again_at_once(writer: Writer) -> None:
-    """Where as many run alone as may, it would go to and fro between the sweep and the workers."""
+def test_a_postponed_job_is_not_delivered_again_at_once(writer: Writer) -> None:
+    """While the maximum of isolated jobs runs, it would go to and fro between maintenance and the workers."""
     job = writer.run_sync(accept)
     writer.run_sync(lambda tx: tx.execute(sa.update(jobs).values(due_at=jobs.c.due_at - 2 * GRACE_US)))
     writer.run_sync(lambda tx: due.postpone(tx, job.id))
@@ -104,8 +104,8 @@ def test_a_job_that_rests_is_not_delivered_again_at_once(writer: Writer) -> None
     assert undelivered(writer) == [job.id]
 
 
-def test_what_is_doubted_or_goes_elsewhere_does_so_page_by_page(writer: Writer) -> None:
-    """Only those of the backend that have waited since before the doubt, and no more than were asked for at once."""
+def test_deliveries_are_invalidated_and_jobs_rerouted_in_batches(writer: Writer) -> None:
+    """Only jobs of the backend that were queued before that time, and at most the limit."""
     waits = [writer.run_sync(accept) for _ in range(3)]
     asked = writer.run_sync(lambda tx: tx.now)
     new = writer.run_sync(lambda tx: accept(tx, backend="there"))
@@ -126,8 +126,8 @@ def test_what_is_doubted_or_goes_elsewhere_does_so_page_by_page(writer: Writer) 
     assert undelivered(writer, "there") == [job.id for job in waits]
 
 
-def test_a_job_of_a_process_whose_clock_is_ahead_is_delivered_all_the_same(writer: Writer) -> None:
-    """What waits is due by its state, and does not wait for an hour that only another process has seen."""
+def test_a_job_of_a_process_with_a_fast_clock_is_delivered(writer: Writer) -> None:
+    """A queued job is due, also if its due time lies ahead by the clock of now."""
     job = writer.run_sync(accept)
     writer.run_sync(lambda tx: tx.execute(sa.update(jobs).values(due_at=jobs.c.due_at + 3_600_000_000)))
     assert undelivered(writer) == [job.id]

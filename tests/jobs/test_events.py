@@ -1,4 +1,4 @@
-"""Those who watch miss nothing, whoever comes and goes beside them."""
+"""Subscriptions miss no change when others come and go."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tests.ledgers import accept
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_second_watcher_does_not_take_a_change_from_the_first(
+async def test_a_second_subscription_takes_no_change_from_the_first(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both come while nobody watches, and the second one's look at the ledger is the later one."""
+    """Both come while there is no other, and the second one reads the ledger later."""
     changes = ChangeFeed(writer.database)
     job = await writer.run(accept)
     read, slow = writer.database.read, asyncio.Event()
 
-    async def late(unit: Callable[[Any], Any]) -> Any:
+    async def late(transaction: Callable[[Any], Any]) -> Any:
         await slow.wait()
-        return await read(unit)
+        return await read(transaction)
 
     async def second() -> None:
         monkeypatch.setattr(writer.database, "read", late)
@@ -38,12 +38,12 @@ async def test_a_second_watcher_does_not_take_a_change_from_the_first(
     task = asyncio.create_task(second())
     await asyncio.sleep(0)
     monkeypatch.setattr(writer.database, "read", read)
-    async with changes.watch_job(job.id) as watch:
+    async with changes.watch_job(job.id) as subscription:
         await writer.run(lambda tx: commands.cancel(tx, job.id, reason=None, visible=Visible(everything=True)))
         slow.set()
         await asyncio.sleep(0.1)
         changes.start()
         async with asyncio.timeout(5):
-            assert (await anext(watch)).status is JobStatus.CANCELLED
+            assert (await anext(subscription)).status is JobStatus.CANCELLED
     task.cancel()
     await changes.close()

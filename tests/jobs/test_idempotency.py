@@ -1,4 +1,4 @@
-"""Idempotency keys: one answer a key, two processes at the same moment included."""
+"""Idempotency keys: one answer for each key, also for two processes at the same time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ inputs = st.dictionaries(st.text(max_size=4), json, max_size=4)
 
 @given(inputs, inputs)
 def test_a_fingerprint_is_the_input_s(one: dict[str, object], other: dict[str, object]) -> None:
-    """The same for the same values in any order, another one for others."""
+    """Equal for equal values in any order, different for others."""
     assert idempotency.fingerprint(one) == idempotency.fingerprint(dict(reversed(one.items())))
     same = repr(sorted(one.items(), key=repr)) == repr(sorted(other.items(), key=repr))
     if not same and one != other:
@@ -34,7 +34,7 @@ def test_a_fingerprint_is_the_input_s(one: dict[str, object], other: dict[str, o
 def mutate(
     tx: Tx, key: str, *, viewer: str = "ann", mutation: str = "send", fingerprint: str = "f"
 ) -> tuple[str, bool]:
-    """What a mutation does: the job's id, and whether it is a replay."""
+    """Do what a mutation does; return the id of the job, and whether it is a replay."""
     names = {"viewer": viewer, "mutation": mutation, "key": key, "fingerprint": fingerprint}
     found = idempotency.replay(tx, **names)
     if found is not None:
@@ -51,7 +51,7 @@ def test_the_same_key_and_input_give_the_same_job(writer: Writer) -> None:
 
 
 def test_the_same_key_with_another_input_is_refused(writer: Writer) -> None:
-    """And stays what it was."""
+    """And still stands for the first answer."""
     first, _ = writer.run_sync(lambda tx: mutate(tx, "k"))
     with pytest.raises(KeyReused):
         writer.run_sync(lambda tx: mutate(tx, "k", fingerprint="another"))
@@ -59,7 +59,7 @@ def test_the_same_key_with_another_input_is_refused(writer: Writer) -> None:
 
 
 def test_a_key_belongs_to_viewer_and_mutation(writer: Writer) -> None:
-    """The same word of another viewer, or for another mutation, is another key."""
+    """The same text of another viewer, or for another mutation, is another key."""
     found = {
         writer.run_sync(lambda tx, v=viewer, m=mutation: mutate(tx, "k", viewer=v, mutation=m))  # type: ignore[misc]
         for viewer in ("ann", "bob", "")
@@ -70,7 +70,7 @@ def test_a_key_belongs_to_viewer_and_mutation(writer: Writer) -> None:
 
 
 def test_a_mutation_that_fails_does_not_use_its_key_up(writer: Writer) -> None:
-    """What a unit wrote before it raised is gone, the key with it."""
+    """A transaction function that raises has written nothing, not even the key."""
 
     def fails(tx: Tx) -> None:
         mutate(tx, "k")
@@ -78,7 +78,7 @@ def test_a_mutation_that_fails_does_not_use_its_key_up(writer: Writer) -> None:
 
     with pytest.raises(ValueError, match="taken"):
         writer.run_sync(fails)
-    assert writer.run_sync(lambda tx: mutate(tx, "k", fingerprint="mended"))[1] is False
+    assert writer.run_sync(lambda tx: mutate(tx, "k", fingerprint="fixed"))[1] is False
 
 
 async def test_two_at_the_same_moment_make_one_job(ledger_url: str) -> None:
@@ -93,7 +93,7 @@ async def test_two_at_the_same_moment_make_one_job(ledger_url: str) -> None:
 
 
 async def test_two_with_different_inputs_at_the_same_moment_make_one_job(ledger_url: str) -> None:
-    """The other one is refused."""
+    """The second one is refused."""
     with writing(ledger_url) as one, writing(ledger_url) as two:
         for n in range(10):
             found = await asyncio.gather(
@@ -105,7 +105,7 @@ async def test_two_with_different_inputs_at_the_same_moment_make_one_job(ledger_
 
 
 def test_old_keys_are_forgotten(writer: Writer) -> None:
-    """The oldest first, and no more in one commit than was asked for."""
+    """The oldest first, and at most the limit in one commit."""
     first, _ = writer.run_sync(lambda tx: mutate(tx, "k"))
     assert writer.run_sync(lambda tx: idempotency.prune(tx, before=tx.now - 1_000_000, limit=9)) == 0
     assert writer.run_sync(lambda tx: mutate(tx, "k")) == (first, True)

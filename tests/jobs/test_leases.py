@@ -1,4 +1,4 @@
-"""Leases: whose process is dead, told without comparing clocks."""
+"""Leases: dead processes are recognised without comparing clocks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 import onward.storage.writer
-from onward.jobs import claims, leases, ledger, recovery
+from onward.jobs import claims, ledger, observation, places, recovery
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
@@ -43,12 +43,12 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(leases, "time", made)
+    monkeypatch.setattr(observation, "time", made)
     return made
 
 
 class Observer:
-    """A lease whose thread does not run: it observes when it is told to."""
+    """A lease without its thread, which observes when the test has it observe."""
 
     def __init__(self, writer: Writer) -> None:
         self.lost = 0
@@ -58,7 +58,7 @@ class Observer:
     def _note(self) -> None:
         self.lost += 1
 
-    def look(self) -> None:
+    def observe(self) -> None:
         self.lease._observe()
 
 
@@ -85,15 +85,15 @@ def now(writer: Writer, job: Job) -> Job:
 
 
 def test_a_counter_that_stands_still_long_enough_is_a_death(writer: Writer, observer: Observer, clock: Clock) -> None:
-    """Not before `lease_timeout_s` of the observer's own time, and at the first look after it."""
+    """Not before `lease_timeout_s` of the observer's own time, and at the first observation after it."""
     job = stranger(writer)
-    observer.look()
+    observer.observe()
     elapsed = 0.0
     while elapsed < Timings().lease_timeout_s:
         assert now(writer, job).status is S.RUNNING
         clock.now += 1.0
         elapsed += 1.0
-        observer.look()
+        observer.observe()
     after = now(writer, job)
     assert (after.status, after.crash_count, after.counted_attempts) == (S.QUEUED, 1, 0)
     (attempt,) = after.attempts
@@ -107,7 +107,7 @@ def test_a_counter_that_rises_now_and_then_is_life(writer: Writer, observer: Obs
     for n in range(60):
         if n % 6 == 0:
             writer.run_sync(lambda tx: tx.execute(_beat, id_="stranger"))
-        observer.look()
+        observer.observe()
         clock.now += 1.0
     assert now(writer, job).status is S.RUNNING
 
@@ -117,7 +117,7 @@ def test_time_in_which_the_observer_could_not_write_does_not_count(
 ) -> None:
     """An hour of outage says nothing about the others: they could not beat either."""
     job = stranger(writer)
-    observer.look()
+    observer.observe()
     run_sync = writer.run_sync
 
     def away(_unit: Any, **_urgent: bool) -> Any:
@@ -127,69 +127,69 @@ def test_time_in_which_the_observer_could_not_write_does_not_count(
     for _ in range(3600):
         clock.now += 1.0
         with pytest.raises(Unavailable):
-            observer.look()
+            observer.observe()
     monkeypatch.setattr(writer, "run_sync", run_sync)
-    observer.look()
+    observer.observe()
     assert now(writer, job).status is S.RUNNING
     run_sync(lambda tx: tx.execute(_beat, id_="stranger"))
     for _ in range(5):
         clock.now += 1.0
-        observer.look()
+        observer.observe()
     assert now(writer, job).status is S.RUNNING
 
 
-def test_an_observer_that_stood_still_itself_takes_nobody_for_dead(
+def test_an_observer_that_stood_still_takes_no_process_for_dead(
     writer: Writer, observer: Observer, clock: Clock
 ) -> None:
     """A pause of an hour counts as one beat."""
     job = stranger(writer)
-    observer.look()
+    observer.observe()
     clock.now += 3600
-    observer.look()
+    observer.observe()
     assert now(writer, job).status is S.RUNNING
 
 
-def test_a_neighbour_s_death_is_seen_at_once(writer: Writer, observer: Observer) -> None:
+def test_the_death_of_a_neighbour_is_seen_at_once(writer: Writer, observer: Observer) -> None:
     """Its process is gone: no need to wait for its counter. A zombie is gone as well."""
     neighbour = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        job = stranger(writer, place=leases._place(neighbour.pid))
-        observer.look()
+        job = stranger(writer, place=places.place_of(neighbour.pid))
+        observer.observe()
         assert now(writer, job).status is S.RUNNING
         neighbour.kill()
         os.waitid(os.P_PID, neighbour.pid, os.WEXITED | os.WNOWAIT)  # dead, and not yet reaped
-        observer.look()
+        observer.observe()
         assert now(writer, job).status is S.QUEUED
     finally:
         neighbour.kill()
         neighbour.communicate()
 
 
-def test_a_process_elsewhere_is_not_taken_for_a_neighbour() -> None:
+def test_a_process_elsewhere_is_no_neighbour() -> None:
     """Another boot, another pid namespace: its pid says nothing here."""
-    mine = leases.place()
+    mine = places.place()
     boot, namespace, pid, started = mine.split("/")
-    assert not leases.is_gone(mine, mine)
-    assert leases.is_gone(f"{boot}/{namespace}/{pid}/1", mine)  # the pid is another process's by now
-    assert not leases.is_gone(f"other/{namespace}/{pid}/1", mine)
-    assert not leases.is_gone(f"{boot}/other/{pid}/1", mine)
-    assert not leases.is_gone("", mine)
+    assert not places.is_gone(mine, mine)
+    assert places.is_gone(f"{boot}/{namespace}/{pid}/1", mine)  # the pid is another process's by now
+    assert not places.is_gone(f"other/{namespace}/{pid}/1", mine)
+    assert not places.is_gone(f"{boot}/other/{pid}/1", mine)
+    assert not places.is_gone("", mine)
     assert started
 
 
-def test_who_lost_its_lease_is_told_and_goes_on_under_another_name(writer: Writer, observer: Observer) -> None:
+def test_a_process_that_lost_its_lease_goes_on_under_another_id(writer: Writer, observer: Observer) -> None:
     """Once; and its old claims are nobody's."""
     before = observer.lease.id
     writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner=before, beat=1))
-    observer.look()
+    observer.observe()
     assert observer.lost == 1
     assert observer.lease.id != before
-    observer.look()
+    observer.observe()
     assert observer.lost == 1
 
 
-def test_a_beat_after_the_observation_saves_the_process(writer: Writer) -> None:
-    """The burial is for the counter that was seen: another one is a sign of life."""
+def test_a_heartbeat_after_the_observation_saves_the_process(writer: Writer) -> None:
+    """A process is reclaimed by the counter that was seen: another one is a sign of life."""
     job = stranger(writer)
     writer.run_sync(lambda tx: tx.execute(_beat, id_="stranger"))
     assert writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner="stranger", beat=1)) is None
@@ -197,13 +197,13 @@ def test_a_beat_after_the_observation_saves_the_process(writer: Writer) -> None:
 
 
 def test_one_process_leads_and_another_one_follows_it(writer: Writer, clock: Clock) -> None:
-    """At any time one; when it is gone, the next one that looks."""
+    """One at any time; when it is gone, the next one that observes."""
     one, two = Observer(writer), Observer(writer)
     for observer in (one, two, one, two):
-        observer.look()
+        observer.observe()
     assert [one.lease.leads, two.lease.leads] == [True, False]
     writer.run_sync(lambda tx: recovery.hand_back(tx, runner=one.lease.id))
-    two.look()
+    two.observe()
     assert two.lease.leads
 
 

@@ -1,4 +1,4 @@
-"""SQLite's plans for what is asked again and again: without statistics it takes the wrong index, unless it is told."""
+"""SQLite's plans of frequent statements: without statistics it takes the wrong index, unless one is named."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_page_of_a_line_is_read_from_its_front(writer: Writer, statement: Any)
 
 @pytest.mark.parametrize("status", [(S.SUCCEEDED,), (S.SUCCEEDED, S.FAILED)])
 def test_an_owner_s_page_reads_no_jobs_of_others(writer: Writer, status: tuple[JobStatus, ...]) -> None:
-    """Whatever it is narrowed by."""
+    """With any filter."""
     seen: list[str] = []
 
     def read(tx: Tx) -> None:

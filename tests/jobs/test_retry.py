@@ -1,4 +1,4 @@
-"""The waits between attempts, as laws of pure functions."""
+"""The waits between attempts: properties of pure functions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_ceiling_doubles_from_the_base(policy: Retry, attempt: int) -> None:
 
 @given(policies(), attempts, st.integers())
 def test_the_wait_is_within_the_ceiling(policy: Retry, attempt: int, seed: int) -> None:
-    """Never negative, whatever chance says."""
+    """Never negative, for any random number."""
     assert timedelta(0) <= delay(policy, attempt, Random(seed)) <= ceiling(policy, attempt)
 
 

@@ -1,4 +1,4 @@
-"""Recurring jobs: each tick is one job, whoever looks and however late."""
+"""Recurring jobs: each tick is one job, in any number of processes, and however late."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ HOURLY, EVER = "0 * * * *", "* * * * * *"
 HOUR_US = 3_600_000_000
 
 
-def entry(cron: str = HOURLY, timezone: str = "UTC", name: str = "sums", *, makes_up: bool = True) -> Entry:
-    return Entry.checked(name, new_job(), cron, timezone, makes_up=makes_up)
+def entry(cron: str = HOURLY, timezone: str = "UTC", name: str = "sums", *, catch_up: bool = True) -> Entry:
+    return Entry.checked(name, new_job(), cron, timezone, catch_up=catch_up)
 
 
 def made_by(*entries: Entry) -> Schedule:
@@ -97,18 +97,18 @@ def test_of_many_that_look_at_once_one_makes_the_job(ledger_url: str, writer: Wr
     tick(writer, plans[0])
     put_off(writer, HOUR_US)
 
-    def look(plan: Schedule) -> int:
+    def concurrent_tick(plan: Schedule) -> int:
         with writing(ledger_url) as own:
             return len(tick(own, plan))
 
     with ThreadPoolExecutor(4) as pool:
-        assert sum(pool.map(look, plans)) == 1
+        assert sum(pool.map(concurrent_tick, plans)) == 1
 
 
-@pytest.mark.parametrize(("makes_up", "count"), [(True, 1), (False, 0)])
-def test_missed_ticks_are_one_job_or_none(writer: Writer, makes_up: bool, count: int) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(("catch_up", "count"), [(True, 1), (False, 0)])
+def test_missed_ticks_are_one_job_or_none(writer: Writer, catch_up: bool, count: int) -> None:  # noqa: FBT001
     now = writer.run_sync(lambda tx: tx.now)
-    half_past = entry(f"{(now // 60_000_000 + 30) % 60} * * * *", makes_up=makes_up)
+    half_past = entry(f"{(now // 60_000_000 + 30) % 60} * * * *", catch_up=catch_up)
     plan = made_by(half_past)
     tick(writer, plan)
     put_off(writer, 9 * HOUR_US)
@@ -118,7 +118,7 @@ def test_missed_ticks_are_one_job_or_none(writer: Writer, makes_up: bool, count:
 
 
 def test_who_skips_makes_the_tick_that_is_not_missed(writer: Writer) -> None:
-    plan = made_by(entry(EVER, makes_up=False))
+    plan = made_by(entry(EVER, catch_up=False))
     tick(writer, plan)
     put_off(writer, 5_000_000)
     assert len(tick(writer, plan)) == 1
@@ -170,15 +170,15 @@ async def test_however_many_processes_run_each_tick_is_one_job(project: Path) ->
     settings = load(project, schedule={"sums": recurring()})
     made = sa.select(jobs.c.run_at, jobs.c.status).where(jobs.c.handler == "steps.process_item")
 
-    def look(tx: Tx) -> list[tuple[int, str]]:
+    def read(tx: Tx) -> list[tuple[int, str]]:
         return [tuple(row) for row in tx.all(made)]
 
     async with AsyncExitStack() as stack:
         parts = [await stack.enter_async_context(run_process(settings, Role.ACCEPT)) for _ in range(3)]
         async with asyncio.timeout(30):
-            while sum(status == "SUCCEEDED" for _, status in await parts[0].database.read(look)) < 3:
+            while sum(status == "SUCCEEDED" for _, status in await parts[0].database.read(read)) < 3:
                 await asyncio.sleep(0.05)
-        found = await parts[0].database.read(look)
+        found = await parts[0].database.read(read)
     ticks = [at for at, _ in found]
     assert len(set(ticks)) == len(ticks)
     assert all(at % 1_000_000 == 0 for at in ticks)

@@ -16,7 +16,7 @@ def test_every_state_has_its_moves() -> None:
 
 
 def test_only_a_manual_retry_leaves_a_terminal_state() -> None:
-    """And it leaves FAILED and CANCELLED alone, for QUEUED."""
+    """Only FAILED and CANCELLED are left, for QUEUED."""
     assert {state: set(MOVES[state]) for state in TERMINAL} == {
         S.SUCCEEDED: set(),
         S.FAILED: {S.QUEUED},

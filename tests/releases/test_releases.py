@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from onward.jobs.leases import place
+from onward.jobs.places import place
 from tests.processes import graphql, onward, running, wait_until
 from tests.releases.write import HERE, LEDGER, REGISTER, Kept, lay_out
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from onward.config import settings
 from onward.config.settings import SettingsError
 from onward.jobs import claims, ledger
-from onward.jobs.leases import place
+from onward.jobs.places import place
 from onward.jobs.states import TERMINAL, JobStatus
 from onward.storage import tables
 from onward.storage.base import Unavailable

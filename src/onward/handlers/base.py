@@ -1,4 +1,4 @@
-"""What a handler is: a name, steps, a retry policy and checked parameters."""
+"""The definition of a handler: its name, steps, retry policy and checked parameters."""
 
 import inspect
 import re
@@ -37,13 +37,13 @@ Upgrade = Callable[[int, dict[str, Any]], dict[str, Any]]
 
 
 class HandlerError(Exception):
-    """What a handler has to say. Its words and its code are shown to callers, so they hold no address and no path."""
+    """Base class for errors of handlers. Callers see code and message: put no address and no path into them."""
 
     code: str = "FAILED"
 
 
 class Permanent(HandlerError):
-    """Trying again can never help."""
+    """An error that another attempt cannot cure."""
 
     def __init__(self, message: str, code: str = "PERMANENT") -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class Permanent(HandlerError):
 
 
 class InvalidParameters(HandlerError):
-    """The parameters are not the handler's. `errors` holds a path (dotted, may be empty) and a message for each."""
+    """The parameters do not fit the handler. `errors` are pairs of a dotted path, which may be empty, and a message."""
 
     code = "INVALID_PARAMETERS"
 
@@ -61,26 +61,26 @@ class InvalidParameters(HandlerError):
 
 
 class JobCancelled(HandlerError):
-    """Somebody cancelled the job."""
+    """The job was cancelled."""
 
     code = "CANCELLED"
 
 
 class LeaseLost(HandlerError):
-    """The job belongs to another runner by now; nothing of this one counts any more."""
+    """The claim of the job is over: another runner may have it, and what this one does is not recorded."""
 
     code = "LEASE_LOST"
 
 
 class TimedOut(HandlerError):
-    """The handler's time limit has passed."""
+    """The handler has run past its time limit."""
 
     code = "TIMED_OUT"
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often, and how far apart: `base` doubled with each attempt, never above `cap`. 1 means no retry."""
+    """A retry policy: the wait is `base`, doubled with each attempt, and at most `cap`. One attempt means no retry."""
 
     max_attempts: int = 5
     base: timedelta = timedelta(seconds=1)
@@ -88,14 +88,14 @@ class Retry:
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
-            raise ValueError("max_attempts counts the first attempt too, so it is at least 1")
+            raise ValueError(f"max_attempts must be at least 1, the first attempt (got {self.max_attempts})")
         if not timedelta(0) <= self.base <= self.cap:
-            raise ValueError("base is not negative, and cap is not below it")
+            raise ValueError(f"base must be 0 to cap (got base {self.base}, cap {self.cap})")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One piece of work, never run again once it has finished. The first takes parameters, the others a value."""
+    """A piece of work that is never run again once it has finished. The first takes parameters, later ones a value."""
 
     name: str
     call: Function
@@ -108,9 +108,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """What a job of this name does. `secret` names parameters that are never logged or shown.
+    """The work of jobs of one name. `secret` names parameters that are never logged or shown.
 
-    `version` is that of the parameters; `upgrade(version, params)` brings those of an older release up to date.
+    `version` is that of the parameters; `upgrade(version, params)` brings those of an older version up to date.
     """
 
     name: str
@@ -127,18 +127,18 @@ class Handler:
         if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", self.name):
             raise ValueError(f"{self.name!r} must look like `family.name`: lowercase, digits, underscores, dots")
         if self.timeout is not None and self.timeout <= timedelta(0):
-            raise ValueError(f"{self.name}: timeout must be longer than nothing, or None")
+            raise ValueError(f"{self.name}: timeout must be positive, or None (got {self.timeout})")
         if self.version < 1:
-            raise ValueError(f"{self.name}: version counts from 1")
+            raise ValueError(f"{self.name}: version must be at least 1 (got {self.version})")
         if unknown := self.secret - self.parameters.model_fields.keys():
-            raise ValueError(f"{self.name}: secret names {', '.join(sorted(unknown))}, which it does not take")
+            raise ValueError(f"{self.name}: secret names {', '.join(sorted(unknown))}, which are not parameters")
 
     def bind(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters, checked and complete, as JSON can hold them. Raises `InvalidParameters`."""
+        """Check the parameters, complete them, and convert them for JSON. Raises `InvalidParameters`."""
         return self._validate(params).model_dump(mode="json", round_trip=True)
 
     def arguments(self, params: Mapping[str, JSON]) -> dict[str, Any]:
-        """What was stored becomes what the first step is called with. Raises `InvalidParameters`."""
+        """Convert stored parameters to the arguments of the first step. Raises `InvalidParameters`."""
         model = self._validate(params)
         return {name: getattr(model, name) for name in self.parameters.model_fields}
 
@@ -150,7 +150,7 @@ class Handler:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             raise InvalidParameters([(".".join(map(str, e["loc"])), e["msg"]) for e in found]) from None
         except ValueError:
-            raise InvalidParameters(list(_untold(params))) from None
+            raise InvalidParameters(_not_json(params)) from None
 
 
 def handler(
@@ -162,7 +162,7 @@ def handler(
     upgrade: Upgrade | None = None,
     secret: frozenset[str] = frozenset(),
 ) -> Callable[[Function], Handler]:
-    """The decorated function becomes a `Handler`. Its parameters, beside the job, are keyword-only and typed."""
+    """Make a function a `Handler`. Its parameters after the job are keyword-only and typed."""
 
     def decorate(function: Function) -> Handler:
         steps = (Step(name_of(function), function),)
@@ -181,23 +181,23 @@ def sequence(
     upgrade: Upgrade | None = None,
     secret: frozenset[str] = frozenset(),
 ) -> Handler:
-    """A handler of several steps, each given the result of the last; `timeout` is for them all together."""
+    """Make a handler of several steps, each given the result of the one before; `timeout` is for all together."""
     if not steps:
-        raise ValueError(f"{name} has no steps")
+        raise ValueError(f"{name} has no steps: give at least one function")
     for function in steps[1:]:
         check_later(function)
     named = tuple(Step(name_of(function), function) for function in steps)
     if len({step.name for step in named}) < len(named):
-        raise ValueError(f"{name}: two of its steps have the same name")
+        raise ValueError(f"{name}: two of its steps have the same name; rename one of the functions")
     return Handler(name, named, retry, timeout, True, model_of(steps[0]), version, upgrade, secret)
 
 
-def _untold(params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    # Which of them it was, found only once something was wrong.
+def _not_json(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Find the parameters that are no JSON. Slow, and only called when one of them is none."""
     found = []
     for name, value in params.items():
         try:
             to_json({name: value})
         except ValueError as error:
             found.append((str(name), str(error)))
-    return found or [("", "holds what cannot travel as JSON")]
+    return found or [("", "holds a value that cannot be written as JSON")]

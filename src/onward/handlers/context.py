@@ -1,4 +1,4 @@
-"""What a handler is given: the job that it runs, and the tools that reach the outside world."""
+"""The context of a handler: its job, and the tools that reach the outside world."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,31 +13,31 @@ JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON
 
 
 class Mailer(Protocol):
-    """Takes messages to where they are delivered from."""
+    """Sends messages."""
 
     @property
     def sender(self) -> Address:
-        """Whom its messages are from."""
+        """The sender of its messages."""
 
     async def send(self, message: EmailMessage) -> None:
-        """The message is accepted for delivery. May be called twice; its Message-ID tells the two apart from another.
+        """Have the message accepted for delivery. May be called twice: its Message-ID shows that it is the same one.
 
-        Raises `Permanent` where sending it again can never help, another `HandlerError` where it may.
+        Raises `Permanent` if sending it again cannot help, another `HandlerError` if it may.
         """
 
     async def close(self) -> None:
-        """Nothing is held open any more."""
+        """Close all connections."""
 
 
 class Log(Protocol):
-    """A journal of one entry a line."""
+    """A log of one entry a line."""
 
     def append(self, entry: Mapping[str, JSON]) -> None:
-        """The entry is on disk. Blocks, so call it in a thread; safe with many processes."""
+        """Write the entry to disk. Blocks, so call it in a thread; safe with many processes."""
 
 
 class Tools(Protocol):
-    """All that reaches out of a handler."""
+    """The tools by which handlers reach the outside world."""
 
     @property
     def mailer(self) -> Mailer: ...
@@ -47,26 +47,26 @@ class Tools(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Toolbox:
-    """The tools of one process, put together by the composition root."""
+    """The tools of one process, built by the composition root."""
 
     mailer: Mailer
     log: Log
 
 
 class JobContext(Protocol[Resources_co]):
-    """The job, as its handler sees it. `JobContext[R]` types `resources` as R, which the project's lifespan yields."""
+    """The job, for its handler. `JobContext[R]` types `resources` as R, which the project's lifespan yields."""
 
     @property
     def id(self) -> str: ...
     @property
     def idempotency_key(self) -> str:
-        """The same in each attempt: hand it to outside services, so that they act once."""
+        """The same in each attempt: pass it to outside services, so that they act once."""
 
     @property
     def handler(self) -> str: ...
     @property
     def attempt(self) -> int:
-        """From 1 on."""
+        """The number of the attempt, from 1."""
 
     @property
     def tools(self) -> Tools: ...
@@ -75,10 +75,10 @@ class JobContext(Protocol[Resources_co]):
         """The value that the context manager of `[handlers] lifespan` yielded in this process; None without one."""
 
     def progress(self, completed: int, total: int | None = None, message: str | None = None) -> None:
-        """Watchers see it within about a tenth of a second. Cheap, and never blocks."""
+        """Show the progress to subscribers within about a tenth of a second. Cheap, and never blocks."""
 
     def check(self) -> None:
-        """The job may go on. Raises `JobCancelled`, `TimedOut` or `LeaseLost` where it may not."""
+        """Return if the job may go on. Raises `JobCancelled`, `TimedOut` or `LeaseLost` if it may not."""
 
     def dispatch(self, handler: str, /, **params: JSON) -> str:
-        """A further job is committed with this one's outcome; gives its id. Raises `InvalidParameters`."""
+        """Commit a further job together with the end of this step, and return its id. Raises `InvalidParameters`."""

@@ -1,4 +1,4 @@
-"""A journal: a file of one JSON object a line, for many threads and processes."""
+"""A log file of one JSON object a line, for many threads and processes."""
 
 import errno
 import fcntl
@@ -17,34 +17,34 @@ POLL_S = 0.005
 
 
 class LogBusy(HandlerError):
-    """Another process has held the log for too long."""
+    """Another process has held the lock of the log for too long."""
 
     code = "LOG_BUSY"
 
 
 class JsonLines:
-    """A log of one JSON object a line, appended to by any number of threads and processes."""
+    """A log of one JSON object a line. Any number of threads and processes may append to it."""
 
-    def __init__(self, path: Path, *, patience_s: float = 10.0) -> None:
-        """Opens nothing yet. `patience_s` bounds the wait for another process's turn."""
+    def __init__(self, path: Path, *, timeout_s: float = 10.0) -> None:
+        """Open nothing yet. `timeout_s` bounds the wait for other threads and processes."""
         self.path = path
-        self._patience_s = patience_s
-        self._turn = threading.Lock()
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
 
     def append(self, entry: Mapping[str, JSON]) -> None:
-        """The entry is on disk, on a line of its own. Raises `LogBusy`, OSError, or ValueError for what is no JSON."""
+        """Write the entry to disk, on a line of its own. Raises `LogBusy`, OSError, or ValueError if it is no JSON."""
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         data = escape_json(line).encode() + b"\n"
-        deadline = time.monotonic() + self._patience_s
-        if not self._turn.acquire(timeout=self._patience_s):
+        deadline = time.monotonic() + self._timeout_s
+        if not self._lock.acquire(timeout=self._timeout_s):
             raise LogBusy("The log was busy for too long.")
         try:
             self._write(data, deadline)
         finally:
-            self._turn.release()
+            self._lock.release()
 
     def _write(self, data: bytes, deadline: float) -> None:
-        # Opened anew each time, so that a log that was rotated away is not written to.
+        # Opened each time, so that a log that was rotated away is not written to.
         fd = self._open()
         try:
             _lock(fd, deadline)
@@ -70,7 +70,7 @@ class JsonLines:
 
 
 def _lock(fd: int, deadline: float) -> None:
-    # Polled, since a process frozen with the lock would otherwise hold this thread for ever. Closing gives it back.
+    # Polled, or a process that is frozen with the lock would hold this thread for ever. Closing releases the lock.
     while True:
         try:
             return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

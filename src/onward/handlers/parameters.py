@@ -1,4 +1,4 @@
-"""Parameters of a handler: a model made from its signature, and their way to JSON and back."""
+"""Parameters of a handler: a model made from its signature, and their conversion to JSON and back."""
 
 import inspect
 import json
@@ -20,17 +20,17 @@ STRICT = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """The function's own name. Raises TypeError for what has none, or cannot be a step."""
+    """The function's own name. Raises TypeError if it has none, or cannot be a step."""
     name = getattr(function, "__name__", "")
     if not inspect.isfunction(function) or not name.isidentifier():
-        raise TypeError(f"{function!r} is no named function")
+        raise TypeError(f"{function!r} is no named function: a step is written with `def` or `async def`")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"{name} is a generator: a step is an async or a plain function that returns its result")
     return name
 
 
 def model_of(function: Callable[..., Any]) -> type[BaseModel]:
-    """A model with a field for each keyword-only parameter. Raises TypeError for any other signature."""
+    """Make a model with a field for each keyword-only parameter. Raises TypeError for any other signature."""
     name = name_of(function)
     taken = list(inspect.signature(function).parameters.values())
     if not taken or taken[0].kind not in POSITIONAL:
@@ -44,31 +44,31 @@ def model_of(function: Callable[..., Any]) -> type[BaseModel]:
 
 
 def check_later(function: Callable[..., Any]) -> None:
-    """A later step takes the job and the value of the step before. Raises TypeError for any other signature."""
+    """Check that a step takes the job and the result of the step before. Raises TypeError for any other signature."""
     name = name_of(function)
     kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
     if [kind in POSITIONAL for kind in kinds] != [True, True]:
-        raise TypeError(f"{name} must take the job and the last step's result, as in `def {name}(job, value)`")
+        raise TypeError(f"{name} must take the job and the result of the step before, as in `def {name}(job, value)`")
 
 
 def to_json(params: Mapping[str, Any]) -> bytes:
-    """The parameters as JSON. Raises ValueError for what JSON cannot hold: NaN, bytes, half a surrogate pair."""
+    """Write the parameters as JSON. Raises ValueError for values that are none: NaN, bytes, lone surrogates."""
     try:
         return _ENCODER.encode(params).encode()
     except UnicodeEncodeError as error:
         raise ValueError("holds text that is no valid Unicode") from error
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError("holds what cannot travel as JSON") from error
+        raise ValueError("holds a value that cannot be written as JSON") from error
 
 
 def _plain(value: Any) -> Any:
-    # A list of what may pass, since pydantic's own would take bytes for text and drain generators.
+    # Only these types: pydantic's own conversion would take bytes for text and exhaust generators.
     if isinstance(value, date | time | timedelta | Decimal | Enum | UUID | BaseModel) or is_dataclass(value):
         return to_jsonable_python(value)
-    raise TypeError(f"{type(value).__name__} cannot travel as JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-# Made once: `json.dumps` makes one a call, where anything is to be other than by default.
+# Made once: `json.dumps` makes one for each call with options.
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, default=_plain)
 
 
@@ -79,14 +79,14 @@ def _check(function: str, parameter: inspect.Parameter) -> None:
     if parameter.annotation is parameter.empty:
         raise TypeError(f"{function}: {name} needs a type, as in `{name}: str`")
     if name.startswith("_") or hasattr(BaseModel, name):
-        raise TypeError(f"{function}: {name} is a name that pydantic keeps for itself; call it something else")
+        raise TypeError(f"{function}: {name} is a name that pydantic reserves; choose another")
 
 
 def _types(function: Callable[..., Any], annotations: dict[str, Any]) -> dict[str, Any]:
-    # Only the parameters: the job's own type may be imported for type checkers alone.
+    # Only the parameters: the type of the job may be imported for type checkers only.
     try:
         return typing.get_type_hints(
             SimpleNamespace(__annotations__=annotations), inspect.unwrap(function).__globals__, include_extras=True
         )
     except NameError as error:
-        raise TypeError(f"{function.__name__}: {error}; parameter types must be known where it is defined") from error
+        raise TypeError(f"{function.__name__}: {error}; import the types of its parameters in its module") from error

@@ -1,4 +1,4 @@
-"""What can go wrong with a job."""
+"""Errors of this package."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
 
 
 class JobsError(Exception):
-    """The root of what this room raises."""
+    """Base class for errors of this package."""
 
 
 class NotFound(JobsError):
-    """There is no such job, or the viewer may not know of it."""
+    """There is no such job, or the viewer may not see it."""
 
 
 class Conflict(JobsError):
-    """The job is in a state that does not allow it; `job` is the job as it is."""
+    """The state of the job does not allow the command; `job` is the job as it is."""
 
     def __init__(self, message: str, job: Job) -> None:
         super().__init__(message)
@@ -29,4 +29,4 @@ class KeyReused(JobsError):
 
 
 class Superseded(JobsError):
-    """The claim is no longer this runner's: what it wanted to write was not written."""
+    """The claim is over, and its runner has written nothing."""

@@ -1,4 +1,4 @@
-"""Keeps what handlers mark as secret: encrypted in the ledger, in the clear only for the call itself."""
+"""Encryption of secret parameters: encrypted in the ledger, in the clear only for the call of the handler."""
 
 from __future__ import annotations
 
@@ -18,35 +18,37 @@ MIN_REDACTED = 4  # a shorter secret is not looked for in texts: it would be fou
 
 
 class NoKey(JobsError):
-    """A handler has secret parameters, and there is no key to encrypt them with."""
+    """A handler has secret parameters, and no key is configured to encrypt them."""
 
 
 class Encryption:
-    """Encrypts with the first of the keys, and decrypts with any of them. Raises ValueError for what is no key."""
+    """Encrypts with the first of the keys, and decrypts with any of them. Raises ValueError for an invalid key."""
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
         self._fernet = _fernet(keys) if keys else None
 
     def check(self, handler: Handler) -> None:
-        """Raises NoKey where the handler's secrets could not be kept."""
+        """Raise NoKey if the handler has secrets and no key is configured."""
         if handler.secret and self._fernet is None:
             raise NoKey(f"{handler.name} has secret parameters ({', '.join(sorted(handler.secret))}), which need a key")
 
     def encrypt(self, handler: Handler, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The same parameters, the secret ones encrypted. Raises NoKey, and InvalidParameters for a seal of others."""
-        forged = [(name, "has the form of a secret") for name, value in params.items() if _is_encrypted(value)]
+        """Encrypt the secret parameters. Raises NoKey, and InvalidParameters for a value that looks encrypted."""
+        forged = [
+            (name, "has the form of an encrypted value") for name, value in params.items() if _is_encrypted(value)
+        ]
         if forged:
             raise InvalidParameters(forged)
         self.check(handler)
         if self._fernet is None:
             return params
-        sealed = {
+        encrypted = {
             name: {ENCRYPTED: self._fernet.encrypt(orjson.dumps(params[name])).decode()} for name in handler.secret
         }
-        return {**params, **sealed}
+        return {**params, **encrypted}
 
     def decrypt(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """The parameters in the clear, and the texts that must not be told. Raises Permanent without the right key."""
+        """Decrypt the parameters, and list the texts that must not be shown. Raises Permanent without the right key."""
         clear, texts = dict(params), []
         for name, value in params.items():
             if _is_encrypted(value):
@@ -55,25 +57,25 @@ class Encryption:
         return clear, tuple(texts)
 
     def _decrypted(self, token: str) -> Any:
-        words = "the key of its secret parameters is not among those of this installation"
+        message = "the key of its secret parameters is not among those of this installation"
         if self._fernet is None:
-            raise Permanent(words, code="SECRET_UNREADABLE")
+            raise Permanent(message, code="SECRET_UNREADABLE")
         from cryptography.fernet import InvalidToken  # noqa: PLC0415 - as below
 
         try:
             return orjson.loads(self._fernet.decrypt(token))
         except InvalidToken:
-            raise Permanent(words, code="SECRET_UNREADABLE") from None
+            raise Permanent(message, code="SECRET_UNREADABLE") from None
 
 
 def _fernet(keys: Sequence[str]) -> MultiFernet:
-    from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - who has no keys starts without
+    from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - not needed without keys
 
     return MultiFernet([Fernet(key) for key in keys])
 
 
 def redact(text: str, secrets: Sequence[str]) -> str:
-    """The text without any of the secrets."""
+    """Replace every secret in the text."""
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     return text

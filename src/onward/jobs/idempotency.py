@@ -37,26 +37,27 @@ _prune = sa.delete(table).where(_key.in_(_old))
 
 
 def fingerprint(input: Mapping[str, Any]) -> str:
-    """A digest of the whole input, the same for the same values."""
+    """A digest of the whole input, equal for equal values."""
     text = json.dumps(input, sort_keys=True, default=str, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def replay(tx: Tx, *, viewer: str, mutation: str, key: str, fingerprint: str) -> dict[str, Any] | None:
-    """What the key stood for before; None where it is new. Raises KeyReused where it stood for another input.
+    """Return the answer that the key stands for; None if the key is new. Raises KeyReused if its input was another.
 
-    Where it is new it is taken: another process with the same key waits for this unit's commit.
+    A new key is taken: another process with the same key waits for the commit of this transaction.
     """
     names = {"viewer_": viewer, "mutation_": mutation, "key_": key}
-    row = tx.one(_find, **names)
-    if row is None:
+    found = tx.one(_find, **names)
+    if found is None:
         values = {"viewer": viewer, "mutation": mutation, "key": key, "fingerprint": fingerprint}
         if tx.execute(_take, **values, reference="", created_at=tx.now):
             return None
-        row = tx.one(_find, **names)
-    if row is None or row[0] != fingerprint:
+        found = tx.one(_find, **names)
+    known, reference = found or (None, None)
+    if known != fingerprint:
         raise KeyReused(key)
-    return orjson.loads(row[1]) if row[1] else None
+    return orjson.loads(reference) if reference else None
 
 
 def remember(
@@ -68,11 +69,11 @@ def remember(
     fingerprint: str,
     reference: dict[str, Any],
 ) -> None:
-    """The key stands for this answer. In the same unit as `replay` and what it refers to."""
+    """Record the answer that the key stands for, in the same transaction as `replay` and what the answer refers to."""
     text = orjson.dumps(reference).decode()
     tx.execute(_fill, viewer_=viewer, mutation_=mutation, key_=key, fingerprint_=fingerprint, reference_=text)
 
 
 def prune(tx: Tx, *, before: int, limit: int) -> int:
-    """Keys from before that time are forgotten. How many, at most `limit`."""
+    """Delete keys from before that time; return how many, at most `limit`."""
     return tx.execute(_prune, before_=before, limit_=limit)

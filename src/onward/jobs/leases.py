@@ -1,69 +1,34 @@
-"""The lease of a process on what it runs: a counter that it raises, and that the others watch.
-
-No two clocks are compared. A process is taken for dead when its counter has stood still for `lease_timeout_s` of the
-observer's own monotonic clock, counting only time in which the observer itself could write to the ledger; or at once,
-where it was a neighbour in the same pid namespace and its process is gone.
-"""
+"""The lease of a process on the jobs that it runs: a counter that it raises by a thread of its own."""
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 import structlog
 
-from onward.jobs import recovery
+from onward.jobs import leadership, recovery
+from onward.jobs.observation import Heartbeat, Observer
+from onward.jobs.places import place
 from onward.jobs.states import TERMINAL, JobStatus
 from onward.jobs.timings import Timings
 from onward.storage.base import StorageError
-from onward.storage.sql import insert_new
-from onward.storage.tables import meta, runners
+from onward.storage.tables import runners
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
-
-PID = 2  # where it stands in a place
-_LEADER = "sweep"
 
 _p = sa.bindparam
 _register = sa.insert(runners)
 _beat = sa.update(runners).where(runners.c.id == _p("id_")).values(beat=runners.c.beat + 1)
 _all = sa.select(runners.c.id, runners.c.beat, runners.c.place)
-_leader = sa.select(meta.c.value).where(meta.c.name == _LEADER)
-_lead_first = insert_new(meta).values(name=_LEADER, value=_p("id_"))
-_lead_next = sa.update(meta).where(meta.c.name == _LEADER, meta.c.value == _p("old")).values(value=_p("id_"))
-
-
-def place() -> str:
-    """Where this process is: boot, pid namespace, pid and its start time; empty where the system does not tell."""
-    return _place(os.getpid())
-
-
-def _place(pid: int) -> str:
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        namespace = Path("/proc/self/ns/pid").readlink()
-        state, *_, started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:20]
-    except (OSError, ValueError):
-        return ""
-    return f"{boot}/{namespace}/{pid}/{started}" if state not in "ZX" else ""
-
-
-def is_gone(where: str, mine: str) -> bool:
-    """Whether a process was a neighbour of ours, and is no more."""
-    there, here = where.split("/"), mine.split("/")
-    return len(there) == len(here) and there[:2] == here[:2] and len(there) > PID and _place(int(there[PID])) != where
 
 
 def count_rescued(metrics: Metrics, released: Sequence[tuple[str, JobStatus]]) -> None:
-    """A dead process's jobs were taken back, and those are counted that ended by it."""
+    """Count the jobs that a dead process held, and those of them that ended by its death."""
     metrics.rescued(len(released))
     for handler, status in released:
         if status in TERMINAL:
@@ -71,7 +36,7 @@ def count_rescued(metrics: Metrics, released: Sequence[tuple[str, JobStatus]]) -
 
 
 class Lease:
-    """This process's counter, raised by a thread of its own; the observation of the others; who leads the sweep."""
+    """This process's counter, its observation of the other processes, and whether it leads maintenance."""
 
     def __init__(
         self,
@@ -80,32 +45,31 @@ class Lease:
         *,
         name: str,
         on_lost: Callable[[], None],
-        alone: bool = False,
+        isolated: bool = False,
         timings: Timings = Timings(),
     ) -> None:
         self.id = ""
         self.name = name
         self.leads = False
+        self._timings = timings
         self._writer = writer
         self._metrics = metrics
         self._on_lost = on_lost
-        self._timings = timings
-        # One that runs a job alone has a parent to tell of its death, whose word no neighbour must forestall.
-        self._place = "" if alone else place()
-        self._seen: dict[str, tuple[int, float]] = {}  # runner: its counter, and for how long that has stood still
-        self._last = 0.0
+        # The parent of an isolated process reports its death, and no neighbour may do so before.
+        self._place = "" if isolated else place()
+        self._observer = Observer(self._place, timings)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
         self._log = structlog.get_logger("lease")
 
     def start(self) -> None:
-        """The process is known to the ledger, and its counter rises. Raises Unavailable."""
+        """Register the process with the ledger, and begin to raise its counter. Raises Unavailable."""
         self.id = self._writer.run_sync(self._enter)
-        self._observe(urgent=False)  # before a start's first commits there is none that it could go with
+        self._observe(urgent=False)  # at a start there is no other commit that it could share
         self._thread.start()
 
     def close(self) -> None:
-        """What is still claimed here waits again, charged to nobody, and the process is forgotten."""
+        """Hand back what is still claimed here, without counting an attempt, and forget the process."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(2 * self._timings.heartbeat_s)
@@ -123,42 +87,23 @@ class Lease:
                 self._observe()
             except StorageError:
                 self._log.warning("heartbeat not written")
-            except Exception:  # noqa: BLE001 - the loop goes on, whatever it was
+            except Exception:  # noqa: BLE001 - the loop must go on
                 self._log.exception("heartbeat failed")
 
     def _observe(self, *, urgent: bool = True) -> None:
-        mine, rows, self.leads = self._writer.run_sync(self._pulse, urgent=urgent)
-        now = time.monotonic()
-        # A long pause was ours, or the ledger's: it says nothing about the others.
-        passed = min(now - self._last, 1.5 * self._timings.heartbeat_s) if self._last else 0.0
-        self._last = now
+        mine, heartbeats, self.leads = self._writer.run_sync(self._pulse, urgent=urgent)
         if mine != self.id:
             self.id = mine
             self._log.warning("lease lost: this process stood still for too long, and others took over its jobs")
             self._on_lost()
-        seen: dict[str, tuple[int, float]] = {}
-        for runner, beat, where in rows:
-            if runner == self.id:
-                continue
-            before, still = self._seen.get(runner, (beat, 0.0))
-            still = still + passed if before == beat else 0.0
-            seen[runner] = (beat, still)
-            if still >= self._timings.lease_timeout_s or is_gone(where, self._place):
-                self._reclaim(runner, beat)
-        self._seen = seen
+        for dead in self._observer.observe([heartbeat for heartbeat in heartbeats if heartbeat.runner != mine]):
+            self._reclaim(dead.runner, dead.beat)
 
-    def _pulse(self, tx: Tx) -> tuple[str, list[Any], bool]:
+    def _pulse(self, tx: Tx) -> tuple[str, list[Heartbeat], bool]:
+        """Raise the counter, and return this runner's id, all heartbeats, and whether it leads."""
         mine = self.id if tx.execute(_beat, id_=self.id) else self._enter(tx)
-        rows = tx.all(_all)
-        alive = {row[0] for row in rows}
-        row = tx.one(_leader)
-        if row is None:
-            leads = bool(tx.execute(_lead_first, id_=mine))
-        elif row[0] not in alive:
-            leads = bool(tx.execute(_lead_next, id_=mine, old=row[0]))
-        else:
-            leads = row[0] == mine
-        return mine, rows, leads
+        heartbeats = [Heartbeat._make(found) for found in tx.all(_all)]
+        return mine, heartbeats, leadership.elect(tx, mine, {heartbeat.runner for heartbeat in heartbeats})
 
     def _reclaim(self, runner: str, beat: int) -> None:
         released = self._writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner=runner, beat=beat))

@@ -1,12 +1,10 @@
-"""How many jobs of a handler may run at once, and how many may begin in a time."""
+"""Limits of a handler: how many of its jobs may run at once, and how many may start in a time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-CLOCK_TOLERANCE_US = (
-    60_000_000  # transactions are no older: one that waited for its turn has an earlier now than the one before
-)
+CLOCK_TOLERANCE_US = 60_000_000  # by which the `now` of a transaction that waited may be before that of an earlier one
 UNITS_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
 
@@ -14,7 +12,7 @@ UNITS_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000
 class Rate:
     """At most `starts` in any time as long as the period; by the generic cell rate algorithm (ITU-T I.371).
 
-    A tenth of them may begin at once, after a pause. The rest come evenly, so that no period sees more, wherever it
+    A tenth of them may start at once, after a pause. The rest come evenly, so that no period sees more, wherever it
     begins: `burst` at once and one an interval after that are `starts` in a period.
     """
 
@@ -23,7 +21,7 @@ class Rate:
 
     @classmethod
     def parsed(cls, text: str) -> Rate:
-        """Such as 100/m, as the settings have checked it."""
+        """Parse a rate such as 100/m, which the settings have validated."""
         starts, unit = text.split("/")
         return cls(int(starts), UNITS_US[unit])
 
@@ -38,28 +36,28 @@ class Rate:
     def interval_us(self) -> int:
         return -(-self.period_us // (self.starts - self.burst + 1))
 
-    def ahead(self, even_at: int | None, now: int) -> int:
-        """By how much starts are ahead of an even line, in microseconds; a clock that was set back holds up nobody."""
+    def ahead(self, arrival: int | None, now: int) -> int:
+        """Microseconds by which starts are ahead of an even rate; 0 if the clock was set back."""
         most = self.burst * self.interval_us
-        found = max((even_at or 0) - now, 0)
+        found = max((arrival or 0) - now, 0)
         return min(found, most) if found <= most + CLOCK_TOLERANCE_US else 0
 
-    def free(self, even_at: int | None, now: int) -> int:
-        """How many may begin now, where `even_at` is when the next one would in an even line."""
-        return self.burst - -(-self.ahead(even_at, now) // self.interval_us)
+    def free(self, arrival: int | None, now: int) -> int:
+        """How many may start now; `arrival` is the theoretical arrival of the next one."""
+        return self.burst - -(-self.ahead(arrival, now) // self.interval_us)
 
-    def after(self, even_at: int | None, now: int, started: int) -> int:
-        """`even_at` once so many have begun."""
-        return now + self.ahead(even_at, now) + started * self.interval_us
+    def after(self, arrival: int | None, now: int, started: int) -> int:
+        """The theoretical arrival after so many starts."""
+        return now + self.ahead(arrival, now) + started * self.interval_us
 
-    def wait_us(self, even_at: int | None, now: int) -> int:
-        """How long until one more may begin; 0 where one may."""
-        return max(self.ahead(even_at, now) - (self.burst - 1) * self.interval_us, 0)
+    def wait_us(self, arrival: int | None, now: int) -> int:
+        """Microseconds until one more may start; 0 if one may now."""
+        return max(self.ahead(arrival, now) - (self.burst - 1) * self.interval_us, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What is set for a handler; None does not limit."""
+    """The limits of a handler; None does not limit."""
 
     concurrency: int | None = None
     rate: Rate | None = None

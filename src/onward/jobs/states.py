@@ -1,4 +1,4 @@
-"""The states of a job and the legal moves between them, in one table."""
+"""The states of a job and the legal transitions between them, in one table."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ MOVES = MappingProxyType(
                 S.SUCCEEDED,
                 S.FAILED,
                 S.RETRYING,  # the attempt failed, and another is allowed
-                S.QUEUED,  # handed back at a drain, or its runner died
-                S.CANCELLING,  # somebody wants it cancelled
+                S.QUEUED,  # handed back at a drain, or its runner crashed
+                S.CANCELLING,  # a cancel was requested
             }
         ),
         S.RETRYING: frozenset({S.QUEUED, S.CANCELLED}),
-        S.CANCELLING: frozenset({S.CANCELLED, S.SUCCEEDED, S.FAILED}),  # what came first is what it is
+        S.CANCELLING: frozenset({S.CANCELLED, S.SUCCEEDED, S.FAILED}),  # as the attempt ended
         S.SUCCEEDED: frozenset(),
         S.FAILED: frozenset({S.QUEUED}),  # a manual retry
         S.CANCELLED: frozenset({S.QUEUED}),

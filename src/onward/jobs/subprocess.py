@@ -1,6 +1,6 @@
-"""Runs a job in a process of its own, after its runner has died twice: a third death is surely its fault.
+"""Runs a job in a process of its own after two crashes of its runner: a third one is surely caused by the job.
 
-The process goes on with what else waits to run alone, one job at a time.
+The process goes on with other jobs that have to run isolated, one at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
 
 MAX_CHILDREN = 2  # at once: each takes as much memory as its parent
-MAX_OUTPUT_BYTES = 1_000_000  # bytes of what the child says: its runner's name, what ended in it, what handlers print
+MAX_OUTPUT_BYTES = 1_000_000  # of a child: its runner's id, the jobs that ended in it, and what handlers print
 
 
 class SubprocessRunner:
@@ -30,46 +30,46 @@ class SubprocessRunner:
         self._environment = environment
         self._metrics = metrics
         self._writer = writer
-        self._begun: set[str] = set()
+        self._started: set[str] = set()
         self._log = structlog.get_logger("isolation")
 
     async def run(self, job_id: str, backend: str) -> bool:
-        """The job has run in a child, or has killed it, which the ledger knows then; False where one has it already."""
-        # Until the child has claimed it the job waits, and is delivered again: no reason for a second child.
-        if job_id in self._begun:
+        """Run the job in a child process, and record if it crashed; return False if it was not run to an end there."""
+        # The job is queued, and may be delivered again, until the child has claimed it: no reason for a second child.
+        if job_id in self._started:
             return False
-        if len(self._begun) >= MAX_CHILDREN:
-            # Those that are there come to it; should they have ended before, the sweep delivers it once more.
+        if len(self._started) >= MAX_CHILDREN:
+            # The children there will claim it; if they end before that, maintenance delivers it once more.
             await self._writer.run(partial(due.postpone, job_id=job_id))
             return False
-        self._begun.add(job_id)
+        self._started.add(job_id)
         try:
             return await self._run(job_id, backend)
         finally:
-            self._begun.discard(job_id)
+            self._started.discard(job_id)
 
     async def _run(self, job_id: str, backend: str) -> bool:
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "onward.worker", "alone", job_id, backend,
             env=dict(self._environment), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        self._log.warning("a job whose runner died twice runs alone", job=job_id, pid=child.pid)
+        self._log.warning("a job that crashed its runner twice runs isolated", job=job_id, pid=child.pid)
         assert child.stdout is not None  # noqa: S101 - for the type checker
         try:
-            said = b""
-            while heard := await child.stdout.read(65536):  # what a handler prints is read too; unread it would block
-                said = (said + heard)[:MAX_OUTPUT_BYTES]
+            output = b""
+            while chunk := await child.stdout.read(65536):  # what handlers print is read too, or they would block
+                output = (output + chunk)[:MAX_OUTPUT_BYTES]
             code = await child.wait()
         except asyncio.CancelledError:
             with suppress(ProcessLookupError):
                 child.terminate()
             raise
-        # A child that ended in order has given its lease back; the exit code is what the handler says.
-        found = re.search(rb"^(runner_[0-9a-f]+)$", said, re.MULTILINE)
+        # A child that did not crash has given back its lease; its exit code may be a handler's.
+        found = re.search(rb"^(runner_[0-9a-f]+)$", output, re.MULTILINE)
         if found is None:
-            self._log.error("a process to run a job alone did not start", job=job_id, code=code)
+            self._log.error("a process for an isolated job did not start", job=job_id, code=code)
             return False
-        for handler, status in re.findall(rb"^ended ([\w.-]+) ([A-Z]+)$", said, re.MULTILINE):
+        for handler, status in re.findall(rb"^ended ([\w.-]+) ([A-Z]+)$", output, re.MULTILINE):
             self._metrics.finished(handler.decode(), status.decode())
         released = await self._writer.run(partial(recovery.reclaim_isolated, runner=found[1].decode()))
         if released is None:

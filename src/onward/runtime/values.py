@@ -53,7 +53,7 @@ def schedule_entries(settings: Settings, dispatcher: Dispatcher) -> list[Entry]:
     for name, given in settings.schedule.items():
         try:
             new = dispatcher.prepare(given.handler, given.params, owner=None)
-            entries.append(Entry.checked(name, new, given.cron, given.timezone, makes_up=given.missed == "once"))
+            entries.append(Entry.checked(name, new, given.cron, given.timezone, catch_up=given.missed == "once"))
         except InvalidParameters as error:
             raise SettingsError(f"schedule.{name}: {error}") from error
         except BadRule as error:

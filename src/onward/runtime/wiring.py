@@ -142,7 +142,7 @@ def _build(
         telemetry.metrics,
         name=f"{socket.gethostname()}:{os.getpid()}",
         on_lost=lambda: runner.lost(),  # noqa: PLW0108 - the runner is built with the lease
-        alone=isolated,
+        isolated=isolated,
         timings=timings,
     )
     dispatcher = Dispatcher(

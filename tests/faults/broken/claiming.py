@@ -202,9 +202,9 @@ def impatient() -> None:
 
 def leader_for_life() -> None:
     """A process that leads maintenance does so until its end, and beyond."""
-    from onward.jobs import leases
+    from onward.jobs import leadership
 
-    base.around(leases, "_lead_next", lambda statement: statement.where(sa.false()))
+    base.around(leadership, "_lead_next", lambda statement: statement.where(sa.false()))
 
 
 def beat_on_the_loop() -> None:
@@ -222,12 +222,12 @@ def beat_on_the_loop() -> None:
         return started
 
     def in_turn(observe: Any) -> Any:
-        def observed(self: Any) -> None:
+        def observed(self: Any, **urgent: bool) -> None:
             turn = threading.Event()
             if loop := getattr(self, "loop", None):
                 loop.call_soon_threadsafe(turn.set)
                 turn.wait()
-            observe(self)
+            observe(self, **urgent)
 
         return observed
 
@@ -260,8 +260,8 @@ def leases_by_the_clock() -> None:
         return pulsed
 
     def comparing(observe: Any) -> Any:
-        def observed(self: Any) -> None:
-            observe(self)
+        def observed(self: Any, **urgent: bool) -> None:
+            observe(self, **urgent)
             for runner, beat, _ in self.rows:
                 if runner != self.id and beat < time.time() - self._timings.lease_timeout_s:
                     self._reclaim(runner, beat)

@@ -1,4 +1,4 @@
-"""Gates: whose handler is paused is claimed by nobody, stands in nobody's way, and is let out in order."""
+"""Paused handlers: their jobs are not claimed, hold up no other job, and are unblocked in order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def claim_due(tx: Tx, limit: int = 10) -> list[Job]:
     return claims.claim_due(tx, runner="one", worker="w", backend="here", limit=limit)
 
 
-def at_gates(tx: Tx, limit: int = 10, runner: str = "one") -> tuple[list[Job], bool]:
+def claim_limited(tx: Tx, limit: int = 10, runner: str = "one") -> tuple[list[Job], bool]:
     return claims.claim_limited(tx, runner=runner, worker="w", backend="here", limit=limit)
 
 
@@ -42,31 +42,31 @@ def now(writer: Writer, job: Job) -> Job:
     return found
 
 
-def test_a_paused_handler_s_job_is_claimed_by_neither_way(writer: Writer) -> None:
-    """And parked by the first try: nobody delivers it again, and a confirmation that comes late changes nothing."""
+def test_a_job_of_a_paused_handler_is_not_claimed(writer: Writer) -> None:
+    """The first try blocks it: it is not delivered again, and a confirmation that comes late changes nothing."""
     job = writer.run_sync(paused)
     assert writer.run_sync(claim_due) == []
     assert writer.run_sync(lambda tx: claim(tx, job.id)) is None
-    assert writer.run_sync(at_gates) == ([], False)
+    assert writer.run_sync(claim_limited) == ([], False)
     assert now(writer, job).blocked == concurrency.PAUSED
-    assert now(writer, job).version > job.version, "who watches it hears of it"
+    assert now(writer, job).version > job.version, "subscribers see it"
     writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.fencing_token)], identity=BROKER))
     assert now(writer, job).delivered_to is None
     assert writer.run_sync(undelivered) == []
     assert writer.run_sync(lambda tx: due.waiting(tx, backend="here")) == (0, None)
 
 
-def test_what_is_paused_stands_in_nobody_s_way(writer: Writer) -> None:
-    """However much of it there is in front."""
+def test_jobs_of_a_paused_handler_do_not_hold_up_others(writer: Writer) -> None:
+    """However many of them are at the front of the line."""
     writer.run_sync(lambda tx: [paused(tx) for _ in range(3 * claims.CANDIDATES)])
     last = writer.run_sync(accept)
     looks = 0
     while not (found := writer.run_sync(claim_due)):
         looks += 1
-        assert writer.run_sync(at_gates) == ([], True)
+        assert writer.run_sync(claim_limited) == ([], True)
     assert [job.id for job in found] == [last.id]
     assert looks == 3
-    assert writer.run_sync(at_gates) == ([], False)
+    assert writer.run_sync(claim_limited) == ([], False)
     assert writer.run_sync(blocked.count) == {concurrency.PAUSED: 3 * claims.CANDIDATES}
 
 
@@ -79,24 +79,24 @@ def test_the_first_pause_stands_and_one_resumption_is_enough(writer: Writer) -> 
     assert writer.run_sync(concurrency.pauses) == []
 
 
-def test_what_was_parked_is_let_out_in_order_and_delivered(writer: Writer) -> None:
-    """The urgent first, then the oldest; not while the handler is paused."""
-    parked = [writer.run_sync(lambda tx, p=p: accept(tx, PAUSED, priority=p)) for p in (0, 0, -1)]  # type: ignore[misc]
+def test_blocked_jobs_are_unblocked_in_order_and_delivered(writer: Writer) -> None:
+    """The most urgent first, then the oldest; not while the handler is paused."""
+    waiting = [writer.run_sync(lambda tx, p=p: accept(tx, PAUSED, priority=p)) for p in (0, 0, -1)]  # type: ignore[misc]
     writer.run_sync(paused)
-    writer.run_sync(at_gates)
+    writer.run_sync(claim_limited)
     assert writer.run_sync(blocked.handlers) == [PAUSED]
     assert writer.run_sync(blocked.admissible_handlers) == ([], None)
     assert writer.run_sync(lambda tx: blocked.unblock(tx, PAUSED, limit=10)) == []
     writer.run_sync(lambda tx: concurrency.resume(tx, PAUSED))
     assert writer.run_sync(blocked.admissible_handlers) == ([PAUSED], None)
     out = writer.run_sync(lambda tx: blocked.unblock(tx, PAUSED, limit=3))
-    assert [job.id for job in out] == [parked[2].id, parked[0].id, parked[1].id]
+    assert [job.id for job in out] == [waiting[2].id, waiting[0].id, waiting[1].id]
     assert set(writer.run_sync(undelivered)) == {job.id for job in out}
     assert writer.run_sync(blocked.count) == {concurrency.PAUSED: 1}
     assert [writer.run_sync(lambda tx, job=job: claim(tx, job.id)) is not None for job in out] == [True] * 3  # type: ignore[misc]
 
 
-def test_a_parked_job_that_is_cancelled_and_retried_waits_in_line(writer: Writer) -> None:
+def test_a_blocked_job_that_is_cancelled_and_retried_waits_in_line(writer: Writer) -> None:
 
     everything = Visible(everything=True)
     job = writer.run_sync(paused)
@@ -109,8 +109,8 @@ def test_a_parked_job_that_is_cancelled_and_retried_waits_in_line(writer: Writer
     assert writer.run_sync(blocked.count) == {}
 
 
-def test_a_dangerous_job_is_parked_too(writer: Writer) -> None:
-    """No process of its own is begun for what may not begin."""
+def test_a_job_that_runs_isolated_is_blocked_too(writer: Writer) -> None:
+    """No process is started for a job that may not start."""
     job = writer.run_sync(paused)
     writer.run_sync(lambda tx: tx.execute(sa.update(jobs).values(deaths=2)))
     assert writer.run_sync(lambda tx: (claim(tx, job.id), claims.must_run_isolated(tx, job.id))) == (None, False)

@@ -1,4 +1,4 @@
-"""Jobs that are held, or promised, and that nobody will run: each is found, and waits again."""
+"""Orphaned jobs, held or expected by runners that will not run them: they are found, and queued again."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ def now(writer: Writer, job: Job) -> Job:
 
 
 def test_what_a_buried_runner_claimed_or_accepted_once_more_waits_again(writer: Writer) -> None:
-    """Nobody would bury it a second time."""
+    """It will not be reclaimed a second time."""
     writer.run_sync(lambda tx: tx.execute(_enter, id="alive", beat=1, place="", name="a", started_at=tx.now))
-    theirs, held = claim(writer, "alive"), claim(writer, "buried")
-    promised = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="buried"))
+    theirs, held = claim(writer, "alive"), claim(writer, "reclaimed")
+    expected = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="reclaimed"))
     kept = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="alive"))
     delivered = writer.run_sync(
         lambda tx: ledger.accept(tx, new_job(backend="elsewhere"), local_runner="run-id/sentinel")
     )
     places, since = writer.database.read_sync(lambda tx: due.destinations(tx, since=None))
-    homes = {home for backend, _, home in places if home is not None and backend == "here"}
-    assert homes == {"buried", "alive"}
-    assert writer.run_sync(lambda tx: recovery.orphaned_runners(tx, assigned=homes)) == ["buried"]
-    assert writer.run_sync(lambda tx: recovery.release_orphans(tx, assigned=homes)) == 1
+    runners = {runner for backend, _, runner in places if runner is not None and backend == "here"}
+    assert runners == {"reclaimed", "alive"}
+    assert writer.run_sync(lambda tx: recovery.orphaned_runners(tx, assigned=runners)) == ["reclaimed"]
+    assert writer.run_sync(lambda tx: recovery.release_orphans(tx, assigned=runners)) == 1
     after = now(writer, held)
     assert (after.status, after.counted_attempts, after.crash_count) == (S.QUEUED, 0, 0)
-    assert now(writer, promised).delivered_to is None
+    assert now(writer, expected).delivered_to is None
     assert now(writer, theirs).status is S.RUNNING
     assert [now(writer, job).delivered_to for job in (kept, delivered)] == ["alive", "run-id/sentinel"]
     assert writer.run_sync(lambda tx: recovery.orphaned_runners(tx, assigned={"alive"})) == []
@@ -71,7 +71,7 @@ def test_what_a_buried_runner_claimed_or_accepted_once_more_waits_again(writer: 
 
 
 def test_what_another_process_sends_elsewhere_is_seen_at_the_next_look(writer: Writer) -> None:
-    """Also where its commit had begun before the look before: it may become visible later than a newer one."""
+    """Also if its commit had begun before the earlier read: it may become visible after a newer one."""
     writer.run_sync(accept)
     _, since = writer.database.read_sync(lambda tx: due.destinations(tx, since=None))
     assert writer.database.read_sync(lambda tx: due.destinations(tx, since=since))[0] <= {("here", "law.job", None)}
@@ -84,7 +84,7 @@ def test_what_another_process_sends_elsewhere_is_seen_at_the_next_look(writer: W
 
 
 def _begun_before_and_committed_after(writer: Writer) -> int:
-    """What a look gave that was made while the commit was on its way."""
+    """The `since` of a read while the commit was on its way."""
     slow = writer.database.connect()
     try:
         slow.execute("BEGIN")
@@ -134,12 +134,12 @@ async def until(true: Callable[[], bool]) -> None:
 async def test_a_claim_whose_commit_s_answer_was_lost_is_handed_back(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process lives, and so nobody else would ever take the job; those that are about to run are left alone."""
+    """The process lives, so no other one would claim the job. Claims that are about to run stay."""
     job = await writer.run(accept)
     run = writer.run
 
-    async def unheard(unit: Callable[[Tx], Any]) -> Any:
-        await run(unit)
+    async def unheard(transaction: Callable[[Tx], Any]) -> Any:
+        await run(transaction)
         raise Unavailable("its answer was lost")
 
     async with running(writer, Timings(orphan_check_s=0.1)) as (made, _):
@@ -160,20 +160,20 @@ async def test_a_step_whose_commit_s_answer_was_lost_is_finished_once(
     """With the further jobs that it dispatched: to meet them in the ledger is no failure of the step."""
     run, handed = writer.run, list[str]()
 
-    class Further:
+    class Enqueuer:
         accept = staticmethod(ledger.accept)
 
         @staticmethod
         def dispatch_new(jobs: list[Job]) -> None:
             handed.extend(job.id for job in jobs)
 
-    async def unheard(unit: Callable[[Tx], Any]) -> Any:
+    async def unheard(transaction: Callable[[Tx], Any]) -> Any:
         monkeypatch.setattr(writer, "run", run)
-        await run(unit)
+        await run(transaction)
         raise Unavailable("its answer was lost")
 
     async with running(writer) as (made, lease):
-        made._completion._enqueuer = cast("Any", Further)
+        made._completion._enqueuer = cast("Any", Enqueuer)
         job = await run(lambda tx: accept(tx, steps=("one", "two")))
         held = await run(
             lambda tx: claims.claim(tx, job.id, runner=lease.id, worker="w", backend="here", isolated=False)
@@ -188,32 +188,32 @@ async def test_a_step_whose_commit_s_answer_was_lost_is_finished_once(
 
 
 async def test_a_claim_under_the_new_lease_outlives_the_loss_of_the_old_one(writer: Writer) -> None:
-    """It may have been made just before this process was told."""
+    """It may have been made just before this process noticed."""
     async with running(writer) as (made, lease):
-        halted: dict[str, StopReason] = {}
+        interrupted: dict[str, StopReason] = {}
 
         class Claim:
             def __init__(self, job: Job) -> None:
                 self.job = job
 
             def interrupt(self, why: StopReason) -> None:
-                halted[self.job.id] = why
+                interrupted[self.job.id] = why
 
         old, new = claim(writer, "before"), claim(writer, lease.id)
         made._control._running = cast("Any", {(job.id, job.fencing_token): Claim(job) for job in (old, new)})
         made.lost()
         await asyncio.sleep(0.05)
-        assert halted == {old.id: StopReason.LOST}
+        assert interrupted == {old.id: StopReason.LOST}
         made._control._running.clear()
 
 
-async def test_what_was_promised_to_a_process_that_drains_is_anyone_s(writer: Writer) -> None:
+async def test_any_runner_may_claim_jobs_accepted_for_a_process_that_drains(writer: Writer) -> None:
     """At once, not when the last of what runs there has ended."""
     async with running(writer) as (made, lease):
-        promised = await writer.run(lambda tx: ledger.accept(tx, new_job(), local_runner=lease.id))
+        expected = await writer.run(lambda tx: ledger.accept(tx, new_job(), local_runner=lease.id))
         made._control._running = cast("Any", {("busy", 1): type("Busy", (), {"interrupt": lambda *_: None})()})
         draining = asyncio.create_task(made.drain(30.0))
-        await until(lambda: now(writer, promised).delivered_to is None)
+        await until(lambda: now(writer, expected).delivered_to is None)
         assert not draining.done()
         made._control._running.clear()
         made._control._idle.set()

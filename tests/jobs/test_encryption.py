@@ -86,24 +86,24 @@ async def test_what_a_handler_says_of_a_secret_is_not_passed_on(
     assert job.error is not None
     if kindly:
         assert job.error.message == "the card *** was declined"
-    told = "".join(capfd.readouterr()) + caplog.text  # wherever log lines go in this process
-    assert "***" in told
-    assert CARD not in told
+    output = "".join(capfd.readouterr()) + caplog.text  # log lines go to one of the two
+    assert "***" in output
+    assert CARD not in output
     assert CARD.encode() not in written(tmp_path)
 
 
 async def test_keys_are_changed_without_losing_a_job(tmp_path: Path) -> None:
-    sealed = Encryption([OLDER]).encrypt(pay, {"card": CARD, "name": "x", "limits": None})
-    assert Encryption([KEY, OLDER]).decrypt(sealed)[0] == {"card": CARD, "name": "x", "limits": None}
+    encrypted = Encryption([OLDER]).encrypt(pay, {"card": CARD, "name": "x", "limits": None})
+    assert Encryption([KEY, OLDER]).decrypt(encrypted)[0] == {"card": CARD, "name": "x", "limits": None}
     newer = Encryption([KEY, OLDER]).encrypt(pay, {"card": CARD, "name": "x", "limits": None})
     assert Encryption([KEY]).decrypt(newer)[0]["card"] == CARD
 
 
 @pytest.mark.parametrize("keys", [[], [KEY]])
 def test_without_its_key_a_secret_is_unreadable_in_words(keys: list[str]) -> None:
-    sealed = Encryption([OLDER]).encrypt(pay, {"card": CARD, "name": "x", "limits": None})
+    encrypted = Encryption([OLDER]).encrypt(pay, {"card": CARD, "name": "x", "limits": None})
     with pytest.raises(Permanent, match="not among those") as unreadable:
-        Encryption(keys).decrypt(sealed)
+        Encryption(keys).decrypt(encrypted)
     assert unreadable.value.code == "SECRET_UNREADABLE"
 
 
@@ -128,5 +128,5 @@ def test_what_is_no_key_is_refused_and_not_shown(tmp_path: Path) -> None:
 
 
 def test_what_has_the_form_of_a_secret_is_refused_from_outside() -> None:
-    with pytest.raises(InvalidParameters, match="has the form of a secret"):
+    with pytest.raises(InvalidParameters, match="has the form of an encrypted value"):
         Encryption([KEY]).encrypt(pay, {"card": CARD, "name": {ENCRYPTED: "x"}, "limits": None})
