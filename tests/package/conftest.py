@@ -61,3 +61,9 @@ def hatchling(source: Path, *options: str, **variables: str) -> None:
 def base(package: Package, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with `pip install onward`, and no extra."""
     return environments.make(tmp_path_factory.mktemp("base") / "venv", package.wheel)
+
+
+@pytest.fixture(scope="session")
+def tested(package: Package, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """One with `pip install onward[testing]`."""
+    return environments.make(tmp_path_factory.mktemp("tested") / "venv", package.wheel, "testing")

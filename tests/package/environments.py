@@ -60,8 +60,7 @@ def make(folder: Path, wheel: Path, *extras: str) -> Environment:
         (name,) = (name for name in files.namelist() if name.endswith(".dist-info/METADATA"))
         wanted = message_from_bytes(files.read(name)).get_all("Requires-Dist") or []
     for distribution in _closure(wanted, extras):
-        for entry in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
-            (made.packages / entry).symlink_to(Path(str(distribution.locate_file(entry))).resolve())
+        _link(distribution, made.packages)
     install(made, "--no-deps", "--no-index", str(wheel))
     return made
 
@@ -76,6 +75,19 @@ def install(environment: Environment, *what: str) -> None:
     pip = [sys.executable, "-m", "pip", "--python", str(environment.python), "install", "-qq"]
     done = subprocess.run([*pip, *what], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def _link(distribution: metadata.Distribution, packages: Path) -> None:
+    """Link its packages and its other files; of a namespace, which several distributions share, what it has there."""
+    root = Path(str(distribution.locate_file(""))).resolve()
+    entries: set[Path] = set()
+    for file in map(Path, distribution.files or ()):
+        if ".." not in file.parts and "__pycache__" not in file.parts:
+            above = (place for place in reversed(file.parents) if (root / place / "__init__.py").is_file())
+            entries.add(next(above, file))
+    for entry in entries:
+        (packages / entry).parent.mkdir(parents=True, exist_ok=True)
+        (packages / entry).symlink_to(root / entry)
 
 
 def _closure(wanted: list[str], extras: tuple[str, ...]) -> Iterator[metadata.Distribution]:

@@ -7,8 +7,6 @@ import pytest
 
 from onward.runtime import former_names
 from tests.docs.fences import fences
-from tests.package import environments
-from tests.package.conftest import Package
 from tests.package.environments import Environment
 from tests.package.served import serving
 from tests.processes import graphql, wait_until
@@ -67,11 +65,10 @@ def test_a_project_of_the_release_before_does_its_jobs(project: Path, base: Envi
     assert all(any(f"{module} " in line or f"module={module}" in line for line in warned) for module in modules)
 
 
-def test_its_own_tests_pass(project: Path, package: Package, tmp_path_factory: pytest.TempPathFactory) -> None:
-    environment = environments.make(tmp_path_factory.mktemp("testing") / "venv", package.wheel, "testing")
+def test_its_own_tests_pass(project: Path, tested: Environment) -> None:
     command = ("python", "-m", "pytest", "-q", "-p", "onward.testing.fixtures", "-p", "no:cacheprovider")
     (project / "settings.toml").write_text("")
-    done = environment.run(*command, "test_letters.py", "test_letters_api.py", project=project)
+    done = tested.run(*command, "test_letters.py", "test_letters_api.py", project=project)
     assert "5 passed" in done.stdout, done.stdout + done.stderr
     assert "testkit.kit is now onward.testing.app" in done.stdout
 

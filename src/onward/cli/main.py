@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CANNOT_START = 2
 FAULTS = Path("var/faults.json")
-LEFT_OUT = ("benchmarks", "tests")  # not in the package
+ROOT = Path(__file__).resolve().parents[3]  # of a clone
 Command = Callable[..., None]
 
 Backend = Annotated[str | None, typer.Option(help="The backend for jobs, instead of the one in the settings.")]
@@ -257,9 +257,9 @@ def bench(
     only: Annotated[str | None, typer.Option(help="Only these figures, such as A,B.")] = None,
 ) -> None:
     """Measure this program and others side by side."""
-    with _needs_clone():
-        from benchmarks import main
-        from benchmarks.base import BenchError
+    _needs_clone("benchmarks")
+    from benchmarks import main
+    from benchmarks.base import BenchError
 
     try:
         raise typer.Exit(main.run(quick=quick, only=only))
@@ -269,7 +269,7 @@ def bench(
 
 def new_handler(name: Annotated[str, typer.Argument(help="Family and name, as in orders.confirm.")]) -> None:
     """Write a handler, its mutation and their test into the project."""
-    with _errors_in_one_line(), _needs_clone():
+    with _errors_in_one_line():
         from onward.cli import scaffold as handler
 
         print(*handler.write(name, Path(os.environ.get("ONWARD_PROJECT") or Path.cwd()).absolute()), sep="\n")
@@ -284,8 +284,8 @@ def faults(
     file: Annotated[Path, typer.Option("--json", help="The file for the figures.")] = FAULTS,
 ) -> None:
     """Run the program under random faults and count its jobs: exit code 1 if a promise was broken."""
-    with _needs_clone():
-        from tests.faults import main
+    _needs_clone("tests")
+    from tests.faults import main
 
     try:
         raise typer.Exit(main.run(minutes=minutes, seed=seed, rate=rate, combinations=combination or (), file=file))
@@ -446,15 +446,11 @@ def _errors_in_one_line() -> Iterator[None]:
         _fail(f"this user may not use {error.filename}: change its owner or permissions, or name another path")
 
 
-@contextmanager
-def _needs_clone() -> Iterator[None]:
+def _needs_clone(folder: str) -> None:
     """End with one line and exit code 2 if the command's folder is not part of this installation."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name not in LEFT_OUT:
-            raise
-        _fail(f"{error.name}/ is not in this installation: run the command in a clone of the repository")
+    if not (ROOT / "onward").is_file() or not (ROOT / folder).is_dir():
+        _fail(f"{folder}/ is not in this installation: run the command in a clone of the repository")
+    sys.path.insert(0, str(ROOT))
 
 
 def _fail(line: str) -> NoReturn:
