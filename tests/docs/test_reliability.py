@@ -13,7 +13,7 @@ JOBS = 20_000
 
 
 def test_every_law_is_told_of_and_no_other() -> None:
-    below = PAGE.read_text("utf-8").partition("| fault | what happens | laws |")[2].partition("\n\n")[0]
+    below = PAGE.read_text("utf-8").partition("| fault | effect | tests |")[2].partition("\n\n")[0]
     told = re.findall(r"`(\w+)`", "".join(line.rsplit("|", 2)[1] for line in below.splitlines()[2:]))
     assert sorted(told) == sorted(law.name for law in LAWS)
 
