@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
+from onward.findings import Finding, State
+
 Defer = Callable[..., None]
 """An offer to call a function once the response has left: `after_response(function, *arguments)`."""
 
 
 class BackendError(Exception):
-    """The root of what this room raises: a delivery that cannot be had right now, say. The sweep tries again."""
+    """Base class for errors of this package, such as a failed delivery; maintenance delivers again."""
 
 
 class Role(StrEnum):
-    """What a process is for."""
+    """The task of a process."""
 
     ACCEPT = "accept"  # the API
     RUN = "run"  # a worker
@@ -25,23 +27,22 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One job to be brought to where it can run. The id is all that matters; the rest helps to sort."""
+    """One job to deliver. The id is all that matters; the rest helps to sort."""
 
     job_id: str
     handler: str
     priority: int = 0
-    fencing_token: int = field(
-        default=0, compare=False
-    )  # tells this wait of the job from a later one; for who confirms it
-    local_runner: str | None = field(
-        default=None, compare=False
-    )  # whose it is since its acceptance, as the backend said then
-    resumes: bool = field(default=False, compare=False)  # it ran before, and goes before what has not begun
+    fencing_token: int = field(default=0, compare=False)
+    """Tells this wait of the job from a later one, when the delivery is confirmed."""
+    local_runner: str | None = field(default=None, compare=False)
+    """The runner that owns the job since its acceptance, as the backend said then."""
+    resumes: bool = field(default=False, compare=False)
+    """The job ran before, and goes ahead of jobs that have not begun."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a backend knows of itself.
+    """A backend's health.
 
     `identity` changes when a broker forgets what it held; `depth` counts what it holds, None where it cannot tell.
     """
@@ -53,46 +54,62 @@ class Health:
 
 
 class Run(Protocol):
-    """The only way in to a job."""
+    """Runs and claims jobs for a backend."""
 
     @property
     def runner_id(self) -> str:
         """The name under which this process claims jobs."""
 
     async def __call__(self, job_id: str, *, wait_for_commit: bool = True) -> bool:
-        """The job has run here; False where it had not to. May be called twice. Raises nothing but Unavailable.
+        """Run the job; return False if it could not be claimed. May be called twice. Raises nothing but Unavailable.
 
-        Without `recorded`, its outcome may be on its way into the ledger still, while the next job begins.
+        Without `wait_for_commit`, its outcome may still be on its way into the ledger while the next job begins.
         """
 
     async def claim(self, limit: int, *, exclude: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
-        """Claims up to `limit` jobs of this backend that wait in the ledger; each call given runs one.
+        """Claim up to `limit` jobs of this backend that wait in the ledger; each call that is returned runs one.
 
-        Not those in `besides`, and not yet those that were accepted for this process a moment ago: it is about to be
-        given them.
+        Jobs in `exclude` are left, and so are jobs accepted for this process a moment ago: they are about to be
+        delivered to it.
         """
 
 
 class Backend(ABC):
-    """Built as `Class(run, **options)`: the only way in to a job, and its own table in the settings."""
+    """Delivers jobs. Built as `Class(run, **options)`: the runner, and the options of its own table in the settings."""
 
     runs_elsewhere: ClassVar[bool]
-    """Does another process run the job? Then the sweep delivers again what may have got lost."""
+    """Does another process run the jobs? Then maintenance delivers again whatever may be lost."""
 
     @abstractmethod
     async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:
-        """Every one of the jobs will reach a `run`, in order. Raises BackendError where that is not sure."""
+        """Bring each job to a `run`, in order. Raises BackendError unless all are sure to get there."""
 
     def local_runner(self) -> str | None:
-        """Whose a job is from its acceptance on: `run.here` where it will be run in this process at once."""
+        """The runner that owns a new job; None if any may claim it.
+
+        It is `run.runner_id` where this process will run the job at once.
+        """
         return None
 
     async def start(self, role: Role) -> None:  # noqa: B027 - most need nothing of the kind
-        """The backend takes deliveries, and in a process of the right role runs jobs."""
+        """Take deliveries from now on, and run jobs in a process of the right role.
+
+        If it raises, the process does not start, and `drain` is not called.
+        """
 
     async def drain(self, deadline_s: float) -> None:  # noqa: B027 - likewise
-        """No further job is begun here."""
+        """Begin no further job. What it raises is logged, and at the deadline the process goes on without it."""
 
     async def health(self) -> Health:
-        """How it is, within two seconds, also where it has not started. Never raises."""
+        """Whether it can be reached, answered within two seconds, also before the start. Never raises."""
         return Health(reachable=True)
+
+    async def check(self, name: str) -> Sequence[Finding]:
+        """Findings for `onward check`, before the start; `name` is the backend's name in the settings."""
+        return () if (await self.health()).reachable else (unreachable(name),)
+
+
+def unreachable(name: str) -> Finding:
+    """The finding of a backend that cannot be reached."""
+    fix = f"start the service that it delivers to, or correct [backends.{name}]"
+    return Finding(name, State.WARNING, "cannot be reached", f"{fix}; until then its jobs are accepted, and wait")

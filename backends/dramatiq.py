@@ -39,8 +39,10 @@ from dramatiq.worker import Worker
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from onward.backends import redis_check
 from onward.backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
 from onward.backends.in_flight import InFlightJobs
+from onward.findings import Finding
 from onward.jobs.timings import Timings
 
 HIGH, QUEUE, LOW = "jobs.high", "jobs", "jobs.low"
@@ -330,6 +332,9 @@ class Dramatiq(Backend):
 
     async def health(self) -> Health:
         return await asyncio.to_thread(self._look)
+
+    async def check(self, name: str) -> Sequence[Finding]:  # noqa: ARG002 - what is checked is Redis
+        return await asyncio.to_thread(lambda: list(redis_check.check(self._probe)))
 
     def _look(self) -> Health:
         with self._probing:

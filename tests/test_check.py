@@ -1,4 +1,4 @@
-"""`./onward check`: every part that the settings name is tried, and what is wrong comes with its mend."""
+"""`./onward check`: each part of the settings checks itself, and what is wrong comes with a fix."""
 
 import socket
 from collections.abc import Sequence
@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from onward.backends.base import Backend, Defer, Delivery, Health, Run
-from onward.cli.check import Finding, State, findings
+from onward.cli.check import findings
 from onward.config.settings import load
+from onward.findings import Finding, State
 from onward.jobs import concurrency, ledger
 from onward.jobs.model import NewJob
 from onward.jobs.states import JobStatus
@@ -26,7 +27,7 @@ from tests.telemetry.collector import collecting
 
 
 class Away(Backend):
-    """What it delivers to is not there."""
+    """A backend whose service is not there."""
 
     runs_elsewhere = True
 
@@ -54,7 +55,7 @@ def test_a_sound_project_passes(project: Path) -> None:
     assert {line.split()[0] for line in outcome.stdout.splitlines()} == {"ok"}
 
 
-def test_what_is_wrong_gives_1_and_names_the_mend(project: Path) -> None:
+def test_what_is_wrong_gives_1_and_names_the_fix(project: Path) -> None:
     url = f"postgresql://onward:s3cret@127.0.0.1:{free_port()}/onward"
     outcome = onward("check", project=project, ONWARD_DATABASE__URL=url)
     assert outcome.returncode == 1
@@ -129,13 +130,13 @@ def test_a_folder_that_cannot_be_written_is_wrong(project: Path) -> None:
 def test_a_backend_that_is_not_there_is_wrong(project: Path) -> None:
     mine = {"mine": {"class": "nowhere:Mine", "password": "s3cret"}}
     (backend,) = found(project, "mine", backend="mine", backends=mine)
-    assert (backend.state, backend.fix) == (State.WRONG, "mend [backends.mine]")
+    assert (backend.state, backend.fix) == (State.WRONG, "correct [backends.mine]")
     assert "s3cret" not in backend.message
 
 
 def test_a_key_file_that_cannot_be_read_is_wrong(project: Path) -> None:
     (auth,) = found(project, "auth", auth={"mode": "jwt", "jwt": {"public_key": "nowhere.pem"}})
-    assert (auth.state, auth.fix) == (State.WRONG, "mend auth.jwt.public_key")
+    assert (auth.state, auth.fix) == (State.WRONG, "correct auth.jwt.public_key")
 
 
 @pytest.mark.parametrize("key", ["handlers", "gql"])
@@ -147,7 +148,7 @@ def test_a_module_that_is_not_there_is_wrong(key: str, project: Path) -> None:
 
 def test_a_sender_that_is_none_is_wrong_and_stops_the_start_in_one_line(project: Path) -> None:
     (email,) = found(project, "email", email={"sender": "nobody"})
-    assert (email.state, email.fix) == (State.WRONG, "mend email.sender")
+    assert (email.state, email.fix) == (State.WRONG, "correct email.sender")
     outcome = onward("serve", "--port", "0", project=project, ONWARD_EMAIL__SENDER="nobody")
     assert (outcome.returncode, outcome.stderr.count("\n")) == (2, 1)
     assert "email.sender" in outcome.stderr
@@ -156,14 +157,14 @@ def test_a_sender_that_is_none_is_wrong_and_stops_the_start_in_one_line(project:
 def test_a_backend_whose_options_are_none_of_its_own_is_wrong(project: Path) -> None:
     mine = {"mine": {"class": "onward.backends.background:Background", "concurency": 3}}
     (backend,) = found(project, "mine", backend="mine", backends=mine)
-    assert (backend.state, backend.fix) == (State.WRONG, "mend [backends.mine]")
+    assert (backend.state, backend.fix) == (State.WRONG, "correct [backends.mine]")
     assert "concurency" in backend.message
 
 
 def test_a_backend_of_the_project_s_that_does_not_answer_is_warned_of(project: Path) -> None:
     mine = {"mine": {"class": "tests.test_check:Away"}}
     _, away = found(project, "mine", backend="mine", backends=mine)
-    assert (away.state, away.message) == (State.WARNING, "says that it cannot be reached")
+    assert (away.state, away.message) == (State.WARNING, "cannot be reached")
     assert "[backends.mine]" in away.fix
 
 
@@ -177,7 +178,7 @@ def test_a_backend_that_gets_no_jobs_is_told_how_it_would(project: Path) -> None
 
 def test_a_log_that_is_a_folder_is_wrong(project: Path) -> None:
     (log,) = found(project, "log", log={"path": str(project)})
-    assert (log.state, log.fix) == (State.WRONG, "move it away, or mend log.path")
+    assert (log.state, log.fix) == (State.WRONG, "move it away, or correct log.path")
 
 
 def test_an_open_server_that_others_reach_is_wrong(project: Path) -> None:
@@ -188,9 +189,9 @@ def test_an_open_server_that_others_reach_is_wrong(project: Path) -> None:
 
 def test_a_route_that_no_handler_takes_is_warned_of(project: Path) -> None:
     _, handlers = found(project, "handlers", routes={"emial.*": "background", "email.*": "background"})
-    assert (handlers.state, handlers.fix) == (State.WARNING, 'mend routes."emial.*"')
+    assert (handlers.state, handlers.fix) == (State.WARNING, 'correct routes."emial.*"')
     _, handlers = found(project, "handlers", queues={"emial.*": {"priority": 1}})
-    assert (handlers.state, handlers.fix) == (State.WARNING, 'mend queues."emial.*"')
+    assert (handlers.state, handlers.fix) == (State.WARNING, 'correct queues."emial.*"')
 
 
 def test_a_collector_is_asked_whether_it_takes_spans(project: Path) -> None:
@@ -220,10 +221,10 @@ def test_an_address_for_metrics_is_listened_on(project: Path) -> None:
     assert one.state is State.OK
     assert f":{taken}/" not in one.message
     (one,) = found(project, "metrics", telemetry={"metrics": "192.0.2.1:9464"})
-    assert (one.state, one.fix) == (State.WRONG, "mend telemetry.metrics")
+    assert (one.state, one.fix) == (State.WRONG, "correct telemetry.metrics")
 
 
-def test_jobs_that_no_handler_serves_are_told_with_the_mend(project: Path) -> None:
+def test_jobs_that_no_handler_serves_are_reported_with_the_fix(project: Path) -> None:
     """The other handlers' are not, nor those that are over; paused ones wait for more than a handler."""
     settings = load(project)
     database = Database(settings.database.url)
@@ -245,10 +246,10 @@ def test_jobs_that_no_handler_serves_are_told_with_the_mend(project: Path) -> No
     finally:
         writer.close()
         database.close()
-    told = [one for one in found(project, "handlers") if one.state is State.WARNING]
-    assert [one.message for one in told] == [
+    reported = [one for one in found(project, "handlers") if one.state is State.WARNING]
+    assert [one.message for one in reported] == [
         "2 jobs wait for orders.confirm, which no handler here is named",
         "1 job waits for orders.held, which no handler here is named",
     ]
-    assert all("handlers.modules" in one.fix for one in told)
-    assert ["./onward jobs resume orders.held" in one.fix for one in told] == [False, True]
+    assert all("handlers.modules" in one.fix for one in reported)
+    assert ["./onward jobs resume orders.held" in one.fix for one in reported] == [False, True]

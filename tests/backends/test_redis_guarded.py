@@ -15,6 +15,7 @@ from onward.api.rates import Rates
 from onward.backends.base import Role
 from onward.cli import check
 from onward.config.settings import Settings, load
+from onward.findings import State
 from onward.jobs import ledger
 from onward.jobs.states import JobStatus
 from onward.runtime import wiring
@@ -96,8 +97,9 @@ async def test_jobs_run_over_a_guarded_redis_and_its_password_is_never_told(
         async with wiring.run_process(settings, Role.ACCEPT) as onward, worker(tmp_path) as log:
             await succeeds(onward, await accept(onward, "x"))
             assert (await onward.dispatcher.health())["dramatiq"].reachable
-        findings = {finding.message: finding.state for finding in check.findings(settings) if finding.part == "redis"}
-        assert check.State.WRONG not in findings.values(), findings
+        found = await asyncio.to_thread(lambda: list(check.findings(settings)))
+        findings = {finding.message: finding.state for finding in found if finding.part == "redis"}
+        assert State.WRONG not in findings.values(), findings
         rates = Rates(2, redis_url=url, namespace="law")
         rates.start()
         rates.count("192.0.2.1", None)
@@ -117,7 +119,7 @@ def test_a_wrong_password_or_authority_is_told_without_it(
         wrong = url.replace(QUOTED, "hunter2") if kind == "password" else url.partition("?")[0]
         settings = settings_for(tmp_path, wrong)
         (finding,) = [finding for finding in check.findings(settings) if finding.part == "redis"]
-    assert (finding.state, words in finding.message) == (check.State.WRONG, True), finding
+    assert (finding.state, words in finding.message) == (State.WRONG, True), finding
     assert not any(secret in repr(finding) for secret in ("hunter2", PASSWORD, QUOTED))
 
 

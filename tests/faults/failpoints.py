@@ -92,7 +92,7 @@ def _mark(module: Any, function: str, name: str) -> None:
 
 
 def _mark_statement(name: str, place: tuple[str, str]) -> None:
-    from onward.storage.engine import Tx
+    from onward.storage.transaction import Tx
 
     statement, original = getattr(import_module(place[0]), place[1]), Tx._run
 
@@ -110,7 +110,7 @@ def _marks(tx: Any) -> set[str]:
 
 
 def _around_commit() -> None:
-    from onward.storage.engine import Tx
+    from onward.storage.transaction import Tx
 
     original = Tx.raw
 

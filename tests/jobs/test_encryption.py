@@ -124,7 +124,7 @@ def test_what_is_no_key_is_refused_and_not_shown(tmp_path: Path) -> None:
         handlers.build_encryption(settings, {})
     assert "hunter2" not in str(refused.value) + repr(settings)
     findings = [finding for finding in check.findings(settings) if finding.part == "handlers"]
-    assert [(finding.state.value, finding.fix) for finding in findings] == [("wrong", "mend secrets.keys")]
+    assert [(finding.state.value, finding.fix) for finding in findings] == [("wrong", "correct secrets.keys")]
 
 
 def test_what_has_the_form_of_a_secret_is_refused_from_outside() -> None:

@@ -114,7 +114,8 @@ def check() -> None:
     settings = _load_settings()
     from rich.console import Console
 
-    from onward.cli.check import State, findings
+    from onward.cli.check import findings
+    from onward.findings import State
 
     console = Console(highlight=False)
     styles = {State.OK: "green", State.WARNING: "yellow", State.WRONG: "red"}

@@ -51,10 +51,10 @@ class Dispatcher:
     ) -> None:
         self.route = route
         self.backends = backends
-        self._preparation = Preparation(
+        self.preparation = Preparation(
             handlers=handlers, route=route, priority=priority, encryption=encryption, tracing=tracing
         )
-        self.prepare = self._preparation.prepare
+        self.prepare = self.preparation.prepare
         self._writer = writer
         self._metrics = metrics
         self._tracing = tracing

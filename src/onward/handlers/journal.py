@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from onward.findings import Finding, State, check_writable
 from onward.handlers.base import JSON, HandlerError
 from onward.handlers.files import sync_directory
 from onward.text.visibility import escape_json
@@ -30,6 +31,15 @@ class JsonLines:
         self.path = path
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
+
+    def check(self) -> Finding:
+        """Check that the log can be written; make nothing."""
+        if self.path.is_file() and not os.access(self.path, os.R_OK | os.W_OK):
+            fix = "give it to this user, or correct log.path"
+            return Finding("log", State.WRONG, f"{self.path} cannot be written", fix)
+        if self.path.exists() and not self.path.is_file():
+            return Finding("log", State.WRONG, f"{self.path} is no file", "move it away, or correct log.path")
+        return check_writable("log", self.path.parent, "log.path")
 
     def append(self, entry: Mapping[str, JSON]) -> None:
         """Write the entry to disk, on a line of its own. Raises `LogBusy`, OSError, or ValueError if it is no JSON."""

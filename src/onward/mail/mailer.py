@@ -8,6 +8,7 @@ import tempfile
 from email.message import EmailMessage
 from pathlib import Path
 
+from onward.findings import Finding, check_writable
 from onward.handlers.files import sync_directory
 from onward.mail.message import envelope, sender_of
 
@@ -25,9 +26,9 @@ class FileMailer:
         envelope(message)
         await asyncio.to_thread(self._write, file_name(message), message.as_bytes())
 
-    async def check(self) -> None:
-        """Messages can be written here. Raises OSError."""
-        await asyncio.to_thread(self._try)
+    async def check(self) -> Finding:
+        """Check that messages can be written; make nothing."""
+        return check_writable("email", self.directory, "email.directory")
 
     async def close(self) -> None:
         """There is nothing to close."""
@@ -46,11 +47,6 @@ class FileMailer:
             Path(aside).unlink()
             raise
         sync_directory(self.directory)
-
-    def _try(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self.directory):
-            pass
 
 
 def file_name(message: EmailMessage) -> str:

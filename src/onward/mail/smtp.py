@@ -9,13 +9,15 @@ from email.message import EmailMessage
 from functools import partial
 from typing import Literal
 
-from aiosmtplib import SMTP, SMTPException, SMTPRecipientsRefused, SMTPResponseException
+from aiosmtplib import SMTP, SMTPAuthenticationError, SMTPException, SMTPRecipientsRefused, SMTPResponseException
 
+from onward.findings import Finding, State, in_one_line
 from onward.handlers.base import HandlerError, Permanent
 from onward.mail.message import envelope, is_international, sender_of
 from onward.mail.smtp_connections import Connections
 
 REFUSALS = range(500, 600)
+CHECK_TIMEOUT_S = 3.0
 
 
 class MailUnavailable(HandlerError):
@@ -79,15 +81,19 @@ class SmtpMailer:
         except (SMTPException, OSError) as error:
             raise MailUnavailable("The mail server could not be reached.") from error
 
-    async def check(self) -> None:
-        """The server answers, and lets us in. Raises as `send` does."""
+    async def check(self) -> Finding:
+        """Check that the server answers and accepts the login, within a few seconds."""
+        where = f"{self._client.keywords['hostname']}:{self._client.keywords['port']}"
         try:
-            async with self._connections().one() as smtp:
+            async with self._client(timeout=CHECK_TIMEOUT_S) as smtp:
                 await smtp.noop()
-        except SMTPResponseException as error:
-            raise _told(error.code) from error
+        except SMTPAuthenticationError as error:
+            fix = "correct email.smtp.username and email.smtp.password"
+            return Finding("email", State.WRONG, f"{where} refuses the login: {error.message}", fix)
         except (SMTPException, OSError) as error:
-            raise MailUnavailable("The mail server could not be reached.") from error
+            fix = "correct email.smtp.host, port and tls, or start the server"
+            return Finding("email", State.WRONG, f"{where} cannot be used: {in_one_line(error)}", fix)
+        return Finding("email", State.OK, f"{where} answers")
 
     async def close(self) -> None:
         """Nothing is held open any more; where a message is under way, as soon as it is through."""

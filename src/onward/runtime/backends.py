@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any
 
-from onward.backends.base import Backend, Run
+from onward.backends.base import Backend, Run, unreachable
 from onward.config.settings import Settings, SettingsError
+from onward.findings import Finding, State, in_one_line
 from onward.jobs.leases import Lease
 from onward.jobs.runner import Runner
 from onward.jobs.subprocess import MAX_CHILDREN
@@ -18,6 +19,7 @@ from onward.jobs.timings import Timings
 from onward.runtime.loading import load
 
 BUILT_IN = {"background": "onward.backends.background:Background", "dramatiq": "onward.backends.dramatiq:Dramatiq"}
+CHECK_TIMEOUT_S = 10.0
 HEALTH_TIMEOUT_S = 3.0  # for a backend to say whether it can be reached
 
 
@@ -109,6 +111,30 @@ def build_backend(settings: Settings, name: str, run: Run, timings: Timings = Ti
         return found(run, **options)  # type: ignore[call-arg]
     except (TypeError, ValueError) as error:
         raise SettingsError(f"backends.{name}: {error}") from error
+
+
+def check(settings: Settings) -> Iterator[Finding]:
+    """Check each backend that gets jobs; warn of those that get none."""
+    for name in used(settings):
+        try:
+            backend = build_backend(settings, name, ProbeRunner())
+        except SettingsError as error:
+            yield Finding(name, State.WRONG, in_one_line(error), f"correct [backends.{name}]")
+            continue
+        kind = type(backend)
+        yield Finding(name, State.OK, f"{kind.__module__}:{kind.__qualname__}")
+        yield from asyncio.run(_check(backend, name))
+    for name in settings.backends.custom:
+        if name not in used(settings):
+            fix = f'set backend = "{name}" above the first [table] of the file, or send handlers there by [routes]'
+            yield Finding(name, State.WARNING, "has a table, and gets no jobs", fix)
+
+
+async def _check(backend: Backend, name: str) -> Sequence[Finding]:
+    try:
+        return await asyncio.wait_for(backend.check(name), CHECK_TIMEOUT_S)
+    except Exception:  # noqa: BLE001 - a backend of the project's may raise anything
+        return [unreachable(name)]
 
 
 def answers(backend: Backend) -> bool:

@@ -91,7 +91,11 @@ def build_mailer(settings: Settings) -> FileMailer | SmtpMailer:
 
 def build_tools(settings: Settings) -> Toolbox:
     """The tools that handlers are given. Raises SettingsError."""
-    return Toolbox(build_mailer(settings), JsonLines(settings.log.path))
+    return Toolbox(build_mailer(settings), build_log(settings))
+
+
+def build_log(settings: Settings) -> JsonLines:
+    return JsonLines(settings.log.path)
 
 
 @asynccontextmanager

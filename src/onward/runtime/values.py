@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 
 from onward.config.settings import Queue, Settings, SettingsError
-from onward.dispatch.dispatcher import Dispatcher
-from onward.dispatch.patterns import Patterns
+from onward.dispatch.patterns import Patterns, Routes
+from onward.dispatch.preparation import Preparation
+from onward.findings import Finding, State
 from onward.handlers.base import InvalidParameters
 from onward.jobs.limits import Limit, Rate
 from onward.jobs.schedule import BadRule, Entry
 from onward.jobs.timings import Timings
 from onward.maintenance.cleaner import Retention
+from onward.text.patterns import matches
 
 
 def environment(settings: Settings, timings: Timings) -> dict[str, str]:
@@ -32,6 +34,20 @@ def environment(settings: Settings, timings: Timings) -> dict[str, str]:
     }
 
 
+def routes(settings: Settings) -> Routes:
+    """The backend of each handler."""
+    return Routes(settings.backend, settings.routes)
+
+
+def check_patterns(settings: Settings, handlers: Collection[str]) -> Iterator[Finding]:
+    """Warn of tables in the settings for handlers that do not exist."""
+    for table, patterns in (("routes", settings.routes), ("queues", settings.queues)):
+        for pattern in patterns:
+            if not any(matches(name, pattern) for name in handlers):
+                words, fix = f"no handler is named {pattern}", f'correct {table}."{pattern}"'
+                yield Finding("handlers", State.WARNING, words, fix)
+
+
 def priorities(settings: Settings) -> Patterns[int]:
     """Each handler's priority as the ledger has it: smaller goes first."""
     return Patterns(0, {name: -queue.priority for name, queue in settings.queues.items()})
@@ -47,12 +63,12 @@ def _limit(queue: Queue) -> Limit:
     return Limit(queue.concurrency, Rate.parsed(queue.rate) if queue.rate is not None else None)
 
 
-def schedule_entries(settings: Settings, dispatcher: Dispatcher) -> list[Entry]:
+def schedule_entries(settings: Settings, preparation: Preparation) -> list[Entry]:
     """The recurring jobs, checked. Raises SettingsError."""
     entries = []
     for name, given in settings.schedule.items():
         try:
-            new = dispatcher.prepare(given.handler, given.params, owner=None)
+            new = preparation.prepare(given.handler, given.params, owner=None)
             entries.append(Entry.checked(name, new, given.cron, given.timezone, catch_up=given.missed == "once"))
         except InvalidParameters as error:
             raise SettingsError(f"schedule.{name}: {error}") from error

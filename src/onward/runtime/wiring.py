@@ -20,7 +20,6 @@ from onward.backends.base import Backend, Role
 from onward.config.settings import Settings, SettingsError
 from onward.dispatch import queue_stats
 from onward.dispatch.dispatcher import Dispatcher
-from onward.dispatch.patterns import Routes
 from onward.handlers.base import Handler, Toolbox
 from onward.jobs import concurrency
 from onward.jobs.change_feed import ChangeFeed, renumber
@@ -147,7 +146,7 @@ def _build(
     )
     dispatcher = Dispatcher(
         handlers=handlers,
-        route=Routes(settings.backend, settings.routes),
+        route=values.routes(settings),
         priority=values.priorities(settings),
         backends=backends,
         writer=writer,
@@ -174,7 +173,7 @@ def _build(
     )
     for name in used(settings):
         backends[name] = build_backend(settings, name, BackendRunner(name, runner, lease), timings)
-    schedule = Schedule(values.schedule_entries(settings, dispatcher), dispatcher.accept)
+    schedule = Schedule(values.schedule_entries(settings, dispatcher.preparation), dispatcher.accept)
     maintenance = Maintenance(
         writer=writer,
         lease=lease,

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from onward.findings import Finding
 from onward.storage.transaction import Tx
 
 if TYPE_CHECKING:
@@ -59,6 +60,10 @@ class Driver(ABC):
     @abstractmethod
     def connect(self) -> Any:
         """A connection in autocommit mode. Raises StorageError, or an error of the driver's."""
+
+    @abstractmethod
+    def check(self, connection: Any) -> Finding:
+        """Check the version and the settings of the database at a connection."""
 
     @abstractmethod
     def write_connection(self, database: Database) -> WriteConnection:

@@ -15,10 +15,7 @@ import sqlalchemy as sa
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.driver import Driver
 from onward.storage.ids import Ids
-from onward.storage.sql import as_list as as_list  # noqa: PLC0414 - its import path of before
-from onward.storage.sql import in_array as in_array  # noqa: PLC0414 - its import path of before
-from onward.storage.sql import insert_new as insert_new  # noqa: PLC0414 - its import path of before
-from onward.storage.transaction import Tx as Tx  # noqa: PLC0414 - its import path of before
+from onward.storage.transaction import Tx
 
 T = TypeVar("T")
 READERS = 4

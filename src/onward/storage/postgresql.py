@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
+from onward.findings import Finding, State
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.driver import Driver, WriteConnection
 from onward.storage.transaction import Tx
@@ -17,6 +18,7 @@ from onward.storage.transaction import Tx
 if TYPE_CHECKING:
     from onward.storage.engine import Database
 
+OLDEST_VERSION = 13
 LOST_CLASSES = ("08", "40", "53", "55", "57", "58", "XX")  # connection, conflict, resources, locks, operator, system
 TRANSIENT_STATES = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not available: nothing was written
 OUTCOME_TIMEOUT_S = 1.0  # at least, to ask for the outcome of a commit whose answer was lost
@@ -64,6 +66,17 @@ class PostgreSQL(Driver):
                 f"database.url: the database's encoding is {encoding} and has to be UTF8: createdb -E UTF8 -T template0"
             )
         return connection
+
+    def check(self, connection: Any) -> Finding:
+        version = int(connection.execute("SHOW server_version_num").fetchone()[0]) // 10_000
+        if version < OLDEST_VERSION:
+            fix = f"take PostgreSQL {OLDEST_VERSION} or newer"
+            return Finding("database", State.WRONG, f"PostgreSQL {version} is too old", fix)
+        for setting in ("fsync", "full_page_writes"):
+            if connection.execute(f"SHOW {setting}").fetchone()[0] != "on":
+                words = f"PostgreSQL may lose or damage what it has committed when the power fails ({setting} is off)"
+                return Finding("database", State.WARNING, words, f"set {setting} = on in postgresql.conf")
+        return Finding("database", State.OK, f"PostgreSQL {version} answers")
 
     def write_connection(self, database: Database) -> WriteConnection:
         return PostgreSQLWriteConnection(database)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
+from onward.findings import Finding, State
 from onward.storage.driver import Driver, WriteConnection
 from onward.storage.tables import commits
 from onward.storage.transaction import Tx
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_S = 5.0
 RETRY_PAUSE_S = 0.0007  # at most, between looks at a lock that another process holds: about as long as it is held
 ROWS_PER_INSERT = 32
+SAFE_VERSION = (3, 51, 3)  # before it, a WAL reset can corrupt a file that several connections write
 # Microseconds since 1970, exact to the millisecond. `unixepoch('subsec')` says it shorter, from SQLite 3.42 on.
 NOW = "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000"
 BEGIN = sa.update(commits).values(n=commits.c.n + 1).returning(commits.c.n, sa.literal_column(NOW))
@@ -89,6 +91,14 @@ class SQLite(Driver):
             row = f"({', '.join('?' * (values.count(',') + 1))})"
             found = self._inserts[id(insert), rows] = f"{head} VALUES {', '.join([row] * rows)}{tail}"
         return found
+
+    def check(self, connection: Any) -> Finding:
+        version = str(connection.execute("SELECT sqlite_version()").fetchone()[0])
+        words = f"SQLite {version} at {self.path}"
+        if tuple(int(part) for part in version.split(".")) < SAFE_VERSION:
+            fix = "run one process only, or take PostgreSQL; a current SQLite comes with pysqlite3 on x86-64 and macOS"
+            return Finding("database", State.WARNING, f"{words}: old enough to damage a file that many write", fix)
+        return Finding("database", State.OK, words)
 
     def write_connection(self, database: Database) -> WriteConnection:
         return SQLiteWriteConnection(database)

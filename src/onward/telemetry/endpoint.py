@@ -6,6 +6,8 @@ import errno
 
 from prometheus_client import CollectorRegistry, start_http_server
 
+from onward.findings import Finding, State, in_one_line
+
 PORTS = 64
 
 
@@ -42,3 +44,13 @@ class Endpoint:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def check(address: str) -> Finding:
+    """Check that the address can be listened on."""
+    try:
+        endpoint = Endpoint(CollectorRegistry(), address)
+    except NoPort as error:
+        return Finding("metrics", State.WRONG, in_one_line(error), "correct telemetry.metrics")
+    endpoint.close()
+    return Finding("metrics", State.OK, f"the next process serves them at {endpoint.url}")

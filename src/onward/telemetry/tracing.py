@@ -11,6 +11,11 @@ import re
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from onward.findings import Finding, State
+
+CHECK_TIMEOUT_S = 3.0
 
 Kind = Literal["producer", "internal"]
 Attribute = str | int | float | bool
@@ -83,6 +88,18 @@ def build(traces: str) -> Tracing:
     from onward.telemetry.recording import Recording, provider  # noqa: PLC0415
 
     return Recording(provider(traces))
+
+
+def check(traces: str) -> Finding:
+    """Check that the collector at the URL takes spans. Blocks."""
+    from onward.telemetry.recording import refusal  # noqa: PLC0415 - as in `build`
+
+    where = urlsplit(traces)._replace(query="", fragment="")
+    shown = where._replace(netloc=where.netloc.rpartition("@")[2]).geturl()
+    if refused := refusal(traces, CHECK_TIMEOUT_S):
+        fix = "start the collector, or correct telemetry.traces; jobs run meanwhile, their traces are lost"
+        return Finding("traces", State.WRONG, f"the collector at {shown} {refused}", fix)
+    return Finding("traces", State.OK, f"the collector at {shown} takes spans")
 
 
 def is_recorded() -> bool:

@@ -1,0 +1,45 @@
+"""Checks the ledger's database: that it can be opened and is safe, and that its tables are of this release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from onward.findings import Finding, State, in_one_line
+from onward.storage import migrate
+from onward.storage.base import StorageError
+from onward.storage.engine import Database
+
+
+def check(database: Database) -> Iterator[Finding]:
+    """Check the database and the tables of each series of migrations."""
+    try:
+        connection = database.connect()
+    except StorageError as error:
+        start = "start PostgreSQL, or " if database.dialect == "postgresql" else ""
+        words = f"cannot be opened: {in_one_line(error.__cause__ or error)}"
+        yield Finding("database", State.WRONG, words, f"{start}correct database.url")
+        return
+    try:
+        yield database.driver.check(connection)
+    finally:
+        connection.close()
+    try:
+        for series in migrate.all_of(database):
+            yield _check_tables(database, series)
+    except StorageError as error:
+        yield Finding("database", State.WRONG, in_one_line(error), "correct database.migrations")
+
+
+def _check_tables(database: Database, series: migrate.Migrations) -> Finding:
+    revision, whose = series.revision(database), "its" if series is migrate.LEDGER else "the project's"
+    if revision == series.head:
+        return Finding("database", State.OK, f"{whose} tables are those of this release ({revision})")
+    if revision is None and database.dialect == "sqlite":
+        have = "has no tables yet" if series is migrate.LEDGER else "the project's tables are not there yet"
+        return Finding("database", State.OK, f"{have}; the first start makes them")
+    if revision is not None and revision > series.head:
+        fix = "start the newer release, or restore the ledger from before it"
+        return Finding("database", State.WRONG, f"{whose} tables ({revision}) are of a newer release", fix)
+    words = f"{whose} tables ({revision}) are of an older release" if revision else "has no tables yet"
+    state = State.OK if database.dialect == "sqlite" else State.WRONG
+    return Finding("database", state, words, "run onward migrate")
