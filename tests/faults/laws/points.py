@@ -81,8 +81,9 @@ def _visit(site: Site, process: Process, point: str, drive: Drive) -> None:
     if process.alive:
         process.kill()
     sent = len(site.client.requests)
-    # Its deaths are the harness's doing: after two of them a job would run in a child that knows of no point.
-    site.ledger.execute("UPDATE jobs SET deaths = 0 WHERE status = 'QUEUED'")
+    # Its deaths are the harness's doing: after two of them a job would run in a child that knows of no point. Those that
+    # a neighbour has claimed meanwhile count as well: it is killed next, and the third death is the job's end.
+    site.ledger.execute("UPDATE jobs SET deaths = 0 WHERE status IN ('QUEUED', 'RUNNING')")
     process.faults = {failpoints.POINT: point, failpoints.VISITS: str(site.folder / "visits")}
     process.start(wait=False)
     wait_for(lambda: process.is_ready or not process.alive, PATIENCE_S, f"{process.name} is up")
