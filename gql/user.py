@@ -19,8 +19,8 @@ class User(Node):
 
     kind: ClassVar[str] = "user"
 
-    username: str = strawberry.field(description="Unique, whatever the case of its letters.")
-    email: str = strawberry.field(description="Unique, whatever the case of its letters.")
+    username: str = strawberry.field(description="Unique, without regard to case.")
+    email: str = strawberry.field(description="Unique, without regard to case.")
     created_at: datetime
 
     @classmethod

@@ -154,12 +154,12 @@ async def test_without_documents_a_hash_is_refused_in_words_that_clients_know(tm
     ("name", "content", "words"),
     [
         ("a.graphql", b"{ nope }", "a.graphql cannot be answered: Cannot query field 'nope'"),
-        ("a.graphql", b"\xff", "a.graphql is no document in UTF-8"),
+        ("a.graphql", b"\xff", "a.graphql is neither a document in UTF-8"),
         (f"{'0' * 64}.graphql", KNOWN.encode(), "0.graphql is not the SHA-256 of its text"),
-        ("a.json", b"[]", "a.json is no document"),
-        ("a.json", b"{", "a.json is no document"),
+        ("a.json", b"[]", "a.json is neither a document"),
+        ("a.json", b"{", "a.json is neither a document"),
         ("a.json", json.dumps({"x": KNOWN}).encode(), "a.json: x is not the SHA-256 of its text"),
-        ("a.json", json.dumps({"x": 5}).encode(), "a.json is no document"),
+        ("a.json", json.dumps({"x": 5}).encode(), "a.json is neither a document"),
         ("a.graphql", ("query q { " + "a: viewer { id } " * 20 + "}").encode(), "conflict|more than"),
     ],
 )
@@ -174,5 +174,5 @@ def test_a_folder_that_is_missing_stops_the_start(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, gql={**MODULES, "documents": "trusted", "documents_dir": "nowhere"})
     with pytest.raises(SettingsError, match=r"gql.documents_dir: .*nowhere is not a folder"):
         create_app(settings)
-    with pytest.raises(SettingsError, match=r"gql.documents_dir takes a folder"):
+    with pytest.raises(SettingsError, match=r"gql.documents_dir must name a folder"):
         settings_in(tmp_path, gql={**MODULES, "documents": "trusted"})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from onward.mail.mailbox import LONGEST_BYTES, newest
+from onward.mail.mailbox import MAX_BYTES, newest
 
 HEAD = "To: ada@example.com\nSubject: Tea\nDate: Tue, 24 Nov 2026 10:00:00 +0000\n"
 
@@ -47,7 +47,7 @@ def test_half_a_file_and_other_files_are_not_shown(tmp_path: Path) -> None:
         b"Date: yesterday\n\nwords",
         b"Content-Type: text/html\n\n<script>alert(1)</script>",
         b"Content-Type: multipart/mixed\n\nno boundary",
-        HEAD.encode() + b"\n" + b"x" * (2 * LONGEST_BYTES),
+        HEAD.encode() + b"\n" + b"x" * (2 * MAX_BYTES),
     ],
 )
 def test_what_is_no_message_of_ours_harms_nobody(tmp_path: Path, content: bytes) -> None:
@@ -55,4 +55,4 @@ def test_what_is_no_message_of_ours_harms_nobody(tmp_path: Path, content: bytes)
     put(tmp_path, "good.eml", f"{HEAD}\ngood")
     found = newest(tmp_path, 9)
     assert "good" in [letter.text for letter in found]
-    assert all(len(letter.text) <= LONGEST_BYTES for letter in found)
+    assert all(len(letter.text) <= MAX_BYTES for letter in found)

@@ -1,4 +1,4 @@
-"""One line for whoever wrote a setting that cannot be: which key, where it stands, and what it takes."""
+"""One-line messages about wrong settings: the key, its source, and the allowed values."""
 
 import difflib
 import json
@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 PREFIX = "ONWARD_"
 TIMINGS = "ONWARD_TIMINGS"  # no setting: by it a process hands `onward.jobs.timings.Timings` to those that it starts
 SHOWN_CHARACTERS = 60
-_WORDS = types.MappingProxyType(
+_EXPECTED = types.MappingProxyType(
     {
         "bool_parsing": "true or false",
         "bool_type": "true or false",
@@ -38,7 +38,7 @@ _WORDS = types.MappingProxyType(
 
 
 class SettingsError(Exception):
-    """The settings do not hold; the message is the one line to show."""
+    """The settings are wrong; the message is the one line to show."""
 
 
 def one_of(names: Iterable[str]) -> str:
@@ -54,17 +54,17 @@ def nearest(name: str, known: Iterable[str], *, written: Callable[[str], str] = 
 
 
 def misnamed_variable(model: type[BaseModel], environ: Mapping[str, str]) -> str | None:
-    """The complaint about the first variable that begins with ONWARD_ and names no setting, if there is one."""
+    """The message about the first ONWARD_ variable that names no setting, or None."""
     for variable in sorted(environ):
         key = variable.upper().removeprefix(PREFIX).lower().split("__")[0]
         if variable.upper().startswith(PREFIX) and key not in _names(model) and variable != TIMINGS:
             offered = nearest(key, _names(model), written=lambda name: f"{PREFIX}{name.upper()}")
-            return f"{variable} (environment) is no setting{offered}"
+            return f"{variable} (environment) is not a setting{offered}"
     return None
 
 
 def unreadable_variable(model: type[BaseModel], environ: Mapping[str, str]) -> str | None:
-    """The complaint about the first variable for a list or a table that is no JSON, if there is one."""
+    """The message about the first variable of a list or table that is not JSON, or None."""
     for variable in sorted(environ):
         if not variable.upper().startswith(PREFIX):
             continue
@@ -74,7 +74,7 @@ def unreadable_variable(model: type[BaseModel], environ: Mapping[str, str]) -> s
             try:
                 json.loads(environ[variable])
             except ValueError:
-                return f"{variable} (environment) takes JSON: {_meaning(field)}"
+                return f"{variable} (environment) must be JSON: {_meaning(field)}"
     return None
 
 
@@ -92,20 +92,20 @@ def describe(
     table, field = _field(model, where)
     key = ".".join(part for part in where if part != "custom")
     if first["type"] == "extra_forbidden":
-        complaint = f"{key} is no setting{_misplaced(where, model) or nearest(where[-1], _names(table))}"
+        message = f"{key} is not a setting{_misplaced(where, model) or nearest(where[-1], _names(table))}"
     elif first["type"] == "value_error":
-        complaint = f"{key} {first['ctx']['error']}".strip()
+        message = f"{key} {first['ctx']['error']}".strip()
     elif first["type"] == "missing":
-        complaint = f"{key} is missing: {_meaning(field)}"
+        message = f"{key} is missing: {_meaning(field)}"
     else:
-        complaint = f"{key} is {_shown(field, first['input'])}, but takes {_takes(first, field)}"
-    # A law over several keys has no place of its own: its words begin with the key.
-    place = where or complaint.partition(" ")[0].split(".")
-    return " ".join(f"{_source(place, file, environ, overrides)}: {complaint}".split())
+        message = f"{key} must be {_allowed(first, field)} (got {_shown(field, first['input'])}): {_meaning(field)}"
+    # A rule over several keys has no location: its message begins with the key.
+    place = where or message.partition(" ")[0].split(".")
+    return " ".join(f"{_source(place, file, environ, overrides)}: {message}".split())
 
 
 def _misplaced(where: list[str], model: type[BaseModel]) -> str:
-    """What to do where a key that has no table of its own is found in one; empty where it is no such key."""
+    """The hint for a top-level key inside a table; empty for other keys."""
     table, field = _field(model, where[-1:])
     if len(where) == 1 or field is None or table is not model or get_origin(field.annotation) is dict:
         return ""
@@ -138,17 +138,23 @@ def _shown(field: FieldInfo | None, value: Any) -> str:
     annotation = field.annotation if field else None
     plain = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
     if field is None or field.repr is False or SecretStr in plain:
-        return "not right (its value is not shown)"
+        return "a value that is not shown"
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
-def _takes(error: ErrorDetails, field: FieldInfo | None) -> str:
-    """What the key takes, in words, with its meaning."""
+def _allowed(error: ErrorDetails, field: FieldInfo | None) -> str:
+    """The allowed values of the key: both bounds where it has both."""
     if error["type"] == "literal_error":
         return str(error["ctx"]["expected"]).replace("'", '"')
-    words = _WORDS.get(error["type"], "").format(**error.get("ctx", {}))
-    return f"{words} ({_meaning(field)})" if words else _meaning(field)
+    bounds = {type(one).__name__: one for one in (field.metadata if field else ())}
+    if {"Ge", "Le"} <= bounds.keys() and error["type"] in {"greater_than_equal", "less_than_equal"}:
+        return f"{_plain(bounds['Ge'].ge)} to {_plain(bounds['Le'].le)}"
+    return _EXPECTED.get(error["type"], "valid").format(**error.get("ctx", {}))
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else str(number)
 
 
 def _source(where: list[str], file: Path, environ: Mapping[str, str], overrides: Mapping[str, Any]) -> str:

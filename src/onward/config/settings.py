@@ -1,4 +1,4 @@
-"""What a project may set: settings.toml, over which environment variables win."""
+"""The settings of a project: settings.toml, overridden by environment variables."""
 
 import os
 import re
@@ -25,45 +25,47 @@ SECRET_CHARACTERS = 32  # as many as the digest of HS256 has bytes
 
 
 def _address(url: str) -> str:
-    """The URL, where its host and port can be read. Raises ValueError."""
+    """Return the URL if its host and port can be parsed. Raises ValueError."""
     try:
         _ = urlsplit(url).hostname, urlsplit(url).port
     except ValueError:
         # Its own words repeat what stands there, which may be half of a password.
-        raise ValueError("takes a URL with a number as its port, and special characters of a password as %XX") from None
+        raise ValueError(
+            "must be a URL with a number as its port, and special characters of a password as %XX"
+        ) from None
     return url
 
 
 def _collector(traces: str) -> str:
-    """The value, where it is one of those that traces take. Raises ValueError."""
+    """Return the value if traces can be sent there. Raises ValueError."""
     if traces in ("", "console"):
         return traces
     if not re.match(r"https?://[^/?#]+", traces):
-        raise ValueError('takes "console", or a URL that begins with http:// or https://')
+        raise ValueError('must be "console" or a URL that begins with http:// or https://')
     return _address(traces)
 
 
 def _listener(address: str) -> str:
-    """The address, where it is HOST:PORT. Raises ValueError."""
+    """Return the address if it is HOST:PORT. Raises ValueError."""
     found = re.fullmatch(r"([\w.-]+|\[[\da-f:.]+\]):(\d{1,5})", address)
     if address and not (found and 0 < int(found[2]) <= HIGHEST_PORT):
-        raise ValueError("takes HOST:PORT, as in 127.0.0.1:9464")
+        raise ValueError("must be HOST:PORT, as in 127.0.0.1:9464")
     return address
 
 
 def _rate(text: str) -> str:
-    """The text, where it is a rate. Raises ValueError."""
+    """Return the text if it is a rate. Raises ValueError."""
     if re.fullmatch(r"[1-9]\d{0,6}/[smhd]", text, re.ASCII) is None:
-        raise ValueError("takes a number and s, m, h or d for its time, as in 100/m")
+        raise ValueError("must be a number and s, m, h or d for its time, as in 100/m")
     return text
 
 
 def _network(name: str) -> str:
-    """The name, where it is an address or a network. Raises ValueError."""
+    """Return the name if it is an address or a network. Raises ValueError."""
     try:
         ip_network(name)
     except ValueError:
-        raise ValueError("takes an IP address, or a network such as 10.0.0.0/8") from None
+        raise ValueError("must be an IP address, or a network such as 10.0.0.0/8") from None
     return name
 
 
@@ -258,9 +260,9 @@ class Auth(Table):
     def _one_key(self) -> Self:
         keys = [bool(self.jwt.secret.get_secret_value()), self.jwt.public_key is not None, self.jwt.jwks is not None]
         if self.mode == "jwt" and sum(keys) != 1:
-            raise ValueError('with mode "jwt" takes exactly one of jwt.secret, jwt.public_key and jwt.jwks')
+            raise ValueError('needs exactly one of jwt.secret, jwt.public_key and jwt.jwks with mode "jwt"')
         if keys[0] and len(self.jwt.secret.get_secret_value()) < SECRET_CHARACTERS:
-            raise ValueError(f"takes a jwt.secret of {SECRET_CHARACTERS} characters or more")
+            raise ValueError(f"needs a jwt.secret of {SECRET_CHARACTERS} characters or more")
         return self
 
 
@@ -369,16 +371,16 @@ class Settings(BaseSettings):
         for key, name in chosen.items():
             if name not in self.backends.names:
                 raise ValueError(
-                    f'{key} is "{name}", but takes {one_of(self.backends.names)}{nearest(name, self.backends.names)}'
+                    f'{key} must be {one_of(self.backends.names)} (got "{name}"){nearest(name, self.backends.names)}'
                 )
         if self.environment == "production" and self.auth.mode == "open" and not self.auth.allow_public:
             raise ValueError(
-                'auth.mode is "open", but in production takes "jwt" (or auth.allow_public = true beside it)'
+                'auth.mode must be "jwt" in production (got "open"); auth.allow_public = true allows "open"'
             )
         if self.gql.documents == "trusted" and self.gql.documents_dir is None:
-            raise ValueError('gql.documents_dir takes a folder of documents where gql.documents is "trusted"')
+            raise ValueError('gql.documents_dir must name a folder of documents where gql.documents is "trusted"')
         if 0 < self.retention.keys_days < self.retention.jobs_days:
-            raise ValueError("retention.keys_days takes at least retention.jobs_days: keys outlive their jobs")
+            raise ValueError("retention.keys_days must be at least retention.jobs_days: keys outlive their jobs")
         return self
 
 
@@ -388,13 +390,13 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
     `overrides` win over the environment, which wins over the file.
 
     Raises:
-        SettingsError: in one line, which key is wrong and what it takes.
+        SettingsError: in one line, with the wrong key and its allowed values.
 
     """
     folder = (project or Path(os.environ.get("ONWARD_PROJECT") or Path.cwd())).absolute()
     file = folder / "settings.toml"
     if not folder.is_dir():
-        raise SettingsError(f"{folder} is no folder; --project takes the one that settings.toml lies in")
+        raise SettingsError(f"{folder} is not a folder; --project must name the folder of settings.toml")
     if not file.is_file():
         raise SettingsError(f"{file} is missing: make one (an empty file will do), or name its folder by --project")
     if complaint := misnamed_variable(Settings, os.environ):
@@ -412,7 +414,7 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             toml = TomlConfigSettingsSource(settings_cls, file)
             if "project" in toml.toml_data:
-                raise SettingsError(f"{file}: project is no setting; --project names the folder that this file lies in")
+                raise SettingsError(f"{file}: project is not a setting; --project names the folder of this file")
             return init_settings, env_settings, toml
 
     try:
@@ -422,9 +424,9 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
     except UnreadableVariable as error:
         raise SettingsError(unreadable_variable(Settings, os.environ) or " ".join(str(error).split())) from error
     except (OSError, ValueError) as error:  # the file cannot be read, is no UTF-8, or no TOML
-        words = " ".join(str(error).split())
-        mend = '; text stands in quotes, as in backend = "dramatiq"' if words.startswith("Invalid value") else ""
-        raise SettingsError(f"{file} cannot be read: {words}{mend}") from error
+        message = " ".join(str(error).split())
+        hint = '; text stands in quotes, as in backend = "dramatiq"' if message.startswith("Invalid value") else ""
+        raise SettingsError(f"{file} cannot be read: {message}{hint}") from error
 
 
 def version() -> str:
@@ -433,7 +435,7 @@ def version() -> str:
 
 
 def enter(project: Path | None = None, **overrides: Any) -> Settings:
-    """The same as `load`, for a process that takes part: modules of the project's can be imported from now on.
+    """Load the settings and make the project's modules importable.
 
     Its folder comes last, so that nothing in it hides a module of ours or of a library. May be called twice.
     Raises SettingsError, also where a setting needs an extra that is not installed.

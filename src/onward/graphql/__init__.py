@@ -1,1 +1,1 @@
-"""The GraphQL face: the schema, and the ways to it over HTTP, server-sent events and WebSocket."""
+"""The GraphQL schema and the execution of its documents; `onward.api` serves them."""

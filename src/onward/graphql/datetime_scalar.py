@@ -1,4 +1,4 @@
-"""DateTime: on the wire ISO 8601 in UTC with a Z; in resolvers an aware datetime, or the ledger's microseconds."""
+"""DateTime: to clients ISO 8601 in UTC with a Z; in resolvers an aware datetime, or the ledger's microseconds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from strawberry.types.scalar import ScalarDefinition
 from onward.jobs.model import to_datetime
 
 FORM = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
-WORDS = 'A DateTime is written as in "2030-01-31T09:30:00Z", with a time zone.'
+MESSAGE = 'A DateTime is written as in "2030-01-31T09:30:00Z", with a time zone.'
 
 
 def serialize(value: Any) -> str:
-    """The moment in UTC to the microsecond. Takes microseconds since 1970, or an aware datetime."""
+    """The time in UTC to the microsecond. `value` is microseconds since 1970, or an aware datetime."""
     if type(value) is int:
         value = to_datetime(value)
     elif not isinstance(value, datetime) or value.tzinfo is None:
@@ -29,11 +29,11 @@ def serialize(value: Any) -> str:
 def parse(value: object) -> datetime:
     """An aware datetime. Raises GraphQLError for anything else, a time without a zone included."""
     if not isinstance(value, str) or not FORM.fullmatch(value):
-        raise GraphQLError(WORDS)
+        raise GraphQLError(MESSAGE)
     try:
         return datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise GraphQLError(WORDS) from None
+        raise GraphQLError(MESSAGE) from None
 
 
 def scalar() -> ScalarDefinition:

@@ -1,4 +1,4 @@
-"""What every mutation that makes a job has in common: one unit of the ledger, with the idempotency key first."""
+"""Accepts a mutation's job in one transaction of the ledger; the idempotency key is looked up first."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MAX_DELAY = timedelta(days=365)
 
 
 class MutationError(GqlError):
-    """The mutation did nothing; `errors` is what its payload says."""
+    """The mutation did nothing; `errors` go into its payload."""
 
     def __init__(self, *errors: UserError) -> None:
         super().__init__("; ".join(error.message for error in errors))
@@ -49,7 +49,7 @@ class MutationError(GqlError):
 class Accepted(Generic[Row]):
     """The job is in the ledger. It is None when an old key is used again and its job has been pruned since.
 
-    `row` is what the mutation's companion wrote beside the job.
+    `row` is the one that the mutation's companion wrote beside the job.
     """
 
     job: Job | None
@@ -87,7 +87,7 @@ class Key:
     fingerprint: str
 
     def replay(self, tx: Tx, companion: Companion[Row] | None) -> Accepted[Row] | None:
-        """What the key has made before; None where it is new. Raises KeyReused."""
+        """The earlier result of the key; None where the key is new. Raises KeyReused."""
         before = idempotency.replay(tx, **asdict(self))
         if before is None:
             return None
@@ -142,63 +142,66 @@ async def accept(
 
     `given` is the whole input but the key: what the key stands for. Raises MutationError.
     """
-    parts, viewer, begun = context.services, context.viewer, time.perf_counter()
+    services, viewer, begun = context.services, context.viewer, time.perf_counter()
     check_key(key)
     found = None if key is None else Key(viewer.id or "", mutation, key, idempotency.fingerprint(given))
     when = None if run_at is None else to_us(run_at)
 
     def prepared(params: Mapping[str, Any]) -> NewJob:
-        return parts.dispatcher.prepare(handler, params, owner=viewer.id, run_at=when, trace=context.trace)
+        return services.dispatcher.prepare(handler, params, owner=viewer.id, run_at=when, trace=context.trace)
 
-    def unit(tx: Tx) -> Accepted[Row]:
+    def write(tx: Tx) -> Accepted[Row]:
         if found is not None and (before := found.replay(tx, companion)) is not None:
             return before
         if when is not None and when > tx.now + MAX_DELAY // timedelta(microseconds=1):
             raise MutationError(UserError.invalid("runAt", f"runAt is at most {MAX_DELAY.days} days ahead."))
-        check_room(context, tx)
+        open_jobs_left(context, tx)
         row, job = None if companion is None else companion.write(tx), new
         if isinstance(row, ReplaceParams):
             job = replace(prepared(row.params), trace=new.trace)
             row = None
-        accepted = Accepted(parts.dispatcher.accept(tx, job), row)
+        accepted = Accepted(services.dispatcher.accept(tx, job), row)
         if found is not None:
             found.remember(tx, accepted, companion)
         return accepted
 
     if viewer.is_nobody:
         await _check_anonymous(context)
-    with parts.tracing.span(f"accept {handler}", "producer", handler=handler) as span:
+    with services.tracing.span(f"accept {handler}", "producer", handler=handler) as span:
         try:
             new = prepared(params)
         except InvalidParameters as error:
             raise MutationError(
                 *(UserError.invalid(path or "input", message) for path, message in error.errors)
             ) from error
-        outcome = await written(context, partial(_with_savepoint, unit, keyed=found is not None))
+        outcome = await written(context, partial(_refused, write, keyed=found is not None))
         if outcome.job is not None and not outcome.replayed:
             span.set(job=outcome.job.id)
-            parts.metrics.accepted(handler, time.perf_counter() - begun)
+            services.metrics.accepted(handler, time.perf_counter() - begun)
             context.accepted.append(outcome.job)
     return outcome
 
 
-def _with_savepoint(unit: Callable[[Tx], Accepted[Row]], tx: Tx, *, keyed: bool) -> Accepted[Row] | MutationError:
+def _refused(write: Callable[[Tx], Accepted[Row]], tx: Tx, *, keyed: bool) -> Accepted[Row] | MutationError:
     try:
-        return unit(tx)
+        return write(tx)
     except KeyReused:
         refused = MutationError(reused())
     except MutationError as error:
         refused = error
-    # Raised, it takes back the key; and where there is none, nothing was written, and the commit is left in one piece.
+    # Raised, it rolls the key back; without a key nothing was written, and the savepoint can be kept.
     if keyed:
         raise refused
     return refused
 
 
-async def written(context: Context, unit: Callable[[Tx], T | MutationError]) -> T:
-    """What the unit gave, after its commit. Raises MutationError, also where the ledger could not be reached."""
+async def written(context: Context, function: Callable[[Tx], T | MutationError]) -> T:
+    """Run the transaction function; return its result after the commit.
+
+    Raises MutationError; also where the ledger did not answer.
+    """
     try:
-        outcome = await context.services.writer.run(unit)
+        outcome = await context.services.writer.run(function)
     except Unavailable as error:
         raise MutationError(unavailable()) from error
     if isinstance(outcome, MutationError):
@@ -206,14 +209,14 @@ async def written(context: Context, unit: Callable[[Tx], T | MutationError]) -> 
     return outcome
 
 
-def check_room(context: Context, tx: Tx) -> int:
-    """How many further jobs the viewer may have open, at least one. Raises MutationError."""
+def open_jobs_left(context: Context, tx: Tx) -> int:
+    """The number of jobs that the viewer may still open, at least one. Raises MutationError."""
     viewer, most = context.viewer.id, context.services.open_jobs
-    room = sys.maxsize if viewer is None or not most else most - ledger.count_open(tx, viewer)
-    if room <= 0:
-        words = f"You have {most:,} jobs that are not over, and no more are taken. Wait for some, or cancel them."
-        raise MutationError(UserError(code=UserErrorCode.RATE_LIMITED, message=words, path=None))
-    return room
+    left = sys.maxsize if viewer is None or not most else most - ledger.count_open(tx, viewer)
+    if left <= 0:
+        message = f"You have {most:,} unfinished jobs, which is the limit. Wait for some, or cancel them."
+        raise MutationError(UserError(code=UserErrorCode.RATE_LIMITED, message=message, path=None))
+    return left
 
 
 async def _check_anonymous(context: Context) -> None:
@@ -224,25 +227,25 @@ async def _check_anonymous(context: Context) -> None:
     except Unavailable as error:
         raise MutationError(unavailable()) from error
     if most and found >= most:
-        words = "Too many registrations are not finished. Try again later."
-        raise MutationError(UserError(code=UserErrorCode.RATE_LIMITED, message=words, path=None))
+        message = "Too many registrations are not finished. Try again later."
+        raise MutationError(UserError(code=UserErrorCode.RATE_LIMITED, message=message, path=None))
 
 
 def check_key(key: str | None) -> None:
     """Raises MutationError."""
     if key is not None and not (0 < len(key) <= KEY_LENGTH and is_plain(key)):
-        words = f"An idempotency key has 1 to {KEY_LENGTH} characters, none of them a control character."
-        raise MutationError(UserError.invalid("idempotencyKey", words))
+        message = f"An idempotency key has 1 to {KEY_LENGTH} characters, none of them a control character."
+        raise MutationError(UserError.invalid("idempotencyKey", message))
 
 
 def reused() -> UserError:
-    words = "This idempotency key was used before, with another input. Take a new key for a new input."
-    return UserError(code=UserErrorCode.IDEMPOTENCY_KEY_REUSED, message=words, path=["idempotencyKey"])
+    message = "This idempotency key was used before, with another input. Take a new key for a new input."
+    return UserError(code=UserErrorCode.IDEMPOTENCY_KEY_REUSED, message=message, path=["idempotencyKey"])
 
 
 def unavailable() -> UserError:
-    words = (
+    message = (
         "The ledger did not answer in time, and this may have been accepted or not. Send it again in a while:"
         " with the same idempotency key where it has one, so that it is not done twice."
     )
-    return UserError(code=UserErrorCode.UNAVAILABLE, message=words, path=None)
+    return UserError(code=UserErrorCode.UNAVAILABLE, message=message, path=None)

@@ -1,4 +1,4 @@
-"""Who may run a mutation: anybody with a token; those that are open to all are named."""
+"""Guards mutations: each needs a token, except those that are open to all."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from onward.graphql.base import public_error
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.user_error import UserError
 
-WORDS = "This needs a bearer token."
+MESSAGE = "This needs a bearer token."
 
 
 def guard(schema: strawberry.Schema, open_to_all: Collection[str]) -> None:
-    """Mutations refuse nobody, those of further modules too: by a typed error where their payload takes one."""
+    """Make every mutation refuse callers without a token, by a typed error where its payload has `errors`."""
     mutation = schema._schema.mutation_type  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
     for name, field in mutation.fields.items() if mutation else ():
         if name not in open_to_all:
@@ -31,12 +31,12 @@ def _resolve(
     if not info.context.viewer.is_nobody:
         return resolve(root, info, **arguments)
     if payload is None:
-        raise public_error(WORDS, "NOT_AUTHENTICATED")
-    return payload(errors=[UserError(code=UserErrorCode.NOT_ALLOWED, message=WORDS, path=None)])
+        raise public_error(MESSAGE, "NOT_AUTHENTICATED")
+    return payload(errors=[UserError(code=UserErrorCode.NOT_ALLOWED, message=MESSAGE, path=None)])
 
 
 def _payload(field: GraphQLField) -> type[Any] | None:
-    """The class of a payload like ours: it has `errors`, of our type, and needs nothing else."""
+    """The class of a payload that has `errors` of our type and can be made of them alone; else None."""
     type_ = getattr(field.type, "of_type", field.type)
     if not isinstance(type_, GraphQLObjectType):
         return None

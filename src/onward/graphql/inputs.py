@@ -1,4 +1,4 @@
-"""Inputs that hold leaves alone, and the mutations that take nothing else: Strawberry's conversions left out."""
+"""Inputs of scalars and enums only, and mutations that take one such input, without Strawberry's conversions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 def scalar_input(cls: type[T]) -> type[T]:
-    """Strawberry takes the input's values as graphql-core coerced them; else it looks at each one's type every time."""
+    """Make Strawberry use the values as graphql-core coerced them; it inspects the type of each one otherwise."""
     definition: StrawberryObjectDefinition = cls.__strawberry_definition__  # type: ignore[attr-defined]
     definition.from_input = ScalarInput(definition)
     return cls
 
 
 class ScalarInput:
-    """Makes such an input."""
+    """Builds such an input from coerced values."""
 
     def __init__(self, definition: StrawberryObjectDefinition) -> None:
         fields = definition.fields
@@ -37,7 +37,7 @@ class ScalarInput:
 
 
 def call_directly(schema: strawberry.Schema) -> None:
-    """Mutations of `info` and such an input are called with them; else Strawberry looks anew at what they take."""
+    """Call mutations of `info` and such an input directly; Strawberry inspects their arguments each time otherwise."""
     mutation = schema._schema.mutation_type  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
     for field in mutation.fields.values() if mutation else ():
         field.resolve = _called(field) or field.resolve

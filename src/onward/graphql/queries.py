@@ -1,4 +1,4 @@
-"""What can be asked for."""
+"""The queries."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ PAGE = 50
 MAX_PAGE = 200
 
 
-async def read(info: Info, unit: Callable[[Tx], T]) -> T:
-    """Raises GraphQLError UNAVAILABLE."""
+async def read(info: Info, function: Callable[[Tx], T]) -> T:
+    """Read the ledger. Raises GraphQLError UNAVAILABLE."""
     try:
-        return await info.context.services.database.read(unit)
+        return await info.context.services.database.read(function)
     except Unavailable as error:
         raise unavailable() from error
 
 
 def given(value: T | UnsetType | None) -> T | None:
-    """An argument as it came; None where it was left out: a default of None would be printed in the schema."""
+    """The argument; None where it was left out: a default of None would be printed in the schema."""
     return None if isinstance(value, UnsetType) else value
 
 
@@ -49,7 +49,7 @@ async def job(info: Info, id: strawberry.ID) -> model.Job | None:
 
 
 async def node(info: Info, id: strawberry.ID) -> Any:
-    """Find what the id names, by whichever type of the schema has ids of its kind."""
+    """Find the object of an id, by the type of the schema whose ids begin like it."""
     named = kind(id)
     if named == "job":
         return await job(info, id)

@@ -1,4 +1,4 @@
-"""The schema, put together from this room's types and those of further modules."""
+"""The schema, built of this package's types and those of the project's modules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = ("Query", "Mutation", "Subscription")
 
 
 def build(modules: Sequence[ModuleType] = (), *, open_to_all: Collection[str] = ()) -> strawberry.Schema:
-    """The schema with what the modules call Query, Mutation and Subscription merged in. Raises SchemaError.
+    """Build the schema with the modules' Query, Mutation and Subscription merged in. Raises SchemaError.
 
     `open_to_all` names the mutations that need no token where tokens are needed.
     """

@@ -1,4 +1,4 @@
-"""Jobs as they change."""
+"""Subscriptions to changes of jobs."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from onward.jobs.change_feed import SlowConsumer
 from onward.storage.base import Unavailable
 from onward.storage.transaction import Tx
 
-REMEMBERED = 10_000  # jobs that a subscription knows to be inside its filter
-KNOWN_AT_START = 1_000
+MAX_INSIDE = 10_000  # jobs that a subscription knows to be inside its filter
+MAX_KNOWN_AT_START = 1_000
 
 
 @contextmanager
-def watching() -> Iterator[None]:
-    """What ends a watch is told in words for the caller."""
+def public_errors() -> Iterator[None]:
+    """Raise the errors that end a subscription as public errors."""
     try:
         yield
     except Unavailable as error:
@@ -46,8 +46,8 @@ async def job_updated(
     if not is_job_id(id):
         raise public_error("There is no such job.", "NOT_FOUND")
     parts, visible, have = info.context.services, info.context.viewer.visible, given(after_version)
-    # Watched first and read second, so that no change falls in between.
-    with watching():
+    # Watch before reading, so that no change is missed in between.
+    with public_errors():
         async with parts.changes.watch_job(id) as watch:
             job = await parts.database.read(lambda tx: ledger.get(tx, id))
             if job is None or not visible.sees(job):
@@ -65,7 +65,7 @@ async def job_updated(
 
 async def jobs_updated(info: Info, filter: JobFilter | None = UNSET) -> AsyncGenerator[model.Job, None]:
     wanted, visible, parts = filtered(given(filter)), info.context.viewer.visible, info.context.services
-    with watching():
+    with public_errors():
         async with parts.changes.watch_all() as watch:
             # Only a status can change, so only a filter by status can be left.
             known = await parts.database.read(lambda tx: _known(tx, wanted, visible)) if wanted.status else []
@@ -77,7 +77,7 @@ async def jobs_updated(info: Info, filter: JobFilter | None = UNSET) -> AsyncGen
                     if wanted.status:
                         inside[job.id] = None
                         inside.move_to_end(job.id)
-                        if len(inside) > REMEMBERED:
+                        if len(inside) > MAX_INSIDE:
                             inside.popitem(last=False)
                     yield job
                 elif job.id in inside:
@@ -86,9 +86,9 @@ async def jobs_updated(info: Info, filter: JobFilter | None = UNSET) -> AsyncGen
 
 
 def _known(tx: Tx, wanted: model.JobFilter, visible: model.Visible) -> list[str]:
-    """The newest jobs that are inside the filter already, the oldest of them first."""
+    """The newest jobs inside the filter, oldest first."""
     ids: list[str] = []
-    while len(ids) < KNOWN_AT_START:
+    while len(ids) < MAX_KNOWN_AT_START:
         page = pages.page(tx, visible=visible, filter=wanted, first=MAX_PAGE, after=ids[-1] if ids else None)
         ids += (job.id for job in page.jobs)
         if not page.has_next:

@@ -1,4 +1,4 @@
-"""What the file mailer has written, to be looked at while one develops."""
+"""Messages of the file mailer, to be looked at during development."""
 
 import os
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from email.message import EmailMessage
 from heapq import nlargest
 from pathlib import Path
 
-LONGEST_BYTES = 200_000
+MAX_BYTES = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class SentEmail:
-    """One message; its words are a stranger's, and nothing but text."""
+    """One message, as text; its content is not trusted."""
 
     id: str
     recipient: str
@@ -23,7 +23,7 @@ class SentEmail:
 
 
 def newest(directory: Path, limit: int) -> list[SentEmail]:
-    """The messages that were written last, the newest first; what cannot be read is left out."""
+    """The newest messages, newest first; unreadable files are left out."""
     if not limit:
         return []
     try:
@@ -31,13 +31,13 @@ def newest(directory: Path, limit: int) -> list[SentEmail]:
             files = [(entry.stat().st_mtime_ns, entry.path) for entry in entries if entry.name.endswith(".eml")]
     except OSError:
         return []
-    return [letter for _, path in nlargest(limit, files) if (letter := _read(Path(path))) is not None]
+    return [found for _, path in nlargest(limit, files) if (found := _read(Path(path))) is not None]
 
 
 def _read(path: Path) -> SentEmail | None:
     try:
         with path.open("rb") as file:
-            message = message_from_bytes(file.read(LONGEST_BYTES), policy=policy.default)
+            message = message_from_bytes(file.read(MAX_BYTES), policy=policy.default)
         assert isinstance(message, EmailMessage)  # noqa: S101 - what this policy makes
         body = message.get_body(("plain",))
         return SentEmail(
@@ -47,5 +47,5 @@ def _read(path: Path) -> SentEmail | None:
             message["Date"].datetime if message["Date"] else None,
             str(body.get_content()) if body else "",
         )
-    except (OSError, ValueError, LookupError, AttributeError):  # gone meanwhile, or somebody else's idea of a message
+    except (OSError, ValueError, LookupError, AttributeError):  # deleted meanwhile, or not a message
         return None

@@ -1,4 +1,4 @@
-"""Where messages go: into a directory. `smtp.py` sends them to a server."""
+"""Writes messages into a directory; `smtp.py` sends them to a server."""
 
 import asyncio
 import hashlib
@@ -22,7 +22,7 @@ class FileMailer:
         self.sender = sender_of(sender)
 
     async def send(self, message: EmailMessage) -> None:
-        """The whole message is on disk under its name. Raises `Permanent`, or OSError."""
+        """Write the whole message to disk. Raises `Permanent`, or OSError."""
         envelope(message)
         await asyncio.to_thread(self._write, file_name(message), message.as_bytes())
 
@@ -31,7 +31,7 @@ class FileMailer:
         return check_writable("email", self.directory, "email.directory")
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
     def _write(self, name: str, data: bytes) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ class FileMailer:
 
 
 def file_name(message: EmailMessage) -> str:
-    """The file's name, made from the Message-ID, whatever somebody has put into that."""
+    """A safe file name, made from the Message-ID."""
     given = str(message["Message-ID"] or "")
     match = re.fullmatch(r"<([A-Za-z0-9_-]{1,64})@[^@<>]*>", given)
     return f"{match[1] if match else hashlib.sha256(given.encode()).hexdigest()}.eml"

@@ -1,4 +1,4 @@
-"""E-mail messages in which nothing that a stranger wrote can become a header."""
+"""E-mail messages in which no text from outside can become a header."""
 
 import re
 import unicodedata
@@ -61,7 +61,7 @@ def is_international(address: Address) -> bool:
 def compose(*, id: str, sender: Address, recipient: Address, subject: str, text: str, html: str) -> EmailMessage:
     """A message as text and HTML, whose Message-ID is the same whenever `id` and the sender are.
 
-    A stranger's words belong into `text` and `html` alone. Raises ValueError for ids, subjects and addresses that
+    Text from outside belongs into `text` and `html` only. Raises ValueError for ids, subjects and addresses that
     could break out of their header.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", id):
@@ -82,9 +82,9 @@ def compose(*, id: str, sender: Address, recipient: Address, subject: str, text:
 
 
 def envelope(message: EmailMessage) -> tuple[Address, Address]:
-    """Who sends it, and its one recipient. Raises `Permanent` for a message with no or several of either.
+    """The sender and the one recipient. Raises `Permanent` for a message with none or several of either.
 
-    One message has one recipient, so that its outcome is one too: taken, refused, or to be tried again.
+    One message has one recipient, so that it has one outcome: accepted, refused, or to be retried.
     """
     senders, recipients = (
         [address for name in names for header in message.get_all(name, []) for address in header.addresses]
@@ -98,7 +98,7 @@ def envelope(message: EmailMessage) -> tuple[Address, Address]:
 
 
 def visible(text: str) -> str:
-    """The text on one line, without what would steer a terminal or turn the order of the words around."""
+    """The text on one line, without characters that drive a terminal or turn text around."""
     return "".join(_seen(text)).strip()
 
 

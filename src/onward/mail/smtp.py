@@ -21,7 +21,7 @@ CHECK_TIMEOUT_S = 3.0
 
 
 class MailUnavailable(HandlerError):
-    """The mail server was not reached, or asks to try again later."""
+    """The mail server was not reached, or asked to try again later."""
 
     code = "MAIL_UNAVAILABLE"
 
@@ -64,7 +64,7 @@ class SmtpMailer:
         self._guard = threading.Lock()
 
     async def send(self, message: EmailMessage) -> None:
-        """The server has taken the message. Raises `Permanent` for a 5xx, `MailUnavailable` for all that may pass."""
+        """Send the message. Raises `Permanent` for a 5xx, `MailUnavailable` for temporary failures."""
         sender, recipient = envelope(message)
         wide = is_international(recipient)
         data = message.as_bytes(policy=(policy.SMTPUTF8 if wide else policy.SMTP).clone(cte_type="7bit"))
@@ -75,9 +75,9 @@ class SmtpMailer:
                 options = ["SMTPUTF8"] if wide else []
                 await smtp.sendmail(sender.addr_spec, [recipient.addr_spec], data, mail_options=options)
         except SMTPRecipientsRefused as error:
-            raise _told(error.recipients[0].code) from error
+            raise _error_of(error.recipients[0].code) from error
         except SMTPResponseException as error:
-            raise _told(error.code) from error
+            raise _error_of(error.code) from error
         except (SMTPException, OSError) as error:
             raise MailUnavailable("The mail server could not be reached.") from error
 
@@ -96,7 +96,7 @@ class SmtpMailer:
         return Finding("email", State.OK, f"{where} answers")
 
     async def close(self) -> None:
-        """Nothing is held open any more; where a message is under way, as soon as it is through."""
+        """Close all connections; one that is sending closes after its message."""
         here = asyncio.get_running_loop()
         with self._guard:
             all_of_them, self._of_loop = self._of_loop, {}
@@ -121,11 +121,11 @@ class SmtpMailer:
             if smtp.is_ehlo_or_helo_needed:
                 await smtp.ehlo()
         except SMTPResponseException as error:
-            raise _told(error.code, "The mail server refused the connection or the login.") from error
+            raise _error_of(error.code, "The mail server refused the connection or the login.") from error
         return smtp
 
 
-def _told(code: int, refused: str = "The mail server refused the message.") -> HandlerError:
+def _error_of(code: int, refused: str = "The mail server refused the message.") -> HandlerError:
     # Neutral words: what a server answers may hold addresses and names of machines.
     if code in REFUSALS:
         return Permanent(refused, "MAIL_REFUSED")

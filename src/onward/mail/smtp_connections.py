@@ -1,4 +1,4 @@
-"""SMTP connections that are used again."""
+"""SMTP connections that are reused."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from aiosmtplib import SMTP, SMTPException, SMTPRecipientsRefused, SMTPResponseException
 
-ALIVE_S = 3.0
+PROBE_TIMEOUT_S = 3.0
 
 
 class Connections:
@@ -21,7 +21,7 @@ class Connections:
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[SMTP]:
-        """A connection that has just answered. It is kept for the next message unless it was lost or left in doubt."""
+        """Lend a connection that has just answered; it is kept unless it was lost or left in an unknown state."""
         async with self._slots:
             smtp = await self._alive() or await self._connect()
             try:
@@ -41,20 +41,20 @@ class Connections:
             self._keep(smtp)
 
     async def close(self) -> None:
-        """None is open, or will be once its message is through."""
+        """Close the idle connections now, the others after their message."""
         self._closed = True
         while self._idle:
             smtp, timer = self._idle.pop()
             timer.cancel()
             try:
-                await smtp.quit(timeout=ALIVE_S)
+                await smtp.quit(timeout=PROBE_TIMEOUT_S)
             except (SMTPException, OSError):
                 pass
             finally:
                 smtp.close()
 
     def drop(self) -> None:
-        """None is open. For the loop's own thread."""
+        """Close the idle connections at once. For the loop's own thread."""
         self._closed = True
         while self._idle:
             smtp, timer = self._idle.pop()
@@ -67,7 +67,7 @@ class Connections:
             smtp, timer = self._idle.pop()
             timer.cancel()
             try:
-                await smtp.noop(timeout=ALIVE_S)
+                await smtp.noop(timeout=PROBE_TIMEOUT_S)
                 return smtp
             except (SMTPException, OSError):
                 smtp.close()

@@ -1,4 +1,4 @@
-"""What a process tells about itself: log lines, metrics, traces. A leaf: any room may use it, and it knows none."""
+"""Log lines, metrics and traces of a process. A leaf: every package may use it."""
 
 from onward.telemetry.logs import configure, logger
 

@@ -1,4 +1,4 @@
-"""A process's own address for its metrics, answered from threads: also while the event loop stands still."""
+"""A process's own address for its metrics, served by threads: also while the event loop is blocked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def split(address: str) -> tuple[str, int]:
 
 
 class Endpoint:
-    """The registry is told at the address, or at the next port that is free: processes of a machine share a setting.
+    """Serves the registry at the address, or at the next free port: processes of a machine share a setting.
 
     Opening and closing block. Raises NoPort.
     """

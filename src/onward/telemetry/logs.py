@@ -1,6 +1,6 @@
 """Log lines: one format for our own and the libraries'.
 
-Rooms take a logger from `logger(name)` and add key-value pairs; only the ways in call `configure`.
+Packages take a logger from `logger(name)` and add key-value pairs; only entry points call `configure`.
 """
 
 import json
@@ -19,14 +19,14 @@ CHATTY = ("aiosmtplib", "alembic", "asyncio", "dramatiq", "uvicorn")
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger that names its room; cheap, and configured when first used."""
+    """A logger with the name of its package; cheap, and configured when it is first used."""
     return cast("structlog.stdlib.BoundLogger", structlog.get_logger(name))
 
 
 def configure(environment: str, level: str = "INFO") -> None:
-    """Every log line of this process goes to standard error: JSON in production, else for people to read.
+    """Write every log line of this process to standard error: as JSON in production, else for people to read.
 
-    A value holds no line: what ends one is escaped. May be called again.
+    Control characters in values are escaped. May be called again.
     """
     production = environment == "production"
     shared: list[Processor] = [
@@ -35,7 +35,7 @@ def configure(environment: str, level: str = "INFO") -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso" if production else "%H:%M:%S", utc=production),
-        _tell_exception,
+        _format_exception,
     ]
     as_json: list[Processor] = [structlog.processors.JSONRenderer(serializer=_json)]
     handler = logging.StreamHandler(sys.stderr)
@@ -78,8 +78,8 @@ def _json(fields: EventDict, **_options: Any) -> str:
         return json.dumps(fields, default=str)
 
 
-def _tell_exception(_logger: Any, _method: str, fields: EventDict) -> EventDict:
-    """`exc_info`, in any of its forms, has become the text `exception`; without the values of local variables."""
+def _format_exception(_logger: Any, _method: str, fields: EventDict) -> EventDict:
+    """Turn `exc_info`, in any of its forms, into the text `exception`, without the values of local variables."""
     given = fields.pop("exc_info", None)
     error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
     if isinstance(error, BaseException):
@@ -88,7 +88,7 @@ def _tell_exception(_logger: Any, _method: str, fields: EventDict) -> EventDict:
 
 
 def _escape(_logger: Any, _method: str, fields: EventDict) -> EventDict:
-    """No text holds a control character; a traceback's lines are told from log lines by the bar before each."""
+    """Escape control characters in values; a bar before each line tells a traceback from log lines."""
     exception = fields.pop("exception", None)
     escaped: EventDict = {_one_line(key): _one_line(value) for key, value in fields.items()}
     if exception is not None:

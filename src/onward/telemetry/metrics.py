@@ -1,4 +1,4 @@
-"""Metrics, in Prometheus's format: what a process has counted, and figures that are asked for when they are wanted."""
+"""Metrics in Prometheus's format: counters of the process, and figures that are read at a scrape."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LATE_S = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A gauge as it stands: its values by those of its one label, or by "" where it has none."""
+    """A gauge: its values by those of its one label, or by "" without a label."""
 
     name: str
     help: str
@@ -30,12 +30,12 @@ class Figure:
 
 
 class Metrics:
-    """What one process counts. Its methods may be called from any thread, and cost about a microsecond."""
+    """Counters of one process. Its methods may be called from any thread and cost about a microsecond."""
 
     def __init__(self) -> None:
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = CollectorRegistry()  # all that this process tells
-        self._figures = CollectorRegistry()  # what every process of the installation would tell alike
+        self.registry = CollectorRegistry()  # everything that this process reports
+        self._figures = CollectorRegistry()  # figures that every process of the installation reports alike
         own = self.registry
         ProcessCollector(registry=own)
         self._accepted = Counter("onward_jobs_accepted", "Jobs that were accepted.", ["handler"], registry=own)
@@ -95,7 +95,7 @@ class Metrics:
         return found
 
     def expect(self, handlers: Collection[str], statuses: Collection[str]) -> None:
-        """Told from now on is all of these handlers: to Prometheus a counter that is first seen at 1 has not grown."""
+        """Create every label series at zero, so that the first increase is visible."""
         for handler in handlers:
             self._meters(handler)
             self._retries.labels(handler)
@@ -104,57 +104,57 @@ class Metrics:
                 self._ended[handler, status] = self._finished.labels(handler, status)
 
     def accepted(self, handler: str, took_s: float | None = None) -> None:
-        """A job is committed; it took that long where a caller waited for it."""
+        """Count a committed job; `took_s` is the time that a caller waited for it."""
         meters = self._meters(handler)
         meters.accepted.inc()
         if took_s is not None:
             meters.accept_s.observe(took_s)
 
     def started(self, handler: str, waited_s: float) -> None:
-        """An attempt was begun."""
+        """Count an attempt that begins."""
         meters = self._meters(handler)
         meters.started.inc()
         meters.wait_s.observe(waited_s)
 
     def ran(self, handler: str, took_s: float) -> None:
-        """An attempt has ended, whatever becomes of it."""
+        """Record the duration of an attempt, whatever its outcome."""
         self._meters(handler).run_s.observe(took_s)
 
     def finished(self, handler: str, status: str) -> None:
-        """The job is in a terminal state."""
+        """Count a job that has reached a terminal state."""
         meter = self._ended.get((handler, status))
         if meter is None:
             meter = self._ended[handler, status] = self._finished.labels(handler, status)
         meter.inc()
 
     def retried(self, handler: str) -> None:
-        """The attempt went wrong, and another will follow."""
+        """Count a failed attempt that will be retried."""
         self._retries.labels(handler).inc()
 
     def rescued(self, jobs: int) -> None:
-        """A process was found dead that held so many jobs."""
+        """Count the jobs of a process that was found dead."""
         self._rescues.inc(jobs)
 
     def loop_delayed(self, seconds: float) -> None:
-        """The event loop came to something that late."""
+        """Record a delay of the event loop."""
         self._loop_s.observe(seconds)
 
     def loop_blocked(self, handler: str) -> None:
-        """The handler kept the event loop for too long."""
+        """Count a handler that blocked the event loop."""
         self._blocked.labels(handler).inc()
 
     def count_running(self, running: Callable[[], float]) -> None:
-        """How many jobs run here is asked when it is wanted."""
+        """Read the number of running jobs by this function, at each scrape."""
         self._running.set_function(running)
 
     def add(self, figures: Callable[[], Sequence[Figure]]) -> None:
-        """Also told are these figures of the whole installation, asked at most once a second, from any thread."""
+        """Report these figures of the whole installation too; they are read at most once a second, from any thread."""
         asked = _Asked(figures)
         self.registry.register(asked)
         self._figures.register(asked)
 
     def text(self, *, own: bool = True) -> bytes:
-        """Prometheus's text format; without `own`, only what is true of the installation. Blocks."""
+        """Prometheus's text format; without `own`, only the figures of the installation. Blocks."""
         return generate_latest(self.registry if own else self._figures)
 
 
@@ -174,7 +174,7 @@ class _Asked(Collector):
         self._at = 0.0
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        return iter(())  # else it would be asked when it is registered
+        return iter(())  # else it would be read when it is registered
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         with self._lock:

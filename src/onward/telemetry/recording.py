@@ -26,7 +26,7 @@ PORTS = {"http": 80, "https": 443}
 
 
 def provider(traces: str) -> TracerProvider:
-    """What spans go to: standard error, or a collector. OpenTelemetry's own OTEL_ variables say the rest."""
+    """The provider that sends spans to standard error or to a collector; OTEL_ variables configure the rest."""
     resource = Resource.create({"service.name": "onward"}).merge(OTELResourceDetector().detect())
     made = TracerProvider(resource=resource, shutdown_on_exit=False)
     made.add_span_processor(BatchSpanProcessor(_exporter(traces)))
@@ -34,12 +34,12 @@ def provider(traces: str) -> TracerProvider:
 
 
 def endpoint(traces: str) -> str:
-    """Where spans are posted: a URL without a path is a collector's, and gets the path of the protocol."""
+    """The URL that spans are posted to; a URL without a path gets the path of the protocol."""
     return traces if urlsplit(traces).path.strip("/") else f"{traces.rstrip('/')}/v1/traces"
 
 
 def refusal(url: str, patience_s: float) -> str | None:
-    """Why the collector at the URL takes no spans, in words; None where it does. Blocks."""
+    """The reason why the collector at the URL accepts no spans; None if it does. Blocks."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 
     said: list[str] = []

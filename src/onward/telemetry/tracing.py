@@ -41,10 +41,10 @@ class Span:
     __slots__ = ()
 
     def set(self, **attributes: Attribute) -> None:
-        """It has these attributes, each named `onward.NAME`."""
+        """Set attributes, each named `onward.NAME`."""
 
     def fail(self, code: str) -> None:
-        """It went wrong. The code is shown to operators, and says nothing of the job's parameters."""
+        """Mark the span as failed. Operators see the code, so it must not reveal the job's parameters."""
 
     def __enter__(self) -> Self:
         return self
@@ -73,11 +73,11 @@ class Tracing:
         return NO_SPAN
 
     def current(self) -> str | None:
-        """The traceparent of the span that is open here: what a job is to carry."""
+        """The traceparent of the current span, for a job to carry."""
         return None
 
     def close(self, patience_s: float) -> None:
-        """What was recorded has left, or its time is over. Blocks."""
+        """Send the recorded spans, for as long at most. Blocks."""
 
 
 def build(traces: str) -> Tracing:

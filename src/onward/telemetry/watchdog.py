@@ -1,8 +1,8 @@
-"""How late the event loop is, and who keeps it.
+"""Measures the loop's delay and names the blocking handler.
 
 Every piece of a handler that runs on the loop, from one await to the next, is timed: so none is missed, and the handler
 is known. A thread asks the loop twice a second to answer, which measures its delay; where it does not answer for a
-second, the thread tells at which line it stands.
+second, the thread logs the line that it is at.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ T = TypeVar("T")
 BLOCKED_S = 0.1
 PROBE_INTERVAL_S = 0.5
 STUCK_AFTER_S = 1.0
-REPEAT_AFTER_S = 60.0  # a step is told of at most as often; the metric counts each time
+REPEAT_AFTER_S = 60.0  # a step is logged at most this often; the metric counts each time
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentWork:
-    """What runs on the loop."""
+    """The handler's step that runs on the loop."""
 
     handler: str
     step: str
@@ -37,19 +37,19 @@ class CurrentWork:
 
 
 class Watchdog:
-    """Of one event loop, which starts it."""
+    """Watches one event loop; started from it."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._now: CurrentWork | None = None
-        self._told: dict[tuple[str, str], float] = {}
+        self._logged: dict[tuple[str, str], float] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._log = structlog.get_logger("watchdog")
 
     def start(self) -> None:
         arguments = (asyncio.get_running_loop(), threading.get_ident())
-        self._thread = threading.Thread(target=self._ask_on, args=arguments, name="watchdog", daemon=True)
+        self._thread = threading.Thread(target=self._probe, args=arguments, name="watchdog", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -57,7 +57,7 @@ class Watchdog:
 
     @coroutine
     def pieces(self, doing: Coroutine[Any, Any, T], who: CurrentWork) -> Generator[Any, Any, T]:
-        """What the coroutine gives, each of its pieces timed."""
+        """Run the coroutine and time each of its pieces."""
         resume, value = doing.send, None
         while True:
             begun = perf_counter()
@@ -78,8 +78,8 @@ class Watchdog:
 
     def _blocked(self, who: CurrentWork, seconds: float) -> None:
         self._metrics.loop_blocked(who.handler)
-        if perf_counter() - self._told.get((who.handler, who.step), -REPEAT_AFTER_S) >= REPEAT_AFTER_S:
-            self._told[who.handler, who.step] = perf_counter()
+        if perf_counter() - self._logged.get((who.handler, who.step), -REPEAT_AFTER_S) >= REPEAT_AFTER_S:
+            self._logged[who.handler, who.step] = perf_counter()
             # In the handler's own context, which names job, handler and attempt.
             self._log.warning(
                 "the handler kept the event loop; let a plain function do this, which runs in a thread",
@@ -87,28 +87,28 @@ class Watchdog:
                 seconds=round(seconds, 3),
             )
 
-    def _ask_on(self, loop: asyncio.AbstractEventLoop, thread: int) -> None:
-        heard = threading.Event()
+    def _probe(self, loop: asyncio.AbstractEventLoop, thread: int) -> None:
+        answered = threading.Event()
 
         def answer(asked: float) -> None:
             self._metrics.loop_delayed(perf_counter() - asked)
-            heard.set()
+            answered.set()
 
         while not self._stop.wait(PROBE_INTERVAL_S):
-            heard.clear()
+            answered.clear()
             try:
                 loop.call_soon_threadsafe(answer, perf_counter())
             except RuntimeError:
                 return  # the loop has closed
-            if not heard.wait(STUCK_AFTER_S):
+            if not answered.wait(STUCK_AFTER_S):
                 self._stuck(thread)
-            while not heard.wait(PROBE_INTERVAL_S):
+            while not answered.wait(PROBE_INTERVAL_S):
                 if self._stop.is_set():
                     return
 
     def _stuck(self, thread: int) -> None:
         who, frame = self._now, sys._current_frames().get(thread)  # noqa: SLF001 - the documented name
-        told = {} if who is None else {"job": who.job, "handler": who.handler, "step": who.step}
+        fields = {} if who is None else {"job": who.job, "handler": who.handler, "step": who.step}
         if frame is not None:
-            told["at"] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        self._log.error("the event loop stands still", seconds=STUCK_AFTER_S, **told)
+            fields["at"] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        self._log.error("the event loop stands still", seconds=STUCK_AFTER_S, **fields)

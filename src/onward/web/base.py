@@ -1,9 +1,9 @@
-"""What goes wrong in this room."""
+"""Errors of this package."""
 
 
 class WebError(Exception):
-    """The root of this room's errors."""
+    """Base class for errors of this package."""
 
 
 class BuildFailed(WebError):
-    """The explorer could not be built; the message says which step failed and with what."""
+    """The explorer could not be built; the message names the step and the reason."""

@@ -1,4 +1,4 @@
-"""The explorer is built: GraphiQL from npm packages, by vite, into `static/explorer/`.
+"""Builds the explorer: GraphiQL from npm packages, by vite, into `static/explorer/`.
 
 Each build has a folder of its own, named by a stamp of its sources, and `current.json` says which one is shown. That
 file is replaced in one step, so a page never sees half a build, and a page that is open keeps its files. The standard
@@ -24,10 +24,10 @@ from pathlib import Path
 
 from onward.web.base import BuildFailed
 
-ROOM = Path(__file__).resolve().parent
-SOURCES = ROOM / "explorer"
-SHARED = ROOM / "static" / "shared"
-OUTPUT = ROOM / "static" / "explorer"
+HERE = Path(__file__).resolve().parent
+SOURCES = HERE / "explorer"
+SHARED = HERE / "static" / "shared"
+OUTPUT = HERE / "static" / "explorer"
 TIMEOUT_S = 900.0
 
 
@@ -51,17 +51,17 @@ def has_sources() -> bool:
 
 
 def current() -> Built | None:
-    """The build that is shown, or None before the first one."""
+    """The published build, or None before the first one."""
     try:
-        told = json.loads((OUTPUT / "current.json").read_text("utf-8"))
-        built = Built(told["stamp"], told["script"], tuple(told["styles"]))
+        manifest = json.loads((OUTPUT / "current.json").read_text("utf-8"))
+        built = Built(manifest["stamp"], manifest["script"], tuple(manifest["styles"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return built if (ROOM / "static" / built.script).is_file() else None
+    return built if (HERE / "static" / built.script).is_file() else None
 
 
 def running() -> bool:
-    """Whether a build is under way, here or in another process."""
+    """Whether a build is running, here or in another process."""
     try:
         with (OUTPUT / ".lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -84,12 +84,12 @@ def stamp() -> str:
     named = (SOURCES / name for name in ("package.json", "package-lock.json", ".npmrc", "vite.config.js", "index.html"))
     for path in (*named, *sorted((SOURCES / "src").rglob("*")), *sorted(SHARED.rglob("*"))):
         if path.is_file():
-            digest.update(path.relative_to(ROOM).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+            digest.update(path.relative_to(HERE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
 def build() -> None:
-    """The explorer is built and shown. Two at once: the second waits and finds it done. Raises BuildFailed."""
+    """Build the explorer and publish it; a second concurrent build waits and finds it done. Raises BuildFailed."""
     if not has_sources():
         raise BuildFailed("this installation holds no sources to build from; install a wheel, which brings it built")
     with _alone():
@@ -106,9 +106,9 @@ def build() -> None:
             _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
             _run("node", "node_modules/vite/bin/vite.js", "build", "--outDir", str(OUTPUT / made), "--emptyOutDir")
         finally:
-            if not kept:  # 240 MB which nothing reads once the bundle is there
+            if not kept:  # 240 MB that nothing reads once the bundle exists
                 shutil.rmtree(modules, ignore_errors=True)
-        _show_progress(made)
+        _publish(made)
 
 
 def build_in_background() -> subprocess.Popen[bytes] | None:
@@ -125,12 +125,12 @@ def build_in_background() -> subprocess.Popen[bytes] | None:
         return None
     with log:
         command = [sys.executable, "-P", "-m", "onward.web.build", "--gently"]
-        return subprocess.Popen(command, cwd=ROOM.parent, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
+        return subprocess.Popen(command, cwd=HERE.parent, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
 
 
 def _run(*command: str) -> None:
     try:
-        done = subprocess.run(  # noqa: S603 - fixed words, except the folders of this room
+        done = subprocess.run(  # noqa: S603 - fixed words, except the folders of this package
             command, cwd=SOURCES, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired as error:
@@ -139,18 +139,22 @@ def _run(*command: str) -> None:
         raise BuildFailed(f"`{command[0]}` could not be started: {error.strerror}") from error
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).splitlines()
-        told = [line for line in lines if line not in {"", "npm error"} and "warn" not in line]
-        raise BuildFailed(f"`{' '.join(command[:2])}` ended with {done.returncode}:\n" + "\n".join(told[:12]))
+        output = [line for line in lines if line not in {"", "npm error"} and "warn" not in line]
+        raise BuildFailed(f"`{' '.join(command[:2])}` ended with {done.returncode}:\n" + "\n".join(output[:12]))
 
 
-def _show_progress(made: str) -> None:
+def _publish(made: str) -> None:
     manifest = json.loads((OUTPUT / made / "manifest.json").read_text("utf-8"))
     entry = next(part for part in manifest.values() if part.get("isEntry"))
     below = f"explorer/{made}/"
-    told = {"stamp": made, "script": below + entry["file"], "styles": [below + style for style in entry.get("css", [])]}
+    shown = {
+        "stamp": made,
+        "script": below + entry["file"],
+        "styles": [below + style for style in entry.get("css", [])],
+    }
     before = current()
     aside = OUTPUT / f".current-{os.getpid()}.json"
-    aside.write_text(json.dumps(told), "utf-8")
+    aside.write_text(json.dumps(shown), "utf-8")
     aside.replace(OUTPUT / "current.json")
     for old in OUTPUT.iterdir():
         if old.is_dir() and old.name not in {made, before.stamp if before else made}:
@@ -167,7 +171,7 @@ def _alone() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _time_shown() -> Iterator[None]:
-    """A terminal shows for how long it has been going on; how much there is to do nobody knows."""
+    """Show the elapsed time on a terminal."""
     over, begun = threading.Event(), time.monotonic()
 
     def show() -> None:
@@ -189,7 +193,7 @@ def _time_shown() -> Iterator[None]:
 
 
 def main(arguments: list[str]) -> int:
-    """The explorer is built; 0, or 1 with the reason on stderr."""
+    """Build the explorer; return 0, or 1 with the reason on stderr."""
     if "--gently" in arguments:
         os.nice(10)  # beside a server that answers people
     try:

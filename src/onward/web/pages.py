@@ -10,21 +10,21 @@ from starlette.routing import BaseRoute, Mount, Route
 from onward.web import build, cdn, policy
 from onward.web.files import Files
 
-ROOM = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent
 
 
 def routes() -> list[BaseRoute]:
     """The jobs page at `/`, and the files of both pages below `/static/`."""
     return [
         Route("/", jobs, methods=["GET"], name="jobs"),
-        Mount("/static", Files(directory=ROOM / "static"), name="static"),
+        Mount("/static", Files(directory=HERE / "static"), name="static"),
     ]
 
 
 async def jobs(_request: Request) -> Response:
     """The jobs page, the same for everyone: what it shows comes from `/graphql`."""
     headers = {**policy.COMMON, "Content-Security-Policy": policy.JOBS, "Cache-Control": "no-cache"}
-    return FileResponse(ROOM / "jobs.html", media_type="text/html; charset=utf-8", headers=headers)
+    return FileResponse(HERE / "jobs.html", media_type="text/html; charset=utf-8", headers=headers)
 
 
 def explorer(_request: Request) -> Response:

@@ -1,9 +1,10 @@
-"""What graphql-core works out anew for each request of a document, worked out once.
+"""Selections of a document, compiled once instead of being walked by graphql-core for each value.
 
-It walks a selection anew for each value. Where all fields below a root field are plain attributes, that walk is always
-the same, and is kept here as a function, the field's shape. It decides nothing: where anything is out of the ordinary
-(an error, a null where there may be none, an awaitable), graphql-core completes the same value once more, and says what
-is wrong.
+Where all fields below a root field are plain attributes, the walk is always the same and is kept as a function, the
+field's compiled selection. It decides nothing: for anything unusual (an error, a null where none is allowed, an
+awaitable) graphql-core completes the same value again and reports what is wrong.
+
+Over 300 lines, since plan, compiler and executor are one replacement for one method of graphql-core.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Root(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What graphql-core would find out anew for each request of an operation."""
+    """Everything about an operation that is the same for each of its requests."""
 
     operation: OperationDefinitionNode
     definitions: dict[str, FragmentDefinitionNode]
@@ -65,7 +66,7 @@ class Plan:
     alone: Root | None
 
     def variables(self, given: Mapping[str, Any]) -> VariableValues | None:
-        """The variables, where each has a value, and a right one; what else there is to say is graphql-core's."""
+        """The coerced variables if each has a valid value; else None, and graphql-core reports the error."""
         sources, coerced = {}, {}
         for signature in self.signatures:
             value = given.get(signature.name, Undefined)
@@ -79,7 +80,7 @@ class Plan:
 
 
 class _NotCovered(Exception):
-    """This value is graphql-core's to complete."""
+    """graphql-core has to complete this value."""
 
 
 class _NotCompilable(Exception):
@@ -90,7 +91,7 @@ class Planner:
     """Plans the operations of one valid document without directives: what those do may change with the variables."""
 
     def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
-        self.fields = 0  # looked at, fragments written out
+        self.fields = 0  # visited, with fragments spread out
         self._schema = schema
         self._definitions = {
             definition.name.value: definition
@@ -102,11 +103,11 @@ class Planner:
     def plan(self, operation: OperationDefinitionNode) -> Plan:
         root = self._schema.get_root_type(operation.operation)
         assert root is not None  # noqa: S101 - the operation is valid
-        shapes = {}
+        compiled = {}
         fields = collect_fields(self._schema, self._fragments, NO_VARIABLES, root, operation)[0]
         for name, nodes in fields.items():
             try:
-                shapes[name] = self._compile(self._field(root, nodes).type, nodes, operation)
+                compiled[name] = self._compile(self._field(root, nodes).type, nodes, operation)
             except _NotCompilable:
                 continue
         signatures = [get_variable_signature(self._schema, node) for node in operation.variable_definitions or ()]
@@ -115,7 +116,7 @@ class Planner:
             self._definitions,
             self._fragments,
             tuple(signature for signature in signatures if not isinstance(signature, GraphQLError)),
-            shapes,
+            compiled,
             Root(root, *next(iter(fields.items()))) if len(fields) == 1 else None,
         )
 
@@ -127,7 +128,7 @@ class Planner:
     def _compile(
         self, type_: GraphQLOutputType, nodes: list[FieldDetails], operation: OperationDefinitionNode
     ) -> CompiledSelection:
-        """Raises _Unshapely."""
+        """Raises _NotCompilable."""
         self.fields += 1
         required = is_non_null_type(type_)
         if is_non_null_type(type_):
@@ -157,13 +158,13 @@ class Planner:
         def complete(value: Any, info: GraphQLResolveInfo[Any]) -> Any:
             if is_type_of is not None and is_type_of(value, info) is not True:
                 raise _NotCovered
-            return {name: shape(getattr(value, attribute), info) for name, attribute, shape in fields}
+            return {name: select(getattr(value, attribute), info) for name, attribute, select in fields}
 
         return complete
 
 
 def _attribute(field: GraphQLField) -> str:
-    """The attribute that the field is. Raises _Unshapely for one with a resolver, arguments or extensions."""
+    """The attribute that the field is. Raises _NotCompilable for one with a resolver, arguments or extensions."""
     definition = field.extensions.get("strawberry-definition")
     if (
         definition is None
@@ -178,7 +179,7 @@ def _attribute(field: GraphQLField) -> str:
 
 
 def _ordinary(complete: CompiledSelection, *, required: bool) -> CompiledSelection:
-    def shape(value: Any, info: GraphQLResolveInfo[Any]) -> Any:
+    def selection(value: Any, info: GraphQLResolveInfo[Any]) -> Any:
         if value is None or value is Undefined:
             if required:
                 raise _NotCovered
@@ -187,7 +188,7 @@ def _ordinary(complete: CompiledSelection, *, required: bool) -> CompiledSelecti
             raise _NotCovered
         return complete(value, info)
 
-    return shape
+    return selection
 
 
 def _leaf(type_: GraphQLLeafType) -> CompiledSelection:
@@ -210,7 +211,7 @@ def _list(item: CompiledSelection) -> CompiledSelection:
 
 
 class CompiledExecutor(Executor[Any]):
-    """graphql-core's, by a plan: it leaves values of root fields to their shapes as long as those will have them.
+    """graphql-core's, by a plan: it completes root fields by their compiled selections where they cover the value.
 
     A root field that is alone is executed by itself: what graphql-core has around several, and finds out about them
     for each request, is left out.
@@ -218,7 +219,7 @@ class CompiledExecutor(Executor[Any]):
 
     def __init__(self, *given: Any, plan: Plan | None = None, **further: Any) -> None:
         super().__init__(*given, **further)
-        self._shapes = plan.compiled if plan else {}
+        self._compiled = plan.compiled if plan else {}
         self._alone = plan.alone if plan else None
 
     @property
@@ -227,7 +228,7 @@ class CompiledExecutor(Executor[Any]):
 
     @async_helpers.setter
     def async_helpers(self, helpers: GraphQLResolveInfoHelpers) -> None:
-        """It is not kept: it knows the executor, and a circle of objects stays until the garbage collector comes."""
+        """Keep nothing: the helpers refer to the executor, and the cycle would wait for the garbage collector."""
 
     @classmethod
     def build(  # type: ignore[override] # with fewer of its arguments
@@ -242,7 +243,7 @@ class CompiledExecutor(Executor[Any]):
         max_coercion_errors: int = 50,
         hide_suggestions: bool = False,
     ) -> list[GraphQLError] | Executor[Any]:
-        """The executor, or what is wrong with the variables."""
+        """Build the executor, or return the errors of the variables."""
         is_awaitable: Any = optimized_is_awaitable
         values = plan.variables(variables or {}) if plan else None
         if plan is None or values is None:
@@ -297,9 +298,9 @@ class CompiledExecutor(Executor[Any]):
         result: Any,
         position_context: Any,
     ) -> Any:
-        if path.prev is None and (shape := self._shapes.get(path.key)) is not None:
+        if path.prev is None and (compiled := self._compiled.get(path.key)) is not None:
             try:
-                return shape(result, info)
+                return compiled(result, info)
             except Exception:  # noqa: BLE001, S110 - graphql-core meets it too, and says what is wrong
                 pass
         return super().complete_value(return_type, field_details_list, info, path, result, position_context)

@@ -1,4 +1,4 @@
-"""Documents, parsed, weighed and validated once: the most used are kept, by their text."""
+"""Documents by their text: parsed, weighed and validated once; the most recently used are kept."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Named:
     plan: Plan | None
 
 
-SHORT = 500  # characters of a document that is read at once: what takes longer is read beside other requests
+SHORT = 500  # characters; a longer document is read in a thread, beside other requests
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text that can be executed, or `errors`, as they leave, that say why not."""
+    """An executable document, or the public `errors` that make it invalid."""
 
     node: DocumentNode
     errors: tuple[GraphQLFormattedError, ...] = ()
@@ -54,9 +54,9 @@ class Document:
 
 
 class Documents:
-    """What has been asked before, bounded by its tokens: an attacker's documents push out one another.
+    """Documents of earlier requests, bounded by their tokens: an attacker's documents push out one another.
 
-    Where the schema is not open, introspection is refused and errors suggest no names.
+    A closed schema refuses introspection, and its errors suggest no names.
     """
 
     def __init__(self, schema: GraphQLSchema, limits: Limits, *, open_schema: bool = True) -> None:
@@ -72,9 +72,9 @@ class Documents:
         return self._known(text) or self._keep(text, self._read(text))
 
     async def find(self, text: str) -> Document:
-        """The same; a long one that is new is read in a thread, after those that came before it.
+        """Find a document; a long new one is read in a thread, one after another.
 
-        Raises BadRequest where they leave it no time.
+        Raises BadRequest where its turn does not come in time.
         """
         known = self._known(text)
         if known is not None:
@@ -85,8 +85,8 @@ class Documents:
             async with asyncio.timeout(self._limits.timeout_s), self._turn:
                 return self._known(text) or self._keep(text, await asyncio.to_thread(self._read_long, text))
         except TimeoutError:
-            words = f"This document was not read within {self._limits.timeout_s:g} s; send it again later."
-            raise BadRequest(words, "TIMEOUT") from None
+            message = f"This document was not read within {self._limits.timeout_s:g} s; send it again later."
+            raise BadRequest(message, "TIMEOUT") from None
 
     def _known(self, text: str) -> Document | None:
         found = self._kept.get(text)
@@ -103,7 +103,7 @@ class Documents:
 
     def _read_long(self, text: str) -> Document:
         document = self._read(text)
-        gc.collect(1)  # thousands of objects in circles: when there are many the collector keeps all others waiting
+        gc.collect(1)  # thousands of cyclic objects; collected together later, they would stop every other request
         return document
 
     def _read(self, text: str) -> Document:
@@ -121,7 +121,7 @@ class Documents:
         planner = Planner(self._schema, node)
         named = {
             definition.name.value if definition.name else None: Named(
-                # A directive may change with each request what is asked for; so may what looks like one.
+                # A directive may select other fields with each request; "@" in a string looks like one.
                 definition.operation,
                 planner.plan(definition) if "@" not in text else None,
             )
@@ -132,5 +132,5 @@ class Documents:
 
 
 def _wrong(errors: Sequence[GraphQLError], size: int) -> Document:
-    # Only the words are kept: an error holds on to the document, and by its traceback to the parser.
+    # Only the public form is kept: an error refers to the document, and by its traceback to the parser.
     return Document(DocumentNode(definitions=()), tuple(error.formatted for error in errors), weight=size)

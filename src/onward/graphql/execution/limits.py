@@ -1,4 +1,4 @@
-"""How much one request may ask for, counted in time linear in the document, before validation or execution."""
+"""Limits of one request, counted in time linear in the document, before validation and execution."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from onward.graphql.base import public_error
 from onward.graphql.execution.overlaps import TooMany, overlaps
 
 INTROSPECTION = frozenset({"__schema", "__type"})
-FACTOR = 20  # all definitions together, operations and unused fragments included, may have as many times `fields`
+DEFINITIONS_FACTOR = (
+    20  # all definitions together, operations and unused fragments included, may have as many times `fields`
+)
 NESTING = 64  # selection sets inside one definition; braces of introspection and inline fragments included
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request, or one socket, may take."""
+    """The limits of one request, or of one socket."""
 
     body_bytes: int = 100_000
     json_depth: int = 32
@@ -49,7 +51,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """What a selection set comes to once its fragments are written out."""
+    """The figures of a selection set with its fragments spread out."""
 
     depth: int = 0
     width: int = 0  # fields at its own level
@@ -97,7 +99,7 @@ class ComplexityCounter:
         return Weight(depth, width, aliases, directives, fields)
 
     def fragment(self, name: str) -> Weight:
-        """Nothing for a fragment that is missing or spreads itself: validation says so in better words."""
+        """Weigh a fragment; zero if it is missing or spreads itself, which validation reports."""
         weight = self._known.get(name)
         if weight is None:
             self._known[name] = Weight()
@@ -110,31 +112,33 @@ class ComplexityCounter:
 
 
 def check(document: DocumentNode, limits: Limits) -> GraphQLError | None:
-    """What the document has too much of, or None."""
-    scale = ComplexityCounter(document)
+    """The error of the first exceeded limit, or None."""
+    counter = ComplexityCounter(document)
     try:
         for definition in document.definitions:
             if isinstance(definition, FragmentDefinitionNode):
-                scale.fragment(definition.name.value)
+                counter.fragment(definition.name.value)
         for definition in document.definitions:
             if isinstance(definition, OperationDefinitionNode):
-                for what, count, limit in _counts(definition, scale, limits):
+                for what, count, limit in _counts(definition, counter, limits):
                     if count > limit:
                         return public_error(f"The operation has more than {limit} {what}.", "TOO_COMPLEX")
-        if overlaps(document, FACTOR * limits.fields) > limits.overlaps:
-            words = f"The document has more than {limits.overlaps} pairs of fields of one name in one place."
-            return public_error(words, "TOO_COMPLEX")
+        if overlaps(document, DEFINITIONS_FACTOR * limits.fields) > limits.overlaps:
+            message = f"The document has more than {limits.overlaps} pairs of fields of one name in one place."
+            return public_error(message, "TOO_COMPLEX")
     except TooMany:
-        return public_error(f"The document has more than {FACTOR * limits.fields} fields in all.", "TOO_COMPLEX")
+        return public_error(
+            f"The document has more than {DEFINITIONS_FACTOR * limits.fields} fields in all.", "TOO_COMPLEX"
+        )
     except (_TooDeep, RecursionError):
         return public_error(f"The operation has more than {limits.depth} levels of fields.", "TOO_COMPLEX")
     return None
 
 
 def _counts(
-    operation: OperationDefinitionNode, scale: ComplexityCounter, limits: Limits
+    operation: OperationDefinitionNode, counter: ComplexityCounter, limits: Limits
 ) -> Iterable[tuple[str, int, int]]:
-    weight = scale.weigh(operation.selection_set)
+    weight = counter.weigh(operation.selection_set)
     variables = sum(len(v.directives or ()) for v in operation.variable_definitions or ())
     yield "levels of fields", weight.depth, limits.depth
     yield "aliases", weight.aliases, limits.aliases

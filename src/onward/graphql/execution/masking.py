@@ -1,4 +1,4 @@
-"""What callers are told of errors: their own mistakes in full, ours by an id that is in the log."""
+"""Errors for callers: their own mistakes in full, internal errors as an id that is in the log."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from graphql import GraphQLError
 
 from onward.telemetry import logger
 
-WORDS = "Something went wrong on our side"
+MESSAGE = "Something went wrong on our side"
 
 
 def formatted(errors: Sequence[GraphQLError], most: int) -> list[dict[str, Any]]:
-    """At most so many errors, as they leave."""
+    """The first `most` errors, in their public form."""
     return [_formatted(error) for error in errors[:most]]
 
 
@@ -24,15 +24,15 @@ def _formatted(error: GraphQLError) -> dict[str, Any]:
         cause = cause.original_error
     if cause is None or error.path is None:  # without a path it is about the request: nothing of ours has run
         return dict(error.formatted)
-    told = masked(cause)
+    shown = masked(cause)
     if error.locations:
-        told["locations"] = [location.formatted for location in error.locations]
-    told["path"] = error.path
-    return told
+        shown["locations"] = [location.formatted for location in error.locations]
+    shown["path"] = error.path
+    return shown
 
 
 def masked(error: BaseException) -> dict[str, Any]:
-    """What is said of an exception that nobody expected; it is in the log under the id."""
+    """The public form of an unexpected exception, which is logged under the id."""
     id_ = secrets.token_hex(8)
     logger("gql").error("a resolver failed", error_id=id_, exc_info=error)
-    return {"message": WORDS, "extensions": {"code": "INTERNAL", "id": id_}}
+    return {"message": MESSAGE, "extensions": {"code": "INTERNAL", "id": id_}}

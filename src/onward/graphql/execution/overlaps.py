@@ -1,4 +1,4 @@
-"""How many pairs of fields a document selects under one name in one place: validation compares every one of them."""
+"""Pairs of fields under one name in one place of a document; validation compares each pair."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Selections = tuple[SelectionSetNode, frozenset[str]]
 
 
 class TooMany(Exception):
-    """More fields than are worth counting."""
+    """The document has more fields than are counted."""
 
 
 def overlaps(document: DocumentNode, fields: int) -> int:
-    """The pairs, fragments written out, each once in a place. Raises TooMany where that makes more than `fields`."""
+    """Count the pairs with fragments spread out, each once in a place. Raises TooMany for more than `fields` fields."""
     definitions = [definition for definition in document.definitions if isinstance(definition, Definition)]
     fragments = {d.name.value: d.selection_set for d in definitions if isinstance(d, FragmentDefinitionNode)}
     places: list[list[Selections]] = [[(definition.selection_set, frozenset())] for definition in definitions]

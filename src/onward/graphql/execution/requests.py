@@ -26,21 +26,21 @@ class Request:
 
 
 def load(text: bytes | str, depth: int) -> Any:
-    """The JSON value. Raises BadRequest; also for a name that comes twice in one object, and for too much depth."""
+    """Decode JSON. Raises BadRequest, also for a duplicate name in one object and for too much depth."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise BadRequest("This is no JSON in UTF-8, or holds a number of more than 64 bits.") from None
+        raise BadRequest("This is not JSON in UTF-8, or it has a number of more than 64 bits.") from None
     if not isinstance(value, dict | list):
         return value
     raw = text if isinstance(text, bytes) else text.encode()
     if sum(map(len, STRINGS.findall(raw))) != _names(value, depth):
-        raise BadRequest("A name comes twice in one object.")
+        raise BadRequest("A name appears twice in one object.")
     return value
 
 
 def _names(value: Any, depth: int) -> int:
-    """How many names all the objects inside have together. Raises BadRequest."""
+    """Count the names of all objects inside. Raises BadRequest."""
     if depth <= 0:
         raise BadRequest("This JSON is nested too deeply.")
     count = 0
@@ -74,7 +74,7 @@ def read(value: Any) -> Request:
 
 
 def _hash(document_id: Any, extensions: dict[str, Any]) -> str | None:
-    """As the draft of GraphQL over HTTP names a document, "sha256:...", or in Apollo's clients' extension."""
+    """The hash of a document: "sha256:..." in the draft of GraphQL over HTTP, or the extension of Apollo's clients."""
     if document_id is None:
         persisted = extensions.get("persistedQuery")
         document_id = persisted.get("sha256Hash") if isinstance(persisted, dict) else None

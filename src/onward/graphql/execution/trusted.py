@@ -1,4 +1,4 @@
-"""Documents that are known beforehand, by the SHA-256 of their text: a folder of them."""
+"""A folder of trusted documents, by the SHA-256 of their text."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class BadDocument(GqlError):
-    """A file of the folder is none of documents; the message begins with its name."""
+    """A file of the folder holds no documents; the message begins with its name."""
 
 
 class Trusted:
     """Finds the text of a request that names it by its hash; with `only`, it refuses every other text."""
 
     def __init__(self, texts: Iterable[str] = (), *, only: bool = False) -> None:
-        # With and without what an editor leaves at the end of a file: clients hash what they send.
+        # With and without the newline that editors leave at the end of a file: clients hash the text they send.
         self._texts = {digest(form): text for text in texts for form in (text, text.strip())}
         self._only = only
 
     def text(self, request: Request) -> str:
-        """What is to be run. Raises BadRequest."""
+        """The text to execute. Raises BadRequest."""
         named, query = request.sha256, request.query
         if query is None:
             found = self._texts.get(named or "")
@@ -35,17 +35,17 @@ class Trusted:
                 raise _unknown(any_there=bool(self._texts))
             return found
         if named is not None and digest(query) != named:
-            raise BadRequest("The document has another SHA-256 than the one beside it.")
+            raise BadRequest("The SHA-256 of the document does not match.")
         if not self._only:
             return query
         found = self._texts.get(digest(query)) or self._texts.get(digest(query.strip()))
         if found is None:
-            raise BadRequest("This document is none of those that are answered here.", "DOCUMENT_NOT_TRUSTED")
+            raise BadRequest("This document is not one of the trusted documents.", "DOCUMENT_NOT_TRUSTED")
         return found
 
 
 def read(folder: Path) -> dict[str, str]:
-    """The documents of the folder by where they stand. Raises BadDocument and OSError.
+    """Read the documents of the folder, by their path. Raises BadDocument and OSError.
 
     Files end in .graphql or .gql; one that is named by a hash must have it. A .json file is what code generators
     write: an object of texts by their hash.
@@ -64,7 +64,7 @@ def read(folder: Path) -> dict[str, str]:
                     _check(f"{name}: {hash_}", hash_, text)
                     found[f"{name}: {hash_}"] = text
         except (ValueError, AttributeError, TypeError):
-            raise BadDocument(f"{name} is no document in UTF-8, nor a JSON object of documents by hash") from None
+            raise BadDocument(f"{name} is neither a document in UTF-8 nor a JSON object of documents by hash") from None
     return found
 
 

@@ -40,20 +40,20 @@ def no_such_job() -> UserError:
 
 
 def check_id(id_: str) -> None:
-    """Raises MutationError."""
+    """Raise MutationError unless it is a job's id."""
     if not is_job_id(id_):
         raise MutationError(no_such_job())
 
 
 def conflict(found: Conflict) -> UserError:
-    words = str(found)
-    return UserError(code=UserErrorCode.CONFLICT, message=f"{words[:1].upper()}{words[1:]}.", path=["id"])
+    message = str(found)
+    return UserError(code=UserErrorCode.CONFLICT, message=f"{message[:1].upper()}{message[1:]}.", path=["id"])
 
 
 async def cancel_job(info: Info, input: CancelJobInput) -> CancelJobPayload | None:
     visible = info.context.viewer.visible
 
-    def unit(tx: Tx) -> model.Job | Conflict | MutationError:
+    def cancel(tx: Tx) -> model.Job | Conflict | MutationError:
         try:
             return commands.cancel(tx, input.id, reason=values.reason, visible=visible)
         except NotFound:
@@ -65,7 +65,7 @@ async def cancel_job(info: Info, input: CancelJobInput) -> CancelJobPayload | No
     try:
         values = checked(Values, reason=input.reason)
         check_id(input.id)
-        outcome = await written(info.context, unit)
+        outcome = await written(info.context, cancel)
     except MutationError as refused:
         return CancelJobPayload(errors=refused.errors)
     if isinstance(outcome, Conflict):

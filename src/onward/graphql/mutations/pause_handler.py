@@ -1,4 +1,4 @@
-"""pauseHandler and resumeHandler: an admin holds a handler's jobs back, and lets them go on."""
+"""pauseHandler and resumeHandler: an admin pauses a handler's jobs, and resumes them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ResumeHandlerPayload:
 
 
 def check_admin(info: Info) -> None:
-    """Raises MutationError."""
+    """Raise MutationError unless the caller is an admin."""
     if not info.context.viewer.visible.everything:
         words = "Only admins pause and resume handlers."
         raise MutationError(UserError(code=UserErrorCode.NOT_ALLOWED, message=words, path=None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import strawberry
 
 from onward.graphql.context import Info
-from onward.graphql.enqueue import MutationError, check_room, written
+from onward.graphql.enqueue import MutationError, open_jobs_left, written
 from onward.graphql.inputs import scalar_input
 from onward.graphql.mutations.cancel_job import check_id, conflict, no_such_job
 from onward.graphql.types.job import Job
@@ -31,9 +31,9 @@ class RetryJobPayload:
 async def retry_job(info: Info, input: RetryJobInput) -> RetryJobPayload | None:
     visible, route = info.context.viewer.visible, info.context.services.dispatcher.route
 
-    def unit(tx: Tx) -> model.Job | Conflict | MutationError:
+    def retry(tx: Tx) -> model.Job | Conflict | MutationError:
         try:
-            check_room(info.context, tx)
+            open_jobs_left(info.context, tx)
             return commands.retry(tx, input.id, from_start=input.from_start, visible=visible, route=route)
         except NotFound:
             return MutationError(no_such_job())
@@ -45,7 +45,7 @@ async def retry_job(info: Info, input: RetryJobInput) -> RetryJobPayload | None:
     outcome: model.Job | Conflict
     try:
         check_id(input.id)
-        outcome = await written(info.context, unit)
+        outcome = await written(info.context, retry)
     except MutationError as refused:
         return RetryJobPayload(errors=refused.errors)
     if isinstance(outcome, Conflict):

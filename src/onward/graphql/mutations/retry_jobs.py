@@ -6,7 +6,7 @@ import strawberry
 from graphql import GraphQLError
 
 from onward.graphql.context import Info
-from onward.graphql.enqueue import MutationError, check_room, written
+from onward.graphql.enqueue import MutationError, open_jobs_left, written
 from onward.graphql.types.filter import JobFilter
 from onward.graphql.types.user_error import UserError
 from onward.jobs import commands, model
@@ -40,16 +40,16 @@ def checked(input: RetryJobsInput) -> model.JobFilter:
 async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | None:
     visible, route = info.context.viewer.visible, info.context.services.dispatcher.route
 
-    def unit(tx: Tx) -> list[model.Job] | MutationError:
+    def retry(tx: Tx) -> list[model.Job] | MutationError:
         try:
-            limit = min(input.limit, check_room(info.context, tx))
+            limit = min(input.limit, open_jobs_left(info.context, tx))
         except MutationError as refused:
             return refused
         return commands.retry_many(tx, filter=wanted, limit=limit, visible=visible, route=route)
 
     try:
         wanted = checked(input)
-        again = await written(info.context, unit)
+        again = await written(info.context, retry)
     except MutationError as refused:
         return RetryJobsPayload(errors=refused.errors)
     info.context.accepted.extend(again)

@@ -1,1 +1,1 @@
-"""The types of the schema. Most describe objects of other rooms, whose attributes they name; nothing is copied."""
+"""The types of the schema. Most describe objects of other packages by their attributes; nothing is copied."""

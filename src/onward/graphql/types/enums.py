@@ -14,7 +14,7 @@ __all__ = ["JobStatus", "StepStatus", "UserErrorCode"]
 
 
 def described(cls: EnumMeta, description: str, values: Mapping[str, str]) -> None:
-    """The enum is known to the schema, each value with its meaning."""
+    """Register the enum with the schema, with a description of each value."""
     strawberry.enum(cls, description=description)
     definition: StrawberryEnumDefinition = cls.__strawberry_definition__  # type: ignore[attr-defined]
     for value in definition.values:

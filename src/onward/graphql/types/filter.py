@@ -1,4 +1,4 @@
-"""Which jobs somebody wants to see."""
+"""Filters of jobs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATTERN_LENGTH = 200
 class JobFilter:
     status: list[JobStatus] | None = strawberry.field(description="Any of these.")
     handler: list[str] | None = strawberry.field(
-        description="Any of these names; `*` stands for any letters, as in `email.*`."
+        description="Any of these names; `*` stands for any characters, as in `email.*`."
     )
     created_after: datetime | None
     created_before: datetime | None

@@ -1,4 +1,4 @@
-"""A piece of work that was accepted, and what became of it so far."""
+"""An accepted piece of work, and its state."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def waiting_for(root: strawberry.Parent[model.Job], info: Info) -> str | N
 
 @strawberry.type(description="A piece of work that was accepted, and what became of it so far.")
 class Job(Node):
-    """Describes `onward.jobs.model.Job`, whose moments are microseconds."""
+    """Describes `onward.jobs.model.Job`, whose times are integer microseconds."""
 
     handler: str = strawberry.field(description="What does it, as in `email.welcome`.")
     status: JobStatus

@@ -1,4 +1,4 @@
-"""A page of jobs, as Relay wants it."""
+"""A page of jobs, in Relay's form of a connection."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class JobEdge:
 
 
 async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
-    """The same items; a page of many is no reason for everybody else to wait."""
+    """Yield the items, and let other work run between them."""
     for item in items:
         yield item
         await asyncio.sleep(0)

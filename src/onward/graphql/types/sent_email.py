@@ -1,4 +1,4 @@
-"""The messages that were written into files, for who develops."""
+"""Messages that were written into files, shown in development."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server, and who asks it."""
+"""The server, and the caller."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def handlers(info: Info) -> list[str]:
 
 async def queues(info: Info) -> list[QueueHealth]:
     health = await info.context.services.dispatcher.health()
-    # How much waits is about everybody's jobs.
+    # Depth and age are figures of everybody's jobs.
     whole = info.context.viewer.visible.everything
     return [
         QueueHealth(

@@ -1,4 +1,4 @@
-"""What the person who sent a mutation can mend."""
+"""Errors of a mutation that its sender can fix."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import strawberry
 from onward.graphql.types.enums import UserErrorCode
 
 
-@strawberry.type(description="What the person who sent the mutation can mend. `path` names the input field.")
+@strawberry.type(description="An error that the sender of the mutation can fix. `path` names the input field.")
 class UserError:
     code: UserErrorCode
-    message: str = strawberry.field(description="In words, for that person.")
+    message: str = strawberry.field(description="For the person who sent the mutation.")
     path: list[str] | None = strawberry.field(
         default=None, description='The field of `input` it is about, as in ["email"].'
     )
