@@ -83,12 +83,12 @@ def test_a_socket_that_is_handed_over_is_asked_the_same(project: Path) -> None:
     ):
         api.wait_for('auth.mode is "open"')
         assert api.process.wait() == 2
-    assert "no socket" in refused("serve", "--fd", "0", project=project)
+    assert "not an inherited socket" in refused("serve", "--fd", "0", project=project)
 
 
 def test_a_host_that_is_none_is_told_in_one_line(project: Path) -> None:
     assert "server.host" in refused("serve", "--host", "no.such.host.invalid", project=project)
-    assert "192.0.2.1 is no address of this machine" in refused(
+    assert "192.0.2.1 is not an address of this machine" in refused(
         "serve", "--host", "192.0.2.1", project=project, ONWARD_AUTH__ALLOW_PUBLIC="true"
     )
 
