@@ -1,4 +1,4 @@
-"""What `steps.process_item` keeps: one row a job, however often the step is repeated."""
+"""The items of `steps.process_item`: one row for each job, however often the step is repeated."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class ItemStore:
         self._ledger = ledger
 
     async def put(self, job_id: str, *, text: str, characters: int, words: int, lines: int, sha256: str) -> None:
-        """The item is stored, once a job. Raises Unavailable."""
+        """Store the item, once for each job. Raises Unavailable."""
 
-        def unit(tx: Tx) -> None:
+        def insert(tx: Tx) -> None:
             tx.execute(
                 _insert,
                 job_id=job_id,
@@ -30,4 +30,4 @@ class ItemStore:
                 created_at=tx.now,
             )
 
-        await self._ledger.write(unit)
+        await self._ledger.write(insert)

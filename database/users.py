@@ -23,7 +23,7 @@ _by_id = sa.select(users.c.id, users.c.username, users.c.email, users.c.created_
 
 
 class Taken(StorageError):
-    """A user of that name or address is there already; `fields` says which of "username" and "email"."""
+    """Another user has the name or the address; `fields` says which of "username" and "email"."""
 
     def __init__(self, fields: tuple[str, ...]) -> None:
         super().__init__(f"taken: {', '.join(fields)}")
@@ -39,42 +39,37 @@ class User:
 
 
 def add(tx: Tx, *, username: str, email: str) -> User:
-    """The new user. Raises Taken."""
+    """Add a user. Raises Taken."""
     user = User(tx.new_id("user"), username, email, tx.now)
     keys = {"username_key": _alike(username), "email_key": email.casefold()}
     if not tx.execute(_insert, id=user.id, username=username, email=email, created_at=user.created_at, **keys):
-        rows = tx.all(_taken, **keys)
-        names, addresses = {row[0] for row in rows}, {row[1] for row in rows}
-        raise Taken(
-            tuple(
-                field
-                for field, taken in (
-                    ("username", keys["username_key"] in names),
-                    ("email", keys["email_key"] in addresses),
-                )
-                if taken
-            )
-        )
+        names, addresses = set[str](), set[str]()
+        for name, address_ in tx.all(_taken, **keys):
+            names.add(name)
+            addresses.add(address_)
+        found = {"username": keys["username_key"] in names, "email": keys["email_key"] in addresses}
+        raise Taken(tuple(field for field, taken in found.items() if taken))
     return user
 
 
 def _alike(name: str) -> str:
-    """The same for names that are only written in other forms: Ada, ADA, and a full-width one (as RFC 8265 has it)."""
+    """A key that is equal for names in other forms: Ada, ADA, and a full-width one (as RFC 8265 has it)."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def reserve(tx: Tx, *, username: str) -> User:
-    """The name is taken from now on, by nobody who can be written to. Raises Taken."""
+    """Reserve the name for a user without a mailbox. Raises Taken."""
     nobody = f"{tx.new_id('user')}@reserved.invalid"  # RFC 2606: no mail ever goes there
     return add(tx, username=username, email=nobody)
 
 
 def address(tx: Tx, email: str) -> str | None:
-    """How the address stands with its user, whatever the case of its letters here."""
-    row = tx.one(_address, email_key=email.casefold())
-    return str(row[0]) if row else None
+    """The address as its user wrote it, found without regard to case."""
+    found: str | None = tx.scalar(_address, email_key=email.casefold())
+    return found
 
 
 def get(tx: Tx, user_id: str) -> User | None:
+    """The user of that id."""
     row = tx.one(_by_id, id_=user_id)
     return User(*row) if row else None

@@ -1,4 +1,4 @@
-"""`email.welcome`: who registers gets a message."""
+"""`email.welcome`: send a message to a user who has registered."""
 
 import asyncio
 from datetime import timedelta
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def one_address(text: str) -> str:
-    """The text, if mail can be sent to it. Raises ValueError."""
+    """Return the text if mail can be sent to it. Raises ValueError."""
     mailbox(text)
     return text
 
@@ -27,9 +27,9 @@ Username = Annotated[str, Field(min_length=1, max_length=200)]
 
 @handler("email.welcome", retry=Retry(max_attempts=8), timeout=timedelta(seconds=30))
 async def welcome(job: JobContext, *, email: Recipient, username: Username, known: bool = False) -> None:
-    """The message is with the mail server. A repeated one has the same Message-ID.
+    """Send the message to the mail server. A repeated one has the same Message-ID.
 
-    Where the address is `known` already its owner hears of it; by one handler, so that the jobs look alike.
+    The owner of an address that is `known` already gets another message, by the same handler: the jobs look alike.
     """
     if not templates.cache_info().currsize:  # the library takes a tenth of a second to load: not on the event loop
         await asyncio.to_thread(templates)
@@ -46,10 +46,10 @@ async def welcome(job: JobContext, *, email: Recipient, username: Username, know
     await job.tools.mailer.send(message)
 
 
-@cache  # compiled once; nothing in it changes afterwards
+@cache  # compiled once, and not changed afterwards
 def templates() -> "Environment":
-    """The messages' templates; HTML escapes what it is given."""
-    # With the first message, like all that a start can do without.
+    """The templates of the messages; those in HTML escape their values."""
+    # Imported for the first message: a start does without it.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape  # noqa: PLC0415
 
     return Environment(

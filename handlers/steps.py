@@ -1,6 +1,6 @@
-"""`steps.process_item`: an item is validated, analysed and stored, a step each.
+"""`steps.process_item`: validate, analyse and store an item, each in a step.
 
-All are async: each takes microseconds, and to hand it to a thread would take longer.
+All steps are async: each takes microseconds, and a thread would take longer.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class Text(TypedDict):
-    """What `validate` hands on."""
+    """The result of `validate`."""
 
     text: str
 
 
 class Figures(TypedDict):
-    """What the whole job results in."""
+    """The result of the job."""
 
     characters: int
     words: int
@@ -31,7 +31,7 @@ class Figures(TypedDict):
 
 
 class Analysed(Text, Figures):
-    """What `analyse` hands on."""
+    """The result of `analyse`."""
 
 
 async def validate(_job: JobContext, *, item: str) -> Text:
@@ -49,7 +49,7 @@ async def validate(_job: JobContext, *, item: str) -> Text:
 
 
 async def analyse(_job: JobContext, value: Text) -> Analysed:
-    """The text with its figures: code points, words between white space, lines, SHA-256 of its UTF-8."""
+    """Add the figures of the text: code points, words between white space, lines, SHA-256 of its UTF-8."""
     text = value["text"]
     return {
         "text": text,
@@ -61,7 +61,7 @@ async def analyse(_job: JobContext, value: Text) -> Analysed:
 
 
 async def store(job: JobContext[Resources], value: Analysed) -> Figures:
-    """The item is kept, once for the job; gives its figures."""
+    """Store the item, once for the job, and return its figures."""
     await job.resources.items.put(job.id, **value)
     return {key: value[key] for key in ("characters", "words", "lines", "sha256")}  # type: ignore[return-value]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from onward.jobs import row
@@ -74,4 +72,3 @@ def test_names_that_differ_from_their_column_s_are_those_of_one_field_each() -> 
     job = row.decode(values.values())
     assert (job.counted_attempts, job.crash_count, job.fencing_token, job.blocked) == (1, 2, 3, "PAUSED")
     assert [column.name for column in row.columns(row.Candidate)][3:] == ["deaths", "promised", "token"]
-    assert {field.name for field in dataclasses.fields(job)} - {"limited"} <= set(row.JobRow._fields)

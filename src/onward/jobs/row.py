@@ -1,13 +1,14 @@
 """The codec of a job's row: the columns of `jobs`, their order, and the encoding of what they hold.
 
-Each tuple below names the columns of one kind of row in the order in which they are selected: `columns` gives them to a
-statement, and the tuple's fields are the only way to what the statement found. The names are the code's; a column whose
-name is an older one is in `_OLDER`.
+A whole row is the parameters of `_decode`, which statements select as `ALL`. Each tuple below is a kind of partial row:
+`columns` gives its fields to a statement, and makes what the statement found readable by name. Names are those of the
+code; a column that is called otherwise is in `_COLUMN`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import signature
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from onward.jobs.model import Attempt, Job, JobError, Progress, Step
 from onward.jobs.states import HELD, JobStatus, StepStatus
 from onward.storage.tables import jobs
 
-_OLDER = MappingProxyType(
+_COLUMN = MappingProxyType(
     {
         "counted_attempts": "charged",
         "crash_count": "deaths",
@@ -27,45 +28,6 @@ _OLDER = MappingProxyType(
         "reserved": "promised",
     }
 )
-
-
-class JobRow(NamedTuple):
-    """A whole row, in the order of the table; JSON is text here."""
-
-    id: str
-    handler: str
-    status: str
-    backend: str
-    owner: str | None
-    priority: int
-    version: int
-    changed: int
-    run: int
-    params: str
-    params_version: int
-    progress: str | None
-    steps: str
-    attempts: str
-    attempt: int
-    counted_attempts: int
-    max_attempts: int
-    crash_count: int
-    fencing_token: int
-    runner: str | None
-    worker: str | None
-    attempt_started_at: int | None
-    delivered_to: str | None
-    due_at: int
-    created_at: int
-    run_at: int | None
-    started_at: int | None
-    finished_at: int | None
-    result: str | None
-    error: str | None
-    reason: str | None
-    trace: str | None
-    blocked: str | None
-    reserved: int | None
 
 
 class Claim(NamedTuple):
@@ -124,74 +86,124 @@ class Change(NamedTuple):
 def columns(kind: type[tuple[Any, ...]]) -> tuple[sa.Column[Any], ...]:
     """The columns of a kind of row, in the order of its fields."""
     fields: Sequence[str] = kind._fields  # type: ignore[attr-defined]
-    return tuple(jobs.c[_OLDER.get(field, field)] for field in fields)
+    return tuple(map(_column, fields))
+
+
+def _column(name: str) -> sa.Column[Any]:
+    """The column of a field."""
+    return jobs.c[_COLUMN.get(name, name)]
 
 
 # Looked up by their text: to call an enumeration costs ten times as much.
 _STATUS = {status.value: status for status in JobStatus}
 _HELD = frozenset(status.value for status in HELD)
 _STEP_STATUS = {status.value: status for status in StepStatus}
-ALL = columns(JobRow)
-COLUMNS = tuple(column.name for column in ALL)
-_NEW = MappingProxyType(
-    {
-        **dict.fromkeys(COLUMNS),
-        "version": 1,
-        "run": 1,
-        "attempts": "[]",
-        "attempt": 0,
-        "charged": 0,
-        "deaths": 0,
-        "token": 0,
-    }
-)
 
 
-def new(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a new job's row by their columns, in the order of the table; those that are not given are empty."""
-    return {**_NEW, **values}
+def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, and by nothing else
+    steps_: tuple[Step, ...] | None,
+    id: str,
+    handler: str,
+    status: str,
+    backend: str,
+    owner: str | None,
+    priority: int,
+    version: int,
+    _changed: int,
+    run: int,
+    params: str,
+    params_version: int,
+    progress: str | None,
+    steps: str,
+    attempts: str,
+    attempt: int,
+    counted_attempts: int,
+    max_attempts: int,
+    crash_count: int,
+    fencing_token: int,
+    runner: str | None,
+    worker: str | None,
+    attempt_started_at: int | None,
+    delivered_to: str | None,
+    due_at: int,
+    created_at: int,
+    run_at: int | None,
+    started_at: int | None,
+    finished_at: int | None,
+    result: str | None,
+    error: str | None,
+    reason: str | None,
+    trace: str | None,
+    blocked: str | None,
+    _reserved: int | None,
+) -> Job:
+    """The job of a row. The parameters after the first are the columns, in the order of the table; JSON is text.
+
+    By position, which is a tenth quicker: this runs for each job that is accepted, claimed or shown.
+    """
+    held = status in _HELD
+    attempts_ = () if attempts == "[]" else _decode_attempts(attempts)
+    if held:
+        attempts_ += (Attempt(attempt, True, backend, worker or "", attempt_started_at or 0),)
+    if steps_ is None:
+        steps_ = _decode_steps(steps, attempt_started_at if held else None)
+    return Job(
+        id,
+        handler,
+        _STATUS[status],
+        backend,
+        owner,
+        priority,
+        version,
+        run,
+        orjson.loads(params),
+        params_version,
+        Progress(*orjson.loads(progress)) if progress else None,
+        steps_,
+        attempts_,
+        attempt,
+        counted_attempts,
+        max_attempts,
+        crash_count,
+        fencing_token,
+        runner,
+        delivered_to,
+        due_at,
+        created_at,
+        run_at,
+        started_at,
+        finished_at,
+        orjson.loads(result) if result else None,
+        _decode_error(orjson.loads(error)) if error else None,
+        reason,
+        trace,
+        blocked,
+    )
 
 
 def decode(row: Iterable[Any], steps: tuple[Step, ...] | None = None) -> Job:
     """The job of a row of `ALL`. `steps` are those of a job that waits, where they are known without decoding."""
-    found = JobRow._make(row)
-    status = _STATUS[found.status]
-    held = found.status in _HELD
-    attempts = _decode_attempts(found.attempts) if found.attempts != "[]" else ()
-    if held:
-        attempts += (Attempt(found.attempt, True, found.backend, found.worker or "", found.attempt_started_at or 0),)
-    return Job(
-        id=found.id,
-        handler=found.handler,
-        status=status,
-        backend=found.backend,
-        owner=found.owner,
-        priority=found.priority,
-        version=found.version,
-        run=found.run,
-        params=orjson.loads(found.params),
-        params_version=found.params_version,
-        progress=Progress(*orjson.loads(found.progress)) if found.progress else None,
-        steps=_decode_steps(found.steps, found.attempt_started_at if held else None) if steps is None else steps,
-        attempts=attempts,
-        attempt=found.attempt,
-        counted_attempts=found.counted_attempts,
-        max_attempts=found.max_attempts,
-        crash_count=found.crash_count,
-        fencing_token=found.fencing_token,
-        runner=found.runner,
-        delivered_to=found.delivered_to,
-        due_at=found.due_at,
-        created_at=found.created_at,
-        run_at=found.run_at,
-        started_at=found.started_at,
-        finished_at=found.finished_at,
-        result=orjson.loads(found.result) if found.result else None,
-        error=_decode_error(orjson.loads(found.error)) if found.error else None,
-        reason=found.reason,
-        trace=found.trace,
-        blocked=found.blocked,
-    )
+    return _decode(steps, *row)
+
+
+_, *_fields = signature(_decode).parameters
+ALL = tuple(_column(field.removeprefix("_")) for field in _fields)
+COLUMNS = tuple(column.name for column in ALL)
+_NEW: dict[str, Any] = {
+    **dict.fromkeys(COLUMNS),
+    "version": 1,
+    "run": 1,
+    "attempts": "[]",
+    "attempt": 0,
+    "charged": 0,
+    "deaths": 0,
+    "token": 0,
+}
+
+
+def new(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a new job's row by their columns, in the order of the table; those that are not given are empty."""
+    return _NEW | values
 
 
 def encode(value: Any) -> str:
