@@ -4,8 +4,8 @@
 |---|---|
 | a job starts | after the response has left, in the same process |
 | several jobs of one request | one after another, where a slot was free when they were accepted |
-| jobs that the sweep lets go on | side by side, each in a slot |
-| no slot free | the job stays in the ledger, and is claimed from there when one is: memory does not grow |
+| jobs that maintenance delivers | side by side, each in a slot |
+| no slot free | the job stays in the ledger until a slot is free and claims it: memory does not grow |
 | the process dies | the job is claimed by the next one, or a neighbour |
 """
 
@@ -32,10 +32,10 @@ class Background(Backend):
         self._timings = timings
         self._run = run
         self._free = concurrency
-        self._asked = 0  # of the free slots, those that the ledger is being asked to fill
-        self._waiting: deque[Sequence[str]] = deque()  # requests that had a slot when accepted and none when begun
-        self._kept: set[str] = set()  # jobs that wait behind others of their request, and are not to be claimed
-        self._behind = False  # the ledger had as much as it was asked for
+        self._asked = 0  # free slots that a claim in progress may fill
+        self._waiting: deque[Sequence[str]] = deque()  # requests that had a slot when accepted, and none when delivered
+        self._reserved: set[str] = set()  # jobs that wait behind others of their request, and must not be claimed
+        self._backlog = False  # the last claim filled all its slots: there is a backlog
         self._runs_here = False
         self._more = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,24 +60,24 @@ class Background(Backend):
 
     async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:
         if self._runs_here:
-            homes = {delivery.local_runner for delivery in deliveries}
-            after_response(self._begin, [delivery.job_id for delivery in deliveries], homes)
+            local_runners = {delivery.local_runner for delivery in deliveries}
+            after_response(self._begin, [delivery.job_id for delivery in deliveries], local_runners)
 
     async def health(self) -> Health:
         return Health(reachable=True, identity=self._run.runner_id)
 
-    async def _begin(self, job_ids: Sequence[str], homes: set[str | None]) -> None:
-        """Those of a request run one after another, any others side by side; without a slot they wait."""
+    async def _begin(self, job_ids: Sequence[str], local_runners: set[str | None]) -> None:
+        """Run the jobs of a request one after another, any others side by side; without a slot they wait."""
         if not self._runs_here:
             return
         # A task of its own: at its end the server waits for a request's tasks, and then cancels them.
-        here = self._run.runner_id in homes  # jobs of one request, for which there was a slot when they were accepted
+        here = self._run.runner_id in local_runners  # jobs of one request that had a slot when they were accepted
         for ids in [job_ids] if here else [[job_id] for job_id in job_ids]:
             if self._free > self._asked:
-                self._kept.update(ids)
+                self._reserved.update(ids)
                 self._spawn(partial(self._in_order, ids))
             elif here:
-                self._kept.update(ids)
+                self._reserved.update(ids)
                 self._waiting.append(ids)
                 self._more.set()
             else:
@@ -86,7 +86,7 @@ class Background(Backend):
 
     async def _in_order(self, job_ids: Sequence[str]) -> None:
         for job_id in job_ids:
-            self._kept.discard(job_id)
+            self._reserved.discard(job_id)
             try:
                 await self._run(job_id)
             except Exception:  # noqa: BLE001 - one job never stops the next
@@ -107,15 +107,15 @@ class Background(Backend):
         task.add_done_callback(self._tasks.discard)
 
     async def _claim_more(self) -> None:
-        """Fills free slots: with the requests that wait for one, then with what waits in the ledger."""
+        """Fill free slots with requests that wait for one, then with jobs that wait in the ledger."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._timings.slot_check_s):
                     await self._more.wait()
             self._more.clear()
             try:
-                while self._free > 0 and (taken := await self._next()):
-                    for call in taken:
+                while self._free > 0 and (calls := await self._next()):
+                    for call in calls:
                         self._spawn(call)
             except Exception:  # noqa: BLE001 - the loop outlives an outage
                 self._log.warning("the ledger cannot be asked for work", exc_info=True)
@@ -125,10 +125,10 @@ class Background(Backend):
         if self._waiting:
             return [partial(self._in_order, self._waiting.popleft())]
         # While the ledger is asked, requests come: unless there is a backlog, half of the slots are kept for them.
-        self._asked = self._free if self._behind else (self._free + 1) // 2
+        self._asked = self._free if self._backlog else (self._free + 1) // 2
         try:
-            taken = await self._run.claim(self._asked, exclude=tuple(self._kept))
-            self._behind = len(taken) == self._asked
+            calls = await self._run.claim(self._asked, exclude=tuple(self._reserved))
+            self._backlog = len(calls) == self._asked
         finally:
             self._asked = 0
-        return taken
+        return calls

@@ -8,7 +8,10 @@ import orjson
 import pytest
 
 from onward.backends.base import Delivery, Role
-from onward.backends.dramatiq import QUEUE, Broker, Dramatiq, _is_ours
+from onward.backends.dramatiq import Dramatiq
+from onward.backends.redis_broker import Broker
+from onward.backends.redis_message import is_ours
+from onward.backends.redis_queues import QUEUE
 
 pytestmark = pytest.mark.anyio
 
@@ -69,7 +72,7 @@ def test_a_message_of_an_odd_shape_takes_no_neighbour_along(
 @pytest.mark.parametrize(("options", "ours"), [({}, True), ({"eta": 0}, False), ({"pipe_target": {}}, False)])
 def test_a_message_that_wants_more_than_a_job_s_id_says_is_none_of_ours(options: dict[str, Any], *, ours: bool) -> None:
     message: Any = dramatiq.Message(QUEUE, "run", ("job_1",), {}, {"redis_message_id": "1", **options})
-    assert _is_ours(message) is ours
+    assert is_ours(message) is ours
 
 
 def test_a_consumer_that_may_fetch_nothing_is_heard_of_all_the_same(redis_url: str, namespace: str) -> None:

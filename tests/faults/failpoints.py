@@ -42,7 +42,7 @@ WRITES: Mapping[str, tuple[str, str]] = MappingProxyType(
 WHEN = ("before the commit", "after the commit")
 AROUND: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
-        "message": ("onward.backends.dramatiq", "Broker", "enqueue_many"),
+        "message": ("onward.backends.redis_broker", "Broker", "enqueue_many"),
         "mail": ("onward.mail.mailer", "FileMailer", "_write"),
         "line": ("onward.handlers.journal", "JsonLines", "append"),
         "answer": ("onward.api.view", "View", "__call__"),

@@ -10,7 +10,7 @@ import uvloop
 
 
 class Loop(uvloop.Loop):
-    """Goes on where something in it tried to end the process; whoever awaits that gets the exception all the same."""
+    """Goes on after something in it tried to end the process; the code that awaits it still gets the exception."""
 
     def run_forever(self) -> None:
         while True:

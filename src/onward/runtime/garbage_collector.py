@@ -1,18 +1,18 @@
-"""What the garbage collector may know of a process that lives long: what its start has made stays."""
+"""Garbage-collector tuning for long-lived processes: objects made at the start stay."""
 
 import gc
 
-# Of new objects until it looks at them, at the next older ones, at all: Python's are 700, 10, 10.
+# Thresholds of the three generations; Python's are 700, 10, 10.
 COUNTS = (10_000, 2, 20)
 
 
 def start() -> None:
-    """Nothing is collected until `started`: hardly anything that a start makes is garbage."""
+    """Collect nothing until `started`: hardly anything that a start makes is garbage."""
     gc.disable()
 
 
 def started() -> None:
-    """What is there now is looked at no more, and what comes after it less often."""
+    """Leave present objects alone from now on, and collect later ones less often."""
     gc.freeze()
     gc.set_threshold(*COUNTS)
     gc.enable()

@@ -1,4 +1,4 @@
-"""A Redis of this installation's own, for `./onward up` where none answers."""
+"""A private Redis for `./onward up`, where none answers at the configured address."""
 
 import ipaddress
 import shutil
@@ -12,7 +12,7 @@ PROBE_TIMEOUT_S = 2.0
 
 
 def process_spec(settings: Settings) -> ProcessSpec | None:
-    """The process to run; None where a Redis answers already. Raises SettingsError where none may or can be started."""
+    """The process to supervise; None where a Redis answers already. Raises SettingsError if none can be started."""
     key = "backends.dramatiq.url"
     address = urlsplit(settings.backends.dramatiq.url)
     host, port = address.hostname or "127.0.0.1", address.port or 6379
@@ -38,7 +38,7 @@ def process_spec(settings: Settings) -> ProcessSpec | None:
     ]
     if address.password:
         lines.append(f"requirepass {_quoted(unquote(address.password))}")
-    # Told on standard input, not on the command line, where everybody on the machine could read the password.
+    # On standard input, not on the command line, where everybody on the machine could read the password.
     return ProcessSpec("redis", (program, "-"), stage=2, stdin="\n".join([*lines, ""]).encode())
 
 
@@ -58,7 +58,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    """A word of Redis's configuration, whatever is in it: letters and digits as they are, other bytes by number."""
+    """Quote a word of Redis's configuration: letters and digits as they are, other bytes by number."""
     return (
         '"'
         + "".join(

@@ -1,4 +1,4 @@
-"""Several processes of Onward on one machine, under one that starts them again when they die and ends them in order."""
+"""Supervises several processes on one machine: restarts those that die, and stops them in order."""
 
 import asyncio
 import contextlib
@@ -62,7 +62,7 @@ def bound(wanted: Sequence[str], *, user: str = "") -> tuple[str, ...]:
 
 
 class Supervisor:
-    """Keeps the parts alive until it is told to stop, or one of them cannot start."""
+    """Keeps the processes alive until a signal, or until one of them cannot start."""
 
     def __init__(self, parts: Sequence[ProcessSpec], *, deadline_s: float) -> None:
         self._deadline_s = deadline_s
@@ -71,7 +71,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
 
     async def run(self) -> int:
-        """0 when it was told to stop, else the exit code of the part that could not start."""
+        """Return 0 after a signal, else the exit code of the process that could not start."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._asked_to_stop, number)
@@ -107,7 +107,7 @@ class _SupervisedProcess:
         self._ending = asyncio.Event()
 
     async def keep(self) -> int:
-        """The exit code, once the part has been ended or could not start in the first place."""
+        """Restart the process until it is ended or cannot start; return the exit code."""
         pause_s = 0.5
         before = False
         while True:
@@ -126,7 +126,7 @@ class _SupervisedProcess:
                 return 0
 
     async def _live(self) -> int:
-        """The exit code of one life of the part, each of whose lines has been written with its name before it."""
+        """Run the process once, with its name before each line of its output; return its exit code."""
         self._process = process = await asyncio.create_subprocess_exec(
             *bound(self.part.command),
             stdin=asyncio.subprocess.PIPE,
@@ -149,8 +149,8 @@ class _SupervisedProcess:
         self._write([rest] if rest else [])
         return await process.wait()
 
-    async def end(self, patience_s: float) -> None:
-        """The part has ended: asked first, killed when its time is over."""
+    async def end(self, timeout_s: float) -> None:
+        """End the process: with a signal first, killed after the timeout."""
         self._ending.set()
         process = self._process
         if process is None or process.returncode is not None:
@@ -158,13 +158,13 @@ class _SupervisedProcess:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), patience_s)
+            await asyncio.wait_for(process.wait(), timeout_s)
         except TimeoutError:
             self._log("did not end in time: killed")
             self.kill()
 
     def kill(self) -> None:
-        """The part, and whatever it has started, is gone."""
+        """Kill the process and whatever it has started."""
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

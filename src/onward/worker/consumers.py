@@ -11,7 +11,8 @@ import structlog
 from dramatiq.worker import Worker
 
 from onward import telemetry
-from onward.backends.dramatiq import Broker, Dramatiq
+from onward.backends.dramatiq import Dramatiq
+from onward.backends.redis_broker import Broker
 from onward.config.settings import Settings, SettingsError, enter
 from onward.jobs.timings import Timings
 from onward.runtime import backends, garbage_collector, wiring

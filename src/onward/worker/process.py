@@ -35,7 +35,7 @@ class WorkerRuntime:
         self._drained = False
 
     def start(self) -> wiring.Runtime:
-        """The process takes part. Raises SettingsError and StorageError."""
+        """Start the process's parts. Raises SettingsError and StorageError."""
         self._thread.start()
         entering = self._stack.enter_async_context(wiring.run_process(self.settings, Role.RUN))
         parts: wiring.Runtime = self._call(entering).result()
@@ -43,7 +43,7 @@ class WorkerRuntime:
         return parts
 
     def drain(self) -> None:
-        """Nothing new is claimed; what runs is done, or handed back."""
+        """Claim nothing more; finish what runs, or hand it back."""
         if not self._drained:
             self._drained = True
             self._call(self.parts.drain()).result(self.settings.server.drain_s + 1)
@@ -95,7 +95,7 @@ def serve(settings: Settings, *, threads: int) -> int:
     deadline = threading.Timer(settings.server.drain_s + EXIT_GRACE_S, os._exit, (0,))
     deadline.daemon = True
     deadline.start()
-    # Messages that are fetched and not begun go back to Redis; where Redis is away, the sweep makes up for them.
+    # Messages that are fetched and not begun go back to Redis; where Redis is away, maintenance delivers them again.
     stopping = [threading.Thread(target=consumer.stop, daemon=True) for consumer in consumers]
     for thread in stopping:
         thread.start()

@@ -136,10 +136,10 @@ def undecodable_kills() -> None:
     """A message that cannot be read takes its neighbours along, as it does in Dramatiq, and nobody gives them back."""
     from dramatiq.brokers.redis import _RedisConsumer
 
-    from onward.backends.dramatiq import _BlockingConsumer
+    from onward.backends.redis_consumer import BlockingConsumer
 
     fetched_forgotten()
-    base.put(_BlockingConsumer, "__next__", _RedisConsumer.__next__)
+    base.put(BlockingConsumer, "__next__", _RedisConsumer.__next__)
 
 
 def no_claimer() -> None:

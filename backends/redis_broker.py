@@ -1,0 +1,108 @@
+"""Dramatiq's Redis broker for jobs. Milliseconds, Dramatiq's unit, exist in this file alone."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.common import current_millis
+
+from onward.backends.base import Delivery
+from onward.backends.in_flight import InFlightJobs
+from onward.backends.redis_consumer import BlockingConsumer
+from onward.backends.redis_message import message
+from onward.backends.redis_queues import QUEUE, client, queue_of
+from onward.jobs.timings import Timings
+
+WAKES = 64
+UNPACK = 1_000  # values that Lua takes at once
+MAINTENANCE_ALWAYS = 1_000_000  # Dramatiq rolls a die of a million for each command
+
+
+class Broker(RedisBroker):
+    """Dramatiq's Redis broker, with consumers that block, and enqueueing in one round trip for many."""
+
+    def __init__(self, url: str, namespace: str, timings: Timings = Timings()) -> None:
+        self.timings = timings
+        super().__init__(  # type: ignore[no-untyped-call]
+            client=client(url, timings.redis_timeout_s),
+            namespace=namespace,
+            middleware=[],
+            maintenance_chance=MAINTENANCE_ALWAYS,
+            heartbeat_timeout=round(timings.redis_heartbeat_timeout_s * 1000),
+        )
+        self.born = time.monotonic()
+        self.heard = -math.inf  # when Redis last heard of this process: of one that is silent it gives messages away
+        self.more: dict[str, bool] = {}  # by queue, whether the last fetch left some behind
+        # By queue, ids of messages to acknowledge; a consumer that is made anew takes them over.
+        self.done: dict[str, deque[str]] = defaultdict(deque)
+        self.in_flight: InFlightJobs  # of the worker that consumes
+
+    @property
+    def consumer_class(self) -> Any:
+        return BlockingConsumer
+
+    def wake_key(self, queue_name: str) -> str:
+        """The list that gets a token for each message of the queue."""
+        return f"{self.namespace}:wake{queue_name.removeprefix(QUEUE)}"
+
+    def declare_queue(self, queue_name: str) -> None:
+        """Declare the queue without a delay queue: delays are the ledger's."""
+        if queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self.queues.add(queue_name)
+            self.emit_after("declare_queue", queue_name)
+
+    def enqueue_many(self, deliveries: Sequence[Delivery]) -> None:
+        """Put a message a job into the queue of its priority, in order; resumed jobs go ahead of all that wait there.
+
+        Written as Dramatiq's script does it for one message at a time. Raises redis.RedisError, and then they may be
+        there, all of them or none.
+        """
+        queues: dict[str, list[Delivery]] = defaultdict(list)
+        for delivery in deliveries:
+            queues[queue_of(delivery.priority)].append(delivery)
+        pipe = self.client.pipeline(transaction=True)
+        for name, those in queues.items():
+            key, by_id = f"{self.namespace}:{name}", {secrets.token_hex(16): delivery for delivery in those}
+            pipe.hset(f"{key}.msgs", mapping={own: message(name, own, it.job_id) for own, it in by_id.items()})
+            resumed = [own for own, delivery in by_id.items() if delivery.resumes]
+            others = [own for own, delivery in by_id.items() if not delivery.resumes]
+            if resumed:
+                pipe.lpush(key, *reversed(resumed))
+            if others:
+                pipe.rpush(key, *others)
+            pipe.rpush(self.wake_key(name), *["1"] * min(len(those), WAKES))
+            pipe.ltrim(self.wake_key(name), -WAKES, -1)
+        pipe.execute()
+
+    def call_many(self, calls: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
+        """Run Dramatiq's script for each call of `(command, queue, *arguments)`, in one round trip; return the answers.
+
+        Raises redis.RedisError, and then some of them may have been done.
+        """
+        script = self.scripts["dispatch"]
+        common = (self.broker_id, self.heartbeat_timeout, self.dead_message_ttl)
+        now = current_millis()
+        for attempt in (1, 2):
+            pipe = self.client.pipeline(transaction=False)
+            for command, queue_name, *own in calls:
+                # Maintenance once a round trip is often enough, and a fetch is what waits for it.
+                given = (command, now, queue_name, *common, int(command == "fetch"), UNPACK)
+                pipe.evalsha(script.sha, 1, self.namespace, *given, *own)
+            try:
+                answers = list(pipe.execute())
+            except redis.exceptions.NoScriptError:
+                if attempt == 2:  # noqa: PLR2004
+                    raise
+                self.client.script_load(script.script)
+            else:
+                self.heard = time.monotonic()
+                return answers
+        raise AssertionError("unreachable")

@@ -1,0 +1,109 @@
+"""Dramatiq's consumer of Redis, which waits for a wake-up where Dramatiq's own polls."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import dramatiq
+import redis
+import structlog
+from dramatiq.brokers.redis import _RedisConsumer
+from dramatiq.errors import ConnectionClosed
+
+from onward.backends.redis_message import is_ours
+from onward.backends.redis_queues import HIGHER_QUEUES
+
+REFILL = 0.75  # of what may be fetched ahead: from there on down, more is fetched
+FLUSH_TIMEOUT_S = 0.01
+FIRST_LOOK_S = 1.0  # of a process, for each of its consumers to look once
+
+
+class BlockingConsumer(_RedisConsumer):
+    """Blocks on a list of wake-ups, and acknowledges messages with its next fetch."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)  # type: ignore[no-untyped-call]
+        self._has_room = threading.Event()
+
+    def ack(self, message: Any) -> None:
+        """Begin the message's job, and acknowledge it when the job is over; Dramatiq's thread only hands it over."""
+        self.broker.in_flight.accept(message.args[0], partial(self._done, message))
+
+    def _done(self, message: Any) -> None:
+        self.broker.done[self.queue_name].append(message.options["redis_message_id"])
+        self.queued_message_ids.discard(message.message_id)
+        if self.outstanding_message_count <= self.prefetch * REFILL:
+            self._has_room.set()
+
+    def __next__(self) -> Any:
+        try:
+            message = self._cached_or_fetched()
+            if message is None and self.outstanding_message_count == 0 and not self._gives_way():
+                self._ack_and_fetch(0)
+                # A token is left for each delivery. One too many costs a look; the limit makes up for a lost one.
+                self.broker.client.blpop(
+                    self.broker.wake_key(self.queue_name), timeout=self.broker.timings.redis_block_s
+                )
+                message = self._cached_or_fetched()
+            elif message is None:
+                if not self._has_room.wait(FLUSH_TIMEOUT_S):
+                    self._ack_and_fetch(0)
+                self._has_room.clear()  # the next look sees whatever was done meanwhile
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+        return message
+
+    def close(self) -> None:
+        """Acknowledge what is done, and give back to Redis what was fetched and not begun."""
+        with suppress(redis.RedisError):
+            self._ack_and_fetch(0)
+            self.requeue(list(iter(self._cached, None)))  # type: ignore[no-untyped-call]
+
+    def _cached_or_fetched(self) -> Any:
+        room = self.prefetch - self.outstanding_message_count
+        if not self.message_cache and room >= self.prefetch * (1 - REFILL) and not self._gives_way():
+            self.message_cache = self._ack_and_fetch(room)
+            self.broker.more[self.queue_name] = len(self.message_cache) >= room
+        return self._cached()
+
+    def _cached(self) -> Any:
+        while self.message_cache:
+            data = self.message_cache.pop(0)
+            try:
+                message = dramatiq.Message.decode(data)
+                ours = is_ours(message)
+            except Exception:  # noqa: BLE001 - see below
+                # Undecodable: nothing of it can be trusted, not even its id. It must not take its neighbours along.
+                structlog.get_logger("dramatiq").error("a message cannot be read, and is dropped")
+                continue
+            if not ours:
+                structlog.get_logger("dramatiq").error("a message is none of ours, and is dropped")
+                continue
+            self.queued_message_ids.add(message.message_id)
+            return dramatiq.broker.MessageProxy(message)
+        return None
+
+    def _gives_way(self) -> bool:
+        """Return whether higher queues have more: messages fetched here would run in their gaps."""
+        unknown = time.monotonic() < self.broker.born + FIRST_LOOK_S
+        return any(self.broker.more.get(name, unknown) for name in HIGHER_QUEUES[self.queue_name])
+
+    def _ack_and_fetch(self, room: int) -> list[Any]:
+        """Acknowledge what is done, and fetch up to `room` messages."""
+        waiting = self.broker.done[self.queue_name]
+        done = [waiting.popleft() for _ in range(len(waiting))]
+        calls: list[tuple[str | bytes | int, ...]] = [("ack", self.queue_name, message_id) for message_id in done]
+        if room or time.monotonic() >= self.broker.heard + self.broker.timings.redis_heartbeat_s:
+            calls.append(("fetch", self.queue_name, room))  # of none is a heartbeat still
+        if not calls:
+            return []
+        try:
+            answers = self.broker.call_many(calls)
+        except redis.RedisError:
+            waiting.extendleft(done)  # twice does no harm
+            raise
+        return list(answers[-1]) if room else []

@@ -1,0 +1,32 @@
+"""The queues that Dramatiq's messages wait in, one for each range of priorities, and the client for them."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+HIGH, QUEUE, LOW = "jobs.high", "jobs", "jobs.low"
+ACTORS = MappingProxyType({HIGH: ("run_high", -1), QUEUE: ("run", 0), LOW: ("run_low", 1)})
+"""Each queue's one actor, and its priority in Dramatiq's worker: smaller goes first, as in the ledger."""
+HIGHER_QUEUES = MappingProxyType({HIGH: (), QUEUE: (HIGH,), LOW: (HIGH, QUEUE)})
+
+
+def queue_of(priority: int) -> str:
+    """The queue for jobs of a priority."""
+    return QUEUE if priority == 0 else HIGH if priority < 0 else LOW
+
+
+def client(url: str, timeout_s: float | None) -> Any:
+    """A client with a timeout for each call and without retries: a retried enqueue would be two messages."""
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
