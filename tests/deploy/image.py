@@ -1,86 +1,122 @@
-"""The steps of deploy/Dockerfile in folders of one's own, one a stage, as far as that goes without an engine."""
+"""The image of deploy/Dockerfile, built by buildah without a daemon, and its processes, run as an engine would.
 
+No registry is asked: the base is a Debian of the same release, made by debootstrap, under the official image's name.
+"""
+
+import json
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from fnmatch import fnmatch
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.processes import ROOT
+from tests.processes import ROOT, Running
 
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
+SOURCES = ("requirements.txt", "gql", "handlers", "database", "deploy")
+ENTER = Path(__file__).with_name("enter.sh")
+AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")  # Debian's place, in the image as on the machine
+SEARCHED = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap", "unshare": "util-linux"}
 
 
-@dataclass(frozen=True)
-class Step:
-    """An instruction: its word, what follows it, and the stage that it belongs to."""
-
-    word: str
-    rest: str
-    stage: str
-
-
-def steps() -> Iterator[Step]:
-    lines = [line for line in DOCKERFILE.read_text().splitlines() if line and not line.startswith("#")]
-    stage = ""
-    for line in "\n".join(lines).replace("\\\n", " ").splitlines():
-        word, _, rest = line.partition(" ")
-        if word == "FROM":
-            stage = rest.partition(" AS ")[2] or "last"
-        yield Step(word, rest, stage)
+def lacking() -> str:
+    """What this machine lacks for an image; empty where nothing is."""
+    packages = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
+    if packages:
+        return f"needs {' and '.join(packages)} (Debian: apt-get install {' '.join(packages)})"
+    return "" if os.geteuid() == 0 else "needs root, to make a root file system and to enter it"
 
 
-def context() -> list[Path]:
-    """The files that are sent to be built from: of the patterns, the last one that fits has it."""
-    lines = (DOCKERFILE.parent / "Dockerfile.dockerignore").read_text().splitlines()
-    patterns = [line for line in lines if line and not line.startswith("#")]
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    present = {ROOT / line for line in tracked.splitlines() if (ROOT / line).is_file()}
-    present |= {file for file in (ROOT / "web" / "static").rglob("*") if file.is_file()}  # what only lies about
-    return [file for file in sorted(present) if not _ignored(file.relative_to(ROOT), patterns)]
+def run(*command: str | Path, **options: Path) -> str:
+    found = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd=options.get("cwd")
+    )
+    assert found.returncode == 0, f"{command}: {found.stdout[-3000:]}{found.stderr[-3000:]}"
+    return found.stdout.strip()
 
 
-def _ignored(file: Path, patterns: list[str]) -> bool:
-    ignored = False
-    places = [str(place) for place in (file, *file.parents)][:-1]
-    for pattern in patterns:
-        bare = pattern.removeprefix("!")
-        fits = any(fnmatch(place, bare) and place.count("/") == bare.count("/") for place in places)
-        if bare.startswith("**/"):
-            fits = bare.removeprefix("**/") in file.parts
-        ignored = not pattern.startswith("!") if fits else ignored
-    return ignored
+class Image:
+    """The image, and its root for all who only read it."""
 
+    def __init__(self, folder: Path, wheel: Path) -> None:
+        self._folder = folder
+        self.size_bytes = 0
+        self._make(wheel)
 
-def make(folder: Path, run: Callable[[Step, Path], None]) -> Path:
-    """The last stage's root. `run` does a RUN in the working folder given, or does it otherwise."""
-    files, working = context(), Path()
-    for step in steps():
-        root = folder / step.stage
-        if step.word == "WORKDIR":
-            working = root / step.rest.lstrip("/")
-            working.mkdir(parents=True, exist_ok=True)
-        elif step.word == "RUN":
-            run(step, working)
-        elif step.word == "COPY":
-            _copy(step.rest, files, folder, root, working)
-    return folder / "last"
+    def _buildah(self, *arguments: str | Path) -> str:
+        store = ("--root", self._folder / "store", "--runroot", self._folder / "run", "--storage-driver", "vfs")
+        return run("buildah", *store, *arguments)
 
+    def _make(self, wheel: Path) -> None:
+        context = self._folder / "context"
+        for name in SOURCES:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            (context / name).parent.mkdir(parents=True, exist_ok=True)
+            copy(ROOT / name, context / name)
+        (context / "dist").mkdir()
+        shutil.copy(wheel, context / "dist")
+        (context / "secret.env").write_text("of the machine that builds\n")  # which the image is to leave out
+        bases = set(re.findall(r"^FROM (\S+:\S+)", DOCKERFILE.read_text(), re.MULTILINE))
+        for base in bases:
+            self._make_base(base)
+        options = ["--isolation", "chroot", "--network", "host", "--pull-never", "--format", "docker", "--layers=false"]
+        trusted = ["--volume", f"{AUTHORITIES}:{AUTHORITIES}:ro"] if AUTHORITIES.exists() else []
+        ignored = ["--ignorefile", f"{DOCKERFILE}.dockerignore"]
+        self._buildah("bud", *options, *trusted, "--file", DOCKERFILE, *ignored, "--tag", "localhost/onward", context)
+        inspected = json.loads(self._buildah("inspect", "--type", "image", "localhost/onward"))
+        self.config: Mapping[str, list[str]] = inspected["Docker"]["config"]
+        self.root = Path(self._buildah("mount", self._buildah("from", "--pull-never", "localhost/onward")))
+        self.size_bytes = int(run("du", "--summarize", "--bytes", self.root).split()[0])
 
-def _copy(words: str, files: list[Path], folder: Path, root: Path, working: Path) -> None:
-    found = re.match(r"(?:--from=(\S+) )?(.+) (\S+)$", words)
-    assert found, words
-    target = root / found[3].lstrip("/") if found[3].startswith("/") else working / found[3]
-    if found[1]:
-        shutil.copytree(folder / found[1] / found[2].lstrip("/"), target, symlinks=True, dirs_exist_ok=True)
-        return
-    for source in found[2].split():
-        inside = [file for file in files if file == ROOT / source or ROOT / source in file.parents]
-        assert inside, f"COPY {source}: nothing of it is sent to be built from"
-        for file in inside:
-            below = file.relative_to(ROOT / source) if file != ROOT / source else Path()
-            whole = target if below != Path() or not found[3].endswith("/") else target / file.name
-            (whole / below).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, whole / below)
+    def _make_base(self, name: str) -> None:
+        """Store a Debian with its own Python under that name."""
+        suite, debian = name.rpartition("-")[2], self._folder / "debian"
+        run("debootstrap", "--variant=minbase", "--include=python3,python3-venv", suite, debian)
+        for link, target in (("python3", "/usr/bin/python3"), ("python", "python3")):  # where the official image has it
+            (debian / "usr/local/bin" / link).symlink_to(target)
+        for left in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/man"):
+            shutil.rmtree(debian / left)
+        container = self._buildah("from", "scratch")
+        self._buildah("copy", "--quiet", container, debian, "/")
+        self._buildah("config", "--env", f"PATH={SEARCHED}", "--env", "LANG=C.UTF-8", container)
+        self._buildah("commit", "--quiet", "--rm", container, f"docker.io/library/{name}")
+        shutil.rmtree(debian)
+
+    def shell(self, script: str, volume: Path) -> subprocess.CompletedProcess[str]:
+        """The outcome of a script in a container."""
+        command = [*self._entering(volume), "sh", "-c", script]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    @contextmanager
+    def running(self, *command: str, volume: Path, variables: Mapping[str, str] | None = None) -> Iterator[Running]:
+        """A container's process as compose.yaml has it: a read-only root, /tmp of its own, no rights."""
+        (target,) = self.config["Volumes"]
+        given = dict(pair.split("=", 1) for pair in self.config["Env"])
+        what = [*self.config["Entrypoint"], *(command or self.config["Cmd"])]
+        log = self._folder / f"{what[-1].strip('-/')}-{len(list(self._folder.iterdir()))}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*self._entering(volume), *what],
+                env={**given, "HOME": target, **(variables or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        try:
+            yield Running(process, log)
+        finally:
+            process.kill()
+            process.wait()
+
+    def _entering(self, volume: Path) -> list[str]:
+        (target,) = self.config["Volumes"]
+        where = [self.root, self.config["WorkingDir"], self.config["User"], volume, target]
+        return [*map(str, ["unshare", "--mount", "--propagation", "private", "/bin/sh", ENTER, *where])]
+
+    def close(self) -> None:
+        """Unmount the root and leave nothing in the store."""
+        self._buildah("rm", "--all")
+        self._buildah("rmi", "--all", "--force")

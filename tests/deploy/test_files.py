@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_origin
@@ -126,7 +127,7 @@ def test_a_process_is_given_the_time_to_drain() -> None:
 )
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
     for unit in UNITS:
-        text = unit.read_text("utf-8").replace("/srv/onward/onward", str(ROOT / "onward"))
+        text = unit.read_text("utf-8").replace("/srv/onward/bin/onward", str(Path(sys.executable).with_name("onward")))
         (tmp_path / unit.name).write_text(text, "utf-8")
     found = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *map(str, tmp_path.iterdir())],

@@ -9,7 +9,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.package.conftest import Package, hatchling
+from tests.package.fixtures import Package, hatchling
 from tests.processes import ROOT
 
 

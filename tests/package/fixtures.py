@@ -1,4 +1,4 @@
-"""The package, built once for all tests of this folder, and an environment with its base alone."""
+"""The package, built once for all tests, and environments in which it is installed."""
 
 import os
 import subprocess
