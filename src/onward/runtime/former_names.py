@@ -31,7 +31,6 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "gql.ids": "onward.graphql.ids",
         "gql.inputs": "onward.graphql.inputs",
         "gql.moments": "onward.graphql.datetime_scalar",
-        "gql.text": "onward.graphql.text",
         "gql.types.enums": "onward.graphql.types.enums",
         "gql.types.filter": "onward.graphql.types.filter",
         "gql.types.job": "onward.graphql.types.job",
