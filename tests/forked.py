@@ -8,53 +8,92 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from onward.supervisor.supervisor import bound
 
+POLL_S = 0.01
+
+
+class Forked:
+    """A process whose parent is the template; used as `subprocess.Popen` is."""
+
+    def __init__(self, pid: int, codes: Path) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._code = codes / str(pid)
+
+    def poll(self) -> int | None:
+        if self.returncode is None and self._code.exists():
+            self.returncode = int(self._code.read_text())
+            self._code.unlink()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code. Raises TimeoutExpired."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if deadline is not None and time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("onward", timeout or 0)
+            time.sleep(POLL_S)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
 
 class Template:
-    """Runs one command at a time."""
+    """The process that is forked from."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._turn = threading.Lock()
-        command = bound((sys.executable, "-P", "-m", "tests.forked"))
+        self._folder = tempfile.TemporaryDirectory(prefix="onward-forked-")
+        self._codes = Path(self._folder.name)
+        command = bound((sys.executable, "-P", "-m", "tests.forked", self._folder.name))
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+
+    def start(
+        self, arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Path, out: Path, error: Path
+    ) -> Forked:
+        """`onward` runs with these arguments; what it prints is added to the files."""
+        wanted = {"arguments": list(arguments), "environment": dict(environment), "cwd": str(cwd)}
+        with self._turn:
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            self._process.stdin.write(json.dumps({**wanted, "output": [str(out), str(error)]}) + "\n")
+            self._process.stdin.flush()
+            return Forked(int(self._process.stdout.readline()), self._codes)
 
     def run(
         self, arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Path, timeout_s: float
     ) -> subprocess.CompletedProcess[str]:
         """The outcome of `onward` with these arguments. Raises TimeoutExpired."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with self._turn, tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as error:
-            wanted = {"arguments": list(arguments), "environment": dict(environment), "cwd": str(cwd)}
-            self._process.stdin.write(json.dumps({**wanted, "output": [out.name, error.name]}) + "\n")
-            self._process.stdin.flush()
-            pid = int(self._process.stdout.readline())
-            late: list[int] = []
-
-            def kill() -> None:
-                late.append(pid)
-                os.kill(pid, signal.SIGKILL)
-
-            timer = threading.Timer(timeout_s, kill)
-            timer.start()
-            code = int(self._process.stdout.readline())
-            timer.cancel()
-            said = [Path(file.name).read_text("utf-8", errors="replace") for file in (out, error)]
-        if late:
-            raise subprocess.TimeoutExpired(list(arguments), timeout_s, *said)
+        with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as error:
+            files = Path(out.name), Path(error.name)
+            process = self.start(arguments, environment=environment, cwd=cwd, out=files[0], error=files[1])
+            try:
+                code = process.wait(timeout_s)
+            finally:
+                process.kill()
+            said = [file.read_text("utf-8", errors="replace") for file in files]
         return subprocess.CompletedProcess(list(arguments), code, *said)
 
 
@@ -64,7 +103,8 @@ def template(path: str) -> Template:
     return Template({**os.environ, "PYTHONPATH": path})
 
 
-def _serve() -> None:
+def _serve(codes: Path) -> None:
+    """Forks for each line, and writes down how each fork ended, until there are no more lines."""
     from onward.api import (
         app,  # noqa: F401 - loaded once, for all that are forked
         server,  # noqa: F401 - likewise
@@ -73,37 +113,50 @@ def _serve() -> None:
     from onward.worker import process  # noqa: F401 - likewise
 
     assert threading.active_count() == 1, "a fork takes no threads along"
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            _become(json.loads(line))
+    lines = b""
+    while True:
+        _reap(codes)
+        if not select.select([0], [], [], POLL_S)[0]:
+            continue
+        read = os.read(0, 65536)
+        if not read:
             return
-        _answer(pid)
-        with suppress(ChildProcessError):
-            _answer(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        *wanted, lines = (lines + read).split(b"\n")
+        for line in wanted:
+            pid = os.fork()
+            if pid == 0:
+                _become(json.loads(line))
+                return
+            os.write(1, f"{pid}\n".encode())
 
 
-def _answer(number: int) -> None:
-    os.write(1, f"{number}\n".encode())
+def _reap(codes: Path) -> None:
+    try:
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            aside = codes / f"{ended[0]}.new"
+            aside.write_text(str(os.waitstatus_to_exitcode(ended[1])))
+            aside.rename(codes / str(ended[0]))
+    except ChildProcessError:
+        return
 
 
 def _become(wanted: dict[str, object]) -> None:
     """This process is a command of the program's from here on."""
     from onward.cli import main
 
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # it ends with the template
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # it ends with the template
     nothing = os.open(os.devnull, os.O_RDONLY)
-    out, error = (os.open(str(name), os.O_WRONLY | os.O_APPEND) for name in wanted["output"])  # type: ignore[attr-defined]
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    out, error = (os.open(str(name), flags, 0o644) for name in wanted["output"])  # type: ignore[attr-defined]
     for target, source in ((0, nothing), (1, out), (2, error)):
         os.dup2(source, target)
     os.closerange(3, 64)
     os.environ.clear()
     os.environ.update(wanted["environment"])  # type: ignore[call-overload]
     os.chdir(str(wanted["cwd"]))
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - the old one holds what was read ahead
     sys.argv = ["onward", *wanted["arguments"]]  # type: ignore[misc]
     main.run()
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(Path(sys.argv[1]))

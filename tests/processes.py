@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from onward.supervisor.supervisor import bound
 from tests import forked
+from tests.forked import Forked
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 30.0
@@ -48,7 +49,7 @@ def onward(*arguments: str, project: Path, **variables: str) -> subprocess.Compl
 class Running:
     """A command that goes on; its output so far is in `output()`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | Forked, log: Path) -> None:
         self.process = process
         self._log = log
 
@@ -78,16 +79,7 @@ class Running:
 def running(*arguments: str, project: Path, descriptors: Sequence[int] = (), **variables: str) -> Iterator[Running]:
     """A command that runs as long as the block lasts; open files of those numbers are handed over."""
     log = project / f"{arguments[0]}-{time.monotonic_ns()}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            bound([sys.executable, "-P", "-m", "onward", "--project", str(project), *arguments]),
-            env=environment(**variables),
-            cwd=project,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=descriptors,
-        )
+    process = _started(["--project", str(project), *arguments], project, descriptors, variables, log)
     try:
         yield Running(process, log)
     finally:
@@ -97,6 +89,27 @@ def running(*arguments: str, project: Path, descriptors: Sequence[int] = (), **v
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _started(
+    arguments: Sequence[str], cwd: Path, descriptors: Sequence[int], variables: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes] | Forked:
+    """By the command line where open files or an import path are handed over, else forked."""
+    surroundings = environment(**variables)
+    log.touch()
+    if not descriptors and "PYTHONPATH" not in variables:
+        template = forked.template(surroundings["PYTHONPATH"])
+        return template.start(arguments, environment=surroundings, cwd=cwd, out=log, error=log)
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            bound([sys.executable, "-P", "-m", "onward", *arguments]),
+            env=surroundings,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=descriptors,
+        )
 
 
 def wait_until(holds: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:

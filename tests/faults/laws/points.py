@@ -81,8 +81,8 @@ def _visit(site: Site, process: Process, point: str, drive: Drive) -> None:
     if process.alive:
         process.kill()
     sent = len(site.client.requests)
-    # Its deaths are the harness's doing: after two of them a job would run in a child that knows of no point. Those that
-    # a neighbour has claimed meanwhile count as well: it is killed next, and the third death is the job's end.
+    # Its deaths are the harness's doing: after two of them a job would run in a child that knows of no point. Also
+    # those of jobs that a neighbour has claimed meanwhile: it is killed next, and the third death is the job's end.
     site.ledger.execute("UPDATE jobs SET deaths = 0 WHERE status IN ('QUEUED', 'RUNNING')")
     process.faults = {failpoints.POINT: point, failpoints.VISITS: str(site.folder / "visits")}
     process.start(wait=False)
