@@ -69,7 +69,7 @@ def test_wrong_settings_stop_every_command_with_one_line(command: str, project: 
 def test_a_port_that_is_taken_is_told_in_one_line(command: str, project: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        assert f"port {port} of 127.0.0.1 is taken" in refused(command, "--port", port, project=project)
+        assert f"port {port} of 127.0.0.1 is in use" in refused(command, "--port", port, project=project)
 
 
 def test_an_address_that_others_reach_wants_more_than_mode_open(project: Path) -> None:
