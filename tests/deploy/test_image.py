@@ -70,7 +70,7 @@ def test_the_image_holds_the_program_and_its_project_and_no_more(image: Image) -
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_root_is_nobodys_to_write(image: Image, volume: Path) -> None:
-    tries = "id -u; touch /x /opt/onward/x /etc/onward/x; touch /tmp/ok /var/lib/onward/ok && echo written"
+    tries = "id -u; touch /x /opt/onward/x /etc/onward/x; cd /tmp && touch ok /var/lib/onward/ok && echo written"
     told = image.shell(tries, volume)
     assert told.stdout == f"{USER}\nwritten\n"
     assert told.stderr.count("Read-only file system") == 3

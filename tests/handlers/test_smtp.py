@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
+from onward.findings import State
 from onward.handlers.base import HandlerError, Permanent
 from onward.mail.message import compose, mailbox, sender_of
 from onward.mail.smtp import MailUnavailable, SmtpMailer
@@ -262,18 +263,21 @@ async def test_a_refused_login_is_permanent_and_says_nothing_of_it(
 ) -> None:
     await office.open(tls_context=server_tls, require_starttls=True, auth_required=True)
     mailer = mailer_to(tls="starttls", username="onward", password="wrong", tls_context=client_tls)
+    found = await mailer.check()
+    assert found.state is State.WRONG
+    assert "refuses the login" in found.message
+    assert "wrong" not in found.message
     with pytest.raises(Permanent, match="login") as failed:
-        await mailer.check()
+        await mailer.send(a_message())
     assert "wrong" not in str(failed.value)
 
 
 async def test_check_tells_whether_the_server_lets_us_in(office: Any, mailer_to: Open) -> None:
     await office.open()
     mailer = mailer_to()
-    await mailer.check()
+    assert (await mailer.check()).state is State.OK
     await office.close()
-    with pytest.raises(MailUnavailable):
-        await mailer.check()
+    assert (await mailer.check()).state is State.WRONG
 
 
 async def test_an_idle_connection_is_closed(office: Any, mailer_to: Open) -> None:

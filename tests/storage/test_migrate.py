@@ -126,3 +126,25 @@ def test_a_ledger_of_a_newer_release_is_refused(empty: Database) -> None:
     with pytest.raises(OutOfDate):
         migrate.ensure(empty)
     assert migrate.revision(empty) == "9999"
+
+
+def test_two_databases_are_migrated_at_once_in_one_process(tmp_path: Path) -> None:
+    """As by two applications under one test runner: Alembic itself knows only one migration at a time."""
+    databases = [Database(f"sqlite:///{tmp_path / f'{n}.db'}") for n in range(6)]
+    failures: list[BaseException] = []
+
+    def migrated(database: Database) -> None:
+        try:
+            migrate.upgrade(database)
+        except BaseException as error:  # noqa: BLE001 - told below, by the test's own thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=migrated, args=(database,)) for database in databases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert [migrate.revision(database) for database in databases] == [migrate.HEAD] * len(databases)
+    for database in databases:
+        database.close()

@@ -142,10 +142,10 @@ def test_an_address_that_cannot_be_is_told_in_one_line() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("metrics", "9464", "takes HOST:PORT, as in 127.0.0.1:9464"),
-        ("metrics", "localhost:70000", "takes HOST:PORT, as in 127.0.0.1:9464"),
-        ("traces", "collector:4318", 'takes "console", or a URL that begins with http:// or https://'),
-        ("traces", "http://collector:otlp", "takes a URL with a number as its port"),
+        ("metrics", "9464", "must be HOST:PORT, as in 127.0.0.1:9464"),
+        ("metrics", "localhost:70000", "must be HOST:PORT, as in 127.0.0.1:9464"),
+        ("traces", "collector:4318", 'must be "console" or a URL that begins with http:// or https://'),
+        ("traces", "http://collector:otlp", "number as its port"),
     ],
 )
 def test_a_setting_that_cannot_be_is_told_in_one_line(key: str, value: str, words: str, tmp_path: Path) -> None:

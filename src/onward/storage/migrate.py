@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ HEAD = "0004"
 LOCK = 0x6F6E77617264  # "onward"
 LOCK_TIMEOUT_S = 60.0
 FOLDER = Path(__file__).parent / "migrations"
+# Alembic keeps the migration under way in its modules: two at once in one process, of two databases, mix them up.
+_ALEMBIC = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,8 @@ def upgrade(database: Database) -> bool:
                 config.set_main_option("version_locations", str(one.versions))
                 config.set_main_option("path_separator", "newline")
                 config.attributes.update(connection=bound, version_table=one.table)
-                command.upgrade(config, "head")
+                with _ALEMBIC:
+                    command.upgrade(config, "head")
                 changed = True
     finally:
         engine.dispose()
