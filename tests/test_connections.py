@@ -83,12 +83,19 @@ async def listening(app: Any, folder: Path) -> AsyncIterator[str]:
     config, state = serving.configured(app, settings_in(folder)), ServerState()
     config.load()
 
+    accepted: list[Any] = []
+
     def protocol() -> Any:
-        return config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
+        accepted.append(config.http_protocol_class(config=config, server_state=state, app_state={}))  # type: ignore[call-arg]
+        return accepted[-1]
 
     async with await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()
         yield f"{host}:{port}"
+    for connection in accepted:  # one whose client has gone a moment ago would outlive the loop
+        if connection.transport is not None:
+            connection.transport.abort()
+    await asyncio.sleep(0)
 
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
