@@ -92,10 +92,11 @@ async def listening(app: Any, folder: Path) -> AsyncIterator[str]:
     async with await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()
         yield f"{host}:{port}"
-    for connection in accepted:  # one whose client has gone a moment ago would outlive the loop
-        if connection.transport is not None:
-            connection.transport.abort()
-    await asyncio.sleep(0)
+    for _ in range(3):  # one that was accepted, or whose client has gone, a moment ago would outlive the loop
+        await asyncio.sleep(0)
+        for connection in accepted:
+            if connection.transport is not None:
+                connection.transport.abort()
 
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
