@@ -158,7 +158,7 @@ def _plain(number: float) -> str:
 
 
 def _source(where: list[str], file: Path, environ: Mapping[str, str], overrides: Mapping[str, Any]) -> str:
-    """Where the key was set: on the command line, by which variable, or in the file."""
+    """The place where the key was set: the command line, a variable, or the file."""
     parts = [part for part in where if part != "custom"]
     given: Any = overrides
     for part in parts:

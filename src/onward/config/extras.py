@@ -20,7 +20,7 @@ MODULES = MappingProxyType(
         "testing": ("pytest", "httpx2"),
     }
 )
-"""What tells that an extra is installed."""
+"""The modules by which each extra is known to be installed."""
 
 
 def missing(settings: Settings) -> str:

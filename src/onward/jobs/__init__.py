@@ -1,1 +1,1 @@
-"""What a job is: its row in the ledger, its states, the runner that every backend ends in, its changes."""
+"""Jobs: their rows in the ledger, their states, the runner that every backend ends in, their changes."""

@@ -75,7 +75,7 @@ class Capacity:
 
 
 def capacity(tx: Tx, limits: HandlerLimits) -> Capacity:
-    """What a handler's limits leave at the moment."""
+    """The room that a handler's limits leave at the moment."""
     limit = limits.limit
     slots = starts = sys.maxsize
     if limit.concurrency is not None:

@@ -24,7 +24,7 @@ class Heartbeat(NamedTuple):
 
 
 class Observer:
-    """What a process at a place has seen of the others."""
+    """The heartbeats that one process has seen of the others."""
 
     def __init__(self, place: str, timings: Timings) -> None:
         self._place = place

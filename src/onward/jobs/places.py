@@ -9,12 +9,12 @@ _PID = 2  # its position in a place
 
 
 def place() -> str:
-    """Where this process is: boot, pid namespace, pid and its start time; empty if the system does not tell."""
+    """Name this process by its boot, pid namespace, pid and its start time; empty if the system does not tell."""
     return place_of(os.getpid())
 
 
 def place_of(pid: int) -> str:
-    """Where a process of this pid namespace is; empty if it is gone, or the system does not tell."""
+    """Name a process of this pid namespace; empty if it is gone or the system does not tell."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         namespace = Path("/proc/self/ns/pid").readlink()

@@ -68,7 +68,7 @@ class Unconfirmed(NamedTuple):
 
 
 class Destination(NamedTuple):
-    """Where a job is sent: its backend, its handler, and the broker or runner that has the newest delivery."""
+    """The destination of a job: its backend, its handler, and the broker or runner that has the newest delivery."""
 
     backend: str
     handler: str

@@ -44,7 +44,7 @@ class Timings:
     clean_interval_s: float = 60.0
     """Maintenance deletes what is older than its retention."""
     deliver_timeout_s: float = 0.05
-    """What all deliveries of a request may take of its time."""
+    """Seconds of a request that all its deliveries may take."""
     circuit_open_s: float = 1.0
     """A backend that failed is left to maintenance."""
     health_interval_s: float = 0.4

@@ -1,4 +1,4 @@
-"""What a page may load, and from where: Content-Security-Policy and the headers that go with it."""
+"""The sources that a page may load from: Content-Security-Policy and the headers that go with it."""
 
 from collections.abc import Mapping
 
