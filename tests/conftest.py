@@ -14,8 +14,8 @@ from onward.storage.writer import Writer
 from tests import costs, ledgers, sharing
 from tests.servers import Missing, Server, postgres_database, postgres_server, redis_server
 
-pytest_plugins = ("onward.testing.fixtures", "tests.package.fixtures")
-pytest.register_assert_rewrite("tests.faults.laws")
+pytest_plugins = ("onward.testing.fixtures", "tests.system.package.fixtures")
+pytest.register_assert_rewrite("tests.system.faults.laws")
 SHARING = ("node", "made", "law")  # fixtures that cost more than a test in another process gains
 
 

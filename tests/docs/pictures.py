@@ -18,7 +18,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests import application
 from tests.processes import ROOT, graphql, running
-from tests.web.conftest import QUIET, chromium
+from tests.system.web.conftest import QUIET, chromium
 
 FOLDER = ROOT / "docs" / "images"
 SCENE = ROOT / "tests" / "docs" / "scene"

@@ -15,8 +15,8 @@ from pydantic.fields import FieldInfo
 from onward.cli.main import program
 from onward.config.settings import CustomBackend, Settings
 from tests.docs import api
+from tests.integration.telemetry.exposed import exposition
 from tests.processes import ROOT
-from tests.telemetry.exposed import exposition
 
 SETTINGS_HEAD = """# Settings
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.docs.pictures import FOLDER, MINUTES, PICTURES, take
 from tests.processes import ROOT
-from tests.web.conftest import chromium, missing
+from tests.system.web.conftest import chromium, missing
 
 SHOWN = re.compile(r"images/([\w.-]+\.webp)")
 KIB = 1024

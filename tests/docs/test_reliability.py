@@ -6,8 +6,8 @@ import re
 import pytest
 
 from tests.docs.reliability import FIGURES, PAGE, rows, table
-from tests.faults.laws.all import LAWS
-from tests.faults.site import COMBINATIONS
+from tests.system.faults.laws.all import LAWS
+from tests.system.faults.site import COMBINATIONS
 
 JOBS = 20_000
 

@@ -286,7 +286,7 @@ def faults(
 ) -> None:
     """Run the program under random faults and count its jobs: exit code 1 if a promise was broken."""
     _needs_clone("tests")
-    from tests.faults import main
+    from tests.system.faults import main
 
     try:
         raise typer.Exit(main.run(minutes=minutes, seed=seed, rate=rate, combinations=combination or (), file=file))

@@ -1,0 +1,169 @@
+"""What only a broker can do: be away, stall, forget, hold what nobody can read."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+
+from onward.jobs.states import JobStatus
+from onward.testing import processes
+from onward.testing.harness import Harness, open_harness
+from onward.testing.waiting import until
+from tests.contract.rigs import DramatiqFixture
+from tests.servers import Server, free_port, redis_server
+
+S = JobStatus
+RETURN_S = 15.0
+
+
+class Broker:
+    """A Redis of the test's own, on a port that stays."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._stack = ExitStack()
+        self.server: Server
+
+    def start(self) -> None:
+        self.server = self._stack.enter_context(redis_server(port=self.port))
+
+    def stop(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture
+def broker(redis_url: str) -> Iterator[Broker]:  # `redis_url`: where there is no Redis, this is skipped as well
+    made = Broker()
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+async def harness(broker: Broker, tmp_path: Path, anyio_backend: str) -> AsyncIterator[Harness]:
+    """A harness whose Redis may be taken away."""
+    async with open_harness(_Unclear(broker.server.url), tmp_path) as made:
+        await made.start_worker()
+        await made.done(await made.accept("law.result", kind="nothing"))
+        yield made
+
+
+class _Unclear(DramatiqFixture):
+    def clear(self) -> None:
+        """Nothing: its Redis ends with the test."""
+
+
+async def test_jobs_are_accepted_while_redis_is_down_and_run_after_its_return(harness: Harness, broker: Broker) -> None:
+    """Each accepted within a tenth of a second, and each run within 15 s of Redis's return, by the same worker."""
+    broker.stop()
+    jobs = []
+    for _ in range(10):
+        begun = time.monotonic()
+        jobs.append(await harness.accept("law.note", folder=str(harness.folder)))
+        assert time.monotonic() - begun < 0.3
+    assert {(await harness.get(job.id)).status for job in jobs} == {S.QUEUED}
+
+    async def told() -> bool:
+        words = harness.front.dispatcher.waiting_for(jobs[0], await harness.front.dispatcher.health())
+        return words == "the backend dramatiq to answer"
+
+    await until(told)
+    broker.start()
+    back = time.monotonic()
+    assert {(await harness.done(job, RETURN_S)).status for job in jobs} == {S.SUCCEEDED}
+    assert time.monotonic() - back < RETURN_S
+    assert harness.count("ran") == 10
+    assert harness.workers[0].is_up
+
+
+async def test_a_redis_that_stands_still_holds_up_no_acceptance(harness: Harness, broker: Broker) -> None:
+    """It takes 50 ms of a request and no more; what was accepted meanwhile runs when it goes on."""
+    broker.server.process.send_signal(signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        jobs = [await harness.accept("law.note", folder=str(harness.folder)) for _ in range(10)]
+        assert time.monotonic() - begun < 10 * 0.15
+    finally:
+        broker.server.process.send_signal(signal.SIGCONT)
+    assert {(await harness.done(job, RETURN_S)).status for job in jobs} == {S.SUCCEEDED}
+    assert harness.count("ran") == 10
+
+
+@pytest.mark.parametrize("forgets", ["restarted", "flushed"])
+async def test_what_redis_forgets_is_delivered_again(harness: Harness, broker: Broker, forgets: str) -> None:
+    """Jobs that it held and lost, through a restart without its data or by FLUSHALL, run within 15 s."""
+    await harness.no_worker()
+    jobs = [await harness.accept("law.note", folder=str(harness.folder)) for _ in range(5)]
+    if forgets == "restarted":
+        broker.stop()
+        broker.start()
+    else:
+        with redis.Redis.from_url(broker.server.url) as client:
+            client.flushall()
+    await harness.start_worker()
+    assert {(await harness.done(job, RETURN_S)).status for job in jobs} == {S.SUCCEEDED}
+    assert harness.count("ran") == 5
+
+
+async def test_a_message_that_nobody_can_read_takes_no_neighbour_along(harness: Harness, broker: Broker) -> None:
+    """It is dropped, and the jobs before and behind it run."""
+    await harness.no_worker()
+    before = await harness.accept("law.note", folder=str(harness.folder))
+    queue = f"{harness.front.settings.backends.dramatiq.namespace}:jobs"
+    with redis.Redis.from_url(broker.server.url) as client:
+        client.hset(f"{queue}.msgs", "torn", b"\xff{")
+        client.rpush(queue, "torn")
+    behind = await harness.accept("law.note", folder=str(harness.folder))
+    worker = await harness.start_worker()
+    # At once, and not only when somebody finds out that they were lost.
+    assert {(await harness.done(job, within_s=4)).status for job in (before, behind)} == {S.SUCCEEDED}
+    assert worker.is_up
+
+
+async def test_a_worker_ends_within_its_deadline_while_redis_is_down(harness: Harness, broker: Broker) -> None:
+    """SIGTERM with Redis away: the drain deadline and five seconds at most."""
+    broker.stop()
+    assert await harness.workers[0].stop(2 + 5) < 7
+
+
+async def test_messages_that_a_killed_worker_had_fetched_run_elsewhere(harness: Harness) -> None:
+    """More than it has threads for were in its memory, unclaimed; all run within 15 s of the next worker."""
+    (worker,) = harness.workers
+    one = {"handler": "law.deaf", "params": {"folder": str(harness.folder)}}
+    jobs = await harness.request([one] * 30)
+    await harness.noted("begun", 8)
+    worker.kill()
+    harness.say("go")
+    await harness.start_worker()
+    up = time.monotonic()
+    assert {(await harness.done(job, RETURN_S)).status for job in jobs} == {S.SUCCEEDED}
+    assert time.monotonic() - up < RETURN_S
+
+
+async def test_dramatiq_s_own_command_runs_jobs_too(harness: Harness) -> None:
+    """`dramatiq worker:broker`, and it ends upon SIGTERM."""
+    await harness.no_worker()
+    command = (sys.executable, "-m", "dramatiq", "worker:broker", "--processes", "1", "--threads", "2")
+    master = processes.start(command, harness.project)
+    try:
+        job = await harness.accept("law.note", folder=str(harness.folder))
+        assert (await harness.done(job)).status is S.SUCCEEDED
+        assert await master.stop(12) < 12
+    finally:
+        if master.is_up:
+            _kill_with_children(master)
+
+
+def _kill_with_children(master: processes.Worker) -> None:
+    children = Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()
+    master.kill()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)

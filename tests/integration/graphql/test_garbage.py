@@ -1,0 +1,88 @@
+"""What is over is gone at once: circles of objects would pile up until the collector keeps everyone waiting."""
+
+import asyncio
+import gc
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from graphql import Executor
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from onward.api.http_connection import HttpConnection
+from onward.api.operation_task import OperationTask
+from onward.api.websocket import Socket
+from onward.api.websocket_connection import WebSocketConnection
+from tests.integration.graphql.conftest import Api, serving, settings_in, until
+from tests.integration.graphql.test_websocket import FOREVER, client, mutate
+
+PASSING = (Executor, OperationTask, HttpConnection, RequestResponseCycle, Socket, WebSocketConnection)
+FOLLOW = "subscription($id: ID!) { jobUpdated(id: $id) { id status } }"
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """What is there already counts no more, and nothing is collected."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+def left() -> Counter[str]:
+    return Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, PASSING))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ viewer { roles } }",
+        "{ jobs(first: 2) { nodes { id steps { name } } } }",
+        'mutation { processItem(input: { item: "x" }) { job { id } errors { message } } }',
+        'mutation { registerUser(input: { username: "", email: "x" }) { errors { message } } }',
+    ],
+)
+async def test_an_operation_that_is_over_is_gone(api: Api, query: str) -> None:
+    with uncollected():
+        await api.post({"query": query})
+        assert not left()
+
+
+async def test_a_connection_is_gone_when_it_is_lost_and_so_are_its_requests_that_wait(tmp_path: Path) -> None:
+    async def gone() -> bool:
+        return not left()
+
+    with serving(settings_in(tmp_path)) as address, uncollected():
+        host, port = address.split(":")
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\n\r\nx" * 90)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 415")
+            writer.close()
+            with suppress(OSError):  # what was not read of the answers
+                await writer.wait_closed()
+        await until(gone)
+
+
+async def test_a_socket_that_is_closed_is_gone_and_so_are_its_operations_whenever_they_ended(tmp_path: Path) -> None:
+    async def gone() -> bool:
+        return not left()
+
+    with serving(settings_in(tmp_path)) as address, uncollected():
+        async with client(address) as spoken:
+            job = await mutate(address)
+            assert (await spoken.run(FOLLOW, id=job))[-1]["type"] == "complete"
+            for number in range(3):
+                await spoken.send({"id": f"a{number}", "type": "subscribe", "payload": FOREVER})
+            await spoken.run("{ viewer { roles } }", "b")  # those before it have begun
+            await spoken.send({"id": "a0", "type": "complete"})
+            for number in range(3):
+                await spoken.send({"id": f"c{number}", "type": "subscribe", "payload": FOREVER})
+            assert left()
+        await until(gone)

@@ -1,0 +1,211 @@
+"""How much one request may ask for."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from graphql import DocumentNode, parse
+
+from onward.api.base import status_of
+from onward.graphql.base import BadRequest
+from onward.graphql.execution.documents import Documents
+from onward.graphql.execution.limits import Limits, check
+from onward.graphql.types import page
+from onward.jobs import pages
+from tests import application
+from tests.integration.graphql.conftest import Api
+
+
+def deep(levels: int) -> str:
+    """Fields inside fields, as many levels."""
+    return "{ jobs " + "{ nodes " * (levels - 2) + "{ id }" + " }" * (levels - 1)
+
+
+def nested(levels: int) -> str:
+    """Fragments that each spread the next one twice."""
+    fragments = [f"fragment F{n} on Query {{ ...F{n + 1} ...F{n + 1} }}" for n in range(levels)]
+    return "{ ...F0 } " + " ".join(fragments) + f" fragment F{levels} on Query {{ viewer {{ id }} }}"
+
+
+@pytest.mark.parametrize(
+    ("query", "what"),
+    [
+        (deep(13), "levels"),
+        ("{ " + " ".join(f"a{n}: viewer {{ id }}" for n in range(16)) + " }", "aliases"),
+        ("{ viewer { " + " ".join(["id @skip(if: false)"] * 51) + " } }", "directives"),
+        ("{ viewer { " + "id " * 500 + "} }", "fields"),
+        (
+            "mutation { "
+            + " ".join(f'm{n}: cancelJob(input: {{id: "x"}}) {{ job {{ id }} }}' for n in range(6))
+            + " }",
+            "mutations",
+        ),
+        (nested(10), "fields"),
+        ("{ viewer { id " + "... { " * 70 + "id" + " }" * 70 + " } }", "levels"),
+        ("{ viewer { id } } # " + "a\n#" * 1_001, "tokens"),
+        ("{ viewer { " + "id " * 1_000 + "} }", "tokens"),
+        ("{ " + "viewer { id } " * 101 + "}", "pairs"),
+        ("{ viewer { id } } fragment F on Viewer { " + "id " * 101 + "}", "pairs"),
+        ("{ viewer { id } } " + nested(24).partition("}")[2].replace("...F", "viewer { id } ...F"), "fields"),
+    ],
+    ids=lambda value: value if len(value) < 12 else "",
+)
+async def test_an_operation_that_asks_for_too_much_is_400(api: Api, query: str, what: str) -> None:
+    response = await api.post({"query": query})
+    assert response.status_code == 400
+    message = response.json()["errors"][0]["message"]
+    assert what in message or "Parsing aborted" in message
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        deep(12),
+        "{ " + " ".join(f"a{n}: viewer {{ id }}" for n in range(15)) + " }",
+        "{ viewer { " + " ".join(["id @skip(if: false)"] * 50) + " } }",
+        "{ viewer { " + "id roles " * 70 + "} }",
+        "{ " + "...F " * 200 + "} fragment F on Query { viewer { id } }",
+        "mutation { " + " ".join(f'm{n}: cancelJob(input: {{id: "x"}}) {{ job {{ id }} }}' for n in range(5)) + " }",
+        nested(7),
+    ],
+    ids=["depth", "aliases", "directives", "pairs", "spreads", "mutations", "fragments"],
+)
+def test_an_operation_at_a_limit_is_within_it(query: str) -> None:
+    assert check(parse(query), Limits()) is None
+
+
+def calls(work: Callable[[], object]) -> int:
+    """How many functions it calls: what it costs, whatever else the machine does."""
+    made = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal made
+        made += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return made
+
+
+def test_fragments_that_multiply_are_counted_in_linear_time() -> None:
+    """Twice the levels are 4,096 times the fields, and at most three times the work."""
+    documents = Documents(application.schema()._schema, Limits())
+    documents.get("{ viewer { id } }")
+    short, long = (calls(partial(documents.get, nested(levels))) for levels in (12, 24))
+    assert long < 3 * short
+    assert "fields" in documents.get(nested(24)).errors[0]["message"]
+
+
+def test_empty_fragments_that_multiply_are_counted_in_linear_time() -> None:
+    def document(levels: int) -> DocumentNode:
+        fragments = " ".join(f"fragment F{n} on Mutation {{ ...F{n + 1} ...F{n + 1} }}" for n in range(levels))
+        return parse(f"mutation {{ ...F0 }} {fragments} fragment F{levels} on Mutation {{ __typename }}")
+
+    short, long = (calls(partial(check, document(levels), Limits())) for levels in (12, 24))
+    assert long < 3 * short
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ ...A } fragment A on Query { ...A }",
+        "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }",
+        "{ ...A }",
+        "fragment A on Query { viewer { id } }",
+    ],
+)
+async def test_fragments_in_circles_or_of_no_use_are_400(api: Api, query: str) -> None:
+    assert (await api.post({"query": query})).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ viewer { " + "id " * 100 + "} }",
+        "{ " + "viewer { id } " * 70 + "}",
+        "{ " + "".join(f"jobs(first: {n % 2}) {{ nodes {{ id }} }} " for n in range(57)) + "}",
+        "{ " + "...A " * 120 + "} fragment A on Query { viewer { id } }",
+        "{ "
+        + " ".join(f"...A{n}" for n in range(60))
+        + " } "
+        + " ".join(f"fragment A{n} on Query {{ viewer {{ id roles }} }}" for n in range(60)),
+        "{ " + "x " * 900 + "}",
+        "query(" + " ".join(f"$v{n}: Int" for n in range(200)) + ") { viewer { id } }",
+    ],
+    ids=["same fields", "same objects", "conflicts", "spreads", "fragments", "unknown fields", "variables"],
+)
+def test_the_dearest_documents_that_the_limits_let_through_are_cheap(query: str) -> None:
+    """What one request may take from all the others."""
+    documents = Documents(application.schema()._schema, Limits())
+    documents.get("{ viewer { id } }")
+    assert calls(partial(documents.get, query)) < 200_000
+
+
+async def test_documents_that_are_dear_to_read_do_not_keep_others_waiting(api: Api) -> None:
+    dear = [f"{{ a{n}: __typename {'viewer { id } ' * 70}}}" for n in range(5)]
+    reading = asyncio.gather(*(api.post({"query": query}) for query in dear))
+    answered = 0
+    while not reading.done():
+        await api.data("{ viewer { id } }")
+        await asyncio.sleep(0.001)  # within one process a request may be answered without anybody waiting
+        answered += 1
+    assert {response.status_code for response in await reading} == {200}
+    assert answered > 3
+
+
+@pytest.mark.parametrize("listed", [page.nodes, page.edges])
+async def test_a_long_page_lets_others_have_their_turn_after_each_job(listed: Any) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(others())
+    jobs: Any = tuple(SimpleNamespace(id=f"job_{n}") for n in range(50))
+    assert len([item async for item in listed(pages.Page(jobs, has_next=False, has_previous=False))]) == 50
+    assert turns >= 50
+    waiting.cancel()
+
+
+async def test_at_most_five_errors_are_listed(api: Api) -> None:
+    errors = await api.errors("{ " + " ".join(f"nope{n}" for n in range(50)) + " }")
+    assert len(errors) <= 5
+
+
+async def test_introspection_is_within_the_limits(api: Api) -> None:
+    from graphql import build_client_schema, get_introspection_query
+
+    data = await api.data(get_introspection_query(descriptions=True, input_value_deprecation=True))
+    assert "Job" in build_client_schema(data).type_map
+
+
+def test_what_is_kept_of_documents_is_bounded() -> None:
+    documents = Documents(application.schema()._schema, Limits(documents=1_000))
+    for n in range(500):
+        documents.get(f"{{ a{n}: viewer {{ id }} }}")
+        documents.get("{ nope" + "#" * n + "\n}")
+    assert documents._weight <= 1_000
+    assert len(documents._kept) < 200
+
+
+def test_a_document_is_read_once() -> None:
+    documents = Documents(application.schema()._schema, Limits())
+    assert documents.get("{ viewer { id } }") is documents.get("{ viewer { id } }")
+
+
+async def test_a_long_document_does_not_wait_for_others_without_end() -> None:
+    documents = Documents(application.schema()._schema, Limits(timeout_s=1e-6))
+    with pytest.raises(BadRequest, match="send it again") as refused:
+        await documents.find("{ viewer { " + "id " * 300 + "} }")
+    assert (status_of(refused.value), refused.value.code) == (503, "TIMEOUT")
+    assert not (await documents.find("{ viewer { id } }")).errors

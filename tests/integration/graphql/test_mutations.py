@@ -1,0 +1,274 @@
+"""What the mutations take, refuse and do."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.graphql.conftest import Api
+
+USER = "user { id username email createdAt } job { id handler status } replayed"
+
+
+def codes(payload: Any) -> list[tuple[str, list[str] | None]]:
+    return [(error["code"], error["path"]) for error in payload["errors"]]
+
+
+async def test_registering_makes_a_user_and_a_job_that_writes_to_them(api: Api, name: str) -> None:
+    payload = await api.mutate("registerUser", USER, username=name, email=f"{name}@example.com")
+    assert payload["errors"] == []
+    assert payload["user"]["username"] == name
+    assert payload["user"]["id"].startswith("user_")
+    assert payload["job"]["id"].startswith("job_")
+    assert payload["job"]["handler"] == "email.welcome"
+    assert await api.ends(payload["job"]["id"]) == "SUCCEEDED"
+    mails = [path.read_text() for path in folder(api).glob("var/mail/*.eml")]
+    assert any(f"{name}@example.com" in mail for mail in mails)
+
+
+async def test_names_and_addresses_are_unique_whatever_their_case(api: Api, name: str) -> None:
+    await api.mutate("registerUser", username=name, email=f"{name}@example.com")
+    payload = await api.mutate("registerUser", USER, username=name.upper(), email=f"{name.upper()}@EXAMPLE.com")
+    assert codes(payload) == [("ALREADY_EXISTS", ["username"]), ("ALREADY_EXISTS", ["email"])]
+    assert payload["user"] is None
+    assert payload["job"] is None
+
+
+@pytest.mark.parametrize("other", ["\uff21\uff24\uff21", "a\uff44A", "\U0001d41a\U0001d41d\U0001d41a"])
+async def test_a_name_in_letters_of_another_width_or_font_is_the_same_name(api: Api, name: str, other: str) -> None:
+    await api.mutate("registerUser", username=name, email=f"{name}@example.com")
+    alike = name.replace("ada", other)
+    payload = await api.mutate("registerUser", USER, username=alike, email=f"other-{name}@example.com")
+    assert codes(payload) == [("ALREADY_EXISTS", ["username"])]
+
+
+async def test_names_are_kept_in_composed_form(api: Api, name: str) -> None:
+    payload = await api.mutate("registerUser", USER, username=f"{name}-Zoe\u0308", email=f"{name}@example.com")
+    assert payload["user"]["username"] == f"{name}-Zo\u00eb"
+
+
+@pytest.mark.parametrize(
+    ("username", "email", "field"),
+    [
+        ("", "a@example.com", "username"),
+        (" ", "a@example.com", "username"),
+        (" ada", "a@example.com", "username"),
+        ("a" * 65, "a@example.com", "username"),
+        ("a\nb", "a@example.com", "username"),
+        ("a\u202eb", "a@example.com", "username"),
+        ("a\x00", "a@example.com", "username"),
+        ("a\u200b", "a@example.com", "username"),
+        ("ada", "", "email"),
+        ("ada", "ada", "email"),
+        ("ada", "a@b@example.com", "email"),
+        ("ada", "a@example.com, b@example.com", "email"),
+        ("ada", "Ada <a@example.com>", "email"),
+        ("ada", "a@example.com\nBcc: b@example.com", "email"),
+        ("ada", "a\x00@example.com", "email"),
+        ("ada", "a" * 250 + "@example.com", "email"),
+        ("ada", "a@localhost", "email"),
+        ("ada", "x" * 50_000 + "@example.com", "email"),
+    ],
+)
+async def test_a_name_or_address_that_is_none_is_invalid(api: Api, username: str, email: str, field: str) -> None:
+    payload = await api.mutate("registerUser", USER, username=username, email=email)
+    assert codes(payload) == [("INVALID", [field])]
+    assert payload["user"] is None
+
+
+async def test_everything_that_is_wrong_is_told_at_once(api: Api) -> None:
+    payload = await api.mutate("registerUser", username="", email="")
+    assert codes(payload) == [("INVALID", ["username"]), ("INVALID", ["email"])]
+
+
+async def test_a_notification_becomes_a_line_of_the_log(api: Api, name: str) -> None:
+    payload = await api.mutate("sendNotification", email="ada@example.com", message=f"Hello\n{name}")
+    assert await api.ends(payload["job"]["id"]) == "SUCCEEDED"
+    lines = (folder(api) / "var/notifications.jsonl").read_text().splitlines()
+    assert payload["job"]["id"] in next(line for line in lines if name in line)
+
+
+@pytest.mark.parametrize("message", ["", " \n ", "x" * 10_001])
+async def test_a_message_that_is_empty_or_too_long_is_invalid(api: Api, message: str) -> None:
+    payload = await api.mutate("sendNotification", email="ada@example.com", message=message)
+    assert codes(payload) == [("INVALID", ["message"])]
+
+
+async def test_an_item_is_validated_analysed_and_stored(api: Api) -> None:
+    payload = await api.mutate("processItem", item="one two\nthree")
+    assert await api.ends(payload["job"]["id"]) == "SUCCEEDED"
+    query = (
+        "query($id: ID!) { job(id: $id) { result steps { name status } attempts { number charged error { code } } } }"
+    )
+    job = (await api.data(query, id=payload["job"]["id"]))["job"]
+    assert job["result"]["characters"] == 13
+    assert [(step["name"], step["status"]) for step in job["steps"]] == [
+        ("validate", "SUCCEEDED"),
+        ("analyse", "SUCCEEDED"),
+        ("store", "SUCCEEDED"),
+    ]
+    assert job["attempts"] == [{"number": 1, "charged": True, "error": None}]
+
+
+@pytest.mark.parametrize("item", ["", "   ", "\n\t", "x" * 10_001])
+async def test_an_item_that_is_empty_or_too_long_is_invalid(api: Api, item: str) -> None:
+    payload = await api.mutate("processItem", item=item)
+    assert codes(payload) == [("INVALID", ["item"])]
+    assert payload["job"] is None
+
+
+async def test_an_item_of_ten_thousand_characters_is_taken(api: Api) -> None:
+    assert (await api.mutate("processItem", item="\U0001f600" * 10_000))["errors"] == []
+
+
+async def test_an_item_with_control_characters_fails_with_its_reason(api: Api) -> None:
+    payload = await api.mutate("processItem", item="a\x07b")
+    assert await api.ends(payload["job"]["id"]) == "FAILED"
+    query = "query($id: ID!) { job(id: $id) { error { code message retryable step } canRetry } }"
+    job = (await api.data(query, id=payload["job"]["id"]))["job"]
+    assert "control character" in job["error"]["message"]
+    assert job["error"]["step"] == "validate"
+    assert job["error"]["retryable"] is False
+    assert job["canRetry"] is True
+
+
+async def test_a_later_time_is_waited_for(api: Api) -> None:
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    payload = await api.mutate("processItem", "job { id status runAt waitingFor }", item="x", runAt=later)
+    assert payload["job"]["status"] == "SCHEDULED"
+    assert datetime.fromisoformat(payload["job"]["runAt"]) == datetime.fromisoformat(later)
+    assert "its time" in payload["job"]["waitingFor"]
+
+
+async def test_a_time_in_the_past_means_now(api: Api) -> None:
+    payload = await api.mutate("processItem", item="x", runAt="2020-01-01T00:00:00+02:00")
+    assert payload["job"]["status"] == "QUEUED"
+    assert await api.ends(payload["job"]["id"]) == "SUCCEEDED"
+
+
+async def test_a_time_more_than_a_year_ahead_is_invalid(api: Api) -> None:
+    payload = await api.mutate("processItem", item="x", runAt=(datetime.now(UTC) + timedelta(days=367)).isoformat())
+    assert codes(payload) == [("INVALID", ["runAt"])]
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["2030-01-01T00:00:00", "2030-01-01", "tomorrow", "", 5, "2030-13-01T00:00:00Z", "9999-12-31T23:59:59-14:00"],
+)
+async def test_a_time_without_a_zone_or_that_is_none_is_refused(api: Api, moment: Any) -> None:
+    errors = await api.errors(
+        'mutation($at: DateTime) { processItem(input: {item: "x", runAt: $at}) { replayed } }', at=moment
+    )
+    assert "time zone" in errors[0]["message"]
+
+
+async def test_a_waiting_job_is_cancelled_at_once(api: Api) -> None:
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    job = (await api.mutate("processItem", item="x", runAt=later))["job"]
+    payload = await api.mutate("cancelJob", "job { id status version done }", id=job["id"], reason="not needed")
+    assert payload["job"] == {"id": job["id"], "status": "CANCELLED", "version": 2, "done": True}
+    assert payload["errors"] == []
+
+
+async def test_cancelling_what_is_over_is_a_conflict_that_shows_the_job(api: Api) -> None:
+    job = (await api.mutate("processItem", item="x"))["job"]
+    await api.ends(job["id"])
+    payload = await api.mutate("cancelJob", "job { id status }", id=job["id"])
+    assert codes(payload) == [("CONFLICT", ["id"])]
+    assert payload["job"] == {"id": job["id"], "status": "SUCCEEDED"}
+
+
+@pytest.mark.parametrize("mutation", ["cancelJob", "retryJob"])
+@pytest.mark.parametrize("id_", ["job_0", "user_0", "", "x" * 5_000, "job_\x00", "job_" + "0" * 32])
+async def test_what_is_no_job_is_not_found(api: Api, mutation: str, id_: str) -> None:
+    payload = await api.mutate(mutation, "job { id }", id=id_)
+    assert codes(payload) == [("NOT_FOUND", ["id"])]
+
+
+async def test_a_reason_is_one_line(api: Api) -> None:
+    payload = await api.mutate("cancelJob", "job { id }", id="job_0", reason="a\nb")
+    assert codes(payload) == [("INVALID", ["reason"])]
+
+
+async def test_a_failed_job_runs_again(api: Api) -> None:
+    job = (await api.mutate("processItem", item="a\x07b"))["job"]
+    await api.ends(job["id"])
+    payload = await api.mutate("retryJob", "job { id status }", id=job["id"])
+    assert payload == {"job": {"id": job["id"], "status": "QUEUED"}, "errors": []}
+    assert await api.ends(job["id"]) == "FAILED"
+    attempts = (await api.data("query($id: ID!) { job(id: $id) { attempts { number } } }", id=job["id"]))["job"][
+        "attempts"
+    ]
+    assert [attempt["number"] for attempt in attempts] == [1, 2]
+
+
+async def test_retrying_what_succeeded_is_a_conflict(api: Api) -> None:
+    job = (await api.mutate("processItem", item="x"))["job"]
+    await api.ends(job["id"])
+    payload = await api.mutate("retryJob", "job { status }", id=job["id"], fromStart=True)
+    assert codes(payload) == [("CONFLICT", ["id"])]
+    assert payload["job"] == {"status": "SUCCEEDED"}
+
+
+async def test_failed_jobs_run_again_in_bulk(api: Api) -> None:
+    since = datetime.now(UTC).isoformat()
+    jobs = [(await api.mutate("processItem", item="a\x07b"))["job"]["id"] for _ in range(3)]
+    for job in jobs:
+        await api.ends(job)
+    wanted = {"status": ["FAILED"], "handler": ["steps.*"], "createdAfter": since}
+    payload = await api.mutate("retryJobs", "count", filter=wanted, limit=2)
+    assert payload == {"count": 2, "errors": []}
+
+
+@pytest.mark.parametrize("limit", [0, -1, 10_001])
+async def test_a_limit_is_within_bounds(api: Api, limit: int) -> None:
+    payload = await api.mutate("retryJobs", "count", filter={}, limit=limit)
+    assert payload["count"] == 0
+    assert codes(payload) == [("INVALID", ["limit"])]
+
+
+async def test_a_filter_is_within_bounds(api: Api) -> None:
+    for handler in (["x"] * 21, ["x" * 201], [""], ["a\x00"]):
+        payload = await api.mutate("retryJobs", "count", filter={"handler": handler})
+        assert codes(payload) == [("INVALID", ["filter"])]
+
+
+async def test_a_mutation_that_fails_takes_no_other_ones_job_away(api: Api) -> None:
+    data = await api.data(
+        'mutation { a: processItem(input: {item: "x"}) { job { id } errors { code } }'
+        ' b: processItem(input: {item: ""}) { job { id } errors { code } } }'
+    )
+    assert await api.ends(data["a"]["job"]["id"]) == "SUCCEEDED"
+    assert data["b"] == {"job": None, "errors": [{"code": "INVALID"}]}
+
+
+async def test_a_field_that_raises_takes_no_other_ones_job_away(api: Api) -> None:
+    response = await api.post({"query": 'mutation { processItem(input: {item: "x"}) { job { id } } raisesToo }'})
+    assert response.status_code == 200
+    found = response.json()
+    assert found["errors"][0]["extensions"]["code"] == "INTERNAL"
+    assert await api.ends(found["data"]["processItem"]["job"]["id"]) == "SUCCEEDED"
+
+
+async def test_an_answer_holds_what_was_accepted_in_order(api: Api) -> None:
+    fields = " ".join(f'm{n}: processItem(input: {{item: "{n}"}}) {{ job {{ id }} }}' for n in range(5))
+    data = await api.data(f"mutation {{ {fields} }}")
+    ids = [data[f"m{n}"]["job"]["id"] for n in range(5)]
+    assert ids == sorted(ids)
+    for id_ in ids:
+        assert await api.ends(id_) == "SUCCEEDED"
+
+
+def folder(api: Api) -> Path:
+    path = api.app.state.onward.settings.project
+    assert isinstance(path, Path)
+    return path
+
+
+async def test_input_cannot_become_a_header_or_a_second_line(api: Api, name: str) -> None:
+    payload = await api.mutate("sendNotification", email="ada@example.com", message=f'{name}"}}\n{{"forged": true}}')
+    await api.ends(payload["job"]["id"])
+    lines = (folder(api) / "var/notifications.jsonl").read_text().splitlines()
+    assert not any("forged" in json.loads(line) for line in lines)

@@ -1,0 +1,90 @@
+"""What machines are told of the process."""
+
+import asyncio
+import threading
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pysqlite3
+import pytest
+
+from onward.backends.base import Health
+from onward.storage.base import Unavailable
+from tests.integration.graphql.conftest import Api, running, settings_in, until
+
+
+async def test_a_process_that_runs_is_live(api: Api) -> None:
+    assert (await api.http.get("/health/live")).status_code == 200
+
+
+async def test_a_process_whose_parts_answer_is_ready(api: Api) -> None:
+    response = await api.http.get("/health/ready")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ok", "ledger": "ok", "backends": {"background": "ok"}}
+
+
+async def test_without_its_ledger_it_is_not_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read(_unit: Any) -> Any:
+        raise Unavailable
+
+    monkeypatch.setattr(api.app.state.services.database, "read", read)
+    response = await api.http.get("/health/ready")
+    assert response.status_code == 503
+    assert response.json()["ledger"] == "unreachable"
+
+
+async def test_with_a_ledger_that_cannot_be_written_it_is_not_ready(tmp_path: Path) -> None:
+    async with running(settings_in(tmp_path)) as api:
+        services = api.app.state.services
+
+        async def is_told(status: int) -> bool:
+            response = await api.http.get("/health/ready")
+            return response.status_code == status and (response.json()["ledger"] == "ok") is (status == 200)
+
+        with closing(pysqlite3.connect(services.database.path, isolation_level=None)) as other:
+            services.writer.patience_s = 0.1
+            other.execute("BEGIN IMMEDIATE")
+            await until(partial(is_told, 503))
+        await until(partial(is_told, 200))
+
+
+async def test_without_a_backend_it_is_not_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def health() -> dict[str, Health]:
+        return {"background": Health(reachable=False)}
+
+    monkeypatch.setattr(api.app.state.services.dispatcher, "health", health)
+    response = await api.http.get("/health/ready")
+    assert response.status_code == 503
+    assert response.json()["backends"] == {"background": "unreachable"}
+
+
+async def test_metrics_tell_how_many_jobs_there_are(api: Api) -> None:
+    job = (await api.mutate("processItem", item="x"))["job"]
+    await api.ends(job["id"])
+    response = await api.http.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'onward_jobs{status="SUCCEEDED"}' in response.text
+    assert 'onward_backend_up{backend="background"} 1' in response.text
+
+
+async def test_while_the_ledger_hangs_one_thread_waits_for_all_who_ask_for_metrics(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that threads are left for what else has to block."""
+    at_once, most, goes_on = [], [], threading.Event()
+
+    def text(*, own: bool) -> bytes:
+        at_once.append(own)
+        most.append(len(at_once))
+        goes_on.wait()
+        at_once.pop()
+        return b"# told\n"
+
+    monkeypatch.setattr(api.app.state.services.metrics, "text", text)
+    waiting = [asyncio.ensure_future(api.http.get("/metrics")) for _ in range(20)]
+    assert (await api.http.get("/health/live")).status_code == 200
+    goes_on.set()
+    assert {(await one).text for one in waiting} == {"# told\n"}
+    assert set(most) == {1}

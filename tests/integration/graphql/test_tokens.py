@@ -1,0 +1,217 @@
+"""Tokens: which are believed, and which are not."""
+
+import base64
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from onward.api import tokens
+from onward.api.app import create_app
+from onward.api.tokens import Tokens, UnusableKey
+from onward.config.settings import SettingsError
+from onward.graphql.base import NotAuthenticated
+from tests.integration.graphql.conftest import settings_in
+
+SECRET = "a secret of thirty-two characters"
+RSA = rsa.generate_private_key(65537, 2048)
+EC = ec.generate_private_key(ec.SECP256R1())
+
+
+def claims(**further: Any) -> dict[str, Any]:
+    return {"sub": "ada", "exp": time.time() + 60, **further}
+
+
+def pem(key: Any) -> bytes:
+    return bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+
+
+def jwk(key: Any, **further: Any) -> dict[str, Any]:
+    algorithm = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
+    return {**algorithm.to_jwk(key.public_key(), as_dict=True), **further}
+
+
+def key_set(*keys: Any) -> bytes:
+    return json.dumps({"keys": keys}).encode()
+
+
+def signed(header: Any, payload: Any, signature: bytes = b"") -> str:
+    parts = [json.dumps(header).encode(), json.dumps(payload).encode(), signature]
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+
+def test_a_token_tells_its_viewer() -> None:
+    until = time.time() + 60
+    viewer = Tokens(tokens.secret(SECRET))(jwt.encode(claims(exp=until, roles=["admin", "x"]), SECRET, "HS256"))
+    assert (viewer.id, viewer.roles, viewer.is_nobody) == ("ada", ("admin", "x"), False)
+    assert viewer.until == pytest.approx(until)
+
+
+def test_no_token_is_nobody() -> None:
+    viewer = Tokens(tokens.secret(SECRET))(None)
+    assert viewer.is_nobody
+    assert not viewer.visible.everything
+
+
+@pytest.mark.parametrize(("key", "algorithm"), [(RSA, "RS256"), (EC, "ES256")])
+def test_a_public_key_checks_the_one_algorithm_that_it_is_for(key: Any, algorithm: str) -> None:
+    known = Tokens(tokens.public_key(pem(key)))
+    assert known(jwt.encode(claims(), key, algorithm)).id == "ada"
+    assert known(jwt.encode(claims(), key, algorithm, headers={"kid": "whatever"})).id == "ada"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "x",
+        "..",
+        "a.b.c",
+        "é.é.é",
+        "9" * 20_000,
+        jwt.encode(claims(), "another secret of thirty-two letters", "HS256"),
+        jwt.encode(claims(), SECRET.ljust(64), "HS512"),
+        jwt.encode(claims(), SECRET, "HS256")[:-2],
+        signed({"alg": "none", "typ": "JWT"}, claims()),
+        signed({"alg": "None"}, claims()),
+        signed({"alg": ""}, claims()),
+        signed({}, claims()),
+        signed({"alg": ["HS256"]}, claims()),
+        signed([], claims()),
+        signed({"alg": "HS256", "kid": ["a"]}, claims()),
+        jwt.encode(claims(), RSA, "RS256"),
+        jwt.encode({"exp": time.time() + 60}, SECRET, "HS256"),
+        jwt.encode({"sub": "ada"}, SECRET, "HS256"),
+        jwt.encode(claims(exp=time.time() - 1), SECRET, "HS256"),
+        jwt.encode(claims(exp="soon"), SECRET, "HS256"),
+        jwt.encode(claims(exp=1e300), SECRET, "HS256")[:-3] + "AAA",
+        jwt.encode(claims(nbf=time.time() + 60), SECRET, "HS256"),
+        jwt.encode(claims(sub=""), SECRET, "HS256"),
+        jwt.encode(claims(sub="a\nb"), SECRET, "HS256"),
+        jwt.encode(claims(sub="x" * 300), SECRET, "HS256"),
+        jwt.encode(claims(roles="admin"), SECRET, "HS256"),
+        jwt.encode(claims(roles={"admin": True}), SECRET, "HS256"),
+        jwt.encode(claims(roles=[1]), SECRET, "HS256"),
+        jwt.encode(claims(), SECRET, "HS256", headers={"crit": ["b64"], "b64": False}),
+    ],
+    ids=lambda _: "token",  # made anew each time, and the same name in every process
+)
+def test_anything_else_is_refused_in_the_same_words(token: str) -> None:
+    with pytest.raises(NotAuthenticated) as refused:
+        Tokens(tokens.secret(SECRET))(token)
+    assert refused.value.message in {"A valid bearer token is needed.", "The bearer token has expired."}
+
+
+@pytest.mark.parametrize("key", [RSA, EC])
+def test_a_public_key_is_no_secret_to_sign_with(key: Any) -> None:
+    for material in (pem(key), pem(key).strip()):
+        head = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=")
+        body = base64.urlsafe_b64encode(json.dumps(claims()).encode()).rstrip(b"=")
+        mac = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256).sign(head + b"." + body, material)
+        token = b".".join((head, body, base64.urlsafe_b64encode(mac).rstrip(b"="))).decode()
+        for keys in (tokens.public_key(pem(key)), tokens.key_set(key_set(jwk(key, kid="a")))):
+            with pytest.raises(NotAuthenticated):
+                Tokens(keys)(token)
+
+
+def test_a_key_that_the_token_brings_along_counts_for_nothing() -> None:
+    other = rsa.generate_private_key(65537, 2048)
+    token = jwt.encode(claims(), other, "RS256", headers={"jwk": jwk(other), "jku": "https://evil.example/jwks"})
+    with pytest.raises(NotAuthenticated):
+        Tokens(tokens.public_key(pem(RSA)))(token)
+
+
+def test_issuer_and_audience_must_be_ours() -> None:
+    known = Tokens(tokens.secret(SECRET), issuer="https://id.example", audience="onward")
+    fitting = {"iss": "https://id.example", "aud": ["other", "onward"]}
+    assert known(jwt.encode(claims(**fitting), SECRET, "HS256")).id == "ada"
+    for wrong in ({"iss": "https://evil.example"}, {"aud": "other"}, {"aud": None}, {"iss": None}):
+        given = {name: value for name, value in {**fitting, **wrong}.items() if value is not None}
+        with pytest.raises(NotAuthenticated):
+            known(jwt.encode(claims(**given), SECRET, "HS256"))
+
+
+def test_a_token_that_was_good_runs_out() -> None:
+    known, token = Tokens(tokens.secret(SECRET)), jwt.encode(claims(exp=time.time() + 1.2), SECRET, "HS256")
+    assert known(token).id == "ada"
+    time.sleep(1.3)
+    with pytest.raises(NotAuthenticated, match="expired"):
+        known(token)
+
+
+def test_a_clock_may_be_off_by_the_leeway() -> None:
+    token = jwt.encode(claims(exp=time.time() - 5), SECRET, "HS256")
+    assert Tokens(tokens.secret(SECRET), leeway_s=10)(token).id == "ada"
+
+
+def test_the_tokens_that_are_remembered_are_bounded() -> None:
+    known = Tokens(tokens.secret(SECRET))
+    for number in range(tokens.MAX_KNOWN + 10):
+        known(jwt.encode(claims(sub=str(number)), SECRET, "HS256"))
+    assert len(known._known) == tokens.MAX_KNOWN
+
+
+def test_a_key_set_knows_its_keys_by_their_kid() -> None:
+    known = Tokens(tokens.key_set(key_set(jwk(RSA, kid="r", use="sig", alg="RS256"), jwk(EC, kid="e"))))
+    assert known(jwt.encode(claims(), RSA, "RS256", headers={"kid": "r"})).id == "ada"
+    assert known(jwt.encode(claims(), EC, "ES256", headers={"kid": "e"})).id == "ada"
+    for key, algorithm, kid in ((RSA, "RS256", "e"), (EC, "ES256", "r"), (RSA, "PS256", "r"), (RSA, "RS256", "x")):
+        with pytest.raises(NotAuthenticated):
+            known(jwt.encode(claims(), key, algorithm, headers={"kid": kid}))
+    with pytest.raises(NotAuthenticated):
+        known(jwt.encode(claims(), RSA, "RS256"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"keys": []}',
+        b'{"keys": [5]}',
+        key_set(jwk(RSA)),
+        key_set(jwk(RSA, kid=5)),
+        key_set(jwk(RSA, kid="a"), jwk(EC, kid="a")),
+        key_set(jwk(RSA, kid="a", use="enc")),
+        key_set(jwk(RSA, kid="a", alg="HS256")),
+        key_set(jwk(RSA, kid="a", alg="RS512")),
+        key_set(jwk(EC, kid="a", alg="RS256")),
+        key_set({"kty": "oct", "k": "c2VjcmV0", "kid": "a"}),
+        key_set(jwk(ec.generate_private_key(ec.SECP384R1()), kid="a")),
+        key_set(jwt.algorithms.RSAAlgorithm.to_jwk(RSA, as_dict=True) | {"kid": "a"}),
+    ],
+)
+def test_a_key_set_that_could_confuse_is_refused(text: bytes) -> None:
+    with pytest.raises(UnusableKey):
+        tokens.key_set(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"x",
+        SECRET.encode(),
+        pem(rsa.generate_private_key(65537, 1024)),
+        pem(ec.generate_private_key(ec.SECP384R1())),
+    ],
+)
+def test_a_public_key_that_is_none_or_weak_is_refused(text: bytes) -> None:
+    with pytest.raises(UnusableKey):
+        tokens.public_key(text)
+
+
+@pytest.mark.parametrize("name", ["public_key", "jwks"])
+@pytest.mark.parametrize("content", [None, b"x"])
+def test_a_key_file_that_is_none_stops_the_start(tmp_path: Path, name: str, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "key").write_bytes(content)
+    settings = settings_in(tmp_path, auth={"mode": "jwt", "jwt": {name: "key"}})
+    with pytest.raises(SettingsError, match=f"auth.jwt.{name}: .*key "):
+        create_app(settings)

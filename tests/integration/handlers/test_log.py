@@ -1,0 +1,160 @@
+"""`logging.write`: one line for each entry, however many processes write."""
+
+import fcntl
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handlers.logging import write
+from onward.handlers.journal import JsonLines, LogBusy
+
+Run = Callable[..., Awaitable[list[Any]]]
+
+WRITER = """
+import sys
+from pathlib import Path
+from handlers.logging import write
+from onward.handlers.journal import JsonLines, LogBusy
+log = JsonLines(Path(sys.argv[1]))
+for number in range(int(sys.argv[3])):
+    log.append({"job": f"{sys.argv[2]}-{number}", "message": "x" * (number * 37 % 5000)})
+"""
+
+WRITER_WITHOUT_ROOM = """
+import resource, sys
+from pathlib import Path
+from handlers.logging import write
+from onward.handlers.journal import JsonLines, LogBusy
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+log = JsonLines(Path(sys.argv[1]))
+log.append({"message": "x" * 60})
+try:
+    log.append({"message": "y" * 60})
+except OSError:
+    sys.exit(7)
+"""
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+async def test_a_notification_is_a_line_that_names_its_job_and_time(run: Run, job: Any) -> None:
+    await run(write, job, email="ada@example.org", message="Grüße")
+    (line,) = lines(job.tools.log.path)
+    assert list(line) == ["time", "job", "email", "message"]
+    assert (line["job"], line["email"], line["message"]) == ("job_1", "ada@example.org", "Grüße")
+    assert line["time"].endswith("+00:00")
+
+
+async def test_a_line_written_twice_can_be_told_by_its_job(run: Run, job: Any) -> None:
+    for _ in range(2):
+        await run(write, job, email="a@x", message="m")
+    assert [line["job"] for line in lines(job.tools.log.path)] == ["job_1", "job_1"]
+
+
+def test_it_runs_in_a_thread() -> None:
+    assert not write.steps[0].is_async
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\nb",
+        "a\r\n{}",
+        "a\u2028b",
+        "a\u2029b",
+        "a\x85b",
+        "a\x0bb\x0cc\x1cd",
+        "\x1b[2J",
+        "\x9b2J",
+        "a\u202eb",
+        '"}\n{"',
+        "\0",
+    ],
+)
+def test_no_text_can_forge_a_line_or_steer_a_terminal(tmp_path: Path, text: str) -> None:
+    log = JsonLines(tmp_path / "log.jsonl")
+    log.append({text: text})
+    assert lines(log.path) == [{text: text}]
+    assert log.path.read_text().rstrip("\n").isprintable()
+
+
+def test_a_torn_last_line_stays_alone(tmp_path: Path) -> None:
+    log = JsonLines(tmp_path / "log.jsonl")
+    log.append({"n": 1})
+    with log.path.open("a") as file:
+        file.write('{"n":2,"mess')
+    log.append({"n": 3})
+    log.append({"n": 4})
+    assert log.path.read_text() == '{"n":1}\n{"n":2,"mess\n{"n":3}\n{"n":4}\n'
+
+
+def test_what_is_no_json_writes_nothing(tmp_path: Path) -> None:
+    log = JsonLines(tmp_path / "log.jsonl")
+    for value in (float("nan"), object()):
+        with pytest.raises((ValueError, TypeError)):
+            log.append({"n": value})  # type: ignore[dict-item]
+    assert not log.path.exists()
+
+
+def test_a_log_that_was_rotated_away_is_begun_anew(tmp_path: Path) -> None:
+    log = JsonLines(tmp_path / "deep" / "er" / "log.jsonl")
+    log.append({"n": 1})
+    log.path.rename(tmp_path / "old.jsonl")
+    log.append({"n": 2})
+    assert (lines(tmp_path / "old.jsonl"), lines(log.path)) == ([{"n": 1}], [{"n": 2}])
+
+
+def test_many_processes_write_whole_lines_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "log.jsonl"
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(path), name, "100"], cwd=Path(__file__).parents[3])
+        for name in "abcd"
+    ]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0, 0]
+    jobs = [line["job"] for line in lines(path)]
+    assert len(jobs) == 400
+    for name in "abcd":
+        assert [job for job in jobs if job.startswith(name)] == [f"{name}-{number}" for number in range(100)]
+
+
+def test_many_threads_write_whole_lines(tmp_path: Path) -> None:
+    log = JsonLines(tmp_path / "log.jsonl")
+
+    def append_all() -> None:
+        for n in range(50):
+            log.append({"n": n})
+
+    threads = [threading.Thread(target=append_all) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(line["n"] for line in lines(log.path)) == sorted([*range(50)] * 8)
+
+
+def test_a_process_frozen_with_the_lock_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    log = JsonLines(tmp_path / "log.jsonl", timeout_s=0.05)
+    log.append({"n": 1})
+    with log.path.open() as frozen:
+        fcntl.flock(frozen, fcntl.LOCK_EX)
+        with pytest.raises(LogBusy):
+            log.append({"n": 2})
+    log.append({"n": 3})
+    assert lines(log.path) == [{"n": 1}, {"n": 3}]
+
+
+def test_a_line_that_finds_no_room_leaves_no_half_of_itself(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    ended = subprocess.run(
+        [sys.executable, "-c", WRITER_WITHOUT_ROOM, str(path)], cwd=Path(__file__).parents[3], check=False
+    )
+    assert ended.returncode == 7
+    assert lines(path) == [{"message": "x" * 60}]

@@ -1,0 +1,132 @@
+"""Secret parameters: nowhere in the clear but in the call."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from onward.backends.base import Role
+from onward.cli import check
+from onward.config.settings import Settings, SettingsError, load
+from onward.handlers.base import InvalidParameters, Permanent
+from onward.jobs import ledger
+from onward.jobs.encryption import ENCRYPTED, Encryption, NoKey
+from onward.jobs.model import Job
+from onward.jobs.states import JobStatus
+from onward.runtime import handlers, wiring
+from tests import application
+from tests.integration.jobs.secretive import pay
+
+CARD = "4242-4242-4242-4242"
+KEY, OLDER = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+
+
+def settings_with(folder: Path, *keys: str) -> Settings:
+    application.write(folder)
+    return load(folder, handlers={"modules": ["tests.integration.jobs.secretive"]}, secrets={"keys": list(keys)})
+
+
+async def run(onward: wiring.Runtime, handler: str, **params: Any) -> Job:
+    new = onward.dispatcher.prepare(handler, params, owner=None)
+    job = await onward.writer.run(lambda tx: onward.dispatcher.accept(tx, new))
+    await onward.dispatcher.deliver([job], after_response=onward.dispatcher.defer)
+    return await ended(onward, job.id)
+
+
+async def ended(onward: wiring.Runtime, job_id: str) -> Job:
+    async with asyncio.timeout(20):
+        while True:
+            job = await onward.database.read(lambda tx: ledger.get(tx, job_id))
+            if job is not None and job.done:
+                return job
+            await asyncio.sleep(0.02)
+
+
+def written(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+async def test_a_secret_reaches_the_handler_and_nothing_else(tmp_path: Path) -> None:
+    async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
+        job = await run(onward, "tests.pay", card=CARD, name="ada", limits={"day": 5000, "week": 9000})
+        assert job.status is JobStatus.SUCCEEDED
+        assert job.result == {"digits": len(CARD), "name": "ada", "limits": 14_000}
+        assert job.params["name"] == "ada"
+        assert job.params["card"].keys() == job.params["limits"].keys() == {ENCRYPTED}
+        assert CARD not in repr(job)
+        assert CARD.encode() not in written(tmp_path)
+
+
+async def test_the_secrets_of_a_further_job_are_secrets(tmp_path: Path) -> None:
+    async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
+        job = await run(onward, "tests.both", card=CARD)
+        assert job.result == len(CARD) + 1
+        ids = await onward.database.read(lambda tx: [row[0] for row in tx.execute_once(_ids())])
+        (child,) = set(ids) - {job.id}
+        assert (await ended(onward, child)).result["digits"] == len(CARD)
+        assert CARD.encode() not in written(tmp_path)
+
+
+def _ids() -> Any:
+    import sqlalchemy as sa
+
+    from onward.storage.tables import jobs
+
+    return sa.select(jobs.c.id)
+
+
+@pytest.mark.parametrize("kindly", [True, False])
+async def test_what_a_handler_says_of_a_secret_is_not_passed_on(
+    tmp_path: Path, *, kindly: bool, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
+        job = await run(onward, "tests.babble", card=CARD, kindly=kindly)
+    assert job.error is not None
+    if kindly:
+        assert job.error.message == "the card *** was declined"
+    output = "".join(capfd.readouterr()) + caplog.text  # log lines go to one of the two
+    assert "***" in output
+    assert CARD not in output
+    assert CARD.encode() not in written(tmp_path)
+
+
+async def test_keys_are_changed_without_losing_a_job(tmp_path: Path) -> None:
+    encrypted = Encryption([OLDER]).encrypt(pay, {"card": CARD, "name": "x", "limits": None})
+    assert Encryption([KEY, OLDER]).decrypt(encrypted)[0] == {"card": CARD, "name": "x", "limits": None}
+    newer = Encryption([KEY, OLDER]).encrypt(pay, {"card": CARD, "name": "x", "limits": None})
+    assert Encryption([KEY]).decrypt(newer)[0]["card"] == CARD
+
+
+@pytest.mark.parametrize("keys", [[], [KEY]])
+def test_without_its_key_a_secret_is_unreadable_in_words(keys: list[str]) -> None:
+    encrypted = Encryption([OLDER]).encrypt(pay, {"card": CARD, "name": "x", "limits": None})
+    with pytest.raises(Permanent, match="not among those") as unreadable:
+        Encryption(keys).decrypt(encrypted)
+    assert unreadable.value.code == "SECRET_UNREADABLE"
+
+
+def test_a_handler_with_secrets_needs_a_key(tmp_path: Path) -> None:
+    with pytest.raises(NoKey, match=r"tests.pay has secret parameters \(card, limits\), which need a key"):
+        Encryption().encrypt(pay, {"card": CARD, "name": "x", "limits": None})
+
+
+async def test_without_a_key_the_start_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"secrets.keys: tests.pay has secret .* need a key; make one by"):
+        async with wiring.run_process(settings_with(tmp_path), Role.ACCEPT):
+            pass
+
+
+def test_what_is_no_key_is_refused_and_not_shown(tmp_path: Path) -> None:
+    settings = settings_with(tmp_path, "hunter2hunter2")
+    with pytest.raises(SettingsError, match=r"secrets.keys: each key must be 32 bytes") as refused:
+        handlers.build_encryption(settings, {})
+    assert "hunter2" not in str(refused.value) + repr(settings)
+    findings = [finding for finding in check.findings(settings) if finding.part == "handlers"]
+    assert [(finding.state.value, finding.fix) for finding in findings] == [("wrong", "correct secrets.keys")]
+
+
+def test_what_has_the_form_of_a_secret_is_refused_from_outside() -> None:
+    with pytest.raises(InvalidParameters, match="has the form of an encrypted value"):
+        Encryption([KEY]).encrypt(pay, {"card": CARD, "name": {ENCRYPTED: "x"}, "limits": None})

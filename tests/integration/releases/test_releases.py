@@ -1,0 +1,101 @@
+"""A ledger that an earlier release has left in the midst of work is carried on with by this one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onward.jobs.places import place
+from tests.integration.releases.write import HERE, LEDGER, REGISTER, Kept, lay_out
+from tests.processes import graphql, onward, running, wait_until
+
+RETRY = "mutation($id: ID!) { retryJob(input: {id: $id}) { errors { message } } }"
+OVER = "('SUCCEEDED', 'FAILED', 'CANCELLED')"
+LEDGERS = sorted(HERE.glob("*.sql"))
+
+
+def test_there_are_ledgers_of_earlier_releases() -> None:
+    assert LEDGERS
+
+
+@pytest.mark.parametrize("kept", LEDGERS, ids=lambda path: path.stem)
+def test_the_work_of_an_earlier_release_is_done_by_this_one(
+    kept: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Whatever state it was in; with parameters brought up to date, and no finished step run again."""
+    url = request.getfixturevalue("postgres_url") if "postgresql" in kept.stem else None
+    ledger = Kept(tmp_path, kept.read_text("utf-8"), url)
+    ledger.execute("UPDATE jobs SET due_at = 1 WHERE status IN ('SCHEDULED', 'RETRYING')")  # their time has come
+    boot, namespace, pid, _ = place().split("/")
+    gone = f"{boot}/{namespace}/{pid}/0"  # who had this number was another process
+    ledger.execute("UPDATE runners SET place = ?", (gone,))
+    before = {name: status for name, status, _, _ in jobs(ledger).values()}
+    history = attempts(ledger)
+    assert set(before.values()) >= {name.split()[1] for name in before if " " in name}, "every state there is"
+    lay_out(tmp_path, "now", url or f"sqlite:///{LEDGER}")
+    assert onward("migrate", project=tmp_path).returncode == 0
+    assert ledger.execute("SELECT username FROM users").fetchall() == [("ann",)]
+    with running("serve", project=tmp_path) as api:
+        address = api.serving()
+        wait_until(lambda: all_over(ledger))
+        failed = next(job for job, (_, status, _, _) in jobs(ledger).items() if status == "FAILED")
+        assert graphql(address, RETRY, id=failed)["retryJob"]["errors"] == []
+        wait_until(lambda: all_over(ledger))
+        again = graphql(address, REGISTER)["registerUser"]
+        assert again["replayed"], "an idempotency key of then still stands for the job of then"
+    after = {name: (status, result) for name, status, result, _ in jobs(ledger).values()}
+    assert after == {
+        "Ann SUCCEEDED": ("SUCCEEDED", "Good day, Ann SUCCEEDED"),
+        "Ann FAILED": ("SUCCEEDED", "Ann FAILED is welcome"),
+        "Ann RETRYING": ("SUCCEEDED", "Ann RETRYING was late"),
+        "Ann RUNNING": ("SUCCEEDED", "Ann RUNNING, half done, and done"),
+        "Ann CANCELLING": ("CANCELLED", None),
+        "Ann SCHEDULED": ("SUCCEEDED", "Good day, SCHEDULED, Ann (asked for by version 1)"),
+        "Ann QUEUED": ("SUCCEEDED", "Good day, QUEUED, Ann (asked for by version 1)"),
+        "Ann CANCELLED": ("CANCELLED", None),
+        "ann": ("SUCCEEDED", None),
+    }
+    assert all(then == attempts(ledger)[job][: len(then)] for job, then in history.items()), "its history is whole"
+    assert (tmp_path / "var" / "mail" / f"{again['job']['id']}.eml").is_file()
+    ledger.close()
+
+
+def test_a_job_of_a_newer_release_runs_where_nothing_is_lost_by_it(tmp_path: Path) -> None:
+    """As long as releases run side by side; what this one does not know of is refused, with what to do."""
+    ledger = Kept(tmp_path, next(one for one in LEDGERS if "sqlite" in one.stem).read_text("utf-8"), None)
+    ledger.execute("DELETE FROM jobs WHERE status NOT IN ('QUEUED', 'SCHEDULED') OR handler <> 'release.greet'")
+    ledger.execute("DELETE FROM runners")  # nobody has to be taken for dead first
+    newer = "UPDATE jobs SET due_at = 1, params_version = 3, params = ? WHERE status = ?"
+    ledger.execute(newer, ('{"given": "Ann", "family": "Lee"}', "SCHEDULED"))
+    ledger.execute(newer, ('{"given": "Ann", "family": "Lee", "title": "Dr"}', "QUEUED"))
+    lay_out(tmp_path, "now")
+    with running("serve", project=tmp_path) as api:
+        api.serving()
+        wait_until(lambda: all_over(ledger))
+    refused, done = sorted(jobs(ledger).values(), key=lambda job: job[1])
+    assert done[1:3] == ("SUCCEEDED", "Good day, Lee, Ann (asked for by version 2)")
+    assert refused[3]["code"] == "INVALID_PARAMETERS"
+    assert "a newer release accepted it" in refused[3]["message"]
+    assert "title" in refused[3]["message"]
+    ledger.close()
+
+
+def all_over(ledger: Kept) -> bool:
+    return not ledger.execute(f"SELECT 1 FROM jobs WHERE status NOT IN {OVER}").fetchone()
+
+
+def attempts(ledger: Kept) -> dict[str, list[Any]]:
+    """The finished attempts of each job."""
+    return {job: json.loads(tried) for job, tried in ledger.execute("SELECT id, attempts FROM jobs").fetchall()}
+
+
+def jobs(ledger: Kept) -> dict[str, tuple[str, str, Any, Any]]:
+    """By id: the name in the parameters, the status, the result, the error."""
+    found = {}
+    for job, params, *rest in ledger.execute("SELECT id, params, status, result, error FROM jobs").fetchall():
+        told = json.loads(params)
+        status, result, error = rest
+        name = told.get("name") or told.get("username") or told["family"]
+        found[job] = (name, status, json.loads(result) if result else None, json.loads(error) if error else None)
+    return found

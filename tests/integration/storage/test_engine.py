@@ -1,0 +1,151 @@
+"""Connections, ids, statements, and the small tables beside the jobs."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from database import users
+from database.items import ItemStore
+from database.tables import items
+from onward import Ledger
+from onward.storage.base import StorageError, Unavailable
+from onward.storage.engine import Database
+from onward.storage.ids import Ids
+from onward.storage.sql import as_list, in_array
+from onward.storage.tables import meta
+from onward.storage.transaction import Tx
+from onward.storage.writer import Writer
+from tests.integration.storage.test_writer import put
+
+_among = sa.select(meta.c.name).where(in_array(meta.c.name, "names"))
+
+
+@given(st.lists(st.integers(min_value=0, max_value=2**44)))
+def test_ids_grow_whatever_the_clock_does(moments: list[int]) -> None:
+    """Also when it stands still, or goes back."""
+    ids = Ids()
+    found = [ids.next("job", ms) for ms in moments]
+    assert found == sorted(set(found))
+    assert all(len(one) == len("job_") + 32 for one in found)
+
+
+def test_an_id_is_made_by_chance_also_where_its_millisecond_was_seen_before() -> None:
+    one, other = Ids(), Ids()
+    for ids in (one, other):
+        ids.seen(1_000)
+    assert one.next("job", 1_000)[:-9] != other.next("job", 1_000)[:-9]
+
+
+def test_ids_of_many_threads_are_distinct() -> None:
+    ids = Ids()
+    found: list[str] = []
+
+    def take() -> None:
+        found.extend(ids.next("job", 1) for _ in range(500))
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 2000
+
+
+def test_a_list_of_texts_is_one_parameter(writer: Writer) -> None:
+    """Of any length, and with whatever is in the texts."""
+    odd = ["plain", 'a"b', "a'b", "a\\b", "\u00e4\U0001f680", "a,b", "[]", "", "%s :x"]
+
+    def fill(tx: Tx) -> None:
+        for name in odd:
+            put(tx, name)
+
+    writer.run_sync(fill)
+    for wanted in (odd, odd[:1], [], ["not there"], odd * 300):
+        rows = writer.database.read_sync(lambda tx, wanted=wanted: tx.all(_among, names=as_list(wanted)))  # type: ignore[misc]
+        assert {row[0] for row in rows} == set(wanted) & set(odd)
+
+
+def test_what_a_reader_raises_is_passed_on(writer: Writer) -> None:
+    """And the reader is good for the next one."""
+
+    def fails(_tx: Tx) -> None:
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        writer.database.read_sync(fails)
+    assert writer.database.read_sync(lambda tx: tx.now) > 0
+
+
+def test_a_database_of_another_kind_is_refused_in_words() -> None:
+    with pytest.raises(StorageError, match="mysql"):
+        Database("mysql://localhost/onward")
+
+
+def test_a_ledger_that_cannot_be_opened_is_unavailable() -> None:
+    database = Database("sqlite:////proc/nowhere/onward.db")
+    with pytest.raises(Unavailable):
+        database.read_sync(lambda tx: tx.now)
+    database.close()
+
+
+def test_names_and_addresses_are_unique_without_regard_to_case(writer: Writer) -> None:
+    """Taken names the fields; what is stored is as it was given."""
+    ann = writer.run_sync(lambda tx: users.add(tx, username="Stra\u00dfe", email="Ann@Example.org"))
+    assert writer.database.read_sync(lambda tx: users.get(tx, ann.id)) == ann
+    for name, email, fields in (
+        ("STRASSE", "b@example.org", ("username",)),
+        ("b", "aNN@eXample.org", ("email",)),
+        ("strasse", "ann@example.org", ("username", "email")),
+    ):
+        with pytest.raises(users.Taken) as caught:
+            writer.run_sync(lambda tx, name=name, email=email: users.add(tx, username=name, email=email))  # type: ignore[misc]
+        assert caught.value.fields == fields
+    writer.run_sync(lambda tx: users.add(tx, username="b", email="b@example.org"))
+
+
+async def test_an_item_is_kept_once_a_job(writer: Writer) -> None:
+    """However often the step is repeated; the first one stays."""
+    store = ItemStore(Ledger(writer))
+    for text in ("first", "second"):
+        await store.put("job_1", text=text, characters=5, words=1, lines=1, sha256="0")
+    rows = writer.database.read_sync(lambda tx: tx.all(sa.select(items.c.job_id, items.c.text)))
+    assert rows == [("job_1", "first")]
+
+
+def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    """Whoever comes while another one makes it waits, and is not refused."""
+    for n in range(40):
+        together = threading.Barrier(6)
+
+        def opened(file: Path = tmp_path / f"{n}.db", together: threading.Barrier = together) -> None:
+            database = Database(f"sqlite:///{file}")
+            together.wait()
+            connection = database.connect()
+            connection.execute("CREATE TABLE IF NOT EXISTS made (a)")
+            connection.close()
+            database.close()
+
+        with ThreadPoolExecutor(6) as pool:
+            for opening in [pool.submit(opened) for _ in range(6)]:
+                opening.result()
+
+
+def test_a_database_that_cannot_keep_every_letter_is_refused(postgres_server_url: str) -> None:
+    """As one is where initdb ran without a locale: the driver would give bytes, and a migration a traceback."""
+    with psycopg.connect(postgres_server_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0")
+        database = Database(postgres_server_url.rsplit("/", 1)[0] + "/ascii")
+        try:
+            with pytest.raises(StorageError, match=r"encoding is SQL_ASCII and has to be UTF8: createdb -E UTF8"):
+                database.connect()
+        finally:
+            database.close()
+            connection.execute("DROP DATABASE ascii WITH (FORCE)")

@@ -1,0 +1,150 @@
+"""Migrations: the tables are the code's, whoever made them, however many tried at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from onward.storage import migrate
+from onward.storage.base import OutOfDate, StorageError
+from onward.storage.engine import Database
+from onward.storage.indexes import metadata
+from tests.servers import postgres_database
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database without a table."""
+    if request.param == "sqlite":
+        database = Database(f"sqlite:///{tmp_path / 'deep' / 'onward.db'}")
+        yield database
+        database.close()
+        return
+    with postgres_database(request.getfixturevalue("postgres_server_url")) as url:
+        database = Database(url)
+        yield database
+        database.close()
+
+
+def test_the_code_knows_the_newest_revision() -> None:
+    """`HEAD` is Alembic's head, and there is one."""
+    config = Config()
+    config.set_main_option("script_location", str(migrate.FOLDER))
+    config.set_main_option("path_separator", "newline")
+    assert ScriptDirectory.from_config(config).get_heads() == [migrate.HEAD]
+
+
+def test_the_tables_after_the_migrations_are_those_of_the_code(empty: Database) -> None:
+    """Tables, columns, types, nullability, indexes and constraints."""
+    assert migrate.revision(empty) is None
+    assert migrate.upgrade(empty)
+    assert migrate.revision(empty) == migrate.HEAD
+    url = empty.url.set(drivername="postgresql+psycopg") if empty.dialect == "postgresql" else empty.url
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+        inspector = sa.inspect(connection)
+        for table in metadata.sorted_tables:
+            assert {index["name"] for index in inspector.get_indexes(table.name) if not index["unique"]} == {
+                index.name for index in table.indexes
+            }
+    engine.dispose()
+
+
+def test_a_second_migration_changes_nothing(empty: Database) -> None:
+    assert migrate.upgrade(empty)
+    assert not migrate.upgrade(empty)
+
+
+def test_two_migrations_at_once_make_the_tables_once(empty: Database) -> None:
+    """One does it, the other waits and finds it done; in two processes as well as here in two threads."""
+    done: list[object] = []
+
+    def upgrade() -> None:
+        other = Database(empty.url.render_as_string(hide_password=False))
+        try:
+            done.append(migrate.upgrade(other))
+        except StorageError as error:
+            done.append(error)
+        finally:
+            other.close()
+
+    threads = [threading.Thread(target=upgrade) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(map(str, done)) == ["False", "True"]
+
+
+def test_processes_that_start_at_once_find_a_ledger(tmp_path: Path) -> None:
+    """On SQLite each brings it up to date by itself, or waits for who does."""
+    code = (
+        "import sys; from onward.storage import migrate; from onward.storage.engine import Database;"
+        "migrate.ensure(Database(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'onward.db'}"]
+    started = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    ended = [(process.communicate(timeout=60)[1], process.returncode) for process in started]
+    assert [code for _, code in ended] == [0] * 4, ended
+
+
+def test_postgresql_is_migrated_by_its_own_command_alone(empty: Database) -> None:
+    """A server process refuses a ledger that is not of its release, and says what to run."""
+    if empty.dialect == "sqlite":
+        migrate.ensure(empty)
+        migrate.ensure(empty)
+        assert migrate.revision(empty) == migrate.HEAD
+        return
+    with pytest.raises(OutOfDate, match="onward migrate"):
+        migrate.ensure(empty)
+    migrate.upgrade(empty)
+    migrate.ensure(empty)
+
+
+def test_a_ledger_of_a_newer_release_is_refused(empty: Database) -> None:
+    """Nothing in it is changed."""
+    migrate.upgrade(empty)
+    connection = empty.connect()
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(OutOfDate):
+        migrate.upgrade(empty)
+    with pytest.raises(OutOfDate):
+        migrate.ensure(empty)
+    assert migrate.revision(empty) == "9999"
+
+
+def test_two_databases_are_migrated_at_once_in_one_process(tmp_path: Path) -> None:
+    """As by two applications under one test runner: Alembic itself knows only one migration at a time."""
+    databases = [Database(f"sqlite:///{tmp_path / f'{n}.db'}") for n in range(6)]
+    failures: list[BaseException] = []
+
+    def migrated(database: Database) -> None:
+        try:
+            migrate.upgrade(database)
+        except BaseException as error:  # noqa: BLE001 - told below, by the test's own thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=migrated, args=(database,)) for database in databases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert [migrate.revision(database) for database in databases] == [migrate.HEAD] * len(databases)
+    for database in databases:
+        database.close()

@@ -1,0 +1,185 @@
+"""PostgreSQL when connections are cut, a commit's answer is lost, or two writers lock each other out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from onward.storage.base import Unavailable
+from onward.storage.engine import Database
+from onward.storage.tables import meta
+from onward.storage.transaction import Tx
+from onward.storage.writer import Writer
+from tests.integration.storage.test_writer import names, put
+from tests.ledgers import writing
+from tests.servers import free_port, postgres_server
+
+_update = sa.update(meta).where(meta.c.name == sa.bindparam("name_")).values(value=sa.bindparam("value_"))
+
+
+def cut(url: str) -> int:
+    """Every other connection to that database is gone. How many they were."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        rows = connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        ).fetchall()
+    return len(rows)
+
+
+def test_a_connection_cut_while_idle_is_not_noticed(postgres_ledger: str) -> None:
+    """The next unit is written on a new one, and read on a new one."""
+    with writing(postgres_ledger) as writer:
+        writer.run_sync(lambda tx: put(tx, "before"))
+        assert names(writer.database) == {"before"}
+        assert cut(postgres_ledger) >= 2
+        writer.run_sync(lambda tx: put(tx, "after"))
+        cut(postgres_ledger)
+        assert names(writer.database) == {"before", "after"}
+
+
+@pytest.mark.parametrize("code", ["53100", "57014", "53200", "58030"])
+def test_a_server_in_need_is_unavailable(postgres_ledger: str, code: str) -> None:
+    """A full disk, a statement that took too long, no memory, a failing device: it is nobody's unit that is wrong."""
+    raised = sa.text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$")
+    with writing(postgres_ledger) as writer:
+        with pytest.raises(Unavailable):
+            writer.run_sync(lambda tx: tx.execute(raised))
+        writer.run_sync(lambda tx: put(tx, "after"))
+        assert names(writer.database) == {"after"}
+
+
+def test_a_connection_cut_in_the_middle_of_a_unit_is_made_up_for(postgres_ledger: str) -> None:
+    """The unit is run again, and written once."""
+    runs = []
+
+    def unit(tx: Tx) -> None:
+        put(tx, "once")
+        runs.append(tx.change)
+        if len(runs) == 1:
+            cut(postgres_ledger)
+
+    with writing(postgres_ledger) as writer:
+        writer.run_sync(unit)
+        assert len(runs) == 2
+        assert names(writer.database) == {"once"}
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_commit_whose_answer_was_lost_is_looked_for(
+    postgres_ledger: str, monkeypatch: pytest.MonkeyPatch, *, committed: bool
+) -> None:
+    """Where it happened after all, the unit is done and not run again; where it did not, it is run again."""
+    runs: list[int] = []
+    lost: list[str] = []
+    raw = Tx.raw
+
+    def loses_its_answer(tx: Tx, sql: str) -> None:
+        if sql == "COMMIT" and not lost:
+            lost.append(sql)
+            if committed:
+                raw(tx, sql)
+            cut(postgres_ledger)
+            raw(tx, "SELECT 1")
+        raw(tx, sql)
+
+    def unit(tx: Tx) -> str:
+        runs.append(tx.change)
+        put(tx, f"run {len(runs)}")
+        tx.count(None, "QUEUED", 1)
+        return f"run {len(runs)}"
+
+    with writing(postgres_ledger) as writer:
+        writer.run_sync(lambda _tx: None)
+        monkeypatch.setattr(Tx, "raw", loses_its_answer)
+        found = writer.run_sync(unit)
+        monkeypatch.undo()
+        assert found == ("run 1" if committed else "run 2")
+        assert names(writer.database) == {found}
+        (row,) = writer.database.read_sync(lambda tx: tx.all(sa.text("SELECT n FROM counts")))
+        assert row[0] == 1
+
+
+def test_two_writers_that_lock_each_other_out_both_finish(postgres_ledger: str) -> None:
+    """PostgreSQL ends one of them; it is run again, and nobody is told."""
+    barrier = threading.Barrier(2, timeout=10)
+    errors: list[BaseException] = []
+
+    def locking(first: str, then: str) -> Callable[[Tx], None]:
+        runs: list[int] = []
+
+        def unit(tx: Tx) -> None:
+            runs.append(1)
+            tx.execute(_update, name_=first, value_=f"{first}{then}")
+            if len(runs) == 1:
+                barrier.wait()
+            tx.execute(_update, name_=then, value_=f"{first}{then}")
+
+        return unit
+
+    def run(writer: Writer, unit: Callable[[Tx], None]) -> None:
+        try:
+            writer.run_sync(unit)
+        except BaseException as error:  # noqa: BLE001 - told below
+            errors.append(error)
+
+    with writing(postgres_ledger) as one, writing(postgres_ledger) as two:
+        one.run_sync(lambda tx: put(tx, "a"))
+        one.run_sync(lambda tx: put(tx, "b"))
+        threads = [
+            threading.Thread(target=run, args=(writer, locking(*order)))
+            for writer, order in ((one, ("a", "b")), (two, ("b", "a")))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert errors == []
+        rows = one.database.read_sync(lambda tx: tx.all(sa.select(meta.c.value)))
+        assert len({row[0] for row in rows}) == 1
+
+
+def test_a_deadlock_of_one_unit_takes_no_other_of_its_commit_along(postgres_ledger: str) -> None:
+    """A unit that PostgreSQL ended once is written at the second run, and so is what came with it."""
+    runs = []
+
+    def fails_once(tx: Tx) -> Any:
+        runs.append(1)
+        put(tx, "again")
+        if len(runs) == 1:
+            tx.raw("DO $$ BEGIN RAISE EXCEPTION 'as if' USING ERRCODE = '40P01'; END $$")
+
+    with writing(postgres_ledger) as writer:
+        writer.post(lambda tx: put(tx, "beside"))
+        writer.run_sync(fails_once)
+        assert names(writer.database) == {"beside", "again"}
+
+
+def test_a_server_that_is_away_is_told_and_its_return_is_found() -> None:
+    """Unavailable for writers and readers within their patience; then both go on by themselves."""
+    port = free_port()
+    database = Database(f"postgresql://onward@127.0.0.1:{port}/postgres")
+    with writing(f"postgresql://onward@127.0.0.1:{port}/postgres", patience_s=0.5) as writer:
+        with pytest.raises(Unavailable):
+            writer.run_sync(lambda _tx: None)
+        with pytest.raises(Unavailable):
+            database.read_sync(lambda tx: tx.now)
+        with postgres_server(port=port) as server:
+            with psycopg.connect(server.url) as connection:
+                connection.execute("CREATE TABLE marks (writer text PRIMARY KEY, mark text NOT NULL)")
+            assert writer.run_sync(lambda tx: tx.change) > 0
+            assert database.read_sync(lambda tx: tx.now) > 0
+    database.close()
+
+
+def test_a_commit_is_synced(postgres_ledger: str) -> None:
+    """`synchronous_commit` is on, whatever the server's default is."""
+    with psycopg.connect(postgres_ledger, autocommit=True) as connection:
+        connection.execute("ALTER DATABASE " + connection.info.dbname + " SET synchronous_commit = off")
+    with writing(postgres_ledger) as writer:
+        assert writer.run_sync(lambda tx: tx.one(sa.text("SHOW synchronous_commit"))) == ("on",)

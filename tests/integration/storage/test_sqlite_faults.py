@@ -1,0 +1,152 @@
+"""SQLite when its file is locked, or its disk is full."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+import pysqlite3
+import pytest
+
+from onward.storage.base import Unavailable
+from onward.storage.engine import Database
+from tests.integration.storage.test_writer import names, put
+from tests.ledgers import writing
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@contextmanager
+def locked(url: str) -> Iterator[Any]:
+    """Another process's writer, so to speak, in the middle of its transaction."""
+    other = pysqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield other
+    finally:
+        other.close()
+
+
+def test_a_lock_that_lasts_is_told_after_the_writer_s_patience(sqlite_ledger: str) -> None:
+    """Unavailable, nothing written; and once it is gone the writer goes on by itself."""
+    with writing(sqlite_ledger, patience_s=0.5) as writer:
+        with locked(sqlite_ledger):
+            begun = time.monotonic()
+            with pytest.raises(Unavailable):
+                writer.run_sync(lambda tx: put(tx, "refused"))
+            assert 0.4 < time.monotonic() - begun < 3
+        writer.run_sync(lambda tx: put(tx, "after"))
+        assert names(writer.database) == {"after"}
+
+
+def test_a_short_lock_is_waited_for(sqlite_ledger: str) -> None:
+    """Nobody is told of it."""
+    with writing(sqlite_ledger, patience_s=5) as writer, locked(sqlite_ledger) as other:
+        timer = Timer(0.3, lambda: other.execute("COMMIT"))
+        timer.start()
+        writer.run_sync(lambda tx: put(tx, "patient"))
+        timer.join()
+        assert names(writer.database) == {"patient"}
+
+
+def test_readers_go_on_while_the_ledger_is_locked(sqlite_ledger: str) -> None:
+    """They see what was committed before."""
+    with writing(sqlite_ledger) as writer:
+        writer.run_sync(lambda tx: put(tx, "before"))
+        with locked(sqlite_ledger):
+            assert names(writer.database) == {"before"}
+
+
+def test_a_commit_is_synced(sqlite_ledger: str) -> None:
+    """WAL with synchronous=FULL on every connection: what was answered survives a power cut."""
+    database = Database(sqlite_ledger)
+    for _ in range(2):
+        connection = database.connect()
+        assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
+        assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        connection.close()
+    database.close()
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from onward.storage.base import Unavailable
+from onward.storage.writer import Writer
+from onward.storage.engine import Database
+from tests.integration.storage.test_writer import names
+import sqlalchemy as sa
+from onward.storage.tables import meta
+
+folder, how = Path(sys.argv[1]), sys.argv[2]
+url = f"sqlite:///{folder / 'onward.db'}"
+put = sa.insert(meta).values(name=sa.bindparam("name_"), value="x" * 50_000)
+if how == "limit":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
+else:
+    (folder / "ballast").write_bytes(b"x" * 1_000_000)
+writer = Writer(Database(url), patience_s=1)
+writer.start()
+kept = []
+try:
+    for n in range(200):
+        writer.run_sync(lambda tx, n=n: tx.execute(put, name_=f"n{n}"))
+        kept.append(f"n{n}")
+except Unavailable:
+    pass
+else:
+    sys.exit("the disk was never full")
+if how == "limit":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+else:
+    (folder / "ballast").unlink()
+found = names(writer.database)
+assert set(kept) == found, (sorted(found), kept)
+writer.run_sync(lambda tx: tx.execute(put, name_="after"))
+assert names(writer.database) == {*kept, "after"}
+connection = writer.database.connect()
+assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+connection.close()
+writer.close()
+writer.database.close()
+print("held", len(kept))
+"""
+
+
+def small_disk(folder: Path) -> list[str]:
+    """The words before a command that give it a disk of 4 MB at the folder; none where that is not permitted."""
+    for words in (["unshare", "-m"], ["unshare", "-rm"]):
+        mount = [*words, "sh", "-c", 'mount -t tmpfs -o size=4m tmpfs "$0" && exec "$@"', str(folder)]
+        if (
+            shutil.which("unshare")
+            and subprocess.run([*mount, "true"], capture_output=True, check=False).returncode == 0
+        ):
+            return mount
+    return []
+
+
+@pytest.mark.parametrize("how", ["disk", "limit"])
+def test_a_full_disk_is_told_and_what_was_answered_is_kept(migrated_sqlite: Path, tmp_path: Path, how: str) -> None:
+    """Unavailable, nothing by halves, and when there is room the writer goes on by itself.
+
+    A small tmpfs where this user may mount one; a limit on the size of files everywhere.
+    """
+    before = small_disk(tmp_path) if how == "disk" else []
+    how = "disk" if before else "limit"
+    script = f"import shutil; shutil.copy({str(migrated_sqlite)!r}, {str(tmp_path / 'onward.db')!r})\n{FULL}"
+    run = subprocess.run(
+        [*before, sys.executable, "-c", script, str(tmp_path), how],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert "held" in run.stdout

@@ -1,0 +1,105 @@
+"""Log lines: whoever chooses a value cannot write a line of their own."""
+
+import json
+import logging
+import re
+from pathlib import Path
+
+import pytest
+import structlog
+
+from onward import telemetry
+from tests.integration.telemetry.conftest import processing
+
+FORGED = "ann\n12:00:00 [error    ] forged\x1b[2J\u2028again\u202eniaga"
+
+
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize("environment", ["development", "production"])
+def test_a_value_is_never_a_line_of_its_own(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure(environment)
+    telemetry.logger("jobs").info(FORGED, username=FORGED, nested={"deep": [FORGED]})
+    logging.getLogger("library").warning("said %s", FORGED)
+    written = capsys.readouterr().err
+    assert written.count("\n") == 2
+    assert not re.search("[\x1b\u2028\u202e]", written)
+
+
+def test_a_traceback_is_told_from_log_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure("development")
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        telemetry.logger("jobs").exception("failed")
+        logging.getLogger("library").exception("failed too")
+    first = [line for line in lines(capsys) if not line.startswith("    | ")]
+    assert [line.split()[3:5] for line in first] == [["failed", "[jobs]"], ["failed", "too"]]
+
+
+def test_production_writes_json_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure("production")
+    structlog.contextvars.bind_contextvars(job="job_1")
+    try:
+        raise ValueError("no")
+    except ValueError:
+        telemetry.logger("jobs").exception("failed", attempt=2, half="\ud800", huge=2**70)
+    finally:
+        structlog.contextvars.clear_contextvars()
+    (line,) = lines(capsys)
+    told = json.loads(line)
+    assert (told["event"], told["logger"], told["level"], told["job"], told["attempt"]) == (
+        "failed", "jobs", "error", "job_1", 2,
+    )  # fmt: skip
+    assert told["exception"].endswith("ValueError: no")
+    assert told["timestamp"].endswith("Z")
+
+
+def test_a_traceback_shows_no_values_of_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure("development")
+
+    def connect(password: str) -> None:
+        raise ConnectionError(len(password))
+
+    try:
+        connect("hunter" + "2")
+    except ConnectionError:
+        telemetry.logger("jobs").exception("failed")
+    assert "hunter2" not in capsys.readouterr().err
+
+
+def test_being_set_up_twice_writes_each_line_once(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure("development")
+    telemetry.configure("development")
+    telemetry.logger("jobs").info("once")
+    assert len(lines(capsys)) == 1
+
+
+def test_libraries_speak_from_warnings_on(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure("development")
+    logging.getLogger("alembic.runtime.migration").info("chatter")
+    logging.getLogger("uvicorn.error").warning("matters")
+    assert len(lines(capsys)) == 1
+
+
+async def test_every_line_of_a_run_names_job_handler_attempt_and_trace(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry.configure("production")
+    async with processing(tmp_path) as process:
+        prepare = process.onward.dispatcher.prepare
+        traced, untraced = (prepare("tests.talk", {}, owner=None, trace=trace) for trace in (TRACE, None))
+        job, other = await process.run_in_order(traced, untraced)
+    told = [json.loads(line) for line in lines(capsys) if '"shop"' in line]
+    named = [(line["event"], line["job"], line["handler"], line["attempt"], line.get("trace")) for line in told]
+    words = ("from a coroutine", "from the standard library", "from a thread")
+    assert named == [
+        *((word, job.id, "tests.talk", 1, TRACE[3:35]) for word in words),
+        *((word, other.id, "tests.talk", 1, None) for word in words),
+    ]

@@ -1,0 +1,171 @@
+"""Metrics: each event is counted once, where it happens, and every process can be asked."""
+
+import asyncio
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from onward.config import settings
+from onward.config.settings import SettingsError
+from onward.jobs import claims, ledger
+from onward.jobs.places import place
+from onward.jobs.states import TERMINAL, JobStatus
+from onward.storage import tables
+from onward.storage.base import Unavailable
+from onward.storage.transaction import Tx
+from onward.telemetry.endpoint import Endpoint, NoPort
+from onward.telemetry.metrics import Metrics
+from tests import application
+from tests.integration.graphql.conftest import running as serving
+from tests.integration.graphql.conftest import settings_in
+from tests.integration.telemetry.conftest import processing, until
+from tests.servers import free_port
+
+REGISTER = sa.insert(tables.runners)
+DEATHS = sa.update(tables.jobs).returning(tables.jobs.c.id)
+
+
+def told(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=20) as response:
+        return str(response.read().decode())
+
+
+async def test_what_became_of_jobs_is_counted_by_handler_and_status(tmp_path: Path) -> None:
+    async with processing(tmp_path) as process:
+        child = (await process.run("tests.further")).result
+        await process.over(child)
+        assert (await process.run("tests.fail", word="x")).status is JobStatus.FAILED
+        told = process.metrics()
+    for of, status in (("further", "SUCCEEDED"), ("talk", "SUCCEEDED"), ("fail", "FAILED")):
+        assert told[f'onward_jobs_started_total{{handler="tests.{of}"}}'] == 1
+        assert told[f'onward_jobs_finished_total{{handler="tests.{of}",status="{status}"}}'] == 1
+        assert told[f'onward_wait_seconds_count{{handler="tests.{of}"}}'] == 1
+        assert told[f'onward_run_seconds_count{{handler="tests.{of}"}}'] == 1
+    assert told['onward_jobs_accepted_total{handler="tests.talk"}'] == 1
+    assert told['onward_jobs{status="SUCCEEDED"}'] == 2
+    assert told["onward_jobs_running"] == 0
+
+
+async def test_an_attempt_that_is_followed_by_another_is_a_retry(tmp_path: Path) -> None:
+    async with processing(tmp_path) as process:
+        await process.run("tests.unsure")
+        told = process.metrics()
+    assert told['onward_job_retries_total{handler="tests.unsure"}'] == 1
+    assert told['onward_jobs_started_total{handler="tests.unsure"}'] == 2
+    assert told['onward_jobs_finished_total{handler="tests.unsure",status="SUCCEEDED"}'] == 1
+    assert told['onward_jobs_finished_total{handler="tests.unsure",status="FAILED"}'] == 0
+
+
+async def test_a_first_failure_is_an_increase(tmp_path: Path) -> None:
+    """Prometheus sees a counter grow only where it has seen it before: each handler's stand at 0 from the start."""
+    async with processing(tmp_path) as process:
+        told = process.metrics()
+    for counter in ("jobs_accepted", "jobs_started", "job_retries", "event_loop_blocked"):
+        assert told[f'onward_{counter}_total{{handler="tests.fail"}}'] == 0
+    for status in TERMINAL:
+        assert told[f'onward_jobs_finished_total{{handler="tests.fail",status="{status}"}}'] == 0
+
+
+async def test_jobs_of_a_dead_process_are_rescues_and_a_poisonous_one_has_failed(tmp_path: Path) -> None:
+    """Who notices the death counts: nobody else is left to."""
+    boot, namespace, pid, _ = place().split("/")
+    async with processing(tmp_path, routes={"tests.talk": "dramatiq"}) as process:
+        new = process.onward.dispatcher.prepare("tests.talk", {}, owner=None)
+
+        def died(tx: Tx) -> None:
+            tx.execute(REGISTER, id="dead", beat=1, place=f"{boot}/{namespace}/{pid}/1", name="dead", started_at=1)
+            for deaths in (0, claims.MAX_CRASHES):
+                job = ledger.accept(tx, new)
+                tx.execute_once(DEATHS.where(tables.jobs.c.id == job.id).values(deaths=deaths))
+                assert claims.claim(tx, job.id, runner="dead", worker="w", backend="dramatiq", isolated=True)
+
+        await process.onward.writer.run(died)
+        await until(lambda: process.metrics()["onward_lease_rescues_total"] == 2)
+        assert process.metrics()['onward_jobs_finished_total{handler="tests.talk",status="FAILED"}'] == 1
+
+
+async def test_a_job_that_ends_in_a_process_of_its_own_is_counted_by_who_started_that(tmp_path: Path) -> None:
+    """Nobody asks a process that runs one job alone, and it is gone a moment later."""
+    application.write(tmp_path, '[handlers]\nmodules = ["tests.integration.telemetry.chatty"]\n')
+    async with processing(tmp_path) as process:
+        new = process.onward.dispatcher.prepare("tests.talk", {}, owner=None)
+
+        def dangerous(tx: Tx) -> str:
+            job = ledger.accept(tx, new)
+            tx.execute_once(DEATHS.where(tables.jobs.c.id == job.id).values(deaths=claims.CRASHES_BEFORE_ISOLATION))
+            return job.id
+
+        job = await process.over(await process.onward.writer.run(dangerous))
+        assert job.attempts[-1].worker != process.onward.lease.name
+        ended = 'onward_jobs_finished_total{handler="tests.talk",status="SUCCEEDED"}'
+        await until(lambda: process.metrics().get(ended) == 1)
+
+
+async def test_without_its_ledger_a_process_still_tells_what_it_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_unit: Any) -> Any:
+        raise Unavailable
+
+    async with processing(tmp_path) as process:
+        await process.run("tests.talk")
+        monkeypatch.setattr(process.onward.database, "read_sync", away)
+        told = process.metrics()
+    assert told["onward_ledger_up"] == 0
+    assert told['onward_jobs_started_total{handler="tests.talk"}'] == 1
+    assert not any(name.startswith("onward_jobs{") for name in told)
+
+
+def test_a_process_has_an_address_of_its_own_and_the_next_one_the_next_port() -> None:
+    port = free_port()
+    first = Endpoint(Metrics().registry, f"127.0.0.1:{port}")
+    second = Endpoint(Metrics().registry, f"127.0.0.1:{port}")
+    try:
+        assert first.url == f"http://127.0.0.1:{port}/metrics"
+        assert first.url != second.url
+        assert "onward_jobs_running 0" in told(first.url)
+        assert "onward_jobs_running 0" in told(second.url)
+    finally:
+        first.close()
+        second.close()
+
+
+def test_an_address_that_cannot_be_is_told_in_one_line() -> None:
+    with pytest.raises(NoPort, match=r"^192\.0\.2\.1:9464 cannot be listened on: "):
+        Endpoint(Metrics().registry, "192.0.2.1:9464")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("metrics", "9464", "must be HOST:PORT, as in 127.0.0.1:9464"),
+        ("metrics", "localhost:70000", "must be HOST:PORT, as in 127.0.0.1:9464"),
+        ("traces", "collector:4318", 'must be "console" or a URL that begins with http:// or https://'),
+        ("traces", "http://collector:otlp", "number as its port"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_told_in_one_line(key: str, value: str, words: str, tmp_path: Path) -> None:
+    application.write(tmp_path, f'[telemetry]\n{key} = "{value}"\n')
+    with pytest.raises(SettingsError, match=rf"telemetry\.{key}") as refusal:
+        settings.load(tmp_path)
+    assert words in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+async def test_where_processes_share_a_port_each_tells_there_what_is_true_of_all(tmp_path: Path) -> None:
+    """Counters of one or another, as it happens, would be worse than none; its own address has them."""
+    own = f"127.0.0.1:{free_port()}"
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    async with serving(settings_in(tmp_path, server={"workers": 2}, telemetry={"metrics": own})) as api:
+        job = (await api.mutate("processItem", item="a", runAt=later))["job"]
+        assert (await api.mutate("cancelJob", "job { status }", id=job["id"]))["job"]["status"] == "CANCELLED"
+        shared = (await api.http.get("/metrics")).text
+        alone = await asyncio.to_thread(told, f"http://{own}/metrics")
+    assert 'onward_jobs{status="CANCELLED"} 1.0' in shared
+    assert "onward_jobs_accepted" not in shared
+    assert 'onward_jobs_accepted_total{handler="steps.process_item"} 1.0' in alone
+    assert 'onward_jobs_finished_total{handler="steps.process_item",status="CANCELLED"} 1.0' in alone

@@ -1,0 +1,90 @@
+"""Who keeps the event loop is named; who lets it go is not, however long the work takes."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onward import telemetry
+from onward.jobs.states import JobStatus
+from onward.telemetry import watchdog
+from onward.telemetry.metrics import Metrics
+from onward.telemetry.watchdog import CurrentWork, Watchdog
+from tests.integration.telemetry.conftest import processing, until
+
+WHO = CurrentWork("shop.pack", "pack", "job_1")
+
+
+def blocked(metrics: Metrics) -> str:
+    return next((line for line in metrics.text().decode().splitlines() if line.startswith("onward_event_loop_b")), "")
+
+
+async def test_a_handler_that_blocks_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], logging_as_it_was: None
+) -> None:
+    telemetry.configure("production")
+    async with processing(tmp_path) as process:
+        job = await process.run("tests.block", seconds=0.15)
+        assert process.metrics()['onward_event_loop_blocked_total{handler="tests.block"}'] == 1
+    (told,) = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"watchdog"' in line]
+    assert (told["handler"], told["step"], told["job"]) == ("tests.block", "block", job.id)
+    assert told["seconds"] >= 0.15
+
+
+async def test_where_the_loop_stands_still_is_told_while_it_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], logging_as_it_was: None
+) -> None:
+    telemetry.configure("production")
+    async with processing(tmp_path) as process:
+        assert (await process.run("tests.block", seconds=2.0)).status is JobStatus.SUCCEEDED
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"watchdog"' in line]
+    assert "stands still" in told[0]["event"]
+    assert (told[0]["handler"], told[0]["step"]) == ("tests.block", "block")
+    assert "chatty.py:" in told[0]["at"]
+
+
+async def test_only_the_pieces_between_awaits_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten pieces of 90 ms, with long waits between them, block nobody; one of 110 ms does."""
+    now = 0.0
+    monkeypatch.setattr(watchdog, "perf_counter", lambda: now)
+    metrics = Metrics()
+
+    async def work(*pieces: float) -> str:
+        nonlocal now
+        for piece in pieces:
+            now += piece
+            await asyncio.sleep(0)
+        return "done"
+
+    assert await Watchdog(metrics).pieces(work(*[0.09] * 10), WHO) == "done"
+    assert not blocked(metrics)
+    assert await Watchdog(metrics).pieces(work(0.11), WHO) == "done"
+    assert blocked(metrics) == 'onward_event_loop_blocked_total{handler="shop.pack"} 1.0'
+
+
+async def test_what_is_thrown_in_arrives_and_what_is_raised_comes_out() -> None:
+    heard: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            heard.append("cancelled")
+            raise KeyError("out") from None
+
+    async def whole() -> Any:
+        return await Watchdog(Metrics()).pieces(work(), WHO)
+
+    task = asyncio.create_task(whole())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(KeyError, match="out"):
+        await task
+    assert heard == ["cancelled"]
+
+
+async def test_the_loops_delay_is_measured_while_nothing_happens(tmp_path: Path) -> None:
+    async with processing(tmp_path) as process:
+        await until(lambda: process.metrics()["onward_event_loop_delay_seconds_count"] >= 2)

@@ -1,0 +1,618 @@
+"""Connections of those who mean no good: heads without end, what never comes, frames that pile up."""
+
+import asyncio
+import http.client
+import json
+import os
+import resource
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from uvicorn.server import ServerState
+
+from onward.api import idle_connections, transport
+from onward.api import server as serving
+from onward.api.app import create_app
+from tests.integration.graphql.conftest import serving as served
+from tests.integration.graphql.conftest import settings_in
+from tests.integration.graphql.test_websocket import FOREVER, INIT, answers, client
+from tests.processes import ROOT
+
+HEAD = b"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;"
+UPGRADE = (
+    b"GET /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n"
+)
+QUERY = json.dumps({"query": "{ viewer { roles } }"}).encode()
+MUCH = 60_000_000  # bytes that a patient attacker sends; the kernels' buffers take some of them
+PATIENCE_S = 30.0
+
+
+def request(body: bytes = QUERY, *headers: str) -> bytes:
+    return (
+        HEAD
+        + "".join(f"{header}\r\n" for header in headers).encode()
+        + b"Content-Length: %d\r\n\r\n" % len(body)
+        + body
+    )
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    settings = settings_in(tmp_path_factory.mktemp("onward"), gql={"limits": {"head_timeout_s": 1}})
+    with served(settings) as address:
+        yield address
+
+
+@pytest.fixture
+def turns_of_serve() -> Iterator[None]:
+    """Threads let one another go on as those of `serve` do: client and server are threads of one process here."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(serving.SWITCH_INTERVAL_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+@asynccontextmanager
+async def connected(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    host, port = address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            yield reader, writer
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+@asynccontextmanager
+async def listening(app: Any, folder: Path) -> AsyncIterator[str]:
+    """The address of a server of this ASGI application, over our connections."""
+    config, state = serving.configured(app, settings_in(folder)), ServerState()
+    config.load()
+
+    accepted: list[Any] = []
+
+    def protocol() -> Any:
+        accepted.append(config.http_protocol_class(config=config, server_state=state, app_state={}))  # type: ignore[call-arg]
+        return accepted[-1]
+
+    async with await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        yield f"{host}:{port}"
+    for _ in range(3):  # one that was accepted, or whose client has gone, a moment ago would outlive the loop
+        await asyncio.sleep(0)
+        for connection in accepted:
+            if connection.transport is not None:
+                connection.transport.abort()
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    """All that comes until the connection ends."""
+    found = b""
+    with suppress(ConnectionError):
+        while more := await reader.read(65536):
+            found += more
+    return found
+
+
+async def until(reader: asyncio.StreamReader, words: bytes) -> None:
+    """The words have come, whatever came before them."""
+    found = b""
+    while words not in found:
+        more = await reader.read(65536)
+        assert more, "the connection ended"
+        found = found[-len(words) :] + more
+
+
+def statuses(told: bytes) -> list[int]:
+    return [int(part[:3]) for part in told.split(b"HTTP/1.1 ")[1:]]
+
+
+async def blast(writer: asyncio.StreamWriter, data: bytes, most: int = MUCH) -> int:
+    """How many bytes were taken before the connection ended, of so many at most."""
+    sent = 0
+    with suppress(ConnectionError):
+        while sent < most:
+            writer.write(data)
+            await writer.drain()
+            sent += len(data)
+    return sent
+
+
+async def trickle(writer: asyncio.StreamWriter) -> None:
+    """A byte now and then, for as long as it is taken. Raises ConnectionError."""
+    while True:
+        writer.write(b"a")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (HEAD + b"X: ", b"a" * 10_000),
+        (HEAD, b"X: aaaaaaaaaaaaaaaaaaaa\r\n" * 400),
+        (b"POST /", b"a" * 10_000),
+        (b"POST /graphql?", b"a=b&" * 2_500),
+        (CHUNKED, b"a" * 10_000),
+        (CHUNKED[:-1] + b"\r\n \r\n0\r\nX: ", b"a" * 10_000),
+        (CHUNKED[:-1] + b"\r\n \r\n0\r\n", b"X: aaaaaaaaaaaaaaaaaaaa\r\n" * 400),
+    ],
+    ids=["value", "headers", "path", "query", "chunk extension", "trailer", "trailers"],
+)
+async def test_a_head_without_end_is_431_and_is_not_read_on(address: str, begin: bytes, more: bytes) -> None:
+    async with connected(address) as (reader, writer):
+        writer.write(begin)
+        told, sent = asyncio.create_task(rest(reader)), await blast(writer, more)
+        assert sent < MUCH
+        # What is still on its way makes TCP reset the connection, which may take the answer along.
+        assert statuses(await told) in ([431], [])
+    assert await answers(address)
+
+
+@pytest.mark.parametrize("headers", [["X: " + "a" * 32_000], ["X: a"] * 1_000], ids=["long", "many"])
+async def test_a_head_that_is_a_little_too_long_is_431_in_json(address: str, headers: list[str]) -> None:
+    async with connected(address) as (reader, writer):
+        writer.write(request(QUERY, *headers))
+        head, _, body = (await rest(reader)).partition(b"\r\n\r\n")
+    assert statuses(head) == [431]
+    assert json.loads(body)["errors"][0]["extensions"] == {"code": "TOO_LARGE"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"), [({"Origin": "http://evil.example"}, 403), ({}, 413), ({"X": "a" * 200_000}, 431)]
+)
+async def test_who_reads_only_after_all_is_sent_reads_why_it_was_refused(
+    address: str, headers: dict[str, str], status: int
+) -> None:
+    def told() -> int:
+        connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
+        with closing(connection):
+            connection.request("POST", "/graphql", b"a" * 5_000_000, {"Content-Type": "application/json", **headers})
+            return connection.getresponse().status
+
+    assert [await asyncio.to_thread(told) for _ in range(20)] == [status] * 20
+
+
+async def test_who_sends_on_after_being_refused_is_cut_off_after_a_while(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "FLUSH_TIMEOUT_S", 0.2)
+    async with connected(address) as (reader, writer):
+        writer.write(HEAD + b"Content-Length: 90000000\r\n\r\n")
+        assert statuses(await rest(reader)) == [413]
+        with pytest.raises(ConnectionError):
+            await trickle(writer)
+
+
+async def test_who_was_refused_and_stays_does_not_keep_the_server_from_its_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "uvicorn.error")
+    with served(settings_in(tmp_path)) as address:
+        async with AsyncExitStack() as stack:
+            reader, writer = await stack.enter_async_context(connected(address))
+            writer.write(HEAD + b"Content-Length: 90000000\r\n\r\n")
+            assert statuses(await rest(reader)) == [413]
+            stays = stack.pop_all()
+    await stays.aclose()
+    assert "Finished server process" in caplog.text
+    assert "Waiting for connections to close" not in caplog.text
+
+
+async def test_a_body_in_tiny_chunks_is_413_before_it_is_long(address: str) -> None:
+    async with connected(address) as (reader, writer):
+        writer.write(CHUNKED[:-2] + b"1\r\n \r\n" * 20_000)
+        assert statuses(await rest(reader)) in ([413], [])
+    async with connected(address) as (reader, writer):
+        pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in QUERY)
+        writer.write(
+            CHUNKED[:-2].replace(b"Host: 127.0.0.1", b"Host: 127.0.0.1\r\nConnection: close") + pieces + b"0\r\n\r\n"
+        )
+        assert statuses(await rest(reader)) == [200]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x00" * 50,
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_400_in_json(address: str, garbage: bytes) -> None:
+    async with connected(address) as (reader, writer):
+        writer.write(garbage)
+        head, _, body = (await rest(reader)).partition(b"\r\n\r\n")
+    assert statuses(head) == [400]
+    assert json.loads(body)["errors"][0]["extensions"] == {"code": "BAD_REQUEST"}
+
+
+async def test_a_head_that_does_not_come_to_its_end_is_408(address: str) -> None:
+    async with connected(address) as (reader, writer):
+        told = asyncio.create_task(rest(reader))
+        writer.write(HEAD)
+        while not told.done():  # a byte now and then does not help
+            writer.write(b"a")
+            await asyncio.sleep(0.05)
+        assert statuses(await told) == [408]
+
+
+async def test_who_says_nothing_is_hung_up_on(address: str) -> None:
+    async with connected(address) as (reader, _):
+        assert await rest(reader) == b""
+
+
+async def test_a_body_that_comes_after_its_answer_does_not_hold_the_connection(address: str) -> None:
+    async with connected(address) as (reader, writer):
+        told = asyncio.create_task(rest(reader))
+        writer.write(
+            HEAD + b"Authorization: Basic x\r\nOrigin: http://evil.example\r\nContent-Length: 90000000\r\n\r\n"
+        )
+        with suppress(ConnectionError):
+            while not told.done():
+                writer.write(b"a")
+                await asyncio.sleep(0.05)
+        assert statuses(await told) == [403]
+
+
+async def test_requests_that_come_together_are_answered_in_order(address: str) -> None:
+    named = [json.dumps({"query": f"{{ a{n}: viewer {{ roles }} }}"}).encode() for n in range(50)]
+    async with connected(address) as (reader, writer):
+        writer.write(b"".join(request(body) for body in named[:-1]) + request(named[-1], "Connection: close"))
+        told = await rest(reader)
+    assert statuses(told) == [200] * 50
+    assert [told.index(b'"a%d"' % n) for n in range(50)] == sorted(told.index(b'"a%d"' % n) for n in range(50))
+
+
+async def test_so_many_requests_wait_on_a_connection_and_no_more(address: str) -> None:
+    async with connected(address) as (reader, writer):
+        writer.write(request() * 400)
+        told = statuses(await rest(reader))
+    assert len(told) < 400
+    assert set(told) <= {200, 429}
+
+
+async def test_what_follows_a_request_does_not_take_its_answer(address: str) -> None:
+    query = b'{"query": "mutation { processItem(input: {item: \\"x\\"}) { job { id } } }"}'
+    async with connected(address) as (reader, writer):
+        writer.write(request(query) + b"nonsense\r\n\r\n")
+        told = await rest(reader)
+    assert statuses(told) == [200]
+    assert b"job_" in told
+
+
+async def test_a_socket_is_not_opened_behind_a_stream(address: str) -> None:
+    async with connected(address) as (reader, writer):
+        writer.write(request(json.dumps(FOREVER).encode(), "Accept: text/event-stream"))
+        assert b"200" in await reader.readuntil(b"\r\n\r\n")
+        writer.write(UPGRADE + b"\r\n")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await until(reader, b"101 Switching")
+
+
+SMUGGLED = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        b"Content-Length: 5\r\nContent-Length: 6\r\n",
+        b"Content-Length: 5, 5\r\n",
+        b"Content-Length: +5\r\n",
+        b"Content-Length: 0x5\r\n",
+        b"Content-Length: -1\r\n",
+        b"Content-Length : 5\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n",
+        b"Transfer-Encoding:\x0bchunked\r\n",
+        b"Transfer-Encoding : chunked\r\n",
+        b" X: folded\r\nContent-Length: 5\r\n",
+        b"X: a\rTransfer-Encoding: chunked\r\n",
+    ],
+)
+async def test_a_request_of_two_lengths_is_refused_and_nothing_behind_it_answered(address: str, headers: bytes) -> None:
+    """What one server takes for a body and the next for a request (RFC 9112, 11.2)."""
+    async with connected(address) as (reader, writer):
+        writer.write(HEAD + headers + b"\r\n0\r\n\r\n" + SMUGGLED)
+        assert statuses(await rest(reader)) == [400]
+
+
+@pytest.mark.parametrize("name", [b"Authorization", b"Origin", b"X-Forwarded-For", b"Host"])
+async def test_fields_behind_a_chunked_body_are_dropped(tmp_path: Path, name: bytes) -> None:
+    """Trailers must not pass for headers that a proxy has set or checked (RFC 9110, 6.5.1)."""
+    seen: list[list[tuple[bytes, bytes]]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        seen.append(scope["headers"])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async with listening(app, tmp_path) as address, connected(address) as (reader, writer):
+        for _ in range(2):  # the second request's head is read behind the first one's trailers
+            writer.write(CHUNKED[:-2] + b"1\r\nx\r\n0\r\n" + name + b": evil\r\n\r\n")
+            assert statuses(await reader.readuntil(b"\r\n\r\n")) == [204]
+    assert [[value for _, value in headers if value == b"evil"] for headers in seen] == [[], []]
+
+
+def frame(opcode: int, payload: bytes = b"", *, last: bool = True) -> bytes:
+    mask = os.urandom(4)
+    size = len(payload)
+    length = struct.pack("!B", 0x80 | size) if size < 126 else struct.pack("!BH", 0x80 | 126, size)
+    masked = bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload))
+    return bytes([last << 7 | opcode]) + length + mask + masked
+
+
+@asynccontextmanager
+async def upgraded(address: str, further: str = "") -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    async with connected(address) as (reader, writer):
+        writer.write(UPGRADE + further.encode("latin-1") + b"\r\n")
+        yield reader, writer
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [frame(9, b"x" * 125) * 500, frame(1, b"{", last=False) + frame(0, last=False) * 5_000],
+    ids=["pings whose pongs nobody takes", "a message of empty fragments"],
+)
+async def test_frames_that_pile_up_close_their_socket(address: str, frames: bytes) -> None:
+    async with upgraded(address) as (reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(frame(1, json.dumps(INIT).encode()))
+        assert await blast(writer, frames) < MUCH
+    assert await answers(address)
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        frame(9) * 100_000,
+        frame(10) * 400_000,  # of which each is over the sooner, since it wants no answer
+        frame(1, b'{"type":"pong"}') * 13_000,
+        frame(1, b'{"type":"complete","id":"x"}') * 9_000,
+    ],
+    ids=["pings", "pongs", "messages", "completions"],
+)
+async def test_a_flood_on_one_socket_lets_others_have_their_turn(
+    address: str, flood: bytes, turns_of_serve: None
+) -> None:
+    async with upgraded(address) as (reader, writer), client(address) as friend:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(frame(1, json.dumps(INIT).encode()))
+        await reader.readuntil(b"connection_ack")
+        writer.write(flood + frame(1, b'{"type":"ping"}'))
+        over = asyncio.create_task(until(reader, b'{"type":"pong"}'))
+        answered = 0
+        while not over.done():
+            assert (await friend.run("{ viewer { roles } }"))[0]["type"] == "next"
+            answered += 1
+        assert answered > 3  # of what is read all at once two at most
+
+
+@pytest.mark.parametrize("query", ["{", "{ viewer { roles } }", "{ nope }", "subscription { jobsUpdated { id } }"])
+async def test_an_answer_to_a_socket_that_had_to_be_closed_meanwhile_is_no_error(
+    address: str, query: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for pings in range(0, 120, 6):  # of which some are read with the subscription, and others in later turns
+        new = f"{query} # {pings}"
+        subscribe = json.dumps({"type": "subscribe", "id": "x", "payload": {"query": new}}).encode()
+        async with upgraded(address) as (reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(frame(1, json.dumps(INIT).encode()))
+            await reader.readuntil(b"connection_ack")
+            writer.write(frame(1, subscribe) + frame(9) * pings + frame(3))  # there is no opcode 3
+            await rest(reader)
+    assert await answers(address)
+    assert "failed" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    "further",
+    [
+        "X: a\r\n" * 300,
+        "X: " + "a" * 20_000 + "\r\n",
+        "X: \xff\r\n",
+        "Sec-WebSocket-Extensions: " + "x;" * 900 + "\r\n",
+    ],
+    ids=["many headers", "a long header", "latin-1", "extensions"],
+)
+async def test_an_upgrade_with_absurd_headers_ends(address: str, further: str) -> None:
+    async with upgraded(address, further) as (reader, writer):
+        told = await reader.readuntil(b"\r\n\r\n")
+        writer.write(frame(8))
+        await rest(reader)
+    assert statuses(told) in ([101], [400], [431])
+    assert await answers(address)
+
+
+async def test_where_connections_become_too_many_the_longest_silent_one_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "connection_capacity", lambda: 20)
+    # Nobody is hung up on for having said nothing for too long.
+    with served(settings_in(tmp_path, gql={"limits": {"head_timeout_s": 600}})) as address:
+        host, port = address.split(":")
+        async with client(address) as busy:
+            silent = [socket.create_connection((host, int(port)), timeout=PATIENCE_S) for _ in range(60)]
+            try:
+                assert await asyncio.to_thread(_hung_up, silent[0])
+                async with connected(address) as (reader, writer):
+                    writer.write(request(QUERY, "Connection: close"))
+                    assert statuses(await rest(reader)) == [200]
+                assert (await busy.run("{ viewer { roles } }"))[0]["type"] == "next"
+            finally:
+                for one in silent:
+                    one.close()
+
+
+async def test_where_connections_become_too_many_one_that_was_refused_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "connection_capacity", lambda: 20)
+    monkeypatch.setattr(transport, "FLUSH_TIMEOUT_S", 600)
+    with served(settings_in(tmp_path)) as address:
+        async with AsyncExitStack() as stack:
+            writers = []
+            for _ in range(30):
+                reader, writer = await stack.enter_async_context(connected(address))
+                writer.write(HEAD + b"Content-Length: 90000000\r\n\r\n")
+                assert statuses(await rest(reader)) == [413]
+                writers.append(writer)
+            with pytest.raises(ConnectionError):
+                await trickle(writers[0])
+
+
+async def test_where_too_many_connections_come_at_once_each_one_more_makes_another_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "connection_capacity", lambda: 20)
+    settings = settings_in(tmp_path, gql={"limits": {"head_timeout_s": 600}})
+    config, state = serving.configured(create_app(settings), settings), ServerState()
+    config.load()
+
+    def protocol() -> Any:
+        return config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
+
+    async with await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0) as server:
+        where = server.sockets[0].getsockname()
+        # Without an await, so that the loop finds all of them in one turn.
+        silent = [socket.create_connection(where, timeout=PATIENCE_S) for _ in range(60)]
+        try:
+            assert all([await asyncio.to_thread(_hung_up, one) for one in silent[:40]])
+            assert len(state.connections) == 20
+        finally:
+            for one in silent:
+                one.close()
+
+
+@pytest.mark.parametrize(("soft", "hard", "taken"), [(64, 100, 100), (1_024, 4_096, 4_096)])
+def test_as_many_descriptors_are_taken_as_there_may_be_and_some_are_left(soft: int, hard: int, taken: int) -> None:
+    code = (
+        f"import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({soft}, {hard}));"
+        "from onward.api.idle_connections import connection_capacity;"
+        "print(connection_capacity(), *r.getrlimit(r.RLIMIT_NOFILE))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    room, *limits = map(int, said.split())
+    assert limits == [taken, hard]
+    assert 0 < room < taken
+
+
+def test_a_system_that_takes_fewer_descriptors_than_it_says_is_served_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As macOS does."""
+
+    def take(_which: int, limits: tuple[int, int]) -> None:
+        if limits[0] > 61_440:
+            raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (256, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", take)
+    assert idle_connections.connection_capacity() == 10_240 - idle_connections.RESERVED_DESCRIPTORS
+
+
+def _hung_up(one: socket.socket) -> bool:
+    try:
+        return one.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["bound", "handed over"])
+def test_a_client_that_takes_nothing_is_cut_off_by_the_kernel(tmp_path: Path, *, given: bool) -> None:
+    settings: Any = settings_in(tmp_path, server={"port": 0})
+    there = socket.create_server(("127.0.0.1", 0)).detach() if given else None
+    listening = serving.bind(settings) if there is None else serving.adopt(settings, there)
+    with listening as bound, socket.create_connection(bound.getsockname()):
+        accepted, _ = bound.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == serving.UNREAD_TIMEOUT_S * 1000
+
+
+class Wire(asyncio.Transport):
+    """What is written to it, piece by piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        assert not self.closed
+        self.pieces.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+async def test_what_is_written_to_a_client_that_has_gone_by_the_end_of_the_turn_is_let_go() -> None:
+    wire = Wire()
+    gathering = transport.BufferedTransport(wire, asyncio.get_running_loop())
+    gathering.write(b"answer")
+    wire.close()  # as when the connection is lost
+    failures: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
+    await asyncio.sleep(0)
+    assert (wire.pieces, failures) == ([], [])
+
+
+async def test_what_is_written_in_one_turn_of_the_loop_leaves_in_one_piece_and_before_the_end() -> None:
+    wire = Wire()
+    gathering = transport.BufferedTransport(wire, asyncio.get_running_loop())
+    gathering.write(b"head")
+    gathering.write(b"body")
+    assert wire.pieces == []
+    await asyncio.sleep(0)
+    assert wire.pieces == [b"headbody"]
+    gathering.write(b"more")
+    gathering.close()
+    assert wire.closed
+    await asyncio.sleep(0)
+    assert wire.pieces == [b"headbody", b"more"]
+
+
+async def test_who_reads_a_body_is_told_when_all_of_it_has_come(tmp_path: Path) -> None:
+    told: list[tuple[bool, bytes]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        all_here = "onward.body_complete" in scope.get("extensions", ())
+        body = b""
+        while (message := await receive())["more_body"]:
+            body += message["body"]
+        told.append((all_here, body + message["body"]))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async with listening(app, tmp_path) as address, connected(address) as (reader, writer):
+        for body in (b"whole", b"more"):
+            writer.write(request(body))
+            assert b" 204 " in await reader.readuntil(b"\r\n\r\n")
+        writer.write(request(b"in two")[:-3])
+        await asyncio.sleep(0.1)
+        writer.write(b"two")
+        assert b" 204 " in await reader.readuntil(b"\r\n\r\n")
+    assert told == [(True, b"whole"), (True, b"more"), (False, b"in two")]

@@ -1,0 +1,142 @@
+"""The fixtures for those who build on Onward."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onward.backends.base import Delivery
+from onward.jobs.states import JobStatus
+from onward.testing.app import TestApp
+from onward.testing.waiting import until
+from tests import application
+
+ROOT = Path(__file__).resolve().parents[3]
+S = JobStatus
+REGISTER = (
+    'mutation($name: String!) { registerUser(input: {username: $name, email: "ada@example.org"})'
+    " { user { id } job { id status } errors { code } } }"
+)
+
+
+async def ended(kit: TestApp, job_id: str) -> None:
+    async def done() -> bool:
+        return (await kit.job(job_id)).done
+
+    await until(done)
+
+
+@pytest.fixture
+def onward_tables() -> Mapping[str, Any]:
+    return application.tables({"handlers": {"modules": ["onward.testing.workload"]}})
+
+
+async def test_an_immediate_job_has_run_when_the_mutation_has_answered(onward_immediate: TestApp) -> None:
+    """And its effect is there."""
+    answer = await onward_immediate.graphql(REGISTER, name="ada")
+    job = await onward_immediate.job(answer["data"]["registerUser"]["job"]["id"])
+    assert job.status is S.SUCCEEDED
+    (message,) = onward_immediate.mail()
+    assert message["To"] == "ada@example.org"
+
+
+async def test_an_immediate_job_that_fails_tells_why(onward_immediate: TestApp, tmp_path: Path) -> None:
+    job = await onward_immediate.accept("law.permanent", folder=str(tmp_path))
+    assert job.status is S.FAILED
+    assert job.error is not None
+    assert job.error.code == "NEVER"
+
+
+async def test_an_immediate_job_is_tried_again_in_its_time(onward_immediate: TestApp, tmp_path: Path) -> None:
+    """The first attempt is immediate, the others come by the policy."""
+    job = await onward_immediate.accept("law.fail", folder=str(tmp_path), times=2)
+    assert job.status is S.RETRYING
+    await ended(onward_immediate, job.id)
+    job = await onward_immediate.job(job.id)
+    assert (job.status, len(job.attempts)) == (S.SUCCEEDED, 3)
+
+
+async def test_an_immediate_job_s_children_run(onward_immediate: TestApp, tmp_path: Path) -> None:
+    parent = await onward_immediate.accept("law.parent", folder=str(tmp_path), fails=False)
+    await ended(onward_immediate, parent.result)
+    assert (await onward_immediate.job(parent.result)).result == "child"
+
+
+async def test_a_recorded_job_is_accepted_and_does_not_run(onward_recording: TestApp) -> None:
+    """What would have run is told, in order."""
+    answer = await onward_recording.graphql(REGISTER, name="ada")
+    job_id = answer["data"]["registerUser"]["job"]["id"]
+    assert onward_recording.delivered == [Delivery(job_id, "email.welcome")]
+    assert (await onward_recording.job(job_id)).status is S.QUEUED
+    assert onward_recording.mail() == []
+
+
+async def test_a_mutation_with_errors_delivers_nothing(onward_recording: TestApp) -> None:
+    answer = await onward_recording.graphql(REGISTER, name="")
+    assert answer["data"]["registerUser"]["errors"]
+    assert onward_recording.delivered == []
+
+
+async def test_the_log_can_be_read(onward_immediate: TestApp) -> None:
+    await onward_immediate.accept("logging.write", email="ada@example.org", message="hello")
+    (entry,) = onward_immediate.log()
+    assert entry["message"] == "hello"
+
+
+@pytest.mark.timeout(120)
+def test_the_documented_tests_pass(tmp_path: Path) -> None:
+    """docs/testing-your-jobs.md, copied as it is."""
+    page = (ROOT / "docs" / "testing-your-jobs.md").read_text()
+    for name, text in re.findall(r"`(\w+\.py)`[^`]*?:\n\n```python\n(.*?)```", page, re.DOTALL):
+        (tmp_path / name).write_text(text)
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "test_greetings.py", "-q", "-p", "no:valkey", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "3 passed" in run.stdout, run.stdout[-4000:]
+
+
+OLD_NAME = """
+import pytest
+from pathlib import Path
+from onward.testing.backend_fixture import BackendFixture
+
+class Mine(BackendFixture):
+    name = "mine"
+
+    def settings(self, project: Path) -> str:
+        return ""
+
+@pytest.fixture(scope="module")
+def rig():
+    return Mine()
+
+def test_it(backend_fixture):
+    assert backend_fixture.name == "mine"
+"""
+
+
+def test_a_fixture_of_the_old_name_works_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "test_old.py").write_text(OLD_NAME)
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:valkey\n")
+    run = subprocess.run(
+        [sys.executable, "-P", "-m", "pytest", "-q", "-p", "onward.testing.fixtures", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "rename the fixture rig to backend_fixture" in run.stdout

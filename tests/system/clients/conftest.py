@@ -1,0 +1,61 @@
+"""Node.js with GraphQL's usual clients in it, installed when they are first asked for."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from tests.integration.graphql.conftest import serving, settings_in
+
+HERE = Path(__file__).resolve().parent
+MODULES = HERE / "node_modules"
+Run = Callable[..., Any]
+
+
+def missing(words: str) -> NoReturn:
+    """Skipped at home, and a failure where CI=true."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(words)
+    pytest.skip(words)
+
+
+@pytest.fixture(scope="session")
+def node() -> Run:
+    """Runs a script of this folder to its end; gives what its last line says."""
+    program, npm = shutil.which("node"), shutil.which("npm")
+    if program is None or npm is None:
+        missing("needs Node.js 20 or newer, with npm")
+    with (HERE / "package-lock.json").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another test process waits here, then finds the work done
+        wanted = hashlib.sha256(lock.read()).hexdigest()
+        mark = MODULES / ".onward"
+        if not mark.exists() or mark.read_text("utf-8") != wanted:
+            command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            installed = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=600, check=False)
+            if installed.returncode:
+                missing(f"needs the packages of tests/system/clients: {installed.stderr[-500:]}")
+            mark.write_text(wanted, "utf-8")
+
+    def run(*arguments: object, cwd: Path = HERE) -> Any:
+        told = subprocess.run(
+            [program, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=100, check=False
+        )
+        assert told.returncode == 0, told.stderr[-3000:] + told.stdout[-1000:]
+        lines = told.stdout.strip().splitlines()
+        return json.loads(lines[-1]) if lines and lines[-1][:1] in "{[" else lines
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server for everybody."""
+    with serving(settings_in(tmp_path_factory.mktemp("onward"), gql={"modules": []}), get_queries=True) as address:
+        yield f"http://{address}/graphql"

@@ -1,0 +1,173 @@
+"""Handlers of the harness's own: those that write down each step, and those that misbehave."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from onward.handlers.base import Handler, JobContext, Permanent, Retry, handler, sequence
+from tests.system.faults import journal
+
+QUICK = Retry(max_attempts=4, base=timedelta(milliseconds=50), cap=timedelta(milliseconds=200))
+ONCE = Retry(max_attempts=1)
+BROKEN = "FAULTS_BROKEN"  # a file; while it is there, `faults.dies` and `faults.eats` kill their process
+EATEN_MB = 400
+
+Value = dict[str, Any]
+
+
+def is_broken() -> bool:
+    return Path(os.environ[BROKEN]).exists()
+
+
+async def first(job: JobContext, *, marker: int, pause_s: float = 0.0, children: int = 0) -> Value:
+    """Begun, waited for, ended: all of it written down."""
+    journal.write(job.id, job.attempt, "first", marker, "begin")
+    await asyncio.sleep(pause_s)
+    journal.write(job.id, job.attempt, "first", marker, "end")
+    return {"marker": marker, "pause_s": pause_s, "children": children}
+
+
+def second(job: JobContext, value: Value) -> Value:
+    """The same in a thread."""
+    journal.write(job.id, job.attempt, "second", value["marker"], "begin")
+    until = time.monotonic() + value["pause_s"]
+    while time.monotonic() < until:
+        job.check()
+        time.sleep(min(0.05, value["pause_s"]))
+    journal.write(job.id, job.attempt, "second", value["marker"], "end")
+    return value
+
+
+async def third(job: JobContext, value: Value) -> Value:
+    """The same, with further jobs that are to be accepted together with this one's outcome."""
+    journal.write(job.id, job.attempt, "third", value["marker"], "begin")
+    await asyncio.sleep(value["pause_s"])
+    children = [job.dispatch("faults.leaf", marker=value["marker"]) for _ in range(value["children"])]
+    journal.write(job.id, job.attempt, "third", value["marker"], "end")
+    return {"marker": value["marker"], "children": children}
+
+
+@handler("faults.leaf", retry=QUICK)
+async def leaf(job: JobContext, *, marker: int) -> None:
+    """What `faults.steps` dispatches."""
+    journal.write(job.id, job.attempt, "leaf", marker, "begin")
+    journal.write(job.id, job.attempt, "leaf", marker, "end")
+
+
+@handler("faults.flaky", retry=QUICK)
+async def flaky(job: JobContext, *, marker: int, times: int = 2) -> None:
+    """Fails that often, then succeeds."""
+    journal.write(job.id, job.attempt, "flaky", marker, "begin")
+    if job.attempt <= times:
+        raise ConnectionError("not yet")
+    journal.write(job.id, job.attempt, "flaky", marker, "end")
+
+
+@handler("faults.tells", retry=QUICK)
+async def tells(job: JobContext, *, marker: int) -> None:
+    """Says how far it has come."""
+    journal.write(job.id, job.attempt, "tells", marker, "begin")
+    for n in range(1, 4):
+        job.progress(n, 3, "on its way")
+        await asyncio.sleep(0.15)
+    journal.write(job.id, job.attempt, "tells", marker, "end")
+
+
+@handler("faults.dull", retry=QUICK)
+async def dull(job: JobContext, *, marker: int) -> None:
+    """Does what it is to do."""
+    journal.write(job.id, job.attempt, "dull", marker, "begin")
+    journal.write(job.id, job.attempt, "dull", marker, "end")
+
+
+@handler("faults.raises", retry=QUICK)
+async def raises(job: JobContext, *, marker: int) -> None:
+    """Fails each time."""
+    journal.write(job.id, job.attempt, "raises", marker, "begin")
+    raise RuntimeError("as ever")
+
+
+@handler("faults.refuses", retry=QUICK)
+async def refuses(job: JobContext, *, marker: int) -> None:
+    """Fails for good at once."""
+    journal.write(job.id, job.attempt, "refuses", marker, "begin")
+    raise Permanent("never", code="NEVER")
+
+
+@handler("faults.hangs", retry=ONCE, timeout=timedelta(seconds=1))
+async def hangs(job: JobContext, *, marker: int) -> None:
+    """Would go on for ever."""
+    journal.write(job.id, job.attempt, "hangs", marker, "begin")
+    await asyncio.sleep(3600)
+
+
+@handler("faults.stuck", retry=ONCE, timeout=timedelta(seconds=1))
+def stuck(job: JobContext, *, marker: int, pause_s: float = 3600.0) -> None:
+    """A thread that heeds nothing."""
+    journal.write(job.id, job.attempt, "stuck", marker, "begin")
+    time.sleep(pause_s)
+
+
+@handler("faults.blocks", retry=ONCE)
+async def blocks(job: JobContext, *, marker: int, pause_s: float) -> None:
+    """Holds up the event loop of its whole process."""
+    journal.write(job.id, job.attempt, "blocks", marker, "begin")
+    time.sleep(pause_s)  # noqa: ASYNC251 - the fault itself
+    journal.write(job.id, job.attempt, "blocks", marker, "end")
+
+
+@handler("faults.dies", retry=QUICK)
+async def dies(job: JobContext, *, marker: int) -> None:
+    """Ends its process, as long as it is broken."""
+    journal.write(job.id, job.attempt, "dies", marker, "begin")
+    if is_broken():
+        os._exit(7)
+    journal.write(job.id, job.attempt, "dies", marker, "end")
+
+
+@handler("faults.eats", retry=ONCE)
+def eats(job: JobContext, *, marker: int) -> None:
+    """Eats memory until its process is killed for it, as the kernel does, or refused more by a limit."""
+    journal.write(job.id, job.attempt, "eats", marker, "begin")
+    eaten = [bytearray(10_000_000) for _ in range(EATEN_MB // 10)]
+    if is_broken():
+        os.kill(os.getpid(), signal.SIGKILL)
+    eaten.clear()
+    journal.write(job.id, job.attempt, "eats", marker, "end")
+
+
+@handler("faults.unjson", retry=QUICK)
+async def unjson(job: JobContext, *, marker: int) -> Any:
+    """Gives what is no JSON."""
+    journal.write(job.id, job.attempt, "unjson", marker, "begin")
+    return object()
+
+
+@handler("faults.leaves", retry=ONCE)
+async def leaves(job: JobContext, *, marker: int) -> None:
+    """Wants to end its process politely."""
+    journal.write(job.id, job.attempt, "leaves", marker, "begin")
+    sys.exit(3)
+
+
+HANDLERS: tuple[Handler, ...] = (
+    sequence("faults.steps", [first, second, third], retry=QUICK),
+    leaf,
+    flaky,
+    tells,
+    dull,
+    raises,
+    refuses,
+    hangs,
+    stuck,
+    blocks,
+    dies,
+    eats,
+    unjson,
+    leaves,
+)

@@ -1,0 +1,291 @@
+"""The books of a campaign: what was promised, what the ledger says, what happened; and where they do not agree."""
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from onward.jobs.states import HELD, MOVES, JobStatus
+from tests.system.faults import journal
+from tests.system.faults.client import Request
+from tests.system.faults.journal import Line
+from tests.system.faults.ledger import OVER, Change, Ledger, Row
+from tests.system.faults.process import End
+
+SHOWN = 5  # of each kind of breach
+CLAIMED = tuple(status.value for status in HELD)
+LOST = ("LEASE_LOST", "POISON")  # what claims of the dead are told as
+
+
+@dataclass(slots=True)
+class Books:
+    """Everything that is known at the end; the ledger was quiet when it was read."""
+
+    requests: list[Request]
+    jobs: dict[str, Row]
+    changes: list[Change]
+    lines: list[Line]
+    messages: Counter[str]  # by job
+    notifications: Counter[str]
+    items: set[str]
+    users: set[str]
+    ends: list[End]
+    journeys: dict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
+
+    def __post_init__(self) -> None:
+        for change in self.changes:
+            self.journeys[change.job].append(change)
+
+    @property
+    def begins(self) -> list[Line]:
+        return [line for line in self.lines if line.what == "begin"]
+
+
+def read(
+    folder: Path, ledger: Ledger, requests: list[Request], ends: list[End], mailed: Counter[str] | None = None
+) -> Books:
+    """The books of a project folder whose ledger is quiet."""
+    mail, log = folder / "var" / "mail", folder / "var" / "notifications.jsonl"
+    return Books(
+        requests=list(requests),
+        jobs=ledger.jobs(),
+        changes=ledger.changes(),
+        lines=journal.read(folder / "journal"),
+        messages=Counter(path.stem for path in mail.glob("*.eml")) + (mailed or Counter()),
+        notifications=Counter(json.loads(line)["job"] for line in log.read_text().splitlines())
+        if log.exists()
+        else Counter(),
+        items={row[0] for row in ledger.rows("SELECT job_id FROM items")},
+        users={row[0] for row in ledger.rows("SELECT username FROM users")},
+        ends=list(ends),
+    )
+
+
+def breaches(books: Books) -> list[str]:
+    """Every promise that was broken, in words; empty where all were kept."""
+    found = []
+    for law in LAWS:
+        broken = list(law(books))
+        found += [f"{law.__name__}: {words}" for words in broken[:SHOWN]]
+        if len(broken) > SHOWN:
+            found.append(f"{law.__name__}: and {len(broken) - SHOWN} more")
+    return found
+
+
+def what_was_promised_is_there(books: Books) -> Iterator[str]:
+    """Every job id that a client was given is in the ledger, and over."""
+    for request in books.requests:
+        if request.job is not None and request.job not in books.jobs:
+            yield f"{request.job} was promised, and is not in the ledger"
+    for row in books.jobs.values():
+        if row.status not in OVER:
+            yield f"{row.id} ({row.handler}) is {row.status}"
+
+
+def one_job_a_request(books: Books) -> Iterator[str]:
+    """However often a request was sent, there is one job for it; none where it was refused, none that nobody sent."""
+    made: dict[str, list[str]] = defaultdict(list)
+    children = {child for row in books.jobs.values() for child in (row.result or {}).get("children", ())}
+    for row in books.jobs.values():
+        if row.id not in children and row.handler != "faults.leaf":
+            made[_name(row)].append(row.id)
+    for request in books.requests:
+        name = f"{request.kind.handler} {request.marker}"
+        jobs = made.pop(name, [])
+        if len(jobs) > 1:
+            yield f"{name} has {len(jobs)} jobs"
+        if request.job is not None and jobs != [request.job]:
+            yield f"{name} was given {request.job}, and the ledger has {jobs}"
+        if request.second not in (None, request.job):
+            yield f"{name} was given {request.job} and {request.second}"
+        if request.job is None and not request.unsure and jobs:
+            yield f"{name} was refused {request.refused}, and the ledger has {jobs}"
+        if request.job is None and request.key is not None:
+            yield f"{name} was never answered: {request.refused[-3:]}, {request.unanswered} lost"
+    yield from (f"nobody asked for {name}" for name in made)
+
+
+def _name(row: Row) -> str:
+    params = row.params
+    marker = params.get("marker")
+    if marker is None:
+        text = params.get("item") or params.get("message") or params["username"].replace("user", "marker ")
+        marker = text.split(" ")[1]
+    return f"{row.handler} {marker}"
+
+
+def every_job_has_ended_as_it_should(books: Books) -> Iterator[str]:
+    """Faults around a job do not change what becomes of it."""
+    for request in books.requests:
+        row = books.jobs.get(request.job or "")
+        if (
+            row is not None
+            and row.status in OVER
+            and (row.status, row.code) != (request.kind.status, request.kind.code)
+        ):
+            yield f"{row.id} ({row.handler}) is {row.status} {row.code}, not {request.kind.status} {request.kind.code}"
+
+
+def one_end_a_run(books: Books) -> Iterator[str]:
+    """Each run of a job has exactly one terminal change, as the database counted."""
+    ends = Counter(
+        (change.job, change.run) for change in books.changes if change.new in OVER and change.old != change.new
+    )
+    for row in books.jobs.values():
+        for run in range(1, row.run + 1):
+            if ends[row.id, run] != 1 and row.status in OVER:
+                yield f"run {run} of {row.id} ({row.handler}) ended {ends[row.id, run]} times"
+
+
+def every_move_is_legal(books: Books) -> Iterator[str]:
+    """Each change of state is in the table of moves, each that is seen one version further, and none follows an end."""
+    for change in books.changes:
+        if change.old == change.new and change.old in OVER:
+            yield f"{change.job} was changed after it was {change.old}"
+        if change.old and change.old != change.new and JobStatus(change.new) not in MOVES[JobStatus(change.old)]:
+            yield f"{change.job} went from {change.old} to {change.new}"
+        if change.version != 1:
+            yield f"{change.job} went {change.version} versions at once, from {change.old} to {change.new}"
+
+
+def every_effect_is_there(books: Books) -> Iterator[str]:
+    """What succeeded has left what it was to leave."""
+    written: dict[str, set[str]] = defaultdict(set)
+    for line in books.lines:
+        if line.what == "end":
+            written[line.job].add(line.step)
+    kinds = {request.job: request.kind for request in books.requests}
+    for row in books.jobs.values():
+        if row.status != "SUCCEEDED":
+            continue
+        there = True
+        match row.handler:
+            case "email.welcome":
+                there = books.messages[row.id] >= 1
+            case "logging.write":
+                there = books.notifications[row.id] >= 1
+            case "steps.process_item":
+                there = row.id in books.items
+            case _ if row.id in kinds:
+                there = set(kinds[row.id].steps) <= written[row.id]
+        if not there:
+            yield f"{row.id} ({row.handler}) succeeded without its effect"
+
+
+def no_effect_without_its_job(books: Books) -> Iterator[str]:
+    """Whatever was done was done for a job that is in the ledger."""
+    done = {*books.messages, *books.notifications, *books.items, *(line.job for line in books.lines)}
+    yield from (f"something was done for {job}, which is not in the ledger" for job in done - books.jobs.keys())
+
+
+def one_runner_an_attempt(books: Books) -> Iterator[str]:
+    """An attempt of a job runs in one process, and begins a step once."""
+    seen: Counter[tuple[str, int, str]] = Counter()
+    pids: dict[tuple[str, int], set[int]] = defaultdict(set)
+    for line in books.begins:
+        seen[line.job, line.attempt, line.step] += 1
+        pids[line.job, line.attempt].add(line.pid)
+    yield from (f"{step} of {job} began {n} times in attempt {a}" for (job, a, step), n in seen.items() if n > 1)
+    yield from (f"attempt {a} of {job} ran in {sorted(found)}" for (job, a), found in pids.items() if len(found) > 1)
+
+
+def no_finished_step_ran_again(books: Books) -> Iterator[str]:
+    """A step whose end was committed in one attempt is not begun in a later one of the same run."""
+    for line in books.begins:
+        for change in books.journeys[line.job]:
+            if change.finished and line.step in change.finished and change.attempt < line.attempt:
+                row = books.jobs.get(line.job)
+                if row is None or row.run == 1:
+                    yield f"{line.step} of {line.job} had finished in attempt {change.attempt}, began in {line.attempt}"
+                break
+
+
+def what_ran_twice_was_in_progress(books: Books) -> Iterator[str]:
+    """A step begins again only where the attempt before was cut off or failed: a crash, a hand-back, an error."""
+    attempts: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for line in books.begins:
+        attempts[line.job, line.step].append(line.attempt)
+    for (job, step), numbers in attempts.items():
+        row = books.jobs.get(job)
+        if row is None or len(numbers) == 1:
+            continue
+        told = {attempt[0]: attempt for attempt in row.attempts}
+        for number in sorted(numbers)[:-1]:
+            attempt = told.get(number)
+            if attempt is None or (attempt[1] and not attempt[6]):
+                yield f"{step} of {job} began in attempts {numbers}, and {number} had not been cut off: {attempt}"
+    for job, n in (books.notifications + Counter()).items():
+        row = books.jobs.get(job)
+        if row is not None and n > len(row.attempts):
+            yield f"{job} has {n} lines after {len(row.attempts)} attempts"
+
+
+def nobody_was_taken_for_dead_alive(books: Books) -> Iterator[str]:
+    """Every claim that was lost belonged to a process that had died by then, or had stood still."""
+    ended: dict[int, float] = {}
+    for end in books.ends:
+        # When one ended by itself, the harness found out later.
+        ended[end.pid] = min(ended.get(end.pid, math.inf), 0.0 if end.how == "itself" else end.at)
+    suicidal = {line.pid for line in books.begins if line.step in ("dies", "eats")}
+    for row in books.jobs.values():
+        for attempt in row.attempts:
+            lost = attempt[6] and attempt[6]["code"] in LOST
+            pid = int(attempt[3].rpartition(":")[2])
+            if lost and pid not in suicidal and not ended.get(pid, math.inf) <= _over_at(books, row, attempt[0]):
+                yield f"{row.id} lost its claim in process {pid}, which was alive"
+
+
+def _over_at(books: Books, row: Row, attempt: int) -> float:
+    """When the claim of that attempt was over, by the machine's clock."""
+    for change in books.journeys[row.id]:
+        if change.attempt == attempt and change.old in CLAIMED and change.new not in CLAIMED:
+            return change.at
+    return 0.0
+
+
+def nobody_paid_for_a_death(books: Books) -> Iterator[str]:
+    """Claims that were lost or handed back are charged to nobody."""
+    for row in books.jobs.values():
+        for attempt in row.attempts[:-1]:
+            if row.run == 1 and attempt[1] and not attempt[6]:  # neither an error nor the end: it was handed back
+                yield f"{row.id} was charged for attempt {attempt[0]}, which was handed back"
+        for attempt in row.attempts:
+            if attempt[6] and attempt[6]["code"] in (*LOST, "HANDED_BACK") and attempt[1]:
+                yield f"{row.id} was charged for attempt {attempt[0]}: {attempt[6]['code']}"
+
+
+def children_came_with_their_parents(books: Books) -> Iterator[str]:
+    """The jobs that a job dispatched are there exactly when it succeeded, each once."""
+    leaves = {row.id for row in books.jobs.values() if row.handler == "faults.leaf"}
+    parents = [row for row in books.jobs.values() if row.handler == "faults.steps" and row.status == "SUCCEEDED"]
+    children = [child for row in parents for child in row.result["children"]]
+    yield from (f"{child} was dispatched, and is not in the ledger" for child in set(children) - leaves)
+    yield from (f"{leaf} was dispatched by nobody who succeeded" for leaf in leaves - set(children))
+    yield from (f"{child} was dispatched {n} times" for child, n in Counter(children).items() if n > 1)
+
+
+def who_registers_has_a_job(books: Books) -> Iterator[str]:
+    """No user without the job, no job without its user."""
+    jobs = {row.params["username"] for row in books.jobs.values() if row.handler == "email.welcome"}
+    yield from (f"{name} registered, and has no job" for name in books.users - jobs)
+    yield from (f"{name} has a job, and is no user" for name in jobs - books.users)
+
+
+LAWS: tuple[Callable[[Books], Iterator[str]], ...] = (
+    what_was_promised_is_there,
+    one_job_a_request,
+    every_job_has_ended_as_it_should,
+    one_end_a_run,
+    every_move_is_legal,
+    every_effect_is_there,
+    no_effect_without_its_job,
+    one_runner_an_attempt,
+    no_finished_step_ran_again,
+    what_ran_twice_was_in_progress,
+    nobody_was_taken_for_dead_alive,
+    nobody_paid_for_a_death,
+    children_came_with_their_parents,
+    who_registers_has_a_job,
+)

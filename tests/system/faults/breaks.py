@@ -1,0 +1,190 @@
+"""Breaks the program on purpose: each break turns a law red, or that law is worth nothing.
+
+`REDS` says which break for which law, and what the law says then.
+`.venv/bin/python -m tests.system.faults.breaks [WORD ...]` runs each law under its
+break: an hour for all of them; words choose laws or breaks by a part of their names.
+"""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from tests.system.faults.broken import claiming, delivering, running, writing
+
+BREAK = "FAULTS_BREAK"  # the break that a process starts with
+ROOT = Path(__file__).resolve().parents[3]
+STARTUP = Path(__file__).resolve().parent / "startup"
+BACKGROUND, DRAMATIQ, ON_POSTGRESQL = "background+sqlite", "dramatiq+sqlite", "dramatiq+postgresql"
+BREAKS: Mapping[str, Callable[[], None]] = MappingProxyType(
+    {
+        name: function
+        for module in (writing, claiming, delivering, running)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Red:
+    """The law fails under the break, and `says` (a pattern) is in what it fails with."""
+
+    law: str
+    under: str
+    says: str
+    on: str = ""  # of the law's combinations; the first where it says nothing
+
+
+FAULTS = (
+    Red("accepted_jobs_outlive_the_api", "answer_before_commit", "what_was_promised_is_there: .* was promised"),
+    Red("accepted_jobs_outlive_the_api", "keys_ignored", "one_job_a_request: .* (was given|has 2 jobs)"),
+    Red("accepted_jobs_outlive_the_api", "effect_first_lost", "every_effect_is_there: .* without its effect"),
+    Red("the_work_of_the_killed_goes_on_within_15_s", "no_rescue", "every job is over"),
+    Red("the_work_of_the_killed_goes_on_within_15_s", "steps_forgotten", "no_finished_step_ran_again: .* had finished"),
+    Red("the_work_of_the_killed_goes_on_within_15_s", "charged_for_all", "nobody_paid_for_a_death: .* LEASE_LOST"),
+    Red("accepted_jobs_outlive_the_api", "prunes_at_once", "no_effect_without_its_job: "),
+    Red("accepted_jobs_outlive_the_api", "attempts_stand", "one_runner_an_attempt: "),
+    Red("many_that_died_twice_go_on_within_15_s", "one_job_a_child", "every job is over|< 15"),
+    Red("messages_of_the_killed_are_delivered_within_15_s", "fetched_forgotten", "every job is claimed"),
+    Red("the_late_result_of_a_frozen_runner_is_refused", "no_fence", "every_move_is_legal: .* was changed after"),
+    Red("a_deploy_fails_no_job", "stops_charged", "nobody_paid_for_a_death: .* charged"),
+    Red("a_deploy_fails_no_job", "stops_fail", "every_job_has_ended_as_it_should: .* FAILED STOPPED"),
+    Red("a_deploy_fails_no_job", "stops_dead", "cost .* their claims"),
+    Red("a_process_ends_in_time_without_redis", "waits_for_all", "timed out after|assert max"),
+    Red("threads_that_hang_keep_no_process", "waits_for_all", "timed out after|took .* s to end"),
+    Red("one_of_several_processes_sweeps", "leader_for_life", "another one sweeps"),
+    Red("jobs_are_accepted_without_redis", "no_sweep", "every job is over"),
+    Red("jobs_are_accepted_without_redis", "health_lies", "/health/ready says that Redis is away"),
+    Red("jobs_are_accepted_while_redis_is_frozen", "blocking_delivery", "of the answers take"),
+    Red("jobs_are_accepted_while_redis_is_full", "no_sweep", "every job is over"),
+    Red("a_socket_that_only_accepts_holds_up_nothing", "blocking_delivery", "of the answers take"),
+    Red("a_socket_that_only_accepts_holds_up_nothing", "no_limits", "every job is over"),
+    Red("a_lost_reply_is_at_worst_a_second_delivery", "no_claim", "what_ran_twice_was_in_progress: "),
+    Red("slow_replies_hold_up_nothing", "patient_delivery", "of the answers take"),
+    Red("what_redis_forgets_is_delivered_again", "confirmed_for_ever", "every job is over"),
+    Red("an_old_snapshot_of_redis_loses_nothing", "sentinel_alone", "every job is over"),
+    Red("an_unreadable_message_harms_nobody", "undecodable_kills", "every job is over"),
+    Red("a_locked_ledger_is_told_within_its_patience", "endless_patience", "nobody was told"),
+    Red("a_full_disk_accepts_nothing_by_halves", "answer_before_commit", "nobody was told that there is no room"),
+    Red("cut_connections_leave_nothing_half_done", "answer_before_commit", "what_was_promised_is_there: .* was"),
+    Red("a_crash_of_postgresql_loses_nothing", "answer_before_commit", "what_was_promised_is_there: .* was promised"),
+    Red("bad_handlers_fail_with_a_reason", "exit_heeded", "a neighbour was disturbed|every job is over"),
+    Red("a_blocked_event_loop_keeps_its_lease", "beat_on_the_loop", "assert .* == 1|nobody_was_taken_for_dead_alive"),
+    Red("a_blocked_event_loop_keeps_its_lease", "impatient", "assert .* == 1|nobody_was_taken_for_dead_alive"),
+    Red("what_kills_its_process_is_poison", "run_stands", "one_end_a_run: run 1 .* ended 2 times"),
+    Red("what_kills_its_process_is_poison", "never_alone", "died .* times"),
+    Red("what_a_release_no_longer_knows_fails_with_words", "handler_missing_unsaid", "'INTERNAL'"),
+    Red("what_a_release_no_longer_knows_fails_with_words", "parameters_unchecked", "'UNEXPECTED'|'SUCCEEDED'"),
+    Red("mail_arrives_whatever_the_server_does", "mail_shrugged_off", "assert .* == "),
+    Red("the_backend_may_change_with_work_pending", "no_reroute", "every job is over"),
+    Red("a_wrong_clock_loses_nothing_and_claims_nothing_twice", "leases_by_the_clock", "nobody_was_taken_for_dead"),
+    Red("every_point_of_one_process_is_survived", "answer_before_commit", "is not in the ledger"),
+    Red("every_point_of_one_process_is_survived", "two_commits", "who_registers_has_a_job: .* has no job"),
+    Red("every_point_of_one_process_is_survived", "children_apart", "children_came_with_their_parents: "),
+    Red("every_point_of_a_neighbour_is_survived", "steps_forgotten", "no_finished_step_ran_again: .* had finished"),
+    Red("every_point_of_a_delivery_is_survived", "keys_ignored", "one_job_a_request: .* has 2 jobs"),
+    Red("every_point_of_a_worker_is_survived", "steps_forgotten", "no_finished_step_ran_again: .* had finished"),
+)
+CONFORMANCE = (
+    Red("an_accepted_job_runs_once_and_tells_its_steps_and_attempts", "step_results_dropped", "None == {"),
+    Red("all_jobs_of_a_request_run", "no_claim", "assert .* == "),
+    Red("a_job_whose_id_is_delivered_again_runs_once", "no_claim", r"\(2, |\(3, |\(4, |\(\d, \d\) == \(1, 1\)"),
+    Red("jobs_accepted_while_no_worker_is_up_run_when_one_starts", "no_claimer", "after 20.0 s: .*QUEUED"),
+    Red("a_job_for_later_is_not_run_before_its_time_and_soon_after", "run_at_ignored", "SCHEDULED"),
+    Red("a_job_for_later_is_not_run_before_its_time_and_soon_after", "no_promotion", "after 20.0 s: .*SCHEDULED"),
+    Red("a_job_whose_time_is_past_runs_at_once", "past_is_later", "SCHEDULED"),
+    Red("a_plain_function_that_blocks_holds_up_no_other_job", "plain_on_the_loop", "not within|TimeoutError"),
+    Red("a_job_whose_handler_is_gone_fails_with_words", "handler_missing_unsaid", "'INTERNAL'"),
+    Red("a_job_whose_parameters_no_longer_fit_fails_with_words", "parameters_unchecked", "'UNEXPECTED'"),
+    Red("one_failing_job_stops_no_other", "failures_unrecorded", "after 20.0 s: .*law.permanent"),
+    Red("a_failed_attempt_is_made_again_after_a_while_until_it_succeeds", "no_retries", "FAILED"),
+    Red("the_wait_between_attempts_is_the_policy_s", "waits_too_long", "assert .* <= "),
+    Red("a_job_that_never_succeeds_fails_after_its_last_attempt", "one_attempt_more", "assert .*5 == 4"),
+    Red("a_permanent_error_fails_at_once_in_the_handler_s_words", "permanent_retried", "assert 4 == 1|4 == .*1"),
+    Red("the_next_attempt_goes_on_with_the_step_that_failed", "steps_forgotten", "2 diff: 'first' != 'second'"),
+    Red("steps_after_one_that_failed_for_good_are_skipped", "steps_left_open", "SKIPPED"),
+    Red("a_handler_whose_words_cannot_be_kept_ends_all_the_same", "words_as_they_are", "INTERNAL|FAILED"),
+    Red("a_handler_that_calls_sys_exit_fails_and_ends_no_process", "exit_heeded", "after 20.0 s"),
+    Red("a_handler_that_awaits_what_was_cancelled_has_failed", "cancelled_for_good", "after 20.0 s"),
+    Red("a_handler_past_its_time_limit_is_stopped", "no_time_limit", "after 20.0 s: .*RUNNING"),
+    Red("a_result_comes_back_as_it_was_returned", "results_as_text", "assert .* == "),
+    Red("a_result_below_the_cap_is_kept", "low_cap", "None == .*63000"),
+    Red("a_result_that_cannot_be_kept_fails_the_job_with_words", "results_unchecked", "SUCCEEDED|INTERNAL"),
+    Red("a_long_backlog_is_worked_off", "slots_leak", "after 20.0 s: .*QUEUED"),
+    Red("a_dispatched_job_runs_once_its_parent_has_succeeded", "children_apart", r"assert \d+ == \d+"),
+    Red("a_step_that_fails_dispatches_nothing", "children_apart", "is None"),
+    Red("a_waiting_job_is_cancelled_at_once_and_never_runs", "cancels_only_what_runs", "QUEUED"),
+    Red("a_scheduled_job_is_cancelled_and_does_not_run_at_its_time", "cancels_only_what_runs", "SCHEDULED"),
+    Red("a_running_job_is_stopped", "no_watch", "after 1.5 s: .*CANCELLING"),
+    Red("a_job_is_stopped_between_its_steps", "checks_nothing", "SUCCEEDED|assert 1 == 0"),
+    Red("a_job_that_ends_while_it_is_being_cancelled_is_what_it_came_to", "cancelled_anyway", "CANCELLED"),
+    Red("a_job_that_is_over_cannot_be_cancelled", "cancels_what_is_over", "DID NOT RAISE"),
+    Red("a_job_that_waits_for_its_next_attempt_is_cancelled", "cancels_only_what_runs", "RETRYING"),
+    Red("a_retry_goes_on_with_the_step_that_failed", "retries_from_the_start", "2 diff: 'first' != 'second'"),
+    Red("a_retry_from_the_start_runs_every_step_again", "never_from_the_start", "2 diff: 'second' != 'first'"),
+    Red("a_retry_has_a_fresh_budget_of_attempts", "budget_kept", "assert 5 == "),
+    Red("a_cancelled_job_can_be_retried", "only_failed_retried", "only FAILED and CANCELLED jobs can be retried"),
+    Red("only_failed_and_cancelled_jobs_can_be_retried", "retries_anything", "DID NOT RAISE"),
+    Red("many_are_retried_at_once_the_oldest_first", "newest_first", "assert .*job_.* == "),
+    Red("a_watcher_sees_growing_versions_up_to_the_end", "old_changes_again", "versions|== sorted|assert .* == "),
+    Red("a_watcher_knows_of_the_end_within_a_tenth_of_a_second", "slow_looks", "< 0.1"),
+    Red("a_watcher_sees_progress_while_the_job_runs", "no_progress", ">= 3"),
+    Red("a_watcher_sees_progress_while_the_job_runs", "every_report_written", "<= "),
+    Red("who_watches_all_jobs_misses_no_end", "changes_skipped", "TimeoutError"),
+    Red("a_paused_handler_begins_no_job_and_all_of_them_once_it_is_resumed", "gates_ignored", "not within 20"),
+    Red("a_paused_handler_begins_no_job_and_all_of_them_once_it_is_resumed", "parked_for_ever", "after 20.0 s"),
+    Red("an_urgent_job_passes_a_long_line_and_one_that_can_wait_lets_it_pass", "all_alike", "< 64|> 336"),
+    Red("no_more_of_a_handler_run_at_once_than_may_in_all_processes", "limits_unread", "<= 2"),
+    Red("the_places_of_a_killed_worker_s_jobs_come_free", "no_rescue", "after 20.0 s"),
+    Red("no_more_of_a_handler_begin_in_a_time_than_may", "limits_unread", "assert False"),
+    Red("a_job_that_ends_within_the_drain_deadline_is_finished", "stops_at_once", "after 20.0 s: .*QUEUED"),
+    Red("a_job_that_does_not_end_is_handed_back_charged_to_nobody", "stops_charged", "1, 0"),
+    Red("an_error_upon_being_stopped_is_charged_to_nobody", "stops_fail", "FAILED"),
+    Red("a_thread_that_hangs_does_not_keep_the_process", "waits_for_all", "TimeoutError"),
+    Red("a_worker_that_stood_still_past_its_lease_can_change_nothing", "no_fence", "assert Job.* == Job"),
+    Red("a_killed_worker_s_job_is_claimed_again_and_goes_on_with_its_step", "no_rescue", "not within 15.0 s"),
+    Red(
+        "a_killed_worker_s_job_is_claimed_again_and_goes_on_with_its_step",
+        "steps_forgotten",
+        "2 diff: 'first' != 'second'",
+    ),
+    Red("jobs_that_waited_at_a_killed_worker_run_elsewhere", "no_rescue", "after 15.0 s"),
+    Red(
+        "a_job_that_kills_its_process_is_poison_and_its_neighbours_are_charged_nothing", "never_alone", "assert 7 == 3"
+    ),
+)
+LEDGER_MODEL = "tests/integration/jobs/test_ledger_model.py::test_the_ledger_keeps_its_laws_on_sqlite"
+POWER = "tests/system/faults/test_power.py::test_no_answer_leaves_before_the_journal_is_synced"
+OTHERS = (  # by the test's own name
+    Red(POWER, "no_sync", r"assert \['job_"),
+    Red(LEDGER_MODEL, "no_claim", "assert .*QUEUED"),
+    Red(LEDGER_MODEL, "no_fence", "assert .* == [(]"),
+    Red(LEDGER_MODEL, "charged_for_all", "charged"),
+    Red(LEDGER_MODEL, "cancelled_anyway", "assert .*CANCELLED"),
+    Red(LEDGER_MODEL, "counters_stand", "recount|ledger.counts"),
+    Red(LEDGER_MODEL, "cancels_what_is_over", "TERMINAL|not in"),
+    Red(LEDGER_MODEL, "retries_anything", "RETRYABLE| in "),
+    Red(LEDGER_MODEL, "retries_from_the_start", "assert .* == .*Step"),
+    Red(LEDGER_MODEL, "budget_kept", "assert .* == "),
+    Red(LEDGER_MODEL, "run_at_ignored", "SCHEDULED"),
+)
+
+
+def broken(name: str) -> dict[str, str]:
+    """What the environment of a Python process holds that has the break from its start, as those that it starts."""
+    return {BREAK: name, "PYTHONPATH": os.pathsep.join([str(STARTUP), str(ROOT)])}
+
+
+def install(name: str) -> None:
+    """This process is broken so, from now on. Raises KeyError for no break, AttributeError as `put` does."""
+    BREAKS[name]()
+
+
+if __name__ == "__main__":
+    from tests.system.faults import trial
+
+    sys.exit(trial.main(sys.argv[1:]))

@@ -1,0 +1,273 @@
+"""Breaks of claims, of what is written under them, and of leases."""
+
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from tests.system.faults.broken import base
+
+
+def no_claim() -> None:
+    """Two deliveries are two runs."""
+    from onward.jobs import claims, row
+    from onward.jobs.ledger import ID
+    from onward.storage.tables import jobs
+
+    def anyway(claim: Any) -> Any:
+        which = (ID, jobs.c.deaths <= sa.bindparam("crashes_"))
+        return sa.update(jobs).where(*which).values(base.values(claim)).returning(*row.ALL)
+
+    base.around(claims, "_claim", anyway)
+
+
+def all_alike() -> None:
+    """Every job is accepted with the same priority."""
+    from onward.jobs import ledger
+
+    def alike(accept: Any) -> Any:
+        return lambda tx, new, **named: accept(tx, replace(new, priority=0), **named)
+
+    base.around(ledger, "accept", alike)
+
+
+def gates_ignored() -> None:
+    """A claim takes what waits, whatever its handler's limits are."""
+    from onward.jobs import claims, row
+    from onward.jobs.ledger import ID
+    from onward.storage.tables import jobs, ready
+
+    def anyway(*which: Any) -> Any:
+        return lambda claim: sa.update(jobs).where(*which, ready).values(base.values(claim)).returning(*row.ALL)
+
+    base.around(claims, "_claim", anyway(ID, jobs.c.deaths <= sa.bindparam("crashes_")))
+    base.around(claims, "_claim_due", anyway(jobs.c.id.in_(sa.select(claims._due.c.id))))
+
+
+def limits_unread() -> None:
+    """The limits of a handler that is not paused are ignored."""
+    from onward.jobs import admission
+
+    def unread(_admission: Any, _job: Any) -> str | None:
+        return None
+
+    base.put(admission._Admission, "refuses", unread)
+
+
+def parked_for_ever() -> None:
+    """A job that was blocked stays blocked."""
+    from onward.jobs import blocked
+
+    base.put(blocked, "admissible_handlers", lambda _tx: ([], None))
+
+
+def no_fence() -> None:
+    """What a runner has to write is written, also when its claim is over."""
+    from onward.jobs import recording
+    from onward.jobs.ledger import ID
+    from onward.storage.tables import jobs
+
+    def anyway(statement: Any) -> Any:
+        return sa.update(jobs).where(ID).values(base.values(statement))
+
+    base.around(recording, "_finish_step", anyway)
+    base.around(recording, "_record", lambda record: anyway(record).returning(jobs.c.version))
+
+
+def attempts_stand() -> None:
+    """A claim is no new attempt."""
+    from onward.jobs import claims
+    from onward.storage.tables import jobs
+
+    def standing(statement: Any) -> Any:
+        return statement.values(attempt=jobs.c.attempt * 0 + 1)
+
+    base.around(claims, "_claim", standing)
+    base.around(claims, "_claim_due", standing)
+
+
+def charged_for_all() -> None:
+    """A crash counts as an attempt."""
+    from onward.jobs import recording
+
+    def counting(write: Any) -> Any:
+        def written(tx: Any, job: Any, source: Any, outcome: Any, *rest: Any) -> Any:
+            return write(tx, job, source, replace(outcome, counts_as_attempt=True), *rest)
+
+        return written
+
+    base.around(recording, "write", counting)
+
+
+def stops_charged() -> None:
+    """A job that is handed back at a stop has used up an attempt."""
+    from onward.jobs import recording
+
+    def counting(record: Any) -> Any:
+        def recorded(tx: Any, job: Any, outcome: Any, **named: Any) -> Any:
+            if outcome.status is recording.S.QUEUED:
+                outcome = replace(outcome, counts_as_attempt=True)
+            return record(tx, job, outcome, **named)
+
+        return recorded
+
+    base.around(recording, "record_outcome", counting)
+
+
+def stops_fail() -> None:
+    """A job that is interrupted at a stop has failed."""
+    from onward.jobs import recording
+    from onward.jobs.model import JobError
+    from onward.jobs.outcome import Outcome
+
+    def failing(record: Any) -> Any:
+        def recorded(tx: Any, job: Any, outcome: Any, **named: Any) -> Any:
+            if outcome.status is recording.S.QUEUED:
+                outcome = Outcome(recording.S.FAILED, error=JobError("STOPPED", "stopped", True, None, 0))
+            return record(tx, job, outcome, **named)
+
+        return recorded
+
+    base.around(recording, "record_outcome", failing)
+
+
+def cancelled_anyway() -> None:
+    """A job that ends while it is being cancelled is CANCELLED, whatever it came to."""
+    from onward.jobs import recording
+
+    def cancelling(write: Any) -> Any:
+        def written(tx: Any, job: Any, source: Any, outcome: Any, *rest: Any) -> Any:
+            if source is recording.S.CANCELLING:
+                outcome = replace(outcome, status=recording.S.CANCELLED, error=None)
+            return write(tx, job, source, outcome, *rest)
+
+        return written
+
+    base.around(recording, "write", cancelling)
+
+
+def steps_left_open() -> None:
+    """The steps of a job that failed stand as they did while it ran."""
+    from onward.jobs import recording
+
+    def left(close: Any) -> Any:
+        return lambda steps, status, *rest: steps if status is recording.S.FAILED else close(steps, status, *rest)
+
+    base.around(recording, "_close", left)
+
+
+def step_results_dropped() -> None:
+    """A step that is done does not keep its result."""
+    from onward.jobs import recording
+
+    base.around(recording, "_advance", lambda advance: lambda steps, _result, now: advance(steps, None, now))
+
+
+def never_alone() -> None:
+    """A job runs among others however often its runner has died."""
+    from onward.jobs import claims, recovery
+
+    base.put(claims, "CRASHES_BEFORE_ISOLATION", 100)
+    base.put(recovery, "CRASHES_BEFORE_ISOLATION", 100)
+    base.around(claims, "next_isolated", lambda _: lambda *_, **__: None)
+    base.put(claims, "_claim_due", _claims_due_all(claims))
+
+
+def _claims_due_all(claims: Any) -> Any:
+    from onward.jobs import row
+    from onward.storage.tables import jobs
+
+    due = (
+        sa.select(jobs.c.id)
+        .where(claims.ready, jobs.c.backend == sa.bindparam("backend_"))
+        .limit(sa.bindparam("limit_", type_=sa.Integer))
+    )
+    which = (jobs.c.id.in_(due), jobs.c.status == claims.S.QUEUED.value)
+    return sa.update(jobs).where(*which).values(claims._CLAIM).returning(*row.ALL)
+
+
+def no_rescue() -> None:
+    """Nobody takes over from the dead."""
+    from onward.jobs.leases import Lease
+
+    base.put(Lease, "_reclaim", lambda *_: None)
+
+
+def impatient() -> None:
+    """A process whose counter stood still for a moment is taken for dead."""
+    base.timings(lease_timeout_s=0.0)
+
+
+def leader_for_life() -> None:
+    """A process that leads maintenance does so until its end, and beyond."""
+    from onward.jobs import leadership
+
+    base.around(leadership, "_lead_next", lambda statement: statement.where(sa.false()))
+
+
+def beat_on_the_loop() -> None:
+    """The heartbeat waits for its turn on the event loop."""
+    import asyncio
+
+    from onward.jobs.leases import Lease
+    from onward.jobs.runner import Runner
+
+    def known(start: Any) -> Any:
+        def started(self: Any) -> None:
+            start(self)
+            self._control._lease.loop = asyncio.get_running_loop()
+
+        return started
+
+    def in_turn(observe: Any) -> Any:
+        def observed(self: Any, **urgent: bool) -> None:
+            turn = threading.Event()
+            if loop := getattr(self, "loop", None):
+                loop.call_soon_threadsafe(turn.set)
+                turn.wait()
+            observe(self, **urgent)
+
+        return observed
+
+    base.around(Runner, "start", known)
+    base.around(Lease, "_observe", in_turn)
+
+
+def leases_by_the_clock() -> None:
+    """A process writes down when it was alive, by its clock, and the others compare that with theirs."""
+    from onward.jobs import leases
+    from onward.storage.tables import runners
+
+    table = runners
+    written = sa.update(table).where(table.c.id == sa.bindparam("id_")).values(beat=sa.bindparam("beat_"))
+
+    def entering(enter: Any) -> Any:
+        def entered(self: Any, tx: Any) -> Any:
+            fresh = enter(self, tx)
+            tx.execute(written, id_=fresh, beat_=int(time.time()))
+            return fresh
+
+        return entered
+
+    def pulsing(pulse: Any) -> Any:
+        def pulsed(self: Any, tx: Any) -> Any:
+            mine, self.rows, leads = pulse(self, tx)
+            tx.execute(written, id_=mine, beat_=int(time.time()))
+            return mine, self.rows, leads
+
+        return pulsed
+
+    def comparing(observe: Any) -> Any:
+        def observed(self: Any, **urgent: bool) -> None:
+            observe(self, **urgent)
+            for runner, beat, _ in self.rows:
+                if runner != self.id and beat < time.time() - self._timings.lease_timeout_s:
+                    self._reclaim(runner, beat)
+
+        return observed
+
+    base.around(leases.Lease, "_enter", entering)
+    base.around(leases.Lease, "_pulse", pulsing)
+    base.around(leases.Lease, "_observe", comparing)

@@ -1,0 +1,216 @@
+"""Breaks of how the ledger is written, and of what acceptance and people write into it."""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from tests.system.faults.broken import base
+
+HOLD_S, REST_S = 0.2, 0.03  # the commit is late by the one; in the other, other processes have their turn
+
+
+def answer_before_commit() -> None:
+    """Who waits is told as soon as the units have run; the commit follows."""
+    from onward.jobs import ledger
+    from onward.storage import writer
+
+    def flagging(accept: Any) -> Any:
+        def flagged(tx: Any, *arguments: Any, **named: Any) -> Any:
+            tx.accepts = True
+            return accept(tx, *arguments, **named)
+
+        return flagged
+
+    def early(apply: Any) -> Any:
+        def applied(self: Any, tx: Any, batch: Any, *, with_savepoints: bool) -> None:
+            apply(self, tx, batch, with_savepoints=with_savepoints)
+            if getattr(tx, "accepts", False):
+                writer._answer(batch)
+                time.sleep(HOLD_S)
+
+        return applied
+
+    base.around(ledger, "accept", flagging)
+
+    def resting(commit: Any) -> Any:
+        def committed(self: Any, *arguments: Any, **named: Any) -> None:
+            time.sleep(REST_S)
+            commit(self, *arguments, **named)
+
+        return committed
+
+    base.around(writer.Writer, "_apply", early)
+    base.around(writer.Writer, "_commit", resting)
+
+
+def no_sync() -> None:
+    """SQLite leaves it to the kernel when the journal reaches the disk."""
+    from onward.storage.sqlite import SQLite
+
+    def unsynced(connect: Any) -> Any:
+        def connected(self: Any) -> Any:
+            connection = connect(self)
+            connection.execute("PRAGMA synchronous=OFF")
+            return connection
+
+        return connected
+
+    base.around(SQLite, "connect", unsynced)
+
+
+def two_commits() -> None:
+    """The user is committed first, and then her job."""
+    from database import users
+
+    def apart(add: Any) -> Any:
+        def added(tx: Any, **named: Any) -> Any:
+            user = add(tx, **named)
+            tx.raw("COMMIT")
+            tx.raw("BEGIN IMMEDIATE" if tx.dialect == "sqlite" else "BEGIN")
+            return user
+
+        return added
+
+    base.around(users, "add", apart)
+
+
+def endless_patience() -> None:
+    """Callers wait for the ledger as long as it takes."""
+    from onward.storage.writer import Writer
+
+    def patient(init: Any) -> Any:
+        return lambda self, database, **_: init(self, database, patience_s=600.0)
+
+    base.around(Writer, "__init__", patient)
+
+
+def keys_ignored() -> None:
+    """Idempotency keys mean nothing."""
+    from onward.jobs import idempotency
+
+    base.put(idempotency, "replay", lambda *_, **__: None)
+    base.put(idempotency, "remember", lambda *_, **__: None)
+
+
+def counters_stand() -> None:
+    """Changes of state are not counted."""
+    from onward.storage.transaction import Tx
+
+    base.put(Tx, "count", lambda *_: None)
+
+
+def run_at_ignored() -> None:
+    """A job for later runs at once."""
+    from onward.jobs import ledger
+
+    base.around(
+        ledger, "accept", lambda accept: lambda tx, new, **named: accept(tx, replace(new, run_at=None), **named)
+    )
+
+
+def past_is_later() -> None:
+    """A job with a time waits for the sweep, whatever its time."""
+    from onward.jobs import ledger
+
+    def later(accept: Any) -> Any:
+        def accepted(tx: Any, new: Any, **named: Any) -> Any:
+            if new.run_at is not None:
+                new = replace(new, run_at=max(new.run_at, tx.now + 1))
+            return accept(tx, new, **named)
+
+        return accepted
+
+    base.around(ledger, "accept", later)
+
+
+def cancels_only_what_runs() -> None:
+    """A job that waits is left as it is, for its runner to find."""
+    from onward.jobs import commands
+    from onward.jobs.states import WAITING
+
+    def heedless(cancel: Any) -> Any:
+        def cancelled(tx: Any, job_id: str, *, reason: str | None, visible: Any) -> Any:
+            job = commands._visible(tx, job_id, visible)
+            return job if job.status in WAITING else cancel(tx, job_id, reason=reason, visible=visible)
+
+        return cancelled
+
+    base.around(commands, "cancel", heedless)
+
+
+def cancels_what_is_over() -> None:
+    """What has ended can still be cancelled."""
+    from onward.jobs import commands
+
+    base.put(commands, "TERMINAL", frozenset())
+
+
+def retries_from_the_start() -> None:
+    """A manual retry forgets the steps that are done."""
+    from onward.jobs import commands
+
+    def anew(retry: Any) -> Any:
+        return lambda tx, job_id, **named: retry(tx, job_id, **{**named, "from_start": True})
+
+    base.around(commands, "retry", anew)
+
+
+def never_from_the_start() -> None:
+    """A manual retry keeps the steps that are done, whatever was asked for."""
+    from onward.jobs import commands
+
+    def kept(retry: Any) -> Any:
+        return lambda tx, job_id, **named: retry(tx, job_id, **{**named, "from_start": False})
+
+    base.around(commands, "retry", kept)
+
+
+def budget_kept() -> None:
+    """A new run has the attempts that the last one left."""
+    _retry_without("charged")
+
+
+def run_stands() -> None:
+    """A manual retry goes on with the run that has ended."""
+    _retry_without("run")
+
+
+def _retry_without(column: str) -> None:
+    from onward.jobs import commands
+    from onward.storage.tables import jobs
+
+    def without(retry: Any) -> Any:
+        rest = {name: value for name, value in base.values(retry).items() if name != column}
+        return sa.update(jobs).where(*commands._unchanged).values(rest)
+
+    base.around(commands, "_retry", without)
+
+
+def only_failed_retried() -> None:
+    """What was cancelled stays cancelled."""
+    from onward.jobs import commands
+    from onward.jobs.states import JobStatus
+
+    base.put(commands, "RETRYABLE", frozenset({JobStatus.FAILED}))
+
+
+def retries_anything() -> None:
+    """A job can be retried whatever its state."""
+    from onward.jobs import commands
+    from onward.jobs.states import JobStatus
+
+    base.put(commands, "RETRYABLE", frozenset(JobStatus))
+
+
+def newest_first() -> None:
+    """Of many jobs the newest are taken."""
+    from onward.jobs import pages
+
+    def newest(_ids: Any) -> Any:
+        return lambda tx, *, visible, filter, limit: [  # noqa: A006 - as it is called
+            job.id for job in pages.page(tx, visible=visible, filter=filter, first=limit).jobs
+        ]
+
+    base.around(pages, "ids", newest)

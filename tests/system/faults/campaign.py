@@ -1,0 +1,127 @@
+"""A long random campaign: load, faults by chance, quiet, the books, a table."""
+
+import json
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.system.faults import books
+from tests.system.faults.broker import Broker
+from tests.system.faults.figures import Figures, count
+from tests.system.faults.loop import Loop
+from tests.system.faults.outages import noted, outages
+from tests.system.faults.postgres import Postgres
+from tests.system.faults.site import DEADLINE_S, Combination, Site
+from tests.system.faults.starters import Nursery
+from tests.system.faults.strikes import strikes
+
+MIX = {
+    "processItem": 35,
+    "sendNotification": 25,
+    "registerUser": 15,
+    "steps": 20,
+    "flaky": 3,
+    "raises": 1,
+    "refuses": 1,
+}
+PARAMS = {"steps": {"pause_s": 0.1, "children": 1}}
+QUIET_S = 120.0
+SHARE_OF_OUTAGES = 0.35
+LONGEST_OUTAGE_S = 12.0
+LONG = ("redis down", "redis frozen")  # the first of each in a campaign lasts for a twentieth of it,
+LONG_S = 60.0  # which is this in one of twenty minutes
+
+Say = Callable[[str], None]
+
+
+def run(combination: Combination, *, minutes: float, seed: int, rate: float, say: Say) -> Figures:
+    """The figures of one campaign; what was broken stands in its `breaches`."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onward-faults-")))
+        folder.chmod(0o755)
+        loop = stack.enter_context(Loop())
+        site = _site(combination, folder, loop, seed, stack)
+        figures = Figures(combination.name, seed, minutes, rate)
+        chance = random.Random(seed)
+        site.start()
+        site.client.begin(rate, MIX, PARAMS)
+        faults: Counter[str] = Counter()
+        failed: list[str] = []
+        until = time.monotonic() + minutes * 60
+        while time.monotonic() < until:
+            try:
+                _fault(site, chance, faults, say, long_s=min(minutes * 60 / 20, LONG_S))
+            except AssertionError as error:
+                failed.append(f"during the campaign: {error}")
+        figures.faults = dict(sorted(faults.items()))
+        figures_end(site, figures, failed, say)
+        if figures.breaches:
+            kept = Path(tempfile.mkdtemp(prefix="onward-faults-kept-"))
+            say(f"logs, journal and ledger are kept in {kept}")
+            for path in folder.iterdir():
+                if path.is_file():
+                    path.rename(kept / path.name)
+        return figures
+
+
+def figures_end(site: Site, figures: Figures, failed: list[str], say: Say) -> None:
+    """Quiet has come, the processes have ended, and the books are done."""
+    site.client.end()
+    site.mend()
+    try:
+        say(f"quiet after {site.settle(QUIET_S):.1f} s")
+    except AssertionError as error:
+        failed.append(str(error))
+    for process in site.processes:
+        took_s = process.stop()
+        if took_s > DEADLINE_S:
+            failed.append(f"{process.name} took {took_s:.1f} s to end")
+    found = site.books()
+    count(figures, found, site.outages, [*failed, *books.breaches(found)])
+
+
+def _site(combination: Combination, folder: Path, loop: Loop, seed: int, stack: ExitStack) -> Site:
+    broker = postgres = None
+    if combination.backend == "dramatiq":
+        (folder / "redis").mkdir()
+        broker = Broker(folder / "redis")
+        stack.callback(broker.close)
+    if combination.ledger == "postgresql":
+        postgres = Postgres()
+        stack.callback(postgres.close)
+    apis = 1 if broker else 2
+    starter = stack.enter_context(Nursery(loop))  # a start is cheap then, and so there is time for more faults
+    site = Site(combination, folder, loop, broker=broker, postgres=postgres, apis=apis, seed=seed, starter=starter)
+    stack.callback(site.close)
+    return site
+
+
+def _fault(site: Site, chance: random.Random, faults: Counter[str], say: Say, *, long_s: float) -> None:
+    """One fault has come and gone; now and then others struck while it lasted."""
+    time.sleep(chance.uniform(0.2, 2.5))
+    if chance.random() < SHARE_OF_OUTAGES:
+        name, lasting = chance.choice(sorted(outages(site).items()))
+        length_s = chance.uniform(0.5, LONGEST_OUTAGE_S)
+        if name in LONG and not faults[name]:
+            length_s = long_s
+        say(f"{name} for {length_s:.1f} s")
+        faults[name] += 1
+        with noted(site, name, lasting):
+            time.sleep(length_s)
+    else:
+        name, strike = chance.choice(sorted(strikes(site).items()))
+        say(name)
+        faults[name] += 1
+        strike(site, chance)
+    for process in site.processes:
+        if process.tend():
+            say(f"{process.name} had ended by itself")
+            faults["ended by itself"] += 1
+
+
+def save(figures: list[Figures], path: Path) -> None:
+    path.write_text(json.dumps([one.as_dict() for one in figures], indent=1) + "\n")

@@ -1,0 +1,144 @@
+"""Redis away, frozen, empty, full, older; and what stands between it and the program."""
+
+import time
+
+from tests.system.faults import outages, strikes
+from tests.system.faults.client import Request
+from tests.system.faults.figures import RESCUE_S
+from tests.system.faults.laws.base import DRAMATIQ, HELD_S, MORE_S, ON_REDIS, Law, Stage, answered, load, took_s
+from tests.system.faults.outages import Lasting
+from tests.system.faults.process import wait_for
+from tests.system.faults.proxy import Mode
+
+AWAY_S = 3.0
+WAITS = "query($id: ID!) { job(id: $id) { status waitingFor } }"
+
+
+def jobs_are_accepted_without_redis(stage: Stage) -> None:
+    """As quickly as ever; what waits says for what; all is delivered when Redis is back, without what it knew."""
+    sent = _through(stage, outages.broker_down)
+    assert len([request for request in sent if request.job]) > 20
+
+
+def jobs_are_accepted_while_redis_is_frozen(stage: Stage) -> None:
+    """A Redis that takes connections and answers nothing holds up no answer."""
+    _through(stage, outages.broker_frozen)
+
+
+def jobs_are_accepted_while_redis_is_full(stage: Stage) -> None:
+    """A Redis that refuses to write is no worse than none."""
+    _through(stage, outages.broker_full, told=False)
+
+
+def a_socket_that_only_accepts_holds_up_nothing(stage: Stage) -> None:
+    """Every wait for Redis is bounded."""
+    _through(stage, outages.between(Mode.ACCEPT_ONLY))
+
+
+def a_lost_reply_is_at_worst_a_second_delivery(stage: Stage) -> None:
+    """Messages arrive, and nobody hears of it; or connections break at each reply."""
+    for mode in (Mode.SWALLOW, Mode.CUT):
+        _through(stage, outages.between(mode), away_s=AWAY_S / 2, told=False)
+
+
+def slow_replies_hold_up_nothing(stage: Stage) -> None:
+    """Half a second each way is more than a request gives to a delivery."""
+    _through(stage, outages.between(Mode.DELAY), away_s=AWAY_S / 2, told=False)
+
+
+def _through(stage: Stage, lasting: Lasting, *, away_s: float = AWAY_S, told: bool = True) -> list[Request]:
+    """Load goes on through the outage; nobody waits for it, and everything is done within 15 s of its end."""
+    site = stage.site
+    with load(site, 30) as before:
+        first = len(site.client.requests)
+        wait_for(lambda: len(answered(site.client.requests[first:])) >= 20, 30, "answers as they usually are")
+        usual = answered(site.client.requests[first:])
+        begun = len(site.client.requests)
+        with lasting(site):
+            time.sleep(away_s)
+            during = site.client.send("processItem", 20, lanes=1)
+            if told:
+                _tells(stage, during[-1].job)
+            lives = [_live_s(stage) for _ in range(5)]
+            sent = site.client.requests[begun:]
+        back = time.monotonic()
+    site.settle(RESCUE_S)
+    assert time.monotonic() - back < RESCUE_S
+    for requests, share, more_s in ((during, 0.5, MORE_S), (sent, 0.9, HELD_S)):
+        now_s, usual_s = took_s(requests, share), took_s(usual, share)
+        assert now_s < usual_s + more_s, f"{share:.0%} of the answers take {now_s:.3f} s, usually {usual_s:.3f} s"
+    assert sorted(lives)[2] < MORE_S, "the event loop was held up"
+    return before + during
+
+
+def _tells(stage: Stage, job: str | None) -> None:
+    """Readiness and the job itself say what is amiss."""
+    client = stage.site.client
+    wait_for(lambda: client.get("/health/ready")[0] == 503, 10, "/health/ready says that Redis is away")
+    told = client.ask(WAITS, {"id": job})["job"]
+    assert told == {"status": "QUEUED", "waitingFor": "the backend dramatiq to answer"}
+
+
+def _live_s(stage: Stage) -> float:
+    begun = time.monotonic()
+    assert stage.site.client.get("/health/live")[0] == 200
+    return time.monotonic() - begun
+
+
+def what_redis_forgets_is_delivered_again(stage: Stage) -> None:
+    """FLUSHALL, and a restart without its data, with a backlog in it."""
+    site = stage.site
+    for strike in (strikes.flush, strikes.restart_broker):
+        _backlog(stage)
+        waiting = site.ledger.rows("SELECT count(*) FROM jobs WHERE status = 'QUEUED'")[0][0]
+        assert waiting > 10, "there was nothing to forget"
+        strike(site, stage.chance)
+        site.settle(RESCUE_S + 10)
+
+
+def an_old_snapshot_of_redis_loses_nothing(stage: Stage) -> None:
+    """It comes back from a file that is older than the newest messages, its sentinel unchanged."""
+    site = stage.site
+    assert site.broker is not None
+    for worker in site.workers:
+        worker.stop()
+    site.client.send("processItem", 10)
+    site.broker.save()
+    site.client.send("processItem", 30)
+    stage.pause(0.5, 0.6)  # confirmed
+    site.broker.kill()
+    site.broker.start()
+    for worker in site.workers:
+        worker.start()
+    with site.broker.client() as client:
+        assert client.get(f"{site.settings.namespace}:sentinel"), "the snapshot was not read"
+    site.broker.forget()
+    site.settle(RESCUE_S)
+
+
+def an_unreadable_message_harms_nobody(stage: Stage) -> None:
+    """It stands among others, which are run and charged nothing."""
+    site = stage.site
+    with load(site, 40):
+        for _ in range(5):
+            stage.pause(0.1, 0.3)
+            strikes.poison(site, stage.chance)
+    site.settle(RESCUE_S)
+    assert any("cannot be read" in worker.told() for worker in site.workers), "no worker has met it"
+
+
+def _backlog(stage: Stage) -> None:
+    stage.site.client.send("steps", 60, params={"pause_s": 0.2}, lanes=30)
+
+
+LAWS = (
+    Law(jobs_are_accepted_without_redis, ON_REDIS, alone=True),
+    Law(jobs_are_accepted_while_redis_is_frozen, ON_REDIS, alone=True),
+    Law(jobs_are_accepted_while_redis_is_full, (DRAMATIQ,), alone=True),
+    Law(a_socket_that_only_accepts_holds_up_nothing, (DRAMATIQ,), alone=True),
+    Law(a_lost_reply_is_at_worst_a_second_delivery, ON_REDIS, alone=True),
+    Law(slow_replies_hold_up_nothing, (DRAMATIQ,), alone=True),
+    Law(what_redis_forgets_is_delivered_again, ON_REDIS),
+    Law(an_old_snapshot_of_redis_loses_nothing, (DRAMATIQ,)),
+    Law(an_unreadable_message_harms_nobody, ON_REDIS),
+)

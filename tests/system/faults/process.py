@@ -1,0 +1,176 @@
+"""The program's processes, which the harness starts, kills, freezes and starts again."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.system.faults.starters import Started, Starter
+
+START_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A process that is no more, or that stood still for so long that it was taken for dead."""
+
+    pid: int
+    at: float  # by the machine's clock, as the ledger's times are
+    how: str  # "kill", "term", "freeze", "itself"
+
+
+class Ends:
+    """Everything that happened to processes in one campaign; the books know from here whose death was whose."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.all: list[End] = []
+
+    def add(self, pid: int, how: str, at: float | None = None) -> None:
+        """It ends now, or at that time."""
+        with self._lock:
+            self.all.append(End(pid, at or time.time(), how))
+
+
+class Process:
+    """One process of the program. It is started again under the same name, log and command."""
+
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        folder: Path,
+        ends: Ends,
+        environment: Mapping[str, str],
+        ready: str,
+        starter: Starter,
+    ) -> None:
+        """`arguments` are the command line's; `ready` is what the log says once the process takes part."""
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self.environment = dict(environment)
+        self.faults: dict[str, str] = {}  # what the launcher is told; empty runs the program as it is
+        self.up_at = 0.0
+        self._arguments = tuple(arguments)
+        self._ends = ends
+        self._ready = ready.encode()
+        self._starter = starter
+        self._started: Started | None = None
+        self._from = 0
+        self._asked_at = 0.0  # to end
+
+    @property
+    def pid(self) -> int:
+        assert self._started is not None
+        return self._started.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._started is not None and self._started.poll() is None
+
+    def start(self, *, wait: bool = True) -> None:
+        """The process runs, and with `wait` it takes part. Raises AssertionError where it ends instead."""
+        self._from = self.log.stat().st_size if self.log.exists() else 0
+        self.log.touch()
+        self._asked_at = 0.0
+        self._started = self._starter.start(
+            self._arguments, variables={**self.environment, **self.faults}, log=self.log, faulty=bool(self.faults)
+        )
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self) -> None:
+        wait_for(lambda: self.is_ready or not self.alive, START_S, f"{self.name} takes part")
+        assert self.is_ready, f"{self.name} ended at its start:\n{self.told()[-4000:]}"
+        self.up_at = time.time()
+
+    @property
+    def is_ready(self) -> bool:
+        return self._ready in self.told().encode()
+
+    def told(self) -> str:
+        """What the process has logged since it was started last."""
+        with self.log.open("rb") as file:
+            file.seek(self._from)
+            return file.read().decode(errors="replace")
+
+    def kill(self) -> None:
+        if self.alive:
+            self._ends.add(self.pid, "kill")
+            os.kill(self.pid, signal.SIGKILL)
+            self._wait(10)
+
+    def term(self) -> None:
+        """The process is asked to end; `wait` tells when it has."""
+        if self.alive:
+            self._asked_at = time.time()
+            os.kill(self.pid, signal.SIGTERM)
+
+    def wait(self, timeout_s: float) -> float:
+        """Seconds until the process has ended. Raises TimeoutExpired."""
+        begun = time.monotonic()
+        self._wait(timeout_s)
+        self._ends.add(self.pid, "term", self._asked_at)
+        return time.monotonic() - begun
+
+    def stop(self, timeout_s: float = 30.0) -> float:
+        self.term()
+        return self.wait(timeout_s)
+
+    def freeze(self) -> None:
+        self._ends.add(self.pid, "freeze")
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def tend(self) -> bool:
+        """Whether the process had ended by itself; it is started again then."""
+        if self._started is None or self._started.poll() is None:
+            return False
+        self._ends.add(self.pid, "itself")
+        self.start()
+        return True
+
+    def children(self) -> list[int]:
+        found = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [int(pid) for pid in found.split()]
+
+    def close(self) -> None:
+        """Nothing of it is left."""
+        if self._started is None:
+            return
+        if self._started.poll() is None:
+            children = self.children()
+            os.kill(self.pid, signal.SIGCONT)
+            os.kill(self.pid, signal.SIGKILL)
+            self._started.wait()
+            for pid in children:
+                terminate(pid)
+
+    def _wait(self, timeout_s: float) -> None:
+        assert self._started is not None
+        self._started.wait(timeout_s)
+
+
+def terminate(pid: int, number: int = signal.SIGKILL) -> None:
+    """The process, a child of one of ours, gets the signal, if it is there still."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float, what: str) -> float:
+    """Seconds until the condition held. Raises AssertionError that tells what did not come true."""
+    begun = time.monotonic()
+    pause_s = 0.01
+    while not condition():
+        assert time.monotonic() - begun < timeout_s, f"not within {timeout_s} s: {what}"
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.3, 0.1)
+    return time.monotonic() - begun

@@ -1,0 +1,76 @@
+"""Runs laws under the breaks that have to turn them red, each in a run of pytest of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from tests.system.faults.breaks import CONFORMANCE, FAULTS, OTHERS, ROOT, Red, broken
+from tests.system.faults.laws.all import LAWS
+
+FAILED = 1  # pytest's exit code where tests failed, and not pytest
+TOLD = re.compile(r"^(?:\s*\|)*\s*E\s+(.*)$", re.MULTILINE)
+LONGEST_S = 600
+
+
+def main(words: list[str]) -> int:
+    """1 where a law stayed green under its break, or failed with something else."""
+    bad = 0
+    for red, test in tests():
+        if words and not any(word in f"{red.law} {red.under}" for word in words):
+            continue
+        begun = time.monotonic()
+        verdict, line = judge(red, run(red.under, test))
+        bad += verdict != "red as it should"
+        sys.stdout.write(f"{red.law} | {red.under} | {verdict} | {line} | {time.monotonic() - begun:.0f} s\n")
+        sys.stdout.flush()
+    return int(bad > 0)
+
+
+def tests() -> Iterator[tuple[Red, tuple[str, ...]]]:
+    """Each row, with how pytest is asked for its law."""
+    combinations = {law.name: law.combinations[0] for law in LAWS}
+    for red in FAULTS:
+        yield red, (f"tests/system/faults/test_laws.py::test_law[{red.law}-{red.on or combinations[red.law]}]",)
+    for red in CONFORMANCE:
+        on = red.on or "background-sqlite"
+        yield red, (f"tests/contract/test_laws.py::TestLaws::test_{red.law}", "-k", on)
+    for red in OTHERS:
+        yield red, (red.law,)
+
+
+def run(under: str, test: tuple[str, ...]) -> tuple[int, str]:
+    """Exit code and words of the test, every Python process of which has the break."""
+    options = ("-q", "--color=no", "--tb=short", "-p", "no:cacheprovider", "-p", "hasty")
+    pytest = (sys.executable, "-P", "-m", "pytest", *options, *test)
+    started = subprocess.Popen(
+        pytest,
+        cwd=ROOT,
+        env={**os.environ, **broken(under)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said, _ = started.communicate(timeout=LONGEST_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(started.pid, signal.SIGKILL)
+        said, _ = started.communicate()
+    return started.returncode, said
+
+
+def judge(red: Red, ended: tuple[int, str]) -> tuple[str, str]:
+    """The verdict, and the line of the failure that it rests on."""
+    code, said = ended
+    if code == 0:
+        return "STILL GREEN", ""
+    told: list[str] = TOLD.findall(said)
+    found = next((line for line in told if re.search(red.says, line)), None)
+    if code == FAILED and found is not None:
+        return "red as it should", found[:200]
+    return "RED FOR ANOTHER REASON", next(iter(told), said[-200:])[:200]

@@ -1,0 +1,49 @@
+"""The short run of `python -m tests.system.fuzz.siege`."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.processes import Running
+from tests.system.fuzz.hostile import KINDS, token
+from tests.system.fuzz.siege import FRIENDLY, besieged, idle, processor_s, storm
+
+COUNT = 16
+DEAREST = 400  # friendly requests that a refused one may cost; a document that is read to be refused costs some dozens
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with besieged(Path(tmp_path_factory.mktemp("onward"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def friendly_s(server: Running) -> float:
+    """What a friendly request costs the server."""
+    return idle(server).processor_s
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_is_hostile_gets_what_it_may_and_friendly_requests_are_answered(
+    server: Running, friendly_s: float, kind: str
+) -> None:
+    address = server.serving().removeprefix("http://")
+    before = processor_s(server)
+    attacking = asyncio.create_task(storm(address, kind, COUNT, COUNT))
+    asked = 0
+    async with httpx2.AsyncClient(timeout=60, headers={"authorization": f"Bearer {token('friend')}"}) as http:
+        while not attacking.done() or not asked:
+            response = await http.post(f"http://{address}/graphql", json=FRIENDLY)
+            assert response.json()["data"]["viewer"] == {"id": "friend"}
+            asked += 1
+            await asyncio.sleep(0.01)
+    answers = await attacking
+    assert answers.total() == COUNT
+    assert answers.keys() <= KINDS[kind].answers, answers
+    each = (processor_s(server) - before - asked * friendly_s) / COUNT
+    assert KINDS[kind].dear or each < DEAREST * friendly_s
+    assert "Traceback" not in server.output()

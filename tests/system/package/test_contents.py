@@ -1,0 +1,68 @@
+"""What is published holds the package and no more, and the sdist gives the same wheel as the tree."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path, PurePosixPath
+from zipfile import ZipFile
+
+import pytest
+
+from tests.processes import ROOT
+from tests.system.package.fixtures import Package, hatchling
+
+
+@pytest.fixture
+def names(package: Package) -> list[PurePosixPath]:
+    with ZipFile(package.wheel) as wheel:
+        return [PurePosixPath(name) for name in wheel.namelist()]
+
+
+def test_the_wheel_has_one_name_at_its_top(names: list[PurePosixPath]) -> None:
+    tops = {name.parts[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"onward"}
+    assert len(tops) == 2
+
+
+def test_the_wheel_holds_every_file_of_the_package(names: list[PurePosixPath]) -> None:
+    """But for the sources of the explorer, which is there as it was built."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "src", "backends"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    there = [PurePosixPath(name) for name in tracked if (ROOT / name).is_file()]
+    wanted = {
+        PurePosixPath("onward", name) if name.parts[0] == "backends" else name.relative_to("src") for name in there
+    }
+    left_out = {name for name in wanted if name.is_relative_to("onward/web/explorer") or name.name == ".gitignore"}
+    inside = {name for name in names if name.parts[0] == "onward"}
+    built = {name for name in inside if name.is_relative_to("onward/web/static/explorer")}
+    assert inside - built == wanted - left_out
+    assert {"current.json", "manifest.json"} <= {name.name for name in built}
+    assert len({name.parts[4] for name in built}) == 2  # the build that is shown, and the word of which it is
+
+
+def test_the_sdist_gives_the_same_wheel_without_npm(package: Package, tmp_path: Path) -> None:
+    with tarfile.open(package.sdist) as sdist:
+        sdist.extractall(tmp_path, filter="data")
+    (source,) = tmp_path.iterdir()
+    hatchling(source, "-t", "wheel", "-d", str(tmp_path), PATH="/nowhere")
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.read_bytes() == package.wheel.read_bytes()
+
+
+def test_without_npm_a_tree_that_was_not_built_says_what_it_lacks(package: Package, tmp_path: Path) -> None:
+    with tarfile.open(package.sdist) as sdist:
+        sdist.extractall(tmp_path, filter="data")
+    (source,) = tmp_path.iterdir()
+    shutil.rmtree(source / "src/onward/web/static/explorer")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    away = {"PATH": "/nowhere"}
+    told = subprocess.run(command, cwd=source, env=away, capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert "npm was not found: install Node.js" in told.stdout + told.stderr
+    assert "HATCH_BUILD_NO_HOOKS=true" in told.stdout + told.stderr
+    hatchling(source, "-t", "wheel", "-d", str(tmp_path), HATCH_BUILD_NO_HOOKS="true", **away)
+    (wheel,) = tmp_path.glob("*.whl")
+    with ZipFile(wheel) as found:
+        assert not [name for name in found.namelist() if "/static/explorer/" in name]

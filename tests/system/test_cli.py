@@ -1,0 +1,363 @@
+"""The commands as people type them: real processes, real exit codes."""
+
+import asyncio
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import typer
+from rich.console import Console
+
+from onward.backends.base import Backend, Defer, Delivery, Health, Run
+from onward.cli import main, terminal
+from onward.config import settings
+from onward.jobs import ledger
+from onward.jobs.model import JobError, NewJob
+from onward.runtime import backends
+from onward.storage.writer import Writer
+from tests import application
+from tests.processes import Running, environment, graphql, onward, running, wait_until
+from tests.servers import free_port
+
+PROCESS = "mutation ($item: String!) { processItem(input: {item: $item}) { job { id } errors { message } } }"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    application.write(tmp_path, "[server]\nport = 0\n")
+    return tmp_path
+
+
+@pytest.fixture
+def waiting(project: Path) -> Iterator[tuple[Path, str]]:
+    """A project, and a job in it that waits: it went to Dramatiq, whose Redis is not there."""
+    application.write(
+        project,
+        f'backend = "dramatiq"\n[server]\nport = 0\n[backends.dramatiq]\nurl = "redis://127.0.0.1:{free_port()}/0"\n',
+    )
+    with running("serve", project=project) as api:
+        job = graphql(api.serving(), PROCESS, item="words")["processItem"]["job"]["id"]
+        yield project, job
+
+
+def refused(*arguments: str, project: Path, **variables: str) -> str:
+    outcome = onward(*arguments, project=project, **variables)
+    assert (outcome.returncode, outcome.stdout) == (2, ""), outcome
+    assert outcome.stderr.count("\n") == 1, outcome.stderr
+    return outcome.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["serve", "worker", "up", "check", "migrate", "backup x", "schema", "jobs list", "jobs show x", "jobs cancel x"],
+)
+def test_wrong_settings_stop_every_command_with_one_line(command: str, project: Path) -> None:
+    words = refused(*command.split(), project=project, ONWARD_SERVER__PORT="many")
+    assert "server.port" in words
+
+
+@pytest.mark.parametrize("command", ["serve", "up"])
+def test_a_port_that_is_taken_is_told_in_one_line(command: str, project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert f"port {port} of 127.0.0.1 is in use" in refused(command, "--port", port, project=project)
+
+
+def test_an_address_that_others_reach_wants_more_than_mode_open(project: Path) -> None:
+    assert 'auth.mode is "open"' in refused("serve", "--host", "0.0.0.0", project=project)
+
+
+def test_a_socket_that_is_handed_over_is_asked_the_same(project: Path) -> None:
+    with (
+        socket.create_server(("0.0.0.0", 0)) as port,
+        running("serve", "--fd", str(port.fileno()), project=project, descriptors=(port.fileno(),)) as api,
+    ):
+        api.wait_for('auth.mode is "open"')
+        assert api.process.wait() == 2
+    assert "not an inherited socket" in refused("serve", "--fd", "0", project=project)
+
+
+def test_a_host_that_is_none_is_told_in_one_line(project: Path) -> None:
+    assert "server.host" in refused("serve", "--host", "no.such.host.invalid", project=project)
+    assert "192.0.2.1 is not an address of this machine" in refused(
+        "serve", "--host", "192.0.2.1", project=project, ONWARD_AUTH__ALLOW_PUBLIC="true"
+    )
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "jobs list"])
+def test_a_ledger_that_is_away_is_told_in_one_line(command: str, project: Path) -> None:
+    url = f"postgresql://onward:s3cret@127.0.0.1:{free_port()}/onward"
+    words = refused(*command.split(), project=project, ONWARD_DATABASE__URL=url, ONWARD_BACKEND="dramatiq")
+    assert "ledger" in words
+    assert "s3cret" not in words
+
+
+def test_modules_that_are_not_there_are_told_in_one_line(project: Path) -> None:
+    assert "handlers.modules" in refused("serve", project=project, ONWARD_HANDLERS__MODULES='["nowhere"]')
+    assert "gql.modules" in refused("serve", project=project, ONWARD_GQL__MODULES='["nowhere"]')
+    assert "gql.modules" in refused("schema", project=project, ONWARD_GQL__MODULES='["nowhere"]')
+
+
+def test_what_this_user_may_not_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """As the target of a backup in a folder of root's; a test that runs as root is refused nothing."""
+    with pytest.raises(typer.Exit) as end, main._errors_in_one_line():
+        raise PermissionError(13, "Permission denied", "/elsewhere/copy.db")
+    assert end.value.exit_code == 2
+    assert capsys.readouterr().err.startswith("onward: this user may not use /elsewhere/copy.db: ")
+
+
+def test_a_worker_with_nothing_to_do_says_so(project: Path) -> None:
+    assert "dramatiq" in refused("worker", "--processes", "1", project=project)
+
+
+def test_the_schema_is_printed_without_a_database(project: Path) -> None:
+    outcome = onward("schema", project=project, ONWARD_DATABASE__URL=f"postgresql://127.0.0.1:{free_port()}/no")
+    assert outcome.returncode == 0
+    assert "type Mutation" in outcome.stdout
+    assert not (project / "var").exists()
+
+
+def test_serve_runs_the_main_job_and_ends_in_order(project: Path) -> None:
+    with running("serve", project=project) as api:
+        address = api.serving()
+        job = graphql(address, PROCESS, item="two words")["processItem"]["job"]["id"]
+        outcome = onward("jobs", "watch", job, project=project)
+        assert (outcome.returncode, outcome.stdout.split()[-1]) == (0, "SUCCEEDED")
+        assert api.end() == 0
+    shown = json.loads(onward("jobs", "show", job, "--json", project=project).stdout)
+    assert [step["status"] for step in shown["steps"]] == ["SUCCEEDED"] * 3
+    assert shown["startedAt"] >= shown["createdAt"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_serve_with_0(number: signal.Signals, project: Path) -> None:
+    with running("serve", project=project) as api:
+        api.serving()
+        api.process.send_signal(number)
+        assert api.process.wait(20) == 0
+
+
+def test_modules_of_the_project_are_found_and_hide_nothing(project: Path) -> None:
+    (project / "app.py").write_text("raise RuntimeError('this is not the application')")
+    (project / "typing.py").write_text("raise RuntimeError('this is not the library')")
+    (project / "shop.py").write_text(
+        "from onward.handlers.base import handler\n\n"
+        "@handler('orders.confirm')\nasync def confirm(job, *, order: int) -> None: ...\n\n"
+        "HANDLERS = (confirm,)\n"
+    )
+    outcome = onward("check", project=project, ONWARD_HANDLERS__MODULES='["shop"]')
+    assert "orders.confirm" in outcome.stdout
+
+
+def test_jobs_are_listed_by_status_and_handler(waiting: tuple[Path, str]) -> None:
+    project, job = waiting
+    assert job in onward("jobs", "list", project=project).stdout
+    (line,) = onward("jobs", "list", "--json", "--status", "queued", project=project).stdout.splitlines()
+    assert json.loads(line)["id"] == job
+    assert job in onward("jobs", "list", "--handler", "steps.*", project=project).stdout
+    assert job not in onward("jobs", "list", "--handler", "email.*", project=project).stdout
+    assert onward("jobs", "list", "--status", "LOST", project=project).returncode == 2
+
+
+def test_cancel_and_retry_tell_by_their_exit_codes(waiting: tuple[Path, str]) -> None:
+    project, job = waiting
+    assert onward("jobs", "retry", job, project=project).returncode == 1
+    assert onward("jobs", "cancel", job, "--reason", "tried", project=project).stdout == f"{job} CANCELLED\n"
+    assert onward("jobs", "cancel", job, project=project).returncode == 1
+    assert onward("jobs", "retry", "--handler", "email.*", project=project).stdout.startswith("0 jobs")
+    assert onward("jobs", "retry", "--handler", "steps.*", project=project).stdout.startswith("1 job waits")
+    assert onward("jobs", "cancel", job, project=project).returncode == 0
+    assert onward("jobs", "retry", job, "--from-start", project=project).stdout == f"{job} QUEUED\n"
+
+
+class Slow(Backend):
+    """Says that it can be reached, after a long while."""
+
+    runs_elsewhere = True
+
+    def __init__(self, _run: Run) -> None: ...
+
+    async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None: ...
+
+    async def health(self) -> Health:
+        await asyncio.sleep(5)
+        return Health(reachable=True)
+
+
+def test_a_backend_that_says_nothing_keeps_no_terminal_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    application.write(tmp_path)
+    monkeypatch.setattr(backends, "HEALTH_TIMEOUT_S", 0.05)
+    mine = {"mine": {"class": "tests.system.test_cli:Slow"}}
+    assert not terminal._answers(settings.load(tmp_path, backend="mine", backends=mine), "mine")
+
+
+def test_a_terminal_tells_what_a_job_waits_for(waiting: tuple[Path, str]) -> None:
+    """A backend that does not answer, a handler that is paused; nothing, once it is over."""
+    project, job = waiting
+    for told in ("the backend dramatiq to answer", "the handler steps.process_item to be resumed"):
+        assert f"\nwaits for {told}\n" in onward("jobs", "show", job, project=project).stdout
+        assert json.loads(onward("jobs", "show", job, "--json", project=project).stdout)["waitingFor"] == told
+        onward("jobs", "pause", "steps.*", project=project)
+    onward("jobs", "cancel", job, project=project)
+    assert "waits for" not in onward("jobs", "show", job, project=project).stdout
+
+
+@pytest.mark.parametrize("command", ["list", "retry"])
+def test_a_pattern_that_finds_no_job_and_fits_no_handler_gives_3(command: str, project: Path) -> None:
+    """One that fits a handler has merely found nothing."""
+    assert onward("migrate", project=project).returncode == 0
+    assert onward("jobs", command, "--handler", "email.*", project=project).returncode == 0
+    unknown = onward("jobs", command, "--handler", "emial.*", project=project)
+    assert unknown.returncode == 3
+    assert "emial.*: there is no such handler; known are email.welcome" in unknown.stderr
+
+
+@pytest.mark.parametrize("command", ["show", "watch", "retry", "cancel"])
+def test_a_job_that_is_not_there_gives_3(command: str, project: Path) -> None:
+    outcome = onward("jobs", command, "job_none", project=project)
+    assert (outcome.returncode, outcome.stderr) == (3, "job_none: there is no such job\n")
+
+
+@pytest.mark.parametrize("command", ["list", "retry --status FAILED"])
+def test_a_limit_beyond_what_a_ledger_counts_is_refused(command: str, project: Path) -> None:
+    outcome = onward("jobs", *command.split(), "--limit", str(2**70), project=project)
+    assert (outcome.returncode, outcome.stdout) == (2, "")
+    assert "Traceback" not in outcome.stderr
+
+
+def test_retrying_everything_has_to_be_said(project: Path) -> None:
+    assert "--status" in refused("jobs", "retry", project=project)
+
+
+def test_a_retry_is_told_what_to_retry_in_one_way(project: Path) -> None:
+    assert "name jobs, or" in refused("jobs", "retry", "job_none", "--status", "FAILED", project=project)
+    assert "FAILED or CANCELLED" in refused("jobs", "retry", "--status", "SUCCEEDED", project=project)
+
+
+def test_jobs_are_watched_and_steered_as_json(waiting: tuple[Path, str]) -> None:
+    project, job = waiting
+    cancelled = json.loads(onward("jobs", "cancel", job, "--json", "--reason", "tried", project=project).stdout)
+    assert (cancelled["id"], cancelled["status"]) == (job, "CANCELLED")
+    watched = onward("jobs", "watch", job, "--json", project=project)
+    assert (watched.returncode, json.loads(watched.stdout)["status"]) == (1, "CANCELLED")
+    assert json.loads(onward("jobs", "retry", job, "--json", project=project).stdout)["status"] == "QUEUED"
+    again = onward("jobs", "retry", job, "--json", project=project)
+    assert (again.returncode, again.stdout, again.stderr.count("\n")) == (1, "", 1)
+
+
+def test_migrate_says_whether_there_was_anything_to_do(project: Path, postgres_url: str) -> None:
+    for url in (f"sqlite:///{project}/ledger.db", postgres_url):
+        said = [onward("migrate", project=project, ONWARD_DATABASE__URL=url).stdout for _ in range(2)]
+        assert said == ["the ledger is up to date\n", "nothing to do\n"]
+
+
+def test_serve_leaves_postgresql_to_migrate(project: Path, postgres_url: str) -> None:
+    assert "run `onward migrate`" in refused("serve", project=project, ONWARD_DATABASE__URL=postgres_url)
+
+
+def test_up_runs_jobs_through_a_private_redis_and_takes_it_along(project: Path) -> None:
+    application.write(
+        project, f'[server]\nport = 0\n[backends.dramatiq]\nurl = "redis://:p%20w@127.0.0.1:{free_port()}/0"\n'
+    )
+    with running("up", "--backend", "dramatiq", "--processes", "1", project=project) as all_of_it:
+        job = graphql(all_of_it.serving(), PROCESS, item="words")["processItem"]["job"]["id"]
+        assert onward("jobs", "watch", job, project=project).returncode == 0
+        pids = children(all_of_it)
+        assert len(pids) == 3
+        assert (project / "var" / "redis" / "appendonlydir").is_dir()
+        assert "p w" not in " ".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in pids)
+        assert all_of_it.end() == 0
+        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_up_starts_again_what_dies(project: Path) -> None:
+    with running("up", project=project) as all_of_it:
+        address = all_of_it.serving()
+        (api,) = children(all_of_it)
+        os.kill(api, signal.SIGKILL)
+        all_of_it.wait_for("starting again")
+        wait_until(lambda: all_of_it.output().count("serving") == 2)
+        assert graphql(address, PROCESS, item="words")["processItem"]["job"]
+
+
+def test_several_api_processes_share_the_port_and_end_together(project: Path) -> None:
+    with running("serve", "--workers", "2", project=project) as api:
+        address = api.serving()
+        pids = children(api)
+        assert len(pids) == 2
+        assert graphql(address, PROCESS, item="words")["processItem"]["job"]
+        assert api.end() == 0
+        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_killed_supervisor_leaves_nothing_behind(project: Path) -> None:
+    with running("up", project=project) as all_of_it:
+        all_of_it.serving()
+        (api,) = children(all_of_it)
+        all_of_it.process.kill()
+        wait_until(lambda: not Path(f"/proc/{api}").exists() or "Z" in Path(f"/proc/{api}/stat").read_text())
+
+
+def test_the_release_is_told(project: Path) -> None:
+    assert re.fullmatch(r"onward \d+\.\d+\.\d+\n", onward("--version", project=project).stdout)
+
+
+def test_a_shell_is_told_how_a_word_may_go_on() -> None:
+    asked = {"_ONWARD_COMPLETE": "complete_bash", "COMP_WORDS": "./onward jobs ret", "COMP_CWORD": "2"}
+    outcome = subprocess.run(
+        [sys.executable, "-P", "-m", "onward"], env=environment(**asked), capture_output=True, text=True, check=False
+    )
+    assert outcome.stdout.split() == ["retry"]
+
+
+def test_up_says_what_a_private_redis_wants(project: Path) -> None:
+    elsewhere = {"ONWARD_BACKEND": "dramatiq", "ONWARD_BACKENDS__DRAMATIQ__URL": "redis://192.0.2.1:6379/0"}
+    assert "on this machine only" in refused("up", project=project, **elsewhere)
+    here = {"ONWARD_BACKEND": "dramatiq", "ONWARD_BACKENDS__DRAMATIQ__URL": f"redis://127.0.0.1:{free_port()}/0"}
+    assert "apt-get install redis-server" in refused("up", project=project, PATH="/nowhere", **here)
+
+
+def children(parent: Running) -> list[int]:
+    listed = Path(f"/proc/{parent.process.pid}/task/{parent.process.pid}/children").read_text()
+    return [int(pid) for pid in listed.split()]
+
+
+def test_handlers_are_paused_and_resumed_by_name_and_by_pattern(project: Path) -> None:
+    """As often as one likes; a name that fits none is told, with those that there are."""
+    for _ in range(2):
+        paused = onward("jobs", "pause", "steps.*", "email.welcome", project=project)
+        assert (paused.returncode, paused.stdout.split("\n")[:2]) == (
+            0,
+            ["steps.process_item paused", "email.welcome paused"],
+        )
+    unknown = onward("jobs", "pause", "steps.nothing", project=project)
+    assert (unknown.returncode, unknown.stdout) == (3, "")
+    assert "known are email.welcome, logging.write, steps.process_item" in unknown.stderr
+    with running("serve", project=project) as api:
+        address = api.serving()
+        job = graphql(address, PROCESS, item="words")["processItem"]["job"]["id"]
+        by = graphql(address, "{ system { paused { handler by } } }")["system"]["paused"]
+        assert [one["handler"] for one in by] == ["email.welcome", "steps.process_item"]
+        assert all(one["by"] for one in by)
+        assert onward("jobs", "resume", "*", project=project).returncode == 0
+        assert onward("jobs", "watch", job, project=project).returncode == 0
+
+
+def test_an_error_code_does_not_drive_a_terminal(writer: Writer) -> None:
+    new = NewJob("steps.process_item", "background", "{}", 1, "[]", 1)
+    job = writer.run_sync(lambda tx: ledger.accept(tx, new))
+    error = JobError(code="\x1b[2J", message="\u202e", retryable=False, step=None, occurred_at=0)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(terminal._whole(replace(job, error=error)))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\\x1b[2J: \\u202e" in shown
+    assert not {"\x1b", "\u202e"} & set(shown)

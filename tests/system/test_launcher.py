@@ -1,0 +1,312 @@
+"""The launcher on its own: copied beside a small program, so that what it installs costs nothing."""
+
+import importlib.machinery
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.processes import ROOT, environment
+from tests.terminals import on_a_terminal
+
+PROGRAM = """import os, sys
+from pathlib import Path
+
+print(Path(__file__).parents[2])
+print(os.getcwd())
+print(*sys.argv[1:])
+sys.exit(7)
+"""
+PYPROJECT = """[build-system]
+requires = []
+build-backend = "building"
+backend-path = ["."]
+
+[project]
+name = "onward"
+version = "0"
+"""
+# As hatchling does it: the wheel names the folder that the package is imported from.
+BUILDING = """import os, zipfile
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    files = {
+        "onward.pth": os.path.abspath("src"),
+        "onward-0.dist-info/METADATA": "Metadata-Version: 2.1\\nName: onward\\nVersion: 0\\n",
+        "onward-0.dist-info/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    }
+    record = "onward-0.dist-info/RECORD"
+    with zipfile.ZipFile(os.path.join(folder, "onward-0-py3-none-any.whl"), "w") as wheel:
+        for name, text in {**files, record: "".join(f"{name},,\\n" for name in [*files, record])}.items():
+            wheel.writestr(name, text)
+    return "onward-0-py3-none-any.whl"
+"""
+INSTALLING = "installing requirements.txt"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which the launcher has run once."""
+    root = tmp_path_factory.mktemp("made")
+    lay_out(root)
+    first = launch(root)
+    assert INSTALLING in first.stderr
+    return root
+
+
+@pytest.fixture
+def checkout(made: Path, tmp_path: Path) -> Path:
+    """A copy of it; its .venv stands where the first one stood, and so has to be made anew."""
+    root = tmp_path / "checkout"
+    lay_out(root)
+    return root
+
+
+def lay_out(root: Path) -> None:
+    root.mkdir(exist_ok=True)
+    shutil.copy(ROOT / "onward", root / "onward")
+    package = root / "src" / "onward"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(PROGRAM)
+    (root / "pyproject.toml").write_text(PYPROJECT)
+    (root / "building.py").write_text(BUILDING)
+    for lock in ("requirements.txt", "requirements-dev.txt"):
+        (root / lock).touch()
+
+
+def launch(root: Path, *arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(root / "onward"), *arguments],
+        cwd=cwd or root,
+        env={**environment(**variables), "PYTHONPATH": variables.get("PYTHONPATH", "")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def as_module(root: Path) -> ModuleType:
+    loader = importlib.machinery.SourceFileLoader("launcher", str(root / "onward"))
+    spec = importlib.util.spec_from_loader("launcher", loader)
+    assert spec
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def another_program(folder: Path) -> None:
+    """A package of our name that is not the launcher's own."""
+    (folder / "onward").mkdir()
+    (folder / "onward" / "__main__.py").write_text("raise RuntimeError('not the launcher's own')")
+
+
+def test_the_program_takes_over_with_its_root_first_and_the_folder_as_it_was(made: Path, tmp_path: Path) -> None:
+    another_program(tmp_path)
+    outcome = launch(made, "jobs", "list", cwd=tmp_path)
+    assert outcome.stdout.splitlines() == [str(made), str(tmp_path), "jobs list"]
+    assert outcome.returncode == 7
+
+
+def test_it_may_be_called_through_a_link(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "onward").symlink_to(made / "onward")
+    assert launch(tmp_path).stdout.splitlines()[0] == str(made)
+
+
+def test_the_root_comes_before_what_the_shell_adds(made: Path, tmp_path: Path) -> None:
+    another_program(tmp_path)
+    assert launch(made, PYTHONPATH=str(tmp_path)).stdout.splitlines()[0] == str(made)
+
+
+def test_a_second_start_installs_nothing(made: Path) -> None:
+    assert launch(made).stderr == ""
+
+
+def test_a_start_that_installs_nothing_imports_nothing_for_it(made: Path) -> None:
+    launch(made)
+    told = subprocess.run(
+        [sys.executable, "-X", "importtime", str(made / "onward")],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
+    assert "hashlib" in imported
+    assert not imported & {"subprocess", "tempfile", "typing", "venv"}
+
+
+def test_another_lock_is_installed(made: Path) -> None:
+    (made / "requirements.txt").write_text("# changed\n")
+    assert INSTALLING in launch(made).stderr
+    assert launch(made).stderr == ""
+
+
+def test_an_install_that_failed_is_told_in_words_and_done_again(made: Path) -> None:
+    (made / "requirements.txt").write_text("onward-none @ file:///nowhere --hash=sha256:00\n")
+    failed = launch(made)
+    assert failed.returncode == 2
+    assert failed.stderr.splitlines()[-1].startswith("onward: could not install requirements.txt")
+    (made / "requirements.txt").write_text("")
+    assert INSTALLING in launch(made).stderr
+
+
+def test_a_terminal_shows_how_far_an_install_is_and_what_went_wrong(made: Path) -> None:
+    (made / "requirements.txt").write_text("six==1.16.0\n")
+    code, shown = on_a_terminal([sys.executable, str(made / "onward")], variables=environment(TERM="xterm"))
+    assert code == 2
+    assert "] 1 packages, 0 found" in shown
+    assert "hash" in shown
+    assert shown.splitlines()[-1].startswith("onward: could not install requirements.txt")
+    (made / "requirements.txt").write_text("")
+
+
+def test_what_has_no_hash_is_not_installed(made: Path) -> None:
+    (made / "requirements.txt").write_text("six==1.16.0\n")
+    assert launch(made).returncode == 2
+    (made / "requirements.txt").write_text("")
+
+
+@pytest.mark.long
+def test_two_at_once_install_once(checkout: Path) -> None:
+    starts = [
+        subprocess.Popen(
+            [sys.executable, str(checkout / "onward")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    said = [start.communicate(timeout=100) for start in starts]
+    assert [start.returncode for start in starts] == [7, 7]
+    assert sum(INSTALLING in error for _, error in said) == 1
+
+
+@pytest.mark.long
+def test_an_install_compiles_our_modules_where_a_start_may_not(checkout: Path) -> None:
+    """As in a container, where each start would compile them anew. What is no Python stands in nobody's way."""
+    jobs = checkout / "src" / "onward" / "jobs"
+    jobs.mkdir()
+    (jobs / "__init__.py").touch()
+    (jobs / "broken.py").write_text("class")
+    outcome = launch(checkout, PYTHONDONTWRITEBYTECODE="1")
+    assert outcome.returncode == 7
+    assert len(outcome.stderr.splitlines()) == 1
+    assert list((jobs.parent / "__pycache__").glob("__main__.*.pyc"))
+    assert list((jobs / "__pycache__").glob("__init__.*.pyc"))
+
+
+@pytest.mark.long
+def test_a_moved_checkout_gets_a_new_venv(made: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(made, tmp_path / "moved", symlinks=True))
+    assert INSTALLING in launch(moved).stderr
+    assert launch(moved).stdout.splitlines()[0] == str(moved)
+
+
+def test_test_passes_its_arguments_on_and_gives_1_when_a_part_fails(made: Path) -> None:
+    launch(made, "test", "--version")
+    for name, code in (("ruff", 0), ("mypy", 1), ("lint-imports", 0), ("pytest", 0)):
+        tool = made / ".venv" / "bin" / name
+        tool.write_text(f'#!/bin/sh\necho {name} "$@"\nexit {code}\n')
+        tool.chmod(0o755)
+    some = launch(made, "test", "-k", "word")
+    assert (some.returncode, some.stdout) == (0, "pytest -k word\n")
+    whole = launch(made, "test")
+    assert whole.returncode == 1
+    assert [line for line in whole.stdout.splitlines() if line.startswith("pytest")][-1] == (
+        "pytest tests/system/faults -m alone and not long"
+    )
+    assert whole.stderr.splitlines()[-1] == "onward: failed: types, launcher types"
+
+
+@pytest.mark.long
+def test_faults_installs_the_servers_that_it_tries_the_program_with(checkout: Path) -> None:
+    said = launch(checkout, "faults", "--seed", "1")
+    assert "installing requirements-dev.txt" in said.stderr
+    assert said.stdout.splitlines()[-1] == "faults --seed 1"
+
+
+def test_a_user_who_may_not_use_the_venv_is_told_in_one_line(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where root installed it, on a Python in root's own folder."""
+    module = as_module(made)
+
+    def hidden(_lock: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(module.PYTHON))
+
+    monkeypatch.setattr(module, "is_installed", hidden)
+    with pytest.raises(SystemExit) as end:
+        module.told(["serve"])
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"this user may not use {module.PYTHON}" in line
+
+
+def test_a_python_without_venv_is_told_which_package_it_lacks(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ensurepip", None)
+    with pytest.raises(SystemExit, match="2"):
+        as_module(checkout).make_venv()
+    package = "python{}.{}-venv".format(*sys.version_info)
+    assert f"apt-get install {package}" in capsys.readouterr().err
+
+
+def test_an_old_python_looks_for_a_newer_one_and_says_what_is_missing(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shims = tmp_path / "shims"
+    shims.mkdir()
+    broken = shims / "python3.13"  # as pyenv's are, without their Python
+    broken.write_text("#!/bin/sh\nexit 127\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(shims))
+    launcher = as_module(checkout)
+    with pytest.raises(SystemExit, match="2"):
+        launcher.become_newer([])
+    assert capsys.readouterr().err.count("\n") == 1
+
+    (shims / "python3.12").symlink_to(sys.executable)
+    became: list[object] = []
+
+    def execvp(*given: object) -> None:
+        became.append(given)
+        sys.exit(0)
+
+    monkeypatch.setattr(os, "execvp", execvp)
+    with pytest.raises(SystemExit, match="0"):
+        launcher.become_newer(["serve"])
+    assert became == [("python3.12", ["python3.12", str(checkout / "onward"), "serve"])]
+
+
+def test_the_locks_name_no_address_and_hash_everything() -> None:
+    for lock in (ROOT / "requirements.txt", ROOT / "requirements-dev.txt"):
+        lines = lock.read_text("utf-8").splitlines()
+        assert not [line for line in lines if "://" in line or line.startswith("-")]
+        pinned = [line for line in lines if line and not line.startswith((" ", "#"))]
+        assert pinned
+        assert all("==" in line and line.endswith("\\") for line in pinned)
+
+
+def test_the_locks_hold_what_the_project_asks_for() -> None:
+    import tomllib
+
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    groups = project["dependency-groups"]
+    included = [name for one in groups["dev"] if isinstance(one, dict) for name in groups[one["include-group"]]]
+    asked = {
+        "requirements.txt": project["project"]["dependencies"],
+        "requirements-dev.txt": [*(one for one in groups["dev"] if isinstance(one, str)), *included],
+    }
+    for lock, wanted in asked.items():
+        pins = [line.split("\\")[0] for line in (ROOT / lock).read_text("utf-8").splitlines() if "==" in line]
+        held = {pin.name: pin for pin in map(Requirement, pins)}
+        for requirement in map(Requirement, wanted):
+            version = next(iter(held[requirement.name.lower()].specifier)).version
+            assert requirement.specifier.contains(version), requirement

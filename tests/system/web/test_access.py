@@ -1,0 +1,80 @@
+"""The jobs page without a mouse, and for those who do not see it."""
+
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.system.web.conftest import Watched
+from tests.system.web.jobs_page import followed, opened, process
+
+CONTROLS = {
+    "button",
+    "link",
+    "textbox",
+    "searchbox",
+    "combobox",
+    "checkbox",
+    "tab",
+    "table",
+    "dialog",
+    "img",
+    "progressbar",
+}
+FOCUSED = """() => {
+  const it = document.activeElement, style = getComputedStyle(it);
+  return {
+    name: it.textContent.trim() || it.name || it.id,
+    seen: style.outlineStyle !== 'none' || style.boxShadow !== 'none',
+    body: it === document.body,
+    job: it.closest('table.jobs') !== null,
+  };
+}"""
+STOPS = 80
+
+
+async def told(page: Page) -> list[tuple[str, str]]:
+    """What a screen reader is told of: roles and names."""
+    session = await page.context.new_cdp_session(page)
+    tree = await session.send("Accessibility.getFullAXTree")
+    nodes: list[dict[str, Any]] = [node for node in tree["nodes"] if not node.get("ignored")]
+    return [(node.get("role", {}).get("value", ""), node.get("name", {}).get("value", "")) for node in nodes]
+
+
+@pytest.mark.parametrize("place", ["overview", "job"])
+async def test_all_that_can_be_worked_or_read_has_a_name(watched: Watched, served: str, place: str) -> None:
+    job = process(served, "bell \u0007")
+    page = await opened(watched, served, f"#/jobs/{job}" if place == "job" else "")
+    await expect(page.get_by_text("Failed").filter(visible=True).first).to_be_visible()
+    found = await told(page)
+    assert {role for role, _ in found} >= {"button", "link", "heading", "table"}
+    assert [role for role, name in found if role in CONTROLS and not name.strip()] == []
+    assert [name for role, name in found if role == "RootWebArea"] != [""]
+
+
+async def walk(page: Page, key: str, value: object) -> str:
+    """Tab leads to what is so, and where the keyboard is can be seen all along; gives its name."""
+    for _ in range(STOPS):
+        await page.keyboard.press("Tab")
+        focused = await page.evaluate(FOCUSED)
+        assert focused["body"] or focused["seen"], focused
+        if focused[key] == value:
+            return str(focused["name"])
+    pytest.fail(f"{key} {value} is not reached")
+
+
+async def test_a_job_is_sent_and_opened_by_the_keyboard_alone(watched: Watched, served: str) -> None:
+    page = await opened(watched, served)
+    await expect(page.locator("#handlers, #queues").first).to_be_visible()
+    await walk(page, "name", "Skip to the content")
+    await page.keyboard.press("Enter")
+    await walk(page, "name", "username")
+    await page.keyboard.type("keys")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("keys@example.com")
+    await page.keyboard.press("Enter")
+    await expect(followed(page)).to_contain_text("Succeeded")
+    await expect(page.locator("table.jobs tbody tr").first).to_be_visible()
+    job = await walk(page, "job", value=True)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#job")).to_contain_text(job)

@@ -1,0 +1,138 @@
+"""The explorer's build, with an npm and a vite of the test's own: real processes, a real folder, no network."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from onward.web import build
+
+PACKAGE = Path(__file__).resolve().parents[3] / "src" / "onward"
+NPM = """#!/bin/sh
+echo npm "$@" >> "$RECORD"
+test -z "$NPM_FAILS" || { echo "npm error code EXAMPLE" >&2; exit 1; }
+mkdir -p node_modules
+sleep 0.3
+"""
+NODE = """#!/bin/sh
+echo node "$@" >> "$RECORD"
+mkdir -p "$4/assets" && echo "built" > "$4/assets/index-1.js"
+echo '{"index.html": {"file": "assets/index-1.js", "isEntry": true, "css": []}}' > "$4/manifest.json"
+"""
+
+
+class Workshop:
+    """A copy of the room, with programs that note when they are called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.room = folder / "onward" / "web"
+        self.record = folder / "record"
+        self.record.touch()
+        self.programs = folder / "bin"
+        shutil.copytree(
+            PACKAGE / "web",
+            self.room,
+            ignore=shutil.ignore_patterns("node_modules", "__pycache__", "assets", "current.json"),
+        )
+        shutil.copy(PACKAGE / "__init__.py", self.room.parent)
+        self.programs.mkdir()
+        for name, script in (("npm", NPM), ("node", NODE)):
+            (self.programs / name).write_text(script)
+            (self.programs / name).chmod(0o755)
+
+    def start(self, **environment: str) -> "subprocess.Popen[str]":
+        """`python -m onward.web.build`, under way."""
+        told = {"PATH": f"{self.programs}:/usr/bin:/bin", "RECORD": str(self.record), **environment}
+        return subprocess.Popen(
+            [sys.executable, "-m", "onward.web.build"],
+            cwd=self.room.parent.parent,
+            env={**os.environ, **told},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, **environment: str) -> tuple[int, str]:
+        """The same, ended: its code and its words on stderr."""
+        process = self.start(**environment)
+        _, words = process.communicate(timeout=30)
+        return process.returncode, words
+
+    @property
+    def shown(self) -> dict[str, str] | None:
+        file = self.room / "static" / "explorer" / "current.json"
+        return json.loads(file.read_text()) if file.exists() else None
+
+    @property
+    def calls(self) -> list[str]:
+        return [line.split()[0] for line in self.record.read_text().splitlines()]
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    return Workshop(tmp_path)
+
+
+def test_a_build_is_shown_and_leaves_no_packages_behind(workshop: Workshop) -> None:
+    assert workshop.run() == (0, "")
+    assert workshop.shown is not None
+    assert (workshop.room / "static" / workshop.shown["script"]).read_text() == "built\n"
+    assert not (workshop.room / "explorer" / "node_modules").exists()
+    assert "--ignore-scripts" in workshop.record.read_text()
+
+
+def test_two_at_once_build_once(workshop: Workshop) -> None:
+    both = [workshop.start(), workshop.start()]
+    for process in both:
+        process.communicate(timeout=30)
+    assert [process.returncode for process in both] == [0, 0]
+    assert workshop.calls == ["npm", "node"]
+
+
+def test_a_changed_source_is_built_again_and_an_unchanged_one_is_not(workshop: Workshop) -> None:
+    workshop.run()
+    workshop.run()
+    assert workshop.calls == ["npm", "node"]
+    before = workshop.shown
+    (workshop.room / "static" / "shared" / "operations.js").write_text("export const tabs = [];\n")
+    workshop.run()
+    assert workshop.calls == ["npm", "node"] * 2
+    assert workshop.shown != before
+
+
+def test_a_build_that_fails_says_why_and_leaves_the_old_one(workshop: Workshop) -> None:
+    workshop.run()
+    before = workshop.shown
+    (workshop.room / "explorer" / "src" / "explorer.css").write_text("")
+    code, words = workshop.run(NPM_FAILS="yes")
+    assert code == 1
+    assert "npm error code EXAMPLE" in words
+    assert workshop.shown == before
+
+
+def test_without_npm_it_says_what_to_install(workshop: Workshop) -> None:
+    (workshop.programs / "npm").unlink()
+    code, words = workshop.run(PATH=str(workshop.programs))
+    assert code == 1
+    assert "install Node.js" in words
+    assert "Traceback" not in words
+
+
+def test_where_nothing_can_be_written_no_build_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the server starts all the same. A file in the folder's place refuses root as well."""
+    (tmp_path / "explorer").touch()
+    monkeypatch.setattr(build, "OUTPUT", tmp_path / "explorer")
+    monkeypatch.setattr(build, "available", lambda: True)
+    assert build.build_in_background() is None
+
+
+def test_an_installed_package_has_nothing_to_build_from_and_says_so(workshop: Workshop) -> None:
+    """A wheel holds the finished build in the place of its sources."""
+    shutil.rmtree(workshop.room / "explorer")
+    code, words = workshop.run()
+    assert (code, workshop.calls) == (1, [])
+    assert "this installation holds no sources" in words

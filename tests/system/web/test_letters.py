@@ -1,0 +1,20 @@
+"""The messages on the page."""
+
+from playwright.async_api import expect
+
+from tests.system.web.conftest import Watched
+from tests.system.web.jobs_page import ask, opened
+
+REGISTER = "mutation($input: RegisterUserInput!) { registerUser(input: $input) { job { id } } }"
+
+
+async def test_a_message_is_read_on_the_page_as_the_text_that_it_is(watched: Watched, served: str) -> None:
+    """Also where a name looks like markup."""
+    told = ask(served, REGISTER, input={"username": "<b>letter</b>", "email": "letter@example.com"})
+    job = told["registerUser"]["job"]["id"]  # type: ignore[index]
+    page = await opened(watched, served)
+    await page.locator("#letters > summary").click()
+    letter = page.locator(f"[data-letter={job}]")
+    await expect(letter.locator("summary")).to_contain_text("to letter@example.com")
+    await letter.locator("summary").click()
+    await expect(letter.locator("pre")).to_contain_text("Hello <b>letter</b>,")

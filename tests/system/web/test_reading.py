@@ -1,0 +1,80 @@
+"""The page shows what is there, exactly, and offers nothing that would be refused."""
+
+from pathlib import Path
+
+from playwright.async_api import Browser, expect
+
+from tests import application
+from tests.processes import running
+from tests.system.web.conftest import Watched
+from tests.system.web.jobs_page import opened, process
+
+JWT = '[server]\nport = 0\n[auth]\nmode = "jwt"\n[auth.jwt]\nsecret = "a secret of the test, long enough"\n'
+
+
+async def test_whole_numbers_keep_every_digit(watched: Watched, served: str) -> None:
+    """Also beyond 2^53, which JavaScript's own reader rounds; fractions and small numbers are as they were."""
+    page = await opened(watched, served)
+    shown = await page.evaluate(
+        "async (text) => (await import('./static/jobs/format.js')).json("
+        "(await import('./static/jobs/exact.js')).parse(text))",
+        '{"big": 12345678901234567890, "less": -9007199254740993, "small": 7, "part": 1.5}',
+    )
+    assert [line.strip(" ,") for line in shown.splitlines()[1:-1]] == [
+        '"big": 12345678901234567890',
+        '"less": -9007199254740993',
+        '"small": 7',
+        '"part": 1.5',
+    ]
+
+
+async def test_a_date_of_another_year_has_its_year(watched: Watched, served: str) -> None:
+    page = await opened(watched, served)
+    moments = await page.evaluate(
+        "async () => { const { moment } = await import('./static/jobs/format.js'); const now = new Date();"
+        " return [now, new Date(now.getFullYear(), 0, now.getMonth() ? 2 : 1 + now.getDate() % 28),"
+        " new Date(2019, 4, 1)].map(moment); }"
+    )
+    assert "2019" in moments[2]
+    assert not any(str(year) in shown for shown in moments[:2] for year in range(2020, 2100))
+
+
+async def test_no_two_states_differ_by_their_colour_alone(watched: Watched, served: str) -> None:
+    page = await opened(watched, served)
+    signs = await page.locator("#counts .status").evaluate_all(
+        "found => found.map(one => getComputedStyle(one, '::before').content)"
+    )
+    assert len(set(signs)) == len(signs) == 8
+
+
+async def test_a_long_id_gives_way_to_the_note(watched: Watched, served: str) -> None:
+    """Its end stays, since ids of one day begin alike; a reader of the page has it whole."""
+    job = process(served, "bell \u0007")
+    page = await opened(watched, served)
+    row = page.locator("tr", has=page.locator(f'a[title="{job}"]'))
+    note, cell = await row.locator(".at-told").bounding_box(), await row.locator(".at-job").bounding_box()
+    assert note is not None
+    assert cell is not None
+    assert note["width"] > 2 * cell["width"]
+    assert await row.locator(".at-job a").text_content() == job
+    assert await row.locator(".at-job span:last-child").text_content() == job[-8:]
+
+
+async def test_words_in_a_table_stay_whole(watched: Watched, served: str) -> None:
+    job = process(served, "bell \u0007")
+    page = await opened(watched, served, f"#/jobs/{job}")
+    outcome = page.locator("table.attempts td").last
+    await expect(outcome).to_be_visible()
+    assert await outcome.evaluate("cell => getComputedStyle(cell).overflowWrap") == "break-word"
+
+
+async def test_without_a_token_nothing_is_offered_that_would_be_refused(browser: Browser, tmp_path: Path) -> None:
+    application.write(tmp_path, JWT)
+    with running("serve", project=tmp_path) as api:
+        context = await browser.new_context()
+        page = await context.new_page()
+        await page.goto(f"{api.serving()}/")
+        await expect(page.locator("#notice")).to_contain_text("answers only with an access token")
+        await expect(page.locator("main button:visible, main input:visible")).to_have_count(0)
+        await expect(page.get_by_role("button", name="Token")).to_be_visible()
+        await context.close()
