@@ -1,4 +1,7 @@
-"""The command line. Each command imports what it needs when it runs, so that `./onward --help` is quick."""
+"""The command line. Each command imports what it needs when it runs, so that `onward --help` is quick.
+
+In one file, since signatures and docstrings are what `--help` and docs/commands.md show, command after command.
+"""
 
 import os
 import sys

@@ -7,22 +7,18 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
-from datetime import datetime
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
+from onward.cli import job_text
 from onward.cli.progress_bar import bar
 from onward.config.settings import Settings, SettingsError
 from onward.dispatch.patterns import Routes
 from onward.jobs import commands, concurrency, ledger, pages
 from onward.jobs.base import Conflict, NotFound
-from onward.jobs.model import Job, JobFilter, Visible, to_datetime
+from onward.jobs.model import Job, JobFilter, Visible
 from onward.jobs.states import JobStatus
 from onward.jobs.waiting import waits_for
 from onward.runtime import backends, handlers
@@ -38,16 +34,6 @@ POLL_INTERVAL_S = 0.25
 SHOWN = 20
 BATCH = 100
 PIPED_COLUMNS = 240
-STYLES = {
-    JobStatus.SCHEDULED: "blue",
-    JobStatus.QUEUED: "cyan",
-    JobStatus.RUNNING: "yellow",
-    JobStatus.RETRYING: "magenta",
-    JobStatus.CANCELLING: "magenta",
-    JobStatus.SUCCEEDED: "green",
-    JobStatus.FAILED: "red",
-    JobStatus.CANCELLED: "bright_black",
-}
 
 
 def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: bool) -> int:
@@ -56,9 +42,9 @@ def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: boo
         found = database.read_sync(lambda tx: pages.page(tx, visible=EVERYTHING, filter=wanted, first=limit)).jobs
     if as_json:
         for job in found:
-            print(json.dumps(as_object(job)))
+            print(json.dumps(job_text.as_object(job)))
     else:
-        _out().print(_table(found) if found else "no jobs")
+        _out().print(job_text.table(found) if found else "no jobs")
     return DONE if found else _known(settings, wanted.handler)
 
 
@@ -75,9 +61,11 @@ def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
     answers = job.status is not JobStatus.QUEUED or job.blocked is not None or _answers(settings, job.backend)
     waiting = waits_for(job, there.get(job.handler), answers=answers)
     if as_json:
-        print(json.dumps({**as_object(job), "waitingFor": waiting}))
+        print(json.dumps({**job_text.as_object(job), "waitingFor": waiting}))
     else:
-        _out().print(_whole(job), *([Text(f"waits for {_plain(waiting)}")] if waiting else []), sep="\n")
+        _out().print(
+            job_text.whole(job), *([Text(f"waits for {job_text.plain(waiting)}")] if waiting else []), sep="\n"
+        )
     return DONE
 
 
@@ -139,45 +127,6 @@ def resume(settings: Settings, names: Sequence[str]) -> int:
     return _switch(settings, names, "resumed", concurrency.resume)
 
 
-def as_object(job: Job) -> dict[str, Any]:
-    """Return the job as JSON, with GraphQL's names."""
-    attempts = []
-    for one in job.attempts:
-        fields = {**asdict(one), "error": _error(one.error)}
-        attempts.append({"number": fields.pop("number"), "charged": fields.pop("counts_as_attempt"), **fields})
-    return {
-        "id": job.id,
-        "handler": job.handler,
-        "status": job.status.value,
-        "done": job.done,
-        "backend": job.backend,
-        "owner": job.owner,
-        "priority": job.priority,
-        "version": job.version,
-        "progress": asdict(job.progress) if job.progress else None,
-        "steps": [_named(asdict(step)) for step in job.steps],
-        "attempts": [_named(attempt) for attempt in attempts],
-        "maxAttempts": job.max_attempts,
-        **_named({key: getattr(job, key) for key in ("created_at", "run_at", "started_at", "finished_at")}),
-        "result": job.result,
-        "error": _error(job.error),
-    }
-
-
-def _named(fields: dict[str, Any]) -> dict[str, Any]:
-    """Rename keys as in GraphQL, and write times as ISO 8601."""
-    named = {}
-    for name, value in fields.items():
-        head, *tail = name.split("_")
-        moment = name.endswith("_at") and value is not None
-        named[head + "".join(part.title() for part in tail)] = to_datetime(value).isoformat() if moment else value
-    return named
-
-
-def _error(error: Any) -> dict[str, Any] | None:
-    return _named(asdict(error)) if error else None
-
-
 def _answers(settings: Settings, name: str) -> bool:
     """Return whether the backend answers; one that the settings do not use is not asked."""
     if name not in backends.used(settings):
@@ -199,10 +148,10 @@ def _command(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], J
             except NotFound:
                 worst = max(worst, _unknown(one))
             except Conflict as conflict:
-                _fail(f"{_plain(one)}: {_plain(str(conflict))}")
+                _fail(f"{job_text.plain(one)}: {job_text.plain(str(conflict))}")
                 worst = max(worst, REFUSED)
             else:
-                print(json.dumps(as_object(job)) if as_json else f"{one} {job.status}")
+                print(json.dumps(job_text.as_object(job)) if as_json else f"{one} {job.status}")
     return worst
 
 
@@ -216,7 +165,7 @@ def _switch(settings: Settings, names: Sequence[str], word: str, turn: Callable[
             found = sorted(one for one in there if matches(one, name))
             for one in found:
                 writer.run_sync(lambda tx, one=one: turn(tx, one))  # type: ignore[misc]
-                print(f"{_plain(one)} {word}")
+                print(f"{job_text.plain(one)} {word}")
             if not found:
                 worst = _no_such_handler(name, known)
     return worst
@@ -233,7 +182,7 @@ def _known(settings: Settings, names: Sequence[str]) -> int:
 
 
 def _no_such_handler(name: str, known: Collection[str]) -> int:
-    _fail(f"{_plain(name)}: there is no such handler; known are {', '.join(sorted(known))}")
+    _fail(f"{job_text.plain(name)}: there is no such handler; known are {', '.join(sorted(known))}")
     return UNKNOWN
 
 
@@ -248,9 +197,9 @@ def _watch_job(database: Database, job_id: str, *, as_json: bool) -> int:
             if job.version != seen:
                 seen = job.version
                 if as_json or not console.is_terminal:
-                    print(json.dumps(as_object(job)) if as_json else _line(job), flush=True)
+                    print(json.dumps(job_text.as_object(job)) if as_json else job_text.line(job), flush=True)
                 else:
-                    live.update(_whole(job), refresh=True)
+                    live.update(job_text.whole(job), refresh=True)
             if job.done:
                 return DONE if job.status is JobStatus.SUCCEEDED else REFUSED
             time.sleep(POLL_INTERVAL_S)
@@ -269,80 +218,18 @@ def _watch_all(database: Database, *, as_json: bool) -> int:
             while True:
                 counts, found = database.read_sync(look)
                 if console.is_terminal and not as_json:
-                    live.update(Group(_counts(counts), _table(found) if found else Text("no jobs")), refresh=True)
+                    live.update(
+                        Group(job_text.counts(counts), job_text.table(found) if found else Text("no jobs")),
+                        refresh=True,
+                    )
                 else:
                     for job in reversed(found):
                         if seen.get(job.id) != job.version:
-                            print(json.dumps(as_object(job)) if as_json else _line(job), flush=True)
+                            print(json.dumps(job_text.as_object(job)) if as_json else job_text.line(job), flush=True)
                     seen = {job.id: job.version for job in found}
                 time.sleep(POLL_INTERVAL_S)
         except KeyboardInterrupt:
             return DONE
-
-
-def _table(found: Sequence[Job]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("job", "status", "handler", "created", "took", "progress or error"):
-        table.add_column(heading, no_wrap=True, min_width=len(found[0].id) if heading == "job" else None)
-    for job in found:
-        row = (_plain(job.handler), _created(job), _took(job), _remark(job))
-        table.add_row(job.id, _status(job), *(Text(cell) for cell in row))
-    return table
-
-
-def _whole(job: Job) -> Group:
-    """Format a job for a person: state, steps, attempts, result or error."""
-    head = Text.assemble(f"{job.id}  {_plain(job.handler)}  ", _status(job), f"  on {_plain(job.backend)}")
-    parts: list[Any] = [
-        head,
-        Text(f"created {to_datetime(job.created_at).astimezone():%Y-%m-%d %H:%M:%S}  {_took(job)}".rstrip()),
-    ]
-    if job.progress and job.progress.total:
-        parts.append(ProgressBar(total=job.progress.total, completed=job.progress.completed, width=40))
-    parts += [Text(f"  {step.index + 1}. {_plain(step.name):<24} {step.status}") for step in job.steps]
-    for attempt in job.attempts:
-        outcome = f"{attempt.error.code}: {attempt.error.message}" if attempt.error else ""
-        counted = "" if attempt.counts_as_attempt else " (not charged)"
-        parts.append(
-            Text(f"  attempt {attempt.number}{counted} by {_plain(attempt.worker)} {_plain(outcome)}".rstrip())
-        )
-    if job.error:
-        parts.append(Text(_plain(f"{job.error.code}: {job.error.message}"), style="red"))
-    if job.result is not None:
-        parts.append(Text(json.dumps(job.result, ensure_ascii=True)))
-    return Group(*parts)
-
-
-def _counts(counts: dict[JobStatus, int]) -> Text:
-    return Text("   ").join(Text(f"{status} {n}", style=STYLES[status]) for status, n in counts.items())
-
-
-def _line(job: Job) -> str:
-    return f"{job.id} {_plain(job.handler)} {job.status} {_remark(job)}".rstrip()
-
-
-def _status(job: Job) -> Text:
-    return Text(job.status, style=STYLES[job.status])
-
-
-def _created(job: Job) -> str:
-    created, now = to_datetime(job.created_at).astimezone(), datetime.now().astimezone()
-    return f"{created:%H:%M:%S}" if created.date() == now.date() else f"{created:%Y-%m-%d}"
-
-
-def _took(job: Job) -> str:
-    if job.started_at is None or job.finished_at is None:
-        return ""
-    return f"{(job.finished_at - job.started_at) / 1_000_000:.2f} s"
-
-
-def _remark(job: Job) -> str:
-    if job.error:
-        return _plain(f"{job.error.code}: {job.error.message}")
-    if job.progress and not job.done:
-        total = f"/{job.progress.total}" if job.progress.total else ""
-        return _plain(f"{job.progress.completed}{total} {job.progress.message or ''}".rstrip())
-    return ""
 
 
 def _out() -> Console:
@@ -351,13 +238,8 @@ def _out() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=PIPED_COLUMNS)
 
 
-def _plain(text: str) -> str:
-    """Return the text without control characters."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _unknown(job_id: str) -> int:
-    _fail(f"{_plain(job_id)}: there is no such job")
+    _fail(f"{job_text.plain(job_id)}: there is no such job")
     return UNKNOWN
 
 

@@ -1,4 +1,7 @@
-"""The settings of a project: settings.toml, overridden by environment variables."""
+"""The settings of a project: settings.toml, overridden by environment variables.
+
+In one file, since docs/settings.md is made of these classes and a setting is looked for here.
+"""
 
 import os
 import re

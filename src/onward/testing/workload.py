@@ -1,4 +1,7 @@
-"""The handlers of the contract tests. Each notes its progress in a folder's `notes`; files there control it."""
+"""The handlers of the contract tests. Each notes its progress in a folder's `notes`; files there control it.
+
+One module, since that is what the settings of a project under test name.
+"""
 
 from __future__ import annotations
 
