@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from onward.backends.base import Backend, Defer, Delivery, Health, Run
-from onward.cli import main, terminal
+from onward.cli import job_text, main, terminal
 from onward.config import settings
 from onward.jobs import ledger
 from onward.jobs.model import JobError, NewJob
@@ -357,7 +357,7 @@ def test_an_error_code_does_not_drive_a_terminal(writer: Writer) -> None:
     job = writer.run_sync(lambda tx: ledger.accept(tx, new))
     error = JobError(code="\x1b[2J", message="\u202e", retryable=False, step=None, occurred_at=0)
     console = Console(file=io.StringIO(), width=200)
-    console.print(terminal._whole(replace(job, error=error)))
+    console.print(job_text.whole(replace(job, error=error)))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "\\x1b[2J: \\u202e" in shown
     assert not {"\x1b", "\u202e"} & set(shown)
