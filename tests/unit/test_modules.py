@@ -21,6 +21,11 @@ WRONG = {
     ),
     "no Python": ("def confirm(:", "SyntaxError: invalid syntax (broken.py, line 2)"),
     "another name": ("from onward.handlers.base import Retries", "cannot import name 'Retries'"),
+    "an end": ("import sys\nsys.exit('bye')", "line 3: it ends the process (sys.exit) as it is imported"),
+    "no words": (
+        "class Broken(Exception):\n    def __str__(self): return 1 / 0\nraise Broken",
+        "line 4: Broken: Broken, whose text could not be made",
+    ),
     "no handler": ("async def confirm(job): ...", "broken has no handler; decorate a function with @handler"),
     "no handler in a list": ("HANDLERS = (print,)", "HANDLERS of broken holds <built-in function print>, which is not"),
 }

@@ -144,6 +144,7 @@ def services(runtime: Runtime) -> Services:
         handlers=runtime.handlers,
         counts=Counts(runtime.database),
         schedule=runtime.schedule,
+        out_of_threads=lambda: runtime.runner.out_of_threads,
         metrics=runtime.telemetry.metrics,
         tracing=runtime.telemetry.tracing,
         discloses=runtime.settings.registration.disclose,

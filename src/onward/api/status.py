@@ -35,11 +35,13 @@ def routes(
     async def ready(request: Request) -> Response:
         found = services_of(request)
         ledger, backends = await asyncio.gather(_ledger_works(found), _reachable(found))
-        fine = ledger and all(backends.values())
+        exhausted = found.out_of_threads()
+        fine = ledger and all(backends.values()) and not exhausted
         report = {
             "status": "ok" if fine else "unavailable",
             "ledger": _word(up=ledger),
             "backends": {name: _word(up=up) for name, up in sorted(backends.items())},
+            "threads": "exhausted" if exhausted else "ok",
         }
         return JSONResponse(report, 200 if fine else 503)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from onward.dispatch.patterns import NO_PRIORITIES, Patterns, Routes
 from onward.handlers.base import Handler, InvalidParameters
+from onward.handlers.json_values import fault
 from onward.jobs.encryption import Encryption
 from onward.jobs.model import NewJob, Step
 from onward.jobs.row import encode, encode_steps
@@ -59,7 +60,8 @@ class Preparation:
         try:
             stored = encode(bound)
         except TypeError as error:
-            raise InvalidParameters([("", "holds a number beyond 64 bits")]) from error
+            wrong = (fault(value, name, lambda _: False) for name, value in bound.items())
+            raise InvalidParameters([one for one in wrong if one is not None]) from error
         return NewJob(
             handler=handler,
             backend=self.route(handler),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Services:
     schedule: Schedule
     metrics: Metrics
     tracing: Tracing
+    out_of_threads: Callable[[], bool]  # whether plain functions past their time limit keep too many threads
     discloses: bool = True  # whether an address is known already
     mail_directory: Path | None = None  # the folder of sent messages, where they may be shown
     open_jobs: int = 0  # the limit of one viewer's jobs that are not finished; 0 for none

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from onward.handlers.context import JSON, JobContext, Log, Mailer, Toolbox, Tools
-from onward.handlers.parameters import check_later, model_of, name_of, to_json
+from onward.handlers.json_values import fault
+from onward.handlers.parameters import check_later, is_written, model_of, name_of, to_json
 
 __all__ = [
     "JSON",
@@ -193,11 +194,6 @@ def sequence(
 
 
 def _not_json(params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Find the parameters that are no JSON. Slow, and only called when one of them is none."""
-    found = []
-    for name, value in params.items():
-        try:
-            to_json({name: value})
-        except ValueError as error:
-            found.append((str(name), str(error)))
-    return found or [("", "holds a value that cannot be written as JSON")]
+    """Find the parameters that are no JSON, and the place in each. Slow, and only called when one of them is none."""
+    found = [fault(value, str(name), is_written) for name, value in params.items()]
+    return [one for one in found if one is not None] or [("", "holds a value that cannot be written as JSON")]

@@ -81,4 +81,7 @@ class JobContext(Protocol[Resources_co]):
         """Return if the job may go on. Raises `JobCancelled`, `TimedOut` or `LeaseLost` if it may not."""
 
     def dispatch(self, handler: str, /, **params: JSON) -> str:
-        """Commit a further job together with the end of this step, and return its id. Raises `InvalidParameters`."""
+        """Commit a further job together with the end of this step, and return its id.
+
+        Raises `InvalidParameters`; `LeaseLost` after the job's end, when nothing would be committed any more.
+        """

@@ -61,9 +61,16 @@ def to_json(params: Mapping[str, Any]) -> bytes:
         raise ValueError("holds a value that cannot be written as JSON") from error
 
 
-def _plain(value: Any) -> Any:
+def is_written(value: Any) -> bool:
+    """Whether a value that JSON does not know is written as one that it knows."""
     # Only these types: pydantic's own conversion would take bytes for text and exhaust generators.
-    if isinstance(value, date | time | timedelta | Decimal | Enum | UUID | BaseModel) or is_dataclass(value):
+    return isinstance(value, float | tuple | date | time | timedelta | Decimal | Enum | UUID | BaseModel) or (
+        is_dataclass(value) and not isinstance(value, type)
+    )
+
+
+def _plain(value: Any) -> Any:
+    if is_written(value):
         return to_jsonable_python(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from onward.jobs import row
+from onward.jobs import overruns, row
 from onward.jobs.concurrency import (
     CONCURRENCY,
     PAUSED,
@@ -49,8 +49,10 @@ _first_blocked = (
     .limit(1)
     .with_hint(jobs, BY_LIMIT, "sqlite")
 )
+# In one statement: PostgreSQL may see the end of an attempt in a second one, and not the place that it went on to keep.
 _count_running = (
-    sa.select(sa.func.count())
+    sa.select(sa.func.count() + overruns.count_of_handler)
+    .select_from(jobs)
     .where(held, jobs.c.handler == _p("handler_"))
     .with_hint(jobs, "INDEXED BY jobs_held", "sqlite")
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from onward.jobs import blocked, ledger, recording
+from onward.jobs import blocked, ledger, overruns, recording
 from onward.jobs import outcome as outcomes
 from onward.jobs.base import Superseded
 from onward.jobs.model import Job, NewJob, Step
@@ -41,12 +42,22 @@ class JobEnqueuer(Protocol):
 class Completion:
     """Records steps and outcomes for one process."""
 
-    def __init__(self, writer: Writer, enqueuer: JobEnqueuer, metrics: Metrics, tracing: Tracing) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        enqueuer: JobEnqueuer,
+        metrics: Metrics,
+        tracing: Tracing,
+        *,
+        resume: Callable[[Running], Awaitable[bool]],
+    ) -> None:
         self._writer = writer
+        self._resume = resume
         self._enqueuer = enqueuer
         self._metrics = metrics
         self._tracing = tracing
         self._closed = False
+        self._overruns: dict[asyncio.Task[None], Running] = {}  # wait for functions that go on past their attempt
         self._log = structlog.get_logger("runner")
 
     async def finish_step(self, running: Running, steps: tuple[Step, ...], result: object) -> tuple[Step, ...]:
@@ -59,7 +70,7 @@ class Completion:
             accepted = [self._enqueuer.accept(tx, child) for child in running.children if child.id not in found]
             return after, status, [*found.values(), *accepted]
 
-        after, status, children = await self._retry_write(transaction)
+        after, status, children = await self._under_claim(running, transaction)
         running.children.clear()
         self._enqueuer.dispatch_new(children)
         if status is S.CANCELLING:
@@ -67,7 +78,7 @@ class Completion:
         return after
 
     async def complete(self, running: Running, ended: Ended | Exception) -> None:
-        """Record the end of an attempt: FAILED, code INTERNAL, if it or its recording was an error of ours."""
+        """Record the end of an attempt; an error of ours is code INTERNAL, and does not count."""
         try:
             if isinstance(ended, Exception):
                 raise ended  # noqa: TRY301 - one place decides what follows
@@ -77,46 +88,97 @@ class Completion:
         except Exception:  # noqa: BLE001 - unless something is recorded, the job seems to run for ever
             self._log.exception("the outcome could not be recorded", job=running.id)
             with suppress(Superseded):
-                await self._record_internal_error(running.job)
+                await self._record_internal_error(running)
 
-    async def _record_internal_error(self, job: Job) -> None:
-        outcome = outcomes.failed("INTERNAL", outcomes.UNEXPECTED, retryable=True)
+    async def _record_internal_error(self, running: Running) -> None:
+        job = running.job
+        outcome = outcomes.internal_error(job.attempts)
 
         def transaction(tx: Tx) -> JobStatus:
             now = ledger.get(tx, job.id) or job  # with the steps that have finished since it was claimed
-            return recording.record_outcome(tx, job, outcome, steps=now.steps)
+            return recording.record_outcome(tx, running.job, outcome, steps=now.steps)
 
-        await self._retry_write(transaction)
-        self._metrics.finished(job.handler, S.FAILED.value)
+        self._count(job.handler, await self._under_claim(running, transaction))
+
+    def _count(self, handler: str, status: JobStatus) -> None:
+        if status in TERMINAL:
+            self._metrics.finished(handler, status.value)
+        elif status is S.RETRYING:
+            self._metrics.retried(handler)
 
     async def _record(self, running: Running, steps: tuple[Step, ...], outcome: Outcome) -> None:
-        job = running.job
-
         def transaction(tx: Tx) -> tuple[JobStatus, list[Job], list[Job]]:
+            job = running.job
             status = recording.record_outcome(tx, job, outcome, steps=steps, progress=running.latest)
+            if running.overrun is not None:
+                overruns.add(tx, job, runner=job.runner or "")
             children = running.children if status is S.SUCCEEDED else []
             unblocked = blocked.unblock(tx, job.handler, limit=UNBLOCK_BATCH) if job.limited else []
             return status, [self._enqueuer.accept(tx, child) for child in children], unblocked
 
         with self._tracing.span("record", status=outcome.status.value):
-            status, children, unblocked = await self._retry_write(transaction)
-        if status in TERMINAL:
-            self._metrics.finished(job.handler, status.value)
-        elif status is S.RETRYING:
-            self._metrics.retried(job.handler)
+            status, children, unblocked = await self._under_claim(running, transaction)
+        self._count(running.handler, status)
+        if running.overrun is not None:
+            self._keep_place(running, running.overrun)
         self._enqueuer.dispatch_new(children)
         self._enqueuer.dispatch(unblocked)
 
-    async def _retry_write(self, transaction: Callable[[Tx], T]) -> T:
-        """Run the transaction, again if the ledger is away: an outage must not cost a finished step."""
+    def wait_for_thread(self, running: Running, waits: bool) -> None:  # noqa: FBT001 - a callback
+        """Show soon that the job waits for a thread, or does so no longer."""
+        self._writer.post(lambda tx: recording.wait_for_thread(tx, running.job, waits=waits))
+
+    def _keep_place(self, running: Running, ended: asyncio.Future[Any]) -> None:
+        task = asyncio.create_task(self._give_place_back(running.job, ended), name="overrun")
+        self._overruns[task] = running
+        task.add_done_callback(self._overruns.pop)
+
+    async def _give_place_back(self, job: Job, ended: asyncio.Future[Any]) -> None:
+        """Wait for the end of a function, and let the next job of its handler begin."""
+        await asyncio.wait({ended})
+
+        def transaction(tx: Tx) -> list[Job]:
+            overruns.end(tx, job)
+            return blocked.unblock(tx, job.handler, limit=UNBLOCK_BATCH)
+
+        with suppress(Superseded):
+            self._enqueuer.dispatch(await self._retry(partial(self._writer.run, transaction)))
+
+    def renew_places(self, runner: str) -> None:
+        """Keep the places of functions that go on under a new lease, too."""
+        for running in self._overruns.values():
+            self._writer.post(lambda tx, job=running.job: overruns.add(tx, job, runner=runner))  # type: ignore[misc]
+
+    async def keep_places(self, running: Collection[Running]) -> None:
+        """Keep the places of functions that do not end before their process does. Raises Unavailable."""
+        jobs = [one.job for one in running if one.job.limited and one.job.runner is not None]
+        if jobs:
+            await self._writer.run(partial(overruns.add_all, jobs=jobs))
+
+    async def _under_claim(self, running: Running, transaction: Callable[[Tx], T]) -> T:
+        """Run the transaction, which raises Superseded unless the job's claim is the newest one.
+
+        A claim that was ended because this process was taken for dead goes on, if nobody has claimed the job since.
+        """
+        try:
+            return await self._retry(partial(self._writer.run, transaction))
+        except Superseded:
+            if not await self._retry(partial(self._resume, running)):
+                raise
+            return await self._retry(partial(self._writer.run, transaction))
+
+    async def _retry(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Write, again if the ledger is away: an outage must not cost a finished step."""
         while True:
             try:
-                return await self._writer.run(transaction)
+                return await write()
             except StorageError:
                 if self._closed:
                     raise Superseded("the process ends") from None
                 await asyncio.sleep(RETRY_PAUSE_S)
 
     def close(self) -> None:
-        """Retry no further write."""
+        """Retry no further write. Functions that go on keep their places until the process is gone."""
         self._closed = True
+        for task in self._overruns:
+            task.cancel()

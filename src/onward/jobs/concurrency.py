@@ -20,6 +20,7 @@ from onward.storage.transaction import Tx
 
 PAUSED, CONCURRENCY, RATE = "PAUSED", "CONCURRENCY", "RATE"
 REASONS = (PAUSED, CONCURRENCY, RATE)
+THREAD = "THREAD"  # of a job that runs, and whose plain function waits for a thread
 
 _p = sa.bindparam
 has_limits = sa.exists(sa.select(gates.c.handler).where(gates.c.handler == jobs.c.handler).correlate(jobs))

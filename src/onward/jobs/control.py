@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
@@ -29,6 +29,7 @@ class Control:
         self._running: dict[Claim, Running] = {}  # a lost claim may go on for a while beside a new one of its job
         self._claimed: set[Claim] = set()  # claimed, and not running yet
         self._idle = asyncio.Event()
+        self._resuming: set[asyncio.Task[None]] = set()
         self._cancellations: asyncio.Task[None] | None = None
         self._orphans: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -39,6 +40,10 @@ class Control:
     def busy(self) -> int:
         """How many jobs run."""
         return len(self._running)
+
+    @property
+    def running(self) -> list[Running]:
+        return list(self._running.values())
 
     def start(self) -> None:
         """Watch the claims of this process. From its event loop."""
@@ -66,15 +71,42 @@ class Control:
         if not self._running:
             self._idle.set()
 
-    def lost(self) -> None:
-        """Interrupt what was claimed under an earlier lease, which is over. From any thread."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._interrupt_lost)
+    def lost(self, renew: Callable[[str], None]) -> None:
+        """Go on with what was claimed under an earlier lease, or interrupt it. From any thread.
 
-    def _interrupt_lost(self) -> None:
+        `renew` is called with the new runner's id, on the event loop.
+        """
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._resume_lost, renew)
+
+    def _resume_lost(self, renew: Callable[[str], None]) -> None:
+        renew(self._lease.id)
         for running in self._running.values():
             if running.job.runner != self._lease.id:
-                running.interrupt(StopReason.LOST)
+                task = asyncio.create_task(self._resume_or_interrupt(running), name="resume")
+                self._resuming.add(task)
+                task.add_done_callback(self._resuming.discard)
+
+    async def _resume_or_interrupt(self, running: Running) -> None:
+        with suppress(StorageError):
+            if await self.resume(running):
+                self._log.info("the claim was still the newest one, and goes on", job=running.id)
+                return
+        running.interrupt(StopReason.LOST)
+
+    async def resume(self, running: Running) -> bool:
+        """Claim the job again under this lease; False if it is over or has a newer claim. Raises Unavailable."""
+        before = running.job
+        runner, worker = self._lease.id, self._lease.name
+        after = await self._writer.run(lambda tx: recovery.resume(tx, before, runner=runner, worker=worker))
+        if running.job is not before:
+            return running.stop is not StopReason.LOST  # resumed meanwhile
+        if after is None:
+            return False
+        if self._running.pop(_claim(before), None) is not None:
+            self._running[_claim(after)] = running
+        running.job = after
+        return True
 
     async def _poll_cancellations(self) -> None:
         """Interrupt jobs that are to be cancelled, as long as any job runs."""

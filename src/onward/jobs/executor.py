@@ -13,8 +13,8 @@ from typing import Any
 import structlog
 
 from onward.handlers.base import Handler, HandlerError, InvalidParameters, TimedOut
+from onward.handlers.base import Step as HandlerStep
 from onward.jobs import outcome as outcomes
-from onward.jobs.base import Superseded
 from onward.jobs.completion import Completion
 from onward.jobs.control import Control
 from onward.jobs.encryption import Encryption, redact
@@ -26,6 +26,7 @@ from onward.jobs.states import JobStatus, StepStatus
 from onward.jobs.step_runner import StepRunner
 from onward.storage.base import StorageError
 from onward.telemetry.tracing import Tracing
+from onward.text.errors import text_of
 
 S = JobStatus
 
@@ -69,30 +70,33 @@ class Executor:
 
     async def _run_steps(self, running: Running, handler: Handler, steps: tuple[Step, ...]) -> Ended:
         index = _next_step(steps)
-        error: BaseException | None = None
-        try:
-            params, running.secrets = self._encryption.decrypt(running.job.params)
-            values: tuple[Any, ...] = (steps[index - 1].result,) if index else ()
-            arguments = {} if index else _arguments(handler, running.job, params)
-            while True:
+        given = (steps[index - 1].result,) if index else None
+        while True:
+            step = handler.steps[index]
+            try:
                 running.check()
-                step = handler.steps[index]
                 with self._tracing.span(f"step {step.name}", step=step.name):
-                    result = storable(await self._steps.run(running, step, *values, **arguments))
-                if index == len(steps) - 1:
-                    return Ended(steps, Outcome(S.SUCCEEDED, result=result))
-                steps = await self._completion.finish_step(running, steps, result)
-                if self._control.draining:
-                    return Ended(steps, HANDED_BACK)
-                index, values, arguments = index + 1, (result,), {}
-        except Superseded:
-            raise
-        except asyncio.CancelledError:
-            if running.stop is None:
-                return Ended(steps, HANDED_BACK)  # the event loop is being closed
-        except BaseException as raised:  # noqa: BLE001 - handlers are other people's code: any error is recorded
-            error = raised
-        return Ended(steps, self._failed(running, handler.steps[index].name, handler, error))
+                    result = await self._run_step(running, handler, step, given)
+            except asyncio.CancelledError:
+                if running.stop is None:
+                    return Ended(steps, HANDED_BACK)  # the event loop is being closed
+                return Ended(steps, self._failed(running, step.name, handler, None))
+            except BaseException as error:  # noqa: BLE001 - handlers are other people's code: any error is recorded
+                return Ended(steps, self._failed(running, step.name, handler, error))
+            if index == len(steps) - 1:
+                return Ended(steps, Outcome(S.SUCCEEDED, result=result))
+            # An error here is ours, and not the step's, which has succeeded.
+            steps = await self._completion.finish_step(running, steps, result)
+            if self._control.draining:
+                return Ended(steps, HANDED_BACK)
+            index, given = index + 1, (result,)
+
+    async def _run_step(self, running: Running, handler: Handler, step: HandlerStep, given: tuple[Any] | None) -> Any:
+        """Run the step with the result of the one before (`given`), or with the job's parameters; return its result."""
+        params, running.secrets = self._encryption.decrypt(running.job.params)
+        if given is None:
+            return storable(await self._steps.run(running, step, **_arguments(handler, running.job, params)))
+        return storable(await self._steps.run(running, step, *given))
 
     def _failed(self, running: Running, step: str, handler: Handler, error: BaseException | None) -> Outcome:
         if running.stop is StopReason.TIMEOUT:
@@ -110,12 +114,23 @@ class Executor:
             self._log_error(running, step, error)
         return outcome
 
-    def _log_error(self, running: Running, step: str, error: BaseException) -> None:
+    def _log_error(self, running: Running, step: str, raised: BaseException) -> None:
+        error = outcomes.cause_of(raised)
         if isinstance(error, HandlerError):
-            self._log.info("attempt failed", code=error.code, message=redact(str(error), running.secrets), step=step)
+            code, message = outcomes.code_of(error), redact(text_of(error), running.secrets)
+            self._log.info("attempt failed", code=code, message=message, step=step)
         elif not isinstance(error, StorageError):
-            trace = redact("".join(traceback.format_exception(error)).rstrip(), running.secrets)
+            trace = redact("".join(traceback.format_exception(raised)).rstrip(), running.secrets)
             self._log.error("handler raised", step=step, exception=trace)
+
+    @property
+    def out_of_threads(self) -> bool:
+        """Whether no further thread is started for a plain function."""
+        return self._steps.out_of_threads
+
+    def drain(self) -> None:
+        """Hand back the jobs that wait for a thread."""
+        self._steps.drain()
 
     def close(self) -> None:
         """Start no further step."""

@@ -16,6 +16,12 @@ _p = sa.bindparam
 _leader = sa.select(meta.c.value).where(meta.c.name == LEADER)
 _lead_first = insert_new(meta).values(name=LEADER, value=_p("id_"))
 _lead_next = sa.update(meta).where(meta.c.name == LEADER, meta.c.value == _p("old")).values(value=_p("id_"))
+_resign = sa.delete(meta).where(meta.c.name == LEADER, meta.c.value == _p("id_"))
+
+
+def resign(tx: Tx, runner: str) -> None:
+    """Let another runner lead, if this one does."""
+    tx.execute(_resign, id_=runner)
 
 
 def elect(tx: Tx, runner: str, alive: Collection[str]) -> bool:

@@ -12,7 +12,7 @@ import structlog
 
 from onward.jobs import leadership, recovery
 from onward.jobs.observation import Heartbeat, Observer
-from onward.jobs.places import place
+from onward.jobs.places import ISOLATED, place
 from onward.jobs.states import TERMINAL, JobStatus
 from onward.jobs.timings import Timings
 from onward.storage.base import StorageError
@@ -56,7 +56,7 @@ class Lease:
         self._metrics = metrics
         self._on_lost = on_lost
         # The parent of an isolated process reports its death, and no neighbour may do so before.
-        self._place = "" if isolated else place()
+        self._place = ISOLATED + place() if isolated else place()
         self._observer = Observer(self._place, timings)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)

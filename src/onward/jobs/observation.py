@@ -1,8 +1,9 @@
 """The observation of other processes: which of them are dead.
 
 No two clocks are compared. A process is dead when its counter has stood still for `lease_timeout_s` of the observer's
-own monotonic clock, counting only time in which the observer itself could write to the ledger; or at once, if it was a
-neighbour in the same pid namespace and its process is gone.
+own monotonic clock, counting only time in which the observer itself could write to the ledger. Of a neighbour in the
+same pid namespace more is known: it is dead at once if its process is gone, and never for a counter that stands still,
+unless the process has been stopped (SIGSTOP).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from onward.jobs.places import is_gone
+from onward.jobs.places import is_gone, lives
 from onward.jobs.timings import Timings
 
 
@@ -43,7 +44,10 @@ class Observer:
         for other in others:
             beat, still_s = before.get(other.runner, (other.beat, 0.0))
             still_s = still_s + passed_s if beat == other.beat else 0.0
+            lapsed = still_s >= self._timings.lease_timeout_s
+            if lapsed and lives(other.place, self._place):
+                lapsed, still_s = False, 0.0
             self._still[other.runner] = (other.beat, still_s)
-            if still_s >= self._timings.lease_timeout_s or is_gone(other.place, self._place):
+            if lapsed or is_gone(other.place, self._place):
                 dead.append(other)
         return dead

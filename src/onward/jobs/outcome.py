@@ -6,20 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from onward.handlers.base import HandlerError, InvalidParameters, Permanent, Retry
 from onward.jobs.base import Superseded
 from onward.jobs.encryption import redact
-from onward.jobs.model import Job, JobError, Step, legible
+from onward.jobs.model import Attempt, Job, JobError, Step, legible
 from onward.jobs.retry import delay
 from onward.jobs.running import StopReason
 from onward.jobs.states import JobStatus
 from onward.storage.base import StorageError
+from onward.text.errors import text_of
 
 UNEXPECTED = "the handler failed unexpectedly; the log tells more under this job's id"
 MESSAGE_CHARACTERS = 2000
+CODE_CHARACTERS = 100
 LEDGER_RETRY = timedelta(seconds=1)
+MAX_INTERNAL_RETRY = timedelta(minutes=5)
+MAX_INTERNAL_ERRORS = 10
 
 S = JobStatus
 
@@ -51,6 +55,20 @@ def failed(code: str, message: str, *, retryable: bool = False) -> Outcome:
     return Outcome(S.FAILED, error=_error(code, message, retryable=retryable))
 
 
+def internal_error(attempts: Sequence[Attempt]) -> Outcome:
+    """The outcome of an attempt that an error of ours ended: another attempt, which is charged to nobody.
+
+    After many in a row the job is FAILED, and waits for a retry by hand: its handler would run again and again.
+    """
+    earlier = [attempt.error.code if attempt.error else None for attempt in attempts[:-1]]
+    in_a_row = next((n for n, code in enumerate(reversed(earlier)) if code != "INTERNAL"), len(earlier)) + 1
+    error = _error("INTERNAL", UNEXPECTED, retryable=True)
+    if in_a_row >= MAX_INTERNAL_ERRORS:
+        return Outcome(S.FAILED, error=error, counts_as_attempt=False)
+    wait = min(LEDGER_RETRY * 2 ** (in_a_row - 1), MAX_INTERNAL_RETRY)
+    return Outcome(S.RETRYING, error=error, counts_as_attempt=False, delay_us=_us(wait))
+
+
 def after_error(
     error: BaseException | None,
     *,
@@ -65,6 +83,7 @@ def after_error(
 
     `error` is None if the step was stopped. Raises Superseded if the claim was lost.
     """
+    error = cause_of(error)
     match stop:
         case StopReason.CANCEL if not isinstance(error, Permanent):
             return Outcome(S.CANCELLED)
@@ -77,7 +96,7 @@ def after_error(
         return Outcome(S.RETRYING, error=told, counts_as_attempt=False, delay_us=_us(LEDGER_RETRY))
     permanent = isinstance(error, Permanent | InvalidParameters)
     if isinstance(error, HandlerError):
-        told = _error(error.code, redact(str(error), secrets), step, retryable=not permanent)
+        told = _error(code_of(error), redact(text_of(error), secrets), step, retryable=not permanent)
     else:
         told = _error("UNEXPECTED", UNEXPECTED, step, retryable=True)
     attempts = job.counted_attempts + 1
@@ -86,9 +105,34 @@ def after_error(
     return Outcome(S.RETRYING, error=told, delay_us=_us(delay(policy, attempts, chance)))
 
 
+def cause_of(error: BaseException | None) -> BaseException | None:
+    """The error that decides: of a group, as a TaskGroup raises it, a permanent one, or else one with a code."""
+    inner = _members(error)
+    for kinds in (Permanent | InvalidParameters, StorageError, HandlerError):
+        if (found := next((one for one in inner if isinstance(one, kinds)), None)) is not None:
+            return found
+    return error
+
+
+def _members(error: BaseException | None) -> list[BaseException]:
+    """All errors of a group and of the groups in it."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error] if error is not None else []
+    return [one for member in error.exceptions for one in _members(member)]
+
+
+def code_of(error: HandlerError) -> str:
+    """The error's code as text, since classes of the project's may have anything there."""
+    try:
+        code: Any = error.code
+        return code if isinstance(code, str) else HandlerError.code if code is None else str(code)
+    except Exception:  # noqa: BLE001 - a property, or the text of a value, is other people's code
+        return HandlerError.code
+
+
 def _us(duration: timedelta) -> int:
     return duration // timedelta(microseconds=1)
 
 
 def _error(code: str, message: str, step: str | None = None, *, retryable: bool) -> JobError:
-    return JobError(legible(code), legible(message[:MESSAGE_CHARACTERS]), retryable, step, 0)
+    return JobError(legible(code[:CODE_CHARACTERS]), legible(message[:MESSAGE_CHARACTERS]), retryable, step, 0)

@@ -1,11 +1,13 @@
-"""The place of a process, by which its neighbours on one machine can tell that it is gone."""
+"""The place of a process, by which its neighbours on one machine can tell whether it lives."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+ISOLATED = "isolated/"  # before the place of a process whose end is for its parent to report
 _PID = 2  # its position in a place
+_ENDED, _STOPPED = "ZX", "Tt"  # states in /proc/PID/stat: it has ended; SIGSTOP or a debugger holds it
 
 
 def place() -> str:
@@ -13,20 +15,36 @@ def place() -> str:
     return place_of(os.getpid())
 
 
-def place_of(pid: int) -> str:
-    """Name a process of this pid namespace; empty if it is gone or the system does not tell."""
+def place_of(pid: int, states_out: str = _ENDED) -> str:
+    """Name a process of this pid namespace; empty if it is gone, in a state of these, or the system does not tell."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         namespace = Path("/proc/self/ns/pid").readlink()
         state, *_, started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:20]
     except (OSError, ValueError):
         return ""
-    return f"{boot}/{namespace}/{pid}/{started}" if state not in "ZX" else ""
+    return f"{boot}/{namespace}/{pid}/{started}" if state not in states_out else ""
 
 
 def is_gone(other: str, mine: str) -> bool:
-    """Whether a process in the same boot and pid namespace as `mine` exists no more."""
+    """Whether a process in the same boot and pid namespace as `mine` exists no more; False of an isolated one."""
+    pid = _neighbour(other, mine.removeprefix(ISOLATED))
+    return pid is not None and place_of(pid) != other
+
+
+def lives(other: str, mine: str) -> bool:
+    """Whether a process in the same boot and pid namespace as `mine` exists, and nothing has stopped it.
+
+    Its counter may stand still all the same: a handler holds the interpreter's lock, or the process waits for a disk.
+    """
+    other, mine = other.removeprefix(ISOLATED), mine.removeprefix(ISOLATED)
+    pid = _neighbour(other, mine)
+    return pid is not None and place_of(pid, _ENDED + _STOPPED) == other
+
+
+def _neighbour(other: str, mine: str) -> int | None:
+    """The pid of a process in the same boot and pid namespace; None if it is elsewhere, or isolated."""
     there, here = other.split("/"), mine.split("/")
-    if len(there) != len(here) or there[:2] != here[:2] or len(there) <= _PID:
-        return False
-    return place_of(int(there[_PID])) != other
+    if other.startswith(ISOLATED) or len(there) != len(here) or there[:2] != here[:2] or len(there) <= _PID:
+        return None
+    return int(there[_PID])

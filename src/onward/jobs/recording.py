@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from onward.jobs import row
 from onward.jobs.base import Superseded
+from onward.jobs.concurrency import THREAD
 from onward.jobs.ledger import ID
 from onward.jobs.model import Attempt, Job, Progress, Step
 from onward.jobs.outcome import Outcome
@@ -42,6 +43,7 @@ _record = (
             "charged": _p("counted_"),
             "deaths": _p("crashes_"),
             "token": _p("next_token"),
+            "parked": None,
             "runner": None,
             "delivered_to": None,
             "due_at": _p("due_"),
@@ -58,6 +60,7 @@ _front = (
     .order_by(jobs.c.due_at)
     .limit(1)
 )
+_wait_for_thread = sa.update(jobs).where(*_under_claim).values({**_CHANGED, "parked": _p("reason_")})
 
 
 def finish_step(
@@ -82,6 +85,19 @@ def report_progress(tx: Tx, job: Job, progress: Progress) -> None:
     values = {"progress_": row.encode_progress(progress), "change": tx.change}
     if not tx.execute(_report_progress, id_=job.id, token_=job.fencing_token, from_=S.RUNNING.value, **values):
         raise Superseded(job.id)
+
+
+def wait_for_thread(tx: Tx, job: Job, *, waits: bool) -> None:
+    """Record that the running job waits for a thread, or that it does so no longer. Does nothing after its claim."""
+    reason = THREAD if waits else None
+    tx.execute(
+        _wait_for_thread,
+        id_=job.id,
+        token_=job.fencing_token,
+        from_=S.RUNNING.value,
+        change=tx.change,
+        reason_=reason,
+    )
 
 
 def record_outcome(

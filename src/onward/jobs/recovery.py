@@ -6,10 +6,11 @@ A crash counts towards POISON; a stop, and a claim that its runner lost track of
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import sqlalchemy as sa
 
-from onward.jobs import recording, row
+from onward.jobs import leadership, overruns, recording, row
 from onward.jobs.claims import CRASHES_BEFORE_ISOLATION, MAX_CRASHES
 from onward.jobs.model import Job, JobError
 from onward.jobs.outcome import Outcome
@@ -28,17 +29,59 @@ _forget_dead = sa.delete(runners).where(runners.c.id == _p("runner_"), runners.c
 _forget = sa.delete(runners).where(runners.c.id == _p("runner_"))
 _known = sa.select(runners.c.id)
 _unknown_holders = sa.select(jobs.c.runner).where(held, jobs.c.runner.not_in(_known)).distinct()
+_resumable = (
+    sa.select(*row.ALL)
+    .where(
+        jobs.c.id == _p("id_"),
+        jobs.c.attempt == _p("attempt_"),
+        jobs.c.run == _p("run_"),
+        sa.or_(
+            jobs.c.status == S.QUEUED.value,
+            sa.and_(held, jobs.c.token == _p("token_")),  # its own: only the runner is another one
+        ),
+    )
+    .with_for_update()
+)
+_resume = (
+    sa.update(jobs)
+    .where(jobs.c.id == _p("id_"), jobs.c.version == _p("version_"))
+    .values(
+        {
+            "version": jobs.c.version + 1,
+            "changed": _p("change"),
+            "status": sa.case((jobs.c.status == S.CANCELLING.value, S.CANCELLING.value), else_=S.RUNNING.value),
+            "token": jobs.c.token + 1,
+            "runner": _p("runner_"),
+            "worker": _p("worker_"),
+            "attempts": _p("attempts_"),
+            "deaths": _p("crashes_"),
+            "delivered_to": None,
+            "parked": None,
+            "promised": None,
+        }
+    )
+    .returning(*row.ALL)
+)
 _clear_affinity = sa.update(jobs).where(ready, jobs.c.delivered_to == _p("runner_")).values(delivered_to=None)
 
 
 def hand_back(tx: Tx, *, runner: str) -> int:
-    """End the runner's claims without counting an attempt, forget the runner, and return how many jobs it held."""
+    """End the runner's claims without counting an attempt, forget the runner, and return how many jobs it held.
+
+    A runner with functions that go on keeps their places, and stays known until its process is gone.
+    """
+    if overruns.any_of(tx, runner=runner):
+        leadership.resign(tx, runner)
+        return len(_release_all(tx, runner, crashed=False))
     return len(_release_all(tx, runner, crashed=False)) if tx.execute(_forget, runner_=runner) else 0
 
 
 def reclaim_dead(tx: Tx, *, runner: str, beat: int) -> Released | None:
     """End the claims of a dead runner; None if its counter is another one than `beat`, or it was reclaimed before."""
-    return _release_all(tx, runner, crashed=True) if tx.execute(_forget_dead, runner_=runner, beat_=beat) else None
+    if not tx.execute(_forget_dead, runner_=runner, beat_=beat):
+        return None
+    overruns.forget(tx, runner=runner)
+    return _release_all(tx, runner, crashed=True)
 
 
 def reclaim_isolated(tx: Tx, *, runner: str) -> Released | None:
@@ -46,7 +89,10 @@ def reclaim_isolated(tx: Tx, *, runner: str) -> Released | None:
 
     None if it did not crash, but gave back its lease.
     """
-    return _release_all(tx, runner, crashed=True, isolated=True) if tx.execute(_forget, runner_=runner) else None
+    if not tx.execute(_forget, runner_=runner):
+        return None
+    overruns.forget(tx, runner=runner)
+    return _release_all(tx, runner, crashed=True, isolated=True)
 
 
 def orphaned_runners(tx: Tx, *, assigned: Collection[str]) -> list[str]:
@@ -61,6 +107,32 @@ def orphaned_runners(tx: Tx, *, assigned: Collection[str]) -> list[str]:
 def release_orphans(tx: Tx, *, assigned: Collection[str]) -> int:
     """End the claims of orphaned runners without counting an attempt, and return how many jobs they held."""
     return sum(len(_release_all(tx, runner, crashed=False)) for runner in orphaned_runners(tx, assigned=assigned))
+
+
+def resume(tx: Tx, job: Job, *, runner: str, worker: str) -> Job | None:
+    """Undo the end of a claim whose process was taken for dead, and lives: the claim goes on under the new runner.
+
+    None if somebody has claimed the job since, or it is over. A crash that was counted for it is taken back.
+    """
+    found = tx.one(_resumable, id_=job.id, attempt_=job.attempt, run_=job.run, token_=job.fencing_token)
+    if found is None:
+        return None
+    now = row.decode(found)
+    attempts = now.attempts
+    crashed = False
+    if now.status is S.QUEUED:
+        ended = attempts[-1]
+        crashed = ended.error is not None and ended.error.code == "LEASE_LOST"
+        attempts = attempts[:-1]
+        tx.count(now.owner, S.QUEUED, -1)
+        tx.count(now.owner, S.RUNNING, 1)
+    else:
+        attempts = attempts[:-1]  # the one in progress, which is in columns of its own
+    values = {"attempts_": row.encode_attempts(attempts), "crashes_": now.crash_count - crashed}
+    after = tx.one(
+        _resume, id_=job.id, version_=now.version, runner_=runner, worker_=worker, change=tx.change, **values
+    )
+    return None if after is None else replace(row.decode(after), limited=job.limited)
 
 
 def release(tx: Tx, claims: Collection[row.Claim], *, runner: str) -> None:

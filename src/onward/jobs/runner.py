@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -25,7 +26,9 @@ from onward.jobs.outcome import Ended
 from onward.jobs.progress import ProgressReporter
 from onward.jobs.running import Running
 from onward.jobs.step_runner import StepRunner
+from onward.jobs.step_threads import StepThreads
 from onward.jobs.timings import Timings
+from onward.storage.base import StorageError
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Span, Tracing, trace_id
@@ -68,6 +71,11 @@ class Runner:
     def busy(self) -> int:
         """How many jobs run here."""
         return self._control.busy
+
+    @property
+    def out_of_threads(self) -> bool:
+        """Whether plain functions wait, because too many go on past their time limit."""
+        return self._executor.out_of_threads
 
     @property
     def draining(self) -> bool:
@@ -133,6 +141,8 @@ class Runner:
             return await self._executor.execute(running)
         except Exception as error:  # noqa: BLE001 - handled where the outcome is recorded
             return error
+        finally:
+            running.over = True
 
     async def _complete(self, running: Running, ended: Ended | Exception) -> None:
         try:
@@ -141,13 +151,16 @@ class Runner:
             self._control.end(running)
 
     def lost(self) -> None:
-        """Interrupt what was claimed under an earlier lease, which is over. From any thread."""
-        self._control.lost()
+        """Go on under the new lease with what nobody has claimed since; interrupt the rest. From any thread."""
+        self._control.lost(self._completion.renew_places)
 
     async def drain(self, deadline_s: float) -> None:
         """Claim nothing more; let jobs finish their step, or interrupt them just before the deadline. Then close."""
+        self._executor.drain()
         await self._control.drain(deadline_s)
         self._closed = True
+        with suppress(StorageError):
+            await self._completion.keep_places(self._control.running)
         self._completion.close()
         self._control.close()
         self._executor.close()
@@ -162,7 +175,6 @@ def build_runner(
     resources: Any,
     enqueuer: JobEnqueuer,
     isolate: Isolate | None,
-    threads: int,
     encryption: Encryption,
     metrics: Metrics,
     tracing: Tracing,
@@ -171,15 +183,17 @@ def build_runner(
 ) -> Runner:
     """Put the parts of a runner together. Without `isolate` it is itself a process for isolated jobs."""
     control = Control(writer, lease, timings)
-    completion = Completion(writer, enqueuer, metrics, tracing)
+    completion = Completion(writer, enqueuer, metrics, tracing, resume=control.resume)
     progress = ProgressReporter(writer, control, timings)
 
     def context(job: Job) -> Running:
         return Running(job, tools, resources, enqueuer.prepare_child, progress.report)
 
+    threads = StepThreads()
+    metrics.count_overruns(lambda: threads.overrun)
     executor = Executor(
         handlers=handlers,
-        steps=StepRunner(threads=threads, watchdog=watchdog, timings=timings),
+        steps=StepRunner(threads=threads, on_wait=completion.wait_for_thread, watchdog=watchdog, timings=timings),
         completion=completion,
         control=control,
         encryption=encryption,

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Protocol
 
 from onward.handlers.base import JobCancelled, LeaseLost, TimedOut, Tools
 from onward.jobs.model import Job, NewJob, Progress, legible
@@ -23,6 +23,12 @@ class StopReason(Enum):
 
 class Drained(LeaseLost):
     """The process drains, and the job goes on in another one."""
+
+
+class Cancellable(Protocol):
+    """The part of a job that an interruption ends."""
+
+    def cancel(self) -> object: ...
 
 
 class Running:
@@ -44,8 +50,10 @@ class Running:
         self.tools = tools
         self.resources = resources
         self.stop: StopReason | None = None
-        self.task: asyncio.Task[Any] | None = None  # the async step that runs; None while a plain one does
+        self.task: Cancellable | None = None  # the async step that runs, or the plain one that may wait for a thread
         self.deadline: float | None = None
+        self.over = False  # its attempt has ended
+        self.overrun: asyncio.Future[Any] | None = None  # the end of a plain step that went on past the deadline
         self.latest: Progress | None = job.progress
         self.reporting = False  # `latest` is about to be written
         self.children: list[NewJob] = []
@@ -76,7 +84,12 @@ class Running:
                 raise LeaseLost("the job belongs to another runner by now")
 
     def dispatch(self, handler: str, /, **params: Any) -> str:
-        """Accept a further job together with the end of this step, and return its id. Raises InvalidParameters."""
+        """Accept a further job together with the end of this step, and return its id.
+
+        Raises InvalidParameters; LeaseLost after the end of the attempt.
+        """
+        if self.over:
+            raise LeaseLost(f"the job is over: {handler} would not be accepted; dispatch it before the handler returns")
         child = self._prepare(self.job, handler, params)
         assert child.id is not None  # noqa: S101 - for the type checker
         self.children.append(child)

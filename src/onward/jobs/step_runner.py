@@ -4,75 +4,147 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
+import math
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
 from onward.handlers.base import Step, TimedOut
 from onward.jobs.running import Running, StopReason
+from onward.jobs.step_threads import PlainCall, StepThreads
 from onward.jobs.timings import Timings
 from onward.telemetry.watchdog import CurrentWork, Watchdog
 
+MAX_WAIT_S = 86_400.0  # for one timer of the event loop
+EXHAUSTED = (
+    "plain functions wait for a thread: too many go on past their time limit;"
+    " have the handlers call job.check(), and restart this process"
+)
+
 
 class StepRunner:
-    """The event loop and the threads in which the steps of a process run."""
+    """The event loop and the threads in which the steps of a process run.
 
-    def __init__(self, *, threads: int, watchdog: Watchdog, timings: Timings) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="step")
+    `on_wait` is told of a job whose plain function waits for a thread, and told again once it has begun.
+    """
+
+    def __init__(
+        self, *, threads: StepThreads, on_wait: Callable[[Running, bool], None], watchdog: Watchdog, timings: Timings
+    ) -> None:
+        self._threads = threads
+        self._on_wait = on_wait
         self._watchdog = watchdog
         self._timings = timings
+        self._waiting: set[Running] = set()
         self._closed = False
         self._log = structlog.get_logger("runner")
 
     async def run(self, running: Running, step: Step, *values: Any, **arguments: Any) -> Any:
         """Call the step with the job, the values and the arguments, and return its result.
 
-        Raises the step's error; TimedOut past the job's limit; CancelledError, with `running.stop` set, if the job was
-        interrupted.
+        Raises the step's error; TimedOut past the job's limit, which moves while a plain function waits for a thread;
+        CancelledError, with `running.stop` set, if the job was interrupted.
         """
         if self._closed:
             running.interrupt(StopReason.DRAIN)
             running.check()
-        task = self._start(running, step, partial(step.call, running, *values, **arguments))
-        left = None if running.deadline is None else max(running.deadline - monotonic(), 0)
+        call = partial(step.call, running, *values, **arguments)
+        if step.is_async:
+            return await self._until_end(running, step, self._start(running, step, call()))
+        plain = self._submit(running, call)
+        result = await self._until_end(running, step, plain.ended, plain)
+        if inspect.iscoroutine(result):  # of a decorator's plain function around an async one
+            return await self._until_end(running, step, self._start(running, step, result))
+        return result
+
+    async def _until_end(
+        self, running: Running, step: Step, ended: asyncio.Future[Any], plain: PlainCall | None = None
+    ) -> Any:
+        """Wait for the step's end, and return its result. Raises as `run` does."""
         try:
-            done, _ = await asyncio.wait({task}, timeout=left)
-            if not done:
-                running.interrupt(StopReason.TIMEOUT)
-                done, _ = await asyncio.wait({task}, timeout=self._timings.write_retry_s)
+            if not await self._ends_in_time(running, ended, plain):
+                self._overrun(running, step, ended, plain)
         except asyncio.CancelledError:
-            task.cancel()
+            (plain or ended).cancel()
             raise
         finally:
             running.task = None
-        if not done:
-            self._log.error("the step does not stop at its time limit, and goes on unheeded", step=step.name)
-            raise TimedOut("it ran longer than its time limit")
+            self._waiting.discard(running)
         try:
-            return task.result()
+            return ended.result()
         except asyncio.CancelledError as error:
             running.check()
             # Taken for the end of the process, the job would be handed back and started again without end.
             raise RuntimeError("the handler awaited a task that it had cancelled itself") from error
 
-    def _start(self, running: Running, step: Step, call: Callable[[], Any]) -> asyncio.Future[Any]:
-        loop = asyncio.get_running_loop()
-        if not step.is_async:
-            context = contextvars.copy_context()
-            return loop.run_in_executor(self._threads, context.run, _contain_exit, call)
-        coroutine: Coroutine[Any, Any, Any] = call()
+    def _start(self, running: Running, step: Step, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
         watched = self._watchdog.pieces(coroutine, CurrentWork(running.handler, step.name, running.id))
-        running.task = task = loop.create_task(_contain_async_exit(watched))
+        running.task = task = asyncio.get_running_loop().create_task(_contain_async_exit(watched))
         return task
+
+    def _submit(self, running: Running, call: Callable[[], Any]) -> PlainCall:
+        loop = asyncio.get_running_loop()
+
+        def begin(waited_s: float) -> None:
+            if running.deadline is not None:
+                running.deadline += waited_s
+            if running in self._waiting:
+                loop.call_soon_threadsafe(self._begun, running)
+
+        context = contextvars.copy_context()
+        running.task = plain = self._threads.submit(partial(context.run, _contain_exit, call), begin)
+        if plain.waits:
+            self._waiting.add(running)
+            self._on_wait(running, True)
+        return plain
+
+    def _begun(self, running: Running) -> None:
+        self._waiting.discard(running)
+        self._on_wait(running, False)
+
+    async def _ends_in_time(self, running: Running, ended: asyncio.Future[Any], plain: PlainCall | None) -> bool:
+        """Wait for the step's end, and interrupt it at its limit; False if it goes on all the same."""
+        while not ended.done() and (left_s := _left_s(running, plain)) > 0:
+            await asyncio.wait({ended}, timeout=min(left_s, MAX_WAIT_S))
+        if not ended.done():
+            running.interrupt(StopReason.TIMEOUT)
+            await asyncio.wait({ended}, timeout=self._timings.write_retry_s)
+        return ended.done()
+
+    def _overrun(self, running: Running, step: Step, ended: asyncio.Future[Any], plain: PlainCall | None) -> NoReturn:
+        running.overrun = ended
+        if plain is not None:
+            self._threads.count_as_overrun(plain)
+        self._log.error("the step does not stop at its time limit, and goes on unheeded", step=step.name)
+        if self._threads.exhausted:
+            self._log.error(EXHAUSTED, overrun=self._threads.overrun)
+        raise TimedOut("it ran longer than its time limit")
+
+    @property
+    def out_of_threads(self) -> bool:
+        """Whether no further thread is started for a plain function."""
+        return self._threads.exhausted
+
+    def drain(self) -> None:
+        """Hand back the jobs that wait for a thread."""
+        for running in self._waiting:
+            running.interrupt(StopReason.DRAIN)
 
     def close(self) -> None:
         """Start no further step. Threads that are busy are not waited for."""
         self._closed = True
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
+
+
+def _left_s(running: Running, plain: PlainCall | None) -> float:
+    """Seconds until the limit, which do not pass while a plain function has not begun."""
+    if running.deadline is None:
+        return math.inf
+    return running.deadline - (monotonic() if plain is None or plain.has_begun else plain.submitted_at)
 
 
 async def _contain_async_exit(coroutine: Awaitable[Any]) -> Any:

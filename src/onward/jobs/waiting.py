@@ -20,6 +20,8 @@ def waits_for(job: Job, limits: concurrency.HandlerLimits | None, *, answers: bo
             return f"its next attempt, at {at}"
         case JobStatus.QUEUED:
             return _in_line(job, limits, answers=answers)
+        case JobStatus.RUNNING if job.blocked == concurrency.THREAD:
+            return "a free thread: too many functions go on past their time limit where it runs"
     return None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from onward.config import extras
 from onward.config.settings import SettingsError
 from onward.runtime import former_names
+from onward.text.errors import text_of
 
 
 def load(module: str, key: str) -> Any:
@@ -32,11 +33,18 @@ def load(module: str, key: str) -> Any:
         extra = extras.of_module(error.name or "")
         fix = f': pip install "onward[{extra}]"' if extra else ""
         raise SettingsError(f"{key}: {module} needs {error.name!r}, which is not installed{fix}") from error
+    except SystemExit as error:
+        words = "it ends the process (sys.exit) as it is imported; do that in a function"
+        raise SettingsError(f"{key}: {module} cannot be imported: {_line(error, module)}{words}") from error
     except Exception as error:
-        lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_globals.get("__name__") == module]
-        place = f"line {lines[-1]}: " if lines else ""
-        words = f"{place}{type(error).__name__}: {error}{_hint(error)}"
+        words = f"{_line(error, module)}{type(error).__name__}: {text_of(error)}{_hint(error)}"
         raise SettingsError(f"{key}: {module} cannot be imported: {words}") from error
+
+
+def _line(error: BaseException, module: str) -> str:
+    """The last line of the module that was executed; empty if none was."""
+    lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_globals.get("__name__") == module]
+    return f"line {lines[-1]}: " if lines else ""
 
 
 def _hint(error: Exception) -> str:

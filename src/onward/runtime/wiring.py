@@ -165,7 +165,6 @@ def _build(
         enqueuer=dispatcher,
         isolate=None if isolated else children.run,
         encryption=encryption,
-        threads=min(max(settings.backends.background.concurrency, 8), 64),
         metrics=telemetry.metrics,
         tracing=telemetry.tracing,
         watchdog=telemetry.watchdog,

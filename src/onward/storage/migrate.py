@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from onward.storage.base import OutOfDate, StorageError, Unavailable
 from onward.storage.engine import Database
 
-HEAD = "0004"
+HEAD = "0005"
 LOCK = 0x6F6E77617264  # "onward"
 LOCK_TIMEOUT_S = 60.0
 FOLDER = Path(__file__).parent / "migrations"

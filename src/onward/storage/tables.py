@@ -87,6 +87,15 @@ gates = Table(  # the handlers whose jobs may not just begin; all others have no
     Column("even_at", BigInteger),  # when the next one would begin in an even line: what is ahead of it is used up
 )
 
+overruns = Table(  # functions that go on past the end of their attempt, and keep a place under their handler's limit
+    "overruns",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("token", Integer, primary_key=True),  # of the claim whose attempt is over
+    Column("handler", Text, nullable=False),
+    Column("runner", Text, nullable=False),
+)
+
 schedule = Table(  # the recurring jobs
     "schedule",
     metadata,

@@ -72,6 +72,11 @@ class Metrics:
             "onward_run_seconds", "How long an attempt ran.", ["handler"], registry=own, buckets=LATE_S
         )
         self._running = Gauge("onward_jobs_running", "Jobs that run in this process.", registry=own)
+        self._overruns = Gauge(
+            "onward_overrun_threads",
+            "Threads that plain functions keep which go on past their time limit.",
+            registry=own,
+        )
         self._loop_s = Histogram(
             "onward_event_loop_delay_seconds",
             "How long the event loop takes to come to what is new.",
@@ -146,6 +151,10 @@ class Metrics:
     def count_running(self, running: Callable[[], float]) -> None:
         """Read the number of running jobs by this function, at each scrape."""
         self._running.set_function(running)
+
+    def count_overruns(self, overruns: Callable[[], float]) -> None:
+        """Read the number of functions past their time limit by this function, at each scrape."""
+        self._overruns.set_function(overruns)
 
     def add(self, figures: Callable[[], Sequence[Figure]]) -> None:
         """Report these figures of the whole installation too; they are read at most once a second, from any thread."""

@@ -22,7 +22,7 @@ async def test_a_process_that_runs_is_live(api: Api) -> None:
 async def test_a_process_whose_parts_answer_is_ready(api: Api) -> None:
     response = await api.http.get("/health/ready")
     assert response.status_code == 200
-    assert response.json() == {"status": "ok", "ledger": "ok", "backends": {"background": "ok"}}
+    assert response.json() == {"status": "ok", "ledger": "ok", "backends": {"background": "ok"}, "threads": "ok"}
 
 
 async def test_without_its_ledger_it_is_not_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

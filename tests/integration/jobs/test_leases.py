@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -165,6 +166,36 @@ def test_the_death_of_a_neighbour_is_seen_at_once(writer: Writer, observer: Obse
         neighbour.communicate()
 
 
+def test_a_neighbour_that_lives_is_not_dead_however_long_its_counter_stands_still(clock: Clock) -> None:
+    """A handler may hold the interpreter's lock. One that is stopped goes by its counter, like a process elsewhere."""
+    neighbour = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        here = places.place_of(neighbour.pid)
+        beats = [
+            observation.Heartbeat("plain", 1, here),
+            observation.Heartbeat("isolated", 1, places.ISOLATED + here),
+            observation.Heartbeat("elsewhere", 1, "elsewhere/" + here.partition("/")[2]),
+        ]
+        found = observation.Observer(places.place(), Timings())
+        assert _dead(found, beats, clock, 60.0) == {"elsewhere"}
+        neighbour.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, neighbour.pid, os.WSTOPPED)
+        assert _dead(found, beats, clock, Timings().lease_timeout_s + 1.0) == {"plain", "isolated", "elsewhere"}
+    finally:
+        neighbour.kill()
+        neighbour.communicate()
+
+
+def _dead(observer: observation.Observer, beats: list[observation.Heartbeat], clock: Clock, seconds: float) -> set[str]:
+    """The runners that are found dead by an observer that looks once a second."""
+    dead = set()
+    until = clock.now + seconds
+    while clock.now < until:
+        dead |= {beat.runner for beat in observer.observe(beats)}
+        clock.now += 1.0
+    return dead
+
+
 def test_a_process_elsewhere_is_no_neighbour() -> None:
     """Another boot, another pid namespace: its pid says nothing here."""
     mine = places.place()
@@ -175,6 +206,13 @@ def test_a_process_elsewhere_is_no_neighbour() -> None:
     assert not places.is_gone(f"{boot}/other/{pid}/1", mine)
     assert not places.is_gone("", mine)
     assert started
+    isolated = places.ISOLATED + f"{boot}/{namespace}/{pid}/1"
+    assert not places.is_gone(isolated, mine), "its parent reports it"
+    assert not places.is_gone(isolated, isolated)
+    assert places.is_gone(f"{boot}/{namespace}/{pid}/1", isolated)
+    assert places.lives(mine, mine)
+    assert not places.lives(f"other/{namespace}/{pid}/{started}", mine)
+    assert not places.lives("", "")
 
 
 def test_a_process_that_lost_its_lease_goes_on_under_another_id(writer: Writer, observer: Observer) -> None:

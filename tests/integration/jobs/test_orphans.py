@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from onward.jobs import claims, due, ledger, recovery
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job
+from onward.jobs.row import Claim
 from onward.jobs.runner import Runner, build_runner
 from onward.jobs.running import Running, StopReason
 from onward.jobs.states import JobStatus, StepStatus
@@ -112,7 +113,6 @@ async def running(writer: Writer, timings: Timings = Timings()) -> AsyncIterator
         enqueuer=cast("Any", None),
         isolate=None,
         encryption=cast("Any", None),
-        threads=1,
         metrics=metrics,
         tracing=Tracing(),
         watchdog=Watchdog(metrics),
@@ -192,7 +192,7 @@ async def test_a_claim_under_the_new_lease_outlives_the_loss_of_the_old_one(writ
     async with running(writer) as (made, lease):
         interrupted: dict[str, StopReason] = {}
 
-        class Claim:
+        class Ran:
             def __init__(self, job: Job) -> None:
                 self.job = job
 
@@ -200,9 +200,13 @@ async def test_a_claim_under_the_new_lease_outlives_the_loss_of_the_old_one(writ
                 interrupted[self.job.id] = why
 
         old, new = claim(writer, "before"), claim(writer, lease.id)
-        made._control._running = cast("Any", {(job.id, job.fencing_token): Claim(job) for job in (old, new)})
+        await writer.run(lambda tx: recovery.release(tx, {Claim(old.id, old.fencing_token)}, runner="before"))
+        assert await writer.run(
+            lambda tx: claims.claim(tx, old.id, runner="other", worker="w", backend="here", isolated=False)
+        )
+        made._control._running = cast("Any", {(job.id, job.fencing_token): Ran(job) for job in (old, new)})
         made.lost()
-        await asyncio.sleep(0.05)
+        await until(lambda: bool(interrupted))
         assert interrupted == {old.id: StopReason.LOST}
         made._control._running.clear()
 

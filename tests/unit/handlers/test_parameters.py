@@ -82,11 +82,11 @@ def test_rich_types_are_kept_as_json_and_given_back_as_they_were() -> None:
         ({"email": "a", "ratio": math.nan}, "ratio"),
         ({"email": "a", "ratio": math.inf}, "ratio"),
         ({"email": "a", "ratio": "NaN"}, "ratio"),
-        ({"email": "a", "extra": {"deep": [math.nan]}}, "extra"),
+        ({"email": "a", "extra": {"deep": [math.nan]}}, "extra.deep.0"),
         ({"email": "a", "extra": {1, 2}}, "extra"),
         ({"email": "a", "extra": (x for x in "ab")}, "extra"),
         ({"email": "a", "extra": object()}, "extra"),
-        ({"email": "a", "extra": [b"bytes"]}, "extra"),
+        ({"email": "a", "extra": [b"bytes"]}, "extra.0"),
         ({"email": "a", "unknown": 1}, "unknown"),
         ({"email": "a", "job": 1}, "job"),
     ],
@@ -142,3 +142,21 @@ def test_whatever_is_json_comes_back_unchanged(email: str, extra: Any) -> None:
     stored = json.dumps(plain.bind({"email": email, "extra": extra}))
     arguments = plain.arguments(json.loads(stored))
     assert (arguments["email"], arguments["extra"]) == (email, extra)
+
+
+NO_JSON = [
+    ({"items": [{"price": 1.0}, {"price": math.nan}]}, "given.items.1.price", "is NaN, which is no JSON"),
+    ([math.inf], "given.0", "is infinity, which is no JSON"),
+    ({"a": b"x"}, "given.a", "is of type bytes, which is no JSON"),
+    ("\ud800", "given", "is text that is no valid Unicode (half of a surrogate pair)"),
+]
+
+
+@pytest.mark.parametrize(("value", "where", "words"), NO_JSON)
+def test_a_parameter_that_is_no_json_is_refused_by_its_place_and_type(value: Any, where: str, words: str) -> None:
+    @handler("law.any")
+    def anything(_job: Any, *, given: Any) -> None: ...
+
+    with pytest.raises(InvalidParameters) as refusal:
+        anything.bind({"given": value})
+    assert refusal.value.errors == [(where, words)]

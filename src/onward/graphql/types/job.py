@@ -55,7 +55,7 @@ class JobAttempt:
 
 
 async def waiting_for(root: strawberry.Parent[model.Job], info: Info) -> str | None:
-    if root.status not in WAITING:
+    if root.status not in WAITING and root.blocked is None:
         return None
     dispatcher = info.context.services.dispatcher
     return dispatcher.waiting_for(root, await dispatcher.health())
@@ -88,7 +88,7 @@ class Job(Node):
     waiting_for: str | None = strawberry.field(
         resolver=waiting_for,
         description="Why it is not running: waiting for its time, for a free worker, for the backend to answer,"
-        " for its handler to be resumed, for its turn under the handler's limits.",
+        " for its handler to be resumed, for its turn under the handler's limits; or for a thread, where it runs.",
     )
 
     @classmethod

@@ -197,7 +197,10 @@ def no_rescue() -> None:
 
 def impatient() -> None:
     """A process whose counter stood still for a moment is taken for dead."""
+    from onward.jobs import observation
+
     base.timings(lease_timeout_s=0.0)
+    base.put(observation, "lives", lambda *_: False)
 
 
 def leader_for_life() -> None:
@@ -208,9 +211,10 @@ def leader_for_life() -> None:
 
 
 def beat_on_the_loop() -> None:
-    """The heartbeat waits for its turn on the event loop."""
+    """The heartbeat waits for its turn on the event loop, and neighbours go by the heartbeat alone."""
     import asyncio
 
+    from onward.jobs import observation
     from onward.jobs.leases import Lease
     from onward.jobs.runner import Runner
 
@@ -233,6 +237,7 @@ def beat_on_the_loop() -> None:
 
     base.around(Runner, "start", known)
     base.around(Lease, "_observe", in_turn)
+    base.put(observation, "lives", lambda *_: False)
 
 
 def leases_by_the_clock() -> None:

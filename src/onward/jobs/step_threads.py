@@ -1,0 +1,148 @@
+"""The threads of plain functions: one for each function that runs, however many run.
+
+A function past its time limit cannot be ended. It keeps its thread, and another thread is started for the next one, up
+to a bound. From there on functions wait until a thread is free, and their time limit waits with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
+from time import monotonic
+from typing import Any
+
+MAX_OVERRUN = 32  # threads that are replaced: each holds its stack, and all that its function holds
+
+
+class PlainCall:
+    """A plain function that waits for a thread, runs there, or has ended: `ended` has its result."""
+
+    def __init__(self, function: Callable[[], Any], on_begin: Callable[[float], None]) -> None:
+        self.ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.waits = False
+        """No thread is free, and none may be started."""
+        self.submitted_at = monotonic()
+        self.has_begun = False
+        self._function = function
+        self._on_begin = on_begin
+        self._claimed = threading.Lock()  # by its thread, or by the cancel that comes before: never by both
+
+    def cancel(self) -> None:
+        """See that the function never begins. One that has begun goes on."""
+        if self._claimed.acquire(blocking=False):
+            self.ended.cancel()
+
+    def begin(self) -> bool:
+        """Have the calling thread run the function; False if it was cancelled."""
+        if not self._claimed.acquire(blocking=False):
+            return False
+        self._on_begin(monotonic() - self.submitted_at)
+        self.has_begun = True
+        return True
+
+    def run(self) -> Callable[[], None]:
+        """Run the function, and return the call that makes its end known on the event loop."""
+        ended = self.ended
+        try:
+            result = self._function()
+        except BaseException as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
+            return _Failed(ended, error)
+        return lambda: None if ended.done() else ended.set_result(result)
+
+
+class _Failed:
+    """The end of a function that raised. It holds the error no longer than until it is called."""
+
+    def __init__(self, ended: asyncio.Future[Any], error: BaseException) -> None:
+        self._ended, self._error = ended, error
+
+    def __call__(self) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(self._error)
+        del self._error
+
+
+class StepThreads:
+    """The threads of one event loop. To be called from that loop."""
+
+    def __init__(self, max_overrun: int = MAX_OVERRUN) -> None:
+        self._max_overrun = max_overrun
+        self._queue: SimpleQueue[PlainCall | None] = SimpleQueue()  # what a thread is there for
+        self._idle = 0
+        self._waiting: deque[PlainCall] = deque()
+        self._overrun: set[PlainCall] = set()
+        self._closed = False
+
+    @property
+    def overrun(self) -> int:
+        """How many functions run on past their time limit."""
+        return len(self._overrun)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no further thread is started."""
+        return len(self._overrun) >= self._max_overrun
+
+    def submit(self, function: Callable[[], Any], on_begin: Callable[[float], None]) -> PlainCall:
+        """Run the function in a thread; `on_begin` is called there first, with the seconds that it had to wait."""
+        call = PlainCall(function, on_begin)
+        if self._idle > 0:
+            self._idle -= 1
+            self._queue.put(call)
+        elif not self.exhausted:
+            self._start(call)
+        else:
+            call.waits = True
+            self._waiting.append(call)
+        return call
+
+    def count_as_overrun(self, call: PlainCall) -> None:
+        """Replace the thread of a function that did not end at its time limit."""
+        if not call.ended.done():
+            self._overrun.add(call)
+            call.ended.add_done_callback(partial(self._ended, call))
+
+    def _ended(self, call: PlainCall, ended: asyncio.Future[Any]) -> None:
+        self._overrun.discard(call)
+        ended.cancelled() or ended.exception()  # nobody else asks for it any more
+
+    def close(self) -> None:
+        """Start no further function. Threads that are busy are not waited for."""
+        self._closed = True
+        for call in self._waiting:
+            call.cancel()
+        for _ in range(self._idle):
+            self._queue.put(None)
+
+    def _start(self, call: PlainCall) -> None:
+        self._queue.put(call)
+        arguments = (asyncio.get_running_loop(), self._queue, self._next)
+        # A daemon: one that hangs keeps no process.
+        threading.Thread(target=_serve, args=arguments, name="step", daemon=True).start()
+
+    def _next(self) -> None:
+        """A thread has nothing to do."""
+        while self._waiting:
+            call = self._waiting.popleft()
+            if not call.ended.done():
+                call.waits = False
+                self._queue.put(call)
+                return
+        if self._closed:
+            self._queue.put(None)
+        else:
+            self._idle += 1
+
+
+def _serve(loop: asyncio.AbstractEventLoop, queue: SimpleQueue[PlainCall | None], free: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop has closed
+        while (call := queue.get()) is not None:
+            if call.begin():
+                loop.call_soon_threadsafe(call.run())
+            del call  # an idle thread holds nothing of the last job
+            loop.call_soon_threadsafe(free)

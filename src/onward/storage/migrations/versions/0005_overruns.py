@@ -1,0 +1,18 @@
+"""Functions that go on past the end of their attempt, and keep their place under the handler's limit."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "overruns",
+        sa.Column("job", sa.Text(), nullable=False),
+        sa.Column("token", sa.Integer(), nullable=False),
+        sa.Column("handler", sa.Text(), nullable=False),
+        sa.Column("runner", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("job", "token"),
+    )

@@ -1,0 +1,208 @@
+"""Handlers may raise and return anything: the job ends with an error that says what and where."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+import pytest
+
+from onward.handlers.base import HandlerError, JobContext, LeaseLost, Permanent, Retry, handler
+from onward.jobs.states import JobStatus
+from onward.storage.base import Unavailable
+from onward.storage.writer import Writer
+from tests.ledgers import writing
+from tests.runners import node
+
+S = JobStatus
+ONCE = Retry(max_attempts=1)
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def sqlite_writer(sqlite_ledger: str) -> Iterator[Writer]:
+    with writing(sqlite_ledger) as writer:
+        yield writer
+
+
+class Numbered(HandlerError):
+    code = 404  # type: ignore[assignment]
+
+
+class Nameless(HandlerError):
+    code = None  # type: ignore[assignment]
+
+
+class Coloured(HandlerError):
+    @property
+    def code(self) -> str:  # type: ignore[override]
+        raise KeyError("no code")
+
+
+class Speechless(HandlerError):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+class Broken(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@dataclass
+class Line:
+    price: float
+
+
+def group(*errors: Exception) -> ExceptionGroup[Exception]:
+    return ExceptionGroup("of a TaskGroup", [ValueError("beside it"), ExceptionGroup("inner", list(errors))])
+
+
+RAISED: dict[str, tuple[Exception, JobStatus, str, str]] = {
+    "a code that is a number": (Numbered("words"), S.FAILED, "404", "words"),
+    "a code of a permanent error": (Permanent("words", code=7), S.FAILED, "7", "words"),  # type: ignore[arg-type]
+    "no code": (Nameless("words"), S.FAILED, "FAILED", "words"),
+    "a code that raises": (Coloured("words"), S.FAILED, "FAILED", "words"),
+    "a long code": (Permanent("words", code="x" * 5000), S.FAILED, "x" * 100, "words"),
+    "no words": (Speechless(), S.FAILED, "FAILED", "Speechless, whose text could not be made"),
+    "no words of a stranger's": (Broken(), S.FAILED, "UNEXPECTED", "the handler failed unexpectedly"),
+    "a permanent one in a group": (group(Permanent("never", code="NEVER")), S.FAILED, "NEVER", "never"),
+    "one with a code in a group": (group(Numbered("words")), S.FAILED, "404", "words"),
+    "one of the ledger in a group": (group(Unavailable("gone")), S.RETRYING, "UNAVAILABLE", "the ledger did not"),
+    "strangers in a group": (group(KeyError("x")), S.FAILED, "UNEXPECTED", "the handler failed unexpectedly"),
+}
+
+
+@pytest.mark.parametrize("what", RAISED)
+async def test_whatever_a_handler_raises_ends_its_attempt_with_a_code_and_words(
+    sqlite_writer: Writer, what: str
+) -> None:
+    error, status, code, words = RAISED[what]
+
+    @handler("law.raise", retry=ONCE)
+    async def fail(_job: JobContext) -> None:
+        raise error
+
+    async with node(sqlite_writer, fail) as here:
+        job = await here.run(fail)
+        found = job.attempts[-1].error
+        assert found is not None
+        assert (job.status, found.code) == (status, code)
+        assert found.message.startswith(words)
+
+
+async def test_a_permanent_error_in_a_task_group_is_permanent(sqlite_writer: Writer) -> None:
+    """Though more attempts were left."""
+
+    async def refuse() -> None:
+        raise Permanent("never", code="NEVER")
+
+    @handler("law.group", retry=Retry(5))
+    async def fail(_job: JobContext) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(refuse())
+            tasks.create_task(asyncio.sleep(60))
+
+    async with node(sqlite_writer, fail) as here:
+        job = await here.run(fail)
+        assert (job.status, job.error and job.error.retryable) == (S.FAILED, False)
+
+
+class Meters(float): ...
+
+
+RETURNED: dict[str, tuple[Any, str]] = {
+    "NaN": ({"items": [{}, {"price": math.nan}]}, "result.items.1.price is NaN"),
+    "infinity": ([1.0, None, -math.inf], "result.2 is -infinity"),
+    "NaN in a dataclass": ({"line": Line(math.nan)}, "result.line.price is NaN"),
+    "a set": ({"a": {"b": {1, 2}}}, "result.a.b is of type set"),
+    "bytes": ([b"x"], "result.0 is of type bytes"),
+    "a decimal": ({"sum": Decimal(1)}, "result.sum is of type Decimal"),
+    "a number's subclass": ({"sum": Meters(1)}, "result.sum is of type Meters"),
+    "a key": ({"a": {1: "x"}}, "result.a has a key of type int"),
+    "a large number": ({"n": [2**64]}, "result.n.0 is a number beyond 64 bits"),
+    "half a character": ({"n": "\ud800"}, "result.n is text that is no valid Unicode"),
+    "a coroutine function": ([asyncio.sleep], "result.0 is of type function"),
+}
+circle: list[Any] = []
+circle.append(circle)
+RETURNED["a circle"] = (circle, "result holds itself")
+
+
+@pytest.mark.parametrize("what", RETURNED)
+async def test_a_result_that_is_no_json_is_refused_by_its_place_and_type(sqlite_writer: Writer, what: str) -> None:
+    """NaN and infinity among them, which were kept as null."""
+    value, words = RETURNED[what]
+
+    @handler("law.return", retry=ONCE)
+    def give(_job: JobContext) -> Any:
+        return value
+
+    async with node(sqlite_writer, give) as here:
+        job = await here.run(give)
+        assert job.error is not None
+        assert (job.status, job.error.code, job.error.retryable) == (S.FAILED, "RESULT_NOT_JSON", False)
+        assert job.error.message.startswith(words)
+
+
+async def test_what_was_json_before_still_is(sqlite_writer: Writer) -> None:
+    """Dates, enumerations, dataclasses, tuples; None beside numbers."""
+    value = {"at": datetime(2026, 1, 2, tzinfo=UTC), "colour": Colour.RED, "line": Line(1.5), "some": (1, None, 2.0)}
+
+    @handler("law.return", retry=ONCE)
+    def give(_job: JobContext) -> Any:
+        return value
+
+    async with node(sqlite_writer, give) as here:
+        assert (await here.run(give)).result == {
+            "at": "2026-01-02T00:00:00+00:00",
+            "colour": "red",
+            "line": {"price": 1.5},
+            "some": [1, None, 2.0],
+        }
+
+
+async def test_a_plain_wrapper_around_an_async_function_is_awaited(sqlite_writer: Writer) -> None:
+    """With a decorator that somebody forgot to make async."""
+
+    def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*arguments: Any, **named: Any) -> Any:
+            return function(*arguments, **named)
+
+        return wrapper
+
+    @handler("law.wrapped", retry=ONCE)
+    @traced
+    async def give(job: JobContext) -> str:
+        await asyncio.sleep(0)
+        return job.id
+
+    async with node(sqlite_writer, give) as here:
+        job = await here.run(give)
+        assert (job.status, job.result) == (S.SUCCEEDED, job.id)
+
+
+async def test_a_dispatch_after_the_job_s_end_raises(sqlite_writer: Writer) -> None:
+    """From a task that the handler left behind: nothing would be committed."""
+    left: list[JobContext] = []
+
+    @handler("law.leave", retry=ONCE)
+    async def leave(job: JobContext) -> None:
+        left.append(job)
+
+    async with node(sqlite_writer, leave) as here:
+        assert (await here.run(leave)).status is S.SUCCEEDED
+        with pytest.raises(LeaseLost, match=r"the job is over: law\.leave would not be accepted"):
+            left[0].dispatch("law.leave")

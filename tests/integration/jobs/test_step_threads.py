@@ -1,0 +1,201 @@
+"""Plain functions: when their time limit begins, and what becomes of those that go on past it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+
+import pytest
+import sqlalchemy as sa
+
+from onward.handlers.base import JobContext, Retry, handler
+from onward.jobs import blocked, commands, concurrency, recovery, step_threads
+from onward.jobs.limits import Limit
+from onward.jobs.model import Job, Visible
+from onward.jobs.states import JobStatus
+from onward.jobs.waiting import waits_for
+from onward.storage.tables import runners
+from onward.storage.writer import Writer
+from tests.runners import Node, node, until
+
+S = JobStatus
+ONCE = Retry(max_attempts=1)
+SHORT = timedelta(milliseconds=50)
+EVERYTHING = Visible(everything=True)
+pytestmark = pytest.mark.anyio
+
+
+class Stuck:
+    """Functions that heed nothing until they are let go."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.running = 0
+        self.most = 0
+        self.begun: list[str] = []
+
+    def __call__(self, job: JobContext) -> None:
+        self.begun.append(job.id)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.go.wait(60)
+        self.running -= 1
+
+
+@pytest.fixture
+def stuck() -> Iterator[Stuck]:
+    made = Stuck()
+    yield made
+    made.go.set()
+
+
+async def overrun(here: Node, stuck: Stuck, n: int = 1) -> list[Job]:
+    """Jobs whose functions go on past their time limit."""
+
+    @handler("law.stuck", retry=ONCE, timeout=SHORT)
+    def wait(job: JobContext) -> None:
+        stuck(job)
+
+    here.handlers["law.stuck"] = wait
+    return list(await asyncio.gather(*(here.run(wait) for _ in range(n))))
+
+
+async def test_every_slot_has_a_thread(writer: Writer, stuck: Stuck) -> None:
+    """A hundred functions run at once, where the pool had 64 threads at most."""
+
+    @handler("law.wait", retry=ONCE)
+    def wait(job: JobContext) -> None:
+        stuck(job)
+
+    async with node(writer, wait) as here:
+        tasks = [here.start(await here.accept(wait)) for _ in range(100)]
+        await until(lambda: stuck.running == 100)
+        stuck.go.set()
+        assert all(await asyncio.gather(*tasks))
+
+
+async def test_each_function_past_its_limit_gets_a_replacement(
+    writer: Writer, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many have gone on, the next one begins; and a metric counts them."""
+    monkeypatch.setattr(step_threads.StepThreads.__init__, "__defaults__", (8,))
+
+    @handler("law.note", retry=ONCE)
+    def note(_job: JobContext) -> str:
+        return "ran"
+
+    async with node(writer, note) as here:
+        ended = await overrun(here, stuck, 7)
+        assert {job.error.code for job in ended if job.error} == {"TIMED_OUT"}
+        assert (await here.run(note)).result == "ran"
+        assert b"onward_overrun_threads 7.0" in here.metrics.text()
+        assert not here.runner.out_of_threads
+
+
+async def test_at_the_bound_a_job_waits_and_says_so_and_its_limit_waits_with_it(
+    writer: Writer, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not timed out for the time that it had no thread; it runs as soon as a function ends."""
+    monkeypatch.setattr(step_threads.StepThreads.__init__, "__defaults__", (2,))
+
+    @handler("law.short", retry=ONCE, timeout=SHORT)
+    def short(job: JobContext) -> str:
+        job.check()
+        return "ran"
+
+    async with node(writer, short) as here:
+        await overrun(here, stuck, 2)
+        assert here.runner.out_of_threads
+        job = await here.accept(short)
+        task = here.start(job)
+        async with asyncio.timeout(60):
+            while (found := await here.get(job)).blocked is None:
+                await asyncio.sleep(0.01)
+        assert found.status is S.RUNNING
+        assert "a free thread" in (waits_for(found, None, answers=True) or "")
+        await asyncio.sleep(2 * SHORT.total_seconds())
+        assert (await here.get(job)).status is S.RUNNING
+        stuck.go.set()
+        await task
+        done = await here.get(job)
+        assert (done.status, done.result, done.blocked) == (S.SUCCEEDED, "ran", None)
+        await until(lambda: not here.runner.out_of_threads)
+
+
+@pytest.mark.parametrize("ending", ["cancel", "drain"])
+async def test_a_job_that_ended_while_it_waited_for_a_thread_never_begins(
+    writer: Writer, stuck: Stuck, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """Cancelled at once, or handed back at once: the thread that becomes free afterwards does not run it."""
+    monkeypatch.setattr(step_threads.StepThreads.__init__, "__defaults__", (1,))
+    begun = []
+
+    @handler("law.late", retry=ONCE, timeout=SHORT)
+    def late(job: JobContext) -> None:
+        begun.append(job.id)
+
+    async with node(writer, late) as here:
+        await overrun(here, stuck)
+        job = await here.accept(late)
+        task = here.start(job)
+        await here.is_now(job, S.RUNNING)
+        if ending == "cancel":
+            await here.writer.run(lambda tx: commands.cancel(tx, job.id, reason=None, visible=EVERYTHING))
+            assert (await here.is_now(job, S.CANCELLED)).status is S.CANCELLED
+        else:
+            await here.runner.drain(30.0)
+            waiting = await here.is_now(job, S.QUEUED)
+            assert waiting.counted_attempts == 0
+        await task
+        stuck.go.set()
+        await until(lambda: stuck.running == 0)
+        assert begun == []
+
+
+async def test_a_limit_holds_while_a_function_goes_on_past_its_time(writer: Writer, stuck: Stuck) -> None:
+    """The job has FAILED at its limit; its place is free when its function ends, and the next job is unblocked then."""
+    await writer.run(partial(concurrency.configure, limits={"law.stuck": Limit(concurrency=1)}))
+    async with node(writer) as here:
+        (ended,) = await overrun(here, stuck)
+        assert ended.status is S.FAILED
+        following = await here.accept(here.handlers["law.stuck"])
+        assert await here.claim(following) is None
+        assert (await here.get(following)).blocked == concurrency.CONCURRENCY
+        stuck.go.set()
+        await until(lambda: here.enqueuer.dispatched == [following.id])
+        assert await here.start(following)
+        assert stuck.most == 1
+
+
+async def test_a_function_that_outlives_the_drain_keeps_its_place_until_its_process_is_gone(
+    writer: Writer, stuck: Stuck
+) -> None:
+    """Its job is handed back at once. Another runner leads maintenance meanwhile, and finds the process gone."""
+
+    @handler("law.deaf")
+    def deaf(job: JobContext) -> None:
+        stuck(job)
+
+    await writer.run(partial(concurrency.configure, limits={"law.deaf": Limit(concurrency=1)}))
+    async with node(writer, deaf) as here:
+        job = await here.accept(deaf)
+        task = here.start(job)
+        await until(lambda: stuck.running == 1)
+        here.lease._observe()
+        assert here.lease.leads
+    async with node(writer) as there:
+        there.lease._observe()
+        assert there.lease.leads
+        assert (await there.get(job)).status is S.QUEUED
+        assert await there.claim(job) is None
+        assert await there.writer.run(blocked.admissible_handlers) == ([], None)
+        beat = await there.writer.run(
+            lambda tx: tx.scalar(sa.select(runners.c.beat).where(runners.c.id == here.lease.id))
+        )
+        await there.writer.run(lambda tx: recovery.reclaim_dead(tx, runner=here.lease.id, beat=beat or 0))
+        assert await there.writer.run(blocked.admissible_handlers) == (["law.deaf"], None)
+    stuck.go.set()
+    task.cancel()

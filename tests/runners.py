@@ -1,0 +1,132 @@
+"""Runners for tests, in the test's process: a real ledger and real handlers, and no backend."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from onward.handlers.base import Handler
+from onward.jobs import claims, ledger
+from onward.jobs.encryption import Encryption
+from onward.jobs.leases import Lease
+from onward.jobs.model import Job, NewJob
+from onward.jobs.runner import Runner, build_runner
+from onward.jobs.states import JobStatus
+from onward.jobs.timings import Timings
+from onward.storage.transaction import Tx
+from onward.storage.writer import Writer
+from onward.telemetry.metrics import Metrics
+from onward.telemetry.tracing import Tracing
+from onward.telemetry.watchdog import Watchdog
+from tests.ledgers import new_job
+
+QUICK = Timings(write_retry_s=0.05, cancellation_poll_s=0.02)
+WITHIN_S = 60.0
+
+
+class Enqueuer:
+    """Accepts children, and notes what is to be delivered."""
+
+    def __init__(self) -> None:
+        self.dispatched: list[str] = []
+
+    accept = staticmethod(ledger.accept)
+
+    @staticmethod
+    def prepare_child(parent: Job, handler: str, params: Mapping[str, Any]) -> NewJob:  # noqa: ARG004
+        return new_job(handler, id="job_child")
+
+    def dispatch_new(self, jobs: list[Job]) -> None:
+        self.dispatch(jobs)
+
+    def dispatch(self, jobs: list[Job]) -> None:
+        self.dispatched += [job.id for job in jobs]
+
+
+@dataclass
+class Node:
+    """A runner with its lease, whose thread does not run."""
+
+    writer: Writer
+    handlers: dict[str, Handler]
+    runner: Runner
+    lease: Lease
+    metrics: Metrics
+    enqueuer: Enqueuer = field(default_factory=Enqueuer)
+
+    async def accept(self, handler: Handler, **values: Any) -> Job:
+        """Accept a job of the handler."""
+        new = new_job(
+            handler.name,
+            steps=tuple(step.name for step in handler.steps),
+            max_attempts=handler.retry.max_attempts,
+            **values,
+        )
+        return await self.writer.run(lambda tx: ledger.accept(tx, new))
+
+    async def claim(self, job: Job) -> Job | None:
+        return await self.writer.run(lambda tx: self._claim(tx, job))
+
+    def _claim(self, tx: Tx, job: Job) -> Job | None:
+        return claims.claim(tx, job.id, runner=self.lease.id, worker="w", backend="here", isolated=False)
+
+    def start(self, job: Job) -> asyncio.Task[bool]:
+        """Run the job in a task of its own."""
+        return asyncio.create_task(self.runner.run(job.id, "here"))
+
+    async def run(self, handler: Handler) -> Job:
+        """Accept a job, run it once, and return it as it is then."""
+        job = await self.accept(handler)
+        await self.start(job)
+        return await self.get(job)
+
+    async def get(self, job: Job) -> Job:
+        found = await self.writer.database.read(lambda tx: ledger.get(tx, job.id))
+        assert found is not None
+        return found
+
+    async def is_now(self, job: Job, *status: JobStatus) -> Job:
+        """Return the job once it has one of the states."""
+        async with asyncio.timeout(WITHIN_S):
+            while (found := await self.get(job)).status not in status:
+                await asyncio.sleep(0.01)
+        return found
+
+
+@asynccontextmanager
+async def node(writer: Writer, *handlers: Handler, timings: Timings = QUICK) -> AsyncIterator[Node]:
+    """Open a runner of these handlers, and drain it at the end."""
+    metrics, enqueuer = Metrics(), Enqueuer()
+    lease = Lease(writer, metrics, name="mine", on_lost=lambda: None, timings=replace(timings, heartbeat_s=3600.0))
+    lease.id = await writer.run(lease._enter)
+    named = {handler.name: handler for handler in handlers}
+    runner = build_runner(
+        writer=writer,
+        lease=lease,
+        handlers=named,
+        tools=cast("Any", None),
+        resources=None,
+        enqueuer=enqueuer,
+        isolate=None,
+        encryption=Encryption([]),
+        metrics=metrics,
+        tracing=Tracing(),
+        watchdog=Watchdog(metrics),
+        timings=timings,
+    )
+    runner.start()
+    try:
+        yield Node(writer, named, runner, lease, metrics, enqueuer)
+    finally:
+        await runner.drain(0.1)
+        await asyncio.to_thread(lease.close)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(WITHIN_S):
+        while not true():
+            await asyncio.sleep(0.005)
