@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
@@ -17,7 +17,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from onward import telemetry
+from onward import children, telemetry
 from onward.api.app import create_app
 from onward.api.fair_scheduler import FairScheduler
 from onward.api.http_connection import HttpConnection
@@ -109,10 +109,12 @@ def run(settings: Settings, bound: socket.socket) -> None:
     # The lifespan is entered below, so that an error at the start is reported in one line.
     config = configured(app, settings, lifespan="off")
 
+    server = Server(config, settings, bound, explorer=explorer is not None)
+
     async def serve() -> None:
         async with app.router.lifespan_context(app):
             garbage_collector.started()
-            await Server(config, settings, bound, explorer=explorer is not None).serve(sockets=[bound])
+            await server.serve(sockets=[bound])
 
     with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(serve())
@@ -151,6 +153,17 @@ class Server(uvicorn.Server):
         self._settings = settings
         self._bound = bound
         self._explorer = explorer
+        children.shield(self._descriptors)
+        children.default_signals_in_forks()
+
+    def _descriptors(self) -> Iterator[int]:
+        """The listening socket, and the connections that it has accepted."""
+        yield self._bound.fileno()
+        for connection in self.server_state.connections:
+            transport: Any = connection.transport
+            accepted = None if transport is None else transport.get_extra_info("socket")
+            if accepted is not None and accepted.fileno() >= 0:
+                yield accepted.fileno()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -165,7 +178,7 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         # A handler's thread or a connection that hangs past the deadline does not keep the process.
-        last = threading.Timer(self._settings.server.drain_s + EXIT_GRACE_S, os._exit, (0,))
+        last = threading.Timer(self._settings.server.drain_s + EXIT_GRACE_S, children.leave, (0,))
         last.daemon = True
         last.start()
         telemetry.logger("onward").info("draining", at_most_s=self._settings.server.drain_s)
@@ -176,7 +189,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit and sig == signal.SIGINT:  # second Ctrl-C: exit now; running jobs are recovered
-            os._exit(128 + sig)
+            children.leave(128 + sig)
         super().handle_exit(sig, frame)
 
     @contextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Never, NoReturn
 
 import typer
 
+from onward import children
 from onward.jobs.states import RETRYABLE, JobStatus
 from onward.runtime import garbage_collector
 
@@ -68,7 +69,7 @@ def serve(
 def _leave(code: int) -> Never:
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # a handler's thread that hangs must not keep the process
+    children.leave(code)
 
 
 def worker(*, processes: Processes = None, threads: Threads = 8, backend: Backend = None) -> None:

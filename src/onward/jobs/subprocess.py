@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import structlog
 
+from onward.children import Child, shield
 from onward.jobs import due, recovery
 from onward.jobs.leases import count_rescued
 from onward.storage.writer import Writer
@@ -31,7 +32,14 @@ class SubprocessRunner:
         self._metrics = metrics
         self._writer = writer
         self._started: set[str] = set()
+        self._children: set[Child] = set()
+        shield(self._descriptors)
         self._log = structlog.get_logger("isolation")
+
+    def _descriptors(self) -> Iterator[int]:
+        """The pipes of the children, whose end says that this process is gone."""
+        for child in self._children:
+            yield from child.descriptors()
 
     async def run(self, job_id: str, backend: str) -> bool:
         """Run the job in a child process, and record if it crashed; return False if it was not run to an end there."""
@@ -49,21 +57,22 @@ class SubprocessRunner:
             self._started.discard(job_id)
 
     async def _run(self, job_id: str, backend: str) -> bool:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "onward.worker", "alone", job_id, backend,
-            env=dict(self._environment), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        command = (sys.executable, "-P", "-m", "onward.worker", "alone", job_id, backend)
+        child = await Child.start(command, env=self._environment)
+        self._children.add(child)
         self._log.warning("a job that crashed its runner twice runs isolated", job=job_id, pid=child.pid)
-        assert child.stdout is not None  # noqa: S101 - for the type checker
+        output = bytearray()
+
+        def take(chunk: bytes) -> None:  # what handlers print is read too, or they would block
+            output.extend(chunk[: MAX_OUTPUT_BYTES - len(output)])
+
         try:
-            output = b""
-            while chunk := await child.stdout.read(65536):  # what handlers print is read too, or they would block
-                output = (output + chunk)[:MAX_OUTPUT_BYTES]
-            code = await child.wait()
+            code = await child.read(take)
         except asyncio.CancelledError:
-            with suppress(ProcessLookupError):
-                child.terminate()
+            child.signal(signal.SIGTERM)
             raise
+        finally:
+            self._children.discard(child)
         # A child that did not crash has given back its lease; its exit code may be a handler's.
         found = re.search(rb"^(runner_[0-9a-f]+)$", output, re.MULTILINE)
         if found is None:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from onward.children import Child
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CANNOT_START = 2  # the exit code of a process that would fail the same way again, unless it has started before
 HEALTHY_AFTER_S = 30.0  # a process that has lived as long starts its next back-off from the beginning
@@ -103,7 +105,7 @@ class _SupervisedProcess:
     def __init__(self, part: ProcessSpec, prefix: bytes) -> None:
         self.part = part
         self._prefix = prefix
-        self._process: asyncio.subprocess.Process | None = None
+        self._child: Child | None = None
         self._ending = asyncio.Event()
 
     async def keep(self) -> int:
@@ -127,47 +129,51 @@ class _SupervisedProcess:
 
     async def _live(self) -> int:
         """Run the process once, with its name before each line of its output; return its exit code."""
-        self._process = process = await asyncio.create_subprocess_exec(
-            *bound(self.part.command),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+        self._child = child = await Child.start(
+            bound(self.part.command),
             stderr=asyncio.subprocess.STDOUT,
             pass_fds=self.part.descriptors,
             start_new_session=True,  # Ctrl-C is for the supervisor, which ends its parts in order
         )
         if self._ending.is_set():
-            process.terminate()
-        if process.stdin:
-            process.stdin.write(self.part.stdin)
-            process.stdin.close()
+            child.signal(signal.SIGTERM)
+        if self.part.stdin and child.input_fd is not None:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(child.input_fd, self.part.stdin)  # less than a pipe holds, so that nobody waits
+        child.close_input()
         rest = b""
-        while process.stdout and (chunk := await process.stdout.read(65536)):
+
+        def take(chunk: bytes) -> None:
+            nonlocal rest
             *lines, rest = (rest + chunk).split(b"\n")
             if len(rest) > LINE_BYTES:
                 lines, rest = [*lines, rest], b""
             self._write(lines)
+
+        reading = asyncio.ensure_future(child.read(take))
+        await child.exit()
+        child.kill_group()  # processes that it forked hold its output, and would go on without it
+        code = await reading
         self._write([rest] if rest else [])
-        return await process.wait()
+        return code
 
     async def end(self, timeout_s: float) -> None:
         """End the process: with a signal first, killed after the timeout."""
         self._ending.set()
-        process = self._process
-        if process is None or process.returncode is not None:
+        child = self._child
+        if child is None or not child.is_up:
             return
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
+        child.signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), timeout_s)
+            await asyncio.wait_for(child.exit(), timeout_s)
         except TimeoutError:
             self._log("did not end in time: killed")
             self.kill()
 
     def kill(self) -> None:
         """Kill the process and whatever it has started."""
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        if self._child is not None and self._child.is_up:
+            self._child.kill_group()
 
     def _log(self, words: str) -> None:
         self._write([words.encode()])

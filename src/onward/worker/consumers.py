@@ -10,7 +10,7 @@ import dramatiq
 import structlog
 from dramatiq.worker import Worker
 
-from onward import telemetry
+from onward import children, telemetry
 from onward.backends.dramatiq import Dramatiq
 from onward.backends.redis_broker import Broker
 from onward.config.settings import Settings, SettingsError, enter
@@ -56,7 +56,7 @@ class _Life(dramatiq.Middleware):
         garbage_collector.started()
 
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002
-        deadline = threading.Timer(self._settings.server.drain_s + EXIT_GRACE_S, os._exit, (0,))
+        deadline = threading.Timer(self._settings.server.drain_s + EXIT_GRACE_S, children.leave, (0,))
         deadline.daemon = True
         deadline.start()
         threading.Thread(target=self._runtime.drain, daemon=True).start()

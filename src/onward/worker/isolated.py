@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from functools import partial
 
+from onward import children
 from onward.backends.base import Role
 from onward.config.settings import Settings
 from onward.jobs import ledger
@@ -32,6 +33,7 @@ def run_isolated(settings: Settings, job_id: str, backend: str) -> int:
                     loop.remove_reader(sys.stdin.fileno())
                     tasks.append(asyncio.ensure_future(parts.drain()))
 
+            children.default_signals_in_forks()
             tasks: list[asyncio.Future[None]] = []
             loop.add_reader(sys.stdin.fileno(), end)
             for number in (signal.SIGTERM, signal.SIGINT):

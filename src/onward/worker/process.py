@@ -13,7 +13,7 @@ from typing import Any, Never, Protocol
 
 import structlog
 
-from onward import telemetry
+from onward import children, telemetry
 from onward.backends.base import Role
 from onward.config.settings import Settings, SettingsError, enter
 from onward.runtime import backends, garbage_collector, wiring
@@ -85,6 +85,7 @@ def serve(settings: Settings, *, threads: int) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    children.default_signals_in_forks()
     parts = runtime.start()
     consumers = _start_consumers(parts, threads)
     garbage_collector.started()
@@ -92,7 +93,7 @@ def serve(settings: Settings, *, threads: int) -> int:
     # Not one wait without an end: a signal that comes just before it would not be seen until the next one.
     while not stop.wait(SIGNAL_CHECK_S):
         pass
-    deadline = threading.Timer(settings.server.drain_s + EXIT_GRACE_S, os._exit, (0,))
+    deadline = threading.Timer(settings.server.drain_s + EXIT_GRACE_S, children.leave, (0,))
     deadline.daemon = True
     deadline.start()
     # Messages that are fetched and not begun go back to Redis; where Redis is away, maintenance delivers them again.
@@ -127,5 +128,4 @@ def run_main() -> Never:
         sys.stderr.write(f"onward: {error}\n")
         code = 2
     sys.stdout.flush()
-    # Threads of handlers that hang must not keep the process.
-    os._exit(code)
+    children.leave(code)

@@ -1,0 +1,161 @@
+"""Child processes: those that this process starts, and those that code in it forks (multiprocessing, `os.fork`)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import weakref
+from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Never
+
+STREAM_BYTES = 2**16  # that are read ahead of a child's output
+LAST_OUTPUT_S = 1.0  # for the rest of a child's output after its end: a process that it left behind may hold the pipe
+
+
+class Child:
+    """A process that was started here, its standard input and output pipes of this process.
+
+    Its input ends with this process, or at `close_input`.
+    """
+
+    def __init__(
+        self, process: Process, transport: asyncio.SubprocessTransport, exited: asyncio.Future[None], input_fd: int
+    ) -> None:
+        self.process = process
+        self.pid = process.pid
+        self.input_fd: int | None = input_fd
+        self._transport = transport
+        self._exited = exited
+
+    @classmethod
+    async def start(cls, command: Sequence[str], *, env: Mapping[str, str] | None = None, **options: Any) -> Child:
+        """Start the command. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        exited: asyncio.Future[None] = loop.create_future()
+        theirs, ours = os.pipe()  # the loop's own pipe has no number that `descriptors` could tell
+        try:
+            transport, protocol = await loop.subprocess_exec(
+                lambda: _Protocol(exited),
+                *command,
+                stdin=theirs,
+                stdout=PIPE,
+                **{"stderr": None, "env": env, **options},
+            )
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        return cls(Process(transport, protocol, loop), transport, exited, ours)
+
+    def close_input(self) -> None:
+        """Tell the process that no more input comes. May be called twice."""
+        if self.input_fd is not None:
+            os.close(self.input_fd)
+            self.input_fd = None
+
+    @property
+    def is_up(self) -> bool:
+        return not self._exited.done()
+
+    async def exit(self) -> None:
+        """Wait for the end of the process alone: asyncio's own wait is for the end of its pipes, too."""
+        await asyncio.wait({self._exited})
+
+    async def read(self, take: Callable[[bytes], None]) -> int:
+        """Give the process's output to `take` until its end, and return the exit code."""
+        reading = asyncio.ensure_future(self._read(take))
+        try:
+            await asyncio.wait({self._exited})
+            await asyncio.wait({reading}, timeout=LAST_OUTPUT_S)
+        finally:
+            reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
+        code = self.process.returncode
+        self._transport.close()
+        self.close_input()
+        assert code is not None  # noqa: S101 - for the type checker
+        return code
+
+    async def _read(self, take: Callable[[bytes], None]) -> None:
+        assert self.process.stdout is not None  # noqa: S101 - for the type checker
+        while chunk := await self.process.stdout.read(STREAM_BYTES):
+            take(chunk)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the process a signal, if it lives."""
+        if self.is_up:
+            with suppress(ProcessLookupError):
+                self.process.send_signal(number)
+
+    def kill_group(self) -> None:
+        """Kill the process and all that it has started; for one that was started with `start_new_session`."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def descriptors(self) -> Iterable[int]:
+        """The descriptors by which the process knows that this one lives."""
+        return () if self.input_fd is None else (self.input_fd,)
+
+
+class _Protocol(SubprocessStreamProtocol):
+    """Tells of the process's end when it ends."""
+
+    def __init__(self, exited: asyncio.Future[None]) -> None:
+        super().__init__(STREAM_BYTES, asyncio.get_running_loop())
+        self._exited = exited
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        if not self._exited.done():
+            self._exited.set_result(None)
+
+
+def shield(descriptors: Callable[[], Iterable[int]]) -> None:
+    """Keep these descriptors from processes that are forked later on; `descriptors` is a method, held weakly.
+
+    It is asked in the forked process, which finds nothing behind these numbers. A listening socket or a connection
+    would stay open there after this process has ended, and whoever calls would wait for ever.
+    """
+    method = weakref.WeakMethod(descriptors)
+
+    def close() -> None:
+        if (ask := method()) is not None:
+            null = os.open(os.devnull, os.O_RDWR)
+            for fd in list(ask()):
+                # The number stays in use, so that no object that knows it closes another file of that number.
+                os.dup2(null, fd, inheritable=False)
+            os.close(null)
+
+    os.register_at_fork(after_in_child=close)
+
+
+def leave(code: int) -> Never:
+    """End this process at once: neither threads that hang nor processes of multiprocessing keep it, or outlive it."""
+    forks = sys.modules.get("multiprocessing.process")
+    if forks is not None:
+        with suppress(Exception):  # whatever state they are in
+            for process in forks.active_children():
+                process.kill()
+    os._exit(code)
+
+
+def default_signals_in_forks() -> None:
+    """Let signals end processes that are forked later on, as they would without this process's handlers.
+
+    An event loop's handlers would pass the signal on to the loop of this process, which would take it for its own.
+    """
+
+    def reset() -> None:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    os.register_at_fork(after_in_child=reset)

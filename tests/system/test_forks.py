@@ -1,0 +1,89 @@
+"""Code that forks (multiprocessing): a server that ends takes its address and its connections along."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from onward.supervisor.supervisor import ProcessSpec, Supervisor
+from tests import application
+from tests.processes import running, wait_until
+
+FORKING = """
+import multiprocessing, os, signal, time
+import strawberry
+
+def hold():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+
+@strawberry.type
+class Query:
+    @strawberry.field
+    def fork(self, stranger: bool) -> int:
+        if stranger:  # as multiprocessing does, without its knowledge
+            return os.fork() or hold()
+        child = multiprocessing.get_context("fork").Process(target=hold)
+        child.start()
+        return child.pid
+"""
+LEAVES = (
+    "import os, signal, time\n"
+    "if os.fork() == 0:\n"
+    "    signal.signal(signal.SIGTERM, signal.SIG_IGN); print('left', os.getpid(), flush=True); time.sleep(600)\n"
+    "signal.pause()"
+)
+
+
+def test_a_server_ends_with_its_address_and_its_connections_whatever_was_forked(tmp_path: Path) -> None:
+    """Its port answers nobody, who was connected hears of the end, and processes of multiprocessing end, too."""
+    (tmp_path / "forking.py").write_text(FORKING)
+    application.write(tmp_path, '[gql]\nmodules = ["forking"]\n[server]\nport = 0\ndrain_s = 1.0\n')
+    with running("serve", project=tmp_path) as server:
+        address = urlsplit(server.serving())
+        asking = http.client.HTTPConnection(address.netloc, timeout=30)
+        known, stranger = (_fork(asking, stranger=stranger) for stranger in (False, True))
+        try:
+            server.end()
+            wait_until(lambda: not Path(f"/proc/{known}").exists())
+            assert Path(f"/proc/{stranger}").exists()
+            assert asking.sock.recv(1) == b""
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((address.hostname, address.port), timeout=30)
+        finally:
+            asking.close()
+            for pid in (known, stranger):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _fork(connection: http.client.HTTPConnection, *, stranger: bool) -> int:
+    """The pid of a process that the server has forked."""
+    query = json.dumps({"query": "query($s: Boolean!) { fork(stranger: $s) }", "variables": {"s": stranger}})
+    connection.request("POST", "/graphql", query, {"content-type": "application/json"})
+    return int(json.load(connection.getresponse())["data"]["fork"])
+
+
+async def test_a_part_ends_with_what_it_has_forked(capfd: pytest.CaptureFixture[str]) -> None:
+    """Nobody waits for the end of its output, which the forked process has open; and that one ends as well."""
+    part = ProcessSpec("worker", (sys.executable, "-c", LEAVES))
+    stopping = asyncio.ensure_future(Supervisor([part], deadline_s=600).run())
+    said = ""
+    async with asyncio.timeout(60):
+        while "left" not in said:
+            await asyncio.sleep(0.02)
+            said += capfd.readouterr().out
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await stopping == 0
+    left = Path(f"/proc/{said.split()[-1]}")
+    wait_until(lambda: not left.exists())

@@ -1,0 +1,94 @@
+"""Child processes: what passes a fork, and whose end is waited for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from onward.children import Child, shield
+from tests.processes import environment, wait_until
+
+pytestmark = pytest.mark.anyio
+LEAVES_A_CHILD = (
+    "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE);"
+    " print(child.pid, flush=True); import os; os.dup(child.stdin.fileno()); os._exit(3)"
+)
+SIGNALS = """
+import asyncio, os, signal, sys
+from onward.children import default_signals_in_forks
+
+async def main():
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    default_signals_in_forks()
+    ready, up = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(up, b"x")
+        while True:
+            signal.pause()
+    os.read(ready, 1)
+    os.kill(child, signal.SIGTERM)
+    _, status = os.waitpid(child, 0)
+    await asyncio.sleep(0.05)
+    print(os.waitstatus_to_exitcode(status), stopped.is_set())
+
+asyncio.run(main())
+"""
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        shield(self.descriptors)
+
+    def descriptors(self) -> Iterable[int]:
+        return [self.socket.fileno()]
+
+
+def test_a_listening_socket_does_not_pass_a_fork() -> None:
+    """With the parent's gone, nobody listens; the child itself cannot tell the difference."""
+    listener = Listener()
+    address = listener.socket.getsockname()
+    wait, go = os.pipe()
+    forked, up = os.pipe()
+    if (pid := os.fork()) == 0:
+        os.write(up, b"x")
+        os.read(wait, 1)
+        listener.socket.close()
+        os._exit(0)
+    listener.socket.close()
+    os.read(forked, 1)
+    try:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, timeout=30)
+    finally:
+        os.write(go, b"x")
+        _, status = os.waitpid(pid, 0)
+    assert status == 0
+
+
+def test_a_signal_for_a_fork_is_not_its_parent_s() -> None:
+    """It ends the fork; by the handlers of an event loop it would have stopped the parent alone."""
+    ended = subprocess.run(
+        [sys.executable, "-c", SIGNALS], env=environment(), capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ended.stdout == f"-{signal.SIGTERM.value} False\n"
+
+
+async def test_the_end_of_a_process_is_not_that_of_what_it_left_behind() -> None:
+    """Which has its output open still, and ends with its group."""
+    output = bytearray()
+    child = await Child.start([sys.executable, "-c", LEAVES_A_CHILD], start_new_session=True)
+    assert await child.read(output.extend) == 3
+    left = Path(f"/proc/{int(output)}")
+    child.kill_group()
+    wait_until(lambda: not left.exists())
