@@ -36,7 +36,7 @@ from onward.jobs.timings import Timings
 
 
 class Dramatiq(Backend):
-    """Messages in Redis; `./onward worker` and `dramatiq worker:broker` run them."""
+    """Messages in Redis; `onward worker` and `dramatiq worker:broker` run them."""
 
     runs_elsewhere = True
 

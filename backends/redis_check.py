@@ -19,7 +19,7 @@ def check(client: Any) -> Iterator[Finding]:
         yield Finding("redis", State.WRONG, f"refuses us: {in_one_line(error)}", fix)
         return
     except redis.RedisError as error:
-        fix = "start it, correct backends.dramatiq.url, or let ./onward up start a private one"
+        fix = "start it, correct backends.dramatiq.url, or let `onward up` start a private one"
         yield Finding("redis", State.WRONG, f"does not answer: {in_one_line(error)}", fix)
         return
     yield Finding("redis", State.OK, f"Redis {server['redis_version']} answers")

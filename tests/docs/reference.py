@@ -29,11 +29,11 @@ Every key of `settings.toml`, with its default. An empty file is valid.
 """
 COMMANDS_HEAD = """# Commands
 
-`./onward --project DIR COMMAND` reads `DIR/settings.toml`, and modules from `DIR`; without it, those of the
+`./onward --project DIR COMMAND` reads `DIR/settings.toml`, and modules from `DIR`; without `--project` it reads the
 application's own folder. Where the [package is installed](installing.md) the same commands are
-`onward serve` and so on, and without `--project` they read the present folder.
-`./onward test` is the launcher's own: it runs linters, type checks and all tests; with arguments it runs pytest alone,
-with these arguments.
+`onward serve` and so on, and without `--project` they read the current folder.
+`./onward test` belongs to the launcher: without arguments it runs linters, type checks and all tests; with arguments
+it runs pytest alone, with these arguments.
 
 `./onward --install-completion` teaches your shell to complete commands and options.
 
@@ -42,16 +42,17 @@ job or handler.
 """
 SCHEMA_HEAD = """# Schema
 
-The schema at `/graphql`; modules of yours add to it. `./onward schema` prints it for tools. `Query`, `Mutation`
-and `Subscription` come first, the types that they name after them.
+The schema at `/graphql`; your modules add to it. `./onward schema` prints it for tools. `Query`, `Mutation`
+and `Subscription` come first, then the types that they use.
 """
 METRICS_HEAD = """# Metrics
 
-The metrics at `/metrics`, in Prometheus's text format. [Observability](observability.md) says where to ask for them,
-and how to use them. A `status` is one of the [states](architecture.md#states-and-the-moves-between-them) of a job.
+The metrics at `/metrics`, in Prometheus's text format. [Observability](observability.md) says where each process
+serves them, and how to use them. A `status` is one of the
+[states](architecture.md#states-and-the-moves-between-them) of a job.
 
-Metrics from `onward_ledger_up` on are of the whole installation, and only API processes have them; all others are of
-one process, since its start. On Linux each process also has `process_cpu_seconds_total`,
+Metrics from `onward_ledger_up` on describe the whole installation, and only API processes have them; all others
+describe one process since its start. On Linux each process also has `process_cpu_seconds_total`,
 `process_resident_memory_bytes` and the other usual ones under `process_`.
 """
 
@@ -68,7 +69,7 @@ def _tables(name: str, table: type[BaseModel]) -> Iterator[str]:
     if keys and name:
         yield f"## [{name}]\n"
     if keys:
-        yield "\n".join(["| key | takes | default | |", "|---|---|---|---|", *keys, ""])
+        yield "\n".join(["| key | value | default | |", "|---|---|---|---|", *keys, ""])
     for key, field in fields.items():
         path = f"{name}.{key}".lstrip(".")
         if key in inner:
@@ -83,8 +84,8 @@ def _tables(name: str, table: type[BaseModel]) -> Iterator[str]:
 
 def _custom(name: str) -> Iterator[str]:
     rows = [_row(field.alias or key, field) for key, field in CustomBackend.model_fields.items() if key != "options"]
-    yield f"## [{name}.NAME]\n\nA backend of your own. Keys that are not in this list go to the class as they are.\n"
-    yield "\n".join(["| key | takes | default | |", "|---|---|---|---|", *rows, ""])
+    yield f"## [{name}.NAME]\n\nA backend of your own. The class gets all other keys of the table unchanged.\n"
+    yield "\n".join(["| key | value | default | |", "|---|---|---|---|", *rows, ""])
 
 
 def _row(key: str, field: FieldInfo) -> str:
@@ -116,7 +117,7 @@ def _model(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def _model_of_map(field: FieldInfo) -> type[BaseModel] | None:
-    """What each of a map's values is, where it is a table."""
+    """The model of a map's values; None if they are no tables."""
     value = get_args(field.annotation)[1] if _is_map(field) else None
     return value if isinstance(value, type) and issubclass(value, BaseModel) else None
 
@@ -153,7 +154,7 @@ def schema_page() -> str:
 
 
 def _type(kind: Any) -> Iterator[str]:
-    """A heading, what the type is, and a table of its fields, values or members."""
+    """A heading, the type's description, and a table of its fields or values."""
     yield f"## {kind.name}\n"
     if kind.description:
         yield f"{' '.join(kind.description.split())}\n"

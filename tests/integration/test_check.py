@@ -252,4 +252,4 @@ def test_jobs_that_no_handler_serves_are_reported_with_the_fix(project: Path) ->
         "1 job waits for orders.held, which no handler here is named",
     ]
     assert all("handlers.modules" in one.fix for one in reported)
-    assert ["./onward jobs resume orders.held" in one.fix for one in reported] == [False, True]
+    assert ["onward jobs resume orders.held" in one.fix for one in reported] == [False, True]

@@ -20,7 +20,7 @@ FAST += 'url = "redis://127.0.0.1:6390/3"\nnamespace = "fast"\n'
 def test_dramatiq_is_refused_a_broker_where_no_job_comes_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     application.write(tmp_path)
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
-    with pytest.raises(SettingsError, match='backend takes "dramatiq"'):
+    with pytest.raises(SettingsError, match="no job goes to Dramatiq"):
         consumers.build_broker()
 
 
@@ -42,7 +42,7 @@ def test_two_brokers_are_more_than_dramatiqs_own_command_takes(tmp_path: Path, m
     settings = 'backend = "fast"\n[routes]\n"email.*" = "dramatiq"\n' + FAST
     application.write(tmp_path, settings)
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
-    with pytest.raises(SettingsError, match=r"fast and dramatiq: .* take \./onward worker"):
+    with pytest.raises(SettingsError, match=r"only one of fast and dramatiq; run `onward worker`"):
         consumers.build_broker()
 
 

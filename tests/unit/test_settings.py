@@ -131,7 +131,10 @@ def test_what_is_no_rate_is_refused_with_an_example(project: Path, text: str) ->
         ("[handlers]\nmodules = 5", "handlers.modules must be a list (got 5)"),
         ("server = 5", "server must be a table (got 5)"),
         ("[register]\nanonymous = 'perhaps'", 'register.anonymous must be true or false (got "perhaps")'),
-        ('[backends.mine]\nclass = "nowhere"', 'backends.mine.class must be valid (got "nowhere"): where the class is'),
+        (
+            '[backends.mine]\nclass = "nowhere"',
+            'backends.mine.class must be valid (got "nowhere"): the backend\'s class',
+        ),
         ("[backends.mine]\nurl = 1", "backends.mine.class is missing"),
         ('[database]\nurl = "postgresql://h:many/d"', "database.url must be a URL with a number as its port"),
         ('[backends.dramatiq]\nurl = "redis://[::1/0"', "backends.dramatiq.url must be a URL"),

@@ -314,7 +314,7 @@ def program() -> typer.Typer:
     """Build the command line from the tables above."""
     app = typer.Typer(
         name="onward",
-        help="Answer now, carry the work onward. `./onward test` runs the tests.",
+        help="Answer now, carry the work onward. In a clone, `./onward test` runs the tests.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )

@@ -1,4 +1,4 @@
-"""The commands of `./onward jobs`: show jobs and control them.
+"""The commands of `onward jobs`: show jobs and control them.
 
 Each function gives the exit code: 0, or 1 where something was refused or did not succeed, or 3 for an unknown id.
 """

@@ -1,6 +1,6 @@
 """The settings of a project: settings.toml, overridden by environment variables.
 
-In one file, since docs/settings.md is made of these classes and a setting is looked for here.
+In one file, because docs/settings.md is generated from these classes and readers look for a setting here.
 """
 
 import os
@@ -32,7 +32,7 @@ def _address(url: str) -> str:
     try:
         _ = urlsplit(url).hostname, urlsplit(url).port
     except ValueError:
-        # Its own words repeat what stands there, which may be half of a password.
+        # The exception's text repeats the value, which may be half of a password.
         raise ValueError(
             "must be a URL with a number as its port, and special characters of a password as %XX"
         ) from None
@@ -80,53 +80,55 @@ ClassPath = Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
 
 
 class Table(BaseModel):
-    """One table of settings.toml; a key that it does not know is refused."""
+    """One table of settings.toml; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
 
 
 class Server(Table):
     host: str = Field("127.0.0.1", description="the address to listen on")
-    port: int = Field(8000, ge=0, le=65535, description="the TCP port to listen on; 0 takes a free one")
+    port: int = Field(8000, ge=0, le=65535, description="the TCP port to listen on; 0 chooses a free one")
     proxies: tuple[Network, ...] = Field(
-        (), description="the addresses or networks of proxies whose X-Forwarded-For is believed, as in 10.0.0.0/8"
+        (), description="the addresses or networks of trusted proxies: their X-Forwarded-For is used, as in 10.0.0.0/8"
     )
     origins: tuple[Origin, ...] = Field(
-        (), description="further origins whose web pages may call, as in https://app.example.com; ours may anyway"
+        (),
+        description="other origins that may call the API, as in https://app.example.com; its own always may",
     )
-    workers: int = Field(1, ge=1, le=64, description="how many API processes share the port")
+    workers: int = Field(1, ge=1, le=64, description="the number of API processes that share the port")
     drain_s: float = Field(
-        25.0, gt=0, le=3600, description="seconds that running jobs get at a stop before they are handed back"
+        25.0, gt=0, le=3600, description="seconds that running jobs get at a shutdown before they go back to the queue"
     )
 
 
 class Database(Table):
     url: DatabaseUrl = Field(
         "sqlite:///var/onward.db",
-        description="the ledger: sqlite:///FILE, from the project's folder, or postgresql://USER:PASSWORD@HOST/NAME",
+        description="the ledger: sqlite:///FILE, relative to the project's folder, or postgresql://USER:PASSWORD@HOST/NAME",
     )
     migrations: Path | None = Field(
-        None, description="a folder of Alembic migrations of yours, for tables of yours in the ledger's database"
+        None, description="a folder of your Alembic migrations, for your own tables in the ledger's database"
     )
 
 
 class Background(Table):
-    concurrency: int = Field(32, ge=1, le=10_000, description="how many jobs run at once in one process")
+    concurrency: int = Field(32, ge=1, le=10_000, description="the most jobs that run at once in one process")
 
 
 class Dramatiq(Table):
     url: RedisUrl = Field(
-        "redis://127.0.0.1:6379/0", description="the Redis that carries the messages: redis://, rediss:// or unix://"
+        "redis://127.0.0.1:6379/0",
+        description="the Redis server that holds the messages: redis://, rediss:// or unix://",
     )
     namespace: str = Field(
-        "onward", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="what this installation's keys in Redis begin with"
+        "onward", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="the prefix of this installation's keys in Redis"
     )
 
 
 class CustomBackend(Table):
-    """A backend of the project's own: `options` goes to the class as it stands."""
+    """A backend of the project's own; the class receives `options` unchanged."""
 
-    class_: ClassPath = Field(alias="class", description='where the class is, as "package.module:Class"')
+    class_: ClassPath = Field(alias="class", description='the backend\'s class, as "package.module:Class"')
     options: Annotated[Mapping[str, Any], AfterValidator(MappingProxyType)] = Field(
         default_factory=dict, repr=False, description="all other keys of the table"
     )
@@ -166,76 +168,92 @@ class Backends(Table):
 
 
 class Handlers(Table):
-    modules: tuple[str, ...] = Field((), description="modules of yours; their handlers are found in them")
+    modules: tuple[str, ...] = Field(
+        (), description="your modules that define handlers; the handlers are found in them"
+    )
     lifespan: str = Field(
         "",
         pattern=r"^([\w.]+:\w+)?$",
-        description='an async context manager, "package.module:function"; job.resources is what it yields',
+        description='an async context manager, "package.module:function"; handlers get its value as job.resources',
     )
 
 
 class Limits(Table):
     head_bytes: int = Field(
-        32_000, ge=1_000, description="the longest head of a request: its URL, and its headers with 32 bytes more each"
+        32_000,
+        ge=1_000,
+        description="the most bytes in the head of a request: its URL, and its headers with 32 bytes more for each",
     )
-    body_bytes: int = Field(100_000, ge=1_000, description="the longest request body")
-    json_depth: int = Field(32, ge=4, le=200, description="how deep a body's JSON may be nested")
+    body_bytes: int = Field(100_000, ge=1_000, description="the most bytes in a request body")
+    json_depth: int = Field(32, ge=4, le=200, description="the deepest nesting of a body's JSON")
     tokens: int = Field(1_000, ge=10, description="the most tokens in a document")
-    depth: int = Field(12, ge=2, description="how deep fields may be nested, fragments counted")
+    depth: int = Field(12, ge=2, description="the deepest nesting of fields, fragments included")
     aliases: int = Field(15, ge=0, description="the most aliases in a document")
     mutations: int = Field(5, ge=1, description="the most mutation fields in a request")
     directives: int = Field(50, ge=0, description="the most directives in a document")
-    fields: int = Field(500, ge=1, description="the most fields of a document, fragments spread out")
+    fields: int = Field(500, ge=1, description="the most fields in a document, with its fragments expanded")
     overlaps: int = Field(
-        5_000, ge=0, description="the most pairs of fields of one name in one place, each of which has to be compared"
+        5_000,
+        ge=0,
+        description="the most pairs of fields with the same name in the same place; each pair must be compared",
     )
-    errors: int = Field(5, ge=1, description="the most errors that an answer lists")
+    errors: int = Field(5, ge=1, description="the most errors in an answer")
     timeout_s: float = Field(10.0, gt=0, description="seconds that a query or mutation may take")
     head_timeout_s: float = Field(10.0, gt=0, description="seconds that a connection may take to send a head")
-    body_timeout_s: float = Field(20.0, gt=0, description="seconds that a request's body may take to come")
+    body_timeout_s: float = Field(20.0, gt=0, description="seconds that a request's body may take to arrive")
     subscriptions: int = Field(20, ge=1, description="the most subscriptions on one WebSocket")
-    init_timeout_s: float = Field(10.0, gt=0, description="seconds in which a WebSocket has to be initialised")
+    init_timeout_s: float = Field(10.0, gt=0, description="seconds that a WebSocket may take to be initialised")
     idle_timeout_s: float = Field(
         600.0, gt=0, description="seconds after which a WebSocket without operations is closed"
     )
-    streams: int = Field(10_000, ge=0, description="the most WebSockets and event streams of one process; 0 for any")
+    streams: int = Field(
+        10_000, ge=0, description="the most WebSockets and event streams of one process; 0 for no limit"
+    )
     streams_each: int = Field(
-        200, ge=0, description="likewise from one address, loopback left out in development; 0 for any number"
+        200,
+        ge=0,
+        description="the most WebSockets and event streams from one address, except loopback in development;"
+        " 0 for no limit",
     )
     requests: int = Field(
         6_000,
         ge=0,
-        description="the most requests a minute of one viewer, or of one address without a token; in development"
-        " loopback is left out; 0 for any number",
+        description="the most requests a minute of one viewer, or of one address without a token, except loopback in"
+        " development; 0 for no limit",
     )
-    open_jobs: int = Field(10_000, ge=0, description="the most jobs of one viewer that are not over; 0 for any number")
+    open_jobs: int = Field(10_000, ge=0, description="the most unfinished jobs of one viewer; 0 for no limit")
 
 
 class Gql(Table):
-    modules: tuple[str, ...] = Field((), description="further modules; each exports Query, Mutation or Subscription")
-    limits: Limits = Field(Limits(), description="what a request may ask for")
+    modules: tuple[str, ...] = Field(
+        (), description="your modules that add to the schema; each exports Query, Mutation or Subscription"
+    )
+    limits: Limits = Field(Limits(), description="the limits of a request")
     documents: Literal["any", "trusted"] = Field(
         "any",
-        description='which documents are answered: "any", or "trusted" (those of documents_dir, and the jobs page)',
+        description='the documents that are executed: "any", or "trusted" (in documents_dir, or of the jobs page)',
     )
     documents_dir: Path | None = Field(
-        None, description="a folder of documents, .graphql files or .json files of texts by SHA-256; none when left out"
+        None,
+        description="the folder of trusted documents: .graphql files, or .json files that map a SHA-256 to its text",
     )
 
 
 class Smtp(Table):
     host: str = Field("127.0.0.1", description="the mail server")
     port: int = Field(25, ge=1, le=65535, description="its port")
-    tls: Literal["none", "starttls", "tls"] = Field("none", description="how the connection is encrypted")
-    username: str = Field("", description="the account; empty for none")
+    tls: Literal["none", "starttls", "tls"] = Field("none", description="the encryption of the connection")
+    username: str = Field("", description="the account's name; empty for no login")
     password: SecretStr = Field(SecretStr(""), description="the account's password")
-    timeout_s: float = Field(15.0, gt=0, description="seconds that the server gets for each answer")
+    timeout_s: float = Field(15.0, gt=0, description="seconds that the server may take for each answer")
 
 
 class Email(Table):
-    transport: Literal["file", "smtp"] = Field("file", description="where messages go")
-    directory: Path = Field(Path("var/mail"), description="the folder for messages, one .eml each")
-    sender: str = Field("Onward <no-reply@localhost>", min_length=3, description="whom messages come from")
+    transport: Literal["file", "smtp"] = Field(
+        "file", description="the way messages are sent: into files, or to a mail server"
+    )
+    directory: Path = Field(Path("var/mail"), description="the folder for messages, an .eml file each")
+    sender: str = Field("Onward <no-reply@localhost>", min_length=3, description="the sender of all messages")
     smtp: Smtp = Field(Smtp(), description="the mail server")
 
 
@@ -245,19 +263,21 @@ class Log(Table):
 
 class Jwt(Table):
     secret: SecretStr = Field(SecretStr(""), description="the HS256 secret, 32 characters or more")
-    public_key: Path | None = Field(None, description="a file with the RS256 or ES256 public key, PEM")
-    jwks: Path | None = Field(None, description="a file with the public keys as a JWK set")
-    issuer: str = Field("", description="what a token's `iss` must be; empty for anything")
-    audience: str = Field("", description="what a token's `aud` must hold; empty for anything")
-    leeway_s: float = Field(5.0, ge=0, le=300, description="seconds that the issuer's clock may be off")
+    public_key: Path | None = Field(None, description="the file of the RS256 or ES256 public key, in PEM")
+    jwks: Path | None = Field(None, description="the file of the public keys, as a JWK set")
+    issuer: str = Field("", description="the required `iss` of a token; empty accepts any")
+    audience: str = Field("", description="the required `aud` of a token; empty accepts any")
+    leeway_s: float = Field(5.0, ge=0, le=300, description="seconds by which the issuer's clock may differ")
 
 
 class Auth(Table):
     mode: Literal["open", "jwt"] = Field(
-        "open", description='who may call: "open" (anyone), or "jwt" (who has a token)'
+        "open", description='the callers that are accepted: "open" (anyone), or "jwt" (those with a valid token)'
     )
-    allow_public: bool = Field(default=False, description='lets mode "open" serve on an address that others reach')
-    jwt: Jwt = Field(Jwt(), description="how tokens are checked")
+    allow_public: bool = Field(
+        default=False, description='allow mode "open" on an address that other machines can reach'
+    )
+    jwt: Jwt = Field(Jwt(), description="the checks of a token")
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:
@@ -270,68 +290,74 @@ class Auth(Table):
 
 
 class Registration(Table):
-    anonymous: bool = Field(default=False, description='with auth.mode "jwt": anyone may register without a token')
-    disclose: bool = Field(default=True, description="whether registerUser tells that an address is taken")
+    anonymous: bool = Field(default=False, description='with auth.mode "jwt", allow registration without a token')
+    disclose: bool = Field(default=True, description="let registerUser say that an address is already registered")
 
 
 class Secrets(Table):
     keys: tuple[SecretStr, ...] = Field(
-        (), description="what handlers' secret parameters are encrypted with, the newest key first; all decrypt"
+        (), description="the keys that encrypt handlers' secret parameters: the first one encrypts, all of them decrypt"
     )
 
 
 class Retention(Table):
     jobs_days: float = Field(
-        30.0, ge=0, le=100_000, description="days that finished jobs are kept; 0 keeps them for ever"
+        30.0, ge=0, le=100_000, description="days for which finished jobs are kept; 0 keeps them for ever"
     )
     keys_days: float = Field(
-        60.0, ge=0, le=100_000, description="days that idempotency keys are kept; 0 keeps them for ever"
+        60.0, ge=0, le=100_000, description="days for which idempotency keys are kept; 0 keeps them for ever"
     )
 
 
 class Recurring(Table):
-    """A job that is made again and again; its name is that of its table."""
+    """A recurring job; its name is that of its table."""
 
-    handler: str = Field(description="the handler whose job it is")
-    cron: str = Field(description="when, as cron has it: minute, hour, day of month, month, day of week")
-    timezone: str = Field("UTC", description="the time zone whose clocks that means, as in Europe/Berlin")
+    handler: str = Field(description="the handler that does the job")
+    cron: str = Field(
+        description="the times of the job, in cron's form: minute, hour, day of month, month, day of week"
+    )
+    timezone: str = Field("UTC", description="the time zone of `cron`, as in Europe/Berlin")
     params: Annotated[Mapping[str, Any], AfterValidator(MappingProxyType)] = Field(
         default_factory=dict, description="a parameter of the handler"
     )
     missed: Literal["once", "skip"] = Field(
-        "once", description='after ticks that nobody was there for: "once" makes one job for all, "skip" none'
+        "once",
+        description='after times at which no process ran: "once" makes one job for all of them, "skip" none',
     )
 
 
 class Queue(Table):
-    """How the jobs of a handler, or of a family of them, wait for their turn; its name is that of its table."""
+    """Priority and limits of the jobs of a handler, or of a family of them; its name is that of its table."""
 
     priority: int = Field(
-        0, ge=-1_000, le=1_000, description="jobs of a higher one go first; each keeps the one it was accepted with"
+        0,
+        ge=-1_000,
+        le=1_000,
+        description="jobs of a higher priority go first; a job keeps the priority that it was accepted with",
     )
     concurrency: int | None = Field(
-        None, ge=1, le=100_000, description="at most so many of one handler run at once, in all processes together"
+        None, ge=1, le=100_000, description="the most jobs of one handler that run at once, in all processes together"
     )
     rate: Annotated[str, AfterValidator(_rate)] | None = Field(
-        None, description="at most so many of one handler begin in any second, minute, hour or day, as in 100/m"
+        None, description="the most jobs of one handler that begin in any second, minute, hour or day, as in 100/m"
     )
 
 
 class Telemetry(Table):
     traces: Annotated[str, AfterValidator(_collector)] = Field(
         "",
-        description='where traces go: empty for nowhere, "console" for standard error,'
+        description='the destination of traces: empty for none, "console" for standard error,'
         " or the URL of an OpenTelemetry collector, as in http://127.0.0.1:4318",
     )
     metrics: Annotated[str, AfterValidator(_listener)] = Field(
         "",
-        description="the address at which each process tells its metrics, as in 127.0.0.1:9464: the first one there,"
-        " each further one at the next port that is free; empty for none",
+        description="the address at which a process serves its metrics, as in 127.0.0.1:9464; each further process"
+        " takes the next free port; empty for none",
     )
 
 
 class Settings(BaseSettings):
-    """Everything that was set, checked, with absolute paths; plain values that never change."""
+    """The validated settings: immutable plain values, with absolute paths."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -343,30 +369,32 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
     )
 
-    project: Path = Field(Path(), description="the folder that settings.toml lies in")
-    backend: str = Field("background", description="the backend that jobs go to")
-    environment: Literal["development", "production"] = Field("development", description="how strict to be")
-    server: Server = Field(Server(), description="the API's address and its stop")
+    project: Path = Field(Path(), description="the folder of settings.toml")
+    backend: str = Field("background", description="the backend that jobs are delivered to")
+    environment: Literal["development", "production"] = Field(
+        "development", description='"production" enables stricter checks and hides the schema'
+    )
+    server: Server = Field(Server(), description="the API's address and shutdown")
     database: Database = Field(Database(), description="the ledger")
     backends: Backends = Field(default_factory=Backends, description="each backend's own options")
     routes: Annotated[Mapping[str, str], AfterValidator(MappingProxyType)] = Field(
-        default_factory=dict, description="a handler's name, or a pattern with *, and the backend that it goes to"
+        default_factory=dict, description="a handler's name, or a pattern with *; its value is the backend of its jobs"
     )
     queues: Annotated[Mapping[str, Queue], AfterValidator(MappingProxyType)] = Field(
         default_factory=dict, description="a handler's name, or a pattern with *, a table each"
     )
-    handlers: Handlers = Field(Handlers(), description="what jobs there are")
-    gql: Gql = Field(Gql(), description="the GraphQL face")
+    handlers: Handlers = Field(Handlers(), description="the handlers of jobs")
+    gql: Gql = Field(Gql(), description="the GraphQL API")
     email: Email = Field(Email(), description="how messages are sent")
-    log: Log = Field(Log(), description="where notifications go")
-    auth: Auth = Field(Auth(), description="who may call")
-    registration: Registration = Field(Registration(), alias="register", description="what registerUser allows")
+    log: Log = Field(Log(), description="the log of notifications")
+    auth: Auth = Field(Auth(), description="authentication")
+    registration: Registration = Field(Registration(), alias="register", description="rules of registerUser")
     schedule: Annotated[Mapping[str, Recurring], AfterValidator(MappingProxyType)] = Field(
         default_factory=dict, description="recurring jobs, a table each"
     )
-    retention: Retention = Field(Retention(), description="how long things are kept")
-    telemetry: Telemetry = Field(Telemetry(), description="what operators are told")
-    secrets: Secrets = Field(Secrets(), description="how handlers' secret parameters are kept")
+    retention: Retention = Field(Retention(), description="the time for which data is kept")
+    telemetry: Telemetry = Field(Telemetry(), description="traces and metrics")
+    secrets: Secrets = Field(Secrets(), description="encryption of handlers' secret parameters")
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -388,7 +416,7 @@ class Settings(BaseSettings):
 
 
 def load(project: Path | None = None, **overrides: Any) -> Settings:
-    """The settings of `project`: the folder named by ONWARD_PROJECT when None, else the current one.
+    """Load the settings of `project`; None means the folder in ONWARD_PROJECT, else the current one.
 
     `overrides` win over the environment, which wins over the file.
 
@@ -452,7 +480,7 @@ def enter(project: Path | None = None, **overrides: Any) -> Settings:
 
 
 def _anchored(settings: Settings, folder: Path) -> Settings:
-    """The same settings, each path in them absolute, seen from the project's folder."""
+    """Return the settings with every path made absolute, relative to the project's folder."""
     url, auth = settings.database.url, settings.auth
     if url.startswith("sqlite:///"):
         url = f"sqlite:///{folder / url.removeprefix('sqlite:///')}"

@@ -25,5 +25,5 @@ def check_handlers(database: Database, names: Collection[str]) -> Iterator[Findi
         jobs = "1 job waits" if count == 1 else f"{count} jobs wait"
         fix = "name its module in handlers.modules again; else each fails as HANDLER_MISSING when its turn comes"
         if name in paused:
-            fix = f"{fix}, which is after ./onward jobs resume {name}"
+            fix = f"{fix}, which is after `onward jobs resume {name}`"
         yield Finding("handlers", State.WARNING, f"{jobs} for {name}, which no handler here is named", fix)

@@ -1,4 +1,4 @@
-"""A private Redis for `./onward up`, where none answers at the configured address."""
+"""A private Redis for `onward up`, started where none answers at the configured address."""
 
 import ipaddress
 import shutil

@@ -1,1 +1,1 @@
-"""What `./onward new` writes into a project: `sample/` holds it, as code that can be read, checked and run."""
+"""The files that `onward new` writes into a project. `sample/` holds them as code that is checked and run."""

@@ -31,7 +31,7 @@ from onward.testing.harness import Harness, open_harness
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests() -> None:
-    """Put the project's folder at the end of the import path, as its processes do (for `./onward test`)."""
+    """Put the project's folder at the end of the import path, as its processes do."""
     former_names.install()
     project = os.environ.get("ONWARD_PROJECT")
     if project and project not in sys.path:

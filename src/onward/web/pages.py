@@ -70,7 +70,7 @@ def _document(head: str, words: str, *, building: bool = False) -> str:
 <body>
 <div id="explorer" data-building="{"yes" if building else "no"}"><p class="waiting">{words}</p></div>
 <noscript><p class="waiting">The explorer needs JavaScript. The schema: POST an introspection query to this address,
-or run <code>./onward schema</code>.</p></noscript>
+or run <code>onward schema</code>.</p></noscript>
 </body>
 </html>
 """

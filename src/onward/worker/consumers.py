@@ -70,16 +70,18 @@ def build_broker() -> Any:
     settings = enter()
     telemetry.configure(settings.environment)
     if not backends.uses_dramatiq(settings):
-        raise SettingsError('backend takes "dramatiq", or routes one to it, where a worker is to have something to do')
+        raise SettingsError('no job goes to Dramatiq: set backend = "dramatiq", or route handlers to it in [routes]')
     classes = {name: backends.backend_class(settings, name) for name in backends.used(settings)}
     (name, options), *more = [
         (name, options) for name, (kind, options) in classes.items() if issubclass(kind, Dramatiq)
     ]
     if more:
-        words = f"{name} and {more[0][0]}: `dramatiq worker:broker` takes the jobs of one of them; take ./onward worker"
-        raise SettingsError(f"backends: there are {words}")
+        both = f"{name} and {more[0][0]}"
+        raise SettingsError(
+            f"backends: `dramatiq worker:broker` serves only one of {both}; run `onward worker` instead"
+        )
     if "url" not in options:
-        raise SettingsError(f"backends.{name}: takes url, the address of its Redis")
+        raise SettingsError(f"backends.{name}.url is missing: set the address of its Redis")
     broker = Broker(options["url"], options.get("namespace", "onward"), Timings.inherited(os.environ))
     broker.add_middleware(_Life(settings))
     return broker

@@ -64,13 +64,13 @@ class Stoppable(Protocol):
 def check_backend(settings: Settings) -> None:
     """Raise SettingsError if no backend has jobs for workers, before anything is begun."""
     if not backends.runs_elsewhere(settings):
-        takes = '"dramatiq" (or one of yours that runs jobs elsewhere)'
-        raise SettingsError(f"backend takes {takes}, or routes one to it, where a worker is to have something to do")
+        fix = 'set backend = "dramatiq" (or your own that runs jobs elsewhere), or route handlers to it in [routes]'
+        raise SettingsError(f"no job goes to a worker: {fix}")
 
 
 def _start_consumers(parts: wiring.Runtime, threads: int) -> list[Stoppable]:
-    """Start Dramatiq's workers for its backends; any other backend takes its jobs itself."""
-    # Of a backend that is Dramatiq's, the class has been loaded; the base installation has no Dramatiq to load.
+    """Start Dramatiq's workers for its backends; any other backend consumes its messages itself."""
+    # If a backend is Dramatiq's, its module is loaded by now; the base installation has no Dramatiq to import.
     if "onward.backends.dramatiq" not in sys.modules:
         return []
     from onward.worker import consumers  # noqa: PLC0415 - as above
