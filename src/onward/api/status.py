@@ -11,10 +11,11 @@ from starlette.routing import BaseRoute, Route
 
 from onward.api.rates import TooManyRequests
 from onward.graphql.context import Services
-from onward.storage.base import Unavailable
+from onward.storage.base import FileReplaced, Unavailable
 from onward.telemetry.metrics import CONTENT_TYPE
 
 PROBE_TIMEOUT_S = 3.0
+FILE_REPLACED = "its file was moved, deleted or replaced while in use; the log names it"
 Guard = Callable[[Request], bool]
 """Whether the caller may see metrics. Raises TooManyRequests."""
 
@@ -36,12 +37,14 @@ def routes(
         found = services_of(request)
         ledger, backends = await asyncio.gather(_ledger_works(found), _reachable(found))
         exhausted = found.out_of_threads()
+        reasons = {"ledger": FILE_REPLACED} if _file_is_replaced(found) else {}
         fine = ledger and all(backends.values()) and not exhausted
         report = {
             "status": "ok" if fine else "unavailable",
             "ledger": _word(up=ledger),
             "backends": {name: _word(up=up) for name, up in sorted(backends.items())},
             "threads": "exhausted" if exhausted else "ok",
+            **({"reasons": reasons} if reasons else {}),
         }
         return JSONResponse(report, 200 if fine else 503)
 
@@ -78,7 +81,15 @@ async def _ledger_works(services: Services) -> bool:
             await services.database.read(lambda tx: tx.now)
     except (Unavailable, TimeoutError):
         return False
-    return not services.writer.failing
+    return not services.writer.failing and not _file_is_replaced(services)
+
+
+def _file_is_replaced(services: Services) -> bool:
+    try:
+        services.database.driver.verify()
+    except FileReplaced:
+        return True
+    return False
 
 
 async def _reachable(services: Services) -> dict[str, bool]:

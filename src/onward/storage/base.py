@@ -11,5 +11,9 @@ class Unavailable(StorageError):
     """The ledger could not be read or written in time; send again, with an idempotency key where there is one."""
 
 
+class FileReplaced(Unavailable):
+    """The ledger's file is not the one that this process opened; nothing is written until it is back."""
+
+
 class OutOfDate(StorageError):
     """The ledger's tables are not those of this release: run `onward migrate`."""

@@ -61,6 +61,9 @@ class Driver(ABC):
     def connect(self) -> Any:
         """A connection in autocommit mode. Raises StorageError, or an error of the driver's."""
 
+    def verify(self) -> None:  # noqa: B027 - only a file can be taken away
+        """Raise FileReplaced if what the open connections use is no longer the ledger."""
+
     @abstractmethod
     def check(self, connection: Any) -> Finding:
         """Check the version and the settings of the database at a connection."""

@@ -6,13 +6,16 @@ import random
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from onward.findings import Finding, State
+from onward.storage.base import FileReplaced
 from onward.storage.driver import Driver, WriteConnection
+from onward.storage.ledger_file import LedgerFile
 from onward.storage.tables import commits
 from onward.storage.transaction import Tx
 
@@ -62,13 +65,23 @@ class SQLite(Driver):
         compiler.statement_compiler = _Compiler
         super().__init__(compiler)
         self.path = Path(url.database or "")
+        self.file = LedgerFile(self.path)
         self._inserts: dict[tuple[int, int], str] = {}
 
     def connect(self) -> Any:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.file.is_known:
+            self.file.verify()
+        else:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = dbapi().connect(
-            str(self.path), timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
+            f"file:{quote(str(self.path))}?mode={'rw' if self.file.is_known else 'rwc'}",
+            uri=True,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
         )
+        self.file.hold()
         _enter_wal_mode(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA cache_size=-4096")
@@ -92,6 +105,9 @@ class SQLite(Driver):
             found = self._inserts[id(insert), rows] = f"{head} VALUES {', '.join([row] * rows)}{tail}"
         return found
 
+    def verify(self) -> None:
+        self.file.verify()
+
     def check(self, connection: Any) -> Finding:
         version = str(connection.execute("SELECT sqlite_version()").fetchone()[0])
         words = f"SQLite {version} at {self.path}"
@@ -101,7 +117,7 @@ class SQLite(Driver):
         return Finding("database", State.OK, words)
 
     def write_connection(self, database: Database) -> WriteConnection:
-        return SQLiteWriteConnection(database)
+        return SQLiteWriteConnection(database, self.file)
 
 
 def _enter_wal_mode(connection: Any) -> None:
@@ -122,6 +138,11 @@ class SQLiteWriteConnection(WriteConnection):
 
     _changes_before = 0
 
+    def __init__(self, database: Database, file: LedgerFile) -> None:
+        super().__init__(database)
+        self._file = file
+        self._holds_wal = False
+
     def _prepare(self, connection: Any) -> None:
         # SQLite's own waiting sleeps up to 100 ms at a time, and so keeps losing to a busier process.
         connection.execute("PRAGMA busy_timeout=0")
@@ -137,6 +158,14 @@ class SQLiteWriteConnection(WriteConnection):
                     raise
                 time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads, guards nothing
                 pause = min(pause * 1.5, RETRY_PAUSE_S)
+        if not self._holds_wal:
+            self._file.hold_wal()
+            self._holds_wal = True
+        try:
+            self._file.verify()
+        except FileReplaced:
+            self.rollback()
+            raise
         change, now = tx.one(BEGIN)  # type: ignore[misc]
         self._changes_before = self._connection.total_changes
         return change, now
@@ -147,5 +176,12 @@ class SQLiteWriteConnection(WriteConnection):
         else:
             tx.raw("COMMIT")
 
+    def close(self) -> None:
+        super().close()
+        self._file.release_wal()
+        self._holds_wal = False
+
     def is_transient(self, error: BaseException) -> bool:
+        if isinstance(error, FileReplaced):
+            return False
         return "locked" in str(error) or "busy" in str(error)

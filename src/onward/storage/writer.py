@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 import structlog
 
-from onward.storage.base import Unavailable
+from onward.storage.base import FileReplaced, Unavailable
 from onward.storage.engine import Database
 from onward.storage.transaction import TransactionFunction, Tx
 
@@ -162,7 +162,8 @@ class Writer:
                     continue
             except Exception as error:  # noqa: BLE001 - whatever it is, the requests are answered
                 transient = self._connection.is_transient(error)
-                self._connection.close()
+                if not isinstance(error, FileReplaced):  # its connection is the last way to what it holds
+                    self._connection.close()
                 if transient and time.monotonic() < deadline:
                     time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - spreads, guards nothing
                     continue

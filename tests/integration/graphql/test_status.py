@@ -50,6 +50,23 @@ async def test_with_a_ledger_that_cannot_be_written_it_is_not_ready(tmp_path: Pa
         await until(partial(is_told, 200))
 
 
+async def test_while_the_ledger_s_file_is_gone_mutations_are_refused_and_it_says_why(tmp_path: Path) -> None:
+    """At once, with a typed error, and not with a job that nobody will find; when the file is back it goes on."""
+    async with running(settings_in(tmp_path)) as api:
+        file = api.app.state.services.database.path
+        assert (await api.mutate("processItem", item="before"))["job"]
+        file.rename(tmp_path / "away.db")
+        refused = await api.mutate("processItem", item="gone")
+        assert (refused["job"], refused["errors"][0]["code"]) == (None, "UNAVAILABLE")
+        response = await api.http.get("/health/ready")
+        assert response.status_code == 503
+        assert response.json()["ledger"] == "unreachable"
+        assert "moved, deleted or replaced" in response.json()["reasons"]["ledger"]
+        (tmp_path / "away.db").rename(file)
+        assert (await api.mutate("processItem", item="after"))["job"]
+        assert (await api.http.get("/health/ready")).json()["ledger"] == "ok"
+
+
 async def test_without_a_backend_it_is_not_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     async def health() -> dict[str, Health]:
         return {"background": Health(reachable=False)}
