@@ -54,27 +54,27 @@ def figures(stats: QueueStats | None, brokers: Mapping[str, Health]) -> list[Fig
     counts = {status.value: float(n) for status, n in stats.counts.items()} if stats else {}
     waiting = stats.waiting if stats else {}
     return [
-        Figure("onward_ledger_up", "Whether the ledger answers.", "", {"": float(stats is not None)}),
+        Figure("onward_ledger_up", "1 if the ledger answers, else 0.", "", {"": float(stats is not None)}),
         Figure("onward_jobs", "Jobs in the ledger.", "status", counts),
-        Figure("onward_backend_up", "Whether the backend can be reached.", "backend", up),
+        Figure("onward_backend_up", "1 if the backend can be reached, else 0.", "backend", up),
         Figure(
             "onward_backend_depth",
-            "Jobs that wait for the backend, by the ledger; without those that are parked.",
+            "Jobs in the ledger that wait for the backend, without blocked ones.",
             "backend",
             {name: float(n) for name, (n, _) in waiting.items()},
         ),
         Figure(
             "onward_backend_oldest_seconds",
-            "How long the oldest of them has waited.",
+            "Age of the oldest job that waits for the backend, without blocked ones.",
             "backend",
             {name: age_s for name, (_, age_s) in waiting.items()},
         ),
         Figure(
             "onward_jobs_parked",
-            "Queued jobs that may not begin at the moment.",
+            "Queued jobs that a limit or a pause blocks.",
             "reason",
             {reason: float(n) for reason, n in stats.blocked.items()} if stats else {},
         ),
-        Figure("onward_handlers_paused", "Handlers that are paused.", "", {"": float(stats.paused)} if stats else {}),
-        Figure("onward_broker_messages", "Messages that the backend's broker holds.", "backend", held),
+        Figure("onward_handlers_paused", "Paused handlers.", "", {"": float(stats.paused)} if stats else {}),
+        Figure("onward_broker_messages", "Messages in the backend's broker.", "backend", held),
     ]

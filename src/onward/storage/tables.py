@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Tabl
 
 metadata = MetaData()
 
-# Compared byte by byte: ids are ordered, and a locale's order is slower and another one.
+# Compared byte by byte: ids are ordered, and a locale's order is slower and different.
 Id = Text().with_variant(Text(collation="C"), "postgresql")
 
 jobs = Table(
@@ -16,25 +16,25 @@ jobs = Table(
     Column("handler", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("backend", Text, nullable=False),
-    Column("owner", Text),  # null: nobody's, seen by admins alone
+    Column("owner", Text),  # null: no owner, visible to admins only
     Column("priority", SmallInteger, nullable=False),  # smaller goes first
     Column("version", Integer, nullable=False),  # grows with each change that a client can see
-    Column("changed", BigInteger, nullable=False),  # the number of the commit that changed it last
-    Column("run", Integer, nullable=False),  # manual retries begin a new one
+    Column("changed", BigInteger, nullable=False),  # the number of the commit that last changed the row
+    Column("run", Integer, nullable=False),  # a manual retry begins a new one
     Column("params", Text, nullable=False),
     Column("params_version", Integer, nullable=False),
     Column("progress", Text),
     Column("steps", Text, nullable=False),
-    Column("attempts", Text, nullable=False),  # the finished ones; the one in progress stands in the columns below
+    Column("attempts", Text, nullable=False),  # the finished ones; the one in progress is in the columns below
     Column("attempt", Integer, nullable=False),  # number of the newest attempt, over all runs
-    Column("charged", Integer, nullable=False),  # attempts charged in this run
+    Column("charged", Integer, nullable=False),  # attempts of this run that count against max_attempts
     Column("max_attempts", Integer, nullable=False),
-    Column("deaths", Integer, nullable=False),  # claims in this run whose runner died
-    Column("token", Integer, nullable=False),  # fences off runners whose claim is over
+    Column("deaths", Integer, nullable=False),  # crash count: claims in this run whose runner died
+    Column("token", Integer, nullable=False),  # fencing token: refuses writes of runners whose claim is over
     Column("runner", Text),
     Column("worker", Text),
     Column("attempt_started_at", BigInteger),
-    Column("delivered_to", Text),  # where the newest delivery was confirmed: a broker's identity, or a runner's
+    Column("delivered_to", Text),  # the place that confirmed the newest delivery: a broker's identity, or a runner
     Column("due_at", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("run_at", BigInteger),
@@ -42,12 +42,12 @@ jobs = Table(
     Column("finished_at", BigInteger),
     Column("result", Text),
     Column("error", Text),
-    Column("reason", Text),  # why it was cancelled, in the words of who did it
+    Column("reason", Text),  # the reason for cancelling, as the person gave it
     Column("trace", Text),  # W3C traceparent of the mutation
-    Column("parked", Text),  # why a queued job waits at its handler's gate, out of the line; null: it does not
-    Column("promised", Integer),  # the token of the wait that has a place under its handler's limits for sure
+    Column("parked", Text),  # the limit or pause that blocks a queued job; null: not blocked
+    Column("promised", Integer),  # the fencing token that has a reserved place under the handler's limits
 )
-# Conditions in words that the partial indexes are made with: a statement has to use the same ones to profit from them.
+# The conditions of the partial indexes: a statement must use the same text to use an index.
 owned = text("owner IS NOT NULL")
 ready = text("status = 'QUEUED' AND parked IS NULL")
 at_gate = text("status = 'QUEUED' AND parked IS NOT NULL")
@@ -56,7 +56,7 @@ promised = text("status = 'QUEUED' AND promised = token")
 held = text("status IN ('RUNNING', 'CANCELLING')")
 finished = text("finished_at IS NOT NULL")
 
-counts = Table(  # jobs by owner and status, in slots, so that processes do not wait for one another's row
+counts = Table(  # jobs by owner and status, in slots, so that processes do not wait for the same row
     "counts",
     metadata,
     Column("slot", Integer, primary_key=True),
@@ -70,28 +70,30 @@ runners = Table(  # the processes that may hold claims
     metadata,
     Column("id", Text, primary_key=True),
     Column("beat", BigInteger, nullable=False),
-    Column("place", Text, nullable=False),  # boot, pid namespace, pid and its start: tells a neighbour that it is gone
+    Column(
+        "place", Text, nullable=False
+    ),  # boot, pid namespace, pid and its start: shows a neighbour whether the process still exists
     Column("name", Text, nullable=False),
     Column("started_at", BigInteger, nullable=False),
 )
 
-gates = Table(  # the handlers whose jobs may not just begin; all others have no row
+gates = Table(  # the handlers that are paused or have limits; all others have no row
     "gates",
     metadata,
     Column("handler", Text, primary_key=True),
     Column("paused_at", BigInteger),
-    Column("paused_by", Text),  # a viewer's id, or a user of the machine; null: anyone, on a server open to all
-    Column("concurrency", Integer),  # at most so many at once
-    Column("starts", Integer),  # at most so many in any time as long as
-    Column("period_us", BigInteger),  # this
-    Column("even_at", BigInteger),  # when the next one would begin in an even line: what is ahead of it is used up
+    Column("paused_by", Text),  # a viewer's id, or a user of the machine; null: anonymous, on an open server
+    Column("concurrency", Integer),  # the most jobs that run at once
+    Column("starts", Integer),  # the most starts in any window of
+    Column("period_us", BigInteger),  # this length
+    Column("even_at", BigInteger),  # the theoretical arrival time of the next start (GCRA)
 )
 
-overruns = Table(  # functions that go on past the end of their attempt, and keep a place under their handler's limit
+overruns = Table(  # functions that outlive their attempt, and keep a place under their handler's limit
     "overruns",
     metadata,
     Column("job", Text, primary_key=True),
-    Column("token", Integer, primary_key=True),  # of the claim whose attempt is over
+    Column("token", Integer, primary_key=True),  # the fencing token of the attempt that is over
     Column("handler", Text, nullable=False),
     Column("runner", Text, nullable=False),
 )
@@ -100,7 +102,7 @@ schedule = Table(  # the recurring jobs
     "schedule",
     metadata,
     Column("name", Text, primary_key=True),
-    Column("rule", Text, nullable=False),  # cron expression and time zone that `next_at` was worked out by
+    Column("rule", Text, nullable=False),  # the cron expression and time zone that `next_at` was computed from
     Column("next_at", BigInteger, nullable=False),
     Column("last_at", BigInteger),
     Column("last_job", Text),
@@ -108,7 +110,7 @@ schedule = Table(  # the recurring jobs
 
 meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 
-marks = Table(  # what each writer committed last, on PostgreSQL: begins with the seconds of its time
+marks = Table(  # the last commit of each writer, on PostgreSQL; begins with its time in seconds
     "marks", metadata, Column("writer", Text, primary_key=True), Column("mark", Text, nullable=False)
 )
 

@@ -38,54 +38,52 @@ class Metrics:
         self._figures = CollectorRegistry()  # figures that every process of the installation reports alike
         own = self.registry
         ProcessCollector(registry=own)
-        self._accepted = Counter("onward_jobs_accepted", "Jobs that were accepted.", ["handler"], registry=own)
-        self._started = Counter("onward_jobs_started", "Attempts that were begun.", ["handler"], registry=own)
+        self._accepted = Counter("onward_jobs_accepted", "Accepted jobs.", ["handler"], registry=own)
+        self._started = Counter("onward_jobs_started", "Started attempts.", ["handler"], registry=own)
         self._finished = Counter(
             "onward_jobs_finished",
-            "Jobs that are over, by the status they came to.",
+            "Finished jobs, by terminal status.",
             ["handler", "status"],
             registry=own,
         )
-        self._retries = Counter(
-            "onward_job_retries", "Attempts that went wrong and are followed by another.", ["handler"], registry=own
-        )
+        self._retries = Counter("onward_job_retries", "Failed attempts that are retried.", ["handler"], registry=own)
         self._rescues = Counter(
             "onward_lease_rescues",
-            "Jobs taken back from processes that died, by the process that noticed.",
+            "Jobs reclaimed from dead processes, counted by the process that noticed.",
             registry=own,
         )
         self._accept_s = Histogram(
             "onward_accept_seconds",
-            "From a mutation's beginning until its job is committed.",
+            "Time from the start of a mutation until its job is committed.",
             ["handler"],
             registry=own,
             buckets=SOON_S,
         )
         self._wait_s = Histogram(
             "onward_wait_seconds",
-            "From when a job came due until it was claimed.",
+            "Time from when a job was due until it was claimed.",
             ["handler"],
             registry=own,
             buckets=LATE_S,
         )
         self._run_s = Histogram(
-            "onward_run_seconds", "How long an attempt ran.", ["handler"], registry=own, buckets=LATE_S
+            "onward_run_seconds", "Duration of an attempt.", ["handler"], registry=own, buckets=LATE_S
         )
-        self._running = Gauge("onward_jobs_running", "Jobs that run in this process.", registry=own)
+        self._running = Gauge("onward_jobs_running", "Running jobs in this process.", registry=own)
         self._overruns = Gauge(
             "onward_overrun_threads",
-            "Threads that plain functions keep which go on past their time limit.",
+            "Threads of plain functions that still run after their time limit.",
             registry=own,
         )
         self._loop_s = Histogram(
             "onward_event_loop_delay_seconds",
-            "How long the event loop takes to come to what is new.",
+            "Delay of the event loop.",
             registry=own,
             buckets=SOON_S,
         )
         self._blocked = Counter(
             "onward_event_loop_blocked",
-            "Times that a handler kept the event loop for over 100 ms.",
+            "Times that a handler blocked the event loop for over 100 ms.",
             ["handler"],
             registry=own,
         )
