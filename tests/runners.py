@@ -13,6 +13,7 @@ from onward.jobs import claims, ledger
 from onward.jobs.encryption import Encryption
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job, NewJob
+from onward.jobs.row import encode
 from onward.jobs.runner import Runner, build_runner
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
@@ -57,14 +58,15 @@ class Node:
     metrics: Metrics
     enqueuer: Enqueuer = field(default_factory=Enqueuer)
 
-    async def accept(self, handler: Handler, **values: Any) -> Job:
-        """Accept a job of the handler."""
+    async def accept(self, handler: Handler, given: Mapping[str, Any] | None = None, **values: Any) -> Job:
+        """Accept a job of the handler, with these parameters."""
         new = new_job(
             handler.name,
             steps=tuple(step.name for step in handler.steps),
             max_attempts=handler.retry.max_attempts,
             **values,
         )
+        new = replace(new, params=encode(given or {}))
         return await self.writer.run(lambda tx: ledger.accept(tx, new))
 
     async def claim(self, job: Job) -> Job | None:
@@ -97,7 +99,9 @@ class Node:
 
 
 @asynccontextmanager
-async def node(writer: Writer, *handlers: Handler, timings: Timings = QUICK) -> AsyncIterator[Node]:
+async def node(
+    writer: Writer, *handlers: Handler, timings: Timings = QUICK, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Node]:
     """Open a runner of these handlers, and drain it at the end."""
     metrics, enqueuer = Metrics(), Enqueuer()
     lease = Lease(writer, metrics, name="mine", on_lost=lambda: None, timings=replace(timings, heartbeat_s=3600.0))
@@ -112,6 +116,7 @@ async def node(writer: Writer, *handlers: Handler, timings: Timings = QUICK) -> 
         enqueuer=enqueuer,
         isolate=None,
         encryption=Encryption([]),
+        environment=environment or {},
         metrics=metrics,
         tracing=Tracing(),
         watchdog=Watchdog(metrics),

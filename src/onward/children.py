@@ -42,8 +42,7 @@ class Child:
                 lambda: _Protocol(exited),
                 *command,
                 stdin=theirs,
-                stdout=PIPE,
-                **{"stderr": None, "env": env, **options},
+                **{"stdout": PIPE, "stderr": None, "env": env, **options},
             )
         except BaseException:
             os.close(ours)
@@ -77,10 +76,14 @@ class Child:
         with suppress(asyncio.CancelledError):
             await reading
         code = self.process.returncode
-        self._transport.close()
-        self.close_input()
+        self.close()
         assert code is not None  # noqa: S101 - for the type checker
         return code
+
+    def close(self) -> None:
+        """Close its pipes here, after its end. May be called twice."""
+        self._transport.close()
+        self.close_input()
 
     async def _read(self, take: Callable[[bytes], None]) -> None:
         assert self.process.stdout is not None  # noqa: S101 - for the type checker

@@ -112,6 +112,8 @@ class Handler:
     """The work of jobs of one name. `secret` names parameters that are never logged or shown.
 
     `version` is that of the parameters; `upgrade(version, params)` brings those of an older version up to date.
+    With `process` each attempt has a process of its own, which is killed at the time limit, at a cancel, and when the
+    process that started it ends.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Handler:
     version: int = 1
     upgrade: Upgrade | None = None
     secret: frozenset[str] = frozenset()
+    process: bool = False
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", self.name):
@@ -151,7 +154,7 @@ class Handler:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             raise InvalidParameters([(".".join(map(str, e["loc"])), e["msg"]) for e in found]) from None
         except ValueError:
-            raise InvalidParameters(_not_json(params)) from None
+            raise InvalidParameters(not_json(params)) from None
 
 
 def handler(
@@ -162,12 +165,16 @@ def handler(
     version: int = 1,
     upgrade: Upgrade | None = None,
     secret: frozenset[str] = frozenset(),
+    process: bool = False,
 ) -> Callable[[Function], Handler]:
-    """Make a function a `Handler`. Its parameters after the job are keyword-only and typed."""
+    """Make a function a `Handler`. Its parameters after the job are keyword-only and typed.
+
+    `process=True` runs it in a process of its own, which can be killed.
+    """
 
     def decorate(function: Function) -> Handler:
         steps = (Step(name_of(function), function),)
-        return Handler(name, steps, retry, timeout, False, model_of(function), version, upgrade, secret)
+        return Handler(name, steps, retry, timeout, False, model_of(function), version, upgrade, secret, process)
 
     return decorate
 
@@ -181,6 +188,7 @@ def sequence(
     version: int = 1,
     upgrade: Upgrade | None = None,
     secret: frozenset[str] = frozenset(),
+    process: bool = False,
 ) -> Handler:
     """Make a handler of several steps, each given the result of the one before; `timeout` is for all together."""
     if not steps:
@@ -190,10 +198,10 @@ def sequence(
     named = tuple(Step(name_of(function), function) for function in steps)
     if len({step.name for step in named}) < len(named):
         raise ValueError(f"{name}: two of its steps have the same name; rename one of the functions")
-    return Handler(name, named, retry, timeout, True, model_of(steps[0]), version, upgrade, secret)
+    return Handler(name, named, retry, timeout, True, model_of(steps[0]), version, upgrade, secret, process)
 
 
-def _not_json(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+def not_json(params: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Find the parameters that are no JSON, and the place in each. Slow, and only called when one of them is none."""
     found = [fault(value, str(name), is_written) for name, value in params.items()]
     return [one for one in found if one is not None] or [("", "holds a value that cannot be written as JSON")]

@@ -28,5 +28,9 @@ class KeyReused(JobsError):
     """The idempotency key was used before with another input."""
 
 
+class NotStarted(JobsError):
+    """The process of a handler with `process=True` did not come up."""
+
+
 class Superseded(JobsError):
     """The claim is over, and its runner has written nothing."""

@@ -142,7 +142,7 @@ class Completion:
             return blocked.unblock(tx, job.handler, limit=UNBLOCK_BATCH)
 
         with suppress(Superseded):
-            self._enqueuer.dispatch(await self._retry(partial(self._writer.run, transaction)))
+            self._enqueuer.dispatch(await self._retry(lambda: self._writer.run(transaction)))
 
     def renew_places(self, runner: str) -> None:
         """Keep the places of functions that go on under a new lease, too."""
@@ -161,11 +161,11 @@ class Completion:
         A claim that was ended because this process was taken for dead goes on, if nobody has claimed the job since.
         """
         try:
-            return await self._retry(partial(self._writer.run, transaction))
+            return await self._retry(lambda: self._writer.run(transaction))
         except Superseded:
-            if not await self._retry(partial(self._resume, running)):
+            if not await self._retry(lambda: self._resume(running)):
                 raise
-            return await self._retry(partial(self._writer.run, transaction))
+            return await self._retry(lambda: self._writer.run(transaction))
 
     async def _retry(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write, again if the ledger is away: an outage must not cost a finished step."""

@@ -12,9 +12,10 @@ from typing import Any
 
 import structlog
 
-from onward.handlers.base import Handler, HandlerError, InvalidParameters, TimedOut
+from onward.handlers.base import Handler, HandlerError, TimedOut
 from onward.handlers.base import Step as HandlerStep
 from onward.jobs import outcome as outcomes
+from onward.jobs.arguments import arguments_of
 from onward.jobs.completion import Completion
 from onward.jobs.control import Control
 from onward.jobs.encryption import Encryption, redact
@@ -23,6 +24,7 @@ from onward.jobs.outcome import HANDED_BACK, Ended, Outcome
 from onward.jobs.results import storable
 from onward.jobs.running import Running, StopReason
 from onward.jobs.states import JobStatus, StepStatus
+from onward.jobs.step_process import StepProcesses
 from onward.jobs.step_runner import StepRunner
 from onward.storage.base import StorageError
 from onward.telemetry.tracing import Tracing
@@ -39,6 +41,7 @@ class Executor:
         *,
         handlers: Mapping[str, Handler],
         steps: StepRunner,
+        processes: StepProcesses,
         completion: Completion,
         control: Control,
         encryption: Encryption,
@@ -46,6 +49,7 @@ class Executor:
     ) -> None:
         self._handlers = handlers
         self._steps = steps
+        self._processes = processes
         self._completion = completion
         self._control = control
         self._encryption = encryption
@@ -66,7 +70,13 @@ class Executor:
             return Ended(job.steps, outcomes.failed("STEPS_CHANGED", message))
         if handler.timeout is not None:
             running.deadline = time.monotonic() + handler.timeout.total_seconds()
-        return await self._run_steps(running, handler, steps)
+        if not handler.process:
+            return await self._run_steps(running, handler, steps)
+        running.process = self._processes.open(running)
+        try:
+            return await self._run_steps(running, handler, steps)
+        finally:
+            self._processes.end(running.process)
 
     async def _run_steps(self, running: Running, handler: Handler, steps: tuple[Step, ...]) -> Ended:
         index = _next_step(steps)
@@ -94,6 +104,9 @@ class Executor:
     async def _run_step(self, running: Running, handler: Handler, step: HandlerStep, given: tuple[Any] | None) -> Any:
         """Run the step with the result of the one before (`given`), or with the job's parameters; return its result."""
         params, running.secrets = self._encryption.decrypt(running.job.params)
+        if running.process is not None:
+            told = {"params": params, "version": running.job.params_version} if given is None else {"value": given[0]}
+            return storable(await self._steps.run_apart(running, step, running.process, told))
         if given is None:
             return storable(await self._steps.run(running, step, **_arguments(handler, running.job, params)))
         return storable(await self._steps.run(running, step, *given))
@@ -132,9 +145,10 @@ class Executor:
         """Hand back the jobs that wait for a thread."""
         self._steps.drain()
 
-    def close(self) -> None:
-        """Start no further step."""
+    async def close(self) -> None:
+        """Start no further step, and kill the processes of those that run."""
         self._steps.close()
+        await self._processes.close()
 
 
 def _next_step(steps: tuple[Step, ...]) -> int:
@@ -152,13 +166,4 @@ def _steps_of(job: Job, handler: Handler) -> tuple[Step, ...] | None:
 
 
 def _arguments(handler: Handler, job: Job, params: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of the first step, upgraded where an older release stored them. Raises InvalidParameters."""
-    if job.params_version < handler.version and handler.upgrade is not None:
-        params = handler.upgrade(job.params_version, params)
-    try:
-        return handler.arguments(params)
-    except InvalidParameters as error:
-        if job.params_version <= handler.version:
-            raise
-        message = "a newer release accepted it; retry it when that one runs everywhere"
-        raise InvalidParameters([("", message), *error.errors]) from error
+    return arguments_of(handler, params, job.params_version)

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from onward.handlers.base import HandlerError, InvalidParameters, Permanent, Retry
-from onward.jobs.base import Superseded
+from onward.jobs.base import NotStarted, Superseded
 from onward.jobs.encryption import redact
 from onward.jobs.model import Attempt, Job, JobError, Step, legible
 from onward.jobs.retry import delay
@@ -91,6 +91,8 @@ def after_error(
             return HANDED_BACK
         case StopReason.LOST:
             raise Superseded(job.id)
+    if isinstance(error, NotStarted):
+        return internal_error(job.attempts)
     if isinstance(error, StorageError):
         told = _error("UNAVAILABLE", "the ledger did not answer; the job is tried again", step, retryable=True)
         return Outcome(S.RETRYING, error=told, counts_as_attempt=False, delay_us=_us(LEDGER_RETRY))

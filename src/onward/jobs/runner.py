@@ -25,6 +25,7 @@ from onward.jobs.model import Job
 from onward.jobs.outcome import Ended
 from onward.jobs.progress import ProgressReporter
 from onward.jobs.running import Running
+from onward.jobs.step_process import StepProcesses
 from onward.jobs.step_runner import StepRunner
 from onward.jobs.step_threads import StepThreads
 from onward.jobs.timings import Timings
@@ -163,7 +164,7 @@ class Runner:
             await self._completion.keep_places(self._control.running)
         self._completion.close()
         self._control.close()
-        self._executor.close()
+        await self._executor.close()
 
 
 def build_runner(
@@ -176,12 +177,16 @@ def build_runner(
     enqueuer: JobEnqueuer,
     isolate: Isolate | None,
     encryption: Encryption,
+    environment: Mapping[str, str],
     metrics: Metrics,
     tracing: Tracing,
     watchdog: Watchdog,
     timings: Timings = Timings(),
 ) -> Runner:
-    """Put the parts of a runner together. Without `isolate` it is itself a process for isolated jobs."""
+    """Put the parts of a runner together. Without `isolate` it is itself a process for isolated jobs.
+
+    `environment` is that of processes which handlers ask for.
+    """
     control = Control(writer, lease, timings)
     completion = Completion(writer, enqueuer, metrics, tracing, resume=control.resume)
     progress = ProgressReporter(writer, control, timings)
@@ -194,6 +199,7 @@ def build_runner(
     executor = Executor(
         handlers=handlers,
         steps=StepRunner(threads=threads, on_wait=completion.wait_for_thread, watchdog=watchdog, timings=timings),
+        processes=StepProcesses(environment, tracing),
         completion=completion,
         control=control,
         encryption=encryption,

@@ -6,10 +6,13 @@ import asyncio
 import time
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from onward.handlers.base import JobCancelled, LeaseLost, TimedOut, Tools
 from onward.jobs.model import Job, NewJob, Progress, legible
+
+if TYPE_CHECKING:
+    from onward.jobs.step_process import StepProcess
 
 
 class StopReason(Enum):
@@ -53,6 +56,7 @@ class Running:
         self.task: Cancellable | None = None  # the async step that runs, or the plain one that may wait for a thread
         self.deadline: float | None = None
         self.over = False  # its attempt has ended
+        self.process: StepProcess | None = None  # in which its steps run, if its handler asked for one
         self.overrun: asyncio.Future[Any] | None = None  # the end of a plain step that went on past the deadline
         self.latest: Progress | None = job.progress
         self.reporting = False  # `latest` is about to be written

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from time import monotonic
 from typing import Any, NoReturn
@@ -15,6 +15,7 @@ import structlog
 
 from onward.handlers.base import Step, TimedOut
 from onward.jobs.running import Running, StopReason
+from onward.jobs.step_process import StepProcess
 from onward.jobs.step_threads import PlainCall, StepThreads
 from onward.jobs.timings import Timings
 from onward.telemetry.watchdog import CurrentWork, Watchdog
@@ -22,7 +23,7 @@ from onward.telemetry.watchdog import CurrentWork, Watchdog
 MAX_WAIT_S = 86_400.0  # for one timer of the event loop
 EXHAUSTED = (
     "plain functions wait for a thread: too many go on past their time limit;"
-    " have the handlers call job.check(), and restart this process"
+    " have the handlers call job.check(), or give them process=True, and restart this process"
 )
 
 
@@ -62,7 +63,7 @@ class StepRunner:
         return result
 
     async def _until_end(
-        self, running: Running, step: Step, ended: asyncio.Future[Any], plain: PlainCall | None = None
+        self, running: Running, step: Step, ended: asyncio.Future[Any], plain: PlainCall | StepProcess | None = None
     ) -> Any:
         """Wait for the step's end, and return its result. Raises as `run` does."""
         try:
@@ -80,6 +81,18 @@ class StepRunner:
             running.check()
             # Taken for the end of the process, the job would be handed back and started again without end.
             raise RuntimeError("the handler awaited a task that it had cancelled itself") from error
+
+    async def run_apart(self, running: Running, step: Step, process: StepProcess, given: Mapping[str, Any]) -> Any:
+        """Run the step in a process of its own, with the job's parameters or a value, and return its result.
+
+        Raises as `run` does.
+        """
+        if self._closed:
+            running.interrupt(StopReason.DRAIN)
+            running.check()
+        ended = asyncio.get_running_loop().create_task(process.run(step.name, given))
+        running.task = process
+        return await self._until_end(running, step, ended, process)
 
     def _start(self, running: Running, step: Step, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
         watched = self._watchdog.pieces(coroutine, CurrentWork(running.handler, step.name, running.id))
@@ -106,7 +119,9 @@ class StepRunner:
         self._waiting.discard(running)
         self._on_wait(running, False)
 
-    async def _ends_in_time(self, running: Running, ended: asyncio.Future[Any], plain: PlainCall | None) -> bool:
+    async def _ends_in_time(
+        self, running: Running, ended: asyncio.Future[Any], plain: PlainCall | StepProcess | None
+    ) -> bool:
         """Wait for the step's end, and interrupt it at its limit; False if it goes on all the same."""
         while not ended.done() and (left_s := _left_s(running, plain)) > 0:
             await asyncio.wait({ended}, timeout=min(left_s, MAX_WAIT_S))
@@ -115,9 +130,11 @@ class StepRunner:
             await asyncio.wait({ended}, timeout=self._timings.write_retry_s)
         return ended.done()
 
-    def _overrun(self, running: Running, step: Step, ended: asyncio.Future[Any], plain: PlainCall | None) -> NoReturn:
+    def _overrun(
+        self, running: Running, step: Step, ended: asyncio.Future[Any], plain: PlainCall | StepProcess | None
+    ) -> NoReturn:
         running.overrun = ended
-        if plain is not None:
+        if isinstance(plain, PlainCall):
             self._threads.count_as_overrun(plain)
         self._log.error("the step does not stop at its time limit, and goes on unheeded", step=step.name)
         if self._threads.exhausted:
@@ -140,7 +157,7 @@ class StepRunner:
         self._threads.close()
 
 
-def _left_s(running: Running, plain: PlainCall | None) -> float:
+def _left_s(running: Running, plain: PlainCall | StepProcess | None) -> float:
     """Seconds until the limit, which do not pass while a plain function has not begun."""
     if running.deadline is None:
         return math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Collection, Iterator
@@ -31,6 +32,8 @@ def environment(settings: Settings, timings: Timings) -> dict[str, str]:
         "ONWARD_EMAIL__TRANSPORT": settings.email.transport,
         "ONWARD_EMAIL__DIRECTORY": str(settings.email.directory),
         "ONWARD_LOG__PATH": str(settings.log.path),
+        "ONWARD_HANDLERS__MODULES": json.dumps(list(settings.handlers.modules)),
+        "ONWARD_HANDLERS__LIFESPAN": settings.handlers.lifespan,
     }
 
 

@@ -155,7 +155,8 @@ def _build(
         tracing=telemetry.tracing,
         timings=timings,
     )
-    children = SubprocessRunner(values.environment(settings, timings), writer, telemetry.metrics)
+    environment = values.environment(settings, timings)
+    children = SubprocessRunner(environment, writer, telemetry.metrics)
     runner = build_runner(
         writer=writer,
         lease=lease,
@@ -165,6 +166,7 @@ def _build(
         enqueuer=dispatcher,
         isolate=None if isolated else children.run,
         encryption=encryption,
+        environment=environment,
         metrics=telemetry.metrics,
         tracing=telemetry.tracing,
         watchdog=telemetry.watchdog,

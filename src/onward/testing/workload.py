@@ -6,6 +6,7 @@ One module, since that is what the settings of a project under test name.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import sys
@@ -140,6 +141,24 @@ def deaf(job: JobContext, *, folder: str) -> int:
     note(job, folder, "ended")
     if says(folder, "fail"):
         raise Permanent("as it was told to")
+    return os.getpid()
+
+
+@handler("law.hold", retry=ONCE)
+async def hold(job: JobContext, *, folder: str, seconds: float) -> int:
+    """Hold the interpreter's lock, so that no other thread of the process runs, its heartbeat among them."""
+    note(job, folder, "begun")
+    ctypes.PyDLL(None).usleep(int(seconds * 1_000_000))
+    return os.getpid()
+
+
+@handler("law.apart", retry=ONCE, process=True)
+def apart(job: JobContext, *, folder: str, waits: bool = False) -> int:
+    """Run in a process of its own, and return its pid; heed nothing if `waits`."""
+    note(job, folder, "begun")
+    job.progress(1, 2)
+    while waits:
+        time.sleep(POLL_INTERVAL_S)
     return os.getpid()
 
 

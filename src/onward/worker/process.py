@@ -115,6 +115,10 @@ def main(arguments: list[str]) -> int:
             from onward.worker.isolated import run_isolated  # noqa: PLC0415 - one process in many
 
             return run_isolated(settings, job_id, backend)
+        case ["steps", fd]:
+            from onward.worker.step_process import run_steps  # noqa: PLC0415 - likewise
+
+            return run_steps(settings, int(fd))
         case ["serve", threads]:
             return serve(settings, threads=int(threads))
     return 2

@@ -113,6 +113,7 @@ async def running(writer: Writer, timings: Timings = Timings()) -> AsyncIterator
         enqueuer=cast("Any", None),
         isolate=None,
         encryption=cast("Any", None),
+        environment={},
         metrics=metrics,
         tracing=Tracing(),
         watchdog=Watchdog(metrics),

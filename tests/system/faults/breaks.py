@@ -100,6 +100,8 @@ CONFORMANCE = (
     Red("a_plain_function_that_blocks_holds_up_no_other_job", "plain_on_the_loop", "not within|TimeoutError"),
     Red("a_job_whose_handler_is_gone_fails_with_words", "handler_missing_unsaid", "'INTERNAL'|every job is over"),
     Red("a_job_whose_parameters_no_longer_fit_fails_with_words", "parameters_unchecked", "'UNEXPECTED'"),
+    Red("a_handler_that_holds_the_interpreter_s_lock_is_not_dead", "neighbours_by_heartbeat", "1, 2\\) == |2 == 1"),
+    Red("a_handler_with_a_process_of_its_own_is_killed_with_its_job", "never_killed", "after 20.0 s: .*CANCELLING"),
     Red("one_failing_job_stops_no_other", "failures_unrecorded", "after 20.0 s: .*law.permanent"),
     Red("a_failed_attempt_is_made_again_after_a_while_until_it_succeeds", "no_retries", "FAILED"),
     Red("the_wait_between_attempts_is_the_policy_s", "waits_too_long", "assert .* <= "),

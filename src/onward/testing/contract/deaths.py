@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
-from onward.testing.harness import Harness
+from onward.testing.harness import TIMINGS, Harness
 from onward.testing.workload import notes
 
 S = JobStatus
 RESCUE_S = 15.0
+
+
+def is_up(pid: int) -> bool:
+    """Whether there is a process of that pid."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 class Deaths:
@@ -69,6 +79,26 @@ class Deaths:
         await harness.retry(deadly)
         mended = await harness.done(deadly)
         assert (mended.status, mended.result) == (S.SUCCEEDED, "survived")
+
+    async def test_a_handler_that_holds_the_interpreter_s_lock_is_not_dead(self, harness: Harness) -> None:
+        """For longer than a lease: its process lives, and the job runs once."""
+        job = await harness.accept("law.hold", folder=str(harness.folder), seconds=1.5 * TIMINGS.lease_timeout_s)
+        done = await harness.done(job)
+        assert (done.status, done.crash_count, len(done.attempts)) == (S.SUCCEEDED, 0, 1)
+        assert harness.count("begun") == 1
+
+    async def test_a_handler_with_a_process_of_its_own_is_killed_with_its_job(self, harness: Harness) -> None:
+        """It runs as any other does, in another process than the worker; a cancel ends it though it heeds nothing."""
+        (worker,) = harness.workers
+        done = await harness.done(await harness.accept("law.apart", folder=str(harness.folder)))
+        assert (done.status, done.progress and done.progress.completed) == (S.SUCCEEDED, 1)
+        assert done.result not in (None, worker.pid)
+        stuck = await harness.accept("law.apart", folder=str(harness.folder), waits=True)
+        await harness.noted("begun", 2)
+        await harness.cancel(stuck)
+        assert (await harness.done(stuck)).status is S.CANCELLED
+        pid = notes(harness.folder)[-1].pid
+        await harness.comes_true(lambda: not is_up(pid))
 
     async def _supervised(self, harness: Harness, job: Job) -> Job:
         """Wait for the job's end; start another worker whenever one has died."""

@@ -203,6 +203,13 @@ def impatient() -> None:
     base.put(observation, "lives", lambda *_: False)
 
 
+def neighbours_by_heartbeat() -> None:
+    """A process of the same machine is taken for dead when its counter stands still."""
+    from onward.jobs import observation
+
+    base.put(observation, "lives", lambda *_: False)
+
+
 def leader_for_life() -> None:
     """A process that leads maintenance does so until its end, and beyond."""
     from onward.jobs import leadership

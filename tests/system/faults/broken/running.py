@@ -1,6 +1,5 @@
 """Breaks of the runner, and of what handlers are given."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -167,6 +166,13 @@ def cancelled_for_good() -> None:
     base.around(StepRunner, "run", heeded)
 
 
+def never_killed() -> None:
+    """The process of a handler is asked to end, and not killed."""
+    from onward.jobs.step_process import StepProcess
+
+    base.put(StepProcess, "kill", lambda _self: None)
+
+
 def no_time_limit() -> None:
     """A handler may take as long as it likes."""
     from onward.jobs.step_runner import StepRunner
@@ -221,18 +227,15 @@ def checks_nothing() -> None:
 
 def plain_on_the_loop() -> None:
     """Plain functions run where async ones do."""
-    from onward.jobs import step_runner
+    from onward.jobs.step_threads import PlainCall, StepThreads
 
-    class Here(ThreadPoolExecutor):
-        def submit(self, call: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
-            done: Future[Any] = Future()
-            try:
-                done.set_result(call(*arguments, **named))
-            except BaseException as error:  # noqa: BLE001 - as a thread would
-                done.set_exception(error)
-            return done
+    def here(_self: Any, function: Any, on_begin: Any) -> PlainCall:
+        call = PlainCall(function, on_begin)
+        call.begin()
+        call.run()()
+        return call
 
-    base.put(step_runner, "ThreadPoolExecutor", Here)
+    base.put(StepThreads, "submit", here)
 
 
 def stops_at_once() -> None:
@@ -258,11 +261,19 @@ def waits_for_all() -> None:
     """A process that is told to stop waits for whatever hangs, and Redis may take as long as it likes."""
     import os
     import sys
+    import threading
 
     from tests.system.faults.broken.delivering import no_limits
 
+    def waited_for(begin: Any) -> Any:
+        def begun(self: Any, *arguments: Any, daemon: bool = False, **named: Any) -> None:
+            begin(self, *arguments, daemon=daemon and named.get("name") != "step", **named)
+
+        return begun
+
     no_limits()
     base.put(os, "_exit", sys.exit)
+    base.around(threading.Thread, "__init__", waited_for)
 
 
 def one_job_a_child() -> None:

@@ -1,0 +1,235 @@
+"""Runs the steps of a handler that asked for a process of its own (`process=True`), which can be killed.
+
+A process is started for each attempt, and runs its steps one after another. It is told what to do, and tells how that
+went, in lines of JSON over a socket; `onward.worker.step_process` is the other end. The ledger is written here alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+import orjson
+import structlog
+
+from onward.children import Child, shield
+from onward.handlers.base import HandlerError, InvalidParameters, Permanent
+from onward.jobs.base import NotStarted
+from onward.jobs.running import Running, StopReason
+from onward.storage.base import Unavailable
+from onward.telemetry.tracing import Tracing
+
+LINE_BYTES = 2**25  # of one message: parameters, a result, the text of an error
+STOP_GRACE_S = 1.0  # from a cancel or the time limit until the process is killed
+DRAIN_GRACE_S = 0.25  # likewise at the end of the drain, which does not wait
+END_GRACE_S = 5.0  # for the process to close its resources, once its steps are done
+
+
+class ProcessEnded(HandlerError):
+    """The handler's process ended before the handler did."""
+
+    code = "PROCESS_ENDED"
+
+
+class RemoteError(HandlerError):
+    """An error with a code, raised in the handler's process."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class RemoteFailure(Exception):
+    """Any other error that was raised in the handler's process; its text is the traceback there."""
+
+
+class StepProcesses:
+    """The processes of the jobs that run here."""
+
+    def __init__(self, environment: Mapping[str, str], tracing: Tracing) -> None:
+        self._environment = environment
+        self._tracing = tracing
+        self._open: set[StepProcess] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        shield(self._descriptors)
+
+    def open(self, running: Running) -> StepProcess:
+        """A process for the attempt, which is started with its first step."""
+        process = StepProcess(running, self._environment, self._tracing)
+        self._open.add(process)
+        return process
+
+    def end(self, process: StepProcess) -> None:
+        """End the process: it may close its resources first if it is idle. Waits for nothing."""
+        task = asyncio.create_task(self._end(process), name="step process")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end(self, process: StepProcess) -> None:
+        try:
+            await process.end()
+        finally:
+            self._open.discard(process)
+
+    async def close(self) -> None:
+        """Kill all processes, and wait for their end."""
+        for process in self._open:
+            process.kill()
+        await asyncio.gather(*self._ending)
+
+    def _descriptors(self) -> Iterator[int]:
+        for process in self._open:
+            yield from process.descriptors()
+
+
+class StepProcess:
+    """The process of one attempt."""
+
+    def __init__(self, running: Running, environment: Mapping[str, str], tracing: Tracing) -> None:
+        self.has_begun = False
+        self.submitted_at = monotonic()
+        self._running = running
+        self._environment = environment
+        self._tracing = tracing
+        self._child: Child | None = None
+        self._socket: socket.socket | None = None
+        self._killing: asyncio.TimerHandle | None = None
+        self._log = structlog.get_logger("process")
+
+    async def run(self, step: str, given: Mapping[str, Any]) -> Any:
+        """Run the step there, and return its result.
+
+        Raises the step's error; ProcessEnded; NotStarted; CancelledError if the process was killed for `running.stop`.
+        """
+        self.has_begun, self.submitted_at = False, monotonic()
+        if self._child is None:
+            await self._start()
+        left_s = None if self._running.deadline is None else self._running.deadline - self.submitted_at
+        self._send({"run": step, "left_s": left_s, "trace": self._tracing.current(), **given})
+        while line := await self._read():
+            message = orjson.loads(line)
+            if "result" in message:
+                return message["result"]
+            if "error" in message:
+                raise _error(**message["error"])
+            self._hear(message)
+        raise await self._end_of_process()
+
+    async def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        try:
+            command = (sys.executable, "-P", "-m", "onward.worker", "steps", str(theirs.fileno()))
+            self._socket = ours
+            self._child = await Child.start(
+                command, env=self._environment, stdout=None, pass_fds=(theirs.fileno(),), start_new_session=True
+            )
+            self._reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_BYTES)
+        except OSError as error:
+            raise NotStarted("the process of a handler could not be started") from error
+        finally:
+            theirs.close()
+        job = self._running.job
+        told = {"id": job.id, "handler": job.handler, "attempt": job.attempt}
+        self._send({"job": told, "log": structlog.contextvars.get_contextvars()})
+        if self._running.stop is not None:
+            self.kill()
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        with suppress(OSError, RuntimeError):  # one that has ended is noticed where it is read
+            self._writer.write(orjson.dumps(message) + b"\n")
+
+    async def _read(self) -> bytes:
+        with suppress(OSError, ValueError):  # ValueError: a line that is too long
+            return await self._reader.readline()
+        self.kill()
+        return b""
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        """Do what the process asks for while its step runs."""
+        running = self._running
+        if "begun" in message:
+            self.has_begun = True
+            if running.deadline is not None:
+                running.deadline += monotonic() - self.submitted_at
+        elif "progress" in message:
+            with suppress(HandlerError):  # it is told by itself that it has to stop
+                running.progress(*message["progress"])
+        elif "dispatch" in message:
+            try:
+                self._send({"dispatched": running.dispatch(message["dispatch"], **message["params"])})
+            except InvalidParameters as error:
+                self._send({"refused": error.errors})
+            except HandlerError as error:
+                self._send({"refused": [("", str(error))]})
+
+    async def _end_of_process(self) -> BaseException:
+        """Wait for the process's end, and return the error that tells of it."""
+        assert self._child is not None  # noqa: S101 - for the type checker
+        self.kill()
+        await self._child.exit()
+        if self._running.stop is not None:
+            return asyncio.CancelledError()
+        code = self._child.process.returncode or 0
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        if not self.has_begun:
+            return NotStarted(f"the process of a handler {how} before it began; its own log lines say more")
+        return ProcessEnded(f"the handler's process {how} before the handler had ended")
+
+    def cancel(self) -> None:
+        """Have the step stop for `running.stop`, and kill the process if it does not. May be called again."""
+        if not self.has_begun:
+            self.kill()
+        elif self._killing is None:
+            reason = self._running.stop or StopReason.DRAIN
+            self._send({"stop": reason.name})
+            at_once = reason in (StopReason.DRAIN, StopReason.LOST)
+            grace_s = DRAIN_GRACE_S if at_once else STOP_GRACE_S
+            self._killing = asyncio.get_running_loop().call_later(grace_s, self.kill)
+
+    def kill(self) -> None:
+        """Kill the process and all that it has started."""
+        if self._child is not None and self._child.is_up:
+            self._child.kill_group()
+
+    async def end(self) -> None:
+        """End the process: closed by itself if its steps are done, killed if they are not or if it does not end."""
+        if self._child is None:
+            return
+        if self._running.stop is None and self._child.is_up:
+            self._send({"end": True})
+            with suppress(TimeoutError):
+                async with asyncio.timeout(END_GRACE_S):
+                    await self._child.exit()
+        self.kill()
+        await self._child.exit()
+        if self._killing is not None:
+            self._killing.cancel()
+        self._writer.close()
+        self._child.close()
+
+    def descriptors(self) -> Iterator[int]:
+        """Those by which the process knows that this one lives."""
+        if self._socket is not None and self._socket.fileno() >= 0:
+            yield self._socket.fileno()
+        if self._child is not None:
+            yield from self._child.descriptors()
+
+
+def _error(kind: str, message: str, code: str = "", errors: Any = ()) -> Exception:
+    """The error that was raised in the process, as far as this one has to know it."""
+    match kind:
+        case "permanent":
+            return Permanent(message, code)
+        case "parameters":
+            return InvalidParameters([(path, words) for path, words in errors])
+        case "ledger":
+            return Unavailable(message)
+        case "handler":
+            return RemoteError(message, code)
+    return RemoteFailure(message)

@@ -1,0 +1,221 @@
+"""The process of a handler with `process=True`: runs the steps of one attempt, told by `onward.jobs.step_process`."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import fields
+from time import monotonic
+from typing import Any
+
+import orjson
+import structlog
+
+from onward.config.settings import Settings
+from onward.handlers.base import Handler, HandlerError, InvalidParameters, LeaseLost, Permanent, not_json
+from onward.handlers.parameters import to_json
+from onward.jobs import outcome
+from onward.jobs.arguments import arguments_of
+from onward.jobs.model import Job
+from onward.jobs.results import storable
+from onward.jobs.running import Running, StopReason
+from onward.jobs.step_runner import StepRunner
+from onward.jobs.step_threads import StepThreads
+from onward.jobs.timings import Timings
+from onward.runtime.event_loop import Loop
+from onward.runtime.handlers import build_tools, lifespan, load_handlers
+from onward.storage.base import StorageError
+from onward.storage.engine import Database
+from onward.storage.ledger import Ledger
+from onward.storage.writer import Writer
+from onward.telemetry.metrics import Metrics
+from onward.telemetry.tracing import Tracing, build
+from onward.telemetry.watchdog import Watchdog
+from onward.text.errors import text_of
+
+PROGRESS_INTERVAL_S = 0.05
+FLUSH_S = 1.0  # for the last spans on their way out
+TRACE_CHARACTERS = 20_000
+PR_SET_PDEATHSIG = 1
+
+
+class Parent:
+    """The other end: messages to it, from any thread, and its answers to questions."""
+
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self._lock = threading.Lock()
+        self._answers: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
+        self.orders: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
+        self.running: Running | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def listen(self) -> None:
+        """Take messages until the parent is gone, and end the process then. In a thread of its own."""
+        for line in self._socket.makefile("rb"):
+            message = orjson.loads(line)
+            if "dispatched" in message or "refused" in message:
+                self._answers.put(message)
+            elif "stop" in message:
+                self._loop.call_soon_threadsafe(self._stop, StopReason[message["stop"]])
+            else:
+                self._loop.call_soon_threadsafe(self.orders.put_nowait, message)
+        os._exit(1)
+
+    def _stop(self, reason: StopReason) -> None:
+        if self.running is not None:
+            self.running.interrupt(reason)
+
+    def send(self, **message: Any) -> None:
+        data = orjson.dumps(message) + b"\n"
+        with self._lock:
+            self._socket.sendall(data)
+
+    def ask(self, **message: Any) -> Mapping[str, Any]:
+        """Send a question, and wait for the answer. One at a time."""
+        data = orjson.dumps(message) + b"\n"
+        with self._lock:
+            self._socket.sendall(data)
+            return self._answers.get()
+
+
+class RemoteRunning(Running):
+    """The `JobContext` of a handler in a process of its own."""
+
+    def __init__(self, told: Mapping[str, Any], tools: Any, resources: Any, parent: Parent) -> None:
+        job: Any = {field.name: None for field in fields(Job)}
+        super().__init__(Job(**{**job, **told}), tools, resources, _never, self._report_soon)
+        self._parent = parent
+        self._loop = asyncio.get_running_loop()
+
+    def _report_soon(self, _running: Running) -> None:
+        if not self.reporting:
+            self.reporting = True
+            self._loop.call_soon_threadsafe(self._loop.call_later, PROGRESS_INTERVAL_S, self.report)
+
+    def report(self) -> None:
+        """Send the latest progress, unless it is sent already."""
+        if self.reporting and self.latest is not None:
+            self.reporting = False
+            self._parent.send(progress=[self.latest.completed, self.latest.total, self.latest.message])
+
+    def dispatch(self, handler: str, /, **params: Any) -> str:
+        if self.over:
+            raise LeaseLost(f"the job is over: {handler} would not be accepted; dispatch it before the handler returns")
+        try:
+            plain = orjson.loads(to_json(params))
+        except ValueError:
+            raise InvalidParameters(not_json(params)) from None
+        found = self._parent.ask(dispatch=handler, params=plain)
+        if "refused" in found:
+            raise InvalidParameters([(path, words) for path, words in found["refused"]])
+        child: str = found["dispatched"]
+        return child
+
+
+def _never(*_: Any) -> Any:
+    raise NotImplementedError
+
+
+def run_steps(settings: Settings, fd: int) -> int:
+    """Run steps until the parent wants no more of them."""
+    _die_with_parent()
+
+    async def main() -> None:
+        parent = Parent(fd)
+        threading.Thread(target=parent.listen, name="parent", daemon=True).start()
+        told = await parent.orders.get()
+        structlog.contextvars.bind_contextvars(**told["log"])
+        handler = load_handlers(settings)[told["job"]["handler"]]
+        tracing = build(settings.telemetry.traces)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(asyncio.to_thread, tracing.close, FLUSH_S)
+            writer = _writer(stack, settings)
+            resources = await stack.enter_async_context(lifespan(settings, Ledger(writer)))
+            tools = build_tools(settings)
+            stack.push_async_callback(tools.mailer.close)
+            parent.running = running = RemoteRunning(told["job"], tools, resources, parent)
+            await _take_orders(parent, running, handler, tracing)
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(main())
+    return 0
+
+
+def _writer(stack: AsyncExitStack, settings: Settings) -> Writer:
+    database = Database(settings.database.url, settings.database.migrations)
+    stack.push_async_callback(asyncio.to_thread, database.close)
+    writer = Writer(database)
+    writer.start()
+    stack.push_async_callback(asyncio.to_thread, writer.close)
+    return writer
+
+
+async def _take_orders(parent: Parent, running: RemoteRunning, handler: Handler, tracing: Tracing) -> None:
+    steps = StepRunner(
+        threads=StepThreads(),
+        on_wait=lambda *_: None,
+        watchdog=Watchdog(Metrics()),
+        timings=Timings.inherited(os.environ),
+    )
+    while "end" not in (order := await parent.orders.get()):
+        step = next(step for step in handler.steps if step.name == order["run"])
+        try:
+            with tracing.run(f"process {step.name}", order["trace"], job=running.id, handler=running.handler):
+                values = (order["value"],) if "value" in order else ()
+                arguments = {} if values else arguments_of(handler, order["params"], order["version"])
+                parent.send(begun=True)
+                left_s = order["left_s"]
+                running.deadline = None if left_s is None else monotonic() + left_s
+                result = storable(await steps.run(running, step, *values, **arguments))
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is the parent's to judge
+            running.report()
+            parent.send(error=_described(error))
+        else:
+            running.report()
+            parent.send(result=result)
+
+
+def _described(raised: BaseException) -> dict[str, Any]:
+    """The error in words: its class does not travel."""
+    error = outcome.cause_of(raised)
+    match error:
+        case Permanent():
+            return {"kind": "permanent", "message": _text(error), "code": _plain(outcome.code_of(error))}
+        case InvalidParameters():
+            errors = [[_plain(path), _plain(words)] for path, words in error.errors]
+            return {"kind": "parameters", "message": _text(error), "errors": errors}
+        case StorageError():
+            return {"kind": "ledger", "message": _text(error)}
+        case HandlerError():
+            return {"kind": "handler", "message": _text(error), "code": _plain(outcome.code_of(error))}
+    trace = "".join(traceback.format_exception(raised)).rstrip()
+    return {"kind": "other", "message": _plain(trace[-TRACE_CHARACTERS:])}
+
+
+def _text(error: BaseException) -> str:
+    return _plain(text_of(error))
+
+
+def _plain(text: str) -> str:
+    """Text that JSON can hold: without lone surrogates."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process with its parent, of whose end a busy interpreter would not hear."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            if os.getppid() != parent:
+                os._exit(1)

@@ -1,0 +1,62 @@
+"""Handlers that ask for a process of their own. Each notes its pid in a folder's `pids`."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+
+from onward.handlers.base import JobContext, Permanent, Retry, handler, sequence
+
+ONCE = Retry(max_attempts=1)
+
+
+def note(folder: str) -> None:
+    file = os.open(Path(folder) / "pids", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(file, f"{os.getpid()}\n".encode())
+    os.close(file)
+
+
+async def first(job: JobContext, *, folder: str, pin: str) -> dict[str, str]:
+    note(folder)
+    for n in range(1000):
+        job.progress(n + 1, 1000, "counting")
+    structlog.get_logger("apart").info("logged there", pin=len(pin))
+    return {"folder": folder, "child": job.dispatch("apart.bad", kind="permanent"), "key": job.idempotency_key}
+
+
+def second(_job: JobContext, value: dict[str, str]) -> dict[str, str]:
+    note(value["folder"])
+    return value
+
+
+steps = sequence("apart.steps", [first, second], retry=ONCE, process=True, secret=frozenset({"pin"}))
+
+
+@handler("apart.stuck", retry=ONCE, process=True, timeout=timedelta(seconds=0.1))
+def stuck(_job: JobContext, *, folder: str) -> None:
+    """Hold the interpreter's lock."""
+    note(folder)
+    ctypes.PyDLL(None).sleep(600)
+
+
+@handler("apart.deaf", retry=ONCE, process=True)
+def deaf(_job: JobContext, *, folder: str) -> None:
+    """Heed nothing."""
+    note(folder)
+    time.sleep(600)
+
+
+@handler("apart.bad", retry=ONCE, process=True)
+def bad(job: JobContext, *, kind: str, pin: str = "") -> None:
+    if kind == "permanent":
+        raise Permanent(f"never {pin}", code="NEVER")
+    if kind == "dispatch":
+        job.dispatch("apart.unknown")
+    if kind == "exit":
+        os._exit(3)
+    raise ValueError(f"a stranger's {pin}")

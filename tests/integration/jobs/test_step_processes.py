@@ -1,0 +1,198 @@
+"""Handlers with a process of their own: all that handlers can do, and killed where others only hear of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from onward.config.settings import load
+from onward.handlers.base import Handler
+from onward.jobs import commands
+from onward.jobs.model import Job, Visible
+from onward.jobs.states import JobStatus
+from onward.jobs.timings import Timings
+from onward.runtime import values
+from onward.storage.writer import Writer
+from tests.integration.jobs import apart
+from tests.ledgers import writing
+from tests.processes import environment, wait_until
+from tests.runners import Node, node
+
+S = JobStatus
+EVERYTHING = Visible(everything=True)
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def writer(sqlite_ledger: str) -> Iterator[Writer]:
+    with writing(sqlite_ledger) as writer:
+        yield writer
+
+
+@pytest.fixture
+async def here(writer: Writer, tmp_path: Path) -> AsyncIterator[Node]:
+    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.apart"]\n')
+    told = values.environment(load(tmp_path), Timings())
+    handlers = (apart.steps, apart.stuck, apart.deaf, apart.bad)
+    async with node(writer, *handlers, environment=told) as made:
+        yield made
+
+
+async def start(here: Node, handler: Handler, **params: Any) -> tuple[Job, asyncio.Task[bool]]:
+    job = await here.accept(handler, given=params)
+    return job, here.start(job)
+
+
+def pids(folder: Path) -> list[int]:
+    file = folder / "pids"
+    return [int(line) for line in file.read_text().split()] if file.exists() else []
+
+
+async def begun(folder: Path) -> int:
+    """The pid of the process, once its handler has begun."""
+    async with asyncio.timeout(60):
+        while not (found := pids(folder)):
+            await asyncio.sleep(0.01)
+    return found[0]
+
+
+def is_gone(pid: int) -> None:
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+async def test_its_steps_progress_and_dispatched_jobs_are_the_job_s(here: Node, tmp_path: Path) -> None:
+    """One process runs all steps of the attempt, and closes what it opened."""
+    job, task = await start(here, apart.steps, folder=str(tmp_path), pin="1234")
+    await task
+    done = await here.get(job)
+    assert (done.status, done.result) == (
+        S.SUCCEEDED,
+        {"folder": str(tmp_path), "child": "job_child", "key": job.id},
+    )
+    assert done.progress is not None
+    assert (done.progress.completed, done.progress.message) == (1000, "counting")
+    assert done.steps[0].result == done.result
+    assert here.enqueuer.dispatched == ["job_child"]
+    one, two = pids(tmp_path)
+    assert one == two != os.getpid()
+    is_gone(one)
+
+
+async def test_it_is_killed_at_its_time_limit(here: Node, tmp_path: Path) -> None:
+    """Though it holds its interpreter's lock; and when the job has failed, nothing of it runs any more."""
+    job, task = await start(here, apart.stuck, folder=str(tmp_path))
+    await task
+    failed = await here.get(job)
+    assert failed.error is not None
+    assert (failed.status, failed.error.code) == (S.FAILED, "TIMED_OUT")
+    is_gone(pids(tmp_path)[0])
+
+
+async def test_it_is_killed_at_a_cancel(here: Node, tmp_path: Path) -> None:
+    job, task = await start(here, apart.deaf, folder=str(tmp_path))
+    pid = await begun(tmp_path)
+    await here.writer.run(lambda tx: commands.cancel(tx, job.id, reason=None, visible=EVERYTHING))
+    await task
+    assert (await here.get(job)).status is S.CANCELLED
+    is_gone(pid)
+
+
+async def test_it_is_killed_at_the_end_of_the_drain(here: Node, tmp_path: Path) -> None:
+    """Its job is handed back, and no attempt counts."""
+    job, task = await start(here, apart.deaf, folder=str(tmp_path))
+    pid = await begun(tmp_path)
+    await here.runner.drain(2.0)
+    await task
+    waiting = await here.get(job)
+    assert (waiting.status, waiting.counted_attempts) == (S.QUEUED, 0)
+    is_gone(pid)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "words"),
+    [
+        ("permanent", "NEVER", "never "),
+        ("exit", "PROCESS_ENDED", "the handler's process ended with 3 before"),
+        ("other", "UNEXPECTED", "the handler failed unexpectedly"),
+    ],
+)
+async def test_its_errors_are_the_job_s(here: Node, kind: str, code: str, words: str) -> None:
+    """The end of its process, too: that is charged to the job, and kills no other."""
+    job, task = await start(here, apart.bad, kind=kind)
+    with capture_logs() as logs:
+        await task
+    failed = await here.get(job)
+    assert failed.error is not None
+    assert (failed.status, failed.error.code, failed.counted_attempts) == (S.FAILED, code, 1)
+    assert failed.error.message.startswith(words)
+    if kind == "other":
+        assert 'raise ValueError(f"a stranger' in str(logs)
+
+
+async def test_a_process_that_does_not_come_up_is_charged_to_nobody(here: Node, tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("nonsense")
+    job, task = await start(here, apart.bad, kind="permanent")
+    await task
+    waiting = await here.get(job)
+    assert (waiting.status, waiting.counted_attempts) == (S.RETRYING, 0)
+
+
+ORPHANED = r"""
+import asyncio, json, os, socket, sys
+from onward.children import Child
+
+async def main(folder):
+    ours, theirs = socket.socketpair()
+    command = (sys.executable, "-P", "-m", "onward.worker", "steps", str(theirs.fileno()))
+    await Child.start(command, stdout=None, pass_fds=(theirs.fileno(),), start_new_session=True)
+    job = {"id": "job_1", "handler": "apart.stuck", "attempt": 1}
+    run = {"run": "stuck", "left_s": None, "trace": None, "params": {"folder": folder}, "version": 1}
+    for message in ({"job": job, "log": {}}, run):
+        ours.sendall(json.dumps(message).encode() + b"\n")
+    await asyncio.Event().wait()
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_it_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    """Though it holds its interpreter's lock: its job is run again elsewhere, and must not run twice."""
+    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.apart"]\n')
+    parent = subprocess.Popen(
+        [sys.executable, "-c", ORPHANED, str(tmp_path)], env=environment(ONWARD_PROJECT=str(tmp_path))
+    )
+    try:
+        wait_until(lambda: pids(tmp_path))
+    finally:
+        parent.kill()
+        parent.wait()
+    is_gone(pids(tmp_path)[0])
+
+
+async def test_its_logs_say_whose_they_are_and_its_traces_go_on(
+    here: Node, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Lines of its handler have job, handler and attempt; and nobody else's words are the secret's."""
+    (tmp_path / "settings.toml").write_text(
+        'environment = "production"\n[handlers]\nmodules = ["tests.integration.jobs.apart"]\n'
+        '[telemetry]\ntraces = "console"\n[auth]\nallow_public = true\n'
+    )
+    job, task = await start(here, apart.steps, folder=str(tmp_path), pin="1234")
+    await task
+    is_gone(pids(tmp_path)[0])
+    said = capfd.readouterr().err
+    line = next(line for line in said.splitlines() if "logged there" in line)
+    assert {f'"job":"{job.id}"', '"handler":"apart.steps"', '"attempt":1', '"pin":4'} <= set(
+        line.strip("{}").split(",")
+    )
+    assert '"name": "process first"' in said
+    assert '"name": "process second"' in said
