@@ -24,14 +24,14 @@ class Values(BaseModel):
 @strawberry.input
 class ProcessItemInput:
     item: str = strawberry.field(description="The text, of 1 to 10,000 characters.")
-    idempotency_key: str | None = strawberry.field(description="The same key and input: the same job.")
-    run_at: datetime | None = strawberry.field(description="Not before then; at most a year ahead.")
+    idempotency_key: str | None = strawberry.field(description="The same key with the same input gives the same job.")
+    run_at: datetime | None = strawberry.field(description="The earliest start; at most a year ahead.")
 
 
 @strawberry.type
 class ProcessItemPayload:
     job: model.Job | None = strawberry.field(default=None, graphql_type=Job | None)
-    replayed: bool = strawberry.field(default=False, description="Whether the key had made this job before.")
+    replayed: bool = strawberry.field(default=False, description="True if the key had made this job before.")
     errors: list[UserError] = strawberry.field(default_factory=list)
 
 
@@ -55,5 +55,5 @@ async def process_item(info: Info, input: ProcessItemInput) -> ProcessItemPayloa
 @strawberry.type
 class Mutation:
     process_item: ProcessItemPayload | None = strawberry.mutation(
-        resolver=process_item, description="The job `steps.process_item`: validate, analyse, store."
+        resolver=process_item, description="Process a text by the job `steps.process_item`: validate, analyse, store."
     )

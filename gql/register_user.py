@@ -28,14 +28,14 @@ class Values(BaseModel):
 class RegisterUserInput:
     username: str = strawberry.field(description="1 to 64 characters, none of them invisible.")
     email: str
-    idempotency_key: str | None = strawberry.field(description="The same key and input: the same job.")
+    idempotency_key: str | None = strawberry.field(description="The same key with the same input gives the same job.")
 
 
 @strawberry.type
 class RegisterUserPayload:
     user: users.User | None = strawberry.field(default=None, graphql_type=User | None)
     job: model.Job | None = strawberry.field(default=None, graphql_type=Job | None)
-    replayed: bool = strawberry.field(default=False, description="Whether the key had made this user before.")
+    replayed: bool = strawberry.field(default=False, description="True if the key had made this user before.")
     errors: list[UserError] = strawberry.field(default_factory=list)
 
 
@@ -88,5 +88,5 @@ async def register_user(info: Info, input: RegisterUserInput) -> RegisterUserPay
 @strawberry.type
 class Mutation:
     register_user: RegisterUserPayload | None = strawberry.mutation(
-        resolver=register_user, description="A new user, and the job `email.welcome` that writes to them."
+        resolver=register_user, description="Register a user, and send a message by the job `email.welcome`."
     )

@@ -26,14 +26,14 @@ class Values(BaseModel):
 class SendNotificationInput:
     email: str
     message: str = strawberry.field(description="The text, of 1 to 10,000 characters.")
-    idempotency_key: str | None = strawberry.field(description="The same key and input: the same job.")
-    run_at: datetime | None = strawberry.field(description="Not before then; at most a year ahead.")
+    idempotency_key: str | None = strawberry.field(description="The same key with the same input gives the same job.")
+    run_at: datetime | None = strawberry.field(description="The earliest start; at most a year ahead.")
 
 
 @strawberry.type
 class SendNotificationPayload:
     job: model.Job | None = strawberry.field(default=None, graphql_type=Job | None)
-    replayed: bool = strawberry.field(default=False, description="Whether the key had made this job before.")
+    replayed: bool = strawberry.field(default=False, description="True if the key had made this job before.")
     errors: list[UserError] = strawberry.field(default_factory=list)
 
 
@@ -61,5 +61,5 @@ async def send_notification(info: Info, input: SendNotificationInput) -> SendNot
 @strawberry.type
 class Mutation:
     send_notification: SendNotificationPayload | None = strawberry.mutation(
-        resolver=send_notification, description="The job `logging.write`, which appends the message to the log."
+        resolver=send_notification, description="Append the message to the log by the job `logging.write`."
     )

@@ -13,7 +13,7 @@ from onward.graphql.queries import read
 from onward.graphql.types.node import Node
 
 
-@strawberry.type(description="Somebody who registered.")
+@strawberry.type(description="A registered user.")
 class User(Node):
     """Describes `database.users.User`, whose times are integer microseconds."""
 

@@ -39,7 +39,7 @@ def parse(value: object) -> datetime:
 def scalar() -> ScalarDefinition:
     return strawberry.scalar(
         name="DateTime",
-        description="A moment, to the microsecond: ISO 8601 with a time zone, given in UTC.",
+        description="A time in ISO 8601 with a time zone, to the microsecond; answers are in UTC.",
         specified_by_url="https://scalars.graphql.org/andimarek/date-time.html",
         serialize=serialize,
         parse_value=parse,

@@ -98,13 +98,13 @@ class Query:
     node: Any = strawberry.field(
         resolver=node,
         graphql_type=Node | None,
-        description="A job, or whatever else has an id; null where there is none that you may see.",
+        description="A job or any other object with an id; null if there is none that you may see.",
     )
     job: model.Job | None = strawberry.field(
-        resolver=job, graphql_type=Job | None, description="Null where there is none that you may see."
+        resolver=job, graphql_type=Job | None, description="Null if there is none that you may see."
     )
     jobs: pages.Page = strawberry.field(
-        resolver=jobs, graphql_type=JobConnection, description="The jobs that you may see, the newest first."
+        resolver=jobs, graphql_type=JobConnection, description="The jobs that you may see, newest first."
     )
     viewer: Caller = strawberry.field(resolver=viewer, graphql_type=Viewer)
     system: System = strawberry.field(resolver=system)

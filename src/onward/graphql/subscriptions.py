@@ -101,10 +101,10 @@ class Subscription:
     job_updated: AsyncGenerator[model.Job, None] = strawberry.subscription(
         resolver=job_updated,
         graphql_type=Job,
-        description="The job as it is now, then each change, ending with the terminal one. `afterVersion` resumes.",
+        description="The job's present state, then each change; ends with the terminal one. `afterVersion` resumes.",
     )
     jobs_updated: AsyncGenerator[model.Job, None] = strawberry.subscription(
         resolver=jobs_updated,
         graphql_type=Job,
-        description="Jobs as they change, without their present state; once more when one leaves the filter.",
+        description="Jobs as they change, without their present state; a job that leaves the filter is sent once more.",
     )

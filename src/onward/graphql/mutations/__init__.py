@@ -20,19 +20,19 @@ from onward.graphql.mutations.retry_jobs import RetryJobsPayload, retry_jobs
 )
 class Mutation:
     cancel_job: CancelJobPayload | None = strawberry.mutation(
-        resolver=cancel_job, description="The job stops: at once where it waits, at its next pause where it runs."
+        resolver=cancel_job, description="Cancel a job: a waiting one at once, a running one at its next check."
     )
     retry_job: RetryJobPayload | None = strawberry.mutation(
         resolver=retry_job,
-        description="A failed or cancelled job runs again, from the step it failed in or from the start.",
+        description="Run a failed or cancelled job again, from the step that failed or from the start.",
     )
     retry_jobs: RetryJobsPayload | None = strawberry.mutation(
-        resolver=retry_jobs, description="Failed and cancelled jobs that match run again, the oldest first."
+        resolver=retry_jobs, description="Run matching failed and cancelled jobs again, oldest first."
     )
     pause_handler: PauseHandlerPayload | None = strawberry.mutation(
         resolver=pause_handler,
-        description="No job of the handler begins any more, in any process, until it is resumed. For admins.",
+        description="Start no more jobs of the handler, in any process, until it is resumed. For admins.",
     )
     resume_handler: ResumeHandlerPayload | None = strawberry.mutation(
-        resolver=resume_handler, description="The handler's jobs begin again, those that waited first. For admins."
+        resolver=resume_handler, description="Start the handler's jobs again, waiting ones first. For admins."
     )

@@ -17,13 +17,15 @@ from onward.text.visibility import is_plain
 @scalar_input
 @strawberry.input
 class PauseHandlerInput:
-    handler: str = strawberry.field(description="Its whole name, as in `email.welcome`.")
+    handler: str = strawberry.field(description="The handler's full name, as in `email.welcome`.")
 
 
 @strawberry.type
 class PauseHandlerPayload:
     paused: concurrency.Pause | None = strawberry.field(
-        default=None, graphql_type=PausedHandler | None, description="The first pause stands, however often one asks."
+        default=None,
+        graphql_type=PausedHandler | None,
+        description="The pause; a repeated request keeps the first one.",
     )
     errors: list[UserError] = strawberry.field(default_factory=list)
 
@@ -31,7 +33,7 @@ class PauseHandlerPayload:
 @scalar_input
 @strawberry.input
 class ResumeHandlerInput:
-    handler: str = strawberry.field(description="Its whole name, as in `email.welcome`.")
+    handler: str = strawberry.field(description="The handler's full name, as in `email.welcome`.")
 
 
 @strawberry.type

@@ -19,7 +19,7 @@ from onward.storage.transaction import Tx
 @strawberry.input
 class RetryJobInput:
     id: strawberry.ID
-    from_start: bool = strawberry.field(default=False, description="Run the steps that had succeeded again, too.")
+    from_start: bool = strawberry.field(default=False, description="Run succeeded steps again, too.")
 
 
 @strawberry.type

@@ -18,12 +18,12 @@ MAX_RETRIES = 10_000
 @strawberry.input
 class RetryJobsInput:
     filter: JobFilter
-    limit: int = strawberry.field(default=1000, description="At most so many, 1 to 10,000.")
+    limit: int = strawberry.field(default=1000, description="The most jobs to retry, 1 to 10,000.")
 
 
 @strawberry.type
 class RetryJobsPayload:
-    count: int = strawberry.field(default=0, description="How many run again.")
+    count: int = strawberry.field(default=0, description="The number of retried jobs.")
     errors: list[UserError] = strawberry.field(default_factory=list)
 
 

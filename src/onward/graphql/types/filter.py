@@ -15,9 +15,9 @@ PATTERNS = 20
 PATTERN_LENGTH = 200
 
 
-@strawberry.input(description="Jobs for which all of this holds. What is left out or empty holds for every job.")
+@strawberry.input(description="Conditions that a job must all meet. An omitted or empty one matches every job.")
 class JobFilter:
-    status: list[JobStatus] | None = strawberry.field(description="Any of these.")
+    status: list[JobStatus] | None = strawberry.field(description="Any of these statuses.")
     handler: list[str] | None = strawberry.field(
         description="Any of these names; `*` stands for any characters, as in `email.*`."
     )

@@ -15,23 +15,23 @@ from onward.jobs import model
 from onward.jobs.states import WAITING
 
 
-@strawberry.type(description="How far it is, in units of the handler's own.")
+@strawberry.type(description="The progress of a job, in the handler's own units.")
 class Progress:
     completed: int
     total: int | None
     message: str | None
 
 
-@strawberry.type(description="Why an attempt failed, in the handler's own words or a neutral sentence.")
+@strawberry.type(description="The error of an attempt: the handler's own message, or a neutral one.")
 class JobError:
     code: str
     message: str
-    retryable: bool = strawberry.field(description="Whether another attempt could help.")
+    retryable: bool = strawberry.field(description="True if another attempt could succeed.")
     step: str | None
     occurred_at: datetime
 
 
-@strawberry.type(description="One piece of a job. A step that has succeeded is never run again.")
+@strawberry.type(description="A step of a job. A step that has succeeded never runs again.")
 class JobStep:
     name: str
     index: int
@@ -41,11 +41,11 @@ class JobStep:
     result: JSON | None
 
 
-@strawberry.type(description="One time that a worker took the job up.")
+@strawberry.type(description="One attempt of a worker to run the job.")
 class JobAttempt:
     number: int
     counts_as_attempt: bool = strawberry.field(
-        name="charged", description="Whether it counts towards `maxAttempts`; lost workers do not."
+        name="charged", description="True if it counts towards `maxAttempts`; attempts of lost workers do not."
     )
     backend: str
     worker: str
@@ -61,27 +61,27 @@ async def waiting_for(root: strawberry.Parent[model.Job], info: Info) -> str | N
     return dispatcher.waiting_for(root, await dispatcher.health())
 
 
-@strawberry.type(description="A piece of work that was accepted, and what became of it so far.")
+@strawberry.type(description="An accepted job, and its state.")
 class Job(Node):
     """Describes `onward.jobs.model.Job`, whose times are integer microseconds."""
 
-    handler: str = strawberry.field(description="What does it, as in `email.welcome`.")
+    handler: str = strawberry.field(description="The handler's name, as in `email.welcome`.")
     status: JobStatus
-    done: bool = strawberry.field(description="Whether the status is a terminal one.")
-    backend: str = strawberry.field(description="The way it takes to where it runs.")
-    version: int = strawberry.field(description="Grows by one with each change that can be seen here.")
+    done: bool = strawberry.field(description="True if the status is terminal.")
+    backend: str = strawberry.field(description="The backend that delivers the job.")
+    version: int = strawberry.field(description="Grows by one with each visible change.")
     progress: Progress | None
     steps: list[JobStep]
     attempts: list[JobAttempt]
     max_attempts: int
     created_at: datetime
     run_at: datetime | None = strawberry.field(
-        description="Not before then, if that was asked for; `waitingFor` tells of the next attempt."
+        description="The requested earliest start; `waitingFor` says when the next attempt is due."
     )
     started_at: datetime | None
     finished_at: datetime | None
     result: JSON | None
-    error: JobError | None = strawberry.field(description="Why it failed, or why its last attempt did.")
+    error: JobError | None = strawberry.field(description="The error of the job, or of its last attempt.")
     can_cancel: bool
     can_retry: bool
 

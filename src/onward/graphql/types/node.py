@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 import strawberry
 
 
-@strawberry.interface(description="What can be asked for by its id.")
+@strawberry.interface(description="An object that can be queried by its id.")
 class Node:
     """Base of a type that `node(id:)` finds: `kind` is what its ids begin with, as "user" in "user_..."."""
 
     kind: ClassVar[str] = ""
 
-    id: strawberry.ID = strawberry.field(description="Opaque; its beginning says what it is.")
+    id: strawberry.ID = strawberry.field(description="Opaque; its prefix names the type.")
 
     @classmethod
     async def find(cls, info: Any, id: str) -> Any | None:

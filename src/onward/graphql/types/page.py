@@ -15,7 +15,7 @@ from onward.jobs import model, pages
 T = TypeVar("T")
 
 
-@strawberry.type(description="Where a page begins and ends, and whether there is more.")
+@strawberry.type(description="The bounds of a page, and whether there are more.")
 class PageInfo:
     has_next_page: bool
     has_previous_page: bool
@@ -53,12 +53,12 @@ def nodes(root: strawberry.Parent[pages.Page]) -> AsyncIterator[model.Job]:
     return in_turns(root.jobs)
 
 
-@strawberry.type(description="A page of jobs, the newest first.")
+@strawberry.type(description="A page of jobs, newest first.")
 class JobConnection:
     """Describes `onward.jobs.pages.Page`."""
 
     edges: AsyncIterator[JobEdge] = strawberry.field(resolver=edges, graphql_type=list[JobEdge])
     nodes: AsyncIterator[model.Job] = strawberry.field(
-        resolver=nodes, graphql_type=list[Job], description="The jobs of `edges`, for those who need no cursors."
+        resolver=nodes, graphql_type=list[Job], description="The jobs of `edges`, without cursors."
     )
     page_info: PageInfo = strawberry.field(resolver=page_info)

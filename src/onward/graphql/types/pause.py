@@ -13,13 +13,15 @@ from onward.jobs import concurrency
 from onward.storage.base import Unavailable
 
 
-@strawberry.type(description="A handler whose jobs wait until it is resumed; those that ran when it was paused go on.")
+@strawberry.type(description="A paused handler: its jobs wait until it is resumed; jobs that were running go on.")
 class PausedHandler:
     """Describes `onward.jobs.concurrency.Pause`."""
 
     handler: str
     since: datetime
-    by: str | None = strawberry.field(description="Who paused it: a viewer's id, or a user of the server's terminal.")
+    by: str | None = strawberry.field(
+        description="The person who paused it: a viewer's id, or a user of the server's terminal."
+    )
 
     @classmethod
     def is_type_of(cls, obj: Any, _info: Any) -> bool:

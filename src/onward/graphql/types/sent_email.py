@@ -17,7 +17,7 @@ MAX_SHOWN = 50
 
 @strawberry.type(description="A message in `email.directory`.")
 class Letter:
-    id: strawberry.ID = strawberry.field(description="The file's name; of a job's message, the job's id.")
+    id: strawberry.ID = strawberry.field(description="The file's name; for a job's message, the job's id.")
     recipient: str
     subject: str
     sent_at: datetime | None

@@ -21,7 +21,7 @@ from onward.storage.base import Unavailable
 from onward.storage.transaction import Tx
 
 
-@strawberry.type(description="Who asks.")
+@strawberry.type(description="The caller.")
 class Viewer:
     """Describes `onward.graphql.viewer.Viewer`."""
 
@@ -33,11 +33,11 @@ class Viewer:
         return isinstance(obj, Caller)
 
 
-@strawberry.type(description="One backend, as it looks from here.")
+@strawberry.type(description="A backend's health, as this process sees it.")
 class QueueHealth:
     backend: str
     reachable: bool
-    depth: int | None = strawberry.field(description="How many messages wait there, where it can be told.")
+    depth: int | None = strawberry.field(description="The number of waiting messages, if the backend knows it.")
     oldest_age_ms: int | None
 
 
@@ -47,16 +47,16 @@ class StatusCount:
     count: int
 
 
-@strawberry.type(description="A job that is made again and again, as `[schedule]` in the settings says.")
+@strawberry.type(description="A recurring job of `[schedule]` in the settings.")
 class Recurring:
     name: str
     handler: str
     cron: str
     timezone: str
     next_at: datetime | None = strawberry.field(
-        description="Null where the process that makes them has not looked yet."
+        description="Null until the process that makes recurring jobs has read the entry."
     )
-    last_at: datetime | None = strawberry.field(description="The tick that the newest job was made for.")
+    last_at: datetime | None = strawberry.field(description="The tick of the newest job.")
     last_job: model.Job | None = strawberry.field(graphql_type=Job | None)
 
 
@@ -128,24 +128,20 @@ async def schedule(info: Info) -> list[Recurring]:
 @strawberry.type(description="The server.")
 class System:
     version: str = strawberry.field(resolver=version)
-    backend: str = strawberry.field(
-        resolver=backend, description="Where a new job goes, unless a route says otherwise."
-    )
-    handlers: list[str] = strawberry.field(resolver=handlers, description="The handlers there are.")
+    backend: str = strawberry.field(resolver=backend, description="The backend of new jobs without a route.")
+    handlers: list[str] = strawberry.field(resolver=handlers, description="The names of all handlers.")
     queues: list[QueueHealth] = strawberry.field(resolver=queues)
     counts: list[StatusCount] = strawberry.field(
-        resolver=counts, description="How many jobs there are of each status; may be a second old."
+        resolver=counts, description="The number of jobs of each status; may be a second old."
     )
     paused: list[concurrency.Pause] = strawberry.field(
         resolver=pauses,
         graphql_type=list[PausedHandler],
-        description="The handlers that are paused, for who may see everything.",
+        description="The paused handlers. For admins.",
     )
-    schedule: list[Recurring] = strawberry.field(
-        resolver=schedule, description="The recurring jobs, for who may see everything."
-    )
+    schedule: list[Recurring] = strawberry.field(resolver=schedule, description="The recurring jobs. For admins.")
     letters: list[mailbox.SentEmail] | None = strawberry.field(
         resolver=sent_emails,
         graphql_type=list[Letter] | None,
-        description="The newest messages, in development and where they go into files; else null.",
+        description="The newest messages, in development if they go into files; else null.",
     )
