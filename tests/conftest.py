@@ -33,13 +33,23 @@ def pytest_unconfigure(config: Any) -> None:
         server.close()
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
+    from tests.grouping import Groups
+
+    return Groups(config, log, config._tmp_path_factory.getbasetemp() / "groups.json")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: Any, items: list[pytest.Item]) -> None:
     """The dearest first, so that none is left over at the end; what shares something costly stays in one process."""
     items.sort(key=lambda item: -costs.of(item.nodeid))
-    for item in items:
-        if group := _shared(item):
-            item.add_marker(pytest.mark.xdist_group(group))
+    folder = getattr(config, "workerinput", {}).get("servers")
+    if folder:
+        from tests import grouping
+
+        found = {item.nodeid: group for item in items if (group := _shared(item))}
+        grouping.write(found, Path(folder) / "groups.json")
 
 
 def _shared(item: pytest.Item) -> str | None:

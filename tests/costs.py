@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 SECONDS = MappingProxyType(
     {
+        "tests/system/faults/test_laws.py": 150,
         "tests/system/examples/test_frontend.py": 40,
         "tests/system/clients": 35,
         "tests/contract/test_laws.py": 60,
