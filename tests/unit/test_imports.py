@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -23,17 +24,20 @@ ENTRY_POINTS = (
     "onward.worker.process",
 )
 
+API = "onward.api.app, onward.api.server"
 
-def loaded_by(statement: str, *, whole: bool = False) -> set[str]:
+
+@cache
+def loaded_by(statement: str, *, whole: bool = False) -> frozenset[str]:
     """The modules that a fresh Python has loaded after the statement: the top-level ones, or each by its whole name."""
     told = subprocess.run(
-        [sys.executable, "-P", "-c", f"import sys; {statement}; print(*sorted(sys.modules))"],
+        [sys.executable, "-P", "-c", f"import sys; {statement}\nprint(*sorted(sys.modules))"],
         env=environment(),
         capture_output=True,
         text=True,
         check=True,
     )
-    return {name if whole else name.partition(".")[0] for name in told.stdout.split()}
+    return frozenset(name if whole else name.partition(".")[0] for name in told.stdout.split())
 
 
 @pytest.mark.parametrize("module", ["onward.runtime.wiring", "onward.worker.process"])
@@ -65,7 +69,7 @@ def test_a_handler_s_module_loads_neither_a_database_nor_a_server() -> None:
 
 def test_what_the_settings_leave_out_by_default_is_not_loaded() -> None:
     """SMTP, tokens, encryption, Redis, PostgreSQL: a start is made of imports."""
-    assert not loaded_by("import onward.api.app, onward.api.server") & {
+    assert not {name.partition(".")[0] for name in loaded_by(f"import {API}", whole=True)} & {
         "aiosmtplib",
         "alembic",
         "cryptography",
@@ -82,10 +86,10 @@ def test_a_worker_loads_dramatiq_only_for_its_backend() -> None:
     assert not loaded & {"aiosmtplib", "dramatiq", "jwt", "psycopg", "redis"}
 
 
-@pytest.mark.parametrize("module", ["onward.api.app", "onward.worker.process"])
-def test_a_ledger_in_sqlite_is_written_without_postgresqls_dialect(module: str) -> None:
+@pytest.mark.parametrize("modules", [API, "onward.worker.process"])
+def test_a_ledger_in_sqlite_is_written_without_postgresqls_dialect(modules: str) -> None:
     """All that SQLAlchemy knows of PostgreSQL comes with one condition of an index for it, or one insert of its own."""
-    assert "sqlalchemy.dialects.postgresql" not in loaded_by(f"import {module}", whole=True)
+    assert "sqlalchemy.dialects.postgresql" not in loaded_by(f"import {modules}", whole=True)
 
 
 def test_asking_for_help_loads_no_library_but_the_command_lines() -> None:
@@ -102,9 +106,11 @@ def test_asking_for_help_loads_no_library_but_the_command_lines() -> None:
     }
 
 
-@pytest.mark.parametrize("module", ENTRY_POINTS)
-def test_nothing_happens_at_import(module: str) -> None:
+def test_nothing_happens_at_import() -> None:
+    """One process imports them all: a module's code runs at its first import, whoever asks for it."""
     loaded_by(
-        "import threading, socket; socket.socket.connect = socket.socket.bind = None; "
-        f"import {module}; assert threading.active_count() == 1"
+        "import importlib, threading, socket; socket.socket.connect = socket.socket.bind = None\n"
+        f"for module in {ENTRY_POINTS}:\n"
+        "    importlib.import_module(module)\n"
+        "    assert threading.active_count() == 1, module\n"
     )
