@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -116,17 +115,16 @@ async def test_what_waits_takes_no_task(onward: wiring.Runtime, tmp_path: Path) 
     assert len(notes(other)) == len(jobs)
 
 
-async def test_who_watches_in_the_same_process_knows_of_the_end_within_a_tenth_of_a_second(
+@pytest.mark.parametrize("onward", [Timings(change_poll_s=60.0)], indirect=True)
+async def test_who_watches_in_the_same_process_knows_of_the_end_without_a_look(
     onward: wiring.Runtime, tmp_path: Path
 ) -> None:
-    """A wake-up after the commit makes the reader look sooner."""
+    """A wake-up after the commit makes the reader look at once."""
     (job,) = await request(onward, ["law.wait"], tmp_path)
-    async with onward.change_feed.watch_job(job.id) as watch, asyncio.timeout(10):
+    async with onward.change_feed.watch_job(job.id) as watch, asyncio.timeout(30):
         (tmp_path / "go").touch()
-        while not (seen := await anext(watch)).done:
+        while not (await anext(watch)).done:
             pass
-        assert seen.finished_at is not None
-        assert time.time() - seen.finished_at / 1_000_000 < 0.1
 
 
 async def test_what_a_process_leaves_behind_the_next_one_runs(tmp_path: Path, anyio_backend: str) -> None:

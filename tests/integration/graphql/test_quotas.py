@@ -125,7 +125,7 @@ async def test_without_redis_each_process_counts_alone(monkeypatch: pytest.Monke
     await asyncio.sleep(0.7)
     with pytest.raises(TooManyRequests):
         rates.count("192.0.2.1", None)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert rates._exchanging is not None
     assert not rates._exchanging.done()
     await rates.close()

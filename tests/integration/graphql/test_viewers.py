@@ -322,7 +322,7 @@ async def test_a_token_that_runs_out_ends_its_socket(address: str) -> None:
         await c.send({"id": "1", "type": "subscribe", "payload": {"query": "subscription { jobsUpdated { id } }"}})
         started = time.monotonic()
         assert await c.closed() == 4403
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
 
 
 async def test_a_token_that_runs_out_ends_its_event_stream(address: str) -> None:

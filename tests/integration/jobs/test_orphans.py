@@ -68,7 +68,9 @@ def test_what_a_buried_runner_claimed_or_accepted_once_more_waits_again(writer: 
     assert [now(writer, job).delivered_to for job in (kept, delivered)] == ["alive", "run-id/sentinel"]
     assert writer.run_sync(lambda tx: recovery.orphaned_runners(tx, assigned={"alive"})) == []
     changed, _ = writer.database.read_sync(lambda tx: due.destinations(tx, since=since))
-    assert changed == {("here", "law.job", None)}, "only what changed since the last look is looked at"
+    assert ("here", "law.job", None) in changed
+    if writer.database.dialect == "sqlite":  # PostgreSQL looks again at what a transaction of any database may hide
+        assert len(changed) == 1, "only what changed since the last look is looked at"
 
 
 def test_what_another_process_sends_elsewhere_is_seen_at_the_next_look(writer: Writer) -> None:

@@ -41,7 +41,7 @@ def test_a_lock_that_lasts_is_told_after_the_writer_s_patience(sqlite_ledger: st
             begun = time.monotonic()
             with pytest.raises(Unavailable):
                 writer.run_sync(lambda tx: put(tx, "refused"))
-            assert 0.4 < time.monotonic() - begun < 3
+            assert 0.4 < time.monotonic() - begun < 30
         writer.run_sync(lambda tx: put(tx, "after"))
         assert names(writer.database) == {"after"}
 

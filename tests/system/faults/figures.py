@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.system.faults.books import SHOWN, Books
+from tests.system.faults.process import RESCUE_S
 from tests.system.faults.site import Outage
 
 ABOUT_REDIS = "redis", "replies"
-RESCUE_S = 15.0
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.system.faults.starters import Started, Starter
 
 START_S = 30.0
+RESCUE_S = 15.0  # the work of the dead goes on by then, where a process starts in a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Process:
         self.environment = dict(environment)
         self.faults: dict[str, str] = {}  # what the launcher is told; empty runs the program as it is
         self.up_at = 0.0
+        self.start_s = 0.0  # from its start until it took part, the last time
         self._arguments = tuple(arguments)
         self._ends = ends
         self._ready = ready.encode()
@@ -62,6 +64,7 @@ class Process:
         self._started: Started | None = None
         self._from = 0
         self._asked_at = 0.0  # to end
+        self._begun = 0.0
 
     @property
     def pid(self) -> int:
@@ -77,6 +80,7 @@ class Process:
         self._from = self.log.stat().st_size if self.log.exists() else 0
         self.log.touch()
         self._asked_at = 0.0
+        self._begun = time.monotonic()
         self._started = self._starter.start(
             self._arguments, variables={**self.environment, **self.faults}, log=self.log, faulty=bool(self.faults)
         )
@@ -87,6 +91,7 @@ class Process:
         wait_for(lambda: self.is_ready or not self.alive, START_S, f"{self.name} takes part")
         assert self.is_ready, f"{self.name} ended at its start:\n{self.told()[-4000:]}"
         self.up_at = time.time()
+        self.start_s = time.monotonic() - self._begun
 
     @property
     def is_ready(self) -> bool:

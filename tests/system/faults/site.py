@@ -20,7 +20,7 @@ from tests.system.faults.client import Client, Request
 from tests.system.faults.ledger import Ledger
 from tests.system.faults.loop import Loop
 from tests.system.faults.postgres import Postgres
-from tests.system.faults.process import Ends, Process, terminate, wait_for
+from tests.system.faults.process import RESCUE_S, Ends, Process, terminate, wait_for
 from tests.system.faults.proxy import Mode, Proxy
 from tests.system.faults.starters import CommandLine, Starter
 
@@ -140,6 +140,14 @@ class Site:
     def runners(self) -> list[Process]:
         """The processes that run jobs."""
         return self.workers or self.apis
+
+    @property
+    def rescue_s(self) -> float:
+        """Seconds within which the work of the dead goes on: as promised, where a process starts in a second.
+
+        A machine that does other things besides gets so much more as its processes take longer to start.
+        """
+        return RESCUE_S * max(1.0, *(process.start_s for process in self.processes))
 
     def api(self, name: str, port: int, *options: str) -> Process:
         return self.process(name, "serve", "--port", str(port), *options, ready="serving")

@@ -14,6 +14,7 @@ from tests.system.faults import campaign, main, table
 from tests.system.faults.figures import Figures
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_campaign_keeps_its_books_and_writes_its_figures(tmp_path: Path) -> None:
     """A few seconds of what otherwise takes twenty minutes: real processes, faults, quiet, the books."""

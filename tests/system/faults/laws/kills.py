@@ -3,7 +3,7 @@
 import time
 
 from tests.system.faults import books, strikes
-from tests.system.faults.figures import RESCUE_S, rescues
+from tests.system.faults.figures import rescues
 from tests.system.faults.laws.base import (
     BACKGROUND,
     BOTH_ENDS,
@@ -51,7 +51,7 @@ def the_work_of_the_killed_goes_on_within_15_s(stage: Stage) -> None:
     found = books.read(site.folder, site.ledger, site.client.requests, site.ends.all[deaths:])
     rescued = list(rescues(found, ()))
     assert rescued, "nothing was in progress when it was killed"
-    assert max(rescued).took_s < RESCUE_S
+    assert max(rescued).took_s < site.rescue_s
 
 
 def many_that_died_twice_go_on_within_15_s(stage: Stage) -> None:
@@ -73,7 +73,7 @@ def many_that_died_twice_go_on_within_15_s(stage: Stage) -> None:
     twice = {id_ for id_, row in site.ledger.jobs().items() if sum(is_lost(attempt) for attempt in row.attempts) == 2}
     claims = {change.job: change.at for change in site.ledger.changes() if change.new == "RUNNING"}
     assert len(twice) >= 4, "too few died twice"
-    assert max(claims[job] for job in twice) - died < RESCUE_S
+    assert max(claims[job] for job in twice) - died < site.rescue_s
 
 
 def _running(site: Site, deaths: int) -> int:
@@ -91,10 +91,10 @@ def messages_of_the_killed_are_delivered_within_15_s(stage: Stage) -> None:
     died = time.time()
     victim.kill()
     assert waiting > 20, "nothing was waiting in the worker"
-    wait_for(lambda: _all_claimed(stage, {request.job for request in sent}), RESCUE_S + 10, "every job is claimed")
+    wait_for(lambda: _all_claimed(stage, {request.job for request in sent}), site.rescue_s + 10, "every job is claimed")
     claims = [change.at for change in site.ledger.changes() if change.new == "RUNNING"]
     victim.start()
-    assert max(claims) - died < RESCUE_S
+    assert max(claims) - died < site.rescue_s
 
 
 def _all_claimed(stage: Stage, jobs: set[str | None]) -> bool:
@@ -113,7 +113,7 @@ def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
     wait_for(lambda: "claim lost" in victim.told(), 10, "the frozen process hears of it")
     assert all(process.alive for process in (victim, *others))
     found = books.read(site.folder, site.ledger, site.client.requests, site.ends.all[deaths:])
-    assert max(rescues(found, ())).took_s < RESCUE_S
+    assert max(rescues(found, ())).took_s < site.rescue_s
     assert all("claim lost" not in process.told() for process in others)
 
 

@@ -4,7 +4,6 @@ import time
 
 from tests.system.faults import outages, strikes
 from tests.system.faults.client import Request
-from tests.system.faults.figures import RESCUE_S
 from tests.system.faults.laws.base import DRAMATIQ, HELD_S, MORE_S, ON_REDIS, Law, Stage, answered, load, took_s
 from tests.system.faults.outages import Lasting
 from tests.system.faults.process import wait_for
@@ -62,8 +61,8 @@ def _through(stage: Stage, lasting: Lasting, *, away_s: float = AWAY_S, told: bo
             lives = [_live_s(stage) for _ in range(5)]
             sent = site.client.requests[begun:]
         back = time.monotonic()
-    site.settle(RESCUE_S)
-    assert time.monotonic() - back < RESCUE_S
+    site.settle(site.rescue_s)
+    assert time.monotonic() - back < site.rescue_s
     for requests, share, more_s in ((during, 0.5, MORE_S), (sent, 0.9, HELD_S)):
         now_s, usual_s = took_s(requests, share), took_s(usual, share)
         assert now_s < usual_s + more_s, f"{share:.0%} of the answers take {now_s:.3f} s, usually {usual_s:.3f} s"
@@ -93,7 +92,7 @@ def what_redis_forgets_is_delivered_again(stage: Stage) -> None:
         waiting = site.ledger.rows("SELECT count(*) FROM jobs WHERE status = 'QUEUED'")[0][0]
         assert waiting > 10, "there was nothing to forget"
         strike(site, stage.chance)
-        site.settle(RESCUE_S + 10)
+        site.settle(site.rescue_s + 10)
 
 
 def an_old_snapshot_of_redis_loses_nothing(stage: Stage) -> None:
@@ -113,7 +112,7 @@ def an_old_snapshot_of_redis_loses_nothing(stage: Stage) -> None:
     with site.broker.client() as client:
         assert client.get(f"{site.settings.namespace}:sentinel"), "the snapshot was not read"
     site.broker.forget()
-    site.settle(RESCUE_S)
+    site.settle(site.rescue_s)
 
 
 def an_unreadable_message_harms_nobody(stage: Stage) -> None:
@@ -123,7 +122,7 @@ def an_unreadable_message_harms_nobody(stage: Stage) -> None:
         for _ in range(5):
             stage.pause(0.1, 0.3)
             strikes.poison(site, stage.chance)
-    site.settle(RESCUE_S)
+    site.settle(site.rescue_s)
     assert any("cannot be read" in worker.told() for worker in site.workers), "no worker has met it"
 
 
@@ -133,11 +132,11 @@ def _backlog(stage: Stage) -> None:
 
 LAWS = (
     Law(jobs_are_accepted_without_redis, ON_REDIS, alone=True),
-    Law(jobs_are_accepted_while_redis_is_frozen, ON_REDIS, alone=True),
-    Law(jobs_are_accepted_while_redis_is_full, (DRAMATIQ,), alone=True),
+    Law(jobs_are_accepted_while_redis_is_frozen, ON_REDIS, alone=True, quick=0),
+    Law(jobs_are_accepted_while_redis_is_full, (DRAMATIQ,), alone=True, quick=0),
     Law(a_socket_that_only_accepts_holds_up_nothing, (DRAMATIQ,), alone=True),
     Law(a_lost_reply_is_at_worst_a_second_delivery, ON_REDIS, alone=True),
-    Law(slow_replies_hold_up_nothing, (DRAMATIQ,), alone=True),
+    Law(slow_replies_hold_up_nothing, (DRAMATIQ,), alone=True, quick=0),
     Law(what_redis_forgets_is_delivered_again, ON_REDIS),
     Law(an_old_snapshot_of_redis_loses_nothing, (DRAMATIQ,)),
     Law(an_unreadable_message_harms_nobody, ON_REDIS),
