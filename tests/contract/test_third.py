@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PART = "accepted or killed or drain or cancelled_at_once or until_it_succeeds or progress or urgent"
+PART = "accepted or cancelled_at_once or until_it_succeeds"
 """One law or two of each kind: what a backend can break."""
 PAGE = ROOT / "docs" / "adding-a-backend.md"
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("laws", "least"), [(PART, 10), pytest.param("", 46, marks=pytest.mark.long)], ids=["part", "all"]
+    ("laws", "least"), [(PART, 4), pytest.param("", 46, marks=pytest.mark.long)], ids=["part", "all"]
 )
 def test_the_documented_backend_keeps_every_law(laws: str, least: int, tmp_path: Path) -> None:
     """The page's files, run by the page's command, pass; some of the laws, unless there is time for all."""

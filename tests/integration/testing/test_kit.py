@@ -127,6 +127,7 @@ def test_it(backend_fixture):
 """
 
 
+@pytest.mark.long
 def test_a_fixture_of_the_old_name_works_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "test_old.py").write_text(OLD_NAME)
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:valkey\n")

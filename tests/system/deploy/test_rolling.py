@@ -5,6 +5,8 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from tests import application
 from tests.processes import ROOT, Running, graphql, running, wait_until
 
@@ -12,6 +14,7 @@ ITEM = 'mutation { processItem(input: {item: "words"}) { job { id } errors { mes
 LEFT = "{ system { counts { status count } } }"
 
 
+@pytest.mark.long
 def test_a_deploy_over_one_port_refuses_nobody_and_loses_nothing(tmp_path: Path) -> None:
     """As systemd does it with deploy/systemd/onward.socket: the port is bound by somebody else, and stays open."""
     application.write(tmp_path)

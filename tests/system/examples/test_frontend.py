@@ -21,7 +21,7 @@ from tests.servers import free_port
 from tests.system.clients.conftest import MODULES, Run
 
 EXAMPLE = ROOT / "examples" / "frontend"
-pytestmark = pytest.mark.timeout(700)  # the first of them may install packages
+pytestmark = [pytest.mark.long, pytest.mark.timeout(700)]  # the first of them may install packages
 
 
 class Letters(Message):
@@ -163,7 +163,6 @@ async def test_an_answer_that_was_lost_is_asked_for_again_without_a_second_job(p
     await expect(letter).to_contain_text(dropped[0]["data"]["registerUser"]["job"]["id"])
 
 
-@pytest.mark.long
 async def test_a_query_that_is_changed_is_known_to_the_page_at_once(
     built: Path, browser: Browser, tmp_path: Path
 ) -> None:

@@ -43,7 +43,10 @@ def test_every_former_name_leads_to_one_of_now(place: str) -> None:
     assert hasattr(import_module(module), name)
 
 
-@pytest.mark.parametrize("backend", ["background", "spool", "inline"])
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param("background", marks=pytest.mark.long), "spool", pytest.param("inline", marks=pytest.mark.long)],
+)
 def test_a_project_of_the_release_before_does_its_jobs(project: Path, base: Environment, backend: str) -> None:
     options = {"spool": f'folder = "{project / "spooled"}"', "inline": "places = 2"}
     if backend in options:
@@ -65,6 +68,7 @@ def test_a_project_of_the_release_before_does_its_jobs(project: Path, base: Envi
     assert all(any(f"{module} " in line or f"module={module}" in line for line in warned) for module in modules)
 
 
+@pytest.mark.long
 def test_its_own_tests_pass(project: Path, tested: Environment) -> None:
     command = ("python", "-m", "pytest", "-q", "-p", "onward.testing.fixtures", "-p", "no:cacheprovider")
     (project / "settings.toml").write_text("")

@@ -141,6 +141,7 @@ def test_a_command_that_cannot_be_had_says_why_in_one_line(
     assert told.stderr.endswith(f"{line}\n")
 
 
+@pytest.mark.long
 def test_the_test_that_is_written_passes(project: Path, tested: Environment) -> None:
     assert tested.run("onward", "new", "handler", "orders.confirm", project=project).returncode == 0
     done = tested.run("python", "-m", "pytest", "-q", "-p", "onward.testing.fixtures", project=project)
