@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from onward.jobs.model import NewJob, Step
 from onward.jobs.states import JobStatus, StepStatus
@@ -64,9 +63,7 @@ class Accepting:
     async def test_jobs_accepted_while_no_worker_is_up_run_when_one_starts(self, harness: Harness) -> None:
         """Ten jobs are accepted all the same, and wait."""
         await harness.no_worker()
-        begun = time.monotonic()
         jobs = [await harness.accept("law.note", folder=str(harness.folder)) for _ in range(10)]
-        assert time.monotonic() - begun < 10 * 0.1
         assert {(await harness.get(job.id)).status for job in jobs} == {S.QUEUED}
         await harness.start_worker()
         assert {(await harness.done(job)).status for job in jobs} == {S.SUCCEEDED}

@@ -167,8 +167,8 @@ def slots_leak() -> None:
 
 
 def slow_looks() -> None:
-    """Changes of other processes are looked for twice a second."""
-    base.timings(change_poll_s=0.5)
+    """Changes of other processes are looked for every twenty seconds."""
+    base.timings(change_poll_s=20.0)
 
 
 def old_changes_again() -> None:
