@@ -148,6 +148,15 @@ def leave(code: int) -> Never:
     os._exit(code)
 
 
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """The signals at which a process drains and ends: of a user, a service manager, and a terminal that closes.
+
+    SIGHUP is left out where it is ignored, as `nohup` has it.
+    """
+    asked = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+    return asked if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (*asked, signal.SIGHUP)
+
+
 def default_signals_in_forks() -> None:
     """Let signals end processes that are forked later on, as they would without this process's handlers.
 

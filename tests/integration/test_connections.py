@@ -616,3 +616,9 @@ async def test_who_reads_a_body_is_told_when_all_of_it_has_come(tmp_path: Path) 
         writer.write(b"two")
         assert b" 204 " in await reader.readuntil(b"\r\n\r\n")
     assert told == [(True, b"whole"), (True, b"more"), (False, b"in two")]
+
+
+def test_an_idle_connection_is_kept_longer_than_proxies_keep_theirs(tmp_path: Path) -> None:
+    """Else a proxy sends a request into a connection that is just being closed, and answers 502."""
+    settings = settings_in(tmp_path)
+    assert serving.configured(create_app(settings), settings).timeout_keep_alive == settings.server.keep_alive_s > 75

@@ -23,7 +23,11 @@ def python(name: str, program: str, *, stage: int = 0, stdin: bytes = b"") -> Pr
 
 
 async def stopped_after(
-    words: str, parts: list[ProcessSpec], capfd: pytest.CaptureFixture[str], deadline_s: float = 10
+    words: str,
+    parts: list[ProcessSpec],
+    capfd: pytest.CaptureFixture[str],
+    deadline_s: float = 10,
+    number: signal.Signals = signal.SIGTERM,
 ) -> str:
     """All that was said by parts which were told to stop once the words had been said as often as there are parts."""
     said = ""
@@ -32,7 +36,7 @@ async def stopped_after(
         while said.count(words) < len(parts):
             await asyncio.sleep(0.02)
             said += capfd.readouterr().out
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         assert await running == 0
     return said + capfd.readouterr().out
 
@@ -59,6 +63,11 @@ async def test_parts_end_stage_by_stage(tmp_path: Path, capfd: pytest.CaptureFix
     parts = [python("c", program % "c", stage=2), python("a", program % "a"), python("b", program % "b", stage=1)]
     await stopped_after("up", parts, capfd)
     assert told.read_text() == "abc"
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT], ids=lambda number: number.name)
+async def test_a_hang_up_and_a_quit_stop_it_likewise(number: signal.Signals, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "up" in await stopped_after("up", [python("api", FOREVER)], capfd, number=number)
 
 
 async def test_a_part_that_will_not_end_is_killed_when_its_time_is_over(capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Generator, Iterator
@@ -105,11 +106,11 @@ def run(settings: Settings, bound: socket.socket) -> None:
     except SchemaError as error:
         raise SettingsError(f"gql.modules: {error}") from error
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    explorer = None if settings.environment == "production" else build.build_in_background()
+    explorer = explorer_build(settings)
     # The lifespan is entered below, so that an error at the start is reported in one line.
     config = configured(app, settings, lifespan="off")
 
-    server = Server(config, settings, bound, explorer=explorer is not None)
+    server = Server(config, settings, bound, explorer)
 
     async def serve() -> None:
         async with app.router.lifespan_context(app):
@@ -118,6 +119,11 @@ def run(settings: Settings, bound: socket.socket) -> None:
 
     with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(serve())
+
+
+def explorer_build(settings: Settings) -> subprocess.Popen[bytes] | None:
+    """The build of the explorer that was begun, which ends with this process; None in production, or if it is built."""
+    return None if settings.environment == "production" else build.build_in_background()
 
 
 def configured(app: FastAPI, settings: Settings, **options: Any) -> uvicorn.Config:
@@ -133,6 +139,7 @@ def configured(app: FastAPI, settings: Settings, **options: Any) -> uvicorn.Conf
     return uvicorn.Config(
         app,
         http=http,
+        timeout_keep_alive=settings.server.keep_alive_s,  # type: ignore[arg-type] # given to the loop's call_later
         ws=sockets,
         ws_max_size=limits.body_bytes,
         ws_per_message_deflate=False,  # a small frame could expand to a huge one
@@ -148,7 +155,9 @@ def configured(app: FastAPI, settings: Settings, **options: Any) -> uvicorn.Conf
 class Server(uvicorn.Server):
     """Uvicorn's server; at a signal it drains the jobs before it closes open connections."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, bound: socket.socket, *, explorer: bool) -> None:
+    def __init__(
+        self, config: uvicorn.Config, settings: Settings, bound: socket.socket, explorer: subprocess.Popen[bytes] | None
+    ) -> None:
         super().__init__(config)
         self._settings = settings
         self._bound = bound
@@ -157,8 +166,10 @@ class Server(uvicorn.Server):
         children.default_signals_in_forks()
 
     def _descriptors(self) -> Iterator[int]:
-        """The listening socket, and the connections that it has accepted."""
+        """The listening socket, the accepted connections, and the pipe that the explorer's build ends with."""
         yield self._bound.fileno()
+        if self._explorer is not None and self._explorer.stdin is not None:
+            yield self._explorer.stdin.fileno()
         for connection in self.server_state.connections:
             transport: Any = connection.transport
             accepted = None if transport is None else transport.get_extra_info("socket")
@@ -171,7 +182,7 @@ class Server(uvicorn.Server):
         address = url(self._bound)
         log.info("serving", page=f"{address}/", graphql=f"{address}/graphql", backend=self._settings.backend)
         _notify_systemd()
-        if self._explorer:
+        if self._explorer is not None:
             log.info("building the explorer from npm packages, once; it takes a minute or two")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -195,13 +206,13 @@ class Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Handle signals here: Uvicorn raises them again afterwards, which turns a clean exit into a failure."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        loop, numbers = asyncio.get_running_loop(), children.stop_signals()
+        for number in numbers:
             loop.add_signal_handler(number, self.handle_exit, number, None)
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in numbers:
                 loop.remove_signal_handler(number)
 
 

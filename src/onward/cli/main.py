@@ -134,10 +134,18 @@ def check() -> None:
     raise typer.Exit(1 if wrong else 0)
 
 
-def migrate() -> None:
+def migrate(
+    *,
+    back: Annotated[
+        bool, typer.Option("--back", help="Go back to the last release's tables, before it is started again.")
+    ] = False,
+) -> None:
     """Bring the ledger's tables up to date. A second migration waits for the first."""
     settings = _load_settings()
     with _errors_in_one_line():
+        if back:
+            print(_migrate_back(settings))
+            return
         print("the ledger is up to date" if _migrate(settings, also_postgresql=True) else "nothing to do")
 
 
@@ -386,6 +394,19 @@ def _migrate(settings: "Settings", *, also_postgresql: bool = False) -> bool:
         return False
     finally:
         database.close()
+
+
+def _migrate_back(settings: "Settings") -> str:
+    """Give the ledger the tables of the last release; return what was done."""
+    from onward.storage import migrate as migration
+    from onward.storage.engine import Database
+
+    database = Database(settings.database.url, settings.database.migrations)
+    try:
+        gone = migration.go_back(database)
+    finally:
+        database.close()
+    return f"the ledger is one of release {migration.LAST_RELEASE[0]}" if gone else "nothing to do"
 
 
 def _api(settings: "Settings", bound: "socket") -> list["ProcessSpec"]:

@@ -95,6 +95,9 @@ class Server(Table):
         (),
         description="other origins that may call the API, as in https://app.example.com; its own always may",
     )
+    keep_alive_s: float = Field(
+        90.0, gt=0, le=3600, description="seconds that an idle connection is kept; longer than your proxy keeps its own"
+    )
     workers: int = Field(1, ge=1, le=64, description="the number of API processes that share the port")
     drain_s: float = Field(
         25.0, gt=0, le=3600, description="seconds that running jobs get at a shutdown before they go back to the queue"

@@ -38,8 +38,8 @@ def _check_tables(database: Database, series: migrate.Migrations) -> Finding:
         have = "has no tables yet" if series is migrate.LEDGER else "the project's tables are not there yet"
         return Finding("database", State.OK, f"{have}; the first start makes them")
     if revision is not None and revision > series.head:
-        fix = "start the newer release, or restore the ledger from before it"
-        return Finding("database", State.WRONG, f"{whose} tables ({revision}) are of a newer release", fix)
+        words = f"{whose} tables ({revision}) are of a newer release"
+        return Finding("database", State.WRONG, words, series.newer_fix)
     words = f"{whose} tables ({revision}) are of an older release" if revision else "has no tables yet"
     state = State.OK if database.dialect == "sqlite" else State.WRONG
     return Finding("database", state, words, "run onward migrate")

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from onward.storage.base import OutOfDate, StorageError, Unavailable
 from onward.storage.engine import Database
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 HEAD = "0005"
+LAST_RELEASE = ("0.1.0", "0004")  # and its ledger's revision, to which `onward migrate --back` goes
 LOCK = 0x6F6E77617264  # "onward"
 LOCK_TIMEOUT_S = 60.0
 FOLDER = Path(__file__).parent / "migrations"
@@ -27,6 +34,18 @@ class Migrations:
     versions: Path
     head: str
     table: str
+
+    def refuse_newer(self, found: str | None) -> None:
+        """Raise OutOfDate if the tables are of a newer release."""
+        if found is not None and found > self.head:
+            raise OutOfDate(f"{self.name} has revision {found}, and this release knows {self.head}: {self.newer_fix}")
+
+    @property
+    def newer_fix(self) -> str:
+        """The cure for tables of a newer release."""
+        if self.table != LEDGER.table:
+            return "start the newer version of the project"
+        return "start the newer release, or stop its processes and run its `onward migrate --back`"
 
     def revision(self, database: Database) -> str | None:
         """The database's revision; None where there are no tables yet. Raises Unavailable."""
@@ -76,6 +95,7 @@ def ensure(database: Database) -> None:
         found = one.revision(database)
         if found == one.head:
             continue
+        one.refuse_newer(found)
         if database.dialect == "sqlite":
             upgrade(database)
             return
@@ -87,10 +107,42 @@ def upgrade(database: Database) -> bool:
     """Migrate; return False where everything was current. One process at a time, others wait. Raises StorageError."""
     # Alembic takes a quarter of a second to import, which only a migration is worth.
     from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
 
+    changed = False
+    with _locked(database) as bound:
+        for one in all_of(database):
+            before = _revision_of(bound, one.table)
+            if before == one.head:
+                continue
+            one.refuse_newer(before)
+            with _ALEMBIC:
+                command.upgrade(_config(one, bound), "head")
+            changed = True
+    return changed
+
+
+def go_back(database: Database) -> bool:
+    """Give the ledger the tables of the last release; return False where it has them. No row of a job is lost.
+
+    The project's own tables stay. Raises StorageError, also where the older release could not keep what is there.
+    """
+    from alembic import command  # noqa: PLC0415 - as above
+
+    with _locked(database) as bound:
+        before = _revision_of(bound, LEDGER.table)
+        LEDGER.refuse_newer(before)
+        if before is None or before <= LAST_RELEASE[1]:
+            return False
+        with _ALEMBIC:
+            command.downgrade(_config(LEDGER, bound), LAST_RELEASE[1])
+    return True
+
+
+@contextmanager
+def _locked(database: Database) -> Iterator[sa.Connection]:
+    """A connection in the transaction of the only migration that runs."""
     from onward.storage import sqlite  # noqa: PLC0415 - loads SQLAlchemy's dialect of it
-    from onward.storage.migrations.guard import migration_lock  # noqa: PLC0415
+    from onward.storage.migrations.guard import migration_lock  # noqa: PLC0415 - only a migration needs it
 
     connection = database.connect()
     engine = sa.create_engine(
@@ -100,28 +152,23 @@ def upgrade(database: Database) -> bool:
         **({"module": sqlite.dbapi()} if database.dialect == "sqlite" else {}),
         isolation_level="AUTOCOMMIT",
     )
-    changed = False
     try:
         with engine.connect() as bound, migration_lock(bound, database.dialect, LOCK, LOCK_TIMEOUT_S):
-            for one in all_of(database):
-                before = _revision_of(bound, one.table)
-                if before == one.head:
-                    continue
-                if before is not None and before > one.head:
-                    raise OutOfDate(
-                        f"{one.name} is of revision {before}, newer than this release, which knows {one.head}"
-                    )
-                config = Config()
-                config.set_main_option("script_location", str(FOLDER))
-                config.set_main_option("version_locations", str(one.versions))
-                config.set_main_option("path_separator", "newline")
-                config.attributes.update(connection=bound, version_table=one.table)
-                with _ALEMBIC:
-                    command.upgrade(config, "head")
-                changed = True
+            yield bound
     finally:
         engine.dispose()
-    return changed
+
+
+def _config(series: Migrations, bound: sa.Connection) -> Config:
+    """Alembic's configuration for one series."""
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    config.set_main_option("version_locations", str(series.versions))
+    config.set_main_option("path_separator", "newline")
+    config.attributes.update(connection=bound, version_table=series.table)
+    return config
 
 
 def _revision_of(bound: sa.Connection, table: str) -> str | None:

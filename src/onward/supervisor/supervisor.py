@@ -9,9 +9,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onward.children import Child
+from onward.children import Child, stop_signals
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CANNOT_START = 2  # the exit code of a process that would fail the same way again, unless it has started before
 HEALTHY_AFTER_S = 30.0  # a process that has lived as long starts its next back-off from the beginning
 MAX_PAUSE_S = 15.0
@@ -74,8 +73,8 @@ class Supervisor:
 
     async def run(self) -> int:
         """Return 0 after a signal, else the exit code of the process that could not start."""
-        loop = asyncio.get_running_loop()
-        for number in SIGNALS:
+        loop, numbers = asyncio.get_running_loop(), stop_signals()
+        for number in numbers:
             loop.add_signal_handler(number, self._asked_to_stop, number)
         keeping = [asyncio.ensure_future(kept.keep()) for kept in self._kept]
         stop = asyncio.ensure_future(self._stopping.wait())
@@ -84,7 +83,7 @@ class Supervisor:
         await self._end()
         stop.cancel()
         await asyncio.gather(*keeping)
-        for number in SIGNALS:
+        for number in numbers:
             loop.remove_signal_handler(number)
         return code
 

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -29,6 +30,8 @@ SOURCES = HERE / "explorer"
 SHARED = HERE / "static" / "shared"
 OUTPUT = HERE / "static" / "explorer"
 TIMEOUT_S = 900.0
+KILL_AFTER_S = 5.0  # for npm to end, and for the packages to be removed
+_ended = threading.Event()  # in a build's own process: the server that wanted it is no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def build() -> None:
 
 
 def build_in_background() -> subprocess.Popen[bytes] | None:
-    """A build runs in a process of its own, its words in `static/explorer/build.log`.
+    """A build runs in a process of its own, its words in `static/explorer/build.log`, and ends with this process.
 
     None where nothing is to do, or nothing can be: in a folder that is not to be written the page takes the CDN.
     """
@@ -125,10 +128,29 @@ def build_in_background() -> subprocess.Popen[bytes] | None:
         return None
     with log:
         command = [sys.executable, "-P", "-m", "onward.web.build", "--gently"]
-        return subprocess.Popen(command, cwd=HERE.parent, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
+        # Its standard input ends with this process, however that ends; a session of its own can be ended as one.
+        return subprocess.Popen(  # noqa: S603
+            command, cwd=HERE.parent, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def _end_with_parent() -> None:
+    """End this build, npm and all, at the end of standard input; what it has half done is cleaned up."""
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        _ended.set()
+        os.killpg(os.getpgrp(), signal.SIGTERM)
+        time.sleep(KILL_AFTER_S)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    signal.signal(signal.SIGTERM, lambda *_: _ended.set())
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _run(*command: str) -> None:
+    if _ended.is_set():
+        raise BuildFailed("the server that wanted the build has ended")
     try:
         done = subprocess.run(  # noqa: S603 - fixed words, except the folders of this package
             command, cwd=SOURCES, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
@@ -196,6 +218,7 @@ def main(arguments: list[str]) -> int:
     """Build the explorer; return 0, or 1 with the reason on stderr."""
     if "--gently" in arguments:
         os.nice(10)  # beside a server that answers people
+        _end_with_parent()
     try:
         with _time_shown():
             build()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from contextlib import suppress
 from functools import partial
@@ -36,7 +35,7 @@ def run_isolated(settings: Settings, job_id: str, backend: str) -> int:
             children.default_signals_in_forks()
             tasks: list[asyncio.Future[None]] = []
             loop.add_reader(sys.stdin.fileno(), end)
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in children.stop_signals():
                 loop.add_signal_handler(number, lambda: tasks.append(asyncio.ensure_future(parts.drain())))
             try:
                 os.write(sys.stdout.fileno(), f"{parts.lease.id}\n".encode())

@@ -83,7 +83,7 @@ def serve(settings: Settings, *, threads: int) -> int:
     check_backend(settings)
     runtime = WorkerRuntime(settings)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in children.stop_signals():
         signal.signal(number, lambda *_: stop.set())
     children.default_signals_in_forks()
     parts = runtime.start()

@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+import sqlalchemy as sa
 
 from onward.jobs.places import place
+from onward.storage import migrate
+from onward.storage.engine import Database
 from tests.integration.releases.write import HERE, LEDGER, REGISTER, Kept, lay_out
 from tests.processes import graphql, onward, running, wait_until
 
@@ -59,6 +62,47 @@ def test_the_work_of_an_earlier_release_is_done_by_this_one(
     assert all(then == attempts(ledger)[job][: len(then)] for job, then in history.items()), "its history is whole"
     assert (tmp_path / "var" / "mail" / f"{again['job']['id']}.eml").is_file()
     ledger.close()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_a_ledger_that_goes_back_is_the_older_release_s_again(
+    dialect: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """The same tables, columns, indexes and rows as at the revision of that release."""
+    url = request.getfixturevalue("postgres_url") if dialect == "postgresql" else None
+    ledger = Kept(tmp_path, (HERE / f"0.1.0.{dialect}.sql").read_text("utf-8"), url)
+    database = Database(url or f"sqlite:///{tmp_path / LEDGER}")
+    migrate.upgrade(database)
+    migrate.go_back(database)
+    first = contents(database)
+    assert len(first["jobs"].rows) == len(jobs(ledger))
+    migrate.upgrade(database)
+    assert "overruns" in contents(database)
+    lay_out(tmp_path, "now", url or f"sqlite:///{LEDGER}")
+    assert onward("migrate", "--back", project=tmp_path).stdout == "the ledger is one of release 0.1.0\n"
+    assert contents(database) == first
+    database.close()
+    ledger.close()
+
+
+class Table(NamedTuple):
+    columns: list[str]
+    indexes: list[str]
+    rows: list[Any]
+
+
+def contents(database: Database) -> dict[str, Table]:
+    """What the ledger holds."""
+    engine = sa.create_engine(database.url.set(drivername="postgresql+psycopg" if database.path is None else "sqlite"))
+    with engine.connect() as connection:
+        found, inspector = {}, sa.inspect(connection)
+        for name in inspector.get_table_names():
+            rows = sorted(map(str, connection.execute(sa.text(f"SELECT * FROM {name}"))))
+            columns = [f"{column['name']} {column['type']!r}" for column in inspector.get_columns(name)]
+            indexes = [f"{index['name']} {index['column_names']}" for index in inspector.get_indexes(name)]
+            found[name] = Table(sorted(columns), sorted(indexes), rows)
+    engine.dispose()
+    return found
 
 
 def test_a_job_of_a_newer_release_runs_where_nothing_is_lost_by_it(tmp_path: Path) -> None:

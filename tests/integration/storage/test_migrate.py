@@ -121,11 +121,20 @@ def test_a_ledger_of_a_newer_release_is_refused(empty: Database) -> None:
     connection = empty.connect()
     connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    with pytest.raises(OutOfDate):
-        migrate.upgrade(empty)
-    with pytest.raises(OutOfDate):
-        migrate.ensure(empty)
+    for call in (migrate.upgrade, migrate.ensure, migrate.go_back):
+        with pytest.raises(OutOfDate, match=r"start the newer release, or .* `onward migrate --back`"):
+            call(empty)
     assert migrate.revision(empty) == "9999"
+
+
+def test_a_ledger_goes_back_to_the_last_release(empty: Database) -> None:
+    """To the tables that the release made, and forth again; each further migration has to say how."""
+    assert not migrate.go_back(empty)
+    migrate.upgrade(empty)
+    assert migrate.go_back(empty)
+    assert migrate.revision(empty) == migrate.LAST_RELEASE[1]
+    assert not migrate.go_back(empty)
+    assert migrate.upgrade(empty)
 
 
 def test_two_databases_are_migrated_at_once_in_one_process(tmp_path: Path) -> None:

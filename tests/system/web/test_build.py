@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from onward.api.server import explorer_build
+from onward.config.settings import load
 from onward.web import build
+from tests import application
+from tests.processes import wait_until
 
 PACKAGE = Path(__file__).resolve().parents[3] / "src" / "onward"
 NPM = """#!/bin/sh
@@ -128,6 +132,36 @@ def test_where_nothing_can_be_written_no_build_begins(tmp_path: Path, monkeypatc
     monkeypatch.setattr(build, "OUTPUT", tmp_path / "explorer")
     monkeypatch.setattr(build, "available", lambda: True)
     assert build.build_in_background() is None
+
+
+def test_a_build_ends_with_its_server(workshop: Workshop) -> None:
+    """However the server ends: npm ends with it, and the packages that it had fetched are removed."""
+    (workshop.programs / "npm").write_text(
+        '#!/bin/sh\nmkdir -p node_modules\necho $$ > "$RECORD.pid"\nmv "$RECORD.pid" "$RECORD"\nsleep 600\n'
+    )
+    code = "from onward.web import build; build.build_in_background(); print('begun', flush=True); input()"
+    told = {"PATH": f"{workshop.programs}:{os.environ['PATH']}", "RECORD": str(workshop.record)}
+    told["PYTHONPATH"] = str(workshop.room.parent.parent)
+    with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **told}, stdin=subprocess.PIPE) as server:
+        try:
+            wait_until(workshop.record.read_text)
+            npm = Path(f"/proc/{workshop.record.read_text().strip()}")
+            assert npm.exists()
+        finally:
+            server.kill()
+    wait_until(lambda: not npm.exists() or not (npm / "cmdline").read_bytes())
+    wait_until(lambda: not (workshop.room / "explorer" / "node_modules").exists())
+    assert workshop.shown is None
+
+
+def test_a_server_in_production_builds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is missing: nobody sees the explorer there."""
+    monkeypatch.setattr(build, "OUTPUT", tmp_path / "explorer")
+    monkeypatch.setattr(build, "available", lambda: True)
+    application.write(tmp_path, 'environment = "production"\n[auth]\nallow_public = true\n')
+    assert build.needed()
+    assert explorer_build(load(tmp_path)) is None
+    assert not (tmp_path / "explorer").exists()
 
 
 def test_an_installed_package_has_nothing_to_build_from_and_says_so(workshop: Workshop) -> None:

@@ -16,3 +16,7 @@ def upgrade() -> None:
         sa.Column("runner", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("job", "token"),
     )
+
+
+def downgrade() -> None:
+    op.drop_table("overruns")  # of functions that still run in a process of this release: all of those have ended
