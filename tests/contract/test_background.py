@@ -68,7 +68,7 @@ async def test_jobs_of_one_request_run_one_after_another_in_order(onward: wiring
 
 
 @pytest.mark.parametrize("onward", [Timings(local_claim_grace_s=0)], indirect=True, ids=["waited for long"])
-async def test_a_job_waits_for_the_one_before_it_in_its_request_however_long_that_takes(
+async def test_a_job_waits_for_the_previous_one_of_its_request_however_long_it_runs(
     onward: wiring.Runtime, tmp_path: Path
 ) -> None:
     """Nor is it claimed from the ledger meanwhile, where it has waited longer than another one that is."""
@@ -84,7 +84,7 @@ async def test_a_job_waits_for_the_one_before_it_in_its_request_however_long_tha
     assert [note.word for note in notes(tmp_path)] == ["begun", "ended", "ran"]
 
 
-async def test_a_job_that_fails_holds_up_none_of_its_request(onward: wiring.Runtime, tmp_path: Path) -> None:
+async def test_a_failed_job_stops_no_other_job_of_its_request(onward: wiring.Runtime, tmp_path: Path) -> None:
     """The order is that of first attempts: a job that has to be tried again does so beside the others."""
     jobs = await request(onward, ["law.permanent", "law.note", "law.sys_exit", "law.note"], tmp_path)
     assert [job.status for job in await ended(onward, jobs)] == [S.FAILED, S.SUCCEEDED, S.FAILED, S.SUCCEEDED]
@@ -99,7 +99,7 @@ async def test_jobs_of_two_requests_run_side_by_side(onward: wiring.Runtime, tmp
     assert (await ended(onward, waiting))[0].status is S.SUCCEEDED
 
 
-async def test_what_waits_takes_no_task(onward: wiring.Runtime, tmp_path: Path) -> None:
+async def test_a_waiting_job_needs_no_task(onward: wiring.Runtime, tmp_path: Path) -> None:
     """Four hundred jobs in two hundred requests that wait: no task for any of them, and the slots are not exceeded."""
     blocking = await request(onward, ["law.wait"], tmp_path) + await node.accept(
         onward, [{"handler": "law.wait", "params": {"folder": str(tmp_path)}}]
@@ -127,7 +127,7 @@ async def test_who_watches_in_the_same_process_knows_of_the_end_without_a_look(
             pass
 
 
-async def test_what_a_process_leaves_behind_the_next_one_runs(tmp_path: Path, anyio_backend: str) -> None:
+async def test_the_next_process_runs_the_jobs_that_one_left(tmp_path: Path, anyio_backend: str) -> None:
     """Stopped with jobs waiting and running; the next process runs each, and charges none for the stop."""
     application.write(
         tmp_path,
@@ -145,7 +145,7 @@ async def test_what_a_process_leaves_behind_the_next_one_runs(tmp_path: Path, an
     assert {job.counted_attempts for job in done} == {1}
 
 
-async def test_a_step_that_ends_during_the_drain_is_kept_and_the_next_one_is_left(
+async def test_a_step_that_ends_during_the_drain_is_recorded_and_the_next_one_is_not_started(
     onward: wiring.Runtime, tmp_path: Path
 ) -> None:
     """The process begins no further step; nothing is charged for the stop."""

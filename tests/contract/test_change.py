@@ -27,7 +27,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
 
 
 @pytest.mark.parametrize("direction", ["to dramatiq", "to background"])
-async def test_work_that_is_pending_goes_on_with_the_other_backend(
+async def test_pending_jobs_run_on_the_new_backend(
     tmp_path: Path, redis_url: str, database: str | None, direction: str
 ) -> None:
     """Waiting, running, retrying, scheduled and half done: all finish, each effect once, nothing charged for it."""

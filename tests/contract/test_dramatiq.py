@@ -77,7 +77,7 @@ async def test_jobs_are_accepted_while_redis_is_down_and_run_after_its_return(ha
     assert harness.workers[0].is_up
 
 
-async def test_a_redis_that_stands_still_holds_up_no_acceptance(harness: Harness, broker: Broker) -> None:
+async def test_a_frozen_redis_delays_no_acceptance(harness: Harness, broker: Broker) -> None:
     """Each is accepted before it goes on; then what was accepted runs."""
     broker.server.process.send_signal(signal.SIGSTOP)
     try:
@@ -104,7 +104,7 @@ async def test_what_redis_forgets_is_delivered_again(harness: Harness, broker: B
     assert harness.count("ran") == 5
 
 
-async def test_a_message_that_nobody_can_read_takes_no_neighbour_along(harness: Harness, broker: Broker) -> None:
+async def test_an_unreadable_message_does_not_affect_its_neighbours(harness: Harness, broker: Broker) -> None:
     """It is dropped, and the jobs before and behind it run."""
     await harness.no_worker()
     before = await harness.accept("law.note", folder=str(harness.folder))

@@ -54,7 +54,7 @@ class Listener:
         return [self.socket.fileno()]
 
 
-def test_a_listening_socket_does_not_pass_a_fork() -> None:
+def test_a_forked_process_does_not_inherit_listening_sockets() -> None:
     """With the parent's gone, nobody listens; the child itself cannot tell the difference."""
     listener = Listener()
     address = listener.socket.getsockname()
@@ -76,7 +76,7 @@ def test_a_listening_socket_does_not_pass_a_fork() -> None:
     assert status == 0
 
 
-def test_a_signal_for_a_fork_is_not_its_parent_s() -> None:
+def test_a_signal_to_a_forked_process_does_not_reach_its_parent() -> None:
     """It ends the fork; by the handlers of an event loop it would have stopped the parent alone."""
     ended = subprocess.run(
         [sys.executable, "-c", SIGNALS], env=environment(), capture_output=True, text=True, check=True, timeout=60
@@ -84,7 +84,7 @@ def test_a_signal_for_a_fork_is_not_its_parent_s() -> None:
     assert ended.stdout == f"-{signal.SIGTERM.value} False\n"
 
 
-async def test_the_end_of_a_process_is_not_that_of_what_it_left_behind() -> None:
+async def test_waiting_for_a_process_does_not_wait_for_its_children() -> None:
     """Which has its output open still, and ends with its group."""
     output = bytearray()
     child = await Child.start([sys.executable, "-c", LEAVES_A_CHILD], start_new_session=True)

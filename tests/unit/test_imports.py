@@ -67,7 +67,7 @@ def test_a_handler_s_module_loads_neither_a_database_nor_a_server() -> None:
     assert not loaded_by(wanted) & {"fastapi", "strawberry", "sqlalchemy", "dramatiq", "redis", "uvicorn"}
 
 
-def test_what_the_settings_leave_out_by_default_is_not_loaded() -> None:
+def test_parts_that_the_default_settings_do_not_use_are_not_loaded() -> None:
     """SMTP, tokens, encryption, Redis, PostgreSQL: a start is made of imports."""
     assert not {name.partition(".")[0] for name in loaded_by(f"import {API}", whole=True)} & {
         "aiosmtplib",
@@ -87,12 +87,12 @@ def test_a_worker_loads_dramatiq_only_for_its_backend() -> None:
 
 
 @pytest.mark.parametrize("modules", [API, "onward.worker.process"])
-def test_a_ledger_in_sqlite_is_written_without_postgresqls_dialect(modules: str) -> None:
+def test_a_sqlite_ledger_works_without_the_dialect_of_postgresql(modules: str) -> None:
     """All that SQLAlchemy knows of PostgreSQL comes with one condition of an index for it, or one insert of its own."""
     assert "sqlalchemy.dialects.postgresql" not in loaded_by(f"import {modules}", whole=True)
 
 
-def test_asking_for_help_loads_no_library_but_the_command_lines() -> None:
+def test_help_loads_only_the_library_of_the_command_line() -> None:
     loaded = loaded_by("from onward.cli import main; main.program()", whole=True)
     assert "onward.config.settings" not in loaded
     assert not {name.partition(".")[0] for name in loaded} & {

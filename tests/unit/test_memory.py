@@ -5,7 +5,7 @@ import gc
 from onward.runtime import garbage_collector
 
 
-def test_once_started_a_process_collects_garbage_again_and_leaves_alone_what_was_there() -> None:
+def test_after_the_start_garbage_is_collected_again_and_older_objects_are_frozen() -> None:
     counts = gc.get_threshold()
     garbage_collector.start()
     try:

@@ -32,7 +32,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_module_of_handlers_that_cannot_be_is_told_in_one_line(
+def test_an_invalid_handlers_module_is_reported_in_one_line(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text, words = WRONG[what]
@@ -55,7 +55,7 @@ def test_a_module_that_raises_shows_no_traceback(command: str, tmp_path: Path) -
     assert "Traceback" not in outcome.stdout + outcome.stderr
 
 
-def test_types_that_make_no_schema_are_told_in_one_line(tmp_path: Path) -> None:
+def test_invalid_graphql_types_are_reported_in_one_line(tmp_path: Path) -> None:
     application.write(tmp_path, '[gql]\nmodules = ["broken"]\n[server]\nport = 0\n')
     (tmp_path / "broken.py").write_text('import strawberry\n@strawberry.type\nclass Query:\n    it: "Gone"\n', "utf-8")
     outcome = onward("serve", project=tmp_path)
@@ -64,7 +64,7 @@ def test_types_that_make_no_schema_are_told_in_one_line(tmp_path: Path) -> None:
     assert outcome.stderr.count("\n") == 1, outcome.stderr
 
 
-def test_a_module_that_another_one_hides_is_told_of_with_the_fix(tmp_path: Path) -> None:
+def test_a_hidden_module_is_reported_with_the_fix(tmp_path: Path) -> None:
     application.write(tmp_path, "[handlers]\nmodules = ['redis.orders']\n[server]\nport = 0\n")
     (tmp_path / "redis").mkdir()
     for name in ("redis/__init__.py", "redis/orders.py"):
@@ -75,7 +75,7 @@ def test_a_module_that_another_one_hides_is_told_of_with_the_fix(tmp_path: Path)
     assert outcome.stderr.count("\n") == 1, outcome.stderr
 
 
-def test_the_project_s_modules_may_be_named_as_ours_once_were(tmp_path: Path) -> None:
+def test_a_project_s_modules_may_have_the_former_names_of_onward_s(tmp_path: Path) -> None:
     """`app`, `settings`, `jobs`, `progress`, ...: one name at the top of the import path is the library's."""
     names = ("app", "settings", "jobs", "progress", "storage", "cli")
     application.write(tmp_path, f"[handlers]\nmodules = {list(names)}")
@@ -87,7 +87,7 @@ def test_the_project_s_modules_may_be_named_as_ours_once_were(tmp_path: Path) ->
     assert all(f"own.{name}" in outcome.stdout for name in names), outcome.stdout
 
 
-def test_in_a_package_modules_have_what_names_they_like(tmp_path: Path) -> None:
+def test_modules_in_a_package_may_have_any_name(tmp_path: Path) -> None:
     application.write(tmp_path, "[handlers]\nmodules = ['shop.app']")
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "__init__.py").touch()
@@ -101,7 +101,7 @@ def test_in_a_package_modules_have_what_names_they_like(tmp_path: Path) -> None:
     assert "handlers: email.welcome, logging.write, orders.confirm, steps.process_item" in outcome.stdout
 
 
-def test_folders_of_the_project_that_nothing_names_are_no_matter(tmp_path: Path) -> None:
+def test_unused_folders_of_the_project_do_no_harm(tmp_path: Path) -> None:
     application.write(tmp_path, '[routes]\n"email.*" = "dramatiq"\n')
     for room in ("backends", "telemetry", "jobs"):
         (tmp_path / room).mkdir()

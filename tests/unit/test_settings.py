@@ -29,7 +29,7 @@ def refusal(project: Path, toml: str = "", **overrides: object) -> str:
     return line
 
 
-def test_an_empty_file_is_enough(project: Path) -> None:
+def test_an_empty_file_is_valid(project: Path) -> None:
     settings = load(project)
     assert (settings.backend, settings.server.port, settings.backends.background.concurrency) == (
         "background",
@@ -38,7 +38,7 @@ def test_an_empty_file_is_enough(project: Path) -> None:
     )
 
 
-def test_the_file_that_comes_along_says_what_holds_without_it(project: Path) -> None:
+def test_the_settings_file_of_the_repository_lists_the_defaults(project: Path) -> None:
     """But for the parts that are the application's own: its modules, its resources, its tables."""
     (project / "settings.toml").write_bytes((ROOT / "settings.toml").read_bytes())
     written = load(project)
@@ -58,14 +58,14 @@ def test_the_file_that_comes_along_says_what_holds_without_it(project: Path) -> 
     )
 
 
-def test_paths_are_seen_from_the_projects_folder(project: Path) -> None:
+def test_paths_are_relative_to_the_project_s_folder(project: Path) -> None:
     settings = load(project)
     assert settings.database.url == f"sqlite:///{project}/var/onward.db"
     assert settings.email.directory == project / "var/mail"
     assert settings.log.path == project / "var/notifications.jsonl"
 
 
-def test_absolute_paths_stay(project: Path) -> None:
+def test_absolute_paths_are_unchanged(project: Path) -> None:
     (project / "settings.toml").write_text('[database]\nurl = "sqlite:////srv/onward.db"\n[log]\npath = "/srv/log"')
     settings = load(project)
     assert (settings.database.url, settings.log.path) == ("sqlite:////srv/onward.db", Path("/srv/log"))
@@ -99,19 +99,19 @@ def test_an_unknown_key_is_named_with_the_nearest_right_one(project: Path, toml:
 
 
 @pytest.mark.parametrize(("key", "value"), [("backend", "dramatiq"), ("environment", "production")])
-def test_a_key_that_stands_below_a_table_is_told_its_place(project: Path, key: str, value: str) -> None:
+def test_a_key_below_a_table_is_reported_with_its_right_place(project: Path, key: str, value: str) -> None:
     """TOML takes it for the table's own, at the end of the file above all."""
     told = refusal(project, f'[gql]\nmodules = []\n{key} = "{value}"')
     assert f"gql.{key} is not a setting; {key} stands above the first [table] of the file" in told
     assert "stands above" not in refusal(project, "[gql]\nlog = 1")
 
 
-def test_a_value_without_quotes_is_told_of_them(project: Path) -> None:
+def test_a_value_without_quotes_is_reported_with_the_fix(project: Path) -> None:
     assert "text stands in quotes" in refusal(project, "backend = dramatiq")
 
 
 @pytest.mark.parametrize("text", ["", "100", "0/m", "1/y", "-1/m", "1.5/m", "1/m ", "١/m"])
-def test_what_is_no_rate_is_refused_with_an_example(project: Path, text: str) -> None:
+def test_an_invalid_rate_is_refused_with_an_example(project: Path, text: str) -> None:
     assert "as in 100/m" in refusal(project, f'[queues."a.*"]\nrate = "{text}"')
 
 
@@ -142,18 +142,18 @@ def test_what_is_no_rate_is_refused_with_an_example(project: Path, text: str) ->
         ("[retention]\njobs_days = 9\nkeys_days = 3", "retention.keys_days must be at least retention.jobs_days"),
     ],
 )
-def test_a_bad_value_is_named_with_what_the_key_takes(project: Path, toml: str, words: str) -> None:
+def test_a_bad_value_is_reported_with_the_allowed_values(project: Path, toml: str, words: str) -> None:
     assert words in refusal(project, toml)
 
 
-def test_a_backend_that_nobody_defines_is_refused_with_those_there_are(project: Path) -> None:
+def test_an_undefined_backend_is_refused_with_the_defined_ones(project: Path) -> None:
     assert 'backend must be "background", "dramatiq" or "mine" (got "dramatik"); did you mean dramatiq?' in refusal(
         project, 'backend = "dramatik"\n[backends.mine]\nclass = "a:B"'
     )
     assert 'routes."email.*" must be' in refusal(project, '[routes]\n"email.*" = "dramatic"')
 
 
-def test_the_line_says_where_the_value_stands(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_names_the_source_of_the_value(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(project, "[server]\nport = -1").startswith(f"{project}/settings.toml: ")
     assert refusal(project, server={"port": -1}).startswith("command line: ")
     assert refusal(project, backend="none").startswith("command line: ")
@@ -179,11 +179,11 @@ def test_a_missing_file_or_folder_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("toml", ["backend = ", "[server\n", 'backend = "a"\nbackend = "b"'])
-def test_what_is_no_toml_is_told_in_one_line(project: Path, toml: str) -> None:
+def test_invalid_toml_is_reported_in_one_line(project: Path, toml: str) -> None:
     assert "cannot be read" in refusal(project, toml)
 
 
-def test_bytes_that_are_no_text_are_told_in_one_line(project: Path) -> None:
+def test_bytes_that_are_not_utf_8_are_reported_in_one_line(project: Path) -> None:
     (project / "settings.toml").write_bytes(b'backend = "\xff"')
     with pytest.raises(SettingsError, match=r"settings\.toml cannot be read"):
         load(project)
@@ -203,7 +203,7 @@ def test_the_project_is_not_set_in_its_own_file(project: Path) -> None:
         '[auth.jwt]\nsecret = "s3cret"',
     ],
 )
-def test_no_complaint_shows_a_secret(project: Path, toml: str) -> None:
+def test_no_error_message_shows_a_secret(project: Path, toml: str) -> None:
     assert "s3cret" not in refusal(project, toml)
 
 
@@ -218,7 +218,7 @@ def test_settings_do_not_show_their_secrets(project: Path) -> None:
     assert secret not in str(load(project))
 
 
-def test_settings_do_not_change(project: Path) -> None:
+def test_settings_are_immutable(project: Path) -> None:
     settings = load(project)
     for change in (
         lambda: setattr(settings, "backend", "x"),
@@ -229,7 +229,7 @@ def test_settings_do_not_change(project: Path) -> None:
             change()
 
 
-def test_a_third_backends_other_keys_reach_it_as_they_are(project: Path) -> None:
+def test_a_custom_backend_gets_its_other_keys_unchanged(project: Path) -> None:
     (project / "settings.toml").write_text(
         'backend = "mine"\n[backends.mine]\nclass = "a.b:C"\ndeep = {list = [1, "x"]}'
     )
@@ -237,18 +237,18 @@ def test_a_third_backends_other_keys_reach_it_as_they_are(project: Path) -> None
     assert (mine.class_, dict(mine.options)) == ("a.b:C", {"deep": {"list": [1, "x"]}})
 
 
-def test_production_does_not_let_anyone_in_by_accident(project: Path) -> None:
+def test_production_refuses_open_mode_by_default(project: Path) -> None:
     assert 'auth.mode must be "jwt" in production' in refusal(project, 'environment = "production"')
     (project / "settings.toml").write_text('environment = "production"\n[auth]\nallow_public = true')
     assert load(project).auth.allow_public
 
 
 @pytest.mark.parametrize("jwt", ["", '\njwt = {secret = "%s", jwks = "keys.json"}' % ("s" * 32)])
-def test_tokens_are_checked_with_one_kind_of_key(project: Path, jwt: str) -> None:
+def test_exactly_one_kind_of_key_checks_tokens(project: Path, jwt: str) -> None:
     assert "exactly one of" in refusal(project, f'[auth]\nmode = "jwt"{jwt}')
 
 
-def test_every_setting_says_what_it_is_for() -> None:
+def test_every_setting_has_a_description() -> None:
     from pydantic import BaseModel
 
     def undescribed(table: type[BaseModel], path: str) -> list[str]:
@@ -262,7 +262,7 @@ def test_every_setting_says_what_it_is_for() -> None:
     assert undescribed(Settings, "") == []
 
 
-def test_modules_of_the_project_can_be_imported_and_hide_nothing(
+def test_modules_of_the_project_can_be_imported_and_hide_no_other(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sys

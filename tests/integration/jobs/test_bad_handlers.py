@@ -85,7 +85,7 @@ RAISED: dict[str, tuple[Exception, JobStatus, str, str]] = {
 
 
 @pytest.mark.parametrize("what", RAISED)
-async def test_whatever_a_handler_raises_ends_its_attempt_with_a_code_and_words(
+async def test_any_exception_of_a_handler_ends_its_attempt_with_a_code_and_a_message(
     sqlite_writer: Writer, what: str
 ) -> None:
     error, status, code, words = RAISED[what]
@@ -141,7 +141,7 @@ RETURNED["a circle"] = (circle, "result holds itself")
 
 
 @pytest.mark.parametrize("what", RETURNED)
-async def test_a_result_that_is_no_json_is_refused_by_its_place_and_type(sqlite_writer: Writer, what: str) -> None:
+async def test_a_result_that_is_not_json_is_refused_with_its_place_and_type(sqlite_writer: Writer, what: str) -> None:
     """NaN and infinity among them, which were kept as null."""
     value, words = RETURNED[what]
 
@@ -156,7 +156,7 @@ async def test_a_result_that_is_no_json_is_refused_by_its_place_and_type(sqlite_
         assert job.error.message.startswith(words)
 
 
-async def test_what_was_json_before_still_is(sqlite_writer: Writer) -> None:
+async def test_values_that_were_json_before_still_are(sqlite_writer: Writer) -> None:
     """Dates, enumerations, dataclasses, tuples; None beside numbers."""
     value = {"at": datetime(2026, 1, 2, tzinfo=UTC), "colour": Colour.RED, "line": Line(1.5), "some": (1, None, 2.0)}
 

@@ -73,7 +73,7 @@ def test_a_job_accepted_for_a_local_runner_is_claimed_by_no_other(writer: Writer
     assert [one.id for one in writer.run_sync(lambda tx: claim_due(tx, "other", 5))] == [job.id]
 
 
-def test_a_job_that_its_local_runner_is_about_to_be_handed_is_not_claimed_from_the_line(writer: Writer) -> None:
+def test_a_job_about_to_be_delivered_to_its_local_runner_is_not_claimed_from_the_queue(writer: Writer) -> None:
     """Unless it was accepted so long ago that the delivery must have been lost."""
     job = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="one"))
 
@@ -84,7 +84,7 @@ def test_a_job_that_its_local_runner_is_about_to_be_handed_is_not_claimed_from_t
     assert [one.id for one in writer.run_sync(lambda tx: due(tx, 0))] == [job.id]
 
 
-def test_an_excluded_job_is_not_claimed_from_the_line(writer: Writer) -> None:
+def test_an_excluded_job_is_not_claimed_from_the_queue(writer: Writer) -> None:
     """It waits for another job of its request; other jobs are claimed."""
     first, second = writer.run_sync(lambda tx: (accept(tx), accept(tx)))
     found = writer.run_sync(

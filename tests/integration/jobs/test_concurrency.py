@@ -70,7 +70,7 @@ def test_jobs_of_a_paused_handler_do_not_hold_up_others(writer: Writer) -> None:
     assert writer.run_sync(blocked.count) == {concurrency.PAUSED: 3 * claims.CANDIDATES}
 
 
-def test_the_first_pause_stands_and_one_resumption_is_enough(writer: Writer) -> None:
+def test_the_first_pause_is_kept_and_one_resume_ends_it(writer: Writer) -> None:
     first = writer.run_sync(lambda tx: concurrency.pause(tx, PAUSED, by="ada"))
     assert writer.run_sync(lambda tx: concurrency.pause(tx, PAUSED, by="bob")) == first
     assert writer.run_sync(concurrency.pauses) == [first]
@@ -96,7 +96,7 @@ def test_blocked_jobs_are_unblocked_in_order_and_delivered(writer: Writer) -> No
     assert [writer.run_sync(lambda tx, job=job: claim(tx, job.id)) is not None for job in out] == [True] * 3  # type: ignore[misc]
 
 
-def test_a_blocked_job_that_is_cancelled_and_retried_waits_in_line(writer: Writer) -> None:
+def test_a_blocked_job_that_is_cancelled_and_retried_waits_in_the_queue(writer: Writer) -> None:
 
     everything = Visible(everything=True)
     job = writer.run_sync(paused)

@@ -49,7 +49,7 @@ def sent_elsewhere_and_back(tx: Tx, _job_id: str) -> None:
     due.reroute(tx, old="there", handler="law.job", new="here", limit=10)
 
 
-def test_a_confirmation_waits_for_nobody_who_claims_what_it_confirms(postgres_ledger: str) -> None:
+def test_a_confirmation_does_not_wait_for_a_claim_of_the_same_job(postgres_ledger: str) -> None:
     """It confirms the others: to wait for each other's rows would be a deadlock."""
     with writing(postgres_ledger) as writer, psycopg.connect(postgres_ledger) as claiming:
         first, second = (writer.run_sync(accept) for _ in range(2))
@@ -78,7 +78,7 @@ def test_a_job_that_is_handed_back_keeps_its_place_and_is_delivered_at_once(writ
     assert rows == [(job.id, "law.job", 0, 2, True)], "and it is told from those that never ran"
 
 
-def test_a_job_that_is_handed_back_goes_before_what_has_not_begun(writer: Writer) -> None:
+def test_a_job_that_is_handed_back_goes_before_jobs_that_have_not_begun(writer: Writer) -> None:
     """Also if it was accepted later and run at once: interrupted jobs go on soon, however long the line is."""
     waits, runs = writer.run_sync(accept), writer.run_sync(accept)
     writer.run_sync(lambda tx: accept(tx, priority=-1))

@@ -59,7 +59,7 @@ async def test_a_secret_reaches_the_handler_and_nothing_else(tmp_path: Path) -> 
         assert CARD.encode() not in written(tmp_path)
 
 
-async def test_the_secrets_of_a_further_job_are_secrets(tmp_path: Path) -> None:
+async def test_the_secrets_of_a_dispatched_job_are_encrypted(tmp_path: Path) -> None:
     async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
         job = await run(onward, "tests.both", card=CARD)
         assert job.result == len(CARD) + 1
@@ -78,7 +78,7 @@ def _ids() -> Any:
 
 
 @pytest.mark.parametrize("kindly", [True, False])
-async def test_what_a_handler_says_of_a_secret_is_not_passed_on(
+async def test_a_secret_in_a_handler_s_message_is_redacted(
     tmp_path: Path, *, kindly: bool, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
@@ -100,7 +100,7 @@ async def test_keys_are_changed_without_losing_a_job(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keys", [[], [KEY]])
-def test_without_its_key_a_secret_is_unreadable_in_words(keys: list[str]) -> None:
+def test_without_its_key_a_secret_fails_with_a_reason(keys: list[str]) -> None:
     encrypted = Encryption([OLDER]).encrypt(pay, {"card": CARD, "name": "x", "limits": None})
     with pytest.raises(Permanent, match="not among those") as unreadable:
         Encryption(keys).decrypt(encrypted)
@@ -112,13 +112,13 @@ def test_a_handler_with_secrets_needs_a_key(tmp_path: Path) -> None:
         Encryption().encrypt(pay, {"card": CARD, "name": "x", "limits": None})
 
 
-async def test_without_a_key_the_start_is_refused_in_words(tmp_path: Path) -> None:
+async def test_without_a_key_the_start_is_refused_with_a_reason(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"secrets.keys: tests.pay has secret .* need a key; make one by"):
         async with wiring.run_process(settings_with(tmp_path), Role.ACCEPT):
             pass
 
 
-def test_what_is_no_key_is_refused_and_not_shown(tmp_path: Path) -> None:
+def test_an_invalid_key_is_refused_and_not_shown(tmp_path: Path) -> None:
     settings = settings_with(tmp_path, "hunter2hunter2")
     with pytest.raises(SettingsError, match=r"secrets.keys: each key must be 32 bytes") as refused:
         handlers.build_encryption(settings, {})
@@ -127,6 +127,6 @@ def test_what_is_no_key_is_refused_and_not_shown(tmp_path: Path) -> None:
     assert [(finding.state.value, finding.fix) for finding in findings] == [("wrong", "correct secrets.keys")]
 
 
-def test_what_has_the_form_of_a_secret_is_refused_from_outside() -> None:
+def test_a_parameter_in_the_form_of_an_encrypted_one_is_refused_from_outside() -> None:
     with pytest.raises(InvalidParameters, match="has the form of an encrypted value"):
         Encryption([KEY]).encrypt(pay, {"card": CARD, "name": {ENCRYPTED: "x"}, "limits": None})

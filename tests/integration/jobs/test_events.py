@@ -18,7 +18,7 @@ from tests.ledgers import accept
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_second_subscription_takes_no_change_from_the_first(
+async def test_a_second_subscription_does_not_consume_changes_of_the_first(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both come while there is no other, and the second one reads the ledger later."""

@@ -23,7 +23,7 @@ inputs = st.dictionaries(st.text(max_size=4), json, max_size=4)
 
 
 @given(inputs, inputs)
-def test_a_fingerprint_is_the_input_s(one: dict[str, object], other: dict[str, object]) -> None:
+def test_a_fingerprint_depends_on_the_whole_input(one: dict[str, object], other: dict[str, object]) -> None:
     """Equal for equal values in any order, different for others."""
     assert idempotency.fingerprint(one) == idempotency.fingerprint(dict(reversed(one.items())))
     same = repr(sorted(one.items(), key=repr)) == repr(sorted(other.items(), key=repr))
@@ -69,7 +69,7 @@ def test_a_key_belongs_to_viewer_and_mutation(writer: Writer) -> None:
     assert {replayed for _, replayed in found} == {False}
 
 
-def test_a_mutation_that_fails_does_not_use_its_key_up(writer: Writer) -> None:
+def test_a_failed_mutation_does_not_use_up_its_key(writer: Writer) -> None:
     """A transaction function that raises has written nothing, not even the key."""
 
     def fails(tx: Tx) -> None:
@@ -104,7 +104,7 @@ async def test_two_with_different_inputs_at_the_same_moment_make_one_job(ledger_
             assert sorted(type(answer).__name__ for answer in found) == ["KeyReused", "tuple"]
 
 
-def test_old_keys_are_forgotten(writer: Writer) -> None:
+def test_old_keys_are_deleted(writer: Writer) -> None:
     """The oldest first, and at most the limit in one commit."""
     first, _ = writer.run_sync(lambda tx: mutate(tx, "k"))
     assert writer.run_sync(lambda tx: idempotency.prune(tx, before=tx.now - 1_000_000, limit=9)) == 0

@@ -85,7 +85,7 @@ def now(writer: Writer, job: Job) -> Job:
     return found
 
 
-def test_a_counter_that_stands_still_long_enough_is_a_death(writer: Writer, observer: Observer, clock: Clock) -> None:
+def test_a_counter_that_stands_still_long_enough_means_death(writer: Writer, observer: Observer, clock: Clock) -> None:
     """Not before `lease_timeout_s` of the observer's own time, and at the first observation after it."""
     job = stranger(writer)
     observer.observe()
@@ -102,7 +102,7 @@ def test_a_counter_that_stands_still_long_enough_is_a_death(writer: Writer, obse
     assert (attempt.error.code, attempt.counts_as_attempt) == ("LEASE_LOST", False)
 
 
-def test_a_counter_that_rises_now_and_then_is_life(writer: Writer, observer: Observer, clock: Clock) -> None:
+def test_a_counter_that_rises_now_and_then_means_life(writer: Writer, observer: Observer, clock: Clock) -> None:
     """A beat every six seconds is enough."""
     job = stranger(writer)
     for n in range(60):
@@ -139,9 +139,7 @@ def test_time_in_which_the_observer_could_not_write_does_not_count(
     assert now(writer, job).status is S.RUNNING
 
 
-def test_an_observer_that_stood_still_takes_no_process_for_dead(
-    writer: Writer, observer: Observer, clock: Clock
-) -> None:
+def test_an_observer_that_was_frozen_declares_no_process_dead(writer: Writer, observer: Observer, clock: Clock) -> None:
     """A pause of an hour counts as one beat."""
     job = stranger(writer)
     observer.observe()
@@ -150,7 +148,7 @@ def test_an_observer_that_stood_still_takes_no_process_for_dead(
     assert now(writer, job).status is S.RUNNING
 
 
-def test_the_death_of_a_neighbour_is_seen_at_once(writer: Writer, observer: Observer) -> None:
+def test_the_death_of_a_process_on_the_same_machine_is_seen_at_once(writer: Writer, observer: Observer) -> None:
     """Its process is gone: no need to wait for its counter. A zombie is gone as well."""
     neighbour = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
@@ -166,7 +164,7 @@ def test_the_death_of_a_neighbour_is_seen_at_once(writer: Writer, observer: Obse
         neighbour.communicate()
 
 
-def test_a_neighbour_that_lives_is_not_dead_however_long_its_counter_stands_still(clock: Clock) -> None:
+def test_a_live_process_on_the_same_machine_is_never_declared_dead(clock: Clock) -> None:
     """A handler may hold the interpreter's lock. One that is stopped goes by its counter, like a process elsewhere."""
     neighbour = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
@@ -196,7 +194,7 @@ def _dead(observer: observation.Observer, beats: list[observation.Heartbeat], cl
     return dead
 
 
-def test_a_process_elsewhere_is_no_neighbour() -> None:
+def test_a_process_on_another_machine_is_not_a_neighbour() -> None:
     """Another boot, another pid namespace: its pid says nothing here."""
     mine = places.place()
     boot, namespace, pid, started = mine.split("/")
@@ -234,7 +232,7 @@ def test_a_heartbeat_after_the_observation_saves_the_process(writer: Writer) -> 
     assert now(writer, job).status is S.RUNNING
 
 
-def test_one_process_leads_and_another_one_follows_it(writer: Writer, clock: Clock) -> None:
+def test_one_process_leads_and_another_takes_over_after_it(writer: Writer, clock: Clock) -> None:
     """One at any time; when it is gone, the next one that observes."""
     one, two = Observer(writer), Observer(writer)
     for observer in (one, two, one, two):
@@ -245,7 +243,7 @@ def test_one_process_leads_and_another_one_follows_it(writer: Writer, clock: Clo
     assert two.lease.leads
 
 
-def test_a_start_waits_for_no_commit_but_its_own(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_waits_only_for_its_own_commit(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A beat goes with the next commit; at the start of a process nobody would write one."""
     monkeypatch.setattr(onward.storage.writer, "LAZY_COMMIT_S", 3600.0)
     writer.run_sync(lambda tx: tx.now)  # from here on the writer waits by the new figure
@@ -260,7 +258,7 @@ def test_a_start_waits_for_no_commit_but_its_own(writer: Writer, monkeypatch: py
     assert begun
 
 
-def test_a_lease_beats_by_a_thread_of_its_own_and_goes_at_the_end(writer: Writer) -> None:
+def test_a_lease_has_its_own_heartbeat_thread_and_is_released_at_the_end(writer: Writer) -> None:
     """While nothing else happens the counter rises; closed, the process is forgotten and its jobs wait."""
     lease = Lease(writer, Metrics(), name="mine", on_lost=lambda: None, timings=Timings(heartbeat_s=0.1))
     lease.start()

@@ -388,7 +388,7 @@ def _run(opened: Callable[[ExitStack], Writer], examples: int) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("examples", [10, pytest.param(60, marks=pytest.mark.long)])
-def test_the_ledger_keeps_its_laws_on_sqlite(examples: int, migrated_sqlite: Path, tmp_path: Path) -> None:
+def test_the_ledger_keeps_its_invariants_on_sqlite(examples: int, migrated_sqlite: Path, tmp_path: Path) -> None:
     """Random histories of eighty acts."""
 
     def opened(stack: ExitStack) -> Writer:
@@ -399,7 +399,7 @@ def test_the_ledger_keeps_its_laws_on_sqlite(examples: int, migrated_sqlite: Pat
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("examples", [4, pytest.param(20, marks=pytest.mark.long)])
-def test_the_ledger_keeps_its_laws_on_postgresql(
+def test_the_ledger_keeps_its_invariants_on_postgresql(
     examples: int, postgres_server_url: str, migrated_postgres: str
 ) -> None:
     """The same."""

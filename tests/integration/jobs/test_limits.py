@@ -71,7 +71,7 @@ def test_a_reserved_slot_is_given_to_no_other_job(writer: Writer) -> None:
     assert waiting
 
 
-def test_a_reservation_outlives_a_delivery_that_is_given_back(writer: Writer) -> None:
+def test_a_reservation_outlives_a_postponed_delivery(writer: Writer) -> None:
     """By a process that drains, for example: the slot stays reserved."""
     limited(writer, 2, concurrency=1)
     (first,), _ = writer.run_sync(claim_limited)
@@ -214,5 +214,5 @@ def test_a_faster_rate_applies_at_once_to_blocked_jobs(writer: Writer) -> None:
     assert found.theoretical_arrival - now <= SECOND_US // 5
 
 
-def test_a_rate_reads_as_it_was_written() -> None:
+def test_a_rate_is_shown_as_it_was_written() -> None:
     assert [str(Rate.parsed(text)) for text in ("1/s", "100/m", "7/h", "9/d")] == ["1/s", "100/m", "7/h", "9/d"]

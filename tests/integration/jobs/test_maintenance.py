@@ -60,7 +60,7 @@ async def delayed(parts: Runtime, seconds: float) -> Job:
     )
 
 
-async def test_pruning_much_makes_neither_delayed_jobs_nor_ticks_late(project: settings.Settings) -> None:
+async def test_pruning_many_jobs_delays_neither_delayed_jobs_nor_ticks(project: settings.Settings) -> None:
     """While twenty thousand jobs are deleted, every job begins within a second of its time."""
     async with run_process(project, Role.RUN) as parts:
         await finish_many(parts)

@@ -47,7 +47,7 @@ def now(writer: Writer, job: Job) -> Job:
     return found
 
 
-def test_what_a_buried_runner_claimed_or_accepted_once_more_waits_again(writer: Writer) -> None:
+def test_jobs_that_a_reclaimed_runner_claimed_or_accepted_later_wait_again(writer: Writer) -> None:
     """It will not be reclaimed a second time."""
     writer.run_sync(lambda tx: tx.execute(_enter, id="alive", beat=1, place="", name="a", started_at=tx.now))
     theirs, held = claim(writer, "alive"), claim(writer, "reclaimed")
@@ -73,7 +73,7 @@ def test_what_a_buried_runner_claimed_or_accepted_once_more_waits_again(writer: 
         assert len(changed) == 1, "only what changed since the last look is looked at"
 
 
-def test_what_another_process_sends_elsewhere_is_seen_at_the_next_look(writer: Writer) -> None:
+def test_a_reroute_by_another_process_is_seen_at_the_next_tick(writer: Writer) -> None:
     """Also if its commit had begun before the earlier read: it may become visible after a newer one."""
     writer.run_sync(accept)
     _, since = writer.database.read_sync(lambda tx: due.destinations(tx, since=None))

@@ -73,7 +73,7 @@ def model(filled: list[Job], visible: Visible, wanted: JobFilter, **place: Any) 
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_page_is_the_model_s(writer: Writer, filled: list[Job], seed: int) -> None:
+def test_a_page_equals_that_of_the_model(writer: Writer, filled: list[Job], seed: int) -> None:
     """In both directions, from any cursor, for any filter and any viewer."""
     chance = random.Random(seed)
     for _ in range(40):

@@ -40,9 +40,7 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
         (ledger._count, "(slot=? AND owner=?)"),
     ],
 )
-def test_what_is_looked_at_with_each_tick_or_mutation_is_found_by_its_own_index(
-    writer: Writer, statement: Any, index: str
-) -> None:
+def test_queries_of_every_tick_and_mutation_use_an_index(writer: Writer, statement: Any, index: str) -> None:
     """Not by reading all that waits, or the counters of all owners."""
     text, defaults = writer.database.driver.compiled(statement)
     first, *_ = found = plan(
@@ -68,7 +66,7 @@ def test_what_is_looked_at_with_each_tick_or_mutation_is_found_by_its_own_index(
 
 
 @pytest.mark.parametrize("statement", [claims._claim_due, claims._limited, blocked._unblock])
-def test_a_page_of_a_line_is_read_from_its_front(writer: Writer, statement: Any) -> None:
+def test_a_page_of_a_queue_is_read_from_its_front(writer: Writer, statement: Any) -> None:
     """In the order of its index, however long it is."""
     text, defaults = writer.database.driver.compiled(statement)
     bound = ("backend_", "runner_", "worker_", "handler_", "change", "now", "before_", "after_")

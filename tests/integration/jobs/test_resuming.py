@@ -121,7 +121,7 @@ async def test_a_late_outcome_is_refused_once_the_job_has_gone_on(writer: Writer
 
 
 @pytest.mark.parametrize("failing", ["finish_step", "record_outcome"])
-async def test_an_error_of_ours_is_charged_to_nobody(
+async def test_an_internal_error_counts_against_no_job(
     writer: Writer, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     """Of a job with one attempt, too: it waits for another one, and succeeds there."""
@@ -153,7 +153,7 @@ def _raising_once(call: Callable[..., Any]) -> Callable[..., Any]:
     return raising
 
 
-def test_errors_of_ours_do_not_repeat_a_job_for_ever() -> None:
+def test_internal_errors_do_not_repeat_a_job_for_ever() -> None:
     """Each wait is longer than the one before, and after ten in a row a person has to look."""
     error = JobError("INTERNAL", "", True, None, 0)
     failed, now = Attempt(1, False, "here", "w", 0, 0, error), Attempt(1, True, "here", "w", 0)

@@ -39,7 +39,7 @@ def counted(writer: Writer) -> dict[JobStatus, int]:
     return {status: n for status, n in found.items() if n}
 
 
-async def test_only_what_is_over_and_old_enough_is_forgotten(writer: Writer) -> None:
+async def test_only_finished_jobs_that_are_old_enough_are_deleted(writer: Writer) -> None:
     """However old what is not over is; and the counters are a recount still."""
 
     def one_of_each(tx: Tx) -> None:
@@ -58,7 +58,7 @@ async def test_only_what_is_over_and_old_enough_is_forgotten(writer: Writer) -> 
     assert await Cleaner(writer, Retention(jobs=None, keys=None)).prune() == 0
 
 
-async def test_others_get_their_turn_between_batches(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_other_writes_get_their_turn_between_batches(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mutation that comes while much is pruned is answered long before all of it is gone."""
     monkeypatch.setattr(cleaner, "PAGE", 5)
     for _ in range(60):
@@ -74,7 +74,7 @@ async def test_others_get_their_turn_between_batches(writer: Writer, monkeypatch
     assert S.SUCCEEDED not in counted(writer)
 
 
-async def test_keys_are_forgotten_by_their_own_age(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keys_are_deleted_by_their_own_age(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """In batches, too, until none is left that is too old."""
     monkeypatch.setattr(cleaner, "KEYS_BATCH", 2)
 

@@ -65,7 +65,7 @@ def local(text: str) -> int:
         ("2026-07-01T00:00:00+00:00", "2026-07-01T02:30:00+02:00"),
     ],
 )
-def test_a_tick_is_by_the_clocks_of_its_zone(after: str, then: str) -> None:
+def test_a_tick_follows_the_clocks_of_its_time_zone(after: str, then: str) -> None:
     assert entry("30 2 * * *", "Europe/Berlin").next(local(after)) == local(then)
 
 
@@ -92,7 +92,7 @@ def test_a_tick_makes_one_job_and_the_next_is_known(writer: Writer) -> None:
     assert row.next_at > job.created_at
 
 
-def test_of_many_that_look_at_once_one_makes_the_job(ledger_url: str, writer: Writer) -> None:
+def test_one_of_many_simultaneous_schedulers_makes_the_job(ledger_url: str, writer: Writer) -> None:
     plans = [made_by(entry()) for _ in range(4)]
     tick(writer, plans[0])
     put_off(writer, HOUR_US)
@@ -117,14 +117,14 @@ def test_missed_ticks_are_one_job_or_none(writer: Writer, catch_up: bool, count:
     assert tick(writer, plan) == []
 
 
-def test_who_skips_makes_the_tick_that_is_not_missed(writer: Writer) -> None:
+def test_skip_still_makes_the_tick_that_is_not_missed(writer: Writer) -> None:
     plan = made_by(entry(EVER, catch_up=False))
     tick(writer, plan)
     put_off(writer, 5_000_000)
     assert len(tick(writer, plan)) == 1
 
 
-def test_another_rule_counts_from_now_on_and_what_is_gone_from_the_settings_is_forgotten(writer: Writer) -> None:
+def test_a_changed_rule_applies_from_now_on_and_a_removed_entry_is_deleted(writer: Writer) -> None:
     tick(writer, made_by(entry(HOURLY), entry(HOURLY, name="gone")))
     put_off(writer, HOUR_US)
     assert tick(writer, made_by(entry("0 7 * * *"))) == []
@@ -154,7 +154,7 @@ def recurring(**changes: object) -> dict[str, object]:
         ({"params": {"items": "x"}}, "schedule.sums: item"),
     ],
 )
-async def test_what_cannot_recur_stops_the_start_in_one_line(
+async def test_an_invalid_schedule_entry_stops_the_start_with_one_line(
     project: Path, changes: dict[str, object], words: str
 ) -> None:
     settings = load(project, schedule={"sums": recurring(**changes)})
@@ -185,7 +185,7 @@ async def test_however_many_processes_run_each_tick_is_one_job(project: Path) ->
     assert all(datetime.fromtimestamp(at / 1_000_000, UTC) <= datetime.now(UTC) for at in ticks)
 
 
-async def test_a_schedule_that_fails_holds_up_no_other_job(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_schedule_that_fails_delays_no_other_job(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tick(_self: Schedule, _writer: Writer) -> list[Job]:
         raise RuntimeError("a defect")
 

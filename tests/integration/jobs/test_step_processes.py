@@ -137,7 +137,7 @@ async def test_its_errors_are_the_job_s(here: Node, kind: str, code: str, words:
         assert 'raise ValueError(f"a stranger' in str(logs)
 
 
-async def test_a_process_that_does_not_come_up_is_charged_to_nobody(here: Node, tmp_path: Path) -> None:
+async def test_a_process_that_does_not_start_counts_against_no_job(here: Node, tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_text("nonsense")
     job, task = await start(here, apart.bad, kind="permanent")
     await task
@@ -164,7 +164,7 @@ asyncio.run(main(sys.argv[1]))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
-def test_it_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     """Though it holds its interpreter's lock: its job is run again elsewhere, and must not run twice."""
     (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.apart"]\n')
     parent = subprocess.Popen(
@@ -178,7 +178,7 @@ def test_it_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     is_gone(pids(tmp_path)[0])
 
 
-async def test_its_logs_say_whose_they_are_and_its_traces_go_on(
+async def test_its_logs_name_the_job_and_its_traces_go_on(
     here: Node, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Lines of its handler have job, handler and attempt; and nobody else's words are the secret's."""

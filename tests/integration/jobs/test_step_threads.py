@@ -95,7 +95,7 @@ async def test_each_function_past_its_limit_gets_a_replacement(
         assert not here.runner.out_of_threads
 
 
-async def test_at_the_bound_a_job_waits_and_says_so_and_its_limit_waits_with_it(
+async def test_at_the_bound_a_job_waits_with_a_reason_and_its_time_limit_has_not_begun(
     writer: Writer, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not timed out for the time that it had no thread; it runs as soon as a function ends."""

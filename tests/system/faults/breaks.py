@@ -159,7 +159,7 @@ CONFORMANCE = (
         "a_job_that_kills_its_process_is_poison_and_its_neighbours_are_charged_nothing", "never_alone", "assert 7 == 3"
     ),
 )
-LEDGER_MODEL = "tests/integration/jobs/test_ledger_model.py::test_the_ledger_keeps_its_laws_on_sqlite"
+LEDGER_MODEL = "tests/integration/jobs/test_ledger_model.py::test_the_ledger_keeps_its_invariants_on_sqlite"
 POWER = "tests/system/faults/test_power.py::test_no_answer_leaves_before_the_journal_is_synced"
 OTHERS = (  # by the test's own name
     Red(POWER, "no_sync", r"assert \['job_"),

@@ -72,12 +72,12 @@ def generator(job: Any, *, number: int) -> Iterator[int]:
         (print, "no named function"),
     ],
 )
-def test_a_signature_that_cannot_be_checked_is_refused_in_words(function: Callable[..., Any], message: str) -> None:
+def test_an_invalid_signature_is_refused_with_a_reason(function: Callable[..., Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         handler("test.refused")(function)
 
 
-def test_the_jobs_own_type_need_not_be_known_when_it_runs() -> None:
+def test_the_type_of_the_job_parameter_need_not_be_importable() -> None:
     def typed(job: "OnlyForTypeCheckers", *, number: int) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
     assert handler("test.typed")(typed).bind({"number": 1}) == {"number": 1}
@@ -89,7 +89,7 @@ def test_a_later_step_takes_the_job_and_a_value(later: Callable[..., Any]) -> No
         sequence("test.refused", [first, later])
 
 
-def test_a_sequence_has_steps_and_no_two_of_one_name() -> None:
+def test_a_sequence_needs_steps_with_distinct_names() -> None:
     with pytest.raises(ValueError, match="no steps"):
         sequence("test.empty", [])
     with pytest.raises(ValueError, match="same name"):
@@ -105,12 +105,12 @@ def test_a_sequence_has_steps_and_no_two_of_one_name() -> None:
         {"secret": frozenset({"password"})},
     ],
 )
-def test_an_option_that_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
+def test_an_invalid_option_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"test\.refused"):
         handler("test.refused", **options)(first)
 
 
-def test_versions_and_secrets_are_carried() -> None:
+def test_a_handler_keeps_its_version_and_secrets() -> None:
     def upgrade(version: int, params: dict[str, Any]) -> dict[str, Any]:
         return {"number": params["count"] + version}
 
@@ -128,12 +128,12 @@ def test_versions_and_secrets_are_carried() -> None:
         {"base": timedelta(seconds=2), "cap": timedelta(seconds=1)},
     ],
 )
-def test_a_retry_policy_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
+def test_an_invalid_retry_policy_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"max_attempts|base"):
         Retry(**options)
 
 
-def test_a_permanent_error_carries_words_and_a_code() -> None:
+def test_a_permanent_error_has_a_message_and_a_code() -> None:
     assert (str(Permanent("No.")), Permanent("No.").code, Permanent("No.", code="NEVER").code) == (
         "No.",
         "PERMANENT",

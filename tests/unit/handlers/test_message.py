@@ -30,7 +30,7 @@ def a_message(**changed: Any) -> EmailMessage:
 
 
 @pytest.mark.parametrize("text", REFUSED)
-def test_what_is_not_one_address_is_refused(text: str) -> None:
+def test_a_text_that_is_not_one_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="address"):
         mailbox(text)
 
@@ -82,12 +82,12 @@ def test_a_sender_is_a_name_and_an_address(text: str, name: str, address: str) -
 @pytest.mark.parametrize(
     "text", ["", "Onward", "A <a@x>, B <b@x>", "A\nBcc: x <a@x>", "=?utf-8?q?a=0ABcc:e@x?= <a@x>", "A <a@x> B"]
 )
-def test_a_sender_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_sender_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"address|header"):
         sender_of(text)
 
 
-def test_a_message_has_these_headers_and_both_its_parts() -> None:
+def test_a_message_has_its_headers_and_both_parts() -> None:
     message = parsed(a_message(text="Grüße\n", html="<p>Grüße</p>\n"))
     assert message.keys() == HEADERS
     assert [part.get_content_type() for part in message.walk()] == [
@@ -125,7 +125,7 @@ def test_a_recipient_is_checked_again_where_it_becomes_a_header() -> None:
 
 
 @pytest.mark.parametrize("words", HOSTILE)
-def test_hostile_words_stay_in_the_body(words: str) -> None:
+def test_hostile_text_stays_in_the_body(words: str) -> None:
     message = parsed(a_message(text=f"Hello {words}\n", html="<p>Hello"))
     assert message.keys() == HEADERS
     assert len(list(message.walk())) == 3
@@ -133,7 +133,7 @@ def test_hostile_words_stay_in_the_body(words: str) -> None:
     assert plain.get_content().splitlines() == f"Hello {words}\n".splitlines()
 
 
-def test_a_message_is_lines_of_seven_bits_unless_its_address_is_not() -> None:
+def test_a_message_is_seven_bit_unless_its_address_is_not() -> None:
     data = a_message(text="Grüße " * 500).as_bytes()
     assert data.isascii()
     assert max(map(len, data.split(b"\r\n"))) <= 78
@@ -162,7 +162,7 @@ def test_an_envelope_has_one_sender_and_one_recipient(headers: dict[str, str]) -
         envelope(message)
 
 
-def test_what_is_visible_is_one_line_without_steering() -> None:
+def test_visible_text_is_one_line_without_control_characters() -> None:
     assert visible(" Ada\r\nBcc:\t\x1b[2Jx\u202ey\u2028z ") == "Ada  Bcc:  [2Jxy z"
     assert (
         visible("\u0645\u06cc\u200c\u062e \U0001f469\u200d\U0001f680")

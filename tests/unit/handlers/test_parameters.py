@@ -53,7 +53,7 @@ def test_defaults_are_kept_with_the_job() -> None:
     assert plain.bind({"email": "a"}) == {"email": "a", "count": 3, "ratio": None, "extra": None}
 
 
-def test_rich_types_are_kept_as_json_and_given_back_as_they_were() -> None:
+def test_rich_types_are_stored_as_json_and_restored() -> None:
     params = {
         "at": datetime(2031, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
         "lasting": timedelta(days=1, microseconds=1),
@@ -91,13 +91,13 @@ def test_rich_types_are_kept_as_json_and_given_back_as_they_were() -> None:
         ({"email": "a", "job": 1}, "job"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_its_path(params: dict[str, Any], path: str) -> None:
+def test_an_invalid_value_is_refused_with_its_path(params: dict[str, Any], path: str) -> None:
     with pytest.raises(InvalidParameters) as refused:
         plain.bind(params)
     assert [where for where, _ in refused.value.errors] == [path]
 
 
-def test_every_error_is_told_at_once_and_none_repeats_the_value() -> None:
+def test_all_errors_are_reported_together_without_the_values() -> None:
     with pytest.raises(InvalidParameters) as refused:
         plain.bind({"email": 12345, "count": "hunter2"})
     assert [path for path, _ in refused.value.errors] == ["email", "count"]
@@ -111,7 +111,7 @@ def test_a_nested_error_has_a_dotted_path() -> None:
     assert ("lines.0.price", "Field required") in refused.value.errors
 
 
-def test_what_holds_itself_or_is_bottomless_is_refused() -> None:
+def test_a_recursive_or_too_deep_value_is_refused() -> None:
     circle: list[Any] = []
     circle.append(circle)
     deep: list[Any] = []
@@ -124,7 +124,7 @@ def test_what_holds_itself_or_is_bottomless_is_refused() -> None:
         deep = deep[0]
 
 
-def test_stored_parameters_of_another_shape_are_refused_in_words() -> None:
+def test_stored_parameters_of_another_type_are_refused_with_a_reason() -> None:
     with pytest.raises(InvalidParameters, match="gone: Extra inputs are not permitted"):
         plain.arguments({"email": "a", "gone": 1})
 
@@ -138,7 +138,7 @@ json_values = st.recursive(
 
 
 @given(email=st.text(st.characters(exclude_categories=["Cs"])), extra=json_values)
-def test_whatever_is_json_comes_back_unchanged(email: str, extra: Any) -> None:
+def test_any_json_value_is_restored_unchanged(email: str, extra: Any) -> None:
     stored = json.dumps(plain.bind({"email": email, "extra": extra}))
     arguments = plain.arguments(json.loads(stored))
     assert (arguments["email"], arguments["extra"]) == (email, extra)
@@ -153,7 +153,7 @@ NO_JSON = [
 
 
 @pytest.mark.parametrize(("value", "where", "words"), NO_JSON)
-def test_a_parameter_that_is_no_json_is_refused_by_its_place_and_type(value: Any, where: str, words: str) -> None:
+def test_a_parameter_that_is_not_json_is_refused_with_its_place_and_type(value: Any, where: str, words: str) -> None:
     @handler("law.any")
     def anything(_job: Any, *, given: Any) -> None: ...
 

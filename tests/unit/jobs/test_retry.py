@@ -37,13 +37,13 @@ def test_the_ceiling_doubles_from_the_base(policy: Retry, attempt: int) -> None:
 
 
 @given(policies(), attempts, st.integers())
-def test_the_wait_is_within_the_ceiling(policy: Retry, attempt: int, seed: int) -> None:
+def test_the_delay_is_within_the_ceiling(policy: Retry, attempt: int, seed: int) -> None:
     """Never negative, for any random number."""
     assert timedelta(0) <= delay(policy, attempt, Random(seed)) <= ceiling(policy, attempt)
 
 
 @given(policies(), attempts, st.integers())
-def test_the_wait_is_the_same_for_the_same_chance(policy: Retry, attempt: int, seed: int) -> None:
+def test_the_delay_is_the_same_for_the_same_random_number(policy: Retry, attempt: int, seed: int) -> None:
     assert delay(policy, attempt, Random(seed)) == delay(policy, attempt, Random(seed))
 
 

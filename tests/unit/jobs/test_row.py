@@ -32,12 +32,12 @@ def test_the_codec_has_the_columns_of_the_table_in_their_order() -> None:
     assert tuple(row.new(NEW)) == row.COLUMNS
 
 
-def test_a_column_that_the_table_has_not_is_refused() -> None:
+def test_a_column_that_the_table_lacks_is_refused() -> None:
     with pytest.raises(TypeError):
         row.decode(row.new({**NEW, "colour": "red"}).values())
 
 
-def test_what_is_encoded_is_decoded_as_it_was() -> None:
+def test_decoding_an_encoded_row_gives_the_same_job() -> None:
     """Errors, attempts, progress, results and steps."""
     steps = (Step("first", 0, StepStatus.SUCCEEDED, 3, 4, {"a": [1]}), Step("second", 1))
     attempts = (Attempt(1, True, "here", "worker", 3, 5, ERROR), Attempt(2, False, "here", "worker", 6, 7))
@@ -66,7 +66,7 @@ def test_a_claimed_job_runs_its_first_unfinished_step() -> None:
     assert job.attempts == (Attempt(1, True, "here", "worker", 9),)
 
 
-def test_names_that_differ_from_their_column_s_are_those_of_one_field_each() -> None:
+def test_each_renamed_column_belongs_to_exactly_one_field() -> None:
     """`deaths` is `crash_count`, and so on."""
     values = row.new({**NEW, "charged": 1, "deaths": 2, "token": 3, "parked": "PAUSED"})
     job = row.decode(values.values())

@@ -38,9 +38,9 @@ def test_every_state_is_reached_and_leads_to_an_end() -> None:
     assert ending == set(JobStatus)
 
 
-def test_a_job_is_claimed_only_where_it_waits_for_a_delivery() -> None:
+def test_only_a_queued_job_can_be_claimed() -> None:
     assert {state for state in JobStatus if may_move(state, S.RUNNING)} == {S.QUEUED}
 
 
-def test_what_is_being_cancelled_is_never_tried_again() -> None:
+def test_a_job_that_is_being_cancelled_is_never_retried() -> None:
     assert MOVES[S.CANCELLING] == TERMINAL

@@ -8,14 +8,14 @@ from onward.config import errors, settings
 from onward.jobs.timings import VARIABLE, Timings
 
 
-def test_a_process_takes_the_timings_of_the_one_that_started_it() -> None:
+def test_a_process_inherits_the_timings_of_its_parent() -> None:
     given = Timings(heartbeat_s=0.1, redis_timeout_s=None)
     assert Timings.inherited(given.environment()) == given
     assert Timings.inherited({}) == Timings()
     assert Timings().environment() == {}
 
 
-def test_what_hands_them_down_is_not_taken_for_a_misspelt_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variable_that_passes_timings_on_is_not_a_misspelt_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert errors.TIMINGS == VARIABLE
     monkeypatch.setenv(VARIABLE, "{}")
     settings.load()
