@@ -49,13 +49,13 @@ def found(project: Path, part: str, **overrides: object) -> list[Finding]:
     return [one for one in findings(load(project, **overrides)) if one.part == part]
 
 
-def test_a_sound_project_passes(project: Path) -> None:
+def test_a_correct_project_passes(project: Path) -> None:
     outcome = onward("check", project=project)
     assert outcome.returncode == 0, outcome.stdout
     assert {line.split()[0] for line in outcome.stdout.splitlines()} == {"ok"}
 
 
-def test_what_is_wrong_gives_1_and_names_the_fix(project: Path) -> None:
+def test_a_fault_gives_exit_code_1_and_names_the_fix(project: Path) -> None:
     url = f"postgresql://onward:s3cret@127.0.0.1:{free_port()}/onward"
     outcome = onward("check", project=project, ONWARD_DATABASE__URL=url)
     assert outcome.returncode == 1
@@ -63,17 +63,17 @@ def test_what_is_wrong_gives_1_and_names_the_fix(project: Path) -> None:
     assert "s3cret" not in outcome.stdout + outcome.stderr
 
 
-def test_no_part_is_left_out_because_another_is_wrong(project: Path) -> None:
+def test_every_part_is_checked_even_if_another_is_wrong(project: Path) -> None:
     parts = {one.part for one in findings(load(project, database={"url": "sqlite:////proc/no/where.db"}))}
     assert {"database", "handlers", "gql", "background", "email", "log", "auth"} <= parts
 
 
-def test_postgresql_without_tables_wants_migrate(project: Path, postgres_url: str) -> None:
+def test_postgresql_without_tables_needs_migrate(project: Path, postgres_url: str) -> None:
     *_, last = found(project, "database", database={"url": postgres_url})
     assert (last.state, last.fix) == (State.WRONG, "run onward migrate")
 
 
-def test_a_postgresql_of_another_encoding_is_wrong(project: Path, postgres_server_url: str) -> None:
+def test_a_postgresql_with_another_encoding_is_wrong(project: Path, postgres_server_url: str) -> None:
     with psycopg.connect(postgres_server_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
         try:
@@ -85,26 +85,26 @@ def test_a_postgresql_of_another_encoding_is_wrong(project: Path, postgres_serve
     assert "encoding is LATIN1 and has to be UTF8" in only.message
 
 
-def test_a_postgresql_that_does_not_sync_is_warned_of(project: Path, postgres_url: str) -> None:
+def test_a_postgresql_without_fsync_gives_a_warning(project: Path, postgres_url: str) -> None:
     """As the tests' own does not, which has nothing to keep."""
     first, *_ = found(project, "database", database={"url": postgres_url})
     assert (first.state, first.fix) == (State.WARNING, "set fsync = on in postgresql.conf")
 
 
-def test_a_redis_that_forgets_or_evicts_is_warned_of(project: Path) -> None:
+def test_a_redis_without_persistence_or_with_eviction_gives_a_warning(project: Path) -> None:
     with redis_server("--maxmemory-policy", "allkeys-lru") as server:
         states = found(project, "redis", backend="dramatiq", backends={"dramatiq": {"url": server.url}})
     assert [one.state for one in states] == [State.OK, State.WARNING, State.WARNING]
     assert [one.fix for one in states[1:]] == ["set appendonly yes", "set maxmemory-policy noeviction"]
 
 
-def test_a_redis_as_it_should_be_passes(project: Path) -> None:
+def test_a_well_configured_redis_passes(project: Path) -> None:
     with redis_server("--appendonly", "yes", "--maxmemory-policy", "noeviction") as server:
         states = found(project, "redis", backend="dramatiq", backends={"dramatiq": {"url": server.url}})
     assert [one.state for one in states] == [State.OK]
 
 
-def test_a_redis_that_refuses_or_is_away_is_wrong(project: Path) -> None:
+def test_a_redis_that_refuses_or_does_not_answer_is_wrong(project: Path) -> None:
     with redis_server("--requirepass", "s3cret") as server:
         (refused,) = found(project, "redis", backend="dramatiq", backends={"dramatiq": {"url": server.url}})
         wrong = server.url.replace("redis://", "redis://:wr0ng@")
@@ -115,7 +115,7 @@ def test_a_redis_that_refuses_or_is_away_is_wrong(project: Path) -> None:
     assert "up" in away.fix
 
 
-def test_a_mail_server_that_is_away_is_wrong(project: Path) -> None:
+def test_a_mail_server_that_does_not_answer_is_wrong(project: Path) -> None:
     smtp = {"transport": "smtp", "smtp": {"port": free_port(), "password": "s3cret", "username": "ann"}}
     (email,) = found(project, "email", email=smtp)
     assert email.state is State.WRONG
@@ -127,7 +127,7 @@ def test_a_folder_that_cannot_be_written_is_wrong(project: Path) -> None:
     assert [one.state for one in (*found(project, "email"), *found(project, "log"))] == [State.WRONG] * 2
 
 
-def test_a_backend_that_is_not_there_is_wrong(project: Path) -> None:
+def test_a_missing_backend_class_is_wrong(project: Path) -> None:
     mine = {"mine": {"class": "nowhere:Mine", "password": "s3cret"}}
     (backend,) = found(project, "mine", backend="mine", backends=mine)
     assert (backend.state, backend.fix) == (State.WRONG, "correct [backends.mine]")
@@ -140,13 +140,13 @@ def test_a_key_file_that_cannot_be_read_is_wrong(project: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["handlers", "gql"])
-def test_a_module_that_is_not_there_is_wrong(key: str, project: Path) -> None:
+def test_a_missing_module_is_wrong(key: str, project: Path) -> None:
     (one,) = found(project, key, **{key: {"modules": ["nowhere"]}})
     assert one.state is State.WRONG
     assert f"{key}.modules" in one.fix
 
 
-def test_a_sender_that_is_none_is_wrong_and_stops_the_start_in_one_line(project: Path) -> None:
+def test_an_invalid_sender_is_wrong_and_stops_the_start_with_one_line(project: Path) -> None:
     (email,) = found(project, "email", email={"sender": "nobody"})
     assert (email.state, email.fix) == (State.WRONG, "correct email.sender")
     outcome = onward("serve", "--port", "0", project=project, ONWARD_EMAIL__SENDER="nobody")
@@ -154,21 +154,21 @@ def test_a_sender_that_is_none_is_wrong_and_stops_the_start_in_one_line(project:
     assert "email.sender" in outcome.stderr
 
 
-def test_a_backend_whose_options_are_none_of_its_own_is_wrong(project: Path) -> None:
+def test_a_backend_with_unknown_options_is_wrong(project: Path) -> None:
     mine = {"mine": {"class": "onward.backends.background:Background", "concurency": 3}}
     (backend,) = found(project, "mine", backend="mine", backends=mine)
     assert (backend.state, backend.fix) == (State.WRONG, "correct [backends.mine]")
     assert "concurency" in backend.message
 
 
-def test_a_backend_of_the_project_s_that_does_not_answer_is_warned_of(project: Path) -> None:
+def test_a_project_s_own_backend_that_does_not_answer_gives_a_warning(project: Path) -> None:
     mine = {"mine": {"class": "tests.integration.test_check:Away"}}
     _, away = found(project, "mine", backend="mine", backends=mine)
     assert (away.state, away.message) == (State.WARNING, "cannot be reached")
     assert "[backends.mine]" in away.fix
 
 
-def test_a_backend_that_gets_no_jobs_is_told_how_it_would(project: Path) -> None:
+def test_an_unused_backend_is_reported_with_the_setting_that_uses_it(project: Path) -> None:
     """As where `backend = ...` was written below its table, and so was taken for an option of it."""
     mine = {"mine": {"class": "onward.backends.background:Background", "backend": "mine"}}
     (idle,) = found(project, "mine", backends=mine)
@@ -181,20 +181,20 @@ def test_a_log_that_is_a_folder_is_wrong(project: Path) -> None:
     assert (log.state, log.fix) == (State.WRONG, "move it away, or correct log.path")
 
 
-def test_an_open_server_that_others_reach_is_wrong(project: Path) -> None:
+def test_an_open_server_on_a_public_address_is_wrong(project: Path) -> None:
     (auth,) = found(project, "auth", server={"host": "0.0.0.0"})
     assert auth.state is State.WRONG
     assert "auth.allow_public" in auth.message
 
 
-def test_a_route_that_no_handler_takes_is_warned_of(project: Path) -> None:
+def test_a_route_without_a_handler_gives_a_warning(project: Path) -> None:
     _, handlers = found(project, "handlers", routes={"emial.*": "background", "email.*": "background"})
     assert (handlers.state, handlers.fix) == (State.WARNING, 'correct routes."emial.*"')
     _, handlers = found(project, "handlers", queues={"emial.*": {"priority": 1}})
     assert (handlers.state, handlers.fix) == (State.WARNING, 'correct queues."emial.*"')
 
 
-def test_a_collector_is_asked_whether_it_takes_spans(project: Path) -> None:
+def test_a_collector_is_asked_whether_it_accepts_spans(project: Path) -> None:
     with collecting() as collector:
         (one,) = found(project, "traces", telemetry={"traces": collector.url})
     assert one.state is State.OK
@@ -214,7 +214,7 @@ def test_a_collector_that_refuses_is_wrong(status: int, path: str, project: Path
     assert "s3cret" not in one.message + one.fix
 
 
-def test_an_address_for_metrics_is_listened_on(project: Path) -> None:
+def test_the_address_for_metrics_is_tried(project: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         (one,) = found(project, "metrics", telemetry={"metrics": f"127.0.0.1:{taken}"})

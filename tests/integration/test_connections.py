@@ -153,7 +153,7 @@ async def trickle(writer: asyncio.StreamWriter) -> None:
     ],
     ids=["value", "headers", "path", "query", "chunk extension", "trailer", "trailers"],
 )
-async def test_a_head_without_end_is_431_and_is_not_read_on(address: str, begin: bytes, more: bytes) -> None:
+async def test_an_endless_head_is_431_and_reading_stops(address: str, begin: bytes, more: bytes) -> None:
     async with connected(address) as (reader, writer):
         writer.write(begin)
         told, sent = asyncio.create_task(rest(reader)), await blast(writer, more)
@@ -175,7 +175,7 @@ async def test_a_head_that_is_a_little_too_long_is_431_in_json(address: str, hea
 @pytest.mark.parametrize(
     ("headers", "status"), [({"Origin": "http://evil.example"}, 403), ({}, 413), ({"X": "a" * 200_000}, 431)]
 )
-async def test_who_reads_only_after_all_is_sent_reads_why_it_was_refused(
+async def test_a_client_that_reads_only_after_sending_everything_gets_the_refusal(
     address: str, headers: dict[str, str], status: int
 ) -> None:
     def told() -> int:
@@ -187,7 +187,7 @@ async def test_who_reads_only_after_all_is_sent_reads_why_it_was_refused(
     assert [await asyncio.to_thread(told) for _ in range(20)] == [status] * 20
 
 
-async def test_who_sends_on_after_being_refused_is_cut_off_after_a_while(
+async def test_a_refused_client_that_keeps_sending_is_cut_off_after_a_while(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "FLUSH_TIMEOUT_S", 0.2)
@@ -198,7 +198,7 @@ async def test_who_sends_on_after_being_refused_is_cut_off_after_a_while(
             await trickle(writer)
 
 
-async def test_who_was_refused_and_stays_does_not_keep_the_server_from_its_end(
+async def test_a_refused_client_that_stays_does_not_delay_the_shutdown(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "uvicorn.error")
@@ -235,7 +235,7 @@ async def test_a_body_in_tiny_chunks_is_413_before_it_is_long(address: str) -> N
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
-async def test_what_is_no_http_is_400_in_json(address: str, garbage: bytes) -> None:
+async def test_bytes_that_are_not_http_are_400_in_json(address: str, garbage: bytes) -> None:
     async with connected(address) as (reader, writer):
         writer.write(garbage)
         head, _, body = (await rest(reader)).partition(b"\r\n\r\n")
@@ -243,7 +243,7 @@ async def test_what_is_no_http_is_400_in_json(address: str, garbage: bytes) -> N
     assert json.loads(body)["errors"][0]["extensions"] == {"code": "BAD_REQUEST"}
 
 
-async def test_a_head_that_does_not_come_to_its_end_is_408(address: str) -> None:
+async def test_an_incomplete_head_is_408(address: str) -> None:
     async with connected(address) as (reader, writer):
         told = asyncio.create_task(rest(reader))
         writer.write(HEAD)
@@ -253,12 +253,12 @@ async def test_a_head_that_does_not_come_to_its_end_is_408(address: str) -> None
         assert statuses(await told) == [408]
 
 
-async def test_who_says_nothing_is_hung_up_on(address: str) -> None:
+async def test_a_silent_connection_is_closed(address: str) -> None:
     async with connected(address) as (reader, _):
         assert await rest(reader) == b""
 
 
-async def test_a_body_that_comes_after_its_answer_does_not_hold_the_connection(address: str) -> None:
+async def test_a_body_that_arrives_after_its_answer_does_not_hold_the_connection(address: str) -> None:
     async with connected(address) as (reader, writer):
         told = asyncio.create_task(rest(reader))
         writer.write(
@@ -280,7 +280,7 @@ async def test_requests_that_come_together_are_answered_in_order(address: str) -
     assert [told.index(b'"a%d"' % n) for n in range(50)] == sorted(told.index(b'"a%d"' % n) for n in range(50))
 
 
-async def test_so_many_requests_wait_on_a_connection_and_no_more(address: str) -> None:
+async def test_the_requests_that_wait_on_a_connection_are_limited(address: str) -> None:
     async with connected(address) as (reader, writer):
         writer.write(request() * 400)
         told = statuses(await rest(reader))
@@ -288,7 +288,7 @@ async def test_so_many_requests_wait_on_a_connection_and_no_more(address: str) -
     assert set(told) <= {200, 429}
 
 
-async def test_what_follows_a_request_does_not_take_its_answer(address: str) -> None:
+async def test_a_later_request_does_not_get_the_answer_of_an_earlier_one(address: str) -> None:
     query = b'{"query": "mutation { processItem(input: {item: \\"x\\"}) { job { id } } }"}'
     async with connected(address) as (reader, writer):
         writer.write(request(query) + b"nonsense\r\n\r\n")
@@ -329,7 +329,9 @@ SMUGGLED = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
         b"X: a\rTransfer-Encoding: chunked\r\n",
     ],
 )
-async def test_a_request_of_two_lengths_is_refused_and_nothing_behind_it_answered(address: str, headers: bytes) -> None:
+async def test_a_request_with_two_lengths_is_refused_and_nothing_after_it_is_answered(
+    address: str, headers: bytes
+) -> None:
     """What one server takes for a body and the next for a request (RFC 9112, 11.2)."""
     async with connected(address) as (reader, writer):
         writer.write(HEAD + headers + b"\r\n0\r\n\r\n" + SMUGGLED)
@@ -393,9 +395,7 @@ async def test_frames_that_pile_up_close_their_socket(address: str, frames: byte
     ],
     ids=["pings", "pongs", "messages", "completions"],
 )
-async def test_a_flood_on_one_socket_lets_others_have_their_turn(
-    address: str, flood: bytes, turns_of_serve: None
-) -> None:
+async def test_a_flood_on_one_socket_does_not_block_others(address: str, flood: bytes, turns_of_serve: None) -> None:
     async with upgraded(address) as (reader, writer), client(address) as friend:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(frame(1, json.dumps(INIT).encode()))
@@ -410,7 +410,7 @@ async def test_a_flood_on_one_socket_lets_others_have_their_turn(
 
 
 @pytest.mark.parametrize("query", ["{", "{ viewer { roles } }", "{ nope }", "subscription { jobsUpdated { id } }"])
-async def test_an_answer_to_a_socket_that_had_to_be_closed_meanwhile_is_no_error(
+async def test_an_answer_to_a_socket_that_was_closed_meanwhile_is_no_error(
     address: str, query: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for pings in range(0, 120, 6):  # of which some are read with the subscription, and others in later turns
@@ -445,7 +445,7 @@ async def test_an_upgrade_with_absurd_headers_ends(address: str, further: str) -
     assert await answers(address)
 
 
-async def test_where_connections_become_too_many_the_longest_silent_one_makes_room(
+async def test_with_too_many_connections_the_longest_silent_one_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "connection_capacity", lambda: 20)
@@ -465,7 +465,7 @@ async def test_where_connections_become_too_many_the_longest_silent_one_makes_ro
                     one.close()
 
 
-async def test_where_connections_become_too_many_one_that_was_refused_makes_room(
+async def test_with_too_many_connections_a_refused_one_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "connection_capacity", lambda: 20)
@@ -482,7 +482,7 @@ async def test_where_connections_become_too_many_one_that_was_refused_makes_room
                 await trickle(writers[0])
 
 
-async def test_where_too_many_connections_come_at_once_each_one_more_makes_another_go(
+async def test_with_too_many_connections_at_once_each_new_one_closes_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "connection_capacity", lambda: 20)
@@ -506,7 +506,7 @@ async def test_where_too_many_connections_come_at_once_each_one_more_makes_anoth
 
 
 @pytest.mark.parametrize(("soft", "hard", "taken"), [(64, 100, 100), (1_024, 4_096, 4_096)])
-def test_as_many_descriptors_are_taken_as_there_may_be_and_some_are_left(soft: int, hard: int, taken: int) -> None:
+def test_the_server_raises_its_descriptor_limit_and_keeps_a_reserve(soft: int, hard: int, taken: int) -> None:
     code = (
         f"import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({soft}, {hard}));"
         "from onward.api.idle_connections import connection_capacity;"
@@ -518,7 +518,7 @@ def test_as_many_descriptors_are_taken_as_there_may_be_and_some_are_left(soft: i
     assert 0 < room < taken
 
 
-def test_a_system_that_takes_fewer_descriptors_than_it_says_is_served_all_the_same(
+def test_a_system_with_fewer_descriptors_than_it_reports_still_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As macOS does."""
@@ -540,7 +540,7 @@ def _hung_up(one: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["bound", "handed over"])
-def test_a_client_that_takes_nothing_is_cut_off_by_the_kernel(tmp_path: Path, *, given: bool) -> None:
+def test_a_client_that_reads_nothing_is_cut_off_by_the_kernel(tmp_path: Path, *, given: bool) -> None:
     settings: Any = settings_in(tmp_path, server={"port": 0})
     there = socket.create_server(("127.0.0.1", 0)).detach() if given else None
     listening = serving.bind(settings) if there is None else serving.adopt(settings, there)
@@ -569,7 +569,7 @@ class Wire(asyncio.Transport):
         return self.closed
 
 
-async def test_what_is_written_to_a_client_that_has_gone_by_the_end_of_the_turn_is_let_go() -> None:
+async def test_output_to_a_client_that_has_gone_within_the_iteration_is_dropped() -> None:
     wire = Wire()
     gathering = transport.BufferedTransport(wire, asyncio.get_running_loop())
     gathering.write(b"answer")
@@ -580,7 +580,7 @@ async def test_what_is_written_to_a_client_that_has_gone_by_the_end_of_the_turn_
     assert (wire.pieces, failures) == ([], [])
 
 
-async def test_what_is_written_in_one_turn_of_the_loop_leaves_in_one_piece_and_before_the_end() -> None:
+async def test_output_of_one_loop_iteration_is_sent_at_once_and_before_the_close() -> None:
     wire = Wire()
     gathering = transport.BufferedTransport(wire, asyncio.get_running_loop())
     gathering.write(b"head")
@@ -595,7 +595,7 @@ async def test_what_is_written_in_one_turn_of_the_loop_leaves_in_one_piece_and_b
     assert wire.pieces == [b"headbody", b"more"]
 
 
-async def test_who_reads_a_body_is_told_when_all_of_it_has_come(tmp_path: Path) -> None:
+async def test_a_reader_of_a_body_learns_when_it_is_complete(tmp_path: Path) -> None:
     told: list[tuple[bool, bytes]] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -128,7 +128,7 @@ async def test_a_drain_that_raises_is_logged_once_and_everything_else_is_closed(
     assert await project.is_closed(loaded)
 
 
-async def test_a_drain_that_never_ends_is_given_up_at_the_deadline(project: Project) -> None:
+async def test_a_drain_that_never_ends_is_abandoned_at_the_deadline(project: Project) -> None:
     loaded = project.load(raises_in="drain never")
     async with asyncio.timeout(10):
         async with wiring.run_process(loaded, Role.ACCEPT):
@@ -136,7 +136,7 @@ async def test_a_drain_that_never_ends_is_given_up_at_the_deadline(project: Proj
     assert await project.is_closed(loaded)
 
 
-async def test_a_start_that_raises_drains_what_has_started_and_is_raised_once(project: Project) -> None:
+async def test_a_start_that_raises_drains_the_started_parts_and_is_raised_once(project: Project) -> None:
     loaded = project.load(raises_in="start")
     with capture_logs() as logs, pytest.raises(ZeroDivisionError, match="two cannot start") as raised:
         async with wiring.run_process(loaded, Role.ACCEPT):
@@ -156,7 +156,7 @@ async def test_a_lifespan_that_raises_at_its_end_comes_after_the_drain(project: 
     assert await project.is_closed(loaded)
 
 
-async def test_a_lifespan_that_swallows_errors_does_not_hide_why_the_process_cannot_start(project: Project) -> None:
+async def test_a_lifespan_that_swallows_errors_does_not_hide_the_error_of_the_start(project: Project) -> None:
     loaded = project.load(raises_in="start", lifespan="swallowing_lifespan")
     with pytest.raises(ZeroDivisionError, match="two cannot start"):
         async with wiring.run_process(loaded, Role.ACCEPT):

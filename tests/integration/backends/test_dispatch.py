@@ -103,7 +103,7 @@ async def test_a_job_is_delivered_once(onward: wiring.Runtime) -> None:
     assert holes(onward).held == [job.id]
 
 
-async def test_what_requests_bring_at_once_leaves_together(onward: wiring.Runtime) -> None:
+async def test_jobs_of_simultaneous_requests_are_delivered_together(onward: wiring.Runtime) -> None:
     """One commit has answered them all; each job is there once, those of a request in their order."""
     accepted = await node.accept(onward, [{"handler": "law.result", "params": {"kind": "nothing"}} for _ in range(30)])
     requests = [accepted[n : n + 3] for n in range(0, 30, 3)]
@@ -113,7 +113,7 @@ async def test_what_requests_bring_at_once_leaves_together(onward: wiring.Runtim
     assert holes(onward).held == [job.id for job in accepted]
 
 
-async def test_a_request_that_is_given_up_takes_no_other_s_jobs_along(onward: wiring.Runtime) -> None:
+async def test_a_cancelled_request_affects_no_other_request_s_jobs(onward: wiring.Runtime) -> None:
     """Those that leave with its own are delivered all the same, and so are its own."""
     accepted = await node.accept(onward, [{"handler": "law.result", "params": {"kind": "nothing"}} for _ in range(2)])
     first, second = (
@@ -127,7 +127,7 @@ async def test_a_request_that_is_given_up_takes_no_other_s_jobs_along(onward: wi
     await until(lambda: holes(onward).held == [job.id for job in accepted])
 
 
-async def test_a_backend_that_hangs_takes_fifty_milliseconds_of_a_request(onward: wiring.Runtime) -> None:
+async def test_a_hanging_backend_delays_a_request_by_fifty_milliseconds(onward: wiring.Runtime) -> None:
     """And its jobs are delivered by the sweep when it is well again."""
     assert Timings().deliver_timeout_s == QUICK.deliver_timeout_s == 0.05
     holes(onward).mood = "hangs"  # until the mood changes: without a limit this would be the end of it
@@ -136,7 +136,7 @@ async def test_a_backend_that_hangs_takes_fifty_milliseconds_of_a_request(onward
     await until(lambda: job.id in holes(onward).held)
 
 
-async def test_a_backend_that_fails_is_left_alone_for_a_while(onward: wiring.Runtime) -> None:
+async def test_a_failed_backend_is_not_called_for_a_while(onward: wiring.Runtime) -> None:
     """Not every request tries it again; the sweep brings everything when it is well."""
     holes(onward).mood = "fails"
     begun = time.monotonic()
@@ -149,7 +149,7 @@ async def test_a_backend_that_fails_is_left_alone_for_a_while(onward: wiring.Run
     await until(lambda: {job.id for job in jobs} <= set(holes(onward).held))
 
 
-async def test_what_a_broker_forgot_is_delivered_again(onward: wiring.Runtime) -> None:
+async def test_messages_lost_by_a_broker_are_delivered_again(onward: wiring.Runtime) -> None:
     """Its identity is another one: everything that waits is delivered to it."""
     jobs = await send(onward, 5)
     await asyncio.sleep(0.5)  # for the confirmation
@@ -159,7 +159,7 @@ async def test_what_a_broker_forgot_is_delivered_again(onward: wiring.Runtime) -
     await until(lambda: {job.id for job in jobs} <= set(holes(onward).held))
 
 
-async def test_a_broker_that_holds_nothing_while_jobs_wait_is_not_believed(onward: wiring.Runtime) -> None:
+async def test_jobs_are_delivered_again_if_the_broker_is_empty_while_they_wait(onward: wiring.Runtime) -> None:
     """Its identity is the old one, as after a restart from an old file: look after look it holds nothing."""
     jobs = await send(onward, 5)
     await asyncio.sleep(0.5)
@@ -181,7 +181,7 @@ async def test_a_backend_that_raises_fails_no_request(tmp_path: Path, anyio_back
         assert job.status is S.QUEUED
 
 
-async def test_a_backend_that_does_not_answer_is_told_once_and_once_more_when_it_does(
+async def test_a_silent_backend_is_logged_once_and_once_more_when_it_answers(
     tmp_path: Path, anyio_backend: str
 ) -> None:
     async with running(tmp_path, "holes") as onward:
@@ -205,7 +205,7 @@ async def test_each_handler_goes_where_its_route_says(tmp_path: Path, anyio_back
         assert holes(onward).held == [there.id]
 
 
-async def test_what_was_parked_by_a_pause_waits_for_its_turn_once_its_limited_handler_is_resumed(
+async def test_jobs_blocked_by_a_pause_wait_for_their_limit_after_the_resume(
     tmp_path: Path, anyio_backend: str
 ) -> None:
     """And while the handler is paused, whatever it was parked for waits for that."""
@@ -224,7 +224,7 @@ async def test_what_was_parked_by_a_pause_waits_for_its_turn_once_its_limited_ha
                 assert found == (words or "the handler law.result to be resumed")
 
 
-async def test_what_cannot_travel_is_refused_when_it_is_dispatched(onward: wiring.Runtime) -> None:
+async def test_unserialisable_parameters_are_refused_when_dispatched(onward: wiring.Runtime) -> None:
     """An unknown handler, a missing or unknown parameter, a wrong type, what is no JSON, a number beyond 64 bits."""
     for handler, params in (
         ("law.unknown", {}),

@@ -50,7 +50,7 @@ class Thread:
         return not self._thread.is_alive()
 
 
-async def test_a_message_that_comes_while_draining_is_given_back_to_the_ledger() -> None:
+async def test_a_message_that_arrives_during_a_drain_is_given_back_to_the_ledger() -> None:
     """Acknowledged without a word, it would count as delivered for ever."""
     run = Run()
     backend = Dramatiq(run, url="redis://127.0.0.1:1/0", timings=QUICK)  # type: ignore[arg-type]

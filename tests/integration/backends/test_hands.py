@@ -55,7 +55,7 @@ class Thread:
 
 
 @pytest.mark.parametrize("places", [1, 2, 3])
-async def test_no_more_jobs_are_begun_than_there_are_places(places: int) -> None:
+async def test_no_more_jobs_start_than_there_are_places(places: int) -> None:
     """Else a worker would claim what others could run at once."""
     jobs = Jobs()
     Thread(InFlightJobs(asyncio.get_running_loop(), jobs, places), "a", "b", "c", "d")
@@ -67,7 +67,7 @@ async def test_no_more_jobs_are_begun_than_there_are_places(places: int) -> None
     assert jobs.begun == ["a", "b", "c", "d"][: places + 1]
 
 
-async def test_a_message_is_acknowledged_when_its_own_job_is_over() -> None:
+async def test_a_message_is_acknowledged_when_its_own_job_ends() -> None:
     """Not when one is that was begun before it."""
     jobs = Jobs()
     thread = Thread(InFlightJobs(asyncio.get_running_loop(), jobs, 2), "a", "b", "c")
@@ -78,7 +78,7 @@ async def test_a_message_is_acknowledged_when_its_own_job_is_over() -> None:
     assert thread.acknowledged == ["b"]
 
 
-async def test_the_thread_ends_when_all_jobs_in_hand_are_over() -> None:
+async def test_the_thread_ends_when_all_jobs_in_flight_have_ended() -> None:
     """Dramatiq ends the heartbeat after it, and others are given the messages that are left."""
     jobs = Jobs()
     thread = Thread(InFlightJobs(asyncio.get_running_loop(), jobs, 3), "a", "b")

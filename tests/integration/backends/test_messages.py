@@ -24,7 +24,7 @@ def in_order(backend: Dramatiq) -> list[str]:
     return [dramatiq.Message.decode(data).args[0] for data in messages]
 
 
-async def test_what_ran_before_goes_before_what_has_not_begun(redis_url: str, namespace: str) -> None:
+async def test_resumed_jobs_go_before_new_ones(redis_url: str, namespace: str) -> None:
     """Its process has died or stopped, and it would wait for a whole backlog a second time."""
     backend = Dramatiq(cast("Any", None), url=redis_url, namespace=namespace)
     await backend.start(Role.ACCEPT)
@@ -38,7 +38,7 @@ async def test_what_ran_before_goes_before_what_has_not_begun(redis_url: str, na
         backend.broker.client.connection_pool.disconnect()
 
 
-def test_what_a_consumer_has_fetched_and_not_given_out_waits_in_redis_again_when_it_ends(
+def test_messages_that_a_consumer_fetched_and_did_not_run_return_to_redis_when_it_ends(
     redis_url: str, namespace: str
 ) -> None:
     """Left to itself it would wait until the process counts as dead, seconds later."""
@@ -54,7 +54,7 @@ def test_what_a_consumer_has_fetched_and_not_given_out_waits_in_redis_again_when
 
 
 @pytest.mark.parametrize("odd", [{"options": []}, {"queue_name": []}])
-def test_a_message_of_an_odd_shape_takes_no_neighbour_along(
+def test_a_malformed_message_does_not_affect_its_neighbours(
     redis_url: str, namespace: str, odd: dict[str, Any]
 ) -> None:
     broker = Broker(redis_url, namespace)
@@ -70,12 +70,12 @@ def test_a_message_of_an_odd_shape_takes_no_neighbour_along(
 
 
 @pytest.mark.parametrize(("options", "ours"), [({}, True), ({"eta": 0}, False), ({"pipe_target": {}}, False)])
-def test_a_message_that_wants_more_than_a_job_s_id_says_is_none_of_ours(options: dict[str, Any], *, ours: bool) -> None:
+def test_a_message_with_more_than_a_job_s_id_is_foreign(options: dict[str, Any], *, ours: bool) -> None:
     message: Any = dramatiq.Message(QUEUE, "run", ("job_1",), {}, {"redis_message_id": "1", **options})
     assert is_ours(message) is ours
 
 
-def test_a_consumer_that_may_fetch_nothing_is_heard_of_all_the_same(redis_url: str, namespace: str) -> None:
+def test_a_consumer_without_free_places_still_sends_heartbeats(redis_url: str, namespace: str) -> None:
     """Else others would be given its messages, while its jobs take long."""
     broker = Broker(redis_url, namespace)
     beats = f"{namespace}:__heartbeats__"

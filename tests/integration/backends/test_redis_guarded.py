@@ -89,7 +89,7 @@ async def succeeds(onward: wiring.Runtime, job_id: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["password", "user", "tls"])
-async def test_jobs_run_over_a_guarded_redis_and_its_password_is_never_told(
+async def test_jobs_run_over_a_protected_redis_and_its_password_is_never_shown(
     kind: str, tmp_path: Path, redis_url: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with guarded(kind, tmp_path) as url:
@@ -112,7 +112,7 @@ async def test_jobs_run_over_a_guarded_redis_and_its_password_is_never_told(
 
 
 @pytest.mark.parametrize(("kind", "words"), [("password", "refuses us"), ("tls", "does not answer")])
-def test_a_wrong_password_or_authority_is_told_without_it(
+def test_a_wrong_password_or_certificate_authority_is_reported_without_the_password(
     kind: str, words: str, tmp_path: Path, redis_url: str
 ) -> None:
     with guarded(kind, tmp_path) as url:
@@ -123,7 +123,7 @@ def test_a_wrong_password_or_authority_is_told_without_it(
     assert not any(secret in repr(finding) for secret in ("hunter2", PASSWORD, QUOTED))
 
 
-async def test_what_others_put_into_the_queue_is_dropped_and_nothing_of_it_runs(tmp_path: Path, redis_url: str) -> None:
+async def test_foreign_messages_in_the_queue_are_dropped_and_never_run(tmp_path: Path, redis_url: str) -> None:
     with redis_server() as server:
         settings = settings_for(tmp_path, server.url)
         async with wiring.run_process(settings, Role.ACCEPT) as onward:

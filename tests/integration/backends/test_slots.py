@@ -72,7 +72,7 @@ async def request(backend: Background, *job_ids: str, local_runner: str | None) 
         await one
 
 
-async def test_never_more_run_than_there_are_slots(backend: Background, run: Run) -> None:
+async def test_no_more_jobs_run_than_there_are_slots(backend: Background, run: Run) -> None:
     """A slot for which the ledger is being asked is nobody else's until it has answered."""
     await request(backend, "job_2", local_runner=backend.local_runner())
     run.answers.put_nowait(["job_1"])
@@ -82,7 +82,7 @@ async def test_never_more_run_than_there_are_slots(backend: Background, run: Run
     assert run.most == 1
 
 
-async def test_a_request_that_finds_no_slot_any_more_keeps_its_order(backend: Background, run: Run) -> None:
+async def test_a_request_that_finds_no_free_slot_keeps_its_order(backend: Background, run: Run) -> None:
     """It had one when it was accepted; it begins as soon as there is one again, and each waits for the one before."""
     await request(backend, "job_1", "job_2", local_runner=backend.local_runner())
     assert backend.local_runner() is None
@@ -92,7 +92,7 @@ async def test_a_request_that_finds_no_slot_any_more_keeps_its_order(backend: Ba
     await until(lambda: run.begun == ["job_1", "job_2"])
 
 
-async def test_what_was_accepted_without_a_slot_is_left_to_the_ledger(backend: Background, run: Run) -> None:
+async def test_jobs_accepted_without_a_free_slot_wait_in_the_ledger(backend: Background, run: Run) -> None:
     """So what waits takes no memory."""
     await request(backend, "job_1", local_runner=None)
     run.answers.put_nowait([])
@@ -100,7 +100,7 @@ async def test_what_was_accepted_without_a_slot_is_left_to_the_ledger(backend: B
     assert run.begun == []
 
 
-async def test_what_the_sweep_lets_go_on_runs_side_by_side(run: Run) -> None:
+async def test_jobs_unblocked_by_maintenance_run_in_parallel(run: Run) -> None:
     """As many as there are slots for that the ledger is not being asked to fill; the rest is left to the ledger."""
     backend = Background(run, concurrency=6)
     await backend.start(Role.ACCEPT)

@@ -30,7 +30,7 @@ async def test_without_a_named_origin_there_is_no_cors(tmp_path: Path) -> None:
         assert (asked.status_code, "access-control-allow-origin" in asked.headers) == (405, False)
 
 
-async def test_a_named_origins_sockets_are_let_in(tmp_path: Path) -> None:
+async def test_sockets_of_a_named_origin_are_accepted(tmp_path: Path) -> None:
     with serving(settings_in(tmp_path, gql=MODULES, server={"origins": [APP]})) as address:
         async with client(address, origin=APP) as c:
             assert (await c.run("{ viewer { roles } }"))[0]["type"] == "next"

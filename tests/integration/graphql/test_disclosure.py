@@ -51,7 +51,7 @@ async def test_the_answers_and_the_jobs_are_alike(api: Api) -> None:
     assert one == other
 
 
-async def test_the_owner_hears_of_it_and_nobody_else(api: Api) -> None:
+async def test_only_the_owner_of_the_address_is_notified(api: Api) -> None:
     await registered(api, "ada", "Ada@example.com")
     await registered(api, "mallory", "ada@example.com")
     first, second = sorted(mails(api), key=lambda mail: "registered already" in mail)
@@ -60,7 +60,7 @@ async def test_the_owner_hears_of_it_and_nobody_else(api: Api) -> None:
     assert "mallory" not in second
 
 
-async def test_a_name_is_taken_whether_or_not_the_address_was_known(api: Api) -> None:
+async def test_a_name_is_taken_whether_or_not_the_address_was_registered(api: Api) -> None:
     taken = [{"code": "ALREADY_EXISTS", "message": "This username is taken.", "path": ["username"]}]
     await registered(api, "ada", "ada@example.com")
     await registered(api, "eve", "ada@example.com")
@@ -80,7 +80,7 @@ async def test_a_key_gives_the_same_answer_again(api: Api) -> None:
         assert payload == {"user": None, "replayed": True, "job": {"id": first}, "errors": []}
 
 
-async def test_of_many_at_once_one_is_registered_and_all_are_answered_alike(api: Api) -> None:
+async def test_one_of_many_simultaneous_registrations_succeeds_and_all_answers_are_alike(api: Api) -> None:
     payloads = await asyncio.gather(
         *(api.mutate("registerUser", JOB, username=f"name{n}", email="ada@example.com") for n in range(10))
     )

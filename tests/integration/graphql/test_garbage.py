@@ -48,13 +48,13 @@ def left() -> Counter[str]:
         'mutation { registerUser(input: { username: "", email: "x" }) { errors { message } } }',
     ],
 )
-async def test_an_operation_that_is_over_is_gone(api: Api, query: str) -> None:
+async def test_a_finished_operation_is_freed(api: Api, query: str) -> None:
     with uncollected():
         await api.post({"query": query})
         assert not left()
 
 
-async def test_a_connection_is_gone_when_it_is_lost_and_so_are_its_requests_that_wait(tmp_path: Path) -> None:
+async def test_a_lost_connection_is_freed_with_its_waiting_requests(tmp_path: Path) -> None:
     async def gone() -> bool:
         return not left()
 
@@ -70,7 +70,7 @@ async def test_a_connection_is_gone_when_it_is_lost_and_so_are_its_requests_that
         await until(gone)
 
 
-async def test_a_socket_that_is_closed_is_gone_and_so_are_its_operations_whenever_they_ended(tmp_path: Path) -> None:
+async def test_a_closed_socket_is_freed_with_its_operations_whenever_they_ended(tmp_path: Path) -> None:
     async def gone() -> bool:
         return not left()
 

@@ -29,7 +29,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
         ("APPLICATION/JSON", "application/json"),
     ],
 )
-async def test_an_answer_takes_the_type_that_is_asked_for(api: Api, accept: str | None, answered: str) -> None:
+async def test_an_answer_has_the_requested_media_type(api: Api, accept: str | None, answered: str) -> None:
     request = api.http.build_request("POST", "/graphql", json={"query": QUERY})
     del request.headers["accept"]
     if accept is not None:
@@ -41,7 +41,7 @@ async def test_an_answer_takes_the_type_that_is_asked_for(api: Api, accept: str 
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/png", "application/xml;q=1", f"{GRAPHQL};q=0"])
-async def test_a_type_that_there_is_not_is_406(api: Api, accept: str) -> None:
+async def test_an_unsupported_media_type_is_406(api: Api, accept: str) -> None:
     response = await api.post({"query": QUERY}, headers={"accept": accept})
     assert response.status_code == 406
     assert response.json()["errors"][0]["extensions"]["code"] == "NOT_ACCEPTABLE"
@@ -87,7 +87,7 @@ async def test_errors_before_execution_are_400_save_for_clients_that_know_only_j
         b'{"query": "{ viewer { roles } }"} x',
     ],
 )
-async def test_a_body_that_is_no_request_is_400(api: Api, body: bytes) -> None:
+async def test_a_body_that_is_not_a_request_is_400(api: Api, body: bytes) -> None:
     response = await api.post(body)
     assert response.status_code == 400
     assert response.headers["content-type"] == "application/json"
@@ -109,7 +109,7 @@ async def test_a_body_that_is_not_json_in_utf_8_is_415(api: Api, content_type: s
 @pytest.mark.parametrize(
     "content_type", ["application/json", "application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"']
 )
-async def test_json_in_utf_8_is_taken_however_it_is_written(api: Api, content_type: str) -> None:
+async def test_json_in_utf_8_is_accepted_in_any_form(api: Api, content_type: str) -> None:
     body = json.dumps({"query": QUERY}).encode()
     response = await api.http.post("/graphql", content=body, headers={"content-type": content_type})
     assert response.json() == VIEWER
@@ -153,12 +153,12 @@ async def test_a_page_of_another_origin_is_refused(api: Api, origin: str) -> Non
     assert response.json()["errors"][0]["extensions"]["code"] == "CROSS_SITE"
 
 
-async def test_a_page_of_our_own_origin_is_answered(api: Api) -> None:
+async def test_a_page_of_the_server_s_own_origin_is_answered(api: Api) -> None:
     response = await api.post({"query": QUERY}, headers={"origin": "http://127.0.0.1:8000"})
     assert response.json() == VIEWER
 
 
-async def test_a_page_whose_name_leads_to_this_machine_is_refused(api: Api) -> None:
+async def test_a_foreign_host_name_that_resolves_to_this_machine_is_refused(api: Api) -> None:
     """Against DNS rebinding: the origin and the host are the same, and both are the attacker's."""
     headers = {"origin": "http://evil.example:8000", "host": "evil.example:8000"}
     assert (await api.post({"query": QUERY}, headers=headers)).status_code == 403
@@ -202,7 +202,7 @@ async def test_a_subscription_is_answered_by_events_alone(api: Api) -> None:
     assert response.status_code == 406
 
 
-async def test_every_answer_has_the_headers_that_hold_browsers_back(api: Api) -> None:
+async def test_every_answer_has_the_security_headers(api: Api) -> None:
     for response in (
         await api.post({"query": QUERY}),
         await api.http.get("/nowhere"),

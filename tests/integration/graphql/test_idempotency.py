@@ -69,6 +69,6 @@ async def test_an_answer_with_errors_does_not_use_the_key_up(api: Api, key: str,
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\nb", "a\x00"])
-async def test_a_key_that_is_none_is_invalid(api: Api, key: str) -> None:
+async def test_an_empty_key_is_invalid(api: Api, key: str) -> None:
     payload: Any = await api.mutate("processItem", item="x", idempotencyKey=key)
     assert [(e["code"], e["path"]) for e in payload["errors"]] == [("INVALID", ["idempotencyKey"])]

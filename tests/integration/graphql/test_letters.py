@@ -11,7 +11,7 @@ from tests.integration.graphql.test_viewers import ask, behind_tokens, header
 QUERY = "{ system { letters { id recipient subject text } } }"
 
 
-async def test_the_welcome_of_who_registered_can_be_read(tmp_path: Path) -> None:
+async def test_the_message_to_a_registered_user_can_be_read(tmp_path: Path) -> None:
     async with running(settings_in(tmp_path)) as api:
         assert (await api.data(QUERY))["system"]["letters"] == []
         job = (await api.mutate("registerUser", username="ada", email="ada@example.com"))["job"]
@@ -39,7 +39,7 @@ async def test_only_admins_read_them(tmp_path: Path) -> None:
         assert (await ask(api, header("root", "admin"), QUERY))["data"]["system"]["letters"] == []
 
 
-async def test_no_more_are_given_than_a_page(tmp_path: Path) -> None:
+async def test_at_most_one_page_is_returned(tmp_path: Path) -> None:
     async with running(settings_in(tmp_path)) as api:
         (error,) = await api.errors("{ system { letters(first: 51) { id } } }")
     assert error["extensions"]["code"] == "INVALID"

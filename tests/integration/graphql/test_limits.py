@@ -54,7 +54,7 @@ def nested(levels: int) -> str:
     ],
     ids=lambda value: value if len(value) < 12 else "",
 )
-async def test_an_operation_that_asks_for_too_much_is_400(api: Api, query: str, what: str) -> None:
+async def test_an_operation_above_a_limit_is_400(api: Api, query: str, what: str) -> None:
     response = await api.post({"query": query})
     assert response.status_code == 400
     message = response.json()["errors"][0]["message"]
@@ -74,7 +74,7 @@ async def test_an_operation_that_asks_for_too_much_is_400(api: Api, query: str, 
     ],
     ids=["depth", "aliases", "directives", "pairs", "spreads", "mutations", "fragments"],
 )
-def test_an_operation_at_a_limit_is_within_it(query: str) -> None:
+def test_an_operation_at_a_limit_is_accepted(query: str) -> None:
     assert check(parse(query), Limits()) is None
 
 
@@ -121,7 +121,7 @@ def test_empty_fragments_that_multiply_are_counted_in_linear_time() -> None:
         "fragment A on Query { viewer { id } }",
     ],
 )
-async def test_fragments_in_circles_or_of_no_use_are_400(api: Api, query: str) -> None:
+async def test_cyclic_or_unused_fragments_are_400(api: Api, query: str) -> None:
     assert (await api.post({"query": query})).status_code == 400
 
 
@@ -141,14 +141,14 @@ async def test_fragments_in_circles_or_of_no_use_are_400(api: Api, query: str) -
     ],
     ids=["same fields", "same objects", "conflicts", "spreads", "fragments", "unknown fields", "variables"],
 )
-def test_the_dearest_documents_that_the_limits_let_through_are_cheap(query: str) -> None:
+def test_the_most_expensive_documents_within_the_limits_are_cheap(query: str) -> None:
     """What one request may take from all the others."""
     documents = Documents(application.schema()._schema, Limits())
     documents.get("{ viewer { id } }")
     assert calls(partial(documents.get, query)) < 200_000
 
 
-async def test_documents_that_are_dear_to_read_do_not_keep_others_waiting(api: Api) -> None:
+async def test_documents_that_are_expensive_to_parse_do_not_delay_others(api: Api) -> None:
     dear = [f"{{ a{n}: __typename {'viewer { id } ' * 70}}}" for n in range(5)]
     reading = asyncio.gather(*(api.post({"query": query}) for query in dear))
     answered = 0
@@ -161,7 +161,7 @@ async def test_documents_that_are_dear_to_read_do_not_keep_others_waiting(api: A
 
 
 @pytest.mark.parametrize("listed", [page.nodes, page.edges])
-async def test_a_long_page_lets_others_have_their_turn_after_each_job(listed: Any) -> None:
+async def test_a_long_page_yields_to_other_requests_after_each_job(listed: Any) -> None:
     turns = 0
 
     async def others() -> None:
@@ -189,7 +189,7 @@ async def test_introspection_is_within_the_limits(api: Api) -> None:
     assert "Job" in build_client_schema(data).type_map
 
 
-def test_what_is_kept_of_documents_is_bounded() -> None:
+def test_the_cache_of_documents_is_bounded() -> None:
     documents = Documents(application.schema()._schema, Limits(documents=1_000))
     for n in range(500):
         documents.get(f"{{ a{n}: viewer {{ id }} }}")
@@ -198,12 +198,12 @@ def test_what_is_kept_of_documents_is_bounded() -> None:
     assert len(documents._kept) < 200
 
 
-def test_a_document_is_read_once() -> None:
+def test_a_document_is_parsed_once() -> None:
     documents = Documents(application.schema()._schema, Limits())
     assert documents.get("{ viewer { id } }") is documents.get("{ viewer { id } }")
 
 
-async def test_a_long_document_does_not_wait_for_others_without_end() -> None:
+async def test_a_long_document_does_not_wait_for_others_for_ever() -> None:
     documents = Documents(application.schema()._schema, Limits(timeout_s=1e-6))
     with pytest.raises(BadRequest, match="send it again") as refused:
         await documents.find("{ viewer { " + "id " * 300 + "} }")

@@ -10,7 +10,7 @@ from tests.integration.graphql.conftest import Api
 from tests.integration.graphql.further import SECRET
 
 
-async def test_an_unknown_exception_is_told_by_an_id_that_is_in_the_log(api: Api) -> None:
+async def test_an_unknown_exception_is_shown_as_an_id_that_is_in_the_log(api: Api) -> None:
     with structlog.testing.capture_logs() as logs:
         response = await api.post({"query": "{ raises viewer { roles } }"})
     assert response.status_code == 200
@@ -24,12 +24,12 @@ async def test_an_unknown_exception_is_told_by_an_id_that_is_in_the_log(api: Api
     assert SECRET in str(line["exc_info"])
 
 
-async def test_a_null_where_none_may_be_is_ours_too(api: Api) -> None:
+async def test_a_null_in_a_non_null_field_is_an_internal_error(api: Api) -> None:
     [error] = await api.errors("{ null }")
     assert error["extensions"]["code"] == "INTERNAL"
 
 
-async def test_the_callers_own_mistakes_are_told_in_full(api: Api) -> None:
+async def test_a_caller_s_mistakes_are_reported_in_full(api: Api) -> None:
     [error] = await api.errors("{ vieweer { id } }")
     assert "vieweer" in error["message"]
     [error] = await api.errors("query($id: ID!) { job(id: $id) { id } }")
@@ -49,7 +49,7 @@ async def test_a_ledger_that_does_not_answer_is_unavailable(
     assert "10.0.0.7" not in error["message"]
 
 
-async def test_a_mutation_that_may_have_been_written_tells_how_to_be_sure(
+async def test_a_mutation_that_may_have_been_written_says_how_to_find_out(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def run(_unit: Any) -> Any:

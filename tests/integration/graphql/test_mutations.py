@@ -28,7 +28,7 @@ async def test_registering_makes_a_user_and_a_job_that_writes_to_them(api: Api, 
     assert any(f"{name}@example.com" in mail for mail in mails)
 
 
-async def test_names_and_addresses_are_unique_whatever_their_case(api: Api, name: str) -> None:
+async def test_names_and_addresses_are_unique_regardless_of_case(api: Api, name: str) -> None:
     await api.mutate("registerUser", username=name, email=f"{name}@example.com")
     payload = await api.mutate("registerUser", USER, username=name.upper(), email=f"{name.upper()}@EXAMPLE.com")
     assert codes(payload) == [("ALREADY_EXISTS", ["username"]), ("ALREADY_EXISTS", ["email"])]
@@ -37,7 +37,7 @@ async def test_names_and_addresses_are_unique_whatever_their_case(api: Api, name
 
 
 @pytest.mark.parametrize("other", ["\uff21\uff24\uff21", "a\uff44A", "\U0001d41a\U0001d41d\U0001d41a"])
-async def test_a_name_in_letters_of_another_width_or_font_is_the_same_name(api: Api, name: str, other: str) -> None:
+async def test_a_name_in_another_width_or_font_is_the_same_name(api: Api, name: str, other: str) -> None:
     await api.mutate("registerUser", username=name, email=f"{name}@example.com")
     alike = name.replace("ada", other)
     payload = await api.mutate("registerUser", USER, username=alike, email=f"other-{name}@example.com")
@@ -72,13 +72,13 @@ async def test_names_are_kept_in_composed_form(api: Api, name: str) -> None:
         ("ada", "x" * 50_000 + "@example.com", "email"),
     ],
 )
-async def test_a_name_or_address_that_is_none_is_invalid(api: Api, username: str, email: str, field: str) -> None:
+async def test_a_malformed_name_or_address_is_invalid(api: Api, username: str, email: str, field: str) -> None:
     payload = await api.mutate("registerUser", USER, username=username, email=email)
     assert codes(payload) == [("INVALID", [field])]
     assert payload["user"] is None
 
 
-async def test_everything_that_is_wrong_is_told_at_once(api: Api) -> None:
+async def test_all_errors_of_an_input_are_reported_together(api: Api) -> None:
     payload = await api.mutate("registerUser", username="", email="")
     assert codes(payload) == [("INVALID", ["username"]), ("INVALID", ["email"])]
 
@@ -119,7 +119,7 @@ async def test_an_item_that_is_empty_or_too_long_is_invalid(api: Api, item: str)
     assert payload["job"] is None
 
 
-async def test_an_item_of_ten_thousand_characters_is_taken(api: Api) -> None:
+async def test_an_item_of_ten_thousand_characters_is_accepted(api: Api) -> None:
     assert (await api.mutate("processItem", item="\U0001f600" * 10_000))["errors"] == []
 
 
@@ -157,7 +157,7 @@ async def test_a_time_more_than_a_year_ahead_is_invalid(api: Api) -> None:
     "moment",
     ["2030-01-01T00:00:00", "2030-01-01", "tomorrow", "", 5, "2030-13-01T00:00:00Z", "9999-12-31T23:59:59-14:00"],
 )
-async def test_a_time_without_a_zone_or_that_is_none_is_refused(api: Api, moment: Any) -> None:
+async def test_a_malformed_time_or_one_without_a_zone_is_refused(api: Api, moment: Any) -> None:
     errors = await api.errors(
         'mutation($at: DateTime) { processItem(input: {item: "x", runAt: $at}) { replayed } }', at=moment
     )
@@ -172,7 +172,7 @@ async def test_a_waiting_job_is_cancelled_at_once(api: Api) -> None:
     assert payload["errors"] == []
 
 
-async def test_cancelling_what_is_over_is_a_conflict_that_shows_the_job(api: Api) -> None:
+async def test_cancelling_a_finished_job_is_a_conflict_that_shows_the_job(api: Api) -> None:
     job = (await api.mutate("processItem", item="x"))["job"]
     await api.ends(job["id"])
     payload = await api.mutate("cancelJob", "job { id status }", id=job["id"])
@@ -182,7 +182,7 @@ async def test_cancelling_what_is_over_is_a_conflict_that_shows_the_job(api: Api
 
 @pytest.mark.parametrize("mutation", ["cancelJob", "retryJob"])
 @pytest.mark.parametrize("id_", ["job_0", "user_0", "", "x" * 5_000, "job_\x00", "job_" + "0" * 32])
-async def test_what_is_no_job_is_not_found(api: Api, mutation: str, id_: str) -> None:
+async def test_an_unknown_job_is_not_found(api: Api, mutation: str, id_: str) -> None:
     payload = await api.mutate(mutation, "job { id }", id=id_)
     assert codes(payload) == [("NOT_FOUND", ["id"])]
 
@@ -204,7 +204,7 @@ async def test_a_failed_job_runs_again(api: Api) -> None:
     assert [attempt["number"] for attempt in attempts] == [1, 2]
 
 
-async def test_retrying_what_succeeded_is_a_conflict(api: Api) -> None:
+async def test_retrying_a_succeeded_job_is_a_conflict(api: Api) -> None:
     job = (await api.mutate("processItem", item="x"))["job"]
     await api.ends(job["id"])
     payload = await api.mutate("retryJob", "job { status }", id=job["id"], fromStart=True)
@@ -235,7 +235,7 @@ async def test_a_filter_is_within_bounds(api: Api) -> None:
         assert codes(payload) == [("INVALID", ["filter"])]
 
 
-async def test_a_mutation_that_fails_takes_no_other_ones_job_away(api: Api) -> None:
+async def test_a_failed_mutation_hides_no_other_mutation_s_job(api: Api) -> None:
     data = await api.data(
         'mutation { a: processItem(input: {item: "x"}) { job { id } errors { code } }'
         ' b: processItem(input: {item: ""}) { job { id } errors { code } } }'
@@ -244,7 +244,7 @@ async def test_a_mutation_that_fails_takes_no_other_ones_job_away(api: Api) -> N
     assert data["b"] == {"job": None, "errors": [{"code": "INVALID"}]}
 
 
-async def test_a_field_that_raises_takes_no_other_ones_job_away(api: Api) -> None:
+async def test_an_exception_in_a_field_hides_no_other_field_s_job(api: Api) -> None:
     response = await api.post({"query": 'mutation { processItem(input: {item: "x"}) { job { id } } raisesToo }'})
     assert response.status_code == 200
     found = response.json()
@@ -252,7 +252,7 @@ async def test_a_field_that_raises_takes_no_other_ones_job_away(api: Api) -> Non
     assert await api.ends(found["data"]["processItem"]["job"]["id"]) == "SUCCEEDED"
 
 
-async def test_an_answer_holds_what_was_accepted_in_order(api: Api) -> None:
+async def test_an_answer_lists_the_accepted_jobs_in_order(api: Api) -> None:
     fields = " ".join(f'm{n}: processItem(input: {{item: "{n}"}}) {{ job {{ id }} }}' for n in range(5))
     data = await api.data(f"mutation {{ {fields} }}")
     ids = [data[f"m{n}"]["job"]["id"] for n in range(5)]

@@ -39,14 +39,14 @@ async def test_a_paused_handler_s_job_waits_for_it_to_be_resumed(tmp_path: Path)
         assert (await api.data(PAUSED))["system"]["paused"] == []
 
 
-async def test_a_handler_that_there_is_not_is_told(tmp_path: Path) -> None:
+async def test_an_unknown_handler_is_reported(tmp_path: Path) -> None:
     async with running(settings_in(tmp_path)) as api:
         for query, field in ((PAUSE, "pauseHandler"), (RESUME, "resumeHandler")):
             (error,) = (await api.data(query, h="law.none"))[field]["errors"]
             assert error == {"code": "NOT_FOUND", "path": ["handler"]}
 
 
-async def test_only_admins_pause_and_resume_and_see_who_did(tmp_path: Path) -> None:
+async def test_only_admins_pause_and_resume_and_see_the_person_who_paused(tmp_path: Path) -> None:
     async with behind_tokens(tmp_path) as api:
         for query, field in ((PAUSE, "pauseHandler"), (RESUME, "resumeHandler")):
             for who in (header("ada"), {}):

@@ -77,12 +77,12 @@ async def test_pages_backwards_show_each_job_once(seven: tuple[Api, list[str]]) 
     assert seen == jobs
 
 
-async def test_between_two_cursors_lie_the_jobs_between(seven: tuple[Api, list[str]]) -> None:
+async def test_two_cursors_select_the_jobs_between_them(seven: tuple[Api, list[str]]) -> None:
     api, jobs = seven
     assert ids(await page(api, after=cursor(jobs[1]), before=cursor(jobs[5]))) == jobs[2:5]
 
 
-async def test_a_page_of_none_is_empty(seven: tuple[Api, list[str]]) -> None:
+async def test_a_page_of_zero_jobs_is_empty(seven: tuple[Api, list[str]]) -> None:
     api, _ = seven
     found = await page(api, first=0)
     assert found["nodes"] == []
@@ -105,7 +105,7 @@ async def test_a_page_of_none_is_empty(seven: tuple[Api, list[str]]) -> None:
         ({"createdAfter": "0001-01-01T00:00:00Z", "createdBefore": "9999-12-31T23:59:59Z"}, 7),
     ],
 )
-async def test_a_filter_shows_what_it_says(seven: tuple[Api, list[str]], wanted: Any, count: int) -> None:
+async def test_a_filter_selects_matching_jobs(seven: tuple[Api, list[str]], wanted: Any, count: int) -> None:
     api, _ = seven
     assert len(ids(await page(api, filter=wanted))) == count
 
@@ -121,7 +121,7 @@ async def test_a_filter_shows_what_it_says(seven: tuple[Api, list[str]], wanted:
         {"filter": {"handler": ["\x00"]}},
     ],
 )
-async def test_a_page_that_cannot_be_is_an_error(seven: tuple[Api, list[str]], arguments: Any) -> None:
+async def test_an_invalid_page_is_an_error(seven: tuple[Api, list[str]], arguments: Any) -> None:
     api, _ = seven
     errors = await api.errors(PAGE, **arguments)
     assert errors[0]["extensions"]["code"] == "INVALID"
@@ -150,16 +150,16 @@ async def test_a_node_is_a_job_or_a_user(api: Api, name: str) -> None:
 
 
 @pytest.mark.parametrize("id_", ["", "job_0", "user_0", "order_1", "job_\x00", "x" * 10_000])
-async def test_what_is_not_there_is_null(api: Api, id_: str) -> None:
+async def test_an_unknown_id_is_null(api: Api, id_: str) -> None:
     data = await api.data("query($id: ID!) { node(id: $id) { id } job(id: $id) { id } }", id=id_)
     assert data == {"node": None, "job": None}
 
 
-async def test_an_open_server_takes_everybody_for_its_owner(api: Api) -> None:
+async def test_an_open_server_treats_everybody_as_its_owner(api: Api) -> None:
     assert (await api.data("{ viewer { id roles } }"))["viewer"] == {"id": None, "roles": ["admin"]}
 
 
-async def test_the_system_tells_of_itself(seven: tuple[Api, list[str]]) -> None:
+async def test_the_system_field_describes_the_server(seven: tuple[Api, list[str]]) -> None:
     api, _ = seven
     system = (
         await api.data("{ system { version backend handlers queues { backend reachable } counts { status count } } }")
@@ -181,7 +181,7 @@ async def test_the_system_tells_of_itself(seven: tuple[Api, list[str]]) -> None:
     }
 
 
-async def test_moments_are_told_in_utc_to_the_microsecond(api: Api) -> None:
+async def test_times_are_in_utc_to_the_microsecond(api: Api) -> None:
     query = "query($at: DateTime!) { echo(at: $at) }"
     for given, told in (
         ("2030-06-01T12:00:00+02:00", "2030-06-01T10:00:00.000000Z"),

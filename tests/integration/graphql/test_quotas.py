@@ -51,17 +51,17 @@ def limited(folder: Path, environment: str = "production", **limits: Any) -> Any
         ("::1", None, "::1"),
     ],
 )
-def test_a_proxy_is_believed_when_it_is_named(peer: str, forwarded: str | None, address: str) -> None:
+def test_a_named_proxy_is_trusted(peer: str, forwarded: str | None, address: str) -> None:
     addresses = Addresses(["10.0.0.0/8"])
     assert addresses.of((peer, 5), None if forwarded is None else forwarded.encode()) == address
 
 
-def test_without_proxies_nothing_that_is_forwarded_is_believed() -> None:
+def test_without_proxies_no_forwarded_address_is_trusted() -> None:
     assert Addresses().of(("10.0.0.1", 5), b"203.0.113.9") == "10.0.0.1"
     assert Addresses().of(None, b"203.0.113.9") == UNKNOWN
 
 
-def test_requests_are_counted_by_viewer_and_else_by_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_are_counted_by_viewer_or_by_address(monkeypatch: pytest.MonkeyPatch) -> None:
     rates, now = Rates(3), 1_000_000.0
     monkeypatch.setattr(time, "time", lambda: now)
     for viewer in (None, "ada", "bob"):
@@ -74,13 +74,13 @@ def test_requests_are_counted_by_viewer_and_else_by_address(monkeypatch: pytest.
     rates.count("192.0.2.1", "ada")
 
 
-def test_a_viewer_named_as_an_address_is_none() -> None:
+def test_a_viewer_with_the_name_of_an_address_is_counted_apart() -> None:
     rates = Rates(1)
     rates.count("192.0.2.1", None)
     rates.count("192.0.2.2", "address 192.0.2.1")
 
 
-def test_loopback_is_free_where_it_is_said() -> None:
+def test_loopback_is_exempt_if_so_configured() -> None:
     rates = Rates(1, exempt_loopback=True)
     for _ in range(5):
         rates.count("127.0.0.1", None)
@@ -150,7 +150,7 @@ async def test_wrong_tokens_are_counted_too(tmp_path: Path) -> None:
         assert (await api.post(QUERY, headers=header("ada"))).status_code == 200
 
 
-async def test_a_viewer_has_so_many_open_jobs_and_no_more(tmp_path: Path) -> None:
+async def test_a_viewer_has_a_limit_of_open_jobs(tmp_path: Path) -> None:
     gql = {**MODULES, "limits": {"open_jobs": 3}}
     later = {"runAt": "2027-06-01T00:00:00Z"}
     query = "mutation($i: ProcessItemInput!) { processItem(input: $i) { job { id } errors { code path } } }"
@@ -170,7 +170,7 @@ async def test_a_viewer_has_so_many_open_jobs_and_no_more(tmp_path: Path) -> Non
         assert (await ask(api, ada, again, id=second))["data"]["retryJob"]["job"] is None
 
 
-async def test_all_without_a_token_have_as_many_open_jobs_as_one_viewer(tmp_path: Path) -> None:
+async def test_all_callers_without_a_token_share_one_limit_of_open_jobs(tmp_path: Path) -> None:
     query = """mutation($name: String!, $email: String!) {
         registerUser(input: {username: $name, email: $email}) { job { id } errors { code path } } }"""
     gql = {**MODULES, "limits": {"open_jobs": 3}}
@@ -191,7 +191,7 @@ async def test_all_without_a_token_have_as_many_open_jobs_as_one_viewer(tmp_path
         await process(api, header("ada"))
 
 
-def test_streams_are_counted_by_address_and_in_all() -> None:
+def test_streams_are_limited_by_address_and_in_total() -> None:
     sockets = ConnectionLimiter(3, 2)
     with sockets.one("192.0.2.1"), sockets.one("192.0.2.1"):
         with pytest.raises(HttpError) as refused:
@@ -255,21 +255,21 @@ def test_a_malformed_host_is_400_over_http_and_for_sockets(address: str, host: s
             assert raw.recv(4096).split(b" ")[1] == b"400"
 
 
-def test_a_probe_that_speaks_http_1_0_and_knows_no_host_is_answered(address: str) -> None:
+def test_a_probe_over_http_1_0_without_a_host_is_answered(address: str) -> None:
     for version, status in (("1.0", b"200"), ("1.1", b"400")):
         with socket.create_connection(tuple(address.split(":")), timeout=10) as raw:  # type: ignore[arg-type]
             raw.sendall(f"GET /health/live HTTP/{version}\r\n\r\n".encode())
             assert raw.recv(4096).split(b" ")[1] == status
 
 
-def test_a_body_that_does_not_come_is_408(address: str) -> None:
+def test_a_body_that_does_not_arrive_is_408(address: str) -> None:
     with socket.create_connection(tuple(address.split(":")), timeout=10) as raw:  # type: ignore[arg-type]
         head = "POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
         raw.sendall(head.encode())
         assert raw.recv(4096).split(b" ")[1] == b"408"
 
 
-async def test_what_is_asked_over_a_socket_is_counted(tmp_path: Path) -> None:
+async def test_operations_over_a_socket_are_counted(tmp_path: Path) -> None:
     with serving(limited(tmp_path, requests=5)) as address:
         async with client(address) as c:  # the first
             answers = [(await c.run("{ viewer { roles } }"))[0] for _ in range(6)]
@@ -280,7 +280,7 @@ async def test_what_is_asked_over_a_socket_is_counted(tmp_path: Path) -> None:
             assert await late.closed() == 4403
 
 
-async def test_on_ones_own_machine_nobody_is_limited_while_developing(tmp_path: Path) -> None:
+async def test_in_development_requests_from_loopback_are_not_limited(tmp_path: Path) -> None:
     settings = limited(tmp_path, environment="development", requests=2, streams_each=1)
     async with running(settings) as api:
         assert [(await api.post(QUERY)).status_code for _ in range(5)] == [200] * 5

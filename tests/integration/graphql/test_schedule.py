@@ -14,7 +14,7 @@ SUMS = {
 }
 
 
-async def test_a_recurring_job_tells_its_rule_its_next_time_and_its_newest_job(tmp_path: Path) -> None:
+async def test_a_recurring_job_shows_its_rule_its_next_time_and_its_newest_job(tmp_path: Path) -> None:
     async with running(settings_in(tmp_path, schedule={"sums": SUMS})) as api:
 
         async def made() -> dict[str, object] | None:

@@ -13,12 +13,12 @@ from tests import application
 SDL = Path(__file__).parents[3] / "gql" / "schema.graphql"
 
 
-def test_the_schema_is_the_one_that_is_written_down() -> None:
+def test_the_schema_equals_the_committed_one() -> None:
     """Whoever changes it on purpose: `./onward schema > gql/schema.graphql`."""
     assert application.schema().as_str().strip() == SDL.read_text().strip()
 
 
-def test_everything_of_the_schema_is_described_or_speaks_for_itself() -> None:
+def test_every_part_of_the_schema_is_described_or_self_explanatory() -> None:
     schema = build()
     for name in ("Job", "JobStatus", "UserError", "JobFilter", "JobConnection", "System", "Viewer"):
         found = schema.get_type_by_name(name)
@@ -26,7 +26,7 @@ def test_everything_of_the_schema_is_described_or_speaks_for_itself() -> None:
         assert found.description
 
 
-def test_further_modules_add_to_the_root_types() -> None:
+def test_modules_of_a_project_add_to_the_root_types() -> None:
     module = ModuleType("shop")
 
     @strawberry.type
@@ -42,7 +42,7 @@ def test_further_modules_add_to_the_root_types() -> None:
     assert "processItem" not in schema.as_str()
 
 
-def test_a_further_module_cannot_take_a_name_of_the_contract() -> None:
+def test_a_module_of_a_project_cannot_redefine_a_name() -> None:
     module = ModuleType("shop")
 
     @strawberry.type
@@ -56,12 +56,12 @@ def test_a_further_module_cannot_take_a_name_of_the_contract() -> None:
         build([module])
 
 
-def test_a_further_module_that_brings_nothing_is_refused() -> None:
+def test_a_module_without_root_types_is_refused() -> None:
     with pytest.raises(SchemaError, match="shop exports none of Query, Mutation, Subscription"):
         build([ModuleType("shop")])
 
 
-def test_a_further_modules_types_must_be_strawberrys() -> None:
+def test_the_types_of_a_module_must_be_strawberry_types() -> None:
     module = ModuleType("shop")
     module.Query = int  # type: ignore[attr-defined]
     with pytest.raises(SchemaError, match="@strawberry"):

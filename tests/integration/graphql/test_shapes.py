@@ -187,7 +187,7 @@ async def answer(make: Any, document: Document, variables: Any, context: Any) ->
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2**64))
-def test_whatever_is_asked_and_whatever_resolvers_give_the_answer_is_graphql_cores(seed: int) -> None:
+def test_for_any_document_and_any_values_the_answer_is_that_of_graphql_core(seed: int) -> None:
     request = Request(seed)
     document = CORE.get(request.text)
     assume(not document.errors)
@@ -213,7 +213,7 @@ def test_whatever_is_asked_and_whatever_resolvers_give_the_answer_is_graphql_cor
         ("query($x: Boolean!) { viewer { id @skip(if: $x) } }", []),  # a directive
     ],
 )
-def test_a_root_field_has_a_shape_where_all_below_it_is_plain_attributes(text: str, shaped: list[str]) -> None:
+def test_a_root_field_with_only_plain_attributes_is_compiled(text: str, shaped: list[str]) -> None:
     document = CORE.get(text.replace("(id: 1)", ""))
     named = document.find(None)
     assert not document.errors
@@ -222,7 +222,7 @@ def test_a_root_field_has_a_shape_where_all_below_it_is_plain_attributes(text: s
 
 
 @pytest.mark.parametrize("result", [Later({"a": 1}), RuntimeError("boom"), {"a": [None, 1]}, None])
-def test_what_comes_later_and_errors_are_no_values_where_any_value_may_stand(result: Any) -> None:
+def test_awaitables_and_errors_are_not_values_of_a_field_of_any_type(result: Any) -> None:
     document = CORE.get("mutation { processItem { job { result } } }")
     named = document.find(None)
     assert named is not None
@@ -233,7 +233,7 @@ def test_what_comes_later_and_errors_are_no_values_where_any_value_may_stand(res
     assert asyncio.run(answer(CompiledExecutor, document, {}, context)) == theirs
 
 
-def test_a_shape_completes_what_is_ordinary_without_graphql_core(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_selection_completes_ordinary_values_without_graphql_core(monkeypatch: pytest.MonkeyPatch) -> None:
     document = CORE.get("mutation { retryJobs { count errors { message } } }")
     named = document.find(None)
     assert named is not None
@@ -243,12 +243,12 @@ def test_a_shape_completes_what_is_ordinary_without_graphql_core(monkeypatch: py
     assert found == ("{'retryJobs': {'count': 3, 'errors': []}}", [])
 
 
-def test_documents_weigh_as_much_as_their_fragments_written_out_where_they_have_shapes() -> None:
+def test_compiled_documents_count_with_their_fragments_expanded() -> None:
     spread = "fragment F on System { counts { n: count m: count } } { system { ...F } viewer { roles } }"
     assert CORE.get(spread).weight > CORE.get(spread.replace("viewer { roles }", "viewer { __typename }")).weight
 
 
-def test_inputs_of_leaves_are_what_strawberry_makes_of_them() -> None:
+def test_inputs_of_scalars_equal_those_of_strawberry() -> None:
     @strawberry.input
     class Plain:
         some_text: str
@@ -311,7 +311,7 @@ fragment Page on JobConnection { nodes { id } }
         None,
     ],
 )
-def test_variables_right_and_wrong_are_what_graphql_core_makes_of_them(given_: Any) -> None:
+def test_variables_right_and_wrong_are_coerced_as_by_graphql_core(given_: Any) -> None:
     document = Documents(WHOLE, Limits()).get(VARIABLES)
     assert not document.errors
     theirs, ours = (told(built(make, document, given_, schema=WHOLE)) for make in (Executor, CompiledExecutor))

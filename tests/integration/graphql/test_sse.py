@@ -85,7 +85,7 @@ async def test_a_mutation_by_events_runs_its_job(address: str) -> None:
 @pytest.mark.parametrize(
     "query", ["{", "subscription { nope }", "subscription($id: ID!) { jobUpdated(id: $id) { id } }"]
 )
-async def test_an_invalid_operation_is_told_by_the_stream(address: str, query: str) -> None:
+async def test_an_invalid_operation_is_reported_in_the_stream(address: str, query: str) -> None:
     async with events(address, {"query": query}) as stream:
         assert stream.response.status_code == 200
         [event] = [event async for event in stream]
@@ -93,14 +93,14 @@ async def test_an_invalid_operation_is_told_by_the_stream(address: str, query: s
     assert "data" not in event
 
 
-async def test_a_body_that_is_no_request_is_400(address: str) -> None:
+async def test_a_body_that_is_not_a_request_is_400(address: str) -> None:
     async with httpx2.AsyncClient() as http:
         response = await http.post(f"http://{address}/graphql", json=5, headers=ACCEPT)
     assert response.status_code == 400
     assert response.headers["content-type"] == "application/json"
 
 
-async def test_a_subscription_that_raises_tells_nothing_of_it(address: str) -> None:
+async def test_an_exception_in_a_subscription_is_not_revealed(address: str) -> None:
     async with events(address, {"query": "subscription { raisesLater }"}) as stream:
         seen = [event async for event in stream]
     assert seen[0] == {"data": {"raisesLater": 1}}
@@ -108,7 +108,7 @@ async def test_a_subscription_that_raises_tells_nothing_of_it(address: str) -> N
     assert "hunter2" not in json.dumps(seen)
 
 
-async def test_comments_keep_a_quiet_stream_open(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_comments_keep_an_idle_stream_open(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from onward.api import composition
 
     monkeypatch.setattr(composition, "limits", lambda _settings: limits.Limits(heartbeat_s=0.05))
@@ -119,7 +119,7 @@ async def test_comments_keep_a_quiet_stream_open(tmp_path: Any, monkeypatch: pyt
                     await stream._block()
 
 
-async def test_a_server_that_ends_ends_its_streams(tmp_path: Any) -> None:
+async def test_a_stopping_server_ends_its_streams(tmp_path: Any) -> None:
     """In the middle of things, without a last event: the client comes back, and finds another server."""
     async with running(settings_in(tmp_path)) as api:
         sent: list[Any] = []

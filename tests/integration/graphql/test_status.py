@@ -15,11 +15,11 @@ from onward.storage.base import Unavailable
 from tests.integration.graphql.conftest import Api, running, settings_in, until
 
 
-async def test_a_process_that_runs_is_live(api: Api) -> None:
+async def test_a_running_process_is_live(api: Api) -> None:
     assert (await api.http.get("/health/live")).status_code == 200
 
 
-async def test_a_process_whose_parts_answer_is_ready(api: Api) -> None:
+async def test_a_process_is_ready_if_all_its_parts_answer(api: Api) -> None:
     response = await api.http.get("/health/ready")
     assert response.status_code == 200
     assert response.json() == {"status": "ok", "ledger": "ok", "backends": {"background": "ok"}, "threads": "ok"}
@@ -50,7 +50,7 @@ async def test_with_a_ledger_that_cannot_be_written_it_is_not_ready(tmp_path: Pa
         await until(partial(is_told, 200))
 
 
-async def test_while_the_ledger_s_file_is_gone_mutations_are_refused_and_it_says_why(tmp_path: Path) -> None:
+async def test_while_the_ledger_s_file_is_missing_mutations_are_refused_with_the_reason(tmp_path: Path) -> None:
     """At once, with a typed error, and not with a job that nobody will find; when the file is back it goes on."""
     async with running(settings_in(tmp_path)) as api:
         file = api.app.state.services.database.path
@@ -77,7 +77,7 @@ async def test_without_a_backend_it_is_not_ready(api: Api, monkeypatch: pytest.M
     assert response.json()["backends"] == {"background": "unreachable"}
 
 
-async def test_metrics_tell_how_many_jobs_there_are(api: Api) -> None:
+async def test_metrics_show_the_number_of_jobs(api: Api) -> None:
     job = (await api.mutate("processItem", item="x"))["job"]
     await api.ends(job["id"])
     response = await api.http.get("/metrics")
@@ -86,7 +86,7 @@ async def test_metrics_tell_how_many_jobs_there_are(api: Api) -> None:
     assert 'onward_backend_up{backend="background"} 1' in response.text
 
 
-async def test_while_the_ledger_hangs_one_thread_waits_for_all_who_ask_for_metrics(
+async def test_while_the_ledger_hangs_one_thread_serves_all_requests_for_metrics(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that threads are left for what else has to block."""

@@ -95,7 +95,7 @@ async def test_versions_grow_and_the_terminal_state_is_never_missed(address: str
 
 
 @pytest.mark.parametrize("after", [None, 0, 1, 10_000])
-async def test_a_terminal_job_gives_its_snapshot_and_completes_whatever_was_seen(
+async def test_a_terminal_job_gives_its_snapshot_and_completes_for_any_after_version(
     address: str, after: int | None
 ) -> None:
     id_ = await mutate(address)
@@ -112,7 +112,7 @@ async def test_after_a_version_only_later_ones_come(address: str) -> None:
 
 
 @pytest.mark.parametrize("id_", ["job_0", "nope", ""])
-async def test_an_unknown_job_is_an_error_and_the_end(address: str, id_: str) -> None:
+async def test_an_unknown_job_is_an_error_and_ends_the_stream(address: str, id_: str) -> None:
     async with watching(address, JOB, id=id_) as stream:
         [event] = [e async for e in stream]
     assert event["errors"][0]["extensions"]["code"] == "NOT_FOUND"
@@ -122,7 +122,7 @@ async def test_an_unknown_job_is_an_error_and_the_end(address: str, id_: str) ->
     assert complete["type"] == "complete"
 
 
-async def test_the_feed_has_no_first_state_and_shows_what_changes(address: str) -> None:
+async def test_the_feed_has_no_first_state_and_shows_changes(address: str) -> None:
     before = await mutate(address, runAt=LATER)
     async with watching(address, JOBS, filter={"handler": ["steps.*"]}) as stream:
         overlooked = await opened(address, stream)
@@ -145,7 +145,7 @@ async def test_a_job_is_shown_once_more_when_it_leaves_the_filter(address: str) 
             assert await upcoming(stream, overlooked) == {"id": job_id, "status": "CANCELLED", "version": 2}
 
 
-async def test_a_filter_that_cannot_be_is_an_error(address: str) -> None:
+async def test_an_invalid_filter_is_an_error(address: str) -> None:
     async with watching(address, JOBS, filter={"handler": [""]}) as stream:
         assert (await stream.next())["errors"][0]["extensions"]["code"] == "INVALID"
         assert await stream.next() is None

@@ -45,14 +45,14 @@ def signed(header: Any, payload: Any, signature: bytes = b"") -> str:
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
 
-def test_a_token_tells_its_viewer() -> None:
+def test_a_token_gives_its_viewer() -> None:
     until = time.time() + 60
     viewer = Tokens(tokens.secret(SECRET))(jwt.encode(claims(exp=until, roles=["admin", "x"]), SECRET, "HS256"))
     assert (viewer.id, viewer.roles, viewer.is_nobody) == ("ada", ("admin", "x"), False)
     assert viewer.until == pytest.approx(until)
 
 
-def test_no_token_is_nobody() -> None:
+def test_no_token_means_no_viewer() -> None:
     viewer = Tokens(tokens.secret(SECRET))(None)
     assert viewer.is_nobody
     assert not viewer.visible.everything
@@ -101,14 +101,14 @@ def test_a_public_key_checks_the_one_algorithm_that_it_is_for(key: Any, algorith
     ],
     ids=lambda _: "token",  # made anew each time, and the same name in every process
 )
-def test_anything_else_is_refused_in_the_same_words(token: str) -> None:
+def test_any_other_token_is_refused_with_the_same_message(token: str) -> None:
     with pytest.raises(NotAuthenticated) as refused:
         Tokens(tokens.secret(SECRET))(token)
     assert refused.value.message in {"A valid bearer token is needed.", "The bearer token has expired."}
 
 
 @pytest.mark.parametrize("key", [RSA, EC])
-def test_a_public_key_is_no_secret_to_sign_with(key: Any) -> None:
+def test_a_public_key_does_not_verify_an_hmac_signature(key: Any) -> None:
     for material in (pem(key), pem(key).strip()):
         head = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=")
         body = base64.urlsafe_b64encode(json.dumps(claims()).encode()).rstrip(b"=")
@@ -119,14 +119,14 @@ def test_a_public_key_is_no_secret_to_sign_with(key: Any) -> None:
                 Tokens(keys)(token)
 
 
-def test_a_key_that_the_token_brings_along_counts_for_nothing() -> None:
+def test_a_key_inside_the_token_is_ignored() -> None:
     other = rsa.generate_private_key(65537, 2048)
     token = jwt.encode(claims(), other, "RS256", headers={"jwk": jwk(other), "jku": "https://evil.example/jwks"})
     with pytest.raises(NotAuthenticated):
         Tokens(tokens.public_key(pem(RSA)))(token)
 
 
-def test_issuer_and_audience_must_be_ours() -> None:
+def test_issuer_and_audience_must_be_those_of_the_settings() -> None:
     known = Tokens(tokens.secret(SECRET), issuer="https://id.example", audience="onward")
     fitting = {"iss": "https://id.example", "aud": ["other", "onward"]}
     assert known(jwt.encode(claims(**fitting), SECRET, "HS256")).id == "ada"
@@ -136,7 +136,7 @@ def test_issuer_and_audience_must_be_ours() -> None:
             known(jwt.encode(claims(**given), SECRET, "HS256"))
 
 
-def test_a_token_that_was_good_runs_out() -> None:
+def test_a_valid_token_expires() -> None:
     known, token = Tokens(tokens.secret(SECRET)), jwt.encode(claims(exp=time.time() + 1.2), SECRET, "HS256")
     assert known(token).id == "ada"
     time.sleep(1.3)
@@ -144,12 +144,12 @@ def test_a_token_that_was_good_runs_out() -> None:
         known(token)
 
 
-def test_a_clock_may_be_off_by_the_leeway() -> None:
+def test_a_clock_may_differ_by_the_leeway() -> None:
     token = jwt.encode(claims(exp=time.time() - 5), SECRET, "HS256")
     assert Tokens(tokens.secret(SECRET), leeway_s=10)(token).id == "ada"
 
 
-def test_the_tokens_that_are_remembered_are_bounded() -> None:
+def test_the_cache_of_tokens_is_bounded() -> None:
     known = Tokens(tokens.secret(SECRET))
     for number in range(tokens.MAX_KNOWN + 10):
         known(jwt.encode(claims(sub=str(number)), SECRET, "HS256"))
@@ -187,7 +187,7 @@ def test_a_key_set_knows_its_keys_by_their_kid() -> None:
         key_set(jwt.algorithms.RSAAlgorithm.to_jwk(RSA, as_dict=True) | {"kid": "a"}),
     ],
 )
-def test_a_key_set_that_could_confuse_is_refused(text: bytes) -> None:
+def test_an_ambiguous_key_set_is_refused(text: bytes) -> None:
     with pytest.raises(UnusableKey):
         tokens.key_set(text)
 
@@ -202,14 +202,14 @@ def test_a_key_set_that_could_confuse_is_refused(text: bytes) -> None:
         pem(ec.generate_private_key(ec.SECP384R1())),
     ],
 )
-def test_a_public_key_that_is_none_or_weak_is_refused(text: bytes) -> None:
+def test_an_invalid_or_weak_public_key_is_refused(text: bytes) -> None:
     with pytest.raises(UnusableKey):
         tokens.public_key(text)
 
 
 @pytest.mark.parametrize("name", ["public_key", "jwks"])
 @pytest.mark.parametrize("content", [None, b"x"])
-def test_a_key_file_that_is_none_stops_the_start(tmp_path: Path, name: str, content: bytes | None) -> None:
+def test_an_invalid_key_file_stops_the_start(tmp_path: Path, name: str, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "key").write_bytes(content)
     settings = settings_in(tmp_path, auth={"mode": "jwt", "jwt": {name: "key"}})

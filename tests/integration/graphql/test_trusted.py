@@ -93,14 +93,14 @@ async def test_documents_by_their_hash_come_from_files_of_both_kinds(api: Api) -
         ({"query": KNOWN, "extensions": ["x"]}, 400, "BAD_REQUEST"),
     ],
 )
-async def test_anything_else_is_refused(api: Api, body: Any, status: int, code: str, accept: str) -> None:
+async def test_any_other_document_is_refused(api: Api, body: Any, status: int, code: str, accept: str) -> None:
     response = await api.post(json.dumps(body), headers={"accept": accept})
     assert response.status_code == status
     assert response.json()["errors"][0]["extensions"]["code"] == code
     assert "data" not in response.json()
 
 
-async def test_over_a_socket_an_unknown_document_is_an_error_and_the_socket_lives_on(tmp_path: Path) -> None:
+async def test_over_a_socket_an_unknown_document_is_an_error_and_the_socket_stays_open(tmp_path: Path) -> None:
     with serving(with_documents(tmp_path)) as address:
         async with client(address) as c:
             (refused,) = await c.run("{ viewer { roles } }")
@@ -135,7 +135,7 @@ def test_the_documents_of_the_jobs_page_are_those_that_a_browser_sees() -> None:
     ]
 
 
-async def test_where_any_document_is_answered_known_ones_have_their_hash_too(tmp_path: Path) -> None:
+async def test_with_documents_any_known_documents_have_a_hash_too(tmp_path: Path) -> None:
     async with running(with_documents(tmp_path, "any")) as api:
         assert (await api.post({"query": "{ viewer { roles } }"})).json() == ROLES
         assert (await api.post(by_hash(sha256(KNOWN)))).json() == ROLES
@@ -143,7 +143,7 @@ async def test_where_any_document_is_answered_known_ones_have_their_hash_too(tmp
         assert (response.status_code, response.json()["errors"][0]["message"]) == (404, "PersistedQueryNotFound")
 
 
-async def test_without_documents_a_hash_is_refused_in_words_that_clients_know(tmp_path: Path) -> None:
+async def test_without_documents_a_hash_is_refused_with_the_error_that_clients_know(tmp_path: Path) -> None:
     async with running(settings_in(tmp_path)) as api:
         response = await api.post(by_hash(sha256(KNOWN)))
         assert (response.status_code, response.json()["errors"][0]["message"]) == (400, "PersistedQueryNotSupported")
@@ -163,14 +163,14 @@ async def test_without_documents_a_hash_is_refused_in_words_that_clients_know(tm
         ("a.graphql", ("query q { " + "a: viewer { id } " * 20 + "}").encode(), "conflict|more than"),
     ],
 )
-def test_a_document_that_is_none_stops_the_start(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+def test_an_invalid_document_stops_the_start(tmp_path: Path, name: str, content: bytes, words: str) -> None:
     settings = with_documents(tmp_path)
     (tmp_path / "documents" / name).write_bytes(content)
     with pytest.raises(SettingsError, match=words):
         create_app(settings)
 
 
-def test_a_folder_that_is_missing_stops_the_start(tmp_path: Path) -> None:
+def test_a_missing_folder_stops_the_start(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, gql={**MODULES, "documents": "trusted", "documents_dir": "nowhere"})
     with pytest.raises(SettingsError, match=r"gql.documents_dir: .*nowhere is not a folder"):
         create_app(settings)

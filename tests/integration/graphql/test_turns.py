@@ -9,7 +9,7 @@ async def turn() -> None:
     await asyncio.sleep(0)
 
 
-async def test_few_get_on_in_a_turn_of_the_loop_and_in_their_order() -> None:
+async def test_only_a_few_go_on_in_a_loop_iteration_and_in_order() -> None:
     turns, on = FairScheduler(3), []
     for number in range(8):
         turns.call(lambda number=number: on.append(number))  # type: ignore[misc]
@@ -22,7 +22,7 @@ async def test_few_get_on_in_a_turn_of_the_loop_and_in_their_order() -> None:
     assert on == list(range(8))
 
 
-async def test_who_asks_again_gets_on_after_those_who_wait() -> None:
+async def test_a_repeated_request_comes_after_waiting_ones() -> None:
     turns, on = FairScheduler(1), []
 
     async def flood(name: str) -> None:
@@ -34,7 +34,7 @@ async def test_who_asks_again_gets_on_after_those_who_wait() -> None:
     assert on == ["a", "b"] * 3
 
 
-async def test_who_gives_up_takes_no_turn_from_the_others() -> None:
+async def test_a_cancelled_waiter_uses_up_no_turn() -> None:
     turns = FairScheduler(1)
     gone = [asyncio.create_task(turns.turn()) for _ in range(3)]
     await turn()
@@ -44,7 +44,7 @@ async def test_who_gives_up_takes_no_turn_from_the_others() -> None:
         await turns.turn()
 
 
-async def test_what_goes_wrong_stops_nobody_else() -> None:
+async def test_an_exception_stops_no_other_waiter() -> None:
     turns, told = FairScheduler(4), []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context["exception"]))
 

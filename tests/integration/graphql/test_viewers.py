@@ -69,20 +69,20 @@ async def settled(api: Api, who: dict[str, str], job_id: str) -> Any:
         await asyncio.sleep(0.02)
 
 
-async def test_a_token_says_who_asks(api: Api) -> None:
+async def test_a_token_gives_the_viewer(api: Api) -> None:
     query = "{ viewer { id roles } }"
     assert await ask(api, header("ada", "x"), query) == {"data": {"viewer": {"id": "ada", "roles": ["x"]}}}
     assert await ask(api, {}, query) == {"data": {"viewer": {"id": None, "roles": []}}}
 
 
 @pytest.mark.parametrize("value", ["Bearer x", "Bearer", "Basic YTpi", "", "Bearer a b", "\x00"])
-async def test_a_wrong_token_is_401_whatever_is_asked(api: Api, value: str) -> None:
+async def test_a_wrong_token_is_401_for_any_request(api: Api, value: str) -> None:
     response = await api.post({"query": "{ viewer { id } }"}, headers={"authorization": value})
     assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
     assert response.json()["errors"][0]["extensions"] == {"code": "NOT_AUTHENTICATED"}
 
 
-async def test_of_two_authorization_headers_none_is_believed(api: Api) -> None:
+async def test_two_authorization_headers_are_refused(api: Api) -> None:
     headers = [("authorization", header("ada")["authorization"]), ("authorization", header("bob")["authorization"])]
     response = await api.http.post("/graphql", json={"query": "{ viewer { id } }"}, headers=headers)
     assert response.status_code == 401
@@ -118,12 +118,12 @@ async def test_without_a_token_no_mutation_does_anything(api: Api, name: str) ->
     assert {row["count"] for row in counts["data"]["system"]["counts"]} == {0}
 
 
-async def test_without_a_token_a_further_modules_mutation_does_nothing_either(api: Api) -> None:
+async def test_without_a_token_a_project_s_own_mutation_does_nothing_either(api: Api) -> None:
     (error,) = (await ask(api, {}, "mutation { raisesToo }"))["errors"]
     assert error["extensions"]["code"] == "NOT_AUTHENTICATED"
 
 
-async def test_without_a_token_nothing_is_seen(api: Api) -> None:
+async def test_without_a_token_queries_show_nothing(api: Api) -> None:
     job = await process(api, header("ada"))
     query = (
         "query($id: ID!) { job(id: $id) { id } node(id: $id) { id } jobs { nodes { id } } system { counts { count } } }"
@@ -135,7 +135,7 @@ async def test_without_a_token_nothing_is_seen(api: Api) -> None:
     assert response.status_code == 401
 
 
-async def test_who_registers_without_a_token_gets_a_job_that_only_admins_see(tmp_path: Path) -> None:
+async def test_a_registration_without_a_token_gives_a_job_that_only_admins_see(tmp_path: Path) -> None:
     query = """mutation($i: RegisterUserInput!) {
         registerUser(input: $i) { user { id } job { id status } replayed errors { code } } }"""
     given = {"username": "eve", "email": "eve@example.com", "idempotencyKey": "k"}
@@ -152,7 +152,7 @@ async def test_who_registers_without_a_token_gets_a_job_that_only_admins_see(tmp
         assert (await ask(api, {}, other))["data"]["processItem"]["errors"] == NOT_ALLOWED
 
 
-async def test_figures_of_everybodys_jobs_are_for_admins(api: Api) -> None:
+async def test_figures_of_all_jobs_are_for_admins(api: Api) -> None:
     query = "{ system { queues { backend reachable depth oldestAgeMs } } }"
     (queue,) = (await ask(api, header("ada"), query))["data"]["system"]["queues"]
     assert queue == {"backend": "background", "reachable": True, "depth": None, "oldestAgeMs": None}
@@ -235,7 +235,7 @@ def doors(job: str, cursor: str) -> list[tuple[str, dict[str, Any], Callable[[An
     return found
 
 
-async def test_of_a_hundred_tries_on_anothers_jobs_none_shows_or_changes_anything(api: Api) -> None:
+async def test_a_hundred_attempts_on_another_viewer_s_jobs_show_and_change_nothing(api: Api) -> None:
     ada, bob = header("ada"), header("bob")
     scheduled = await process(api, ada, runAt=(datetime.now(UTC) + timedelta(days=1)).isoformat())
     done, failed = await process(api, ada), await process(api, ada, "bad\x01item")
@@ -257,7 +257,7 @@ async def test_of_a_hundred_tries_on_anothers_jobs_none_shows_or_changes_anythin
     assert await ask(api, ada, everything) == before
 
 
-async def test_anothers_idempotency_key_is_a_key_of_ones_own(api: Api) -> None:
+async def test_another_viewer_s_idempotency_key_is_independent(api: Api) -> None:
     ada, bob = header("ada"), header("bob")
     hers = await process(api, ada, idempotencyKey="k")
     assert await process(api, bob, idempotencyKey="k") != hers
@@ -309,13 +309,13 @@ async def test_subscriptions_show_each_viewer_her_own(address: str) -> None:
 @pytest.mark.parametrize(
     "payload", [None, {}, {"authorization": "Bearer x"}, {"Authorization": 5}, {"token": "x"}, {"Authorization": "x"}]
 )
-async def test_a_socket_without_a_good_token_is_closed_with_4403(address: str, payload: Any) -> None:
+async def test_a_socket_without_a_valid_token_is_closed_with_4403(address: str, payload: Any) -> None:
     async with client(address, init=False) as c:
         await c.send({**INIT, "payload": payload})
         assert await c.closed() == 4403
 
 
-async def test_a_token_that_runs_out_ends_its_socket(address: str) -> None:
+async def test_an_expired_token_ends_its_socket(address: str) -> None:
     async with client(address, init=False) as c:
         await c.send({**INIT, "payload": as_payload("ada", lasts_s=1.5)})
         assert await c.receive() == {"type": "connection_ack"}
@@ -325,7 +325,7 @@ async def test_a_token_that_runs_out_ends_its_socket(address: str) -> None:
         assert time.monotonic() - started < 30
 
 
-async def test_a_token_that_runs_out_ends_its_event_stream(address: str) -> None:
+async def test_an_expired_token_ends_its_event_stream(address: str) -> None:
     body = {"query": "subscription { jobsUpdated { id } }"}
     headers = {"accept": "text/event-stream", **header("ada", lasts_s=1.5)}
     async with (
@@ -336,7 +336,7 @@ async def test_a_token_that_runs_out_ends_its_event_stream(address: str) -> None
     assert [error["extensions"]["code"] for event in events for error in event["errors"]] == ["NOT_AUTHENTICATED"]
 
 
-async def test_a_mutation_over_a_socket_belongs_to_the_sockets_viewer(address: str) -> None:
+async def test_a_mutation_over_a_socket_belongs_to_its_viewer(address: str) -> None:
     async with client(address, init=False) as c:
         await c.send({**INIT, "payload": as_payload("carol")})
         await c.receive()

@@ -85,7 +85,7 @@ async def answers(address: str) -> bool:
         return bool((await other.run("{ viewer { roles } }"))[0]["type"] == "next")
 
 
-async def test_a_query_is_answered_and_complete(address: str) -> None:
+async def test_a_query_is_answered_and_completed(address: str) -> None:
     async with client(address) as c:
         assert await c.run("{ viewer { roles } }") == [
             {"id": "x", "type": "next", "payload": {"data": {"viewer": {"roles": ["admin"]}}}},
@@ -115,7 +115,7 @@ async def test_a_mutation_whose_client_leaves_is_delivered_all_the_same(address:
     assert messages[-2]["payload"]["data"]["jobUpdated"]["status"] == "SUCCEEDED"
 
 
-async def test_an_invalid_operation_is_an_error_and_the_socket_lives_on(address: str) -> None:
+async def test_an_invalid_operation_is_an_error_and_the_socket_stays_open(address: str) -> None:
     async with client(address) as c:
         for query in (
             "{",
@@ -180,7 +180,7 @@ async def test_ping_is_answered_by_pong(address: str) -> None:
     ],
     ids=lambda message: repr(message)[:60],
 )
-async def test_a_message_that_is_none_closes_its_socket_with_4400_and_no_other(address: str, message: Any) -> None:
+async def test_an_invalid_message_closes_only_its_own_socket_with_4400(address: str, message: Any) -> None:
     async with client(address) as c:
         await c.send(message)
         assert await c.closed() == 4400
@@ -230,7 +230,7 @@ async def test_another_subprotocol_is_4406(address: str, protocols: tuple[str, .
         assert await c.closed() == 4406
 
 
-async def test_ours_is_chosen_among_several_subprotocols(address: str) -> None:
+async def test_the_supported_subprotocol_is_chosen_among_several(address: str) -> None:
     async with client(address, protocols=("graphql-ws", PROTOCOL)) as c:
         assert c.socket.subprotocol == PROTOCOL
 
@@ -267,7 +267,7 @@ async def test_one_operation_too_many_is_an_error_and_the_others_go_on(address: 
         assert "0" not in seen
 
 
-async def test_completing_what_is_not_there_changes_nothing(address: str) -> None:
+async def test_completing_an_unknown_operation_changes_nothing(address: str) -> None:
     async with client(address) as c:
         await c.send({"id": "nope", "type": "complete"})
         assert len(await c.run("{ viewer { roles } }")) == 2
@@ -281,12 +281,12 @@ async def test_a_page_of_another_origin_is_refused_at_the_handshake(address: str
     assert refused.value.response.status_code == 403
 
 
-async def test_a_page_of_our_own_origin_is_let_in(address: str) -> None:
+async def test_a_page_of_the_server_s_own_origin_is_accepted(address: str) -> None:
     async with client(address, origin=f"http://{address}") as c:
         assert len(await c.run("{ viewer { roles } }")) == 2
 
 
-async def test_a_subscription_that_raises_tells_nothing_of_it(address: str) -> None:
+async def test_an_exception_in_a_subscription_is_not_revealed(address: str) -> None:
     async with client(address) as c:
         messages = await c.run("subscription { raisesLater }")
     assert messages[0]["payload"]["data"] == {"raisesLater": 1}

@@ -53,7 +53,7 @@ def test_the_policy_is_eight_attempts_of_thirty_seconds() -> None:
     assert (welcome.retry.max_attempts, welcome.timeout) == (8, timedelta(seconds=30))
 
 
-async def test_who_registers_gets_a_message_by_name(run: Run, job: Any, tmp_path: Path) -> None:
+async def test_a_registered_user_gets_a_message_with_her_name(run: Run, job: Any, tmp_path: Path) -> None:
     await run(welcome, job, email="ada@example.org", username="Ada")
     message = read(tmp_path / "mail" / "job_1.eml")
     assert (message["To"], message["From"]) == ("ada@example.org", "Onward <no-reply@localhost>")
@@ -90,13 +90,13 @@ async def test_a_hostile_address_is_refused_when_it_is_dispatched(email: str) ->
     assert refused.value.errors[0][0] == "email"
 
 
-async def test_a_repeated_message_replaces_itself(run: Run, job: Any, tmp_path: Path) -> None:
+async def test_a_repeated_message_replaces_the_first_one(run: Run, job: Any, tmp_path: Path) -> None:
     for _ in range(3):
         await run(welcome, job, email="ada@example.org", username="Ada")
     assert [path.name for path in (tmp_path / "mail").iterdir()] == ["job_1.eml"]
 
 
-async def test_nobody_sees_half_a_message(run: Run, job: Any, tmp_path: Path) -> None:
+async def test_no_reader_sees_half_a_message(run: Run, job: Any, tmp_path: Path) -> None:
     await run(welcome, job, email="ada@example.org", username="Ada")
     before = (tmp_path / "mail" / "job_1.eml").stat().st_ino
     await run(welcome, job, email="ada@example.org", username="Ada")
@@ -126,7 +126,7 @@ async def test_a_foreign_message_id_cannot_leave_the_directory(tmp_path: Path, i
     assert len(only.stem) == 64
 
 
-async def test_check_tells_whether_messages_can_be_written(tmp_path: Path) -> None:
+async def test_check_reports_whether_messages_can_be_written(tmp_path: Path) -> None:
     """And makes nothing, not even the folder."""
     assert (await FileMailer(tmp_path / "mail", "a@x").check()).state is State.OK
     assert not (tmp_path / "mail").exists()
@@ -134,7 +134,7 @@ async def test_check_tells_whether_messages_can_be_written(tmp_path: Path) -> No
     assert (await FileMailer(tmp_path / "file", "a@x").check()).state is State.WRONG
 
 
-async def test_what_the_first_message_loads_does_not_hold_up_the_event_loop(
+async def test_loading_the_templates_does_not_block_the_event_loop(
     run: Run, job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded_in = []

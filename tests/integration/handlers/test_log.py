@@ -53,7 +53,7 @@ async def test_a_notification_is_a_line_that_names_its_job_and_time(run: Run, jo
     assert line["time"].endswith("+00:00")
 
 
-async def test_a_line_written_twice_can_be_told_by_its_job(run: Run, job: Any) -> None:
+async def test_a_repeated_line_is_recognisable_by_its_job(run: Run, job: Any) -> None:
     for _ in range(2):
         await run(write, job, email="a@x", message="m")
     assert [line["job"] for line in lines(job.tools.log.path)] == ["job_1", "job_1"]
@@ -79,14 +79,14 @@ def test_it_runs_in_a_thread() -> None:
         "\0",
     ],
 )
-def test_no_text_can_forge_a_line_or_steer_a_terminal(tmp_path: Path, text: str) -> None:
+def test_no_text_can_forge_a_line_or_control_a_terminal(tmp_path: Path, text: str) -> None:
     log = JsonLines(tmp_path / "log.jsonl")
     log.append({text: text})
     assert lines(log.path) == [{text: text}]
     assert log.path.read_text().rstrip("\n").isprintable()
 
 
-def test_a_torn_last_line_stays_alone(tmp_path: Path) -> None:
+def test_a_line_after_a_torn_one_starts_on_its_own_line(tmp_path: Path) -> None:
     log = JsonLines(tmp_path / "log.jsonl")
     log.append({"n": 1})
     with log.path.open("a") as file:
@@ -96,7 +96,7 @@ def test_a_torn_last_line_stays_alone(tmp_path: Path) -> None:
     assert log.path.read_text() == '{"n":1}\n{"n":2,"mess\n{"n":3}\n{"n":4}\n'
 
 
-def test_what_is_no_json_writes_nothing(tmp_path: Path) -> None:
+def test_a_value_that_is_not_json_writes_nothing(tmp_path: Path) -> None:
     log = JsonLines(tmp_path / "log.jsonl")
     for value in (float("nan"), object()):
         with pytest.raises((ValueError, TypeError)):
@@ -104,7 +104,7 @@ def test_what_is_no_json_writes_nothing(tmp_path: Path) -> None:
     assert not log.path.exists()
 
 
-def test_a_log_that_was_rotated_away_is_begun_anew(tmp_path: Path) -> None:
+def test_a_rotated_log_is_created_anew(tmp_path: Path) -> None:
     log = JsonLines(tmp_path / "deep" / "er" / "log.jsonl")
     log.append({"n": 1})
     log.path.rename(tmp_path / "old.jsonl")
@@ -140,7 +140,7 @@ def test_many_threads_write_whole_lines(tmp_path: Path) -> None:
     assert sorted(line["n"] for line in lines(log.path)) == sorted([*range(50)] * 8)
 
 
-def test_a_process_frozen_with_the_lock_is_not_waited_for_without_end(tmp_path: Path) -> None:
+def test_a_frozen_process_with_the_lock_does_not_block_others_for_ever(tmp_path: Path) -> None:
     log = JsonLines(tmp_path / "log.jsonl", timeout_s=0.05)
     log.append({"n": 1})
     with log.path.open() as frozen:
@@ -151,7 +151,7 @@ def test_a_process_frozen_with_the_lock_is_not_waited_for_without_end(tmp_path: 
     assert lines(log.path) == [{"n": 1}, {"n": 3}]
 
 
-def test_a_line_that_finds_no_room_leaves_no_half_of_itself(tmp_path: Path) -> None:
+def test_a_line_that_does_not_fit_on_the_disk_leaves_no_part(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     ended = subprocess.run(
         [sys.executable, "-c", WRITER_WITHOUT_ROOM, str(path)], cwd=Path(__file__).parents[3], check=False

@@ -16,14 +16,14 @@ def put(folder: Path, name: str, content: str | bytes, at: int = 1) -> None:
     os.utime(path, (at, at))
 
 
-def test_the_newest_come_first_and_no_more_than_were_asked_for(tmp_path: Path) -> None:
+def test_the_newest_messages_come_first_up_to_the_limit(tmp_path: Path) -> None:
     for number in range(5):
         put(tmp_path, f"job_{number}.eml", f"{HEAD}\nNumber {number}", at=number + 1)
     assert [letter.text for letter in newest(tmp_path, 2)] == ["Number 4", "Number 3"]
     assert newest(tmp_path, 0) == []
 
 
-def test_a_message_tells_to_whom_what_and_when(tmp_path: Path) -> None:
+def test_a_message_has_recipient_subject_text_and_time(tmp_path: Path) -> None:
     put(tmp_path, "job_1.eml", f"{HEAD}\nThe tea is ready.")
     [letter] = newest(tmp_path, 9)
     assert (letter.id, letter.recipient, letter.subject) == ("job_1", "ada@example.com", "Tea")
@@ -31,7 +31,7 @@ def test_a_message_tells_to_whom_what_and_when(tmp_path: Path) -> None:
     assert letter.sent_at.isoformat() == "2026-11-24T10:00:00+00:00"
 
 
-def test_half_a_file_and_other_files_are_not_shown(tmp_path: Path) -> None:
+def test_incomplete_and_other_files_are_not_shown(tmp_path: Path) -> None:
     put(tmp_path, ".abc.part", f"{HEAD}\nhalf")
     put(tmp_path, "notes.txt", "no message")
     assert newest(tmp_path, 9) == []
@@ -50,7 +50,7 @@ def test_half_a_file_and_other_files_are_not_shown(tmp_path: Path) -> None:
         HEAD.encode() + b"\n" + b"x" * (2 * MAX_BYTES),
     ],
 )
-def test_what_is_no_message_of_ours_harms_nobody(tmp_path: Path, content: bytes) -> None:
+def test_foreign_messages_are_shown_safely(tmp_path: Path, content: bytes) -> None:
     put(tmp_path, "odd.eml", content)
     put(tmp_path, "good.eml", f"{HEAD}\ngood")
     found = newest(tmp_path, 9)

@@ -71,7 +71,7 @@ def client_tls(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-async def test_a_message_arrives_as_it_was_written(office: Any, mailer_to: Open) -> None:
+async def test_a_message_arrives_unchanged(office: Any, mailer_to: Open) -> None:
     await office.open()
     message = a_message(text="Grüße\n.\nFrom here\n..\n")
     await mailer_to().send(message)
@@ -85,7 +85,7 @@ async def test_a_message_arrives_as_it_was_written(office: Any, mailer_to: Open)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_hostile_words_reach_nobody_else(office: Any, mailer_to: Open, name: str) -> None:
+async def test_hostile_text_reaches_no_other_recipient(office: Any, mailer_to: Open, name: str) -> None:
     await office.open()
     mailer = mailer_to()
     await mailer.send(a_message(text=f"Hello {name}\n"))
@@ -115,7 +115,7 @@ async def test_messages_at_the_same_moment_share_a_few_connections(office: Any, 
     assert len(office.desks) == 3
 
 
-async def test_a_connection_dropped_between_messages_costs_none(office: Any, mailer_to: Open) -> None:
+async def test_a_connection_dropped_between_messages_loses_none(office: Any, mailer_to: Open) -> None:
     await office.open()
     mailer = mailer_to()
     await mailer.send(a_message())
@@ -125,7 +125,7 @@ async def test_a_connection_dropped_between_messages_costs_none(office: Any, mai
     assert len(office.desks) == 2
 
 
-async def test_a_server_that_wants_to_close_costs_no_message(office: Any, mailer_to: Open) -> None:
+async def test_a_server_that_closes_its_connection_loses_no_message(office: Any, mailer_to: Open) -> None:
     await office.open()
     mailer = mailer_to()
     await mailer.send(a_message())
@@ -134,7 +134,7 @@ async def test_a_server_that_wants_to_close_costs_no_message(office: Any, mailer
     assert len(office.taken) == 2
 
 
-async def test_a_server_restarted_between_messages_costs_none(office: Any, mailer_to: Open) -> None:
+async def test_a_server_restarted_between_messages_loses_none(office: Any, mailer_to: Open) -> None:
     await office.open()
     mailer = mailer_to()
     await mailer.send(a_message())
@@ -164,7 +164,7 @@ async def test_a_refused_message_is_retried_after_4xx_and_never_after_5xx(
     assert len(office.desks) == 1  # a refusal is no reason to hang up
 
 
-async def test_a_connection_lost_in_mid_message_is_retried_with_the_same_id(office: Any, mailer_to: Open) -> None:
+async def test_a_message_cut_off_in_the_middle_is_retried_with_the_same_id(office: Any, mailer_to: Open) -> None:
     await office.open()
     office.cut_in_data = 1
     mailer = mailer_to()
@@ -175,7 +175,7 @@ async def test_a_connection_lost_in_mid_message_is_retried_with_the_same_id(offi
     assert ids(office) == ["<job_1@localhost>"]
 
 
-async def test_a_server_that_is_down_is_told_without_its_address(office: Any, mailer_to: Open) -> None:
+async def test_a_server_that_is_down_is_reported_without_its_address(office: Any, mailer_to: Open) -> None:
     await office.open()
     await office.close()
     with pytest.raises(MailUnavailable) as failed:
@@ -192,7 +192,7 @@ async def test_a_server_that_never_speaks_is_given_up_in_time(mailer_to: Open) -
                 await mailer.send(a_message())
 
 
-async def test_a_server_slow_in_mid_message_is_given_up_and_its_late_answer_forgotten(
+async def test_a_server_slow_inside_a_message_is_given_up_and_its_late_answer_ignored(
     office: Any, mailer_to: Open
 ) -> None:
     await office.open()
@@ -206,7 +206,7 @@ async def test_a_server_slow_in_mid_message_is_given_up_and_its_late_answer_forg
     assert len(office.desks) == 2
 
 
-async def test_a_cancelled_message_leaves_no_connection_in_doubt(office: Any, mailer_to: Open) -> None:
+async def test_a_cancelled_message_closes_its_connection(office: Any, mailer_to: Open) -> None:
     await office.open()
     mailer = mailer_to(connections=1)
     office.pace_s = PATIENCE_S
@@ -242,7 +242,7 @@ async def test_tls_from_the_first_byte(
 
 
 @pytest.mark.parametrize("tls", ["starttls", "tls"])
-async def test_a_server_of_unknown_descent_gets_no_message(
+async def test_a_server_with_an_untrusted_certificate_gets_no_message(
     office: Any, mailer_to: Open, server_tls: ssl.SSLContext, tls: str
 ) -> None:
     await office.open(**({"ssl": server_tls} if tls == "tls" else {"tls_context": server_tls}))
@@ -251,14 +251,14 @@ async def test_a_server_of_unknown_descent_gets_no_message(
     assert office.taken == []
 
 
-async def test_without_the_promised_starttls_nothing_goes_out_in_clear(office: Any, mailer_to: Open) -> None:
+async def test_without_the_configured_starttls_nothing_is_sent_in_clear(office: Any, mailer_to: Open) -> None:
     await office.open()
     with pytest.raises(MailUnavailable):
         await mailer_to(tls="starttls", username="onward", password="secret").send(a_message())
     assert office.taken == []
 
 
-async def test_a_refused_login_is_permanent_and_says_nothing_of_it(
+async def test_a_refused_login_is_permanent_and_reveals_no_credentials(
     office: Any, mailer_to: Open, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
     await office.open(tls_context=server_tls, require_starttls=True, auth_required=True)
@@ -272,7 +272,7 @@ async def test_a_refused_login_is_permanent_and_says_nothing_of_it(
     assert "wrong" not in str(failed.value)
 
 
-async def test_check_tells_whether_the_server_lets_us_in(office: Any, mailer_to: Open) -> None:
+async def test_check_reports_whether_the_server_accepts_the_login(office: Any, mailer_to: Open) -> None:
     await office.open()
     mailer = mailer_to()
     assert (await mailer.check()).state is State.OK
@@ -304,7 +304,7 @@ async def test_closing_leaves_none_open_even_one_in_use(office: Any, mailer_to: 
     await mailer.close()
 
 
-async def test_each_event_loop_has_connections_of_its_own(office: Any, mailer_to: Open) -> None:
+async def test_each_event_loop_has_its_own_connections(office: Any, mailer_to: Open) -> None:
     await office.open()
     mailer = mailer_to()
     await mailer.send(a_message())
@@ -320,7 +320,7 @@ async def test_each_event_loop_has_connections_of_its_own(office: Any, mailer_to
     assert len(office.desks) == 3
 
 
-async def test_a_loop_that_ended_takes_its_connections_along(office: Any, mailer_to: Open) -> None:
+async def test_the_end_of_a_loop_closes_its_connections(office: Any, mailer_to: Open) -> None:
     await office.open()
     mailer = mailer_to(idle_s=60)
     await asyncio.to_thread(asyncio.run, mailer.send(a_message()))
@@ -336,7 +336,7 @@ async def test_an_international_domain_goes_out_in_ascii(office: Any, mailer_to:
     assert office.taken[0].rcpt_tos == ["ada@xn--mnchen-3ya.de"]
 
 
-async def test_an_international_name_goes_to_servers_that_take_it(office: Any, mailer_to: Open) -> None:
+async def test_an_international_name_goes_to_servers_that_support_it(office: Any, mailer_to: Open) -> None:
     await office.open()
     await mailer_to().send(a_message("jürgen@münchen.de"))
     (taken,) = office.taken

@@ -13,7 +13,7 @@ from onward.handlers.base import Permanent
 Run = Callable[..., Awaitable[list[Any]]]
 
 
-async def test_each_step_hands_on_all_that_the_next_needs(run: Run, job: Any) -> None:
+async def test_each_step_returns_all_that_the_next_one_needs(run: Run, job: Any) -> None:
     text = "Grüße\tund\nein Wort"
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     figures = {"characters": 18, "words": 4, "lines": 2, "sha256": sha256}
@@ -27,12 +27,12 @@ async def test_text_is_kept_as_nfc(run: Run, job: Any) -> None:
     assert job.resources.items.kept["job_1"]["characters"] == 1
 
 
-async def test_every_result_travels_as_json(run: Run, job: Any) -> None:
+async def test_every_result_is_json(run: Run, job: Any) -> None:
     results = await run(process_item, job, item="\U0001f600 “quoted” \\ \r\n")
     assert json.loads(json.dumps(results)) == results
 
 
-async def test_a_repeated_store_keeps_one_item(run: Run, job: Any) -> None:
+async def test_a_repeated_store_step_keeps_one_item(run: Run, job: Any) -> None:
     results = await run(process_item, job, item="once")
     store = process_item.steps[2].call
     assert await store(job, results[1]) == results[2]
@@ -54,7 +54,7 @@ async def test_line_breaks_tabs_and_all_scripts_pass(run: Run, job: Any, item: s
 
 
 @pytest.mark.parametrize(("item", "lines"), [("a", 1), ("a\n", 1), ("a\nb", 2), ("a\r\nb\rc\n", 3), ("\n\na", 3)])
-async def test_lines_are_counted_whatever_ends_them(run: Run, job: Any, item: str, lines: int) -> None:
+async def test_lines_are_counted_with_any_line_ending(run: Run, job: Any, item: str, lines: int) -> None:
     assert (await run(process_item, job, item=item))[-1]["lines"] == lines
 
 

@@ -20,7 +20,7 @@ def rows(file: Path, statement: str) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.anyio
-async def test_a_copy_taken_while_others_write_is_the_ledger_of_one_moment(sqlite_ledger: str, tmp_path: Path) -> None:
+async def test_a_copy_during_writes_is_consistent(sqlite_ledger: str, tmp_path: Path) -> None:
     """All that was accepted before is in it; of what came meanwhile the first ones are, with their counts."""
     copy, accepted, done = tmp_path / "copy.db", [], asyncio.Event()
     with writing(sqlite_ledger) as writer:
@@ -44,7 +44,7 @@ async def test_a_copy_taken_while_others_write_is_the_ledger_of_one_moment(sqlit
     assert rows(copy, "SELECT sum(n) FROM counts WHERE owner = ''") == [(len(kept),)]
 
 
-def test_a_copy_takes_the_place_of_the_one_before(sqlite_ledger: str, tmp_path: Path) -> None:
+def test_a_copy_replaces_the_previous_one(sqlite_ledger: str, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     with writing(sqlite_ledger) as writer:
         for n in range(2):
@@ -54,7 +54,7 @@ def test_a_copy_takes_the_place_of_the_one_before(sqlite_ledger: str, tmp_path: 
     assert [file.name for file in tmp_path.glob("*copy*")] == ["copy.db"]
 
 
-def test_copies_that_are_taken_at_once_are_all_whole(sqlite_ledger: str, tmp_path: Path) -> None:
+def test_simultaneous_copies_are_all_complete(sqlite_ledger: str, tmp_path: Path) -> None:
     """Also where all have one process id, as in containers."""
     copy = tmp_path / "copy.db"
     with writing(sqlite_ledger) as writer, ThreadPoolExecutor(4) as threads:
@@ -64,7 +64,7 @@ def test_copies_that_are_taken_at_once_are_all_whole(sqlite_ledger: str, tmp_pat
     assert [file.name for file in tmp_path.glob("*copy*")] == ["copy.db"]
 
 
-def test_a_damaged_ledger_is_no_backup(sqlite_ledger: str, tmp_path: Path) -> None:
+def test_a_damaged_ledger_is_not_copied(sqlite_ledger: str, tmp_path: Path) -> None:
     """The copy of before stays."""
     file, copy = Path(sqlite_ledger.removeprefix("sqlite:///")), tmp_path / "copy.db"
     copy.write_text("the one before")
@@ -79,7 +79,7 @@ def test_a_damaged_ledger_is_no_backup(sqlite_ledger: str, tmp_path: Path) -> No
     assert [found.name for found in tmp_path.glob("*copy*")] == ["copy.db"]
 
 
-def test_what_cannot_be_copied_is_told(sqlite_ledger: str, tmp_path: Path) -> None:
+def test_a_failed_copy_is_reported(sqlite_ledger: str, tmp_path: Path) -> None:
     cases = (
         (sqlite_ledger, Path(sqlite_ledger.removeprefix("sqlite:///")), "the ledger itself"),
         (sqlite_ledger, tmp_path / "nowhere" / "copy.db", f"there is no folder {tmp_path / 'nowhere'}; make it first"),

@@ -29,7 +29,7 @@ _among = sa.select(meta.c.name).where(in_array(meta.c.name, "names"))
 
 
 @given(st.lists(st.integers(min_value=0, max_value=2**44)))
-def test_ids_grow_whatever_the_clock_does(moments: list[int]) -> None:
+def test_ids_grow_even_if_the_clock_goes_back(moments: list[int]) -> None:
     """Also when it stands still, or goes back."""
     ids = Ids()
     found = [ids.next("job", ms) for ms in moments]
@@ -37,7 +37,7 @@ def test_ids_grow_whatever_the_clock_does(moments: list[int]) -> None:
     assert all(len(one) == len("job_") + 32 for one in found)
 
 
-def test_an_id_is_made_by_chance_also_where_its_millisecond_was_seen_before() -> None:
+def test_an_id_is_random_even_within_the_same_millisecond() -> None:
     one, other = Ids(), Ids()
     for ids in (one, other):
         ids.seen(1_000)
@@ -73,7 +73,7 @@ def test_a_list_of_texts_is_one_parameter(writer: Writer) -> None:
         assert {row[0] for row in rows} == set(wanted) & set(odd)
 
 
-def test_what_a_reader_raises_is_passed_on(writer: Writer) -> None:
+def test_an_exception_of_a_reader_is_passed_on(writer: Writer) -> None:
     """And the reader is good for the next one."""
 
     def fails(_tx: Tx) -> None:
@@ -84,7 +84,7 @@ def test_what_a_reader_raises_is_passed_on(writer: Writer) -> None:
     assert writer.database.read_sync(lambda tx: tx.now) > 0
 
 
-def test_a_database_of_another_kind_is_refused_in_words() -> None:
+def test_an_unsupported_database_is_refused_with_a_reason() -> None:
     with pytest.raises(StorageError, match="mysql"):
         Database("mysql://localhost/onward")
 
@@ -111,7 +111,7 @@ def test_names_and_addresses_are_unique_without_regard_to_case(writer: Writer) -
     writer.run_sync(lambda tx: users.add(tx, username="b", email="b@example.org"))
 
 
-async def test_an_item_is_kept_once_a_job(writer: Writer) -> None:
+async def test_an_item_is_stored_once_for_each_job(writer: Writer) -> None:
     """However often the step is repeated; the first one stays."""
     store = ItemStore(Ledger(writer))
     for text in ("first", "second"):
@@ -120,7 +120,7 @@ async def test_an_item_is_kept_once_a_job(writer: Writer) -> None:
     assert rows == [("job_1", "first")]
 
 
-def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
+def test_many_processes_can_open_a_new_file_together(tmp_path: Path) -> None:
     """Whoever comes while another one makes it waits, and is not refused."""
     for n in range(40):
         together = threading.Barrier(6)
@@ -138,7 +138,7 @@ def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
                 opening.result()
 
 
-def test_a_database_that_cannot_keep_every_letter_is_refused(postgres_server_url: str) -> None:
+def test_a_database_that_cannot_store_every_character_is_refused(postgres_server_url: str) -> None:
     """As one is where initdb ran without a locale: the driver would give bytes, and a migration a traceback."""
     with psycopg.connect(postgres_server_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0")

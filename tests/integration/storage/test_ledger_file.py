@@ -30,7 +30,7 @@ def _replace(file: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 @pytest.mark.parametrize("take_away", [_delete, _move, _replace])
-def test_nothing_is_accepted_into_a_file_that_is_gone(
+def test_no_job_is_accepted_into_a_missing_file(
     sqlite_ledger: str, take_away: Callable[[Path], None], suffix: str
 ) -> None:
     """The next transaction is refused, whichever of the three files it is, and no empty ledger is made in its place."""
@@ -66,7 +66,7 @@ def test_a_file_that_is_moved_back_goes_on(sqlite_ledger: str, suffix: str) -> N
     database.close()
 
 
-def test_a_wal_that_was_deleted_is_rescued_by_a_stop(sqlite_ledger: str) -> None:
+def test_a_deleted_wal_is_saved_by_a_shutdown(sqlite_ledger: str) -> None:
     """The last connection holds what nobody else can read any more, and closes with it in the ledger."""
     file = Path(sqlite_ledger.removeprefix("sqlite:///"))
     with writing(sqlite_ledger) as writer:

@@ -69,7 +69,7 @@ def test_a_second_migration_changes_nothing(empty: Database) -> None:
     assert not migrate.upgrade(empty)
 
 
-def test_two_migrations_at_once_make_the_tables_once(empty: Database) -> None:
+def test_two_simultaneous_migrations_create_the_tables_once(empty: Database) -> None:
     """One does it, the other waits and finds it done; in two processes as well as here in two threads."""
     done: list[object] = []
 
@@ -90,7 +90,7 @@ def test_two_migrations_at_once_make_the_tables_once(empty: Database) -> None:
     assert sorted(map(str, done)) == ["False", "True"]
 
 
-def test_processes_that_start_at_once_find_a_ledger(tmp_path: Path) -> None:
+def test_processes_that_start_together_find_a_ledger(tmp_path: Path) -> None:
     """On SQLite each brings it up to date by itself, or waits for who does."""
     code = (
         "import sys; from onward.storage import migrate; from onward.storage.engine import Database;"
@@ -102,7 +102,7 @@ def test_processes_that_start_at_once_find_a_ledger(tmp_path: Path) -> None:
     assert [code for _, code in ended] == [0] * 4, ended
 
 
-def test_postgresql_is_migrated_by_its_own_command_alone(empty: Database) -> None:
+def test_postgresql_is_migrated_only_by_the_migrate_command(empty: Database) -> None:
     """A server process refuses a ledger that is not of its release, and says what to run."""
     if empty.dialect == "sqlite":
         migrate.ensure(empty)

@@ -44,7 +44,7 @@ def test_a_connection_cut_while_idle_is_not_noticed(postgres_ledger: str) -> Non
 
 
 @pytest.mark.parametrize("code", ["53100", "57014", "53200", "58030"])
-def test_a_server_in_need_is_unavailable(postgres_ledger: str, code: str) -> None:
+def test_an_overloaded_server_is_unavailable(postgres_ledger: str, code: str) -> None:
     """A full disk, a statement that took too long, no memory, a failing device: it is nobody's unit that is wrong."""
     raised = sa.text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$")
     with writing(postgres_ledger) as writer:
@@ -54,7 +54,7 @@ def test_a_server_in_need_is_unavailable(postgres_ledger: str, code: str) -> Non
         assert names(writer.database) == {"after"}
 
 
-def test_a_connection_cut_in_the_middle_of_a_unit_is_made_up_for(postgres_ledger: str) -> None:
+def test_a_connection_cut_inside_a_transaction_function_is_retried(postgres_ledger: str) -> None:
     """The unit is run again, and written once."""
     runs = []
 
@@ -71,7 +71,7 @@ def test_a_connection_cut_in_the_middle_of_a_unit_is_made_up_for(postgres_ledger
 
 
 @pytest.mark.parametrize("committed", [True, False])
-def test_a_commit_whose_answer_was_lost_is_looked_for(
+def test_a_commit_with_a_lost_answer_is_looked_up(
     postgres_ledger: str, monkeypatch: pytest.MonkeyPatch, *, committed: bool
 ) -> None:
     """Where it happened after all, the unit is done and not run again; where it did not, it is run again."""
@@ -105,7 +105,7 @@ def test_a_commit_whose_answer_was_lost_is_looked_for(
         assert row[0] == 1
 
 
-def test_two_writers_that_lock_each_other_out_both_finish(postgres_ledger: str) -> None:
+def test_two_deadlocked_writers_both_finish(postgres_ledger: str) -> None:
     """PostgreSQL ends one of them; it is run again, and nobody is told."""
     barrier = threading.Barrier(2, timeout=10)
     errors: list[BaseException] = []
@@ -144,7 +144,7 @@ def test_two_writers_that_lock_each_other_out_both_finish(postgres_ledger: str) 
         assert len({row[0] for row in rows}) == 1
 
 
-def test_a_deadlock_of_one_unit_takes_no_other_of_its_commit_along(postgres_ledger: str) -> None:
+def test_a_deadlock_in_one_transaction_function_affects_no_other_of_its_commit(postgres_ledger: str) -> None:
     """A unit that PostgreSQL ended once is written at the second run, and so is what came with it."""
     runs = []
 
@@ -160,7 +160,7 @@ def test_a_deadlock_of_one_unit_takes_no_other_of_its_commit_along(postgres_ledg
         assert names(writer.database) == {"beside", "again"}
 
 
-def test_a_server_that_is_away_is_told_and_its_return_is_found() -> None:
+def test_an_absent_server_is_reported_and_its_return_is_noticed() -> None:
     """Unavailable for writers and readers within their patience; then both go on by themselves."""
     port = free_port()
     database = Database(f"postgresql://onward@127.0.0.1:{port}/postgres")

@@ -28,7 +28,7 @@ database.close()
 """
 
 
-def test_the_ledger_is_kept_without_pysqlite3(tmp_path: Path) -> None:
+def test_the_ledger_works_without_pysqlite3(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-P", "-W", "error", "-c", WITHOUT, f"sqlite:///{tmp_path}/ledger.db"],
         env=environment(),

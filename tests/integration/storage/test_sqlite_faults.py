@@ -34,7 +34,7 @@ def locked(url: str) -> Iterator[Any]:
         other.close()
 
 
-def test_a_lock_that_lasts_is_told_after_the_writer_s_patience(sqlite_ledger: str) -> None:
+def test_a_lasting_lock_is_reported_after_the_writer_s_timeout(sqlite_ledger: str) -> None:
     """Unavailable, nothing written; and once it is gone the writer goes on by itself."""
     with writing(sqlite_ledger, patience_s=0.5) as writer:
         with locked(sqlite_ledger):
@@ -56,7 +56,7 @@ def test_a_short_lock_is_waited_for(sqlite_ledger: str) -> None:
         assert names(writer.database) == {"patient"}
 
 
-def test_readers_go_on_while_the_ledger_is_locked(sqlite_ledger: str) -> None:
+def test_readers_work_while_the_ledger_is_locked(sqlite_ledger: str) -> None:
     """They see what was committed before."""
     with writing(sqlite_ledger) as writer:
         writer.run_sync(lambda tx: put(tx, "before"))
@@ -133,7 +133,7 @@ def small_disk(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["disk", "limit"])
-def test_a_full_disk_is_told_and_what_was_answered_is_kept(migrated_sqlite: Path, tmp_path: Path, how: str) -> None:
+def test_a_full_disk_is_reported_and_answered_writes_are_kept(migrated_sqlite: Path, tmp_path: Path, how: str) -> None:
     """Unavailable, nothing by halves, and when there is room the writer goes on by itself.
 
     A small tmpfs where this user may mount one; a limit on the size of files everywhere.

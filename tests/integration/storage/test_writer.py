@@ -60,14 +60,14 @@ async def together(writer: Writer, *units: Callable[[Tx], object]) -> list[objec
     return list(await asyncio.gather(*waiting, return_exceptions=True))
 
 
-async def test_units_that_come_together_share_one_commit(writer: Writer) -> None:
+async def test_transaction_functions_that_arrive_together_share_one_commit(writer: Writer) -> None:
     """Fifty units, one number of a commit."""
     found = await together(writer, *(lambda tx, n=n: put(tx, f"n{n}") for n in range(50)))
     assert len(set(found)) == 1
     assert len(names(writer.database)) == 50
 
 
-async def test_what_was_answered_is_committed(writer: Writer, ledger_url: str) -> None:
+async def test_an_answered_write_is_committed(writer: Writer, ledger_url: str) -> None:
     """Another connection sees it as soon as `run` gives its result."""
     other = Database(ledger_url)
     for n in range(20):
@@ -76,7 +76,7 @@ async def test_what_was_answered_is_committed(writer: Writer, ledger_url: str) -
     other.close()
 
 
-async def test_a_unit_that_raises_takes_no_other_along(writer: Writer) -> None:
+async def test_an_exception_in_a_transaction_function_affects_no_other(writer: Writer) -> None:
     """Those before and behind it are written; who asked for it is told what it raised."""
 
     def fails(tx: Tx) -> None:
@@ -89,7 +89,7 @@ async def test_a_unit_that_raises_takes_no_other_along(writer: Writer) -> None:
     assert names(writer.database) == {"before", "behind"}
 
 
-async def test_a_unit_that_breaks_a_constraint_takes_no_other_along(writer: Writer) -> None:
+async def test_a_violated_constraint_affects_no_other_transaction_function(writer: Writer) -> None:
     """Not even on PostgreSQL, where an error spoils the whole transaction."""
     await writer.run(lambda tx: put(tx, "taken"))
     found = await together(writer, lambda tx: put(tx, "a"), lambda tx: put(tx, "taken"), lambda tx: put(tx, "b"))
@@ -97,7 +97,7 @@ async def test_a_unit_that_breaks_a_constraint_takes_no_other_along(writer: Writ
     assert names(writer.database) == {"taken", "a", "b"}
 
 
-async def test_rows_that_are_inserted_together_are_there_for_what_follows_and_spoil_no_others(writer: Writer) -> None:
+async def test_rows_inserted_together_are_visible_afterwards_and_affect_no_others(writer: Writer) -> None:
     insert = sa.insert(meta)
 
     def add(tx: Tx, name: str) -> None:
@@ -123,7 +123,7 @@ async def test_rows_that_are_inserted_together_are_there_for_what_follows_and_sp
     assert {f"m{n}" for n in range(20)} < names(writer.database)
 
 
-async def test_a_unit_that_raises_alone_leaves_nothing(writer: Writer) -> None:
+async def test_a_single_transaction_function_that_raises_leaves_nothing(writer: Writer) -> None:
     def fails(tx: Tx) -> None:
         put(tx, "half")
         raise ValueError("mine")
@@ -134,7 +134,7 @@ async def test_a_unit_that_raises_alone_leaves_nothing(writer: Writer) -> None:
     assert names(writer.database) == {"whole"}
 
 
-async def test_counters_move_only_with_what_was_written(writer: Writer) -> None:
+async def test_counters_change_only_with_committed_rows(writer: Writer) -> None:
     """Each unit's once, though a batch with a failing one is run twice."""
 
     def counts(tx: Tx) -> None:
@@ -149,7 +149,7 @@ async def test_counters_move_only_with_what_was_written(writer: Writer) -> None:
     assert found == {("", "QUEUED"): 2, ("ann", "QUEUED"): 2}
 
 
-async def test_a_posted_unit_is_written_without_anybody_waiting(writer: Writer) -> None:
+async def test_a_posted_transaction_function_is_written_without_a_waiting_caller(writer: Writer) -> None:
     """Within half a second, or with the next commit."""
     writer.post(lambda tx: put(tx, "later"))
     async with asyncio.timeout(2):
@@ -157,7 +157,7 @@ async def test_a_posted_unit_is_written_without_anybody_waiting(writer: Writer) 
             await asyncio.sleep(0.01)
 
 
-async def test_a_posted_unit_that_raises_takes_no_other_along(writer: Writer) -> None:
+async def test_an_exception_in_a_posted_transaction_function_affects_no_other(writer: Writer) -> None:
     """What is asked for in the same commit is written."""
 
     def fails(_tx: Tx) -> None:
@@ -168,7 +168,7 @@ async def test_a_posted_unit_that_raises_takes_no_other_along(writer: Writer) ->
     assert names(writer.database) == {"asked for"}
 
 
-async def test_who_gave_up_waiting_harms_nobody(writer: Writer) -> None:
+async def test_a_cancelled_caller_affects_no_other(writer: Writer) -> None:
     """A cancelled `run` is written or not; the one beside it is."""
     with Held(writer):
         given_up = asyncio.ensure_future(writer.run(lambda tx: put(tx, "given up")))
@@ -179,7 +179,7 @@ async def test_who_gave_up_waiting_harms_nobody(writer: Writer) -> None:
     assert "kept" in names(writer.database)
 
 
-def test_a_closed_writer_has_written_what_it_was_given(ledger_url: str) -> None:
+def test_closing_a_writer_writes_all_pending_requests(ledger_url: str) -> None:
     """And takes nothing more."""
     with writing(ledger_url) as writer:
         threads = [threading.Thread(target=writer.run_sync, args=(lambda tx, n=n: put(tx, f"n{n}"),)) for n in range(9)]
@@ -194,7 +194,7 @@ def test_a_closed_writer_has_written_what_it_was_given(ledger_url: str) -> None:
             writer.run_sync(lambda tx: put(tx, "too late"))
 
 
-def test_whoever_comes_while_a_writer_is_closed_is_answered(ledger_url: str) -> None:
+def test_a_write_during_the_close_is_answered(ledger_url: str) -> None:
     """With what was written, or with a refusal: nobody waits behind the end."""
     with writing(ledger_url) as writer:
         answers: list[str] = []
@@ -216,7 +216,7 @@ def test_whoever_comes_while_a_writer_is_closed_is_answered(ledger_url: str) -> 
         assert answers == ["refused"] * 8
 
 
-async def test_the_time_is_the_same_for_all_of_a_commit(writer: Writer) -> None:
+async def test_all_functions_of_a_commit_see_the_same_time(writer: Writer) -> None:
     """By the ledger's own clock, and close to this machine's."""
     import time
 
@@ -233,7 +233,7 @@ async def test_ids_grow_in_the_order_of_commits(writer: Writer) -> None:
     assert ids == sorted(set(ids))
 
 
-async def test_two_processes_writers_get_along(ledger_url: str) -> None:
+async def test_writers_of_two_processes_work_together(ledger_url: str) -> None:
     """Two hundred units of two writers side by side: each is written."""
     with writing(ledger_url) as one, writing(ledger_url) as two:
         await asyncio.gather(
@@ -242,7 +242,7 @@ async def test_two_processes_writers_get_along(ledger_url: str) -> None:
         assert len(names(one.database)) == 200
 
 
-async def test_a_name_is_taken_once_at_the_same_moment(ledger_url: str) -> None:
+async def test_one_of_two_simultaneous_registrations_gets_the_name(ledger_url: str) -> None:
     """Two processes register the same name: one user, and one Taken that names the field."""
     with writing(ledger_url) as one, writing(ledger_url) as two:
         for n in range(10):

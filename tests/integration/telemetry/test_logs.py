@@ -23,7 +23,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("environment", ["development", "production"])
-def test_a_value_is_never_a_line_of_its_own(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_value_never_starts_a_new_line(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.configure(environment)
     telemetry.logger("jobs").info(FORGED, username=FORGED, nested={"deep": [FORGED]})
     logging.getLogger("library").warning("said %s", FORGED)
@@ -32,7 +32,7 @@ def test_a_value_is_never_a_line_of_its_own(environment: str, capsys: pytest.Cap
     assert not re.search("[\x1b\u2028\u202e]", written)
 
 
-def test_a_traceback_is_told_from_log_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_traceback_differs_from_log_lines(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.configure("development")
     try:
         raise ValueError(FORGED)
@@ -43,7 +43,7 @@ def test_a_traceback_is_told_from_log_lines(capsys: pytest.CaptureFixture[str]) 
     assert [line.split()[3:5] for line in first] == [["failed", "[jobs]"], ["failed", "too"]]
 
 
-def test_production_writes_json_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_production_writes_one_json_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.configure("production")
     structlog.contextvars.bind_contextvars(job="job_1")
     try:
@@ -74,14 +74,14 @@ def test_a_traceback_shows_no_values_of_variables(capsys: pytest.CaptureFixture[
     assert "hunter2" not in capsys.readouterr().err
 
 
-def test_being_set_up_twice_writes_each_line_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_configuring_twice_writes_each_line_once(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.configure("development")
     telemetry.configure("development")
     telemetry.logger("jobs").info("once")
     assert len(lines(capsys)) == 1
 
 
-def test_libraries_speak_from_warnings_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_libraries_log_from_warnings_on(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.configure("development")
     logging.getLogger("alembic.runtime.migration").info("chatter")
     logging.getLogger("uvicorn.error").warning("matters")

@@ -34,7 +34,7 @@ def told(url: str) -> str:
         return str(response.read().decode())
 
 
-async def test_what_became_of_jobs_is_counted_by_handler_and_status(tmp_path: Path) -> None:
+async def test_finished_jobs_are_counted_by_handler_and_status(tmp_path: Path) -> None:
     async with processing(tmp_path) as process:
         child = (await process.run("tests.further")).result
         await process.over(child)
@@ -50,7 +50,7 @@ async def test_what_became_of_jobs_is_counted_by_handler_and_status(tmp_path: Pa
     assert told["onward_jobs_running"] == 0
 
 
-async def test_an_attempt_that_is_followed_by_another_is_a_retry(tmp_path: Path) -> None:
+async def test_a_failed_attempt_with_another_one_to_follow_is_a_retry(tmp_path: Path) -> None:
     async with processing(tmp_path) as process:
         await process.run("tests.unsure")
         told = process.metrics()
@@ -70,7 +70,7 @@ async def test_a_first_failure_is_an_increase(tmp_path: Path) -> None:
         assert told[f'onward_jobs_finished_total{{handler="tests.fail",status="{status}"}}'] == 0
 
 
-async def test_jobs_of_a_dead_process_are_rescues_and_a_poisonous_one_has_failed(tmp_path: Path) -> None:
+async def test_reclaimed_jobs_of_a_dead_process_are_counted_and_a_poison_job_has_failed(tmp_path: Path) -> None:
     """Who notices the death counts: nobody else is left to."""
     boot, namespace, pid, _ = place().split("/")
     async with processing(tmp_path, routes={"tests.talk": "dramatiq"}) as process:
@@ -88,7 +88,7 @@ async def test_jobs_of_a_dead_process_are_rescues_and_a_poisonous_one_has_failed
         assert process.metrics()['onward_jobs_finished_total{handler="tests.talk",status="FAILED"}'] == 1
 
 
-async def test_a_job_that_ends_in_a_process_of_its_own_is_counted_by_who_started_that(tmp_path: Path) -> None:
+async def test_an_isolated_job_is_counted_by_the_parent_of_its_process(tmp_path: Path) -> None:
     """Nobody asks a process that runs one job alone, and it is gone a moment later."""
     application.write(tmp_path, '[handlers]\nmodules = ["tests.integration.telemetry.chatty"]\n')
     async with processing(tmp_path) as process:
@@ -105,7 +105,7 @@ async def test_a_job_that_ends_in_a_process_of_its_own_is_counted_by_who_started
         await until(lambda: process.metrics().get(ended) == 1)
 
 
-async def test_without_its_ledger_a_process_still_tells_what_it_counted(
+async def test_without_its_ledger_a_process_still_serves_its_counters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(_unit: Any) -> Any:
@@ -120,7 +120,7 @@ async def test_without_its_ledger_a_process_still_tells_what_it_counted(
     assert not any(name.startswith("onward_jobs{") for name in told)
 
 
-def test_a_process_has_an_address_of_its_own_and_the_next_one_the_next_port() -> None:
+def test_each_process_has_its_own_address_with_the_next_free_port() -> None:
     port = free_port()
     first = Endpoint(Metrics().registry, f"127.0.0.1:{port}")
     second = Endpoint(Metrics().registry, f"127.0.0.1:{port}")
@@ -134,7 +134,7 @@ def test_a_process_has_an_address_of_its_own_and_the_next_one_the_next_port() ->
         second.close()
 
 
-def test_an_address_that_cannot_be_is_told_in_one_line() -> None:
+def test_an_unusable_address_is_reported_in_one_line() -> None:
     with pytest.raises(NoPort, match=r"^192\.0\.2\.1:9464 cannot be listened on: "):
         Endpoint(Metrics().registry, "192.0.2.1:9464")
 
@@ -148,7 +148,7 @@ def test_an_address_that_cannot_be_is_told_in_one_line() -> None:
         ("traces", "http://collector:otlp", "number as its port"),
     ],
 )
-def test_a_setting_that_cannot_be_is_told_in_one_line(key: str, value: str, words: str, tmp_path: Path) -> None:
+def test_an_invalid_setting_is_reported_in_one_line(key: str, value: str, words: str, tmp_path: Path) -> None:
     application.write(tmp_path, f'[telemetry]\n{key} = "{value}"\n')
     with pytest.raises(SettingsError, match=rf"telemetry\.{key}") as refusal:
         settings.load(tmp_path)
@@ -156,7 +156,7 @@ def test_a_setting_that_cannot_be_is_told_in_one_line(key: str, value: str, word
     assert "\n" not in str(refusal.value)
 
 
-async def test_where_processes_share_a_port_each_tells_there_what_is_true_of_all(tmp_path: Path) -> None:
+async def test_processes_that_share_a_port_serve_metrics_of_the_installation_there(tmp_path: Path) -> None:
     """Counters of one or another, as it happens, would be worse than none; its own address has them."""
     own = f"127.0.0.1:{free_port()}"
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()

@@ -72,20 +72,20 @@ def test_promtool_can_read_every_query_of_the_dashboard(promtool: str, tmp_path:
     accepts(promtool, "check", "rules", str(tmp_path / "rules.yml"))
 
 
-def test_dashboard_and_alerts_ask_for_what_is_told() -> None:
+def test_dashboard_and_alerts_use_exported_metrics() -> None:
     asked = set(METRIC.findall(" ".join(queries()))) | set(METRIC.findall((FOLDER / "alerts.yml").read_text("utf-8")))
     assert len(asked) > 10
     assert asked - samples() == set()
 
 
-def test_every_alert_is_tried_and_explained() -> None:
+def test_every_alert_is_tested_and_explained() -> None:
     names = set(re.findall(r"alert: (\w+)", (FOLDER / "alerts.yml").read_text("utf-8")))
     assert names == set(re.findall(r'alertname="(\w+)"', (FOLDER / "alerts_test.yml").read_text("utf-8")))
     page = (ROOT / "docs/observability.md").read_text("utf-8")
     assert names == set(re.findall(r"^\| `(Onward\w+)` \|", page, re.MULTILINE))
 
 
-def test_a_panel_lies_on_no_other() -> None:
+def test_no_two_panels_overlap() -> None:
     places = [panel["gridPos"] for panel in json.loads((FOLDER / "dashboard.json").read_text("utf-8"))["panels"]]
     cells = [
         (x, y)

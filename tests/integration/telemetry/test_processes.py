@@ -99,7 +99,7 @@ def test_one_trace_shows_the_mutation_the_ledger_redis_the_worker_and_its_steps(
     assert not any(span.failed for span in collector.spans)
 
 
-def test_each_process_tells_what_it_did_at_an_address_of_its_own(installation: Installation) -> None:
+def test_each_process_serves_its_own_metrics_at_its_own_address(installation: Installation) -> None:
     accepted = '\nonward_jobs_accepted_total{handler="steps.process_item"} 1.0\n'
     finished = '\nonward_jobs_finished_total{handler="steps.process_item",status="SUCCEEDED"} 1.0\n'
     wait_until(lambda: finished in metrics(installation.worker))
@@ -108,6 +108,6 @@ def test_each_process_tells_what_it_did_at_an_address_of_its_own(installation: I
     assert finished not in metrics(installation.api)
 
 
-def test_every_metric_that_the_page_names_is_told(installation: Installation) -> None:
+def test_every_metric_of_the_page_is_exported(installation: Installation) -> None:
     assert set(TYPED.findall(metrics(installation.api))) == NAMED
     assert set(TYPED.findall(metrics(installation.worker))) < NAMED

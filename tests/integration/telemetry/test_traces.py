@@ -13,7 +13,7 @@ TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{CALLER}-01"
 
 
-async def test_a_further_job_and_a_failed_attempt_are_told_without_parameters(tmp_path: Path) -> None:
+async def test_spans_of_a_dispatched_job_and_a_failed_attempt_have_no_parameters(tmp_path: Path) -> None:
     with collecting() as collector:
         async with processing(tmp_path, telemetry={"traces": collector.url}) as process:
             child = (await process.run("tests.further", trace=PARENT)).result
@@ -30,13 +30,13 @@ async def test_a_further_job_and_a_failed_attempt_are_told_without_parameters(tm
     assert "hunter2" not in repr(collector.spans)
 
 
-async def test_without_traces_the_callers_context_travels_all_the_same(tmp_path: Path) -> None:
+async def test_without_traces_the_caller_s_context_is_still_kept(tmp_path: Path) -> None:
     async with processing(tmp_path) as process:
         job = await process.run("tests.further", trace=PARENT)
         assert (await process.over(job.result)).trace == job.trace == PARENT
 
 
-async def test_a_collector_that_is_away_keeps_neither_jobs_nor_the_end(tmp_path: Path) -> None:
+async def test_an_absent_collector_delays_neither_jobs_nor_the_shutdown(tmp_path: Path) -> None:
     async with processing(tmp_path, telemetry={"traces": "http://127.0.0.1:9"}) as process:
         await process.run("tests.talk")
 
@@ -55,12 +55,12 @@ async def test_a_collector_that_is_away_keeps_neither_jobs_nor_the_end(tmp_path:
         ("'; DROP TABLE jobs", None),
     ],
 )
-def test_only_a_header_as_w3c_has_it_is_taken(header: str, taken: str | None) -> None:
+def test_only_a_valid_w3c_header_is_accepted(header: str, taken: str | None) -> None:
     assert traceparent(header.encode()) == taken
     assert trace_id(taken) == (TRACE if taken else None)
 
 
-def test_a_collectors_url_may_leave_out_the_path() -> None:
+def test_the_url_of_a_collector_may_omit_the_path() -> None:
     assert endpoint("http://collector:4318") == endpoint("http://collector:4318/") == "http://collector:4318/v1/traces"
     assert endpoint("https://collector/team/v1/traces") == "https://collector/team/v1/traces"
 

@@ -33,7 +33,7 @@ async def test_a_handler_that_blocks_is_named(
     assert told["seconds"] >= 0.15
 
 
-async def test_where_the_loop_stands_still_is_told_while_it_does(
+async def test_the_place_that_blocks_the_loop_is_logged_while_it_blocks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], logging_as_it_was: None
 ) -> None:
     telemetry.configure("production")
@@ -45,7 +45,7 @@ async def test_where_the_loop_stands_still_is_told_while_it_does(
     assert "chatty.py:" in told[0]["at"]
 
 
-async def test_only_the_pieces_between_awaits_count(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_the_time_between_awaits_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten pieces of 90 ms, with long waits between them, block nobody; one of 110 ms does."""
     now = 0.0
     monkeypatch.setattr(watchdog, "perf_counter", lambda: now)
@@ -64,7 +64,7 @@ async def test_only_the_pieces_between_awaits_count(monkeypatch: pytest.MonkeyPa
     assert blocked(metrics) == 'onward_event_loop_blocked_total{handler="shop.pack"} 1.0'
 
 
-async def test_what_is_thrown_in_arrives_and_what_is_raised_comes_out() -> None:
+async def test_exceptions_pass_into_and_out_of_a_watched_coroutine() -> None:
     heard: list[str] = []
 
     async def work() -> None:
@@ -85,6 +85,6 @@ async def test_what_is_thrown_in_arrives_and_what_is_raised_comes_out() -> None:
     assert heard == ["cancelled"]
 
 
-async def test_the_loops_delay_is_measured_while_nothing_happens(tmp_path: Path) -> None:
+async def test_the_delay_of_an_idle_loop_is_measured(tmp_path: Path) -> None:
     async with processing(tmp_path) as process:
         await until(lambda: process.metrics()["onward_event_loop_delay_seconds_count"] >= 2)

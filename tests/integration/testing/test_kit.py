@@ -47,14 +47,14 @@ async def test_an_immediate_job_has_run_when_the_mutation_has_answered(onward_im
     assert message["To"] == "ada@example.org"
 
 
-async def test_an_immediate_job_that_fails_tells_why(onward_immediate: TestApp, tmp_path: Path) -> None:
+async def test_a_failed_immediate_job_shows_its_error(onward_immediate: TestApp, tmp_path: Path) -> None:
     job = await onward_immediate.accept("law.permanent", folder=str(tmp_path))
     assert job.status is S.FAILED
     assert job.error is not None
     assert job.error.code == "NEVER"
 
 
-async def test_an_immediate_job_is_tried_again_in_its_time(onward_immediate: TestApp, tmp_path: Path) -> None:
+async def test_an_immediate_job_is_retried_at_its_time(onward_immediate: TestApp, tmp_path: Path) -> None:
     """The first attempt is immediate, the others come by the policy."""
     job = await onward_immediate.accept("law.fail", folder=str(tmp_path), times=2)
     assert job.status is S.RETRYING
@@ -128,7 +128,7 @@ def test_it(backend_fixture):
 
 
 @pytest.mark.long
-def test_a_fixture_of_the_old_name_works_with_a_warning(tmp_path: Path) -> None:
+def test_a_fixture_works_under_its_former_name_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "test_old.py").write_text(OLD_NAME)
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:valkey\n")
     run = subprocess.run(
