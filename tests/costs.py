@@ -15,7 +15,7 @@ SECONDS = MappingProxyType(
         "tests/system/examples/test_shop.py": 20,
         "tests/system/test_launcher.py": 25,
         "tests/system/web": 30,
-        "tests/system/test_new.py::test_the_test_that_is_written": 20,
+        "tests/system/test_new.py::test_the_generated_test": 20,
         "tests/docs/test_backup.py": 15,
         "tests/integration/jobs/test_ledger_model.py": 12,
         "tests/integration/testing": 15,

@@ -16,14 +16,14 @@ def onward_tables() -> dict[str, object]:
     return {"handlers": {"modules": ["orders"]}, "gql": {"modules": ["orders_api"]}}
 
 
-async def test_an_order_is_confirmed_and_its_buyer_told(onward_immediate: TestApp) -> None:
+async def test_an_order_is_confirmed_and_its_buyer_notified(onward_immediate: TestApp) -> None:
     answer = await onward_immediate.graphql(SEND, input=ORDER)
     job = await onward_immediate.job(answer["data"]["confirmOrder"]["job"]["id"])
     assert (job.status, job.result) == ("SUCCEEDED", {"order": "A-17", "items": 2})
     assert [step.name for step in job.steps] == ["reserve", "notify"]
 
 
-async def test_what_is_sold_out_fails_at_once(onward_immediate: TestApp) -> None:
+async def test_a_sold_out_item_fails_at_once(onward_immediate: TestApp) -> None:
     job = await onward_immediate.accept("orders.confirm", **{**ORDER, "items": ["unicorn"]})
     assert job.error is not None
     assert (job.error.code, job.error.retryable) == ("SOLD_OUT", False)

@@ -56,7 +56,7 @@ class Ledger:
         return graphql(address, JOB, id=job)["job"]
 
 
-def test_a_sqlite_ledger_is_brought_back(tmp_path: Path) -> None:
+def test_a_sqlite_ledger_is_restored(tmp_path: Path) -> None:
     with reading(tmp_path) as reader:
         ledger = Ledger(reader)
         assert reader.type(block("onward backup")) == "the ledger is copied to onward-backup.db\n"
@@ -66,7 +66,9 @@ def test_a_sqlite_ledger_is_brought_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_postgresql_ledger_is_brought_back_into_a_server_that_counts_anew(tmp_path: Path, postgres_url: str) -> None:
+def test_a_postgresql_ledger_is_restored_into_a_server_with_lower_transaction_ids(
+    tmp_path: Path, postgres_url: str
+) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(BURN)
     path = f"{postgres_binaries()}{os.pathsep}{os.environ['PATH']}"

@@ -26,13 +26,13 @@ def write(page: str, folder: Path) -> list[str]:
     return [fence.file for fence in fences(DOCS / page) if fence.file and fence.file.startswith("test_")]
 
 
-def test_the_tests_that_the_pages_show_pass(tmp_path: Path) -> None:
+def test_the_tests_on_the_pages_pass(tmp_path: Path) -> None:
     tests = [*write("handlers.md", tmp_path), *write("mutations.md", tmp_path)]
     assert len(tests) == 2
     run_tests(tmp_path, tests)
 
 
-def test_the_tables_that_the_page_shows_are_written(tmp_path: Path) -> None:
+def test_the_example_with_tables_works(tmp_path: Path) -> None:
     tests = write("tables.md", tmp_path)
     assert load(tmp_path).handlers.lifespan == "visits:lifespan"
     run_tests(tmp_path, tests)
@@ -51,12 +51,12 @@ def run_tests(tmp_path: Path, tests: list[str]) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_the_schedule_that_the_page_shows_is_one(tmp_path: Path) -> None:
+def test_the_example_of_a_schedule_is_valid(tmp_path: Path) -> None:
     write("schedule.md", tmp_path)
     assert load(tmp_path).schedule["nightly"].handler == "logging.write"
 
 
-def test_the_queues_that_the_page_shows_are_some(tmp_path: Path) -> None:
+def test_the_example_of_queues_is_valid(tmp_path: Path) -> None:
     """And the commands are ones that there are, for a handler that there is."""
     write("queues.md", tmp_path)
     application.write(tmp_path, (tmp_path / "settings.toml").read_text("utf-8"))
@@ -67,7 +67,7 @@ def test_the_queues_that_the_page_shows_are_some(tmp_path: Path) -> None:
         assert outcome.returncode == 0, outcome
 
 
-def test_the_telemetry_that_the_page_sets_is_taken(tmp_path: Path) -> None:
+def test_the_example_of_telemetry_is_valid(tmp_path: Path) -> None:
     write("observability.md", tmp_path)
     telemetry = load(tmp_path).telemetry
     assert (telemetry.metrics, telemetry.traces) == ("127.0.0.1:9464", "http://127.0.0.1:4318")
@@ -81,7 +81,7 @@ def test_the_settings_for_production_lack_a_key_and_nothing_else(tmp_path: Path)
 
 
 @pytest.mark.parametrize("text", [fence.text for fence in fences(DOCS / "frontend.md")])
-def test_what_a_frontend_is_told_to_ask_can_be_asked(text: str) -> None:
+def test_the_operations_on_the_frontend_page_are_valid(text: str) -> None:
     assert graphql.validate(SCHEMA, graphql.parse(text)) == []
 
 

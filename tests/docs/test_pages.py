@@ -30,7 +30,7 @@ def table_under(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-def test_the_table_of_moves_is_the_codes() -> None:
+def test_the_table_of_moves_matches_the_code() -> None:
     written = {
         JobStatus(source.strip("`")): frozenset(map(JobStatus, re.findall(r"[A-Z]+", targets)))
         for source, targets in table_under("### States, and the moves between them")
@@ -38,12 +38,12 @@ def test_the_table_of_moves_is_the_codes() -> None:
     assert written == dict(MOVES)
 
 
-def test_the_table_of_times_is_the_codes() -> None:
+def test_the_table_of_times_matches_the_code() -> None:
     for name, seconds, _ in table_under("## Times that matter"):
         assert getattr(Timings(), name.strip("`")) == float(seconds), name
 
 
-def test_the_columns_of_the_table_are_there() -> None:
+def test_the_columns_of_the_table_exist() -> None:
     columns = [name.strip("`") for name, _ in table_under("## The ledger")]
     assert set(columns) <= set(jobs.columns.keys())
 
@@ -54,7 +54,7 @@ def layers() -> list[list[str]]:
     return [contract["layers"] for contract in contracts if contract["type"] == "layers"]
 
 
-def test_the_order_of_the_packages_is_import_linter_s() -> None:
+def test_the_order_of_the_packages_is_that_of_import_linter() -> None:
     written = ARCHITECTURE.read_text("utf-8")
     assert [order for order in layers() if f"\n{' -> '.join(order)}\n" not in written] == []
 
@@ -67,7 +67,7 @@ def test_every_package_is_in_the_table(order: int, heading: str) -> None:
 
 
 @pytest.mark.parametrize("page", ["architecture.md", "contributing.md"])
-def test_every_file_that_a_page_names_is_there(page: str) -> None:
+def test_every_file_that_a_page_names_exists(page: str) -> None:
     """By its path, or by its name in the row of its package."""
     missing = []
     for line in (ROOT / "docs" / page).read_text("utf-8").splitlines():
@@ -79,7 +79,7 @@ def test_every_file_that_a_page_names_is_there(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_made_from_the_code_is_up_to_date(page: str) -> None:
+def test_every_generated_page_is_up_to_date(page: str) -> None:
     made: Callable[[], str] = PAGES[page]
     assert (ROOT / page).read_text("utf-8") == made(), "run: .venv/bin/python -m tests.docs.reference"
 

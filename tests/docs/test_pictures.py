@@ -14,18 +14,18 @@ SHOWN = re.compile(r"images/([\w.-]+\.webp)")
 KIB = 1024
 
 
-def test_each_picture_is_shown_and_each_one_shown_is_there() -> None:
+def test_every_picture_is_used_and_every_used_one_exists() -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     shown = {name for page in pages for name in SHOWN.findall(page.read_text("utf-8"))}
     assert shown == {picture.file for picture in PICTURES} == {file.name for file in FOLDER.iterdir()}
 
 
-def test_none_makes_a_page_slow() -> None:
+def test_no_picture_is_too_large() -> None:
     assert [file.name for file in FOLDER.iterdir() if file.stat().st_size > 128 * KIB] == []
 
 
 @pytest.mark.long
-def test_they_can_be_taken_again(tmp_path: Path) -> None:
+def test_pictures_can_be_taken_again(tmp_path: Path) -> None:
     if chromium() is None:
         missing("needs Chromium: apt-get install chromium")
     wanted = tuple(picture for picture in PICTURES if picture.scheme == "dark")

@@ -18,5 +18,5 @@ def files() -> Iterator[Path]:
         yield from (Path(folder) / name for name in names)
 
 
-def test_no_file_names_a_place_of_somebodys_machine() -> None:
+def test_no_file_names_a_path_of_a_developer_s_machine() -> None:
     assert [str(file.relative_to(ROOT)) for file in files() if PLACES.search(file.read_bytes())] == []

@@ -18,7 +18,9 @@ COMMANDS = {"sh", "shell", "bash"}  # for those that end, one that serves, and t
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", PAGES)
-def test_the_page_is_true_from_top_to_bottom(name: str, tmp_path: Path, redis_url: str, namespace: str) -> None:
+def test_every_command_of_the_page_gives_the_shown_output(
+    name: str, tmp_path: Path, redis_url: str, namespace: str
+) -> None:
     redis = {"ONWARD_BACKENDS__DRAMATIQ__URL": redis_url, "ONWARD_BACKENDS__DRAMATIQ__NAMESPACE": namespace}
     ids = Ids()
     page = fences(ROOT / name)
@@ -45,7 +47,7 @@ def _typed(name: str, reader: Reader, fence: Fence, expected: str, ids: Ids) -> 
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_block_of_the_page_is_of_a_kind_that_is_looked_at(name: str) -> None:
+def test_every_block_of_the_page_is_of_a_checked_kind(name: str) -> None:
     page = fences(ROOT / name)
     assert [fence.line for fence in page if not fence.file and fence.language not in COMMANDS | OUTPUTS] == []
     outputs = [(one, two) for one, two in pairwise(page) if two.language in OUTPUTS and not two.file]

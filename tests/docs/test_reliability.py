@@ -12,19 +12,19 @@ from tests.system.faults.site import COMBINATIONS
 JOBS = 20_000
 
 
-def test_every_law_is_told_of_and_no_other() -> None:
+def test_every_fault_test_is_on_the_page_and_no_other() -> None:
     below = PAGE.read_text("utf-8").partition("| fault | effect | tests |")[2].partition("\n\n")[0]
     told = re.findall(r"`(\w+)`", "".join(line.rsplit("|", 2)[1] for line in below.splitlines()[2:]))
     assert sorted(told) == sorted(law.name for law in LAWS)
 
 
-def test_the_figures_are_those_that_the_harness_gave() -> None:
+def test_the_figures_are_those_of_the_campaigns() -> None:
     figures = json.loads(FIGURES.read_text("utf-8"))
     assert table(PAGE.read_text("utf-8")) == list(rows(figures)), "run: .venv/bin/python -m tests.docs.reliability FILE"
 
 
 @pytest.mark.parametrize("combination", [one.name for one in COMBINATIONS])
-def test_a_long_campaign_of_each_combination_kept_every_promise(combination: str) -> None:
+def test_a_long_campaign_of_each_combination_broke_no_promise(combination: str) -> None:
     """Twenty minutes, at least 20,000 jobs, none lost, no finished step run again, each rescue within 15 s."""
     long = [one for one in json.loads(FIGURES.read_text("utf-8")) if one["combination"] == combination]
     assert any(one["minutes"] >= 20 and one["jobs"] >= JOBS for one in long)

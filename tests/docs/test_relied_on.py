@@ -8,7 +8,7 @@ from tests.processes import ROOT
 RECORDED = RECORD.read_text("utf-8").splitlines()
 
 
-def test_no_name_that_people_rely_on_changed_unannounced() -> None:
+def test_no_name_that_people_rely_on_changed_without_a_changelog_entry() -> None:
     lost = unannounced(RECORDED, names(ROOT), (ROOT / "CHANGELOG.md").read_text("utf-8"))
     assert lost == [], "put the name, in backticks, into the changelog's top section, or leave it as it was"
 
@@ -23,7 +23,7 @@ def test_no_name_that_people_rely_on_changed_unannounced() -> None:
         ("graphql Query.jobs(first): Int", "Query.jobs"),
     ],
 )
-def test_a_change_is_found_until_the_changelog_has_it(line: str, name: str) -> None:
+def test_a_change_is_reported_until_the_changelog_names_it(line: str, name: str) -> None:
     assert line in RECORDED
     changed = [one for one in RECORDED if one != line]
     assert unannounced(RECORDED, changed, "# Changelog\n\n## 2\n\n## 1\n") == [line]

@@ -23,7 +23,7 @@ def build(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_site_is_built_without_a_complaint(tmp_path: Path) -> None:
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     """And a broken link would be one."""
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     shutil.copy(ROOT / "zensical.toml", tmp_path)

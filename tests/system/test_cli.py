@@ -66,17 +66,17 @@ def test_wrong_settings_stop_every_command_with_one_line(command: str, project: 
 
 
 @pytest.mark.parametrize("command", ["serve", "up"])
-def test_a_port_that_is_taken_is_told_in_one_line(command: str, project: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_line(command: str, project: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         assert f"port {port} of 127.0.0.1 is in use" in refused(command, "--port", port, project=project)
 
 
-def test_an_address_that_others_reach_wants_more_than_mode_open(project: Path) -> None:
+def test_open_mode_is_refused_on_a_public_address(project: Path) -> None:
     assert 'auth.mode is "open"' in refused("serve", "--host", "0.0.0.0", project=project)
 
 
-def test_a_socket_that_is_handed_over_is_asked_the_same(project: Path) -> None:
+def test_open_mode_is_refused_on_an_inherited_public_socket(project: Path) -> None:
     with (
         socket.create_server(("0.0.0.0", 0)) as port,
         running("serve", "--fd", str(port.fileno()), project=project, descriptors=(port.fileno(),)) as api,
@@ -86,7 +86,7 @@ def test_a_socket_that_is_handed_over_is_asked_the_same(project: Path) -> None:
     assert "not an inherited socket" in refused("serve", "--fd", "0", project=project)
 
 
-def test_a_host_that_is_none_is_told_in_one_line(project: Path) -> None:
+def test_an_invalid_host_is_reported_in_one_line(project: Path) -> None:
     assert "server.host" in refused("serve", "--host", "no.such.host.invalid", project=project)
     assert "192.0.2.1 is not an address of this machine" in refused(
         "serve", "--host", "192.0.2.1", project=project, ONWARD_AUTH__ALLOW_PUBLIC="true"
@@ -94,20 +94,20 @@ def test_a_host_that_is_none_is_told_in_one_line(project: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "worker", "jobs list"])
-def test_a_ledger_that_is_away_is_told_in_one_line(command: str, project: Path) -> None:
+def test_an_unreachable_ledger_is_reported_in_one_line(command: str, project: Path) -> None:
     url = f"postgresql://onward:s3cret@127.0.0.1:{free_port()}/onward"
     words = refused(*command.split(), project=project, ONWARD_DATABASE__URL=url, ONWARD_BACKEND="dramatiq")
     assert "ledger" in words
     assert "s3cret" not in words
 
 
-def test_modules_that_are_not_there_are_told_in_one_line(project: Path) -> None:
+def test_missing_modules_are_reported_in_one_line(project: Path) -> None:
     assert "handlers.modules" in refused("serve", project=project, ONWARD_HANDLERS__MODULES='["nowhere"]')
     assert "gql.modules" in refused("serve", project=project, ONWARD_GQL__MODULES='["nowhere"]')
     assert "gql.modules" in refused("schema", project=project, ONWARD_GQL__MODULES='["nowhere"]')
 
 
-def test_what_this_user_may_not_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_permissions_are_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """As the target of a backup in a folder of root's; a test that runs as root is refused nothing."""
     with pytest.raises(typer.Exit) as end, main._errors_in_one_line():
         raise PermissionError(13, "Permission denied", "/elsewhere/copy.db")
@@ -115,7 +115,7 @@ def test_what_this_user_may_not_use_is_told_in_one_line(capsys: pytest.CaptureFi
     assert capsys.readouterr().err.startswith("onward: this user may not use /elsewhere/copy.db: ")
 
 
-def test_a_worker_with_nothing_to_do_says_so(project: Path) -> None:
+def test_a_worker_without_jobs_to_run_is_refused(project: Path) -> None:
     assert "dramatiq" in refused("worker", "--processes", "1", project=project)
 
 
@@ -126,7 +126,7 @@ def test_the_schema_is_printed_without_a_database(project: Path) -> None:
     assert not (project / "var").exists()
 
 
-def test_serve_runs_the_main_job_and_ends_in_order(project: Path) -> None:
+def test_serve_runs_the_main_job_and_shuts_down_cleanly(project: Path) -> None:
     with running("serve", project=project) as api:
         address = api.serving()
         job = graphql(address, PROCESS, item="two words")["processItem"]["job"]["id"]
@@ -146,7 +146,7 @@ def test_a_signal_ends_serve_with_0(number: signal.Signals, project: Path) -> No
         assert api.process.wait(20) == 0
 
 
-def test_modules_of_the_project_are_found_and_hide_nothing(project: Path) -> None:
+def test_modules_of_the_project_are_found_and_hide_no_other(project: Path) -> None:
     (project / "app.py").write_text("raise RuntimeError('this is not the application')")
     (project / "typing.py").write_text("raise RuntimeError('this is not the library')")
     (project / "shop.py").write_text(
@@ -168,7 +168,7 @@ def test_jobs_are_listed_by_status_and_handler(waiting: tuple[Path, str]) -> Non
     assert onward("jobs", "list", "--status", "LOST", project=project).returncode == 2
 
 
-def test_cancel_and_retry_tell_by_their_exit_codes(waiting: tuple[Path, str]) -> None:
+def test_cancel_and_retry_report_by_their_exit_codes(waiting: tuple[Path, str]) -> None:
     project, job = waiting
     assert onward("jobs", "retry", job, project=project).returncode == 1
     assert onward("jobs", "cancel", job, "--reason", "tried", project=project).stdout == f"{job} CANCELLED\n"
@@ -193,14 +193,14 @@ class Slow(Backend):
         return Health(reachable=True)
 
 
-def test_a_backend_that_says_nothing_keeps_no_terminal_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_backend_does_not_block_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     application.write(tmp_path)
     monkeypatch.setattr(backends, "HEALTH_TIMEOUT_S", 0.05)
     mine = {"mine": {"class": "tests.system.test_cli:Slow"}}
     assert not terminal._answers(settings.load(tmp_path, backend="mine", backends=mine), "mine")
 
 
-def test_a_terminal_tells_what_a_job_waits_for(waiting: tuple[Path, str]) -> None:
+def test_a_terminal_shows_the_reason_why_a_job_waits(waiting: tuple[Path, str]) -> None:
     """A backend that does not answer, a handler that is paused; nothing, once it is over."""
     project, job = waiting
     for told in ("the backend dramatiq to answer", "the handler steps.process_item to be resumed"):
@@ -212,7 +212,7 @@ def test_a_terminal_tells_what_a_job_waits_for(waiting: tuple[Path, str]) -> Non
 
 
 @pytest.mark.parametrize("command", ["list", "retry"])
-def test_a_pattern_that_finds_no_job_and_fits_no_handler_gives_3(command: str, project: Path) -> None:
+def test_a_pattern_without_jobs_or_handlers_gives_3(command: str, project: Path) -> None:
     """One that fits a handler has merely found nothing."""
     assert onward("migrate", project=project).returncode == 0
     assert onward("jobs", command, "--handler", "email.*", project=project).returncode == 0
@@ -222,28 +222,28 @@ def test_a_pattern_that_finds_no_job_and_fits_no_handler_gives_3(command: str, p
 
 
 @pytest.mark.parametrize("command", ["show", "watch", "retry", "cancel"])
-def test_a_job_that_is_not_there_gives_3(command: str, project: Path) -> None:
+def test_an_unknown_job_gives_3(command: str, project: Path) -> None:
     outcome = onward("jobs", command, "job_none", project=project)
     assert (outcome.returncode, outcome.stderr) == (3, "job_none: there is no such job\n")
 
 
 @pytest.mark.parametrize("command", ["list", "retry --status FAILED"])
-def test_a_limit_beyond_what_a_ledger_counts_is_refused(command: str, project: Path) -> None:
+def test_a_limit_above_the_largest_integer_is_refused(command: str, project: Path) -> None:
     outcome = onward("jobs", *command.split(), "--limit", str(2**70), project=project)
     assert (outcome.returncode, outcome.stdout) == (2, "")
     assert "Traceback" not in outcome.stderr
 
 
-def test_retrying_everything_has_to_be_said(project: Path) -> None:
+def test_retrying_everything_needs_an_explicit_option(project: Path) -> None:
     assert "--status" in refused("jobs", "retry", project=project)
 
 
-def test_a_retry_is_told_what_to_retry_in_one_way(project: Path) -> None:
+def test_a_retry_takes_ids_or_a_filter_and_not_both(project: Path) -> None:
     assert "name jobs, or" in refused("jobs", "retry", "job_none", "--status", "FAILED", project=project)
     assert "FAILED or CANCELLED" in refused("jobs", "retry", "--status", "SUCCEEDED", project=project)
 
 
-def test_jobs_are_watched_and_steered_as_json(waiting: tuple[Path, str]) -> None:
+def test_jobs_are_watched_and_controlled_as_json(waiting: tuple[Path, str]) -> None:
     project, job = waiting
     cancelled = json.loads(onward("jobs", "cancel", job, "--json", "--reason", "tried", project=project).stdout)
     assert (cancelled["id"], cancelled["status"]) == (job, "CANCELLED")
@@ -264,7 +264,7 @@ def test_serve_leaves_postgresql_to_migrate(project: Path, postgres_url: str) ->
     assert "run `onward migrate`" in refused("serve", project=project, ONWARD_DATABASE__URL=postgres_url)
 
 
-def test_up_runs_jobs_through_a_private_redis_and_takes_it_along(project: Path) -> None:
+def test_up_runs_jobs_through_a_private_redis_and_stops_it(project: Path) -> None:
     application.write(
         project, f'[server]\nport = 0\n[backends.dramatiq]\nurl = "redis://:p%20w@127.0.0.1:{free_port()}/0"\n'
     )
@@ -279,7 +279,7 @@ def test_up_runs_jobs_through_a_private_redis_and_takes_it_along(project: Path) 
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
-def test_up_starts_again_what_dies(project: Path) -> None:
+def test_up_restarts_dead_processes(project: Path) -> None:
     with running("up", project=project) as all_of_it:
         address = all_of_it.serving()
         (api,) = children(all_of_it)
@@ -307,11 +307,11 @@ def test_a_killed_supervisor_leaves_nothing_behind(project: Path) -> None:
         wait_until(lambda: not Path(f"/proc/{api}").exists() or "Z" in Path(f"/proc/{api}/stat").read_text())
 
 
-def test_the_release_is_told(project: Path) -> None:
+def test_the_version_is_shown(project: Path) -> None:
     assert re.fullmatch(r"onward \d+\.\d+\.\d+\n", onward("--version", project=project).stdout)
 
 
-def test_a_shell_is_told_how_a_word_may_go_on() -> None:
+def test_a_shell_completes_words() -> None:
     asked = {"_ONWARD_COMPLETE": "complete_bash", "COMP_WORDS": "./onward jobs ret", "COMP_CWORD": "2"}
     outcome = subprocess.run(
         [sys.executable, "-P", "-m", "onward"], env=environment(**asked), capture_output=True, text=True, check=False
@@ -319,7 +319,7 @@ def test_a_shell_is_told_how_a_word_may_go_on() -> None:
     assert outcome.stdout.split() == ["retry"]
 
 
-def test_up_says_what_a_private_redis_wants(project: Path) -> None:
+def test_up_says_what_a_private_redis_needs(project: Path) -> None:
     elsewhere = {"ONWARD_BACKEND": "dramatiq", "ONWARD_BACKENDS__DRAMATIQ__URL": "redis://192.0.2.1:6379/0"}
     assert "on this machine only" in refused("up", project=project, **elsewhere)
     here = {"ONWARD_BACKEND": "dramatiq", "ONWARD_BACKENDS__DRAMATIQ__URL": f"redis://127.0.0.1:{free_port()}/0"}
@@ -352,7 +352,7 @@ def test_handlers_are_paused_and_resumed_by_name_and_by_pattern(project: Path) -
         assert onward("jobs", "watch", job, project=project).returncode == 0
 
 
-def test_an_error_code_does_not_drive_a_terminal(writer: Writer) -> None:
+def test_an_error_code_cannot_control_a_terminal(writer: Writer) -> None:
     new = NewJob("steps.process_item", "background", "{}", 1, "[]", 1)
     job = writer.run_sync(lambda tx: ledger.accept(tx, new))
     error = JobError(code="\x1b[2J", message="\u202e", retryable=False, step=None, occurred_at=0)

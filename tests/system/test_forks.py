@@ -45,7 +45,7 @@ LEAVES = (
 )
 
 
-def test_a_server_ends_with_its_address_and_its_connections_whatever_was_forked(tmp_path: Path) -> None:
+def test_forked_processes_keep_neither_the_server_s_address_nor_its_connections(tmp_path: Path) -> None:
     """Its port answers nobody, who was connected hears of the end, and processes of multiprocessing end, too."""
     (tmp_path / "forking.py").write_text(FORKING)
     application.write(tmp_path, '[gql]\nmodules = ["forking"]\n[server]\nport = 0\ndrain_s = 1.0\n')
@@ -74,7 +74,7 @@ def _fork(connection: http.client.HTTPConnection, *, stranger: bool) -> int:
     return int(json.load(connection.getresponse())["data"]["fork"])
 
 
-async def test_a_part_ends_with_what_it_has_forked(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_process_ends_with_its_forked_children(capfd: pytest.CaptureFixture[str]) -> None:
     """Nobody waits for the end of its output, which the forked process has open; and that one ends as well."""
     part = ProcessSpec("worker", (sys.executable, "-c", LEAVES))
     stopping = asyncio.ensure_future(Supervisor([part], deadline_s=600).run())

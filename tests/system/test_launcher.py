@@ -106,7 +106,7 @@ def another_program(folder: Path) -> None:
     (folder / "onward" / "__main__.py").write_text("raise RuntimeError('not the launcher's own')")
 
 
-def test_the_program_takes_over_with_its_root_first_and_the_folder_as_it_was(made: Path, tmp_path: Path) -> None:
+def test_the_program_starts_with_its_root_first_in_the_same_folder(made: Path, tmp_path: Path) -> None:
     another_program(tmp_path)
     outcome = launch(made, "jobs", "list", cwd=tmp_path)
     assert outcome.stdout.splitlines() == [str(made), str(tmp_path), "jobs list"]
@@ -118,7 +118,7 @@ def test_it_may_be_called_through_a_link(made: Path, tmp_path: Path) -> None:
     assert launch(tmp_path).stdout.splitlines()[0] == str(made)
 
 
-def test_the_root_comes_before_what_the_shell_adds(made: Path, tmp_path: Path) -> None:
+def test_the_root_comes_before_the_shell_s_pythonpath(made: Path, tmp_path: Path) -> None:
     another_program(tmp_path)
     assert launch(made, PYTHONPATH=str(tmp_path)).stdout.splitlines()[0] == str(made)
 
@@ -127,7 +127,7 @@ def test_a_second_start_installs_nothing(made: Path) -> None:
     assert launch(made).stderr == ""
 
 
-def test_a_start_that_installs_nothing_imports_nothing_for_it(made: Path) -> None:
+def test_a_start_without_an_install_imports_no_installer(made: Path) -> None:
     launch(made)
     told = subprocess.run(
         [sys.executable, "-X", "importtime", str(made / "onward")],
@@ -141,13 +141,13 @@ def test_a_start_that_installs_nothing_imports_nothing_for_it(made: Path) -> Non
     assert not imported & {"subprocess", "tempfile", "typing", "venv"}
 
 
-def test_another_lock_is_installed(made: Path) -> None:
+def test_a_changed_lock_is_installed(made: Path) -> None:
     (made / "requirements.txt").write_text("# changed\n")
     assert INSTALLING in launch(made).stderr
     assert launch(made).stderr == ""
 
 
-def test_an_install_that_failed_is_told_in_words_and_done_again(made: Path) -> None:
+def test_a_failed_install_is_reported_and_repeated(made: Path) -> None:
     (made / "requirements.txt").write_text("onward-none @ file:///nowhere --hash=sha256:00\n")
     failed = launch(made)
     assert failed.returncode == 2
@@ -156,7 +156,7 @@ def test_an_install_that_failed_is_told_in_words_and_done_again(made: Path) -> N
     assert INSTALLING in launch(made).stderr
 
 
-def test_a_terminal_shows_how_far_an_install_is_and_what_went_wrong(made: Path) -> None:
+def test_a_terminal_shows_the_progress_and_errors_of_an_install(made: Path) -> None:
     (made / "requirements.txt").write_text("six==1.16.0\n")
     code, shown = on_a_terminal([sys.executable, str(made / "onward")], variables=environment(TERM="xterm"))
     assert code == 2
@@ -166,14 +166,14 @@ def test_a_terminal_shows_how_far_an_install_is_and_what_went_wrong(made: Path) 
     (made / "requirements.txt").write_text("")
 
 
-def test_what_has_no_hash_is_not_installed(made: Path) -> None:
+def test_a_package_without_a_hash_is_not_installed(made: Path) -> None:
     (made / "requirements.txt").write_text("six==1.16.0\n")
     assert launch(made).returncode == 2
     (made / "requirements.txt").write_text("")
 
 
 @pytest.mark.long
-def test_two_at_once_install_once(checkout: Path) -> None:
+def test_two_simultaneous_starts_install_once(checkout: Path) -> None:
     starts = [
         subprocess.Popen(
             [sys.executable, str(checkout / "onward")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -186,7 +186,7 @@ def test_two_at_once_install_once(checkout: Path) -> None:
 
 
 @pytest.mark.long
-def test_an_install_compiles_our_modules_where_a_start_may_not(checkout: Path) -> None:
+def test_an_install_compiles_the_modules_if_a_start_may_not_write_bytecode(checkout: Path) -> None:
     """As in a container, where each start would compile them anew. What is no Python stands in nobody's way."""
     jobs = checkout / "src" / "onward" / "jobs"
     jobs.mkdir()
@@ -206,7 +206,7 @@ def test_a_moved_checkout_gets_a_new_venv(made: Path, tmp_path: Path) -> None:
     assert launch(moved).stdout.splitlines()[0] == str(moved)
 
 
-def test_test_passes_its_arguments_on_and_gives_1_when_a_part_fails(made: Path) -> None:
+def test_the_test_command_passes_its_arguments_on_and_gives_1_when_a_part_fails(made: Path) -> None:
     launch(made, "test", "--version")
     for name, code in (("ruff", 0), ("mypy", 1), ("lint-imports", 0), ("pytest", 0)):
         tool = made / ".venv" / "bin" / name
@@ -223,13 +223,13 @@ def test_test_passes_its_arguments_on_and_gives_1_when_a_part_fails(made: Path) 
 
 
 @pytest.mark.long
-def test_faults_installs_the_servers_that_it_tries_the_program_with(checkout: Path) -> None:
+def test_faults_installs_its_test_servers(checkout: Path) -> None:
     said = launch(checkout, "faults", "--seed", "1")
     assert "installing requirements-dev.txt" in said.stderr
     assert said.stdout.splitlines()[-1] == "faults --seed 1"
 
 
-def test_a_user_who_may_not_use_the_venv_is_told_in_one_line(
+def test_a_venv_without_permission_is_reported_in_one_line(
     made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As where root installed it, on a Python in root's own folder."""
@@ -246,7 +246,7 @@ def test_a_user_who_may_not_use_the_venv_is_told_in_one_line(
     assert f"this user may not use {module.PYTHON}" in line
 
 
-def test_a_python_without_venv_is_told_which_package_it_lacks(
+def test_a_python_without_venv_is_reported_with_the_missing_package(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "ensurepip", None)
@@ -256,7 +256,7 @@ def test_a_python_without_venv_is_told_which_package_it_lacks(
     assert f"apt-get install {package}" in capsys.readouterr().err
 
 
-def test_an_old_python_looks_for_a_newer_one_and_says_what_is_missing(
+def test_an_old_python_looks_for_a_newer_one_and_says_if_there_is_none(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shims = tmp_path / "shims"
@@ -283,7 +283,7 @@ def test_an_old_python_looks_for_a_newer_one_and_says_what_is_missing(
     assert became == [("python3.12", ["python3.12", str(checkout / "onward"), "serve"])]
 
 
-def test_the_locks_name_no_address_and_hash_everything() -> None:
+def test_the_locks_name_no_address_and_have_all_hashes() -> None:
     for lock in (ROOT / "requirements.txt", ROOT / "requirements-dev.txt"):
         lines = lock.read_text("utf-8").splitlines()
         assert not [line for line in lines if "://" in line or line.startswith("-")]
@@ -292,7 +292,7 @@ def test_the_locks_name_no_address_and_hash_everything() -> None:
         assert all("==" in line and line.endswith("\\") for line in pinned)
 
 
-def test_the_locks_hold_what_the_project_asks_for() -> None:
+def test_the_locks_match_the_project_s_dependencies() -> None:
     import tomllib
 
     from packaging.requirements import Requirement

@@ -25,7 +25,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_test_that_is_written_passes_and_the_mutation_makes_a_job_that_succeeds(project: Path) -> None:
+def test_the_generated_test_passes_and_the_mutation_s_job_succeeds(project: Path) -> None:
     """Beside an `app.py` and a `settings.py` of the folder's own."""
     told = onward("new", "handler", "orders.confirm", project=project)
     assert told.returncode == 0, told.stderr
@@ -48,7 +48,7 @@ def test_the_test_that_is_written_passes_and_the_mutation_makes_a_job_that_succe
 
 
 @pytest.mark.long
-def test_a_file_of_tests_is_run_by_its_path_from_wherever_one_stands(project: Path) -> None:
+def test_a_test_file_is_run_by_its_path_from_any_folder(project: Path) -> None:
     onward("new", "handler", "orders.confirm", project=project)
     run = subprocess.run(
         [sys.executable, str(ROOT / "onward"), "test", f"{project.name}/test_orders_confirm.py", "-k", "error"],
@@ -74,7 +74,7 @@ def test_a_file_of_tests_is_run_by_its_path_from_wherever_one_stands(project: Pa
         ("orders.there", "orders_there_api.py exists already"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line_and_nothing_is_written(name: str, words: str, project: Path) -> None:
+def test_an_invalid_name_is_refused_in_one_line_and_no_file_is_written(name: str, words: str, project: Path) -> None:
     (project / "orders_there_api.py").write_text("mine = 1\n", "utf-8")
     before = {file.name: file.read_text("utf-8") for file in project.iterdir()}
     told = onward("new", "handler", name, project=project)
@@ -107,7 +107,7 @@ def test_a_module_is_added_to_the_settings_and_nothing_else_changes(text: str, t
     assert all(line.partition("#")[2] in file.read_text("utf-8") for line in comments)
 
 
-def test_settings_that_are_written_otherwise_are_left_as_they_are(tmp_path: Path) -> None:
+def test_settings_in_another_form_are_not_edited(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text("handlers = { modules = [] }\n", "utf-8")
     assert not module_list.add(file, "handlers", "orders")

@@ -26,14 +26,14 @@ def python(program: str) -> list[str]:
     return [sys.executable, "-P", "-c", program]
 
 
-def test_a_bar_shows_how_far_it_is_and_leaves_lines_whole() -> None:
+def test_a_bar_shows_progress_and_keeps_lines_whole() -> None:
     code, shown = on_a_terminal(python(LONG.format(wait="input()")), variables=TERMINAL, seen=(" 40%", " 70%"))
     assert code == 0
     assert "copying" in shown
     assert "a line\n" in shown
 
 
-def test_what_is_over_soon_shows_nothing() -> None:
+def test_short_work_shows_no_bar() -> None:
     quick = 'from onward.cli import progress_bar\nwith progress_bar.bar("copying", 100):\n    print("done")\n'
     assert on_a_terminal(python(quick), variables=TERMINAL) == (0, "done\n")
 

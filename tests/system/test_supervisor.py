@@ -41,7 +41,7 @@ async def stopped_after(
     return said + capfd.readouterr().out
 
 
-async def test_each_line_says_whose_it_is(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_each_line_names_its_process(capfd: pytest.CaptureFixture[str]) -> None:
     said = await stopped_after("up", [python("api", FOREVER), python("worker-1", FOREVER)], capfd)
     assert sorted(said.splitlines()) == ["api      | up", "worker-1 | up"]
 
@@ -52,7 +52,7 @@ async def test_a_very_long_line_is_not_lost(capfd: pytest.CaptureFixture[str]) -
     assert said.count("x") == 3_000_000
 
 
-async def test_parts_end_stage_by_stage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_processes_stop_stage_by_stage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     told = tmp_path / "told"
     program = (
         "import signal, sys, time\n"
@@ -70,7 +70,7 @@ async def test_a_hang_up_and_a_quit_stop_it_likewise(number: signal.Signals, cap
     assert "up" in await stopped_after("up", [python("api", FOREVER)], capfd, number=number)
 
 
-async def test_a_part_that_will_not_end_is_killed_when_its_time_is_over(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_process_that_does_not_stop_is_killed_at_its_deadline(capfd: pytest.CaptureFixture[str]) -> None:
     assert "killed" in await stopped_after("up", [python("api", STUBBORN)], capfd, deadline_s=0.1)
 
 
@@ -85,20 +85,20 @@ async def test_a_second_ctrl_c_does_not_wait(capfd: pytest.CaptureFixture[str]) 
         assert await running == 0
 
 
-async def test_a_part_that_dies_is_started_again_with_longer_pauses(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_dead_process_is_restarted_with_growing_pauses(capfd: pytest.CaptureFixture[str]) -> None:
     said = await stopped_after("starting again in 2 s", [python("api", "raise SystemExit(1)")], capfd)
     assert [line.split("| ")[1] for line in said.splitlines()] == [
         "ended with 1", "starting again in 1 s", "ended with 1", "starting again in 2 s",
     ]  # fmt: skip
 
 
-async def test_a_part_that_cannot_start_ends_all_with_its_code(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_process_that_cannot_start_stops_all_with_its_exit_code(capfd: pytest.CaptureFixture[str]) -> None:
     parts = [python("api", FOREVER), python("worker", "raise SystemExit(2)", stage=1)]
     assert await Supervisor(parts, deadline_s=10).run() == 2
     assert "ended with 2" in capfd.readouterr().out
 
 
-async def test_a_part_that_has_started_before_is_started_again_however_it_ends(
+async def test_a_process_that_has_started_before_is_restarted_after_any_exit(
     capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """One that dies while the ledger is away takes no other along."""
@@ -110,13 +110,13 @@ async def test_a_part_that_has_started_before_is_started_again_however_it_ends(
     ]  # fmt: skip
 
 
-async def test_what_a_part_is_to_know_reaches_it_on_standard_input(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_process_gets_its_input_on_standard_input(capfd: pytest.CaptureFixture[str]) -> None:
     program = "import sys, signal; print('up', sys.stdin.read(), flush=True); signal.pause()"
     assert "up secret" in await stopped_after("up", [python("redis", program, stdin=b"secret")], capfd)
 
 
 @pytest.mark.parametrize(("variables", "shown"), [({}, "\033[36ma | \033[0mup\n"), ({"NO_COLOR": "1"}, "a | up\n")])
-def test_a_terminal_shows_each_part_in_a_colour_of_its_own(variables: dict[str, str], shown: str) -> None:
+def test_a_terminal_shows_each_process_in_its_own_colour(variables: dict[str, str], shown: str) -> None:
     program = (
         "import asyncio, sys; from onward.supervisor.supervisor import ProcessSpec, Supervisor;"
         "parts = [ProcessSpec('a', (sys.executable, '-c', 'print(\"up\"); raise SystemExit(2)'))];"

@@ -17,7 +17,9 @@ FAST = '[backends.fast]\nclass = "onward.backends.dramatiq:Dramatiq"\n'
 FAST += 'url = "redis://127.0.0.1:6390/3"\nnamespace = "fast"\n'
 
 
-def test_dramatiq_is_refused_a_broker_where_no_job_comes_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dramatiq_s_command_is_refused_if_no_job_goes_to_dramatiq(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     application.write(tmp_path)
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
     with pytest.raises(SettingsError, match="no job goes to Dramatiq"):
@@ -30,7 +32,7 @@ def test_one_route_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert consumers.build_broker().namespace == "onward"
 
 
-def test_a_backend_of_another_name_has_a_redis_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_with_another_name_has_its_own_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     application.write(tmp_path, 'backend = "fast"\n' + FAST)
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
     broker = consumers.build_broker()
@@ -38,7 +40,7 @@ def test_a_backend_of_another_name_has_a_redis_of_its_own(tmp_path: Path, monkey
     assert broker.client.connection_pool.connection_kwargs["port"] == 6390
 
 
-def test_two_brokers_are_more_than_dramatiqs_own_command_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dramatiq_s_own_command_is_refused_with_two_brokers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = 'backend = "fast"\n[routes]\n"email.*" = "dramatiq"\n' + FAST
     application.write(tmp_path, settings)
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
@@ -46,7 +48,7 @@ def test_two_brokers_are_more_than_dramatiqs_own_command_takes(tmp_path: Path, m
         consumers.build_broker()
 
 
-def test_dramatiqs_own_command_ends_where_the_ledger_cannot_be_reached(tmp_path: Path) -> None:
+def test_dramatiq_s_own_command_ends_if_the_ledger_cannot_be_reached(tmp_path: Path) -> None:
     """Up without a ledger it would run no job, and nobody would start it again."""
     ledger = f"postgresql://onward@127.0.0.1:{free_port()}/onward"
     application.write(tmp_path, f'backend = "dramatiq"\n[database]\nurl = "{ledger}"\n')

@@ -37,19 +37,21 @@ def test_graphql_ws_watches_reconnects_resumes_and_renews_its_token(node: Run, u
     assert told["connections"] > 1
 
 
-def test_graphql_sse_watches_and_comes_back(node: Run, url: str) -> None:
+def test_graphql_sse_watches_and_reconnects(node: Run, url: str) -> None:
     assert node("sse.mjs", url)["states"][-1] == "SUCCEEDED"
 
 
-def test_apollo_client_asks_watches_and_caches(node: Run, url: str) -> None:
+def test_apollo_client_queries_watches_and_caches(node: Run, url: str) -> None:
     assert node("apollo.mjs", url)["states"][-1] == "SUCCEEDED"
 
 
-def test_urql_asks_and_watches_by_both_ways(node: Run, url: str) -> None:
+def test_urql_queries_and_watches_over_both_transports(node: Run, url: str) -> None:
     assert set(node("urql.mjs", url)) == {"websocket", "events"}
 
 
-def test_relays_compiler_takes_the_schema_and_its_documents_are_answered(node: Run, url: str, tmp_path: Path) -> None:
+def test_relay_s_compiler_accepts_the_schema_and_its_documents_are_answered(
+    node: Run, url: str, tmp_path: Path
+) -> None:
     shutil.copytree(HERE / "relay", tmp_path / "src")
     shutil.copy(ROOT / "gql" / "schema.graphql", tmp_path / "schema.graphql")
     config = {"src": "src", "schema": "schema.graphql", "language": "javascript", "eagerEsModules": True}
@@ -73,7 +75,9 @@ def test_relays_compiler_takes_the_schema_and_its_documents_are_answered(node: R
     assert answers["pageQuery"]["data"]["jobs"]["edges"][0]["node"]["id"] == job
 
 
-def test_graphql_codegen_types_the_schema_and_its_documents_can_be_trusted(node: Run, url: str, tmp_path: Path) -> None:
+def test_graphql_codegen_types_the_schema_and_its_documents_work_as_trusted(
+    node: Run, url: str, tmp_path: Path
+) -> None:
     folder = HERE / "node_modules" / ".codegen"  # where `graphql` and `typescript` are found from
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(HERE / "codegen", folder)
@@ -94,7 +98,7 @@ def test_graphql_codegen_types_the_schema_and_its_documents_can_be_trusted(node:
         assert "errors" in posted(f"http://{address}/graphql", {"query": "{ viewer { id } }"})
 
 
-def test_what_breaks_clients_is_said_in_the_changelog(node: Run) -> None:
+def test_every_breaking_change_is_in_the_changelog(node: Run) -> None:
     """`released.graphql` is the schema of the last release: replaced by the present one when there is a new release."""
     breaking = node("breaking.mjs", HERE / "released.graphql", ROOT / "gql" / "schema.graphql")
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
@@ -102,7 +106,7 @@ def test_what_breaks_clients_is_said_in_the_changelog(node: Run) -> None:
     assert not [change for change in breaking if f"`{change['path']}`" not in newest]
 
 
-def test_a_breaking_change_would_be_seen(node: Run, tmp_path: Path) -> None:
+def test_a_breaking_change_is_detected(node: Run, tmp_path: Path) -> None:
     text = (ROOT / "gql" / "schema.graphql").read_text("utf-8")
     (tmp_path / "after.graphql").write_text(text.replace("  done: Boolean!\n", "  finished: Boolean!\n"))
     breaking = node("breaking.mjs", ROOT / "gql" / "schema.graphql", tmp_path / "after.graphql")

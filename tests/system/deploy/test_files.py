@@ -51,12 +51,12 @@ def variables(table: type[BaseModel], head: str = "ONWARD_") -> Iterator[str]:
     [ROOT / "README.md", *DEPLOY.rglob("*.*"), *sorted((ROOT / "docs").rglob("*.md"))],
     ids=lambda file: str(file.relative_to(ROOT)),
 )
-def test_every_variable_that_is_named_is_a_setting(file: Path) -> None:
+def test_every_variable_of_the_files_is_a_setting(file: Path) -> None:
     known = set(variables(Settings))
     assert {name for name in VARIABLE.findall(file.read_text("utf-8")) if name not in known} == set()
 
 
-def test_what_compose_sets_starts_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_of_compose_start_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in compose()["x-onward"]["environment"].items():
         monkeypatch.setenv(name, str(value))
     settings = load(DEPLOY)
@@ -65,7 +65,7 @@ def test_what_compose_sets_starts_in_production(monkeypatch: pytest.MonkeyPatch)
     assert settings.log.path.is_relative_to("/var/lib/onward")
 
 
-def test_the_servers_that_are_named_are_those_of_compose() -> None:
+def test_the_hosts_in_the_settings_are_services_of_compose() -> None:
     services, shared = compose()["services"], compose()["x-onward"]
     assert {"postgres", "redis", shared["environment"]["ONWARD_EMAIL__SMTP__HOST"]} <= set(services)
     for name in ("api", "worker"):
@@ -76,7 +76,7 @@ def test_the_servers_that_are_named_are_those_of_compose() -> None:
         assert not re.search(r":latest$|^[^:]+$", service["image"]) or service["image"] == "onward"
 
 
-def test_one_service_builds_the_image_of_all_and_is_waited_for() -> None:
+def test_one_service_builds_the_image_and_the_others_wait_for_it() -> None:
     """Each that builds would make an image of its own; one that is started again and again would never be over."""
     services = compose()["services"]
     assert [name for name, service in services.items() if "build" in service] == ["migrate"]
@@ -86,7 +86,7 @@ def test_one_service_builds_the_image_of_all_and_is_waited_for() -> None:
             assert (service["pull_policy"], service["env_file"]) == ("never", ".env")
 
 
-def test_redis_keeps_what_it_was_given() -> None:
+def test_redis_persists_its_data() -> None:
     command = " ".join(compose()["services"]["redis"]["command"])
     assert "--appendonly yes" in command
     assert "--maxmemory-policy noeviction" in command
@@ -106,7 +106,7 @@ def commands() -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("words", list(commands()), ids=" ".join)
-def test_every_command_is_one(words: list[str]) -> None:
+def test_every_command_of_the_files_exists(words: list[str]) -> None:
     found: Any = typer.main.get_command(program())
     found.commands[words[0]].make_context(words[0], list(words[1:]))
 
@@ -125,7 +125,7 @@ def test_a_process_is_given_the_time_to_drain() -> None:
     shutil.which("systemd-analyze") is None and os.environ.get("CI") != "true",
     reason="needs systemd-analyze (Debian: apt-get install systemd)",
 )
-def test_systemd_takes_the_units(tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     for unit in UNITS:
         text = unit.read_text("utf-8").replace("/srv/onward/bin/onward", str(Path(sys.executable).with_name("onward")))
         (tmp_path / unit.name).write_text(text, "utf-8")

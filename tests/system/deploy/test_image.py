@@ -24,7 +24,7 @@ NOTE = 'mutation { sendNotification(input: {email: "ada@example.org", message: "
 LARGEST_BYTES = 450_000_000
 
 
-def test_the_program_is_nobodys_to_change_and_runs_as_nobody() -> None:
+def test_the_program_is_read_only_and_runs_as_an_unprivileged_user() -> None:
     """Files are root's, and the process is not."""
     last = DOCKERFILE.read_text().rpartition("\nFROM ")[2]
     assert f"\nUSER {USER}\n" in last
@@ -53,7 +53,7 @@ def volume(tmp_path: Path) -> Path:
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-def test_the_image_holds_the_program_and_its_project_and_no_more(image: Image) -> None:
+def test_the_image_contains_only_the_program_and_its_project(image: Image) -> None:
     size = f"{image.size_bytes / 1e6:.0f} MB"
     print(f"\nthe image has {size}")  # noqa: T201 - for whoever reads the log
     assert image.size_bytes < LARGEST_BYTES, size
@@ -69,7 +69,7 @@ def test_the_image_holds_the_program_and_its_project_and_no_more(image: Image) -
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_the_root_is_nobodys_to_write(image: Image, volume: Path) -> None:
+def test_the_root_is_read_only(image: Image, volume: Path) -> None:
     tries = "id -u; touch /x /opt/onward/x /etc/onward/x; cd /tmp && touch ok /var/lib/onward/ok && echo written"
     told = image.shell(tries, volume)
     assert told.stdout == f"{USER}\nwritten\n"

@@ -15,7 +15,7 @@ LEFT = "{ system { counts { status count } } }"
 
 
 @pytest.mark.long
-def test_a_deploy_over_one_port_refuses_nobody_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_rolling_deploy_refuses_no_request_and_loses_no_job(tmp_path: Path) -> None:
     """As systemd does it with deploy/systemd/onward.socket: the port is bound by somebody else, and stays open."""
     application.write(tmp_path)
     accepted: list[str] = []
@@ -55,7 +55,7 @@ def test_a_deploy_over_one_port_refuses_nobody_and_loses_nothing(tmp_path: Path)
         wait_until(lambda: _succeeded(address) == len(accepted))
 
 
-def test_a_start_is_over_for_systemd_when_calls_are_answered(tmp_path: Path) -> None:
+def test_systemd_considers_a_start_done_when_requests_are_answered(tmp_path: Path) -> None:
     """So that the second process is not stopped before the first one is back: the units are of Type=notify."""
     application.write(tmp_path)
     with (

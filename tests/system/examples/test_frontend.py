@@ -115,7 +115,7 @@ async def register(page: Page, username: str, email: str) -> None:
     await page.keyboard.press("Enter")
 
 
-async def test_a_letter_is_followed_live_from_a_mail_server_that_is_away_to_its_end(page: Page, smtp_port: int) -> None:
+async def test_a_job_is_followed_live_from_an_absent_mail_server_to_its_end(page: Page, smtp_port: int) -> None:
     """The page is not loaded anew in between, and says why it waits."""
     await register(page, "ada", "ada@example.org")
     letter = page.get_by_role("listitem").filter(has_text="ada")
@@ -134,7 +134,7 @@ async def test_a_letter_is_followed_live_from_a_mail_server_that_is_away_to_its_
     assert letters.to == ["ada@example.org"]
 
 
-async def test_what_is_wrong_is_said_at_its_field_and_can_be_mended(page: Page) -> None:
+async def test_an_error_is_shown_at_its_field_and_can_be_corrected(page: Page) -> None:
     await register(page, "grace", "nobody")
     email = page.get_by_label("E-mail")
     await expect(email).to_have_attribute("aria-invalid", "true")
@@ -146,7 +146,7 @@ async def test_what_is_wrong_is_said_at_its_field_and_can_be_mended(page: Page) 
     await expect(email).to_have_attribute("aria-invalid", "false")
 
 
-async def test_an_answer_that_was_lost_is_asked_for_again_without_a_second_job(page: Page) -> None:
+async def test_a_lost_answer_is_requested_again_without_a_second_job(page: Page) -> None:
     """The first answer is dropped on its way back; the same key brings the same job."""
     dropped = []
 
@@ -163,9 +163,7 @@ async def test_an_answer_that_was_lost_is_asked_for_again_without_a_second_job(p
     await expect(letter).to_contain_text(dropped[0]["data"]["registerUser"]["job"]["id"])
 
 
-async def test_a_query_that_is_changed_is_known_to_the_page_at_once(
-    built: Path, browser: Browser, tmp_path: Path
-) -> None:
+async def test_a_changed_query_reloads_the_page_with_new_types(built: Path, browser: Browser, tmp_path: Path) -> None:
     """While it is written (`npm run dev`); a wrong one is told on the page, until it is mended."""
     application.write(tmp_path, "[server]\nport = 0\n")
     card = built / "src" / "JobCard.tsx"
@@ -188,7 +186,7 @@ async def test_a_query_that_is_changed_is_known_to_the_page_at_once(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1280])
-async def test_it_fits_a_phone_and_a_desk_by_day_and_by_night(
+async def test_it_fits_a_phone_and_a_desktop_in_light_and_dark(
     page: Page, width: int, scheme: str, tmp_path: Path
 ) -> None:
     await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
@@ -202,7 +200,7 @@ async def test_it_fits_a_phone_and_a_desk_by_day_and_by_night(
     await page.screenshot(path=tmp_path / f"{width}-{scheme}.png", full_page=True)
 
 
-def test_its_packages_are_those_that_it_was_tested_with() -> None:
+def test_its_packages_are_the_tested_ones() -> None:
     """The lock of the example is a part of that of the tests: the same versions, by their digests."""
     mine, tested = (
         json.loads((folder / "package-lock.json").read_text("utf-8"))["packages"]

@@ -27,7 +27,7 @@ def shop(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("laws", "least"), [("orders", 3), pytest.param("", 49, marks=pytest.mark.long)], ids=["part", "all"]
 )
-def test_the_shop_s_own_tests_pass_and_its_backend_keeps_every_law(
+def test_the_shop_s_own_tests_pass_and_its_backend_passes_every_contract_test(
     shop: Path, redis_url: str, laws: str, least: int
 ) -> None:
     run = subprocess.run(
@@ -71,7 +71,7 @@ def test_the_backend_is_under_a_hundred_lines() -> None:
     assert len((SHOP / "rq_backend.py").read_text("utf-8").splitlines()) < 100
 
 
-def test_its_lock_holds_what_the_gate_runs_it_with_and_onward_needs_none_of_it() -> None:
+def test_its_lock_has_the_tested_versions_and_onward_needs_none_of_them() -> None:
     lock = (SHOP / "requirements.txt").read_text("utf-8")
     runtime, development = ((ROOT / name).read_text("utf-8") for name in ("requirements.txt", "requirements-dev.txt"))
     assert set(PINNED.findall(lock)) <= set(PINNED.findall(runtime)) | set(PINNED.findall(development))

@@ -16,7 +16,7 @@ from tests.system.faults.figures import Figures
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
-def test_a_campaign_keeps_its_books_and_writes_its_figures(tmp_path: Path) -> None:
+def test_a_campaign_checks_its_results_and_writes_its_figures(tmp_path: Path) -> None:
     """A few seconds of what otherwise takes twenty minutes: real processes, faults, quiet, the books."""
     wanted = ("--minutes", "0.08", "--seed", "7", "--rate", "20", "--combination", "background+sqlite")
     outcome = subprocess.run(
@@ -35,14 +35,16 @@ def test_a_campaign_keeps_its_books_and_writes_its_figures(tmp_path: Path) -> No
     assert "seed 7" in outcome.stdout
 
 
-def test_what_cannot_be_run_is_told_in_one_line(tmp_path: Path) -> None:
+def test_an_impossible_campaign_is_reported_in_one_line(tmp_path: Path) -> None:
     outcome = onward("faults", "--combination", "dramatiq+oracle", project=tmp_path)
     assert (outcome.returncode, outcome.stdout) == (2, "")
     assert outcome.stderr.count("\n") == 1
     assert "background+sqlite, dramatiq+sqlite, dramatiq+postgresql" in outcome.stderr
 
 
-def test_a_broken_promise_is_told_with_how_to_see_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_promise_is_reported_with_the_command_to_repeat_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Exit code 1, and the command that brings the same faults."""
     broken = Figures("dramatiq+sqlite", 41, 0.5, 25.0, breaches=["what_was_promised_is_there: job_1 was promised"])
     monkeypatch.setattr(campaign, "run", lambda *_, **__: broken)

@@ -118,7 +118,7 @@ def test_no_answer_leaves_before_the_journal_is_synced(tmp_path: Path, loop: Loo
         assert unsynced_answers(site, tmp_path / "trace") == []
 
 
-def test_the_trace_tells_a_missing_sync(tmp_path: Path, loop: Loop) -> None:
+def test_the_trace_shows_a_missing_sync(tmp_path: Path, loop: Loop) -> None:
     """The law above is one that can be broken: with synchronous=OFF every answer is too early."""
     with traced(tmp_path, loop, broken("no_sync")) as site:
         assert len(unsynced_answers(site, tmp_path / "trace")) == 12

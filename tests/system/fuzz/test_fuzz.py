@@ -16,7 +16,7 @@ def resident_kb(pid: int) -> int:
     return int(told.stdout)
 
 
-async def test_hostile_requests_and_frames_get_an_answer_and_nothing_else(tmp_path: Path) -> None:
+async def test_hostile_requests_and_frames_get_an_answer_and_do_no_harm(tmp_path: Path) -> None:
     application.write(tmp_path)
     with running("serve", "--port", "0", project=tmp_path) as server:
         address = server.serving().removeprefix("http://")

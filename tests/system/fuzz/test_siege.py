@@ -28,7 +28,7 @@ def friendly_s(server: Running) -> float:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_what_is_hostile_gets_what_it_may_and_friendly_requests_are_answered(
+async def test_hostile_requests_are_refused_and_friendly_ones_are_answered(
     server: Running, friendly_s: float, kind: str
 ) -> None:
     address = server.serving().removeprefix("http://")

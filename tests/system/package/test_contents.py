@@ -19,7 +19,7 @@ def names(package: Package) -> list[PurePosixPath]:
         return [PurePosixPath(name) for name in wheel.namelist()]
 
 
-def test_the_wheel_has_one_name_at_its_top(names: list[PurePosixPath]) -> None:
+def test_the_wheel_has_one_top_level_name(names: list[PurePosixPath]) -> None:
     tops = {name.parts[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"onward"}
     assert len(tops) == 2
@@ -51,7 +51,7 @@ def test_the_sdist_gives_the_same_wheel_without_npm(package: Package, tmp_path: 
     assert wheel.read_bytes() == package.wheel.read_bytes()
 
 
-def test_without_npm_a_tree_that_was_not_built_says_what_it_lacks(package: Package, tmp_path: Path) -> None:
+def test_without_npm_an_unbuilt_tree_says_what_is_missing(package: Package, tmp_path: Path) -> None:
     with tarfile.open(package.sdist) as sdist:
         sdist.extractall(tmp_path, filter="data")
     (source,) = tmp_path.iterdir()

@@ -32,13 +32,13 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("former", "now"), former_names.MODULES.items())
-def test_every_former_module_leads_to_one_of_now(former: str, now: str) -> None:
+def test_every_former_module_leads_to_a_present_one(former: str, now: str) -> None:
     import_module(now)
     assert former.rpartition(".")[0] in former_names.PACKAGES
 
 
 @pytest.mark.parametrize("place", former_names.NAMES.values())
-def test_every_former_name_leads_to_one_of_now(place: str) -> None:
+def test_every_former_name_leads_to_a_present_one(place: str) -> None:
     module, _, name = place.partition(":")
     assert hasattr(import_module(module), name)
 
@@ -47,7 +47,7 @@ def test_every_former_name_leads_to_one_of_now(place: str) -> None:
     "backend",
     [pytest.param("background", marks=pytest.mark.long), "spool", pytest.param("inline", marks=pytest.mark.long)],
 )
-def test_a_project_of_the_release_before_does_its_jobs(project: Path, base: Environment, backend: str) -> None:
+def test_a_project_of_the_previous_release_runs_its_jobs(project: Path, base: Environment, backend: str) -> None:
     options = {"spool": f'folder = "{project / "spooled"}"', "inline": "places = 2"}
     if backend in options:
         table = f'[backends.{backend}]\nclass = "{backend}:{backend.title()}"\n{options[backend]}\n'

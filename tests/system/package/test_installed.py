@@ -40,7 +40,7 @@ def fetch(address: str, path: str, accept: str) -> str:
     return text
 
 
-def test_the_base_brings_one_name_and_nothing_that_is_optional(base: Environment, tmp_path: Path) -> None:
+def test_the_base_installs_one_name_and_no_optional_package(base: Environment, tmp_path: Path) -> None:
     record = next(base.packages.glob("onward-*.dist-info")) / "RECORD"
     ours = {line.partition("/")[0] for line in record.read_text().splitlines() if not line.startswith("..")}
     assert ours == {"onward", record.parent.name}
@@ -48,7 +48,7 @@ def test_the_base_brings_one_name_and_nothing_that_is_optional(base: Environment
     assert base.run("python", "-c", look, project=tmp_path).stdout == "[]\n"
 
 
-def test_a_folder_is_served_with_its_pages_and_does_its_jobs(project: Path, base: Environment) -> None:
+def test_a_folder_is_served_with_its_pages_and_runs_its_jobs(project: Path, base: Environment) -> None:
     written = base.run("onward", "new", "handler", "orders.confirm", project=project)
     assert written.returncode == 0, written.stderr
     assert "serve it: onward serve" in written.stdout
@@ -84,7 +84,7 @@ async def confirm(job: JobContext, *, text: str) -> int:
 
 
 @pytest.mark.long
-def test_a_job_whose_runner_died_twice_runs_alone_with_the_base(project: Path, base: Environment) -> None:
+def test_a_job_whose_runner_died_twice_runs_isolated_with_the_base(project: Path, base: Environment) -> None:
     """Its process is a worker's, and Dramatiq is not there."""
     assert base.run("onward", "new", "handler", "orders.confirm", project=project).returncode == 0
     (project / "orders_confirm.py").write_text(DEADLY)
@@ -111,7 +111,7 @@ def test_a_setting_says_which_extra_it_needs(project: Path, base: Environment) -
         assert told == f'{key} needs the extra "{extra}": pip install "onward[{extra}]"\n'
 
 
-def test_a_command_ends_with_the_extra_that_it_needs(project: Path, base: Environment) -> None:
+def test_a_command_without_its_extra_ends_with_the_extra_s_name(project: Path, base: Environment) -> None:
     _, key, variables = NEEDS[1]
     for command in ("check", "worker"):
         told = base.run("onward", command, project=project, **variables)
@@ -132,7 +132,7 @@ def test_fixtures_for_tests_say_which_extra_they_need(project: Path, base: Envir
         ("serve", "settings.toml is missing: make one (an empty file will do), or name its folder by --project"),
     ],
 )
-def test_a_command_that_cannot_be_had_says_why_in_one_line(
+def test_an_unavailable_command_gives_the_reason_in_one_line(
     base: Environment, tmp_path: Path, command: str, line: str
 ) -> None:
     told = base.run("onward", command, project=tmp_path)
@@ -142,7 +142,7 @@ def test_a_command_that_cannot_be_had_says_why_in_one_line(
 
 
 @pytest.mark.long
-def test_the_test_that_is_written_passes(project: Path, tested: Environment) -> None:
+def test_the_generated_test_passes(project: Path, tested: Environment) -> None:
     assert tested.run("onward", "new", "handler", "orders.confirm", project=project).returncode == 0
     done = tested.run("python", "-m", "pytest", "-q", "-p", "onward.testing.fixtures", project=project)
     assert "3 passed" in done.stdout, done.stdout + done.stderr

@@ -85,7 +85,7 @@ def test_jobs_are_done_over_postgresql_and_dramatiq(
         assert api.end() == 0
 
 
-def test_type_checkers_are_content_with_the_folder(tested: Environment, project: Path) -> None:
+def test_type_checkers_accept_the_folder(tested: Environment, project: Path) -> None:
     mypy = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(tested.python)]
     done = subprocess.run([*mypy, "."], cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

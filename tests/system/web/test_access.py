@@ -42,7 +42,7 @@ async def told(page: Page) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("place", ["overview", "job"])
-async def test_all_that_can_be_worked_or_read_has_a_name(watched: Watched, served: str, place: str) -> None:
+async def test_every_control_and_text_has_an_accessible_name(watched: Watched, served: str, place: str) -> None:
     job = process(served, "bell \u0007")
     page = await opened(watched, served, f"#/jobs/{job}" if place == "job" else "")
     await expect(page.get_by_text("Failed").filter(visible=True).first).to_be_visible()
@@ -63,7 +63,7 @@ async def walk(page: Page, key: str, value: object) -> str:
     pytest.fail(f"{key} {value} is not reached")
 
 
-async def test_a_job_is_sent_and_opened_by_the_keyboard_alone(watched: Watched, served: str) -> None:
+async def test_a_job_is_sent_and_opened_with_the_keyboard_only(watched: Watched, served: str) -> None:
     page = await opened(watched, served)
     await expect(page.locator("#handlers, #queues").first).to_be_visible()
     await walk(page, "name", "Skip to the content")

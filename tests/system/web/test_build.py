@@ -89,7 +89,7 @@ def test_a_build_is_shown_and_leaves_no_packages_behind(workshop: Workshop) -> N
     assert "--ignore-scripts" in workshop.record.read_text()
 
 
-def test_two_at_once_build_once(workshop: Workshop) -> None:
+def test_two_simultaneous_starts_build_once(workshop: Workshop) -> None:
     both = [workshop.start(), workshop.start()]
     for process in both:
         process.communicate(timeout=30)
@@ -108,7 +108,7 @@ def test_a_changed_source_is_built_again_and_an_unchanged_one_is_not(workshop: W
     assert workshop.shown != before
 
 
-def test_a_build_that_fails_says_why_and_leaves_the_old_one(workshop: Workshop) -> None:
+def test_a_failed_build_gives_its_reason_and_keeps_the_old_one(workshop: Workshop) -> None:
     workshop.run()
     before = workshop.shown
     (workshop.room / "explorer" / "src" / "explorer.css").write_text("")
@@ -126,7 +126,7 @@ def test_without_npm_it_says_what_to_install(workshop: Workshop) -> None:
     assert "Traceback" not in words
 
 
-def test_where_nothing_can_be_written_no_build_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_read_only_file_system_no_build_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the server starts all the same. A file in the folder's place refuses root as well."""
     (tmp_path / "explorer").touch()
     monkeypatch.setattr(build, "OUTPUT", tmp_path / "explorer")

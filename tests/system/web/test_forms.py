@@ -37,7 +37,7 @@ async def test_an_item_is_followed_step_by_step(watched: Watched, served: str) -
     await expect(page.locator("table.jobs tbody tr").first).to_contain_text("Succeeded")
 
 
-async def test_what_is_wrong_is_said_at_its_field(watched: Watched, served: str) -> None:
+async def test_an_error_is_shown_at_its_field(watched: Watched, served: str) -> None:
     page = await opened(watched, served)
     await page.get_by_role("tab", name="Register").click()
     form = page.get_by_role("tabpanel")
@@ -50,7 +50,7 @@ async def test_what_is_wrong_is_said_at_its_field(watched: Watched, served: str)
     await expect(followed(page)).to_have_count(0)
 
 
-async def test_the_tabs_are_walked_with_the_arrow_keys(watched: Watched, served: str) -> None:
+async def test_the_arrow_keys_move_between_tabs(watched: Watched, served: str) -> None:
     page = await opened(watched, served)
     await page.get_by_role("tab", name="Register").focus()
     await page.keyboard.press("ArrowRight")

@@ -8,7 +8,7 @@ from tests.system.web.jobs_page import ask, opened
 REGISTER = "mutation($input: RegisterUserInput!) { registerUser(input: $input) { job { id } } }"
 
 
-async def test_a_message_is_read_on_the_page_as_the_text_that_it_is(watched: Watched, served: str) -> None:
+async def test_a_message_is_shown_as_plain_text(watched: Watched, served: str) -> None:
     """Also where a name looks like markup."""
     told = ask(served, REGISTER, input={"username": "<b>letter</b>", "email": "letter@example.com"})
     job = told["registerUser"]["job"]["id"]  # type: ignore[index]

@@ -22,7 +22,7 @@ def directives(policy: str) -> dict[str, list[str]]:
     return {words[0]: words[1:] for words in (part.split() for part in policy.split(";"))}
 
 
-def test_the_jobs_page_allows_itself_and_nothing_else(served: str) -> None:
+def test_the_jobs_page_s_policy_allows_only_its_own_origin(served: str) -> None:
     status, headers, body = get(f"{served}/")
     policy = directives(headers["content-security-policy"])
     assert status == 200
@@ -52,7 +52,7 @@ def test_the_explorer_never_allows_inline_scripts(served: str) -> None:
         ("shared/icon.svg", "image/svg+xml"),
     ],
 )
-def test_a_file_has_its_type_and_is_asked_for_again_with_its_tag(served: str, path: str, kind: str) -> None:
+def test_a_file_has_its_media_type_and_is_revalidated_by_its_etag(served: str, path: str, kind: str) -> None:
     status, headers, body = get(f"{served}/static/{path}")
     assert (status, headers["content-type"], headers["cache-control"]) == (200, kind, "no-cache")
     assert headers["x-content-type-options"] == "nosniff"
@@ -62,7 +62,7 @@ def test_a_file_has_its_type_and_is_asked_for_again_with_its_tag(served: str, pa
     assert "content-security-policy" in headers
 
 
-def test_what_has_its_digest_in_its_name_is_kept(served: str, explorer_built: None) -> None:
+def test_a_file_with_a_digest_in_its_name_is_cached(served: str, explorer_built: None) -> None:
     built = build.current()
     assert built is not None
     _, headers, _ = get(f"{served}/static/{built.script}")
@@ -83,5 +83,5 @@ def test_what_has_its_digest_in_its_name_is_kept(served: str, explorer_built: No
         "jobs/main.js%00.css",
     ],
 )
-def test_nothing_else_is_there(served: str, path: str) -> None:
+def test_any_other_path_is_404(served: str, path: str) -> None:
     assert get(f"{served}/static/{path}")[0] == 404

@@ -28,7 +28,7 @@ async def test_whole_numbers_keep_every_digit(watched: Watched, served: str) -> 
     ]
 
 
-async def test_a_date_of_another_year_has_its_year(watched: Watched, served: str) -> None:
+async def test_a_date_in_another_year_shows_the_year(watched: Watched, served: str) -> None:
     page = await opened(watched, served)
     moments = await page.evaluate(
         "async () => { const { moment } = await import('./static/jobs/format.js'); const now = new Date();"
@@ -39,7 +39,7 @@ async def test_a_date_of_another_year_has_its_year(watched: Watched, served: str
     assert not any(str(year) in shown for shown in moments[:2] for year in range(2020, 2100))
 
 
-async def test_no_two_states_differ_by_their_colour_alone(watched: Watched, served: str) -> None:
+async def test_states_differ_by_more_than_their_colour(watched: Watched, served: str) -> None:
     page = await opened(watched, served)
     signs = await page.locator("#counts .status").evaluate_all(
         "found => found.map(one => getComputedStyle(one, '::before').content)"
@@ -47,7 +47,7 @@ async def test_no_two_states_differ_by_their_colour_alone(watched: Watched, serv
     assert len(set(signs)) == len(signs) == 8
 
 
-async def test_a_long_id_gives_way_to_the_note(watched: Watched, served: str) -> None:
+async def test_a_long_id_is_shortened_to_show_the_note(watched: Watched, served: str) -> None:
     """Its end stays, since ids of one day begin alike; a reader of the page has it whole."""
     job = process(served, "bell \u0007")
     page = await opened(watched, served)
@@ -60,7 +60,7 @@ async def test_a_long_id_gives_way_to_the_note(watched: Watched, served: str) ->
     assert await row.locator(".at-job span:last-child").text_content() == job[-8:]
 
 
-async def test_words_in_a_table_stay_whole(watched: Watched, served: str) -> None:
+async def test_words_in_a_table_are_not_broken(watched: Watched, served: str) -> None:
     job = process(served, "bell \u0007")
     page = await opened(watched, served, f"#/jobs/{job}")
     outcome = page.locator("table.attempts td").last
@@ -68,7 +68,7 @@ async def test_words_in_a_table_stay_whole(watched: Watched, served: str) -> Non
     assert await outcome.evaluate("cell => getComputedStyle(cell).overflowWrap") == "break-word"
 
 
-async def test_without_a_token_nothing_is_offered_that_would_be_refused(browser: Browser, tmp_path: Path) -> None:
+async def test_without_a_token_no_refused_action_is_offered(browser: Browser, tmp_path: Path) -> None:
     application.write(tmp_path, JWT)
     with running("serve", project=tmp_path) as api:
         context = await browser.new_context()

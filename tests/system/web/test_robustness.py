@@ -14,7 +14,7 @@ HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 ERROR = {"code": HOSTILE, "message": HOSTILE, "retryable": False, "step": HOSTILE, "occurredAt": "2026-01-01T00:00:00Z"}
 
 
-async def test_hostile_words_stay_text(watched: Watched, served: str) -> None:
+async def test_hostile_text_stays_text(watched: Watched, served: str) -> None:
     page = watched.page
 
     async def hostile(route: Route) -> None:
@@ -43,7 +43,7 @@ async def test_hostile_words_stay_text(watched: Watched, served: str) -> None:
         assert await page.locator("main img, main script").count() == 0
 
 
-async def test_a_lost_connection_is_said_and_asking_stands_in(watched: Watched, served: str) -> None:
+async def test_a_lost_connection_is_shown_and_polling_replaces_it(watched: Watched, served: str) -> None:
     page = watched.page
 
     async def refuse(socket: WebSocketRoute) -> None:
@@ -80,7 +80,7 @@ async def test_the_token_is_kept_for_the_tab_and_sent_as_a_header(watched: Watch
         pytest.param(1280, "dark", marks=pytest.mark.long),
     ],
 )
-async def test_nothing_runs_over_the_edge(watched: Watched, served: str, width: int, scheme: str) -> None:
+async def test_no_content_overflows_the_page(watched: Watched, served: str, width: int, scheme: str) -> None:
     page = watched.page
     await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     await page.set_viewport_size({"width": width, "height": 900})

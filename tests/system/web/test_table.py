@@ -26,7 +26,7 @@ async def test_the_table_is_filtered_by_status_and_handler(watched: Watched, ser
     await expect(rows.filter(has_text="Succeeded").first).to_be_visible()
 
 
-async def test_the_filter_offers_the_handlers_that_there_are(watched: Watched, served: str) -> None:
+async def test_the_filter_offers_all_handlers(watched: Watched, served: str) -> None:
     """A browser looks for the list by its id, which is no other element's."""
     await watched.page.goto(served)
     await expect(watched.page.locator("datalist option[value='email.welcome']")).to_have_count(1)
@@ -35,7 +35,7 @@ async def test_the_filter_offers_the_handlers_that_there_are(watched: Watched, s
     assert len(ids) == len(set(ids))
 
 
-async def test_pages_are_turned_in_both_directions(watched: Watched, served: str) -> None:
+async def test_paging_works_in_both_directions(watched: Watched, served: str) -> None:
     ids = [process(served, f"item {number}") for number in range(60)]
     page = await opened(watched, served, "#/?handler=steps.process_item")
     rows = page.locator("table.jobs tbody tr")
@@ -51,7 +51,7 @@ async def test_pages_are_turned_in_both_directions(watched: Watched, served: str
     await expect(rows.first).to_contain_text(ids[-1])
 
 
-async def test_all_that_match_are_retried(watched: Watched, served: str) -> None:
+async def test_all_matching_jobs_are_retried(watched: Watched, served: str) -> None:
     job = process(served, "bell \u0007")
     page = await opened(watched, served, "#/?status=FAILED")
     await expect(page.locator("table.jobs tbody tr").filter(has_text=job)).to_be_visible()
@@ -62,7 +62,7 @@ async def test_all_that_match_are_retried(watched: Watched, served: str) -> None
     await expect(page.locator("table.attempts tbody tr")).to_have_count(2)
 
 
-async def test_a_thousand_changes_a_second_leave_the_page_calm(watched: Watched, served: str) -> None:
+async def test_a_thousand_changes_a_second_keep_the_page_stable(watched: Watched, served: str) -> None:
     for number in range(30):
         process(served, f"item {number}")
     page = watched.page
