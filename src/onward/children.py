@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Never
 
+IS_UP = b"\0onward: up"
+WANTS_REPLACEMENT = b"\0onward: replace me"
+"""Lines by which a supervised process tells its supervisor something; they are not shown."""
 STREAM_BYTES = 2**16  # that are read ahead of a child's output
 LAST_OUTPUT_S = 1.0  # for the rest of a child's output after its end: a process that it left behind may hold the pipe
 
@@ -117,6 +120,12 @@ class _Protocol(SubprocessStreamProtocol):
         super().process_exited()
         if not self._exited.done():
             self._exited.set_result(None)
+
+
+def tell_supervisor(words: bytes) -> None:
+    """Write the line to standard output, which the supervisor reads."""
+    with suppress(OSError):
+        os.write(1, words + b"\n")
 
 
 def shield(descriptors: Callable[[], Iterable[int]]) -> None:

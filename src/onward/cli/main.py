@@ -72,7 +72,13 @@ def _leave(code: int) -> Never:
     children.leave(code)
 
 
-def worker(*, processes: Processes = None, threads: Threads = 8, backend: Backend = None) -> None:
+def worker(
+    *,
+    processes: Processes = None,
+    threads: Threads = 8,
+    backend: Backend = None,
+    supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False,
+) -> None:
     """Run the jobs that the API hands to Dramatiq, or to a backend of yours."""
     garbage_collector.start()
     settings = _load_settings(backend=backend)
@@ -81,9 +87,10 @@ def worker(*, processes: Processes = None, threads: Threads = 8, backend: Backen
     with _errors_in_one_line():
         process.check_backend(settings)
         _migrate(settings)
-        if (processes or _cores()) > 1:
+        recycles = bool(settings.worker.recycle_after_jobs or settings.worker.recycle_above_mb)
+        if not supervised and (recycles or (processes or _cores()) > 1):
             _supervise(settings, _workers(processes, threads))
-        code = process.serve(settings, threads=threads)
+        code = process.serve(settings, threads=threads, supervised=supervised)
     _leave(code)
 
 
@@ -421,7 +428,7 @@ def _api(settings: "Settings", bound: "socket") -> list["ProcessSpec"]:
 def _workers(processes: int | None, threads: int) -> list["ProcessSpec"]:
     from onward.supervisor.supervisor import ProcessSpec, command
 
-    one = command("worker", "--processes", "1", "--threads", str(threads))
+    one = command("worker", "--processes", "1", "--threads", str(threads), "--supervised")
     return [ProcessSpec(f"worker-{number}", one, stage=1) for number in range(1, (processes or _cores()) + 1)]
 
 

@@ -104,6 +104,15 @@ class Server(Table):
     )
 
 
+class Worker(Table):
+    recycle_after_jobs: int = Field(
+        0, ge=0, description="a worker process is replaced, without a gap, after so many jobs; 0 for never"
+    )
+    recycle_above_mb: int = Field(
+        0, ge=0, description="likewise above so many megabytes of resident memory; 0 for any amount"
+    )
+
+
 class Database(Table):
     url: DatabaseUrl = Field(
         "sqlite:///var/onward.db",
@@ -378,6 +387,7 @@ class Settings(BaseSettings):
         "development", description='"production" enables stricter checks and hides the schema'
     )
     server: Server = Field(Server(), description="the API's address and shutdown")
+    worker: Worker = Field(Worker(), description="worker processes")
     database: Database = Field(Database(), description="the ledger")
     backends: Backends = Field(default_factory=Backends, description="each backend's own options")
     routes: Annotated[Mapping[str, str], AfterValidator(MappingProxyType)] = Field(

@@ -64,6 +64,7 @@ class Runner:
         self._isolate = isolate
         self._metrics = metrics
         self._tracing = tracing
+        self.executed = 0  # attempts that were begun here
         self._recordings: set[asyncio.Future[None]] = set()
         self._closed = False
         metrics.count_running(lambda: self.busy)
@@ -120,6 +121,7 @@ class Runner:
         """
         if self._closed:
             return  # claimed at the last moment: the end of the lease hands it back
+        self.executed += 1
         running = self._context(job)
         self._control.begin(running)
         _bind_to_log(job)

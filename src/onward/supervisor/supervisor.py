@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onward.children import Child, stop_signals
+from onward.children import IS_UP, WANTS_REPLACEMENT, Child, stop_signals
 
 CANNOT_START = 2  # the exit code of a process that would fail the same way again, unless it has started before
 HEALTHY_AFTER_S = 30.0  # a process that has lived as long starts its next back-off from the beginning
@@ -104,7 +104,7 @@ class _SupervisedProcess:
     def __init__(self, part: ProcessSpec, prefix: bytes) -> None:
         self.part = part
         self._prefix = prefix
-        self._child: Child | None = None
+        self._children: dict[Child, asyncio.Task[int]] = {}  # the newest last; before it those that it replaces
         self._ending = asyncio.Event()
 
     async def keep(self) -> int:
@@ -116,6 +116,9 @@ class _SupervisedProcess:
             code = await self._live()
             if self._ending.is_set():
                 return 0
+            if code is None:
+                before, pause_s = True, 0.5
+                continue
             self._log(f"ended with {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}")
             if code == CANNOT_START and not before:
                 return code
@@ -126,20 +129,29 @@ class _SupervisedProcess:
                 await asyncio.wait_for(self._ending.wait(), pause_s)
                 return 0
 
-    async def _live(self) -> int:
-        """Run the process once, with its name before each line of its output; return its exit code."""
-        self._child = child = await Child.start(
+    async def _live(self) -> int | None:
+        """Run the process until its end, and return its exit code; None if it wants to be replaced before."""
+        child = await Child.start(
             bound(self.part.command),
             stderr=asyncio.subprocess.STDOUT,
             pass_fds=self.part.descriptors,
             start_new_session=True,  # Ctrl-C is for the supervisor, which ends its parts in order
         )
+        replace = asyncio.Event()
+        self._children[child] = life = asyncio.ensure_future(self._follow(child, replace))
         if self._ending.is_set():
             child.signal(signal.SIGTERM)
         if self.part.stdin and child.input_fd is not None:
             with contextlib.suppress(BrokenPipeError):
                 os.write(child.input_fd, self.part.stdin)  # less than a pipe holds, so that nobody waits
         child.close_input()
+        wanted = asyncio.ensure_future(replace.wait())
+        await asyncio.wait({life, wanted}, return_when=asyncio.FIRST_COMPLETED)
+        wanted.cancel()
+        return life.result() if life.done() else None
+
+    async def _follow(self, child: Child, replace: asyncio.Event) -> int:
+        """Show the process's output, with its name before each line, until its end; return its exit code."""
         rest = b""
 
         def take(chunk: bytes) -> None:
@@ -147,32 +159,44 @@ class _SupervisedProcess:
             *lines, rest = (rest + chunk).split(b"\n")
             if len(rest) > LINE_BYTES:
                 lines, rest = [*lines, rest], b""
-            self._write(lines)
+            self._write([line for line in lines if not self._heard(line, child, replace)])
 
         reading = asyncio.ensure_future(child.read(take))
         await child.exit()
         child.kill_group()  # processes that it forked hold its output, and would go on without it
         code = await reading
         self._write([rest] if rest else [])
+        del self._children[child]
         return code
 
+    def _heard(self, line: bytes, child: Child, replace: asyncio.Event) -> bool:
+        """Whether the line was for the supervisor: the process wants a replacement, or is one and is up."""
+        if line == WANTS_REPLACEMENT:
+            replace.set()
+        elif line == IS_UP:
+            for older in list(self._children)[: list(self._children).index(child)]:
+                older.signal(signal.SIGTERM)
+        return line in (WANTS_REPLACEMENT, IS_UP)
+
     async def end(self, timeout_s: float) -> None:
-        """End the process: with a signal first, killed after the timeout."""
+        """End the process, and those that it replaces: with a signal first, killed after the timeout."""
         self._ending.set()
-        child = self._child
-        if child is None or not child.is_up:
+        if not self._children:
             return
-        child.signal(signal.SIGTERM)
-        try:
-            await asyncio.wait_for(child.exit(), timeout_s)
-        except TimeoutError:
+        for child in self._children:
+            child.signal(signal.SIGTERM)
+        await asyncio.wait(set(self._children.values()), timeout=timeout_s)
+        if any(child.is_up for child in self._children):
             self._log("did not end in time: killed")
             self.kill()
+        if self._children:
+            await asyncio.wait(set(self._children.values()))
 
     def kill(self) -> None:
         """Kill the process and whatever it has started."""
-        if self._child is not None and self._child.is_up:
-            self._child.kill_group()
+        for child in self._children:
+            if child.is_up:
+                child.kill_group()
 
     def _log(self, words: str) -> None:
         self._write([words.encode()])

@@ -19,6 +19,7 @@ from onward.config.settings import Settings, SettingsError, enter
 from onward.runtime import backends, garbage_collector, wiring
 from onward.runtime.event_loop import Loop
 from onward.storage.base import StorageError
+from onward.worker.recycling import Recycling
 
 SIGNAL_CHECK_S = 0.5
 EXIT_GRACE_S = 4.0  # past the drain deadline, a process ends whatever hangs
@@ -78,8 +79,11 @@ def _start_consumers(parts: wiring.Runtime, threads: int) -> list[Stoppable]:
     return [*consumers.start(parts, threads)]
 
 
-def serve(settings: Settings, *, threads: int) -> int:
-    """One worker process, until it is told to stop; its exit code. Ends within the drain deadline and five seconds."""
+def serve(settings: Settings, *, threads: int, supervised: bool = False) -> int:
+    """One worker process, until it is told to stop; its exit code. Ends within the drain deadline and five seconds.
+
+    One that is `supervised` asks for its replacement when the settings say so.
+    """
     check_backend(settings)
     runtime = WorkerRuntime(settings)
     stop = threading.Event()
@@ -90,9 +94,9 @@ def serve(settings: Settings, *, threads: int) -> int:
     consumers = _start_consumers(parts, threads)
     garbage_collector.started()
     structlog.get_logger("worker").info("worker is up", pid=os.getpid(), threads=threads)
-    # Not one wait without an end: a signal that comes just before it would not be seen until the next one.
-    while not stop.wait(SIGNAL_CHECK_S):
-        pass
+    if supervised:
+        children.tell_supervisor(children.IS_UP)
+    _wait(stop, parts, recycles=supervised)
     deadline = threading.Timer(settings.server.drain_s + EXIT_GRACE_S, children.leave, (0,))
     deadline.daemon = True
     deadline.start()
@@ -105,6 +109,20 @@ def serve(settings: Settings, *, threads: int) -> int:
         thread.join(2.0)
     runtime.close()
     return 0
+
+
+def _wait(stop: threading.Event, parts: wiring.Runtime, *, recycles: bool) -> None:
+    """Wait for a signal; ask for a replacement meanwhile, once, if the process has done its share."""
+    limits = parts.settings.worker
+    recycling = Recycling(
+        after_jobs=limits.recycle_after_jobs, above_mb=limits.recycle_above_mb, jobs=lambda: parts.runner.executed
+    )
+    # Not one wait without an end: a signal that comes just before it would not be seen until the next one.
+    while not stop.wait(SIGNAL_CHECK_S):
+        if recycles and (reason := recycling.reason()) is not None:
+            structlog.get_logger("worker").info("asks for a replacement", because=reason)
+            children.tell_supervisor(children.WANTS_REPLACEMENT)
+            recycles = False
 
 
 def main(arguments: list[str]) -> int:

@@ -196,10 +196,11 @@ def no_rescue() -> None:
 
 
 def impatient() -> None:
-    """A process whose counter stood still for a moment is taken for dead."""
-    from onward.jobs import observation
+    """A process whose counter stood still for a moment is taken for dead, and its claims are over."""
+    from onward.jobs import observation, recovery
 
     base.timings(lease_timeout_s=0.0)
+    base.put(recovery, "resume", lambda *_, **__: None)
     base.put(observation, "lives", lambda *_: False)
 
 
