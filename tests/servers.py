@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import redis
@@ -80,6 +81,29 @@ def postgres_server(*options: str, port: int | None = None) -> Iterator[Server]:
         with _ending(server.process, signal.SIGINT):
             _wait(server.process, folder / "server.log", lambda: _answers(server.url), psycopg.Error)
             yield server
+
+
+@contextmanager
+def pgbouncer(database_url: str, **options: object) -> Iterator[str]:
+    """The URL of the same database through a PgBouncer of its own, in transaction mode."""
+    program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
+    if program is None:
+        raise Missing("needs pgbouncer (Debian: apt-get install pgbouncer)")
+    server, port, account = urlsplit(database_url), free_port(), _unprivileged()
+    settings = {"listen_addr": "127.0.0.1", "listen_port": port, "auth_type": "any", "pool_mode": "transaction"}
+    lines = [f"{name} = {value}" for name, value in {**settings, "unix_socket_dir": "", **options}.items()]
+    with tempfile.TemporaryDirectory(prefix="onward-pgbouncer-") as name:
+        file = Path(name) / "pgbouncer.ini"
+        database = f"* = host=127.0.0.1 port={server.port} user=onward"
+        file.write_text("\n".join(["[databases]", database, "[pgbouncer]", *lines, ""]))
+        if account:
+            shutil.chown(name, account)
+            shutil.chown(file, account)
+        process = _start([program, "-q", str(file)], Path(name) / "server.log", user=account)
+        url = f"postgresql://onward@127.0.0.1:{port}{server.path}"
+        with _ending(process, signal.SIGINT):
+            _wait(process, Path(name) / "server.log", lambda: _listens(port), OSError)
+            yield url
 
 
 @contextmanager
@@ -187,6 +211,11 @@ def _pongs(url: str) -> bool:
         return True  # it answers, and wants a password
     finally:
         client.close()
+
+
+def _listens(port: int) -> bool:
+    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    return True
 
 
 def _answers(url: str) -> bool:

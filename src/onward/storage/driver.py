@@ -64,6 +64,12 @@ class Driver(ABC):
     def verify(self) -> None:  # noqa: B027 - only a file can be taken away
         """Raise FileReplaced if what the open connections use is no longer the ledger."""
 
+    def begin_read(self, connection: Any) -> None:  # noqa: B027 - most have no need
+        """Prepare a connection for the statements of one function."""
+
+    def end_read(self, connection: Any) -> None:  # noqa: B027 - likewise
+        """End what `begin_read` began."""
+
     @abstractmethod
     def check(self, connection: Any) -> Finding:
         """Check the version and the settings of the database at a connection."""

@@ -61,9 +61,11 @@ class Database:
         for attempt in (1, 2):
             connection = self._acquire() if attempt == 1 else self.connect()
             try:
+                self.driver.begin_read(connection)
                 result = fn(Tx(self, connection))
+                self.driver.end_read(connection)
             except Exception as error:
-                broken = self.driver.is_error(error)
+                broken = self.driver.is_error(error) or isinstance(error, Unavailable)
                 with suppress(Exception):
                     connection.close()
                 if broken and attempt == 1:

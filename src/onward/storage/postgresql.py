@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from onward.findings import Finding, State
+from onward.storage import pooler
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.driver import Driver, WriteConnection
 from onward.storage.transaction import Tx
@@ -19,6 +20,18 @@ if TYPE_CHECKING:
     from onward.storage.engine import Database
 
 OLDEST_VERSION = 13
+CONNECT_TIMEOUT_S = 3
+POOLED_READ_TIMEOUT_S = 5.0  # for a read to get one of the pooler's connections
+# Of a session, or behind a pooler, which gives each transaction another session, of each transaction.
+SETTINGS = (
+    "synchronous_commit = on",
+    "timezone = 'UTC'",
+    "lock_timeout = '10s'",
+    "statement_timeout = '30s'",
+    "idle_in_transaction_session_timeout = '60s'",
+)
+POOLED_BEGIN = "; ".join(["BEGIN", *(f"SET LOCAL {setting}" for setting in SETTINGS)])
+WHO = "SELECT pg_backend_pid(), current_setting('server_encoding')"
 LOST_CLASSES = ("08", "40", "53", "55", "57", "58", "XX")  # connection, conflict, resources, locks, operator, system
 TRANSIENT_STATES = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not available: nothing was written
 OUTCOME_TIMEOUT_S = 1.0  # at least, to ask for the outcome of a commit whose answer was lost
@@ -50,22 +63,27 @@ class PostgreSQL(Driver):
         connection = psycopg.connect(
             self._url,
             autocommit=True,
-            connect_timeout=3,
+            connect_timeout=CONNECT_TIMEOUT_S,
             application_name="onward",
-            options="-c synchronous_commit=on -c timezone=UTC -c lock_timeout=10s -c statement_timeout=30s"
-            " -c idle_in_transaction_session_timeout=60s",
             keepalives_idle=5,
             keepalives_interval=2,
             keepalives_count=3,
             tcp_user_timeout=10_000,
         )
-        encoding = connection.info.parameter_status("server_encoding")
-        if encoding not in (None, "UTF8"):
+        try:
+            _set_up(connection)
+        except BaseException:
             connection.close()
-            raise StorageError(
-                f"database.url: the database's encoding is {encoding} and has to be UTF8: createdb -E UTF8 -T template0"
-            )
+            raise
         return connection
+
+    def begin_read(self, connection: Any) -> None:
+        if pooler.is_marked(connection):
+            pooler.run(connection, POOLED_BEGIN, time.monotonic() + POOLED_READ_TIMEOUT_S)
+
+    def end_read(self, connection: Any) -> None:
+        if pooler.is_marked(connection):
+            connection.execute("COMMIT")
 
     def check(self, connection: Any) -> Finding:
         version = int(connection.execute("SHOW server_version_num").fetchone()[0]) // 10_000
@@ -76,10 +94,23 @@ class PostgreSQL(Driver):
             if connection.execute(f"SHOW {setting}").fetchone()[0] != "on":
                 words = f"PostgreSQL may lose or damage what it has committed when the power fails ({setting} is off)"
                 return Finding("database", State.WARNING, words, f"set {setting} = on in postgresql.conf")
-        return Finding("database", State.OK, f"PostgreSQL {version} answers")
+        through = " through a connection pooler" if pooler.is_marked(connection) else ""
+        return Finding("database", State.OK, f"PostgreSQL {version} answers{through}")
 
     def write_connection(self, database: Database) -> WriteConnection:
         return PostgreSQLWriteConnection(database)
+
+
+def _set_up(connection: Any) -> None:
+    """Check the encoding, and set the session up, or mark it as one that a pooler lends out by the transaction."""
+    pid, encoding = pooler.run(connection, WHO, time.monotonic() + CONNECT_TIMEOUT_S)
+    if encoding != "UTF8":
+        fix = "createdb -E UTF8 -T template0"
+        raise StorageError(f"database.url: the database's encoding is {encoding} and has to be UTF8: {fix}")
+    if int(pid) == connection.info.backend_pid:
+        connection.execute("; ".join(f"SET {setting}" for setting in SETTINGS))
+    else:
+        pooler.mark(connection)
 
 
 class PostgreSQLWriteConnection(WriteConnection):
@@ -91,10 +122,15 @@ class PostgreSQLWriteConnection(WriteConnection):
         self._mark = ""
 
     def _prepare(self, connection: Any) -> None:
+        self._database.driver.begin_read(connection)
         Tx(self._database, connection).execute(MARK, writer=self._writer)
+        self._database.driver.end_read(connection)
 
-    def _begin(self, tx: Tx, deadline: float) -> tuple[int, int]:  # noqa: ARG002 - the server has a timeout for locks
-        tx.raw("BEGIN")
+    def _begin(self, tx: Tx, deadline: float) -> tuple[int, int]:
+        if pooler.is_marked(self._connection):
+            pooler.run(self._connection, POOLED_BEGIN, deadline)
+        else:
+            tx.raw("BEGIN")  # the server has a timeout for locks
         self._mark = f"{time.time():.0f}/{secrets.token_hex(8)}"
         change, now = tx.one(BEGIN, writer=self._writer, mark=self._mark)  # type: ignore[misc]
         return change, now

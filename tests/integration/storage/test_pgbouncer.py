@@ -1,0 +1,125 @@
+"""PostgreSQL behind a real PgBouncer in transaction mode: each transaction has another session of the server's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from onward.storage import migrate
+from onward.storage.base import Unavailable
+from onward.storage.engine import Database
+from onward.storage.pooler import is_marked
+from onward.storage.tables import meta
+from onward.storage.transaction import Tx
+from tests.integration.graphql.conftest import running, settings_in, until
+from tests.integration.storage.test_writer import names, put
+from tests.ledgers import writing
+from tests.servers import Missing, pgbouncer
+
+Pooler = Callable[..., AbstractContextManager[str]]
+_update = sa.update(meta).where(meta.c.name == sa.bindparam("name_")).values(value=sa.bindparam("value_"))
+ENDED = "query { jobs(first: 200) { nodes { status attempts { number } } } }"
+
+
+@pytest.fixture
+def pooler() -> Pooler:
+    """Starts a PgBouncer before a database."""
+
+    @contextmanager
+    def started(url: str, **options: object) -> Iterator[str]:
+        try:
+            with pgbouncer(url, **options) as pooled:
+                yield pooled
+        except Missing as missing:
+            if os.environ.get("CI") == "true":
+                pytest.fail(str(missing))
+            pytest.skip(str(missing))
+
+    return started
+
+
+@contextmanager
+def holding(pooled: str) -> Iterator[None]:
+    """The pooler's only connection is somebody else's."""
+    with psycopg.connect(pooled, autocommit=True, prepare_threshold=None) as other:
+        other.execute("BEGIN")
+        yield
+        other.execute("COMMIT")
+
+
+def test_two_writers_share_one_session(postgres_ledger: str, pooler: Pooler) -> None:
+    """Statements are run often enough to be prepared elsewhere; each commit is durable, whatever the database says."""
+    with psycopg.connect(postgres_ledger, autocommit=True) as owner:
+        owner.execute(f"ALTER DATABASE {owner.info.dbname} SET synchronous_commit = off")
+    with pooler(postgres_ledger, default_pool_size=1) as pooled, writing(pooled) as one, writing(pooled) as other:
+        seen = set[str]()
+
+        def write(tx: Tx, name: str) -> None:
+            put(tx, name)
+            tx.execute(_update, name_=name, value_="x")
+            seen.add(str(tx.scalar(sa.text("SHOW synchronous_commit"))) + str(tx.scalar(sa.text("SHOW lock_timeout"))))
+
+        for n in range(12):
+            for writer in (one, other):
+                writer.run_sync(partial(write, name=f"{id(writer)}-{n}"))
+                assert names(writer.database)
+        assert seen == {"on10s"}
+        assert len(names(one.database)) == 24
+
+
+def test_it_can_be_migrated_and_checked(postgres_url: str, pooler: Pooler) -> None:
+    with pooler(postgres_url, default_pool_size=1) as pooled:
+        database = Database(pooled)
+        assert migrate.upgrade(database)
+        assert not migrate.upgrade(database)
+        connection = database.connect()
+        assert is_marked(connection)
+        assert database.driver.check(connection).part == "database"
+        connection.close()
+        database.close()
+
+
+def test_without_a_free_connection_it_is_unavailable(postgres_ledger: str, pooler: Pooler) -> None:
+    """After our patience and not the pooler's, for writes and reads; then it goes on."""
+    with pooler(postgres_ledger, default_pool_size=1) as pooled, writing(pooled, patience_s=0.2) as writer:
+        writer.run_sync(lambda tx: put(tx, "before"))
+        with holding(pooled), pytest.raises(Unavailable):
+            writer.run_sync(lambda tx: put(tx, "refused"))
+        writer.run_sync(lambda tx: put(tx, "after"))
+        assert names(writer.database) == {"before", "after"}
+
+
+def test_a_pooler_that_takes_no_further_client_is_unavailable(postgres_ledger: str, pooler: Pooler) -> None:
+    with pooler(postgres_ledger, max_client_conn=1) as pooled, writing(pooled, patience_s=0.2) as writer:
+        with holding(pooled), pytest.raises(Unavailable):
+            writer.run_sync(lambda tx: put(tx, "refused"))
+        writer.run_sync(lambda tx: put(tx, "after"))
+
+
+async def test_under_load_nothing_fails(postgres_ledger: str, pooler: Pooler, tmp_path: Path) -> None:
+    """Two connections for all; while none is free, mutations are UNAVAILABLE, and no job pays for it."""
+    with pooler(postgres_ledger, default_pool_size=1, query_wait_timeout=30) as pooled:
+        async with running(settings_in(tmp_path, database={"url": pooled})) as api:
+            made = await asyncio.gather(*(api.mutate("processItem", item=f"{n}") for n in range(60)))
+            writer = api.app.state.services.writer
+            writer.patience_s = 0.2
+            with holding(pooled):
+                refused = await api.mutate("processItem", item="refused")
+                assert (refused["job"], refused["errors"][0]["code"]) == (None, "UNAVAILABLE")
+            writer.patience_s = 5.0
+
+            async def ended() -> bool:
+                jobs = (await api.data(ENDED))["jobs"]["nodes"]
+                return len(jobs) == len(made) and all(job["status"] == "SUCCEEDED" for job in jobs)
+
+            await until(ended)
+            jobs = (await api.data(ENDED))["jobs"]["nodes"]
+            assert {len(job["attempts"]) for job in jobs} == {1}
