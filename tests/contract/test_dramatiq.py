@@ -89,7 +89,7 @@ async def test_a_frozen_redis_delays_no_acceptance(harness: Harness, broker: Bro
 
 
 @pytest.mark.parametrize("forgets", ["restarted", "flushed"])
-async def test_what_redis_forgets_is_delivered_again(harness: Harness, broker: Broker, forgets: str) -> None:
+async def test_messages_that_redis_lost_are_delivered_again(harness: Harness, broker: Broker, forgets: str) -> None:
     """Jobs that it held and lost, through a restart without its data or by FLUSHALL, run all the same."""
     await harness.no_worker()
     jobs = [await harness.accept("law.note", folder=str(harness.folder)) for _ in range(5)]

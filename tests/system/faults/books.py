@@ -74,7 +74,7 @@ def breaches(books: Books) -> list[str]:
     return found
 
 
-def what_was_promised_is_there(books: Books) -> Iterator[str]:
+def every_promised_job_is_in_the_ledger(books: Books) -> Iterator[str]:
     """Every job id that a client was given is in the ledger, and over."""
     for request in books.requests:
         if request.job is not None and request.job not in books.jobs:
@@ -84,7 +84,7 @@ def what_was_promised_is_there(books: Books) -> Iterator[str]:
             yield f"{row.id} ({row.handler}) is {row.status}"
 
 
-def one_job_a_request(books: Books) -> Iterator[str]:
+def each_request_has_one_job(books: Books) -> Iterator[str]:
     """However often a request was sent, there is one job for it; none where it was refused, none that nobody sent."""
     made: dict[str, list[str]] = defaultdict(list)
     children = {child for row in books.jobs.values() for child in (row.result or {}).get("children", ())}
@@ -116,7 +116,7 @@ def _name(row: Row) -> str:
     return f"{row.handler} {marker}"
 
 
-def every_job_has_ended_as_it_should(books: Books) -> Iterator[str]:
+def every_job_has_ended_as_expected(books: Books) -> Iterator[str]:
     """Faults around a job do not change what becomes of it."""
     for request in books.requests:
         row = books.jobs.get(request.job or "")
@@ -128,7 +128,7 @@ def every_job_has_ended_as_it_should(books: Books) -> Iterator[str]:
             yield f"{row.id} ({row.handler}) is {row.status} {row.code}, not {request.kind.status} {request.kind.code}"
 
 
-def one_end_a_run(books: Books) -> Iterator[str]:
+def each_run_has_one_end(books: Books) -> Iterator[str]:
     """Each run of a job has exactly one terminal change, as the database counted."""
     ends = Counter(
         (change.job, change.run) for change in books.changes if change.new in OVER and change.old != change.new
@@ -150,7 +150,7 @@ def every_move_is_legal(books: Books) -> Iterator[str]:
             yield f"{change.job} went {change.version} versions at once, from {change.old} to {change.new}"
 
 
-def every_effect_is_there(books: Books) -> Iterator[str]:
+def every_job_has_its_effect(books: Books) -> Iterator[str]:
     """What succeeded has left what it was to leave."""
     written: dict[str, set[str]] = defaultdict(set)
     for line in books.lines:
@@ -174,13 +174,13 @@ def every_effect_is_there(books: Books) -> Iterator[str]:
             yield f"{row.id} ({row.handler}) succeeded without its effect"
 
 
-def no_effect_without_its_job(books: Books) -> Iterator[str]:
+def no_effect_lacks_its_job(books: Books) -> Iterator[str]:
     """Whatever was done was done for a job that is in the ledger."""
     done = {*books.messages, *books.notifications, *books.items, *(line.job for line in books.lines)}
     yield from (f"something was done for {job}, which is not in the ledger" for job in done - books.jobs.keys())
 
 
-def one_runner_an_attempt(books: Books) -> Iterator[str]:
+def each_attempt_has_one_runner(books: Books) -> Iterator[str]:
     """An attempt of a job runs in one process, and begins a step once."""
     seen: Counter[tuple[str, int, str]] = Counter()
     pids: dict[tuple[str, int], set[int]] = defaultdict(set)
@@ -202,7 +202,7 @@ def no_finished_step_ran_again(books: Books) -> Iterator[str]:
                 break
 
 
-def what_ran_twice_was_in_progress(books: Books) -> Iterator[str]:
+def only_steps_in_progress_ran_twice(books: Books) -> Iterator[str]:
     """A step begins again only where the attempt before was cut off or failed: a crash, a hand-back, an error."""
     attempts: dict[tuple[str, str], list[int]] = defaultdict(list)
     for line in books.begins:
@@ -222,7 +222,7 @@ def what_ran_twice_was_in_progress(books: Books) -> Iterator[str]:
             yield f"{job} has {n} lines after {len(row.attempts)} attempts"
 
 
-def nobody_was_taken_for_dead_alive(books: Books) -> Iterator[str]:
+def no_live_process_was_declared_dead(books: Books) -> Iterator[str]:
     """Every claim that was lost belonged to a process that had died by then, or had stood still."""
     ended: dict[int, float] = {}
     for end in books.ends:
@@ -245,7 +245,7 @@ def _over_at(books: Books, row: Row, attempt: int) -> float:
     return 0.0
 
 
-def nobody_paid_for_a_death(books: Books) -> Iterator[str]:
+def crashes_and_shutdowns_count_against_no_job(books: Books) -> Iterator[str]:
     """Claims that were lost or handed back are charged to nobody."""
     for row in books.jobs.values():
         for attempt in row.attempts[:-1]:
@@ -266,7 +266,7 @@ def children_came_with_their_parents(books: Books) -> Iterator[str]:
     yield from (f"{child} was dispatched {n} times" for child, n in Counter(children).items() if n > 1)
 
 
-def who_registers_has_a_job(books: Books) -> Iterator[str]:
+def every_user_has_a_job(books: Books) -> Iterator[str]:
     """No user without the job, no job without its user."""
     jobs = {row.params["username"] for row in books.jobs.values() if row.handler == "email.welcome"}
     yield from (f"{name} registered, and has no job" for name in books.users - jobs)
@@ -274,18 +274,18 @@ def who_registers_has_a_job(books: Books) -> Iterator[str]:
 
 
 LAWS: tuple[Callable[[Books], Iterator[str]], ...] = (
-    what_was_promised_is_there,
-    one_job_a_request,
-    every_job_has_ended_as_it_should,
-    one_end_a_run,
+    every_promised_job_is_in_the_ledger,
+    each_request_has_one_job,
+    every_job_has_ended_as_expected,
+    each_run_has_one_end,
     every_move_is_legal,
-    every_effect_is_there,
-    no_effect_without_its_job,
-    one_runner_an_attempt,
+    every_job_has_its_effect,
+    no_effect_lacks_its_job,
+    each_attempt_has_one_runner,
     no_finished_step_ran_again,
-    what_ran_twice_was_in_progress,
-    nobody_was_taken_for_dead_alive,
-    nobody_paid_for_a_death,
+    only_steps_in_progress_ran_twice,
+    no_live_process_was_declared_dead,
+    crashes_and_shutdowns_count_against_no_job,
     children_came_with_their_parents,
-    who_registers_has_a_job,
+    every_user_has_a_job,
 )

@@ -46,11 +46,13 @@ def test_a_broken_promise_is_reported_with_the_command_to_repeat_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 1, and the command that brings the same faults."""
-    broken = Figures("dramatiq+sqlite", 41, 0.5, 25.0, breaches=["what_was_promised_is_there: job_1 was promised"])
+    broken = Figures(
+        "dramatiq+sqlite", 41, 0.5, 25.0, breaches=["every_promised_job_is_in_the_ledger: job_1 was promised"]
+    )
     monkeypatch.setattr(campaign, "run", lambda *_, **__: broken)
     wanted = {"minutes": 0.5, "seed": 41, "rate": 25.0, "file": tmp_path / "figures.json"}
     assert main.run(combinations=["dramatiq+sqlite"], **wanted) == 1  # type: ignore[arg-type]
     said = io.StringIO()
     table.show([broken], Console(file=said, width=200))
-    assert "BROKEN: what_was_promised_is_there: job_1 was promised" in said.getvalue()
+    assert "BROKEN: every_promised_job_is_in_the_ledger: job_1 was promised" in said.getvalue()
     assert "./onward faults --combination dramatiq+sqlite --seed 41 --minutes 0.5 --rate 25" in said.getvalue()

@@ -13,7 +13,7 @@ S = JobStatus
 
 
 class Accepting:
-    async def test_an_accepted_job_runs_once_and_tells_its_steps_and_attempts(self, harness: Harness) -> None:
+    async def test_an_accepted_job_runs_once_and_records_its_steps_and_attempts(self, harness: Harness) -> None:
         """One claim, one counted attempt, every step with its times and result, the last one's as the job's."""
         harness.say("mended")
         job = await harness.done(await harness.accept("law.steps", folder=str(harness.folder)))
@@ -69,7 +69,7 @@ class Accepting:
         assert {(await harness.done(job)).status for job in jobs} == {S.SUCCEEDED}
         assert harness.count("ran") == 10
 
-    async def test_a_job_for_later_is_not_run_before_its_time_and_soon_after(self, harness: Harness) -> None:
+    async def test_a_delayed_job_runs_soon_after_its_time_and_not_before(self, harness: Harness) -> None:
         """The job is SCHEDULED until its time, and begins within two seconds of it."""
         now = await harness.front.database.read(lambda tx: tx.now)
         job = await harness.accept("law.note", run_at=now + 1_200_000, folder=str(harness.folder))
@@ -78,14 +78,14 @@ class Accepting:
         assert done.started_at is not None
         assert 0 <= done.started_at - job.due_at < 2_000_000
 
-    async def test_a_job_whose_time_is_past_runs_at_once(self, harness: Harness) -> None:
+    async def test_a_job_with_a_past_time_runs_at_once(self, harness: Harness) -> None:
         """A job with a `run_at` of an hour ago runs at once."""
         now = await harness.front.database.read(lambda tx: tx.now)
         job = await harness.accept("law.note", run_at=now - 3_600_000_000, folder=str(harness.folder))
         assert job.status is not S.SCHEDULED
         assert (await harness.done(job, within_s=3)).status is S.SUCCEEDED
 
-    async def test_a_plain_function_that_blocks_holds_up_no_other_job(self, harness: Harness) -> None:
+    async def test_a_blocking_plain_function_delays_no_other_job(self, harness: Harness) -> None:
         """An async and a plain job end in the same worker while another job blocks."""
         blocking = [await harness.accept("law.deaf", folder=str(harness.folder)) for _ in range(2)]
         await harness.noted("begun", 2)
@@ -99,7 +99,7 @@ class Accepting:
         harness.say("go")
         assert {(await harness.done(job)).status for job in blocking} == {S.SUCCEEDED}
 
-    async def test_a_job_whose_handler_is_gone_fails_with_words(self, harness: Harness) -> None:
+    async def test_a_job_without_its_handler_fails_with_a_reason(self, harness: Harness) -> None:
         """HANDLER_MISSING names the handler, and what to do."""
         route, steps = harness.front.dispatcher.route, '[{"n":"gone"}]'
         new = NewJob("law.gone", route("law.gone"), "{}", 1, steps, 3, pending=(Step("gone", 0),))
@@ -111,7 +111,7 @@ class Accepting:
         assert (done.error.code, done.error.retryable) == ("HANDLER_MISSING", False)
         assert "law.gone" in done.error.message
 
-    async def test_a_job_whose_parameters_no_longer_fit_fails_with_words(self, harness: Harness) -> None:
+    async def test_a_job_with_outdated_parameters_fails_with_a_reason(self, harness: Harness) -> None:
         """INVALID_PARAMETERS names them; the handler is not called."""
         route, steps = harness.front.dispatcher.route, '[{"n":"noted"}]'
         params = f'{{"directory":"{harness.folder}"}}'

@@ -57,7 +57,7 @@ class Cancelling:
         assert [step.status for step in done.steps][0::2] == [StepStatus.SUCCEEDED, StepStatus.CANCELLED]
 
     @pytest.mark.parametrize(("fails", "status"), [(False, S.SUCCEEDED), (True, S.FAILED)])
-    async def test_a_job_that_ends_while_it_is_being_cancelled_is_what_it_came_to(
+    async def test_a_job_that_ends_while_cancelling_keeps_its_outcome(
         self, harness: Harness, *, fails: bool, status: JobStatus
     ) -> None:
         """A plain function that does not check succeeds, or fails for good, in spite of the cancel."""
@@ -77,7 +77,7 @@ class Cancelling:
         await harness.cancel(other)
         await harness.is_now(other, S.CANCELLED)
 
-    async def test_a_job_that_is_over_cannot_be_cancelled(self, harness: Harness) -> None:
+    async def test_a_finished_job_cannot_be_cancelled(self, harness: Harness) -> None:
         """The answer is a conflict, with the job's present state."""
         job = await harness.done(await harness.accept("law.note", folder=str(harness.folder)))
         with pytest.raises(Conflict) as caught:

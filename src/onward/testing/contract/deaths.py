@@ -24,7 +24,7 @@ def is_up(pid: int) -> bool:
 
 
 class Deaths:
-    async def test_a_killed_worker_s_job_is_claimed_again_and_goes_on_with_its_step(self, harness: Harness) -> None:
+    async def test_a_killed_worker_s_job_is_claimed_again_and_resumes_its_step(self, harness: Harness) -> None:
         """After SIGKILL another worker has it; the lost claim is LEASE_LOST and is not counted."""
         (worker,) = harness.workers
         job = await harness.accept("law.steps_wait", folder=str(harness.folder))
@@ -41,7 +41,7 @@ class Deaths:
         ]
         assert [note.word for note in notes(harness.folder)] == ["first", "second", "second", "third"]
 
-    async def test_jobs_that_waited_at_a_killed_worker_run_elsewhere(self, harness: Harness) -> None:
+    async def test_jobs_that_waited_in_a_killed_worker_run_elsewhere(self, harness: Harness) -> None:
         """More jobs were delivered to the worker than it could run at once; none is lost."""
         (worker,) = harness.workers
         one = {"handler": "law.deaf", "params": {"folder": str(harness.folder)}}
@@ -52,9 +52,7 @@ class Deaths:
         await harness.start_worker()
         assert {(await harness.done(job, RESCUE_S)).status for job in jobs} == {S.SUCCEEDED}
 
-    async def test_a_job_that_kills_its_process_is_poison_and_its_neighbours_are_charged_nothing(
-        self, harness: Harness
-    ) -> None:
+    async def test_a_job_that_kills_its_process_is_poison_and_counts_against_no_other(self, harness: Harness) -> None:
         """FAILED, code POISON, after three crashes; its neighbour succeeds with one counted attempt."""
         neighbour = await harness.accept("law.wait", folder=str(harness.folder / "."))
         await harness.noted("begun")

@@ -20,7 +20,7 @@ class Failures:
         jobs = await harness.request([{"handler": name, "params": folder} for name in names])
         assert [(await harness.done(job)).status for job in jobs] == [S.SUCCEEDED, S.FAILED, S.SUCCEEDED]
 
-    async def test_a_failed_attempt_is_made_again_after_a_while_until_it_succeeds(self, harness: Harness) -> None:
+    async def test_a_failed_attempt_is_retried_until_it_succeeds(self, harness: Harness) -> None:
         """Two failures, then success: three counted attempts, the first two with their errors."""
         job = await harness.done(await harness.accept("law.fail", folder=str(harness.folder), times=2))
         assert (job.status, job.result, job.error) == (S.SUCCEEDED, "at last", None)
@@ -56,7 +56,7 @@ class Failures:
         assert "secret" not in job.error.message
         assert job.steps[0].status is StepStatus.FAILED
 
-    async def test_a_permanent_error_fails_at_once_in_the_handler_s_words(self, harness: Harness) -> None:
+    async def test_a_permanent_error_fails_at_once_with_the_handler_s_message(self, harness: Harness) -> None:
         """One attempt, the handler's own code and message, not retryable."""
         job = await harness.done(await harness.accept("law.permanent", folder=str(harness.folder)))
         assert job.status is S.FAILED
@@ -79,7 +79,7 @@ class Failures:
         assert job.error.step == "second"
 
     @pytest.mark.parametrize("kind", ["error", "message", "number"])
-    async def test_a_handler_whose_words_cannot_be_kept_ends_all_the_same(self, harness: Harness, kind: str) -> None:
+    async def test_a_handler_with_an_unstorable_message_still_ends(self, harness: Harness, kind: str) -> None:
         """An error with invalid Unicode or an integer beyond 64 bits ends the job."""
         job = await harness.done(await harness.accept("law.words", kind=kind), within_s=5)
         assert job.status is (S.FAILED if kind == "error" else S.SUCCEEDED)
@@ -97,7 +97,7 @@ class Failures:
             assert job.error.code == "UNEXPECTED"
         assert worker.is_up
 
-    async def test_a_handler_that_awaits_what_was_cancelled_has_failed(self, harness: Harness) -> None:
+    async def test_a_handler_that_awaits_a_cancelled_task_has_failed(self, harness: Harness) -> None:
         """The job is not handed back: nobody stopped it, and it would begin again without end."""
         for name in ("law.cancelled", "law.cancelled_plain"):
             job = await harness.done(await harness.accept(name, folder=str(harness.folder)))

@@ -23,7 +23,7 @@ async def _waits_for(harness: Harness, job_id: str) -> str | None:
 
 
 class Gates:
-    async def test_a_paused_handler_begins_no_job_and_all_of_them_once_it_is_resumed(self, harness: Harness) -> None:
+    async def test_a_paused_handler_starts_no_job_until_it_is_resumed(self, harness: Harness) -> None:
         """Running jobs go on, and so do other handlers' jobs; a further delivery begins nothing."""
         folder = str(harness.folder)
         running = await harness.accept("law.wait", folder=folder)
@@ -51,7 +51,7 @@ class Gates:
             assert (done.status, len(done.attempts)) == (S.SUCCEEDED, 1)
         assert harness.count("begun") == MANY + 2
 
-    async def test_no_more_of_a_handler_run_at_once_than_may_in_all_processes(self, harness: Harness) -> None:
+    async def test_the_concurrency_limit_holds_over_all_processes(self, harness: Harness) -> None:
         """The limit holds for any number of waiting jobs and any priority; all of them run in the end."""
         await harness.start_worker()
         folder = str(harness.folder)
@@ -66,7 +66,7 @@ class Gates:
         assert most <= AT_ONCE
         assert harness.count("ended") == MANY
 
-    async def test_the_places_of_a_killed_worker_s_jobs_come_free(self, harness: Harness) -> None:
+    async def test_the_slots_of_a_killed_worker_s_jobs_become_free(self, harness: Harness) -> None:
         """Waiting jobs name the limit, and run in the next worker."""
         (worker,) = harness.workers
         folder = str(harness.folder)
@@ -84,7 +84,7 @@ class Gates:
         for job in jobs:
             assert (await harness.done(job)).status is S.SUCCEEDED
 
-    async def test_no_more_of_a_handler_begin_in_a_time_than_may(self, harness: Harness) -> None:
+    async def test_no_period_has_more_starts_than_the_rate_allows(self, harness: Harness) -> None:
         """The limit holds for any window of the ledger's clock; all jobs run in the end."""
         await harness.start_worker()
         many = IN_A_SECOND + MANY

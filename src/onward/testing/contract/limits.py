@@ -49,9 +49,7 @@ class Limits:
             ("too deep", "RESULT_NOT_JSON"),
         ],
     )
-    async def test_a_result_that_cannot_be_kept_fails_the_job_with_words(
-        self, harness: Harness, kind: str, code: str
-    ) -> None:
+    async def test_an_invalid_result_fails_the_job_with_a_reason(self, harness: Harness, kind: str, code: str) -> None:
         """The job is FAILED at once: a retry would not help."""
         job = await harness.done(await harness.accept("law.result", kind=kind))
         assert job.status is S.FAILED

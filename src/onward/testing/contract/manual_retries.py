@@ -74,7 +74,7 @@ class ManualRetries:
         with pytest.raises(Conflict):
             await harness.retry(job)
 
-    async def test_many_are_retried_at_once_the_oldest_first(self, harness: Harness) -> None:
+    async def test_a_bulk_retry_takes_the_oldest_first(self, harness: Harness) -> None:
         """Of three that failed, the two oldest run again."""
         before = await harness.front.database.read(lambda tx: tx.now)
         failed = [await self._failed(harness) for _ in range(3)]

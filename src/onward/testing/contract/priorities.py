@@ -12,7 +12,7 @@ SLOTS = 64  # as many as a worker of any backend runs at once
 
 
 class Priorities:
-    async def test_an_urgent_job_passes_a_long_line_and_one_that_can_wait_lets_it_pass(self, harness: Harness) -> None:
+    async def test_jobs_of_a_higher_priority_run_before_a_long_queue(self, harness: Harness) -> None:
         """Time of acceptance makes no difference, nor does a second delivery or a time that has only now come."""
         await harness.no_worker()
         folder = str(harness.folder)

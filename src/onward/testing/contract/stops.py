@@ -28,7 +28,7 @@ class Stops:
         await worker.gone(DRAIN_S + SLACK_S)
         assert (done.status, len(done.attempts), done.result) == (S.SUCCEEDED, 1, worker.pid)
 
-    async def test_a_job_that_does_not_end_is_handed_back_charged_to_nobody(self, harness: Harness) -> None:
+    async def test_a_job_that_does_not_end_is_handed_back_without_an_attempt(self, harness: Harness) -> None:
         """The process ends within the deadline and five seconds, and the job goes on with the step in the next one."""
         (worker,) = harness.workers
         job = await harness.accept("law.steps_wait", folder=str(harness.folder))
@@ -44,7 +44,7 @@ class Stops:
         assert [attempt.counts_as_attempt for attempt in done.attempts] == [False, True]
         assert [note.word for note in notes(harness.folder)] == ["first", "second", "second", "third"]
 
-    async def test_an_error_upon_being_stopped_is_charged_to_nobody(self, harness: Harness) -> None:
+    async def test_an_error_during_a_shutdown_counts_as_no_attempt(self, harness: Harness) -> None:
         """A handler that raises its own error when the drain stops it is handed back all the same."""
         (worker,) = harness.workers
         job = await harness.accept("law.sulk", folder=str(harness.folder))
@@ -56,7 +56,7 @@ class Stops:
         await harness.start_worker()
         assert (await harness.done(job)).status is S.SUCCEEDED
 
-    async def test_a_thread_that_hangs_does_not_keep_the_process(self, harness: Harness) -> None:
+    async def test_a_hanging_thread_does_not_keep_the_process_alive(self, harness: Harness) -> None:
         """A plain function that never checks: the process ends all the same, and the job waits again."""
         (worker,) = harness.workers
         job = await harness.accept("law.deaf", folder=str(harness.folder))
@@ -68,7 +68,7 @@ class Stops:
         await harness.start_worker()
         assert (await harness.done(job)).status is S.SUCCEEDED
 
-    async def test_a_worker_that_stood_still_past_its_lease_can_change_nothing(self, harness: Harness) -> None:
+    async def test_a_worker_frozen_past_its_lease_can_change_nothing(self, harness: Harness) -> None:
         """After a while another worker has its job; the outcome of the woken worker is ignored."""
         (frozen,) = harness.workers
         job = await harness.accept("law.wait", folder=str(harness.folder))

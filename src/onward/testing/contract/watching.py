@@ -61,7 +61,7 @@ class Watching:
         written = last.version - 3  # accepted, claimed, ended
         assert written <= 10 * (last.finished_at - last.started_at) / 1_000_000 + 1
 
-    async def test_who_watches_all_jobs_misses_no_end(self, harness: Harness) -> None:
+    async def test_a_watcher_of_all_jobs_misses_no_end(self, harness: Harness) -> None:
         """The subscriber sees the end of each of fifty jobs."""
         one = {"handler": "law.note", "params": {"folder": str(harness.folder)}}
         async with harness.front.change_feed.watch_all() as watch, asyncio.timeout(15):

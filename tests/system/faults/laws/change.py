@@ -4,7 +4,7 @@ from tests.system.faults.laws.base import ON_REDIS, Law, Stage, soon
 from tests.system.faults.site import Site
 
 
-def the_backend_may_change_with_work_pending(stage: Stage, n: int = 400) -> None:
+def the_backend_may_change_with_jobs_pending(stage: Stage, n: int = 400) -> None:
     """In both directions: what is pending, running, retrying and scheduled is finished, nothing finished runs twice."""
     site = stage.site
     for backend in ("background", "dramatiq"):
@@ -22,4 +22,4 @@ def _work(site: Site, n: int) -> None:
     site.client.send("steps", n // 5, params={"pause_s": 0.1, "children": 1}, lanes=20)
 
 
-LAWS = (Law(the_backend_may_change_with_work_pending, ON_REDIS),)
+LAWS = (Law(the_backend_may_change_with_jobs_pending, ON_REDIS),)

@@ -38,7 +38,7 @@ def a_process_ends_in_time_without_redis(stage: Stage) -> None:
     assert max(took_s) < DEADLINE_S
 
 
-def threads_that_hang_keep_no_process(stage: Stage) -> None:
+def hanging_threads_do_not_keep_a_process_alive(stage: Stage) -> None:
     """A plain function that heeds nothing is left behind at the deadline, and tried again elsewhere."""
     site = stage.site
     site.client.send("stuck", 2, params={"pause_s": 60.0})
@@ -47,7 +47,7 @@ def threads_that_hang_keep_no_process(stage: Stage) -> None:
         deploy(process)
 
 
-def one_of_several_processes_sweeps(stage: Stage) -> None:
+def one_of_several_processes_does_maintenance(stage: Stage) -> None:
     """Each of four takes part on one port; when the one that leads is killed, another leads within 15 s."""
     site = stage.make(apis=1)
     api = site.apis[0] = site.api("api1", site.ports[0], "--workers", "4")
@@ -77,6 +77,6 @@ def _leader(site: Site) -> str:
 LAWS = (
     Law(a_deploy_fails_no_job),
     Law(a_process_ends_in_time_without_redis, ON_REDIS),
-    Law(threads_that_hang_keep_no_process, EVERYWHERE),
-    Law(one_of_several_processes_sweeps, ("background+sqlite",)),
+    Law(hanging_threads_do_not_keep_a_process_alive, EVERYWHERE),
+    Law(one_of_several_processes_does_maintenance, ("background+sqlite",)),
 )

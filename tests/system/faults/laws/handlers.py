@@ -31,7 +31,7 @@ def a_blocked_event_loop_keeps_its_lease(stage: Stage) -> None:
     assert len(site.ledger.job(sent[0].job or "").attempts) == 1
 
 
-def what_kills_its_process_is_poison(stage: Stage) -> None:
+def a_job_that_kills_its_process_is_poison(stage: Stage) -> None:
     """FAILED after the third death, and mended it can be retried; its neighbours are charged nothing."""
     site = stage.site
     site.broken.touch()
@@ -56,7 +56,7 @@ def _mended(stage: Stage, requests: list[Request]) -> None:
     wait_for(lambda: stage.site.ledger.open() == 0, 30, "they have run again")
 
 
-def what_a_release_no_longer_knows_fails_with_words(stage: Stage) -> None:
+def jobs_unknown_to_a_release_fail_with_a_reason(stage: Stage) -> None:
     """A handler that is gone, parameters that have changed: FAILED, and what to do; retried when it is mended."""
     site = stage.site
     at = soon(4.0)
@@ -77,6 +77,6 @@ def what_a_release_no_longer_knows_fails_with_words(stage: Stage) -> None:
 LAWS = (
     Law(bad_handlers_fail_with_a_reason, EVERYWHERE),
     Law(a_blocked_event_loop_keeps_its_lease, ON_SQLITE),
-    Law(what_kills_its_process_is_poison, ON_SQLITE),
-    Law(what_a_release_no_longer_knows_fails_with_words, ON_SQLITE),
+    Law(a_job_that_kills_its_process_is_poison, ON_SQLITE),
+    Law(jobs_unknown_to_a_release_fail_with_a_reason, ON_SQLITE),
 )

@@ -39,7 +39,7 @@ def accepted_jobs_outlive_the_api(stage: Stage) -> None:
     assert any(request.unanswered for request in sent), "no answer was ever lost"
 
 
-def the_work_of_the_killed_goes_on_within_15_s(stage: Stage) -> None:
+def jobs_of_killed_workers_go_on_within_15_s(stage: Stage) -> None:
     """Jobs in progress are claimed again, and resume at the step that was cut off."""
     site = stage.site
     deaths = len(site.ends.all)
@@ -54,7 +54,7 @@ def the_work_of_the_killed_goes_on_within_15_s(stage: Stage) -> None:
     assert max(rescued).took_s < site.rescue_s
 
 
-def many_that_died_twice_go_on_within_15_s(stage: Stage) -> None:
+def many_jobs_of_two_crashes_go_on_within_15_s(stage: Stage) -> None:
     """Each runs in a process with no other job then; they do not wait for as many starts of one."""
     site = stage.site
     victim, *others = site.runners
@@ -81,7 +81,7 @@ def _running(site: Site, deaths: int) -> int:
     return int(site.ledger.rows(sql)[0][0])
 
 
-def messages_of_the_killed_are_delivered_within_15_s(stage: Stage) -> None:
+def messages_of_killed_workers_are_delivered_within_15_s(stage: Stage) -> None:
     """Those that it had fetched and not claimed, as well."""
     site = stage.site
     sent = site.client.send("steps", 40, params={"pause_s": 0.5}, lanes=40)
@@ -119,8 +119,8 @@ def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
 
 LAWS = (
     Law(accepted_jobs_outlive_the_api, BOTH_ENDS, quick=2),
-    Law(the_work_of_the_killed_goes_on_within_15_s, BOTH_ENDS, quick=2),
-    Law(many_that_died_twice_go_on_within_15_s, (BACKGROUND,)),
-    Law(messages_of_the_killed_are_delivered_within_15_s, ON_REDIS),
+    Law(jobs_of_killed_workers_go_on_within_15_s, BOTH_ENDS, quick=2),
+    Law(many_jobs_of_two_crashes_go_on_within_15_s, (BACKGROUND,)),
+    Law(messages_of_killed_workers_are_delivered_within_15_s, ON_REDIS),
     Law(the_late_result_of_a_frozen_runner_is_refused, EVERYWHERE),
 )

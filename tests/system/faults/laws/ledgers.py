@@ -16,7 +16,7 @@ MARGIN_S = 2.0
 ROOM_MB = 6
 
 
-def a_locked_ledger_is_told_within_its_patience(stage: Stage) -> None:
+def a_locked_ledger_is_reported_within_its_timeout(stage: Stage) -> None:
     """Each caller hears UNAVAILABLE in time, however many wait; it goes on by itself when the lock is gone."""
     site = stage.site
     with load(site, 30) as sent:
@@ -29,7 +29,7 @@ def a_locked_ledger_is_told_within_its_patience(stage: Stage) -> None:
     assert max(request.took_s for request in sent) < PATIENCE_S + MARGIN_S
 
 
-def a_full_disk_accepts_nothing_by_halves(stage: Stage) -> None:
+def a_full_disk_leaves_nothing_half_accepted(stage: Stage) -> None:
     """UNAVAILABLE while there is no room; it goes on by itself when there is."""
     with _small_disk(stage.site.folder / "small") as disk:
         site = stage.make(ledger_folder=disk)
@@ -96,8 +96,8 @@ def a_crash_of_postgresql_loses_nothing(stage: Stage) -> None:
 
 
 LAWS = (
-    Law(a_locked_ledger_is_told_within_its_patience, ON_SQLITE, alone=True),
-    Law(a_full_disk_accepts_nothing_by_halves, (BACKGROUND,)),
+    Law(a_locked_ledger_is_reported_within_its_timeout, ON_SQLITE, alone=True),
+    Law(a_full_disk_leaves_nothing_half_accepted, (BACKGROUND,)),
     Law(cut_connections_leave_nothing_half_done, (ON_POSTGRESQL,)),
     Law(a_crash_of_postgresql_loses_nothing, (ON_POSTGRESQL,)),
 )

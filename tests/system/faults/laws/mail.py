@@ -5,7 +5,7 @@ from tests.system.faults.mailbox import Mailbox, Manner
 from tests.system.faults.process import wait_for
 
 
-def mail_arrives_whatever_the_server_does(stage: Stage) -> None:
+def mail_arrives_despite_failures_of_the_server(stage: Stage) -> None:
     """Retried by the policy; a message that arrives twice has the same Message-ID, so that it can be told."""
     site = stage.site
     box = Mailbox(site.loop)
@@ -32,4 +32,4 @@ def mail_arrives_whatever_the_server_does(stage: Stage) -> None:
         site.deploy(email={})
 
 
-LAWS = (Law(mail_arrives_whatever_the_server_does, (BACKGROUND,)),)
+LAWS = (Law(mail_arrives_despite_failures_of_the_server, (BACKGROUND,)),)

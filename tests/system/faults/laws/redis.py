@@ -29,18 +29,18 @@ def jobs_are_accepted_while_redis_is_full(stage: Stage) -> None:
     _through(stage, outages.broker_full, told=False)
 
 
-def a_socket_that_only_accepts_holds_up_nothing(stage: Stage) -> None:
+def a_redis_that_only_accepts_connections_delays_nothing(stage: Stage) -> None:
     """Every wait for Redis is bounded."""
     _through(stage, outages.between(Mode.ACCEPT_ONLY))
 
 
-def a_lost_reply_is_at_worst_a_second_delivery(stage: Stage) -> None:
+def a_lost_reply_causes_at_most_a_second_delivery(stage: Stage) -> None:
     """Messages arrive, and nobody hears of it; or connections break at each reply."""
     for mode in (Mode.SWALLOW, Mode.CUT):
         _through(stage, outages.between(mode), away_s=AWAY_S / 2, told=False)
 
 
-def slow_replies_hold_up_nothing(stage: Stage) -> None:
+def slow_replies_delay_no_answer(stage: Stage) -> None:
     """Half a second each way is more than a request gives to a delivery."""
     _through(stage, outages.between(Mode.DELAY), away_s=AWAY_S / 2, told=False)
 
@@ -84,7 +84,7 @@ def _live_s(stage: Stage) -> float:
     return time.monotonic() - begun
 
 
-def what_redis_forgets_is_delivered_again(stage: Stage) -> None:
+def messages_that_redis_lost_are_delivered_again(stage: Stage) -> None:
     """FLUSHALL, and a restart without its data, with a backlog in it."""
     site = stage.site
     for strike in (strikes.flush, strikes.restart_broker):
@@ -115,7 +115,7 @@ def an_old_snapshot_of_redis_loses_nothing(stage: Stage) -> None:
     site.settle(site.rescue_s)
 
 
-def an_unreadable_message_harms_nobody(stage: Stage) -> None:
+def an_unreadable_message_affects_no_other(stage: Stage) -> None:
     """It stands among others, which are run and charged nothing."""
     site = stage.site
     with load(site, 40):
@@ -134,10 +134,10 @@ LAWS = (
     Law(jobs_are_accepted_without_redis, ON_REDIS, alone=True),
     Law(jobs_are_accepted_while_redis_is_frozen, ON_REDIS, alone=True, quick=0),
     Law(jobs_are_accepted_while_redis_is_full, (DRAMATIQ,), alone=True, quick=0),
-    Law(a_socket_that_only_accepts_holds_up_nothing, (DRAMATIQ,), alone=True),
-    Law(a_lost_reply_is_at_worst_a_second_delivery, ON_REDIS, alone=True),
-    Law(slow_replies_hold_up_nothing, (DRAMATIQ,), alone=True, quick=0),
-    Law(what_redis_forgets_is_delivered_again, ON_REDIS),
+    Law(a_redis_that_only_accepts_connections_delays_nothing, (DRAMATIQ,), alone=True),
+    Law(a_lost_reply_causes_at_most_a_second_delivery, ON_REDIS, alone=True),
+    Law(slow_replies_delay_no_answer, (DRAMATIQ,), alone=True, quick=0),
+    Law(messages_that_redis_lost_are_delivered_again, ON_REDIS),
     Law(an_old_snapshot_of_redis_loses_nothing, (DRAMATIQ,)),
-    Law(an_unreadable_message_harms_nobody, ON_REDIS),
+    Law(an_unreadable_message_affects_no_other, ON_REDIS),
 )
