@@ -56,8 +56,8 @@ class StepRunner:
         call = partial(step.call, running, *values, **arguments)
         if step.is_async:
             return await self._until_end(running, step, self._start(running, step, call()))
-        plain = self._submit(running, call)
-        result = await self._until_end(running, step, plain.ended, plain)
+        # Under no name here: an error's traceback knows this frame, and would keep what holds the error.
+        result = await self._until_end(running, step, *self._submit(running, call))
         if inspect.iscoroutine(result):  # of a decorator's plain function around an async one
             return await self._until_end(running, step, self._start(running, step, result))
         return result
@@ -81,6 +81,8 @@ class StepRunner:
             running.check()
             # Taken for the end of the process, the job would be handed back and started again without end.
             raise RuntimeError("the handler awaited a task that it had cancelled itself") from error
+        finally:
+            del ended, plain  # as in `run`
 
     async def run_apart(self, running: Running, step: Step, process: StepProcess, given: Mapping[str, Any]) -> Any:
         """Run the step in a process of its own, with the job's parameters or a value, and return its result.
@@ -90,16 +92,16 @@ class StepRunner:
         if self._closed:
             running.interrupt(StopReason.DRAIN)
             running.check()
-        ended = asyncio.get_running_loop().create_task(process.run(step.name, given))
         running.task = process
-        return await self._until_end(running, step, ended, process)
+        run = asyncio.get_running_loop().create_task
+        return await self._until_end(running, step, run(process.run(step.name, given)), process)
 
     def _start(self, running: Running, step: Step, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
         watched = self._watchdog.pieces(coroutine, CurrentWork(running.handler, step.name, running.id))
         running.task = task = asyncio.get_running_loop().create_task(_contain_async_exit(watched))
         return task
 
-    def _submit(self, running: Running, call: Callable[[], Any]) -> PlainCall:
+    def _submit(self, running: Running, call: Callable[[], Any]) -> tuple[asyncio.Future[Any], PlainCall]:
         loop = asyncio.get_running_loop()
 
         def begin(waited_s: float) -> None:
@@ -113,7 +115,7 @@ class StepRunner:
         if plain.waits:
             self._waiting.add(running)
             self._on_wait(running, True)
-        return plain
+        return plain.ended, plain
 
     def _begun(self, running: Running) -> None:
         self._waiting.discard(running)

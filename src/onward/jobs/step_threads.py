@@ -51,7 +51,9 @@ class PlainCall:
         try:
             result = self._function()
         except BaseException as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
-            return _Failed(ended, error)
+            failed = _Failed(ended, error)
+            del self, ended  # the error's traceback knows this frame: each would keep the other
+            return failed
         return lambda: None if ended.done() else ended.set_result(result)
 
 
@@ -64,7 +66,7 @@ class _Failed:
     def __call__(self) -> None:
         if not self._ended.done():
             self._ended.set_exception(self._error)
-        del self._error
+        del self._ended, self._error
 
 
 class StepThreads:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import math
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -206,3 +208,31 @@ async def test_a_dispatch_after_the_job_s_end_raises(sqlite_writer: Writer) -> N
         assert (await here.run(leave)).status is S.SUCCEEDED
         with pytest.raises(LeaseLost, match=r"the job is over: law\.leave would not be accepted"):
             left[0].dispatch("law.leave")
+
+
+@pytest.mark.parametrize("is_async", ["async", "plain"])
+async def test_nothing_of_a_failed_attempt_is_left_for_the_collector(sqlite_writer: Writer, is_async: str) -> None:
+    """Long-lived processes collect garbage rarely: an error, its traceback and its job must not hold one another."""
+    left: list[weakref.ref[JobContext]] = []
+
+    @handler("law.async", retry=ONCE)
+    async def fail(job: JobContext) -> None:
+        left.append(weakref.ref(job))
+        raise ValueError("as ever")
+
+    @handler("law.plain", retry=ONCE)
+    def fail_plain(job: JobContext) -> None:
+        left.append(weakref.ref(job))
+        raise ValueError("as ever")
+
+    failing = fail if is_async == "async" else fail_plain
+    gc.disable()
+    try:
+        async with node(sqlite_writer, failing) as here:
+            for _ in range(3):
+                assert (await here.run(failing)).status is S.FAILED
+            async with asyncio.timeout(60):
+                while any(job() is not None for job in left[:2]):  # the last one may still be named by its thread
+                    await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
