@@ -103,7 +103,8 @@ class Lease:
         """Raise the counter, and return this runner's id, all heartbeats, and whether it leads."""
         mine = self.id if tx.execute(_beat, id_=self.id) else self._enter(tx)
         heartbeats = [Heartbeat._make(found) for found in tx.all(_all)]
-        return mine, heartbeats, leadership.elect(tx, mine, {heartbeat.runner for heartbeat in heartbeats})
+        able = {heartbeat.runner for heartbeat in heartbeats} - self._observer.stalled
+        return mine, heartbeats, leadership.elect(tx, mine, able)
 
     def _reclaim(self, runner: str, beat: int) -> None:
         released = self._writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner=runner, beat=beat))

@@ -32,6 +32,9 @@ class Observer:
         self._timings = timings
         self._still: dict[str, tuple[int, float]] = {}  # by runner: its counter, and the seconds it has stood still
         self._observed_at = 0.0
+        self.stalled: set[str] = (
+            set()
+        )  # their counter stands still, and they live: they keep their jobs, and lead nobody
 
     def observe(self, others: Iterable[Heartbeat]) -> list[Heartbeat]:
         """Look at the counters of the others, just read, and return those that are dead."""
@@ -40,14 +43,15 @@ class Observer:
         passed_s = min(now - self._observed_at, 1.5 * self._timings.heartbeat_s) if self._observed_at else 0.0
         self._observed_at = now
         before, self._still = self._still, {}
-        dead = []
+        dead, stalled = [], set()
         for other in others:
             beat, still_s = before.get(other.runner, (other.beat, 0.0))
             still_s = still_s + passed_s if beat == other.beat else 0.0
-            lapsed = still_s >= self._timings.lease_timeout_s
-            if lapsed and lives(other.place, self._place):
-                lapsed, still_s = False, 0.0
             self._still[other.runner] = (other.beat, still_s)
-            if lapsed or is_gone(other.place, self._place):
+            lapsed = still_s >= self._timings.lease_timeout_s
+            if is_gone(other.place, self._place) or (lapsed and not lives(other.place, self._place)):
                 dead.append(other)
+            elif lapsed:
+                stalled.add(other.runner)
+        self.stalled = stalled
         return dead

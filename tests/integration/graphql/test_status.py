@@ -11,6 +11,7 @@ import pysqlite3
 import pytest
 
 from onward.backends.base import Health
+from onward.jobs.step_threads import StepThreads
 from onward.storage.base import Unavailable
 from tests.integration.graphql.conftest import Api, running, settings_in, until
 
@@ -23,6 +24,15 @@ async def test_a_process_is_ready_if_all_its_parts_answer(api: Api) -> None:
     response = await api.http.get("/health/ready")
     assert response.status_code == 200
     assert response.json() == {"status": "ok", "ledger": "ok", "backends": {"background": "ok"}, "threads": "ok"}
+
+
+async def test_without_a_thread_for_plain_functions_it_is_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StepThreads.__init__, "__defaults__", (0,))
+    async with running(settings_in(tmp_path)) as api:
+        response = await api.http.get("/health/ready")
+        assert (response.status_code, response.json()["threads"]) == (503, "exhausted")
 
 
 async def test_without_its_ledger_it_is_not_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

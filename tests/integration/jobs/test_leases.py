@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 import onward.storage.writer
-from onward.jobs import claims, ledger, observation, places, recovery
+from onward.jobs import claims, leadership, ledger, observation, places, recovery
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
@@ -176,6 +176,7 @@ def test_a_live_process_on_the_same_machine_is_never_declared_dead(clock: Clock)
         ]
         found = observation.Observer(places.place(), Timings())
         assert _dead(found, beats, clock, 60.0) == {"elsewhere"}
+        assert found.stalled == {"plain", "isolated"}
         neighbour.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, neighbour.pid, os.WSTOPPED)
         assert _dead(found, beats, clock, Timings().lease_timeout_s + 1.0) == {"plain", "isolated", "elsewhere"}
@@ -241,6 +242,17 @@ def test_one_process_leads_and_another_takes_over_after_it(writer: Writer, clock
     writer.run_sync(lambda tx: recovery.hand_back(tx, runner=one.lease.id))
     two.observe()
     assert two.lease.leads
+
+
+def test_a_process_whose_counter_stands_still_does_not_lead_though_it_lives(writer: Writer, observer: Observer) -> None:
+    """It may hold its interpreter's lock for long, and maintenance must go on."""
+    stranger(writer, places.place())
+    assert writer.run_sync(lambda tx: leadership.elect(tx, "stranger", {"stranger"}))
+    observer.observe()
+    assert not observer.lease.leads
+    observer.lease._observer.stalled = {"stranger"}
+    observer.observe()
+    assert observer.lease.leads
 
 
 def test_a_start_waits_only_for_its_own_commit(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
