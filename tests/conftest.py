@@ -16,7 +16,7 @@ from tests.servers import Missing, Server, postgres_database, postgres_server, r
 
 pytest_plugins = ("onward.testing.fixtures", "tests.system.package.fixtures")
 pytest.register_assert_rewrite("tests.system.faults.laws")
-SHARING = ("node", "made", "law")  # fixtures that cost more than a test in another process gains
+SHARING = ("node", "made", "fault_test")  # fixtures that cost more than a test in another process gains
 
 
 @pytest.hookimpl(optionalhook=True)

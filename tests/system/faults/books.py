@@ -1,4 +1,4 @@
-"""The books of a campaign: what was promised, what the ledger says, what happened; and where they do not agree."""
+"""The final checks of a campaign: compare promises, ledger and effects, and report violations."""
 
 import json
 import math
@@ -14,14 +14,14 @@ from tests.system.faults.journal import Line
 from tests.system.faults.ledger import OVER, Change, Ledger, Row
 from tests.system.faults.process import End
 
-SHOWN = 5  # of each kind of breach
+SHOWN = 5  # of each kind of violation
 CLAIMED = tuple(status.value for status in HELD)
-LOST = ("LEASE_LOST", "POISON")  # what claims of the dead are told as
+LOST = ("LEASE_LOST", "POISON")  # error codes of claims of dead processes
 
 
 @dataclass(slots=True)
-class Books:
-    """Everything that is known at the end; the ledger was quiet when it was read."""
+class Records:
+    """All records at the end; read while the ledger is quiet."""
 
     requests: list[Request]
     jobs: dict[str, Row]
@@ -45,10 +45,10 @@ class Books:
 
 def read(
     folder: Path, ledger: Ledger, requests: list[Request], ends: list[End], mailed: Counter[str] | None = None
-) -> Books:
-    """The books of a project folder whose ledger is quiet."""
+) -> Records:
+    """Read the records of a project folder whose ledger is quiet."""
     mail, log = folder / "var" / "mail", folder / "var" / "notifications.jsonl"
-    return Books(
+    return Records(
         requests=list(requests),
         jobs=ledger.jobs(),
         changes=ledger.changes(),
@@ -63,35 +63,35 @@ def read(
     )
 
 
-def breaches(books: Books) -> list[str]:
-    """Every promise that was broken, in words; empty where all were kept."""
+def violations(records: Records) -> list[str]:
+    """Descriptions of broken promises; empty if all were kept."""
     found = []
-    for law in LAWS:
-        broken = list(law(books))
-        found += [f"{law.__name__}: {words}" for words in broken[:SHOWN]]
+    for check in CHECKS:
+        broken = list(check(records))
+        found += [f"{check.__name__}: {words}" for words in broken[:SHOWN]]
         if len(broken) > SHOWN:
-            found.append(f"{law.__name__}: and {len(broken) - SHOWN} more")
+            found.append(f"{check.__name__}: and {len(broken) - SHOWN} more")
     return found
 
 
-def every_promised_job_is_in_the_ledger(books: Books) -> Iterator[str]:
-    """Every job id that a client was given is in the ledger, and over."""
-    for request in books.requests:
-        if request.job is not None and request.job not in books.jobs:
+def every_promised_job_is_in_the_ledger(records: Records) -> Iterator[str]:
+    """Check that every job id of an answer is in the ledger, and that the job is over."""
+    for request in records.requests:
+        if request.job is not None and request.job not in records.jobs:
             yield f"{request.job} was promised, and is not in the ledger"
-    for row in books.jobs.values():
+    for row in records.jobs.values():
         if row.status not in OVER:
             yield f"{row.id} ({row.handler}) is {row.status}"
 
 
-def each_request_has_one_job(books: Books) -> Iterator[str]:
-    """However often a request was sent, there is one job for it; none where it was refused, none that nobody sent."""
+def each_request_has_one_job(records: Records) -> Iterator[str]:
+    """Check that a request has one job, however often it was sent, and that no job lacks a request."""
     made: dict[str, list[str]] = defaultdict(list)
-    children = {child for row in books.jobs.values() for child in (row.result or {}).get("children", ())}
-    for row in books.jobs.values():
+    children = {child for row in records.jobs.values() for child in (row.result or {}).get("children", ())}
+    for row in records.jobs.values():
         if row.id not in children and row.handler != "faults.leaf":
             made[_name(row)].append(row.id)
-    for request in books.requests:
+    for request in records.requests:
         name = f"{request.kind.handler} {request.marker}"
         jobs = made.pop(name, [])
         if len(jobs) > 1:
@@ -116,10 +116,10 @@ def _name(row: Row) -> str:
     return f"{row.handler} {marker}"
 
 
-def every_job_has_ended_as_expected(books: Books) -> Iterator[str]:
-    """Faults around a job do not change what becomes of it."""
-    for request in books.requests:
-        row = books.jobs.get(request.job or "")
+def every_job_has_ended_as_expected(records: Records) -> Iterator[str]:
+    """Check that faults do not change a job's outcome."""
+    for request in records.requests:
+        row = records.jobs.get(request.job or "")
         if (
             row is not None
             and row.status in OVER
@@ -128,20 +128,20 @@ def every_job_has_ended_as_expected(books: Books) -> Iterator[str]:
             yield f"{row.id} ({row.handler}) is {row.status} {row.code}, not {request.kind.status} {request.kind.code}"
 
 
-def each_run_has_one_end(books: Books) -> Iterator[str]:
-    """Each run of a job has exactly one terminal change, as the database counted."""
+def each_run_has_one_end(records: Records) -> Iterator[str]:
+    """Check that each run of a job has exactly one terminal change, as counted by the database."""
     ends = Counter(
-        (change.job, change.run) for change in books.changes if change.new in OVER and change.old != change.new
+        (change.job, change.run) for change in records.changes if change.new in OVER and change.old != change.new
     )
-    for row in books.jobs.values():
+    for row in records.jobs.values():
         for run in range(1, row.run + 1):
             if ends[row.id, run] != 1 and row.status in OVER:
                 yield f"run {run} of {row.id} ({row.handler}) ended {ends[row.id, run]} times"
 
 
-def every_move_is_legal(books: Books) -> Iterator[str]:
-    """Each change of state is in the table of moves, each that is seen one version further, and none follows an end."""
-    for change in books.changes:
+def every_move_is_legal(records: Records) -> Iterator[str]:
+    """Check that each move is legal, that each visible one raises the version by one, and that none follows an end."""
+    for change in records.changes:
         if change.old == change.new and change.old in OVER:
             yield f"{change.job} was changed after it was {change.old}"
         if change.old and change.old != change.new and JobStatus(change.new) not in MOVES[JobStatus(change.old)]:
@@ -150,65 +150,65 @@ def every_move_is_legal(books: Books) -> Iterator[str]:
             yield f"{change.job} went {change.version} versions at once, from {change.old} to {change.new}"
 
 
-def every_job_has_its_effect(books: Books) -> Iterator[str]:
-    """What succeeded has left what it was to leave."""
+def every_job_has_its_effect(records: Records) -> Iterator[str]:
+    """Check that each job that succeeded has its effect."""
     written: dict[str, set[str]] = defaultdict(set)
-    for line in books.lines:
+    for line in records.lines:
         if line.what == "end":
             written[line.job].add(line.step)
-    kinds = {request.job: request.kind for request in books.requests}
-    for row in books.jobs.values():
+    kinds = {request.job: request.kind for request in records.requests}
+    for row in records.jobs.values():
         if row.status != "SUCCEEDED":
             continue
         there = True
         match row.handler:
             case "email.welcome":
-                there = books.messages[row.id] >= 1
+                there = records.messages[row.id] >= 1
             case "logging.write":
-                there = books.notifications[row.id] >= 1
+                there = records.notifications[row.id] >= 1
             case "steps.process_item":
-                there = row.id in books.items
+                there = row.id in records.items
             case _ if row.id in kinds:
                 there = set(kinds[row.id].steps) <= written[row.id]
         if not there:
             yield f"{row.id} ({row.handler}) succeeded without its effect"
 
 
-def no_effect_lacks_its_job(books: Books) -> Iterator[str]:
-    """Whatever was done was done for a job that is in the ledger."""
-    done = {*books.messages, *books.notifications, *books.items, *(line.job for line in books.lines)}
-    yield from (f"something was done for {job}, which is not in the ledger" for job in done - books.jobs.keys())
+def no_effect_lacks_its_job(records: Records) -> Iterator[str]:
+    """Check that each effect belongs to a job in the ledger."""
+    done = {*records.messages, *records.notifications, *records.items, *(line.job for line in records.lines)}
+    yield from (f"something was done for {job}, which is not in the ledger" for job in done - records.jobs.keys())
 
 
-def each_attempt_has_one_runner(books: Books) -> Iterator[str]:
-    """An attempt of a job runs in one process, and begins a step once."""
+def each_attempt_has_one_runner(records: Records) -> Iterator[str]:
+    """Check that an attempt runs in one process, and begins a step once."""
     seen: Counter[tuple[str, int, str]] = Counter()
     pids: dict[tuple[str, int], set[int]] = defaultdict(set)
-    for line in books.begins:
+    for line in records.begins:
         seen[line.job, line.attempt, line.step] += 1
         pids[line.job, line.attempt].add(line.pid)
     yield from (f"{step} of {job} began {n} times in attempt {a}" for (job, a, step), n in seen.items() if n > 1)
     yield from (f"attempt {a} of {job} ran in {sorted(found)}" for (job, a), found in pids.items() if len(found) > 1)
 
 
-def no_finished_step_ran_again(books: Books) -> Iterator[str]:
-    """A step whose end was committed in one attempt is not begun in a later one of the same run."""
-    for line in books.begins:
-        for change in books.journeys[line.job]:
+def no_finished_step_ran_again(records: Records) -> Iterator[str]:
+    """Check that a step with a committed end is not begun by a later attempt of the same run."""
+    for line in records.begins:
+        for change in records.journeys[line.job]:
             if change.finished and line.step in change.finished and change.attempt < line.attempt:
-                row = books.jobs.get(line.job)
+                row = records.jobs.get(line.job)
                 if row is None or row.run == 1:
                     yield f"{line.step} of {line.job} had finished in attempt {change.attempt}, began in {line.attempt}"
                 break
 
 
-def only_steps_in_progress_ran_twice(books: Books) -> Iterator[str]:
-    """A step begins again only where the attempt before was cut off or failed: a crash, a hand-back, an error."""
+def only_steps_in_progress_ran_twice(records: Records) -> Iterator[str]:
+    """Check that a step begins again only after a crash, a hand-back or an error."""
     attempts: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for line in books.begins:
+    for line in records.begins:
         attempts[line.job, line.step].append(line.attempt)
     for (job, step), numbers in attempts.items():
-        row = books.jobs.get(job)
+        row = records.jobs.get(job)
         if row is None or len(numbers) == 1:
             continue
         told = {attempt[0]: attempt for attempt in row.attempts}
@@ -216,38 +216,38 @@ def only_steps_in_progress_ran_twice(books: Books) -> Iterator[str]:
             attempt = told.get(number)
             if attempt is None or (attempt[1] and not attempt[6]):
                 yield f"{step} of {job} began in attempts {numbers}, and {number} had not been cut off: {attempt}"
-    for job, n in (books.notifications + Counter()).items():
-        row = books.jobs.get(job)
+    for job, n in (records.notifications + Counter()).items():
+        row = records.jobs.get(job)
         if row is not None and n > len(row.attempts):
             yield f"{job} has {n} lines after {len(row.attempts)} attempts"
 
 
-def no_live_process_was_declared_dead(books: Books) -> Iterator[str]:
-    """Every claim that was lost belonged to a process that had died by then, or had stood still."""
+def no_live_process_was_declared_dead(records: Records) -> Iterator[str]:
+    """Check that every lost claim belonged to a process that was dead or frozen by then."""
     ended: dict[int, float] = {}
-    for end in books.ends:
+    for end in records.ends:
         # When one ended by itself, the harness found out later.
         ended[end.pid] = min(ended.get(end.pid, math.inf), 0.0 if end.how == "itself" else end.at)
-    suicidal = {line.pid for line in books.begins if line.step in ("dies", "eats")}
-    for row in books.jobs.values():
+    suicidal = {line.pid for line in records.begins if line.step in ("dies", "eats")}
+    for row in records.jobs.values():
         for attempt in row.attempts:
             lost = attempt[6] and attempt[6]["code"] in LOST
             pid = int(attempt[3].rpartition(":")[2])
-            if lost and pid not in suicidal and not ended.get(pid, math.inf) <= _over_at(books, row, attempt[0]):
+            if lost and pid not in suicidal and not ended.get(pid, math.inf) <= _over_at(records, row, attempt[0]):
                 yield f"{row.id} lost its claim in process {pid}, which was alive"
 
 
-def _over_at(books: Books, row: Row, attempt: int) -> float:
-    """When the claim of that attempt was over, by the machine's clock."""
-    for change in books.journeys[row.id]:
+def _over_at(records: Records, row: Row, attempt: int) -> float:
+    """The end of the attempt's claim, by the machine's clock."""
+    for change in records.journeys[row.id]:
         if change.attempt == attempt and change.old in CLAIMED and change.new not in CLAIMED:
             return change.at
     return 0.0
 
 
-def crashes_and_shutdowns_count_against_no_job(books: Books) -> Iterator[str]:
-    """Claims that were lost or handed back are charged to nobody."""
-    for row in books.jobs.values():
+def crashes_and_shutdowns_count_against_no_job(records: Records) -> Iterator[str]:
+    """Check that lost and returned claims count as no attempts."""
+    for row in records.jobs.values():
         for attempt in row.attempts[:-1]:
             if row.run == 1 and attempt[1] and not attempt[6]:  # neither an error nor the end: it was handed back
                 yield f"{row.id} was charged for attempt {attempt[0]}, which was handed back"
@@ -256,24 +256,24 @@ def crashes_and_shutdowns_count_against_no_job(books: Books) -> Iterator[str]:
                 yield f"{row.id} was charged for attempt {attempt[0]}: {attempt[6]['code']}"
 
 
-def children_came_with_their_parents(books: Books) -> Iterator[str]:
-    """The jobs that a job dispatched are there exactly when it succeeded, each once."""
-    leaves = {row.id for row in books.jobs.values() if row.handler == "faults.leaf"}
-    parents = [row for row in books.jobs.values() if row.handler == "faults.steps" and row.status == "SUCCEEDED"]
+def children_came_with_their_parents(records: Records) -> Iterator[str]:
+    """Check that the dispatched jobs of a job exist exactly if it succeeded, each once."""
+    leaves = {row.id for row in records.jobs.values() if row.handler == "faults.leaf"}
+    parents = [row for row in records.jobs.values() if row.handler == "faults.steps" and row.status == "SUCCEEDED"]
     children = [child for row in parents for child in row.result["children"]]
     yield from (f"{child} was dispatched, and is not in the ledger" for child in set(children) - leaves)
     yield from (f"{leaf} was dispatched by nobody who succeeded" for leaf in leaves - set(children))
     yield from (f"{child} was dispatched {n} times" for child, n in Counter(children).items() if n > 1)
 
 
-def every_user_has_a_job(books: Books) -> Iterator[str]:
-    """No user without the job, no job without its user."""
-    jobs = {row.params["username"] for row in books.jobs.values() if row.handler == "email.welcome"}
-    yield from (f"{name} registered, and has no job" for name in books.users - jobs)
-    yield from (f"{name} has a job, and is no user" for name in jobs - books.users)
+def every_user_has_a_job(records: Records) -> Iterator[str]:
+    """Check that each user has a job, and each such job a user."""
+    jobs = {row.params["username"] for row in records.jobs.values() if row.handler == "email.welcome"}
+    yield from (f"{name} registered, and has no job" for name in records.users - jobs)
+    yield from (f"{name} has a job, and is no user" for name in jobs - records.users)
 
 
-LAWS: tuple[Callable[[Books], Iterator[str]], ...] = (
+CHECKS: tuple[Callable[[Records], Iterator[str]], ...] = (
     every_promised_job_is_in_the_ledger,
     each_request_has_one_job,
     every_job_has_ended_as_expected,

@@ -1,8 +1,8 @@
-"""Breaks the program on purpose: each break turns a law red, or that law is worth nothing.
+"""Breaks the program on purpose: each break must make a test fail, which proves that the test can.
 
-`REDS` says which break for which law, and what the law says then.
-`.venv/bin/python -m tests.system.faults.breaks [WORD ...]` runs each law under its
-break: an hour for all of them; words choose laws or breaks by a part of their names.
+The tables name a break for each test, and the message of the failure.
+`.venv/bin/python -m tests.system.faults.breaks [WORD ...]` runs each test under its
+break: an hour for all of them; words choose tests or breaks by a part of their names.
 """
 
 import inspect
@@ -31,12 +31,12 @@ BREAKS: Mapping[str, Callable[[], None]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Red:
-    """The law fails under the break, and `says` (a pattern) is in what it fails with."""
+    """The test fails under the break, and the pattern `says` matches its failure."""
 
-    law: str
+    test: str
     under: str
     says: str
-    on: str = ""  # of the law's combinations; the first where it says nothing
+    on: str = ""  # one of the test's combinations; empty for the first
 
 
 FAULTS = (
@@ -93,7 +93,7 @@ FAULTS = (
     Red("jobs_unknown_to_a_release_fail_with_a_reason", "parameters_unchecked", "'UNEXPECTED'|'SUCCEEDED'"),
     Red("mail_arrives_despite_failures_of_the_server", "mail_shrugged_off", "assert .* == "),
     Red("the_backend_may_change_with_jobs_pending", "no_reroute", "every job is over"),
-    Red("a_wrong_clock_loses_nothing_and_claims_nothing_twice", "leases_by_the_clock", "nobody_was_taken_for_dead"),
+    Red("a_wrong_clock_loses_nothing_and_claims_nothing_twice", "leases_by_the_clock", "no_live_process_was"),
     Red("every_point_of_one_process_is_survived", "answer_before_commit", "is not in the ledger"),
     Red("every_point_of_one_process_is_survived", "two_commits", "every_user_has_a_job: .* has no job"),
     Red("every_point_of_one_process_is_survived", "children_apart", "children_came_with_their_parents: "),
@@ -187,12 +187,12 @@ OTHERS = (  # by the test's own name
 
 
 def broken(name: str) -> dict[str, str]:
-    """What the environment of a Python process holds that has the break from its start, as those that it starts."""
+    """The environment of a Python process that has the break from its start, and so have its children."""
     return {BREAK: name, "PYTHONPATH": os.pathsep.join([str(STARTUP), str(ROOT)])}
 
 
 def install(name: str) -> None:
-    """This process is broken so, from now on. Raises KeyError for no break, AttributeError as `put` does."""
+    """Break this process. Raises KeyError for an unknown break, and AttributeError as `put` does."""
     BREAKS[name]()
 
 

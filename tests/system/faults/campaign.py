@@ -1,4 +1,4 @@
-"""A long random campaign: load, faults by chance, quiet, the books, a table."""
+"""A long random campaign: load, random faults, quiet, the final checks, a table."""
 
 import json
 import random
@@ -15,9 +15,9 @@ from tests.system.faults.figures import Figures, count
 from tests.system.faults.loop import Loop
 from tests.system.faults.outages import noted, outages
 from tests.system.faults.postgres import Postgres
-from tests.system.faults.site import DEADLINE_S, Combination, Site
+from tests.system.faults.site import DEADLINE_S, Combination, Installation
 from tests.system.faults.starters import Nursery
-from tests.system.faults.strikes import strikes
+from tests.system.faults.strikes import injections
 
 MIX = {
     "processItem": 35,
@@ -39,26 +39,26 @@ Say = Callable[[str], None]
 
 
 def run(combination: Combination, *, minutes: float, seed: int, rate: float, say: Say) -> Figures:
-    """The figures of one campaign; what was broken stands in its `breaches`."""
+    """The figures of one campaign; `breaches` lists its broken promises."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onward-faults-")))
         folder.chmod(0o755)
         loop = stack.enter_context(Loop())
-        site = _site(combination, folder, loop, seed, stack)
+        installation = _installation(combination, folder, loop, seed, stack)
         figures = Figures(combination.name, seed, minutes, rate)
         chance = random.Random(seed)
-        site.start()
-        site.client.begin(rate, MIX, PARAMS)
+        installation.start()
+        installation.client.begin(rate, MIX, PARAMS)
         faults: Counter[str] = Counter()
         failed: list[str] = []
         until = time.monotonic() + minutes * 60
         while time.monotonic() < until:
             try:
-                _fault(site, chance, faults, say, long_s=min(minutes * 60 / 20, LONG_S))
+                _fault(installation, chance, faults, say, long_s=min(minutes * 60 / 20, LONG_S))
             except AssertionError as error:
                 failed.append(f"during the campaign: {error}")
         figures.faults = dict(sorted(faults.items()))
-        figures_end(site, figures, failed, say)
+        figures_end(installation, figures, failed, say)
         if figures.breaches:
             kept = Path(tempfile.mkdtemp(prefix="onward-faults-kept-"))
             say(f"logs, journal and ledger are kept in {kept}")
@@ -68,23 +68,23 @@ def run(combination: Combination, *, minutes: float, seed: int, rate: float, say
         return figures
 
 
-def figures_end(site: Site, figures: Figures, failed: list[str], say: Say) -> None:
-    """Quiet has come, the processes have ended, and the books are done."""
-    site.client.end()
-    site.mend()
+def figures_end(installation: Installation, figures: Figures, failed: list[str], say: Say) -> None:
+    """Wait until all is quiet, end the processes, and run the final checks."""
+    installation.client.end()
+    installation.mend()
     try:
-        say(f"quiet after {site.settle(QUIET_S):.1f} s")
+        say(f"quiet after {installation.settle(QUIET_S):.1f} s")
     except AssertionError as error:
         failed.append(str(error))
-    for process in site.processes:
+    for process in installation.processes:
         took_s = process.stop()
         if took_s > DEADLINE_S:
             failed.append(f"{process.name} took {took_s:.1f} s to end")
-    found = site.books()
-    count(figures, found, site.outages, [*failed, *books.breaches(found)])
+    found = installation.records()
+    count(figures, found, installation.outages, [*failed, *books.violations(found)])
 
 
-def _site(combination: Combination, folder: Path, loop: Loop, seed: int, stack: ExitStack) -> Site:
+def _installation(combination: Combination, folder: Path, loop: Loop, seed: int, stack: ExitStack) -> Installation:
     broker = postgres = None
     if combination.backend == "dramatiq":
         (folder / "redis").mkdir()
@@ -95,29 +95,31 @@ def _site(combination: Combination, folder: Path, loop: Loop, seed: int, stack: 
         stack.callback(postgres.close)
     apis = 1 if broker else 2
     starter = stack.enter_context(Nursery(loop))  # a start is cheap then, and so there is time for more faults
-    site = Site(combination, folder, loop, broker=broker, postgres=postgres, apis=apis, seed=seed, starter=starter)
-    stack.callback(site.close)
-    return site
+    installation = Installation(
+        combination, folder, loop, broker=broker, postgres=postgres, apis=apis, seed=seed, starter=starter
+    )
+    stack.callback(installation.close)
+    return installation
 
 
-def _fault(site: Site, chance: random.Random, faults: Counter[str], say: Say, *, long_s: float) -> None:
+def _fault(installation: Installation, chance: random.Random, faults: Counter[str], say: Say, *, long_s: float) -> None:
     """One fault has come and gone; now and then others struck while it lasted."""
     time.sleep(chance.uniform(0.2, 2.5))
     if chance.random() < SHARE_OF_OUTAGES:
-        name, lasting = chance.choice(sorted(outages(site).items()))
+        name, lasting = chance.choice(sorted(outages(installation).items()))
         length_s = chance.uniform(0.5, LONGEST_OUTAGE_S)
         if name in LONG and not faults[name]:
             length_s = long_s
         say(f"{name} for {length_s:.1f} s")
         faults[name] += 1
-        with noted(site, name, lasting):
+        with noted(installation, name, lasting):
             time.sleep(length_s)
     else:
-        name, strike = chance.choice(sorted(strikes(site).items()))
+        name, inject = chance.choice(sorted(injections(installation).items()))
         say(name)
         faults[name] += 1
-        strike(site, chance)
-    for process in site.processes:
+        inject(installation, chance)
+    for process in installation.processes:
         if process.tend():
             say(f"{process.name} had ended by itself")
             faults["ended by itself"] += 1

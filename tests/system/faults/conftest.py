@@ -1,6 +1,6 @@
-"""Sites on which the laws are tried: one for each combination, each worked on by a thread of its own.
+"""Installations for the fault tests: one for each combination, each with its own thread.
 
-Most of a law's time is waiting, so the combinations go through their laws side by side; a test waits for its outcome.
+Most of a test's time is waiting, so the combinations run their tests in parallel; a test waits for its outcome.
 """
 
 import itertools
@@ -17,17 +17,17 @@ from typing import Any
 import pytest
 
 from tests.system.faults.broker import Broker
-from tests.system.faults.laws.base import BACKGROUND, DRAMATIQ, ON_POSTGRESQL, Law, Stage
+from tests.system.faults.laws.base import BACKGROUND, DRAMATIQ, ON_POSTGRESQL, FaultTest, Stage
 from tests.system.faults.loop import Loop
 from tests.system.faults.postgres import Postgres
-from tests.system.faults.site import COMBINATIONS, Site
+from tests.system.faults.site import COMBINATIONS, Installation
 from tests.system.faults.starters import Nursery, Starter
 
-LANES = MappingProxyType({BACKGROUND: 1, DRAMATIQ: 2, ON_POSTGRESQL: 1})  # threads, each with a site of its own
+LANES = MappingProxyType({BACKGROUND: 1, DRAMATIQ: 2, ON_POSTGRESQL: 1})  # threads, each with its own installation
 
 
-class Rig:
-    """Goes through the laws that were asked for, combination by combination."""
+class FaultTestRunner:
+    """Runs the selected fault tests, combination by combination."""
 
     def __init__(self, folder: Path, loop: Loop, starter: Starter) -> None:
         self._folder = folder
@@ -35,27 +35,27 @@ class Rig:
         self._starter = starter
         self._stack = ExitStack()
         self._numbers = itertools.count(1)
-        self._wanted: dict[str, list[Law]] = defaultdict(list)
+        self._wanted: dict[str, list[FaultTest]] = defaultdict(list)
         self._outcomes: dict[tuple[str, str], Future[None]] = {}
         self._threads: list[threading.Thread] = []
         self._over = False
 
-    def want(self, law: Law, combination: str) -> None:
-        self._wanted[combination].append(law)
-        self._outcomes[law.name, combination] = Future()
+    def want(self, fault_test: FaultTest, combination: str) -> None:
+        self._wanted[combination].append(fault_test)
+        self._outcomes[fault_test.name, combination] = Future()
 
     def start(self) -> None:
         self._threads = [
             threading.Thread(target=self._go_through, args=(name,), name=name, daemon=True)
-            for name, laws in self._wanted.items()
-            for _ in range(min(LANES[name], len(laws)))
+            for name, fault_tests in self._wanted.items()
+            for _ in range(min(LANES[name], len(fault_tests)))
         ]
         for thread in self._threads:
             thread.start()
 
-    def outcome(self, law: Law, combination: str) -> None:
-        """Raises what the law raised."""
-        self._outcomes[law.name, combination].result()
+    def outcome(self, fault_test: FaultTest, combination: str) -> None:
+        """Raise the exception of the fault test, if it raised one."""
+        self._outcomes[fault_test.name, combination].result()
 
     def close(self) -> None:
         self._over = True
@@ -65,11 +65,11 @@ class Rig:
 
     def _go_through(self, name: str) -> None:
         with ExitStack() as stack:
-            kept: list[Site] = []
+            kept: list[Installation] = []
             stack.callback(_close, kept)
-            while laws := self._wanted[name]:
-                law = laws.pop(0)
-                outcome = self._outcomes[law.name, name]
+            while fault_tests := self._wanted[name]:
+                fault_test = fault_tests.pop(0)
+                outcome = self._outcomes[fault_test.name, name]
                 if self._over:
                     outcome.cancel()
                     continue
@@ -77,32 +77,32 @@ class Rig:
                     if not kept:
                         kept.append(self._site(name, stack))
                         kept[0].start()
-                    self._hold(law, kept[0])
+                    self._run_test(fault_test, kept[0])
                 except BaseException as error:  # noqa: BLE001 - the test that waits for it raises it
                     traceback.clear_frames(error.__traceback__)
                     if kept:
                         error.add_note(f"logs of its processes: {kept[0].folder}")
-                        kept.pop().close()  # the next law gets a whole one
+                        kept.pop().close()  # the next test gets a new one
                     outcome.set_exception(error)
                 else:
                     outcome.set_result(None)
 
-    def _hold(self, law: Law, site: Site) -> None:
-        others: list[Site] = []
+    def _run_test(self, fault_test: FaultTest, installation: Installation) -> None:
+        others: list[Installation] = []
 
-        def make(**options: Any) -> Site:
-            others.append(self._another(site, **options))
+        def make(**options: Any) -> Installation:
+            others.append(self._another(installation, **options))
             return others[-1]
 
         try:
-            law.hold(Stage(site, make))
-            site.mend()
-            site.settle()
-            site.check()
+            fault_test.run(Stage(installation, make))
+            installation.mend()
+            installation.settle()
+            installation.check()
         finally:
             _close(others)
 
-    def _site(self, name: str, stack: ExitStack) -> Site:
+    def _site(self, name: str, stack: ExitStack) -> Installation:
         combination = next(one for one in COMBINATIONS if one.name == name)
         folder = self._new_folder(name)
         broker = postgres = None
@@ -113,7 +113,7 @@ class Rig:
         if combination.ledger == "postgresql":
             postgres = Postgres()
             stack.callback(postgres.close)
-        return Site(
+        return Installation(
             combination,
             folder,
             self._loop,
@@ -124,9 +124,9 @@ class Rig:
             starter=self._starter,
         )
 
-    def _another(self, like: Site, **options: Any) -> Site:
+    def _another(self, like: Installation, **options: Any) -> Installation:
         folder = self._new_folder(like.combination.name)
-        return Site(
+        return Installation(
             like.combination,
             folder,
             self._loop,
@@ -142,19 +142,19 @@ class Rig:
         return folder
 
 
-def _close(sites: list[Site]) -> None:
-    for site in sites:
-        site.close()
+def _close(installations: list[Installation]) -> None:
+    for installation in installations:
+        installation.close()
 
 
 @pytest.fixture(scope="session")
-def rig(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Rig]:
+def runner(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[FaultTestRunner]:
     with Loop() as loop, Nursery(loop) as nursery:
-        made = Rig(tmp_path_factory.mktemp("faults"), loop, nursery)
+        made = FaultTestRunner(tmp_path_factory.mktemp("faults"), loop, nursery)
         for item in request.session.items:
-            if isinstance(item, pytest.Function) and "law" in item.fixturenames:
+            if isinstance(item, pytest.Function) and "fault_test" in item.fixturenames:
                 wanted: Any = item.callspec.params
-                made.want(wanted["law"], wanted["combination"])
+                made.want(wanted["fault_test"], wanted["combination"])
         made.start()
         try:
             yield made

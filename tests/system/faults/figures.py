@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tests.system.faults.books import SHOWN, Books
+from tests.system.faults.books import SHOWN, Records
 from tests.system.faults.process import RESCUE_S
 from tests.system.faults.site import Outage
 
@@ -42,25 +42,27 @@ class Figures:
         return asdict(self)
 
 
-def count(figures: Figures, books: Books, outages: Sequence[Outage], breaches: Sequence[str]) -> None:
-    """The figures hold what the books and the breaches tell."""
-    requests = books.requests
-    figures.jobs = len(books.jobs)
+def count(figures: Figures, records: Records, outages: Sequence[Outage], violations: Sequence[str]) -> None:
+    """Add the figures of the records and the broken promises."""
+    requests = records.requests
+    figures.jobs = len(records.jobs)
     figures.answers = sum(request.job is not None for request in requests)
     figures.unanswered = sum(request.unanswered for request in requests)
     figures.unavailable = sum(request.refused.count("UNAVAILABLE") for request in requests)
-    figures.breaches = list(breaches)
-    figures.lost = sum(words.startswith("what_was_promised") for words in breaches)
-    figures.finished_run_again = sum(words.startswith("no_finished_step") for words in breaches)
-    begun = Counter((line.job, line.step) for line in books.begins if line.step in ("first", "second", "third", "leaf"))
+    figures.breaches = list(violations)
+    figures.lost = sum(words.startswith("every_promised_job") for words in violations)
+    figures.finished_run_again = sum(words.startswith("no_finished_step") for words in violations)
+    begun = Counter(
+        (line.job, line.step) for line in records.begins if line.step in ("first", "second", "third", "leaf")
+    )
     figures.steps_run_twice = sum(n - 1 for n in begun.values())
-    figures.effects_twice = sum(n - 1 for n in books.notifications.values())
-    found = sorted(rescues(books, outages))
+    figures.effects_twice = sum(n - 1 for n in records.notifications.values())
+    found = sorted(rescues(records, outages))
     figures.breaches += nobody_waits_long_for_a_rescue(found[-SHOWN:])
     took = [one.took_s for one in found]
     figures.claims_lost = len(found)
     figures.rescue_max_s, figures.rescue_p95_s = at(took, 1.0), at(took, 0.95)
-    figures.delivery_after_outage_max_s = max(deliveries_after(books, outages), default=0.0)
+    figures.delivery_after_outage_max_s = max(deliveries_after(records, outages), default=0.0)
     usual = [request.took_s * 1000 for request in requests if request.job and not _during(request.answered_at, outages)]
     without = [
         request.took_s * 1000
@@ -81,13 +83,13 @@ class Rescue:
     died: float
 
 
-def rescues(books: Books, outages: Sequence[Outage]) -> Iterable[Rescue]:
+def rescues(records: Records, outages: Sequence[Outage]) -> Iterable[Rescue]:
     """One for each claim that was lost; time in which broker or ledger was away left out."""
     deaths: dict[int, list[float]] = defaultdict(list)
-    for end in books.ends:
+    for end in records.ends:
         deaths[end.pid].append(end.at)
-    for row in books.jobs.values():
-        claims = {c.attempt: c.at for c in books.journeys[row.id] if (c.old, c.new) == ("QUEUED", "RUNNING")}
+    for row in records.jobs.values():
+        claims = {c.attempt: c.at for c in records.journeys[row.id] if (c.old, c.new) == ("QUEUED", "RUNNING")}
         for number, _, _, worker, _, finished, error in row.attempts:
             if not error or error["code"] != "LEASE_LOST" or number + 1 not in claims:
                 continue
@@ -106,11 +108,11 @@ def nobody_waits_long_for_a_rescue(found: Iterable[Rescue]) -> Iterable[str]:
             yield f"nobody_waits_long_for_a_rescue: {one.job} was claimed again after {one.took_s:.1f} s; {when}"
 
 
-def deliveries_after(books: Books, outages: Sequence[Outage]) -> Iterable[float]:
+def deliveries_after(records: Records, outages: Sequence[Outage]) -> Iterable[float]:
     """Seconds from the end of an outage of Redis to the first claim of each job that was accepted in it."""
-    births = {c.job: c.at for c in books.changes if not c.old and c.new == "QUEUED"}
+    births = {c.job: c.at for c in records.changes if not c.old and c.new == "QUEUED"}
     claims: dict[str, float] = {}
-    for change in books.changes:
+    for change in records.changes:
         if change.new == "RUNNING":
             claims.setdefault(change.job, change.at)
     for outage in outages:

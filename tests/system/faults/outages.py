@@ -7,66 +7,66 @@ from types import MappingProxyType
 
 from tests.system.faults.process import Process
 from tests.system.faults.proxy import Mode
-from tests.system.faults.site import Outage, Site
+from tests.system.faults.site import Installation, Outage
 
-Lasting = Callable[[Site], AbstractContextManager[None]]
+Lasting = Callable[[Installation], AbstractContextManager[None]]
 
 
 @contextmanager
-def broker_down(site: Site) -> Iterator[None]:
+def broker_down(installation: Installation) -> Iterator[None]:
     """No Redis; when it is back it knows nothing."""
-    assert site.broker is not None
-    assert site.proxy is not None
-    site.proxy.set(Mode.REFUSE)
-    site.broker.kill()
+    assert installation.broker is not None
+    assert installation.proxy is not None
+    installation.proxy.set(Mode.REFUSE)
+    installation.broker.kill()
     try:
         yield
     finally:
-        site.broker.start()
-        site.proxy.set(Mode.PASS)
+        installation.broker.start()
+        installation.proxy.set(Mode.PASS)
 
 
 @contextmanager
-def broker_frozen(site: Site) -> Iterator[None]:
+def broker_frozen(installation: Installation) -> Iterator[None]:
     """Redis takes connections and answers nothing."""
-    assert site.broker is not None
-    site.broker.freeze()
+    assert installation.broker is not None
+    installation.broker.freeze()
     try:
         yield
     finally:
-        site.broker.thaw()
+        installation.broker.thaw()
 
 
 @contextmanager
-def broker_full(site: Site) -> Iterator[None]:
+def broker_full(installation: Installation) -> Iterator[None]:
     """Redis refuses every write."""
-    assert site.broker is not None
-    site.broker.fill()
+    assert installation.broker is not None
+    installation.broker.fill()
     try:
         yield
     finally:
-        site.broker.drain()
+        installation.broker.drain()
 
 
 def between(mode: Mode) -> Lasting:
     """What stands between the program and Redis misbehaves."""
 
     @contextmanager
-    def lasting(site: Site) -> Iterator[None]:
-        assert site.proxy is not None
-        site.proxy.set(mode)
+    def lasting(installation: Installation) -> Iterator[None]:
+        assert installation.proxy is not None
+        installation.proxy.set(mode)
         try:
             yield
         finally:
-            site.proxy.set(Mode.PASS)
+            installation.proxy.set(Mode.PASS)
 
     return lasting
 
 
 @contextmanager
-def ledger_locked(site: Site) -> Iterator[None]:
+def ledger_locked(installation: Installation) -> Iterator[None]:
     """Another writer holds the SQLite file."""
-    connection = site.ledger.connect()
+    connection = installation.ledger.connect()
     connection.execute("PRAGMA busy_timeout=20000")
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -77,29 +77,29 @@ def ledger_locked(site: Site) -> Iterator[None]:
 
 
 @contextmanager
-def ledger_down(site: Site) -> Iterator[None]:
+def ledger_down(installation: Installation) -> Iterator[None]:
     """No PostgreSQL."""
-    assert site.postgres is not None
-    site.postgres.crash()
+    assert installation.postgres is not None
+    installation.postgres.crash()
     try:
         yield
     finally:
-        site.postgres.start()
+        installation.postgres.start()
 
 
 @contextmanager
-def backend_changed(site: Site) -> Iterator[None]:
+def backend_changed(installation: Installation) -> Iterator[None]:
     """Every process has been deployed with the other backend in its settings; and at the end with the first again."""
     try:
-        site.deploy(backend="background")
+        installation.deploy(backend="background")
         yield
     finally:
-        site.deploy(backend="dramatiq")
+        installation.deploy(backend="dramatiq")
 
 
-def runner_frozen(site: Site) -> AbstractContextManager[None]:
+def runner_frozen(installation: Installation) -> AbstractContextManager[None]:
     """A process that runs jobs stands still."""
-    return frozen(site.runners[0])
+    return frozen(installation.runners[0])
 
 
 @contextmanager
@@ -112,11 +112,11 @@ def frozen(process: Process) -> Iterator[None]:
 
 
 @contextmanager
-def frozen_between_writes(site: Site, process: Process) -> Iterator[None]:
+def frozen_between_writes(installation: Installation, process: Process) -> Iterator[None]:
     """The same, not in the middle of a commit: SQLite's one lock would stand still with it, and everything else."""
     while True:
         process.freeze()
-        if site.combination.ledger != "sqlite" or _is_free(site):
+        if installation.combination.ledger != "sqlite" or _is_free(installation):
             break
         process.thaw()
         time.sleep(0.02)
@@ -126,8 +126,8 @@ def frozen_between_writes(site: Site, process: Process) -> Iterator[None]:
         process.thaw()
 
 
-def _is_free(site: Site) -> bool:
-    connection = site.ledger.connect()
+def _is_free(installation: Installation) -> bool:
+    connection = installation.ledger.connect()
     try:
         connection.execute("PRAGMA busy_timeout=1000")
         connection.execute("BEGIN IMMEDIATE")
@@ -153,12 +153,12 @@ ON_REDIS: Mapping[str, Lasting] = MappingProxyType(
 )
 
 
-def outages(site: Site) -> dict[str, Lasting]:
+def outages(installation: Installation) -> dict[str, Lasting]:
     """Those that the combination can suffer, by name."""
     found: dict[str, Lasting] = {"runner frozen": runner_frozen}
-    if site.broker is not None:
+    if installation.broker is not None:
         found |= ON_REDIS
-    if site.postgres is not None:
+    if installation.postgres is not None:
         found["postgresql down"] = ledger_down
     else:
         found["sqlite locked"] = ledger_locked
@@ -166,11 +166,11 @@ def outages(site: Site) -> dict[str, Lasting]:
 
 
 @contextmanager
-def noted(site: Site, what: str, lasting: Lasting) -> Iterator[None]:
-    """The same, written down in the site's list of outages."""
+def noted(installation: Installation, what: str, lasting: Lasting) -> Iterator[None]:
+    """The same, recorded in the installation's list of outages."""
     begun = time.time()
     try:
-        with lasting(site):
+        with lasting(installation):
             yield
     finally:
-        site.outages.append(Outage(what, begun, time.time()))
+        installation.outages.append(Outage(what, begun, time.time()))

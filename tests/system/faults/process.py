@@ -24,7 +24,7 @@ class End:
 
 
 class Ends:
-    """Everything that happened to processes in one campaign; the books know from here whose death was whose."""
+    """The ends of all processes of a campaign; the final checks find the cause of a death here."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""One installation under fault: its project folder, ledger, broker and processes, and the client that uses it."""
+"""One installation under faults: its project folder, ledger, broker and processes, and its client."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ from onward.storage.base import StorageError
 from tests import application
 from tests.servers import free_port
 from tests.system.faults import acts, books, journal
-from tests.system.faults.books import Books
+from tests.system.faults.books import Records
 from tests.system.faults.broker import Broker
 from tests.system.faults.client import Client, Request
 from tests.system.faults.ledger import Ledger
@@ -50,7 +50,7 @@ COMBINATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """What was away, and from when to when by the machine's clock."""
+    """The part that was away, from `begun` to `ended` by the machine's clock."""
 
     what: str
     begun: float
@@ -59,7 +59,7 @@ class Outage:
 
 @dataclass(slots=True)
 class Settings:
-    """What is written into the project's settings.toml."""
+    """The contents of the project's settings.toml."""
 
     backend: str
     ledger_url: str
@@ -70,7 +70,7 @@ class Settings:
     handlers: tuple[str, ...] = ("tests.system.faults.acts",)
 
     def write(self, project: Path) -> None:
-        """The file holds all of it."""
+        """Write the file."""
         tables: dict[str, dict[str, object]] = {
             "server": {"drain_s": DRAIN_S},
             "database": {"url": self.ledger_url},
@@ -87,8 +87,8 @@ class Settings:
         application.write(project, "\n".join([*lines, ""]))
 
 
-class Site:
-    """Everything of one campaign. Made first, then `start`ed; `close` leaves nothing running."""
+class Installation:
+    """All parts of one campaign. Call `start` after the construction; `close` leaves nothing running."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Site:
         ledger_folder: Path | None = None,
         starter: Starter | None = None,
     ) -> None:
-        """Without PostgreSQL the ledger is a SQLite file in the folder; workers are for a backend that wants them."""
+        """Without PostgreSQL the ledger is a SQLite file in the folder; only Dramatiq has workers."""
         self.combination = combination
         self.folder = folder
         self.loop = loop
@@ -117,8 +117,8 @@ class Site:
         self.outages: list[Outage] = []
         self.journal = folder / "journal"
         self.broken = folder / "broken"
-        self.unanswered: list[Request] = []  # those that are to be sent again when all is well
-        self.mailed: Counter[str] = Counter()  # messages that a mail server took, by job
+        self.unanswered: list[Request] = []  # requests to send again after the faults
+        self.mailed: Counter[str] = Counter()  # messages that a mail server accepted, by job
         self.settings = Settings(
             combination.backend,
             postgres.database() if postgres else f"sqlite:///{ledger_folder or folder}/onward.db",
@@ -143,9 +143,9 @@ class Site:
 
     @property
     def rescue_s(self) -> float:
-        """Seconds within which the work of the dead goes on: as promised, where a process starts in a second.
+        """Seconds within which jobs of dead processes go on: as promised, if a process starts in a second.
 
-        A machine that does other things besides gets so much more as its processes take longer to start.
+        On a busy machine the time grows with the time that its processes take to start.
         """
         return RESCUE_S * max(1.0, *(process.start_s for process in self.processes))
 
@@ -172,7 +172,7 @@ class Site:
         )
 
     def start(self) -> None:
-        """Every process takes part."""
+        """Start every process."""
         wanted = self.apis if self.settings.backend == "background" else self.processes
         for process in wanted:
             process.start(wait=False)
@@ -180,7 +180,7 @@ class Site:
             process.wait_ready()
 
     def deploy(self, **settings: Any) -> None:
-        """Every process has ended, and runs again with these settings changed."""
+        """Stop every process, and start it again with these settings changed."""
         for process in self.processes:
             process.term()
         for process in self.processes:
@@ -191,7 +191,7 @@ class Site:
         self.start()
 
     def mend(self) -> None:
-        """Broker and processes are there again, and nothing stands between them."""
+        """Restore broker, connections and processes."""
         if self.postgres is not None:
             self.postgres.start()
         if self.broker is not None and self.proxy is not None:
@@ -207,7 +207,7 @@ class Site:
                 process.tend()
 
     def settle(self, timeout_s: float = 60.0) -> float:
-        """Seconds until every job was over. Raises AssertionError that names some that were not."""
+        """Wait until every job is over; return the seconds. Raises AssertionError that names some unfinished jobs."""
         try:
             return wait_for(self._is_quiet, timeout_s, "every job is over")
         except AssertionError as error:
@@ -217,13 +217,13 @@ class Site:
             )
             raise AssertionError(f"{error}; {self.ledger.open()} are not, among them {left}") from None
 
-    def books(self) -> Books:
-        """Everything that is known of this site now."""
+    def records(self) -> Records:
+        """The records of this installation now."""
         return books.read(self.folder, self.ledger, self.client.requests, self.ends.all, self.mailed)
 
     def check(self) -> None:
-        """Raises AssertionError that names every promise that was broken."""
-        broken = books.breaches(self.books())
+        """Raise AssertionError with every broken promise."""
+        broken = books.violations(self.records())
         assert not broken, "\n".join(broken)
 
     def _is_quiet(self) -> bool:
@@ -233,7 +233,7 @@ class Site:
 
     @contextmanager
     def tended(self) -> Iterator[None]:
-        """A process that ends by itself is started again, all the while."""
+        """Restart processes that end by themselves, until the context ends."""
         over = threading.Event()
 
         def tend() -> None:
@@ -261,7 +261,7 @@ class Site:
 
 
 def _orphans(folder: Path) -> list[int]:
-    """Processes that ours have left behind: those that ran a dangerous job alone when their parent was killed."""
+    """Child processes of isolated jobs whose parents were killed."""
     mine = f"ONWARD_PROJECT={folder}".encode()
     found = []
     for entry in Path("/proc").iterdir():

@@ -1,6 +1,6 @@
 """How a process of the program comes to run: by the command line, or forked from one that has loaded it already.
 
-The second saves a second of each start's processor time, which the short laws spend mostly on starts.
+The second saves a second of processor time for each start; short tests spend most of theirs on starts.
 """
 
 import json

@@ -5,25 +5,25 @@ import pytest
 from onward.testing.conformance import Conformance
 from tests.system.faults import books, breaks
 from tests.system.faults.broken import base
-from tests.system.faults.laws.all import LAWS
+from tests.system.faults.laws.all import FAULT_TESTS
 
 
 def test_every_fault_test_has_a_break() -> None:
-    """And every row of the table is for a law that there is, on a combination that can suffer it."""
-    laws = {law.name: law.combinations for law in LAWS}
-    assert {red.law for red in breaks.FAULTS} == laws.keys()
-    assert all(red.on in ("", *laws[red.law]) for red in breaks.FAULTS)
+    """And every row of the table names an existing test, on one of its combinations."""
+    fault_tests = {fault_test.name: fault_test.combinations for fault_test in FAULT_TESTS}
+    assert {red.test for red in breaks.FAULTS} == fault_tests.keys()
+    assert all(red.on in ("", *fault_tests[red.test]) for red in breaks.FAULTS)
 
 
 def test_every_contract_test_has_a_break() -> None:
-    laws = {name.removeprefix("test_") for name in dir(Conformance) if name.startswith("test_")}
-    assert {red.law for red in breaks.CONFORMANCE} == laws
+    fault_tests = {name.removeprefix("test_") for name in dir(Conformance) if name.startswith("test_")}
+    assert {red.test for red in breaks.CONFORMANCE} == fault_tests
 
 
 def test_every_final_check_has_a_break() -> None:
-    """Each is what some law of the table fails with."""
+    """Each is in the message of some failure in the table."""
     said = " ".join(red.says for red in breaks.FAULTS)
-    assert [law.__name__ for law in books.LAWS if law.__name__ not in said] == []
+    assert [check.__name__ for check in books.CHECKS if check.__name__ not in said] == []
 
 
 def test_every_break_exists_and_fails_some_test() -> None:

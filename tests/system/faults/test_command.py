@@ -17,7 +17,7 @@ from tests.system.faults.figures import Figures
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_campaign_checks_its_results_and_writes_its_figures(tmp_path: Path) -> None:
-    """A few seconds of what otherwise takes twenty minutes: real processes, faults, quiet, the books."""
+    """A few seconds instead of twenty minutes: real processes, faults, quiet, the final checks."""
     wanted = ("--minutes", "0.08", "--seed", "7", "--rate", "20", "--combination", "background+sqlite")
     outcome = subprocess.run(
         [sys.executable, "-P", "-m", "onward", "faults", *wanted, "--json", "figures.json"],

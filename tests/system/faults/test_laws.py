@@ -1,25 +1,25 @@
-"""What is promised holds under every fault, on every combination that can suffer it."""
+"""The promise holds under every fault, on every combination in which the fault can happen."""
 
 import pytest
 
-from tests.system.faults.conftest import Rig
-from tests.system.faults.laws.all import LAWS
-from tests.system.faults.laws.base import Law
+from tests.system.faults.conftest import FaultTestRunner
+from tests.system.faults.laws.all import FAULT_TESTS
+from tests.system.faults.laws.base import FaultTest
 
 CASES = [
     pytest.param(
-        law,
+        fault_test,
         combination,
-        id=f"{law.name}-{combination}",
-        marks=[*[pytest.mark.alone] * law.alone, *[pytest.mark.long] * (number >= law.quick)],
+        id=f"{fault_test.name}-{combination}",
+        marks=[*[pytest.mark.alone] * fault_test.alone, *[pytest.mark.long] * (number >= fault_test.quick)],
     )
-    for law in LAWS
-    for number, combination in enumerate(law.combinations)
+    for fault_test in FAULT_TESTS
+    for number, combination in enumerate(fault_test.combinations)
 ]
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("law", "combination"), CASES)
-def test_law(rig: Rig, law: Law, combination: str) -> None:
-    """The law's own docstring says what; afterwards the books of its site are in order."""
-    rig.outcome(law, combination)
+@pytest.mark.parametrize(("fault_test", "combination"), CASES)
+def test_promise_under_fault(runner: FaultTestRunner, fault_test: FaultTest, combination: str) -> None:
+    """Run a fault test (see its own docstring), and afterwards the final checks."""
+    runner.outcome(fault_test, combination)

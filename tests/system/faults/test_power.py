@@ -20,7 +20,7 @@ from tests.system.faults.breaks import broken
 from tests.system.faults.laws.base import soon
 from tests.system.faults.loop import Loop
 from tests.system.faults.process import terminate
-from tests.system.faults.site import COMBINATIONS, Site
+from tests.system.faults.site import COMBINATIONS, Installation
 from tests.system.faults.starters import CommandLine, Started
 
 CALLS = "fsync,fdatasync,pwrite64,write,writev,sendto,sendmsg,read,recvfrom,recvmsg"
@@ -51,34 +51,37 @@ def loop() -> Iterator[Loop]:
 
 
 @contextmanager
-def traced(tmp_path: Path, loop: Loop, faults: Mapping[str, str]) -> Iterator[Site]:
+def traced(tmp_path: Path, loop: Loop, faults: Mapping[str, str]) -> Iterator[Installation]:
     if shutil.which("strace") is None:
         if os.environ.get("CI") == "true":
             pytest.fail("needs strace (Debian: apt-get install strace)")
         pytest.skip("needs strace (Debian: apt-get install strace)")
     starter = Traced(loop, tmp_path / "trace")
-    site = Site(COMBINATIONS[0], tmp_path, loop, starter=starter)
-    site.apis[0].faults = dict(faults)
+    installation = Installation(COMBINATIONS[0], tmp_path, loop, starter=starter)
+    installation.apis[0].faults = dict(faults)
     try:
-        site.start()
-        yield site
+        installation.start()
+        yield installation
     finally:
-        end(site)
-        site.close()
+        end(installation)
+        installation.close()
 
 
-def end(site: Site) -> None:
+def end(installation: Installation) -> None:
     """The program has ended in order, and the trace is whole."""
-    if site.apis[0].alive:
-        for pid in site.apis[0].children():
+    if installation.apis[0].alive:
+        for pid in installation.apis[0].children():
             terminate(pid, signal.SIGTERM)
-        site.apis[0].wait(20)
+        installation.apis[0].wait(20)
 
 
-def unsynced_answers(site: Site, trace: Path, n: int = 12) -> list[str]:
+def unsynced_answers(installation: Installation, trace: Path, n: int = 12) -> list[str]:
     """The jobs whose answer left before what was written for them had been synced."""
-    sent = [request.job or "" for request in site.client.send("processItem", n, lanes=1, params={"runAt": soon(600)})]
-    end(site)
+    sent = [
+        request.job or ""
+        for request in installation.client.send("processItem", n, lanes=1, params={"runAt": soon(600)})
+    ]
+    end(installation)
     lines = trace.read_text(errors="replace").splitlines()
     found = []
     for job in sent:
@@ -114,11 +117,11 @@ def _synced(lines: Sequence[str]) -> bool:
 
 def test_no_answer_leaves_before_the_journal_is_synced(tmp_path: Path, loop: Loop) -> None:
     """With the power gone, whatever a client was told of is still there."""
-    with traced(tmp_path, loop, {}) as site:
-        assert unsynced_answers(site, tmp_path / "trace") == []
+    with traced(tmp_path, loop, {}) as installation:
+        assert unsynced_answers(installation, tmp_path / "trace") == []
 
 
 def test_the_trace_shows_a_missing_sync(tmp_path: Path, loop: Loop) -> None:
-    """The law above is one that can be broken: with synchronous=OFF every answer is too early."""
-    with traced(tmp_path, loop, broken("no_sync")) as site:
-        assert len(unsynced_answers(site, tmp_path / "trace")) == 12
+    """The test above can fail: with synchronous=OFF every answer leaves too early."""
+    with traced(tmp_path, loop, broken("no_sync")) as installation:
+        assert len(unsynced_answers(installation, tmp_path / "trace")) == 12

@@ -1,4 +1,4 @@
-"""Runs laws under the breaks that have to turn them red, each in a run of pytest of its own."""
+"""Runs tests under the breaks that must make them fail, each in its own run of pytest."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 from tests.system.faults.breaks import CONFORMANCE, FAULTS, OTHERS, ROOT, Red, broken
-from tests.system.faults.laws.all import LAWS
+from tests.system.faults.laws.all import FAULT_TESTS
 
 FAILED = 1  # pytest's exit code where tests failed, and not pytest
 TOLD = re.compile(r"^(?:\s*\|)*\s*E\s+(.*)$", re.MULTILINE)
@@ -17,29 +17,30 @@ LONGEST_S = 600
 
 
 def main(words: list[str]) -> int:
-    """1 where a law stayed green under its break, or failed with something else."""
+    """Return 1 if a test passed under its break, or failed with another message."""
     bad = 0
     for red, test in tests():
-        if words and not any(word in f"{red.law} {red.under}" for word in words):
+        if words and not any(word in f"{red.test} {red.under}" for word in words):
             continue
         begun = time.monotonic()
         verdict, line = judge(red, run(red.under, test))
         bad += verdict != "red as it should"
-        sys.stdout.write(f"{red.law} | {red.under} | {verdict} | {line} | {time.monotonic() - begun:.0f} s\n")
+        sys.stdout.write(f"{red.test} | {red.under} | {verdict} | {line} | {time.monotonic() - begun:.0f} s\n")
         sys.stdout.flush()
     return int(bad > 0)
 
 
 def tests() -> Iterator[tuple[Red, tuple[str, ...]]]:
-    """Each row, with how pytest is asked for its law."""
-    combinations = {law.name: law.combinations[0] for law in LAWS}
+    """Each row, with the arguments that select its test."""
+    combinations = {fault_test.name: fault_test.combinations[0] for fault_test in FAULT_TESTS}
     for red in FAULTS:
-        yield red, (f"tests/system/faults/test_laws.py::test_law[{red.law}-{red.on or combinations[red.law]}]",)
+        on = red.on or combinations[red.test]
+        yield red, (f"tests/system/faults/test_laws.py::test_promise_under_fault[{red.test}-{on}]",)
     for red in CONFORMANCE:
         on = red.on or "background-sqlite"
-        yield red, (f"tests/contract/test_laws.py::TestLaws::test_{red.law}", "-k", on)
+        yield red, (f"tests/contract/test_laws.py::TestLaws::test_{red.test}", "-k", on)
     for red in OTHERS:
-        yield red, (red.law,)
+        yield red, (red.test,)
 
 
 def run(under: str, test: tuple[str, ...]) -> tuple[int, str]:

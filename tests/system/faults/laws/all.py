@@ -1,16 +1,16 @@
-"""Every law, in the order in which a site goes through them."""
+"""All fault tests, in the order in which an installation runs them."""
 
 from tests.system.faults.laws import change, clocks, deploys, handlers, kills, ledgers, mail, points, redis
-from tests.system.faults.laws.base import Law
+from tests.system.faults.laws.base import FaultTest
 
-LAWS: tuple[Law, ...] = (
-    *kills.LAWS,
-    *deploys.LAWS,
-    *redis.LAWS,
-    *ledgers.LAWS,
-    *handlers.LAWS,
-    *mail.LAWS,
-    *change.LAWS,
-    *clocks.LAWS,
-    *points.LAWS,
+FAULT_TESTS: tuple[FaultTest, ...] = (
+    *kills.FAULT_TESTS,
+    *deploys.FAULT_TESTS,
+    *redis.FAULT_TESTS,
+    *ledgers.FAULT_TESTS,
+    *handlers.FAULT_TESTS,
+    *mail.FAULT_TESTS,
+    *change.FAULT_TESTS,
+    *clocks.FAULT_TESTS,
+    *points.FAULT_TESTS,
 )

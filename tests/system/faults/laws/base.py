@@ -1,4 +1,4 @@
-"""What a law is: a function that puts a site under a fault; its books are done afterwards in any case."""
+"""Fault tests: functions that put an installation under a fault. The final checks always follow."""
 
 import random
 import time
@@ -14,42 +14,42 @@ from tests.system.faults.client import Request
 from tests.system.faults.figures import at
 from tests.system.faults.kinds import Params
 from tests.system.faults.process import wait_for
-from tests.system.faults.site import Site
+from tests.system.faults.site import Installation
 
 BACKGROUND, DRAMATIQ, ON_POSTGRESQL = "background+sqlite", "dramatiq+sqlite", "dramatiq+postgresql"
 EVERYWHERE = (BACKGROUND, DRAMATIQ, ON_POSTGRESQL)
-BOTH_ENDS = (BACKGROUND, ON_POSTGRESQL, DRAMATIQ)  # the two that have least in common first
+BOTH_ENDS = (BACKGROUND, ON_POSTGRESQL, DRAMATIQ)  # first the two that differ most
 ON_REDIS = (DRAMATIQ, ON_POSTGRESQL)
 ON_SQLITE = (BACKGROUND, DRAMATIQ)
-MORE_S = 0.1  # an answer may take as much longer while Redis is away
-HELD_S = 0.5  # so much only where the event loop waits for Redis: the program gives that two seconds to answer
+MORE_S = 0.1  # the most by which answers may be slower without Redis
+HELD_S = 0.5  # more than that means that the event loop waits for Redis, which has two seconds to answer
 MIX = MappingProxyType({"processItem": 4.0, "sendNotification": 3.0, "registerUser": 2.0, "steps": 3.0, "flaky": 0.5})
 PARAMS: Mapping[str, Params] = MappingProxyType({"steps": {"pause_s": 0.05, "children": 1}})
 
 
 @dataclass(frozen=True, slots=True)
-class Law:
-    """A promise, and the combinations that it is tried on: by default on the first, in a long run on all.
+class FaultTest:
+    """A promise, and the combinations to test it on: by default the first, in a long run all.
 
-    One that says how long an answer may take is tried `alone`, while the machine does nothing else.
+    A test of answer times runs `alone`, while the machine does nothing else.
     """
 
-    hold: Callable[["Stage"], None]
+    run: Callable[["Stage"], None]
     combinations: tuple[str, ...] = EVERYWHERE
     alone: bool = False
-    quick: int = 1  # of the combinations, so many are always tried
+    quick: int = 1  # the number of combinations that always run
 
     @property
     def name(self) -> str:
-        return self.hold.__name__
+        return self.run.__name__
 
 
 @dataclass(slots=True)
 class Stage:
-    """What a law is given: a whole site, chance, and a way to more sites of the same combination."""
+    """The parameters of a fault test: an installation, randomness, and a way to make more installations."""
 
-    site: Site
-    make: Callable[..., Site]  # another one, closed with the law; takes what `Site` takes
+    installation: Installation
+    make: Callable[..., Installation]  # another one, closed after the test; takes the arguments of `Installation`
     chance: random.Random = field(default_factory=lambda: random.Random(1))
 
     def pause(self, least_s: float, most_s: float) -> None:
@@ -57,19 +57,19 @@ class Stage:
 
 
 @contextmanager
-def load(site: Site, rate: float = 40.0, mix: Mapping[str, float] = MIX) -> Iterator[list[Request]]:
-    """Mutations come in all the while; the requests of this time are in the list at its end."""
-    before = len(site.client.requests)
+def load(installation: Installation, rate: float = 40.0, mix: Mapping[str, float] = MIX) -> Iterator[list[Request]]:
+    """Send mutations until the context ends; then the list has the requests of this time."""
+    before = len(installation.client.requests)
     sent: list[Request] = []
-    site.client.begin(rate, mix, PARAMS)
+    installation.client.begin(rate, mix, PARAMS)
     try:
         yield sent
     finally:
-        sent += site.client.end()[before:]
+        sent += installation.client.end()[before:]
 
 
 def took_s(requests: list[Request], share: float) -> float:
-    """How long that share of the answers takes at most."""
+    """The quantile of the answer times, in seconds."""
     return at(sorted(request.took_s for request in requests if request.job), share)
 
 
@@ -77,17 +77,17 @@ def answered(requests: list[Request]) -> list[Request]:
     return [request for request in requests if request.job]
 
 
-def upon_an_answer(site: Site) -> None:
-    """An answer has come in just now: the moment at which a fault finds out what it was worth."""
-    heard = len(answered(site.client.requests))
-    wait_for(lambda: len(answered(site.client.requests)) > heard, 30, "an answer")
+def upon_an_answer(installation: Installation) -> None:
+    """Wait for the next answer, so that a fault strikes right after it."""
+    heard = len(answered(installation.client.requests))
+    wait_for(lambda: len(answered(installation.client.requests)) > heard, 30, "an answer")
 
 
 def is_lost(attempt: list[Any]) -> bool:
-    """Whether its process was taken for dead."""
+    """True if its process was declared dead."""
     return bool(attempt[6]) and attempt[6]["code"] in LOST
 
 
 def soon(seconds: float) -> str:
-    """A DateTime that much later than now."""
+    """A DateTime so many seconds from now."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()

@@ -1,25 +1,25 @@
 """The backend changed in settings.toml with work pending."""
 
-from tests.system.faults.laws.base import ON_REDIS, Law, Stage, soon
-from tests.system.faults.site import Site
+from tests.system.faults.laws.base import ON_REDIS, FaultTest, Stage, soon
+from tests.system.faults.site import Installation
 
 
 def the_backend_may_change_with_jobs_pending(stage: Stage, n: int = 400) -> None:
     """In both directions: what is pending, running, retrying and scheduled is finished, nothing finished runs twice."""
-    site = stage.site
+    installation = stage.installation
     for backend in ("background", "dramatiq"):
-        _work(site, n // 2)
-        site.deploy(backend=backend)
-    site.settle()
-    backends = {attempt[2] for row in site.ledger.jobs().values() for attempt in row.attempts}
+        _work(installation, n // 2)
+        installation.deploy(backend=backend)
+    installation.settle()
+    backends = {attempt[2] for row in installation.ledger.jobs().values() for attempt in row.attempts}
     assert backends == {"background", "dramatiq"}, f"only {backends} ran anything"
 
 
-def _work(site: Site, n: int) -> None:
-    site.client.send("processItem", n // 4, params={"runAt": soon(3)}, lanes=20)
-    site.client.send("flaky", n // 20, params={"times": 2})
-    site.client.send("processItem", n // 2, lanes=20)
-    site.client.send("steps", n // 5, params={"pause_s": 0.1, "children": 1}, lanes=20)
+def _work(installation: Installation, n: int) -> None:
+    installation.client.send("processItem", n // 4, params={"runAt": soon(3)}, lanes=20)
+    installation.client.send("flaky", n // 20, params={"times": 2})
+    installation.client.send("processItem", n // 2, lanes=20)
+    installation.client.send("steps", n // 5, params={"pause_s": 0.1, "children": 1}, lanes=20)
 
 
-LAWS = (Law(the_backend_may_change_with_jobs_pending, ON_REDIS),)
+FAULT_TESTS = (FaultTest(the_backend_may_change_with_jobs_pending, ON_REDIS),)

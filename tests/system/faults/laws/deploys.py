@@ -1,9 +1,9 @@
 """SIGTERM: a deploy costs no job anything."""
 
-from tests.system.faults.laws.base import EVERYWHERE, ON_REDIS, Law, Stage, is_lost, load
+from tests.system.faults.laws.base import EVERYWHERE, ON_REDIS, FaultTest, Stage, is_lost, load
 from tests.system.faults.process import terminate, wait_for
 from tests.system.faults.proxy import Mode
-from tests.system.faults.site import DEADLINE_S, Site
+from tests.system.faults.site import DEADLINE_S, Installation
 from tests.system.faults.strikes import deploy
 
 LEADER = "SELECT value FROM meta WHERE name = 'sweep'"
@@ -11,72 +11,72 @@ LEADER = "SELECT value FROM meta WHERE name = 'sweep'"
 
 def a_deploy_fails_no_job(stage: Stage) -> None:
     """Two versions after one another, under load: what runs finishes its step, or is handed back."""
-    with load(stage.site) as sent:
+    with load(stage.installation) as sent:
         for _ in range(2):
-            stage.site.client.send("steps", 10, params={"pause_s": 1.3, "children": 1}, lanes=10)
-            for process in stage.site.processes:
+            stage.installation.client.send("steps", 10, params={"pause_s": 1.3, "children": 1}, lanes=10)
+            for process in stage.installation.processes:
                 deploy(process)
-    stage.site.settle()
-    rows = [row for row in stage.site.ledger.jobs().values() if row.id in {request.job for request in sent}]
+    stage.installation.settle()
+    rows = [row for row in stage.installation.ledger.jobs().values() if row.id in {request.job for request in sent}]
     lost = [row.id for row in rows if any(map(is_lost, row.attempts))]
     assert not lost, f"a stop cost {lost[:5]} their claims"
 
 
 def a_process_ends_in_time_without_redis(stage: Stage) -> None:
     """SIGTERM is heeded within the drain deadline and five seconds, whatever does not answer."""
-    site = stage.site
-    assert site.broker is not None
-    assert site.proxy is not None
-    site.client.send("steps", 10, params={"pause_s": 0.5}, lanes=10)
-    site.proxy.set(Mode.ACCEPT_ONLY)
-    for process in site.processes:
+    installation = stage.installation
+    assert installation.broker is not None
+    assert installation.proxy is not None
+    installation.client.send("steps", 10, params={"pause_s": 0.5}, lanes=10)
+    installation.proxy.set(Mode.ACCEPT_ONLY)
+    for process in installation.processes:
         process.term()
-    took_s = [process.wait(DEADLINE_S + 10) for process in site.processes]
-    site.proxy.set(Mode.PASS)
-    for process in site.processes:
+    took_s = [process.wait(DEADLINE_S + 10) for process in installation.processes]
+    installation.proxy.set(Mode.PASS)
+    for process in installation.processes:
         process.start()
     assert max(took_s) < DEADLINE_S
 
 
 def hanging_threads_do_not_keep_a_process_alive(stage: Stage) -> None:
     """A plain function that heeds nothing is left behind at the deadline, and tried again elsewhere."""
-    site = stage.site
-    site.client.send("stuck", 2, params={"pause_s": 60.0})
+    installation = stage.installation
+    installation.client.send("stuck", 2, params={"pause_s": 60.0})
     stage.pause(0.3, 0.4)
-    for process in site.runners:
+    for process in installation.runners:
         deploy(process)
 
 
 def one_of_several_processes_does_maintenance(stage: Stage) -> None:
     """Each of four takes part on one port; when the one that leads is killed, another leads within 15 s."""
-    site = stage.make(apis=1)
-    api = site.apis[0] = site.api("api1", site.ports[0], "--workers", "4")
-    site.start()
-    wait_for(lambda: len(site.ledger.rows("SELECT id FROM runners")) == 4, 30, "all four take part")
-    leader = _leader(site)
+    installation = stage.make(apis=1)
+    api = installation.apis[0] = installation.api("api1", installation.ports[0], "--workers", "4")
+    installation.start()
+    wait_for(lambda: len(installation.ledger.rows("SELECT id FROM runners")) == 4, 30, "all four take part")
+    leader = _leader(installation)
     # More than one has slots for, since a few connections may all have come to one: the others claim the rest.
-    site.client.send("steps", 3 * site.settings.concurrency, params={"pause_s": 0.5}, lanes=48)
-    with load(site, 60):
+    installation.client.send("steps", 3 * installation.settings.concurrency, params={"pause_s": 0.5}, lanes=48)
+    with load(installation, 60):
         stage.pause(0.5, 0.7)
-        pid = int(site.ledger.rows(f"SELECT name FROM runners WHERE id = '{leader}'")[0][0].rpartition(":")[2])
+        pid = int(installation.ledger.rows(f"SELECT name FROM runners WHERE id = '{leader}'")[0][0].rpartition(":")[2])
         assert pid in api.children()
-        site.ends.add(pid, "kill")
+        installation.ends.add(pid, "kill")
         terminate(pid)
-        wait_for(lambda: _leader(site) != leader, 15, "another one sweeps")
+        wait_for(lambda: _leader(installation) != leader, 15, "another one sweeps")
         stage.pause(0.5, 0.7)
-    site.settle()
-    site.check()
-    workers = {row.attempts[0][3] for row in site.ledger.jobs().values() if row.attempts}
+    installation.settle()
+    installation.check()
+    workers = {row.attempts[0][3] for row in installation.ledger.jobs().values() if row.attempts}
     assert len(workers) >= 2, f"only {workers} ran anything"
 
 
-def _leader(site: Site) -> str:
-    return str(site.ledger.rows(LEADER)[0][0])
+def _leader(installation: Installation) -> str:
+    return str(installation.ledger.rows(LEADER)[0][0])
 
 
-LAWS = (
-    Law(a_deploy_fails_no_job),
-    Law(a_process_ends_in_time_without_redis, ON_REDIS),
-    Law(hanging_threads_do_not_keep_a_process_alive, EVERYWHERE),
-    Law(one_of_several_processes_does_maintenance, ("background+sqlite",)),
+FAULT_TESTS = (
+    FaultTest(a_deploy_fails_no_job),
+    FaultTest(a_process_ends_in_time_without_redis, ON_REDIS),
+    FaultTest(hanging_threads_do_not_keep_a_process_alive, EVERYWHERE),
+    FaultTest(one_of_several_processes_does_maintenance, ("background+sqlite",)),
 )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tests.system.faults.client import Request
 from tests.system.faults.kinds import KINDS
-from tests.system.faults.laws.base import EVERYWHERE, ON_SQLITE, Law, Stage, is_lost, soon
+from tests.system.faults.laws.base import EVERYWHERE, ON_SQLITE, FaultTest, Stage, is_lost, soon
 from tests.system.faults.process import wait_for
 
 DEATHS_AT_MOST = 4  # the third is seen to be its own, unless who looks on is killed by another at the same moment
@@ -13,38 +13,38 @@ RETRY = "mutation($id: ID!) { r: retryJob(input: {id: $id}) { job { id } errors 
 
 def bad_handlers_fail_with_a_reason(stage: Stage) -> None:
     """Those that raise, hang, heed nothing, give no JSON or want to leave; their neighbours do not notice."""
-    client = stage.site.client
+    client = stage.installation.client
     for name in ("raises", "refuses", "hangs", "unjson", "leaves"):
         client.send(name, 2)
     client.send("stuck", 1, params={"pause_s": 8.0})
     neighbours = client.send("steps", 10, params={"pause_s": 0.1})
-    stage.site.settle()
-    rows = stage.site.ledger.jobs()
+    stage.installation.settle()
+    rows = stage.installation.ledger.jobs()
     assert all(len(rows[request.job or ""].attempts) == 1 for request in neighbours), "a neighbour was disturbed"
 
 
 def a_blocked_event_loop_keeps_its_lease(stage: Stage) -> None:
     """Eight seconds without a turn of the loop, longer than a lease, and nobody takes the process for dead."""
-    site = stage.site
-    sent = site.client.send("blocks", 1, params={"pause_s": 8.0})
-    site.settle()
-    assert len(site.ledger.job(sent[0].job or "").attempts) == 1
+    installation = stage.installation
+    sent = installation.client.send("blocks", 1, params={"pause_s": 8.0})
+    installation.settle()
+    assert len(installation.ledger.job(sent[0].job or "").attempts) == 1
 
 
 def a_job_that_kills_its_process_is_poison(stage: Stage) -> None:
     """FAILED after the third death, and mended it can be retried; its neighbours are charged nothing."""
-    site = stage.site
-    site.broken.touch()
-    with site.tended():
-        site.client.send("steps", 6, params={"pause_s": 0.3})
-        killers = [*site.client.send("dies", 1), *site.client.send("eats", 1)]
-        site.settle()
-    rows = site.ledger.jobs()
+    installation = stage.installation
+    installation.broken.touch()
+    with installation.tended():
+        installation.client.send("steps", 6, params={"pause_s": 0.3})
+        killers = [*installation.client.send("dies", 1), *installation.client.send("eats", 1)]
+        installation.settle()
+    rows = installation.ledger.jobs()
     assert [rows[killer.job or ""].code for killer in killers] == ["POISON", "POISON"]
     for killer in killers:
         died = sum(is_lost(attempt) for attempt in rows[killer.job or ""].attempts)
         assert died <= DEATHS_AT_MOST, f"{killer.kind.name} died {died} times"
-    site.broken.unlink()
+    installation.broken.unlink()
     _mended(stage, killers)
 
 
@@ -52,31 +52,31 @@ def _mended(stage: Stage, requests: list[Request]) -> None:
     """They are retried, and succeed."""
     for request in requests:
         request.kind = replace(request.kind, status="SUCCEEDED", code=None)
-        assert stage.site.client.ask(RETRY, {"id": request.job})["r"]["errors"] == []
-    wait_for(lambda: stage.site.ledger.open() == 0, 30, "they have run again")
+        assert stage.installation.client.ask(RETRY, {"id": request.job})["r"]["errors"] == []
+    wait_for(lambda: stage.installation.ledger.open() == 0, 30, "they have run again")
 
 
 def jobs_unknown_to_a_release_fail_with_a_reason(stage: Stage) -> None:
     """A handler that is gone, parameters that have changed: FAILED, and what to do; retried when it is mended."""
-    site = stage.site
+    installation = stage.installation
     at = soon(4.0)
-    gone = site.client.send("refuses", 2, params={"runAt": at})
-    changed = site.client.send("flaky", 2, params={"times": 0, "runAt": at})
-    site.deploy(handlers=("tests.system.faults.acts_next",))
-    site.settle()
-    rows = site.ledger.jobs()
+    gone = installation.client.send("refuses", 2, params={"runAt": at})
+    changed = installation.client.send("flaky", 2, params={"times": 0, "runAt": at})
+    installation.deploy(handlers=("tests.system.faults.acts_next",))
+    installation.settle()
+    rows = installation.ledger.jobs()
     found = {rows[request.job or ""].code for request in gone}, {rows[request.job or ""].code for request in changed}
     assert found == ({"HANDLER_MISSING"}, {"INVALID_PARAMETERS"})
-    site.deploy(handlers=("tests.system.faults.acts",))
+    installation.deploy(handlers=("tests.system.faults.acts",))
     _mended(stage, changed)
     for request in gone:
         request.kind = KINDS["refuses"]
-        assert site.client.ask(RETRY, {"id": request.job})["r"]["errors"] == []
+        assert installation.client.ask(RETRY, {"id": request.job})["r"]["errors"] == []
 
 
-LAWS = (
-    Law(bad_handlers_fail_with_a_reason, EVERYWHERE),
-    Law(a_blocked_event_loop_keeps_its_lease, ON_SQLITE),
-    Law(a_job_that_kills_its_process_is_poison, ON_SQLITE),
-    Law(jobs_unknown_to_a_release_fail_with_a_reason, ON_SQLITE),
+FAULT_TESTS = (
+    FaultTest(bad_handlers_fail_with_a_reason, EVERYWHERE),
+    FaultTest(a_blocked_event_loop_keeps_its_lease, ON_SQLITE),
+    FaultTest(a_job_that_kills_its_process_is_poison, ON_SQLITE),
+    FaultTest(jobs_unknown_to_a_release_fail_with_a_reason, ON_SQLITE),
 )

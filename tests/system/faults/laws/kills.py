@@ -9,7 +9,7 @@ from tests.system.faults.laws.base import (
     BOTH_ENDS,
     EVERYWHERE,
     ON_REDIS,
-    Law,
+    FaultTest,
     Stage,
     is_lost,
     load,
@@ -17,23 +17,23 @@ from tests.system.faults.laws.base import (
 )
 from tests.system.faults.outages import frozen_between_writes
 from tests.system.faults.process import wait_for
-from tests.system.faults.site import Site
+from tests.system.faults.site import Installation
 
 FROZEN_S = 9.0  # longer than a lease
 
 
 def accepted_jobs_outlive_the_api(stage: Stage) -> None:
     """However often the API is killed under load; who sends again with the key gets one job."""
-    with load(stage.site, 60) as sent:
+    with load(stage.installation, 60) as sent:
         stage.pause(0.4, 0.9)
-        strikes.kill_api(stage.site, stage.chance)
+        strikes.kill_api(stage.installation, stage.chance)
         stage.pause(0.4, 0.9)
-        upon_an_answer(stage.site)
-        for process in stage.site.apis:  # all at once: whoever was about to commit
+        upon_an_answer(stage.installation)
+        for process in stage.installation.apis:  # all at once: whoever was about to commit
             process.kill()
-        for process in stage.site.apis:
+        for process in stage.installation.apis:
             process.start(wait=False)
-        for process in stage.site.apis:
+        for process in stage.installation.apis:
             process.wait_ready()
         stage.pause(0.2, 0.4)
     assert any(request.unanswered for request in sent), "no answer was ever lost"
@@ -41,86 +41,96 @@ def accepted_jobs_outlive_the_api(stage: Stage) -> None:
 
 def jobs_of_killed_workers_go_on_within_15_s(stage: Stage) -> None:
     """Jobs in progress are claimed again, and resume at the step that was cut off."""
-    site = stage.site
-    deaths = len(site.ends.all)
+    installation = stage.installation
+    deaths = len(installation.ends.all)
     for _ in range(2):
-        site.client.send("steps", 12, params={"pause_s": 0.5, "children": 1})
+        installation.client.send("steps", 12, params={"pause_s": 0.5, "children": 1})
         stage.pause(0.2, 0.6)
-        strikes.kill_worker(site, stage.chance)
-    site.settle()
-    found = books.read(site.folder, site.ledger, site.client.requests, site.ends.all[deaths:])
+        strikes.kill_worker(installation, stage.chance)
+    installation.settle()
+    found = books.read(
+        installation.folder, installation.ledger, installation.client.requests, installation.ends.all[deaths:]
+    )
     rescued = list(rescues(found, ()))
     assert rescued, "nothing was in progress when it was killed"
-    assert max(rescued).took_s < site.rescue_s
+    assert max(rescued).took_s < installation.rescue_s
 
 
 def many_jobs_of_two_crashes_go_on_within_15_s(stage: Stage) -> None:
     """Each runs in a process with no other job then; they do not wait for as many starts of one."""
-    site = stage.site
-    victim, *others = site.runners
+    installation = stage.installation
+    victim, *others = installation.runners
     for process in others:
         process.stop()
-    site.client.send("steps", 40, params={"pause_s": 0.7}, lanes=40)
+    installation.client.send("steps", 40, params={"pause_s": 0.7}, lanes=40)
     for deaths in range(2):
-        wait_for(lambda least=deaths: _running(site, least) >= 4, 20, "jobs are in progress")  # type: ignore[misc]
+        wait_for(lambda least=deaths: _running(installation, least) >= 4, 20, "jobs are in progress")  # type: ignore[misc]
         victim.kill()
         if not deaths:
             victim.start()
     died = time.time()
     for process in (victim, *others):
         process.start()
-    site.settle()
-    twice = {id_ for id_, row in site.ledger.jobs().items() if sum(is_lost(attempt) for attempt in row.attempts) == 2}
-    claims = {change.job: change.at for change in site.ledger.changes() if change.new == "RUNNING"}
+    installation.settle()
+    twice = {
+        id_ for id_, row in installation.ledger.jobs().items() if sum(is_lost(attempt) for attempt in row.attempts) == 2
+    }
+    claims = {change.job: change.at for change in installation.ledger.changes() if change.new == "RUNNING"}
     assert len(twice) >= 4, "too few died twice"
-    assert max(claims[job] for job in twice) - died < site.rescue_s
+    assert max(claims[job] for job in twice) - died < installation.rescue_s
 
 
-def _running(site: Site, deaths: int) -> int:
+def _running(installation: Installation, deaths: int) -> int:
     sql = f"SELECT count(*) FROM jobs WHERE status = 'RUNNING' AND deaths >= {deaths}"
-    return int(site.ledger.rows(sql)[0][0])
+    return int(installation.ledger.rows(sql)[0][0])
 
 
 def messages_of_killed_workers_are_delivered_within_15_s(stage: Stage) -> None:
     """Those that it had fetched and not claimed, as well."""
-    site = stage.site
-    sent = site.client.send("steps", 40, params={"pause_s": 0.5}, lanes=40)
+    installation = stage.installation
+    sent = installation.client.send("steps", 40, params={"pause_s": 0.5}, lanes=40)
     stage.pause(0.3, 0.5)
-    victim = site.workers[0]
-    waiting = site.ledger.open()
+    victim = installation.workers[0]
+    waiting = installation.ledger.open()
     died = time.time()
     victim.kill()
     assert waiting > 20, "nothing was waiting in the worker"
-    wait_for(lambda: _all_claimed(stage, {request.job for request in sent}), site.rescue_s + 10, "every job is claimed")
-    claims = [change.at for change in site.ledger.changes() if change.new == "RUNNING"]
+    wait_for(
+        lambda: _all_claimed(stage, {request.job for request in sent}),
+        installation.rescue_s + 10,
+        "every job is claimed",
+    )
+    claims = [change.at for change in installation.ledger.changes() if change.new == "RUNNING"]
     victim.start()
-    assert max(claims) - died < site.rescue_s
+    assert max(claims) - died < installation.rescue_s
 
 
 def _all_claimed(stage: Stage, jobs: set[str | None]) -> bool:
-    return not any(row.started_at is None for id_, row in stage.site.ledger.jobs().items() if id_ in jobs)
+    return not any(row.started_at is None for id_, row in stage.installation.ledger.jobs().items() if id_ in jobs)
 
 
 def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
     """It stood still for longer than its lease, and finds its job done by another when it wakes."""
-    site = stage.site
-    victim, others = site.runners[0], site.runners[1:]
-    deaths = len(site.ends.all)
-    site.client.send("steps", 24, params={"pause_s": 0.4})
+    installation = stage.installation
+    victim, others = installation.runners[0], installation.runners[1:]
+    deaths = len(installation.ends.all)
+    installation.client.send("steps", 24, params={"pause_s": 0.4})
     stage.pause(0.3, 0.5)
-    with frozen_between_writes(site, victim):
-        wait_for(lambda: site.ledger.open() == 0, FROZEN_S + 12, "others have done its jobs")
+    with frozen_between_writes(installation, victim):
+        wait_for(lambda: installation.ledger.open() == 0, FROZEN_S + 12, "others have done its jobs")
     wait_for(lambda: "claim lost" in victim.told(), 10, "the frozen process hears of it")
     assert all(process.alive for process in (victim, *others))
-    found = books.read(site.folder, site.ledger, site.client.requests, site.ends.all[deaths:])
-    assert max(rescues(found, ())).took_s < site.rescue_s
+    found = books.read(
+        installation.folder, installation.ledger, installation.client.requests, installation.ends.all[deaths:]
+    )
+    assert max(rescues(found, ())).took_s < installation.rescue_s
     assert all("claim lost" not in process.told() for process in others)
 
 
-LAWS = (
-    Law(accepted_jobs_outlive_the_api, BOTH_ENDS, quick=2),
-    Law(jobs_of_killed_workers_go_on_within_15_s, BOTH_ENDS, quick=2),
-    Law(many_jobs_of_two_crashes_go_on_within_15_s, (BACKGROUND,)),
-    Law(messages_of_killed_workers_are_delivered_within_15_s, ON_REDIS),
-    Law(the_late_result_of_a_frozen_runner_is_refused, EVERYWHERE),
+FAULT_TESTS = (
+    FaultTest(accepted_jobs_outlive_the_api, BOTH_ENDS, quick=2),
+    FaultTest(jobs_of_killed_workers_go_on_within_15_s, BOTH_ENDS, quick=2),
+    FaultTest(many_jobs_of_two_crashes_go_on_within_15_s, (BACKGROUND,)),
+    FaultTest(messages_of_killed_workers_are_delivered_within_15_s, ON_REDIS),
+    FaultTest(the_late_result_of_a_frozen_runner_is_refused, EVERYWHERE),
 )

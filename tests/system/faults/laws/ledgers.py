@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.system.faults import outages, strikes
-from tests.system.faults.laws.base import BACKGROUND, ON_POSTGRESQL, ON_SQLITE, Law, Stage, load, upon_an_answer
+from tests.system.faults.laws.base import BACKGROUND, ON_POSTGRESQL, ON_SQLITE, FaultTest, Stage, load, upon_an_answer
 
 LOCKED_S = 10.0  # longer than the program waits for the ledger
 PATIENCE_S = 5.0
@@ -18,10 +18,10 @@ ROOM_MB = 6
 
 def a_locked_ledger_is_reported_within_its_timeout(stage: Stage) -> None:
     """Each caller hears UNAVAILABLE in time, however many wait; it goes on by itself when the lock is gone."""
-    site = stage.site
-    with load(site, 30) as sent:
+    installation = stage.installation
+    with load(installation, 30) as sent:
         stage.pause(0.2, 0.3)
-        with outages.ledger_locked(site):
+        with outages.ledger_locked(installation):
             time.sleep(LOCKED_S)
     told = [request for request in sent if request.refused]
     assert told, "nobody was told"
@@ -31,23 +31,23 @@ def a_locked_ledger_is_reported_within_its_timeout(stage: Stage) -> None:
 
 def a_full_disk_leaves_nothing_half_accepted(stage: Stage) -> None:
     """UNAVAILABLE while there is no room; it goes on by itself when there is."""
-    with _small_disk(stage.site.folder / "small") as disk:
-        site = stage.make(ledger_folder=disk)
-        site.start()
-        site.client.send("processItem", 20)
+    with _small_disk(stage.installation.folder / "small") as disk:
+        installation = stage.make(ledger_folder=disk)
+        installation.start()
+        installation.client.send("processItem", 20)
         ballast = disk / "ballast"
         _fill(ballast)
-        site.client.patience_s = 0.0
-        refused = site.client.send("processItem", 300, lanes=30)
+        installation.client.patience_s = 0.0
+        refused = installation.client.send("processItem", 300, lanes=30)
         assert any("UNAVAILABLE" in request.refused for request in refused), "nobody was told that there is no room"
         ballast.unlink()
-        site.client.patience_s = 60.0
-        accepted = site.client.send("registerUser", 20)
+        installation.client.patience_s = 60.0
+        accepted = installation.client.send("registerUser", 20)
         assert all(request.job for request in accepted)
-        site.client.again(refused)
-        site.settle()
-        site.check()
-        site.close()
+        installation.client.again(refused)
+        installation.settle()
+        installation.check()
+        installation.close()
 
 
 @contextmanager
@@ -73,31 +73,31 @@ def may_mount() -> bool:
 
 def cut_connections_leave_nothing_half_done(stage: Stage) -> None:
     """PostgreSQL ends them in the middle of transactions: a retry, or UNAVAILABLE, and the key finds what was done."""
-    site = stage.site
-    assert site.postgres is not None
+    installation = stage.installation
+    assert installation.postgres is not None
     cut = 0
-    with load(site, 60):
+    with load(installation, 60):
         for _ in range(8):
             stage.pause(0.1, 0.5)
-            cut += site.postgres.cut()
+            cut += installation.postgres.cut()
     assert cut > 8, "there was nothing to cut"
 
 
 def a_crash_of_postgresql_loses_nothing(stage: Stage) -> None:
     """The pools recover by themselves."""
-    site = stage.site
-    with load(site, 40):
+    installation = stage.installation
+    with load(installation, 40):
         for _ in range(2):
             stage.pause(0.3, 0.6)
-            upon_an_answer(site)
-            strikes.crash_ledger(site, stage.chance)
+            upon_an_answer(installation)
+            strikes.crash_ledger(installation, stage.chance)
         stage.pause(0.3, 0.6)
-    site.settle(30)
+    installation.settle(30)
 
 
-LAWS = (
-    Law(a_locked_ledger_is_reported_within_its_timeout, ON_SQLITE, alone=True),
-    Law(a_full_disk_leaves_nothing_half_accepted, (BACKGROUND,)),
-    Law(cut_connections_leave_nothing_half_done, (ON_POSTGRESQL,)),
-    Law(a_crash_of_postgresql_loses_nothing, (ON_POSTGRESQL,)),
+FAULT_TESTS = (
+    FaultTest(a_locked_ledger_is_reported_within_its_timeout, ON_SQLITE, alone=True),
+    FaultTest(a_full_disk_leaves_nothing_half_accepted, (BACKGROUND,)),
+    FaultTest(cut_connections_leave_nothing_half_done, (ON_POSTGRESQL,)),
+    FaultTest(a_crash_of_postgresql_loses_nothing, (ON_POSTGRESQL,)),
 )

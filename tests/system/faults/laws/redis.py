@@ -4,7 +4,7 @@ import time
 
 from tests.system.faults import outages, strikes
 from tests.system.faults.client import Request
-from tests.system.faults.laws.base import DRAMATIQ, HELD_S, MORE_S, ON_REDIS, Law, Stage, answered, load, took_s
+from tests.system.faults.laws.base import DRAMATIQ, HELD_S, MORE_S, ON_REDIS, FaultTest, Stage, answered, load, took_s
 from tests.system.faults.outages import Lasting
 from tests.system.faults.process import wait_for
 from tests.system.faults.proxy import Mode
@@ -47,22 +47,22 @@ def slow_replies_delay_no_answer(stage: Stage) -> None:
 
 def _through(stage: Stage, lasting: Lasting, *, away_s: float = AWAY_S, told: bool = True) -> list[Request]:
     """Load goes on through the outage; nobody waits for it, and everything is done within 15 s of its end."""
-    site = stage.site
-    with load(site, 30) as before:
-        first = len(site.client.requests)
-        wait_for(lambda: len(answered(site.client.requests[first:])) >= 20, 30, "answers as they usually are")
-        usual = answered(site.client.requests[first:])
-        begun = len(site.client.requests)
-        with lasting(site):
+    installation = stage.installation
+    with load(installation, 30) as before:
+        first = len(installation.client.requests)
+        wait_for(lambda: len(answered(installation.client.requests[first:])) >= 20, 30, "answers as they usually are")
+        usual = answered(installation.client.requests[first:])
+        begun = len(installation.client.requests)
+        with lasting(installation):
             time.sleep(away_s)
-            during = site.client.send("processItem", 20, lanes=1)
+            during = installation.client.send("processItem", 20, lanes=1)
             if told:
                 _tells(stage, during[-1].job)
             lives = [_live_s(stage) for _ in range(5)]
-            sent = site.client.requests[begun:]
+            sent = installation.client.requests[begun:]
         back = time.monotonic()
-    site.settle(site.rescue_s)
-    assert time.monotonic() - back < site.rescue_s
+    installation.settle(installation.rescue_s)
+    assert time.monotonic() - back < installation.rescue_s
     for requests, share, more_s in ((during, 0.5, MORE_S), (sent, 0.9, HELD_S)):
         now_s, usual_s = took_s(requests, share), took_s(usual, share)
         assert now_s < usual_s + more_s, f"{share:.0%} of the answers take {now_s:.3f} s, usually {usual_s:.3f} s"
@@ -72,7 +72,7 @@ def _through(stage: Stage, lasting: Lasting, *, away_s: float = AWAY_S, told: bo
 
 def _tells(stage: Stage, job: str | None) -> None:
     """Readiness and the job itself say what is amiss."""
-    client = stage.site.client
+    client = stage.installation.client
     wait_for(lambda: client.get("/health/ready")[0] == 503, 10, "/health/ready says that Redis is away")
     told = client.ask(WAITS, {"id": job})["job"]
     assert told == {"status": "QUEUED", "waitingFor": "the backend dramatiq to answer"}
@@ -80,64 +80,64 @@ def _tells(stage: Stage, job: str | None) -> None:
 
 def _live_s(stage: Stage) -> float:
     begun = time.monotonic()
-    assert stage.site.client.get("/health/live")[0] == 200
+    assert stage.installation.client.get("/health/live")[0] == 200
     return time.monotonic() - begun
 
 
 def messages_that_redis_lost_are_delivered_again(stage: Stage) -> None:
     """FLUSHALL, and a restart without its data, with a backlog in it."""
-    site = stage.site
-    for strike in (strikes.flush, strikes.restart_broker):
+    installation = stage.installation
+    for inject in (strikes.flush, strikes.restart_broker):
         _backlog(stage)
-        waiting = site.ledger.rows("SELECT count(*) FROM jobs WHERE status = 'QUEUED'")[0][0]
+        waiting = installation.ledger.rows("SELECT count(*) FROM jobs WHERE status = 'QUEUED'")[0][0]
         assert waiting > 10, "there was nothing to forget"
-        strike(site, stage.chance)
-        site.settle(site.rescue_s + 10)
+        inject(installation, stage.chance)
+        installation.settle(installation.rescue_s + 10)
 
 
 def an_old_snapshot_of_redis_loses_nothing(stage: Stage) -> None:
     """It comes back from a file that is older than the newest messages, its sentinel unchanged."""
-    site = stage.site
-    assert site.broker is not None
-    for worker in site.workers:
+    installation = stage.installation
+    assert installation.broker is not None
+    for worker in installation.workers:
         worker.stop()
-    site.client.send("processItem", 10)
-    site.broker.save()
-    site.client.send("processItem", 30)
+    installation.client.send("processItem", 10)
+    installation.broker.save()
+    installation.client.send("processItem", 30)
     stage.pause(0.5, 0.6)  # confirmed
-    site.broker.kill()
-    site.broker.start()
-    for worker in site.workers:
+    installation.broker.kill()
+    installation.broker.start()
+    for worker in installation.workers:
         worker.start()
-    with site.broker.client() as client:
-        assert client.get(f"{site.settings.namespace}:sentinel"), "the snapshot was not read"
-    site.broker.forget()
-    site.settle(site.rescue_s)
+    with installation.broker.client() as client:
+        assert client.get(f"{installation.settings.namespace}:sentinel"), "the snapshot was not read"
+    installation.broker.forget()
+    installation.settle(installation.rescue_s)
 
 
 def an_unreadable_message_affects_no_other(stage: Stage) -> None:
     """It stands among others, which are run and charged nothing."""
-    site = stage.site
-    with load(site, 40):
+    installation = stage.installation
+    with load(installation, 40):
         for _ in range(5):
             stage.pause(0.1, 0.3)
-            strikes.poison(site, stage.chance)
-    site.settle(site.rescue_s)
-    assert any("cannot be read" in worker.told() for worker in site.workers), "no worker has met it"
+            strikes.poison(installation, stage.chance)
+    installation.settle(installation.rescue_s)
+    assert any("cannot be read" in worker.told() for worker in installation.workers), "no worker has met it"
 
 
 def _backlog(stage: Stage) -> None:
-    stage.site.client.send("steps", 60, params={"pause_s": 0.2}, lanes=30)
+    stage.installation.client.send("steps", 60, params={"pause_s": 0.2}, lanes=30)
 
 
-LAWS = (
-    Law(jobs_are_accepted_without_redis, ON_REDIS, alone=True),
-    Law(jobs_are_accepted_while_redis_is_frozen, ON_REDIS, alone=True, quick=0),
-    Law(jobs_are_accepted_while_redis_is_full, (DRAMATIQ,), alone=True, quick=0),
-    Law(a_redis_that_only_accepts_connections_delays_nothing, (DRAMATIQ,), alone=True),
-    Law(a_lost_reply_causes_at_most_a_second_delivery, ON_REDIS, alone=True),
-    Law(slow_replies_delay_no_answer, (DRAMATIQ,), alone=True, quick=0),
-    Law(messages_that_redis_lost_are_delivered_again, ON_REDIS),
-    Law(an_old_snapshot_of_redis_loses_nothing, (DRAMATIQ,)),
-    Law(an_unreadable_message_affects_no_other, ON_REDIS),
+FAULT_TESTS = (
+    FaultTest(jobs_are_accepted_without_redis, ON_REDIS, alone=True),
+    FaultTest(jobs_are_accepted_while_redis_is_frozen, ON_REDIS, alone=True, quick=0),
+    FaultTest(jobs_are_accepted_while_redis_is_full, (DRAMATIQ,), alone=True, quick=0),
+    FaultTest(a_redis_that_only_accepts_connections_delays_nothing, (DRAMATIQ,), alone=True),
+    FaultTest(a_lost_reply_causes_at_most_a_second_delivery, ON_REDIS, alone=True),
+    FaultTest(slow_replies_delay_no_answer, (DRAMATIQ,), alone=True, quick=0),
+    FaultTest(messages_that_redis_lost_are_delivered_again, ON_REDIS),
+    FaultTest(an_old_snapshot_of_redis_loses_nothing, (DRAMATIQ,)),
+    FaultTest(an_unreadable_message_affects_no_other, ON_REDIS),
 )
