@@ -14,6 +14,8 @@ from onward.testing.workload import notes
 from tests.contract.rigs import BackgroundFixture, DramatiqFixture, OnDatabase
 from tests.servers import postgres_database
 
+pytestmark = pytest.mark.slow
+
 S = JobStatus
 
 

@@ -56,6 +56,7 @@ class Ledger:
         return graphql(address, JOB, id=job)["job"]
 
 
+@pytest.mark.slow
 def test_a_sqlite_ledger_is_restored(tmp_path: Path) -> None:
     with reading(tmp_path) as reader:
         ledger = Ledger(reader)

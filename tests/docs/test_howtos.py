@@ -26,6 +26,7 @@ def write(page: str, folder: Path) -> list[str]:
     return [fence.file for fence in fences(DOCS / page) if fence.file and fence.file.startswith("test_")]
 
 
+@pytest.mark.slow
 def test_the_tests_on_the_pages_pass(tmp_path: Path) -> None:
     tests = [*write("handlers.md", tmp_path), *write("mutations.md", tmp_path)]
     assert len(tests) == 2

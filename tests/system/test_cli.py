@@ -264,6 +264,7 @@ def test_serve_leaves_postgresql_to_migrate(project: Path, postgres_url: str) ->
     assert "run `onward migrate`" in refused("serve", project=project, ONWARD_DATABASE__URL=postgres_url)
 
 
+@pytest.mark.slow
 def test_up_runs_jobs_through_a_private_redis_and_stops_it(project: Path) -> None:
     application.write(
         project, f'[server]\nport = 0\n[backends.dramatiq]\nurl = "redis://:p%20w@127.0.0.1:{free_port()}/0"\n'

@@ -11,6 +11,8 @@ from onward.cli import module_list
 from tests import application
 from tests.processes import ROOT, environment, graphql, onward, running, wait_until
 
+pytestmark = pytest.mark.slow
+
 NOT_OURS = ("app.py", "settings.py", "worker.py", "redis.py", "email.py")
 SEND = 'mutation { ordersConfirm(input: {text: "pen and ink"}) { job { id } errors { message } } }'
 JOB = "query ($id: ID!) { job(id: $id) { status result done } }"

@@ -127,7 +127,7 @@ def test_it(backend_fixture):
 """
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_fixture_works_under_its_former_name_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "test_old.py").write_text(OLD_NAME)
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:valkey\n")

@@ -16,7 +16,7 @@ from tests.integration.graphql.test_viewers import SECRET, jwt_settings
 from tests.processes import ROOT
 from tests.system.clients.conftest import HERE, Run
 
-pytestmark = pytest.mark.timeout(700)  # the first of them may install packages
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]  # the first of them may install packages
 
 
 def posted(url: str, body: Any) -> Any:

@@ -14,7 +14,7 @@ ITEM = 'mutation { processItem(input: {item: "words"}) { job { id } errors { mes
 LEFT = "{ system { counts { status count } } }"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_rolling_deploy_refuses_no_request_and_loses_no_job(tmp_path: Path) -> None:
     """As systemd does it with deploy/systemd/onward.socket: the port is bound by somebody else, and stays open."""
     application.write(tmp_path)

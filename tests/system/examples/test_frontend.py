@@ -21,7 +21,7 @@ from tests.servers import free_port
 from tests.system.clients.conftest import MODULES, Run
 
 EXAMPLE = ROOT / "examples" / "frontend"
-pytestmark = [pytest.mark.long, pytest.mark.timeout(700)]  # the first of them may install packages
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]  # the first of them may install packages
 
 
 class Letters(Message):

@@ -11,6 +11,8 @@ import pytest
 
 from tests.processes import ROOT, environment, graphql, running, wait_until
 
+pytestmark = pytest.mark.slow
+
 SHOP = ROOT / "examples" / "shop"
 SEND = "mutation ($input: ConfirmOrderInput!) { confirmOrder(input: $input) { job { id } errors { message } } }"
 JOB = "query ($id: ID!) { job(id: $id) { status backend done result error { code } steps { name status } } }"

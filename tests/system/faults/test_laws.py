@@ -11,7 +11,11 @@ CASES = [
         fault_test,
         combination,
         id=f"{fault_test.name}-{combination}",
-        marks=[*[pytest.mark.alone] * fault_test.alone, *[pytest.mark.long] * (number >= fault_test.quick)],
+        marks=[
+            *[pytest.mark.alone] * fault_test.alone,
+            *[pytest.mark.slow] * fault_test.slow,
+            *[pytest.mark.long] * (number >= fault_test.quick),
+        ],
     )
     for fault_test in FAULT_TESTS
     for number, combination in enumerate(fault_test.combinations)

@@ -43,9 +43,10 @@ def test_every_former_name_leads_to_a_present_one(place: str) -> None:
     assert hasattr(import_module(module), name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backend",
-    [pytest.param("background", marks=pytest.mark.long), "spool", pytest.param("inline", marks=pytest.mark.long)],
+    ["background", "spool", "inline"],
 )
 def test_a_project_of_the_previous_release_runs_its_jobs(project: Path, base: Environment, backend: str) -> None:
     options = {"spool": f'folder = "{project / "spooled"}"', "inline": "places = 2"}
@@ -68,7 +69,7 @@ def test_a_project_of_the_previous_release_runs_its_jobs(project: Path, base: En
     assert all(any(f"{module} " in line or f"module={module}" in line for line in warned) for module in modules)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_its_own_tests_pass(project: Path, tested: Environment) -> None:
     command = ("python", "-m", "pytest", "-q", "-p", "onward.testing.fixtures", "-p", "no:cacheprovider")
     (project / "settings.toml").write_text("")

@@ -11,6 +11,7 @@ from tests.processes import graphql, wait_until
 from tests.system.package.environments import Environment
 from tests.system.package.served import serving
 
+pytestmark = pytest.mark.slow
 SEND = 'mutation { ordersConfirm(input: {text: "pen and ink"}) { job { id } errors { message } } }'
 JOB = "query ($id: ID!) { job(id: $id) { status result } }"
 OPTIONAL = ("aiosmtplib", "dramatiq", "jwt", "opentelemetry.sdk", "psycopg", "pytest", "redis")
@@ -141,7 +142,6 @@ def test_an_unavailable_command_gives_the_reason_in_one_line(
     assert told.stderr.endswith(f"{line}\n")
 
 
-@pytest.mark.long
 def test_the_generated_test_passes(project: Path, tested: Environment) -> None:
     assert tested.run("onward", "new", "handler", "orders.confirm", project=project).returncode == 0
     done = tested.run("python", "-m", "pytest", "-q", "-p", "onward.testing.fixtures", project=project)

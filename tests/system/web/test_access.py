@@ -8,6 +8,8 @@ from playwright.async_api import Page, expect
 from tests.system.web.conftest import Watched
 from tests.system.web.jobs_page import followed, opened, process
 
+pytestmark = pytest.mark.slow
+
 CONTROLS = {
     "button",
     "link",

@@ -44,6 +44,7 @@ async def test_it_opens_offline_with_a_tab_for_each_operation(watched: Watched, 
     ).to_be_visible()
 
 
+@pytest.mark.slow
 async def test_the_first_tab_can_be_run_unchanged(watched: Watched, served: str) -> None:
     """Its variables are there, and are there again when the page is opened once more, as they were left."""
     page = await opened(watched, served)
@@ -75,6 +76,7 @@ async def test_a_mutation_runs_and_its_subscription_reaches_the_end(watched: Wat
     await expect(answer).to_contain_text("SUCCEEDED")
 
 
+@pytest.mark.slow
 async def test_on_a_phone_the_response_is_below_the_request(watched: Watched, served: str) -> None:
     """Beside it there is no room for a word."""
     await watched.page.set_viewport_size({"width": 400, "height": 900})

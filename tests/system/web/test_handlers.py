@@ -1,9 +1,12 @@
 """Handlers that are paused and resumed on the page."""
 
+import pytest
 from playwright.async_api import expect
 
 from tests.system.web.conftest import Watched
 from tests.system.web.jobs_page import opened, process
+
+pytestmark = pytest.mark.slow
 
 HANDLER = "steps.process_item"
 

@@ -3,10 +3,13 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from playwright.async_api import expect
 
 from tests.system.web.conftest import Watched
 from tests.system.web.jobs_page import opened, process
+
+pytestmark = pytest.mark.slow
 
 
 async def test_a_scheduled_job_is_cancelled(watched: Watched, served: str) -> None:

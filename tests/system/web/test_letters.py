@@ -1,9 +1,12 @@
 """The messages on the page."""
 
+import pytest
 from playwright.async_api import expect
 
 from tests.system.web.conftest import Watched
 from tests.system.web.jobs_page import ask, opened
+
+pytestmark = pytest.mark.slow
 
 REGISTER = "mutation($input: RegisterUserInput!) { registerUser(input: $input) { job { id } } }"
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from tests import application
@@ -9,6 +10,7 @@ from tests.processes import running
 from tests.system.web.conftest import Watched
 from tests.system.web.jobs_page import opened, process
 
+pytestmark = pytest.mark.slow
 JWT = '[server]\nport = 0\n[auth]\nmode = "jwt"\n[auth.jwt]\nsecret = "a secret of the test, long enough"\n'
 
 

@@ -10,6 +10,8 @@ from playwright.async_api import Route, WebSocketRoute, expect
 from tests.system.web.conftest import Watched
 from tests.system.web.jobs_page import followed, opened, process
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 ERROR = {"code": HOSTILE, "message": HOSTILE, "retryable": False, "step": HOSTILE, "occurredAt": "2026-01-01T00:00:00Z"}
 
@@ -71,15 +73,8 @@ async def test_the_token_is_kept_for_the_tab_and_sent_as_a_header(watched: Watch
     ]
 
 
-@pytest.mark.parametrize(
-    ("width", "scheme"),
-    [
-        (400, "dark"),
-        (1280, "light"),
-        pytest.param(400, "light", marks=pytest.mark.long),
-        pytest.param(1280, "dark", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_no_content_overflows_the_page(watched: Watched, served: str, width: int, scheme: str) -> None:
     page = watched.page
     await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")

@@ -4,10 +4,13 @@ from calendar import isleap
 from datetime import UTC, datetime
 from itertools import count
 
+import pytest
 from playwright.async_api import expect
 
 from tests.system.web.conftest import Watched
 from tests.system.web.jobs_page import opened
+
+pytestmark = pytest.mark.slow
 
 
 async def test_a_recurring_job_says_when_it_is_due_next(watched: Watched, served: str) -> None:

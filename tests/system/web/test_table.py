@@ -3,10 +3,13 @@
 import re
 from pathlib import Path
 
+import pytest
 from playwright.async_api import expect
 
 from tests.system.web.conftest import Watched
 from tests.system.web.jobs_page import opened, process
+
+pytestmark = pytest.mark.slow
 
 
 async def test_the_table_is_filtered_by_status_and_handler(watched: Watched, served: str) -> None:

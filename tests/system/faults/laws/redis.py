@@ -132,12 +132,12 @@ def _backlog(stage: Stage) -> None:
 
 FAULT_TESTS = (
     FaultTest(jobs_are_accepted_without_redis, ON_REDIS, alone=True),
-    FaultTest(jobs_are_accepted_while_redis_is_frozen, ON_REDIS, alone=True, quick=0),
-    FaultTest(jobs_are_accepted_while_redis_is_full, (DRAMATIQ,), alone=True, quick=0),
+    FaultTest(jobs_are_accepted_while_redis_is_frozen, ON_REDIS, alone=True, slow=True),
+    FaultTest(jobs_are_accepted_while_redis_is_full, (DRAMATIQ,), alone=True, slow=True),
     FaultTest(a_redis_that_only_accepts_connections_delays_nothing, (DRAMATIQ,), alone=True),
     FaultTest(a_lost_reply_causes_at_most_a_second_delivery, ON_REDIS, alone=True),
-    FaultTest(slow_replies_delay_no_answer, (DRAMATIQ,), alone=True, quick=0),
-    FaultTest(messages_that_redis_lost_are_delivered_again, ON_REDIS),
+    FaultTest(slow_replies_delay_no_answer, (DRAMATIQ,), alone=True, slow=True),
+    FaultTest(messages_that_redis_lost_are_delivered_again, ON_REDIS, slow=True),
     FaultTest(an_old_snapshot_of_redis_loses_nothing, (DRAMATIQ,)),
     FaultTest(an_unreadable_message_affects_no_other, ON_REDIS),
 )
