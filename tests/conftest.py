@@ -1,4 +1,4 @@
-"""What every test may ask for. Servers are real; each test has its own namespace or database on them."""
+"""Fixtures for all tests. Servers are real; each test has its own namespace or database on them."""
 
 import os
 import uuid
@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(config: Any, items: list[pytest.Item]) -> None
 
 
 def _shared(item: pytest.Item) -> str | None:
-    """What the test shares with others: npm's packages, a backend fixture, or what its module sets up once."""
+    """The resource that the test shares: npm's packages, a backend fixture, or a fixture of its module."""
     if not isinstance(item, pytest.Function):
         return None
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
@@ -134,7 +134,7 @@ def writer(ledger_url: str) -> Iterator[Writer]:
 
 @pytest.fixture
 def namespace() -> str:
-    """What this test's keys in Redis begin with."""
+    """The prefix of this test's keys in Redis."""
     return f"test-{uuid.uuid4().hex}"
 
 

@@ -1,4 +1,4 @@
-"""How long tests take, so that the dearest are begun first: seconds, by what a test's id begins with.
+"""Durations of tests in seconds, by the beginning of their ids, so that the longest start first.
 
 Only the order follows from it. A test that is not named costs nothing to speak of.
 """

@@ -150,7 +150,7 @@ def _package(name: str) -> list[Path]:
 
 
 def _unprivileged() -> str | None:
-    """Who PostgreSQL has to run as, because it refuses root; None is this user."""
+    """The user that runs PostgreSQL, which refuses root; None for this user."""
     if os.geteuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}

@@ -44,7 +44,7 @@ def begin(folder: Path) -> list[Shared]:
 
 
 def address(folder: Path, name: str) -> str:
-    """Where the shared server answers. Raises Missing."""
+    """The address of the shared server. Raises Missing."""
     deadline = time.monotonic() + START_S
     while not (folder / name).exists():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""What only the embedded backend does: the order of one request's jobs, bounded memory, one process for all of it."""
+"""Cases of the in-process backend only: the order of a request's jobs, bounded memory, one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only a broker can do: be away, stall, forget, hold what nobody can read."""
+"""Cases of a broker only: it is absent, frozen, empty, or holds unreadable messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page says that a command prints, held against what it prints: ids, times and names of machines differ."""
+"""Compares a command's output with the one on a page; ids, times and machine names may differ."""
 
 import json
 import re
@@ -31,7 +31,7 @@ class Ids:
 
 
 def alike(page: str, real: str) -> bool:
-    """Whether the page is true of what was really printed."""
+    """True if the output matches the page."""
     if "event: next" in page:
         return _same_stream(_events(page), _events(real))
     if page.startswith("{"):

@@ -35,7 +35,7 @@ PEOPLE = ("ada", "grace", "linus", "barbara", "edsger", "margaret", "donald", "r
 
 @dataclass(frozen=True)
 class Picture:
-    """What is shown: a place of the jobs page, in a window of that width."""
+    """A picture: a part of the jobs page, in a window of that width."""
 
     name: str
     place: Literal["overview", "job"]
@@ -72,7 +72,7 @@ class Scene:
         return str(graphql(self.address, STAGE, handler=handler, params=json.dumps(params))["stage"]["job"]["id"])
 
     def minute(self) -> None:
-        """What comes in a minute."""
+        """The jobs of a minute."""
         for _ in range(self._chance.randint(3, 14)):
             self._sent += 1
             kind = self._chance.random()

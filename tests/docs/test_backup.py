@@ -1,4 +1,4 @@
-"""What docs/backup.md has one type brings a ledger back, and the jobs in it go on."""
+"""The commands of docs/backup.md restore a ledger, and its jobs go on."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ def block(words: str) -> str:
 
 
 class Ledger:
-    """What was asked of the one before and after."""
+    """Checks of the ledger before and after."""
 
     def __init__(self, reader: Reader) -> None:
         reader.start("./onward serve")

@@ -1,4 +1,4 @@
-"""What the reliability page says of the harness is what the harness does, and its figures are what the harness gave."""
+"""The reliability page lists the harness's tests, and its figures are those of the harness."""
 
 import json
 import re

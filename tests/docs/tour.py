@@ -62,7 +62,7 @@ class Reader:
         self._going.wait_for(" serving ")
 
     def type(self, command: str) -> str:
-        """What the command prints."""
+        """The output of the command."""
         assert self._shell.stdin is not None
         assert self._shell.stdout is not None
         self._shell.stdin.write(f"{command.replace(ADDRESS, f'127.0.0.1:{self._port}')}\necho '{DONE}'\n")
@@ -75,7 +75,7 @@ class Reader:
         return printed.removesuffix(f"{DONE}\n").replace(str(self._folder), "~/onward")
 
     def address(self) -> str:
-        """Where the first terminal's server answers."""
+        """The address of the first terminal's server."""
         return f"http://127.0.0.1:{self._port}"
 
     def set(self, variable: str, value: str) -> None:

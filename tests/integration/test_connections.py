@@ -122,7 +122,7 @@ def statuses(told: bytes) -> list[int]:
 
 
 async def blast(writer: asyncio.StreamWriter, data: bytes, most: int = MUCH) -> int:
-    """How many bytes were taken before the connection ended, of so many at most."""
+    """The number of bytes that were sent before the connection ended."""
     sent = 0
     with suppress(ConnectionError):
         while sent < most:
@@ -332,7 +332,7 @@ SMUGGLED = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 async def test_a_request_with_two_lengths_is_refused_and_nothing_after_it_is_answered(
     address: str, headers: bytes
 ) -> None:
-    """What one server takes for a body and the next for a request (RFC 9112, 11.2)."""
+    """Request smuggling: bytes that are a body to one server and a request to the next (RFC 9112, 11.2)."""
     async with connected(address) as (reader, writer):
         writer.write(HEAD + headers + b"\r\n0\r\n\r\n" + SMUGGLED)
         assert statuses(await rest(reader)) == [400]
@@ -551,7 +551,7 @@ def test_a_client_that_reads_nothing_is_cut_off_by_the_kernel(tmp_path: Path, *,
 
 
 class Wire(asyncio.Transport):
-    """What is written to it, piece by piece."""
+    """The output, piece by piece."""
 
     def __init__(self) -> None:
         super().__init__()

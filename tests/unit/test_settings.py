@@ -1,4 +1,4 @@
-"""What stops the start is told in one line: which key, where it stands, what it takes."""
+"""Wrong settings stop the start with one line: the key, its source, and the allowed values."""
 
 import re
 from pathlib import Path

@@ -9,7 +9,7 @@ SHEETS = 40
 
 
 async def collect(job: JobContext, *, month: str) -> dict[str, str | int]:
-    """What the month has brought."""
+    """The report of a month."""
     return {"month": month, "rows": 18_204}
 
 

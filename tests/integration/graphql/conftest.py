@@ -31,7 +31,7 @@ def settings_in(folder: Path, **overrides: Any) -> Settings:
 
 
 async def until(condition: Callable[[], Awaitable[Any]]) -> Any:
-    """What the condition gives, once it is true."""
+    """Wait until the condition is true, and return its value."""
     async with asyncio.timeout(PATIENCE_S):
         while not (found := await condition()):
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What is over is gone at once: circles of objects would pile up until the collector keeps everyone waiting."""
+"""Finished objects are freed at once: reference cycles would pile up until the collector blocks everything."""
 
 import asyncio
 import gc
@@ -24,7 +24,7 @@ FOLLOW = "subscription($id: ID!) { jobUpdated(id: $id) { id status } }"
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """What is there already counts no more, and nothing is collected."""
+    """Freeze existing objects, and disable the collector."""
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -1,4 +1,4 @@
-"""What an idempotency key promises."""
+"""The promise of an idempotency key."""
 
 import asyncio
 import uuid

@@ -1,4 +1,4 @@
-"""How much one request may ask for."""
+"""Limits of a request."""
 
 import asyncio
 import sys
@@ -79,7 +79,7 @@ def test_an_operation_at_a_limit_is_accepted(query: str) -> None:
 
 
 def calls(work: Callable[[], object]) -> int:
-    """How many functions it calls: what it costs, whatever else the machine does."""
+    """The number of function calls: a cost that does not depend on the machine's load."""
     made = 0
 
     def count(_frame: object, event: str, _argument: object) -> None:
@@ -142,7 +142,7 @@ async def test_cyclic_or_unused_fragments_are_400(api: Api, query: str) -> None:
     ids=["same fields", "same objects", "conflicts", "spreads", "fragments", "unknown fields", "variables"],
 )
 def test_the_most_expensive_documents_within_the_limits_are_cheap(query: str) -> None:
-    """What one request may take from all the others."""
+    """The delay that one request may cause for others."""
     documents = Documents(application.schema()._schema, Limits())
     documents.get("{ viewer { id } }")
     assert calls(partial(documents.get, query)) < 200_000

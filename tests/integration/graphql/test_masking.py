@@ -1,4 +1,4 @@
-"""What callers are told of what goes wrong on our side."""
+"""Internal errors, as callers see them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the mutations take, refuse and do."""
+"""The mutations: accepted and refused inputs, and effects."""
 
 import json
 from datetime import UTC, datetime, timedelta

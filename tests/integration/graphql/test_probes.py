@@ -1,4 +1,4 @@
-"""What auditors of GraphQL servers ask first (graphql-cop's checks among them), of a server in production settings."""
+"""Checks of GraphQL auditors (graphql-cop's among them) against a server with production settings."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What can be asked for."""
+"""Queries."""
 
 import base64
 from collections.abc import AsyncIterator

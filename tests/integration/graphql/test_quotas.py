@@ -1,4 +1,4 @@
-"""What one viewer, one address and one process may take: requests, open jobs, streams, time."""
+"""Quotas of a viewer, an address and a process: requests, open jobs, streams, time."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""What is told of recurring jobs."""
+"""Recurring jobs in the schema."""
 
 from pathlib import Path
 

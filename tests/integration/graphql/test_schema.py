@@ -1,4 +1,4 @@
-"""What the schema is."""
+"""The schema."""
 
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +14,7 @@ SDL = Path(__file__).parents[3] / "gql" / "schema.graphql"
 
 
 def test_the_schema_equals_the_committed_one() -> None:
-    """Whoever changes it on purpose: `./onward schema > gql/schema.graphql`."""
+    """To change it: `./onward schema > gql/schema.graphql`."""
     assert application.schema().as_str().strip() == SDL.read_text().strip()
 
 

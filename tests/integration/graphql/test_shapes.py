@@ -98,7 +98,7 @@ class Request:
         return not self._chance.randrange(n)
 
     def _value(self, type_: Any) -> Any:
-        """What a resolver of this type might give; now and then what it should not."""
+        """Values that a resolver of this type may return, sometimes wrong ones."""
         if is_non_null_type(type_):
             odd = self._oddly and self._once_in(40)
             type_ = type_.of_type

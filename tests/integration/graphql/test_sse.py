@@ -24,7 +24,7 @@ class Events:
         self._lines = response.aiter_lines()
 
     async def next(self) -> Any:
-        """What the next event says; None where the operation is complete."""
+        """The next event's data; None if the operation is complete."""
         async with asyncio.timeout(20):
             while True:
                 event, data = await self._block()

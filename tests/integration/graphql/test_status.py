@@ -1,4 +1,4 @@
-"""What machines are told of the process."""
+"""Health and metrics of the process."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Whoever floods gets on a few pieces at a time."""
+"""A flood is served a few pieces at a time."""
 
 import asyncio
 

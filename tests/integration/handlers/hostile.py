@@ -1,4 +1,4 @@
-"""What strangers type."""
+"""Hostile input."""
 
 REFUSED = [
     "",

@@ -174,7 +174,7 @@ class Ledger(RuleBasedStateMachine):
     @precondition(lambda self: self.claims)
     @rule(pick=PICK, value=st.integers(0, 99))
     def succeed(self, pick: int, value: int) -> None:
-        """What is left of the job is done."""
+        """Finish the rest of the job."""
         claim = self._claim(pick)
         while _left(self._steps(claim)) > 1 and self.held.get(claim[1].id) == claim:
             unit = partial(_step_done, job=claim[1], steps=self._steps(claim), value=value)
@@ -250,7 +250,7 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 5), passes=st.booleans())
     def promote(self, limit: int, passes: bool) -> None:  # noqa: FBT001
-        """What is due is queued, and nothing else."""
+        """Queue exactly the due jobs."""
         if passes:
             self.do(lambda tx: tx.execute(_time_passes))
             self.rows = self._snapshot()  # the clock's doing
@@ -267,7 +267,7 @@ class Ledger(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(runner=st.sampled_from(RUNNERS), late=st.booleans())
     def bury(self, runner: str, late: bool) -> None:  # noqa: FBT001
-        """Who was seen standing still loses all claims; who has beaten meanwhile loses none."""
+        """A runner with a still counter loses all claims; one with a heartbeat loses none."""
         beat = self.beats[runner] - late
         released = self.do(lambda tx: recovery.reclaim_dead(tx, runner=runner, beat=beat))
         mine = [job_id for job_id, (holder, _) in self.held.items() if holder == runner]

@@ -48,7 +48,7 @@ async def reclaim(here: Node) -> None:
 
 @pytest.mark.parametrize("notices", ["in time", "late"])
 async def test_the_outcome_of_the_newest_claim_counts(writer: Writer, notices: str) -> None:
-    """Whether or not the process learns in between that its lease was lost: one attempt, no crash, no second run."""
+    """One attempt, no crash and no second run, whether or not the process learns that its lease was lost."""
     gate = Gate()
 
     @handler("law.wait", retry=ONCE)

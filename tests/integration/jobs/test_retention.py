@@ -1,4 +1,4 @@
-"""What is finished is forgotten by age, a small batch a commit; what is not finished never is."""
+"""Finished jobs are deleted by age, in small batches; unfinished ones never."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def test_there_are_ledgers_of_earlier_releases() -> None:
 def test_the_work_of_an_earlier_release_is_done_by_this_one(
     kept: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Whatever state it was in; with parameters brought up to date, and no finished step run again."""
+    """From every state; parameters are upgraded, and no finished step runs again."""
     url = request.getfixturevalue("postgres_url") if "postgresql" in kept.stem else None
     ledger = Kept(tmp_path, kept.read_text("utf-8"), url)
     ledger.execute("UPDATE jobs SET due_at = 1 WHERE status IN ('SCHEDULED', 'RETRYING')")  # their time has come
@@ -92,7 +92,7 @@ class Table(NamedTuple):
 
 
 def contents(database: Database) -> dict[str, Table]:
-    """What the ledger holds."""
+    """The contents of the ledger."""
     engine = sa.create_engine(database.url.set(drivername="postgresql+psycopg" if database.path is None else "sqlite"))
     with engine.connect() as connection:
         found, inspector = {}, sa.inspect(connection)

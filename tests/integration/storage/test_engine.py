@@ -121,7 +121,7 @@ async def test_an_item_is_stored_once_for_each_job(writer: Writer) -> None:
 
 
 def test_many_processes_can_open_a_new_file_together(tmp_path: Path) -> None:
-    """Whoever comes while another one makes it waits, and is not refused."""
+    """A process that comes while another creates the file waits, and is not refused."""
     for n in range(40):
         together = threading.Barrier(6)
 

@@ -74,7 +74,7 @@ def test_a_connection_cut_inside_a_transaction_function_is_retried(postgres_ledg
 def test_a_commit_with_a_lost_answer_is_looked_up(
     postgres_ledger: str, monkeypatch: pytest.MonkeyPatch, *, committed: bool
 ) -> None:
-    """Where it happened after all, the unit is done and not run again; where it did not, it is run again."""
+    """If the commit happened the function is not run again; otherwise it is."""
     runs: list[int] = []
     lost: list[str] = []
     raw = Tx.raw

@@ -1,4 +1,4 @@
-"""Where there is no wheel of pysqlite3 (Linux on arm64), Python's own SQLite keeps the ledger, even an older one."""
+"""Without a wheel of pysqlite3 (Linux on arm64), Python's own SQLite keeps the ledger, even an older one."""
 
 import subprocess
 import sys

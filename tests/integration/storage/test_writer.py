@@ -53,7 +53,7 @@ class Held:
 
 
 async def together(writer: Writer, *units: Callable[[Tx], object]) -> list[object]:
-    """What the units gave or raised, handed in while the writer was busy."""
+    """Results and exceptions of transaction functions that were submitted while the writer was busy."""
     with Held(writer):
         waiting = [asyncio.create_task(writer.run(unit)) for unit in units]
         await asyncio.sleep(0)  # each task hands its unit in
@@ -158,7 +158,7 @@ async def test_a_posted_transaction_function_is_written_without_a_waiting_caller
 
 
 async def test_an_exception_in_a_posted_transaction_function_affects_no_other(writer: Writer) -> None:
-    """What is asked for in the same commit is written."""
+    """A write requested in the same commit is written."""
 
     def fails(_tx: Tx) -> None:
         raise ValueError("nobody hears it")

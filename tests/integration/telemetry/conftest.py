@@ -52,7 +52,7 @@ class Process:
                 await asyncio.sleep(0.02)
 
     def metrics(self) -> dict[str, float]:
-        """What the process tells, by name and labels."""
+        """The process's metrics, by name and labels."""
         lines = self.onward.telemetry.metrics.text().decode().splitlines()
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 

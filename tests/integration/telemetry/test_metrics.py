@@ -71,7 +71,7 @@ async def test_a_first_failure_is_an_increase(tmp_path: Path) -> None:
 
 
 async def test_reclaimed_jobs_of_a_dead_process_are_counted_and_a_poison_job_has_failed(tmp_path: Path) -> None:
-    """Who notices the death counts: nobody else is left to."""
+    """The process that notices the death counts the jobs."""
     boot, namespace, pid, _ = place().split("/")
     async with processing(tmp_path, routes={"tests.talk": "dramatiq"}) as process:
         new = process.onward.dispatcher.prepare("tests.talk", {}, owner=None)

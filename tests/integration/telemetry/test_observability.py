@@ -1,4 +1,4 @@
-"""What lies in `observability/` is understood by the tools it is for, and asks for nothing that is not told."""
+"""The files in `observability/` are valid for their tools, and use exported metrics only."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Who keeps the event loop is named; who lets it go is not, however long the work takes."""
+"""The watchdog names handlers that block the event loop, and no others."""
 
 import asyncio
 import json

@@ -70,7 +70,7 @@ async def test_an_immediate_job_s_children_run(onward_immediate: TestApp, tmp_pa
 
 
 async def test_a_recorded_job_is_accepted_and_does_not_run(onward_recording: TestApp) -> None:
-    """What would have run is told, in order."""
+    """`delivered` lists the deliveries, in order."""
     answer = await onward_recording.graphql(REGISTER, name="ada")
     job_id = answer["data"]["registerUser"]["job"]["id"]
     assert onward_recording.delivered == [Delivery(job_id, "email.welcome")]

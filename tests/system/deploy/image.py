@@ -23,7 +23,7 @@ PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap", "unshare": "util
 
 
 def lacking() -> str:
-    """What this machine lacks for an image; empty where nothing is."""
+    """Missing tools for building an image; empty if there are none."""
     packages = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
     if packages:
         return f"needs {' and '.join(packages)} (Debian: apt-get install {' '.join(packages)})"

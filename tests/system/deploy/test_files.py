@@ -1,4 +1,4 @@
-"""What deploy/ says fits the program: its settings, its commands, its times."""
+"""The files in deploy/ match the program's settings, commands and times."""
 
 import os
 import re
@@ -112,7 +112,7 @@ def test_every_command_of_the_files_exists(words: list[str]) -> None:
 
 
 def test_a_process_is_given_the_time_to_drain() -> None:
-    """Who is killed before has its jobs found by the others, later."""
+    """A process that is killed earlier leaves its jobs to the others, later."""
     longest = Settings.model_fields["server"].default.drain_s + max(server.EXIT_GRACE_S, process.EXIT_GRACE_S)
     given = [int(compose()["x-onward"]["stop_grace_period"].removesuffix("s"))]
     given += [int(second) for unit in UNITS for second in re.findall(r"TimeoutStopSec=(\d+)", unit.read_text())]

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]  # the first of them m
 
 
 class Letters(Message):
-    """What has arrived."""
+    """The received messages."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -54,7 +54,7 @@ async def third(job: JobContext, value: Value) -> Value:
 
 @handler("faults.leaf", retry=QUICK)
 async def leaf(job: JobContext, *, marker: int) -> None:
-    """What `faults.steps` dispatches."""
+    """The job that `faults.steps` dispatches."""
     journal.write(job.id, job.attempt, "leaf", marker, "begin")
     journal.write(job.id, job.attempt, "leaf", marker, "end")
 

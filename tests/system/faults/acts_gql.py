@@ -44,6 +44,6 @@ async def act(
 
 @strawberry.type
 class Mutation:
-    """What is added to the schema."""
+    """The additions to the schema."""
 
     act: ActPayload | None = strawberry.mutation(resolver=act)

@@ -6,7 +6,7 @@ from tests.system.faults import acts
 
 @handler("faults.flaky", retry=acts.ONCE)
 async def flaky(job: JobContext, *, marker: int, times: int, place: str) -> None:
-    """What it was, with a parameter more."""
+    """The same handler with one more parameter."""
 
 
 CHANGED = ("faults.flaky", "faults.refuses")

@@ -52,7 +52,7 @@ class Broker:
             client.flushall()
 
     def save(self) -> None:
-        """What Redis knows now is what it will know after a restart, where it was started with a file to keep."""
+        """Write Redis's data to disk, if it was started with a file."""
         with self.client() as client:
             client.save()
 

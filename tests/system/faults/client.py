@@ -36,7 +36,7 @@ class Request:
 
     @property
     def unsure(self) -> bool:
-        """Whether the client cannot know if there is a job."""
+        """True if the client cannot know whether there is a job."""
         return self.job is None and (self.unanswered > 0 or not UNSURE.isdisjoint(self.refused))
 
 
@@ -193,7 +193,7 @@ class Client:
 
     @staticmethod
     def _tried(request: Request, answer: dict[str, Any] | None) -> bool:
-        """Whether that was an answer to rest upon."""
+        """True if the answer is final."""
         if answer is None:
             return False
         if answer["job"] is not None:

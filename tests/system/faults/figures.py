@@ -1,4 +1,4 @@
-"""What a campaign comes to in numbers."""
+"""The figures of a campaign."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -101,7 +101,7 @@ def rescues(records: Records, outages: Sequence[Outage]) -> Iterable[Rescue]:
 
 
 def nobody_waits_long_for_a_rescue(found: Iterable[Rescue]) -> Iterable[str]:
-    """What a process ran that died goes on elsewhere within the time that is promised."""
+    """Check that jobs of dead processes go on elsewhere within the promised time."""
     for one in found:
         if one.took_s > RESCUE_S:
             when = f"the process of its attempt {one.attempt} died at {one.died:.1f}"

@@ -124,7 +124,7 @@ class Ledger:
         return self._database.connect()
 
     def open(self) -> int:
-        """How many jobs are not over."""
+        """The number of unfinished jobs."""
         return int(self.rows(f"SELECT count(*) FROM jobs WHERE status NOT IN {OVER}")[0][0])
 
     def job(self, id_: str) -> Row:

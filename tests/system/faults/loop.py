@@ -28,7 +28,7 @@ class Loop:
         self._loop.close()
 
     def call(self, coroutine: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
-        """What the coroutine gave. Raises TimeoutError."""
+        """Run the coroutine and return its result. Raises TimeoutError."""
         return self.spawn(coroutine).result(timeout_s)
 
     def spawn(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:

@@ -13,7 +13,7 @@ MESSAGE_ID = re.compile(rb"^message-id:\s*<([^@>]+)@", re.IGNORECASE | re.MULTIL
 
 
 class Manner(Enum):
-    """How it treats who comes."""
+    """The server's behaviour towards clients."""
 
     TAKE = auto()
     DROP = auto()  # breaks off in the middle of a message
@@ -75,7 +75,7 @@ class Mailbox:
         await writer.drain()
 
     async def _take(self, reader: asyncio.StreamReader) -> bool:
-        """Whether the message was kept, and that may be said."""
+        """True if the message was stored and may be acknowledged."""
         if self.manner is Manner.DROP:
             await reader.readline()
             return False

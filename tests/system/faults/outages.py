@@ -49,7 +49,7 @@ def broker_full(installation: Installation) -> Iterator[None]:
 
 
 def between(mode: Mode) -> Lasting:
-    """What stands between the program and Redis misbehaves."""
+    """Let the proxy between the program and Redis misbehave."""
 
     @contextmanager
     def lasting(installation: Installation) -> Iterator[None]:

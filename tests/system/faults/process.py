@@ -98,7 +98,7 @@ class Process:
         return self._ready in self.told().encode()
 
     def told(self) -> str:
-        """What the process has logged since it was started last."""
+        """The log of the process since its last start."""
         with self.log.open("rb") as file:
             file.seek(self._from)
             return file.read().decode(errors="replace")
@@ -134,7 +134,7 @@ class Process:
         os.kill(self.pid, signal.SIGCONT)
 
     def tend(self) -> bool:
-        """Whether the process had ended by itself; it is started again then."""
+        """Restart the process if it ended by itself; return True if so."""
         if self._started is None or self._started.poll() is None:
             return False
         self._ends.add(self.pid, "itself")

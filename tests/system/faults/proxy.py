@@ -10,7 +10,7 @@ from tests.system.faults.loop import Loop
 
 
 class Mode(Enum):
-    """What becomes of bytes and connections."""
+    """The treatment of bytes and connections."""
 
     PASS = auto()
     REFUSE = auto()  # nobody listens

@@ -1,4 +1,4 @@
-"""How a process of the program comes to run: by the command line, or forked from one that has loaded it already.
+"""Starts processes of the program: by the command line, or forked from a process that has loaded it.
 
 The second saves a second of processor time for each start; short tests spend most of theirs on starts.
 """

@@ -32,7 +32,7 @@ def test_every_break_exists_and_fails_some_test() -> None:
 
 
 def test_every_break_finds_the_code_that_it_replaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it replaces is there; a break that the program has moved away from raises AttributeError."""
+    """The code to replace exists; an outdated break raises AttributeError."""
     for name in breaks.BREAKS:
         with monkeypatch.context() as patch:
             patch.setattr(base, "put", patch.setattr)

@@ -1,4 +1,4 @@
-"""What was answered is on the disk: the journal is synced after it was written and before the answer leaves.
+"""Answered jobs are on disk: the journal is written, then synced, then the answer leaves.
 
 Seen from outside, by strace, and so true of what the kernel was asked to do, whatever the program believes.
 """
@@ -97,7 +97,7 @@ def _is_answer(line: str) -> bool:
 
 
 def _synced(lines: Sequence[str]) -> bool:
-    """Whether the journal was written, and a sync of it that began later has ended."""
+    """True if the journal was written, and a later sync of it has ended."""
     written = syncing = False
     thread = ""
     for line in lines:

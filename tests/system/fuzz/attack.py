@@ -24,7 +24,7 @@ LEAKS = ("Traceback", "sqlite", "psycopg", "SELECT ", ".py", "redis://", "0x7f")
 
 @dataclass
 class Outcome:
-    """How it was answered, and what should not have been."""
+    """The answers, and those that should not occur."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)

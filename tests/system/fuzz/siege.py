@@ -1,4 +1,4 @@
-"""How long a friendly request takes under hostile ones, 2,000 of each kind.
+"""Measures a friendly request's time under hostile ones, 2,000 of each kind.
 
 `python -m tests.system.fuzz.siege [COUNT [AT_ONCE]]`, on Linux, against a server of its own.
 """
@@ -37,7 +37,7 @@ requests = 0  # each kind is to be answered by what is there for it, not because
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the hostile requests got, how long friendly ones took meanwhile, what a hostile one cost the server."""
+    """Answers to hostile requests, times of friendly ones meanwhile, and the server's cost of a hostile one."""
 
     answers: Counter[int]
     friendly_s: list[float]

@@ -17,7 +17,7 @@ from tests.system.package.environments import Environment
 
 @dataclass(frozen=True)
 class Package:
-    """What is published."""
+    """The published files."""
 
     wheel: Path
     sdist: Path

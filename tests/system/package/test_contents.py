@@ -1,4 +1,4 @@
-"""What is published holds the package and no more, and the sdist gives the same wheel as the tree."""
+"""The published files have the package and nothing else; the sdist gives the same wheel as the tree."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""What `pip install onward` brings works outside of the clone: with its base alone, without npm, without a network."""
+"""The installed package works outside of the clone: with its base alone, without npm or a network."""
 
 import re
 import urllib.request

@@ -42,7 +42,7 @@ expect.set_options(timeout=PATIENCE_MS)
 
 @dataclass
 class Watched:
-    """What a page asked for elsewhere, and what it complained of."""
+    """The page's requests to other origins, and its error messages."""
 
     page: Page
     abroad: list[str] = field(default_factory=list)

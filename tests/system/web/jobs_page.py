@@ -1,4 +1,4 @@
-"""What the tests of the jobs page share: asking the server, and opening the page."""
+"""Shared parts of the tests of the jobs page: requests to the server, and an open page."""
 
 import json
 from urllib.request import Request, urlopen

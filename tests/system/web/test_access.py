@@ -36,7 +36,7 @@ STOPS = 80
 
 
 async def told(page: Page) -> list[tuple[str, str]]:
-    """What a screen reader is told of: roles and names."""
+    """The accessibility tree: roles and names."""
     session = await page.context.new_cdp_session(page)
     tree = await session.send("Accessibility.getFullAXTree")
     nodes: list[dict[str, Any]] = [node for node in tree["nodes"] if not node.get("ignored")]

@@ -155,7 +155,7 @@ def test_a_build_ends_with_its_server(workshop: Workshop) -> None:
 
 
 def test_a_server_in_production_builds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is missing: nobody sees the explorer there."""
+    """For any missing part: production has no explorer."""
     monkeypatch.setattr(build, "OUTPUT", tmp_path / "explorer")
     monkeypatch.setattr(build, "available", lambda: True)
     application.write(tmp_path, 'environment = "production"\n[auth]\nallow_public = true\n')

@@ -1,4 +1,4 @@
-"""How a break is put in: what it replaces has to be there."""
+"""Puts a break into the program; the code that it replaces must exist."""
 
 import json
 import os
@@ -27,5 +27,5 @@ def around(owner: object, name: str, make: Callable[[Any], Any]) -> None:
 
 
 def values(statement: Any) -> dict[str, Any]:
-    """What an UPDATE sets."""
+    """The values that an UPDATE sets."""
     return {getattr(column, "name", column): value for column, value in statement._values.items()}

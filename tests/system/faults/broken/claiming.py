@@ -64,7 +64,7 @@ def parked_for_ever() -> None:
 
 
 def no_fence() -> None:
-    """What a runner has to write is written, also when its claim is over."""
+    """A runner's writes succeed after the end of its claim."""
     from onward.jobs import recording
     from onward.jobs.ledger import ID
     from onward.storage.tables import jobs

@@ -9,7 +9,7 @@ from tests.system.faults.broken import base
 
 
 def no_sweep() -> None:
-    """What was not delivered at once never is."""
+    """Undelivered jobs are never delivered again."""
     from onward.maintenance.redelivery import Redelivery
 
     async def nothing(self: Any, identity: str) -> None:
@@ -59,7 +59,7 @@ async def _never(*_: Any) -> bool:
 
 
 def confirmed_for_ever() -> None:
-    """What a broker has taken once is never delivered again."""
+    """Confirmed deliveries are never repeated."""
     from onward.jobs import due
     from onward.maintenance.redelivery import Redelivery
     from onward.storage.tables import jobs
@@ -90,7 +90,7 @@ def sentinel_alone() -> None:
 
 
 def fetched_forgotten() -> None:
-    """What a dead worker had fetched stays with it for ten minutes, as in Dramatiq by default, and nobody looks."""
+    """Messages of a dead worker stay with it for ten minutes, as in Dramatiq by default."""
     from onward.maintenance.redelivery import Redelivery
 
     base.timings(redis_heartbeat_timeout_s=600.0)

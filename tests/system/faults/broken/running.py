@@ -123,7 +123,7 @@ def permanent_retried() -> None:
 
 
 def words_as_they_are() -> None:
-    """What handlers say is kept as they said it."""
+    """Messages of handlers are stored unchanged."""
     from onward.jobs import outcome, running
 
     base.put(outcome, "legible", lambda text: text)
@@ -147,7 +147,7 @@ def exit_heeded() -> None:
 
 
 def cancelled_for_good() -> None:
-    """What a handler has itself cancelled is taken for the end of its process."""
+    """A task that a handler cancelled counts as the end of its process."""
     from asyncio import CancelledError
 
     from onward.jobs.step_runner import StepRunner
@@ -239,7 +239,7 @@ def plain_on_the_loop() -> None:
 
 
 def stops_at_once() -> None:
-    """What runs at a stop is halted there and then."""
+    """Running jobs are interrupted at once at a shutdown."""
     from onward.jobs.runner import Runner
 
     base.around(Runner, "drain", lambda drain: lambda self, _deadline_s: drain(self, 0.02))
@@ -290,7 +290,7 @@ def one_job_a_child() -> None:
 
 
 def no_progress() -> None:
-    """How far a job has come is told at its end."""
+    """Progress is written only at a job's end."""
     from onward.jobs.progress import ProgressReporter
 
     base.put(ProgressReporter, "report", lambda *_: None)

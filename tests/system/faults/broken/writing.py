@@ -12,7 +12,7 @@ HOLD_S, REST_S = 0.2, 0.03  # the commit is late by the one; in the other, other
 
 
 def answer_before_commit() -> None:
-    """Who waits is told as soon as the units have run; the commit follows."""
+    """Callers are answered before the commit."""
     from onward.jobs import ledger
     from onward.storage import writer
 
@@ -141,7 +141,7 @@ def cancels_only_what_runs() -> None:
 
 
 def cancels_what_is_over() -> None:
-    """What has ended can still be cancelled."""
+    """Finished jobs can be cancelled."""
     from onward.jobs import commands
 
     base.put(commands, "TERMINAL", frozenset())
@@ -189,7 +189,7 @@ def _retry_without(column: str) -> None:
 
 
 def only_failed_retried() -> None:
-    """What was cancelled stays cancelled."""
+    """Cancelled jobs cannot be retried."""
     from onward.jobs import commands
     from onward.jobs.states import JobStatus
 
