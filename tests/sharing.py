@@ -1,4 +1,4 @@
-"""Servers that all test processes of a run share, started by the process that hands the tests out."""
+"""Servers that all test processes of a run share, started by the process that distributes the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two backends that come along, as the conformance suite sets them up."""
+"""The backend fixtures of the two built-in backends."""
 
 from __future__ import annotations
 

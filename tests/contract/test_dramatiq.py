@@ -61,7 +61,7 @@ class _Unclear(DramatiqFixture):
 
 
 async def test_jobs_are_accepted_while_redis_is_down_and_run_after_its_return(harness: Harness, broker: Broker) -> None:
-    """By the same worker. How long an answer takes meanwhile is a law of the faults, which are tried alone."""
+    """By the same worker. The fault tests, which run alone, measure the time of an answer meanwhile."""
     broker.stop()
     jobs = [await harness.accept("law.note", folder=str(harness.folder)) for _ in range(10)]
     assert {(await harness.get(job.id)).status for job in jobs} == {S.QUEUED}

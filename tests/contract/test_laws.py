@@ -40,5 +40,5 @@ def _dramatiq(request: pytest.FixtureRequest, database: str | None) -> BackendFi
     return DramatiqFixture(request.getfixturevalue("redis_url"), database)
 
 
-class TestLaws(Conformance):
+class TestConformance(Conformance):
     """All contract tests."""

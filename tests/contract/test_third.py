@@ -1,4 +1,4 @@
-"""docs/adding-a-backend.md is true: what stands there, copied as it is, keeps every law."""
+"""The backend of docs/adding-a-backend.md, copied as it is, passes every contract test."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PART = "accepted or cancelled_at_once or until_it_succeeds"
-"""One law or two of each kind: what a backend can break."""
+"""One or two contract tests of each kind that a backend can break."""
 PAGE = ROOT / "docs" / "adding-a-backend.md"
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("laws", "least"), [(PART, 4), pytest.param("", 46, marks=pytest.mark.long)], ids=["part", "all"]
+    ("selected", "least"), [(PART, 4), pytest.param("", 46, marks=pytest.mark.long)], ids=["part", "all"]
 )
-def test_the_documented_backend_passes_every_contract_test(laws: str, least: int, tmp_path: Path) -> None:
-    """The page's files, run by the page's command, pass; some of the laws, unless there is time for all."""
+def test_the_documented_backend_passes_every_contract_test(selected: str, least: int, tmp_path: Path) -> None:
+    """The page's files, run by the page's command, pass: some of the tests, with --long all."""
     found = re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert [name for name, _ in found] == ["spool.py", "test_spool.py"]
     for name, text in found:
@@ -36,7 +36,7 @@ def test_the_documented_backend_passes_every_contract_test(laws: str, least: int
             "-q",
             "-x",
             "-k",
-            laws,
+            selected,
             "-p",
             "no:cacheprovider",
             "-p",

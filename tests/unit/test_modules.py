@@ -1,4 +1,4 @@
-"""Modules of the project's: what is wrong with one is told in a line, with its place."""
+"""Modules of a project: an error in one is reported in one line, with its place."""
 
 import sys
 from pathlib import Path

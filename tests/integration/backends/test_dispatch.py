@@ -97,7 +97,7 @@ async def send(onward: wiring.Runtime, n: int = 1) -> list[Job]:
 
 
 async def test_a_job_is_delivered_once(onward: wiring.Runtime) -> None:
-    """As long as nothing goes wrong the sweep leaves it alone, however long it waits."""
+    """Without a fault, maintenance does not deliver it again, however long it waits."""
     (job,) = await send(onward)
     await asyncio.sleep(2.4)  # three times the grace: what must not happen has no condition to wait for
     assert holes(onward).held == [job.id]
@@ -128,7 +128,7 @@ async def test_a_cancelled_request_affects_no_other_request_s_jobs(onward: wirin
 
 
 async def test_a_hanging_backend_delays_a_request_by_fifty_milliseconds(onward: wiring.Runtime) -> None:
-    """And its jobs are delivered by the sweep when it is well again."""
+    """Maintenance delivers its jobs once the backend works again."""
     assert Timings().deliver_timeout_s == QUICK.deliver_timeout_s == 0.05
     holes(onward).mood = "hangs"  # until the mood changes: without a limit this would be the end of it
     (job,) = await send(onward)
@@ -137,7 +137,7 @@ async def test_a_hanging_backend_delays_a_request_by_fifty_milliseconds(onward: 
 
 
 async def test_a_failed_backend_is_not_called_for_a_while(onward: wiring.Runtime) -> None:
-    """Not every request tries it again; the sweep brings everything when it is well."""
+    """Requests do not try it again; maintenance delivers everything once it works."""
     holes(onward).mood = "fails"
     begun = time.monotonic()
     jobs = [job for _ in range(20) for job in await send(onward)]
@@ -208,7 +208,7 @@ async def test_each_handler_goes_where_its_route_says(tmp_path: Path, anyio_back
 async def test_jobs_blocked_by_a_pause_wait_for_their_limit_after_the_resume(
     tmp_path: Path, anyio_backend: str
 ) -> None:
-    """And while the handler is paused, whatever it was parked for waits for that."""
+    """While the handler is paused, the job waits for the resume, whatever blocked it first."""
     for folder, pausing, words in (
         ("resumed", False, "its turn: at most 5/s of law.result begin"),
         ("paused", True, None),

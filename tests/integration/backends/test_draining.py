@@ -37,7 +37,7 @@ class Run:
 
 
 class Thread:
-    """Dramatiq's thread, which hands a job over; `acknowledged` says what became of its message."""
+    """Dramatiq's thread, which runs a job; `acknowledged` is the fate of its message."""
 
     def __init__(self, backend: Dramatiq) -> None:
         self.acknowledged = threading.Event()

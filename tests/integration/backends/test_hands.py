@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Jobs:
-    """Jobs that end when they are told to."""
+    """Jobs that end on request."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -35,7 +35,7 @@ class Jobs:
 
 
 class Thread:
-    """Dramatiq's: it hands one job over after another, and is then told to end."""
+    """Dramatiq's thread: it runs one job after another, and then ends on request."""
 
     def __init__(self, hands: InFlightJobs, *job_ids: str) -> None:
         self.acknowledged: list[str] = []

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Run:
-    """The way in to jobs that run until they are let go, over a ledger that answers when it is told to."""
+    """A runner of jobs that end on request, with a ledger that answers on request."""
 
     runner_id = "runner_1"
 

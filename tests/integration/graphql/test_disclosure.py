@@ -1,4 +1,4 @@
-"""`[register] disclose = false`: who registers is not told whether an address is known."""
+"""`[register] disclose = false`: a registration does not reveal whether an address is registered."""
 
 import asyncio
 from collections.abc import AsyncIterator

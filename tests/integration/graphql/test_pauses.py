@@ -1,4 +1,4 @@
-"""Handlers are paused and resumed by admins, and it is told who did."""
+"""Admins pause and resume handlers, and see the person who paused."""
 
 from pathlib import Path
 

@@ -71,8 +71,8 @@ class Ledger(RuleBasedStateMachine):
         for name in RUNNERS:
             self.do(partial(self._enter, name=name))
 
-    def do(self, unit: Callable[[Tx], T]) -> T:
-        return self.writer.run_sync(unit)
+    def do(self, function: Callable[[Tx], T]) -> T:
+        return self.writer.run_sync(function)
 
     def job(self, job_id: str) -> Job:
         found = self.do(lambda tx: ledger.get(tx, job_id))
@@ -133,13 +133,13 @@ class Ledger(RuleBasedStateMachine):
             self._claimed(runner, job)
 
     def _write(
-        self, claim: tuple[str, Job], unit: Callable[[Tx], object], *, ends: bool, may_refuse: bool = False
+        self, claim: tuple[str, Job], function: Callable[[Tx], object], *, ends: bool, may_refuse: bool = False
     ) -> None:
         """A runner's write counts exactly while its claim is the job's."""
         _, job = claim
         before = self.job(job.id)
         try:
-            self.do(unit)
+            self.do(function)
         except Superseded:
             assert self.held.get(job.id) != claim or may_refuse
             assert self.job(job.id) == before
@@ -168,8 +168,8 @@ class Ledger(RuleBasedStateMachine):
         """Progress counts while the job runs, and not once it is being cancelled."""
         claim = self._claim(pick)
         cancelling = self.job(claim[1].id).status is S.CANCELLING
-        unit = partial(recording.report_progress, job=claim[1], progress=Progress(n))
-        self._write(claim, unit, ends=False, may_refuse=cancelling)
+        function = partial(recording.report_progress, job=claim[1], progress=Progress(n))
+        self._write(claim, function, ends=False, may_refuse=cancelling)
 
     @precondition(lambda self: self.claims)
     @rule(pick=PICK, value=st.integers(0, 99))
@@ -177,8 +177,8 @@ class Ledger(RuleBasedStateMachine):
         """Finish the rest of the job."""
         claim = self._claim(pick)
         while _left(self._steps(claim)) > 1 and self.held.get(claim[1].id) == claim:
-            unit = partial(_step_done, job=claim[1], steps=self._steps(claim), value=value)
-            self._write(claim, unit, ends=False)
+            function = partial(_step_done, job=claim[1], steps=self._steps(claim), value=value)
+            self._write(claim, function, ends=False)
             self.every_change_is_legal()
         if _left(steps := self._steps(claim)) == 1:
             outcome = Outcome(S.SUCCEEDED, result=value)

@@ -33,7 +33,7 @@ def cut(url: str) -> int:
 
 
 def test_a_connection_cut_while_idle_is_not_noticed(postgres_ledger: str) -> None:
-    """The next unit is written on a new one, and read on a new one."""
+    """The next transaction function and the next read get new connections."""
     with writing(postgres_ledger) as writer:
         writer.run_sync(lambda tx: put(tx, "before"))
         assert names(writer.database) == {"before"}
@@ -45,7 +45,7 @@ def test_a_connection_cut_while_idle_is_not_noticed(postgres_ledger: str) -> Non
 
 @pytest.mark.parametrize("code", ["53100", "57014", "53200", "58030"])
 def test_an_overloaded_server_is_unavailable(postgres_ledger: str, code: str) -> None:
-    """A full disk, a statement that took too long, no memory, a failing device: it is nobody's unit that is wrong."""
+    """A full disk, a statement timeout, no memory, a failing device: no fault of a transaction function."""
     raised = sa.text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$")
     with writing(postgres_ledger) as writer:
         with pytest.raises(Unavailable):
@@ -55,17 +55,17 @@ def test_an_overloaded_server_is_unavailable(postgres_ledger: str, code: str) ->
 
 
 def test_a_connection_cut_inside_a_transaction_function_is_retried(postgres_ledger: str) -> None:
-    """The unit is run again, and written once."""
+    """The function is run again, and written once."""
     runs = []
 
-    def unit(tx: Tx) -> None:
+    def function(tx: Tx) -> None:
         put(tx, "once")
         runs.append(tx.change)
         if len(runs) == 1:
             cut(postgres_ledger)
 
     with writing(postgres_ledger) as writer:
-        writer.run_sync(unit)
+        writer.run_sync(function)
         assert len(runs) == 2
         assert names(writer.database) == {"once"}
 
@@ -88,7 +88,7 @@ def test_a_commit_with_a_lost_answer_is_looked_up(
             raw(tx, "SELECT 1")
         raw(tx, sql)
 
-    def unit(tx: Tx) -> str:
+    def function(tx: Tx) -> str:
         runs.append(tx.change)
         put(tx, f"run {len(runs)}")
         tx.count(None, "QUEUED", 1)
@@ -97,7 +97,7 @@ def test_a_commit_with_a_lost_answer_is_looked_up(
     with writing(postgres_ledger) as writer:
         writer.run_sync(lambda _tx: None)
         monkeypatch.setattr(Tx, "raw", loses_its_answer)
-        found = writer.run_sync(unit)
+        found = writer.run_sync(function)
         monkeypatch.undo()
         assert found == ("run 1" if committed else "run 2")
         assert names(writer.database) == {found}
@@ -106,25 +106,25 @@ def test_a_commit_with_a_lost_answer_is_looked_up(
 
 
 def test_two_deadlocked_writers_both_finish(postgres_ledger: str) -> None:
-    """PostgreSQL ends one of them; it is run again, and nobody is told."""
+    """PostgreSQL ends one of them; it is run again, and no caller sees an error."""
     barrier = threading.Barrier(2, timeout=10)
     errors: list[BaseException] = []
 
     def locking(first: str, then: str) -> Callable[[Tx], None]:
         runs: list[int] = []
 
-        def unit(tx: Tx) -> None:
+        def function(tx: Tx) -> None:
             runs.append(1)
             tx.execute(_update, name_=first, value_=f"{first}{then}")
             if len(runs) == 1:
                 barrier.wait()
             tx.execute(_update, name_=then, value_=f"{first}{then}")
 
-        return unit
+        return function
 
-    def run(writer: Writer, unit: Callable[[Tx], None]) -> None:
+    def run(writer: Writer, function: Callable[[Tx], None]) -> None:
         try:
-            writer.run_sync(unit)
+            writer.run_sync(function)
         except BaseException as error:  # noqa: BLE001 - told below
             errors.append(error)
 
@@ -145,7 +145,7 @@ def test_two_deadlocked_writers_both_finish(postgres_ledger: str) -> None:
 
 
 def test_a_deadlock_in_one_transaction_function_affects_no_other_of_its_commit(postgres_ledger: str) -> None:
-    """A unit that PostgreSQL ended once is written at the second run, and so is what came with it."""
+    """A function that PostgreSQL ended is written at the second run, and so are others of its commit."""
     runs = []
 
     def fails_once(tx: Tx) -> Any:
@@ -161,7 +161,7 @@ def test_a_deadlock_in_one_transaction_function_affects_no_other_of_its_commit(p
 
 
 def test_an_absent_server_is_reported_and_its_return_is_noticed() -> None:
-    """Unavailable for writers and readers within their patience; then both go on by themselves."""
+    """Writers and readers raise Unavailable within their timeout; later both go on by themselves."""
     port = free_port()
     database = Database(f"postgresql://onward@127.0.0.1:{port}/postgres")
     with writing(f"postgresql://onward@127.0.0.1:{port}/postgres", patience_s=0.5) as writer:

@@ -47,7 +47,7 @@ def test_a_lasting_lock_is_reported_after_the_writer_s_timeout(sqlite_ledger: st
 
 
 def test_a_short_lock_is_waited_for(sqlite_ledger: str) -> None:
-    """Nobody is told of it."""
+    """No caller sees an error."""
     with writing(sqlite_ledger, patience_s=5) as writer, locked(sqlite_ledger) as other:
         timer = Timer(0.3, lambda: other.execute("COMMIT"))
         timer.start()

@@ -33,7 +33,7 @@ def names(database: Database) -> set[str]:
 
 
 class Held:
-    """Holds the writer up inside a unit, so that what is handed in meanwhile comes together."""
+    """Block the writer inside a transaction function, so that later requests arrive together."""
 
     def __init__(self, writer: Writer) -> None:
         self._entered, self._go = threading.Event(), threading.Event()
@@ -52,16 +52,16 @@ class Held:
         self._thread.join(10)
 
 
-async def together(writer: Writer, *units: Callable[[Tx], object]) -> list[object]:
+async def together(writer: Writer, *functions: Callable[[Tx], object]) -> list[object]:
     """Results and exceptions of transaction functions that were submitted while the writer was busy."""
     with Held(writer):
-        waiting = [asyncio.create_task(writer.run(unit)) for unit in units]
-        await asyncio.sleep(0)  # each task hands its unit in
+        waiting = [asyncio.create_task(writer.run(function)) for function in functions]
+        await asyncio.sleep(0)  # each task submits its function
     return list(await asyncio.gather(*waiting, return_exceptions=True))
 
 
 async def test_transaction_functions_that_arrive_together_share_one_commit(writer: Writer) -> None:
-    """Fifty units, one number of a commit."""
+    """Fifty functions, one commit number."""
     found = await together(writer, *(lambda tx, n=n: put(tx, f"n{n}") for n in range(50)))
     assert len(set(found)) == 1
     assert len(names(writer.database)) == 50
@@ -77,7 +77,7 @@ async def test_an_answered_write_is_committed(writer: Writer, ledger_url: str) -
 
 
 async def test_an_exception_in_a_transaction_function_affects_no_other(writer: Writer) -> None:
-    """Those before and behind it are written; who asked for it is told what it raised."""
+    """Functions before and after it are written; its caller gets the exception."""
 
     def fails(tx: Tx) -> None:
         put(tx, "half")
@@ -135,7 +135,7 @@ async def test_a_single_transaction_function_that_raises_leaves_nothing(writer: 
 
 
 async def test_counters_change_only_with_committed_rows(writer: Writer) -> None:
-    """Each unit's once, though a batch with a failing one is run twice."""
+    """Each function counts once, though a batch with a failing one is run twice."""
 
     def counts(tx: Tx) -> None:
         tx.count("ann", "QUEUED", 1)
@@ -234,7 +234,7 @@ async def test_ids_grow_in_the_order_of_commits(writer: Writer) -> None:
 
 
 async def test_writers_of_two_processes_work_together(ledger_url: str) -> None:
-    """Two hundred units of two writers side by side: each is written."""
+    """Two hundred functions of two parallel writers: each is written."""
     with writing(ledger_url) as one, writing(ledger_url) as two:
         await asyncio.gather(
             *(w.run(lambda tx, n=n, k=k: put(tx, f"{k}-{n}")) for n in range(100) for k, w in enumerate((one, two)))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Every metric there is, told by meters to which each thing has happened once."""
+"""All metrics, from meters to which each event has happened once."""
 
 from onward.backends.base import Health
 from onward.dispatch.queue_stats import QueueStats, figures

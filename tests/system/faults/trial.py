@@ -38,7 +38,7 @@ def tests() -> Iterator[tuple[Red, tuple[str, ...]]]:
         yield red, (f"tests/system/faults/test_laws.py::test_promise_under_fault[{red.test}-{on}]",)
     for red in CONFORMANCE:
         on = red.on or "background-sqlite"
-        yield red, (f"tests/contract/test_laws.py::TestLaws::test_{red.test}", "-k", on)
+        yield red, (f"tests/contract/test_laws.py::TestConformance::test_{red.test}", "-k", on)
     for red in OTHERS:
         yield red, (red.test,)
 
