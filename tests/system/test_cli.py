@@ -280,6 +280,7 @@ def test_up_runs_jobs_through_a_private_redis_and_stops_it(project: Path) -> Non
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
+@pytest.mark.slow
 def test_up_restarts_dead_processes(project: Path) -> None:
     with running("up", project=project) as all_of_it:
         address = all_of_it.serving()
@@ -290,6 +291,7 @@ def test_up_restarts_dead_processes(project: Path) -> None:
         assert graphql(address, PROCESS, item="words")["processItem"]["job"]
 
 
+@pytest.mark.slow
 def test_several_api_processes_share_the_port_and_end_together(project: Path) -> None:
     with running("serve", "--workers", "2", project=project) as api:
         address = api.serving()

@@ -44,7 +44,7 @@ AT_ONCE = 2  # jobs of law.limited that may run
 IN_A_SECOND = 20  # jobs of law.rated that may begin
 TIMEOUT_S = 20.0
 START_TIMEOUT_S = 60.0  # no promise: a busy machine may take long to load a process
-POLL_INTERVAL_S = 0.01
+POLL_INTERVAL_S = 0.025
 ALL = Visible(everything=True)
 _runners = sa.select(runners.c.id, runners.c.name)
 

@@ -62,6 +62,7 @@ async def test_the_first_tab_can_be_run_unchanged(watched: Watched, served: str)
     await expect(page.get_by_role("tab")).to_have_count(4)
 
 
+@pytest.mark.slow
 async def test_a_mutation_runs_and_its_subscription_reaches_the_end(watched: Watched, served: str) -> None:
     page = await opened(watched, served)
     await open_tab(page, "processItem")
