@@ -26,6 +26,7 @@ from onward.storage.base import Unavailable
 from onward.telemetry.tracing import Tracing
 
 LINE_BYTES = 2**25  # of one message: parameters, a result, the text of an error
+START_TIMEOUT_S = 120.0  # for the process to load its modules and enter the lifespan, on a machine that is busy
 STOP_GRACE_S = 1.0  # from a cancel or the time limit until the process is killed
 DRAIN_GRACE_S = 0.25  # likewise at the end of the drain, which does not wait
 END_GRACE_S = 5.0  # for the process to close its resources, once its steps are done
@@ -99,6 +100,7 @@ class StepProcess:
         self._tracing = tracing
         self._child: Child | None = None
         self._socket: socket.socket | None = None
+        self._writer: asyncio.StreamWriter | None = None
         self._killing: asyncio.TimerHandle | None = None
         self._log = structlog.get_logger("process")
 
@@ -110,16 +112,25 @@ class StepProcess:
         self.has_begun, self.submitted_at = False, monotonic()
         if self._child is None:
             await self._start()
-        left_s = None if self._running.deadline is None else self._running.deadline - self.submitted_at
-        self._send({"run": step, "left_s": left_s, "trace": self._tracing.current(), **given})
-        while line := await self._read():
-            message = orjson.loads(line)
-            if "result" in message:
-                return message["result"]
-            if "error" in message:
-                raise _error(**message["error"])
-            self._hear(message)
-        raise await self._end_of_process()
+        starting = asyncio.get_running_loop().call_later(START_TIMEOUT_S, self._kill_unless_begun)
+        try:
+            left_s = None if self._running.deadline is None else self._running.deadline - self.submitted_at
+            self._send({"run": step, "left_s": left_s, "trace": self._tracing.current(), **given})
+            while line := await self._read():
+                message = orjson.loads(line)
+                if "result" in message:
+                    return message["result"]
+                if "error" in message:
+                    raise _error(**message["error"])
+                self._hear(message)
+            raise await self._end_of_process()
+        finally:
+            starting.cancel()
+
+    def _kill_unless_begun(self) -> None:
+        if not self.has_begun:
+            self._log.error("the process of a handler did not come up in time", job=self._running.id)
+            self.kill()
 
     async def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -131,6 +142,8 @@ class StepProcess:
             )
             self._reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_BYTES)
         except OSError as error:
+            self.kill()
+            ours.close()
             raise NotStarted("the process of a handler could not be started") from error
         finally:
             theirs.close()
@@ -141,8 +154,9 @@ class StepProcess:
             self.kill()
 
     def _send(self, message: Mapping[str, Any]) -> None:
-        with suppress(OSError, RuntimeError):  # one that has ended is noticed where it is read
-            self._writer.write(orjson.dumps(message) + b"\n")
+        if self._writer is not None:
+            with suppress(OSError, RuntimeError):  # one that has ended is noticed where it is read
+                self._writer.write(orjson.dumps(message) + b"\n")
 
     async def _read(self) -> bytes:
         with suppress(OSError, ValueError):  # ValueError: a line that is too long
@@ -210,7 +224,8 @@ class StepProcess:
         await self._child.exit()
         if self._killing is not None:
             self._killing.cancel()
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
         self._child.close()
 
     def descriptors(self) -> Iterator[int]:

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from onward.config.settings import load
 from onward.handlers.base import Handler
-from onward.jobs import commands
+from onward.jobs import commands, step_process
 from onward.jobs.model import Job, Visible
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
@@ -137,8 +137,14 @@ async def test_its_errors_are_the_job_s(here: Node, kind: str, code: str, words:
         assert 'raise ValueError(f"a stranger' in str(logs)
 
 
-async def test_a_process_that_does_not_start_counts_against_no_job(here: Node, tmp_path: Path) -> None:
-    (tmp_path / "settings.toml").write_text("nonsense")
+@pytest.mark.parametrize("why", ["wrong settings", "not in time"])
+async def test_a_process_that_does_not_start_counts_against_no_job(
+    here: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    if why == "wrong settings":
+        (tmp_path / "settings.toml").write_text("nonsense")
+    else:
+        monkeypatch.setattr(step_process, "START_TIMEOUT_S", 0.01)
     job, task = await start(here, apart.bad, kind="permanent")
     await task
     waiting = await here.get(job)
