@@ -44,13 +44,15 @@ class Delivery:
 class Health:
     """A backend's health.
 
-    `identity` changes when a broker forgets what it held; `depth` counts what it holds, None where it cannot tell.
+    `reason` says why it is of no use, without addresses, where that is known. `identity` changes when a broker forgets
+    what it held; `depth` counts what it holds, None where it cannot tell.
     """
 
     reachable: bool
     identity: str = ""
     depth: int | None = None
     oldest_age_s: float | None = None
+    reason: str = ""
 
 
 class Run(Protocol):

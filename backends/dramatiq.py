@@ -16,8 +16,10 @@ The parts of it that speak to Redis are in the `redis_*.py` files beside this on
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import threading
+import time
 from collections.abc import Sequence
 
 import dramatiq
@@ -33,6 +35,8 @@ from onward.backends.redis_enqueuer import Enqueuer
 from onward.backends.redis_queues import ACTORS, client
 from onward.findings import Finding
 from onward.jobs.timings import Timings
+
+TRY_INTERVAL_S = 10.0
 
 
 class Dramatiq(Backend):
@@ -57,6 +61,7 @@ class Dramatiq(Backend):
         self._enqueuer = Enqueuer(self.broker)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining = False
+        self._tried_at = -math.inf  # when Redis last let us do all that we do
 
     async def start(self, role: Role) -> None:  # noqa: ARG002 - jobs run where a Dramatiq worker consumes `broker`
         self._loop = asyncio.get_running_loop()
@@ -103,7 +108,7 @@ class Dramatiq(Backend):
         return await asyncio.to_thread(self._look)
 
     async def check(self, name: str) -> Sequence[Finding]:  # noqa: ARG002 - what is checked is Redis
-        return await asyncio.to_thread(lambda: list(redis_check.check(self._probe)))
+        return await asyncio.to_thread(lambda: list(redis_check.check(self._probe, self.broker)))
 
     def _look(self) -> Health:
         with self._probing:
@@ -116,9 +121,17 @@ class Dramatiq(Backend):
                 for name in ACTORS:
                     pipe.llen(f"{self.broker.namespace}:{name}")
                 _, sentinel, server, *depths = pipe.execute()
-            except redis.RedisError:
-                return Health(reachable=False)
+                self._try_permissions()
+            except redis.RedisError as error:
+                return Health(reachable=False, reason=redis_check.reason(error))
             return Health(True, f"{server.get('run_id', '')}/{sentinel.decode()}", sum(depths))
+
+    def _try_permissions(self) -> None:
+        """Try all commands that are used, now and then. Raises redis.RedisError."""
+        if time.monotonic() > self._tried_at + TRY_INTERVAL_S:
+            if self.broker.refused_commands(self._probe):
+                raise redis.exceptions.NoPermissionError
+            self._tried_at = time.monotonic()
 
 
 def _read(job_id: object) -> None:

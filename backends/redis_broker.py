@@ -13,16 +13,16 @@ import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import current_millis
 
+from onward.backends import redis_permissions, redis_rescue
 from onward.backends.base import Delivery
 from onward.backends.in_flight import InFlightJobs
 from onward.backends.redis_consumer import BlockingConsumer
 from onward.backends.redis_message import message
-from onward.backends.redis_queues import QUEUE, client, queue_of
+from onward.backends.redis_queues import ACTORS, QUEUE, client, queue_of
 from onward.jobs.timings import Timings
 
 WAKES = 64
 UNPACK = 1_000  # values that Lua takes at once
-MAINTENANCE_ALWAYS = 1_000_000  # Dramatiq rolls a die of a million for each command
 
 
 class Broker(RedisBroker):
@@ -34,9 +34,10 @@ class Broker(RedisBroker):
             client=client(url, timings.redis_timeout_s),
             namespace=namespace,
             middleware=[],
-            maintenance_chance=MAINTENANCE_ALWAYS,
+            maintenance_chance=0,  # see redis_rescue.py
             heartbeat_timeout=round(timings.redis_heartbeat_timeout_s * 1000),
         )
+        self.rescue = self.client.register_script(redis_rescue.SCRIPT)
         self.born = time.monotonic()
         self.heard = -math.inf  # when Redis last heard of this process: of one that is silent it gives messages away
         self.more: dict[str, bool] = {}  # by queue, whether the last fetch left some behind
@@ -87,22 +88,32 @@ class Broker(RedisBroker):
 
         Raises redis.RedisError, and then some of them may have been done.
         """
-        script = self.scripts["dispatch"]
+        script, fetches = self.scripts["dispatch"], any(command == "fetch" for command, *_ in calls)
         common = (self.broker_id, self.heartbeat_timeout, self.dead_message_ttl)
         now = current_millis()
         for attempt in (1, 2):
             pipe = self.client.pipeline(transaction=False)
             for command, queue_name, *own in calls:
-                # Maintenance once a round trip is often enough, and a fetch is what waits for it.
-                given = (command, now, queue_name, *common, int(command == "fetch"), UNPACK)
-                pipe.evalsha(script.sha, 1, self.namespace, *given, *own)
+                pipe.evalsha(script.sha, 1, self.namespace, command, now, queue_name, *common, 0, UNPACK, *own)
+            if fetches:  # after it, by which Redis hears of this worker: it is none of the dead
+                pipe.evalsha(self.rescue.sha, 1, self.namespace, *self._rescue_arguments(now))
             try:
-                answers = list(pipe.execute())
+                answers = list(pipe.execute())[: len(calls)]
             except redis.exceptions.NoScriptError:
                 if attempt == 2:  # noqa: PLR2004
                     raise
                 self.client.script_load(script.script)
+                self.client.script_load(self.rescue.script)
             else:
                 self.heard = time.monotonic()
                 return answers
         raise AssertionError("unreachable")
+
+    def _rescue_arguments(self, now: int) -> list[str | int]:
+        """The time before which a worker was last heard of that is dead now; the queues, each with its wake-up list."""
+        queues = [text for name in ACTORS for text in (name, self.wake_key(name))]
+        return [now - self.heartbeat_timeout, *queues]
+
+    def refused_commands(self, client: Any) -> list[str]:
+        """The commands that Redis refuses this user, of all that are used. Raises redis.RedisError."""
+        return redis_permissions.refused(client, f"{self.namespace}:check", self.rescue)

@@ -7,11 +7,25 @@ from typing import Any
 
 import redis
 
+from onward.backends.redis_broker import Broker
 from onward.findings import Finding, State, in_one_line
 
 
-def check(client: Any) -> Iterator[Finding]:
-    """Check the Redis of a client. Blocks."""
+def reason(error: redis.RedisError) -> str:
+    """The reason why a Redis that answers is of no use, for everybody's eyes; empty if it does not answer."""
+    for kind, words in (
+        (redis.exceptions.NoPermissionError, "its Redis refuses a command, which `onward check` names"),
+        (redis.AuthenticationError, "its Redis refuses user or password"),
+        (redis.exceptions.OutOfMemoryError, "its Redis is out of memory"),
+        (redis.exceptions.ReadOnlyError, "its Redis is a replica"),
+    ):
+        if isinstance(error, kind):
+            return words
+    return ""
+
+
+def check(client: Any, broker: Broker) -> Iterator[Finding]:
+    """Check the Redis of a client, and that it lets the broker do all that it will. Blocks."""
     try:
         server = client.info("server")
     except redis.AuthenticationError as error:
@@ -23,6 +37,9 @@ def check(client: Any) -> Iterator[Finding]:
         yield Finding("redis", State.WRONG, f"does not answer: {in_one_line(error)}", fix)
         return
     yield Finding("redis", State.OK, f"Redis {server['redis_version']} answers")
+    if refused := broker.refused_commands(client):
+        fix = "give the user the rules of docs/deploying.md#redis"
+        yield Finding("redis", State.WRONG, f"the user may not use {', '.join(refused)}", fix)
     try:
         configured = client.config_get("appendonly", "save", "maxmemory-policy")
     except redis.RedisError:

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from onward.api.rates import TooManyRequests
+from onward.backends.base import Health
 from onward.graphql.context import Services
 from onward.storage.base import FileReplaced, Unavailable
 from onward.telemetry.metrics import CONTENT_TYPE
@@ -35,9 +36,12 @@ def routes(
 
     async def ready(request: Request) -> Response:
         found = services_of(request)
-        ledger, backends = await asyncio.gather(_ledger_works(found), _reachable(found))
+        ledger, health = await asyncio.gather(_ledger_works(found), _health(found))
+        backends = {name: one.reachable for name, one in health.items()}
         exhausted = found.out_of_threads()
-        reasons = {"ledger": FILE_REPLACED} if _file_is_replaced(found) else {}
+        reasons = {name: one.reason for name, one in sorted(health.items()) if one.reason}
+        if _file_is_replaced(found):
+            reasons["ledger"] = FILE_REPLACED
         fine = ledger and all(backends.values()) and not exhausted
         report = {
             "status": "ok" if fine else "unavailable",
@@ -92,10 +96,9 @@ def _file_is_replaced(services: Services) -> bool:
     return False
 
 
-async def _reachable(services: Services) -> dict[str, bool]:
+async def _health(services: Services) -> dict[str, Health]:
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
-            health = await services.dispatcher.health()
+            return await services.dispatcher.health()
     except TimeoutError:
-        return dict.fromkeys(services.dispatcher.backends, False)
-    return {name: found.reachable for name, found in health.items()}
+        return dict.fromkeys(services.dispatcher.backends, Health(reachable=False))

@@ -184,9 +184,10 @@ class Dispatcher:
 
     def _with_broker(self, name: str, measured: Health) -> Health:
         broker = self.broker(name)
-        return replace(measured, reachable=broker.reachable, identity=broker.identity)
+        return replace(measured, reachable=broker.reachable, identity=broker.identity, reason=broker.reason)
 
     def waiting_for(self, job: Job, health: Mapping[str, Health]) -> str | None:
         """Why the job does not run, in words; None where it runs or is over."""
         found = health.get(job.backend)
-        return waits_for(job, self._limits.get(job.handler), answers=found is None or found.reachable)
+        answers, reason = (True, "") if found is None else (found.reachable, found.reason)
+        return waits_for(job, self._limits.get(job.handler), answers=answers, reason=reason)

@@ -10,8 +10,11 @@ from onward.jobs.model import Job, to_datetime
 from onward.jobs.states import JobStatus
 
 
-def waits_for(job: Job, limits: concurrency.HandlerLimits | None, *, answers: bool) -> str | None:
-    """Say what the job waits for; None if it runs or is over. `answers` says whether its backend can be reached."""
+def waits_for(job: Job, limits: concurrency.HandlerLimits | None, *, answers: bool, reason: str = "") -> str | None:
+    """Say what the job waits for; None if it runs or is over.
+
+    `answers` says whether its backend can be reached, and `reason` why not, if that is known.
+    """
     at = to_datetime(job.due_at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     match job.status:
         case JobStatus.SCHEDULED:
@@ -19,20 +22,22 @@ def waits_for(job: Job, limits: concurrency.HandlerLimits | None, *, answers: bo
         case JobStatus.RETRYING:
             return f"its next attempt, at {at}"
         case JobStatus.QUEUED:
-            return _in_line(job, limits, answers=answers)
+            return _in_line(job, limits, answers=answers, reason=reason)
         case JobStatus.RUNNING if job.blocked == concurrency.THREAD:
             return "a free thread: too many functions go on past their time limit where it runs"
     return None
 
 
-def _in_line(job: Job, limits: concurrency.HandlerLimits | None, *, answers: bool) -> str:
+def _in_line(job: Job, limits: concurrency.HandlerLimits | None, *, answers: bool, reason: str) -> str:
     # After the pause of a handler with limits, all that was blocked meanwhile waits for its turn.
     its_turn = limits is not None and limits.pause is None and limits.limit != Limit()
     if (job.blocked == concurrency.PAUSED and not its_turn) or (limits is not None and limits.pause is not None):
         return f"the handler {job.handler} to be resumed"
     if job.blocked is not None:
         return _turn(job, limits)
-    return "a free worker" if answers else f"the backend {job.backend} to answer"
+    if answers:
+        return "a free worker"
+    return f"the backend {job.backend} to answer" + (f": {reason}" if reason else "")
 
 
 def _turn(job: Job, limits: concurrency.HandlerLimits | None) -> str:

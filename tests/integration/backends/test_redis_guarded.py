@@ -12,20 +12,27 @@ import redis
 import trustme
 
 from onward.api.rates import Rates
-from onward.backends.base import Role
+from onward.backends.base import Health, Role
+from onward.backends.redis_broker import Broker
+from onward.backends.redis_queues import QUEUE
 from onward.cli import check
 from onward.config.settings import Settings, load
 from onward.findings import State
 from onward.jobs import ledger
 from onward.jobs.states import JobStatus
+from onward.jobs.timings import Timings
 from onward.runtime import wiring
 from tests import application
-from tests.processes import environment
+from tests.processes import ROOT, environment
 from tests.servers import free_port, redis_server
 
 PASSWORD = "p@ss/w0rd%"
 QUOTED = "p%40ss%2Fw0rd%25"
-RULES = "~law ~law:* resetchannels -@all +@read +@write +@scripting +@connection +@transaction +@blocking +info"
+RULES = next(
+    line.removeprefix("user onward on >PASSWORD ").replace("onward", "law")
+    for line in (ROOT / "docs" / "deploying.md").read_text("utf-8").splitlines()
+    if line.startswith("user onward on >PASSWORD ")
+)
 
 
 @contextmanager
@@ -109,6 +116,48 @@ async def test_jobs_run_over_a_protected_redis_and_its_password_is_never_shown(
     told = capfd.readouterr()
     for secret in (PASSWORD, QUOTED):
         assert secret not in told.out + told.err + log.read_text("utf-8") + repr(settings) + "".join(findings)
+
+
+async def test_with_the_rules_of_the_docs_the_messages_of_a_dead_worker_are_given_back(
+    tmp_path: Path, redis_url: str
+) -> None:
+    """No further command is needed then; KEYS is not among them."""
+    with guarded("user", tmp_path) as url:
+        settings = settings_for(tmp_path, url)
+        timings = Timings(redis_heartbeat_timeout_s=0.5)
+        dead, alive = (Broker(url, "law", timings) for _ in range(2))
+        async with wiring.run_process(settings, Role.ACCEPT) as onward:
+            await accept(onward, "x")
+            async with asyncio.timeout(40):
+                while not (fetched := dead.call_many([("fetch", QUEUE, 10)])[0]):
+                    await asyncio.sleep(0.02)
+                while not (found := alive.call_many([("fetch", QUEUE, 10)])[0]):
+                    await asyncio.sleep(0.05)
+        assert found == fetched
+
+
+async def test_a_command_that_the_user_lacks_is_named_before_a_worker_dies(tmp_path: Path, redis_url: str) -> None:
+    """By `check`; and a job's `waitingFor`, and whoever asks for the health, say that Redis refuses one."""
+    lacking = RULES.replace("+smembers ", "").replace("+zrangebyscore ", "")
+    (tmp_path / "users.acl").write_text(f"user default off\nuser onward on >{PASSWORD} {lacking}\n")
+    with redis_server("--aclfile", str(tmp_path / "users.acl")) as server:
+        settings = settings_for(tmp_path, server.url.replace("redis://", f"redis://onward:{QUOTED}@"))
+        found = await asyncio.to_thread(lambda: list(check.findings(settings)))
+        (wrong,) = [finding for finding in found if finding.part == "redis" and finding.state is State.WRONG]
+        assert "SMEMBERS, ZRANGEBYSCORE" in wrong.message
+        assert "docs/deploying.md" in wrong.fix
+        async with wiring.run_process(settings, Role.ACCEPT) as onward:
+            job_id = await accept(onward, "x")
+            health: dict[str, Health] = {}
+            async with asyncio.timeout(40):
+                while not health or not health["dramatiq"].reason:
+                    await asyncio.sleep(0.05)
+                    health = await onward.dispatcher.health()
+            job = await onward.database.read(lambda tx: ledger.get(tx, job_id))
+            assert job is not None
+            waiting = onward.dispatcher.waiting_for(job, health)
+            assert waiting == f"the backend dramatiq to answer: {health['dramatiq'].reason}"
+            assert "refuses a command" in waiting
 
 
 @pytest.mark.parametrize(("kind", "words"), [("password", "refuses us"), ("tls", "does not answer")])
