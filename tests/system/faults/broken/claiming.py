@@ -33,7 +33,7 @@ def all_alike() -> None:
     base.around(ledger, "accept", alike)
 
 
-def gates_ignored() -> None:
+def pauses_ignored() -> None:
     """A claim takes what waits, whatever its handler's limits are."""
     from onward.jobs import claims, row
     from onward.jobs.ledger import ID
@@ -56,7 +56,7 @@ def limits_unread() -> None:
     base.put(admission._Admission, "refuses", unread)
 
 
-def parked_for_ever() -> None:
+def blocked_for_ever() -> None:
     """A job that was blocked stays blocked."""
     from onward.jobs import blocked
 
@@ -88,7 +88,7 @@ def attempts_stand() -> None:
     base.around(claims, "_claim_due", standing)
 
 
-def charged_for_all() -> None:
+def crashes_counted() -> None:
     """A crash counts as an attempt."""
     from onward.jobs import recording
 
@@ -101,7 +101,7 @@ def charged_for_all() -> None:
     base.around(recording, "write", counting)
 
 
-def stops_charged() -> None:
+def stops_counted() -> None:
     """A job that is handed back at a stop has used up an attempt."""
     from onward.jobs import recording
 
@@ -165,8 +165,8 @@ def step_results_dropped() -> None:
     base.around(recording, "_advance", lambda advance: lambda steps, _result, now: advance(steps, None, now))
 
 
-def never_alone() -> None:
-    """A job runs among others however often its runner has died."""
+def never_isolated() -> None:
+    """A job is never isolated, however often its runner has died."""
     from onward.jobs import claims, recovery
 
     base.put(claims, "CRASHES_BEFORE_ISOLATION", 100)
@@ -189,7 +189,7 @@ def _claims_due_all(claims: Any) -> Any:
 
 
 def no_rescue() -> None:
-    """Nobody takes over from the dead."""
+    """Jobs of dead processes are not reclaimed."""
     from onward.jobs.leases import Lease
 
     base.put(Lease, "_reclaim", lambda *_: None)

@@ -8,7 +8,7 @@ from typing import Any
 from tests.system.faults.broken import base
 
 
-def no_sweep() -> None:
+def no_maintenance() -> None:
     """Undelivered jobs are never delivered again."""
     from onward.maintenance.redelivery import Redelivery
 
@@ -19,7 +19,7 @@ def no_sweep() -> None:
 
 
 def prunes_at_once() -> None:
-    """A job is forgotten as soon as it is over, whatever the settings say."""
+    """A job is deleted as soon as it is over, whatever the settings say."""
     from onward.maintenance.cleaner import Retention
     from onward.maintenance.maintenance import Maintenance
 
@@ -34,7 +34,7 @@ def prunes_at_once() -> None:
 
 
 def no_promotion() -> None:
-    """Nobody looks for what is due."""
+    """Maintenance finds no due jobs."""
     from onward.maintenance.scheduler import DelayedJobs
 
     async def nothing(self: Any) -> float:
@@ -172,7 +172,7 @@ def slow_looks() -> None:
 
 
 def old_changes_again() -> None:
-    """Each look tells of everything since the look before the last."""
+    """Each read of changes starts at the read before the last."""
     from onward.jobs.change_feed import ChangeFeed
 
     def twice(look: Any) -> Any:
@@ -187,7 +187,7 @@ def old_changes_again() -> None:
 
 
 def changes_skipped() -> None:
-    """Of many changes at once only the first few are told."""
+    """Only the first few of many simultaneous changes are delivered."""
     from onward.jobs.change_feed import ChangeFeed
 
     base.around(ChangeFeed, "_poll", lambda look: lambda self, tx: look(self, tx)[:3])

@@ -208,7 +208,7 @@ def results_unchecked() -> None:
     base.put(executor, "storable", lambda value: value)
 
 
-def no_watch() -> None:
+def no_polling() -> None:
     """A running job does not hear that somebody wants it cancelled."""
     from onward.jobs.control import Control
 
@@ -246,7 +246,7 @@ def stops_at_once() -> None:
 
 
 def stops_dead() -> None:
-    """A process that is told to stop is gone, as if it had been killed."""
+    """A process that is asked to stop exits at once, as if it had been killed."""
     import os
 
     from onward.jobs.runner import Runner
@@ -258,7 +258,7 @@ def stops_dead() -> None:
 
 
 def waits_for_all() -> None:
-    """A process that is told to stop waits for whatever hangs, and Redis may take as long as it likes."""
+    """A process that is asked to stop waits for hanging threads, and for Redis without a timeout."""
     import os
     import sys
     import threading
@@ -277,7 +277,7 @@ def waits_for_all() -> None:
 
 
 def one_job_a_child() -> None:
-    """Each job that runs alone has a process started for it."""
+    """Each isolated job starts its own process."""
     from onward.jobs.runner import Runner
 
     def ours(next_isolated: Any) -> Any:

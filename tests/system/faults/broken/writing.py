@@ -111,7 +111,7 @@ def run_at_ignored() -> None:
 
 
 def past_is_later() -> None:
-    """A job with a time waits for the sweep, whatever its time."""
+    """A job with a time waits for maintenance, even if its time is past."""
     from onward.jobs import ledger
 
     def later(accept: Any) -> Any:
