@@ -108,7 +108,7 @@ def pgbouncer(database_url: str, **options: object) -> Iterator[str]:
 
 @contextmanager
 def postgres_database(server_url: str) -> Iterator[str]:
-    """An empty database of a server, dropped at the end of the block, whoever is still connected."""
+    """An empty database of a server, dropped at the end of the block, despite open connections."""
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")

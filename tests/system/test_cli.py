@@ -335,7 +335,7 @@ def children(parent: Running) -> list[int]:
 
 
 def test_handlers_are_paused_and_resumed_by_name_and_by_pattern(project: Path) -> None:
-    """As often as one likes; a name that fits none is told, with those that there are."""
+    """Repeatable; an unknown name is reported with the known ones."""
     for _ in range(2):
         paused = onward("jobs", "pause", "steps.*", "email.welcome", project=project)
         assert (paused.returncode, paused.stdout.split("\n")[:2]) == (

@@ -1,4 +1,4 @@
-"""Parts are kept alive, told apart, and ended in order."""
+"""The supervisor restarts its processes, labels their output, and stops them in order."""
 
 import asyncio
 import os

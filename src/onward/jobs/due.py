@@ -100,7 +100,7 @@ _reroute = (
 
 
 def promote_due(tx: Tx, *, route: Callable[[str], str], limit: int) -> list[Job]:
-    """Queue the jobs whose time has come, by the routes of now: at most `limit`, those due longest first."""
+    """Queue the jobs whose time has come, by the present routes: at most `limit`, longest due first."""
     promoted = []
     for job in map(row.decode, tx.all(_due, now=tx.now, limit_=limit)):
         backend = route(job.handler)

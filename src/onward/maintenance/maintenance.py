@@ -52,7 +52,7 @@ class Maintenance:
         self._log = structlog.get_logger("maintenance")
 
     async def start(self) -> None:
-        """Send what waits where the settings of now say, and start the services. Raises Unavailable."""
+        """Reroute waiting jobs by the present settings, and start the services. Raises Unavailable."""
         await self._recovery.reroute_all()
         self._tasks = [asyncio.create_task(self._repeat(service), name=service.name) for service in self.services]
 

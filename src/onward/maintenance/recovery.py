@@ -17,7 +17,7 @@ ROWS = 2_000  # that one commit changes
 
 
 class Recovery(Service):
-    """Sends waiting jobs where the settings of now say, and frees those that a dead process took."""
+    """Reroutes waiting jobs by the present settings, and reclaims those of dead processes."""
 
     name = "recovery"
 
@@ -29,7 +29,7 @@ class Recovery(Service):
         self._log = structlog.get_logger("maintenance")
 
     async def reroute_all(self) -> None:
-        """Send everything that waits where the settings of now say. Raises Unavailable."""
+        """Reroute all waiting jobs by the present settings. Raises Unavailable."""
         places, _ = await self._writer.database.read(partial(due.destinations, since=None))
         await self._reroute(places)
 

@@ -1,4 +1,4 @@
-"""The backend interface of release 0.1 over the one of now: `run.here`, `run.take`, `Backend.home`, `Delivery.home`."""
+"""The backend interface of release 0.1: `run.here`, `run.take`, `Backend.home`, `Delivery.home`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onward.backends.base import Backend, Defer, Delivery, Run
 
 
 class FormerRun:
-    """`Run` under both its names of then and of now."""
+    """`Run` under its former and its present names."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -40,7 +40,7 @@ class FormerRun:
 
 
 class FormerDelivery(Delivery):
-    """A delivery with its names of then besides."""
+    """A delivery that also has its former names."""
 
     __slots__ = ()
 
@@ -56,7 +56,7 @@ class FormerDelivery(Delivery):
 
 
 class _Former(ABCMeta):
-    """Hands a backend of then the `run` and the deliveries that it knows."""
+    """Gives a backend of release 0.1 the `run` and the deliveries that it knows."""
 
     def __call__(cls, run: Run, *arguments: Any, **options: Any) -> Any:
         backend = super().__call__(FormerRun(run), *arguments, **options)

@@ -55,7 +55,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "testkit.workload": "onward.testing.workload",
     }
 )
-"""Each module of then, and the one of now."""
+"""The present module for each former one."""
 
 NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -82,11 +82,11 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "testkit.stand:standing": "onward.testing.harness:open_harness",
     }
 )
-"""Each name of then that another one took the place of, or that is in another module now."""
+"""The present place of each renamed or moved name."""
 
 
 class FormerNames(MetaPathFinder, Loader):
-    """Finds the modules of the table, each a stand-in that passes on to the one of now."""
+    """Finds the former modules; each one forwards to the present module."""
 
     def find_spec(
         self,
@@ -100,7 +100,7 @@ class FormerNames(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self, is_package=fullname in PACKAGES)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Warn, and let the module's names be looked up in the one of now."""
+        """Warn, and let the module's names be looked up in the present module."""
         former = module.__name__
         if former in PACKAGES:
             return

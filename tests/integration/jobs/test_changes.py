@@ -82,7 +82,7 @@ async def test_a_commit_that_began_before_others_and_ended_after_them_is_not_mis
 
 
 async def _cancelled(subscription: AsyncIterator[Job]) -> Job:
-    """The next job that is. Its acceptance may be told as well, while another database's transaction is open."""
+    """The next changed job. Its acceptance may be reported again while another database's transaction is open."""
     while (seen := await anext(subscription)).status is not S.CANCELLED:
         pass
     return seen

@@ -1,4 +1,4 @@
-"""A copy of a SQLite ledger is whole, whoever writes meanwhile."""
+"""A copy of a SQLite ledger is complete, even during writes."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

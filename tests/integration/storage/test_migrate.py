@@ -1,4 +1,4 @@
-"""Migrations: the tables are the code's, whoever made them, however many tried at once."""
+"""Migrations: the tables match the code, even if several processes migrate at once."""
 
 from __future__ import annotations
 

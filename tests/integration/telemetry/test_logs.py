@@ -1,4 +1,4 @@
-"""Log lines: whoever chooses a value cannot write a line of their own."""
+"""Log lines: a value cannot start a new line."""
 
 import json
 import logging

@@ -164,7 +164,7 @@ async def test_a_lost_answer_is_requested_again_without_a_second_job(page: Page)
 
 
 async def test_a_changed_query_reloads_the_page_with_new_types(built: Path, browser: Browser, tmp_path: Path) -> None:
-    """While it is written (`npm run dev`); a wrong one is told on the page, until it is mended."""
+    """During development (`npm run dev`); the page shows the error of a wrong query until it is corrected."""
     application.write(tmp_path, "[server]\nport = 0\n")
     card = built / "src" / "JobCard.tsx"
     was = card.read_text("utf-8")

@@ -116,7 +116,7 @@ def _synced(lines: Sequence[str]) -> bool:
 
 
 def test_no_answer_leaves_before_the_journal_is_synced(tmp_path: Path, loop: Loop) -> None:
-    """With the power gone, whatever a client was told of is still there."""
+    """After a power cut all answered jobs are still there."""
     with traced(tmp_path, loop, {}) as installation:
         assert unsynced_answers(installation, tmp_path / "trace") == []
 

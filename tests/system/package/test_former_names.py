@@ -1,4 +1,4 @@
-"""A project of release 0.1 works, and is told by name what it imports under a former one."""
+"""A project of release 0.1 works, with a warning for each former name that it imports."""
 
 from importlib import import_module
 from pathlib import Path

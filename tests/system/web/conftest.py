@@ -1,4 +1,4 @@
-"""A real server, a real browser, and a watch on what the browser is told not to do."""
+"""A real server, a real browser, and a record of blocked requests and errors."""
 
 import os
 import shutil

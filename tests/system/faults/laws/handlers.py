@@ -32,7 +32,7 @@ def a_blocked_event_loop_keeps_its_lease(stage: Stage) -> None:
 
 
 def a_job_that_kills_its_process_is_poison(stage: Stage) -> None:
-    """FAILED after the third death, and mended it can be retried; its neighbours are charged nothing."""
+    """FAILED after the third crash; corrected, it can be retried. The crashes count against no other job."""
     installation = stage.installation
     installation.broken.touch()
     with installation.tended():
@@ -57,7 +57,7 @@ def _mended(stage: Stage, requests: list[Request]) -> None:
 
 
 def jobs_unknown_to_a_release_fail_with_a_reason(stage: Stage) -> None:
-    """A handler that is gone, parameters that have changed: FAILED, and what to do; retried when it is mended."""
+    """A missing handler, changed parameters: FAILED with the fix; corrected, it can be retried."""
     installation = stage.installation
     at = soon(4.0)
     gone = installation.client.send("refuses", 2, params={"runAt": at})
