@@ -119,6 +119,43 @@ def test_a_worker_without_jobs_to_run_is_refused(project: Path) -> None:
     assert "dramatiq" in refused("worker", "--processes", "1", project=project)
 
 
+@pytest.mark.parametrize("arguments", [["serve", "--project", "shop"], ["jobs", "list", "--project=shop"]])
+def test_a_project_behind_the_command_is_told_where_it_goes(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["onward", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        main.run()
+    assert f"goes before the command: onward --project shop {arguments[0]}" in capsys.readouterr().err
+
+
+def test_a_worker_without_redis_says_once_what_check_says(project: Path) -> None:
+    """And not every three seconds, for each queue; it stays up, and begins when Redis is there."""
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    application.write(project, f'backend = "dramatiq"\n[backends.dramatiq]\nurl = "{url}"\n')
+    with running("worker", "--processes", "1", project=project) as worker:
+        worker.wait_for("worker is up")
+        (line,) = [line for line in worker.output().splitlines() if "backends.dramatiq.url" in line]
+        assert "does not answer" in line
+        assert "Consumer encountered" not in worker.output()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def confirm(job): ...", "decorate a function with @handler"),
+        ("import a_package_of_nobody", "pip install a_package_of_nobody"),
+        (None, "put the module into the folder of settings.toml"),
+    ],
+)
+def test_a_module_that_cannot_be_used_says_how_to_fix_it(text: str | None, words: str, project: Path) -> None:
+    if text is not None:
+        (project / "shop_c10.py").write_text(text)
+    application.write(project, '[handlers]\nmodules = ["shop_c10"]\n')
+    refused = onward("serve", "--port", "0", project=project)
+    assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr
+
+
 def test_the_schema_is_printed_without_a_database(project: Path) -> None:
     outcome = onward("schema", project=project, ONWARD_DATABASE__URL=f"postgresql://127.0.0.1:{free_port()}/no")
     assert outcome.returncode == 0

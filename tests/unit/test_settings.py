@@ -166,6 +166,22 @@ def test_a_misnamed_variable_is_refused(project: Path, monkeypatch: pytest.Monke
     assert "ONWARD_BAKEND (environment) is not a setting; did you mean ONWARD_BACKEND?" in refusal(project)
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("ONWARD_SERVER_PORT", "ONWARD_SERVER__PORT"),
+        ("ONWARD_BACKENDS__DRAMATIQ_URL", "ONWARD_BACKENDS__DRAMATIQ__URL"),
+        ("ONWARD__AUTH_JWT_SECRET", "ONWARD_AUTH__JWT__SECRET"),
+    ],
+)
+def test_a_variable_with_too_few_underscores_is_told_the_right_one(
+    variable: str, meant: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table and a key of it are joined by two of them."""
+    monkeypatch.setenv(variable, "9")
+    assert refusal(project) == f"{variable} (environment) is not a setting; did you mean {meant}?"
+
+
 def test_a_variable_that_should_be_json_and_is_not_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONWARD_HANDLERS__MODULES", "mine")
     assert "ONWARD_HANDLERS__MODULES" in refusal(project)

@@ -491,6 +491,18 @@ def _fail(line: str) -> NoReturn:
     raise typer.Exit(CANNOT_START)
 
 
+def _misplaced_project(arguments: list[str]) -> str:
+    """The message where --project stands behind the command; empty if it does not."""
+    option = next((one for one in arguments if one.partition("=")[0] == "--project"), None)
+    if option is None or arguments[0].startswith("-"):
+        return ""
+    folder = option.partition("=")[2] or next(iter(arguments[arguments.index(option) + 1 :]), "DIR")
+    return f"--project goes before the command: onward --project {folder} {arguments[0]}"
+
+
 def run() -> None:
     """Run the command line: the console script `onward`."""
+    if misplaced := _misplaced_project(sys.argv[1:]):
+        print(f"onward: {misplaced}", file=sys.stderr)
+        sys.exit(CANNOT_START)
     program()(prog_name="onward")

@@ -2,8 +2,9 @@
 
 import difflib
 import json
+import re
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
@@ -55,12 +56,26 @@ def nearest(name: str, known: Iterable[str], *, written: Callable[[str], str] = 
 
 def misnamed_variable(model: type[BaseModel], environ: Mapping[str, str]) -> str | None:
     """The message about the first ONWARD_ variable that names no setting, or None."""
+    paths = {"_".join(path): path for path in _paths(model)}
     for variable in sorted(environ):
+        path = paths.get(re.sub("_+", "_", variable.upper().removeprefix(PREFIX).lower().strip("_")))
+        written = f"{PREFIX}{'__'.join(path or ()).upper()}"
+        if path and variable.upper().startswith(PREFIX) and variable.upper() != written:
+            return f"{variable} (environment) is not a setting; did you mean {written}?"
         key = variable.upper().removeprefix(PREFIX).lower().split("__")[0]
         if variable.upper().startswith(PREFIX) and key not in _names(model) and variable != TIMINGS:
             offered = nearest(key, _names(model), written=lambda name: f"{PREFIX}{name.upper()}")
             return f"{variable} (environment) is not a setting{offered}"
     return None
+
+
+def _paths(table: type[BaseModel], before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The place of each setting: the names of its tables, and its own."""
+    for name, field in table.model_fields.items():
+        path = (*before, field.alias or name)
+        yield path
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _paths(field.annotation, path)
 
 
 def unreadable_variable(model: type[BaseModel], environ: Mapping[str, str]) -> str | None:

@@ -14,6 +14,8 @@ from onward.config.settings import SettingsError
 from onward.runtime import former_names
 from onward.text.errors import text_of
 
+MISSING = "correct the name, or put the module into the folder of settings.toml"
+
 
 def load(module: str, key: str) -> Any:
     """Import a module that `key` of the settings names.
@@ -29,9 +31,10 @@ def load(module: str, key: str) -> Any:
         return import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
-            raise SettingsError(f"{key}: there is no module {module!r} on the import path") from error
+            raise SettingsError(f"{key}: there is no module {module!r} on the import path: {MISSING}") from error
         extra = extras.of_module(error.name or "")
-        fix = f': pip install "onward[{extra}]"' if extra else ""
+        top = (error.name or "").partition(".")[0]
+        fix = ": pip install " + (f'"onward[{extra}]"' if extra else f"{top}, or the package that holds it")
         raise SettingsError(f"{key}: {module} needs {error.name!r}, which is not installed{fix}") from error
     except SystemExit as error:
         words = "it ends the process (sys.exit) as it is imported; do that in a function"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from typing import Any
@@ -13,6 +14,7 @@ from dramatiq.worker import Worker
 from onward import children, telemetry
 from onward.backends.dramatiq import Dramatiq
 from onward.backends.redis_broker import Broker
+from onward.backends.redis_queues import ACTORS
 from onward.config.settings import Settings, SettingsError, enter
 from onward.jobs.timings import Timings
 from onward.runtime import backends, garbage_collector, wiring
@@ -22,12 +24,19 @@ from onward.worker.process import EXIT_GRACE_S, WorkerRuntime
 
 def start(parts: wiring.Runtime, threads: int) -> list[Worker]:
     """Start a consumer for each backend whose messages Dramatiq carries."""
+    for queue in ACTORS:
+        # Every three seconds and for each queue; the process itself says it once, with the fix.
+        logging.getLogger(f"dramatiq.worker.ConsumerThread({queue})").addFilter(_is_no_outage)
     workers = []
     for backend in backends_of(parts):
         workers.append(Worker(backend.broker, worker_threads=threads, worker_timeout=1000))
         backend.declare(workers[-1])
         workers[-1].start()
     return workers
+
+
+def _is_no_outage(record: logging.LogRecord) -> bool:
+    return "connection error" not in str(record.msg)
 
 
 def backends_of(parts: wiring.Runtime) -> list[Dramatiq]:

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from concurrent.futures import Future
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Never, Protocol
 
 import structlog
@@ -22,6 +22,7 @@ from onward.storage.base import StorageError
 from onward.worker.recycling import Recycling
 
 SIGNAL_CHECK_S = 0.5
+CHECK_TIMEOUT_S = 6.0
 EXIT_GRACE_S = 4.0  # past the drain deadline, a process ends whatever hangs
 
 
@@ -48,6 +49,16 @@ class WorkerRuntime:
         if not self._drained:
             self._drained = True
             self._call(self.parts.drain()).result(self.settings.server.drain_s + 1)
+
+    def warn_of_backends(self) -> None:
+        """Say once what `onward check` says of a backend that cannot be reached."""
+        log = structlog.get_logger("worker")
+        for name, backend in self.parts.dispatcher.backends.items():
+            with suppress(TimeoutError):
+                if not self._call(backend.health()).result(CHECK_TIMEOUT_S).reachable:
+                    for found in self._call(backend.check(name)).result(CHECK_TIMEOUT_S):
+                        if found.fix:
+                            log.warning(found.message, part=found.part, fix=found.fix)
 
     def close(self) -> None:
         self._call(self._stack.aclose()).result(EXIT_GRACE_S)
@@ -92,6 +103,7 @@ def serve(settings: Settings, *, threads: int, supervised: bool = False) -> int:
     children.default_signals_in_forks()
     parts = runtime.start()
     consumers = _start_consumers(parts, threads)
+    runtime.warn_of_backends()
     garbage_collector.started()
     structlog.get_logger("worker").info("worker is up", pid=os.getpid(), threads=threads)
     if supervised:
