@@ -1,6 +1,6 @@
 """The resources that the application's handlers need, opened once for each process."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -16,6 +16,6 @@ class Resources:
 
 
 @asynccontextmanager
-async def lifespan(ledger: Ledger) -> AsyncIterator[Resources]:
+async def lifespan(ledger: Ledger) -> AsyncGenerator[Resources]:
     """Yield the resources; close them when the process ends."""
     yield Resources(ItemStore(ledger))

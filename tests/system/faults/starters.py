@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
+from onward.jobs.timings import VARIABLE
 from onward.supervisor.supervisor import bound
 from tests.processes import environment
 from tests.system.faults.loop import Loop
@@ -191,8 +192,9 @@ def _become(wanted: dict[str, object]) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for target, source in ((0, nothing), (1, log), (2, log)):
         os.dup2(source, target)
+    broken = {VARIABLE: os.environ[VARIABLE]} if VARIABLE in os.environ else {}  # by a break, at the nursery's start
     os.environ.clear()
-    os.environ.update(wanted["environment"])  # type: ignore[call-overload]
+    os.environ.update({**broken, **wanted["environment"]})  # type: ignore[dict-item]
     os.chdir(Path(str(wanted["log"])).parent)
     arguments: list[str] = wanted["arguments"]  # type: ignore[assignment]
     if wanted["faulty"]:
