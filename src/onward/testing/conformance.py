@@ -15,6 +15,7 @@ from onward.testing.contract.accepting import Accepting  # noqa: E402
 from onward.testing.contract.cancelling import Cancelling  # noqa: E402
 from onward.testing.contract.children import Children  # noqa: E402
 from onward.testing.contract.deaths import Deaths  # noqa: E402
+from onward.testing.contract.delivering import Delivering  # noqa: E402
 from onward.testing.contract.failures import Failures  # noqa: E402
 from onward.testing.contract.gates import Gates  # noqa: E402
 from onward.testing.contract.limits import Limits  # noqa: E402
@@ -26,6 +27,17 @@ from onward.testing.contract.watching import Watching  # noqa: E402
 
 @pytest.mark.anyio
 class Conformance(
-    Accepting, Failures, Limits, Children, Cancelling, ManualRetries, Watching, Priorities, Gates, Stops, Deaths
+    Accepting,
+    Delivering,
+    Failures,
+    Limits,
+    Children,
+    Cancelling,
+    ManualRetries,
+    Watching,
+    Priorities,
+    Gates,
+    Stops,
+    Deaths,
 ):
     """All contract tests, in reading order."""

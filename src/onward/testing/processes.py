@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onward.jobs.timings import Timings
+from onward.supervisor.supervisor import bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +56,16 @@ class Worker:
 
 
 def start(command: Sequence[str], project: Path, timings: Timings = Timings()) -> Worker:
-    """Start the process on that project; its output goes to the project's `workers.log`."""
+    """Start the process on that project; its output goes to the project's `workers.log`.
+
+    On Linux the kernel ends it with this process, however that ends.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ONWARD_")}
     environment |= {"ONWARD_PROJECT": str(project), **timings.environment()}
     environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, sys.path)))
     with (project / "workers.log").open("ab") as log:
         return Worker(
             subprocess.Popen(  # noqa: S603 - the backend fixture's own command
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                bound(command), env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         )
