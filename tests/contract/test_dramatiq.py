@@ -125,6 +125,7 @@ async def test_a_worker_ends_within_its_deadline_while_redis_is_down(harness: Ha
     await harness.workers[0].stop(30)
 
 
+@pytest.mark.slow
 async def test_messages_that_a_killed_worker_had_fetched_run_elsewhere(harness: Harness) -> None:
     """More than it has threads for were in its memory, unclaimed; all run at the next worker."""
     (worker,) = harness.workers
@@ -137,6 +138,7 @@ async def test_messages_that_a_killed_worker_had_fetched_run_elsewhere(harness: 
     assert {(await harness.done(job, RETURN_S)).status for job in jobs} == {S.SUCCEEDED}
 
 
+@pytest.mark.slow
 async def test_dramatiq_s_own_command_runs_jobs_too(harness: Harness) -> None:
     """`dramatiq worker:broker`, and it ends upon SIGTERM."""
     await harness.no_worker()

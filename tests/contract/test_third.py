@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PART = "accepted or cancelled_at_once or until_it_succeeds"
+PART = "accepted or drain or cancelled_at_once or until_it_succeeds or killed or progress or urgent"
 """One or two contract tests of each kind that a backend can break."""
 PAGE = ROOT / "docs" / "adding-a-backend.md"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("selected", "least"), [(PART, 4), pytest.param("", 46, marks=pytest.mark.long)], ids=["part", "all"]

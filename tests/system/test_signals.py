@@ -17,8 +17,8 @@ from tests.processes import running
     ("command", "number"),
     [
         (("serve",), signal.SIGHUP),
-        (("serve",), signal.SIGQUIT),
-        (("worker", "--processes", "1"), signal.SIGHUP),
+        pytest.param(("serve",), signal.SIGQUIT, marks=pytest.mark.slow),
+        pytest.param(("worker", "--processes", "1"), signal.SIGHUP, marks=pytest.mark.slow),
         (("worker", "--processes", "1"), signal.SIGQUIT),
     ],
 )

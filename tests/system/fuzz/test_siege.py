@@ -28,6 +28,7 @@ def friendly_s(server: Running) -> float:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 async def test_hostile_requests_are_refused_and_friendly_ones_are_answered(
     server: Running, friendly_s: float, kind: str
 ) -> None:

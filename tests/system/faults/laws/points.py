@@ -207,7 +207,7 @@ IN_ONE_PROCESS: Mapping[str, Drive] = MappingProxyType(
     }
 )
 FAULT_TESTS = (
-    FaultTest(every_point_of_one_process_is_survived, (BACKGROUND,)),
+    FaultTest(every_point_of_one_process_is_survived, (BACKGROUND,), slow=True),
     FaultTest(every_point_of_a_neighbour_is_survived, (BACKGROUND,), slow=True),
     FaultTest(every_point_of_a_delivery_is_survived, (DRAMATIQ,), slow=True),
     FaultTest(every_point_of_a_worker_is_survived, (DRAMATIQ, ON_POSTGRESQL), slow=True),
