@@ -103,6 +103,8 @@ FAULTS = (
 )
 CONFORMANCE = (
     Red("an_accepted_job_runs_once_and_records_its_steps_and_attempts", "step_results_dropped", "None == {"),
+    Red("a_delivery_does_not_block_the_event_loop", "delivery_holds_the_loop", "each deliver blocked the loop"),
+    Red("a_delivery_raises_backend_error_and_nothing_else", "delivery_raises_anything", "deliver raised KeyError"),
     Red("all_jobs_of_a_request_run", "no_claim", "assert .* == "),
     Red("a_job_whose_id_is_delivered_again_runs_once", "no_claim", r"\(2, |\(3, |\(4, |\(\d, \d\) == \(1, 1\)"),
     Red("jobs_accepted_while_no_worker_is_up_run_when_one_starts", "no_claimer", "after 20.0 s: .*QUEUED"),

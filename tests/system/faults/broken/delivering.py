@@ -1,6 +1,7 @@
 """Breaks of backends, of maintenance, and of what subscribers see."""
 
 import asyncio
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -105,6 +106,34 @@ def blocking_delivery() -> None:
         self.broker.enqueue_many(deliveries)
 
     base.put(Dramatiq, "deliver", deliver)
+
+
+def delivery_holds_the_loop() -> None:
+    """Each delivery waits without letting anything else run."""
+    from onward.backends.background import Background
+    from onward.backends.dramatiq import Dramatiq
+
+    def slow(deliver: Any) -> Any:
+        async def slowly(self: Any, deliveries: Any, *, after_response: Any) -> None:
+            time.sleep(0.2)  # noqa: ASYNC251 - the break
+            await deliver(self, deliveries, after_response=after_response)
+
+        return slowly
+
+    for backend in (Background, Dramatiq):
+        base.around(backend, "deliver", slow)
+
+
+def delivery_raises_anything() -> None:
+    """A delivery tells of its broker by another error than the interface names."""
+    from onward.backends.background import Background
+    from onward.backends.dramatiq import Dramatiq
+
+    async def deliver(self: Any, deliveries: Any, *, after_response: Any) -> None:
+        raise KeyError("queue")
+
+    for backend in (Background, Dramatiq):
+        base.put(backend, "deliver", deliver)
 
 
 def patient_delivery() -> None:
