@@ -86,6 +86,8 @@ def limits(settings: Settings) -> Limits:
         directives=table.directives,
         overlaps=table.overlaps,
         fields=table.fields,
+        answer_values=table.answer_values,
+        answer_bytes=table.answer_bytes,
         errors=table.errors,
         timeout_s=table.timeout_s,
         init_timeout_s=table.init_timeout_s,

@@ -54,7 +54,7 @@ class OperationTask:
 
     async def _run(self, request: Request) -> None:
         try:
-            operation = await self._operations.prepare(request)
+            operation = await self._operations.prepare(request, self._context.meter.caller)
             if isinstance(operation, Invalid):
                 await self._respond(operation)
             elif operation.kind is OperationType.SUBSCRIPTION:

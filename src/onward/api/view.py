@@ -100,7 +100,8 @@ class View:
                 if is_get
                 else await self._from_body(receive, headers, complete=complete)
             )
-            context = Context(self._services, viewer, traceparent(headers.get(b"traceparent")))
+            trace = traceparent(headers.get(b"traceparent"))
+            context = self._operations.context(self._services, viewer, address, trace)
             return await self._run(request, context, media, headers, is_get=is_get)
         except BadRequest as error:
             return responses.refusal(error, media)
@@ -130,7 +131,7 @@ class View:
     async def _run(
         self, request: Request, context: Context, media: Media, headers: Headers, *, is_get: bool
     ) -> ASGIApp:
-        operation = await self._operations.prepare(request)
+        operation = await self._operations.prepare(request, context.meter.caller)
         events = media is Media.EVENTS
         if isinstance(operation, Invalid):
             return self._stream(one(operation)) if events else responses.invalid(operation, media, headers)

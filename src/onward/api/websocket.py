@@ -21,7 +21,7 @@ from onward.api.rates import TooManyRequests
 from onward.api.request_gate import RequestGate
 from onward.api.ws_messages import PROTOCOL, Closing, decode, id_of, token_in
 from onward.graphql.base import TOKEN_EXPIRED, BadRequest, NotAuthenticated
-from onward.graphql.context import Context, Services
+from onward.graphql.context import Services
 from onward.graphql.execution.requests import read
 from onward.graphql.viewer import Viewer
 
@@ -177,7 +177,7 @@ class Socket:
             id_,
             request,
             operations=self._gate.operations,
-            context=Context(self._services, self._viewer),
+            context=self._gate.operations.context(self._services, self._viewer, self._address),
             send=self._send,
             on_end=self._operations.pop,
         )

@@ -209,6 +209,14 @@ class Limits(Table):
         ge=0,
         description="the most pairs of fields with the same name in the same place; each pair must be compared",
     )
+    answer_values: int = Field(
+        100_000,
+        ge=1_000,
+        description="the most values in an answer: scalars and objects, each page by its length before it is read",
+    )
+    answer_bytes: int = Field(
+        8_000_000, ge=100_000, description="the most bytes of an answer, and of the jobs that are read for it"
+    )
     errors: int = Field(5, ge=1, description="the most errors in an answer")
     timeout_s: float = Field(10.0, gt=0, description="seconds that a query or mutation may take")
     head_timeout_s: float = Field(10.0, gt=0, description="seconds that a connection may take to send a head")

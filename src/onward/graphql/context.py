@@ -10,6 +10,7 @@ import strawberry
 
 from onward.dispatch.dispatcher import Dispatcher
 from onward.graphql.counts import Counts
+from onward.graphql.meter import Meter
 from onward.graphql.viewer import Viewer
 from onward.handlers.base import Handler
 from onward.jobs.change_feed import ChangeFeed
@@ -50,6 +51,7 @@ class Context:
     viewer: Viewer
     trace: str | None = None  # the traceparent of the request
     accepted: list[Job] = field(default_factory=list)
+    meter: Meter = field(default_factory=Meter)
 
 
 Info = strawberry.Info[Context, None]

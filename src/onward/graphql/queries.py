@@ -16,7 +16,7 @@ from onward.graphql.ids import is_job_id, job_id_of, kind
 from onward.graphql.types.filter import JobFilter, filtered
 from onward.graphql.types.job import Job
 from onward.graphql.types.node import Node
-from onward.graphql.types.page import JobConnection
+from onward.graphql.types.page import JobConnection, ShownPage
 from onward.graphql.types.system import System, Viewer
 from onward.graphql.viewer import Viewer as Caller
 from onward.jobs import ledger, model, pages
@@ -29,9 +29,11 @@ MAX_PAGE = 200
 
 
 async def read(info: Info, function: Callable[[Tx], T]) -> T:
-    """Read the ledger. Raises GraphQLError UNAVAILABLE."""
+    """Read the ledger, when it is the caller's turn. Raises GraphQLError UNAVAILABLE."""
+    meter = info.context.meter
     try:
-        return await info.context.services.database.read(function)
+        async with meter.shares.reads.one(meter.caller):
+            return await info.context.services.database.read(function)
     except Unavailable as error:
         raise unavailable() from error
 
@@ -69,7 +71,7 @@ async def jobs(  # noqa: PLR0917 - arguments of the contract, which come by name
     last: Annotated[int | None, strawberry.argument(description="So many from the end; not with `first`.")] = UNSET,
     before: Annotated[str | None, strawberry.argument(description="Only what comes before this cursor.")] = UNSET,
     filter: JobFilter | None = UNSET,
-) -> pages.Page:
+) -> ShownPage:
     first, last = given(first), given(last)
     if first is not None and last is not None:
         raise public_error("Ask for `first` or for `last`, not for both.", "INVALID")
@@ -79,10 +81,27 @@ async def jobs(  # noqa: PLR0917 - arguments of the contract, which come by name
     first = PAGE if first is None and last is None else first
     wanted, visible = filtered(given(filter)), info.context.viewer.visible
     newer, older = job_id_of(given(before)), job_id_of(given(after))
-    return await read(
-        info,
-        lambda tx: pages.page(tx, visible=visible, filter=wanted, first=first, last=last, after=older, before=newer),
-    )
+    meter = info.context.meter
+    unread = frozenset({"params", *({"steps", "result"} - meter.fields)}) if meter.fields else frozenset[str]()
+
+    def look(tx: Tx) -> pages.Page:
+        return pages.page(
+            tx,
+            visible=visible,
+            filter=wanted,
+            first=first,
+            last=last,
+            after=older,
+            before=newer,
+            most=meter.pages,
+            without=unread,
+        )
+
+    async with meter.reading:
+        try:
+            return ShownPage(await read(info, look))
+        except pages.PageTooLarge:
+            raise meter.too_large() from None
 
 
 def viewer(info: Info) -> Caller:
@@ -103,7 +122,7 @@ class Query:
     job: model.Job | None = strawberry.field(
         resolver=job, graphql_type=Job | None, description="Null if there is none that you may see."
     )
-    jobs: pages.Page = strawberry.field(
+    jobs: ShownPage = strawberry.field(
         resolver=jobs, graphql_type=JobConnection, description="The jobs that you may see, newest first."
     )
     viewer: Caller = strawberry.field(resolver=viewer, graphql_type=Viewer)

@@ -13,7 +13,7 @@ from strawberry import UNSET
 from onward.graphql.base import public_error, unavailable
 from onward.graphql.context import Info
 from onward.graphql.ids import is_job_id
-from onward.graphql.queries import MAX_PAGE, given
+from onward.graphql.queries import given
 from onward.graphql.types.filter import JobFilter, filtered
 from onward.graphql.types.job import Job
 from onward.jobs import ledger, model, pages
@@ -87,13 +87,7 @@ async def jobs_updated(info: Info, filter: JobFilter | None = UNSET) -> AsyncGen
 
 def _known(tx: Tx, wanted: model.JobFilter, visible: model.Visible) -> list[str]:
     """The newest jobs inside the filter, oldest first."""
-    ids: list[str] = []
-    while len(ids) < MAX_KNOWN_AT_START:
-        page = pages.page(tx, visible=visible, filter=wanted, first=MAX_PAGE, after=ids[-1] if ids else None)
-        ids += (job.id for job in page.jobs)
-        if not page.has_next:
-            break
-    return ids[::-1]
+    return pages.ids(tx, visible=visible, filter=wanted, limit=MAX_KNOWN_AT_START, newest=True)[::-1]
 
 
 @strawberry.type

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,6 +22,7 @@ ID = jobs.c.id == sa.bindparam("id_")
 _insert = sa.insert(jobs)
 _get = sa.select(*row.ALL).where(ID)
 _get_many = sa.select(*row.ALL).where(in_array(jobs.c.id, "ids"))
+_ID = row.COLUMNS.index("id")
 _count = (
     sa.select(_counts.c.status, sa.cast(sa.func.sum(_counts.c.n), sa.BigInteger))
     # Each slot is named because the key begins with it: without, all owners' counters are read for one's.
@@ -86,6 +89,17 @@ def get(tx: Tx, job_id: str) -> Job | None:
 def get_many(tx: Tx, ids: Sequence[str]) -> dict[str, Job]:
     """The jobs that exist, by their ids."""
     return {job.id: job for job in map(row.decode, tx.all(_get_many, ids=as_list(ids)))}
+
+
+def rows(tx: Tx, ids: Sequence[str], without: frozenset[str] = frozenset()) -> list[Any]:
+    """The rows that exist, in the order of their ids; the columns `without` are left empty."""
+    found = {values[_ID]: values for values in tx.all(_rows(without), ids=as_list(ids))}
+    return [found[job_id] for job_id in ids if job_id in found]
+
+
+@cache
+def _rows(without: frozenset[str]) -> Any:
+    return sa.select(*row.columns_without(without)).where(in_array(jobs.c.id, "ids"))
 
 
 def horizon(tx: Tx) -> int:

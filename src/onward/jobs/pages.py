@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import sqlalchemy as sa
 
-from onward.jobs import row
+from onward.jobs import ledger, row
 from onward.jobs.model import Job, JobFilter, Visible
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 
+_TEXTS = tuple(row.COLUMNS.index(name) for name in sorted(row.LARGE))
+WEIGHED_FROM = 10  # rows; the largest row has some megabytes
 CLOCK_SLACK_US = 3_600_000_000  # a clock may have been set back, and a job that a handler dispatches is a little older
+
+
+class PageTooLarge(Exception):
+    """The page's rows hold more than is allowed."""
+
+
+@dataclass(slots=True)
+class Allowance:
+    """What the pages of one reader may still hold together: bytes of text, and JSON values in them."""
+
+    bytes: int
+    values: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +48,14 @@ def page(
     last: int | None = None,
     after: str | None = None,
     before: str | None = None,
+    most: Allowance | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> Page:
-    """The `first` jobs after a job, newest first, or the `last` ones before one; ids are the cursors."""
+    """The `first` jobs after a job, newest first, or the `last` ones before one; ids are the cursors.
+
+    Columns `without` are left empty. What it holds is taken from the allowance `most`. Raises PageTooLarge before the
+    rows are decoded, and for a long page before they are read.
+    """
     backwards = last is not None
     limit = (last if backwards else first) or 0
     conditions = []
@@ -42,17 +64,50 @@ def page(
     if before is not None:
         conditions.append(jobs.c.id > before)
     order = jobs.c.id.asc() if backwards else jobs.c.id.desc()
-    rows = tx.execute_once(_select(row.ALL, visible, filter, conditions, order, limit + 1))
-    more = len(rows) > limit
-    found = [row.decode(values) for values in rows[:limit]]
+    if most is not None and limit > WEIGHED_FROM:
+        sizes = tx.execute_once(_select([jobs.c.id, _size(without)], visible, filter, conditions, order, limit + 1))
+        if sum(size for _, size in sizes[:limit]) > most.bytes:
+            raise PageTooLarge
+        more = len(sizes) > limit
+        rows = ledger.rows(
+            tx, [job_id for job_id, _ in sizes[:limit]], without
+        )  # without those that were pruned meanwhile
+    else:
+        rows = tx.execute_once(_select(row.columns_without(without), visible, filter, conditions, order, limit + 1))
+        more, rows = len(rows) > limit, rows[:limit]
+    if most is not None:
+        _weigh(rows, most)
+    found = [row.decode(values) for values in rows]
     if backwards:
         return Page(tuple(reversed(found)), has_next=before is not None, has_previous=more)
     return Page(tuple(found), has_next=more, has_previous=after is not None)
 
 
-def ids(tx: Tx, *, visible: Visible, filter: JobFilter, limit: int) -> list[str]:
-    """The ids of the oldest `limit` jobs that match."""
-    return [job_id for (job_id,) in tx.execute_once(_select([jobs.c.id], visible, filter, [], jobs.c.id.asc(), limit))]
+def _size(without: frozenset[str]) -> Any:
+    """The length of a row's large columns."""
+    lengths = (sa.func.coalesce(sa.func.length(jobs.c[name]), 0) for name in sorted(row.LARGE - without))
+    return reduce(operator.add, lengths, sa.literal_column("0"))
+
+
+def _weigh(rows: list[Any], most: Allowance) -> None:
+    """Take the rows from the allowance: decoded, a byte of JSON can take dozens. Raises PageTooLarge."""
+    texts = [row[at] for row in rows for at in _TEXTS if row[at]]
+    most.bytes -= sum(map(len, texts))
+    most.values -= sum(map(json_values, texts))
+    if most.bytes < 0 or most.values < 0:
+        raise PageTooLarge
+
+
+def json_values(text: Any) -> int:
+    """About how many values there are in a JSON text or in its bytes; punctuation in its strings counts too."""
+    marks = ",[{" if isinstance(text, str) else (b",", b"[", b"{")
+    return sum(map(text.count, marks))
+
+
+def ids(tx: Tx, *, visible: Visible, filter: JobFilter, limit: int, newest: bool = False) -> list[str]:
+    """The ids of the oldest `limit` jobs that match, oldest first; of the newest ones, newest first."""
+    order = jobs.c.id.desc() if newest else jobs.c.id.asc()
+    return [job_id for (job_id,) in tx.execute_once(_select([jobs.c.id], visible, filter, [], order, limit))]
 
 
 def _select(  # noqa: PLR0917 - private

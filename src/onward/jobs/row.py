@@ -181,6 +181,11 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
     )
 
 
+def columns_without(names: frozenset[str]) -> tuple[Any, ...]:
+    """The columns of a row; those of LARGE that are named are empty."""
+    return tuple(sa.literal_column(_EMPTY[column.name]) if column.name in names else column for column in ALL)
+
+
 def decode(row: Iterable[Any], steps: tuple[Step, ...] | None = None) -> Job:
     """The job of a row of `ALL`. `steps` are those of a job that waits, where they are known without decoding."""
     return _decode(steps, *row)
@@ -188,6 +193,9 @@ def decode(row: Iterable[Any], steps: tuple[Step, ...] | None = None) -> Job:
 
 _, *_fields = signature(_decode).parameters
 ALL = tuple(_column(field.removeprefix("_")) for field in _fields)
+_EMPTY = MappingProxyType({"params": "'{}'", "steps": "'[]'", "result": "NULL"})
+LARGE = frozenset(_EMPTY)
+"""The columns without a bound of some kilobytes, which a reader may leave out."""
 COLUMNS = tuple(column.name for column in ALL)
 _NEW: dict[str, Any] = {
     **dict.fromkeys(COLUMNS),

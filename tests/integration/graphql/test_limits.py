@@ -4,8 +4,6 @@ import asyncio
 import sys
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from graphql import DocumentNode, parse
@@ -14,8 +12,6 @@ from onward.api.base import status_of
 from onward.graphql.base import BadRequest
 from onward.graphql.execution.documents import Documents
 from onward.graphql.execution.limits import Limits, check
-from onward.graphql.types import page
-from onward.jobs import pages
 from tests import application
 from tests.integration.graphql.conftest import Api
 
@@ -158,23 +154,6 @@ async def test_documents_that_are_expensive_to_parse_do_not_delay_others(api: Ap
         answered += 1
     assert {response.status_code for response in await reading} == {200}
     assert answered > 3
-
-
-@pytest.mark.parametrize("listed", [page.nodes, page.edges])
-async def test_a_long_page_yields_to_other_requests_after_each_job(listed: Any) -> None:
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    waiting = asyncio.create_task(others())
-    jobs: Any = tuple(SimpleNamespace(id=f"job_{n}") for n in range(50))
-    assert len([item async for item in listed(pages.Page(jobs, has_next=False, has_previous=False))]) == 50
-    assert turns >= 50
-    waiting.cancel()
 
 
 async def test_at_most_five_errors_are_listed(api: Api) -> None:

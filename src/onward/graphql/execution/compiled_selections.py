@@ -9,7 +9,7 @@ Over 300 lines, since plan, compiler and executor are one replacement for one me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from graphql import (
     Undefined,
     default_field_resolver,
     default_type_resolver,
+    is_enum_type,
     is_leaf_type,
     is_list_type,
     is_non_null_type,
@@ -41,9 +42,22 @@ from graphql.pyutils import Path
 from graphql.utilities import coerce_input_value
 from strawberry.execution import optimized_is_awaitable
 
-CompiledSelection = Callable[[Any, GraphQLResolveInfo[Any]], Any]
-CompiledSelections = dict[str, CompiledSelection]
+from onward.graphql.meter import VALUE_BYTES, Meter
+
+Complete = Callable[[Any, GraphQLResolveInfo[Any], Meter], Any]
 NO_VARIABLES = VariableValues({}, {})
+SMALL = frozenset({"Int", "Float", "Boolean", "DateTime"})  # leaves whose size is that of any value
+LONG = 20  # items of a list; the loop gets its turn between those of a longer one
+
+
+class CompiledSelection(NamedTuple):
+    """Completes a value at once, or in slices; `paced` is None where there is no list to be sliced."""
+
+    complete: Complete
+    paced: Complete | None = None
+
+
+CompiledSelections = dict[str, CompiledSelection]
 
 
 class Root(NamedTuple):
@@ -81,6 +95,10 @@ class Plan:
 
 class _NotCovered(Exception):
     """graphql-core has to complete this value."""
+
+
+class _Long(Exception):
+    """The value has a list that is completed in slices."""
 
 
 class _NotCompilable(Exception):
@@ -134,7 +152,7 @@ class Planner:
         if is_non_null_type(type_):
             type_ = type_.of_type
         if is_leaf_type(type_):
-            return _ordinary(_leaf(type_), required=required)
+            return _ordinary(CompiledSelection(_leaf(type_)), required=required)
         if is_list_type(type_):
             return _ordinary(_list(self._compile(type_.of_type, nodes, operation)), required=required)
         if is_object_type(type_):
@@ -148,19 +166,39 @@ class Planner:
         collected = collect_subfields(self._schema, self._fragments, NO_VARIABLES, operation, type_, nodes)
         for name, inner in collected.grouped_field_set.items():
             if inner[0].node.name.value == "__typename":
-                fields.append((name, "__class__", lambda _value, _info: type_.name))
+                fields.append((name, "__class__", CompiledSelection(lambda _value, _info, _meter: type_.name)))
                 continue
             field = self._field(type_, inner)
             fields.append((name, _attribute(field), self._compile(field.type, inner, operation)))
 
         is_type_of = type_.is_type_of
+        selected = [(name, attribute, selection.complete) for name, attribute, selection in fields]
 
-        def complete(value: Any, info: GraphQLResolveInfo[Any]) -> Any:
+        def complete(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
             if is_type_of is not None and is_type_of(value, info) is not True:
                 raise _NotCovered
-            return {name: select(getattr(value, attribute), info) for name, attribute, select in fields}
+            meter.values -= len(selected)
+            meter.bytes -= VALUE_BYTES * len(selected)
+            made = {name: select(getattr(value, attribute), info, meter) for name, attribute, select in selected}
+            meter.check()
+            return made
 
-        return complete
+        async def paced(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
+            if is_type_of is not None and is_type_of(value, info) is not True:
+                raise _NotCovered
+            meter.values -= len(selected)
+            made = {}
+            for name, attribute, selection in fields:
+                found = getattr(value, attribute)
+                if selection.paced is None:
+                    made[name] = selection.complete(found, info, meter)
+                else:
+                    made[name] = await selection.paced(found, info, meter)
+            meter.check()
+            return made
+
+        sliced = any(selection.paced is not None for _, _, selection in fields)
+        return CompiledSelection(complete, paced if sliced else None)
 
 
 def _attribute(field: GraphQLField) -> str:
@@ -178,36 +216,66 @@ def _attribute(field: GraphQLField) -> str:
     return name
 
 
-def _ordinary(complete: CompiledSelection, *, required: bool) -> CompiledSelection:
-    def selection(value: Any, info: GraphQLResolveInfo[Any]) -> Any:
+def _ordinary(inner: CompiledSelection, *, required: bool) -> CompiledSelection:
+    def is_null(value: Any) -> bool:
         if value is None or value is Undefined:
             if required:
                 raise _NotCovered
-            return None
+            return True
         if isinstance(value, Exception) or optimized_is_awaitable(value):
             raise _NotCovered
-        return complete(value, info)
+        return False
 
-    return selection
+    within, paced_within = inner
+
+    def complete(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
+        return None if is_null(value) else within(value, info, meter)
+
+    if paced_within is None:
+        return CompiledSelection(complete)
+
+    async def paced(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
+        return None if is_null(value) else await paced_within(value, info, meter)
+
+    return CompiledSelection(complete, paced)
 
 
-def _leaf(type_: GraphQLLeafType) -> CompiledSelection:
-    def complete(value: Any, _info: GraphQLResolveInfo[Any]) -> Any:
-        coerced = type_.coerce_output_value(value)
+def _leaf(type_: GraphQLLeafType) -> Complete:
+    coerce = type_.coerce_output_value
+    small = type_.name in SMALL or is_enum_type(type_)
+
+    def complete(value: Any, _info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
+        coerced = coerce(value)
         if coerced is None or coerced is Undefined:
             raise _NotCovered
+        if not small:
+            meter.count_value(coerced)
         return coerced
 
     return complete
 
 
 def _list(item: CompiledSelection) -> CompiledSelection:
-    def complete(value: Any, info: GraphQLResolveInfo[Any]) -> Any:
+    within, paced_within = item
+
+    def complete(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
         if type(value) is not list and type(value) is not tuple:
             raise _NotCovered
-        return [item(each, info) for each in value]
+        if len(value) > LONG:
+            raise _Long
+        return [within(each, info, meter) for each in value]
 
-    return complete
+    async def paced(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
+        if type(value) is not list and type(value) is not tuple:
+            raise _NotCovered
+        made = []
+        for each in value:
+            made.append(await paced_within(each, info, meter) if paced_within else within(each, info, meter))
+            if meter.is_due():
+                await meter.rest()
+        return made
+
+    return CompiledSelection(complete, paced)
 
 
 class CompiledExecutor(Executor[Any]):
@@ -221,6 +289,7 @@ class CompiledExecutor(Executor[Any]):
         super().__init__(*given, **further)
         self._compiled = plan.compiled if plan else {}
         self._alone = plan.alone if plan else None
+        self._meter: Meter = getattr(self.context_value, "meter", None) or Meter()
 
     @property
     def async_helpers(self) -> GraphQLResolveInfoHelpers:
@@ -299,8 +368,53 @@ class CompiledExecutor(Executor[Any]):
         position_context: Any,
     ) -> Any:
         if path.prev is None and (compiled := self._compiled.get(path.key)) is not None:
+            meter = self._meter
+            before = meter.values, meter.bytes
             try:
-                return compiled(result, info)
-            except Exception:  # noqa: BLE001, S110 - graphql-core meets it too, and says what is wrong
-                pass
-        return super().complete_value(return_type, field_details_list, info, path, result, position_context)
+                return compiled.complete(result, info, meter)
+            except _Long:
+                meter.values, meter.bytes = before
+                return self._in_slices(compiled, return_type, field_details_list, info, path, result, position_context)
+            except Exception:  # noqa: BLE001 - graphql-core meets it too, and says what is wrong
+                if meter.values >= 0 and meter.bytes >= 0:
+                    meter.values, meter.bytes = before
+        if is_list_type(return_type):
+            result = self._sliced(result)
+        completed = super().complete_value(return_type, field_details_list, info, path, result, position_context)
+        if is_leaf_type(return_type):
+            self._meter.count_value(completed)
+        return completed
+
+    async def _in_slices(  # noqa: PLR0917 - the arguments of complete_value
+        self,
+        compiled: CompiledSelection,
+        return_type: GraphQLOutputType,
+        field_details_list: list[FieldDetails],
+        info: GraphQLResolveInfo[Any],
+        path: Any,
+        result: Any,
+        position_context: Any,
+    ) -> Any:
+        meter = self._meter
+        before = meter.values, meter.bytes
+        assert compiled.paced is not None  # noqa: S101 - a list was too long, so there is one
+        try:
+            return await compiled.paced(result, info, meter)
+        except Exception:  # noqa: BLE001 - as above
+            if meter.values >= 0 and meter.bytes >= 0:
+                meter.values, meter.bytes = before
+        completed = super().complete_value(return_type, field_details_list, info, path, result, position_context)
+        return await completed if self.is_awaitable(completed) else completed
+
+    def _sliced(self, items: Any) -> Any:
+        """The items of a list, which the loop gets its turns between where there are many."""
+        self._meter.check()
+        return self._items(items) if isinstance(items, list | tuple) and len(items) > LONG else items
+
+    async def _items(self, items: Sequence[Any]) -> AsyncIterator[Any]:
+        meter = self._meter
+        for item in items:
+            yield item
+            meter.check()
+            if meter.is_due():
+                await meter.rest()

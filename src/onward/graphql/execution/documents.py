@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from graphql import (
     DocumentNode,
+    FragmentDefinitionNode,
     GraphQLError,
     GraphQLFormattedError,
     GraphQLSchema,
@@ -23,7 +24,9 @@ from graphql.validation import NoSchemaIntrospectionCustomRule
 
 from onward.graphql.base import BadRequest
 from onward.graphql.execution.compiled_selections import Plan, Planner
+from onward.graphql.execution.costs import Cost, cost
 from onward.graphql.execution.limits import Limits, check
+from onward.graphql.meter import Shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Named:
 
     kind: OperationType
     plan: Plan | None
+    cost: Cost
 
 
 SHORT = 500  # characters; a longer document is read in a thread, beside other requests
@@ -66,24 +70,26 @@ class Documents:
         self._rules = specified_rules if open_schema else (*specified_rules, NoSchemaIntrospectionCustomRule)
         self._kept: OrderedDict[str, Document] = OrderedDict()
         self._weight = 0
-        self._turn = asyncio.Semaphore(1)
+        self.shares = Shares()
 
     def get(self, text: str) -> Document:
         return self._known(text) or self._keep(text, self._read(text))
 
-    async def find(self, text: str) -> Document:
-        """Find a document; a long new one is read in a thread, one after another.
+    async def find(self, text: str, caller: str = "") -> Document:
+        """Find a document. A new one is read when it is the caller's turn, a long one in a thread.
 
         Raises BadRequest where its turn does not come in time.
         """
         known = self._known(text)
         if known is not None:
             return known
-        if len(text) <= SHORT:
-            return self._keep(text, self._read(text))
         try:
-            async with asyncio.timeout(self._limits.timeout_s), self._turn:
-                return self._known(text) or self._keep(text, await asyncio.to_thread(self._read_long, text))
+            async with asyncio.timeout(self._limits.timeout_s):
+                if len(text) <= SHORT:
+                    await self.shares.loop.turn(caller)
+                    return self.get(text)
+                async with self.shares.documents.one(caller):
+                    return self._known(text) or self._keep(text, await asyncio.to_thread(self._read_long, text))
         except TimeoutError:
             message = f"This document was not read within {self._limits.timeout_s:g} s; send it again later."
             raise BadRequest(message, "TIMEOUT") from None
@@ -119,11 +125,13 @@ class Documents:
         if errors:
             return _wrong(errors[: self._limits.errors], size)
         planner = Planner(self._schema, node)
+        fragments = {d.name.value: d for d in node.definitions if isinstance(d, FragmentDefinitionNode)}
         named = {
             definition.name.value if definition.name else None: Named(
                 # A directive may select other fields with each request; "@" in a string looks like one.
                 definition.operation,
                 planner.plan(definition) if "@" not in text else None,
+                cost(definition.selection_set, fragments),
             )
             for definition in node.definitions
             if isinstance(definition, OperationDefinitionNode)

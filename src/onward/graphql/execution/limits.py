@@ -46,6 +46,8 @@ class Limits:
     idle_timeout_s: float = 600.0  # a socket without an operation is closed after as long
     body_timeout_s: float = 20.0
     heartbeat_s: float = 12.0
+    answer_values: int = 100_000  # of one answer, each scalar and object counted
+    answer_bytes: int = 8_000_000
     documents: int = 25_000  # tokens of all the documents kept parsed and validated
 
 

@@ -12,13 +12,15 @@ from graphql import ExecutionResult, Executor, GraphQLError, GraphQLSchema, Oper
 from graphql.execution import create_source_event_stream, map_source_to_response_event
 
 from onward.graphql.base import BadRequest, public_error
-from onward.graphql.context import Context
+from onward.graphql.context import Context, Services
 from onward.graphql.execution.compiled_selections import CompiledExecutor
 from onward.graphql.execution.documents import Document, Documents, Named
 from onward.graphql.execution.limits import Limits
 from onward.graphql.execution.masking import formatted, masked
 from onward.graphql.execution.requests import Request
 from onward.graphql.execution.trusted import Trusted
+from onward.graphql.meter import Meter
+from onward.graphql.viewer import Viewer
 
 Response = dict[str, Any]
 Defer = Callable[..., None]
@@ -62,9 +64,10 @@ class Operations:
         errors = self._documents.get(text).errors
         return errors[0]["message"] if errors else None
 
-    async def prepare(self, request: Request) -> Operation | Invalid:
+    async def prepare(self, request: Request, caller: str = "") -> Operation | Invalid:
+        """Find the operation of a request; `caller` is who has to wait for her turn."""
         try:
-            document = await self._documents.find(self._trusted.text(request))
+            document = await self._documents.find(self._trusted.text(request), caller)
         except BadRequest as error:
             return Invalid({"errors": [error.formatted]}, error)
         if document.errors:
@@ -77,7 +80,18 @@ class Operations:
                 else "The document has no operation of this name."
             )
             return self._invalid([public_error(words, "BAD_REQUEST")])
+        if named.cost.of(request.variables or {}) > self.limits.answer_values:
+            words = (
+                f"The operation asks for more than {self.limits.answer_values} values: fewer objects or fields at once."
+            )
+            return self._invalid([public_error(words, "TOO_COMPLEX")])
         return Operation(request, document, named)
+
+    def context(self, services: Services, viewer: Viewer, address: str, trace: str | None = None) -> Context:
+        """The context of one operation of a viewer, or of an address without one."""
+        caller = viewer.id or address
+        meter = Meter(self.limits.answer_values, self.limits.answer_bytes, caller, self._documents.shares)
+        return Context(services, viewer, trace, meter=meter)
 
     async def execute(self, operation: Operation, context: Context, defer: Defer) -> Response | Invalid:
         """Execute a query or a mutation, and deliver the jobs it accepted; `defer` runs the rest after the response."""
@@ -93,6 +107,8 @@ class Operations:
         if isinstance(executor, Invalid):
             return executor
         try:
+            async with asyncio.timeout(self.limits.timeout_s):
+                await context.meter.rest()
             result = executor.execute_operation()
             if executor.is_awaitable(result):
                 async with asyncio.timeout(self.limits.timeout_s):
@@ -125,12 +141,14 @@ class Operations:
             async with aclosing(cast("Any", stream)):
                 async for result in map_source_to_response_event(executor, cast("Any", stream)):
                     yield self._response(result)
+                    context.meter.start()
         except GraphQLError as error:
             yield {"errors": formatted([error], self.limits.errors)}
         except Exception as error:  # noqa: BLE001 - it is masked and logged
             yield {"errors": [masked(error)]}
 
     def _executor(self, operation: Operation, context: Context) -> Executor[Any] | Invalid:
+        context.meter.fields = operation.named.cost.names
         executor = CompiledExecutor.build(
             self._schema,
             operation.document.node,

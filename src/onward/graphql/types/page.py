@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
-from typing import TypeVar
-
 import strawberry
 
 from onward.graphql.ids import cursor
 from onward.graphql.types.job import Job
 from onward.jobs import model, pages
-
-T = TypeVar("T")
 
 
 @strawberry.type(description="The bounds of a page, and whether there are more.")
@@ -29,36 +23,34 @@ class JobEdge:
     node: model.Job = strawberry.field(graphql_type=Job)
 
 
-async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
-    """Yield the items, and let other work run between them."""
-    for item in items:
-        yield item
-        await asyncio.sleep(0)
+class ShownPage:
+    """A page as its type shows it: all of it plain attributes."""
 
+    def __init__(self, page: pages.Page) -> None:
+        self.nodes = page.jobs
+        self._page = page
 
-def edges(root: strawberry.Parent[pages.Page]) -> AsyncIterator[JobEdge]:
-    return in_turns(JobEdge(cursor=cursor(job.id), node=job) for job in root.jobs)
+    @property
+    def edges(self) -> list[JobEdge]:
+        return [JobEdge(cursor=cursor(job.id), node=job) for job in self.nodes]
 
-
-def page_info(root: strawberry.Parent[pages.Page]) -> PageInfo:
-    return PageInfo(
-        has_next_page=root.has_next,
-        has_previous_page=root.has_previous,
-        start_cursor=cursor(root.jobs[0].id) if root.jobs else None,
-        end_cursor=cursor(root.jobs[-1].id) if root.jobs else None,
-    )
-
-
-def nodes(root: strawberry.Parent[pages.Page]) -> AsyncIterator[model.Job]:
-    return in_turns(root.jobs)
+    @property
+    def page_info(self) -> PageInfo:
+        page = self._page
+        return PageInfo(
+            has_next_page=page.has_next,
+            has_previous_page=page.has_previous,
+            start_cursor=cursor(page.jobs[0].id) if page.jobs else None,
+            end_cursor=cursor(page.jobs[-1].id) if page.jobs else None,
+        )
 
 
 @strawberry.type(description="A page of jobs, newest first.")
 class JobConnection:
-    """Describes `onward.jobs.pages.Page`."""
+    """Describes `ShownPage`."""
 
-    edges: AsyncIterator[JobEdge] = strawberry.field(resolver=edges, graphql_type=list[JobEdge])
-    nodes: AsyncIterator[model.Job] = strawberry.field(
-        resolver=nodes, graphql_type=list[Job], description="The jobs of `edges`, without cursors."
+    edges: list[JobEdge]
+    nodes: list[model.Job] = strawberry.field(
+        graphql_type=list[Job], description="The jobs of `edges`, without cursors."
     )
-    page_info: PageInfo = strawberry.field(resolver=page_info)
+    page_info: PageInfo

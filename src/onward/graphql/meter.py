@@ -1,0 +1,89 @@
+"""The budget of one answer, in values and bytes, and its way to let others in while it is built."""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import Any
+
+import orjson
+from graphql import GraphQLError
+
+from onward.graphql.base import public_error
+from onward.graphql.turns import SLICE_S, LoopTurns, Places
+from onward.jobs.pages import Allowance, json_values
+
+READS_AT_ONCE = 3  # of the ledger, by all queries of a process
+VALUE_BYTES = 8  # of a value that is no text, with its name and marks: about what JSON takes
+
+
+class Shares:
+    """The parts of a process that callers share: the event loop, and the threads that read the ledger."""
+
+    def __init__(self) -> None:
+        self.loop = LoopTurns()
+        self.reads = Places(READS_AT_ONCE)
+        self.documents = Places(1)
+
+
+class Meter:
+    """Counts down what one answer may still hold. Raises GraphQLError ANSWER_TOO_LARGE past its end."""
+
+    __slots__ = ("_began", "bytes", "caller", "fields", "most", "pages", "reading", "shares", "values")
+
+    def __init__(
+        self, values: int = 1 << 62, bytes_: int = 1 << 62, caller: str = "", shares: Shares | None = None
+    ) -> None:
+        self.most = (values, bytes_)
+        self.caller = caller
+        self.shares = shares or Shares()
+        self.fields: frozenset[str] = frozenset()  # the names of the document's fields; empty where they are unknown
+        self.reading = asyncio.Lock()  # pages of one answer are read one after another, each within what is left
+        self.start()
+
+    def start(self) -> None:
+        """Begin an answer with the whole budget."""
+        self.values, self.bytes = self.most
+        self.pages = Allowance(self.bytes, self.values)  # read, but not part of the answer yet
+        self._began = perf_counter()
+
+    def check(self) -> None:
+        if self.values < 0 or self.bytes < 0:
+            raise self.too_large()
+
+    def too_large(self) -> GraphQLError:
+        """The error of an answer past its budget, of which nothing more is built."""
+        self.values = self.bytes = -1
+        message = (
+            f"The answer would have more than {self.most[0]} values or {self.most[1]} bytes:"
+            " ask for fewer objects or fields at once."
+        )
+        return public_error(message, "ANSWER_TOO_LARGE")
+
+    def count_value(self, value: Any) -> None:
+        """Count a completed leaf."""
+        self.values -= 1
+        if type(value) is str:
+            self.bytes -= len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+        elif type(value) is dict or type(value) is list:
+            text = _json(value)
+            self.bytes -= len(text)
+            self.values -= json_values(text)
+        self.bytes -= VALUE_BYTES
+        self.check()
+
+    def is_due(self) -> bool:
+        """Return whether the slice is over."""
+        return perf_counter() - self._began > SLICE_S
+
+    async def rest(self) -> None:
+        """Give the loop back, and begin a new slice when it is this caller's turn."""
+        await self.shares.loop.turn(self.caller)
+        self._began = perf_counter()
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except (TypeError, ValueError):  # what is no JSON is refused where the answer is written
+        return b""

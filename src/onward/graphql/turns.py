@@ -1,0 +1,134 @@
+"""Turns of callers that compete for the event loop, or for something of which there are few.
+
+Fair queueing by virtual time: the clock of each caller advances by what it has used, and the caller whose clock is
+behind goes first (Demers, Keshav and Shenker, 1989). So whoever asks for much waits behind those who ask for little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from time import perf_counter
+
+SLICE_S = 0.002  # of the event loop, for one caller at a time
+WAIT_MARGIN = 10_000  # callers that are remembered, at most
+
+
+class FairQueue:
+    """Waiting callers by what they have used so far; each caller's own requests in the order of their coming."""
+
+    def __init__(self) -> None:
+        self._waiting: defaultdict[str, deque[asyncio.Future[None]]] = defaultdict(deque)
+        self._line: list[tuple[float, int, str]] = []  # a heap with an entry for each caller that waits
+        self._clocks: dict[str, float] = {}
+        self._now = 0.0
+        self._number = count()
+
+    def __bool__(self) -> bool:
+        return bool(self._line)
+
+    def add(self, caller: str) -> asyncio.Future[None]:
+        """Wait for a turn: the future's end."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if caller not in self._waiting:
+            self._stand(caller)
+        self._waiting[caller].append(turn)
+        return turn
+
+    def next(self) -> str | None:
+        """Give the next caller its turn; None where nobody waits."""
+        while self._line:
+            clock, _, caller = heapq.heappop(self._line)
+            waiting = self._waiting[caller]
+            while waiting and waiting[0].done():  # it has given up
+                waiting.popleft()
+            if not waiting:
+                del self._waiting[caller]
+                continue
+            self._now = max(self._now, clock)
+            waiting.popleft().set_result(None)
+            if waiting:
+                self._clocks[caller] = max(self._clocks.get(caller, 0.0), self._now)
+                self._stand(caller)
+            else:
+                del self._waiting[caller]
+            return caller
+        return None
+
+    def charge(self, caller: str, used: float) -> None:
+        """Advance the caller's clock by what it has used."""
+        self._clocks[caller] = max(self._clocks.get(caller, 0.0), self._now) + used
+        if len(self._clocks) > WAIT_MARGIN:
+            self._clocks = {name: clock for name, clock in self._clocks.items() if clock > self._now}
+
+    def _stand(self, caller: str) -> None:
+        clock = max(self._clocks.get(caller, 0.0), self._now)
+        heapq.heappush(self._line, (clock, next(self._number), caller))
+
+
+class LoopTurns:
+    """Turns on the event loop: one caller's slice in each of its iterations, where more is asked for than that.
+
+    Between two slices the loop reads its sockets and runs whatever else is ready.
+    """
+
+    def __init__(self) -> None:
+        self._queue = FairQueue()
+        self._caller = ""
+        self._since: float | None = None  # the begin of this iteration's slice
+
+    async def turn(self, caller: str) -> None:
+        """Return at once while this iteration has time left and nobody waits; else in a later one."""
+        if self._since is None:
+            self._begin(caller)
+        elif self._queue or perf_counter() - self._since > SLICE_S:
+            await self._queue.add(caller)
+
+    def _begin(self, caller: str) -> None:
+        self._caller, self._since = caller, perf_counter()
+        asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        """Run behind the slice, in the loop's next iteration."""
+        if self._since is not None:
+            self._queue.charge(self._caller, perf_counter() - self._since)
+        self._since = None
+        caller = self._queue.next()
+        if caller is not None:
+            self._begin(caller)
+
+
+class Places:
+    """A few places, which callers take in turn and are charged for by the time that they keep them."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._queue = FairQueue()
+
+    @asynccontextmanager
+    async def one(self, caller: str) -> AsyncIterator[None]:
+        """Hold a place for as long as the block lasts."""
+        if self._free and not self._queue:
+            self._free -= 1
+        else:
+            turn = self._queue.add(caller)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._pass_on()
+                raise
+        begun = perf_counter()
+        try:
+            yield
+        finally:
+            self._queue.charge(caller, perf_counter() - begun)
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._queue.next() is None:
+            self._free += 1

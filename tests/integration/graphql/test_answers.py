@@ -1,0 +1,190 @@
+"""The budget of an answer in values and bytes, and the turns of those who ask for much."""
+
+import asyncio
+import json
+import tracemalloc
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from onward.graphql import meter, turns
+from onward.graphql.execution.costs import PAGE
+from onward.graphql.turns import FairQueue, LoopTurns, Places
+from onward.jobs import ledger
+from onward.jobs.model import NewJob
+from onward.storage.tables import jobs as table
+from onward.storage.transaction import Tx
+from tests.integration.graphql.conftest import Api, running, settings_in
+
+BUDGET = 400_000  # bytes
+RESULT = "x" * 3_000
+SWELLING = (
+    "{ "
+    + " ".join(f"a{n}: jobs(first: 40) {{ nodes {{ result }} edges {{ node {{ result }} }} }}" for n in range(15))
+    + "}"
+)
+
+
+def filled(tx: Tx, count: int, result: Any) -> None:
+    for _ in range(count):
+        ledger.accept(
+            tx,
+            NewJob("item.process", "background", params="{}", params_version=1, steps='[{"n": "one"}]', max_attempts=1),
+        )
+    tx.flush()
+    values = {"result": json.dumps(result), "status": "SUCCEEDED", "finished_at": tx.now}
+    tx.execute_once(sa.update(table).values(**values).returning(table.c.id))
+
+
+@pytest.fixture(scope="module")
+async def full(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    """An API whose answers have a small budget, and 40 jobs with results."""
+    limits = {"answer_bytes": BUDGET, "answer_values": 5_000}
+    async with running(settings_in(tmp_path_factory.mktemp("full"), gql={"limits": limits})) as api:
+        await api.app.state.onward.writer.run(partial(filled, count=40, result=RESULT))
+        yield api
+
+
+async def code(api: Api, query: str, **variables: Any) -> str:
+    return str((await api.errors(query, **variables))[0]["extensions"]["code"])
+
+
+async def test_a_page_within_the_budget_is_answered(full: Api) -> None:
+    data = await full.data("{ jobs(first: 40) { nodes { id result steps { name } attempts { number } } } }")
+    assert [job["result"] for job in data["jobs"]["nodes"]] == [RESULT] * 40
+
+
+async def test_an_answer_past_its_budget_is_a_typed_error_and_takes_little_memory(full: Api) -> None:
+    await code(full, SWELLING)  # whatever is made once
+    tracemalloc.start()
+    try:
+        assert await code(full, SWELLING) == "ANSWER_TOO_LARGE"
+        assert tracemalloc.get_traced_memory()[1] < 4 * BUDGET
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("field", ["result waitingFor", "result @include(if: true)"])
+async def test_the_budget_holds_for_what_is_no_plain_attribute(full: Api, field: str) -> None:
+    aliased = " ".join(
+        f"a{n}: jobs(first: 10) {{ nodes {{ {field} }} edges {{ node {{ {field} }} }} }}" for n in range(9)
+    )
+    assert await code(full, f"{{ {aliased} }}") == "ANSWER_TOO_LARGE"
+
+
+@pytest.mark.parametrize(
+    "query", ["a{n}: jobs(first: 200) {{ nodes {{ id }} }}", "a{n}: jobs(last: $n) {{ nodes {{ id }} }}"]
+)
+async def test_an_operation_that_asks_for_too_much_is_refused_before_anything_is_read(full: Api, query: str) -> None:
+    fields = " ".join(query.format(n=n) + " " + query.format(n=f"{n}b").replace("id", "id handler") for n in range(7))
+    named = "query($n: Int) " if "$n" in query else ""
+    assert await code(full, f"{named}{{ {fields} }}", n=200) == "TOO_COMPLEX"
+    assert (
+        "errors"
+        not in (await full.post({"query": f"{named}{{ {fields.replace('200', '2')} }}", "variables": {"n": 2}})).json()
+    )
+
+
+async def test_a_page_without_a_length_counts_as_the_usual_one(full: Api) -> None:
+    fields = " ".join(f"a{n}: jobs {{ nodes {{ id handler status version backend }} }}" for n in range(15))
+    assert 15 * PAGE * 6 < 5_000
+    assert "errors" not in (await full.post({"query": f"{{ {fields} }}"})).json()
+    assert await code(full, f"{{ {fields.replace('backend', 'backend done maxAttempts')} }}") == "TOO_COMPLEX"
+
+
+async def test_results_of_many_small_values_are_counted_before_they_are_decoded(full: Api) -> None:
+    await full.app.state.onward.writer.run(partial(filled, count=0, result=[[]] * 300))
+    try:
+        assert await code(full, "{ jobs(first: 40) { nodes { id result } } }") == "ANSWER_TOO_LARGE"
+        assert "errors" not in (await full.post({"query": "{ jobs(first: 5) { nodes { result } } }"})).json()
+        assert "errors" not in (await full.post({"query": "{ jobs(first: 40) { nodes { id } } }"})).json()
+    finally:
+        await full.app.state.onward.writer.run(partial(filled, count=0, result=RESULT))
+
+
+@pytest.mark.parametrize("field", ["id", "id waitingFor"])
+async def test_a_long_page_gives_the_loop_back_between_its_jobs(
+    full: Api, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meter, "SLICE_S", 0.0)
+    rests = 0
+
+    async def rest(self: meter.Meter) -> None:
+        nonlocal rests
+        rests += 1
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(meter.Meter, "rest", rest)
+    await full.data(f"{{ jobs(first: 40) {{ nodes {{ {field} }} }} }}")
+    assert rests >= 40
+
+
+async def test_who_has_used_much_waits_behind_who_has_used_little() -> None:
+    queue = FairQueue()
+    order: list[str] = []
+
+    async def wait(caller: str) -> None:
+        await queue.add(caller)
+        order.append(caller)
+
+    waiting = [asyncio.create_task(wait(caller)) for caller in ("much", "much", "much", "little", "new")]
+    await asyncio.sleep(0)
+    queue.charge("much", 1.0)
+    for _ in range(5):
+        caller = queue.next()
+        assert caller is not None
+        queue.charge(caller, 0.5 if caller != "new" else 0.0)
+    await asyncio.gather(*waiting)
+    assert order == ["much", "little", "new", "much", "much"]
+    assert queue.next() is None
+
+
+async def test_the_loop_is_given_to_one_slice_in_each_of_its_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "SLICE_S", -1.0)  # a slice is over at once
+    shares, at = LoopTurns(), 0
+    seen: list[tuple[str, int]] = []
+
+    async def count() -> None:
+        nonlocal at
+        while True:
+            at += 1
+            await asyncio.sleep(0)
+
+    async def work(caller: str, slices: int) -> None:
+        for _ in range(slices):
+            await shares.turn(caller)
+            seen.append((caller, at))
+
+    counting = asyncio.create_task(count())
+    many = [asyncio.create_task(work("much", 3)) for _ in range(20)]
+    await asyncio.sleep(0)
+    await work("little", 2)
+    assert len(seen) < 10  # of 60 slices
+    await asyncio.gather(*many)
+    counting.cancel()
+    iterations = [number for _, number in seen]
+    assert all(iterations.count(number) <= 2 for number in set(iterations))
+
+
+async def test_a_place_goes_to_the_next_caller_also_from_one_that_gave_up() -> None:
+    places = Places(1)
+    order: list[str] = []
+
+    async def hold(caller: str) -> None:
+        async with places.one(caller):
+            order.append(caller)
+            await asyncio.sleep(0)
+
+    async with places.one("first"):
+        gone = asyncio.create_task(hold("gone"))
+        waiting = [asyncio.create_task(hold(caller)) for caller in ("much", "much", "little")]
+        await asyncio.sleep(0)
+        gone.cancel()
+    await asyncio.gather(*waiting)
+    assert sorted(order) == ["little", "much", "much"]
+    assert order[-1] == "much"
+    async with places.one("again"):
+        pass
