@@ -89,6 +89,7 @@ async def test_a_frozen_redis_delays_no_acceptance(harness: Harness, broker: Bro
 
 
 @pytest.mark.parametrize("forgets", ["restarted", "flushed"])
+@pytest.mark.slow
 async def test_messages_that_redis_lost_are_delivered_again(harness: Harness, broker: Broker, forgets: str) -> None:
     """Jobs that it held and lost, through a restart without its data or by FLUSHALL, run all the same."""
     await harness.no_worker()

@@ -106,6 +106,7 @@ def another_program(folder: Path) -> None:
     (folder / "onward" / "__main__.py").write_text("raise RuntimeError('not the launcher's own')")
 
 
+@pytest.mark.slow
 def test_the_program_starts_with_its_root_first_in_the_same_folder(made: Path, tmp_path: Path) -> None:
     another_program(tmp_path)
     outcome = launch(made, "jobs", "list", cwd=tmp_path)
@@ -113,20 +114,24 @@ def test_the_program_starts_with_its_root_first_in_the_same_folder(made: Path, t
     assert outcome.returncode == 7
 
 
+@pytest.mark.slow
 def test_it_may_be_called_through_a_link(made: Path, tmp_path: Path) -> None:
     (tmp_path / "onward").symlink_to(made / "onward")
     assert launch(tmp_path).stdout.splitlines()[0] == str(made)
 
 
+@pytest.mark.slow
 def test_the_root_comes_before_the_shell_s_pythonpath(made: Path, tmp_path: Path) -> None:
     another_program(tmp_path)
     assert launch(made, PYTHONPATH=str(tmp_path)).stdout.splitlines()[0] == str(made)
 
 
+@pytest.mark.slow
 def test_a_second_start_installs_nothing(made: Path) -> None:
     assert launch(made).stderr == ""
 
 
+@pytest.mark.slow
 def test_a_start_without_an_install_imports_no_installer(made: Path) -> None:
     launch(made)
     told = subprocess.run(
@@ -141,12 +146,14 @@ def test_a_start_without_an_install_imports_no_installer(made: Path) -> None:
     assert not imported & {"subprocess", "tempfile", "typing", "venv"}
 
 
+@pytest.mark.slow
 def test_a_changed_lock_is_installed(made: Path) -> None:
     (made / "requirements.txt").write_text("# changed\n")
     assert INSTALLING in launch(made).stderr
     assert launch(made).stderr == ""
 
 
+@pytest.mark.slow
 def test_a_failed_install_is_reported_and_repeated(made: Path) -> None:
     (made / "requirements.txt").write_text("onward-none @ file:///nowhere --hash=sha256:00\n")
     failed = launch(made)
@@ -156,6 +163,7 @@ def test_a_failed_install_is_reported_and_repeated(made: Path) -> None:
     assert INSTALLING in launch(made).stderr
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_the_progress_and_errors_of_an_install(made: Path) -> None:
     (made / "requirements.txt").write_text("six==1.16.0\n")
     code, shown = on_a_terminal([sys.executable, str(made / "onward")], variables=environment(TERM="xterm"))
@@ -166,6 +174,7 @@ def test_a_terminal_shows_the_progress_and_errors_of_an_install(made: Path) -> N
     (made / "requirements.txt").write_text("")
 
 
+@pytest.mark.slow
 def test_a_package_without_a_hash_is_not_installed(made: Path) -> None:
     (made / "requirements.txt").write_text("six==1.16.0\n")
     assert launch(made).returncode == 2
@@ -206,6 +215,7 @@ def test_a_moved_checkout_gets_a_new_venv(made: Path, tmp_path: Path) -> None:
     assert launch(moved).stdout.splitlines()[0] == str(moved)
 
 
+@pytest.mark.slow
 def test_the_test_command_passes_its_arguments_on_and_gives_1_when_a_part_fails(made: Path) -> None:
     launch(made, "test", "--version")
     for name, code in (("ruff", 0), ("mypy", 1), ("lint-imports", 0), ("pytest", 0)):

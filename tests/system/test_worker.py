@@ -48,6 +48,7 @@ def test_dramatiq_s_own_command_is_refused_with_two_brokers(tmp_path: Path, monk
         consumers.build_broker()
 
 
+@pytest.mark.slow
 def test_dramatiq_s_own_command_ends_if_the_ledger_cannot_be_reached(tmp_path: Path) -> None:
     """Up without a ledger it would run no job, and nobody would start it again."""
     ledger = f"postgresql://onward@127.0.0.1:{free_port()}/onward"

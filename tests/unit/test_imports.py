@@ -58,6 +58,7 @@ def test_importing_the_package_loads_none_of_its_parts() -> None:
     assert {name for name in loaded_by("import onward", whole=True) if name.startswith("onward")} == {"onward"}
 
 
+@pytest.mark.slow
 def test_every_public_name_can_be_imported() -> None:
     loaded_by("import onward; [getattr(onward, name) for name in onward.__all__]")
 
@@ -80,6 +81,7 @@ def test_parts_that_the_default_settings_do_not_use_are_not_loaded() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_worker_loads_dramatiq_only_for_its_backend() -> None:
     """A job whose runner died twice runs in a worker process of its own, under any backend."""
     loaded = loaded_by("import onward.worker.process, onward.worker.isolated, onward.cli.check")
@@ -87,6 +89,7 @@ def test_a_worker_loads_dramatiq_only_for_its_backend() -> None:
 
 
 @pytest.mark.parametrize("modules", [API, "onward.worker.process"])
+@pytest.mark.slow
 def test_a_sqlite_ledger_works_without_the_dialect_of_postgresql(modules: str) -> None:
     """All that SQLAlchemy knows of PostgreSQL comes with one condition of an index for it, or one insert of its own."""
     assert "sqlalchemy.dialects.postgresql" not in loaded_by(f"import {modules}", whole=True)

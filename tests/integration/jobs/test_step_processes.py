@@ -138,6 +138,7 @@ async def test_its_errors_are_the_job_s(here: Node, kind: str, code: str, words:
 
 
 @pytest.mark.parametrize("why", ["wrong settings", "not in time"])
+@pytest.mark.slow
 async def test_a_process_that_does_not_start_counts_against_no_job(
     here: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
@@ -184,6 +185,7 @@ def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     is_gone(pids(tmp_path)[0])
 
 
+@pytest.mark.slow
 async def test_its_logs_name_the_job_and_its_traces_go_on(
     here: Node, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

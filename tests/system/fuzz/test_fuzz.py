@@ -4,6 +4,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from tests import application
 from tests.processes import running
 from tests.system.fuzz.attack import attack
@@ -16,6 +18,7 @@ def resident_kb(pid: int) -> int:
     return int(told.stdout)
 
 
+@pytest.mark.slow
 async def test_hostile_requests_and_frames_get_an_answer_and_do_no_harm(tmp_path: Path) -> None:
     application.write(tmp_path)
     with running("serve", "--port", "0", project=tmp_path) as server:

@@ -2,12 +2,14 @@
 
 import re
 
+import pytest
 from playwright.async_api import expect
 
 from tests.system.web.conftest import Watched
 from tests.system.web.jobs_page import followed, opened
 
 
+@pytest.mark.slow
 async def test_registering_a_user_is_followed_to_its_end(watched: Watched, served: str) -> None:
     page = await opened(watched, served)
     await page.get_by_role("tab", name="Register").click()
@@ -20,6 +22,7 @@ async def test_registering_a_user_is_followed_to_its_end(watched: Watched, serve
     await expect(form.get_by_label("Username")).to_have_value("")
 
 
+@pytest.mark.slow
 async def test_a_notification_is_followed_to_its_end(watched: Watched, served: str) -> None:
     page = await opened(watched, served)
     await page.get_by_role("tab", name="Notify").click()
@@ -50,6 +53,7 @@ async def test_an_error_is_shown_at_its_field(watched: Watched, served: str) -> 
     await expect(followed(page)).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_the_arrow_keys_move_between_tabs(watched: Watched, served: str) -> None:
     page = await opened(watched, served)
     await page.get_by_role("tab", name="Register").focus()
