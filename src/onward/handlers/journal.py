@@ -9,9 +9,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from onward.files import private_directory, sync_directory
 from onward.findings import Finding, State, check_writable
 from onward.handlers.base import JSON, HandlerError
-from onward.handlers.files import sync_directory
 from onward.text.visibility import escape_json
 
 POLL_S = 0.005
@@ -73,8 +73,8 @@ class JsonLines:
         try:
             return os.open(self.path, flags)
         except FileNotFoundError:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self.path, flags | os.O_CREAT, 0o640)
+            private_directory(self.path.parent)
+            fd = os.open(self.path, flags | os.O_CREAT, 0o600)
             sync_directory(self.path.parent)
             return fd
 

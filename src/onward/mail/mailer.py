@@ -8,8 +8,8 @@ import tempfile
 from email.message import EmailMessage
 from pathlib import Path
 
+from onward.files import private_directory, sync_directory
 from onward.findings import Finding, check_writable
-from onward.handlers.files import sync_directory
 from onward.mail.message import envelope, sender_of
 
 
@@ -34,7 +34,7 @@ class FileMailer:
         """Do nothing: there is nothing to close."""
 
     def _write(self, name: str, data: bytes) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        private_directory(self.directory)
         # A name of its own for each try: two runners may be sending the same message.
         fd, aside = tempfile.mkstemp(prefix=".", suffix=".part", dir=self.directory)
         try:

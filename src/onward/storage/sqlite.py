@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
+from onward.files import private_directory, private_file
 from onward.findings import Finding, State
 from onward.storage.base import FileReplaced
 from onward.storage.driver import Driver, WriteConnection
@@ -72,7 +73,8 @@ class SQLite(Driver):
         if self.file.is_known:
             self.file.verify()
         else:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            private_directory(self.path.parent)
+            private_file(self.path)  # -wal and -shm get its rights
         connection = dbapi().connect(
             f"file:{quote(str(self.path))}?mode={'rw' if self.file.is_known else 'rwc'}",
             uri=True,

@@ -6,6 +6,7 @@ import socket
 from urllib.parse import unquote, urlsplit
 
 from onward.config.settings import Settings, SettingsError
+from onward.files import private_directory
 from onward.supervisor.supervisor import ProcessSpec
 
 PROBE_TIMEOUT_S = 2.0
@@ -26,7 +27,7 @@ def process_spec(settings: Settings) -> ProcessSpec | None:
     if program is None:
         raise SettingsError(f"{key}: no Redis answers at {host}:{port} (Debian: apt-get install redis-server)")
     folder = settings.project / "var" / "redis"
-    folder.mkdir(parents=True, exist_ok=True)
+    private_directory(folder)
     lines = [
         f"bind {host}",
         f"port {port}",
@@ -39,7 +40,7 @@ def process_spec(settings: Settings) -> ProcessSpec | None:
     if address.password:
         lines.append(f"requirepass {_quoted(unquote(address.password))}")
     # On standard input, not on the command line, where everybody on the machine could read the password.
-    return ProcessSpec("redis", (program, "-"), stage=2, stdin="\n".join([*lines, ""]).encode())
+    return ProcessSpec("redis", (program, "-"), stage=2, stdin="\n".join([*lines, ""]).encode(), umask=0o077)
 
 
 def _answers(host: str, port: int) -> bool:

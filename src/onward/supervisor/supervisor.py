@@ -46,6 +46,7 @@ class ProcessSpec:
     stage: int = 0  # at the end, stages end one after another, the lowest first
     stdin: bytes = b""
     descriptors: tuple[int, ...] = ()
+    umask: int = -1  # rights that its files lack; -1 for this process's
 
 
 def command(*arguments: str) -> tuple[str, ...]:
@@ -135,6 +136,7 @@ class _SupervisedProcess:
             bound(self.part.command),
             stderr=asyncio.subprocess.STDOUT,
             pass_fds=self.part.descriptors,
+            umask=self.part.umask,
             start_new_session=True,  # Ctrl-C is for the supervisor, which ends its parts in order
         )
         replace = asyncio.Event()
