@@ -14,7 +14,9 @@ from tests.processes import graphql, running, wait_until
 from tests.servers import free_port
 
 SEND = 'mutation { registerUser(input: {username: "ada", email: "ada@example.com"}) { job { id } errors { code } } }'
-NOTIFY = 'mutation { sendNotification(input: {email: "ada@example.com", message: "hello"}) { job { id } errors { code } } }'
+NOTIFY = (
+    'mutation { sendNotification(input: {email: "ada@example.com", message: "hello"}) { job { id } errors { code } } }'
+)
 
 
 @pytest.fixture(params=[0o000, 0o022], ids=["for everybody", "as usual"])

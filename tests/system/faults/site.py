@@ -25,6 +25,7 @@ from tests.system.faults.proxy import Mode, Proxy
 from tests.system.faults.starters import CommandLine, Starter
 
 DRAIN_S = 3.0
+QUIET_START_S = 0.5
 DEADLINE_S = DRAIN_S + 5.0  # a process that was asked to end has ended by then
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -143,11 +144,11 @@ class Installation:
 
     @property
     def rescue_s(self) -> float:
-        """Seconds within which jobs of dead processes go on: as promised, if a process starts in a second.
+        """Seconds after which jobs of dead processes are stuck: three times the promise, or more where starts are slow.
 
-        On a busy machine the time grows with the time that its processes take to start.
+        The promise is for a machine that does nothing else; a campaign of faults measures it.
         """
-        return RESCUE_S * max(1.0, *(process.start_s for process in self.processes))
+        return RESCUE_S * max(3.0, *(process.start_s / QUIET_START_S for process in self.processes))
 
     def api(self, name: str, port: int, *options: str) -> Process:
         return self.process(name, "serve", "--port", str(port), *options, ready="serving")
