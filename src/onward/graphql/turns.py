@@ -61,6 +61,9 @@ class FairQueue:
 
     def charge(self, caller: str, used: float) -> None:
         """Advance the caller's clock by what it has used."""
+        if not self._line:  # nobody competes: what was used alone is held against nobody later
+            self._clocks.clear()
+            return
         self._clocks[caller] = max(self._clocks.get(caller, 0.0), self._now) + used
         if len(self._clocks) > WAIT_MARGIN:
             self._clocks = {name: clock for name, clock in self._clocks.items() if clock > self._now}

@@ -29,7 +29,7 @@ class KeyReused(JobsError):
 
 
 class NotStarted(JobsError):
-    """The process of a handler with `process=True` did not come up."""
+    """The thread of a plain function, or the process of a handler with `process=True`, did not come up."""
 
 
 class Superseded(JobsError):

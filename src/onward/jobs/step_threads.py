@@ -16,6 +16,8 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 
+from onward.jobs.base import NotStarted
+
 MAX_OVERRUN = 32  # threads that are replaced: each holds its stack, and all that its function holds
 
 
@@ -120,12 +122,16 @@ class StepThreads:
             call.cancel()
         for _ in range(self._idle):
             self._queue.put(None)
+        self._idle = 0
 
     def _start(self, call: PlainCall) -> None:
-        self._queue.put(call)
         arguments = (asyncio.get_running_loop(), self._queue, self._next)
         # A daemon: one that hangs keeps no process.
-        threading.Thread(target=_serve, args=arguments, name="step", daemon=True).start()
+        try:
+            threading.Thread(target=_serve, args=arguments, name="step", daemon=True).start()
+        except RuntimeError as error:  # the system gives no more of them
+            raise NotStarted("No thread could be started for a plain function.") from error
+        self._queue.put(call)  # after it: where no thread can be started, no other one may run the call later
 
     def _next(self) -> None:
         """A thread has nothing to do."""

@@ -118,7 +118,20 @@ class _SupervisedProcess:
             if self._ending.is_set():
                 return 0
             if code is None:
-                before, pause_s = True, 0.5
+                before = True
+                lived_s = time.monotonic() - started
+                if lived_s > HEALTHY_AFTER_S:
+                    pause_s = 0.5
+                    continue
+                # It works on meanwhile. A fresh process that is too large already would be replaced without end.
+                pause_s = min(pause_s * 2, MAX_PAUSE_S)
+                self._log(
+                    f"wants to be replaced after {lived_s:.0f} s, and is in {pause_s:.0f} s: where this goes on, raise "
+                    "recycle_after_jobs or recycle_above_mb of [worker]"
+                )
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._ending.wait(), pause_s)
+                    return 0
                 continue
             self._log(f"ended with {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}")
             if code == CANNOT_START and not before:

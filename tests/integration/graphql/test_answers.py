@@ -188,3 +188,12 @@ async def test_a_place_goes_to_the_next_caller_also_from_one_that_gave_up() -> N
     assert order[-1] == "much"
     async with places.one("again"):
         pass
+
+
+def test_a_caller_that_was_alone_is_not_behind_a_newcomer() -> None:
+    """Use while nobody else asks costs nobody a turn, and nothing of it is remembered."""
+    queue = FairQueue()
+    for n in range(20_000):
+        queue.charge("friend", 0.002)
+        queue.charge(f"passer-by {n}", 0.002)
+    assert not queue._clocks

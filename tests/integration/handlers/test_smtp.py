@@ -19,7 +19,7 @@ from onward.mail.message import compose, mailbox, sender_of
 from onward.mail.smtp import MailUnavailable, SmtpMailer
 from tests.integration.handlers.hostile import HOSTILE
 
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 Open = Callable[..., SmtpMailer]
 
 
@@ -211,7 +211,7 @@ async def test_a_cancelled_message_closes_its_connection(office: Any, mailer_to:
     mailer = mailer_to(connections=1)
     office.pace_s = PATIENCE_S
     sending = asyncio.create_task(mailer.send(a_message()))
-    await until(lambda: bool(office.desks and office.desks[0].envelope and office.desks[0].envelope.rcpt_tos))
+    await until(lambda: bool(office.desks and office.desks[0].envelope and office.desks[0].envelope.content))
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending

@@ -199,3 +199,28 @@ async def test_a_function_that_outlives_the_drain_keeps_its_place_until_its_proc
         assert await there.writer.run(blocked.admissible_handlers) == (["law.deaf"], None)
     stuck.go.set()
     task.cancel()
+
+
+async def test_a_function_without_a_thread_is_tried_again_and_never_runs_beside_that(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system gives no thread: nothing is charged to the job, and no other thread runs the function later."""
+    ran: list[str] = []
+
+    @handler("law.noted", retry=ONCE)
+    def noted(job: JobContext) -> None:
+        ran.append(job.id)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with node(writer, noted) as here:
+        first = await here.accept(noted)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            await here.start(first)
+        second = await here.accept(noted)
+        await here.start(second)
+        assert ran == [second.id]
+        found = await here.get(first)
+        assert (found.status, found.counted_attempts) == (S.RETRYING, 0)

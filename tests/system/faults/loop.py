@@ -40,3 +40,13 @@ async def _cancel_all() -> None:
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+
+
+async def stop_listening(server: asyncio.Server) -> None:
+    """Close the server. What it has just accepted is attached to it first: closed in between, its socket would leak."""
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        loop.remove_reader(listening.fileno())
+    for _ in range(2):  # the turn in which an accepted connection gets its transport
+        await asyncio.sleep(0)
+    server.close()

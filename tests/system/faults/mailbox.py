@@ -7,7 +7,7 @@ from contextlib import suppress
 from enum import Enum, auto
 
 from tests.servers import free_port
-from tests.system.faults.loop import Loop
+from tests.system.faults.loop import Loop, stop_listening
 
 MESSAGE_ID = re.compile(rb"^message-id:\s*<([^@>]+)@", re.IGNORECASE | re.MULTILINE)
 
@@ -45,8 +45,8 @@ class Mailbox:
 
     async def _deafen(self) -> None:
         if self._server is not None:
-            self._server.close()
-            self._server = None
+            closing, self._server = self._server, None
+            await stop_listening(closing)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

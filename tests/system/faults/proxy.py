@@ -6,7 +6,7 @@ from contextlib import suppress
 from enum import Enum, auto
 
 from tests.servers import free_port
-from tests.system.faults.loop import Loop
+from tests.system.faults.loop import Loop, stop_listening
 
 
 class Mode(Enum):
@@ -49,8 +49,8 @@ class Proxy:
 
     async def _close(self) -> None:
         if self._server is not None:
-            self._server.close()
-            self._server = None
+            closing, self._server = self._server, None
+            await stop_listening(closing)
         await self._cut()
 
     async def _set(self, mode: Mode) -> None:
