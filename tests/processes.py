@@ -120,6 +120,14 @@ def wait_until(holds: Callable[[], object], timeout_s: float = PATIENCE_S) -> No
         time.sleep(0.02)
 
 
+def command_line(process: Path) -> bytes:
+    """What the process of that folder in /proc was started with; empty once it has ended."""
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:  # it ends while it is looked at
+        return b""
+
+
 def graphql(address: str, document: str, **variables: Any) -> Any:
     """The data that the API answers with."""
     request = urllib.request.Request(

@@ -15,7 +15,7 @@ from onward.testing.backend_fixture import BackendFixture
 from onward.testing.backends import Immediate
 from onward.testing.contract.delivering import Delivering
 from onward.testing.harness import open_harness
-from tests.processes import environment, wait_until
+from tests.processes import command_line, environment, wait_until
 
 
 class Blocking(Immediate):
@@ -57,9 +57,9 @@ def test_a_worker_ends_with_killed_tests(tmp_path: Path) -> None:
     ) as tests:
         assert tests.stdout is not None
         worker = Path("/proc", tests.stdout.readline().strip())
-        wait_until(lambda: (worker / "cmdline").read_bytes().startswith(b"sleep"))
+        wait_until(lambda: command_line(worker).startswith(b"sleep"))
         tests.kill()
-    wait_until(lambda: not worker.exists() or not (worker / "cmdline").read_bytes())
+    wait_until(lambda: not command_line(worker))
 
 
 @pytest.mark.parametrize(

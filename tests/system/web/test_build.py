@@ -13,7 +13,7 @@ from onward.api.server import explorer_build
 from onward.config.settings import load
 from onward.web import build
 from tests import application
-from tests.processes import wait_until
+from tests.processes import command_line, wait_until
 
 PACKAGE = Path(__file__).resolve().parents[3] / "src" / "onward"
 NPM = """#!/bin/sh
@@ -149,7 +149,7 @@ def test_a_build_ends_with_its_server(workshop: Workshop) -> None:
             assert npm.exists()
         finally:
             server.kill()
-    wait_until(lambda: not npm.exists() or not (npm / "cmdline").read_bytes())
+    wait_until(lambda: not command_line(npm))
     wait_until(lambda: not (workshop.room / "explorer" / "node_modules").exists())
     assert workshop.shown is None
 
