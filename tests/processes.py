@@ -121,7 +121,7 @@ def wait_until(holds: Callable[[], object], timeout_s: float = PATIENCE_S) -> No
 
 
 def command_line(process: Path) -> bytes:
-    """What the process of that folder in /proc was started with; empty once it has ended."""
+    """The command line of the process of that folder in /proc; empty once it has ended."""
     try:
         return (process / "cmdline").read_bytes()
     except OSError:  # it ends while it is looked at

@@ -26,7 +26,7 @@ class PageTooLarge(Exception):
 
 @dataclass(slots=True)
 class Allowance:
-    """What the pages of one reader may still hold together: bytes of text, and JSON values in them."""
+    """The remaining budget of all pages of one reader: bytes of text, and JSON values in them."""
 
     bytes: int
     values: int

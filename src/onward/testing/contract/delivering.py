@@ -17,7 +17,7 @@ BLOCKED_S = 0.05  # that a request's deliveries may take in all
 
 class Delivering:
     async def test_a_delivery_does_not_block_the_event_loop(self, harness: Harness) -> None:
-        """Whatever waits is awaited, or done in a thread. The quickest of twenty counts: a busy machine delays some."""
+        """Waiting is awaited, or done in a thread. The quickest of twenty counts: a busy machine delays some."""
         quickest_s = min([await _longest_turn_s(harness) for _ in range(DELIVERIES)])
         assert quickest_s < BLOCKED_S, f"each deliver blocked the loop for {quickest_s:.3f} s or more: use a thread"
 
