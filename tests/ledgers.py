@@ -72,7 +72,7 @@ def writing(url: str, **options: Any) -> Iterator[Writer]:
 
 
 def new_job(
-    handler: str = "law.job", *, steps: tuple[str, ...] = ("only",), max_attempts: int = 3, **values: Any
+    handler: str = "conformance.job", *, steps: tuple[str, ...] = ("only",), max_attempts: int = 3, **values: Any
 ) -> NewJob:
     """A job as the dispatcher would prepare it."""
     pending = tuple(Step(name, index) for index, name in enumerate(steps))
@@ -80,7 +80,7 @@ def new_job(
     return NewJob(handler, values.pop("backend", "here"), "{}", 1, written, max_attempts, pending=pending, **values)
 
 
-def accept(tx: Tx, handler: str = "law.job", **values: Any) -> Job:
+def accept(tx: Tx, handler: str = "conformance.job", **values: Any) -> Job:
     return ledger.accept(tx, new_job(handler, **values))
 
 

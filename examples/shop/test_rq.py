@@ -20,7 +20,7 @@ class RqFixture(BackendFixture):
     name = "rq"
 
     def __init__(self) -> None:
-        self._queue = f"law-{uuid.uuid4().hex}"
+        self._queue = f"test-{uuid.uuid4().hex}"
 
     def settings(self, project: Path) -> str:
         return f'[backends.rq]\nclass = "rq_backend:Rq"\nurl = "{URL}"\nqueue = "{self._queue}"'

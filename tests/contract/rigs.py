@@ -35,7 +35,7 @@ class DramatiqFixture(OnDatabase):
     def __init__(self, redis_url: str, database: str | None = None) -> None:
         super().__init__(database)
         self._url = redis_url
-        self.namespace = f"law-{uuid.uuid4().hex}"
+        self.namespace = f"test-{uuid.uuid4().hex}"
 
     def settings(self, project: Path) -> str:  # noqa: ARG002 - it keeps everything in Redis
         return f'[backends.dramatiq]\nurl = "{self._url}"\nnamespace = "{self.namespace}"'

@@ -62,7 +62,7 @@ async def ended(onward: wiring.Runtime, jobs: list[Job]) -> list[Job]:
 async def test_jobs_of_one_request_run_one_after_another_in_order(onward: wiring.Runtime, tmp_path: Path) -> None:
     """The second begins when the first has ended, although a slot is free."""
     (tmp_path / "mended").touch()
-    jobs = await ended(onward, await request(onward, ["law.steps"] * 5, tmp_path))
+    jobs = await ended(onward, await request(onward, ["conformance.steps"] * 5, tmp_path))
     assert {job.status for job in jobs} == {S.SUCCEEDED}
     assert [note.job for note in notes(tmp_path)] == [job.id for job in jobs for _ in range(3)]
 
@@ -72,10 +72,10 @@ async def test_a_job_waits_for_the_previous_one_of_its_request_however_long_it_r
     onward: wiring.Runtime, tmp_path: Path
 ) -> None:
     """Nor is it claimed from the ledger meanwhile, where it has waited longer than another one that is."""
-    jobs = await request(onward, ["law.wait", "law.note"], tmp_path)
+    jobs = await request(onward, ["conformance.wait", "conformance.note"], tmp_path)
     await until(lambda: bool(notes(tmp_path)))
     (other := tmp_path / "other").mkdir()
-    new = onward.dispatcher.prepare("law.note", {"folder": str(other)}, owner=None)
+    new = onward.dispatcher.prepare("conformance.note", {"folder": str(other)}, owner=None)
     nobodys = await onward.writer.run(lambda tx: ledger.accept(tx, new))
     assert (await ended(onward, [nobodys]))[0].status is S.SUCCEEDED
     assert [note.word for note in notes(tmp_path)] == ["begun"]
@@ -86,28 +86,30 @@ async def test_a_job_waits_for_the_previous_one_of_its_request_however_long_it_r
 
 async def test_a_failed_job_stops_no_other_job_of_its_request(onward: wiring.Runtime, tmp_path: Path) -> None:
     """The order is that of first attempts: a job that has to be tried again does so beside the others."""
-    jobs = await request(onward, ["law.permanent", "law.note", "law.sys_exit", "law.note"], tmp_path)
+    jobs = await request(
+        onward, ["conformance.permanent", "conformance.note", "conformance.sys_exit", "conformance.note"], tmp_path
+    )
     assert [job.status for job in await ended(onward, jobs)] == [S.FAILED, S.SUCCEEDED, S.FAILED, S.SUCCEEDED]
 
 
 async def test_jobs_of_two_requests_run_side_by_side(onward: wiring.Runtime, tmp_path: Path) -> None:
     """A request's jobs do not wait for another request's."""
-    waiting = await request(onward, ["law.wait"], tmp_path)
+    waiting = await request(onward, ["conformance.wait"], tmp_path)
     (other := tmp_path / "other").mkdir()
-    assert (await ended(onward, await request(onward, ["law.note"], other)))[0].status is S.SUCCEEDED
+    assert (await ended(onward, await request(onward, ["conformance.note"], other)))[0].status is S.SUCCEEDED
     (tmp_path / "go").touch()
     assert (await ended(onward, waiting))[0].status is S.SUCCEEDED
 
 
 async def test_a_waiting_job_needs_no_task(onward: wiring.Runtime, tmp_path: Path) -> None:
     """Four hundred jobs in two hundred requests that wait: no task for any of them, and the slots are not exceeded."""
-    blocking = await request(onward, ["law.wait"], tmp_path) + await node.accept(
-        onward, [{"handler": "law.wait", "params": {"folder": str(tmp_path)}}]
+    blocking = await request(onward, ["conformance.wait"], tmp_path) + await node.accept(
+        onward, [{"handler": "conformance.wait", "params": {"folder": str(tmp_path)}}]
     )
     await until(lambda: len(notes(tmp_path)) == CONCURRENCY)
     before = len(asyncio.all_tasks())
     (other := tmp_path / "other").mkdir()
-    jobs = [job for _ in range(200) for job in await request(onward, ["law.note"] * 2, other)]
+    jobs = [job for _ in range(200) for job in await request(onward, ["conformance.note"] * 2, other)]
     assert len(asyncio.all_tasks()) <= before + 2
     assert onward.runner.busy == CONCURRENCY
     (tmp_path / "go").touch()
@@ -120,7 +122,7 @@ async def test_who_watches_in_the_same_process_knows_of_the_end_without_a_look(
     onward: wiring.Runtime, tmp_path: Path
 ) -> None:
     """A wake-up after the commit makes the reader look at once."""
-    (job,) = await request(onward, ["law.wait"], tmp_path)
+    (job,) = await request(onward, ["conformance.wait"], tmp_path)
     async with onward.change_feed.watch_job(job.id) as watch, asyncio.timeout(30):
         (tmp_path / "go").touch()
         while not (await anext(watch)).done:
@@ -136,7 +138,7 @@ async def test_the_next_process_runs_the_jobs_that_one_left(tmp_path: Path, anyi
     )
     loaded = settings.load(tmp_path)
     async with wiring.run_process(loaded, Role.ACCEPT) as first:
-        jobs = await request(first, ["law.wait"] * 5, tmp_path)
+        jobs = await request(first, ["conformance.wait"] * 5, tmp_path)
         await until(lambda: bool(notes(tmp_path)))
     (tmp_path / "go").touch()
     async with wiring.run_process(loaded, Role.ACCEPT) as second:
@@ -149,7 +151,7 @@ async def test_a_step_that_ends_during_the_drain_is_recorded_and_the_next_one_is
     onward: wiring.Runtime, tmp_path: Path
 ) -> None:
     """The process begins no further step; nothing is charged for the stop."""
-    (job,) = await request(onward, ["law.steps_wait"], tmp_path)
+    (job,) = await request(onward, ["conformance.steps_wait"], tmp_path)
     await until(lambda: [note.word for note in notes(tmp_path)] == ["first", "second"])
     draining = asyncio.ensure_future(onward.drain())
     await until(lambda: onward.runner.draining)

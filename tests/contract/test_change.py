@@ -57,18 +57,18 @@ async def _pending(harness: Harness) -> dict[str, str]:
     await harness.start_worker()
     now = await harness.front.database.read(lambda tx: tx.now)
     found = {
-        "half done": await harness.accept("law.steps_wait", folder=folder),
-        "running": await harness.accept("law.wait", folder=folder),
-        "retrying": await harness.accept("law.fail_slowly", folder=folder),
-        "scheduled": await harness.accept("law.note", run_at=now + 5_000_000, folder=folder),
-        "scheduled for soon": await harness.accept("law.note", run_at=now + 1_500_000, folder=folder),
+        "half done": await harness.accept("conformance.steps_wait", folder=folder),
+        "running": await harness.accept("conformance.wait", folder=folder),
+        "retrying": await harness.accept("conformance.fail_slowly", folder=folder),
+        "scheduled": await harness.accept("conformance.note", run_at=now + 5_000_000, folder=folder),
+        "scheduled for soon": await harness.accept("conformance.note", run_at=now + 1_500_000, folder=folder),
     }
     await harness.noted("second")
     await harness.noted("begun")
     await harness.is_now(found["retrying"], S.RETRYING)
     await harness.no_worker()
     for n in range(10):
-        found[f"waiting {n}"] = await harness.accept("law.note", folder=folder)
+        found[f"waiting {n}"] = await harness.accept("conformance.note", folder=folder)
     counts = await harness.front.database.read(lambda tx: ledger.counts(tx, visible=ALL))
     assert counts[S.RUNNING] == counts[S.SUCCEEDED] == 0
     return {name: job.id for name, job in found.items()}

@@ -51,7 +51,7 @@ async def harness(broker: Broker, tmp_path: Path, anyio_backend: str) -> AsyncIt
     """A harness whose Redis may be taken away."""
     async with open_harness(_Unclear(broker.server.url), tmp_path) as made:
         await made.start_worker()
-        await made.done(await made.accept("law.result", kind="nothing"))
+        await made.done(await made.accept("conformance.result", kind="nothing"))
         yield made
 
 
@@ -63,7 +63,7 @@ class _Unclear(DramatiqFixture):
 async def test_jobs_are_accepted_while_redis_is_down_and_run_after_its_return(harness: Harness, broker: Broker) -> None:
     """By the same worker. The fault tests, which run alone, measure the time of an answer meanwhile."""
     broker.stop()
-    jobs = [await harness.accept("law.note", folder=str(harness.folder)) for _ in range(10)]
+    jobs = [await harness.accept("conformance.note", folder=str(harness.folder)) for _ in range(10)]
     assert {(await harness.get(job.id)).status for job in jobs} == {S.QUEUED}
 
     async def told() -> bool:
@@ -81,7 +81,7 @@ async def test_a_frozen_redis_delays_no_acceptance(harness: Harness, broker: Bro
     """Each is accepted before it goes on; then what was accepted runs."""
     broker.server.process.send_signal(signal.SIGSTOP)
     try:
-        jobs = [await harness.accept("law.note", folder=str(harness.folder)) for _ in range(10)]
+        jobs = [await harness.accept("conformance.note", folder=str(harness.folder)) for _ in range(10)]
     finally:
         broker.server.process.send_signal(signal.SIGCONT)
     assert {(await harness.done(job, RETURN_S)).status for job in jobs} == {S.SUCCEEDED}
@@ -93,7 +93,7 @@ async def test_a_frozen_redis_delays_no_acceptance(harness: Harness, broker: Bro
 async def test_messages_that_redis_lost_are_delivered_again(harness: Harness, broker: Broker, forgets: str) -> None:
     """Jobs that it held and lost, through a restart without its data or by FLUSHALL, run all the same."""
     await harness.no_worker()
-    jobs = [await harness.accept("law.note", folder=str(harness.folder)) for _ in range(5)]
+    jobs = [await harness.accept("conformance.note", folder=str(harness.folder)) for _ in range(5)]
     if forgets == "restarted":
         broker.stop()
         broker.start()
@@ -108,12 +108,12 @@ async def test_messages_that_redis_lost_are_delivered_again(harness: Harness, br
 async def test_an_unreadable_message_does_not_affect_its_neighbours(harness: Harness, broker: Broker) -> None:
     """It is dropped, and the jobs before and behind it run."""
     await harness.no_worker()
-    before = await harness.accept("law.note", folder=str(harness.folder))
+    before = await harness.accept("conformance.note", folder=str(harness.folder))
     queue = f"{harness.front.settings.backends.dramatiq.namespace}:jobs"
     with redis.Redis.from_url(broker.server.url) as client:
         client.hset(f"{queue}.msgs", "torn", b"\xff{")
         client.rpush(queue, "torn")
-    behind = await harness.accept("law.note", folder=str(harness.folder))
+    behind = await harness.accept("conformance.note", folder=str(harness.folder))
     worker = await harness.start_worker()
     # At once, and not only when somebody finds out that they were lost.
     assert {(await harness.done(job, within_s=4)).status for job in (before, behind)} == {S.SUCCEEDED}
@@ -130,7 +130,7 @@ async def test_a_worker_ends_within_its_deadline_while_redis_is_down(harness: Ha
 async def test_messages_that_a_killed_worker_had_fetched_run_elsewhere(harness: Harness) -> None:
     """More than it has threads for were in its memory, unclaimed; all run at the next worker."""
     (worker,) = harness.workers
-    one = {"handler": "law.deaf", "params": {"folder": str(harness.folder)}}
+    one = {"handler": "conformance.deaf", "params": {"folder": str(harness.folder)}}
     jobs = await harness.request([one] * 30)
     await harness.noted("begun", 8)
     worker.kill()
@@ -146,7 +146,7 @@ async def test_dramatiq_s_own_command_runs_jobs_too(harness: Harness) -> None:
     command = (sys.executable, "-m", "dramatiq", "worker:broker", "--processes", "1", "--threads", "2")
     master = processes.start(command, harness.project)
     try:
-        job = await harness.accept("law.note", folder=str(harness.folder))
+        job = await harness.accept("conformance.note", folder=str(harness.folder))
         assert (await harness.done(job)).status is S.SUCCEEDED
         assert await master.stop(12) < 12
     finally:

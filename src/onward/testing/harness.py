@@ -40,8 +40,8 @@ TIMINGS = Timings(
     redis_heartbeat_timeout_s=2.0,
 )
 """Short, so that a test need not wait, and long enough for a busy machine."""
-AT_ONCE = 2  # jobs of law.limited that may run
-IN_A_SECOND = 20  # jobs of law.rated that may begin
+AT_ONCE = 2  # jobs of conformance.limited that may run
+IN_A_SECOND = 20  # jobs of conformance.rated that may begin
 TIMEOUT_S = 20.0
 START_TIMEOUT_S = 60.0  # no promise: a busy machine may take long to load a process
 POLL_INTERVAL_S = 0.025
@@ -206,9 +206,9 @@ async def open_harness(backend_fixture: BackendFixture, project: Path) -> AsyncI
         f'url = "{url}"',
         "[handlers]",
         'modules = ["onward.testing.workload"]',
-        '[queues."law.limited"]',
+        '[queues."conformance.limited"]',
         f"concurrency = {AT_ONCE}",
-        '[queues."law.rated"]',
+        '[queues."conformance.rated"]',
         f'rate = "{IN_A_SECOND}/s"',
         backend_fixture.settings(project),
     ]

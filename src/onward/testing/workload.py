@@ -67,13 +67,13 @@ async def gate(folder: str) -> None:
         await asyncio.sleep(POLL_INTERVAL_S)
 
 
-@handler("law.note", retry=ONCE)
+@handler("conformance.note", retry=ONCE)
 async def noted(job: JobContext, *, folder: str, text: str = "") -> str:
     note(job, folder, "ran")
     return text
 
 
-@handler("law.wait", retry=ONCE)
+@handler("conformance.wait", retry=ONCE)
 async def wait(job: JobContext, *, folder: str) -> int:
     """End once there is a file `go`; return the pid of the process."""
     note(job, folder, "begun")
@@ -82,7 +82,7 @@ async def wait(job: JobContext, *, folder: str) -> int:
     return os.getpid()
 
 
-@handler("law.linger", retry=ONCE)
+@handler("conformance.linger", retry=ONCE)
 async def linger(job: JobContext, *, folder: str) -> int:
     """Take a moment that is shorter than any drain; return the pid of the process."""
     note(job, folder, "begun")
@@ -90,16 +90,16 @@ async def linger(job: JobContext, *, folder: str) -> int:
     return os.getpid()
 
 
-@handler("law.beside", retry=ONCE)
+@handler("conformance.beside", retry=ONCE)
 async def alongside(job: JobContext, *, folder: str) -> None:
     """Run until stopped."""
     note(job, folder, "beside")
     await asyncio.Event().wait()
 
 
-@handler("law.sulk", retry=ONCE)
+@handler("conformance.sulk", retry=ONCE)
 async def sulk(job: JobContext, *, folder: str) -> int:
-    """Like `law.wait`, but raise an error when stopped."""
+    """Like `conformance.wait`, but raise an error when stopped."""
     note(job, folder, "begun")
     try:
         await gate(folder)
@@ -108,7 +108,7 @@ async def sulk(job: JobContext, *, folder: str) -> int:
     return os.getpid()
 
 
-@handler("law.limited", retry=ONCE)
+@handler("conformance.limited", retry=ONCE)
 async def limited(job: JobContext, *, folder: str, waits: bool = False) -> None:
     """Two may run at once over all processes; each takes a moment, or waits for a file `go`."""
     note(job, folder, "begun")
@@ -116,13 +116,13 @@ async def limited(job: JobContext, *, folder: str, waits: bool = False) -> None:
     note(job, folder, "ended")
 
 
-@handler("law.rated", retry=ONCE)
+@handler("conformance.rated", retry=ONCE)
 async def rated(job: JobContext, *, folder: str) -> None:
     """Twenty may begin in a second."""
     note(job, folder, "ran")
 
 
-@handler("law.wait_plain", retry=ONCE)
+@handler("conformance.wait_plain", retry=ONCE)
 def wait_plain(job: JobContext, *, folder: str) -> int:
     note(job, folder, "begun")
     while not says(folder, "go"):
@@ -132,7 +132,7 @@ def wait_plain(job: JobContext, *, folder: str) -> int:
     return os.getpid()
 
 
-@handler("law.deaf", retry=ONCE)
+@handler("conformance.deaf", retry=ONCE)
 def deaf(job: JobContext, *, folder: str) -> int:
     """Block the thread and never check; fail for good if there is a file `fail`."""
     note(job, folder, "begun")
@@ -144,7 +144,7 @@ def deaf(job: JobContext, *, folder: str) -> int:
     return os.getpid()
 
 
-@handler("law.hold", retry=ONCE)
+@handler("conformance.hold", retry=ONCE)
 async def hold(job: JobContext, *, folder: str, seconds: float) -> int:
     """Hold the interpreter's lock, so that no other thread of the process runs, its heartbeat among them."""
     note(job, folder, "begun")
@@ -152,7 +152,7 @@ async def hold(job: JobContext, *, folder: str, seconds: float) -> int:
     return os.getpid()
 
 
-@handler("law.apart", retry=ONCE, process=True)
+@handler("conformance.apart", retry=ONCE, process=True)
 def apart(job: JobContext, *, folder: str, waits: bool = False) -> int:
     """Run in a process of its own, and return its pid; heed nothing if `waits`."""
     note(job, folder, "begun")
@@ -162,7 +162,7 @@ def apart(job: JobContext, *, folder: str, waits: bool = False) -> int:
     return os.getpid()
 
 
-@handler("law.fail", retry=QUICKLY)
+@handler("conformance.fail", retry=QUICKLY)
 async def fail(job: JobContext, *, folder: str, times: int) -> str:
     """Fail `times` times, then succeed."""
     note(job, folder, "tried")
@@ -171,7 +171,7 @@ async def fail(job: JobContext, *, folder: str, times: int) -> str:
     return "at last"
 
 
-@handler("law.fail_slowly", retry=SLOWLY)
+@handler("conformance.fail_slowly", retry=SLOWLY)
 async def fail_slowly(job: JobContext, *, folder: str) -> None:
     """Fail once; up to four seconds lie between the attempts."""
     note(job, folder, "tried")
@@ -179,19 +179,19 @@ async def fail_slowly(job: JobContext, *, folder: str) -> None:
         raise ValueError("the first time")
 
 
-@handler("law.permanent", retry=QUICKLY)
+@handler("conformance.permanent", retry=QUICKLY)
 async def permanent(job: JobContext, *, folder: str) -> None:
     note(job, folder, "tried")
     raise Permanent("it can never be done", code="NEVER")
 
 
-@handler("law.endless", retry=ONCE, timeout=timedelta(seconds=0.3))
+@handler("conformance.endless", retry=ONCE, timeout=timedelta(seconds=0.3))
 async def endless(job: JobContext, *, folder: str) -> None:
     note(job, folder, "begun")
     await gate(folder)
 
 
-@handler("law.endless_plain", retry=ONCE, timeout=timedelta(seconds=0.3))
+@handler("conformance.endless_plain", retry=ONCE, timeout=timedelta(seconds=0.3))
 def endless_plain(job: JobContext, *, folder: str) -> None:
     note(job, folder, "begun")
     while not says(folder, "go"):
@@ -199,7 +199,7 @@ def endless_plain(job: JobContext, *, folder: str) -> None:
         time.sleep(POLL_INTERVAL_S)
 
 
-@handler("law.progress", retry=ONCE)
+@handler("conformance.progress", retry=ONCE)
 async def progress(job: JobContext, *, of: int) -> None:
     """Report progress two hundred times a second."""
     for n in range(1, of + 1):
@@ -207,7 +207,7 @@ async def progress(job: JobContext, *, of: int) -> None:
         await asyncio.sleep(0.005)
 
 
-@handler("law.result", retry=ONCE)
+@handler("conformance.result", retry=ONCE)
 def result(_job: JobContext, *, kind: str) -> Any:
     return {
         "nothing": None,
@@ -221,7 +221,7 @@ def result(_job: JobContext, *, kind: str) -> Any:
     }[kind]
 
 
-@handler("law.words", retry=ONCE)
+@handler("conformance.words", retry=ONCE)
 async def words(job: JobContext, *, kind: str) -> None:
     """Raise errors that the ledger cannot store as they are."""
     if kind == "error":
@@ -232,7 +232,7 @@ async def words(job: JobContext, *, kind: str) -> None:
         job.progress(2**80, 2**80)
 
 
-@handler("law.exit", retry=ONCE)
+@handler("conformance.exit", retry=ONCE)
 async def kill(job: JobContext, *, folder: str) -> str:
     """Kill its process, unless there is a file `mended`."""
     note(job, folder, "begun")
@@ -241,13 +241,13 @@ async def kill(job: JobContext, *, folder: str) -> str:
     return "survived"
 
 
-@handler("law.sys_exit", retry=ONCE)
+@handler("conformance.sys_exit", retry=ONCE)
 async def leave(job: JobContext, *, folder: str) -> None:
     note(job, folder, "begun")
     sys.exit(3)
 
 
-@handler("law.sys_exit_task", retry=ONCE)
+@handler("conformance.sys_exit_task", retry=ONCE)
 async def leave_task(job: JobContext, *, folder: str) -> None:
     """Exit from a task of its own."""
     note(job, folder, "begun")
@@ -255,7 +255,7 @@ async def leave_task(job: JobContext, *, folder: str) -> None:
         tasks.create_task(leave.steps[0].call(job, folder=folder))
 
 
-@handler("law.sys_exit_callback", retry=ONCE)
+@handler("conformance.sys_exit_callback", retry=ONCE)
 async def leave_callback(job: JobContext, *, folder: str) -> None:
     """Exit from a callback that nobody awaits; then fail."""
     note(job, folder, "begun")
@@ -264,13 +264,13 @@ async def leave_callback(job: JobContext, *, folder: str) -> None:
     raise ValueError("still here")
 
 
-@handler("law.sys_exit_plain", retry=ONCE)
+@handler("conformance.sys_exit_plain", retry=ONCE)
 def leave_plain(job: JobContext, *, folder: str) -> None:
     note(job, folder, "begun")
     sys.exit(3)
 
 
-@handler("law.cancelled", retry=ONCE)
+@handler("conformance.cancelled", retry=ONCE)
 async def cancelled(job: JobContext, *, folder: str) -> None:
     """Await a task that it has itself cancelled."""
     note(job, folder, "begun")
@@ -279,7 +279,7 @@ async def cancelled(job: JobContext, *, folder: str) -> None:
     await own
 
 
-@handler("law.cancelled_plain", retry=ONCE)
+@handler("conformance.cancelled_plain", retry=ONCE)
 def cancelled_plain(job: JobContext, *, folder: str) -> None:
     note(job, folder, "begun")
     own: Future[None] = Future()
@@ -287,10 +287,10 @@ def cancelled_plain(job: JobContext, *, folder: str) -> None:
     own.result()
 
 
-@handler("law.parent", retry=ONCE)
+@handler("conformance.parent", retry=ONCE)
 async def parent(job: JobContext, *, folder: str, fails: bool) -> str:
     """Dispatch a child, and then fail if asked to."""
-    child = job.dispatch("law.note", folder=folder, text="child")
+    child = job.dispatch("conformance.note", folder=folder, text="child")
     note(job, folder, child)
     if fails:
         raise Permanent("after the dispatch")
@@ -335,7 +335,7 @@ async def third(job: JobContext, value: dict[str, str]) -> str:
     return value.get("from", "")
 
 
-steps = sequence("law.steps", [first, second, third], retry=QUICKLY)
-steps_retry = sequence("law.steps_retry", [first, second_fails_once, third], retry=QUICKLY)
-steps_wait = sequence("law.steps_wait", [first, second_waits, third], retry=ONCE)
-steps_wait_plain = sequence("law.steps_wait_plain", [first, second_waits_plain, third], retry=ONCE)
+steps = sequence("conformance.steps", [first, second, third], retry=QUICKLY)
+steps_retry = sequence("conformance.steps_retry", [first, second_fails_once, third], retry=QUICKLY)
+steps_wait = sequence("conformance.steps_wait", [first, second_waits, third], retry=ONCE)
+steps_wait_plain = sequence("conformance.steps_wait_plain", [first, second_waits_plain, third], retry=ONCE)

@@ -91,7 +91,9 @@ def holes(onward: wiring.Runtime) -> Any:
 
 async def send(onward: wiring.Runtime, n: int = 1) -> list[Job]:
     """Jobs accepted and seen off as by one request."""
-    jobs = await node.accept(onward, [{"handler": "law.result", "params": {"kind": "nothing"}} for _ in range(n)])
+    jobs = await node.accept(
+        onward, [{"handler": "conformance.result", "params": {"kind": "nothing"}} for _ in range(n)]
+    )
     await onward.dispatcher.deliver(jobs, after_response=onward.dispatcher.defer)
     return jobs
 
@@ -105,7 +107,9 @@ async def test_a_job_is_delivered_once(onward: wiring.Runtime) -> None:
 
 async def test_jobs_of_simultaneous_requests_are_delivered_together(onward: wiring.Runtime) -> None:
     """One commit has answered them all; each job is there once, those of a request in their order."""
-    accepted = await node.accept(onward, [{"handler": "law.result", "params": {"kind": "nothing"}} for _ in range(30)])
+    accepted = await node.accept(
+        onward, [{"handler": "conformance.result", "params": {"kind": "nothing"}} for _ in range(30)]
+    )
     requests = [accepted[n : n + 3] for n in range(0, 30, 3)]
     defer = onward.dispatcher.defer
     await asyncio.gather(*(onward.dispatcher.deliver(jobs, after_response=defer) for jobs in requests))
@@ -115,7 +119,9 @@ async def test_jobs_of_simultaneous_requests_are_delivered_together(onward: wiri
 
 async def test_a_cancelled_request_affects_no_other_request_s_jobs(onward: wiring.Runtime) -> None:
     """Those that leave with its own are delivered all the same, and so are its own."""
-    accepted = await node.accept(onward, [{"handler": "law.result", "params": {"kind": "nothing"}} for _ in range(2)])
+    accepted = await node.accept(
+        onward, [{"handler": "conformance.result", "params": {"kind": "nothing"}} for _ in range(2)]
+    )
     first, second = (
         asyncio.create_task(onward.dispatcher.deliver([job], after_response=onward.dispatcher.defer))
         for job in accepted
@@ -198,9 +204,9 @@ async def test_a_silent_backend_is_logged_once_and_once_more_when_it_answers(
 
 async def test_each_handler_goes_where_its_route_says(tmp_path: Path, anyio_backend: str) -> None:
     """Two backends in one process; `waiting_for` says which one a job waits for."""
-    async with running(tmp_path, "background", routes={"law.res*": "holes"}) as onward:
+    async with running(tmp_path, "background", routes={"conformance.res*": "holes"}) as onward:
         (there,) = await send(onward)
-        (here,) = await node.accept(onward, [{"handler": "law.note", "params": {"folder": str(tmp_path)}}])
+        (here,) = await node.accept(onward, [{"handler": "conformance.note", "params": {"folder": str(tmp_path)}}])
         assert (there.backend, here.backend) == ("holes", "background")
         assert holes(onward).held == [there.id]
 
@@ -210,30 +216,30 @@ async def test_jobs_blocked_by_a_pause_wait_for_their_limit_after_the_resume(
 ) -> None:
     """While the handler is paused, the job waits for the resume, whatever blocked it first."""
     for folder, pausing, words in (
-        ("resumed", False, "its turn: at most 5/s of law.result begin"),
+        ("resumed", False, "its turn: at most 5/s of conformance.result begin"),
         ("paused", True, None),
     ):
         (tmp_path / folder).mkdir()
-        async with running(tmp_path / folder, "holes", queues={"law.result": {"rate": "5/s"}}) as onward:
+        async with running(tmp_path / folder, "holes", queues={"conformance.result": {"rate": "5/s"}}) as onward:
             if pausing:
-                await onward.writer.run(lambda tx: concurrency.pause(tx, "law.result", by=None))
+                await onward.writer.run(lambda tx: concurrency.pause(tx, "conformance.result", by=None))
             (job,) = await send(onward)
             health = await onward.dispatcher.health()
             for reason in (concurrency.PAUSED, concurrency.RATE):
                 found = onward.dispatcher.waiting_for(replace(job, blocked=reason), health)
-                assert found == (words or "the handler law.result to be resumed")
+                assert found == (words or "the handler conformance.result to be resumed")
 
 
 async def test_unserialisable_parameters_are_refused_when_dispatched(onward: wiring.Runtime) -> None:
     """An unknown handler, a missing or unknown parameter, a wrong type, what is no JSON, a number beyond 64 bits."""
     for handler, params in (
-        ("law.unknown", {}),
-        ("law.note", {}),
-        ("law.note", {"folder": "f", "further": 1}),
-        ("law.note", {"folder": 1}),
-        ("law.note", {"folder": b"f"}),
-        ("law.note", {"folder": "\ud800"}),
-        ("law.progress", {"of": 2**70}),
+        ("conformance.unknown", {}),
+        ("conformance.note", {}),
+        ("conformance.note", {"folder": "f", "further": 1}),
+        ("conformance.note", {"folder": 1}),
+        ("conformance.note", {"folder": b"f"}),
+        ("conformance.note", {"folder": "\ud800"}),
+        ("conformance.progress", {"of": 2**70}),
     ):
         with pytest.raises(InvalidParameters):
             onward.dispatcher.prepare(handler, params, owner=None)

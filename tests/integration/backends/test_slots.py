@@ -66,7 +66,7 @@ async def backend(run: Run) -> AsyncIterator[Background]:
 async def request(backend: Background, *job_ids: str, local_runner: str | None) -> None:
     """The jobs of one request, whose response has left."""
     later: list[Awaitable[None]] = []
-    deliveries = [Delivery(job_id, "law.note", local_runner=local_runner) for job_id in job_ids]
+    deliveries = [Delivery(job_id, "conformance.note", local_runner=local_runner) for job_id in job_ids]
     await backend.deliver(deliveries, after_response=lambda function, *rest: later.append(function(*rest)))
     for one in later:
         await one

@@ -42,7 +42,7 @@ async def test_a_paused_handler_s_job_waits_for_it_to_be_resumed(tmp_path: Path)
 async def test_an_unknown_handler_is_reported(tmp_path: Path) -> None:
     async with running(settings_in(tmp_path)) as api:
         for query, field in ((PAUSE, "pauseHandler"), (RESUME, "resumeHandler")):
-            (error,) = (await api.data(query, h="law.none"))[field]["errors"]
+            (error,) = (await api.data(query, h="conformance.none"))[field]["errors"]
             assert error == {"code": "NOT_FOUND", "path": ["handler"]}
 
 

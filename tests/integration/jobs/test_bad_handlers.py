@@ -92,7 +92,7 @@ async def test_any_exception_of_a_handler_ends_its_attempt_with_a_code_and_a_mes
 ) -> None:
     error, status, code, words = RAISED[what]
 
-    @handler("law.raise", retry=ONCE)
+    @handler("conformance.raise", retry=ONCE)
     async def fail(_job: JobContext) -> None:
         raise error
 
@@ -110,7 +110,7 @@ async def test_a_permanent_error_in_a_task_group_is_permanent(sqlite_writer: Wri
     async def refuse() -> None:
         raise Permanent("never", code="NEVER")
 
-    @handler("law.group", retry=Retry(5))
+    @handler("conformance.group", retry=Retry(5))
     async def fail(_job: JobContext) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(refuse())
@@ -147,7 +147,7 @@ async def test_a_result_that_is_not_json_is_refused_with_its_place_and_type(sqli
     """NaN and infinity among them, which were kept as null."""
     value, words = RETURNED[what]
 
-    @handler("law.return", retry=ONCE)
+    @handler("conformance.return", retry=ONCE)
     def give(_job: JobContext) -> Any:
         return value
 
@@ -162,7 +162,7 @@ async def test_values_that_were_json_before_still_are(sqlite_writer: Writer) -> 
     """Dates, enumerations, dataclasses, tuples; None beside numbers."""
     value = {"at": datetime(2026, 1, 2, tzinfo=UTC), "colour": Colour.RED, "line": Line(1.5), "some": (1, None, 2.0)}
 
-    @handler("law.return", retry=ONCE)
+    @handler("conformance.return", retry=ONCE)
     def give(_job: JobContext) -> Any:
         return value
 
@@ -185,7 +185,7 @@ async def test_a_plain_wrapper_around_an_async_function_is_awaited(sqlite_writer
 
         return wrapper
 
-    @handler("law.wrapped", retry=ONCE)
+    @handler("conformance.wrapped", retry=ONCE)
     @traced
     async def give(job: JobContext) -> str:
         await asyncio.sleep(0)
@@ -200,14 +200,14 @@ async def test_a_dispatch_after_the_job_s_end_raises(sqlite_writer: Writer) -> N
     """From a task that the handler left behind: nothing would be committed."""
     left: list[JobContext] = []
 
-    @handler("law.leave", retry=ONCE)
+    @handler("conformance.leave", retry=ONCE)
     async def leave(job: JobContext) -> None:
         left.append(job)
 
     async with node(sqlite_writer, leave) as here:
         assert (await here.run(leave)).status is S.SUCCEEDED
-        with pytest.raises(LeaseLost, match=r"the job is over: law\.leave would not be accepted"):
-            left[0].dispatch("law.leave")
+        with pytest.raises(LeaseLost, match=r"the job is over: conformance\.leave would not be accepted"):
+            left[0].dispatch("conformance.leave")
 
 
 @pytest.mark.parametrize("is_async", ["async", "plain"])
@@ -215,12 +215,12 @@ async def test_nothing_of_a_failed_attempt_is_left_for_the_collector(sqlite_writ
     """Long-lived processes collect garbage rarely: an error, its traceback and its job must not hold one another."""
     left: list[weakref.ref[JobContext]] = []
 
-    @handler("law.async", retry=ONCE)
+    @handler("conformance.async", retry=ONCE)
     async def fail(job: JobContext) -> None:
         left.append(weakref.ref(job))
         raise ValueError("as ever")
 
-    @handler("law.plain", retry=ONCE)
+    @handler("conformance.plain", retry=ONCE)
     def fail_plain(job: JobContext) -> None:
         left.append(weakref.ref(job))
         raise ValueError("as ever")

@@ -11,7 +11,7 @@ from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.ledgers import accept
 
-PAUSED, OTHER = "law.paused", "law.job"
+PAUSED, OTHER = "conformance.paused", "conformance.job"
 BROKER = "run-id/sentinel"
 
 

@@ -45,8 +45,8 @@ def claimed_and_handed_back(tx: Tx, job_id: str) -> None:
 
 
 def sent_elsewhere_and_back(tx: Tx, _job_id: str) -> None:
-    due.reroute(tx, old="here", handler="law.job", new="there", limit=10)
-    due.reroute(tx, old="there", handler="law.job", new="here", limit=10)
+    due.reroute(tx, old="here", handler="conformance.job", new="there", limit=10)
+    due.reroute(tx, old="there", handler="conformance.job", new="here", limit=10)
 
 
 def test_a_confirmation_does_not_wait_for_a_claim_of_the_same_job(postgres_ledger: str) -> None:
@@ -75,7 +75,7 @@ def test_a_job_that_is_handed_back_keeps_its_place_and_is_delivered_at_once(writ
     writer.run_sync(lambda tx: tx.execute(sa.update(jobs).values(due_at=jobs.c.due_at - GRACE_US)))
     writer.run_sync(lambda tx: claimed_and_handed_back(tx, job.id))
     rows = writer.run_sync(lambda tx: due.undelivered(tx, backend="here", identity=BROKER, grace_us=GRACE_US, limit=9))
-    assert rows == [(job.id, "law.job", 0, 2, True)], "and it is told from those that never ran"
+    assert rows == [(job.id, "conformance.job", 0, 2, True)], "and it is told from those that never ran"
 
 
 def test_a_job_that_is_handed_back_goes_before_jobs_that_have_not_begun(writer: Writer) -> None:
@@ -119,7 +119,7 @@ def test_deliveries_are_invalidated_and_jobs_rerouted_in_batches(writer: Writer)
     assert undelivered(writer) == [job.id for job in waits]
     assert undelivered(writer, "there") == []
     pages = [
-        writer.run_sync(lambda tx: due.reroute(tx, old="here", handler="law.job", new="there", limit=2))
+        writer.run_sync(lambda tx: due.reroute(tx, old="here", handler="conformance.job", new="there", limit=2))
         for _ in range(3)
     ]
     assert pages == [2, 1, 0]

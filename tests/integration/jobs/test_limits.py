@@ -21,7 +21,7 @@ from onward.storage.writer import Writer
 from tests.integration.jobs.test_concurrency import claim, claim_limited, now, undelivered
 from tests.ledgers import accept, writing
 
-LIMITED = "law.limited"
+LIMITED = "conformance.limited"
 SECOND_US = 1_000_000
 rates = st.builds(Rate, st.integers(1, 300), st.sampled_from([SECOND_US, 60 * SECOND_US]))
 
@@ -104,7 +104,7 @@ def test_removing_a_limit_unblocks_all_jobs(writer: Writer) -> None:
     """A new limit applies to queued jobs; that of a handler which is not named stays."""
     limited(writer, 5, concurrency=1)
     writer.run_sync(claim_limited)
-    writer.run_sync(lambda tx: concurrency.configure(tx, {"law.other": Limit()}))
+    writer.run_sync(lambda tx: concurrency.configure(tx, {"conformance.other": Limit()}))
     assert writer.run_sync(blocked.admissible_handlers) == ([], None)
     writer.run_sync(lambda tx: concurrency.configure(tx, {LIMITED: Limit()}))
     assert writer.run_sync(concurrency.all_limits) == {}

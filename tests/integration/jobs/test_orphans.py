@@ -68,7 +68,7 @@ def test_jobs_that_a_reclaimed_runner_claimed_or_accepted_later_wait_again(write
     assert [now(writer, job).delivered_to for job in (kept, delivered)] == ["alive", "run-id/sentinel"]
     assert writer.run_sync(lambda tx: recovery.orphaned_runners(tx, assigned={"alive"})) == []
     changed, _ = writer.database.read_sync(lambda tx: due.destinations(tx, since=since))
-    assert ("here", "law.job", None) in changed
+    assert ("here", "conformance.job", None) in changed
     if writer.database.dialect == "sqlite":  # PostgreSQL looks again at what a transaction of any database may hide
         assert len(changed) == 1, "only what changed since the last look is looked at"
 
@@ -77,13 +77,15 @@ def test_a_reroute_by_another_process_is_seen_at_the_next_tick(writer: Writer) -
     """Also if its commit had begun before the earlier read: it may become visible after a newer one."""
     writer.run_sync(accept)
     _, since = writer.database.read_sync(lambda tx: due.destinations(tx, since=None))
-    assert writer.database.read_sync(lambda tx: due.destinations(tx, since=since))[0] <= {("here", "law.job", None)}
+    assert writer.database.read_sync(lambda tx: due.destinations(tx, since=since))[0] <= {
+        ("here", "conformance.job", None)
+    }
     if writer.database.dialect == "postgresql":
         since = _begun_before_and_committed_after(writer)
     else:
         writer.run_sync(lambda tx: ledger.accept(tx, new_job(backend="there")))
     found, _ = writer.database.read_sync(lambda tx: due.destinations(tx, since=since))
-    assert ("there", "law.job", None) in found
+    assert ("there", "conformance.job", None) in found
 
 
 def _begun_before_and_committed_after(writer: Writer) -> int:

@@ -55,7 +55,7 @@ def test_queries_of_every_tick_and_mutation_use_an_index(writer: Writer, stateme
             "priority_": 0,
             "owner": "ann",
             "after_": "",
-            "handler_": "law.job",
+            "handler_": "conformance.job",
             "before_": 1,
             "identity_": "",
         },

@@ -51,7 +51,7 @@ async def test_the_outcome_of_the_newest_claim_counts(writer: Writer, notices: s
     """One attempt, no crash and no second run, whether or not the process learns that its lease was lost."""
     gate = Gate()
 
-    @handler("law.wait", retry=ONCE)
+    @handler("conformance.wait", retry=ONCE)
     async def wait(_job: JobContext) -> str:
         return await gate()
 
@@ -83,7 +83,7 @@ async def test_a_step_that_ends_late_is_kept_and_the_next_one_runs(writer: Write
     async def second(_job: JobContext, value: str) -> str:
         return f"{value} on"
 
-    steps = sequence("law.steps", [first, second], retry=ONCE)
+    steps = sequence("conformance.steps", [first, second], retry=ONCE)
     async with node(writer, steps) as here:
         job = await here.accept(steps)
         task = here.start(job)
@@ -100,7 +100,7 @@ async def test_a_late_outcome_is_refused_once_the_job_has_gone_on(writer: Writer
     """Another runner has claimed it, or it is over."""
     gate = Gate()
 
-    @handler("law.wait", retry=ONCE)
+    @handler("conformance.wait", retry=ONCE)
     async def wait(_job: JobContext) -> str:
         return await gate()
 
@@ -131,7 +131,7 @@ async def test_an_internal_error_counts_against_no_job(
     async def second(_job: JobContext, _value: None) -> str:
         return "ran"
 
-    steps = sequence("law.steps", [first, second], retry=ONCE)
+    steps = sequence("conformance.steps", [first, second], retry=ONCE)
     async with node(writer, steps) as here:
         with monkeypatch.context() as patched:
             patched.setattr(recording, failing, _raising_once(getattr(recording, failing)))

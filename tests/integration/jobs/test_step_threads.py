@@ -55,18 +55,18 @@ def stuck() -> Iterator[Stuck]:
 async def overrun(here: Node, stuck: Stuck, n: int = 1) -> list[Job]:
     """Jobs whose functions go on past their time limit."""
 
-    @handler("law.stuck", retry=ONCE, timeout=SHORT)
+    @handler("conformance.stuck", retry=ONCE, timeout=SHORT)
     def wait(job: JobContext) -> None:
         stuck(job)
 
-    here.handlers["law.stuck"] = wait
+    here.handlers["conformance.stuck"] = wait
     return list(await asyncio.gather(*(here.run(wait) for _ in range(n))))
 
 
 async def test_every_slot_has_a_thread(writer: Writer, stuck: Stuck) -> None:
     """A hundred functions run at once, where the pool had 64 threads at most."""
 
-    @handler("law.wait", retry=ONCE)
+    @handler("conformance.wait", retry=ONCE)
     def wait(job: JobContext) -> None:
         stuck(job)
 
@@ -83,7 +83,7 @@ async def test_each_function_past_its_limit_gets_a_replacement(
     """However many have gone on, the next one begins; and a metric counts them."""
     monkeypatch.setattr(step_threads.StepThreads.__init__, "__defaults__", (8,))
 
-    @handler("law.note", retry=ONCE)
+    @handler("conformance.note", retry=ONCE)
     def note(_job: JobContext) -> str:
         return "ran"
 
@@ -101,7 +101,7 @@ async def test_at_the_bound_a_job_waits_with_a_reason_and_its_time_limit_has_not
     """It is not timed out for the time that it had no thread; it runs as soon as a function ends."""
     monkeypatch.setattr(step_threads.StepThreads.__init__, "__defaults__", (2,))
 
-    @handler("law.short", retry=ONCE, timeout=SHORT)
+    @handler("conformance.short", retry=ONCE, timeout=SHORT)
     def short(job: JobContext) -> str:
         job.check()
         return "ran"
@@ -133,7 +133,7 @@ async def test_a_job_that_ended_while_it_waited_for_a_thread_never_begins(
     monkeypatch.setattr(step_threads.StepThreads.__init__, "__defaults__", (1,))
     begun = []
 
-    @handler("law.late", retry=ONCE, timeout=SHORT)
+    @handler("conformance.late", retry=ONCE, timeout=SHORT)
     def late(job: JobContext) -> None:
         begun.append(job.id)
 
@@ -157,11 +157,11 @@ async def test_a_job_that_ended_while_it_waited_for_a_thread_never_begins(
 
 async def test_a_limit_holds_while_a_function_goes_on_past_its_time(writer: Writer, stuck: Stuck) -> None:
     """The job has FAILED at its limit; its place is free when its function ends, and the next job is unblocked then."""
-    await writer.run(partial(concurrency.configure, limits={"law.stuck": Limit(concurrency=1)}))
+    await writer.run(partial(concurrency.configure, limits={"conformance.stuck": Limit(concurrency=1)}))
     async with node(writer) as here:
         (ended,) = await overrun(here, stuck)
         assert ended.status is S.FAILED
-        following = await here.accept(here.handlers["law.stuck"])
+        following = await here.accept(here.handlers["conformance.stuck"])
         assert await here.claim(following) is None
         assert (await here.get(following)).blocked == concurrency.CONCURRENCY
         stuck.go.set()
@@ -175,11 +175,11 @@ async def test_a_function_that_outlives_the_drain_keeps_its_place_until_its_proc
 ) -> None:
     """Its job is handed back at once. Another runner leads maintenance meanwhile, and finds the process gone."""
 
-    @handler("law.deaf")
+    @handler("conformance.deaf")
     def deaf(job: JobContext) -> None:
         stuck(job)
 
-    await writer.run(partial(concurrency.configure, limits={"law.deaf": Limit(concurrency=1)}))
+    await writer.run(partial(concurrency.configure, limits={"conformance.deaf": Limit(concurrency=1)}))
     async with node(writer, deaf) as here:
         job = await here.accept(deaf)
         task = here.start(job)
@@ -196,7 +196,7 @@ async def test_a_function_that_outlives_the_drain_keeps_its_place_until_its_proc
             lambda tx: tx.scalar(sa.select(runners.c.beat).where(runners.c.id == here.lease.id))
         )
         await there.writer.run(lambda tx: recovery.reclaim_dead(tx, runner=here.lease.id, beat=beat or 0))
-        assert await there.writer.run(blocked.admissible_handlers) == (["law.deaf"], None)
+        assert await there.writer.run(blocked.admissible_handlers) == (["conformance.deaf"], None)
     stuck.go.set()
     task.cancel()
 
@@ -207,7 +207,7 @@ async def test_a_function_without_a_thread_is_tried_again_and_never_runs_beside_
     """The system gives no thread: nothing is charged to the job, and no other thread runs the function later."""
     ran: list[str] = []
 
-    @handler("law.noted", retry=ONCE)
+    @handler("conformance.noted", retry=ONCE)
     def noted(job: JobContext) -> None:
         ran.append(job.id)
 

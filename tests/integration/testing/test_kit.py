@@ -48,7 +48,7 @@ async def test_an_immediate_job_has_run_when_the_mutation_has_answered(onward_im
 
 
 async def test_a_failed_immediate_job_shows_its_error(onward_immediate: TestApp, tmp_path: Path) -> None:
-    job = await onward_immediate.accept("law.permanent", folder=str(tmp_path))
+    job = await onward_immediate.accept("conformance.permanent", folder=str(tmp_path))
     assert job.status is S.FAILED
     assert job.error is not None
     assert job.error.code == "NEVER"
@@ -56,7 +56,7 @@ async def test_a_failed_immediate_job_shows_its_error(onward_immediate: TestApp,
 
 async def test_an_immediate_job_is_retried_at_its_time(onward_immediate: TestApp, tmp_path: Path) -> None:
     """The first attempt is immediate, the others come by the policy."""
-    job = await onward_immediate.accept("law.fail", folder=str(tmp_path), times=2)
+    job = await onward_immediate.accept("conformance.fail", folder=str(tmp_path), times=2)
     assert job.status is S.RETRYING
     await ended(onward_immediate, job.id)
     job = await onward_immediate.job(job.id)
@@ -64,7 +64,7 @@ async def test_an_immediate_job_is_retried_at_its_time(onward_immediate: TestApp
 
 
 async def test_an_immediate_job_s_children_run(onward_immediate: TestApp, tmp_path: Path) -> None:
-    parent = await onward_immediate.accept("law.parent", folder=str(tmp_path), fails=False)
+    parent = await onward_immediate.accept("conformance.parent", folder=str(tmp_path), fails=False)
     await ended(onward_immediate, parent.result)
     assert (await onward_immediate.job(parent.result)).result == "child"
 

@@ -116,7 +116,7 @@ CONFORMANCE = (
     Red("a_job_with_outdated_parameters_fails_with_a_reason", "parameters_unchecked", "'UNEXPECTED'"),
     Red("a_handler_that_holds_the_interpreter_s_lock_is_not_dead", "neighbours_by_heartbeat", "1, 2\\) == |2 == 1"),
     Red("a_handler_with_a_process_of_its_own_is_killed_with_its_job", "never_killed", "after 20.0 s: .*CANCELLING"),
-    Red("one_failing_job_stops_no_other", "failures_unrecorded", "after 20.0 s: .*law.permanent"),
+    Red("one_failing_job_stops_no_other", "failures_unrecorded", "after 20.0 s: .*conformance.permanent"),
     Red("a_failed_attempt_is_retried_until_it_succeeds", "no_retries", "FAILED"),
     Red("the_wait_between_attempts_is_the_policy_s", "waits_too_long", "assert .* <= "),
     Red("a_job_that_never_succeeds_fails_after_its_last_attempt", "one_attempt_more", "assert .*5 == 4"),

@@ -154,7 +154,7 @@ NO_JSON = [
 
 @pytest.mark.parametrize(("value", "where", "words"), NO_JSON)
 def test_a_parameter_that_is_not_json_is_refused_with_its_place_and_type(value: Any, where: str, words: str) -> None:
-    @handler("law.any")
+    @handler("conformance.any")
     def anything(_job: Any, *, given: Any) -> None: ...
 
     with pytest.raises(InvalidParameters) as refusal:

@@ -12,7 +12,7 @@ from onward.storage.tables import jobs
 ERROR = JobError("CODE", "it failed", True, "first", 5)
 NEW = {
     "id": "job_1",
-    "handler": "law.job",
+    "handler": "conformance.job",
     "status": "QUEUED",
     "backend": "here",
     "priority": 0,

@@ -13,7 +13,7 @@ S = JobStatus
 class Children:
     async def test_a_dispatched_job_runs_once_its_parent_has_succeeded(self, harness: Harness) -> None:
         """The child has the id that `dispatch` returned, and is accepted with the parent's outcome, not before."""
-        parent = await harness.done(await harness.accept("law.parent", folder=str(harness.folder), fails=False))
+        parent = await harness.done(await harness.accept("conformance.parent", folder=str(harness.folder), fails=False))
         child = await harness.get(parent.result)
         assert parent.finished_at is not None
         assert child.created_at == parent.finished_at
@@ -22,7 +22,7 @@ class Children:
 
     async def test_a_step_that_fails_dispatches_nothing(self, harness: Harness) -> None:
         """There is no job with the id that `dispatch` returned."""
-        parent = await harness.done(await harness.accept("law.parent", folder=str(harness.folder), fails=True))
+        parent = await harness.done(await harness.accept("conformance.parent", folder=str(harness.folder), fails=True))
         assert parent.status is S.FAILED
         noted = notes(harness.folder)[0]
         assert await harness.front.database.read(lambda tx: ledger.get(tx, noted.word)) is None

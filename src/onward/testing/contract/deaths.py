@@ -27,7 +27,7 @@ class Deaths:
     async def test_a_killed_worker_s_job_is_claimed_again_and_resumes_its_step(self, harness: Harness) -> None:
         """After SIGKILL another worker has it; the lost claim is LEASE_LOST and is not counted."""
         (worker,) = harness.workers
-        job = await harness.accept("law.steps_wait", folder=str(harness.folder))
+        job = await harness.accept("conformance.steps_wait", folder=str(harness.folder))
         await harness.noted("second")
         await harness.start_worker()
         worker.kill()
@@ -44,7 +44,7 @@ class Deaths:
     async def test_jobs_that_waited_in_a_killed_worker_run_elsewhere(self, harness: Harness) -> None:
         """More jobs were delivered to the worker than it could run at once; none is lost."""
         (worker,) = harness.workers
-        one = {"handler": "law.deaf", "params": {"folder": str(harness.folder)}}
+        one = {"handler": "conformance.deaf", "params": {"folder": str(harness.folder)}}
         jobs = await harness.request([one] * 20)
         await harness.noted("begun")
         worker.kill()
@@ -54,9 +54,9 @@ class Deaths:
 
     async def test_a_job_that_kills_its_process_is_poison_and_counts_against_no_other(self, harness: Harness) -> None:
         """FAILED, code POISON, after three crashes; its neighbour succeeds with one counted attempt."""
-        neighbour = await harness.accept("law.wait", folder=str(harness.folder / "."))
+        neighbour = await harness.accept("conformance.wait", folder=str(harness.folder / "."))
         await harness.noted("begun")
-        deadly = await harness.accept("law.exit", folder=str(harness.folder))
+        deadly = await harness.accept("conformance.exit", folder=str(harness.folder))
         poisoned = await self._supervised(harness, deadly)
         assert poisoned.status is S.FAILED
         assert poisoned.error is not None
@@ -77,7 +77,9 @@ class Deaths:
 
     async def test_a_handler_that_holds_the_interpreter_s_lock_is_not_dead(self, harness: Harness) -> None:
         """For longer than a lease: its process lives, and the job runs once."""
-        job = await harness.accept("law.hold", folder=str(harness.folder), seconds=1.5 * TIMINGS.lease_timeout_s)
+        job = await harness.accept(
+            "conformance.hold", folder=str(harness.folder), seconds=1.5 * TIMINGS.lease_timeout_s
+        )
         done = await harness.done(job)
         assert (done.status, done.crash_count, len(done.attempts)) == (S.SUCCEEDED, 0, 1)
         assert harness.count("begun") == 1
@@ -85,10 +87,10 @@ class Deaths:
     async def test_a_handler_with_a_process_of_its_own_is_killed_with_its_job(self, harness: Harness) -> None:
         """It runs as any other does, in another process than the worker; a cancel ends it though it heeds nothing."""
         (worker,) = harness.workers
-        done = await harness.done(await harness.accept("law.apart", folder=str(harness.folder)))
+        done = await harness.done(await harness.accept("conformance.apart", folder=str(harness.folder)))
         assert (done.status, done.progress and done.progress.completed) == (S.SUCCEEDED, 1)
         assert done.result not in (None, worker.pid)
-        stuck = await harness.accept("law.apart", folder=str(harness.folder), waits=True)
+        stuck = await harness.accept("conformance.apart", folder=str(harness.folder), waits=True)
         await harness.noted("begun", 2)
         await harness.cancel(stuck)
         assert (await harness.done(stuck)).status is S.CANCELLED

@@ -35,7 +35,7 @@ async def _deliver(harness: Harness) -> None:
     """Deliver an id that no job has, which the runner passes over."""
     dispatcher = harness.front.dispatcher
     backend = dispatcher.backends[harness.backend_fixture.name]
-    await backend.deliver([Delivery("job_of_nobody", "law.note")], after_response=dispatcher.defer)
+    await backend.deliver([Delivery("job_of_nobody", "conformance.note")], after_response=dispatcher.defer)
 
 
 async def _longest_turn_s(harness: Harness) -> float:

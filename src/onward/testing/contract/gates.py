@@ -12,7 +12,7 @@ from onward.testing.waiting import until
 from onward.testing.workload import notes
 
 S = JobStatus
-PAUSED = "law.linger"
+PAUSED = "conformance.linger"
 MANY = 20
 SECOND_US = 1_000_000
 
@@ -26,13 +26,13 @@ class Gates:
     async def test_a_paused_handler_starts_no_job_until_it_is_resumed(self, harness: Harness) -> None:
         """Running jobs go on, and so do other handlers' jobs; a further delivery begins nothing."""
         folder = str(harness.folder)
-        running = await harness.accept("law.wait", folder=folder)
+        running = await harness.accept("conformance.wait", folder=folder)
         await harness.noted("begun")
-        for handler in ("law.wait", PAUSED):
+        for handler in ("conformance.wait", PAUSED):
             await harness.front.writer.run(partial(concurrency.pause, handler=handler, by=None))
         jobs = await harness.request([{"handler": PAUSED, "params": {"folder": folder}}] * MANY)
-        retried = await harness.accept("law.wait", folder=folder)
-        other = await harness.accept("law.note", folder=folder)
+        retried = await harness.accept("conformance.wait", folder=folder)
+        other = await harness.accept("conformance.note", folder=folder)
         assert (await harness.done(other)).status is S.SUCCEEDED
         harness.say("go")
         assert (await harness.done(running)).status is S.SUCCEEDED
@@ -44,7 +44,7 @@ class Gates:
         await harness.deliver_again(jobs[0], 3)
         assert await _waits_for(harness, jobs[-1].id) == f"the handler {PAUSED} to be resumed"
         assert harness.count("begun") == 1
-        for handler in ("law.wait", PAUSED):
+        for handler in ("conformance.wait", PAUSED):
             await harness.front.writer.run(partial(concurrency.resume, handler=handler))
         for job in (*jobs, retried):
             done = await harness.done(job)
@@ -56,7 +56,7 @@ class Gates:
         await harness.start_worker()
         folder = str(harness.folder)
         # One request each: jobs of one request may run one after another.
-        jobs = await asyncio.gather(*(harness.accept("law.limited", folder=folder) for _ in range(MANY)))
+        jobs = await asyncio.gather(*(harness.accept("conformance.limited", folder=folder) for _ in range(MANY)))
         for job in jobs:
             assert (await harness.done(job)).status is S.SUCCEEDED
         running = most = 0
@@ -70,11 +70,11 @@ class Gates:
         """Waiting jobs name the limit, and run in the next worker."""
         (worker,) = harness.workers
         folder = str(harness.folder)
-        jobs = [await harness.accept("law.limited", folder=folder, waits=True) for _ in range(AT_ONCE + 2)]
+        jobs = [await harness.accept("conformance.limited", folder=folder, waits=True) for _ in range(AT_ONCE + 2)]
         await harness.noted("begun", AT_ONCE)
 
         async def told() -> bool:
-            words = f"its turn: at most {AT_ONCE} of law.limited run at once"
+            words = f"its turn: at most {AT_ONCE} of conformance.limited run at once"
             return [await _waits_for(harness, job.id) for job in jobs].count(words) == 2
 
         await until(told)
@@ -88,7 +88,9 @@ class Gates:
         """The limit holds for any window of the ledger's clock; all jobs run in the end."""
         await harness.start_worker()
         many = IN_A_SECOND + MANY
-        jobs = await harness.request([{"handler": "law.rated", "params": {"folder": str(harness.folder)}}] * many)
+        jobs = await harness.request(
+            [{"handler": "conformance.rated", "params": {"folder": str(harness.folder)}}] * many
+        )
         begun = sorted([(await harness.done(job)).attempts[-1].started_at for job in jobs])
         assert all(last - first >= SECOND_US for first, last in zip(begun, begun[IN_A_SECOND:], strict=False))
         assert harness.count("ran") == many

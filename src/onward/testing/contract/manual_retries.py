@@ -16,7 +16,7 @@ S = JobStatus
 
 class ManualRetries:
     async def _failed(self, harness: Harness) -> Job:
-        job = await harness.done(await harness.accept("law.steps", folder=str(harness.folder)))
+        job = await harness.done(await harness.accept("conformance.steps", folder=str(harness.folder)))
         assert job.status is S.FAILED
         return job
 
@@ -46,7 +46,7 @@ class ManualRetries:
 
     async def test_a_retry_has_a_fresh_budget_of_attempts(self, harness: Harness) -> None:
         """A job without attempts left gets its full budget again."""
-        job = await harness.done(await harness.accept("law.fail", folder=str(harness.folder), times=99))
+        job = await harness.done(await harness.accept("conformance.fail", folder=str(harness.folder), times=99))
         await harness.retry(job)
         again = await harness.done(job)
         assert again.status is S.FAILED
@@ -57,7 +57,7 @@ class ManualRetries:
         """A cancelled job runs like a new one."""
         now = await harness.front.database.read(lambda tx: tx.now)
         job = await harness.cancel(
-            await harness.accept("law.note", run_at=now + 60_000_000, folder=str(harness.folder)), "by mistake"
+            await harness.accept("conformance.note", run_at=now + 60_000_000, folder=str(harness.folder)), "by mistake"
         )
         await harness.retry(job)
         done = await harness.done(job)
@@ -65,7 +65,7 @@ class ManualRetries:
 
     async def test_only_failed_and_cancelled_jobs_can_be_retried(self, harness: Harness) -> None:
         """The answer is a conflict for a running job and for one that succeeded."""
-        job = await harness.accept("law.wait", folder=str(harness.folder))
+        job = await harness.accept("conformance.wait", folder=str(harness.folder))
         await harness.noted("begun")
         with pytest.raises(Conflict):
             await harness.retry(job)
@@ -79,7 +79,7 @@ class ManualRetries:
         before = await harness.front.database.read(lambda tx: tx.now)
         failed = [await self._failed(harness) for _ in range(3)]
         harness.say("mended")
-        only = JobFilter(status=(S.FAILED,), handler=("law.ste*",), created_after=before - 1)
+        only = JobFilter(status=(S.FAILED,), handler=("conformance.ste*",), created_after=before - 1)
         route = harness.front.dispatcher.route
         retried = await harness.front.writer.run(
             lambda tx: commands.retry_many(tx, filter=only, limit=2, visible=ALL, route=route)

@@ -16,12 +16,12 @@ class Priorities:
         """Time of acceptance makes no difference, nor does a second delivery or a time that has only now come."""
         await harness.no_worker()
         folder = str(harness.folder)
-        patient = await harness.accept("law.note", priority=1, folder=folder)
-        line = await harness.request([{"handler": "law.note", "params": {"folder": folder}}] * LINE)
+        patient = await harness.accept("conformance.note", priority=1, folder=folder)
+        line = await harness.request([{"handler": "conformance.note", "params": {"folder": folder}}] * LINE)
         now = await harness.front.database.read(lambda tx: tx.now)
         urgent = [
-            await harness.accept("law.note", priority=-1, folder=folder),
-            await harness.accept("law.note", priority=-1, run_at=now + 300_000, folder=folder),
+            await harness.accept("conformance.note", priority=-1, folder=folder),
+            await harness.accept("conformance.note", priority=-1, run_at=now + 300_000, folder=folder),
         ]
         await harness.is_now(urgent[-1], S.QUEUED)
         await harness.start_worker()

@@ -21,7 +21,7 @@ class Stops:
     async def test_a_job_that_ends_within_the_drain_deadline_is_finished(self, harness: Harness) -> None:
         """SIGTERM while the job runs: it ends a little later, and its outcome is kept."""
         (worker,) = harness.workers
-        job = await harness.accept("law.linger", folder=str(harness.folder))
+        job = await harness.accept("conformance.linger", folder=str(harness.folder))
         await harness.noted("begun")
         worker.process.terminate()
         done = await harness.done(job)
@@ -31,7 +31,7 @@ class Stops:
     async def test_a_job_that_does_not_end_is_handed_back_without_an_attempt(self, harness: Harness) -> None:
         """The process ends within the deadline and five seconds, and the job goes on with the step in the next one."""
         (worker,) = harness.workers
-        job = await harness.accept("law.steps_wait", folder=str(harness.folder))
+        job = await harness.accept("conformance.steps_wait", folder=str(harness.folder))
         await harness.noted("second")
         assert await worker.stop(DRAIN_S + SLACK_S) < DRAIN_S + SLACK_S
         waiting = await harness.get(job.id)
@@ -47,7 +47,7 @@ class Stops:
     async def test_an_error_during_a_shutdown_counts_as_no_attempt(self, harness: Harness) -> None:
         """A handler that raises its own error when the drain stops it is handed back all the same."""
         (worker,) = harness.workers
-        job = await harness.accept("law.sulk", folder=str(harness.folder))
+        job = await harness.accept("conformance.sulk", folder=str(harness.folder))
         await harness.noted("begun")
         await worker.stop(DRAIN_S + SLACK_S)
         waiting = await harness.get(job.id)
@@ -59,7 +59,7 @@ class Stops:
     async def test_a_hanging_thread_does_not_keep_the_process_alive(self, harness: Harness) -> None:
         """A plain function that never checks: the process ends all the same, and the job waits again."""
         (worker,) = harness.workers
-        job = await harness.accept("law.deaf", folder=str(harness.folder))
+        job = await harness.accept("conformance.deaf", folder=str(harness.folder))
         await harness.noted("begun")
         await worker.stop(DRAIN_S + SLACK_S)
         waiting = await harness.is_now(job, S.QUEUED)
@@ -71,7 +71,7 @@ class Stops:
     async def test_a_worker_frozen_past_its_lease_can_change_nothing(self, harness: Harness) -> None:
         """After a while another worker has its job; the outcome of the woken worker is ignored."""
         (frozen,) = harness.workers
-        job = await harness.accept("law.wait", folder=str(harness.folder))
+        job = await harness.accept("conformance.wait", folder=str(harness.folder))
         await harness.noted("begun")
         known = await harness.runners(frozen)
         await harness.freeze(frozen)
@@ -90,6 +90,6 @@ class Stops:
             (False, "LEASE_LOST"),
             (True, None),
         ]
-        again = await harness.accept("law.note", folder=str(harness.folder))
+        again = await harness.accept("conformance.note", folder=str(harness.folder))
         assert (await harness.done(again)).status is S.SUCCEEDED
         assert await harness.get(job.id) == done

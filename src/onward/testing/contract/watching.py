@@ -30,7 +30,7 @@ async def _watched(harness: Harness, job: Job) -> list[Job]:
 class Watching:
     async def test_a_watcher_sees_growing_versions_up_to_the_end(self, harness: Harness) -> None:
         """Each snapshot is newer than the one before, and the last one is the job as it ended."""
-        seen = await _watched(harness, await harness.accept("law.fail", folder=str(harness.folder), times=2))
+        seen = await _watched(harness, await harness.accept("conformance.fail", folder=str(harness.folder), times=2))
         versions = [job.version for job in seen]
         assert versions == sorted(set(versions))
         assert seen[-1] == await harness.get(seen[-1].id)
@@ -42,14 +42,14 @@ class Watching:
         """The median over seven jobs, from the commit to the subscriber: a tenth of a second on a quiet machine."""
         lags = []
         for _ in range(7):
-            last = (await _watched(harness, await harness.accept("law.note", folder=str(harness.folder))))[-1]
+            last = (await _watched(harness, await harness.accept("conformance.note", folder=str(harness.folder))))[-1]
             assert last.finished_at is not None
             lags.append(time.time() - last.finished_at / 1_000_000)
         assert statistics.median(lags) < SOON_S, lags
 
     async def test_a_watcher_sees_progress_while_the_job_runs(self, harness: Harness) -> None:
         """Two hundred reports within a second are some ten changes, growing, and the last report is what stays."""
-        seen = await _watched(harness, await harness.accept("law.progress", of=200))
+        seen = await _watched(harness, await harness.accept("conformance.progress", of=200))
         last = seen[-1]
         assert last.started_at is not None
         assert last.finished_at is not None
@@ -63,7 +63,7 @@ class Watching:
 
     async def test_a_watcher_of_all_jobs_misses_no_end(self, harness: Harness) -> None:
         """The subscriber sees the end of each of fifty jobs."""
-        one = {"handler": "law.note", "params": {"folder": str(harness.folder)}}
+        one = {"handler": "conformance.note", "params": {"folder": str(harness.folder)}}
         async with harness.front.change_feed.watch_all() as watch, asyncio.timeout(15):
             waiting = {job.id for job in await harness.request([one] * 50)}
             while waiting:
