@@ -15,7 +15,7 @@ from tests import costs, ledgers, sharing
 from tests.servers import Missing, Server, postgres_database, postgres_server, redis_server
 
 pytest_plugins = ("onward.testing.fixtures", "tests.system.package.fixtures")
-pytest.register_assert_rewrite("onward.testing.contract", "tests.system.faults.laws")
+pytest.register_assert_rewrite("onward.testing.contract", "tests.system.faults.fault_tests")
 SHARING = ("node", "made", "fault_test")  # fixtures that cost more than a test in another process gains
 
 

@@ -7,10 +7,10 @@ from types import MappingProxyType
 
 SECONDS = MappingProxyType(
     {
-        "tests/system/faults/test_laws.py": 150,
+        "tests/system/faults/test_faults.py": 150,
         "tests/system/examples/test_frontend.py": 40,
         "tests/system/clients": 35,
-        "tests/contract/test_laws.py": 60,
+        "tests/contract/test_builtin_backends.py": 60,
         "tests/contract/test_third.py": 20,
         "tests/system/examples/test_shop.py": 20,
         "tests/system/test_launcher.py": 25,

@@ -11,7 +11,7 @@ from onward.jobs import ledger
 from onward.jobs.states import JobStatus
 from onward.testing.harness import ALL, Harness, open_harness
 from onward.testing.workload import notes
-from tests.contract.rigs import BackgroundFixture, DramatiqFixture, OnDatabase
+from tests.contract.backend_fixtures import BackgroundFixture, DramatiqFixture, OnDatabase
 from tests.servers import postgres_database
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from onward.jobs.states import JobStatus
 from onward.testing import processes
 from onward.testing.harness import Harness, open_harness
 from onward.testing.waiting import until
-from tests.contract.rigs import DramatiqFixture
+from tests.contract.backend_fixtures import DramatiqFixture
 from tests.servers import Server, free_port, redis_server
 
 S = JobStatus

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from tests.docs.reliability import FIGURES, PAGE, rows, table
-from tests.system.faults.laws.all import FAULT_TESTS
-from tests.system.faults.site import COMBINATIONS
+from tests.system.faults.fault_tests.all import FAULT_TESTS
+from tests.system.faults.installation import COMBINATIONS
 
 JOBS = 20_000
 

@@ -10,7 +10,7 @@ import orjson
 from graphql import GraphQLError
 
 from onward.graphql.base import public_error
-from onward.graphql.turns import SLICE_S, LoopTurns, Places
+from onward.graphql.fair_queue import SLICE_S, LoopTurns, Places
 from onward.jobs.pages import Allowance, json_values
 
 READS_AT_ONCE = 3  # of the ledger, by all queries of a process

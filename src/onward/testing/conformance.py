@@ -14,10 +14,10 @@ pytest.register_assert_rewrite(
 from onward.testing.contract.accepting import Accepting  # noqa: E402
 from onward.testing.contract.cancelling import Cancelling  # noqa: E402
 from onward.testing.contract.children import Children  # noqa: E402
-from onward.testing.contract.deaths import Deaths  # noqa: E402
+from onward.testing.contract.concurrency import Concurrency  # noqa: E402
+from onward.testing.contract.crashes import Crashes  # noqa: E402
 from onward.testing.contract.delivering import Delivering  # noqa: E402
 from onward.testing.contract.failures import Failures  # noqa: E402
-from onward.testing.contract.gates import Gates  # noqa: E402
 from onward.testing.contract.limits import Limits  # noqa: E402
 from onward.testing.contract.manual_retries import ManualRetries  # noqa: E402
 from onward.testing.contract.priorities import Priorities  # noqa: E402
@@ -36,8 +36,8 @@ class Conformance(
     ManualRetries,
     Watching,
     Priorities,
-    Gates,
+    Concurrency,
     Stops,
-    Deaths,
+    Crashes,
 ):
     """All contract tests, in reading order."""

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from onward.graphql import meter, turns
+from onward.graphql import fair_queue, meter
 from onward.graphql.execution.costs import PAGE
-from onward.graphql.turns import FairQueue, LoopTurns, Places
+from onward.graphql.fair_queue import FairQueue, LoopTurns, Places
 from onward.jobs import ledger
 from onward.jobs.model import NewJob
 from onward.storage.tables import jobs as table
@@ -143,7 +143,7 @@ async def test_who_has_used_much_waits_behind_who_has_used_little() -> None:
 
 
 async def test_the_loop_is_given_to_one_slice_in_each_of_its_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "SLICE_S", -1.0)  # a slice is over at once
+    monkeypatch.setattr(fair_queue, "SLICE_S", -1.0)  # a slice is over at once
     shares, at = LoopTurns(), 0
     seen: list[tuple[str, int]] = []
 

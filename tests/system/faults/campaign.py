@@ -9,15 +9,15 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.system.faults import books
+from tests.system.faults import final_checks
 from tests.system.faults.broker import Broker
+from tests.system.faults.fault_injection import injections
 from tests.system.faults.figures import Figures, count
+from tests.system.faults.installation import DEADLINE_S, Combination, Installation
 from tests.system.faults.loop import Loop
 from tests.system.faults.outages import noted, outages
 from tests.system.faults.postgres import Postgres
-from tests.system.faults.site import DEADLINE_S, Combination, Installation
 from tests.system.faults.starters import Nursery
-from tests.system.faults.strikes import injections
 
 MIX = {
     "processItem": 35,
@@ -81,7 +81,7 @@ def figures_end(installation: Installation, figures: Figures, failed: list[str],
         if took_s > DEADLINE_S:
             failed.append(f"{process.name} took {took_s:.1f} s to end")
     found = installation.records()
-    count(figures, found, installation.outages, [*failed, *books.violations(found)])
+    count(figures, found, installation.outages, [*failed, *final_checks.violations(found)])
 
 
 def _installation(combination: Combination, folder: Path, loop: Loop, seed: int, stack: ExitStack) -> Installation:

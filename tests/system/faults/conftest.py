@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from tests.system.faults.broker import Broker
-from tests.system.faults.laws.base import BACKGROUND, DRAMATIQ, ON_POSTGRESQL, FaultTest, Stage
+from tests.system.faults.fault_tests.base import BACKGROUND, DRAMATIQ, ON_POSTGRESQL, FaultTest, Stage
+from tests.system.faults.installation import COMBINATIONS, Installation
 from tests.system.faults.loop import Loop
 from tests.system.faults.postgres import Postgres
-from tests.system.faults.site import COMBINATIONS, Installation
 from tests.system.faults.starters import Nursery, Starter
 
 LANES = MappingProxyType({BACKGROUND: 1, DRAMATIQ: 2, ON_POSTGRESQL: 1})  # threads, each with its own installation

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tests.system.faults.books import SHOWN, Records
+from tests.system.faults.final_checks import SHOWN, Records
+from tests.system.faults.installation import Outage
 from tests.system.faults.process import RESCUE_S
-from tests.system.faults.site import Outage
 
 ABOUT_REDIS = "redis", "replies"
 

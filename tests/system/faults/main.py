@@ -12,7 +12,7 @@ from rich.console import Console
 from onward.cli.progress_bar import bar
 from tests.servers import Missing
 from tests.system.faults import campaign, table
-from tests.system.faults.site import COMBINATIONS
+from tests.system.faults.installation import COMBINATIONS
 
 NAMES = tuple(combination.name for combination in COMBINATIONS)
 SEEDS = 1_000_000

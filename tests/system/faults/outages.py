@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
 
+from tests.system.faults.installation import Installation, Outage
 from tests.system.faults.process import Process
 from tests.system.faults.proxy import Mode
-from tests.system.faults.site import Installation, Outage
 
 Lasting = Callable[[Installation], AbstractContextManager[None]]
 

@@ -3,9 +3,9 @@
 import pytest
 
 from onward.testing.conformance import Conformance
-from tests.system.faults import books, breaks
+from tests.system.faults import breaks, final_checks
 from tests.system.faults.broken import base
-from tests.system.faults.laws.all import FAULT_TESTS
+from tests.system.faults.fault_tests.all import FAULT_TESTS
 
 
 def test_every_fault_test_has_a_break() -> None:
@@ -23,7 +23,7 @@ def test_every_contract_test_has_a_break() -> None:
 def test_every_final_check_has_a_break() -> None:
     """Each is in the message of some failure in the table."""
     said = " ".join(red.says for red in breaks.FAULTS)
-    assert [check.__name__ for check in books.CHECKS if check.__name__ not in said] == []
+    assert [check.__name__ for check in final_checks.CHECKS if check.__name__ not in said] == []
 
 
 def test_every_break_exists_and_fails_some_test() -> None:

@@ -17,10 +17,10 @@ import pytest
 from onward.supervisor.supervisor import bound
 from tests.processes import environment
 from tests.system.faults.breaks import broken
-from tests.system.faults.laws.base import soon
+from tests.system.faults.fault_tests.base import soon
+from tests.system.faults.installation import COMBINATIONS, Installation
 from tests.system.faults.loop import Loop
 from tests.system.faults.process import terminate
-from tests.system.faults.site import COMBINATIONS, Installation
 from tests.system.faults.starters import CommandLine, Started
 
 CALLS = "fsync,fdatasync,pwrite64,write,writev,sendto,sendmsg,read,recvfrom,recvmsg"

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 from tests.system.faults.breaks import CONFORMANCE, FAULTS, OTHERS, ROOT, Red, broken
-from tests.system.faults.laws.all import FAULT_TESTS
+from tests.system.faults.fault_tests.all import FAULT_TESTS
 
 FAILED = 1  # pytest's exit code where tests failed, and not pytest
 TOLD = re.compile(r"^(?:\s*\|)*\s*E\s+(.*)$", re.MULTILINE)
@@ -35,10 +35,10 @@ def tests() -> Iterator[tuple[Red, tuple[str, ...]]]:
     combinations = {fault_test.name: fault_test.combinations[0] for fault_test in FAULT_TESTS}
     for red in FAULTS:
         on = red.on or combinations[red.test]
-        yield red, (f"tests/system/faults/test_laws.py::test_promise_under_fault[{red.test}-{on}]",)
+        yield red, (f"tests/system/faults/test_faults.py::test_promise_under_fault[{red.test}-{on}]",)
     for red in CONFORMANCE:
         on = red.on or "background-sqlite"
-        yield red, (f"tests/contract/test_laws.py::TestConformance::test_{red.test}", "-k", on)
+        yield red, (f"tests/contract/test_builtin_backends.py::TestConformance::test_{red.test}", "-k", on)
     for red in OTHERS:
         yield red, (red.test,)
 

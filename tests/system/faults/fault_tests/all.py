@@ -1,7 +1,7 @@
 """All fault tests, in the order in which an installation runs them."""
 
-from tests.system.faults.laws import change, clocks, deploys, handlers, kills, ledgers, mail, points, redis
-from tests.system.faults.laws.base import FaultTest
+from tests.system.faults.fault_tests import change, clocks, deploys, handlers, kills, ledgers, mail, points, redis
+from tests.system.faults.fault_tests.base import FaultTest
 
 FAULT_TESTS: tuple[FaultTest, ...] = (
     *kills.FAULT_TESTS,

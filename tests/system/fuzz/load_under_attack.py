@@ -1,6 +1,6 @@
 """Measures a friendly request's time under hostile ones, 2,000 of each kind.
 
-`python -m tests.system.fuzz.siege [COUNT [AT_ONCE]]`, on Linux, against a server of its own.
+`python -m tests.system.fuzz.load_under_attack [COUNT [AT_ONCE]]`, on Linux, against a server of its own.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class Outcome:
 
 
 @contextmanager
-def besieged(folder: Path) -> Iterator[Running]:
+def server_under_attack(folder: Path) -> Iterator[Running]:
     """A server in production settings, whose only limit that is off is that of requests a minute."""
     application.write(folder, SETTINGS)
     with running("serve", "--port", "0", project=folder) as server:
@@ -69,11 +69,11 @@ async def storm(address: str, kind: str, count: int, at_once: int) -> Counter[in
     return answers
 
 
-def siege(server: Running, kind: str, count: int, at_once: int = AT_ONCE) -> Outcome:
+def measure_under_attack(server: Running, kind: str, count: int, at_once: int = AT_ONCE) -> Outcome:
     """The storm comes from a process of its own, so that it does not wait for the friend nor the friend for it."""
     address = server.serving().removeprefix("http://")
     before = processor_s(server)
-    command = [sys.executable, "-m", "tests.system.fuzz.siege", address, kind, str(count), str(at_once)]
+    command = [sys.executable, "-m", "tests.system.fuzz.load_under_attack", address, kind, str(count), str(at_once)]
     friendly: list[float] = []
     with subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE) as attackers:
         with httpx2.Client(timeout=60, headers={"authorization": f"Bearer {token('friend')}"}) as http:
@@ -109,12 +109,12 @@ def processor_s(server: Running) -> float:
 def main(count: int, at_once: int) -> int:
     """0 where every hostile request got what its kind may get."""
     wrong = []
-    with tempfile.TemporaryDirectory() as folder, besieged(Path(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, server_under_attack(Path(folder)) as server:
         print(f"{count} of each kind, {at_once} at once\n{'':32} friendly, ms         hostile, ms of processor")  # noqa: T201
         print(f"{'':32}  median      max      each  answers")  # noqa: T201
         print(f"{'(none)':32} {idle(server)}", flush=True)  # noqa: T201
         for name, kind in KINDS.items():
-            outcome = siege(server, name, count, at_once)
+            outcome = measure_under_attack(server, name, count, at_once)
             print(f"{name:32} {outcome}", flush=True)  # noqa: T201
             wrong += [f"{name}: {answer}" for answer in outcome.answers.keys() - kind.answers]
         wrong += ["the log has a traceback"] if "Traceback" in server.output() else []

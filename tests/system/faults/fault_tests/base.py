@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from tests.system.faults.books import LOST
 from tests.system.faults.client import Request
 from tests.system.faults.figures import at
+from tests.system.faults.final_checks import LOST
+from tests.system.faults.installation import Installation
 from tests.system.faults.kinds import Params
 from tests.system.faults.process import wait_for
-from tests.system.faults.site import Installation
 
 BACKGROUND, DRAMATIQ, ON_POSTGRESQL = "background+sqlite", "dramatiq+sqlite", "dramatiq+postgresql"
 EVERYWHERE = (BACKGROUND, DRAMATIQ, ON_POSTGRESQL)

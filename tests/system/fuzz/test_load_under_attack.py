@@ -1,4 +1,4 @@
-"""The short run of `python -m tests.system.fuzz.siege`."""
+"""The short run of `python -m tests.system.fuzz.load_under_attack`."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 from tests.processes import Running
 from tests.system.fuzz.hostile import KINDS, token
-from tests.system.fuzz.siege import FRIENDLY, besieged, idle, processor_s, storm
+from tests.system.fuzz.load_under_attack import FRIENDLY, idle, processor_s, server_under_attack, storm
 
 COUNT = 16
 DEAREST = 400  # friendly requests that a refused one may cost; a document that is read to be refused costs some dozens
@@ -17,7 +17,7 @@ DEAREST = 400  # friendly requests that a refused one may cost; a document that 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with besieged(Path(tmp_path_factory.mktemp("onward"))) as server:
+    with server_under_attack(Path(tmp_path_factory.mktemp("onward"))) as server:
         yield server
 
 

@@ -1,7 +1,7 @@
 """The backend changed in settings.toml with work pending."""
 
-from tests.system.faults.laws.base import ON_REDIS, FaultTest, Stage, soon
-from tests.system.faults.site import Installation
+from tests.system.faults.fault_tests.base import ON_REDIS, FaultTest, Stage, soon
+from tests.system.faults.installation import Installation
 
 
 def the_backend_may_change_with_jobs_pending(stage: Stage, n: int = 400) -> None:

@@ -2,9 +2,8 @@
 
 import time
 
-from tests.system.faults import books, strikes
-from tests.system.faults.figures import rescues
-from tests.system.faults.laws.base import (
+from tests.system.faults import fault_injection, final_checks
+from tests.system.faults.fault_tests.base import (
     BACKGROUND,
     BOTH_ENDS,
     EVERYWHERE,
@@ -15,9 +14,10 @@ from tests.system.faults.laws.base import (
     load,
     upon_an_answer,
 )
+from tests.system.faults.figures import rescues
+from tests.system.faults.installation import Installation
 from tests.system.faults.outages import frozen_between_writes
 from tests.system.faults.process import wait_for
-from tests.system.faults.site import Installation
 
 FROZEN_S = 9.0  # longer than a lease
 
@@ -26,7 +26,7 @@ def accepted_jobs_outlive_the_api(stage: Stage) -> None:
     """However often the API is killed under load; who sends again with the key gets one job."""
     with load(stage.installation, 60) as sent:
         stage.pause(0.4, 0.9)
-        strikes.kill_api(stage.installation, stage.chance)
+        fault_injection.kill_api(stage.installation, stage.chance)
         stage.pause(0.4, 0.9)
         upon_an_answer(stage.installation)
         for process in stage.installation.apis:  # all at once: whoever was about to commit
@@ -46,9 +46,9 @@ def jobs_of_killed_workers_go_on_within_15_s(stage: Stage) -> None:
     for _ in range(2):
         installation.client.send("steps", 12, params={"pause_s": 0.5, "children": 1})
         stage.pause(0.2, 0.6)
-        strikes.kill_worker(installation, stage.chance)
+        fault_injection.kill_worker(installation, stage.chance)
     installation.settle()
-    found = books.read(
+    found = final_checks.read(
         installation.folder, installation.ledger, installation.client.requests, installation.ends.all[deaths:]
     )
     rescued = list(rescues(found, ()))
@@ -120,7 +120,7 @@ def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
         wait_for(lambda: installation.ledger.open() == 0, FROZEN_S + 12, "others have done its jobs")
     wait_for(lambda: "claim lost" in victim.told(), 10, "the frozen process hears of it")
     assert all(process.alive for process in (victim, *others))
-    found = books.read(
+    found = final_checks.read(
         installation.folder, installation.ledger, installation.client.requests, installation.ends.all[deaths:]
     )
     assert max(rescues(found, ())).took_s < installation.rescue_s

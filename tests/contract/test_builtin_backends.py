@@ -8,7 +8,7 @@ import pytest
 
 from onward.testing.backend_fixture import BackendFixture
 from onward.testing.conformance import Conformance
-from tests.contract.rigs import BackgroundFixture, DramatiqFixture
+from tests.contract.backend_fixtures import BackgroundFixture, DramatiqFixture
 from tests.servers import postgres_database
 
 

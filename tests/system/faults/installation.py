@@ -13,10 +13,10 @@ from typing import Any
 from onward.storage.base import StorageError
 from tests import application
 from tests.servers import free_port
-from tests.system.faults import acts, books, journal
-from tests.system.faults.books import Records
+from tests.system.faults import acts, final_checks, journal
 from tests.system.faults.broker import Broker
 from tests.system.faults.client import Client, Request
+from tests.system.faults.final_checks import Records
 from tests.system.faults.ledger import Ledger
 from tests.system.faults.loop import Loop
 from tests.system.faults.postgres import Postgres
@@ -220,11 +220,11 @@ class Installation:
 
     def records(self) -> Records:
         """The records of this installation now."""
-        return books.read(self.folder, self.ledger, self.client.requests, self.ends.all, self.mailed)
+        return final_checks.read(self.folder, self.ledger, self.client.requests, self.ends.all, self.mailed)
 
     def check(self) -> None:
         """Raise AssertionError with every broken promise."""
-        broken = books.violations(self.records())
+        broken = final_checks.violations(self.records())
         assert not broken, "\n".join(broken)
 
     def _is_quiet(self) -> bool:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from tests.system.faults.installation import DEADLINE_S, Installation
 from tests.system.faults.process import Process
-from tests.system.faults.site import DEADLINE_S, Installation
 
 Injection = Callable[[Installation, random.Random], None]
 PAUSE_S = 1.0  # at most, before what was killed is started again

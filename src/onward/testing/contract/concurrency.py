@@ -22,7 +22,7 @@ async def _waits_for(harness: Harness, job_id: str) -> str | None:
     return dispatcher.waiting_for(await harness.get(job_id), await dispatcher.health())
 
 
-class Gates:
+class Concurrency:
     async def test_a_paused_handler_starts_no_job_until_it_is_resumed(self, harness: Harness) -> None:
         """Running jobs go on, and so do other handlers' jobs; a further delivery begins nothing."""
         folder = str(harness.folder)

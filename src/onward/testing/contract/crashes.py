@@ -23,7 +23,7 @@ def is_up(pid: int) -> bool:
     return True
 
 
-class Deaths:
+class Crashes:
     async def test_a_killed_worker_s_job_is_claimed_again_and_resumes_its_step(self, harness: Harness) -> None:
         """After SIGKILL another worker has it; the lost claim is LEASE_LOST and is not counted."""
         (worker,) = harness.workers

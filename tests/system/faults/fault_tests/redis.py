@@ -2,9 +2,19 @@
 
 import time
 
-from tests.system.faults import outages, strikes
+from tests.system.faults import fault_injection, outages
 from tests.system.faults.client import Request
-from tests.system.faults.laws.base import DRAMATIQ, HELD_S, MORE_S, ON_REDIS, FaultTest, Stage, answered, load, took_s
+from tests.system.faults.fault_tests.base import (
+    DRAMATIQ,
+    HELD_S,
+    MORE_S,
+    ON_REDIS,
+    FaultTest,
+    Stage,
+    answered,
+    load,
+    took_s,
+)
 from tests.system.faults.outages import Lasting
 from tests.system.faults.process import wait_for
 from tests.system.faults.proxy import Mode
@@ -87,7 +97,7 @@ def _live_s(stage: Stage) -> float:
 def messages_that_redis_lost_are_delivered_again(stage: Stage) -> None:
     """FLUSHALL, and a restart without its data, with a backlog in it."""
     installation = stage.installation
-    for inject in (strikes.flush, strikes.restart_broker):
+    for inject in (fault_injection.flush, fault_injection.restart_broker):
         _backlog(stage)
         waiting = installation.ledger.rows("SELECT count(*) FROM jobs WHERE status = 'QUEUED'")[0][0]
         assert waiting > 10, "there was nothing to forget"
@@ -121,7 +131,7 @@ def an_unreadable_message_affects_no_other(stage: Stage) -> None:
     with load(installation, 40):
         for _ in range(5):
             stage.pause(0.1, 0.3)
-            strikes.poison(installation, stage.chance)
+            fault_injection.poison(installation, stage.chance)
     installation.settle(installation.rescue_s)
     assert any("cannot be read" in worker.told() for worker in installation.workers), "no worker has met it"
 

@@ -1,6 +1,6 @@
 """A mail server that is away, slow, or forgetful."""
 
-from tests.system.faults.laws.base import BACKGROUND, FaultTest, Stage
+from tests.system.faults.fault_tests.base import BACKGROUND, FaultTest, Stage
 from tests.system.faults.mailbox import Mailbox, Manner
 from tests.system.faults.process import wait_for
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.system.faults.conftest import FaultTestRunner
-from tests.system.faults.laws.all import FAULT_TESTS
-from tests.system.faults.laws.base import FaultTest
+from tests.system.faults.fault_tests.all import FAULT_TESTS
+from tests.system.faults.fault_tests.base import FaultTest
 
 CASES = [
     pytest.param(

@@ -7,8 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.system.faults import outages, strikes
-from tests.system.faults.laws.base import BACKGROUND, ON_POSTGRESQL, ON_SQLITE, FaultTest, Stage, load, upon_an_answer
+from tests.system.faults import fault_injection, outages
+from tests.system.faults.fault_tests.base import (
+    BACKGROUND,
+    ON_POSTGRESQL,
+    ON_SQLITE,
+    FaultTest,
+    Stage,
+    load,
+    upon_an_answer,
+)
 
 LOCKED_S = 10.0  # longer than the program waits for the ledger
 PATIENCE_S = 5.0
@@ -90,7 +98,7 @@ def a_crash_of_postgresql_loses_nothing(stage: Stage) -> None:
         for _ in range(2):
             stage.pause(0.3, 0.6)
             upon_an_answer(installation)
-            strikes.crash_ledger(installation, stage.chance)
+            fault_injection.crash_ledger(installation, stage.chance)
         stage.pause(0.3, 0.6)
     installation.settle(30)
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from tests.system.faults.client import Request
+from tests.system.faults.fault_tests.base import EVERYWHERE, ON_SQLITE, FaultTest, Stage, is_lost, soon
 from tests.system.faults.kinds import KINDS
-from tests.system.faults.laws.base import EVERYWHERE, ON_SQLITE, FaultTest, Stage, is_lost, soon
 from tests.system.faults.process import wait_for
 
 DEATHS_AT_MOST = 4  # the third is seen to be its own, unless who looks on is killed by another at the same moment

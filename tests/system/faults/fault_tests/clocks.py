@@ -1,7 +1,7 @@
 """A process whose clock is wrong by an hour."""
 
+from tests.system.faults.fault_tests.base import EVERYWHERE, FaultTest, Stage, load
 from tests.system.faults.launcher import CLOCK_S
-from tests.system.faults.laws.base import EVERYWHERE, FaultTest, Stage, load
 
 HOUR_S = 3600
 NO_RETRIES = {"processItem": 4.0, "sendNotification": 3.0, "registerUser": 2.0, "steps": 3.0}

@@ -5,9 +5,9 @@ from types import MappingProxyType
 
 from tests.system.faults import failpoints
 from tests.system.faults.failpoints import WHEN
-from tests.system.faults.laws.base import BACKGROUND, DRAMATIQ, ON_POSTGRESQL, FaultTest, Stage, soon
+from tests.system.faults.fault_tests.base import BACKGROUND, DRAMATIQ, ON_POSTGRESQL, FaultTest, Stage, soon
+from tests.system.faults.installation import Installation
 from tests.system.faults.process import Process, wait_for
-from tests.system.faults.site import Installation
 
 CANCEL = "mutation($id: ID!) { r: cancelJob(input: {id: $id}) { job { id } errors { code } } }"
 RETRY = "mutation($id: ID!) { r: retryJob(input: {id: $id}) { job { id } errors { code } } }"

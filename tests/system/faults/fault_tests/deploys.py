@@ -1,10 +1,10 @@
 """SIGTERM: a deploy costs no job anything."""
 
-from tests.system.faults.laws.base import EVERYWHERE, ON_REDIS, FaultTest, Stage, is_lost, load
+from tests.system.faults.fault_injection import deploy
+from tests.system.faults.fault_tests.base import EVERYWHERE, ON_REDIS, FaultTest, Stage, is_lost, load
+from tests.system.faults.installation import DEADLINE_S, Installation
 from tests.system.faults.process import terminate, wait_for
 from tests.system.faults.proxy import Mode
-from tests.system.faults.site import DEADLINE_S, Installation
-from tests.system.faults.strikes import deploy
 
 LEADER = "SELECT value FROM meta WHERE name = 'sweep'"
 
