@@ -1,1 +1,1 @@
-"""How an accepted job gets to where it runs."""
+"""Backends: they bring an accepted job to the process that runs it."""

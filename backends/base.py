@@ -103,7 +103,7 @@ class Backend(ABC):
         """Begin no further job. What it raises is logged, and at the deadline the process goes on without it."""
 
     async def health(self) -> Health:
-        """Whether it can be reached, answered within two seconds, also before the start. Never raises."""
+        """True if it can be reached, answered within two seconds, also before the start. Never raises."""
         return Health(reachable=True)
 
     async def check(self, name: str) -> Sequence[Finding]:

@@ -64,10 +64,10 @@ class BlockingConsumer(_RedisConsumer):
             self.requeue(list(iter(self._cached, None)))  # type: ignore[no-untyped-call]
 
     def _cached_or_fetched(self) -> Any:
-        room = self.prefetch - self.outstanding_message_count
-        if not self.message_cache and room >= self.prefetch * (1 - REFILL) and not self._gives_way():
-            self.message_cache = self._ack_and_fetch(room)
-            self.broker.more[self.queue_name] = len(self.message_cache) >= room
+        free = self.prefetch - self.outstanding_message_count
+        if not self.message_cache and free >= self.prefetch * (1 - REFILL) and not self._gives_way():
+            self.message_cache = self._ack_and_fetch(free)
+            self.broker.more[self.queue_name] = len(self.message_cache) >= free
         return self._cached()
 
     def _cached(self) -> Any:
@@ -92,13 +92,13 @@ class BlockingConsumer(_RedisConsumer):
         unknown = time.monotonic() < self.broker.born + FIRST_LOOK_S
         return any(self.broker.more.get(name, unknown) for name in HIGHER_QUEUES[self.queue_name])
 
-    def _ack_and_fetch(self, room: int) -> list[Any]:
-        """Acknowledge what is done, and fetch up to `room` messages."""
+    def _ack_and_fetch(self, free: int) -> list[Any]:
+        """Acknowledge what is done, and fetch up to `free` messages."""
         waiting = self.broker.done[self.queue_name]
         done = [waiting.popleft() for _ in range(len(waiting))]
         calls: list[tuple[str | bytes | int, ...]] = [("ack", self.queue_name, message_id) for message_id in done]
-        if room or time.monotonic() >= self.broker.heard + self.broker.timings.redis_heartbeat_s:
-            calls.append(("fetch", self.queue_name, room))  # of none is a heartbeat still
+        if free or time.monotonic() >= self.broker.heard + self.broker.timings.redis_heartbeat_s:
+            calls.append(("fetch", self.queue_name, free))  # of none is a heartbeat still
         if not calls:
             return []
         try:
@@ -106,4 +106,4 @@ class BlockingConsumer(_RedisConsumer):
         except redis.RedisError:
             waiting.extendleft(done)  # twice does no harm
             raise
-        return list(answers[-1]) if room else []
+        return list(answers[-1]) if free else []

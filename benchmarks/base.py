@@ -1,4 +1,4 @@
-"""What a benchmark is made of: a row of the table, what it measured, what can go wrong."""
+"""Base types of a benchmark: a row of the table, its measurements, its errors."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Scope:
-    """How much is measured, and where its files go."""
+    """The size of a measurement, and the folder for its files."""
 
     folder: Path
     quick: bool
 
     @property
     def rounds(self) -> int:
-        """How often each contestant is measured, in turn with the others."""
+        """The number of rounds; contestants take turns."""
         return 2 if self.quick else 3
 
     @property
@@ -36,7 +36,7 @@ class Scope:
         return 2 if self.quick else 5
 
     def jobs(self, full: int) -> int:
-        """How many of them, where `full` are for the whole measurement."""
+        """The number to measure; `full` is the number of a whole measurement."""
         return max(full // 4, 100) if self.quick else full
 
 

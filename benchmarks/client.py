@@ -16,7 +16,7 @@ _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
 class Busy:
-    """What all connections together have seen."""
+    """Totals over all connections."""
 
     def __init__(self, until: float) -> None:
         self.until = until

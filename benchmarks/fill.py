@@ -15,7 +15,7 @@ from onward.storage.tables import jobs, ready
 from onward.storage.transaction import Tx
 
 BATCH = 200
-PATIENCE_S = 60
+FILL_TIMEOUT_S = 60
 _unconfirmed = sa.select(sa.func.count()).where(ready, jobs.c.delivered_to.is_(None))
 
 
@@ -34,7 +34,7 @@ async def fill(handler: str, count: int) -> None:
         for start in range(0, count, BATCH):
             await asyncio.gather(*(one(n) for n in range(start, min(start + BATCH, count))))
         if dispatcher.backends[dispatcher.route(handler)].runs_elsewhere:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(FILL_TIMEOUT_S):
                 while await parts.database.read(_left):  # noqa: ASYNC110 - other processes' doing has no event here
                     await asyncio.sleep(0.05)
 

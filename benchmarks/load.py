@@ -18,7 +18,7 @@ _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 @dataclass(frozen=True)
 class Load:
-    """How a server answered under load."""
+    """Answers of a server under load."""
 
     requests: int
     per_second: float
@@ -28,12 +28,12 @@ class Load:
 
 
 def program() -> str:
-    """Who makes the load."""
+    """The program that makes the load."""
     return "wrk" if shutil.which("wrk") else "our own client; install wrk, which is quicker"
 
 
 def post(url: str, body: bytes, *, seconds: float, folder: Path) -> Load:
-    """What a server made of the same request, over and over again, on many connections. Raises BenchError."""
+    """Send the same request repeatedly on many connections and measure the answers. Raises BenchError."""
     if not shutil.which("wrk"):
         return _own(url, body, seconds, folder)
     script = folder / "post.lua"

@@ -34,7 +34,7 @@ class Program:
         return self.log.read_text(errors="replace")[-2000:]
 
     def longest_block_ms(self, since: float = 0.0, until: float = float("inf")) -> float:
-        """How late the event loop was at worst, between two moments of the monotonic clock."""
+        """The longest delay of the event loop between two moments of the monotonic clock."""
         if not self.probe.exists():
             return 0.0
         worst = 0.0
@@ -115,7 +115,7 @@ def wait_until(
 
 
 def ours(folder: Path, *, backend: str, redis_url: str = "") -> dict[str, str]:
-    """What a process of Onward needs to take part in the ledger in this folder."""
+    """Environment for an Onward process that uses the ledger in this folder."""
     env = {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(PROJECT)]),
         "ONWARD_PROJECT": str(PROJECT),
@@ -128,7 +128,7 @@ def ours(folder: Path, *, backend: str, redis_url: str = "") -> dict[str, str]:
 
 
 def theirs(**further: str) -> dict[str, str]:
-    """What a rival's process needs."""
+    """Environment for a rival's process."""
     return {"PYTHONPATH": str(RIVALS), **further}
 
 

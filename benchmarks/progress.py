@@ -1,4 +1,4 @@
-"""How fast jobs were done, read from when each was done: the first fifth is for warming up and does not count."""
+"""The rate of finished jobs, from the time at which each finished; the first fifth is warm-up and does not count."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rate(moments: list[tuple[float, int]], count: int) -> float:
 
 
 def of_tallies(folder: Path) -> list[tuple[float, int]]:
-    """What all processes of a rival have done together, over time."""
+    """Work of all processes of a rival together, over time."""
     steps: list[tuple[float, int]] = []
     for file in folder.iterdir():
         before = 0
@@ -44,17 +44,17 @@ def of_tallies(folder: Path) -> list[tuple[float, int]]:
 
 
 def of_ledger(path: Path) -> list[tuple[float, int]]:
-    """When the ledger's jobs were finished."""
+    """Times at which the ledger's jobs finished."""
     return _summed([(at / 1e6, n) for at, n in _read(path, _finished)])
 
 
 def done_in_ledger(path: Path) -> int:
-    """How many jobs have succeeded."""
+    """The number of jobs that succeeded."""
     return int(_read(path, _succeeded)[0][0] or 0)
 
 
 def in_ledger(path: Path) -> int:
-    """How many jobs were accepted."""
+    """The number of accepted jobs."""
     return int(_read(path, _all)[0][0] or 0)
 
 

@@ -17,7 +17,7 @@ from tests import forked
 from tests.forked import Forked
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE_S = 30.0
+WAIT_TIMEOUT_S = 30.0
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -32,7 +32,7 @@ def onward(*arguments: str, project: Path, **variables: str) -> subprocess.Compl
     surroundings = environment(**variables)
     if "PYTHONPATH" not in variables:
         return forked.template(surroundings["PYTHONPATH"]).run(
-            ["--project", str(project), *arguments], environment=surroundings, cwd=project, timeout_s=PATIENCE_S * 2
+            ["--project", str(project), *arguments], environment=surroundings, cwd=project, timeout_s=WAIT_TIMEOUT_S * 2
         )
     return subprocess.run(
         [sys.executable, "-P", "-m", "onward", "--project", str(project), *arguments],
@@ -41,7 +41,7 @@ def onward(*arguments: str, project: Path, **variables: str) -> subprocess.Compl
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S * 2,
+        timeout=WAIT_TIMEOUT_S * 2,
         check=False,
     )
 
@@ -69,7 +69,7 @@ class Running:
         assert found
         return found[0]
 
-    def end(self, timeout_s: float = PATIENCE_S) -> int:
+    def end(self, timeout_s: float = WAIT_TIMEOUT_S) -> int:
         """The exit code after an orderly end."""
         self.process.terminate()
         return self.process.wait(timeout_s)
@@ -85,7 +85,7 @@ def running(*arguments: str, project: Path, descriptors: Sequence[int] = (), **v
     finally:
         process.terminate()
         try:
-            process.wait(PATIENCE_S)
+            process.wait(WAIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -112,7 +112,7 @@ def _started(
         )
 
 
-def wait_until(holds: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
+def wait_until(holds: Callable[[], object], timeout_s: float = WAIT_TIMEOUT_S) -> None:
     """The condition holds; the test fails where it does not come to hold in time."""
     deadline = time.monotonic() + timeout_s
     while not holds():
@@ -135,7 +135,7 @@ def graphql(address: str, document: str, **variables: Any) -> Any:
         json.dumps({"query": document, "variables": variables}).encode(),
         {"content-type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
+    with urllib.request.urlopen(request, timeout=WAIT_TIMEOUT_S) as response:
         answer = json.load(response)
     assert "errors" not in answer, answer["errors"]
     return answer["data"]

@@ -131,7 +131,7 @@ def _tallied(folder: Path) -> int:
 
 
 def _worked(folder: Path, count: int, worker: Program) -> dict[str, float]:
-    """What to tell of a worker beside its rate, once all jobs are done; its start does not count."""
+    """Figures of a worker beside its rate, once all jobs are done; its start does not count."""
     ledger = folder / "ledger.db"
     begun, cpu_s = _cpu_from(lambda: progress.done_in_ledger(ledger), count, worker)
     wait_until(lambda: progress.done_in_ledger(ledger) >= count, worker, patience_s=120, step_s=0.05)
@@ -140,6 +140,6 @@ def _worked(folder: Path, count: int, worker: Program) -> dict[str, float]:
 
 
 def _cpu_from(done: Callable[[], int], count: int, worker: Program) -> tuple[int, float]:
-    """How many jobs were done when it was looked at for the first time after the start, and what they had cost."""
+    """The jobs done at the first look after the start, and their cost."""
     wait_until(lambda: done() >= progress.FROM * count, worker, patience_s=120, step_s=0.05)
     return min(done(), count - 1), worker.cpu_s()

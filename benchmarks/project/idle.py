@@ -15,7 +15,7 @@ async def nothing(_job: JobContext, *, n: int) -> int:
 
 @handler("bench.stamp")
 def stamp(_job: JobContext, *, path: str) -> None:
-    """When its first line ran, by the clock that all processes of the machine share."""
+    """The time at which its first line ran, by the clock that all processes of the machine share."""
     now = time.monotonic()
     with Path(path).open("a") as file:
         file.write(f"{now} {os.getpid()}\n")

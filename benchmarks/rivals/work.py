@@ -1,4 +1,4 @@
-"""What the rivals do with an item: the same as `steps.process_item`, without keeping it."""
+"""The rivals' work on an item: the same as `steps.process_item`, without keeping it."""
 
 import hashlib
 import unicodedata

@@ -10,20 +10,20 @@ from onward.graphql.types.user_error import UserError
 from onward.graphql.validation import Email, Text, checked
 from onward.jobs import model
 
-MOST = 20
+MAX_ITEMS = 20
 
 
 class Values(BaseModel):
     order: Text
     email: Email
-    items: list[Text] = Field(min_length=1, max_length=MOST)
+    items: list[Text] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
 @strawberry.input
 class ConfirmOrderInput:
     order: str
     email: str
-    items: list[str] = strawberry.field(description=f"1 to {MOST} of them.")
+    items: list[str] = strawberry.field(description=f"1 to {MAX_ITEMS} of them.")
     idempotency_key: str | None = strawberry.field(description="The same key and input: the same job.")
 
 

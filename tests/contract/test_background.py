@@ -61,7 +61,7 @@ async def ended(onward: wiring.Runtime, jobs: list[Job]) -> list[Job]:
 
 async def test_jobs_of_one_request_run_one_after_another_in_order(onward: wiring.Runtime, tmp_path: Path) -> None:
     """The second begins when the first has ended, although a slot is free."""
-    (tmp_path / "mended").touch()
+    (tmp_path / "fixed").touch()
     jobs = await ended(onward, await request(onward, ["conformance.steps"] * 5, tmp_path))
     assert {job.status for job in jobs} == {S.SUCCEEDED}
     assert [note.job for note in notes(tmp_path)] == [job.id for job in jobs for _ in range(3)]

@@ -40,7 +40,7 @@ async def test_pending_jobs_run_on_the_new_backend(
         await harness.no_worker()
     async with open_harness(after, tmp_path) as harness:
         harness.say("go")
-        harness.say("mended")
+        harness.say("fixed")
         await harness.start_worker()
         done = {name: await harness.done(await harness.get(job_id)) for name, job_id in pending.items()}
     assert {name: job.status for name, job in done.items()} == dict.fromkeys(pending, S.SUCCEEDED)

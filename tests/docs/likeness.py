@@ -19,7 +19,7 @@ MASKS = (
 
 
 class Ids:
-    """Which id of the page stands for which real one."""
+    """Ids of the page, by the real id that each stands for."""
 
     def __init__(self) -> None:
         self._real: dict[str, str] = {}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.docs.fences import Fence, fences
 from tests.docs.likeness import Ids, alike
-from tests.docs.tour import PATIENCE_S, Reader, reading
+from tests.docs.tour import WAIT_TIMEOUT_S, Reader, reading
 from tests.processes import ROOT
 
 PAGES = ("README.md", "docs/tutorial.md")
@@ -37,7 +37,7 @@ def test_every_command_of_the_page_gives_the_shown_output(
 
 def _typed(name: str, reader: Reader, fence: Fence, expected: str, ids: Ids) -> None:
     printed = reader.type(fence.text)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + WAIT_TIMEOUT_S
     # Jobs take their time. What changes nothing may be asked again.
     while not alike(expected, printed) and "mutation" not in fence.text and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -13,7 +13,7 @@ from tests.servers import free_port
 
 DONE = "--- done ---"
 ADDRESS = "127.0.0.1:8000"
-PATIENCE_S = 10.0
+WAIT_TIMEOUT_S = 10.0
 
 
 class Reader:
@@ -87,7 +87,7 @@ class Reader:
         """Ctrl-C in the first terminal; what was served there has ended well, or by the page's own `kill -9`."""
         if self._going is not None:
             self._going.process.send_signal(signal.SIGINT)
-            assert self._going.process.wait(PATIENCE_S * 3) in {0, -signal.SIGKILL}, self._going.output()
+            assert self._going.process.wait(WAIT_TIMEOUT_S * 3) in {0, -signal.SIGKILL}, self._going.output()
             self._going = None
 
     def leave(self) -> None:

@@ -34,7 +34,7 @@ UPGRADE = (
 )
 QUERY = json.dumps({"query": "{ viewer { roles } }"}).encode()
 MUCH = 60_000_000  # bytes that a patient attacker sends; the kernels' buffers take some of them
-PATIENCE_S = 30.0
+WAIT_TIMEOUT_S = 30.0
 
 
 def request(body: bytes = QUERY, *headers: str) -> bytes:
@@ -69,7 +69,7 @@ async def connected(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, a
     host, port = address.split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WAIT_TIMEOUT_S):
             yield reader, writer
     finally:
         writer.close()
@@ -179,7 +179,7 @@ async def test_a_client_that_reads_only_after_sending_everything_gets_the_refusa
     address: str, headers: dict[str, str], status: int
 ) -> None:
     def told() -> int:
-        connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection(address, timeout=WAIT_TIMEOUT_S)
         with closing(connection):
             connection.request("POST", "/graphql", b"a" * 5_000_000, {"Content-Type": "application/json", **headers})
             return connection.getresponse().status
@@ -453,7 +453,7 @@ async def test_with_too_many_connections_the_longest_silent_one_is_closed(
     with served(settings_in(tmp_path, gql={"limits": {"head_timeout_s": 600}})) as address:
         host, port = address.split(":")
         async with client(address) as busy:
-            silent = [socket.create_connection((host, int(port)), timeout=PATIENCE_S) for _ in range(60)]
+            silent = [socket.create_connection((host, int(port)), timeout=WAIT_TIMEOUT_S) for _ in range(60)]
             try:
                 assert await asyncio.to_thread(_hung_up, silent[0])
                 async with connected(address) as (reader, writer):
@@ -496,7 +496,7 @@ async def test_with_too_many_connections_at_once_each_new_one_closes_another(
     async with await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0) as server:
         where = server.sockets[0].getsockname()
         # Without an await, so that the loop finds all of them in one turn.
-        silent = [socket.create_connection(where, timeout=PATIENCE_S) for _ in range(60)]
+        silent = [socket.create_connection(where, timeout=WAIT_TIMEOUT_S) for _ in range(60)]
         try:
             assert all([await asyncio.to_thread(_hung_up, one) for one in silent[:40]])
             assert len(state.connections) == 20

@@ -11,7 +11,7 @@ from tests.terminals import on_a_terminal
 LONG = """
 import time
 from onward.cli import progress_bar
-progress_bar.PATIENCE_S = 0.0
+progress_bar.SHOW_AFTER_S = 0.0
 with progress_bar.bar("copying", 100) as show:
     show(40)
     {wait}

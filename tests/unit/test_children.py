@@ -85,7 +85,7 @@ def test_a_signal_to_a_forked_process_does_not_reach_its_parent() -> None:
 
 
 async def test_waiting_for_a_process_does_not_wait_for_its_children() -> None:
-    """Which has its output open still, and ends with its group."""
+    """A process that still has its output open, and ends with its group."""
     output = bytearray()
     child = await Child.start([sys.executable, "-c", LEAVES_A_CHILD], start_new_session=True)
     assert await child.read(output.extend) == 3

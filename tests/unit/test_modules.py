@@ -103,7 +103,7 @@ def test_modules_in_a_package_may_have_any_name(tmp_path: Path) -> None:
 
 def test_unused_folders_of_the_project_do_no_harm(tmp_path: Path) -> None:
     application.write(tmp_path, '[routes]\n"email.*" = "dramatiq"\n')
-    for room in ("backends", "telemetry", "jobs"):
-        (tmp_path / room).mkdir()
-        (tmp_path / room / "__init__.py").touch()
+    for package in ("backends", "telemetry", "jobs"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
     assert "is hidden" not in onward("check", project=tmp_path).stdout

@@ -98,7 +98,7 @@ def limits(settings: Settings) -> Limits:
 
 
 def is_open(settings: Settings) -> bool:
-    """Whether everyone may see the schema: introspection, suggestions of names, the explorer."""
+    """True if everyone may see the schema: introspection, suggestions of names, the explorer."""
     return settings.environment != "production"
 
 

@@ -34,12 +34,12 @@ def accepted(header: bytes | None) -> Media:
 
 
 def names_json(header: bytes | None) -> bool:
-    """Whether the client names application/json itself, as older clients do."""
+    """True if the client names application/json itself, as older clients do."""
     return header is not None and any(kind == Media.JSON for kind, _ in _ranges(header))
 
 
 def wants_page(header: bytes | None) -> bool:
-    """Whether the client is a browser that wants to show a page."""
+    """True if the client is a browser that wants to show a page."""
     return header is not None and any(kind == Media.HTML and q > 0 for kind, q in _ranges(header))
 
 

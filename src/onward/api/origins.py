@@ -15,7 +15,7 @@ _PLAIN_HOSTS = frozenset({b"localhost", b"127.0.0.1"})
 
 
 def is_host(value: bytes | None) -> bool:
-    """Whether a Host header names a host."""
+    """True if a Host header names a host."""
     return value is not None and _HOST.fullmatch(value) is not None
 
 
@@ -31,7 +31,7 @@ class Hosts:
         return cls(LOOPBACK | {urlsplit(origin).hostname or "" for origin in origins})
 
     def allows(self, header: bytes) -> bool:
-        """Whether a well-formed Host header names this server."""
+        """True if a well-formed Host header names this server."""
         if self._names is None or header.partition(b":")[0] in _PLAIN_HOSTS:
             return True
         match = _HOST.fullmatch(header)
@@ -55,7 +55,7 @@ class Origins:
         self._allowed = frozenset(origin.rstrip("/").lower() for origin in allowed)
 
     def allows(self, origin: bytes | None, host: bytes | None) -> bool:
-        """Whether the request may be answered. A request without an origin comes from no web page."""
+        """True if the request may be answered. A request without an origin comes from no web page."""
         if origin is None:
             return True
         text = origin.decode("latin-1").lower()

@@ -18,7 +18,7 @@ from onward.telemetry.metrics import CONTENT_TYPE
 PROBE_TIMEOUT_S = 3.0
 FILE_REPLACED = "its file was moved, deleted or replaced while in use; the log names it"
 Guard = Callable[[Request], bool]
-"""Whether the caller may see metrics. Raises TooManyRequests."""
+"""True if the caller may see metrics. Raises TooManyRequests."""
 
 
 def routes(
@@ -79,7 +79,7 @@ def _word(*, up: bool) -> str:
 
 
 async def _ledger_works(services: Services) -> bool:
-    """Whether the ledger can be read, and its last write succeeded: a full disk still allows reads."""
+    """True if the ledger can be read, and its last write succeeded: a full disk still allows reads."""
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             await services.database.read(lambda tx: tx.now)

@@ -40,7 +40,7 @@ def of_module(module: str) -> str:
 
 
 def is_installed(extra: str) -> bool:
-    """Whether all modules of the extra can be found; imports none of them but packages above."""
+    """True if all modules of the extra can be found; imports none of them but packages above."""
     try:
         return all(find_spec(module) is not None for module in MODULES[extra])
     except ModuleNotFoundError:  # a package above is missing

@@ -73,7 +73,7 @@ class FairQueue:
         heapq.heappush(self._line, (clock, next(self._number), caller))
 
 
-class LoopTurns:
+class LoopScheduler:
     """Turns on the event loop: one caller's slice in each of its iterations, where more is asked for than that.
 
     Between two slices the loop reads its sockets and runs whatever else is ready.

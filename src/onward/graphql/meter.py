@@ -10,7 +10,7 @@ import orjson
 from graphql import GraphQLError
 
 from onward.graphql.base import public_error
-from onward.graphql.fair_queue import SLICE_S, LoopTurns, Places
+from onward.graphql.fair_queue import SLICE_S, LoopScheduler, Places
 from onward.jobs.pages import Allowance, json_values
 
 READS_AT_ONCE = 3  # of the ledger, by all queries of a process
@@ -21,7 +21,7 @@ class Shares:
     """The parts of a process that callers share: the event loop, and the threads that read the ledger."""
 
     def __init__(self) -> None:
-        self.loop = LoopTurns()
+        self.loop = LoopScheduler()
         self.reads = Places(READS_AT_ONCE)
         self.documents = Places(1)
 

@@ -23,5 +23,5 @@ class Viewer:
 
     @property
     def is_nobody(self) -> bool:
-        """Whether a token is needed and was missing."""
+        """True if a token is needed and was missing."""
         return self.id is None and not self.roles

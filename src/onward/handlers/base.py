@@ -44,7 +44,7 @@ class HandlerError(Exception):
 
 
 class Permanent(HandlerError):
-    """An error that another attempt cannot cure."""
+    """An error that another attempt cannot fix."""
 
     def __init__(self, message: str, code: str = "PERMANENT") -> None:
         super().__init__(message)
@@ -103,7 +103,7 @@ class Step:
 
     @property
     def is_async(self) -> bool:
-        """Whether it runs on the event loop; otherwise in a thread."""
+        """True if the handler runs on the event loop; false if in a thread."""
         return inspect.iscoroutinefunction(self.call)
 
 

@@ -62,7 +62,7 @@ def to_json(params: Mapping[str, Any]) -> bytes:
 
 
 def is_written(value: Any) -> bool:
-    """Whether a value that JSON does not know is written as one that it knows."""
+    """True if a value that JSON does not know is written as one that it knows."""
     # Only these types: pydantic's own conversion would take bytes for text and exhaust generators.
     return isinstance(value, float | tuple | date | time | timedelta | Decimal | Enum | UUID | BaseModel) or (
         is_dataclass(value) and not isinstance(value, type)

@@ -65,7 +65,7 @@ _count_reserved = (
 
 @dataclass(slots=True)
 class Capacity:
-    """How many more jobs of a handler may run, how many may start by its rate, how many of both are reserved."""
+    """Free capacity of a handler: jobs that may run, jobs that may start by its rate, and reservations of both."""
 
     slots: int
     starts: int
@@ -77,7 +77,7 @@ class Capacity:
 
 
 def capacity(tx: Tx, limits: HandlerLimits) -> Capacity:
-    """The room that a handler's limits leave at the moment."""
+    """The capacity that a handler's limits leave at the moment."""
     limit = limits.limit
     slots = starts = sys.maxsize
     if limit.concurrency is not None:

@@ -148,7 +148,7 @@ def claim_limited(
 
 
 def must_run_isolated(tx: Tx, job_id: str) -> bool:
-    """Whether the job is queued and has to run in a process of its own."""
+    """True if the job is queued and has to run in a process of its own."""
     crashes = tx.scalar(_crashes, id_=job_id)
     return crashes is not None and crashes >= CRASHES_BEFORE_ISOLATION
 

@@ -109,7 +109,7 @@ def set_theoretical_arrival(tx: Tx, handler: str, arrival: int) -> None:
 
 
 def any_limits(tx: Tx) -> bool:
-    """Whether any handler is paused or limited."""
+    """True if any handler is paused or limited."""
     return bool(tx.scalar(_any))
 
 

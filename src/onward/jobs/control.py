@@ -38,7 +38,7 @@ class Control:
 
     @property
     def busy(self) -> int:
-        """How many jobs run."""
+        """The number of running jobs."""
         return len(self._running)
 
     @property

@@ -138,7 +138,7 @@ class Executor:
 
     @property
     def out_of_threads(self) -> bool:
-        """Whether no further thread is started for a plain function."""
+        """True if no further thread is started for a plain function."""
         return self._steps.out_of_threads
 
     def drain(self) -> None:

@@ -43,7 +43,7 @@ class Rate:
         return min(found, most) if found <= most + CLOCK_TOLERANCE_US else 0
 
     def free(self, arrival: int | None, now: int) -> int:
-        """How many may start now; `arrival` is the theoretical arrival of the next one."""
+        """The number that may start now; `arrival` is the theoretical arrival of the next one."""
         return self.burst - -(-self.ahead(arrival, now) // self.interval_us)
 
     def after(self, arrival: int | None, now: int, started: int) -> int:

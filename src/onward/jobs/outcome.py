@@ -30,7 +30,7 @@ S = JobStatus
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended: the state that it leads to, and what is recorded with it."""
+    """The end of an attempt: the state that it leads to, and the values recorded with it."""
 
     status: JobStatus  # SUCCEEDED, FAILED, CANCELLED, RETRYING (after `delay_us`) or QUEUED (handed back)
     result: object = None

@@ -50,5 +50,5 @@ def forget(tx: Tx, *, runner: str) -> None:
 
 
 def any_of(tx: Tx, *, runner: str) -> bool:
-    """Whether a function of the runner keeps a place."""
+    """True if a function of the runner keeps a place."""
     return bool(tx.scalar(_of_runner, runner_=runner))

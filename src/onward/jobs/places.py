@@ -27,13 +27,13 @@ def place_of(pid: int, states_out: str = _ENDED) -> str:
 
 
 def is_gone(other: str, mine: str) -> bool:
-    """Whether a process in the same boot and pid namespace as `mine` exists no more; False of an isolated one."""
+    """True if a process in the same boot and pid namespace as `mine` no longer exists; false for an isolated one."""
     pid = _neighbour(other, mine.removeprefix(ISOLATED))
     return pid is not None and place_of(pid) != other
 
 
 def lives(other: str, mine: str) -> bool:
-    """Whether a process in the same boot and pid namespace as `mine` exists, and nothing has stopped it.
+    """True if a process in the same boot and pid namespace as `mine` exists, and nothing has stopped it.
 
     Its counter may stand still all the same: a handler holds the interpreter's lock, or the process waits for a disk.
     """

@@ -38,5 +38,5 @@ def storable(value: Any) -> Any:
 
 
 def _is_written(value: Any) -> bool:
-    """Whether orjson writes a value of this type."""
+    """True if orjson writes a value of this type."""
     return isinstance(value, date | time | UUID | Enum) or (is_dataclass(value) and not isinstance(value, type))

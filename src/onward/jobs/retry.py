@@ -1,4 +1,4 @@
-"""When an attempt is made again: pure functions."""
+"""Times of further attempts: pure functions."""
 
 from __future__ import annotations
 

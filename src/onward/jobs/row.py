@@ -63,7 +63,7 @@ class Unconfirmed(NamedTuple):
 
     @property
     def resumes(self) -> bool:
-        """Whether it ran before."""
+        """True if the job ran before."""
         return self.attempt > 0
 
 

@@ -71,17 +71,17 @@ class Runner:
 
     @property
     def busy(self) -> int:
-        """How many jobs run here."""
+        """The number of jobs that run in this runner."""
         return self._control.busy
 
     @property
     def out_of_threads(self) -> bool:
-        """Whether plain functions wait, because too many go on past their time limit."""
+        """True if plain functions wait, because too many go on past their time limit."""
         return self._executor.out_of_threads
 
     @property
     def draining(self) -> bool:
-        """Whether no further job is claimed."""
+        """True if no further job is claimed."""
         return self._control.draining
 
     def start(self) -> None:

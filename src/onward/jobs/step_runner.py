@@ -145,7 +145,7 @@ class StepRunner:
 
     @property
     def out_of_threads(self) -> bool:
-        """Whether no further thread is started for a plain function."""
+        """True if no further thread is started for a plain function."""
         return self._threads.exhausted
 
     def drain(self) -> None:

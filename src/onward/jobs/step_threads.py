@@ -84,12 +84,12 @@ class StepThreads:
 
     @property
     def overrun(self) -> int:
-        """How many functions run on past their time limit."""
+        """The number of functions that run on past their time limit."""
         return len(self._overrun)
 
     @property
     def exhausted(self) -> bool:
-        """Whether no further thread is started."""
+        """True if no further thread is started."""
         return len(self._overrun) >= self._max_overrun
 
     def submit(self, function: Callable[[], Any], on_begin: Callable[[float], None]) -> PlainCall:

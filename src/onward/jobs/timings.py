@@ -1,4 +1,4 @@
-"""How often each part of a process looks, and how long it waits: one value, handed down from the composition root."""
+"""Intervals and time limits of all parts of a process: one value, passed down from the composition root."""
 
 from __future__ import annotations
 

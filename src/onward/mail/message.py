@@ -54,7 +54,7 @@ def sender_of(text: str) -> Address:
 
 
 def is_international(address: Address) -> bool:
-    """Whether only a server that speaks SMTPUTF8 takes it."""
+    """True if only a server that speaks SMTPUTF8 takes it."""
     return not address.username.isascii()
 
 

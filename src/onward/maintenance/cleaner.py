@@ -34,7 +34,7 @@ _drop = sa.delete(jobs).where(jobs.c.id == _p("id_"), jobs.c.status == _p("statu
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long finished jobs and idempotency keys are kept; None keeps them for ever."""
+    """Retention of finished jobs and idempotency keys; None keeps them for ever."""
 
     jobs: timedelta | None
     keys: timedelta | None

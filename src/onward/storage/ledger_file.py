@@ -24,7 +24,7 @@ class LedgerFile:
 
     @property
     def is_known(self) -> bool:
-        """Whether the file was opened before, so that nobody may make it anew."""
+        """True if the file was opened before; then it must not be created anew."""
         return bool(self._held)
 
     def hold(self) -> None:

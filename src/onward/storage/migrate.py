@@ -42,7 +42,7 @@ class Migrations:
 
     @property
     def newer_fix(self) -> str:
-        """The cure for tables of a newer release."""
+        """The fix for tables of a newer release."""
         if self.table != LEDGER.table:
             return "start the newer version of the project"
         return "start the newer release, or stop its processes and run its `onward migrate --back`"

@@ -19,7 +19,7 @@ def mark(connection: Any) -> None:
 
 
 def is_marked(connection: Any) -> bool:
-    """Whether the connection goes through a pooler."""
+    """True if the connection goes through a pooler."""
     return connection is not None and connection.prepare_threshold is None
 
 

@@ -185,7 +185,7 @@ class _SupervisedProcess:
         return code
 
     def _heard(self, line: bytes, child: Child, replace: asyncio.Event) -> bool:
-        """Whether the line was for the supervisor: the process wants a replacement, or is one and is up."""
+        """True if the line was for the supervisor: the process wants a replacement, or is one and is up."""
         if line == WANTS_REPLACEMENT:
             replace.set()
         elif line == IS_UP:

@@ -103,7 +103,7 @@ def check(traces: str) -> Finding:
 
 
 def is_recorded() -> bool:
-    """Whether spans go anywhere: to a provider of `build`'s, or one that somebody else has set for the process."""
+    """True if spans are exported: by the provider of `build`, or by one set elsewhere for the process."""
     from opentelemetry import trace  # noqa: PLC0415 - a worker without traces has no need of it
 
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)

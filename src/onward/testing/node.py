@@ -46,8 +46,8 @@ async def again(onward: wiring.Runtime, ids: list[str], later: Callable[..., Non
     await backend.deliver([Delivery(job_id, "") for job_id in ids], after_response=later)
 
 
-class Door:
-    """Serves requests to one process."""
+class RequestServer:
+    """Serves the requests of one process."""
 
     def __init__(self, onward: wiring.Runtime) -> None:
         self._onward = onward
@@ -92,7 +92,7 @@ async def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with wiring.run_process(loaded, Role.ACCEPT) as onward:
-        server = await asyncio.start_server(Door(onward), "127.0.0.1", 0)
+        server = await asyncio.start_server(RequestServer(onward), "127.0.0.1", 0)
         async with server:
             _announce(door(loaded.project, os.getpid()), server.sockets[0].getsockname()[1])
             await stop.wait()

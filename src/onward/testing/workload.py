@@ -234,9 +234,9 @@ async def words(job: JobContext, *, kind: str) -> None:
 
 @handler("conformance.exit", retry=ONCE)
 async def kill(job: JobContext, *, folder: str) -> str:
-    """Kill its process, unless there is a file `mended`."""
+    """Kill its process, unless there is a file `fixed`."""
     note(job, folder, "begun")
-    if not says(folder, "mended"):
+    if not says(folder, "fixed"):
         os._exit(0)  # exit code 0 says least about the cause
     return "survived"
 
@@ -303,10 +303,10 @@ async def first(job: JobContext, *, folder: str) -> dict[str, str]:
 
 
 def second(job: JobContext, value: dict[str, str]) -> dict[str, str]:
-    """Fail for good, unless there is a file `mended`."""
+    """Fail for good, unless there is a file `fixed`."""
     note(job, value["folder"], "second")
-    if not says(value["folder"], "mended"):
-        raise Permanent("not mended yet")
+    if not says(value["folder"], "fixed"):
+        raise Permanent("not fixed yet")
     return {**value, "from": "second"}
 
 

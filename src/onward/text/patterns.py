@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether the whole name fits. Finds the pieces between the stars in order, and never goes back."""
+    """Return true if the whole name matches: find the pieces between the stars in order, without backtracking."""
     first, *rest = pattern.split("*")
     if not rest:
         return name == first

@@ -17,12 +17,12 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u
 
 
 def is_plain(text: str) -> bool:
-    """Whether the text has no controls, line breaks or format characters."""
+    """True if the text has no controls, line breaks or format characters."""
     return (text.isascii() and text.isprintable()) or all(unicodedata.category(c) not in _HIDDEN for c in text)
 
 
 def has_invisible(text: str) -> bool:
-    """Whether a character of the text shows nothing at all, spaces apart."""
+    """True if a character of the text shows nothing at all, spaces apart."""
     return not text.isascii() and _INVISIBLE.search(text) is not None
 
 

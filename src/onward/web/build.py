@@ -44,12 +44,12 @@ class Built:
 
 
 def available() -> bool:
-    """Whether npm and node are on PATH, without which nothing can be built."""
+    """True if npm and node are on PATH; a build needs both."""
     return shutil.which("npm") is not None and shutil.which("node") is not None
 
 
 def has_sources() -> bool:
-    """Whether the explorer's sources are here, as they are in a clone; an installed package has none."""
+    """True if the explorer's sources are here, as they are in a clone; an installed package has none."""
     return (SOURCES / "package.json").is_file()
 
 
@@ -64,7 +64,7 @@ def current() -> Built | None:
 
 
 def running() -> bool:
-    """Whether a build is running, here or in another process."""
+    """True if a build is running, here or in another process."""
     try:
         with (OUTPUT / ".lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -76,7 +76,7 @@ def running() -> bool:
 
 
 def needed() -> bool:
-    """Whether there is no build, or its sources have changed since."""
+    """True if there is no build, or its sources have changed since."""
     built = current()
     return built is None or built.stamp != stamp()
 

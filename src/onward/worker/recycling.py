@@ -16,7 +16,7 @@ MEGABYTE = 1_000_000
 
 
 class Recycling:
-    """When a process has done its share: after so many jobs, or above so much resident memory; 0 is no limit."""
+    """Limits after which a process is replaced: jobs done, or resident memory; 0 is no limit."""
 
     def __init__(self, *, after_jobs: int, above_mb: int, jobs: Callable[[], int]) -> None:
         self._after_jobs = after_jobs

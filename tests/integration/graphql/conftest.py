@@ -21,7 +21,7 @@ from onward.api.server import configured
 from onward.config.settings import Settings, load
 from tests import application
 
-PATIENCE_S = 20.0
+WAIT_TIMEOUT_S = 20.0
 MODULES = {"modules": ["tests.integration.graphql.further"]}
 
 
@@ -32,7 +32,7 @@ def settings_in(folder: Path, **overrides: Any) -> Settings:
 
 async def until(condition: Callable[[], Awaitable[Any]]) -> Any:
     """Wait until the condition is true, and return its value."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WAIT_TIMEOUT_S):
         while not (found := await condition()):
             await asyncio.sleep(0.01)
     return found
@@ -104,7 +104,7 @@ def serving(settings: Settings, **options: Any) -> Iterator[str]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + WAIT_TIMEOUT_S
         while not server.started:
             assert thread.is_alive(), "the server did not start"
             assert time.monotonic() < deadline, "the server did not start in time"
@@ -112,7 +112,7 @@ def serving(settings: Settings, **options: Any) -> Iterator[str]:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(PATIENCE_S)
+        thread.join(WAIT_TIMEOUT_S)
         listener.close()
 
 

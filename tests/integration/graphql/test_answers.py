@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from onward.graphql import fair_queue, meter
 from onward.graphql.execution.costs import PAGE
-from onward.graphql.fair_queue import FairQueue, LoopTurns, Places
+from onward.graphql.fair_queue import FairQueue, LoopScheduler, Places
 from onward.jobs import ledger
 from onward.jobs.model import NewJob
 from onward.storage.tables import jobs as table
@@ -144,7 +144,7 @@ async def test_who_has_used_much_waits_behind_who_has_used_little() -> None:
 
 async def test_the_loop_is_given_to_one_slice_in_each_of_its_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fair_queue, "SLICE_S", -1.0)  # a slice is over at once
-    shares, at = LoopTurns(), 0
+    shares, at = LoopScheduler(), 0
     seen: list[tuple[str, int]] = []
 
     async def count() -> None:

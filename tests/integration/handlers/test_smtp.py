@@ -19,7 +19,7 @@ from onward.mail.message import compose, mailbox, sender_of
 from onward.mail.smtp import MailUnavailable, SmtpMailer
 from tests.integration.handlers.hostile import HOSTILE
 
-PATIENCE_S = 30.0
+WAIT_TIMEOUT_S = 30.0
 Open = Callable[..., SmtpMailer]
 
 
@@ -33,7 +33,7 @@ def ids(office: Any) -> list[str]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WAIT_TIMEOUT_S):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -43,7 +43,7 @@ async def mailer_to(office: Any) -> AsyncIterator[Open]:
     opened = []
 
     def open_one(**options: Any) -> SmtpMailer:
-        options = {"host": "127.0.0.1", "port": office.port, "timeout_s": PATIENCE_S} | options
+        options = {"host": "127.0.0.1", "port": office.port, "timeout_s": WAIT_TIMEOUT_S} | options
         opened.append(SmtpMailer(sender="Onward <no-reply@localhost>", **options))
         return opened[-1]
 
@@ -187,7 +187,7 @@ async def test_a_server_that_is_down_is_reported_without_its_address(office: Any
 async def test_a_server_that_never_speaks_is_given_up_in_time(mailer_to: Open) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         mailer = mailer_to(port=silent.getsockname()[1], timeout_s=0.1)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WAIT_TIMEOUT_S):
             with pytest.raises(MailUnavailable):
                 await mailer.send(a_message())
 
@@ -209,7 +209,7 @@ async def test_a_server_slow_inside_a_message_is_given_up_and_its_late_answer_ig
 async def test_a_cancelled_message_closes_its_connection(office: Any, mailer_to: Open) -> None:
     await office.open()
     mailer = mailer_to(connections=1)
-    office.pace_s = PATIENCE_S
+    office.pace_s = WAIT_TIMEOUT_S
     sending = asyncio.create_task(mailer.send(a_message()))
     await until(lambda: bool(office.desks and office.desks[0].envelope and office.desks[0].envelope.content))
     sending.cancel()

@@ -1,4 +1,4 @@
-"""The same handlers as a later release has them: greetings take the names apart, and what failed has been mended."""
+"""The same handlers as a later release has them: greetings take the names apart, and a failing handler is fixed."""
 
 from typing import Any
 

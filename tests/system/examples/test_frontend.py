@@ -16,7 +16,7 @@ from playwright.async_api import Browser, Page, Route, expect
 
 from onward.supervisor.supervisor import bound
 from tests import application
-from tests.processes import PATIENCE_S, ROOT, environment, running
+from tests.processes import ROOT, WAIT_TIMEOUT_S, environment, running
 from tests.servers import free_port
 from tests.system.clients.conftest import MODULES, Run
 
@@ -61,7 +61,7 @@ def vite(built: Path, api: str, *command: str) -> Iterator[str]:
             bound([*program, str(port)]), cwd=built, env=environment(ONWARD_URL=api), stdout=log, stderr=log
         )
     try:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + WAIT_TIMEOUT_S
         while "Local" not in (said := said_in.read_text()):
             assert process.poll() is None, said
             assert time.monotonic() < deadline, said
@@ -69,7 +69,7 @@ def vite(built: Path, api: str, *command: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/"
     finally:
         process.terminate()
-        process.wait(PATIENCE_S)
+        process.wait(WAIT_TIMEOUT_S)
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def run(combination: Combination, *, minutes: float, seed: int, rate: float, say
 def figures_end(installation: Installation, figures: Figures, failed: list[str], say: Say) -> None:
     """Wait until all is quiet, end the processes, and run the final checks."""
     installation.client.end()
-    installation.mend()
+    installation.repair()
     try:
         say(f"quiet after {installation.settle(QUIET_S):.1f} s")
     except AssertionError as error:

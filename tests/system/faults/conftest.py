@@ -96,7 +96,7 @@ class FaultTestRunner:
 
         try:
             fault_test.run(Stage(installation, make))
-            installation.mend()
+            installation.repair()
             installation.settle()
             installation.check()
         finally:

@@ -40,7 +40,7 @@ WRITES: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 WHEN = ("before the commit", "after the commit")
-AROUND: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+WRAPPED_CALLS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
         "message": ("onward.backends.redis_broker", "Broker", "enqueue_many"),
         "mail": ("onward.mail.mailer", "FileMailer", "_write"),
@@ -53,7 +53,7 @@ AROUND: Mapping[str, tuple[str, str, str]] = MappingProxyType(
 def names() -> list[str]:
     """Every point."""
     writes = [f"{when} of {write}" for write in (*WRITES, "item", "beat") for when in WHEN]
-    return [*writes, *(f"{when} {what}" for what in AROUND for when in ("before", "after"))]
+    return [*writes, *(f"{when} {what}" for what in WRAPPED_CALLS for when in ("before", "after"))]
 
 
 def install() -> None:
@@ -64,7 +64,7 @@ def install() -> None:
     _mark_statement("beat", ("onward.jobs.leases", "_beat"))
     _around_commit()
     armed = os.environ[POINT]
-    for what, (module, owner, function) in AROUND.items():
+    for what, (module, owner, function) in WRAPPED_CALLS.items():
         if armed.endswith(f" {what}") and "commit" not in armed:
             place = getattr(import_module(module), owner)
             (_around_answer if what == "answer" else _around)(place, function, what)

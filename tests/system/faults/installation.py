@@ -191,7 +191,7 @@ class Installation:
         self.settings.write(self.folder)
         self.start()
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Restore broker, connections and processes."""
         if self.postgres is not None:
             self.postgres.start()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.processes import PATIENCE_S, Running
+from tests.processes import WAIT_TIMEOUT_S, Running
 from tests.system.package.environments import Environment
 
 
@@ -29,7 +29,7 @@ def serving(environment: Environment, project: Path, *command: str, **variables:
     finally:
         process.terminate()
         try:
-            process.wait(PATIENCE_S)
+            process.wait(WAIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

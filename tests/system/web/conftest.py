@@ -36,8 +36,8 @@ QUIET = [  # a browser that keeps to itself: no updates, no reports; and no sand
     "--disable-dev-shm-usage",
 ]
 START_TIMEOUT_S = 60.0
-PATIENCE_MS = 30_000  # with a machine that does other things besides
-expect.set_options(timeout=PATIENCE_MS)
+WAIT_TIMEOUT_MS = 30_000  # with a machine that does other things besides
+expect.set_options(timeout=WAIT_TIMEOUT_MS)
 
 
 @dataclass
@@ -118,7 +118,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def watched(browser: Browser, served: str) -> AsyncIterator[Watched]:
     """A fresh page that reaches our server alone, 1,280 pixels wide. At the end it has complained of nothing."""
     context = await browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_timeout(WAIT_TIMEOUT_MS)
     watched = Watched(await context.new_page())
 
     async def gate(route: Route) -> None:

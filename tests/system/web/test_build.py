@@ -30,19 +30,19 @@ echo '{"index.html": {"file": "assets/index-1.js", "isEntry": true, "css": []}}'
 
 
 class Workshop:
-    """A copy of the room, with programs that note when they are called."""
+    """A copy of the package, with programs that note when they are called."""
 
     def __init__(self, folder: Path) -> None:
-        self.room = folder / "onward" / "web"
+        self.package = folder / "onward" / "web"
         self.record = folder / "record"
         self.record.touch()
         self.programs = folder / "bin"
         shutil.copytree(
             PACKAGE / "web",
-            self.room,
+            self.package,
             ignore=shutil.ignore_patterns("node_modules", "__pycache__", "assets", "current.json"),
         )
-        shutil.copy(PACKAGE / "__init__.py", self.room.parent)
+        shutil.copy(PACKAGE / "__init__.py", self.package.parent)
         self.programs.mkdir()
         for name, script in (("npm", NPM), ("node", NODE)):
             (self.programs / name).write_text(script)
@@ -53,7 +53,7 @@ class Workshop:
         told = {"PATH": f"{self.programs}:/usr/bin:/bin", "RECORD": str(self.record), **environment}
         return subprocess.Popen(
             [sys.executable, "-m", "onward.web.build"],
-            cwd=self.room.parent.parent,
+            cwd=self.package.parent.parent,
             env={**os.environ, **told},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -68,7 +68,7 @@ class Workshop:
 
     @property
     def shown(self) -> dict[str, str] | None:
-        file = self.room / "static" / "explorer" / "current.json"
+        file = self.package / "static" / "explorer" / "current.json"
         return json.loads(file.read_text()) if file.exists() else None
 
     @property
@@ -84,8 +84,8 @@ def workshop(tmp_path: Path) -> Workshop:
 def test_a_build_is_shown_and_leaves_no_packages_behind(workshop: Workshop) -> None:
     assert workshop.run() == (0, "")
     assert workshop.shown is not None
-    assert (workshop.room / "static" / workshop.shown["script"]).read_text() == "built\n"
-    assert not (workshop.room / "explorer" / "node_modules").exists()
+    assert (workshop.package / "static" / workshop.shown["script"]).read_text() == "built\n"
+    assert not (workshop.package / "explorer" / "node_modules").exists()
     assert "--ignore-scripts" in workshop.record.read_text()
 
 
@@ -102,7 +102,7 @@ def test_a_changed_source_is_built_again_and_an_unchanged_one_is_not(workshop: W
     workshop.run()
     assert workshop.calls == ["npm", "node"]
     before = workshop.shown
-    (workshop.room / "static" / "shared" / "operations.js").write_text("export const tabs = [];\n")
+    (workshop.package / "static" / "shared" / "operations.js").write_text("export const tabs = [];\n")
     workshop.run()
     assert workshop.calls == ["npm", "node"] * 2
     assert workshop.shown != before
@@ -111,7 +111,7 @@ def test_a_changed_source_is_built_again_and_an_unchanged_one_is_not(workshop: W
 def test_a_failed_build_gives_its_reason_and_keeps_the_old_one(workshop: Workshop) -> None:
     workshop.run()
     before = workshop.shown
-    (workshop.room / "explorer" / "src" / "explorer.css").write_text("")
+    (workshop.package / "explorer" / "src" / "explorer.css").write_text("")
     code, words = workshop.run(NPM_FAILS="yes")
     assert code == 1
     assert "npm error code EXAMPLE" in words
@@ -141,7 +141,7 @@ def test_a_build_ends_with_its_server(workshop: Workshop) -> None:
     )
     code = "from onward.web import build; build.build_in_background(); print('begun', flush=True); input()"
     told = {"PATH": f"{workshop.programs}:{os.environ['PATH']}", "RECORD": str(workshop.record)}
-    told["PYTHONPATH"] = str(workshop.room.parent.parent)
+    told["PYTHONPATH"] = str(workshop.package.parent.parent)
     with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **told}, stdin=subprocess.PIPE) as server:
         try:
             wait_until(workshop.record.read_text)
@@ -150,7 +150,7 @@ def test_a_build_ends_with_its_server(workshop: Workshop) -> None:
         finally:
             server.kill()
     wait_until(lambda: not command_line(npm))
-    wait_until(lambda: not (workshop.room / "explorer" / "node_modules").exists())
+    wait_until(lambda: not (workshop.package / "explorer" / "node_modules").exists())
     assert workshop.shown is None
 
 
@@ -166,7 +166,7 @@ def test_a_server_in_production_builds_nothing(tmp_path: Path, monkeypatch: pyte
 
 def test_an_installed_package_has_nothing_to_build_from_and_says_so(workshop: Workshop) -> None:
     """A wheel holds the finished build in the place of its sources."""
-    shutil.rmtree(workshop.room / "explorer")
+    shutil.rmtree(workshop.package / "explorer")
     code, words = workshop.run()
     assert (code, workshop.calls) == (1, [])
     assert "this installation holds no sources" in words

@@ -60,12 +60,12 @@ class Operations:
         self._trusted = trusted or Trusted()
 
     def check(self, text: str) -> str | None:
-        """The first error of a document, or None."""
+        """Return the first error of a document, or None."""
         errors = self._documents.get(text).errors
         return errors[0]["message"] if errors else None
 
     async def prepare(self, request: Request, caller: str = "") -> Operation | Invalid:
-        """Find the operation of a request; `caller` is who has to wait for her turn."""
+        """Find the operation of a request; `caller` is the client that queues for it."""
         try:
             document = await self._documents.find(self._trusted.text(request), caller)
         except BadRequest as error:

@@ -15,7 +15,7 @@ RESCUE_S = 45.0  # 15 s on a machine that does nothing else
 
 
 def is_up(pid: int) -> bool:
-    """Whether there is a process of that pid."""
+    """True if there is a process of that pid."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -70,10 +70,10 @@ class Crashes:
         assert [attempt.counts_as_attempt for attempt in beside.attempts] == [False] * (len(beside.attempts) - 1) + [
             True
         ]
-        harness.say("mended")
+        harness.say("fixed")
         await harness.retry(deadly)
-        mended = await harness.done(deadly)
-        assert (mended.status, mended.result) == (S.SUCCEEDED, "survived")
+        fixed = await harness.done(deadly)
+        assert (fixed.status, fixed.result) == (S.SUCCEEDED, "survived")
 
     async def test_a_handler_that_holds_the_interpreter_s_lock_is_not_dead(self, harness: Harness) -> None:
         """For longer than a lease: its process lives, and the job runs once."""

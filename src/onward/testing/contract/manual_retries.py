@@ -23,7 +23,7 @@ class ManualRetries:
     async def test_a_retry_goes_on_with_the_step_that_failed(self, harness: Harness) -> None:
         """The finished step is not run again; a fresh budget of attempts, their numbers go on."""
         job = await self._failed(harness)
-        harness.say("mended")
+        harness.say("fixed")
         waiting = await harness.retry(job)
         assert (waiting.status, waiting.error, waiting.finished_at, waiting.counted_attempts) == (
             S.QUEUED,
@@ -39,7 +39,7 @@ class ManualRetries:
     async def test_a_retry_from_the_start_runs_every_step_again(self, harness: Harness) -> None:
         """Finished steps run again, too."""
         job = await self._failed(harness)
-        harness.say("mended")
+        harness.say("fixed")
         await harness.retry(job, from_start=True)
         assert (await harness.done(job)).status is S.SUCCEEDED
         assert [note.word for note in notes(harness.folder)] == ["first", "second", "first", "second", "third"]
@@ -78,7 +78,7 @@ class ManualRetries:
         """Of three that failed, the two oldest run again."""
         before = await harness.front.database.read(lambda tx: tx.now)
         failed = [await self._failed(harness) for _ in range(3)]
-        harness.say("mended")
+        harness.say("fixed")
         only = JobFilter(status=(S.FAILED,), handler=("conformance.ste*",), created_after=before - 1)
         route = harness.front.dispatcher.route
         retried = await harness.front.writer.run(

@@ -45,10 +45,10 @@ def a_job_that_kills_its_process_is_poison(stage: Stage) -> None:
         died = sum(is_lost(attempt) for attempt in rows[killer.job or ""].attempts)
         assert died <= DEATHS_AT_MOST, f"{killer.kind.name} died {died} times"
     installation.broken.unlink()
-    _mended(stage, killers)
+    _run_after_fix(stage, killers)
 
 
-def _mended(stage: Stage, requests: list[Request]) -> None:
+def _run_after_fix(stage: Stage, requests: list[Request]) -> None:
     """They are retried, and succeed."""
     for request in requests:
         request.kind = replace(request.kind, status="SUCCEEDED", code=None)
@@ -68,7 +68,7 @@ def jobs_unknown_to_a_release_fail_with_a_reason(stage: Stage) -> None:
     found = {rows[request.job or ""].code for request in gone}, {rows[request.job or ""].code for request in changed}
     assert found == ({"HANDLER_MISSING"}, {"INVALID_PARAMETERS"})
     installation.deploy(handlers=("tests.system.faults.acts",))
-    _mended(stage, changed)
+    _run_after_fix(stage, changed)
     for request in gone:
         request.kind = KINDS["refuses"]
         assert installation.client.ask(RETRY, {"id": request.job})["r"]["errors"] == []

@@ -19,7 +19,7 @@ from tests.system.faults.fault_tests.base import (
 )
 
 LOCKED_S = 10.0  # longer than the program waits for the ledger
-PATIENCE_S = 5.0
+WAIT_TIMEOUT_S = 5.0
 MARGIN_S = 2.0
 ROOM_MB = 6
 
@@ -34,7 +34,7 @@ def a_locked_ledger_is_reported_within_its_timeout(stage: Stage) -> None:
     told = [request for request in sent if request.refused]
     assert told, "nobody was told"
     assert {code for request in told for code in request.refused} == {"UNAVAILABLE"}
-    assert max(request.took_s for request in sent) < PATIENCE_S + MARGIN_S
+    assert max(request.took_s for request in sent) < WAIT_TIMEOUT_S + MARGIN_S
 
 
 def a_full_disk_leaves_nothing_half_accepted(stage: Stage) -> None:

@@ -13,7 +13,7 @@ CANCEL = "mutation($id: ID!) { r: cancelJob(input: {id: $id}) { job { id } error
 RETRY = "mutation($id: ID!) { r: retryJob(input: {id: $id}) { job { id } errors { code } } }"
 RUNNERS = "SELECT DISTINCT runner FROM jobs WHERE runner IS NOT NULL"
 UNCONFIRMED = "SELECT id FROM jobs WHERE status = 'RUNNING' OR (status = 'QUEUED' AND delivered_to IS NULL)"
-PATIENCE_S = 20.0
+WAIT_TIMEOUT_S = 20.0
 Drive = Callable[[Installation], None]
 
 
@@ -69,7 +69,9 @@ def _points(drives: Mapping[str, Drive]) -> list[tuple[str, Drive]]:
     named = [
         (name, drive) for name in failpoints.names() for what, drive in drives.items() if name.endswith(f" {what}")
     ]
-    return [(name, drive) for name, drive in named if ("commit" in name) == (_what(name) not in failpoints.AROUND)]
+    return [
+        (name, drive) for name, drive in named if ("commit" in name) == (_what(name) not in failpoints.WRAPPED_CALLS)
+    ]
 
 
 def _what(point: str) -> str:
@@ -86,12 +88,12 @@ def _visit(installation: Installation, process: Process, point: str, drive: Driv
     installation.ledger.execute("UPDATE jobs SET deaths = 0 WHERE status IN ('QUEUED', 'RUNNING')")
     process.faults = {failpoints.POINT: point, failpoints.VISITS: str(installation.folder / "visits")}
     process.start(wait=False)
-    wait_for(lambda: process.is_ready or not process.alive, PATIENCE_S, f"{process.name} is up")
+    wait_for(lambda: process.is_ready or not process.alive, WAIT_TIMEOUT_S, f"{process.name} is up")
     if process.alive:  # what the last one left behind may have led it there already
         installation.client.patience_s = 0.0  # the answer may be what is lost
         drive(installation)
         installation.client.patience_s = 60.0
-    wait_for(lambda: not process.alive, PATIENCE_S, f"{process.name} has reached {point}")
+    wait_for(lambda: not process.alive, WAIT_TIMEOUT_S, f"{process.name} has reached {point}")
     installation.ends.add(process.pid, "itself")
     assert (installation.folder / "visits").read_text().splitlines()[-1] == point
     installation.unanswered += [request for request in installation.client.requests[sent:] if request.job is None]
@@ -117,7 +119,9 @@ def _few(installation: Installation) -> None:
 def _when_idle(installation: Installation) -> None:
     """A slot is free: the request's own task claims the job, and not who looks for work."""
     process = installation.apis[0]
-    wait_for(lambda: installation.ledger.open() == 0 or not process.alive, PATIENCE_S, "what was left behind is done")
+    wait_for(
+        lambda: installation.ledger.open() == 0 or not process.alive, WAIT_TIMEOUT_S, "what was left behind is done"
+    )
     _few(installation)
 
 
@@ -144,13 +148,13 @@ def _cancel(installation: Installation) -> None:
 
 def _retry(installation: Installation) -> None:
     sent = installation.client.send("refuses", 1)
-    wait_for(lambda: installation.ledger.job(sent[0].job or "").status == "FAILED", PATIENCE_S, "it has failed")
+    wait_for(lambda: installation.ledger.job(sent[0].job or "").status == "FAILED", WAIT_TIMEOUT_S, "it has failed")
     installation.client.post(RETRY, {"id": sent[0].job})
 
 
 def _bury(installation: Installation) -> None:
     installation.client.send("steps", 12, params={"pause_s": 0.4})
-    wait_for(lambda: len(installation.ledger.rows(RUNNERS)) > 1, PATIENCE_S, "both run jobs")
+    wait_for(lambda: len(installation.ledger.rows(RUNNERS)) > 1, WAIT_TIMEOUT_S, "both run jobs")
     installation.apis[1].kill()
 
 
@@ -165,7 +169,7 @@ def _forget(installation: Installation) -> None:
     installation.workers[0].kill()
     installation.client.patience_s = 10.0
     installation.client.send("processItem", 5)
-    wait_for(lambda: not installation.ledger.rows(UNCONFIRMED), PATIENCE_S, "every delivery is confirmed")
+    wait_for(lambda: not installation.ledger.rows(UNCONFIRMED), WAIT_TIMEOUT_S, "every delivery is confirmed")
     with installation.broker.client() as client:
         client.delete(f"{installation.settings.namespace}:jobs", f"{installation.settings.namespace}:jobs.msgs")
 
