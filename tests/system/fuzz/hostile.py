@@ -34,7 +34,9 @@ def request(body: bytes, *headers: str) -> bytes:
 
 
 def asking(query: str, **further: Any) -> bytes:
-    return request(json.dumps({"query": query, **further}).encode(), f"Authorization: Bearer {token()}")
+    return request(
+        json.dumps({"query": query, **further}, ensure_ascii=False).encode(), f"Authorization: Bearer {token()}"
+    )
 
 
 def frame(opcode: int, payload: bytes = b"") -> bytes:
@@ -74,6 +76,34 @@ async def sent(data: Callable[[int], bytes], address: str, number: int) -> int:
     async with connected(address) as (reader, writer):
         writer.write(data(number))
         return await status(reader)
+
+
+async def kept(data: Callable[[int], bytes], address: str, number: int) -> int:
+    """Five of them on one connection, each when the answer before has been read; the last answer's status."""
+    last = ENDED
+    async with connected(address) as (reader, writer):
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            for part in range(5):
+                writer.write(data(number * 5 + part))
+                last = await status(reader)
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                await reader.readexactly(int(head.partition(b"content-length:")[2].split()[0]))
+    return last
+
+
+async def unread(data: Callable[[int], bytes], address: str, number: int) -> int:
+    """Five of them on one connection, and nothing of their answers is read for a while."""
+    async with connected(address) as (_, writer):
+        writer.transport.pause_reading()
+        for part in range(5):
+            writer.write(data(number * 5 + part))
+        await asyncio.sleep(HELD_S)
+        return ENDED
+
+
+async def opened(address: str, _number: int) -> int:
+    async with connected(address):
+        return ENDED
 
 
 async def held(data: Callable[[int], bytes], address: str, number: int) -> int:
@@ -119,7 +149,7 @@ async def spoken(data: Callable[[int], bytes], address: str, number: int) -> int
 
 @dataclass(frozen=True)
 class Kind:
-    strike: Callable[[str, int], Awaitable[int]]
+    attack: Callable[[str, int], Awaitable[int]]
     answers: set[int]
     dear: bool = False  # within the limits, and as dear as can be
 
@@ -141,6 +171,30 @@ def subscriptions(number: int) -> bytes:
     return init(token()) + b"".join(message(type="subscribe", id=str(n), payload=query) for n in range(100))
 
 
+def patterns(number: int) -> bytes:
+    """Twenty subscriptions, each with twenty patterns that nobody has sent before."""
+    query = "subscription ($names: [String!]) { jobsUpdated(filter: {handler: $names}) { id } }"
+    many = ([f"{'*a' * 20}{number}*{n}*{k}" for k in range(20)] for n in range(20))
+    return init(token()) + b"".join(
+        message(type="subscribe", id=str(n), payload={"query": query, "variables": {"names": names}})
+        for n, names in enumerate(many)
+    )
+
+
+def of_many_names(number: int) -> bytes:
+    query = "query ($names: [String!]) { jobs(first: 1, filter: {handler: $names}) { nodes { id } } }"
+    return asking(query, variables={"names": [f"{number % 1000}*{n}" for n in range(7_000)]})
+
+
+FIELDS = "id handler status version result progress { completed total message } "
+FIELDS += "steps { name status startedAt finishedAt result } attempts { number worker startedAt error { code } } "
+PAGE = f"jobs(first: 200) {{ nodes {{ {FIELDS} }} }} "
+PAGES = " ".join(f"a#b{n}: {PAGE}" for n in range(15))
+TWICE = f"a#: jobs(first: 200) {{ nodes {{ {FIELDS} }} edges {{ node {{ {FIELDS} }} }} }}"
+ITEM = "letters " * 250
+PROCESS = f'a#: processItem(input: {{item: "{ITEM}"}}) {{ job {{ id }} errors {{ code }} }} '
+REGISTER = 'mutation ($name: String!) { registerUser(input: {username: $name, email: "a@b.c"}) { errors { code } } }'
+MARKS = "a" + "".join(chr(0x0300 + (k * 37) % 0x50) for k in range(45_000))
 FRAGMENTS = " ".join(f"fragment F{n} on Query {{ ...F{n + 1} ...F{n + 1} }}" for n in range(24))
 STREAM = f"Accept: text/event-stream\r\nAuthorization: Bearer {token()}"
 NAMES = b",".join(b'"%d":1' % n for n in range(8_000))
@@ -203,5 +257,32 @@ KINDS = {
     "too many subscriptions": Kind(partial(spoken, subscriptions), {ENDED, 429}),
     "binary frames": Kind(partial(spoken, lambda _: init(token()) + frame(BINARY, os.urandom(100)) * 10), {4400, 429}),
     "frames that are no message": Kind(partial(spoken, lambda _: init(token()) + frame(TEXT, b"[]") * 10), {4400, 429}),
+    "fifteen pages": Kind(partial(kept, numbered(f"{{ {PAGES} }}")), {200}, dear=True),
+    "a page, twice": Kind(partial(kept, numbered(f"{{ {TWICE} }}")), {200}, dear=True),
+    "one page": Kind(partial(kept, numbered(f"{{ a#: {PAGE} }}")), {200}, dear=True),
+    "pages that nobody reads": Kind(partial(unread, numbered(f"{{ {PAGES} }}")), {ENDED}, dear=True),
+    "new documents, one after another": Kind(
+        partial(kept, numbered("{ a#: __typename " + "viewer { id } " * 70 + "}")), {200}, dear=True
+    ),
+    "filters of many names": Kind(partial(kept, of_many_names), {200, 400}, dear=True),
+    "patterns": Kind(partial(spoken, patterns), {ENDED, 429}, dear=True),
+    "jobs": Kind(partial(kept, numbered(f"mutation {{ {PROCESS} }}")), {200}, dear=True),
+    "jobs, five in each": Kind(
+        partial(kept, numbered("mutation { " + "".join(PROCESS.replace("a#", f"a#b{n}") for n in range(5)) + "}")),
+        {200},
+        dear=True,
+    ),
+    "texts that are dear to compare": Kind(
+        partial(
+            kept,
+            lambda n: asking(
+                REGISTER,
+                variables={"name": f"{MARKS}{n}"},
+            ),
+        ),
+        {200},
+        dear=True,
+    ),
+    "connections that come and go": Kind(opened, {ENDED}),
     "pings": Kind(partial(spoken, lambda _: init(token()) + frame(PING) * 2_000), {ENDED, 429}),
 }

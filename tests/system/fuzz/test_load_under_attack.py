@@ -34,7 +34,7 @@ async def test_hostile_requests_are_refused_and_friendly_ones_are_answered(
 ) -> None:
     address = server.serving().removeprefix("http://")
     before = processor_s(server)
-    attacking = asyncio.create_task(storm(address, kind, COUNT, COUNT))
+    attacking = asyncio.create_task(storm(address, kind, range(COUNT), COUNT))
     asked = 0
     async with httpx2.AsyncClient(timeout=60, headers={"authorization": f"Bearer {token('friend')}"}) as http:
         while not attacking.done() or not asked:
