@@ -20,8 +20,8 @@ from uvicorn.server import ServerState
 from onward.api import idle_connections, transport
 from onward.api import server as serving
 from onward.api.app import create_app
+from tests.integration.graphql.conftest import running, settings_in
 from tests.integration.graphql.conftest import serving as served
-from tests.integration.graphql.conftest import settings_in
 from tests.integration.graphql.test_websocket import FOREVER, INIT, answers, client
 from tests.processes import ROOT
 
@@ -616,6 +616,40 @@ async def test_a_reader_of_a_body_learns_when_it_is_complete(tmp_path: Path) -> 
         writer.write(b"two")
         assert b" 204 " in await reader.readuntil(b"\r\n\r\n")
     assert told == [(True, b"whole"), (True, b"more"), (False, b"in two")]
+
+
+async def test_a_query_whose_client_has_gone_is_not_read_further(tmp_path: Path) -> None:
+    async with running(settings_in(tmp_path)) as api:
+        database = api.app.state.onward.database
+        read, begun, gone = database.read, asyncio.Event(), asyncio.Event()
+        reads = 0
+
+        async def slow_read(function: Any) -> Any:
+            nonlocal reads
+            if function.__qualname__ != "jobs.<locals>.look":  # the server's own
+                return await read(function)
+            reads += 1
+            begun.set()
+            await gone.wait()
+            return await read(function)
+
+        database.read = slow_read
+        query = json.dumps({"query": "{ a: jobs { nodes { id } } b: jobs(first: 1) { nodes { id } } }"}).encode()
+        ended = asyncio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await api.app(scope, receive, send)
+            ended.set()
+
+        async with listening(app, tmp_path) as address:
+            async with connected(address) as (_, writer):
+                writer.write(request(query))
+                await begun.wait()
+                writer.transport.abort()
+            await asyncio.sleep(0.1)  # the server learns of it
+            gone.set()
+            await asyncio.wait_for(ended.wait(), PATIENCE_S)
+        assert reads == 1
 
 
 def test_an_idle_connection_is_kept_longer_than_proxies_keep_theirs(tmp_path: Path) -> None:

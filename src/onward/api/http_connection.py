@@ -11,7 +11,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from onward.api.idle_connections import IdleConnections
 from onward.api.transport import BufferedTransport
 
-BODY_COMPLETE: Any = {"onward.body_complete": {}}  # in a request's scope: its body can be read without a timeout
+BODY_COMPLETE = "onward.body_complete"  # an extension in a request's scope: its body can be read without a timeout
+CONNECTION = "onward.connection"  # likewise: the transport, whose `is_closing` says that nobody waits for the answer
 MAX_PIPELINED = 100  # requests of one connection that wait for earlier answers
 HEADER_OVERHEAD = 32  # bytes that a header counts beside its own, as in HTTP/2 (RFC 9113, 6.5.2)
 MAX_PIECES = 5_000  # of one body: chunks of a byte are expensive
@@ -47,7 +48,9 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as Uvicorn has it
-        super().connection_made(BufferedTransport(transport, self.loop))  # type: ignore[arg-type] # as far as it is used
+        buffered: Any = BufferedTransport(transport, self.loop)
+        super().connection_made(buffered)
+        self._extensions = {BODY_COMPLETE: {}, CONNECTION: buffered}
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -103,7 +106,7 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.unread = False
         super().on_message_complete()
         if self.cycle is not None:  # else it has become a WebSocket
-            self.scope["extensions"] = BODY_COMPLETE
+            self.scope["extensions"] = self._extensions
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -42,7 +42,7 @@ class OperationTask:
         self._task: asyncio.Task[None] | None = asyncio.create_task(self._run(request))
 
     def end(self) -> asyncio.Task[None] | None:
-        """Send nothing more. A subscription is cancelled; a mutation finishes, so that its jobs are delivered.
+        """Send nothing more. A mutation finishes, so that its jobs are delivered; all else is cancelled.
 
         Return the task that is still running, on the first call only.
         """
@@ -60,7 +60,7 @@ class OperationTask:
             elif operation.kind is OperationType.SUBSCRIPTION:
                 await self._stream(operation)
             else:
-                self._finishes = True
+                self._finishes = operation.kind is OperationType.MUTATION
                 defer = self._context.services.dispatcher.defer
                 await self._respond(await self._operations.execute(operation, self._context, defer))
             await self._last({"type": "complete"})

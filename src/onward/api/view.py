@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from onward.api import responses
 from onward.api.base import HttpError
 from onward.api.body import read_body
+from onward.api.http_connection import BODY_COMPLETE, CONNECTION
 from onward.api.negotiation import Media, accepted, check_content, wants_page
 from onward.api.request_gate import RequestGate
 from onward.api.sse import EventStream, lasting, one
@@ -94,14 +95,15 @@ class View:
                 self._gate.connection_limiter.check(address)
             viewer = self._gate.authenticate(bearer(headers.get(b"authorization")), address)
             is_get = scope["method"] == "GET"
-            complete = "onward.body_complete" in scope.get("extensions", ())
+            extensions = scope.get("extensions", {})
             request = (
                 self._from_url(scope["query_string"])
                 if is_get
-                else await self._from_body(receive, headers, complete=complete)
+                else await self._from_body(receive, headers, complete=BODY_COMPLETE in extensions)
             )
             trace = traceparent(headers.get(b"traceparent"))
             context = self._operations.context(self._services, viewer, address, trace)
+            context.meter.connection = extensions.get(CONNECTION)
             return await self._run(request, context, media, headers, is_get=is_get)
         except BadRequest as error:
             return responses.refusal(error, media)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from graphql import GraphQLError
@@ -17,6 +17,12 @@ READS_AT_ONCE = 3  # of the ledger, by all queries of a process
 VALUE_BYTES = 8  # of a value that is no text, with its name and marks: about what JSON takes
 
 
+class Connection(Protocol):
+    """The connection that an answer goes to."""
+
+    def is_closing(self) -> bool: ...
+
+
 class Shares:
     """The parts of a process that callers share: the event loop, and the threads that read the ledger."""
 
@@ -27,9 +33,12 @@ class Shares:
 
 
 class Meter:
-    """Counts down what one answer may still hold. Raises GraphQLError ANSWER_TOO_LARGE past its end."""
+    """Counts down what one answer may still hold. Raises GraphQLError ANSWER_TOO_LARGE past its end.
 
-    __slots__ = ("_began", "bytes", "caller", "fields", "most", "pages", "reading", "shares", "values")
+    An answer whose `connection` has closed is not built further: nobody reads it.
+    """
+
+    __slots__ = ("_began", "bytes", "caller", "connection", "fields", "most", "pages", "reading", "shares", "values")
 
     def __init__(
         self, values: int = 1 << 62, bytes_: int = 1 << 62, caller: str = "", shares: Shares | None = None
@@ -37,6 +46,7 @@ class Meter:
         self.most = (values, bytes_)
         self.caller = caller
         self.shares = shares or Shares()
+        self.connection: Connection | None = None  # of the query; a mutation goes on without one
         self.fields: frozenset[str] = frozenset()  # the names of the document's fields; empty where they are unknown
         self.reading = asyncio.Lock()  # pages of one answer are read one after another, each within what is left
         self.start()
@@ -60,6 +70,12 @@ class Meter:
         )
         return public_error(message, "ANSWER_TOO_LARGE")
 
+    def check_connection(self) -> None:
+        """Raise a GraphQLError where nobody waits for the answer any more."""
+        if self.connection is not None and self.connection.is_closing():
+            self.values = self.bytes = -1
+            raise public_error("The client has closed the connection.", "CANCELLED")
+
     def count_value(self, value: Any) -> None:
         """Count a completed leaf."""
         self.values -= 1
@@ -79,6 +95,7 @@ class Meter:
     async def rest(self) -> None:
         """Give the loop back, and begin a new slice when it is this caller's turn."""
         await self.shares.loop.turn(self.caller)
+        self.check_connection()
         self._began = perf_counter()
 
 

@@ -33,6 +33,7 @@ async def read(info: Info, function: Callable[[Tx], T]) -> T:
     meter = info.context.meter
     try:
         async with meter.shares.reads.one(meter.caller):
+            meter.check_connection()
             return await info.context.services.database.read(function)
     except Unavailable as error:
         raise unavailable() from error

@@ -103,6 +103,8 @@ class Operations:
         return response
 
     async def _execute(self, operation: Operation, context: Context, defer: Defer) -> Response | Invalid:
+        if operation.kind is OperationType.MUTATION:
+            context.meter.connection = None  # its jobs are delivered, whoever reads the answer
         executor = self._executor(operation, context)
         if isinstance(executor, Invalid):
             return executor
@@ -117,6 +119,8 @@ class Operations:
         except TimeoutError:
             words = f"The operation took longer than {self.limits.timeout_s:g} s and was stopped."
             response = {"errors": [public_error(words, "TIMEOUT").formatted], "data": None}
+        except GraphQLError as error:
+            response = {"errors": formatted([error], self.limits.errors), "data": None}
         except Exception as error:  # noqa: BLE001 - it is masked and logged
             response = {"errors": [masked(error)], "data": None}
         finally:
