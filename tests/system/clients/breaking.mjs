@@ -1,4 +1,4 @@
-// The changes from one SDL file to another that break clients, by what they are about.
+// The changes from one SDL file to another that break clients, by the name that changed.
 import { readFile } from 'node:fs/promises';
 import { CriticalityLevel, diff } from '@graphql-inspector/core';
 import { buildSchema } from 'graphql';

@@ -1,4 +1,4 @@
-"""Node.js with GraphQL's usual clients in it, installed when they are first asked for."""
+"""Node.js with the usual GraphQL clients, installed at first use."""
 
 import fcntl
 import hashlib
@@ -20,7 +20,7 @@ Run = Callable[..., Any]
 
 
 def missing(words: str) -> NoReturn:
-    """Skipped at home, and a failure where CI=true."""
+    """Skip the test if a tool is missing; fail it if CI=true."""
     if os.environ.get("CI") == "true":
         pytest.fail(words)
     pytest.skip(words)
@@ -28,7 +28,7 @@ def missing(words: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def node() -> Run:
-    """Runs a script of this folder to its end; gives what its last line says."""
+    """Runs a script of this folder to its end; returns the value in its last line."""
     program, npm = shutil.which("node"), shutil.which("npm")
     if program is None or npm is None:
         missing("needs Node.js 20 or newer, with npm")
@@ -56,6 +56,6 @@ def node() -> Run:
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server for everybody."""
+    """A server that all tests share."""
     with serving(settings_in(tmp_path_factory.mktemp("onward"), gql={"modules": []}), get_queries=True) as address:
         yield f"http://{address}/graphql"

@@ -1,4 +1,4 @@
-// What every client does here.
+// Operations that every client runs.
 export const PROCESS = `mutation process($input: ProcessItemInput!) {
   processItem(input: $input) { job { id status version } errors { message } }
 }`;
@@ -13,7 +13,7 @@ export function check(condition, words) {
   if (!condition) throw new Error(words);
 }
 
-// As snapshots have it: versions grow, and the last of them is done.
+// Snapshots of a job: versions grow, and the last one is done.
 export function checkWatched(jobs) {
   check(jobs.length > 0, 'nothing was watched');
   check(jobs.every((job, i) => i === 0 || job.version > jobs[i - 1].version), `versions: ${JSON.stringify(jobs)}`);

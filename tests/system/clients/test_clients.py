@@ -1,4 +1,4 @@
-"""The clients and tools that people bring along, each against the running server."""
+"""Common GraphQL clients and tools, each against the running server."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def test_all_audits_of_graphql_over_http_pass(node: Run, url: str) -> None:
 def test_graphql_ws_watches_reconnects_resumes_and_renews_its_token(node: Run, url: str, tmp_path: Path) -> None:
     now = time.time()
     with serving(jwt_settings(tmp_path)) as address:
-        # Four that last a second longer each, from when the script will have begun.
+        # Four jobs, each a second later than the one before, counted from the start of the script.
         lasts = [now + 3.5, now + 6, now + 9, now + 600]
         tokens = [jwt.encode({"sub": "ada", "exp": until}, SECRET, "HS256") for until in lasts]
         told = node("ws.mjs", url, f"http://{address}/graphql", json.dumps(tokens))
@@ -78,7 +78,7 @@ def test_relay_s_compiler_accepts_the_schema_and_its_documents_are_answered(
 def test_graphql_codegen_types_the_schema_and_its_documents_work_as_trusted(
     node: Run, url: str, tmp_path: Path
 ) -> None:
-    folder = HERE / "node_modules" / ".codegen"  # where `graphql` and `typescript` are found from
+    folder = HERE / "node_modules" / ".codegen"  # `graphql` and `typescript` are imported from here
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(HERE / "codegen", folder)
     node("codegen.mjs", url, folder)

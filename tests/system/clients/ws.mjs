@@ -31,7 +31,7 @@ for await (const { data, errors } of client.iterate({ query: WATCH, variables: {
 checkWatched(seen);
 check(seen[0].status === 'SCHEDULED', 'watched from the start');
 
-// Resumed: nothing that is known comes again, but the last state does.
+// Resumed: known states do not come again, except for the last one.
 const last = seen.at(-1).version;
 const resumed = [];
 for await (const { data } of client.iterate({ query: WATCH, variables: { id: made.id, have: last } })) resumed.push(data.jobUpdated);

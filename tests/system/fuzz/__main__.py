@@ -1,4 +1,4 @@
-"""The long run: `python -m tests.system.fuzz CASES [SEED]`. Against a server of its own; tells what it found."""
+"""The long run: `python -m tests.system.fuzz CASES [SEED]`. Starts a server of its own and prints its findings."""
 
 import asyncio
 import sys
@@ -13,7 +13,7 @@ from tests.system.fuzz.test_fuzz import resident_kb
 
 
 def main(cases: int, seed: int) -> int:
-    """0 where nothing was wrong and memory stayed flat from the first fifth on."""
+    """Return 0 if nothing was wrong and memory stayed flat after the first fifth."""
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
         application.write(project)

@@ -1,4 +1,4 @@
-"""Sends hostile cases to a running server, and holds it to what it promises."""
+"""Sends hostile cases to a running server and checks its promises."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ LEAKS = ("Traceback", "sqlite", "psycopg", "SELECT ", ".py", "redis://", "0x7f")
 
 @dataclass
 class Outcome:
-    """The answers, and those that should not occur."""
+    """Counts of all answers, and the answers that must not occur."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)
@@ -34,7 +34,7 @@ class Outcome:
 
 
 async def attack(address: str, cases: int, *, seed: int, until: float | None = None, at_once: int = 8) -> Outcome:
-    """So many cases, half of them over HTTP, or as many as come before `until` by time.monotonic()."""
+    """Send this many cases, half of them over HTTP; stop early at `until` (time.monotonic())."""
     outcome = Outcome()
 
     async def one(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Hostile bodies, headers and frames, made by chance from a seed: the same seed makes the same ones."""
+"""Random hostile bodies, headers and frames; the same seed makes the same ones."""
 
 import json
 import random
@@ -92,7 +92,7 @@ HEADERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 class Cases:
-    """An endless supply."""
+    """Makes any number of cases."""
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)

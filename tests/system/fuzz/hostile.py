@@ -1,4 +1,4 @@
-"""Hostile requests by kind: what each sends, and what it may get for it."""
+"""Hostile requests by kind: the bytes that each sends, and the answers that it may get."""
 
 import asyncio
 import json
@@ -20,8 +20,8 @@ UPGRADE = (
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n"
 )
 TEXT, BINARY, PING = 1, 2, 9
-HELD_S = 1.0  # how long what is held open is held
-ENDED = 0  # the connection ended without a word: what was still on its way takes an answer along
+HELD_S = 1.0  # how long a client keeps a connection open
+ENDED = 0  # the connection ended without an answer: unread input can discard one
 
 
 def token(sub: str = "mallory") -> str:
@@ -72,7 +72,7 @@ async def status(reader: asyncio.StreamReader) -> int:
 
 
 async def sent(data: Callable[[int], bytes], address: str, number: int) -> int:
-    """The status of the answer to what is sent."""
+    """Send bytes and return the status of the answer."""
     async with connected(address) as (reader, writer):
         writer.write(data(number))
         return await status(reader)
@@ -107,7 +107,7 @@ async def opened(address: str, _number: int) -> int:
 
 
 async def held(data: Callable[[int], bytes], address: str, number: int) -> int:
-    """The same, where nothing may come for a while; then the client goes."""
+    """Like `sent`, but disconnect if no answer comes for a while."""
     async with connected(address) as (reader, writer):
         writer.write(data(number))
         with suppress(TimeoutError):
@@ -117,7 +117,7 @@ async def held(data: Callable[[int], bytes], address: str, number: int) -> int:
 
 
 async def flooded(chunk: bytes, begin: bytes, address: str, _number: int) -> int:
-    """A megabyte more than anybody wants, as long as it is taken."""
+    """Send a megabyte more than is allowed, for as long as the server reads."""
     async with connected(address) as (reader, writer):
         writer.write(begin)
         with suppress(ConnectionError):
@@ -128,7 +128,7 @@ async def flooded(chunk: bytes, begin: bytes, address: str, _number: int) -> int
 
 
 async def spoken(data: Callable[[int], bytes], address: str, number: int) -> int:
-    """The code that a socket is closed with when these frames have come, ENDED where it is not for a while."""
+    """Send these frames and return the close code of the socket, or ENDED if it stays open for a while."""
     async with connected(address) as (reader, writer):
         writer.write(UPGRADE.encode())
         with suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
@@ -151,11 +151,11 @@ async def spoken(data: Callable[[int], bytes], address: str, number: int) -> int
 class Kind:
     attack: Callable[[str, int], Awaitable[int]]
     answers: set[int]
-    dear: bool = False  # within the limits, and as dear as can be
+    dear: bool = False  # within the limits, and as expensive as possible
 
 
 def numbered(text: str) -> Callable[[int], bytes]:
-    """A document that nobody has asked before; `#` in it is the number."""
+    """Make a document that is new to the server; `#` in it is the number."""
     return lambda number: asking(text.replace("#", f"{number}"))
 
 
@@ -236,7 +236,7 @@ KINDS = {
         {400},
     ),
     "mutations": Kind(partial(sent, numbered(f"mutation {{ {REPEATED} }}")), {400}),
-    "names that there are not": Kind(partial(sent, numbered(f"{{ a# {UNKNOWN} }}")), {400}),
+    "unknown names": Kind(partial(sent, numbered(f"{{ a# {UNKNOWN} }}")), {400}),
     "documents at the limits": Kind(
         partial(sent, numbered("{ a#: __typename " + "viewer { id } " * 70 + "}")), {200}, dear=True
     ),
