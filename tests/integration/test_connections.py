@@ -648,7 +648,7 @@ async def test_a_query_whose_client_has_gone_is_not_read_further(tmp_path: Path)
                 writer.transport.abort()
             await asyncio.sleep(0.1)  # the server learns of it
             gone.set()
-            await asyncio.wait_for(ended.wait(), PATIENCE_S)
+            await asyncio.wait_for(ended.wait(), WAIT_TIMEOUT_S)
         assert reads == 1
 
 

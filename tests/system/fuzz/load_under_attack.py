@@ -68,7 +68,7 @@ def server_under_attack(folder: Path) -> Iterator[Running]:
 
 
 def fill(server: Running, count: int) -> None:
-    """Have the attacker's first jobs done."""
+    """Create jobs of the attacker and wait until they are done."""
     body = {"query": f"mutation {{ {PROCESS.replace('#', '')} }}"}
     with httpx2.Client(timeout=60, headers={"authorization": f"Bearer {token()}"}) as http:
         for _ in range(count):
@@ -138,7 +138,7 @@ def processor_s(server: Running) -> float:
 
 
 def main(seconds: float, part: str) -> int:
-    """Return 0 where every hostile request got an answer that its kind may get, and print the table."""
+    """Print the table; return 0 if every hostile request got an allowed answer."""
     wrong, slow = [], []
     with tempfile.TemporaryDirectory() as folder, server_under_attack(Path(folder)) as server:
         fill(server, JOBS)
