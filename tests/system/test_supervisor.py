@@ -3,12 +3,13 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from onward.supervisor.supervisor import ProcessSpec, Supervisor
+from onward.supervisor.supervisor import ProcessSpec, Supervisor, bound
 from tests.processes import environment
 from tests.terminals import on_a_terminal
 
@@ -118,9 +119,20 @@ async def test_a_process_gets_its_input_on_standard_input(capfd: pytest.CaptureF
 @pytest.mark.parametrize(("variables", "shown"), [({}, "\033[36ma | \033[0mup\n"), ({"NO_COLOR": "1"}, "a | up\n")])
 def test_a_terminal_shows_each_process_in_its_own_colour(variables: dict[str, str], shown: str) -> None:
     program = (
-        "import asyncio, sys; from onward.supervisor.supervisor import ProcessSpec, Supervisor;"
+        "import asyncio, sys; from onward.supervisor.supervisor import ProcessSpec, Supervisor, bound;"
         "parts = [ProcessSpec('a', (sys.executable, '-c', 'print(\"up\"); raise SystemExit(2)'))];"
         "raise SystemExit(asyncio.run(Supervisor(parts, deadline_s=5).run()))"
     )
     code, said = on_a_terminal([sys.executable, "-P", "-c", program], variables=environment(**variables))
     assert (code, said.startswith(shown)) == (2, True), said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends a process with its parent on Linux alone")
+def test_a_process_whose_parent_ended_while_it_started_does_not_begin() -> None:
+    """Of an end before it asked for it the kernel tells it nothing."""
+    command = list(bound((sys.executable, "-c", "print('up')")))
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "up\n"
+    command[command.index(str(os.getpid()))] = "1"  # the parent that is gone
+    orphan = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (orphan.returncode, orphan.stdout) == (1, "")
+    assert orphan.stderr.endswith("the process that started it has ended\n")

@@ -179,8 +179,8 @@ class StepProcess:
                 self._send({"dispatched": running.dispatch(message["dispatch"], **message["params"])})
             except InvalidParameters as error:
                 self._send({"refused": error.errors})
-            except HandlerError as error:
-                self._send({"refused": [("", str(error))]})
+            except HandlerError as error:  # the job is over, or has to stop
+                self._send({"over": str(error)})
 
     async def _end_of_process(self) -> BaseException:
         """Wait for the process's end, and return the error that tells of it."""

@@ -17,7 +17,7 @@ MAX_PAUSE_S = 15.0
 LINE_BYTES = 1_000_000
 BECOME = """
 import os, signal, sys
-user, *program = sys.argv[1:]
+user, parent, *program = sys.argv[1:]
 if sys.platform == "linux":
     import ctypes
     kernel = ctypes.CDLL(None)
@@ -29,6 +29,8 @@ if user:
     os.setuid(entry.pw_uid)
 if sys.platform == "linux":
     kernel.prctl(1, signal.SIGTERM)  # last: another user's process forgets it
+    if os.getppid() != int(parent):
+        sys.exit(f"{program[0]}: the process that started it has ended")
 try:
     os.execvp(program[0], program)
 except OSError as error:
@@ -60,7 +62,7 @@ def bound(wanted: Sequence[str], *, user: str = "") -> tuple[str, ...]:
     So a killed supervisor leaves nothing behind. Done in the new process before it becomes the program, since code
     between fork and exec may hang where the parent has threads.
     """
-    return (sys.executable, "-I", "-S", "-c", BECOME, user, *wanted)
+    return (sys.executable, "-I", "-S", "-c", BECOME, user, str(os.getpid()), *wanted)
 
 
 class Supervisor:

@@ -21,7 +21,7 @@ import orjson
 import structlog
 
 from onward.config.settings import Settings
-from onward.handlers.base import Handler, HandlerError, InvalidParameters, LeaseLost, Permanent, not_json
+from onward.handlers.base import Handler, HandlerError, InvalidParameters, LeaseLost, Permanent, Step, not_json
 from onward.handlers.parameters import to_json
 from onward.jobs import outcome
 from onward.jobs.arguments import arguments_of
@@ -46,6 +46,13 @@ PROGRESS_INTERVAL_S = 0.05
 FLUSH_S = 1.0  # for the last spans on their way out
 TRACE_CHARACTERS = 20_000
 PR_SET_PDEATHSIG = 1
+ANSWERS = frozenset({"dispatched", "refused", "over"})
+
+
+class StepUnknown(HandlerError):
+    """The modules on disk are newer than those of the process that runs the job."""
+
+    code = "STEP_UNKNOWN"
 
 
 class Parent:
@@ -63,7 +70,7 @@ class Parent:
         """Take messages until the parent is gone, and end the process then. In a thread of its own."""
         for line in self._socket.makefile("rb"):
             message = orjson.loads(line)
-            if "dispatched" in message or "refused" in message:
+            if ANSWERS & message.keys():
                 self._answers.put(message)
             elif "stop" in message:
                 self._loop.call_soon_threadsafe(self._stop, StopReason[message["stop"]])
@@ -116,6 +123,8 @@ class RemoteRunning(Running):
         except ValueError:
             raise InvalidParameters(not_json(params)) from None
         found = self._parent.ask(dispatch=handler, params=plain)
+        if "over" in found:
+            raise LeaseLost(found["over"])
         if "refused" in found:
             raise InvalidParameters([(path, words) for path, words in found["refused"]])
         child: str = found["dispatched"]
@@ -168,8 +177,8 @@ async def _take_orders(parent: Parent, running: RemoteRunning, handler: Handler,
         timings=Timings.inherited(os.environ),
     )
     while "end" not in (order := await parent.orders.get()):
-        step = next(step for step in handler.steps if step.name == order["run"])
         try:
+            step = _step(handler, order["run"])
             with tracing.run(f"process {step.name}", order["trace"], job=running.id, handler=running.handler):
                 values = (order["value"],) if "value" in order else ()
                 arguments = {} if values else arguments_of(handler, order["params"], order["version"])
@@ -183,6 +192,16 @@ async def _take_orders(parent: Parent, running: RemoteRunning, handler: Handler,
         else:
             running.report()
             parent.send(result=result)
+
+
+def _step(handler: Handler, name: str) -> Step:
+    for step in handler.steps:
+        if step.name == name:
+            return step
+    raise StepUnknown(
+        f"the handler {handler.name} has no step {name} in the modules as they are now: restart the process that runs"
+        " its jobs"
+    )
 
 
 def _described(raised: BaseException) -> dict[str, Any]:

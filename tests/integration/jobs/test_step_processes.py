@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from onward.config.settings import load
-from onward.handlers.base import Handler
+from onward.handlers.base import Handler, Step
 from onward.jobs import commands, step_process
 from onward.jobs.model import Job, Visible
 from onward.jobs.states import JobStatus
@@ -135,6 +136,19 @@ async def test_its_errors_are_the_job_s(here: Node, kind: str, code: str, words:
     assert failed.error.message.startswith(words)
     if kind == "other":
         assert 'raise ValueError(f"a stranger' in str(logs)
+
+
+async def test_a_step_that_the_modules_have_no_longer_is_named(writer: Writer, tmp_path: Path) -> None:
+    """As after a change of the modules under a process that has loaded the older ones."""
+    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.apart"]\n')
+    renamed = replace(apart.bad, steps=(Step("gone", apart.bad.steps[0].call),))
+    async with node(writer, renamed, environment=values.environment(load(tmp_path), Timings())) as older:
+        job, task = await start(older, renamed, kind="other")
+        await task
+        failed = await older.get(job)
+    assert failed.error is not None
+    assert (failed.status, failed.error.code) == (S.FAILED, "STEP_UNKNOWN")
+    assert "no step gone in the modules as they are now: restart" in failed.error.message
 
 
 @pytest.mark.parametrize("why", ["wrong settings", "not in time"])
