@@ -102,18 +102,6 @@ def retry(tx: Tx, job_id: str, *, from_start: bool, visible: Visible, route: Cal
     raise Conflict("the job changes too fast; try again", _visible(tx, job_id, visible))
 
 
-def retry_many(
-    tx: Tx,
-    *,
-    filter: JobFilter,
-    limit: int,
-    visible: Visible,
-    route: Callable[[str], str],
-) -> list[Job]:
-    """Retry the oldest `limit` jobs that match and can be retried, each from its first unfinished step."""
-    return retry_each(tx, retryable(tx, filter=filter, limit=limit, visible=visible), visible=visible, route=route)
-
-
 def retry_each(tx: Tx, ids: Sequence[str], *, visible: Visible, route: Callable[[str], str]) -> list[Job]:
     """Retry those of the jobs that can be retried, each from its first unfinished step."""
     retried = []
@@ -123,13 +111,13 @@ def retry_each(tx: Tx, ids: Sequence[str], *, visible: Visible, route: Callable[
     return retried
 
 
-def retryable(tx: Tx, *, filter: JobFilter, limit: int, visible: Visible) -> list[str]:
-    """The ids of the oldest `limit` jobs that match and can be retried."""
+def retryable(tx: Tx, *, filter: JobFilter, limit: int, visible: Visible, beyond: str = "") -> list[str]:
+    """The ids of the oldest `limit` jobs that match and can be retried, of those with an id greater than `beyond`."""
     wanted = tuple(S(status) for status in (filter.status or RETRYABLE) if status in RETRYABLE)
     if not wanted:
         return []
     narrowed = JobFilter(wanted, filter.handler, filter.created_after, filter.created_before)
-    return pages.ids(tx, visible=visible, filter=narrowed, limit=limit)
+    return pages.ids(tx, visible=visible, filter=narrowed, limit=limit, beyond=beyond)
 
 
 def _visible(tx: Tx, job_id: str, visible: Visible) -> Job:

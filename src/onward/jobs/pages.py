@@ -104,10 +104,16 @@ def json_values(text: Any) -> int:
     return sum(map(text.count, marks))
 
 
-def ids(tx: Tx, *, visible: Visible, filter: JobFilter, limit: int, newest: bool = False) -> list[str]:
-    """The ids of the oldest `limit` jobs that match, oldest first; of the newest ones, newest first."""
+def ids(
+    tx: Tx, *, visible: Visible, filter: JobFilter, limit: int, newest: bool = False, beyond: str = ""
+) -> list[str]:
+    """The ids of the oldest `limit` jobs that match, oldest first; of the newest ones, newest first.
+
+    Only ids greater than `beyond` are looked at.
+    """
     order = jobs.c.id.desc() if newest else jobs.c.id.asc()
-    return [job_id for (job_id,) in tx.execute_once(_select([jobs.c.id], visible, filter, [], order, limit))]
+    conditions = [jobs.c.id > beyond] if beyond else []
+    return [job_id for (job_id,) in tx.execute_once(_select([jobs.c.id], visible, filter, conditions, order, limit))]
 
 
 def _select(  # noqa: PLR0917 - private

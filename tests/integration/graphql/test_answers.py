@@ -88,6 +88,15 @@ async def test_an_operation_that_asks_for_too_much_is_refused_before_anything_is
     )
 
 
+@pytest.mark.parametrize("given", [{}, {"n": 2}, {"n": 200}])
+async def test_a_variable_that_is_not_given_counts_as_its_default(full: Api, given: dict[str, int]) -> None:
+    """What is given counts, and not the default."""
+    fields = " ".join(f"a{n}: jobs(first: $n) {{ nodes {{ id handler }} }}" for n in range(14))
+    body = {"query": f"query($n: Int = {202 - given.get('n', 2)}) {{ {fields} }}", "variables": given}
+    errors = (await full.post(body)).json().get("errors", [])
+    assert [error["extensions"]["code"] for error in errors] == ([] if given == {"n": 2} else ["TOO_COMPLEX"])
+
+
 async def test_a_page_without_a_length_counts_as_the_usual_one(full: Api) -> None:
     fields = " ".join(f"a{n}: jobs {{ nodes {{ id handler status version backend }} }}" for n in range(15))
     assert 15 * PAGE * 6 < 5_000

@@ -1,14 +1,20 @@
 """The mutations: accepted and refused inputs, and effects."""
 
+import importlib
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from onward.jobs import commands
+from onward.jobs.model import Job
+from onward.storage.transaction import Tx
 from tests.integration.graphql.conftest import Api
 
+retry_jobs = importlib.import_module("onward.graphql.mutations.retry_jobs")  # the package's name is the function
 USER = "user { id username email createdAt } job { id handler status } replayed"
 
 
@@ -220,6 +226,33 @@ async def test_failed_jobs_run_again_in_bulk(api: Api) -> None:
     wanted = {"status": ["FAILED"], "handler": ["steps.*"], "createdAfter": since}
     payload = await api.mutate("retryJobs", "count", filter=wanted, limit=2)
     assert payload == {"count": 2, "errors": []}
+
+
+async def test_a_bulk_retry_is_many_short_transactions(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each job is retried once, however soon it fails again."""
+    since = datetime.now(UTC).isoformat()
+    jobs = [(await api.mutate("processItem", item="a\x07b"))["job"]["id"] for _ in range(5)]
+    for job in jobs:
+        await api.ends(job)
+    retry_each, batches = commands.retry_each, []
+
+    def spied(tx: Tx, ids: Sequence[str], **further: Any) -> list[Job]:
+        batches.append(list(ids))
+        return retry_each(tx, ids, **further)
+
+    monkeypatch.setattr(commands, "retry_each", spied)
+    monkeypatch.setattr(retry_jobs, "BATCH", 2, raising=False)
+    wanted = {"status": ["FAILED"], "handler": ["steps.*"], "createdAfter": since}
+    payload = await api.mutate("retryJobs", "count", filter=wanted)
+    assert payload == {"count": 5, "errors": []}
+    assert batches == [jobs[:2], jobs[2:4], jobs[4:]]
+
+
+async def test_a_bulk_retry_that_takes_too_long_counts_what_it_did(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    since = datetime.now(UTC).isoformat()
+    monkeypatch.setattr(retry_jobs, "PATIENCE_S", -1.0)
+    payload = await api.mutate("retryJobs", "count", filter={"createdAfter": since})
+    assert (payload["count"], codes(payload)) == (0, [("UNAVAILABLE", None)])
 
 
 @pytest.mark.parametrize("limit", [0, -1, 10_001])

@@ -10,6 +10,7 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     IntValueNode,
+    OperationDefinitionNode,
     SelectionSetNode,
     VariableNode,
 )
@@ -34,6 +35,15 @@ class Cost(NamedTuple):
             given = variables.get(length, PAGE) if isinstance(length, str) else length
             values += min(max(given if type(given) is int else PAGE, 0), MAX_PAGE) * inner.of(variables)
         return values
+
+
+def defaults(operation: OperationDefinitionNode) -> dict[str, int]:
+    """The whole numbers that variables of an operation have where they are not given."""
+    return {
+        definition.variable.name.value: _number(definition.default_value)
+        for definition in operation.variable_definitions or ()
+        if isinstance(definition.default_value, IntValueNode)
+    }
 
 
 def cost(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> Cost:
@@ -70,7 +80,11 @@ def _length(field: FieldNode) -> int | str | None:
             if isinstance(argument.value, VariableNode):
                 return argument.value.name.value
             if isinstance(argument.value, IntValueNode):
-                return int(argument.value.value) if len(argument.value.value) < 10 else MAX_PAGE  # noqa: PLR2004
+                return _number(argument.value)
     nested = field.selection_set.selections if field.selection_set else ()
     is_page = any(isinstance(inner, FieldNode) and inner.name.value in ITEMS for inner in nested)
     return PAGE if is_page else None
+
+
+def _number(node: IntValueNode) -> int:
+    return int(node.value) if len(node.value) < 10 else MAX_PAGE  # noqa: PLR2004

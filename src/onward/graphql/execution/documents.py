@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from graphql import (
     DocumentNode,
@@ -24,7 +25,7 @@ from graphql.validation import NoSchemaIntrospectionCustomRule
 
 from onward.graphql.base import BadRequest
 from onward.graphql.execution.compiled_selections import Plan, Planner
-from onward.graphql.execution.costs import Cost, cost
+from onward.graphql.execution.costs import Cost, cost, defaults
 from onward.graphql.execution.limits import Limits, check
 from onward.graphql.meter import Shares
 
@@ -36,6 +37,11 @@ class Named:
     kind: OperationType
     plan: Plan | None
     cost: Cost
+    defaults: Mapping[str, int]  # of its variables that are whole numbers
+
+    def values(self, variables: Mapping[str, Any]) -> int:
+        """The values that it asks for with these variables, estimated."""
+        return self.cost.of({**self.defaults, **variables})
 
 
 SHORT = 500  # characters; a longer document is read in a thread, beside other requests
@@ -132,6 +138,7 @@ class Documents:
                 definition.operation,
                 planner.plan(definition) if "@" not in text else None,
                 cost(definition.selection_set, fragments),
+                defaults(definition),
             )
             for definition in node.definitions
             if isinstance(definition, OperationDefinitionNode)

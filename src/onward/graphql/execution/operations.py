@@ -80,7 +80,7 @@ class Operations:
                 else "The document has no operation of this name."
             )
             return self._invalid([public_error(words, "BAD_REQUEST")])
-        if named.cost.of(request.variables or {}) > self.limits.answer_values:
+        if named.values(request.variables or {}) > self.limits.answer_values:
             words = (
                 f"The operation asks for more than {self.limits.answer_values} values: fewer objects or fields at once."
             )

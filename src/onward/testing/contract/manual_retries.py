@@ -8,6 +8,7 @@ from onward.jobs import commands
 from onward.jobs.base import Conflict
 from onward.jobs.model import Job, JobFilter
 from onward.jobs.states import JobStatus
+from onward.storage.transaction import Tx
 from onward.testing.harness import ALL, Harness
 from onward.testing.workload import notes
 
@@ -81,9 +82,12 @@ class ManualRetries:
         harness.say("fixed")
         only = JobFilter(status=(S.FAILED,), handler=("conformance.ste*",), created_after=before - 1)
         route = harness.front.dispatcher.route
-        retried = await harness.front.writer.run(
-            lambda tx: commands.retry_many(tx, filter=only, limit=2, visible=ALL, route=route)
-        )
+
+        def retry(tx: Tx) -> list[Job]:
+            oldest = commands.retryable(tx, filter=only, limit=2, visible=ALL)
+            return commands.retry_each(tx, oldest, visible=ALL, route=route)
+
+        retried = await harness.front.writer.run(retry)
         assert [job.id for job in retried] == [job.id for job in failed[:2]]
         await harness.front.dispatcher.deliver(retried, after_response=harness.front.dispatcher.defer)
         assert {(await harness.done(job)).status for job in retried} == {S.SUCCEEDED}

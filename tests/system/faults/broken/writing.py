@@ -209,7 +209,7 @@ def newest_first() -> None:
     from onward.jobs import pages
 
     def newest(_ids: Any) -> Any:
-        return lambda tx, *, visible, filter, limit: [  # noqa: A006 - as it is called
+        return lambda tx, *, visible, filter, limit, beyond: [  # noqa: A006, ARG005 - as it is called
             job.id for job in pages.page(tx, visible=visible, filter=filter, first=limit).jobs
         ]
 
