@@ -81,6 +81,24 @@ def redact(text: str, secrets: Sequence[str]) -> str:
     return text
 
 
+def redact_value(value: Any, secrets: Sequence[str]) -> Any:
+    """Replace every secret in the texts of a JSON value; numbers stay."""
+    if not secrets:
+        return value
+    if isinstance(value, str):
+        return redact(value, secrets)
+    if isinstance(value, dict):
+        return {redact(name, secrets): redact_value(inner, secrets) for name, inner in value.items()}
+    return [redact_value(inner, secrets) for inner in value] if isinstance(value, list) else value
+
+
+def exposed(params: Mapping[str, Any], secrets: Sequence[str]) -> list[str]:
+    """The names of the parameters that hold a secret in the clear."""
+    return [
+        name for name, value in params.items() if not _is_encrypted(value) and redact_value(value, secrets) != value
+    ]
+
+
 def _is_encrypted(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {ENCRYPTED}
 

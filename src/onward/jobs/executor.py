@@ -18,7 +18,7 @@ from onward.jobs import outcome as outcomes
 from onward.jobs.arguments import arguments_of
 from onward.jobs.completion import Completion
 from onward.jobs.control import Control
-from onward.jobs.encryption import Encryption, redact
+from onward.jobs.encryption import Encryption, redact, redact_value
 from onward.jobs.model import Job, Step
 from onward.jobs.outcome import HANDED_BACK, Ended, Outcome
 from onward.jobs.results import storable
@@ -106,10 +106,13 @@ class Executor:
         params, running.secrets = self._encryption.decrypt(running.job.params)
         if running.process is not None:
             told = {"params": params, "version": running.job.params_version} if given is None else {"value": given[0]}
-            return storable(await self._steps.run_apart(running, step, running.process, told))
-        if given is None:
-            return storable(await self._steps.run(running, step, **_arguments(handler, running.job, params)))
-        return storable(await self._steps.run(running, step, *given))
+            told["secrets"] = running.secrets
+            result = await self._steps.run_apart(running, step, running.process, told)
+        elif given is None:
+            result = await self._steps.run(running, step, **_arguments(handler, running.job, params))
+        else:
+            result = await self._steps.run(running, step, *given)
+        return redact_value(storable(result), running.secrets)
 
     def _failed(self, running: Running, step: str, handler: Handler, error: BaseException | None) -> Outcome:
         if running.stop is StopReason.TIMEOUT:

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Protocol
 
-from onward.handlers.base import JobCancelled, LeaseLost, TimedOut, Tools
+import orjson
+
+from onward.handlers.base import InvalidParameters, JobCancelled, LeaseLost, TimedOut, Tools
+from onward.jobs.encryption import exposed, redact
 from onward.jobs.model import Job, NewJob, Progress, legible
 
 if TYPE_CHECKING:
@@ -68,9 +71,8 @@ class Running:
     def progress(self, completed: int, total: int | None = None, message: str | None = None) -> None:
         """Show the progress to subscribers soon. Raises as `check` does."""
         self.check()
-        self.latest = Progress(
-            _clamp(completed), None if total is None else _clamp(total), message and legible(message[:500])
-        )
+        shown = message and legible(redact(message, self.secrets)[:500])
+        self.latest = Progress(_clamp(completed), None if total is None else _clamp(total), shown)
         self._on_progress(self)
 
     def check(self) -> None:
@@ -90,11 +92,15 @@ class Running:
     def dispatch(self, handler: str, /, **params: Any) -> str:
         """Accept a further job together with the end of this step, and return its id.
 
-        Raises InvalidParameters; LeaseLost after the end of the attempt.
+        Raises InvalidParameters, also where a secret of this job would be in the clear; LeaseLost after the attempt's
+        end.
         """
         if self.over:
             raise LeaseLost(f"the job is over: {handler} would not be accepted; dispatch it before the handler returns")
         child = self._prepare(self.job, handler, params)
+        if self.secrets and (clear := exposed(orjson.loads(child.params), self.secrets)):
+            words = f"holds a secret parameter of {self.handler}; name it in `secret` of {handler}, or leave it out"
+            raise InvalidParameters([(name, words) for name in clear])
         assert child.id is not None  # noqa: S101 - for the type checker
         self.children.append(child)
         return child.id

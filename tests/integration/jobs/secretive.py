@@ -17,6 +17,23 @@ async def babble(job: JobContext, *, card: str, kindly: bool) -> None:
     raise RuntimeError(f"could not reach https://bank.example/?card={card}")
 
 
+@handler("tests.show", secret=frozenset({"card"}), retry=Retry(max_attempts=1))
+async def show(job: JobContext, *, card: str) -> dict[str, Any]:
+    job.progress(1, message="x" * 490 + card)
+    return {"paid with": [f"card {card}"], card: len(card)}
+
+
+@handler("tests.show_apart", secret=frozenset({"card"}), retry=Retry(max_attempts=1), process=True)
+def show_apart(job: JobContext, *, card: str) -> dict[str, Any]:
+    job.progress(1, message="x" * 490 + card)
+    return {"paid with": [f"card {card}"], card: len(card)}
+
+
+@handler("tests.pass_on", secret=frozenset({"card"}), retry=Retry(max_attempts=1))
+async def pass_on(job: JobContext, *, card: str) -> None:
+    job.dispatch("tests.pay", card=card, name=f"owner of {card}")
+
+
 def first(job: JobContext, *, card: str) -> int:
     job.dispatch("tests.pay", card=card, name="child")
     return len(card)
@@ -26,4 +43,4 @@ def second(job: JobContext, value: int) -> int:
     return value + 1
 
 
-HANDLERS = (pay, babble, sequence("tests.both", [first, second], secret=frozenset({"card"})))
+HANDLERS = (pay, babble, show, show_apart, pass_on, sequence("tests.both", [first, second], secret=frozenset({"card"})))

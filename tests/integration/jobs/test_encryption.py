@@ -69,6 +69,28 @@ async def test_the_secrets_of_a_dispatched_job_are_encrypted(tmp_path: Path) -> 
         assert CARD.encode() not in written(tmp_path)
 
 
+@pytest.mark.parametrize("handler", ["tests.show", pytest.param("tests.show_apart", marks=pytest.mark.long)])
+async def test_a_secret_in_a_result_and_in_progress_is_redacted(tmp_path: Path, handler: str) -> None:
+    """A part of it is not shown either where a message is cut."""
+    async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
+        job = await run(onward, handler, card=CARD)
+        assert job.result == {"paid with": ["card ***"], "***": len(CARD)}
+        assert job.progress is not None
+        assert job.progress.message == "x" * 490 + "***"
+        assert CARD[:9] not in repr(job)
+        assert CARD.encode() not in written(tmp_path)
+
+
+async def test_a_secret_is_passed_on_as_a_secret_only(tmp_path: Path) -> None:
+    async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
+        job = await run(onward, "tests.pass_on", card=CARD)
+        assert job.error is not None
+        assert (job.error.code, job.status) == ("INVALID_PARAMETERS", JobStatus.FAILED)
+        assert "name holds a secret parameter of tests.pass_on" in job.error.message.replace(":", "")
+        assert len(await onward.database.read(lambda tx: tx.execute_once(_ids()))) == 1
+        assert CARD.encode() not in written(tmp_path)
+
+
 def _ids() -> Any:
     import sqlalchemy as sa
 
