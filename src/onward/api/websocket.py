@@ -26,6 +26,7 @@ from onward.graphql.execution.requests import read
 from onward.graphql.viewer import Viewer
 
 TOO_MANY = {"message": "Too many operations at once on this socket.", "extensions": {"code": "TOO_MANY_OPERATIONS"}}
+ANSWERS_AT_ONCE = 3  # of one socket, that are built or wait to be sent
 REASON_LENGTH = 120  # a close frame holds 123 bytes (RFC 6455, 5.5)
 
 
@@ -46,6 +47,7 @@ class Socket:
         self._initialised = False
         self._closed = False
         self._operations: dict[str, OperationTask] = {}
+        self._places = asyncio.Semaphore(ANSWERS_AT_ONCE)
         self._finishing: set[asyncio.Task[None]] = set()  # operations whose responses are no longer sent
 
     async def serve(self, headers: dict[bytes, bytes]) -> None:
@@ -178,6 +180,7 @@ class Socket:
             request,
             operations=self._gate.operations,
             context=self._gate.operations.context(self._services, self._viewer, self._address),
+            places=self._places,
             send=self._send,
             on_end=self._operations.pop,
         )

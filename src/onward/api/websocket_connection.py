@@ -57,6 +57,11 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
         return message
 
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()  # a client that does not read would keep its answers here
+
     def handle_ping(self) -> None:
         if self.writable.is_set():
             super().handle_ping()

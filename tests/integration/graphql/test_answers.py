@@ -206,3 +206,41 @@ def test_a_caller_that_was_alone_is_not_behind_a_newcomer() -> None:
         queue.charge("friend", 0.002)
         queue.charge(f"passer-by {n}", 0.002)
     assert not queue._clocks
+
+
+@pytest.mark.parametrize("kind", ["query", "subscription"])
+async def test_a_socket_that_nobody_reads_holds_few_answers(full: Api, kind: str) -> None:
+    """Of ten operations that ask at once, three have an answer; the others get theirs once it is read."""
+    [job] = (await full.data("{ jobs(first: 1) { nodes { id } } }"))["jobs"]["nodes"]
+    query = f'{{ job(id: "{job["id"]}") {{ result }} }}'
+    if kind == "subscription":
+        query = f'subscription {{ jobUpdated(id: "{job["id"]}") {{ result }} }}'
+    messages: asyncio.Queue[Any] = asyncio.Queue()
+    messages.put_nowait({"type": "websocket.connect"})
+    payload = {"query": query}
+    texts = [{"type": "connection_init"}, *({"type": "subscribe", "id": str(n), "payload": payload} for n in range(10))]
+    for text in texts:
+        messages.put_nowait({"type": "websocket.receive", "text": json.dumps(text)})
+    is_read, held, completed = asyncio.Event(), 0, 0
+
+    async def send(message: Any) -> None:
+        nonlocal held, completed
+        completed += '"complete"' in message.get("text", "")
+        if '"next"' in message.get("text", ""):
+            held += 1
+            await is_read.wait()
+
+    scope = {"type": "websocket", "path": "/graphql", "root_path": "", "query_string": b"", "client": ("127.0.0.1", 5)}
+    scope |= {"headers": [(b"host", b"localhost")], "subprotocols": ["graphql-transport-ws"], "scheme": "ws"}
+    serving = asyncio.create_task(full.app(scope, messages.get, send))
+    async with asyncio.timeout(30):
+        while held < 3 or messages.qsize():
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # in which more would come
+        assert (held, completed) == (3, 0)
+        is_read.set()
+        while completed < 10:
+            await asyncio.sleep(0.01)
+        messages.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        await serving
+    assert held == 10

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -128,8 +128,13 @@ class Operations:
                 await context.services.dispatcher.deliver(context.accepted, after_response=defer)
         return response
 
-    async def subscribe(self, operation: Operation, context: Context) -> AsyncGenerator[Response | Invalid, None]:
-        """Yield the responses of a subscription; the last one holds the error that ended it, if any."""
+    async def subscribe(
+        self, operation: Operation, context: Context, places: AbstractAsyncContextManager[Any] | None = None
+    ) -> AsyncGenerator[Response | Invalid, None]:
+        """Yield the responses of a subscription; the last one holds the error that ended it, if any.
+
+        Each is built in one of the `places`, and keeps it until the next one is asked for.
+        """
         executor = self._executor(operation, context)
         if isinstance(executor, Invalid):
             yield executor
@@ -142,8 +147,8 @@ class Operations:
             return
         try:
             # Closed here: the generators of graphql-core leave it to the garbage collector when they are dropped.
-            async with aclosing(cast("Any", stream)):
-                async for result in map_source_to_response_event(executor, cast("Any", stream)):
+            async with aclosing(cast("Any", stream)), aclosing(_placed(cast("Any", stream), places)) as events:
+                async for result in map_source_to_response_event(executor, events):
                     yield self._response(result)
                     context.meter.start()
         except GraphQLError as error:
@@ -172,3 +177,11 @@ class Operations:
 
     def _invalid(self, errors: Sequence[GraphQLError]) -> Invalid:
         return Invalid({"errors": formatted(errors, self.limits.errors)})
+
+
+async def _placed(
+    events: AsyncIterator[Any], places: AbstractAsyncContextManager[Any] | None
+) -> AsyncGenerator[Any, None]:
+    async for event in events:
+        async with places or nullcontext():
+            yield event
