@@ -47,3 +47,13 @@ async def test_nul_in_a_jobs_text_is_accepted_and_judged_by_the_handler(
         assert await api.ends(payload["job"]["id"]) == "FAILED"
         payload = await api.mutate("sendNotification", email="a@example.org", message=text)
         assert await api.ends(payload["job"]["id"]) == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("field", ["jobUpdated(id: $t)", "jobsUpdated(filter: {handler: [$t]})"])
+async def test_nul_in_a_subscription_is_a_typed_error(tmp_path: Path, ledger_url: str, field: str) -> None:
+    type_ = "ID" if "id:" in field else "String"
+    query = f"subscription($t: {type_}!) {{ {field} {{ id }} }}"
+    async with running(settings_in(tmp_path, database={"url": ledger_url})) as api:
+        body, headers = {"query": query, "variables": {"t": NUL}}, {"accept": "text/event-stream"}
+        told = (await api.post(body, headers=headers)).text
+        assert '"code":"INVALID"' in told or '"code":"NOT_FOUND"' in told, told
