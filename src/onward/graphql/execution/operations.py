@@ -158,16 +158,19 @@ class Operations:
 
     def _executor(self, operation: Operation, context: Context) -> Executor[Any] | Invalid:
         context.meter.fields = operation.named.cost.names
-        executor = CompiledExecutor.build(
-            self._schema,
-            operation.document.node,
-            context,
-            operation.request.variables,
-            operation.request.operation_name,
-            plan=operation.named.plan,
-            max_coercion_errors=self.limits.errors,
-            hide_suggestions=self._hide_suggestions,
-        )
+        try:
+            executor = CompiledExecutor.build(
+                self._schema,
+                operation.document.node,
+                context,
+                operation.request.variables,
+                operation.request.operation_name,
+                plan=operation.named.plan,
+                max_coercion_errors=self.limits.errors,
+                hide_suggestions=self._hide_suggestions,
+            )
+        except GraphQLError as error:  # raised by an input type that checks its fields together, as a oneOf input does
+            return self._invalid([public_error(error.message, "BAD_REQUEST")])
         return self._invalid(executor) if isinstance(executor, list) else executor
 
     def _response(self, result: ExecutionResult) -> Response:
