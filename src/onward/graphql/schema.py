@@ -7,6 +7,8 @@ from datetime import datetime
 from types import ModuleType
 
 import strawberry
+from graphql import GraphQLScalarType
+from strawberry.exceptions import DuplicatedTypeName
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
 
@@ -27,16 +29,35 @@ def build(modules: Sequence[ModuleType] = (), *, open_to_all: Collection[str] = 
 
     `open_to_all` names the mutations that need no token where tokens are needed.
     """
-    schema = strawberry.Schema(
-        query=_merged("Query", Query, modules),
-        mutation=_merged("Mutation", Mutation, modules),
-        subscription=_merged("Subscription", Subscription, modules),
-        types=[Job],
-        config=StrawberryConfig(scalar_map={datetime: datetime_scalar.scalar()}),
-    )
+    schema = _schema(modules)
+    _refuse_unsupported(schema)
     call_directly(schema)
     guard(schema, open_to_all)
     return schema
+
+
+def _schema(modules: Sequence[ModuleType]) -> strawberry.Schema:
+    try:
+        return strawberry.Schema(
+            query=_merged("Query", Query, modules),
+            mutation=_merged("Mutation", Mutation, modules),
+            subscription=_merged("Subscription", Subscription, modules),
+            types=[Job],
+            config=StrawberryConfig(scalar_map={datetime: datetime_scalar.scalar()}),
+        )
+    except DuplicatedTypeName as error:
+        raise SchemaError(
+            f"gql.modules: {error.message}. Onward has types of its own, such as Node and PageInfo, which those of"
+            " strawberry.relay repeat: give your type another name"
+        ) from error
+
+
+def _refuse_unsupported(schema: strawberry.Schema) -> None:
+    """Refuse types that Onward cannot serve. Raises SchemaError."""
+    if isinstance(schema._schema.type_map.get("Upload"), GraphQLScalarType):  # noqa: SLF001 - Strawberry has no other way to the types in use
+        raise SchemaError(
+            "gql.modules use Upload, and /graphql reads no files: let the client upload to a route of yours"
+        )
 
 
 def _merged(name: str, ours: type, modules: Sequence[ModuleType]) -> type:

@@ -1,9 +1,14 @@
 """Inputs of a project's module, passed by variable: oneOf, and times without a zone."""
 
+from types import ModuleType
 from typing import Any
 
 import pytest
+import strawberry
+from strawberry.file_uploads import Upload
 
+from onward.graphql.base import SchemaError
+from onward.graphql.schema import build
 from onward.testing.app import TestApp
 
 pytest_plugins = ("onward.testing.fixtures",)
@@ -34,3 +39,25 @@ async def test_a_time_without_a_zone_is_refused(onward_recording: TestApp) -> No
     assert "with a time zone" in answer["errors"][0]["message"]
     answer = await onward_recording.graphql(moment, at="2030-01-31T09:30:00+01:00")
     assert answer["data"]["moment"] == "2030-01-31T08:30:00.000000Z"
+
+
+def test_uploads_and_second_types_of_one_name_are_refused_by_name() -> None:
+    @strawberry.type(name="Mutation")
+    class Sends:
+        @strawberry.mutation
+        def send(self, file: Upload) -> str:  # noqa: ARG002
+            return "sent"
+
+    @strawberry.type(name="PageInfo")
+    class Second:
+        number: int
+
+    @strawberry.type(name="Query")
+    class Asks:
+        second: Second | None = None
+
+    for name, kind, words in (("Mutation", Sends, "Upload"), ("Query", Asks, "PageInfo")):
+        module = ModuleType("mine")
+        setattr(module, name, kind)
+        with pytest.raises(SchemaError, match=words):
+            build([module])
