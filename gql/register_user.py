@@ -14,7 +14,8 @@ from onward.graphql.inputs import scalar_input
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
-from onward.graphql.validation import Email, Username, checked
+from onward.graphql.validation import checked
+from onward.handlers.types import Email, Username
 from onward.jobs import model
 
 
@@ -59,6 +60,7 @@ def _exists(field: str) -> UserError:
 
 async def register_user(info: Info, input: RegisterUserInput) -> RegisterUserPayload | None:
     discloses = info.context.services.discloses
+    values = checked(Values, username=input.username, email=input.email)
 
     def write(tx: Tx) -> users.User | ReplaceParams:
         try:
@@ -68,19 +70,15 @@ async def register_user(info: Info, input: RegisterUserInput) -> RegisterUserPay
         except users.Taken as taken:
             raise MutationError(*(_exists(field) for field in taken.fields)) from taken
 
-    try:
-        values = checked(Values, username=input.username, email=input.email)
-        accepted = await accept(
-            info.context,
-            mutation="registerUser",
-            handler="email.welcome",
-            params={"email": values.email, "username": values.username},
-            given={"username": input.username, "email": input.email},
-            key=input.idempotency_key,
-            companion=Companion("user", write, users.get),
-        )
-    except MutationError as refused:
-        return RegisterUserPayload(errors=refused.errors)
+    accepted = await accept(
+        info.context,
+        mutation="registerUser",
+        handler="email.welcome",
+        params={"email": values.email, "username": values.username},
+        given={"username": input.username, "email": input.email},
+        key=input.idempotency_key,
+        companion=Companion("user", write, users.get),
+    )
     user = accepted.row if discloses else None
     return RegisterUserPayload(user=user, job=accepted.job, replayed=accepted.replayed)
 

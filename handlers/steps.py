@@ -9,6 +9,7 @@ from typing import TypedDict
 
 from handlers.resources import Resources
 from onward import JobContext, Permanent, sequence
+from onward.handlers import types
 from onward.text.normalization import nfc
 
 # Unicode's control characters, but for tabs and line breaks.
@@ -34,8 +35,11 @@ class Analysed(Text, Figures):
     """The result of `analyse`."""
 
 
-async def validate(_job: JobContext, *, item: str) -> Text:
-    """Return the item in NFC. Raises `Permanent` for control characters other than line breaks and tabs."""
+async def validate(_job: JobContext, *, item: types.Text) -> Text:
+    """Process a text by the job `steps.process_item`: validate, analyse, store.
+
+    This step returns the text in NFC. Raises `Permanent` for control characters other than line breaks and tabs.
+    """
     text = nfc(item)
     if not text:
         raise Permanent("The item is empty.", code="INVALID_ITEM")
@@ -66,4 +70,4 @@ async def store(job: JobContext[Resources], value: Analysed) -> Figures:
     return {key: value[key] for key in ("characters", "words", "lines", "sha256")}  # type: ignore[return-value]
 
 
-process_item = sequence("steps.process_item", [validate, analyse, store])
+process_item = sequence("steps.process_item", [validate, analyse, store], mutation="processItem")

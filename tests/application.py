@@ -11,12 +11,13 @@ from typing import Any
 import strawberry
 
 from onward.graphql.schema import build
+from onward.handlers.base import Handler
 
 ROOT = Path(__file__).resolve().parent.parent
 MIGRATIONS = ROOT / "database" / "migrations"
 MODULES = {
     "handlers": ("handlers.email", "handlers.logging", "handlers.steps"),
-    "gql": ("gql.register_user", "gql.send_notification", "gql.process_item"),
+    "gql": ("gql.register_user",),
 }
 LIFESPAN = "handlers.resources:lifespan"
 
@@ -62,4 +63,6 @@ def tables(further: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 def schema() -> strawberry.Schema:
     """The application's schema."""
-    return build([import_module(name) for name in MODULES["gql"]])
+    named = [import_module(name) for name in MODULES["handlers"]]
+    handlers = {one.name: one for module in named for one in vars(module).values() if isinstance(one, Handler)}
+    return build([import_module(name) for name in MODULES["gql"]], handlers=handlers)

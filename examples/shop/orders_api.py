@@ -7,7 +7,8 @@ from onward.graphql.context import Info
 from onward.graphql.enqueue import MutationError, accept
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
-from onward.graphql.validation import Email, Text, checked
+from onward.graphql.validation import checked
+from onward.handlers.types import Email, Text
 from onward.jobs import model
 
 MAX_ITEMS = 20

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from onward.handlers.base import JobCancelled as JobCancelled
     from onward.handlers.base import JobContext as JobContext
     from onward.handlers.base import LeaseLost as LeaseLost
+    from onward.handlers.base import Mutation as Mutation
     from onward.handlers.base import Permanent as Permanent
+    from onward.handlers.base import Refused as Refused
     from onward.handlers.base import Retry as Retry
     from onward.handlers.base import TimedOut as TimedOut
     from onward.handlers.base import handler as handler
@@ -35,7 +37,9 @@ _MODULES = {
     "JobCancelled": "onward.handlers.base",
     "JobContext": "onward.handlers.base",
     "LeaseLost": "onward.handlers.base",
+    "Mutation": "onward.handlers.base",
     "Permanent": "onward.handlers.base",
+    "Refused": "onward.handlers.base",
     "Retry": "onward.handlers.base",
     "TimedOut": "onward.handlers.base",
     "handler": "onward.handlers.base",

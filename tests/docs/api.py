@@ -35,10 +35,10 @@ PUBLIC = {
     "onward.graphql.enqueue": Public(
         "Accept a job from a resolver.", ("accept", "Accepted", "Companion", "ReplaceParams", "MutationError")
     ),
+    "onward.handlers.types": Public("Texts that people type, as types of parameters.", ("Text", "Email", "Username")),
+    "onward.graphql.send": Public("The short form of a mutation written by hand.", ("send", "JobPayload")),
     "onward.graphql.context": Public("The context of a resolver.", ("Info", "Context")),
-    "onward.graphql.validation": Public(
-        "Check an input. The types are for pydantic models.", ("checked", "Text", "Email", "Username")
-    ),
+    "onward.graphql.validation": Public("Check an input.", ("checked",)),
     "onward.graphql.types.job": Public("The GraphQL type `Job`.", ("Job",)),
     "onward.graphql.types.user_error": Public("The GraphQL type `UserError`.", ("UserError",)),
     "onward.graphql.types.enums": Public("The codes of a `UserError`.", ("UserErrorCode",)),

@@ -1,14 +1,19 @@
 """The code of the how-tos runs: Python by its own tests, settings by reading them, GraphQL against the schema."""
 
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import graphql
 import pytest
 
 from onward.config.settings import SettingsError, load
+from onward.graphql.schema import build
+from onward.handlers.base import Handler
 from tests import application
 from tests.docs.fences import fences
 from tests.processes import ROOT, environment, onward
@@ -29,8 +34,30 @@ def write(page: str, folder: Path) -> list[str]:
 @pytest.mark.slow
 def test_the_tests_on_the_pages_pass(tmp_path: Path) -> None:
     tests = [*write("handlers.md", tmp_path), *write("mutations.md", tmp_path)]
-    assert len(tests) == 2
+    assert len(tests) == 3
     run_tests(tmp_path, tests)
+
+
+def test_the_mutations_on_the_page_are_in_the_schema() -> None:
+    """Each block of GraphQL, as `./onward schema` prints it."""
+    blocks = {fence.file: fence.text for fence in fences(DOCS / "mutations.md") if fence.file}
+    found: dict[str, Any] = {}
+    for name in ("parcels", "tickets"):
+        module = ModuleType(name)
+        sys.modules[name] = module  # pydantic looks names up there
+        try:
+            exec(compile(blocks[f"{name}.py"], name, "exec"), vars(module))
+            found |= {one.name: one for one in vars(module).values() if isinstance(one, Handler)}
+        finally:
+            del sys.modules[name]
+    sdl = build(handlers=found).as_str()
+    (shown,) = (fence.text for fence in fences(DOCS / "mutations.md") if fence.language == "graphql")
+    parts = re.split(r"\n\n(?=input|type|union)", shown)
+    assert len(parts) == 4
+    for part in parts:
+        assert " ".join(part.split()) in " ".join(sdl.split())
+    assert "buyTicket(input: BuyTicketInput!): BuyTicketPayload @deprecated" in sdl
+    assert "ticket: Ticket" in sdl
 
 
 def test_the_example_with_tables_works(tmp_path: Path) -> None:

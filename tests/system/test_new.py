@@ -73,11 +73,11 @@ def test_a_test_file_is_run_by_its_path_from_any_folder(project: Path) -> None:
         ("email.welcome", "there is a handler email.welcome already"),
         ("process.item", "there is a mutation processItem already"),
         ("prometheus.client", "there is a module prometheus_client already"),
-        ("orders.there", "orders_there_api.py exists already"),
+        ("orders.there", "orders_there.py exists already"),
     ],
 )
 def test_an_invalid_name_is_refused_in_one_line_and_no_file_is_written(name: str, words: str, project: Path) -> None:
-    (project / "orders_there_api.py").write_text("mine = 1\n", "utf-8")
+    (project / "orders_there.py").write_text("mine = 1\n", "utf-8")
     before = {file.name: file.read_text("utf-8") for file in project.iterdir()}
     told = onward("new", "handler", name, project=project)
     assert (told.returncode, told.stdout) == (2, "")

@@ -16,6 +16,7 @@ from handlers.steps import analyse, validate
 from onward.graphql import validation
 from onward.graphql.enqueue import check_key
 from onward.graphql.types.filter import JobFilter
+from onward.handlers import types
 from onward.mail.message import mailbox, visible
 from onward.text.normalization import nfc
 from onward.text.patterns import matches
@@ -70,9 +71,9 @@ def run(step: Callable[..., Any]) -> Callable[[str], object]:
 
 
 INPUTS: dict[str, Callable[[str], object]] = {
-    "username": validation._username,
-    "email": validation._email,
-    "text": validation._filled,
+    "username": types._username,
+    "email": types._email,
+    "text": types._filled,
     "reason": validation._reason,
     "idempotency key": check_key,
     "handler patterns": lambda text: JobFilter(
@@ -141,16 +142,16 @@ def test_a_pattern_that_could_backtrack_is_matched_in_linear_time() -> None:
 @pytest.mark.parametrize("code", [0xAD, 0x34F, 0x115F, 0x17B4, 0x180E, 0x200B, 0x2060, 0x2800, 0x3164, 0xFE0F, 0xFFA0])
 def test_a_username_has_no_invisible_characters(code: int) -> None:
     with pytest.raises(Exception, match="invisible"):
-        validation._username(f"ada{chr(code)}lovelace")
+        types._username(f"ada{chr(code)}lovelace")
 
 
 @pytest.mark.parametrize("name", ["Ada", "مرحبا", "김철수", "Ⅷ", "ស្រី", "ada lovelace", "नमस्ते", "🐍"])
 def test_a_username_may_be_of_any_script(name: str) -> None:
-    assert validation._username(name) == nfc(name)
+    assert types._username(name) == nfc(name)
 
 
 def test_a_username_is_measured_in_its_normal_form() -> None:
-    assert validation._username("u\u0308" * 64) == "\u00fc" * 64
+    assert types._username("u\u0308" * 64) == "\u00fc" * 64
 
 
 @pytest.mark.parametrize("mark", ["\u202e", "\u2066", "\u200f", "\u061c", "\x1b", "\x85", "\u2028"])

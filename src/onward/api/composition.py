@@ -13,6 +13,7 @@ from onward.api.origins import Hosts, Origins
 from onward.api.rates import Rates
 from onward.api.request_gate import RequestGate
 from onward.config.settings import Settings, SettingsError, version
+from onward.graphql.base import HandlerSchemaError
 from onward.graphql.context import Services
 from onward.graphql.counts import Counts
 from onward.graphql.execution import trusted
@@ -20,6 +21,7 @@ from onward.graphql.execution.limits import Limits
 from onward.graphql.execution.operations import Operations
 from onward.graphql.execution.trusted import Trusted
 from onward.graphql.schema import build
+from onward.runtime.handlers import load_handlers
 from onward.runtime.loading import load
 from onward.runtime.wiring import Runtime
 from onward.web import documents
@@ -60,12 +62,18 @@ def operations(settings: Settings) -> Operations:
 
 
 def schema(settings: Settings) -> strawberry.Schema:
-    """The schema with the types of the project's own modules. Raises SettingsError."""
+    """The schema with the types of the project's own modules and its handlers' mutations. Raises SettingsError."""
     try:
         modules = [load(name, "gql.modules") for name in settings.gql.modules]
-        return build(modules, open_to_all=("registerUser",) if settings.registration.anonymous else ())
+        return build(
+            modules,
+            handlers=load_handlers(settings),
+            open_to_all=("registerUser",) if settings.registration.anonymous else (),
+        )
     except SettingsError:
         raise
+    except HandlerSchemaError as error:
+        raise SettingsError(f"handlers.modules: {error}") from error
     except Exception as error:
         if not settings.gql.modules:
             raise

@@ -1,4 +1,4 @@
-"""Writes a new handler, its mutation and their test into a project, from `templates/handler/`."""
+"""Writes a new handler, which is its own mutation, and its test into a project, from `templates/handler/`."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,10 +34,8 @@ def write(name: str, project: Path) -> list[str]:
         with file.open("x", encoding="utf-8") as written:
             written.write(text)
     lines = [f"wrote {_short(file)}" for file in sorted(made)]
-    for table, further in (("handlers", module), ("gql", f"{module}_api")):
-        added = module_list.add(settings_file, table, further)
-        words = "added to" if added else "add this by hand to"
-        lines.append(f'{words} {_short(settings_file)}: [{table}] modules = ["{further}"]')
+    words = "added to" if module_list.add(settings_file, "handlers", module) else "add this by hand to"
+    lines.append(f'{words} {_short(settings_file)}: [handlers] modules = ["{module}"]')
     command = "./onward" if Path("onward").is_file() else "onward"  # the launcher of a clone, or the package's
     onward = command if project == Path.cwd() else f"{command} --project {_short(project)}"
     test = f"{onward} test" if command == "./onward" else f"pytest -p onward.testing.fixtures {_short(project)}"

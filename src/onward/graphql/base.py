@@ -36,6 +36,10 @@ class SchemaError(GqlError):
     """The types of a project's module cannot be merged into the schema; the message names the module."""
 
 
+class HandlerSchemaError(SchemaError):
+    """The schema cannot show a handler; the message names the handler, its parameter or type, and the fix."""
+
+
 def public_error(message: str, code: str) -> GraphQLError:
     """An error whose message is for the caller and is not masked."""
     return GraphQLError(message, extensions={"code": code})

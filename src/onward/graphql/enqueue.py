@@ -99,6 +99,14 @@ class Key:
         idempotency.remember(tx, **asdict(self), reference={name: it.id for name, it in made.items() if it is not None})
 
 
+Named = Callable[[str], list[str]]
+
+
+def by_parameter(place: str) -> list[str]:
+    """The path of an error at that place of the parameters, where the input has fields of the same names."""
+    return [place or "input"]
+
+
 @overload
 async def accept(
     context: Context,
@@ -110,6 +118,7 @@ async def accept(
     key: str | None = None,
     run_at: datetime | None = None,
     companion: None = None,
+    named: Named = ...,
 ) -> Accepted[Identified]: ...
 
 
@@ -124,6 +133,7 @@ async def accept(
     key: str | None = None,
     run_at: datetime | None = None,
     companion: Companion[Row],
+    named: Named = ...,
 ) -> Accepted[Row]: ...
 
 
@@ -137,10 +147,12 @@ async def accept(
     key: str | None = None,
     run_at: datetime | None = None,
     companion: Companion[Row] | None = None,
+    named: Named = by_parameter,
 ) -> Accepted[Row]:
     """Commit a job of `handler` together with its companion row, or return what the key has made before.
 
-    `given` is the whole input but the key: what the key stands for. Raises MutationError.
+    `given` is the whole input but the key: what the key stands for. `named` turns the dotted place of a wrong parameter
+    into the path of its error. Raises MutationError.
     """
     services, viewer, begun = context.services, context.viewer, time.perf_counter()
     check_key(key)
@@ -172,7 +184,10 @@ async def accept(
             new = prepared(params)
         except InvalidParameters as error:
             raise MutationError(
-                *(UserError.invalid(path or "input", message) for path, message in error.errors)
+                *(
+                    UserError(code=UserErrorCode.INVALID, message=message, path=named(path))
+                    for path, message in error.errors
+                )
             ) from error
         outcome = await written(context, partial(_refused, write, keyed=found is not None))
         if outcome.job is not None and not outcome.replayed:

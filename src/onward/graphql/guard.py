@@ -1,4 +1,4 @@
-"""Guards mutations: each needs a token, except those that are open to all."""
+"""Guards mutations: each needs a token, except those that are open to all; one that is refused answers with errors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from graphql import GraphQLField, GraphQLObjectType, GraphQLResolveInfo, default
 from strawberry.types.base import StrawberryObjectDefinition
 
 from onward.graphql.base import public_error
+from onward.graphql.enqueue import MutationError
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.user_error import UserError
 
@@ -23,6 +24,25 @@ def guard(schema: strawberry.Schema, open_to_all: Collection[str]) -> None:
     for name, field in mutation.fields.items() if mutation else ():
         if name not in open_to_all:
             field.resolve = partial(_resolve, field.resolve or default_field_resolver, _payload(field))
+
+
+def answer_refusals(schema: strawberry.Schema) -> None:
+    """Make a MutationError that a mutation raises the `errors` of its payload, where it has them."""
+    mutation = schema._schema.mutation_type  # noqa: SLF001 - as above
+    for field in mutation.fields.values() if mutation else ():
+        payload = _payload(field)
+        if payload is not None:
+            field.resolve = partial(_answered, field.resolve or default_field_resolver, payload)
+
+
+async def _answered(
+    resolve: Any, payload: type[Any], root: Any, info: GraphQLResolveInfo[Any], **arguments: Any
+) -> Any:
+    try:
+        found = resolve(root, info, **arguments)
+        return await found if info.is_awaitable(found) else found
+    except MutationError as refused:
+        return payload(errors=refused.errors)
 
 
 def _resolve(

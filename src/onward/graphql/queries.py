@@ -83,7 +83,8 @@ async def jobs(  # noqa: PLR0917 - arguments of the contract, which come by name
     wanted, visible = filtered(given(filter)), info.context.viewer.visible
     newer, older = job_id_of(given(before)), job_id_of(given(after))
     meter = info.context.meter
-    unread = frozenset({"params", *({"steps", "result"} - meter.fields)}) if meter.fields else frozenset[str]()
+    wanted_columns = {"steps", "result"} - meter.fields - ({"result"} if "output" in meter.fields else set())
+    unread = frozenset({"params", *wanted_columns}) if meter.fields else frozenset[str]()
 
     def look(tx: Tx) -> pages.Page:
         return pages.page(

@@ -2,54 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from types import ModuleType
+from typing import Any
 
 import strawberry
-from graphql import GraphQLScalarType
+from graphql import GraphQLObjectType, GraphQLScalarType
 from strawberry.exceptions import DuplicatedTypeName
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.field import StrawberryField
+from strawberry.utils.str_converters import to_camel_case
 
 from onward.graphql import datetime_scalar
-from onward.graphql.base import SchemaError
-from onward.graphql.guard import guard
+from onward.graphql.base import HandlerSchemaError, SchemaError
+from onward.graphql.generated import scalars
+from onward.graphql.generated.mutations import MadeMutation, mutation_of
+from onward.graphql.generated.outputs import JobOutput
+from onward.graphql.generated.types import Types, class_of
+from onward.graphql.guard import answer_refusals, guard
 from onward.graphql.inputs import call_directly
 from onward.graphql.mutations import Mutation
 from onward.graphql.queries import Query
 from onward.graphql.subscriptions import Subscription
 from onward.graphql.types.job import Job
+from onward.handlers.base import Handler
 
 KINDS = ("Query", "Mutation", "Subscription")
 
 
-def build(modules: Sequence[ModuleType] = (), *, open_to_all: Collection[str] = ()) -> strawberry.Schema:
-    """Build the schema with the modules' Query, Mutation and Subscription merged in. Raises SchemaError.
+class Schema(strawberry.Schema):
+    """Strawberry's, with the field `Job.output` where handlers declare result types."""
 
-    `open_to_all` names the mutations that need no token where tokens are needed.
+    def __init__(self, output: JobOutput, **given: Any) -> None:
+        self._output = output
+        super().__init__(**given)
+
+    def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
+        return self._output.fields(type_definition)
+
+
+def build(
+    modules: Sequence[ModuleType] = (),
+    *,
+    handlers: Mapping[str, Handler] | None = None,
+    open_to_all: Collection[str] = (),
+) -> strawberry.Schema:
+    """Build the schema with the modules' Query, Mutation and Subscription merged in, and with the handlers' mutations.
+
+    `open_to_all` names the mutations that need no token where tokens are needed. Raises SchemaError.
     """
-    schema = _schema(modules)
-    _refuse_unsupported(schema)
-    call_directly(schema)
-    guard(schema, open_to_all)
-    return schema
-
-
-def _schema(modules: Sequence[ModuleType]) -> strawberry.Schema:
+    all_handlers = list((handlers or {}).values())
+    types = Types(_described(modules))
+    made = [found for handler in all_handlers if (found := mutation_of(handler, types)) is not None]
+    output = JobOutput(all_handlers, types)
+    config = StrawberryConfig(scalar_map={datetime: datetime_scalar.scalar(), **scalars.definitions()})
     try:
-        return strawberry.Schema(
+        schema = Schema(
+            output,
             query=_merged("Query", Query, modules),
-            mutation=_merged("Mutation", Mutation, modules),
+            mutation=_merged("Mutation", Mutation, modules, made),
             subscription=_merged("Subscription", Subscription, modules),
             types=[Job],
-            config=StrawberryConfig(scalar_map={datetime: datetime_scalar.scalar()}),
+            config=config,
         )
     except DuplicatedTypeName as error:
-        raise SchemaError(
-            f"gql.modules: {error.message}. Onward has types of its own, such as Node and PageInfo, which those of"
-            " strawberry.relay repeat: give your type another name"
-        ) from error
+        raise _collision(error, types) from error
+    _refuse_unsupported(schema)
+    call_directly(schema)
+    answer_refusals(schema)
+    _resolve(schema, made, output)
+    guard(schema, open_to_all)
+    return schema
 
 
 def _refuse_unsupported(schema: strawberry.Schema) -> None:
@@ -60,7 +86,41 @@ def _refuse_unsupported(schema: strawberry.Schema) -> None:
         )
 
 
-def _merged(name: str, ours: type, modules: Sequence[ModuleType]) -> type:
+def _described(modules: Sequence[ModuleType]) -> dict[str, type]:
+    """The object types of the project's modules by name; they describe rows and results of classes of that name."""
+    found: dict[str, type] = {}
+    for module in modules:
+        for value in vars(module).values():
+            definition = getattr(value, "__strawberry_definition__", None)
+            if isinstance(definition, StrawberryObjectDefinition) and not definition.is_input:
+                found[definition.name] = definition.origin
+    return {name: type_ for name, type_ in found.items() if name not in KINDS}
+
+
+def _collision(error: DuplicatedTypeName, types: Types) -> SchemaError:
+    """Name the handler whose class, or the module whose type, has the name of another type."""
+    for name, place in types.places.items():
+        if f" {name} " in error.message:
+            return HandlerSchemaError(f"{place}: the schema has another type named {name}; rename the class")
+    return SchemaError(
+        f"gql.modules: {error.message}. Onward has types of its own, such as Node and PageInfo, which those of"
+        " strawberry.relay repeat: give your type another name"
+    )
+
+
+def _resolve(schema: strawberry.Schema, made: Sequence[MadeMutation], output: JobOutput) -> None:
+    """Give the generated fields their resolvers, which graphql-core calls without Strawberry's conversions."""
+    core = schema._schema  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
+    for one in made:
+        assert core.mutation_type is not None  # noqa: S101 - it has the contract's mutations
+        core.mutation_type.fields[one.name].resolve = one.resolve
+    job = core.type_map["Job"]
+    assert isinstance(job, GraphQLObjectType)  # noqa: S101 - the contract's
+    if "output" in job.fields:
+        job.fields["output"].resolve = output.resolve
+
+
+def _merged(name: str, ours: type, modules: Sequence[ModuleType], made: Sequence[MadeMutation] = ()) -> type:
     types, taken = [ours], {field.name: "the contract" for field in ours.__strawberry_definition__.fields}  # type: ignore[attr-defined]
     for module in modules:
         if not any(hasattr(module, kind) for kind in KINDS):
@@ -76,4 +136,14 @@ def _merged(name: str, ours: type, modules: Sequence[ModuleType]) -> type:
                 raise SchemaError(f"{module.__name__}.{name} has a field {field.name}, as {taken[field.name]} has")
             taken[field.name] = module.__name__
         types.append(further)
+    names = {to_camel_case(field): place for field, place in taken.items()}
+    for one in made:
+        if one.name in names:
+            raise HandlerSchemaError(
+                f"{one.handler}: {names[one.name]} has a mutation {one.name}; give it another name"
+            )
+        names[one.name] = one.handler
+    if made:
+        fields = {one.name: (one.field.type_annotation, one.field) for one in made}
+        types.append(strawberry.type(class_of("HandlerMutations", fields)))
     return ours if len(types) == 1 else merge_types(name, tuple(types))

@@ -4,54 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, ValidationError
-from pydantic_core import PydanticCustomError
 from strawberry.utils.str_converters import to_camel_case
 
 from onward.graphql.enqueue import MutationError
 from onward.graphql.types.user_error import UserError
-from onward.text.normalization import nfc
-from onward.text.visibility import has_invisible, is_plain
+from onward.handlers.types import Email, Text, Username, wrong
+from onward.text.visibility import is_plain
+
+__all__ = ["Email", "Reason", "Text", "Username", "checked", "wrong"]
 
 Model = TypeVar("Model", bound=BaseModel)
-USERNAME_LENGTH = 64
-DECOMPOSED = 4  # characters that make one in NFC, at most
-EMAIL_LENGTH = 254
-TEXT_LENGTH = 10_000
 REASON_LENGTH = 500
-
-
-def wrong(message: str) -> PydanticCustomError:
-    return PydanticCustomError("wrong", "{words}", {"words": message})
-
-
-def _username(value: str) -> str:
-    value = nfc(value) if len(value) <= DECOMPOSED * USERNAME_LENGTH else value
-    if not 0 < len(value) <= USERNAME_LENGTH:
-        raise wrong(f"A username has 1 to {USERNAME_LENGTH} characters.")
-    if not is_plain(value) or has_invisible(value):
-        raise wrong("A username must not contain control characters or invisible ones.")
-    if value != value.strip():
-        raise wrong("A username must not begin or end with a space.")
-    return value
-
-
-def _email(value: str) -> str:
-    if len(value) > EMAIL_LENGTH:
-        raise wrong(f"An e-mail address has at most {EMAIL_LENGTH} characters.")
-    try:
-        return validate_email(value, check_deliverability=False).normalized
-    except EmailNotValidError as error:
-        raise wrong(f"This is not an e-mail address: {str(error).rstrip('.')}.") from error
-
-
-def _filled(value: str) -> str:
-    if len(value) > TEXT_LENGTH:
-        raise wrong(f"At most {TEXT_LENGTH:,} characters.")
-    if not value or value.isspace():
-        raise wrong("This is empty.")
-    return value
 
 
 def _reason(value: str) -> str:
@@ -60,9 +24,6 @@ def _reason(value: str) -> str:
     return value
 
 
-Username = Annotated[str, AfterValidator(_username)]
-Email = Annotated[str, AfterValidator(_email)]
-Text = Annotated[str, AfterValidator(_filled)]
 Reason = Annotated[str, AfterValidator(_reason)]
 
 

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from onward.handlers.context import JSON, JobContext, Log, Mailer, Toolbox, Tools
 from onward.handlers.json_values import fault
+from onward.handlers.mutation import Mutation, declared
+from onward.handlers.output import Output, output_of
 from onward.handlers.parameters import check_later, is_written, model_of, name_of, to_json
 
 __all__ = [
@@ -23,7 +25,10 @@ __all__ = [
     "LeaseLost",
     "Log",
     "Mailer",
+    "Mutation",
+    "Parameters",
     "Permanent",
+    "Refused",
     "Retry",
     "Step",
     "TimedOut",
@@ -59,6 +64,23 @@ class InvalidParameters(HandlerError):
     def __init__(self, errors: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(f"{path}: {message}" if path else message for path, message in errors))
         self.errors = errors
+
+
+REFUSALS = ("INVALID", "ALREADY_EXISTS", "NOT_FOUND", "NOT_ALLOWED", "CONFLICT", "RATE_LIMITED")
+
+
+class Refused(HandlerError):
+    """Take a mutation back, from the function that writes `beside` its job: an error of the payload.
+
+    `path` names the parameter, with its inner fields and indices if it has some, as in ("items", 0, "price").
+    """
+
+    def __init__(self, message: str, *, code: str = "INVALID", path: Sequence[str | int] = ()) -> None:
+        super().__init__(message)
+        if code not in REFUSALS:
+            raise ValueError(f"the code of Refused must be one of {', '.join(REFUSALS)} (got {code!r})")
+        self.code = code
+        self.path = (path,) if isinstance(path, str) else tuple(path)
 
 
 class JobCancelled(HandlerError):
@@ -108,12 +130,43 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Handler:
-    """The work of jobs of one name. `secret` names parameters that are never logged or shown.
+class Parameters:
+    """The parameters of a handler. `secret` names those that are never logged or shown.
 
-    `version` is that of the parameters; `upgrade(version, params)` brings those of an older version up to date.
+    `version` is theirs; `upgrade(version, params)` brings those of an older version up to date.
+    """
+
+    model: type[BaseModel]
+    version: int = 1
+    upgrade: Upgrade | None = None
+    secret: frozenset[str] = frozenset()
+
+    def bind(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the parameters, complete them, and convert them for JSON. Raises `InvalidParameters`."""
+        return self._validate(params).model_dump(mode="json", round_trip=True)
+
+    def arguments(self, params: Mapping[str, JSON]) -> dict[str, Any]:
+        """Convert stored parameters to the arguments of the first step. Raises `InvalidParameters`."""
+        model = self._validate(params)
+        return {name: getattr(model, name) for name in self.model.model_fields}
+
+    def _validate(self, params: Mapping[str, Any]) -> BaseModel:
+        # Through JSON, so that a job is accepted exactly when what is stored of it can be read again.
+        try:
+            return self.model.model_validate_json(to_json(dict(params)), by_alias=True, by_name=True)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            raise InvalidParameters([(".".join(map(str, e["loc"])), e["msg"]) for e in found]) from None
+        except ValueError:
+            raise InvalidParameters(not_json(params)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """The work of jobs of one name.
+
     With `process` each attempt has a process of its own, which is killed at the time limit, at a cancel, and when the
-    process that started it ends.
+    process that started it ends. `mutation` and `output` are what the GraphQL schema shows of it.
     """
 
     name: str
@@ -121,11 +174,10 @@ class Handler:
     retry: Retry
     timeout: timedelta | None
     is_sequence: bool
-    parameters: type[BaseModel]
-    version: int = 1
-    upgrade: Upgrade | None = None
-    secret: frozenset[str] = frozenset()
+    params: Parameters
     process: bool = False
+    mutation: Mutation | None = None
+    output: Output | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", self.name):
@@ -137,24 +189,37 @@ class Handler:
         if unknown := self.secret - self.parameters.model_fields.keys():
             raise ValueError(f"{self.name}: secret names {', '.join(sorted(unknown))}, which are not parameters")
 
+    @property
+    def parameters(self) -> type[BaseModel]:
+        """The model of the parameters."""
+        return self.params.model
+
+    @property
+    def version(self) -> int:
+        """The version of the parameters."""
+        return self.params.version
+
+    @property
+    def upgrade(self) -> Upgrade | None:
+        """The function that brings parameters of an older version up to date."""
+        return self.params.upgrade
+
+    @property
+    def secret(self) -> frozenset[str]:
+        """The names of parameters that are never logged or shown."""
+        return self.params.secret
+
     def bind(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Check the parameters, complete them, and convert them for JSON. Raises `InvalidParameters`."""
-        return self._validate(params).model_dump(mode="json", round_trip=True)
+        return self.params.bind(params)
 
     def arguments(self, params: Mapping[str, JSON]) -> dict[str, Any]:
         """Convert stored parameters to the arguments of the first step. Raises `InvalidParameters`."""
-        model = self._validate(params)
-        return {name: getattr(model, name) for name in self.parameters.model_fields}
+        return self.params.arguments(params)
 
-    def _validate(self, params: Mapping[str, Any]) -> BaseModel:
-        # Through JSON, so that a job is accepted exactly when what is stored of it can be read again.
-        try:
-            return self.parameters.model_validate_json(to_json(dict(params)))
-        except ValidationError as error:
-            found = error.errors(include_url=False, include_context=False, include_input=False)
-            raise InvalidParameters([(".".join(map(str, e["loc"])), e["msg"]) for e in found]) from None
-        except ValueError:
-            raise InvalidParameters(not_json(params)) from None
+    def output_of(self, step: Step) -> Output | None:
+        """The type that the step's result has to fit: of the last one, the handler's."""
+        return self.output if step is self.steps[-1] else None
 
 
 def handler(
@@ -166,15 +231,27 @@ def handler(
     upgrade: Upgrade | None = None,
     secret: frozenset[str] = frozenset(),
     process: bool = False,
+    mutation: bool | str | Mutation = False,
 ) -> Callable[[Function], Handler]:
     """Make a function a `Handler`. Its parameters after the job are keyword-only and typed.
 
-    `process=True` runs it in a process of its own, which can be killed.
+    `process=True` runs it in a process of its own, which can be killed. `mutation=True`, a name, or a `Mutation` gives
+    the GraphQL schema a mutation that accepts its jobs.
     """
 
     def decorate(function: Function) -> Handler:
-        steps = (Step(name_of(function), function),)
-        return Handler(name, steps, retry, timeout, False, model_of(function), version, upgrade, secret, process)
+        params = Parameters(model_of(function), version, upgrade, secret)
+        return Handler(
+            name,
+            (Step(name_of(function), function),),
+            retry,
+            timeout,
+            False,
+            params,
+            process,
+            declared(mutation, name, function, params.model),
+            output_of(function),
+        )
 
     return decorate
 
@@ -189,8 +266,12 @@ def sequence(
     upgrade: Upgrade | None = None,
     secret: frozenset[str] = frozenset(),
     process: bool = False,
+    mutation: bool | str | Mutation = False,
 ) -> Handler:
-    """Make a handler of several steps, each given the result of the one before; `timeout` is for all together."""
+    """Make a handler of several steps, each given the result of the one before; `timeout` is for all together.
+
+    `mutation` is that of `handler`; its description comes from the first step's docstring.
+    """
     if not steps:
         raise ValueError(f"{name} has no steps: give at least one function")
     for function in steps[1:]:
@@ -198,7 +279,18 @@ def sequence(
     named = tuple(Step(name_of(function), function) for function in steps)
     if len({step.name for step in named}) < len(named):
         raise ValueError(f"{name}: two of its steps have the same name; rename one of the functions")
-    return Handler(name, named, retry, timeout, True, model_of(steps[0]), version, upgrade, secret, process)
+    params = Parameters(model_of(steps[0]), version, upgrade, secret)
+    return Handler(
+        name,
+        named,
+        retry,
+        timeout,
+        True,
+        params,
+        process,
+        declared(mutation, name, steps[0], params.model),
+        output_of(steps[-1]),
+    )
 
 
 def not_json(params: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -112,7 +112,7 @@ class Executor:
             result = await self._steps.run(running, step, **_arguments(handler, running.job, params))
         else:
             result = await self._steps.run(running, step, *given)
-        return redact_value(storable(result), running.secrets)
+        return redact_value(storable(result, handler.output_of(step)), running.secrets)
 
     def _failed(self, running: Running, step: str, handler: Handler, error: BaseException | None) -> Outcome:
         if running.stop is StopReason.TIMEOUT:

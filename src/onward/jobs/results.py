@@ -3,40 +3,69 @@
 from __future__ import annotations
 
 from dataclasses import is_dataclass
-from datetime import date, time
+from datetime import date, time, timedelta
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
 import orjson
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from onward.handlers.base import Permanent
 from onward.handlers.json_values import fault
+from onward.handlers.output import Output
 
 RESULT_BYTES = 64_000
+FAULTS = 5  # places that a message names
 JSON_DEPTH_RESERVE = 50  # levels of an answer around a result, of the 254 that JSON is written with
 
 
-def storable(value: Any) -> Any:
-    """The result as it will be read from the ledger. Raises Permanent if it is no JSON, too deep or too large."""
+def storable(value: Any, output: Output | None = None) -> Any:
+    """The result as it will be read from the ledger.
+
+    Raises Permanent if it is no JSON, too deep or too large, or does not fit the handler's `output`.
+    """
     if value is None:
         return None
     wrapped = value
     for _ in range(JSON_DEPTH_RESERVE):
         wrapped = [wrapped]
+    is_written = _is_written if output is None else _is_written_typed
     try:
-        text = orjson.dumps(wrapped)[JSON_DEPTH_RESERVE:-JSON_DEPTH_RESERVE]
+        text = orjson.dumps(wrapped, default=None if output is None else _plain)[JSON_DEPTH_RESERVE:-JSON_DEPTH_RESERVE]
     except (TypeError, ValueError) as error:
-        where, words = fault(value, "result", _is_written) or ("result", "is no JSON, or nested too deeply")
+        where, words = fault(value, "result", is_written) or ("result", "is no JSON, or nested too deeply")
         raise Permanent(f"{where} {words}; return plain values", code="RESULT_NOT_JSON") from error
     # NaN and infinity are written as null without a word.
-    if b"null" in text and (found := fault(value, "result", _is_written)) is not None:
+    if b"null" in text and (found := fault(value, "result", is_written)) is not None:
         raise Permanent(f"{found[0]} {found[1]}; return a finite number or None", code="RESULT_NOT_JSON")
     if len(text) > RESULT_BYTES:
         raise Permanent(f"the result has {len(text)} bytes; {RESULT_BYTES} may be kept", code="RESULT_TOO_LARGE")
-    return orjson.loads(text)
+    stored = orjson.loads(text)
+    if output is not None and (wrong := output.faults(stored)):
+        places = "; ".join(f"{place}: {words}" for place, words in wrong[:FAULTS])
+        message = f"the result is no {output.name}, which the handler declares: {places}"
+        raise Permanent(message, code="RESULT_INVALID")
+    return stored
 
 
 def _is_written(value: Any) -> bool:
     """True if orjson writes a value of this type."""
     return isinstance(value, date | time | UUID | Enum) or (is_dataclass(value) and not isinstance(value, type))
+
+
+def _is_written_typed(value: Any) -> bool:
+    """True if a value of this type is written in a result of a declared type."""
+    return _is_written(value) or isinstance(value, BaseModel | Decimal | timedelta | set | frozenset)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return dict(value)
+    if isinstance(value, Decimal | timedelta):
+        return to_jsonable_python(value)
+    if isinstance(value, set | frozenset):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")

@@ -186,7 +186,7 @@ async def _take_orders(parent: Parent, running: RemoteRunning, handler: Handler,
                 parent.send(begun=True)
                 left_s = order["left_s"]
                 running.deadline = None if left_s is None else monotonic() + left_s
-                result = storable(await steps.run(running, step, *values, **arguments))
+                result = storable(await steps.run(running, step, *values, **arguments), handler.output_of(step))
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises is the parent's to judge
             running.report()
             parent.send(error=_described(error))

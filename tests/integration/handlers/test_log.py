@@ -55,7 +55,7 @@ async def test_a_notification_is_a_line_that_names_its_job_and_time(run: Run, jo
 
 async def test_a_repeated_line_is_recognisable_by_its_job(run: Run, job: Any) -> None:
     for _ in range(2):
-        await run(write, job, email="a@x", message="m")
+        await run(write, job, email="a@example.com", message="m")
     assert [line["job"] for line in lines(job.tools.log.path)] == ["job_1", "job_1"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from handlers.steps import process_item
+from handlers.steps import analyse, process_item, validate
 from onward.handlers.base import Permanent
 
 Run = Callable[..., Awaitable[list[Any]]]
@@ -58,10 +58,10 @@ async def test_lines_are_counted_with_any_line_ending(run: Run, job: Any, item: 
     assert (await run(process_item, job, item=item))[-1]["lines"] == lines
 
 
-async def test_an_empty_item_fails_for_good(run: Run, job: Any) -> None:
+async def test_an_empty_item_fails_for_good(job: Any) -> None:
     with pytest.raises(Permanent, match="empty"):
-        await run(process_item, job, item="")
+        await validate(job, item="")
 
 
-async def test_white_space_is_an_item_of_no_words(run: Run, job: Any) -> None:
-    assert (await run(process_item, job, item=" \n\t"))[-1]["words"] == 0
+async def test_white_space_is_an_item_of_no_words(job: Any) -> None:
+    assert (await analyse(job, {"text": " \n\t"}))["words"] == 0

@@ -175,7 +175,7 @@ async def main(folder):
     command = (sys.executable, "-P", "-m", "onward.worker", "steps", str(theirs.fileno()))
     await Child.start(command, stdout=None, pass_fds=(theirs.fileno(),), start_new_session=True)
     job = {"id": "job_1", "handler": "apart.stuck", "attempt": 1}
-    run = {"run": "stuck", "left_s": None, "trace": None, "params": {"folder": folder}, "version": 1}
+    run = {"run": "stuck", "left_s": None, "trace": None, "params": {"folder": folder}, "version": 1, "secrets": []}
     for message in ({"job": job, "log": {}}, run):
         ours.sendall(json.dumps(message).encode() + b"\n")
     await asyncio.Event().wait()

@@ -12,7 +12,7 @@ SEND = """
 
 @pytest.fixture
 def onward_tables() -> dict[str, object]:
-    return {"handlers": {"modules": ["sample_task"]}, "gql": {"modules": ["sample_task_api"]}}
+    return {"handlers": {"modules": ["sample_task"]}}
 
 
 async def test_the_mutation_accepts_a_job_that_succeeds(onward_immediate: TestApp) -> None:
@@ -30,6 +30,6 @@ async def test_the_same_key_gives_the_same_job(onward_recording: TestApp) -> Non
 
 
 async def test_an_error_names_its_field(onward_recording: TestApp) -> None:
-    answer = await onward_recording.graphql(SEND, input={"text": " "})
+    answer = await onward_recording.graphql(SEND, input={"text": ""})
     assert answer["data"]["sampleTask"]["errors"] == [{"code": "INVALID", "path": ["text"]}]
     assert onward_recording.delivered == []

@@ -1,0 +1,199 @@
+"""The mutation of a handler: its input, its payload and its resolver."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import strawberry
+from graphql import GraphQLError, GraphQLResolveInfo
+from strawberry.types.field import StrawberryField
+
+from onward.graphql.base import HandlerSchemaError
+from onward.graphql.context import Context, Info
+from onward.graphql.enqueue import Companion, MutationError, accept
+from onward.graphql.generated.fields import fields_of
+from onward.graphql.generated.shapes import Member, Shape, reading
+from onward.graphql.generated.types import Types, class_of, field_name
+from onward.graphql.types.enums import UserErrorCode
+from onward.graphql.types.job import Job
+from onward.graphql.types.user_error import UserError
+from onward.handlers.base import Handler, Mutation, Refused
+from onward.handlers.output import has_fields, members_of
+from onward.jobs import model
+from onward.storage.transaction import Tx
+
+NOT_ALLOWED = "You may not send this mutation."
+KEY, RUN_AT = "idempotencyKey", "runAt"
+Resolve = Callable[..., Any]
+Path = Callable[[Sequence[str]], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class MadeMutation:
+    """A field of the type Mutation; `resolve` is called by graphql-core, without Strawberry's conversions."""
+
+    handler: str
+    name: str
+    field: StrawberryField
+    resolve: Resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The row that is written beside the job: its field of the payload, and the functions that write and read it."""
+
+    name: str
+    shape: Shape | None
+    declared: Mutation
+    wants: frozenset[str]
+
+    def companion(self, handler: Handler, params: Mapping[str, Any], context: Context, path: Path) -> Companion[Any]:
+        """The companion of one request; `path` names the place of an error in the schema."""
+        read = self.declared.read
+
+        def write(tx: Tx) -> Any:
+            assert self.declared.beside is not None  # noqa: S101 - this is its row
+            given: dict[str, Any] = {"viewer": context.viewer, **handler.arguments(params)}
+            try:
+                return self.declared.beside(tx, **{name: given[name] for name in self.wants if name in given})
+            except Refused as refused:
+                place = path([str(part) for part in refused.path]) or None
+                error = UserError(code=UserErrorCode[refused.code], message=str(refused), path=place)
+                raise MutationError(error) from refused
+
+        return Companion(self.name, write, read or (lambda _tx, _id: None))
+
+    def shown(self, row: Any) -> dict[str, Any]:
+        """The row as a field of the payload; one that cannot be shown is the error of that field alone."""
+        if self.shape is None:
+            return {}
+        try:
+            return {self.name: row if row is None or self.shape.convert is None else self.shape.convert(row)}
+        except GraphQLError as error:
+            return {self.name: error}
+
+
+def mutation_of(handler: Handler, types: Types) -> MadeMutation | None:
+    """Make the mutation that a handler declares. Raises HandlerSchemaError."""
+    declared = handler.mutation
+    if declared is None:
+        return None
+    title = declared.name[0].upper() + declared.name[1:]
+    members, fields = types.members(fields_of(handler.parameters), handler.name, title, dict(declared.arguments))
+    for one in members:
+        if one.name in (KEY, RUN_AT):
+            raise HandlerSchemaError(
+                f"{handler.name}.{one.python}: every mutation has a field {one.name}; rename the parameter"
+            )
+    row = _row(handler, declared, types)
+    input_, payload = _input(title, fields, handler, types), _payload(title, row, handler, types)
+    field = strawberry.mutation(
+        resolver=_signature(input_, payload),
+        name=declared.name,
+        description=declared.description or f"Accept a job of `{handler.name}`.",
+        deprecation_reason=declared.deprecated,
+    )
+    return MadeMutation(handler.name, declared.name, field, _resolver(handler, declared, members, row, payload))
+
+
+def _input(title: str, fields: dict[str, tuple[Any, Any]], handler: Handler, types: Types) -> type:
+    name = f"{title}Input"
+    types.claim(name, handler, handler.name)
+    key = strawberry.field(name=KEY, description="The same key with the same input gives the same job.")
+    run_at = strawberry.field(name=RUN_AT, description="The earliest start; at most a year ahead.")
+    made = {**fields, "idempotency_key": (str | None, key), "run_at": (datetime | None, run_at)}
+    return strawberry.input(class_of(name, made), name=name)
+
+
+def _payload(title: str, row: Row | None, handler: Handler, types: Types) -> type:
+    name = f"{title}Payload"
+    types.claim(name, handler, handler.name)
+    fields: dict[str, tuple[Any, Any]] = {
+        "job": (model.Job | None, strawberry.field(default=None, graphql_type=Job | None))
+    }
+    if row is not None and row.shape is not None:
+        type_ = row.shape.annotation | None
+        fields[row.name] = (Any, strawberry.field(default=None, graphql_type=type_, name=row.name))
+    replayed = strawberry.field(default=False, description="True if the key had made this job before.")
+    fields["replayed"] = (bool, replayed)
+    fields["errors"] = (list[UserError], strawberry.field(default_factory=list))
+    return strawberry.type(class_of(name, fields), name=name)
+
+
+def _row(handler: Handler, declared: Mutation, types: Types) -> Row | None:
+    if declared.beside is None:
+        return None
+    wants = frozenset(list(inspect.signature(declared.beside).parameters)[1:])
+    returned = typing.get_type_hints(declared.beside).get("return")
+    found = [one for one in members_of(returned) if one is not type(None)]
+    if len(found) != 1 or not has_fields(found[0]):
+        return Row("row", None, declared, wants)
+    name = found[0].__name__[0].lower() + found[0].__name__[1:]
+    if name in ("job", "replayed", "errors"):
+        raise HandlerSchemaError(f"{handler.name}: its payload has a field {name} already; rename {found[0].__name__}")
+    if declared.read is not None and "id" not in {field.name for field in fields_of(found[0])}:
+        raise HandlerSchemaError(f"{handler.name}: {found[0].__name__} needs an id, by which `read` finds it again")
+    shape, _ = types.shape(found[0], f"{handler.name}.beside", "", output=True)
+    return Row(field_name(name, handler.name), shape, declared, wants)
+
+
+def _signature(input_: type, payload: type) -> Resolve:
+    """A function that tells Strawberry the types of the field; `MadeMutation.resolve` takes its place."""
+
+    def resolver(info: Any, input: Any) -> Any:
+        raise NotImplementedError
+
+    resolver.__annotations__ = {"info": Info, "input": input_, "return": payload | None}
+    return resolver
+
+
+def _resolver(
+    handler: Handler, declared: Mutation, members: Sequence[Member], row: Row | None, payload: Callable[..., Any]
+) -> Resolve:
+    read, path = reading(members), Shape(None, members=_by_location(handler, members)).path
+
+    def named(location: str) -> list[str]:
+        return path(location.split(".")) if location else ["input"]
+
+    async def resolve(_root: Any, info: GraphQLResolveInfo[Any], input: Mapping[str, Any]) -> Any:
+        context: Context = info.context
+        if not declared.permits(context.viewer):
+            return payload(errors=[UserError(code=UserErrorCode.NOT_ALLOWED, message=NOT_ALLOWED, path=None)])
+        params, key, run_at = read(input), input.get(KEY), input.get(RUN_AT)
+        try:
+            accepted = await accept(
+                context,
+                mutation=declared.name,
+                handler=handler.name,
+                params=params,
+                given={} if key is None else _given(input, members),
+                key=key,
+                run_at=run_at,
+                companion=None if row is None else row.companion(handler, params, context, path),
+                named=named,
+            )
+        except MutationError as refused:
+            return payload(errors=refused.errors)
+        shown = {} if row is None else row.shown(accepted.row)
+        return payload(job=accepted.job, replayed=accepted.replayed, **shown)
+
+    return resolve
+
+
+def _by_location(handler: Handler, members: Sequence[Member]) -> dict[str, Member]:
+    """The members by their names in pydantic's errors."""
+    by_name = {one.python: one for one in members}
+    aliases = {one.alias: by_name[one.name] for one in fields_of(handler.parameters) if one.alias}
+    return {**aliases, **by_name}
+
+
+def _given(input: Mapping[str, Any], members: Sequence[Member]) -> dict[str, Any]:
+    """The input that an idempotency key stands for, without defaults: new optional parameters leave it as it was."""
+    run_at = input.get(RUN_AT)
+    found = {one.name: value for one in members if (value := input.get(one.name)) is not None and value != one.default}
+    return {**found, RUN_AT: run_at and run_at.isoformat()}

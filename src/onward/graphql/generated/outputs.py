@@ -1,0 +1,82 @@
+"""`Job.output`: the union of the result types that handlers declare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Union
+
+import strawberry
+from graphql import GraphQLResolveInfo
+from pydantic import ValidationError
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.field import StrawberryField
+
+from onward.graphql.base import public_error
+from onward.graphql.generated.shapes import Convert
+from onward.graphql.generated.types import Types
+from onward.graphql.types.job import Job
+from onward.handlers.base import Handler
+from onward.handlers.output import Output
+from onward.jobs import model
+
+DESCRIPTION = (
+    "The result as the type that the handler declares; null where it declares none, and until the job has succeeded."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The result type of one handler, and the conversion of its values to those of the schema, by class."""
+
+    output: Output
+    convert: Mapping[type, Convert | None]
+
+
+class JobOutput:
+    """The field `Job.output` of one schema."""
+
+    def __init__(self, handlers: Iterable[Handler], types: Types) -> None:
+        self._answers: dict[str, Answer] = {}
+        shown: dict[Any, None] = {}
+        for handler in handlers:
+            if handler.output is not None:
+                shapes = {
+                    type_: types.shape(type_, f"the result of {handler.name}", "", output=True)[0]
+                    for type_ in handler.output.types
+                }
+                self._answers[handler.name] = Answer(
+                    handler.output, {type_: shape.convert for type_, shape in shapes.items()}
+                )
+                shown |= dict.fromkeys(shape.annotation for shape in shapes.values())
+        self._members = tuple(shown)
+
+    def fields(self, definition: StrawberryObjectDefinition) -> list[StrawberryField]:
+        """The fields of the type: of Job with `output` behind `result`, if any handler declares one."""
+        fields = definition.fields
+        if definition.origin is not Job or not self._members:
+            return fields
+        members: Any = self._members
+        union = Annotated[Union[members], strawberry.union("JobOutput")] | None  # noqa: UP007 - of a tuple
+        made = strawberry.field(resolver=_signature, graphql_type=union, description=DESCRIPTION)
+        made.python_name = made.name = "output"
+        made.origin = Job
+        index = next(index for index, field in enumerate(fields) if field.python_name == "result")
+        return [*fields[: index + 1], made, *fields[index + 1 :]]
+
+    def resolve(self, job: model.Job, _info: GraphQLResolveInfo[Any]) -> Any:
+        """The result in its type. Raises GraphQLError for one that was stored before the handler had this type."""
+        answer = self._answers.get(job.handler)
+        if answer is None or job.result is None:
+            return None
+        try:
+            value = answer.output.read(job.result)
+        except ValidationError:
+            words = f"The result of this job is no {answer.output.name}, which its handler declares now. Read `result`."
+            raise public_error(words, "OUTPUT_INVALID") from None
+        convert = answer.convert.get(type(value)) or next(iter(answer.convert.values()))
+        return value if convert is None else convert(value)
+
+
+def _signature(root: strawberry.Parent[model.Job]) -> Any:
+    """Stands for the field until `JobOutput.resolve` takes its place."""

@@ -1,0 +1,61 @@
+"""The short form of a mutation that is written by hand: a ready payload, and one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import strawberry
+from strawberry.utils.str_converters import to_camel_case
+
+from onward.graphql.context import Info
+from onward.graphql.enqueue import Accepted, Companion, accept
+from onward.graphql.types.job import Job
+from onward.graphql.types.user_error import UserError
+from onward.jobs import model
+
+Payload = TypeVar("Payload")
+OPTIONS = ("idempotency_key", "run_at")
+
+
+@strawberry.type(description="The job that a mutation has accepted, or the reasons why it has not.")
+class JobPayload:
+    job: model.Job | None = strawberry.field(default=None, graphql_type=Job | None)
+    replayed: bool = strawberry.field(default=False, description="True if the key had made this job before.")
+    errors: list[UserError] = strawberry.field(default_factory=list)
+
+
+async def send(
+    info: Info,
+    handler: str,
+    input: Any,
+    *,
+    params: Mapping[str, Any] | None = None,
+    companion: Companion[Any] | None = None,
+    payload: Callable[[Accepted[Any]], Payload] | None = None,
+) -> Payload | JobPayload:
+    """Accept a job of the handler for the mutation that is being resolved, and answer with its payload.
+
+    The parameters are the fields of `input`, or `params`. `idempotency_key` and `run_at` are what they are in every
+    mutation, if the input has them. `payload` makes the answer, which is a JobPayload otherwise. Raises MutationError;
+    leave it to the schema, which turns it into the `errors` of the payload.
+    """
+    given = {field.name: getattr(input, field.name) for field in fields(input) if field.name not in OPTIONS}
+    run_at = getattr(input, "run_at", None)
+    accepted: Accepted[Any] = await accept(
+        info.context,
+        mutation=info.field_name,
+        handler=handler,
+        params=given if params is None else params,
+        given={**given, "runAt": run_at and run_at.isoformat()},
+        key=getattr(input, "idempotency_key", None),
+        run_at=run_at,
+        companion=companion,
+        named=_camel,
+    )
+    return JobPayload(job=accepted.job, replayed=accepted.replayed) if payload is None else payload(accepted)
+
+
+def _camel(place: str) -> list[str]:
+    return [to_camel_case(part) for part in place.split(".")] if place else ["input"]

@@ -1,0 +1,130 @@
+"""Handlers that are mutations, with results of declared types, for the tests of both."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+import sqlalchemy as sa
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
+
+from onward import JobContext, Mutation, Refused, Tx, Viewer, handler, sequence
+
+
+class Size(Enum):
+    SMALL = "s"
+    LARGE = "l"
+
+
+@dataclass
+class Item:
+    sku: Annotated[str, Field(min_length=3)]
+    unit_price: Annotated[Decimal, Field(ge=0)]
+    size: Size = Size.SMALL
+    tags: list[str] = field(default_factory=list)
+
+
+class Address(BaseModel):
+    street: str = Field(min_length=1)
+    zip_code: str | None = None
+
+
+class Order(BaseModel):
+    items: list[Item] = Field(min_length=1)
+    address: Address
+
+
+@dataclass
+class Receipt:
+    total: Decimal
+    items: list[Item]
+    paid_at: datetime
+
+
+class Figures(TypedDict):
+    """Of a text."""
+
+    words: int
+    longest: str | None
+
+
+@dataclass
+class Ticket:
+    id: str
+    made_at: Annotated[int, Field(lt=2**63)]
+    seats: int = 1
+
+
+@handler("shop.order", mutation=True)
+async def order(
+    job: JobContext,
+    *,
+    order: Order,
+    how: Literal["air", "sea"] = "air",
+    note: str | None,
+    wait: timedelta = timedelta(hours=1),
+    limit: int = 5,
+) -> Receipt:
+    """Order something."""
+    total = sum((item.unit_price for item in order.items), Decimal(0))
+    return Receipt(total, order.items, datetime(2030, 1, 1, tzinfo=UTC))
+
+
+@handler("shop.count", mutation="countWords")
+def count(job: JobContext, *, text: str) -> Figures | None:
+    words = text.split()
+    return {"words": len(words), "longest": max(words, key=len, default=None)} if text else None
+
+
+@handler("shop.wrong", mutation=True)
+def wrong(job: JobContext, *, big: bool = False) -> Figures:
+    return {"words": 2**40, "longest": None} if big else {"words": "three", "longest": None}  # type: ignore[typeddict-item]
+
+
+@handler("shop.shout", mutation=True)
+def shout(job: JobContext, *, extra: dict[str, Any]) -> dict[str, Any]:
+    return extra
+
+
+@handler("shop.close", mutation=Mutation(roles=["shop"]))
+def close(job: JobContext) -> None: ...
+
+
+@handler("shop.open", mutation=Mutation(allow=lambda viewer: viewer.id == "ada"))
+def open_(job: JobContext) -> None: ...
+
+
+@handler("shop.pay", mutation=True, secret=frozenset({"pin"}))
+def pay(job: JobContext, *, pin: Annotated[str, Field(min_length=4)], amount: int) -> int:
+    return amount * len(pin)
+
+
+def write_ticket(tx: Tx, *, items: list[Item], viewer: Viewer) -> Ticket:
+    if viewer.id == "mallory":
+        raise Refused("You have tickets enough.", code="CONFLICT")
+    for index, item in enumerate(items):
+        if item.sku == "none":
+            raise Refused("There is none left.", code="NOT_FOUND", path=("items", index, "unit_price"))
+    return Ticket(tx.new_id("ticket"), tx.now, 2**40 if any(item.sku == "many" for item in items) else 1)
+
+
+def read_ticket(tx: Tx, id: str) -> Ticket:
+    return Ticket(id, tx.scalar(sa.text("SELECT 7")) or 0)
+
+
+@handler("shop.ticket", mutation=Mutation(beside=write_ticket, read=read_ticket))
+def ticket(job: JobContext, *, items: list[Item]) -> None: ...
+
+
+async def first(job: JobContext, *, number: int) -> int:
+    """Count on."""
+    return number + 1
+
+
+async def last(job: JobContext, value: int) -> Address:
+    return Address(street=str(value))
+
+
+both = sequence("shop.both", [first, last], mutation=True)

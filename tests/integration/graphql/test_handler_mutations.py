@@ -1,0 +1,203 @@
+"""Mutations that handlers declare: inputs, errors, rights, rows beside the job."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.fernet import Fernet
+
+from onward.testing import app
+from onward.testing.app import TestApp
+
+MODULE = "tests.integration.graphql.declared"
+SECRET = "a secret of thirty-two characters"
+TABLES: dict[str, Any] = {
+    "handlers": {"modules": [MODULE]},
+    "secrets": {"keys": [Fernet.generate_key().decode()]},
+}
+ORDER = {"items": [{"sku": "pen", "unitPrice": "1.20"}], "address": {"street": "Main"}}
+
+
+@pytest.fixture(scope="module")
+async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestApp]:
+    tables = {**TABLES, "auth": {"mode": "jwt", "jwt": {"secret": SECRET}}}
+    async with app.running("recording", tmp_path_factory.mktemp("shop"), tables) as running:
+        running._client.headers["authorization"] = bearer("root", "admin")
+        yield running
+
+
+def bearer(id: str, *roles: str) -> str:
+    return f"Bearer {jwt.encode({'sub': id, 'roles': roles, 'exp': time.time() + 3600}, SECRET, 'HS256')}"
+
+
+async def send(shop: TestApp, name: str, fields: str = "job { id handler } replayed", **input: Any) -> Any:
+    title = name[0].upper() + name[1:]
+    text = f"mutation($input: {title}Input!) {{ {name}(input: $input) {{ {fields} errors {{ code message path }} }} }}"
+    answer = await shop.graphql(text, input=input)
+    assert "errors" not in answer, answer
+    return answer["data"][name]
+
+
+def errors(payload: Any) -> list[tuple[str, list[str] | None]]:
+    return [(error["code"], error["path"]) for error in payload["errors"]]
+
+
+async def test_the_parameters_of_a_handler_are_an_input(shop: TestApp) -> None:
+    payload = await send(shop, "shopOrder", order=ORDER, how="sea")
+    assert payload["errors"] == []
+    job = await shop.job(payload["job"]["id"])
+    assert job.handler == "shop.order"
+    assert job.params == {
+        "order": {
+            "items": [{"sku": "pen", "unit_price": "1.20", "size": "s", "tags": []}],
+            "address": {"street": "Main", "zip_code": None},
+        },
+        "how": "sea",
+        "note": None,
+        "wait": "PT1H",
+        "limit": 5,
+    }
+
+
+async def test_values_may_stand_in_the_document(shop: TestApp) -> None:
+    answer = await shop.graphql(
+        'mutation { shopOrder(input: {order: {items: [{sku: "pen", unitPrice: 1.5, size: LARGE, tags: ["a"]}],'
+        ' address: {street: "x"}}, how: sea, wait: "P2D", note: null, limit: 1}) { job { id } errors { message } } }'
+    )
+    job = await shop.job(answer["data"]["shopOrder"]["job"]["id"])
+    assert job.params["order"]["items"] == [{"sku": "pen", "unit_price": "1.5", "size": "l", "tags": ["a"]}]
+    assert (job.params["how"], job.params["wait"]) == ("sea", "P2D")
+
+
+@pytest.mark.parametrize(
+    ("order", "paths"),
+    [
+        ({**ORDER, "items": []}, [["order", "items"]]),
+        ({**ORDER, "address": {"street": ""}}, [["order", "address", "street"]]),
+        (
+            {"items": [*ORDER["items"], {"sku": "x", "unitPrice": "-1"}], "address": {"street": ""}},
+            [["order", "items", "1", "sku"], ["order", "items", "1", "unitPrice"], ["order", "address", "street"]],
+        ),
+        ({**ORDER, "items": [{"sku": "pen", "unitPrice": "NaN"}]}, [["order", "items", "0", "unitPrice"]]),
+    ],
+)
+async def test_each_violation_is_an_error_with_its_path(shop: TestApp, order: Any, paths: list[list[str]]) -> None:
+    payload = await send(shop, "shopOrder", order=order)
+    assert errors(payload) == [("INVALID", path) for path in paths]
+    assert payload["job"] is None
+
+
+@pytest.mark.parametrize(
+    "input",
+    [
+        {"order": ORDER, "limit": 2**31},
+        {"order": ORDER, "limit": 2**70},
+        {"order": ORDER, "how": "rail"},
+        {"order": ORDER, "wait": "an hour"},
+        {"order": {**ORDER, "items": [{"sku": "pen", "unitPrice": "x"}]}},
+        {"order": {**ORDER, "colour": 1}},
+        {},
+    ],
+)
+async def test_a_value_of_another_type_is_an_error_of_the_request(shop: TestApp, input: Any) -> None:
+    answer = await shop.graphql(
+        "mutation($input: ShopOrderInput!) { shopOrder(input: $input) { replayed } }", input=input
+    )
+    assert "Variable '$input' has invalid value" in answer["errors"][0]["message"]
+    assert "INTERNAL" not in str(answer)
+
+
+async def test_a_key_stands_for_the_whole_input(shop: TestApp) -> None:
+    first = await send(shop, "shopOrder", order=ORDER, idempotencyKey="k")
+    same = await send(shop, "shopOrder", order=ORDER, how="air", note=None, idempotencyKey="k")
+    other = await send(shop, "shopOrder", order=ORDER, how="sea", idempotencyKey="k")
+    assert (first["replayed"], same["replayed"]) == (False, True)
+    assert same["job"] == first["job"]
+    assert errors(other) == [("IDEMPOTENCY_KEY_REUSED", ["idempotencyKey"])]
+
+
+async def test_a_job_may_start_later(shop: TestApp) -> None:
+    payload = await send(shop, "countWords", "job { status runAt }", text="a", runAt="2100-01-01T00:00:00Z")
+    assert errors(payload) == [("INVALID", ["runAt"])]
+    payload = await send(shop, "countWords", "job { status }", text="a", runAt="2000-01-01T00:00:00Z")
+    assert payload["job"]["status"] == "QUEUED"
+
+
+async def test_json_is_taken_as_it_is(shop: TestApp) -> None:
+    payload = await send(shop, "shopShout", extra={"a": [1, {"b": None}], "camelCase": "x"})
+    assert (await shop.job(payload["job"]["id"])).params == {"extra": {"a": [1, {"b": None}], "camelCase": "x"}}
+
+
+async def test_a_secret_is_encrypted(shop: TestApp) -> None:
+    payload = await send(shop, "shopPay", pin="12345", amount=3)
+    assert "12345" not in str((await shop.job(payload["job"]["id"])).params)
+    assert errors(await send(shop, "shopPay", pin="1", amount=3)) == [("INVALID", ["pin"])]
+
+
+async def test_a_sequence_is_a_mutation(shop: TestApp) -> None:
+    payload = await send(shop, "shopBoth", number=1)
+    assert payload["job"]["handler"] == "shop.both"
+
+
+@pytest.fixture
+def viewer(shop: TestApp) -> Iterator[Callable[..., None]]:
+    """Send the requests of the test as another viewer."""
+    before = shop._client.headers["authorization"]
+    yield lambda name, *roles: shop._client.headers.update({"authorization": bearer(name, *roles)})
+    shop._client.headers["authorization"] = before
+
+
+async def test_only_some_roles_may_send_it(shop: TestApp, viewer: Any) -> None:
+    for roles, expected in (
+        ((), [("NOT_ALLOWED", None)]),
+        (("shop",), []),
+        (("admin",), []),
+        (("x",), [("NOT_ALLOWED", None)]),
+    ):
+        viewer("ada", *roles)
+        assert errors(await send(shop, "shopClose")) == expected, roles
+
+
+async def test_a_function_of_the_viewer_allows_it(shop: TestApp, viewer: Any) -> None:
+    viewer("ada")
+    assert errors(await send(shop, "shopOpen")) == []
+    viewer("bob")
+    assert errors(await send(shop, "shopOpen")) == [("NOT_ALLOWED", None)]
+
+
+async def test_without_a_token_it_is_refused_as_every_mutation(shop: TestApp, viewer: Any) -> None:
+    del shop._client.headers["authorization"]
+    payload = await send(shop, "countWords", text="x")
+    assert [error["message"] for error in payload["errors"]] == ["This needs a bearer token."]
+
+
+async def test_a_row_is_written_beside_the_job(shop: TestApp) -> None:
+    fields = "ticket { id madeAt seats } job { id } replayed"
+    items = [{"sku": "pen", "unitPrice": "1"}]
+    first = await send(shop, "shopTicket", fields, items=items, idempotencyKey="t")
+    again = await send(shop, "shopTicket", fields, items=items, idempotencyKey="t")
+    assert first["ticket"]["id"].startswith("ticket_")
+    assert int(first["ticket"]["madeAt"]) > 10**15
+    assert again["ticket"] == {"id": first["ticket"]["id"], "madeAt": "7", "seats": 1}
+    assert (again["job"], again["replayed"]) == (first["job"], True)
+
+
+async def test_a_row_that_cannot_be_shown_hides_no_job(shop: TestApp) -> None:
+    answer = await shop.graphql(
+        'mutation { shopTicket(input: {items: [{sku: "many", unitPrice: "1"}]}) { ticket { id seats } job { id } } }'
+    )
+    assert answer["data"]["shopTicket"]["ticket"] is None
+    assert answer["data"]["shopTicket"]["job"]["id"].startswith("job_")
+    assert answer["errors"][0]["path"] == ["shopTicket", "ticket"]
+    assert answer["errors"][0]["extensions"] == {"code": "OUTPUT_INVALID"}
+
+
+async def test_the_function_beside_may_refuse(shop: TestApp, viewer: Any) -> None:
+    items = [{"sku": "pen", "unitPrice": "1"}, {"sku": "none", "unitPrice": "1"}]
+    payload = await send(shop, "shopTicket", "ticket { id } job { id }", items=items)
+    assert errors(payload) == [("NOT_FOUND", ["items", "1", "unitPrice"])]
+    assert (payload["ticket"], payload["job"]) == (None, None)
+    viewer("mallory", "x")
+    assert errors(await send(shop, "shopTicket", "job { id }", items=[])) == [("CONFLICT", None)]

@@ -1,0 +1,96 @@
+"""`Job.output`: results in the types that handlers declare."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from onward.storage.tables import jobs
+from onward.testing import app
+from onward.testing.app import TestApp
+from tests.integration.graphql.test_handler_mutations import ORDER, TABLES, send
+
+OUTPUT = """query($id: ID!) { job(id: $id) { status result error { code message } output {
+    __typename
+    ... on Receipt { total paidAt items { sku unitPrice size tags } }
+    ... on Figures { words longest }
+    ... on Address { street zipCode }
+} } }"""
+
+
+@pytest.fixture(scope="module")
+async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestApp]:
+    async with app.running("immediate", tmp_path_factory.mktemp("shop"), TABLES) as running:
+        yield running
+
+
+async def job_of(shop: TestApp, payload: Any) -> Any:
+    answer = await shop.graphql(OUTPUT, id=payload["job"]["id"])
+    assert "errors" not in answer, answer
+    return answer["data"]["job"]
+
+
+async def test_a_dataclass_is_an_object_of_its_type(shop: TestApp) -> None:
+    job = await job_of(shop, await send(shop, "shopOrder", order=ORDER))
+    item = {"sku": "pen", "unitPrice": "1.20", "size": "SMALL", "tags": []}
+    assert job["output"] == {
+        "__typename": "Receipt",
+        "total": "1.20",
+        "paidAt": "2030-01-01T00:00:00.000000Z",
+        "items": [item],
+    }
+    assert job["result"]["items"] == [{"sku": "pen", "unit_price": "1.20", "size": "s", "tags": []}]
+
+
+async def test_a_typed_dict_is_an_object_and_none_is_null(shop: TestApp) -> None:
+    job = await job_of(shop, await send(shop, "countWords", text="to be seen"))
+    assert job["output"] == {"__typename": "Figures", "words": 3, "longest": "seen"}
+    assert job["result"] == {"words": 3, "longest": "seen"}
+    assert (await job_of(shop, await send(shop, "countWords", text="")))["output"] is None
+
+
+async def test_the_last_step_of_a_sequence_declares_it(shop: TestApp) -> None:
+    job = await job_of(shop, await send(shop, "shopBoth", number=1))
+    assert job["output"] == {"__typename": "Address", "street": "2", "zipCode": None}
+    assert job["result"] == {"street": "2", "zip_code": None}
+
+
+async def test_a_handler_that_declares_none_has_none(shop: TestApp) -> None:
+    job = await job_of(shop, await send(shop, "shopShout", extra={"a": 1}))
+    assert (job["output"], job["result"]) == (None, {"a": 1})
+
+
+async def test_a_result_of_another_type_fails_the_job(shop: TestApp) -> None:
+    job = await job_of(shop, await send(shop, "shopWrong"))
+    assert (job["status"], job["output"], job["error"]["code"]) == ("FAILED", None, "RESULT_INVALID")
+    assert job["error"]["message"] == (
+        "the result is no Figures, which the handler declares: result.words: Input should be a valid integer"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        ('{"words": "many"}', "The result of this job is no Figures, which its handler declares now."),
+        ("7", "The result of this job is no Figures, which its handler declares now."),
+        ('{"words": 1099511627776, "longest": null}', "A number has more than 32 bits"),
+    ],
+)
+async def test_an_older_result_is_null_and_an_error(shop: TestApp, stored: str, message: str) -> None:
+    payload = await send(shop, "countWords", text="a")
+    change = sa.update(jobs).where(jobs.c.id == payload["job"]["id"]).values(result=stored)
+    await shop.onward.writer.run(lambda tx: tx.execute(change))
+    answer = await shop.graphql(OUTPUT, id=payload["job"]["id"])
+    job, error = answer["data"]["job"], answer["errors"][0]
+    assert (job["status"], job["output"]) == ("SUCCEEDED", None)
+    assert (error["path"], error["extensions"]["code"]) == (["job", "output"], "OUTPUT_INVALID")
+    assert error["message"].startswith(message)
+
+
+async def test_a_page_of_jobs_has_their_outputs(shop: TestApp) -> None:
+    """The page reads no column that nobody asks for: `output` needs that of the result."""
+    await send(shop, "countWords", text="one two")
+    query = '{ jobs(first: 1, filter: {handler: "shop.count"}) { nodes { output { ... on Figures { words } } } } }'
+    answer = await shop.graphql(query)
+    assert answer == {"data": {"jobs": {"nodes": [{"output": {"words": 2}}]}}}

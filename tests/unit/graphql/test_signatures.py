@@ -1,0 +1,211 @@
+"""Signatures of handlers: the SDL that they become, and the errors of those that cannot."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal
+
+import graphql
+import pytest
+from pydantic import SecretStr
+
+from onward import Mutation, handler, sequence
+from onward.graphql.base import SchemaError
+from onward.graphql.generated.mutations import mutation_of
+from onward.graphql.generated.types import Types
+from onward.graphql.schema import build
+from tests.unit.graphql import signatures
+from tests.unit.graphql.signatures import SHOWN
+
+KEY = '"""The same key with the same input gives the same job.""" idempotencyKey: String'
+RUN_AT = '"""The earliest start; at most a year ahead.""" runAt: DateTime'
+
+
+@pytest.fixture(scope="module")
+def schema() -> graphql.GraphQLSchema:
+    return build(handlers={name: made for name, (made, _) in SHOWN.items()})._schema
+
+
+def fields(schema: graphql.GraphQLSchema, name: str) -> str:
+    """The fields of a type as they are printed, on one line."""
+    text = graphql.print_type(schema.type_map[name])
+    return " ".join(text.partition("{\n")[2].rpartition("}")[0].split())
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_signature_becomes_an_input(schema: graphql.GraphQLSchema, name: str) -> None:
+    made, expected = SHOWN[name]
+    assert made.mutation is not None
+    title = made.mutation.name[0].upper() + made.mutation.name[1:]
+    assert fields(schema, f"{title}Input") == f"{expected} {KEY} {RUN_AT}".strip()
+    assert fields(schema, f"{title}Payload").replace('"""True if the key had made this job before.""" ', "") == (
+        "job: Job replayed: Boolean! errors: [UserError!]!"
+    )
+    assert schema.mutation_type is not None
+    field = schema.mutation_type.fields[made.mutation.name]
+    assert (str(field.type), str(field.args["input"].type)) == (f"{title}Payload", f"{title}Input!")
+
+
+def test_there_are_forty() -> None:
+    assert len(SHOWN) >= 40
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "ItemInput",
+            (
+                '"""3 to 8 characters. Matches `^[A-Z0-9-]+$`.""" sku: String! unitPrice: Decimal!'
+                ' """At least 1.""" amount: Int! = 1 tags: [String!]! = []'
+            ),
+        ),
+        (
+            "AddressInput",
+            (
+                '"""Street and number. At least 1 character.""" street: String! zipCode: String'
+                ' kind: AddressKind! = home oldName: String! = "" @deprecated(reason: "Use `street`.")'
+            ),
+        ),
+        ("OrderInput", '"""At least 1 item.""" items: [ItemInput!]! address: AddressInput byName: String! = "x"'),
+        ("PointInput", "x: Int y: Int"),
+        ("Size", "SMALL LARGE"),
+        ("AddressKind", "home work"),
+        ("Receipt", "total: Decimal! paidAt: DateTime items: [Item!]!"),
+        ("Item", "sku: String! unitPrice: Decimal! amount: Int! tags: [String!]!"),
+    ],
+)
+def test_classes_become_types(schema: graphql.GraphQLSchema, name: str, expected: str) -> None:
+    assert fields(schema, name) == expected
+
+
+def test_words_come_from_docstrings(schema: graphql.GraphQLSchema) -> None:
+    mutation = schema.mutation_type
+    assert mutation is not None
+    assert mutation.fields["sigWords"].description == "Tell."
+    assert mutation.fields["sigText"].description == "Accept a job of `sig.text`."
+    assert (mutation.fields["oldOne"].description, mutation.fields["oldOne"].deprecation_reason) == (
+        "As before.",
+        "Use `sigNumber`.",
+    )
+    assert [schema.type_map[name].description for name in ("Size", "ItemInput", "Receipt", "AddressInput")] == [
+        "Sizes of a parcel.",
+        "A line of an order.",
+        "The result.",
+        None,
+    ]
+
+
+def test_the_union_of_results_is_the_output(schema: graphql.GraphQLSchema) -> None:
+    assert graphql.print_type(schema.type_map["JobOutput"]) == "union JobOutput = Receipt"
+    assert str(schema.type_map["Job"].fields["output"].type) == "JobOutput"  # type: ignore[attr-defined]
+
+
+def test_without_results_there_is_no_output() -> None:
+    assert "JobOutput" not in build(handlers={"sig.text": SHOWN["sig.text"][0]}).as_str()
+
+
+def test_the_whole_schema_is_valid(schema: graphql.GraphQLSchema) -> None:
+    assert graphql.validate_schema(schema) == []
+    assert graphql.print_schema(graphql.build_schema(graphql.print_schema(schema))) == graphql.print_schema(schema)
+
+
+def test_a_sequence_is_a_mutation_of_its_first_step() -> None:
+    async def first(job: Any, *, a: int) -> int:
+        """Count."""
+        return a
+
+    async def last(job: Any, value: int) -> signatures.Receipt:
+        raise NotImplementedError
+
+    made = sequence("sig.both", [first, last], mutation=True)
+    assert made.mutation is not None
+    assert (made.mutation.name, made.mutation.description) == ("sigBoth", "Count.")
+    assert made.output is not None
+    assert made.output.types == (signatures.Receipt,)
+
+
+class Holder:
+    """Of nothing that GraphQL knows."""
+
+
+@dataclass
+class Node:
+    children: "list[Node]"
+
+
+class Broken(Enum):
+    A = (1, 2)
+
+
+@dataclass
+class Job:
+    x: int
+
+
+def union(job: Any, *, a: int | str) -> None: ...
+def pair(job: Any, *, a: tuple[int, str]) -> None: ...
+def binary(job: Any, *, a: bytes) -> None: ...
+def secret(job: Any, *, a: SecretStr) -> None: ...
+def mixed(job: Any, *, a: Literal["a", 1]) -> None: ...
+def itself(job: Any, *, a: Node) -> None: ...
+def inner(job: Any, *, a: list[dict[str, int] | list[int]]) -> None: ...
+def enum(job: Any, *, a: Broken) -> None: ...
+def taken(job: Any, *, run_at: str) -> None: ...
+def twice(job: Any, *, a_b: int, aB: int) -> None: ...  # noqa: N803
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (union, r"sig\.wrong\.a: GraphQL has no input that is one of several types \(int \| str\); choose one, or Any"),
+        (pair, r"sig\.wrong\.a: GraphQL has no tuple of different types .*; use a dataclass"),
+        (binary, r"sig\.wrong\.a: GraphQL has no bytes; declare it str"),
+        (secret, r"sig\.wrong\.a: SecretStr is written as asterisks; declare it str"),
+        (mixed, r"sig\.wrong\.a: GraphQL has no values of several types .*; use texts alone"),
+        (itself, r"sig\.wrong\.a\.children: Node holds itself; declare that field as JSON"),
+        (inner, r"sig\.wrong\.a: GraphQL has no input that is one of several types"),
+        (enum, r"sig\.wrong\.a: the values of Broken must be text or numbers"),
+        (taken, r"sig\.wrong\.run_at: every mutation has a field runAt; rename the parameter"),
+        (twice, r"sig\.wrong: a_b and aB would both be aB; rename one"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_with_the_place_and_the_fix(function: Callable[..., Any], message: str) -> None:
+    made = handler("sig.wrong", mutation=True)(function)
+    with pytest.raises(SchemaError, match=message):
+        mutation_of(made, Types())
+
+
+def test_names_that_collide_are_refused() -> None:
+    def one(job: Any, *, a: int) -> None: ...
+    def other(job: Any, *, a: Job) -> None: ...
+    def answer(job: Any) -> Job:
+        raise NotImplementedError
+
+    first, second = handler("sig.one", mutation="same")(one), handler("sig.two", mutation="same")(other)
+    with pytest.raises(SchemaError, match=r"sig\.two: its type would be named SameInput, as that of sig\.one is"):
+        build(handlers={"sig.one": first, "sig.two": second})
+    with pytest.raises(SchemaError, match=r"sig\.one: the contract has a mutation cancelJob; give it another name"):
+        build(handlers={"sig.one": handler("sig.one", mutation="cancelJob")(other)})
+    with pytest.raises(SchemaError, match=r"the result of sig\.one: the schema has another type named Job; rename"):
+        build(handlers={"sig.one": handler("sig.one")(answer)})
+
+
+@pytest.mark.parametrize(
+    ("mutation", "message"),
+    [
+        (lambda: "Confirm", "sig.one: 'Confirm' is no name of a mutation"),
+        (lambda: "a-b", "is no name of a mutation"),
+        (lambda: Mutation(roles="shop"), "roles must be a list of names"),
+        (lambda: Mutation(read=len), "give beside, too"),
+        (lambda: Mutation(beside=lambda: None), "beside must be a plain function of the transaction"),
+        (lambda: Mutation(beside=lambda _tx, _a: None), "_a of beside must be keyword-only"),
+        (lambda: Mutation(beside=lambda _tx, *, _b: None), "beside asks for _b, which is not a parameter"),
+    ],
+)
+def test_a_wrong_declaration_is_refused_where_it_is_written(mutation: Callable[[], Any], message: str) -> None:
+    def one(job: Any, *, a: int) -> None: ...
+
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        handler("sig.one", mutation=mutation())(one)
