@@ -16,6 +16,7 @@ from onward.jobs.model import Job
 from onward.jobs.states import JobStatus, StepStatus
 from onward.jobs.timings import Timings
 from onward.runtime import wiring
+from onward.storage.revision import Revision
 from onward.testing import node
 from onward.testing.waiting import until
 from onward.testing.workload import notes
@@ -162,3 +163,25 @@ async def test_a_step_that_ends_during_the_drain_is_recorded_and_the_next_one_is
     assert (waiting.status, waiting.counted_attempts) == (S.QUEUED, 0)
     assert [step.status for step in waiting.steps] == [StepStatus.SUCCEEDED, StepStatus.SUCCEEDED, StepStatus.PENDING]
     assert [note.word for note in notes(tmp_path)] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    "onward", [Timings(slot_check_s=0.002, recheck_s=3600.0, local_claim_grace_s=0.0)], indirect=True
+)
+async def test_free_slots_claim_nothing_from_a_ledger_that_has_not_changed(
+    onward: wiring.Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at the number of its commits is enough; each change is followed by a claim."""
+    looks: list[bool] = []
+    has_changed = Revision.has_changed
+
+    def look(revision: Revision) -> bool:
+        looks.append(has_changed(revision))
+        return looks[-1]
+
+    await asyncio.sleep(2 * Timings().blocked_check_s)  # it has learnt that no handler has a limit
+    monkeypatch.setattr(Revision, "has_changed", look)
+    await until(lambda: looks.count(False) > 50)
+    assert looks.count(True) < looks.count(False)  # heartbeats and the like are commits, too
+    jobs = await node.accept(onward, [{"handler": "conformance.result", "params": {"kind": "nothing"}}])
+    assert [job.status for job in await ended(onward, jobs)] == [S.SUCCEEDED]

@@ -11,6 +11,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from time import monotonic
 
 import sqlalchemy as sa
 import structlog
@@ -21,6 +22,7 @@ from onward.jobs.model import Job
 from onward.jobs.timings import Timings
 from onward.storage.base import StorageError
 from onward.storage.engine import Database
+from onward.storage.revision import Revision
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 
@@ -88,7 +90,9 @@ class ChangeFeed:
         self._all: set[Subscription] = set()
         self._floor: int | None = None
         self._known: dict[str, tuple[int, int]] = {}  # by job: version and commit of the changes from the floor on
-        self._wanted = asyncio.Event()
+        self._revision = Revision(database, timings.recheck_s)
+        self._looking: asyncio.TimerHandle | None = None
+        self._changed_at = 0.0  # when a change was seen
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -102,6 +106,8 @@ class ChangeFeed:
     async def close(self) -> None:
         if self._task is not None:
             self._task.cancel()
+            if self._looking is not None:
+                self._looking.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
 
@@ -119,7 +125,7 @@ class ChangeFeed:
         subscription = Subscription()
         await self._join()
         self._jobs[job_id].add(subscription)
-        self._wanted.set()
+        self._begin_looking()
         try:
             yield subscription
         finally:
@@ -133,7 +139,7 @@ class ChangeFeed:
         subscription = Subscription()
         await self._join()
         self._all.add(subscription)
-        self._wanted.set()
+        self._begin_looking()
         try:
             yield subscription
         finally:
@@ -151,25 +157,41 @@ class ChangeFeed:
 
     async def _read_forever(self) -> None:
         while True:
-            if not (self._jobs or self._all):
-                self._wanted.clear()
-                await self._wanted.wait()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._timings.change_poll_s):
-                    await self._woken.wait()
+            await self._woken.wait()
             self._woken.clear()
             self._waking = False
             try:
-                for job in await self._database.read(self._poll):
+                changed = await self._database.read(self._poll)
+                if changed:
+                    self._changed_at = monotonic()
+                for job in changed:
                     for subscription in (*self._jobs.get(job.id, ()), *self._all):
                         subscription.put(job)
             except StorageError:
                 self._log.warning("changes cannot be read")
+                self._revision.forget()
                 await asyncio.sleep(ERROR_PAUSE_S)
             except Exception:  # noqa: BLE001 - the loop must go on
                 self._log.exception("changes cannot be read")
+                self._revision.forget()
                 await asyncio.sleep(ERROR_PAUSE_S)
             await asyncio.sleep(MIN_INTERVAL_S)
+
+    def _begin_looking(self) -> None:
+        if self._looking is None:
+            self._look()
+
+    def _look(self) -> None:
+        """Have the reader read if the ledger has changed, and look again in a while. Ends with the subscriptions."""
+        self._looking = None
+        if not (self._jobs or self._all):
+            return
+        if self._revision.has_changed():
+            self._woken.set()
+        is_quiet = monotonic() - self._changed_at > self._timings.quiet_after_s
+        pause_s = self._timings.quiet_poll_s if is_quiet else self._timings.change_poll_s
+        # A timer, and no task that waits: it takes a third of the processor time.
+        self._looking = asyncio.get_running_loop().call_later(pause_s, self._look)
 
     def _poll(self, tx: Tx) -> list[Job]:
         floor = self._floor

@@ -26,7 +26,7 @@ class Claimer:
         self._control = control
         self._timings = timings
         self._isolated = isolated
-        self._any_limits = True  # whether any handler had limits at the last check
+        self.any_limits = True  # whether any handler had limits at the last check
         self._check_limits_at = 0.0
 
     async def claim(self, job_id: str, backend: str) -> Job | bool:
@@ -48,7 +48,7 @@ class Claimer:
         again = True
         while again and len(found) < limit:
             # Most installations have no limits: nearly every claim is spared the question.
-            check_limits = self._any_limits or time.monotonic() >= self._check_limits_at
+            check_limits = self.any_limits or time.monotonic() >= self._check_limits_at
             claim = partial(
                 self._claim_due,
                 backend=backend,
@@ -63,7 +63,7 @@ class Claimer:
                     raise
                 break
             if check_limits:
-                self._any_limits = any_limits
+                self.any_limits = any_limits
                 self._check_limits_at = time.monotonic() + self._timings.blocked_check_s
             self._control.claimed(more)
             found += more

@@ -109,6 +109,11 @@ class Runner:
             return []
         return await self._claimer.claim_due(backend, limit, exclude=exclude)
 
+    @property
+    def any_limits(self) -> bool:
+        """True if a handler had limits at the last check: then jobs may be claimed once time has passed."""
+        return self._claimer.any_limits
+
     async def next_isolated(self, backend: str) -> str | None:
         """The id of a job of the backend that `run` would run in a process of its own."""
         return await self._claimer.next_isolated(backend)

@@ -33,6 +33,11 @@ class Timings:
     """A plain function gets this long past its limit to notice, before the job goes on without it."""
     change_poll_s: float = 0.03
     """Changes made by other processes are looked for, while anything is watched."""
+    quiet_poll_s: float = 0.1
+    """The same once nothing has changed for `quiet_after_s`: most of a look's cost is that the process wakes up."""
+    quiet_after_s: float = 2.0
+    recheck_s: float = 1.0
+    """The ledger is read again by those who look for changes, though nothing seems to have changed."""
     tick_interval_s: float = 0.5
     """Maintenance looks at the ledger, at the latest."""
     min_tick_s: float = 0.02

@@ -17,6 +17,7 @@ from onward.jobs.runner import Runner
 from onward.jobs.subprocess import MAX_CHILDREN
 from onward.jobs.timings import Timings
 from onward.runtime.loading import load
+from onward.storage.revision import Revision
 
 BUILT_IN = {"background": "onward.backends.background:Background", "dramatiq": "onward.backends.dramatiq:Dramatiq"}
 CHECK_TIMEOUT_S = 10.0
@@ -26,10 +27,12 @@ HEALTH_TIMEOUT_S = 3.0  # for a backend to say whether it can be reached
 class BackendRunner:
     """`onward.backends.base.Run` for one backend."""
 
-    def __init__(self, backend: str, runner: Runner, lease: Lease) -> None:
+    def __init__(self, backend: str, runner: Runner, lease: Lease, revision: Revision) -> None:
         self._backend = backend
         self._runner = runner
         self._lease = lease
+        self._revision = revision
+        self._found_nothing = False  # at the last look at the ledger
         self._isolated: set[str] = set()  # jobs begun in a process of their own, and not claimed there yet
 
     @property
@@ -41,6 +44,9 @@ class BackendRunner:
 
     async def claim(self, limit: int, *, exclude: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
         calls: list[Callable[[], Awaitable[None]]] = []
+        if self._found_nothing and not self._runner.any_limits and not self._revision.has_changed():
+            return calls  # an empty claim costs a hundred times the question; limits also change with time
+        self._found_nothing = False
         job_id = await self._runner.next_isolated(self._backend)  # first, or a lasting backlog leaves it no slot
         if job_id is not None and job_id not in self._isolated and len(self._isolated) < MAX_CHILDREN:
             self._isolated.add(job_id)
@@ -48,6 +54,7 @@ class BackendRunner:
         if limit > len(calls):
             claimed = await self._runner.claim_due(self._backend, limit - len(calls), exclude=exclude)
             calls += [partial(self._runner.execute, job) for job in claimed]
+            self._found_nothing = not calls
         return calls
 
     async def _run_isolated(self, job_id: str) -> None:

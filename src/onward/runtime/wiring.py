@@ -36,6 +36,7 @@ from onward.runtime.handlers import build_encryption, build_tools, lifespan, loa
 from onward.storage import migrate
 from onward.storage.engine import Database
 from onward.storage.ledger import Ledger
+from onward.storage.revision import Revision
 from onward.storage.writer import Writer
 from onward.telemetry import logger
 from onward.telemetry.endpoint import Endpoint, NoPort
@@ -173,7 +174,8 @@ def _build(
         timings=timings,
     )
     for name in used(settings):
-        backends[name] = build_backend(settings, name, BackendRunner(name, runner, lease), timings)
+        revision = Revision(writer.database, timings.recheck_s)
+        backends[name] = build_backend(settings, name, BackendRunner(name, runner, lease, revision), timings)
     schedule = Schedule(values.schedule_entries(settings, dispatcher.preparation), dispatcher.accept)
     maintenance = Maintenance(
         writer=writer,

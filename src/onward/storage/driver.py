@@ -25,6 +25,8 @@ class Driver(ABC):
     name: ClassVar[str]
     modules: ClassVar[Collection[str]]
     """The packages whose exceptions are the driver's."""
+    revision: ClassVar[str] = ""
+    """A statement that reads, in microseconds, a number that changes with each commit of another connection, if any."""
     clock: Any
     """A statement that reads the database's time in microseconds since 1970."""
 

@@ -36,6 +36,7 @@ class Database:
         self._idle: list[Any] = []
         self._idle_lock = threading.Lock()
         self._closed = False
+        self._observer: Any = None  # a connection
 
     @property
     def dialect(self) -> str:
@@ -81,6 +82,25 @@ class Database:
         """The same in a thread of the pool. Raises Unavailable."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_sync, fn)
 
+    def revision(self) -> int | None:
+        """Return a number that changes with each commit, without a wait; None where there is none. From one thread."""
+        if not self.driver.revision or self._closed:
+            return None
+        try:
+            if self._observer is None:
+                self._observer = self.connect()
+                self._observer.execute("PRAGMA busy_timeout=0")
+            return int(self._observer.execute(self.driver.revision).fetchone()[0])
+        except Exception:  # noqa: BLE001 - whoever asks reads the ledger then, and meets the error there
+            self._close_observer()
+            return None
+
+    def _close_observer(self) -> None:
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            with suppress(Exception):
+                observer.close()
+
     def _acquire(self) -> Any:
         with self._idle_lock:
             if self._idle:
@@ -102,6 +122,7 @@ class Database:
             for connection in self._idle:
                 connection.close()
             self._idle.clear()
+            self._close_observer()
 
 
 def _driver(url: sa.URL) -> Driver:

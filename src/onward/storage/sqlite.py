@@ -59,6 +59,7 @@ class SQLite(Driver):
 
     name = "sqlite"
     modules = ("pysqlite3", "sqlite3")
+    revision = "PRAGMA data_version"  # in the shared memory of the WAL
     clock: Any = sa.text(f"SELECT {NOW}")
 
     def __init__(self, url: sa.URL) -> None:

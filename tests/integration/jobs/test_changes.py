@@ -13,8 +13,10 @@ from onward.jobs import change_feed, commands, ledger
 from onward.jobs.change_feed import ChangeFeed, SlowConsumer, Subscription
 from onward.jobs.model import Job, Visible
 from onward.jobs.states import JobStatus
+from onward.jobs.timings import Timings
 from onward.storage.base import Unavailable
 from onward.storage.engine import Database
+from onward.storage.revision import Revision
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
@@ -174,6 +176,39 @@ async def test_without_subscriptions_the_ledger_is_not_read(
     await asyncio.sleep(0.3)  # there is no condition to wait for: nothing should happen
     assert reads == []
     assert await writer.run(lambda tx: ledger.get(tx, job.id)) == job
+
+
+async def test_a_sqlite_ledger_that_has_not_changed_is_not_read(
+    sqlite_ledger: str, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at the number of its commits is enough, and a change is still seen."""
+    timings = Timings(change_poll_s=0.002, quiet_poll_s=0.002, recheck_s=3600.0)
+    looks, reads = 0, 0
+    has_changed, read = Revision.has_changed, Database.read
+
+    def look(revision: Revision) -> bool:
+        nonlocal looks
+        looks += 1
+        return has_changed(revision)
+
+    async def counted(database: Database, fn: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await read(database, fn)
+
+    monkeypatch.setattr(Revision, "has_changed", look)
+    with writing(sqlite_ledger) as writer:
+        job = await writer.run(accept)
+        changes = ChangeFeed(writer.database, timings)
+        changes.start()
+        async with changes.watch_job(job.id) as subscription, asyncio.timeout(30):
+            await until(lambda: looks > 2)
+            monkeypatch.setattr(Database, "read", counted)
+            await until(lambda: looks > 50)
+            assert reads <= 1  # one that was under way
+            await writer.run(lambda tx: cancel(tx, job.id))
+            assert (await anext(subscription)).status is S.CANCELLED
+        await changes.close()
 
 
 async def test_subscribers_see_changes_in_a_restored_dump(postgres_ledger: str, anyio_backend: str) -> None:

@@ -1,0 +1,29 @@
+"""A cheap look at whether the ledger has changed, for those who look at it again and again."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from onward.storage.engine import Database
+
+
+class Revision:
+    """The state of the ledger at the last look."""
+
+    def __init__(self, database: Database, recheck_s: float) -> None:
+        self._database = database
+        self._recheck_s = recheck_s
+        self._seen: int | None = None
+        self._recheck_at = 0.0
+
+    def has_changed(self) -> bool:
+        """True if the ledger may have changed since the last look that said so; and every `recheck_s`, in any case."""
+        found, now = self._database.revision(), monotonic()
+        if found is not None and found == self._seen and now < self._recheck_at:
+            return False
+        self._seen, self._recheck_at = found, now + self._recheck_s
+        return True
+
+    def forget(self) -> None:
+        """Say at the next look that it has changed: what was to be read after the last one could not be read."""
+        self._seen = None

@@ -1,0 +1,59 @@
+"""The number by which a process sees, without reading the ledger, that nothing has changed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from onward.jobs import ledger
+from onward.jobs.model import NewJob
+from onward.storage.engine import Database
+from onward.storage.revision import Revision
+from onward.storage.transaction import Tx
+from tests.ledgers import writing
+
+NEVER_S = 3600.0
+
+
+def accept(tx: Tx) -> None:
+    ledger.accept(
+        tx, NewJob("item.process", "background", params="{}", params_version=1, steps='[{"n": "one"}]', max_attempts=1)
+    )
+
+
+async def test_a_commit_changes_it_and_a_read_does_not(sqlite_ledger: str) -> None:
+    with writing(sqlite_ledger) as writer:
+        revision = Revision(writer.database, NEVER_S)
+        assert revision.has_changed()  # nothing is known yet
+        await writer.database.read(ledger.horizon)
+        await writer.run(ledger.horizon)  # a transaction that writes nothing is no commit
+        assert not revision.has_changed()
+        await writer.run(accept)  # by another connection of this process
+        assert [revision.has_changed(), revision.has_changed()] == [True, False]
+        revision.forget()
+        assert [revision.has_changed(), revision.has_changed()] == [True, False]
+
+
+def test_it_changes_with_commits_of_other_processes(sqlite_ledger: str) -> None:
+    with writing(sqlite_ledger) as writer:
+        revision = Revision(writer.database, NEVER_S)
+        revision.has_changed()
+        program = (
+            "import sqlite3, sys; sqlite3.connect(sys.argv[1], isolation_level=None).execute('CREATE TABLE t (a)')"
+        )
+        subprocess.run([sys.executable, "-c", program, str(writer.database.path)], check=True)
+        assert [revision.has_changed(), revision.has_changed()] == [True, False]
+
+
+def test_a_ledger_without_one_is_always_read(postgres_ledger: str) -> None:
+    with writing(postgres_ledger) as writer:
+        revision = Revision(writer.database, NEVER_S)
+        assert [revision.has_changed(), revision.has_changed()] == [True, True]
+
+
+def test_a_ledger_that_cannot_be_opened_is_read_by_who_can_tell_why(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'is a folder'}")
+    (tmp_path / "is a folder").mkdir()
+    assert database.revision() is None
+    database.close()
