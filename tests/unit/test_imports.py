@@ -53,6 +53,15 @@ def test_a_worker_loads_neither_fastapi_nor_strawberry(module: str) -> None:
     assert not {name for name in loaded if name.startswith(("onward.api", "onward.graphql"))}
 
 
+def test_a_handler_that_is_a_mutation_loads_no_graphql() -> None:
+    """Of the application, and of the tests: every kind of parameter, results, a row beside the job."""
+    modules = "handlers.logging, handlers.steps, tests.integration.graphql.declared, tests.unit.graphql.signatures"
+    loaded = loaded_by(f"import onward.worker.process, {modules}", whole=True)
+    assert not {name.partition(".")[0] for name in loaded} & {"fastapi", "strawberry", "graphql", "email_validator"}
+    ours = {name for name in loaded if name.startswith(("onward.api", "onward.graphql"))}
+    assert ours <= {"onward.graphql", "onward.graphql.viewer"}  # `from onward import Viewer`, a plain value
+
+
 def test_importing_the_package_loads_none_of_its_parts() -> None:
     """Names of the public interface are imported when they are used, so that `import onward` costs nothing."""
     assert {name for name in loaded_by("import onward", whole=True) if name.startswith("onward")} == {"onward"}

@@ -87,15 +87,18 @@ def has_fields(type_: Any) -> bool:
 
 def _supported(type_: Any) -> Any:
     """The type in a form that pydantic takes: before Python 3.12 it knows TypedDicts of typing_extensions alone."""
-    if typing.get_args(type_) and typing.get_origin(type_) is not typing.Literal:
-        inner = tuple(_supported(one) for one in typing.get_args(type_))
-        if inner == typing.get_args(type_):
+    origin, args = typing.get_origin(type_), typing.get_args(type_)
+    if origin in (typing.Required, typing.NotRequired):
+        return _supported(args[0])
+    if args and origin is not typing.Literal:
+        inner = tuple(_supported(one) for one in args)
+        if inner == args:
             return type_
-        return Union[inner] if isinstance(type_, types.UnionType) else type_.copy_with(inner)  # noqa: UP007
+        return Union[inner] if origin is types.UnionType else origin[inner]  # noqa: UP007
     if not typing.is_typeddict(type_) or sys.version_info >= (3, 12):
         return type_
     hints: Any = {
         name: _supported(hint) if name in type_.__required_keys__ else NotRequired[_supported(hint)]
-        for name, hint in typing.get_type_hints(type_, include_extras=False).items()
+        for name, hint in typing.get_type_hints(type_, include_extras=True).items()
     }
     return typing_extensions.TypedDict(type_.__name__, hints)  # type: ignore[operator]

@@ -3,7 +3,7 @@ export const PROCESS = `mutation process($input: ProcessItemInput!) {
   processItem(input: $input) { job { id status version } errors { message } }
 }`;
 export const WATCH = `subscription watch($id: ID!, $have: Int) {
-  jobUpdated(id: $id, afterVersion: $have) { id version status done }
+  jobUpdated(id: $id, afterVersion: $have) { id version status done output { __typename ... on Figures { words } } }
 }`;
 export const ROLES = '{ viewer { id roles } }';
 
@@ -18,6 +18,7 @@ export function checkWatched(jobs) {
   check(jobs.length > 0, 'nothing was watched');
   check(jobs.every((job, i) => i === 0 || job.version > jobs[i - 1].version), `versions: ${JSON.stringify(jobs)}`);
   check(jobs.at(-1).status === 'SUCCEEDED', `ended as ${JSON.stringify(jobs.at(-1))}`);
+  check(jobs.at(-1).output?.__typename === 'Figures' && jobs.at(-1).output.words === 1, 'the last one has its output');
 }
 
 export async function post(url, query, variables, headers = {}) {

@@ -19,6 +19,7 @@ export const job = graphql`
     status
     steps { name status }
     error { code message }
+    output { __typename ... on Figures { words } }
   }
 `;
 export const retry = graphql`
