@@ -652,6 +652,24 @@ async def test_a_query_whose_client_has_gone_is_not_read_further(tmp_path: Path)
         assert reads == 1
 
 
+async def test_a_stream_that_ends_has_a_last_chunk_and_one_of_a_stopping_server_has_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A client takes a whole response for the end of its subscription, and a broken one for a reason to come back."""
+    job = {"query": 'subscription { jobUpdated(id: "job_0") { id } }'}
+    async with running(settings_in(tmp_path)) as api, listening(api.app, tmp_path) as address:
+        events = "Accept: text/event-stream"
+        async with connected(address) as (reader, writer):
+            writer.write(request(json.dumps(job).encode(), events))
+            assert (await reader.readuntil(b"0\r\n\r\n")).endswith(b"event: complete\ndata:\n\n\r\n0\r\n\r\n")
+        async with connected(address) as (reader, writer):
+            writer.write(request(b'{"query": "subscription { jobsUpdated { id } }"}', events))
+            await reader.readuntil(b":\n\n\r\n")
+            api.app.state.view.close()
+            assert not (await rest(reader)).endswith(b"0\r\n\r\n")
+    assert "without completing" not in "".join(capsys.readouterr())
+
+
 def test_an_idle_connection_is_kept_longer_than_proxies_keep_theirs(tmp_path: Path) -> None:
     """Else a proxy sends a request into a connection that is just being closed, and answers 502."""
     settings = settings_in(tmp_path)

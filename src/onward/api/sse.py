@@ -12,6 +12,7 @@ import orjson
 from starlette.background import BackgroundTasks
 from starlette.types import Receive, Scope, Send
 
+from onward.api.http_connection import CONNECTION
 from onward.graphql.base import TOKEN_EXPIRED, NotAuthenticated
 from onward.graphql.execution.operations import Invalid, Response
 
@@ -49,8 +50,8 @@ async def lasting(
 class EventStream:
     """An ASGI response that sends each of `responses` as an event, with comments between them as a heartbeat.
 
-    A client that disconnects closes `responses`; so does `closing`, without a last event: the client connects again
-    and reaches another server. `background` runs afterwards in any case.
+    A client that disconnects closes `responses`; so does `closing`, which breaks the connection off: a response with
+    its last chunk would look complete, and the client would not come back. `background` runs afterwards in any case.
     """
 
     def __init__(
@@ -66,13 +67,17 @@ class EventStream:
         self._closing = closing
         self._background = background
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         over = (asyncio.create_task(_disconnected(receive)), asyncio.create_task(self._closing.wait()))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
             async with aclosing(self._responses) as responses:
                 ended = await self._send(responses, send, over)
-            await _chunk(send, COMPLETE if ended else b"", more=False)
+            if ended:
+                await _chunk(send, COMPLETE, more=False)
+            elif (connection := scope.get("extensions", {}).get(CONNECTION)) is not None:
+                connection.close()
+                await over[0]
         except OSError:  # the server's sign that the connection is closed already
             pass
         finally:
