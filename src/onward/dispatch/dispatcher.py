@@ -25,6 +25,7 @@ from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.jobs.waiting import waits_for
 from onward.storage.base import StorageError
+from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
@@ -119,7 +120,7 @@ class Dispatcher:
             return False
         if identity:
             waits = [(delivery.job_id, delivery.fencing_token) for delivery in deliveries]
-            self._writer.post(partial(due.confirm, waits=waits, identity=identity))
+            self._writer.post(partial(due.confirm, waits=waits, identity=identity), LAST)
         return True
 
     def by_backend(self, jobs: Sequence[Job]) -> dict[str, list[Delivery]]:

@@ -18,7 +18,9 @@ from onward.handlers.base import InvalidParameters
 from onward.jobs import idempotency, ledger
 from onward.jobs.base import KeyReused
 from onward.jobs.model import Job, NewJob, to_us
+from onward.storage import lock_order
 from onward.storage.base import Unavailable
+from onward.storage.lock_order import ROWS, LockOrder
 from onward.storage.transaction import Tx
 from onward.text.visibility import is_plain
 
@@ -157,6 +159,7 @@ async def accept(
     services, viewer, begun = context.services, context.viewer, time.perf_counter()
     check_key(key)
     found = None if key is None else Key(viewer.id or "", mutation, key, idempotency.fingerprint(given))
+    order = ROWS if key is None else lock_order.key(viewer.id or "", mutation, key)
     when = None if run_at is None else to_us(run_at)
 
     def prepared(params: Mapping[str, Any]) -> NewJob:
@@ -189,7 +192,7 @@ async def accept(
                     for path, message in error.errors
                 )
             ) from error
-        outcome = await written(context, partial(_refused, write, keyed=found is not None))
+        outcome = await written(context, partial(_refused, write, keyed=found is not None), order)
         if outcome.job is not None and not outcome.replayed:
             span.set(job=outcome.job.id)
             services.metrics.accepted(handler, time.perf_counter() - begun)
@@ -210,13 +213,13 @@ def _refused(write: Callable[[Tx], Accepted[Row]], tx: Tx, *, keyed: bool) -> Ac
     return refused
 
 
-async def written(context: Context, function: Callable[[Tx], T | MutationError]) -> T:
+async def written(context: Context, function: Callable[[Tx], T | MutationError], order: LockOrder = ROWS) -> T:
     """Run the transaction function; return its result after the commit.
 
     Raises MutationError; also where the ledger did not answer.
     """
     try:
-        outcome = await context.services.writer.run(function)
+        outcome = await context.services.writer.run(function, order)
     except Unavailable as error:
         raise MutationError(unavailable()) from error
     if isinstance(outcome, MutationError):

@@ -36,10 +36,19 @@ REQUEUED = {  # set where a job is blocked or unblocked
     "version": jobs.c.version + 1,  # `waitingFor` is another one
     "changed": _p("change"),
 }
-_candidate = sa.select(*row.columns(row.Candidate)).where(ID, ready, has_limits)
+# Locked before the limits are (`lock_order`).
+_candidate = sa.select(*row.columns(row.Candidate)).where(ID, ready, has_limits).with_for_update()
+free = (
+    sa.select(jobs.c.id)
+    .where(in_array(jobs.c.id, "ids"))
+    .with_for_update(skip_locked=True)
+    .cte("free")
+    .prefix_with("MATERIALIZED")
+)
+"""Those of the jobs `ids` that no other transaction holds: the limits are locked, so that it could wait for them."""
 _block = (
     sa.update(jobs)
-    .where(in_array(jobs.c.id, "ids"), ready)
+    .where(jobs.c.id.in_(sa.select(free.c.id)), ready)
     .values({**REQUEUED, "parked": _p("reason_"), "promised": None})
 )
 _first_blocked = (

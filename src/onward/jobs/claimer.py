@@ -12,7 +12,9 @@ from onward.jobs.control import Control
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job
 from onward.jobs.timings import Timings
+from onward.storage import lock_order
 from onward.storage.base import StorageError
+from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
@@ -31,7 +33,7 @@ class Claimer:
 
     async def claim(self, job_id: str, backend: str) -> Job | bool:
         """Claim the job; if that cannot be, return whether it has to run isolated. Raises Unavailable."""
-        return await self._writer.run(partial(self._claim, job_id=job_id, backend=backend))
+        return await self._writer.run(partial(self._claim, job_id=job_id, backend=backend), lock_order.job(job_id))
 
     def _claim(self, tx: Tx, *, job_id: str, backend: str) -> Job | bool:
         runner, worker = self._lease.id, self._lease.name
@@ -40,7 +42,7 @@ class Claimer:
 
     async def give_back(self, job_id: str) -> None:
         """Have a job delivered again that came to this process while it drains. Raises Unavailable."""
-        await self._writer.run(partial(due.give_back, job_id=job_id))
+        await self._writer.run(partial(due.give_back, job_id=job_id), lock_order.job(job_id))
 
     async def claim_due(self, backend: str, limit: int, *, exclude: Collection[str]) -> list[Job]:
         """Claim up to `limit` queued jobs of the backend, without those in `exclude`. Raises Unavailable."""
@@ -57,7 +59,7 @@ class Claimer:
                 check_limits=check_limits,
             )
             try:
-                more, again, any_limits = await self._writer.run(claim)
+                more, again, any_limits = await self._writer.run(claim, LAST)
             except StorageError:
                 if not found:
                     raise

@@ -85,7 +85,7 @@ _limited = (
 )
 _claim_admitted = (
     sa.update(jobs)
-    .where(in_array(jobs.c.id, "ids"), ready, jobs.c.deaths <= _p("crashes_"))
+    .where(jobs.c.id.in_(sa.select(admission.free.c.id)), ready, jobs.c.deaths <= _p("crashes_"))
     .values(_CLAIM)
     .returning(*row.ALL)
 )

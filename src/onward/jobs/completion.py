@@ -17,7 +17,9 @@ from onward.jobs.model import Job, NewJob, Step
 from onward.jobs.outcome import Ended, Outcome
 from onward.jobs.running import Running, StopReason
 from onward.jobs.states import TERMINAL, JobStatus
+from onward.storage import lock_order
 from onward.storage.base import StorageError
+from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
@@ -126,7 +128,9 @@ class Completion:
 
     def wait_for_thread(self, running: Running, waits: bool) -> None:  # noqa: FBT001 - a callback
         """Show soon that the job waits for a thread, or does so no longer."""
-        self._writer.post(lambda tx: recording.wait_for_thread(tx, running.job, waits=waits))
+        self._writer.post(
+            lambda tx: recording.wait_for_thread(tx, running.job, waits=waits), lock_order.job(running.id)
+        )
 
     def _keep_place(self, running: Running, ended: asyncio.Future[Any]) -> None:
         task = asyncio.create_task(self._give_place_back(running.job, ended), name="overrun")
@@ -142,30 +146,31 @@ class Completion:
             return blocked.unblock(tx, job.handler, limit=UNBLOCK_BATCH)
 
         with suppress(Superseded):
-            self._enqueuer.dispatch(await self._retry(lambda: self._writer.run(transaction)))
+            self._enqueuer.dispatch(await self._retry(lambda: self._writer.run(transaction, LAST)))
 
     def renew_places(self, runner: str) -> None:
         """Keep the places of functions that go on under a new lease, too."""
         for running in self._overruns.values():
-            self._writer.post(lambda tx, job=running.job: overruns.add(tx, job, runner=runner))  # type: ignore[misc]
+            self._writer.post(lambda tx, job=running.job: overruns.add(tx, job, runner=runner), LAST)  # type: ignore[misc]
 
     async def keep_places(self, running: Collection[Running]) -> None:
         """Keep the places of functions that do not end before their process does. Raises Unavailable."""
         jobs = [one.job for one in running if one.job.limited and one.job.runner is not None]
         if jobs:
-            await self._writer.run(partial(overruns.add_all, jobs=jobs))
+            await self._writer.run(partial(overruns.add_all, jobs=jobs), LAST)
 
     async def _under_claim(self, running: Running, transaction: Callable[[Tx], T]) -> T:
         """Run the transaction, which raises Superseded unless the job's claim is the newest one.
 
         A claim that was ended because this process was taken for dead goes on, if nobody has claimed the job since.
         """
+        order = lock_order.job(running.id)
         try:
-            return await self._retry(lambda: self._writer.run(transaction))
+            return await self._retry(lambda: self._writer.run(transaction, order))
         except Superseded:
             if not await self._retry(lambda: self._resume(running)):
                 raise
-            return await self._retry(lambda: self._writer.run(transaction))
+            return await self._retry(lambda: self._writer.run(transaction, order))
 
     async def _retry(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write, again if the ledger is away: an outage must not cost a finished step."""

@@ -15,7 +15,9 @@ from onward.jobs.model import Job
 from onward.jobs.row import Claim
 from onward.jobs.running import Running, StopReason
 from onward.jobs.timings import Timings
+from onward.storage import lock_order
 from onward.storage.base import StorageError
+from onward.storage.lock_order import ALONE
 from onward.storage.writer import Writer
 
 
@@ -98,7 +100,9 @@ class Control:
         """Claim the job again under this lease; False if it is over or has a newer claim. Raises Unavailable."""
         before = running.job
         runner, worker = self._lease.id, self._lease.name
-        after = await self._writer.run(lambda tx: recovery.resume(tx, before, runner=runner, worker=worker))
+        after = await self._writer.run(
+            lambda tx: recovery.resume(tx, before, runner=runner, worker=worker), lock_order.job(before.id)
+        )
         if running.job is not before:
             return running.stop is not StopReason.LOST  # resumed meanwhile
         if after is None:
@@ -128,13 +132,13 @@ class Control:
                 orphans = held - self._running.keys() - self._claimed
                 if confirmed := orphans & before:  # seen twice: one that was claimed a moment ago is about to run
                     self._log.warning("claims without a run are handed back", jobs=[claim.id for claim in confirmed])
-                    await self._writer.run(partial(recovery.release, claims=confirmed, runner=runner))
+                    await self._writer.run(partial(recovery.release, claims=confirmed, runner=runner), ALONE)
                 before = orphans
 
     async def drain(self, deadline_s: float) -> None:
         """Wait for the jobs that run to finish their step, and interrupt them just before the deadline."""
         self.draining = True
-        self._writer.post(lambda tx: recovery.clear_affinity(tx, runner=self._lease.id))
+        self._writer.post(lambda tx: recovery.clear_affinity(tx, runner=self._lease.id), ALONE)
         try:
             async with asyncio.timeout(max(deadline_s - 1.0, deadline_s / 2)):
                 await self._until_idle()

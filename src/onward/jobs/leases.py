@@ -16,6 +16,7 @@ from onward.jobs.places import ISOLATED, place
 from onward.jobs.states import TERMINAL, JobStatus
 from onward.jobs.timings import Timings
 from onward.storage.base import StorageError
+from onward.storage.lock_order import ALONE, PROCESSES
 from onward.storage.tables import runners
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
@@ -74,7 +75,7 @@ class Lease:
         if self._thread.is_alive():
             self._thread.join(2 * self._timings.heartbeat_s)
         with suppress(StorageError):
-            self._writer.run_sync(lambda tx: recovery.hand_back(tx, runner=self.id))
+            self._writer.run_sync(lambda tx: recovery.hand_back(tx, runner=self.id), ALONE)
 
     def _enter(self, tx: Tx) -> str:
         fresh = f"runner_{secrets.token_hex(8)}"
@@ -91,7 +92,7 @@ class Lease:
                 self._log.exception("heartbeat failed")
 
     def _observe(self, *, urgent: bool = True) -> None:
-        mine, heartbeats, self.leads = self._writer.run_sync(self._pulse, urgent=urgent)
+        mine, heartbeats, self.leads = self._writer.run_sync(self._pulse, PROCESSES, urgent=urgent)
         if mine != self.id:
             self.id = mine
             self._log.warning("lease lost: this process stood still for too long, and others took over its jobs")
@@ -107,7 +108,7 @@ class Lease:
         return mine, heartbeats, leadership.elect(tx, mine, able)
 
     def _reclaim(self, runner: str, beat: int) -> None:
-        released = self._writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner=runner, beat=beat))
+        released = self._writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner=runner, beat=beat), ALONE)
         if released is not None:
             self._log.warning("a process died", runner=runner, jobs=len(released))
             count_rescued(self._metrics, released)

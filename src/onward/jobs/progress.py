@@ -8,6 +8,7 @@ from onward.jobs import recording
 from onward.jobs.control import Control
 from onward.jobs.running import Running
 from onward.jobs.timings import Timings
+from onward.storage import lock_order
 from onward.storage.writer import Writer
 
 
@@ -36,6 +37,8 @@ class ProgressReporter:
         running.reporting = False
         latest = running.latest
         if latest is not None and self._control.runs(running):
-            write = self._writer.run(lambda tx: recording.report_progress(tx, running.job, latest))
+            write = self._writer.run(
+                lambda tx: recording.report_progress(tx, running.job, latest), lock_order.job(running.id)
+            )
             # An error is of no interest: the outcome is recorded with the progress once more.
             asyncio.ensure_future(write).add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -23,8 +23,9 @@ Released = list[tuple[str, JobStatus]]
 """The handler of each job whose claim was ended, and the status that the job is in now."""
 
 _p = sa.bindparam
-# Locked, so that nobody makes RUNNING CANCELLING between this read and the writes that follow from it.
-_held_by = sa.select(*row.ALL).where(held, jobs.c.runner == _p("runner_")).with_for_update()
+# Locked, so that nobody makes RUNNING CANCELLING between this read and the writes that follow from it; by id, as all
+# transactions lock jobs.
+_held_by = sa.select(*row.ALL).where(held, jobs.c.runner == _p("runner_")).order_by(jobs.c.id).with_for_update()
 _forget_dead = sa.delete(runners).where(runners.c.id == _p("runner_"), runners.c.beat == _p("beat_"))
 _forget = sa.delete(runners).where(runners.c.id == _p("runner_"))
 _known = sa.select(runners.c.id)
@@ -62,7 +63,18 @@ _resume = (
     )
     .returning(*row.ALL)
 )
-_clear_affinity = sa.update(jobs).where(ready, jobs.c.delivered_to == _p("runner_")).values(delivered_to=None)
+_assigned = (
+    sa.select(jobs.c.id)
+    .where(ready, jobs.c.delivered_to == _p("runner_"))
+    .with_for_update(skip_locked=True)
+    .cte("assigned")
+    .prefix_with("MATERIALIZED")
+)
+_clear_affinity = (
+    sa.update(jobs)
+    .where(jobs.c.id.in_(sa.select(_assigned.c.id)), ready, jobs.c.delivered_to == _p("runner_"))
+    .values(delivered_to=None)
+)
 
 
 def hand_back(tx: Tx, *, runner: str) -> int:
@@ -80,8 +92,7 @@ def reclaim_dead(tx: Tx, *, runner: str, beat: int) -> Released | None:
     """End the claims of a dead runner; None if its counter is another one than `beat`, or it was reclaimed before."""
     if not tx.execute(_forget_dead, runner_=runner, beat_=beat):
         return None
-    overruns.forget(tx, runner=runner)
-    return _release_all(tx, runner, crashed=True)
+    return _release_dead(tx, runner)
 
 
 def reclaim_isolated(tx: Tx, *, runner: str) -> Released | None:
@@ -91,8 +102,7 @@ def reclaim_isolated(tx: Tx, *, runner: str) -> Released | None:
     """
     if not tx.execute(_forget, runner_=runner):
         return None
-    overruns.forget(tx, runner=runner)
-    return _release_all(tx, runner, crashed=True, isolated=True)
+    return _release_dead(tx, runner, isolated=True)
 
 
 def orphaned_runners(tx: Tx, *, assigned: Collection[str]) -> list[str]:
@@ -143,7 +153,7 @@ def release(tx: Tx, claims: Collection[row.Claim], *, runner: str) -> None:
 
 
 def clear_affinity(tx: Tx, *, runner: str) -> None:
-    """Let any runner claim the queued jobs that were accepted for this one."""
+    """Let any runner claim the queued jobs that were accepted for this one, but those that change at this moment."""
     tx.execute(_clear_affinity, runner_=runner)
 
 
@@ -152,8 +162,16 @@ def _held_jobs(tx: Tx, runner: str) -> list[Job]:
 
 
 def _release_all(tx: Tx, runner: str, *, crashed: bool, isolated: bool = False) -> Released:
+    held_jobs = _held_jobs(tx, runner)
+    released = [(job.handler, _release(tx, job, crashed=crashed, isolated=isolated)) for job in held_jobs]
     clear_affinity(tx, runner=runner)
-    return [(job.handler, _release(tx, job, crashed=crashed, isolated=isolated)) for job in _held_jobs(tx, runner)]
+    return released
+
+
+def _release_dead(tx: Tx, runner: str, *, isolated: bool = False) -> Released:
+    released = _release_all(tx, runner, crashed=True, isolated=isolated)
+    overruns.forget(tx, runner=runner)
+    return released
 
 
 def _release(tx: Tx, job: Job, *, crashed: bool, isolated: bool = False) -> JobStatus:

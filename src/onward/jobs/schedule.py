@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from cronsim import CronSim, CronSimError
 
 from onward.jobs.model import Job, NewJob, to_datetime, to_us
+from onward.storage.lock_order import ALONE
 from onward.storage.tables import schedule as _schedule
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
@@ -119,7 +120,7 @@ class Schedule:
         wait_us, due = await writer.database.read(self._due)
         jobs: list[Job] = []
         if due or not self._known:
-            wait_us, jobs = await writer.run(self._make)
+            wait_us, jobs = await writer.run(self._make, ALONE)
             self._known = True
         self._check_at = time.monotonic() + (
             CHECK_INTERVAL_S if wait_us is None else min(CHECK_INTERVAL_S, max(wait_us, 0) / 1_000_000)

@@ -17,6 +17,8 @@ import structlog
 from onward.children import Child, shield
 from onward.jobs import due, recovery
 from onward.jobs.leases import count_rescued
+from onward.storage import lock_order
+from onward.storage.lock_order import ALONE
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
 
@@ -48,7 +50,7 @@ class SubprocessRunner:
             return False
         if len(self._started) >= MAX_CHILDREN:
             # The children there will claim it; if they end before that, maintenance delivers it once more.
-            await self._writer.run(partial(due.postpone, job_id=job_id))
+            await self._writer.run(partial(due.postpone, job_id=job_id), lock_order.job(job_id))
             return False
         self._started.add(job_id)
         try:
@@ -80,7 +82,7 @@ class SubprocessRunner:
             return False
         for handler, status in re.findall(rb"^ended ([\w.-]+) ([A-Z]+)$", output, re.MULTILINE):
             self._metrics.finished(handler.decode(), status.decode())
-        released = await self._writer.run(partial(recovery.reclaim_isolated, runner=found[1].decode()))
+        released = await self._writer.run(partial(recovery.reclaim_isolated, runner=found[1].decode()), ALONE)
         if released is None:
             return True
         self._log.error("a job killed its process", job=job_id, code=code)

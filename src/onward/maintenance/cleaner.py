@@ -13,6 +13,7 @@ from onward.jobs import idempotency
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.maintenance.service import Service, in_batches
+from onward.storage.lock_order import ALONE
 from onward.storage.tables import jobs, marks
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
@@ -63,7 +64,7 @@ class Cleaner(Service):
         if self._retention.jobs is not None:
             gone = await in_batches(self._writer, partial(_prune, age_us=_us(self._retention.jobs)))
         # Of writers that are no more: those that are leave a new one every second.
-        await self._writer.run(lambda tx: tx.execute(_marks, before=str(tx.now // 1_000_000 - MARKS_S)))
+        await self._writer.run(lambda tx: tx.execute(_marks, before=str(tx.now // 1_000_000 - MARKS_S)), ALONE)
         if self._retention.keys is not None:
             keys_us = _us(self._retention.keys)
             await in_batches(self._writer, lambda tx: idempotency.prune(tx, before=tx.now - keys_us, limit=KEYS_BATCH))
@@ -76,7 +77,7 @@ def _us(age: timedelta) -> int:
 
 def _prune(tx: Tx, age_us: int) -> int:
     gone = 0
-    for job_id, owner, status in tx.all(_old, before=tx.now - age_us, limit_=PAGE):
+    for job_id, owner, status in sorted(tx.all(_old, before=tx.now - age_us, limit_=PAGE)):  # as `lock_order` says
         if tx.execute(_drop, id_=job_id, status_=status):
             tx.count(owner, JobStatus(status), -1)
             gone += 1

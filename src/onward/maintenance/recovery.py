@@ -11,6 +11,7 @@ from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import due, recovery, row
 from onward.jobs.timings import Timings
 from onward.maintenance.service import Service, in_batches
+from onward.storage.lock_order import ALONE
 from onward.storage.writer import Writer
 
 ROWS = 2_000  # that one commit changes
@@ -47,7 +48,7 @@ class Recovery(Service):
         here = {name for name, backend in self._dispatcher.backends.items() if not backend.runs_elsewhere}
         assigned = {runner for backend, _, runner in places if runner is not None and backend in here}
         if await self._writer.database.read(partial(recovery.orphaned_runners, assigned=assigned)):
-            jobs = await self._writer.run(partial(recovery.release_orphans, assigned=assigned))
+            jobs = await self._writer.run(partial(recovery.release_orphans, assigned=assigned), ALONE)
             self._log.warning("a process took jobs after its lease was lost", jobs=jobs)
 
     async def _reroute(self, places: Collection[row.Destination]) -> None:

@@ -15,6 +15,7 @@ from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import blocked, due
 from onward.jobs.timings import Timings
 from onward.maintenance.service import Service, in_batches
+from onward.storage.lock_order import LAST
 from onward.storage.writer import Writer
 
 PAGE = 500
@@ -92,7 +93,7 @@ class BlockedJobs(Service):
     async def run_once(self) -> float:
         handlers, wait_us = await self._writer.database.read(blocked.admissible_handlers)
         for handler in handlers:
-            while jobs := await self._writer.run(partial(blocked.unblock, handler=handler, limit=PAGE)):
+            while jobs := await self._writer.run(partial(blocked.unblock, handler=handler, limit=PAGE), LAST):
                 for backend, deliveries in self._dispatcher.by_backend(jobs).items():
                     identity = self._dispatcher.broker(backend).identity
                     await deliver(self._writer, self._dispatcher, backend, deliveries, identity=identity)
@@ -107,5 +108,5 @@ async def deliver(
         return False
     if dispatcher.backends[backend].runs_elsewhere and identity:
         waits = [(delivery.job_id, delivery.fencing_token) for delivery in deliveries]
-        await writer.run(partial(due.confirm, waits=waits, identity=identity))
+        await writer.run(partial(due.confirm, waits=waits, identity=identity), LAST)
     return True

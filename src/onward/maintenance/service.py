@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
+from onward.storage.lock_order import ALONE
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
@@ -33,7 +34,7 @@ async def in_batches(writer: Writer, change: Callable[[Tx], int]) -> int:
     changed = 0
     while True:
         begun = time.monotonic()
-        rows = await writer.run(change)
+        rows = await writer.run(change, ALONE)
         if not rows:
             return changed
         changed += rows

@@ -36,6 +36,7 @@ from onward.runtime.handlers import build_encryption, build_tools, lifespan, loa
 from onward.storage import migrate
 from onward.storage.engine import Database
 from onward.storage.ledger import Ledger
+from onward.storage.lock_order import ALONE, LAST
 from onward.storage.revision import Revision
 from onward.storage.writer import Writer
 from onward.telemetry import logger
@@ -202,12 +203,12 @@ async def _start(
     runtime.telemetry.metrics.expect(runtime.handlers, TERMINAL)
     if role is Role.ACCEPT:
         runtime.telemetry.metrics.add(partial(queue_stats.ask, runtime.database, dispatcher))
-    await writer.run(renumber)
+    await writer.run(renumber, ALONE)
     stack.push_async_callback(asyncio.to_thread, runtime.lease.close)
     await asyncio.to_thread(runtime.lease.start)
     if not isolated:
         limits = values.limits(runtime.settings, runtime.handlers)
-        await writer.run(partial(concurrency.configure, limits=limits))
+        await writer.run(partial(concurrency.configure, limits=limits), LAST)
     stack.push_async_callback(runtime.change_feed.close)
     stack.push_async_callback(dispatcher.close)
     stack.push_async_callback(maintenance.close)

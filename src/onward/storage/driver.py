@@ -105,6 +105,9 @@ class WriteConnection(ABC):
     def _begin(self, tx: Tx, deadline: float) -> tuple[int, int]:
         """Begin, and return the commit's number and the ledger's time."""
 
+    def lock_jobs(self, tx: Tx, ids: list[str]) -> None:  # noqa: B027 - SQLite has one lock for all
+        """Lock the rows of these jobs, in order, if a function of the transaction may lock limits between them."""
+
     @abstractmethod
     def commit(self, tx: Tx, deadline: float) -> None:
         """Commit durably. Raises the driver's errors, and then nothing was written."""

@@ -14,6 +14,8 @@ from onward.findings import Finding, State
 from onward.storage import pooler
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.driver import Driver, WriteConnection
+from onward.storage.sql import as_list, in_array
+from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 
 if TYPE_CHECKING:
@@ -41,9 +43,10 @@ MARK = sa.text("INSERT INTO marks (writer, mark) VALUES (:writer, '') ON CONFLIC
 BEGIN = sa.text(
     "WITH marked AS (UPDATE marks SET mark = :mark WHERE writer = :writer)"
     " SELECT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT),"
-    " CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+    " CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT), EXISTS (SELECT FROM gates)"
 )
 OUTCOME = sa.text("SELECT mark FROM marks WHERE writer = :writer FOR UPDATE")
+LOCK_JOBS = sa.select(jobs.c.id).where(in_array(jobs.c.id, "ids")).order_by(jobs.c.id).with_for_update()
 
 
 class PostgreSQL(Driver):
@@ -120,6 +123,7 @@ class PostgreSQLWriteConnection(WriteConnection):
         super().__init__(database)
         self._writer = secrets.token_hex(8)
         self._mark = ""
+        self._any_limits = False
 
     def _prepare(self, connection: Any) -> None:
         self._database.driver.begin_read(connection)
@@ -132,8 +136,12 @@ class PostgreSQLWriteConnection(WriteConnection):
         else:
             tx.raw("BEGIN")  # the server has a timeout for locks
         self._mark = f"{time.time():.0f}/{secrets.token_hex(8)}"
-        change, now = tx.one(BEGIN, writer=self._writer, mark=self._mark)  # type: ignore[misc]
+        change, now, self._any_limits = tx.one(BEGIN, writer=self._writer, mark=self._mark)  # type: ignore[misc]
         return change, now
+
+    def lock_jobs(self, tx: Tx, ids: list[str]) -> None:
+        if self._any_limits and len(ids) > 1:
+            tx.all(LOCK_JOBS, ids=as_list(ids))
 
     def commit(self, tx: Tx, deadline: float) -> None:
         try:

@@ -2,6 +2,7 @@
 
 A batch is first run as it is; where a function raises, the batch is rolled back and run again with a savepoint around
 each function, so that the others are kept: savepoints are paid for only when they are needed.
+The functions of a batch run in the order of the rows that they lock (`lock_order`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 import structlog
 
+from onward.storage import lock_order
 from onward.storage.base import FileReplaced, Unavailable
 from onward.storage.engine import Database
+from onward.storage.lock_order import ROWS, LockOrder
 from onward.storage.transaction import TransactionFunction, Tx
 
 T = TypeVar("T")
@@ -40,10 +43,11 @@ COUNT = sa.text(
 class WriteRequest(Generic[T]):
     """A transaction function, and how its result is returned: an event loop's future, a thread's event, or not."""
 
-    __slots__ = ("done", "error", "future", "put_at", "result", "transaction")
+    __slots__ = ("done", "error", "future", "order", "put_at", "result", "transaction")
 
-    def __init__(self, transaction: Callable[[Tx], T]) -> None:
+    def __init__(self, transaction: Callable[[Tx], T], order: LockOrder) -> None:
         self.transaction = transaction
+        self.order = order
         self.result: T | None = None
         self.error: BaseException | None = None
         self.future: asyncio.Future[T] | None = None
@@ -87,16 +91,16 @@ class Writer:
                 self._queue.put(None)
         self._thread.join(self.patience_s * 2)
 
-    async def run(self, transaction: Callable[[Tx], T]) -> T:
+    async def run(self, transaction: Callable[[Tx], T], order: LockOrder = ROWS) -> T:
         """Return the function's result after a durable commit. Raises Unavailable, or what the function raised."""
-        request = WriteRequest(transaction)
+        request = WriteRequest(transaction, order)
         request.future = asyncio.get_running_loop().create_future()
         self._put(request)
         return await request.future
 
-    def run_sync(self, transaction: Callable[[Tx], T], *, urgent: bool = False) -> T:
+    def run_sync(self, transaction: Callable[[Tx], T], order: LockOrder = ROWS, *, urgent: bool = False) -> T:
         """The same for a thread that may block; an urgent function goes with the next commit, ahead of the queue."""
-        request = WriteRequest(transaction)
+        request = WriteRequest(transaction, order)
         request.done = threading.Event()
         self._put(request, urgent=urgent)
         request.done.wait()
@@ -104,10 +108,10 @@ class Writer:
             raise request.error
         return request.result  # type: ignore[return-value]
 
-    def post(self, transaction: TransactionFunction) -> None:
+    def post(self, transaction: TransactionFunction, order: LockOrder = ROWS) -> None:
         """Run the function with a later commit. Nobody waits for it, and it is lost where that commit fails."""
         with self._lazy_lock:
-            self._lazy.append(WriteRequest(transaction))
+            self._lazy.append(WriteRequest(transaction, order))
 
     def _put(self, request: WriteRequest[Any], *, urgent: bool = False) -> None:
         with self._closing:
@@ -140,9 +144,9 @@ class Writer:
             with self._lazy_lock:
                 batch += self._lazy
                 self._lazy = []
-            if batch:
-                self._write(batch)
-                _answer(batch)
+            for transaction in lock_order.transactions(batch):
+                self._write(transaction)
+                _answer(transaction)
         self._connection.close()
 
     def _write(self, batch: list[WriteRequest[Any]]) -> None:
@@ -179,6 +183,7 @@ class Writer:
 
     def _commit(self, batch: list[WriteRequest[Any]], deadline: float, *, with_savepoints: bool) -> None:
         tx = self._connection.begin(deadline)
+        self._connection.lock_jobs(tx, lock_order.job_ids(batch))
         self._apply(tx, batch, with_savepoints=with_savepoints)
         for (owner, status), n in sorted(tx.deltas.items()):
             if n:

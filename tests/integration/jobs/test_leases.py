@@ -20,6 +20,7 @@ from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.storage.base import Unavailable
+from onward.storage.lock_order import LockOrder
 from onward.storage.tables import runners
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
@@ -121,7 +122,7 @@ def test_time_in_which_the_observer_could_not_write_does_not_count(
     observer.observe()
     run_sync = writer.run_sync
 
-    def away(_unit: Any, **_urgent: bool) -> Any:
+    def away(_unit: Any, _order: LockOrder, **_urgent: bool) -> Any:
         raise Unavailable("away")
 
     monkeypatch.setattr(writer, "run_sync", away)

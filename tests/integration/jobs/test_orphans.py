@@ -19,6 +19,7 @@ from onward.jobs.running import Running, StopReason
 from onward.jobs.states import JobStatus, StepStatus
 from onward.jobs.timings import Timings
 from onward.storage.base import Unavailable
+from onward.storage.lock_order import LockOrder
 from onward.storage.tables import runners
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
@@ -143,8 +144,8 @@ async def test_a_claim_whose_commit_s_answer_was_lost_is_handed_back(
     job = await writer.run(accept)
     run = writer.run
 
-    async def unheard(transaction: Callable[[Tx], Any]) -> Any:
-        await run(transaction)
+    async def unheard(transaction: Callable[[Tx], Any], order: LockOrder) -> Any:
+        await run(transaction, order)
         raise Unavailable("its answer was lost")
 
     async with running(writer, Timings(orphan_check_s=0.1)) as (made, _):
@@ -172,9 +173,9 @@ async def test_a_step_whose_commit_s_answer_was_lost_is_finished_once(
         def dispatch_new(jobs: list[Job]) -> None:
             handed.extend(job.id for job in jobs)
 
-    async def unheard(transaction: Callable[[Tx], Any]) -> Any:
+    async def unheard(transaction: Callable[[Tx], Any], order: LockOrder) -> Any:
         monkeypatch.setattr(writer, "run", run)
-        await run(transaction)
+        await run(transaction, order)
         raise Unavailable("its answer was lost")
 
     async with running(writer) as (made, lease):

@@ -15,6 +15,7 @@ from onward.graphql.types.user_error import UserError
 from onward.graphql.validation import Reason, checked
 from onward.jobs import commands, model
 from onward.jobs.base import Conflict, NotFound
+from onward.storage import lock_order
 from onward.storage.transaction import Tx
 
 
@@ -65,7 +66,7 @@ async def cancel_job(info: Info, input: CancelJobInput) -> CancelJobPayload | No
     try:
         values = checked(Values, reason=input.reason)
         check_id(input.id)
-        outcome = await written(info.context, cancel)
+        outcome = await written(info.context, cancel, lock_order.job(input.id))
     except MutationError as refused:
         return CancelJobPayload(errors=refused.errors)
     if isinstance(outcome, Conflict):

@@ -11,6 +11,7 @@ from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.pause import PausedHandler
 from onward.graphql.types.user_error import UserError
 from onward.jobs import concurrency
+from onward.storage.lock_order import LAST
 from onward.text.visibility import is_plain
 
 
@@ -61,7 +62,7 @@ async def pause_handler(info: Info, input: PauseHandlerInput) -> PauseHandlerPay
             raise not_found()
         by = info.context.viewer.id
         return PauseHandlerPayload(
-            paused=await written(info.context, lambda tx: concurrency.pause(tx, input.handler, by=by))
+            paused=await written(info.context, lambda tx: concurrency.pause(tx, input.handler, by=by), LAST)
         )
     except MutationError as refused:
         return PauseHandlerPayload(errors=refused.errors)
@@ -73,7 +74,7 @@ async def resume_handler(info: Info, input: ResumeHandlerInput) -> ResumeHandler
         if not is_plain(input.handler):  # which no handler's name is; PostgreSQL refuses NUL
             raise not_found()
         # Also a handler that this release no longer has, so that the jobs that wait for it can fail.
-        there = await written(info.context, lambda tx: concurrency.resume(tx, input.handler))
+        there = await written(info.context, lambda tx: concurrency.resume(tx, input.handler), LAST)
         if not there and input.handler not in info.context.services.handlers:
             raise not_found()
         return ResumeHandlerPayload(handler=input.handler)

@@ -12,6 +12,7 @@ from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.jobs import commands, model
 from onward.jobs.base import Conflict, NotFound
+from onward.storage import lock_order
 from onward.storage.transaction import Tx
 
 
@@ -45,7 +46,7 @@ async def retry_job(info: Info, input: RetryJobInput) -> RetryJobPayload | None:
     outcome: model.Job | Conflict
     try:
         check_id(input.id)
-        outcome = await written(info.context, retry)
+        outcome = await written(info.context, retry, lock_order.job(input.id))
     except MutationError as refused:
         return RetryJobPayload(errors=refused.errors)
     if isinstance(outcome, Conflict):

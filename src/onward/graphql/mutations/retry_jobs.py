@@ -15,6 +15,7 @@ from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.filter import JobFilter
 from onward.graphql.types.user_error import UserError
 from onward.jobs import commands, model
+from onward.storage.lock_order import ALONE
 from onward.storage.transaction import Tx
 
 MAX_RETRIES = 10_000
@@ -81,7 +82,7 @@ class Retries:
 
     async def next(self) -> list[model.Job]:
         """Retry the next batch. Raises MutationError."""
-        ids, again = await written(self.context, self._retry)
+        ids, again = await written(self.context, self._retry, ALONE)
         self.left = self.left - len(ids) if len(ids) == BATCH else 0
         self.beyond = ids[-1] if ids else ""
         return again

@@ -1,0 +1,73 @@
+"""The one order in which transactions lock rows, so that no two wait for each other on PostgreSQL.
+
+1. the rows of processes, and the leader's (`PROCESSES`)
+2. the project's own rows and idempotency keys, by key (`ROWS`, `key`)
+3. the rows of jobs, by id (`job`)
+4. the limits of handlers, and then rows that are free: with SKIP LOCKED nobody waits (`LAST`)
+5. the counters, by their key: the writer adds them
+
+A transaction combines functions that arrive together, so the writer runs them in this order. Claims and ends of jobs
+lock the limits after the job; where any handler has limits the writer locks the jobs of the whole batch before. A
+function that waits for several jobs locks them by their ids, in a transaction of its own (`ALONE`).
+
+A project's own rows are in no order that the library knows. PostgreSQL ends one of two that wait for each other, and
+the writer runs it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from typing import NamedTuple, Protocol, TypeVar
+
+
+class Rank(IntEnum):
+    """The kind of rows that a transaction function waits for first."""
+
+    PROCESSES = 1
+    ROWS = 2
+    JOB = 3
+    LAST = 4
+    ALONE = 5
+
+
+class LockOrder(NamedTuple):
+    """The place of a transaction function among those of its transaction: the kind of its rows, then their key."""
+
+    rank: Rank
+    key: str = ""
+
+
+PROCESSES, ROWS, LAST, ALONE = map(LockOrder, (Rank.PROCESSES, Rank.ROWS, Rank.LAST, Rank.ALONE))
+
+
+def job(job_id: str) -> LockOrder:
+    """The order of a function that waits for the row of this job."""
+    return LockOrder(Rank.JOB, job_id)
+
+
+def key(*parts: str) -> LockOrder:
+    """The order of a function that takes the idempotency key of these parts."""
+    return LockOrder(Rank.ROWS, "\0".join(parts))
+
+
+class Ordered(Protocol):
+    """A thing with a lock order."""
+
+    @property
+    def order(self) -> LockOrder: ...
+
+
+T = TypeVar("T", bound=Ordered)
+
+
+def transactions(batch: Sequence[T]) -> list[list[T]]:
+    """Divide a batch into transactions, each in lock order; functions of equal order stay in the order they came in."""
+    shared = sorted((one for one in batch if one.order.rank is not Rank.ALONE), key=lambda one: one.order)
+    alone = [[one] for one in batch if one.order.rank is Rank.ALONE]
+    return [shared, *alone] if shared else alone
+
+
+def job_ids(batch: Iterable[Ordered]) -> list[str]:
+    """The ids of the jobs that the functions of a transaction wait for, in order."""
+    return sorted({one.order.key for one in batch if one.order.rank is Rank.JOB})
