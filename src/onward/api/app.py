@@ -26,7 +26,7 @@ from onward.telemetry import tracing
 from onward.web import pages
 
 
-def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
+def create_app(settings: Settings) -> FastAPI:
     """The application. Its lifespan starts every service it needs, and drains them at the end. Raises SettingsError."""
     gate = composition.request_gate(settings)
     layers = _layers(settings, gate.hosts)
@@ -37,7 +37,7 @@ def create_app(settings: Settings, *, get_queries: bool = False) -> FastAPI:
             runtime = await stack.enter_async_context(run_process(settings, Role.ACCEPT))
             services = composition.services(runtime)
             explorer = pages.explorer if composition.is_open(settings) else None
-            view = View(gate, services, explorer=explorer, get_queries=get_queries)
+            view = View(gate, services, explorer=explorer, get_queries=composition.answers_get(settings))
             app.state.onward, app.state.services, app.state.view = runtime, services, view
             app.bypass = None if tracing.is_recorded() else _within(layers, view)
             stack.push_async_callback(gate.rates.close)
@@ -98,7 +98,7 @@ def _layers(settings: Settings, hosts: Hosts) -> list[Middleware]:
     cors = Middleware(
         CORSMiddleware,
         allow_origins=list(settings.server.origins),
-        allow_methods=["POST"],
+        allow_methods=["POST", *(["GET"] if composition.answers_get(settings) else [])],
         allow_headers=["Authorization", "Content-Type"],
         expose_headers=["Retry-After"],
         max_age=600,

@@ -19,6 +19,14 @@ class HttpError(ApiError, BadRequest):
         self.status = status
 
 
+class MethodNotAllowed(HttpError):
+    """The method is not among those `allowed` here."""
+
+    def __init__(self, message: str, allowed: str) -> None:
+        super().__init__(405, message, "METHOD_NOT_ALLOWED")
+        self.allowed = allowed
+
+
 class Disconnected(ApiError):
     """The client has closed the connection."""
 

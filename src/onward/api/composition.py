@@ -110,6 +110,11 @@ def is_open(settings: Settings) -> bool:
     return settings.environment != "production"
 
 
+def answers_get(settings: Settings) -> bool:
+    """True if queries are answered by GET."""
+    return is_open(settings) if settings.gql.get_queries is None else settings.gql.get_queries
+
+
 def rates(settings: Settings) -> Rates:
     """The request counters. Processes count together where they have a Redis for their jobs."""
     redis = settings.backends.dramatiq if "dramatiq" in (settings.backend, *settings.routes.values()) else None

@@ -10,7 +10,7 @@ import orjson
 from starlette.background import BackgroundTasks
 from starlette.responses import Response
 
-from onward.api.base import status_of
+from onward.api.base import MethodNotAllowed, status_of
 from onward.api.negotiation import Media, names_json
 from onward.api.rates import TooManyRequests
 from onward.graphql.base import BadRequest
@@ -20,7 +20,6 @@ from onward.graphql.execution.operations import Invalid
 EXTRA_HEADERS = MappingProxyType(
     {
         401: {"WWW-Authenticate": "Bearer"},
-        405: {"Allow": "POST"},
         408: {"Connection": "close"},
         413: {"Connection": "close"},
     }
@@ -54,6 +53,8 @@ def refusal(error: BadRequest, media: Media) -> Response:
     status = status_of(error)
     response = answer({"errors": [error.formatted]}, status, media)
     response.headers.update(EXTRA_HEADERS.get(status, {}))
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = error.allowed
     if isinstance(error, TooManyRequests):
         response.headers["Retry-After"] = str(error.wait_s)
     return response

@@ -14,7 +14,7 @@ from starlette.responses import Response as HttpResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from onward.api import responses
-from onward.api.base import HttpError
+from onward.api.base import HttpError, MethodNotAllowed
 from onward.api.body import read_body
 from onward.api.http_connection import BODY_COMPLETE, CONNECTION
 from onward.api.negotiation import Media, accepted, check_content, wants_page
@@ -113,7 +113,8 @@ class View:
     def _check(self, method: str, headers: Headers) -> None:
         """Raises HttpError."""
         if method != "POST" and not (method == "GET" and self._get_queries):
-            raise HttpError(405, "A request comes by POST.", "METHOD_NOT_ALLOWED")
+            allowed = "GET, POST" if self._get_queries else "POST"
+            raise MethodNotAllowed("A request comes by POST.", allowed)
         if not self._gate.origins.allows(headers.get(b"origin"), headers.get(b"host")):
             raise HttpError(403, "This web page may not call here.", "CROSS_SITE")
 
@@ -138,7 +139,7 @@ class View:
         if isinstance(operation, Invalid):
             return self._stream(one(operation)) if events else responses.invalid(operation, media, headers)
         if is_get and operation.kind is not OperationType.QUERY:
-            raise HttpError(405, "Only queries are answered over GET.", "METHOD_NOT_ALLOWED")
+            raise MethodNotAllowed("Only queries are answered over GET.", "POST")
         if operation.kind is OperationType.SUBSCRIPTION:
             if not events:
                 raise HttpError(406, f"A subscription is answered as {Media.EVENTS}.", "NOT_ACCEPTABLE")

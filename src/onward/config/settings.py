@@ -248,6 +248,11 @@ class Gql(Table):
     modules: tuple[str, ...] = Field(
         (), description="your modules that add to the schema; each exports Query, Mutation or Subscription"
     )
+    get_queries: bool | None = Field(
+        None,
+        description="whether queries are answered by GET, too; left out: in development only, since proxies log a URL,"
+        " and with it the query's variables",
+    )
     limits: Limits = Field(Limits(), description="the limits of a request")
     documents: Literal["any", "trusted"] = Field(
         "any",

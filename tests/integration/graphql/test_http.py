@@ -130,11 +130,29 @@ async def test_a_chunked_body_that_is_too_large_is_413(api: Api) -> None:
     assert response.status_code == 413
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
+async def test_queries_are_answered_by_get_in_development_and_where_the_settings_say_so(
+    api: Api, tmp_path: Path
+) -> None:
+    """Proxies log URLs, and with them a query's variables."""
+    variables = {"query": "query ($n: Int) { jobs(first: $n) { nodes { id } } }", "variables": '{"n": 1}'}
+    answer = await api.http.get("/graphql", params=variables)
+    assert (answer.status_code, answer.json()) == (200, {"data": {"jobs": {"nodes": []}}})
+    mutation = await api.http.get("/graphql", params={"query": "mutation { __typename }"})
+    assert (mutation.status_code, mutation.headers["allow"]) == (405, "POST")
+    public = {"environment": "production", "auth": {"mode": "open", "allow_public": True}}
+    for get_queries, status in ((None, 405), (True, 200)):
+        folder = tmp_path / str(status)
+        folder.mkdir()
+        gql = {} if get_queries is None else {"get_queries": get_queries}
+        async with running(settings_in(folder, gql=gql, **public)) as there:
+            assert (await there.http.get("/graphql", params={"query": QUERY})).status_code == status
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
 async def test_other_methods_than_post_are_405(api: Api, method: str) -> None:
     response = await api.http.request(method, "/graphql", params={"query": QUERY})
     assert response.status_code == 405
-    assert response.headers["allow"] == "POST"
+    assert response.headers["allow"] == "GET, POST"
 
 
 async def test_a_browser_is_shown_the_explorer(api: Api) -> None:

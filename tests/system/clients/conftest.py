@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tests.integration.graphql.conftest import serving, settings_in
+from tests import application
+from tests.processes import running
 
 HERE = Path(__file__).resolve().parent
 MODULES = HERE / "node_modules"
@@ -56,6 +57,8 @@ def node() -> Run:
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that all tests share."""
-    with serving(settings_in(tmp_path_factory.mktemp("onward"), gql={"modules": []}), get_queries=True) as address:
-        yield f"http://{address}/graphql"
+    """The server of `./onward serve`, which all tests share."""
+    folder = tmp_path_factory.mktemp("onward")
+    application.write(folder)
+    with running("serve", "--port", "0", project=folder) as server:
+        yield f"{server.serving()}/graphql"

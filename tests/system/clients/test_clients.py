@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import httpx2
 import jwt
 import pytest
 
+from tests import application
 from tests.integration.graphql.conftest import serving, settings_in
 from tests.integration.graphql.test_viewers import SECRET, jwt_settings
-from tests.processes import ROOT
+from tests.processes import ROOT, running
 from tests.system.clients.conftest import HERE, Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]  # the first of them may install packages
@@ -47,6 +50,28 @@ def test_apollo_client_queries_watches_and_caches(node: Run, url: str) -> None:
 
 def test_urql_queries_and_watches_over_both_transports(node: Run, url: str) -> None:
     assert set(node("urql.mjs", url)) == {"websocket", "events"}
+
+
+def test_with_the_options_of_the_page_clients_survive_a_restart(node: Run, tmp_path: Path) -> None:
+    """Both the WebSocket of graphql-ws and the event stream of urql come back to the server that takes its place."""
+    application.write(tmp_path)
+    begin = datetime.now(UTC) + timedelta(seconds=20)
+    with running("serve", "--port", "0", project=tmp_path) as server:
+        address = server.serving()
+        url, when = f"{address}/graphql", f"{begin:%Y-%m-%dT%H:%M:%SZ}"
+        body = {"query": f'mutation {{ processItem(input: {{item: "x", runAt: "{when}"}}) {{ job {{ id }} }} }}'}
+        job = posted(url, body)["data"]["processItem"]["job"]["id"]
+        program = shutil.which("node")
+        assert program is not None
+        watching = subprocess.Popen(
+            [program, "restart.mjs", url, job], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert watching.stdout is not None
+        assert {watching.stdout.readline(), watching.stdout.readline()} == {"watching graphql-ws\n", "watching urql\n"}
+        server.end()
+    with running("serve", "--port", address.rpartition(":")[2], project=tmp_path):
+        told, _ = watching.communicate(timeout=90)
+    assert json.loads(told) == {"graphql-ws": "SUCCEEDED", "urql": "SUCCEEDED"}
 
 
 def test_relay_s_compiler_accepts_the_schema_and_its_documents_are_answered(
