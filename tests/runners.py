@@ -37,8 +37,13 @@ class Enqueuer:
     accept = staticmethod(ledger.accept)
 
     @staticmethod
-    def prepare_child(parent: Job, handler: str, params: Mapping[str, Any]) -> NewJob:  # noqa: ARG004
-        return new_job(handler, id="job_child")
+    def prepare_child(
+        parent: Job,  # noqa: ARG004
+        handler: str,
+        params: Mapping[str, Any],  # noqa: ARG004
+        run_at: int | None = None,
+    ) -> NewJob:
+        return new_job(handler, id="job_child", run_at=run_at)
 
     def dispatch_new(self, jobs: list[Job]) -> None:
         self.dispatch(jobs)

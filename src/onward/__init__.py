@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onward.handlers.base import InvalidParameters as InvalidParameters
     from onward.handlers.base import JobCancelled as JobCancelled
     from onward.handlers.base import JobContext as JobContext
+    from onward.handlers.base import JobRequest as JobRequest
     from onward.handlers.base import LeaseLost as LeaseLost
     from onward.handlers.base import Mutation as Mutation
     from onward.handlers.base import Permanent as Permanent
@@ -36,6 +37,7 @@ _MODULES = {
     "InvalidParameters": "onward.handlers.base",
     "JobCancelled": "onward.handlers.base",
     "JobContext": "onward.handlers.base",
+    "JobRequest": "onward.handlers.base",
     "LeaseLost": "onward.handlers.base",
     "Mutation": "onward.handlers.base",
     "Permanent": "onward.handlers.base",

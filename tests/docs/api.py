@@ -66,7 +66,7 @@ PUBLIC = {
 }
 MEMBERS = {  # of classes that are public in part
     "Context": {"viewer"},
-    "Handler": {"name", "retry", "timeout", "secret"},
+    "Handler": {"name", "retry", "timeout", "secret", "job"},
     "Tx": {"dialect", "now", "insert", "all", "one", "execute", "new_id"},
     "Viewer": {"id", "roles"},
 }

@@ -78,9 +78,9 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def prepare_child(self, parent: Job, handler: str, params: Mapping[str, Any]) -> NewJob:
+    def prepare_child(self, parent: Job, handler: str, params: Mapping[str, Any], run_at: int | None = None) -> NewJob:
         """Prepare a job that a running one dispatches, for the same owner, with its id. Raises InvalidParameters."""
-        new = self.prepare(handler, params, owner=parent.owner, trace=parent.trace)
+        new = self.prepare(handler, params, owner=parent.owner, run_at=run_at, trace=parent.trace)
         return replace(new, id=self._writer.database.ids.next("job", parent.attempts[-1].started_at // 1000))
 
     def accept(self, tx: Tx, new: NewJob) -> Job:

@@ -5,15 +5,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Concatenate, Generic
 
 from pydantic import BaseModel, ValidationError
+from typing_extensions import ParamSpec
 
 from onward.handlers.context import JSON, JobContext, Log, Mailer, Toolbox, Tools
 from onward.handlers.json_values import fault
 from onward.handlers.mutation import Mutation, declared
 from onward.handlers.output import Output, output_of
 from onward.handlers.parameters import check_later, is_written, model_of, name_of, to_json
+from onward.handlers.request import JobRequest
 
 __all__ = [
     "JSON",
@@ -22,6 +24,7 @@ __all__ = [
     "InvalidParameters",
     "JobCancelled",
     "JobContext",
+    "JobRequest",
     "LeaseLost",
     "Log",
     "Mailer",
@@ -39,6 +42,8 @@ __all__ = [
 ]
 
 Function = Callable[..., Any]
+P = ParamSpec("P")
+Params = ParamSpec("Params", default=...)
 Upgrade = Callable[[int, dict[str, Any]], dict[str, Any]]
 
 
@@ -162,7 +167,7 @@ class Parameters:
 
 
 @dataclass(frozen=True, slots=True)
-class Handler:
+class Handler(Generic[Params]):
     """The work of jobs of one name.
 
     With `process` each attempt has a process of its own, which is killed at the time limit, at a cancel, and when the
@@ -209,6 +214,20 @@ class Handler:
         """The names of parameters that are never logged or shown."""
         return self.params.secret
 
+    def job(self, *args: Params.args, **params: Params.kwargs) -> JobRequest:
+        """Ask for a job with these parameters, whose types are those of the function. Raises TypeError for other names.
+
+        The values are checked when the job is accepted.
+        """
+        fields = self.parameters.model_fields
+        missing = [name for name, info in fields.items() if info.is_required() and name not in params]
+        unknown = [name for name in params if name not in fields]
+        if args or missing or unknown:
+            faults = ["its parameters are given by keyword"] if args else []
+            faults += [f"{name} is missing" for name in missing] + [f"there is no parameter {name}" for name in unknown]
+            raise TypeError(f"{self.name}: {'; '.join(faults)}")
+        return JobRequest(self.name, dict(params))
+
     def bind(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Check the parameters, complete them, and convert them for JSON. Raises `InvalidParameters`."""
         return self.params.bind(params)
@@ -232,14 +251,14 @@ def handler(
     secret: frozenset[str] = frozenset(),
     process: bool = False,
     mutation: bool | str | Mutation = False,
-) -> Callable[[Function], Handler]:
+) -> Callable[[Callable[Concatenate[JobContext[Any], P], Any]], Handler[P]]:
     """Make a function a `Handler`. Its parameters after the job are keyword-only and typed.
 
     `process=True` runs it in a process of its own, which can be killed. `mutation=True`, a name, or a `Mutation` gives
     the GraphQL schema a mutation that accepts its jobs.
     """
 
-    def decorate(function: Function) -> Handler:
+    def decorate(function: Callable[Concatenate[JobContext[Any], P], Any]) -> Handler[P]:
         params = Parameters(model_of(function), version, upgrade, secret)
         return Handler(
             name,

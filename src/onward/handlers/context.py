@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, overload
 
 from typing_extensions import TypeVar
+
+from onward.handlers.request import JobRequest
 
 Resources_co = TypeVar("Resources_co", covariant=True, default=Any)
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
@@ -80,8 +83,15 @@ class JobContext(Protocol[Resources_co]):
     def check(self) -> None:
         """Return if the job may go on. Raises `JobCancelled`, `TimedOut` or `LeaseLost` if it may not."""
 
-    def dispatch(self, handler: str, /, **params: JSON) -> str:
+    @overload
+    def dispatch(self, handler: str, /, **params: JSON) -> str: ...
+    @overload
+    def dispatch(self, request: JobRequest, /, *, run_at: datetime | None = None) -> str: ...
+    def dispatch(self, request: str | JobRequest, /, **given: Any) -> str:
         """Commit a further job together with the end of this step, and return its id.
+
+        `job.dispatch(bill.job(order="A-17"), run_at=...)`, or by the handler's name:
+        `job.dispatch("orders.bill", order="A-17")`.
 
         Raises `InvalidParameters`; `LeaseLost` after the job's end, when nothing would be committed any more.
         """

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from onward.handlers.base import InvalidParameters, JobCancelled, LeaseLost, TimedOut, Tools
+from onward.handlers.base import InvalidParameters, JobCancelled, JobRequest, LeaseLost, TimedOut, Tools
 from onward.jobs.encryption import exposed, redact
-from onward.jobs.model import Job, NewJob, Progress, legible
+from onward.jobs.model import Job, NewJob, Progress, legible, to_us
 
 if TYPE_CHECKING:
     from onward.jobs.step_process import StepProcess
@@ -45,7 +45,7 @@ class Running:
         job: Job,
         tools: Tools,
         resources: Any,
-        prepare: Callable[[Job, str, dict[str, Any]], NewJob],
+        prepare: Callable[[Job, str, Mapping[str, Any], int | None], NewJob],
         on_progress: Callable[[Running], None],
     ) -> None:
         self.job = job
@@ -89,15 +89,19 @@ class Running:
             case StopReason.LOST:
                 raise LeaseLost("the job belongs to another runner by now")
 
-    def dispatch(self, handler: str, /, **params: Any) -> str:
-        """Accept a further job together with the end of this step, and return its id.
+    def dispatch(self, request: str | JobRequest, /, **given: Any) -> str:
+        """Accept a further job together with the end of this step, and return its id. Raises as `dispatch_at` does."""
+        return self.dispatch_at(*dispatched(request, given))
+
+    def dispatch_at(self, handler: str, params: Mapping[str, Any], run_at: int | None) -> str:
+        """Accept a further job of the handler, which starts no earlier than `run_at`.
 
         Raises InvalidParameters, also where a secret of this job would be in the clear; LeaseLost after the attempt's
         end.
         """
         if self.over:
             raise LeaseLost(f"the job is over: {handler} would not be accepted; dispatch it before the handler returns")
-        child = self._prepare(self.job, handler, params)
+        child = self._prepare(self.job, handler, params, run_at)
         if self.secrets and (clear := exposed(orjson.loads(child.params), self.secrets)):
             words = f"holds a secret parameter of {self.handler}; name it in `secret` of {handler}, or leave it out"
             raise InvalidParameters([(name, words) for name in clear])
@@ -111,6 +115,18 @@ class Running:
             self.stop = reason
         if self.task is not None:
             self.task.cancel()
+
+
+def dispatched(request: str | JobRequest, given: dict[str, Any]) -> tuple[str, Mapping[str, Any], int | None]:
+    """The handler, the parameters and the earliest start of a job that a handler dispatches. Raises TypeError."""
+    if isinstance(request, str):
+        return request, given, None
+    run_at = given.pop("run_at", None)
+    if given:
+        raise TypeError(f"{request.handler}: give {', '.join(given)} to .job(...); dispatch itself knows only run_at")
+    if run_at is not None and run_at.tzinfo is None:
+        raise TypeError(f"{request.handler}: run_at needs a time zone, as in datetime.now(UTC)")
+    return request.handler, request.params, None if run_at is None else to_us(run_at)
 
 
 def _clamp(n: int) -> int:

@@ -176,7 +176,9 @@ class StepProcess:
                 running.progress(*message["progress"])
         elif "dispatch" in message:
             try:
-                self._send({"dispatched": running.dispatch(message["dispatch"], **message["params"])})
+                self._send(
+                    {"dispatched": running.dispatch_at(message["dispatch"], message["params"], message["run_at"])}
+                )
             except InvalidParameters as error:
                 self._send({"refused": error.errors})
             except HandlerError as error:  # the job is over, or has to stop

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from onward.api.app import create_app
 from onward.backends.base import Delivery
 from onward.config import settings
+from onward.handlers.base import JobRequest
 from onward.jobs import ledger
 from onward.jobs.model import Job
 from onward.runtime import wiring
@@ -40,9 +41,13 @@ class TestApp:
         found: dict[str, Any] = answer.json()
         return found
 
-    async def accept(self, handler: str, /, **params: Any) -> Job:
-        """Accept and deliver a job, as a mutation does; with `onward_immediate` it has run on return."""
-        new = self.onward.dispatcher.prepare(handler, params, owner=None)
+    async def accept(self, handler: str | JobRequest, /, **params: Any) -> Job:
+        """Accept and deliver a job, as a mutation does; with `onward_immediate` it has run on return.
+
+        `accept(confirm.job(order="A-17"))`, or by the handler's name: `accept("orders.confirm", order="A-17")`.
+        """
+        asked = JobRequest(handler, params) if isinstance(handler, str) else handler
+        new = self.onward.dispatcher.prepare(asked.handler, asked.params, owner=None)
         job = await self.onward.writer.run(lambda tx: self.onward.dispatcher.accept(tx, new))
         await self.onward.dispatcher.deliver([job], after_response=self.onward.dispatcher.defer)
         return await self.job(job.id)

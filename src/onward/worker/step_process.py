@@ -115,14 +115,14 @@ class RemoteRunning(Running):
             self.reporting = False
             self._parent.send(progress=[self.latest.completed, self.latest.total, self.latest.message])
 
-    def dispatch(self, handler: str, /, **params: Any) -> str:
+    def dispatch_at(self, handler: str, params: Mapping[str, Any], run_at: int | None) -> str:
         if self.over:
             raise LeaseLost(f"the job is over: {handler} would not be accepted; dispatch it before the handler returns")
         try:
             plain = orjson.loads(to_json(params))
         except ValueError:
             raise InvalidParameters(not_json(params)) from None
-        found = self._parent.ask(dispatch=handler, params=plain)
+        found = self._parent.ask(dispatch=handler, params=plain, run_at=run_at)
         if "over" in found:
             raise LeaseLost(found["over"])
         if "refused" in found:

@@ -118,6 +118,11 @@ def read_ticket(tx: Tx, id: str) -> Ticket:
 def ticket(job: JobContext, *, items: list[Item]) -> None: ...
 
 
+@handler("shop.chain", mutation=True)
+def chain(job: JobContext, *, text: str) -> str:
+    return job.dispatch(count.job(text=text), run_at=datetime(2100, 1, 1, tzinfo=UTC))
+
+
 async def first(job: JobContext, *, number: int) -> int:
     """Count on."""
     return number + 1

@@ -1,14 +1,17 @@
 """`Job.output`: results in the types that handlers declare."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from onward.jobs.model import to_us
 from onward.storage.tables import jobs
 from onward.testing import app
 from onward.testing.app import TestApp
+from tests.integration.graphql import declared
 from tests.integration.graphql.test_handler_mutations import ORDER, TABLES, send
 
 OUTPUT = """query($id: ID!) { job(id: $id) { status result error { code message } output {
@@ -94,3 +97,11 @@ async def test_a_page_of_jobs_has_their_outputs(shop: TestApp) -> None:
     query = '{ jobs(first: 1, filter: {handler: "shop.count"}) { nodes { output { ... on Figures { words } } } } }'
     answer = await shop.graphql(query)
     assert answer == {"data": {"jobs": {"nodes": [{"output": {"words": 2}}]}}}
+
+
+async def test_a_handler_asks_for_a_further_job_by_its_function(shop: TestApp) -> None:
+    job = await shop.accept(declared.chain.job(text="a b"))
+    assert job.status == "SUCCEEDED"
+    child = await shop.job(job.result)
+    assert (child.handler, child.status, child.params) == ("shop.count", "SCHEDULED", {"text": "a b"})
+    assert child.run_at == to_us(datetime(2100, 1, 1, tzinfo=UTC))

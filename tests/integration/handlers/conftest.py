@@ -11,7 +11,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from database.items import ItemStore
 from handlers.resources import Resources
-from onward.handlers.base import JSON, Handler, Toolbox
+from onward.handlers.base import JSON, Handler, JobRequest, Toolbox
 from onward.handlers.journal import JsonLines
 from onward.mail.mailer import FileMailer
 
@@ -45,8 +45,9 @@ class PlainJob:
 
     def check(self) -> None: ...
 
-    def dispatch(self, handler: str, /, **params: JSON) -> str:
-        self.dispatched.append((handler, params))
+    def dispatch(self, request: str | JobRequest, /, **given: Any) -> str:
+        name, params = (request, given) if isinstance(request, str) else (request.handler, request.params)
+        self.dispatched.append((name, dict(params)))
         return f"job_{len(self.dispatched) + 1}"
 
 

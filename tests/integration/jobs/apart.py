@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -13,6 +13,7 @@ import structlog
 from onward.handlers.base import JobContext, Permanent, Retry, handler, sequence
 
 ONCE = Retry(max_attempts=1)
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def note(folder: str) -> None:
@@ -26,7 +27,11 @@ async def first(job: JobContext, *, folder: str, pin: str) -> dict[str, str]:
     for n in range(1000):
         job.progress(n + 1, 1000, "counting")
     structlog.get_logger("apart").info("logged there", pin=len(pin))
-    return {"folder": folder, "child": job.dispatch("apart.bad", kind="permanent"), "key": job.idempotency_key}
+    return {
+        "folder": folder,
+        "child": job.dispatch(bad.job(kind="permanent"), run_at=LATER),
+        "key": job.idempotency_key,
+    }
 
 
 def second(_job: JobContext, value: dict[str, str]) -> dict[str, str]:

@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 
 from onward.config.settings import load
 from onward.handlers.base import Handler, Step
-from onward.jobs import commands, step_process
-from onward.jobs.model import Job, Visible
+from onward.jobs import commands, ledger, step_process
+from onward.jobs.model import Job, Visible, to_us
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.runtime import values
@@ -82,6 +82,9 @@ async def test_its_steps_progress_and_dispatched_jobs_are_the_job_s(here: Node, 
     assert (done.progress.completed, done.progress.message) == (1000, "counting")
     assert done.steps[0].result == done.result
     assert here.enqueuer.dispatched == ["job_child"]
+    child = await here.writer.database.read(lambda tx: ledger.get(tx, "job_child"))
+    assert child is not None
+    assert child.run_at == to_us(apart.LATER)
     one, two = pids(tmp_path)
     assert one == two != os.getpid()
     is_gone(one)

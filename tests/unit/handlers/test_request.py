@@ -1,0 +1,70 @@
+"""`handler.job(...)`: a job that is asked for. mypy has to refuse a wrong call, or its comment would be unused."""
+
+from typing import Any
+
+import pytest
+
+from onward import Handler, JobContext, JobRequest, handler, sequence
+from onward.jobs.model import to_us
+from onward.jobs.running import dispatched
+from tests.integration.jobs.apart import LATER
+
+
+@handler("test.confirm")
+async def confirm(job: JobContext[str], *, order: str, amount: int = 1) -> None: ...
+
+
+@handler("test.plain")
+def plain(job: JobContext) -> None: ...
+
+
+def test_a_request_has_the_handler_and_the_parameters() -> None:
+    assert confirm.job(order="A-17", amount=2) == JobRequest("test.confirm", {"order": "A-17", "amount": 2})
+    assert confirm.job(order="A-17").params == {"order": "A-17"}
+    assert plain.job() == JobRequest("test.plain", {})
+
+
+def test_a_wrong_call_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match=r"test\.confirm: order is missing"):
+        confirm.job()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"test\.confirm: order is missing; there is no parameter oder"):
+        confirm.job(oder="A-17")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"test\.confirm: its parameters are given by keyword; order is missing"):
+        confirm.job("A-17")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"test\.plain: there is no parameter order"):
+        plain.job(order="A-17")  # type: ignore[call-arg]
+
+
+def test_types_are_mypy_s_until_the_job_is_accepted() -> None:
+    request = confirm.job(order=7)  # type: ignore[arg-type]
+    with pytest.raises(Exception, match="order: Input should be a valid string"):
+        confirm.bind(request.params)
+
+
+def test_a_sequence_has_the_parameters_of_its_first_step() -> None:
+    async def first(job: JobContext, *, order: str) -> str:
+        return order
+
+    async def last(job: JobContext, value: str) -> None: ...
+
+    both: Handler = sequence("test.both", [first, last])
+    assert both.job(order="A-17") == JobRequest("test.both", {"order": "A-17"})
+    with pytest.raises(TypeError, match="order is missing"):
+        both.job()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"order": "x"}, r"give order to \.job\(...\)"),
+        ({"run_at": LATER.replace(tzinfo=None)}, "run_at needs a time zone"),
+    ],
+)
+def test_a_wrong_dispatch_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        dispatched(plain.job(), given)
+
+
+def test_a_dispatch_has_its_earliest_start() -> None:
+    assert dispatched(confirm.job(order="A"), {"run_at": LATER}) == ("test.confirm", {"order": "A"}, to_us(LATER))
+    assert dispatched("test.confirm", {"run_at": "x"}) == ("test.confirm", {"run_at": "x"}, None)
