@@ -99,6 +99,8 @@ class StepRunner:
     def _start(self, running: Running, step: Step, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
         watched = self._watchdog.pieces(coroutine, CurrentWork(running.handler, step.name, running.id))
         running.task = task = asyncio.get_running_loop().create_task(_contain_async_exit(watched))
+        # A task that is cancelled before its first piece never starts the coroutine, which Python would warn of.
+        task.add_done_callback(lambda _: coroutine.close())
         return task
 
     def _submit(self, running: Running, call: Callable[[], Any]) -> tuple[asyncio.Future[Any], PlainCall]:

@@ -7,12 +7,14 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
-from onward.backends.base import Role
+from onward.backends.base import Delivery, Role
 from onward.config import settings
 from onward.jobs import commands, ledger
 from onward.jobs.model import Job, Visible
@@ -45,6 +47,7 @@ IN_A_SECOND = 20  # jobs of conformance.rated that may begin
 TIMEOUT_S = 20.0
 START_TIMEOUT_S = 60.0  # no promise: a busy machine may take long to load a process
 POLL_INTERVAL_S = 0.025
+FAR_AWAY_S = 3600.0
 ALL = Visible(everything=True)
 _runners = sa.select(runners.c.id, runners.c.name)
 
@@ -144,9 +147,35 @@ class Harness:
         await self.front.dispatcher.deliver([after], after_response=self.front.dispatcher.defer)
         return after
 
-    async def start_worker(self) -> Worker:
+    @asynccontextmanager
+    async def delivering_once(self) -> AsyncIterator[None]:
+        """Withhold second deliveries of a job, so that nothing makes up for one that the backend loses.
+
+        A process that runs its own jobs does not look for them in the ledger, either.
+        """
+        if self.embedded:
+            await self.no_worker()
+            await self.start_worker(replace(TIMINGS, local_claim_grace_s=FAR_AWAY_S))
+            try:
+                yield
+            finally:
+                await self.no_worker()
+            return
+        backend, seen = self.front.dispatcher.backends[self.backend_fixture.name], set[str]()
+        deliver = backend.deliver
+
+        async def once(deliveries: Sequence[Delivery], *, after_response: Callable[..., None]) -> None:
+            first = [delivery for delivery in deliveries if delivery.job_id not in seen]
+            await deliver(first, after_response=after_response)
+            seen.update(delivery.job_id for delivery in first)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(backend, "deliver", once)
+            yield
+
+    async def start_worker(self, timings: Timings = TIMINGS) -> Worker:
         """Start one more worker process and wait until it takes part."""
-        worker = processes.start(self.backend_fixture.worker(), self.project, TIMINGS)
+        worker = processes.start(self.backend_fixture.worker(), self.project, timings)
         self.workers.append(worker)
         deadline = time.monotonic() + START_TIMEOUT_S
         while not await self.runners(worker) or (self.embedded and not node.door(self.project, worker.pid).exists()):

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import math
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from onward.handlers.base import HandlerError, JobContext, LeaseLost, Permanent, Retry, handler
+from onward.jobs.running import Running, StopReason
 from onward.jobs.states import JobStatus
 from onward.storage.base import Unavailable
 from onward.storage.writer import Writer
@@ -236,3 +238,30 @@ async def test_nothing_of_a_failed_attempt_is_left_for_the_collector(sqlite_writ
                     await asyncio.sleep(0.01)
     finally:
         gc.enable()
+
+
+async def test_a_job_cancelled_before_its_first_piece_leaves_no_coroutine(
+    sqlite_writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python would warn of one that is never awaited."""
+
+    @handler("conformance.early", retry=ONCE)
+    async def early(_job: JobContext) -> None:
+        raise AssertionError("it was cancelled before")
+
+    async with node(sqlite_writer, early) as here:
+        steps = here.runner._executor._steps
+        start = steps._start
+
+        def cancelled(running: Running, *rest: Any) -> asyncio.Future[Any]:
+            task = start(running, *rest)
+            running.interrupt(StopReason.CANCEL)
+            return task
+
+        monkeypatch.setattr(steps, "_start", cancelled)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            job = await here.run(early)
+            gc.collect()
+        assert [str(one.message) for one in warned] == []
+        assert (job.status, job.error) == (S.CANCELLED, None)

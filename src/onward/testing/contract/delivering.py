@@ -1,4 +1,4 @@
-"""Deliveries as the accepting process sees them: they neither block it nor surprise it."""
+"""Deliveries: each one arrives, and they neither block the accepting process nor surprise it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,21 @@ from contextlib import suppress
 import pytest
 
 from onward.backends.base import BackendError, Delivery
+from onward.jobs.states import JobStatus
 from onward.testing.harness import Harness
 
-DELIVERIES = 20
+DELIVERIES = 20  # of which a backend that loses one in ten loses some, whether it counts calls or jobs
 BLOCKED_S = 0.05  # that a request's deliveries may take in all
 
 
 class Delivering:
+    async def test_every_delivery_that_is_confirmed_reaches_a_runner(self, harness: Harness) -> None:
+        """Without maintenance, which delivers again what a backend has lost, and so hides it."""
+        async with harness.delivering_once():
+            jobs = [await harness.accept("conformance.note", folder=str(harness.folder)) for _ in range(DELIVERIES)]
+            await harness.noted("ran", DELIVERIES)
+            assert {(await harness.done(job)).status for job in jobs} == {JobStatus.SUCCEEDED}
+
     async def test_a_delivery_does_not_block_the_event_loop(self, harness: Harness) -> None:
         """Waiting is awaited, or done in a thread. The quickest of twenty counts: a busy machine delays some."""
         quickest_s = min([await _longest_turn_s(harness) for _ in range(DELIVERIES)])

@@ -1,6 +1,7 @@
 """Breaks of backends, of maintenance, and of what subscribers see."""
 
 import asyncio
+import itertools
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -122,6 +123,24 @@ def delivery_holds_the_loop() -> None:
 
     for backend in (Background, Dramatiq):
         base.around(backend, "deliver", slow)
+
+
+def tenth_delivery_lost() -> None:
+    """Every tenth job that is delivered is forgotten, and nobody is told."""
+    from onward.backends.background import Background
+    from onward.backends.dramatiq import Dramatiq
+
+    delivered = itertools.count(1)
+
+    def losing(deliver: Any) -> Any:
+        async def some(self: Any, deliveries: Any, *, after_response: Any) -> None:
+            kept = [delivery for delivery in deliveries if next(delivered) % 10]
+            await deliver(self, kept, after_response=after_response)
+
+        return some
+
+    for backend in (Background, Dramatiq):
+        base.around(backend, "deliver", losing)
 
 
 def delivery_raises_anything() -> None:
