@@ -277,7 +277,9 @@ class Email(Table):
     transport: Literal["file", "smtp"] = Field(
         "file", description="the way messages are sent: into files, or to a mail server"
     )
-    directory: Path = Field(Path("var/mail"), description="the folder for messages, an .eml file each")
+    directory: Path = Field(
+        Path("var/mail"), description="the folder for messages, an .eml file each; no retention covers it"
+    )
     sender: str = Field("Onward <no-reply@localhost>", min_length=3, description="the sender of all messages")
     smtp: Smtp = Field(Smtp(), description="the mail server")
 

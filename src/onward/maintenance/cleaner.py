@@ -1,4 +1,4 @@
-"""The service that deletes finished jobs and idempotency keys which are old enough."""
+"""The service that deletes finished jobs and idempotency keys which are old enough, and then shrinks the file."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ class Cleaner(Service):
         if self._retention.keys is not None:
             keys_us = _us(self._retention.keys)
             await in_batches(self._writer, lambda tx: idempotency.prune(tx, before=tx.now - keys_us, limit=KEYS_BATCH))
+        await in_batches(self._writer, self._writer.database.driver.give_back_space)
         return gone
 
 

@@ -35,6 +35,8 @@ def backup(database: Database, target: Path, *, begun: Callable[[Path], object] 
     begun(aside)
     try:
         with closing(database.connect()) as connection:
+            if connection.execute("PRAGMA auto_vacuum").fetchone()[0] == 0:  # as an older release made it
+                connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # of the copy: the file keeps its own
             connection.execute("VACUUM INTO ?", (str(aside),))
         _check(aside)
         shutil.copymode(source, aside)

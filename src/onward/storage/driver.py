@@ -72,6 +72,10 @@ class Driver(ABC):
     def end_read(self, connection: Any) -> None:  # noqa: B027 - likewise
         """End what `begin_read` began."""
 
+    def give_back_space(self, tx: Tx) -> int:  # noqa: ARG002 - PostgreSQL's autovacuum reuses it
+        """Give a bounded piece of unused space back to the file system; return its pages, and 0 where none is left."""
+        return 0
+
     @abstractmethod
     def check(self, connection: Any) -> Finding:
         """Check the version and the settings of the database at a connection."""

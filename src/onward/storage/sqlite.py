@@ -32,6 +32,12 @@ NOW = "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000"
 BEGIN = sa.update(commits).values(n=commits.c.n + 1).returning(commits.c.n, sa.literal_column(NOW))
 
 
+PAGES_GIVEN_BACK = 256  # in one commit: a megabyte
+_vacuum_mode, _free_pages, _pages = map(sa.text, ("PRAGMA auto_vacuum", "PRAGMA freelist_count", "PRAGMA page_count"))
+INCREMENTAL = 2
+_same_number = sa.update(commits).values(n=commits.c.n)
+
+
 def dbapi() -> Any:
     """The module pysqlite3, which brings a current SQLite; Python's own where it is not installed."""
     try:
@@ -85,6 +91,8 @@ class SQLite(Driver):
             cached_statements=256,
         )
         self.file.hold()
+        if self.path.stat().st_size == 0:  # it cannot be changed later, and takes the write lock
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         _enter_wal_mode(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA cache_size=-4096")
@@ -110,6 +118,15 @@ class SQLite(Driver):
 
     def verify(self) -> None:
         self.file.verify()
+
+    def give_back_space(self, tx: Tx) -> int:
+        # A quarter may be empty: what is given back has to be asked for again with the next jobs.
+        before: int = tx.scalar(_pages) or 0
+        if tx.scalar(_vacuum_mode) != INCREMENTAL or (tx.scalar(_free_pages) or 0) <= before // 4:
+            return 0
+        tx.all(sa.text(f"PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"))
+        tx.execute(_same_number)  # the pragma counts as no change, and a transaction without any is rolled back
+        return before - (tx.scalar(_pages) or 0)
 
     def check(self, connection: Any) -> Finding:
         version = str(connection.execute("SELECT sqlite_version()").fetchone()[0])

@@ -14,11 +14,12 @@ from onward.jobs.outcome import Outcome
 from onward.jobs.states import HELD, TERMINAL, JobStatus
 from onward.maintenance import cleaner
 from onward.maintenance.cleaner import Cleaner, Retention
+from onward.storage import sqlite
 from onward.storage.tables import idempotency as keys
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
-from tests.ledgers import accept
+from tests.ledgers import accept, writing
 
 S = JobStatus
 pytestmark = pytest.mark.anyio
@@ -28,10 +29,10 @@ _age = sa.update(jobs).values(
 )
 
 
-def finished(tx: Tx, status: JobStatus = S.SUCCEEDED) -> None:
+def finished(tx: Tx, status: JobStatus = S.SUCCEEDED, result: object = None) -> None:
     job = claims.claim(tx, accept(tx).id, runner="one", worker="w", backend="here", isolated=False)
     assert job is not None
-    recording.record_outcome(tx, job, Outcome(status), steps=job.steps)
+    recording.record_outcome(tx, job, Outcome(status, result=result), steps=job.steps)
 
 
 def counted(writer: Writer) -> dict[JobStatus, int]:
@@ -95,3 +96,31 @@ _become = (
     .values(status=sa.bindparam("status"), finished_at=sa.bindparam("finished_at"), runner=sa.bindparam("runner_"))
 )
 _keys = sa.select(keys.c.key)
+
+
+def pages(writer: Writer) -> int:
+    return writer.run_sync(lambda tx: tx.scalar(sa.text("PRAGMA page_count"))) or 0
+
+
+async def test_the_file_gives_back_what_was_deleted_a_piece_a_commit(
+    sqlite_ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Down to a quarter that is empty; others write between two pieces."""
+    monkeypatch.setattr(sqlite, "PAGES_GIVEN_BACK", 8)
+    with writing(sqlite_ledger) as writer:
+        for _ in range(40):
+            await writer.run(lambda tx: finished(tx, result="x" * 20_000))
+        await writer.run(lambda tx: tx.execute(_age))
+        full = pages(writer)
+        given: list[int] = []
+        give_back = writer.database.driver.give_back_space
+
+        def noted(tx: Tx) -> int:
+            given.append(give_back(tx))
+            return given[-1]
+
+        monkeypatch.setattr(writer.database.driver, "give_back_space", noted)
+        assert await Cleaner(writer, Retention(jobs=timedelta(days=9), keys=None)).prune() == 40
+        assert pages(writer) < full / 2
+    assert given[-1] == 0
+    assert max(given) <= 8 < sum(given)

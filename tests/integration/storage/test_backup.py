@@ -54,6 +54,19 @@ def test_a_copy_replaces_the_previous_one(sqlite_ledger: str, tmp_path: Path) ->
     assert [file.name for file in tmp_path.glob("*copy*")] == ["copy.db"]
 
 
+def test_a_copy_of_an_older_release_s_file_is_one_that_shrinks(sqlite_ledger: str, tmp_path: Path) -> None:
+    """The file itself keeps all space that was ever used, as SQLite's files do by default."""
+    file, copy = Path(sqlite_ledger.removeprefix("sqlite:///")), tmp_path / "copy.db"
+    with closing(sqlite.dbapi().connect(str(file), isolation_level=None)) as connection:
+        connection.execute("PRAGMA auto_vacuum=NONE")
+        connection.execute("VACUUM")
+    database = Database(sqlite_ledger)
+    backup(database, copy)
+    database.close()
+    modes = [rows(one, "PRAGMA auto_vacuum")[0][0] for one in (file, copy)]
+    assert modes == [0, sqlite.INCREMENTAL]
+
+
 def test_simultaneous_copies_are_all_complete(sqlite_ledger: str, tmp_path: Path) -> None:
     """Also where all have one process id, as in containers."""
     copy = tmp_path / "copy.db"
