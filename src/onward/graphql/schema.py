@@ -92,9 +92,11 @@ def _described(modules: Sequence[ModuleType]) -> dict[str, type]:
     for module in modules:
         for value in vars(module).values():
             definition = getattr(value, "__strawberry_definition__", None)
-            if isinstance(definition, StrawberryObjectDefinition) and not definition.is_input:
+            if not isinstance(definition, StrawberryObjectDefinition) or definition.is_input:
+                continue
+            if definition.name not in KINDS and not definition.origin.__module__.startswith("onward."):
                 found[definition.name] = definition.origin
-    return {name: type_ for name, type_ in found.items() if name not in KINDS}
+    return found
 
 
 def _collision(error: DuplicatedTypeName, types: Types) -> SchemaError:

@@ -7,14 +7,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Concatenate, Generic
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from typing_extensions import ParamSpec
 
 from onward.handlers.context import JSON, JobContext, Log, Mailer, Toolbox, Tools
-from onward.handlers.json_values import fault
+from onward.handlers.errors import (
+    HandlerError,
+    InvalidParameters,
+    JobCancelled,
+    LeaseLost,
+    Permanent,
+    Refused,
+    TimedOut,
+)
 from onward.handlers.mutation import Mutation, declared
 from onward.handlers.output import Output, output_of
-from onward.handlers.parameters import check_later, is_written, model_of, name_of, to_json
+from onward.handlers.parameters import Parameters, Upgrade, check_later, model_of, name_of, not_json
 from onward.handlers.request import JobRequest
 
 __all__ = [
@@ -38,72 +46,13 @@ __all__ = [
     "Toolbox",
     "Tools",
     "handler",
+    "not_json",
     "sequence",
 ]
 
 Function = Callable[..., Any]
 P = ParamSpec("P")
 Params = ParamSpec("Params", default=...)
-Upgrade = Callable[[int, dict[str, Any]], dict[str, Any]]
-
-
-class HandlerError(Exception):
-    """Base class for errors of handlers. Callers see code and message: put no address and no path into them."""
-
-    code: str = "FAILED"
-
-
-class Permanent(HandlerError):
-    """An error that another attempt cannot fix."""
-
-    def __init__(self, message: str, code: str = "PERMANENT") -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class InvalidParameters(HandlerError):
-    """The parameters do not fit the handler. `errors` are pairs of a dotted path, which may be empty, and a message."""
-
-    code = "INVALID_PARAMETERS"
-
-    def __init__(self, errors: list[tuple[str, str]]) -> None:
-        super().__init__("; ".join(f"{path}: {message}" if path else message for path, message in errors))
-        self.errors = errors
-
-
-REFUSALS = ("INVALID", "ALREADY_EXISTS", "NOT_FOUND", "NOT_ALLOWED", "CONFLICT", "RATE_LIMITED")
-
-
-class Refused(HandlerError):
-    """Take a mutation back, from the function that writes `beside` its job: an error of the payload.
-
-    `path` names the parameter, with its inner fields and indices if it has some, as in ("items", 0, "price").
-    """
-
-    def __init__(self, message: str, *, code: str = "INVALID", path: Sequence[str | int] = ()) -> None:
-        super().__init__(message)
-        if code not in REFUSALS:
-            raise ValueError(f"the code of Refused must be one of {', '.join(REFUSALS)} (got {code!r})")
-        self.code = code
-        self.path = (path,) if isinstance(path, str) else tuple(path)
-
-
-class JobCancelled(HandlerError):
-    """The job was cancelled."""
-
-    code = "CANCELLED"
-
-
-class LeaseLost(HandlerError):
-    """The claim of the job is over: another runner may have it, and what this one does is not recorded."""
-
-    code = "LEASE_LOST"
-
-
-class TimedOut(HandlerError):
-    """The handler has run past its time limit."""
-
-    code = "TIMED_OUT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,38 +81,6 @@ class Step:
     def is_async(self) -> bool:
         """True if the handler runs on the event loop; false if in a thread."""
         return inspect.iscoroutinefunction(self.call)
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """The parameters of a handler. `secret` names those that are never logged or shown.
-
-    `version` is theirs; `upgrade(version, params)` brings those of an older version up to date.
-    """
-
-    model: type[BaseModel]
-    version: int = 1
-    upgrade: Upgrade | None = None
-    secret: frozenset[str] = frozenset()
-
-    def bind(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Check the parameters, complete them, and convert them for JSON. Raises `InvalidParameters`."""
-        return self._validate(params).model_dump(mode="json", round_trip=True)
-
-    def arguments(self, params: Mapping[str, JSON]) -> dict[str, Any]:
-        """Convert stored parameters to the arguments of the first step. Raises `InvalidParameters`."""
-        model = self._validate(params)
-        return {name: getattr(model, name) for name in self.model.model_fields}
-
-    def _validate(self, params: Mapping[str, Any]) -> BaseModel:
-        # Through JSON, so that a job is accepted exactly when what is stored of it can be read again.
-        try:
-            return self.model.model_validate_json(to_json(dict(params)), by_alias=True, by_name=True)
-        except ValidationError as error:
-            found = error.errors(include_url=False, include_context=False, include_input=False)
-            raise InvalidParameters([(".".join(map(str, e["loc"])), e["msg"]) for e in found]) from None
-        except ValueError:
-            raise InvalidParameters(not_json(params)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,9 +227,3 @@ def sequence(
         declared(mutation, name, steps[0], params.model),
         output_of(steps[-1]),
     )
-
-
-def not_json(params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Find the parameters that are no JSON, and the place in each. Slow, and only called when one of them is none."""
-    found = [fault(value, str(name), is_written) for name, value in params.items()]
-    return [one for one in found if one is not None] or [("", "holds a value that cannot be written as JSON")]

@@ -4,7 +4,7 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -12,10 +12,15 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import to_jsonable_python
 
+from onward.handlers.context import JSON
+from onward.handlers.errors import InvalidParameters
+from onward.handlers.json_values import fault
+
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+Upgrade = Callable[[int, dict[str, Any]], dict[str, Any]]
 STRICT = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
 
 
@@ -97,3 +102,41 @@ def _types(function: Callable[..., Any], annotations: dict[str, Any]) -> dict[st
         )
     except NameError as error:
         raise TypeError(f"{function.__name__}: {error}; import the types of its parameters in its module") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The parameters of a handler. `secret` names those that are never logged or shown.
+
+    `version` is theirs; `upgrade(version, params)` brings those of an older version up to date.
+    """
+
+    model: type[BaseModel]
+    version: int = 1
+    upgrade: Upgrade | None = None
+    secret: frozenset[str] = frozenset()
+
+    def bind(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the parameters, complete them, and convert them for JSON. Raises `InvalidParameters`."""
+        return self._validate(params).model_dump(mode="json", round_trip=True)
+
+    def arguments(self, params: Mapping[str, JSON]) -> dict[str, Any]:
+        """Convert stored parameters to the arguments of the first step. Raises `InvalidParameters`."""
+        model = self._validate(params)
+        return {name: getattr(model, name) for name in self.model.model_fields}
+
+    def _validate(self, params: Mapping[str, Any]) -> BaseModel:
+        # Through JSON, so that a job is accepted exactly when what is stored of it can be read again.
+        try:
+            return self.model.model_validate_json(to_json(dict(params)), by_alias=True, by_name=True)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            raise InvalidParameters([(".".join(map(str, e["loc"])), e["msg"]) for e in found]) from None
+        except ValueError:
+            raise InvalidParameters(not_json(params)) from None
+
+
+def not_json(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Find the parameters that are no JSON, and the place in each. Slow, and only called when one of them is none."""
+    found = [fault(value, str(name), is_written) for name, value in params.items()]
+    return [one for one in found if one is not None] or [("", "holds a value that cannot be written as JSON")]

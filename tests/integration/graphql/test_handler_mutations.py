@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 from cryptography.fernet import Fernet
 
+from onward.api import composition
+from onward.config.settings import SettingsError, load
 from onward.testing import app
 from onward.testing.app import TestApp
 
@@ -201,3 +204,16 @@ async def test_the_function_beside_may_refuse(shop: TestApp, viewer: Any) -> Non
     assert (payload["ticket"], payload["job"]) == (None, None)
     viewer("mallory", "x")
     assert errors(await send(shop, "shopTicket", "job { id }", items=[])) == [("CONFLICT", None)]
+
+
+def test_a_handler_that_cannot_be_shown_is_an_error_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unshown.py").write_text(
+        'from onward import handler\n\n@handler("shop.x", mutation=True)\ndef x(job, *, data: bytes) -> None: ...\n'
+    )
+    (tmp_path / "settings.toml").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    message = r"^handlers\.modules: shop\.x\.data: GraphQL has no bytes; declare it str, and send Base64$"
+    with pytest.raises(SettingsError, match=message):
+        composition.schema(load(tmp_path, handlers={"modules": ["unshown"]}))

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,3 +106,15 @@ async def test_a_handler_asks_for_a_further_job_by_its_function(shop: TestApp) -
     child = await shop.job(job.result)
     assert (child.handler, child.status, child.params) == ("shop.count", "SCHEDULED", {"text": "a b"})
     assert child.run_at == to_us(datetime(2100, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.slow
+async def test_it_is_the_same_on_postgresql(postgres_ledger: str, tmp_path: Path) -> None:
+    """With a row beside the job, and a key that is used again."""
+    async with app.running("immediate", tmp_path, {**TABLES, "database": {"url": postgres_ledger}}) as shop:
+        job = await job_of(shop, await send(shop, "shopOrder", order=ORDER))
+        assert (job["status"], job["output"]["total"]) == ("SUCCEEDED", "1.20")
+        input = {"items": ORDER["items"], "idempotencyKey": "t"}
+        first, again = [await send(shop, "shopTicket", "ticket { id madeAt } replayed", **input) for _ in range(2)]
+        assert again["ticket"] == {"id": first["ticket"]["id"], "madeAt": "7"}
+        assert (first["replayed"], again["replayed"]) == (False, True)

@@ -4,13 +4,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from types import ModuleType
 from typing import Any, Literal
 
 import graphql
 import pytest
+import strawberry
 from pydantic import SecretStr
 
-from onward import Mutation, handler, sequence
+from onward import Handler, Mutation, handler, sequence
 from onward.graphql.base import SchemaError
 from onward.graphql.generated.mutations import mutation_of
 from onward.graphql.generated.types import Types
@@ -126,8 +128,51 @@ def test_a_sequence_is_a_mutation_of_its_first_step() -> None:
     assert made.output.types == (signatures.Receipt,)
 
 
-class Holder:
-    """Of nothing that GraphQL knows."""
+@dataclass
+class Parcel:
+    number: int
+
+
+def parcel(job: Any) -> Parcel:
+    raise NotImplementedError
+
+
+def test_a_type_of_the_project_describes_a_result_of_its_name() -> None:
+    @strawberry.type(name="Parcel")
+    class Described:
+        number: str
+
+        @strawberry.field
+        def link(self) -> str:
+            return "https://"
+
+    module = ModuleType("shop")
+    module.Query, module.Parcel = Described, Described  # type: ignore[attr-defined]
+    handlers = {"sig.parcel": handler("sig.parcel")(parcel)}
+    with pytest.raises(
+        SchemaError, match=r"the result of sig\.parcel: the type Parcel .* needs a classmethod is_type_of"
+    ):
+        build([module], handlers=handlers)
+    Described.__strawberry_definition__.is_type_of = lambda obj, _info: isinstance(obj, Parcel)  # type: ignore[attr-defined]
+    schema = build([module], handlers=handlers)._schema
+    assert fields(schema, "Parcel") == "number: String! link: String!"
+    assert graphql.print_type(schema.type_map["JobOutput"]) == "union JobOutput = Parcel"
+
+
+def test_the_same_literal_may_be_in_many_places() -> None:
+    @dataclass
+    class Way:
+        how: Literal["air", "sea"]
+
+    def one(job: Any, *, way: Way) -> None: ...
+    def two(job: Any, *, how: Literal["air", "sea"]) -> Way:
+        raise NotImplementedError
+
+    one.__annotations__["way"] = two.__annotations__["return"] = Way
+    handlers: list[Handler] = [handler("sig.one", mutation=True)(one), handler("sig.two", mutation=True)(two)]
+    schema = build(handlers={made.name: made for made in handlers})._schema
+    assert [fields(schema, name) for name in ("WayHow", "SigTwoHow")] == ["air sea"] * 2
+    assert fields(schema, "Way") == "how: WayHow!"
 
 
 @dataclass

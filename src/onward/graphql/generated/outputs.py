@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
-from onward.graphql.base import public_error
-from onward.graphql.generated.shapes import Convert
+from onward.graphql.base import HandlerSchemaError, public_error
+from onward.graphql.generated.shapes import Convert, Shape
 from onward.graphql.generated.types import Types
 from onward.graphql.types.job import Job
 from onward.handlers.base import Handler
@@ -41,10 +41,7 @@ class JobOutput:
         shown: dict[Any, None] = {}
         for handler in handlers:
             if handler.output is not None:
-                shapes = {
-                    type_: types.shape(type_, f"the result of {handler.name}", "", output=True)[0]
-                    for type_ in handler.output.types
-                }
+                shapes = {type_: _shape(type_, handler, types) for type_ in handler.output.types}
                 self._answers[handler.name] = Answer(
                     handler.output, {type_: shape.convert for type_, shape in shapes.items()}
                 )
@@ -76,6 +73,16 @@ class JobOutput:
             raise public_error(words, "OUTPUT_INVALID") from None
         convert = answer.convert.get(type(value)) or next(iter(answer.convert.values()))
         return value if convert is None else convert(value)
+
+
+def _shape(type_: type, handler: Handler, types: Types) -> Shape:
+    shape, _ = types.shape(type_, f"the result of {handler.name}", "", output=True)
+    if shape.annotation.__strawberry_definition__.is_type_of is None:
+        raise HandlerSchemaError(
+            f"the result of {handler.name}: the type {type_.__name__} in your gql module describes it, and needs a"
+            " classmethod is_type_of(cls, obj, info), by which the union JobOutput knows its values"
+        )
+    return shape
 
 
 def _signature(root: strawberry.Parent[model.Job]) -> Any:

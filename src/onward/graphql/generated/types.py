@@ -49,6 +49,7 @@ class Types:
     def __init__(self, known: Mapping[str, type] | None = None) -> None:
         self._known = dict(known or {})
         self._made: dict[tuple[Any, bool], Shape] = {}
+        self._literals: dict[tuple[tuple[Any, ...], str], Shape] = {}
         self.places: dict[str, str] = {}  # of each name, the handler and the class
         self._sources: dict[str, Any] = {}
         self._open: list[Any] = []
@@ -108,13 +109,13 @@ class Types:
         if all(type(value) is str for value in values):
             if not all(NAME.fullmatch(value) and value not in RESERVED for value in values):
                 return fixed(str, str)
-            made = self._made.get((values, False))
-            if made is None or made.annotation.__name__ != hint:
+            made = self._literals.get((values, hint))
+            if made is None:
                 members: Any = {value: value for value in values}
                 made = fixed(Enum(hint, members, type=str), str, check=lambda value: value in values)
                 strawberry.enum(made.annotation)
                 self.claim(hint, made.annotation, place)
-                self._made[values, False] = made
+                self._literals[values, hint] = made
             return made
         kinds = {type(value) for value in values}
         return fixed(*(kinds.pop(),) * 2) if kinds in ({int}, {bool}) else None

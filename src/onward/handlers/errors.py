@@ -1,0 +1,62 @@
+"""Errors of handlers, and of the parameters that they are given."""
+
+from collections.abc import Sequence
+
+
+class HandlerError(Exception):
+    """Base class for errors of handlers. Callers see code and message: put no address and no path into them."""
+
+    code: str = "FAILED"
+
+
+class Permanent(HandlerError):
+    """An error that another attempt cannot fix."""
+
+    def __init__(self, message: str, code: str = "PERMANENT") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class InvalidParameters(HandlerError):
+    """The parameters do not fit the handler. `errors` are pairs of a dotted path, which may be empty, and a message."""
+
+    code = "INVALID_PARAMETERS"
+
+    def __init__(self, errors: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{path}: {message}" if path else message for path, message in errors))
+        self.errors = errors
+
+
+REFUSALS = ("INVALID", "ALREADY_EXISTS", "NOT_FOUND", "NOT_ALLOWED", "CONFLICT", "RATE_LIMITED")
+
+
+class Refused(HandlerError):
+    """Take a mutation back, from the function that writes `beside` its job: an error of the payload.
+
+    `path` names the parameter, with its inner fields and indices if it has some, as in ("items", 0, "price").
+    """
+
+    def __init__(self, message: str, *, code: str = "INVALID", path: Sequence[str | int] = ()) -> None:
+        super().__init__(message)
+        if code not in REFUSALS:
+            raise ValueError(f"the code of Refused must be one of {', '.join(REFUSALS)} (got {code!r})")
+        self.code = code
+        self.path = (path,) if isinstance(path, str) else tuple(path)
+
+
+class JobCancelled(HandlerError):
+    """The job was cancelled."""
+
+    code = "CANCELLED"
+
+
+class LeaseLost(HandlerError):
+    """The claim of the job is over: another runner may have it, and what this one does is not recorded."""
+
+    code = "LEASE_LOST"
+
+
+class TimedOut(HandlerError):
+    """The handler has run past its time limit."""
+
+    code = "TIMED_OUT"
