@@ -114,7 +114,7 @@ async def test_it_is_the_same_on_postgresql(postgres_ledger: str, tmp_path: Path
     async with app.running("immediate", tmp_path, {**TABLES, "database": {"url": postgres_ledger}}) as shop:
         job = await job_of(shop, await send(shop, "shopOrder", order=ORDER))
         assert (job["status"], job["output"]["total"]) == ("SUCCEEDED", "1.20")
-        input = {"items": ORDER["items"], "idempotencyKey": "t"}
-        first, again = [await send(shop, "shopTicket", "ticket { id madeAt } replayed", **input) for _ in range(2)]
+        asked = {"items": ORDER["items"], "idempotencyKey": "t"}
+        first, again = [await send(shop, "shopTicket", "ticket { id madeAt } replayed", **asked) for _ in range(2)]
         assert again["ticket"] == {"id": first["ticket"]["id"], "madeAt": "7"}
         assert (first["replayed"], again["replayed"]) == (False, True)
