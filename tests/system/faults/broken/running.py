@@ -191,7 +191,7 @@ def results_as_text() -> None:
     """A result is kept as text."""
     from onward.jobs import executor
 
-    base.put(executor, "storable", str)
+    base.put(executor, "storable", lambda value, _output: str(value))
 
 
 def low_cap() -> None:
@@ -205,7 +205,7 @@ def results_unchecked() -> None:
     """A result is looked at when it is written."""
     from onward.jobs import executor
 
-    base.put(executor, "storable", lambda value: value)
+    base.put(executor, "storable", lambda value, _output: value)
 
 
 def no_polling() -> None:
