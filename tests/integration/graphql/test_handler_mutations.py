@@ -2,15 +2,19 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 from cryptography.fernet import Fernet
+from strawberry.schema import schema_converter
 
 from onward.api import composition
 from onward.config.settings import SettingsError, load
+from onward.graphql.generated import mutations
+from onward.graphql.generated.shapes import Member, Shape
 from onward.testing import app
 from onward.testing.app import TestApp
 
@@ -119,6 +123,23 @@ async def test_a_key_stands_for_the_whole_input(shop: TestApp) -> None:
     assert (first["replayed"], same["replayed"]) == (False, True)
     assert same["job"] == first["job"]
     assert errors(other) == [("IDEMPOTENCY_KEY_REUSED", ["idempotencyKey"])]
+
+
+async def test_strawberry_converts_nothing_for_a_request(shop: TestApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(schema_converter, "convert_arguments", refuse)
+    assert errors(await send(shop, "shopOrder", order=ORDER)) == []
+
+
+def test_keys_of_mutations_that_were_written_by_hand_mean_the_same_input() -> None:
+    """SendNotification's before it was a handler's: a client that sends again across a deploy gets its job."""
+    members = [Member(name, name, Shape(str)) for name in ("email", "message")]
+    given = {"email": "a@example.com", "message": "m", "idempotencyKey": "k"}
+    assert mutations._given(given, members) == {"email": "a@example.com", "message": "m", "runAt": None}
+    at = datetime(2030, 1, 1, tzinfo=UTC)
+    assert mutations._given({**given, "runAt": at}, members)["runAt"] == at.isoformat()
 
 
 async def test_a_job_may_start_later(shop: TestApp) -> None:
