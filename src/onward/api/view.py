@@ -102,7 +102,7 @@ class View:
                 else await self._from_body(receive, headers, complete=BODY_COMPLETE in extensions)
             )
             trace = traceparent(headers.get(b"traceparent"))
-            context = self._operations.context(self._services, viewer, address, trace)
+            context = self._operations.context(self._services, viewer, address, trace, scope["headers"])
             context.meter.connection = extensions.get(CONNECTION)
             return await self._run(request, context, media, headers, is_get=is_get)
         except BadRequest as error:

@@ -179,7 +179,9 @@ class Socket:
             id_,
             request,
             operations=self._gate.operations,
-            context=self._gate.operations.context(self._services, self._viewer, self._address),
+            context=self._gate.operations.context(
+                self._services, self._viewer, self._address, headers=self._scope["headers"]
+            ),
             places=self._places,
             send=self._send,
             on_end=self._operations.pop,

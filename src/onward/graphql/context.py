@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import strawberry
 
@@ -20,6 +21,8 @@ from onward.storage.engine import Database
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,27 @@ class Context:
     trace: str | None = None  # the traceparent of the request
     accepted: list[Job] = field(default_factory=list)
     meter: Meter = field(default_factory=Meter)
+    raw_headers: Sequence[tuple[bytes, bytes]] = ()  # as the server read them; on a WebSocket those of the handshake
+    made: dict[Callable[[Context], Any], Any] = field(default_factory=dict)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The request's headers by lower-case name; values of one that came several times are joined by a comma."""
+        found: dict[str, str] = {}
+        for raw_name, raw_value in self.raw_headers:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            found[name] = f"{found[name]}, {value}" if name in found else value
+        return found
+
+    def once(self, make: Callable[[Context], T]) -> T:
+        """Return what `make` makes of this context: a data loader, for example. It is called once in an operation.
+
+        In a subscription it is called once for each event, so that no loader gives values of an earlier one.
+        """
+        if make not in self.made:
+            self.made[make] = make(self)
+        made: T = self.made[make]
+        return made
 
 
 Info = strawberry.Info[Context, None]

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import strawberry
-from graphql import GraphQLObjectType, GraphQLScalarType
+from graphql import GraphQLObjectType
 from strawberry.exceptions import DuplicatedTypeName
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
@@ -16,7 +16,7 @@ from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 from strawberry.utils.str_converters import to_camel_case
 
-from onward.graphql import datetime_scalar
+from onward.graphql import datetime_scalar, unsupported
 from onward.graphql.base import HandlerSchemaError, SchemaError
 from onward.graphql.generated import scalars
 from onward.graphql.generated.mutations import MadeMutation, mutation_of
@@ -54,6 +54,7 @@ def build(
 
     `open_to_all` names the mutations that need no token where tokens are needed. Raises SchemaError.
     """
+    unsupported.refuse_modules(modules)
     all_handlers = list((handlers or {}).values())
     types = Types(_described(modules))
     made = [found for handler in all_handlers if (found := mutation_of(handler, types)) is not None]
@@ -70,20 +71,12 @@ def build(
         )
     except DuplicatedTypeName as error:
         raise _collision(error, types) from error
-    _refuse_unsupported(schema)
+    unsupported.refuse_types(schema)
     call_directly(schema)
     answer_refusals(schema)
     _resolve(schema, made, output)
     guard(schema, open_to_all)
     return schema
-
-
-def _refuse_unsupported(schema: strawberry.Schema) -> None:
-    """Refuse types that Onward cannot serve. Raises SchemaError."""
-    if isinstance(schema._schema.type_map.get("Upload"), GraphQLScalarType):  # noqa: SLF001 - Strawberry has no other way to the types in use
-        raise SchemaError(
-            "gql.modules use Upload, and /graphql reads no files: let the client upload to a route of yours"
-        )
 
 
 def _described(modules: Sequence[ModuleType]) -> dict[str, type]:

@@ -1,15 +1,20 @@
-"""Inputs of a project's module, passed by variable: oneOf, and times without a zone."""
+"""A project's module: oneOf inputs by variable, times without a zone, its place in the context, refusals by name."""
 
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import strawberry
+from strawberry.extensions import MaskErrors, SchemaExtension
 from strawberry.file_uploads import Upload
 
 from onward.graphql.base import SchemaError
 from onward.graphql.schema import build
 from onward.testing.app import TestApp
+from tests.integration.graphql import inputs
+from tests.integration.graphql.conftest import serving, settings_in
+from tests.integration.graphql.test_websocket import client
 
 pytest_plugins = ("onward.testing.fixtures",)
 PICK = "query ($input: Pick!) { picked(input: $input) }"
@@ -59,5 +64,59 @@ def test_uploads_and_second_types_of_one_name_are_refused_by_name() -> None:
     for name, kind, words in (("Mutation", Sends, "Upload"), ("Query", Asks, "PageInfo")):
         module = ModuleType("mine")
         setattr(module, name, kind)
+        with pytest.raises(SchemaError, match=words):
+            build([module])
+
+
+@pytest.mark.anyio
+async def test_the_context_has_a_place_for_loaders_and_the_headers(onward_recording: TestApp) -> None:
+    inputs.BATCHES.clear()
+    words = "{ words { text length loud } }"
+    expected = [{"text": "one", "length": 3, "loud": "ONE"}, {"text": "three", "length": 5, "loud": "THREE"}]
+    for _ in range(2):
+        assert await onward_recording.graphql(words) == {"data": {"words": expected}}
+    assert inputs.BATCHES == [["one", "three"]] * 2, "one batch for each operation"
+    answer = await onward_recording.graphql('{ type: header(name: "content-type") none: header(name: "x-none") }')
+    assert answer == {"data": {"type": "application/json", "none": None}}
+
+
+@pytest.mark.anyio
+async def test_a_socket_has_its_handshake_s_headers_and_new_loaders_for_each_event(tmp_path: Path) -> None:
+    inputs.BATCHES.clear()
+    settings = settings_in(tmp_path, gql={"modules": ["tests.integration.graphql.inputs"]})
+    with serving(settings) as address:
+        async with client(address) as socket:
+            *events, _ = await socket.run("subscription { wordTwice { length } }")
+            assert [event["payload"] for event in events] == [{"data": {"wordTwice": {"length": 3}}}] * 2
+            assert inputs.BATCHES == [["one"]] * 2
+            answer, _ = await socket.run('{ header(name: "host") }')
+            assert answer["payload"] == {"data": {"header": address}}
+
+
+def test_schema_extensions_and_federation_are_refused_by_name() -> None:
+    class Timing(SchemaExtension):
+        __module__ = "mine"
+
+    @strawberry.federation.type(name="Query", keys=["id"])
+    class Federated:
+        id: strawberry.ID
+
+    @strawberry.type(name="Query")
+    class Shared:
+        word: str = strawberry.federation.field(shareable=True, resolver=lambda: "x")
+
+    @strawberry.type(name="Query")
+    class Plain:
+        word: str
+
+    for given, words in (
+        ({"Query": Plain, "Timing": Timing}, r"mine\.Timing .*extensions"),
+        ({"Query": Plain, "api": strawberry.Schema(Plain, extensions=[MaskErrors])}, r"mine\.api .*extensions"),
+        ({"Query": Plain, "api": strawberry.federation.Schema(Plain)}, r"mine\.api .*federation"),
+        ({"Query": Federated}, r"Key of Query .*federation"),
+        ({"Query": Shared}, r"Shareable of Query\.word .*federation"),
+    ):
+        module = ModuleType("mine")
+        vars(module).update(given)
         with pytest.raises(SchemaError, match=words):
             build([module])

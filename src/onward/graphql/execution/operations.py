@@ -87,11 +87,18 @@ class Operations:
             return self._invalid([public_error(words, "TOO_COMPLEX")])
         return Operation(request, document, named)
 
-    def context(self, services: Services, viewer: Viewer, address: str, trace: str | None = None) -> Context:
+    def context(
+        self,
+        services: Services,
+        viewer: Viewer,
+        address: str,
+        trace: str | None = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> Context:
         """The context of one operation of a viewer, or of an address without one."""
         caller = viewer.id or address
         meter = Meter(self.limits.answer_values, self.limits.answer_bytes, caller, self._documents.shares)
-        return Context(services, viewer, trace, meter=meter)
+        return Context(services, viewer, trace, meter=meter, raw_headers=headers)
 
     async def execute(self, operation: Operation, context: Context, defer: Defer) -> Response | Invalid:
         """Execute a query or a mutation, and deliver the jobs it accepted; `defer` runs the rest after the response."""
@@ -151,6 +158,7 @@ class Operations:
                 async for result in map_source_to_response_event(executor, events):
                     yield self._response(result)
                     context.meter.start()
+                    context.made.clear()
         except GraphQLError as error:
             yield {"errors": formatted([error], self.limits.errors)}
         except Exception as error:  # noqa: BLE001 - it is masked and logged

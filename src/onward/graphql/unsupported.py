@@ -1,0 +1,59 @@
+"""Refuses what modules bring that `/graphql` does not serve: uploads, federation, schema extensions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+import strawberry
+from graphql import GraphQLScalarType
+from strawberry import federation
+from strawberry.extensions import SchemaExtension
+from strawberry.federation.schema_directives import FederationDirective
+
+from onward.graphql.base import SchemaError
+
+EXTENSIONS = (
+    "is for Strawberry's own execution, and Onward runs no schema extensions: give the fields an extension"
+    " (strawberry.field(extensions=[...])), or read info.context"
+)
+FEDERATION = "is for federation, which Onward does not serve: use strawberry.type, and strawberry.field"
+
+
+def refuse_modules(modules: Iterable[ModuleType]) -> None:
+    """Raises SchemaError for a schema extension, for a schema that has any or is federated, and for its types."""
+    for module in modules:
+        for name, value in vars(module).items():
+            place = f"{module.__name__}.{name}"
+            if isinstance(value, federation.Schema):
+                raise SchemaError(f"gql.modules: {place} {FEDERATION}")
+            own = isinstance(value, type) and issubclass(value, SchemaExtension) and value.__module__ == module.__name__
+            if own or (isinstance(value, strawberry.Schema) and value.extensions):
+                raise SchemaError(f"gql.modules: {place} {EXTENSIONS}")
+            _refuse_federation(getattr(value, "__strawberry_definition__", None))  # a root type's gets lost when merged
+
+
+def refuse_types(schema: strawberry.Schema) -> None:
+    """Raises SchemaError for Upload, and for a type or field with a directive of federation."""
+    types = schema._schema.type_map  # noqa: SLF001 - Strawberry has no other way to the types in use
+    if isinstance(types.get("Upload"), GraphQLScalarType):
+        raise SchemaError(
+            "gql.modules use Upload, and /graphql reads no files: let the client upload to a route of yours"
+        )
+    for type_ in types.values():
+        _refuse_federation(type_.extensions.get("strawberry-definition"))
+
+
+def _refuse_federation(definition: Any) -> None:
+    """`definition` is that of an object type, or of anything else, or None."""
+    fields = getattr(definition, "fields", ())
+    places = [
+        ("", getattr(definition, "directives", None)),
+        *((f".{field.name}", field.directives) for field in fields),
+    ]
+    for place, directives in places:
+        for directive in directives or ():
+            if isinstance(directive, FederationDirective):
+                name = type(directive).__name__
+                raise SchemaError(f"gql.modules: {name} of {definition.name}{place} {FEDERATION}")
