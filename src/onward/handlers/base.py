@@ -174,6 +174,8 @@ def handler(
     `process=True` runs it in a process of its own, which can be killed. `mutation=True`, a name, or a `Mutation` gives
     the GraphQL schema a mutation that accepts its jobs.
     """
+    if callable(name):  # by a decorator without parentheses: the module would seem to have no handler
+        raise TypeError(f'{name_of(name)}: @handler needs a name, as in @handler("group.{name_of(name)}")')
 
     def decorate(function: Callable[Concatenate[JobContext[Any], P], Any]) -> Handler[P]:
         params = Parameters(model_of(function), version, upgrade, secret)

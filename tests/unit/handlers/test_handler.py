@@ -139,3 +139,9 @@ def test_a_permanent_error_has_a_message_and_a_code() -> None:
         "PERMANENT",
         "NEVER",
     )
+
+
+def test_a_decorator_without_a_name_is_refused() -> None:
+    bare: Any = handler
+    with pytest.raises(TypeError, match=r'first: @handler needs a name, as in @handler\("group\.first"\)'):
+        bare(first)
