@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from onward.jobs import blocked, ledger, overruns, recording
+from onward.jobs import blocked, dispatched, ledger, overruns, recording
 from onward.jobs import outcome as outcomes
 from onward.jobs.base import Superseded
 from onward.jobs.model import Job, NewJob, Step
@@ -61,6 +61,7 @@ class Completion:
         self._metrics = metrics
         self._tracing = tracing
         self._closed = False
+        self._expanding: asyncio.Task[None] | None = None
         self._overruns: dict[asyncio.Task[None], Running] = {}  # wait for functions that go on past their attempt
         self._log = structlog.get_logger("runner")
 
@@ -69,17 +70,30 @@ class Completion:
 
         def transaction(tx: Tx) -> tuple[tuple[Step, ...], JobStatus, list[Job]]:
             after, status = recording.finish_step(tx, running.job, steps, result, running.latest)
-            # Some exist already if this was committed before, and the answer was lost.
-            found = ledger.get_many(tx, [child.id or "" for child in running.children]) if running.children else {}
-            accepted = [self._enqueuer.accept(tx, child) for child in running.children if child.id not in found]
-            return after, status, [*found.values(), *accepted]
+            return after, status, self._accept(tx, running.children)
 
         after, status, children = await self._under_claim(running, transaction)
+        self._dispatch(running, children)
         running.children.clear()
-        self._enqueuer.dispatch_new(children)
         if status is S.CANCELLING:
             running.interrupt(StopReason.CANCEL)
         return after
+
+    def _accept(self, tx: Tx, children: Sequence[NewJob]) -> list[Job]:
+        """Accept the jobs that a step has dispatched; those that exist were committed before, and the answer lost."""
+        first = [child.id or "" for child in children[: dispatched.CHUNK]]
+        found = ledger.get_many(tx, first) if first else {}
+        return [*found.values()] or dispatched.accept(tx, children, self._enqueuer.accept)
+
+    def _dispatch(self, running: Running, children: list[Job]) -> None:
+        self._enqueuer.dispatch_new(children)
+        if children and len(running.children) > len(children) and (self._expanding is None or self._expanding.done()):
+            self._expanding = asyncio.create_task(self._expand(), name="dispatched jobs")
+
+    async def _expand(self) -> None:
+        """Accept and dispatch what steps have written down. Maintenance does so, too, if this process does not."""
+        with suppress(StorageError):
+            await dispatched.expand_all(self._writer, self._enqueuer.accept, self._enqueuer.dispatch_new)
 
     async def complete(self, running: Running, ended: Ended | Exception) -> None:
         """Record the end of an attempt; an error of ours is code INTERNAL, and does not count."""
@@ -116,16 +130,16 @@ class Completion:
             status = recording.record_outcome(tx, job, outcome, steps=steps, progress=running.latest)
             if running.overrun is not None:
                 overruns.add(tx, job, runner=job.runner or "")
-            children = running.children if status is S.SUCCEEDED else []
+            children = self._accept(tx, running.children) if status is S.SUCCEEDED else []
             unblocked = blocked.unblock(tx, job.handler, limit=UNBLOCK_BATCH) if job.limited else []
-            return status, [self._enqueuer.accept(tx, child) for child in children], unblocked
+            return status, children, unblocked
 
         with self._tracing.span("record", status=outcome.status.value):
             status, children, unblocked = await self._under_claim(running, transaction)
         self._count(running.handler, status)
         if running.overrun is not None:
             self._keep_place(running, running.overrun)
-        self._enqueuer.dispatch_new(children)
+        self._dispatch(running, children)
         self._enqueuer.dispatch(unblocked)
 
     def wait_for_thread(self, running: Running, waits: bool) -> None:  # noqa: FBT001 - a callback
@@ -187,5 +201,5 @@ class Completion:
     def close(self) -> None:
         """Retry no further write. Functions that go on keep their places until the process is gone."""
         self._closed = True
-        for task in self._overruns:
+        for task in (*self._overruns, *([self._expanding] if self._expanding else [])):
             task.cancel()

@@ -71,7 +71,7 @@ def accept(tx: Tx, new: NewJob, *, local_runner: str | None = None) -> Job:
             "max_attempts": new.max_attempts,
             "delivered_to": None if later else local_runner,
             "due_at": new.run_at if later else now,
-            "created_at": now,
+            "created_at": new.created_at or now,
             "run_at": new.run_at,
             "trace": new.trace,
         }

@@ -154,6 +154,7 @@ class NewJob:
     run_at: int | None = None
     trace: str | None = None
     id: str | None = None
+    created_at: int | None = None  # microseconds; None: when it is inserted
     pending: tuple[Step, ...] = ()  # `steps`, decoded
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import structlog
 
 from onward.dispatch.dispatcher import Dispatcher
-from onward.jobs import due, recovery, row
+from onward.jobs import dispatched, due, recovery, row
 from onward.jobs.timings import Timings
 from onward.maintenance.service import Service, in_batches
 from onward.storage.lock_order import ALONE
@@ -26,6 +26,7 @@ class Recovery(Service):
         self._writer = writer
         self._dispatcher = dispatcher
         self._interval_s = timings.reconcile_interval_s
+        self._grace_us = round(timings.delivery_grace_s * 1_000_000)
         self._since: int | None = None  # from which commit on to look; None looks at everything
         self._log = structlog.get_logger("maintenance")
 
@@ -38,6 +39,7 @@ class Recovery(Service):
         places, since = await self._writer.database.read(partial(due.destinations, since=self._since))
         await self._reroute(places)
         await self._free_orphans(places)
+        await self._expand_dispatched()
         self._since = since
         return self._interval_s
 
@@ -50,6 +52,15 @@ class Recovery(Service):
         if await self._writer.database.read(partial(recovery.orphaned_runners, assigned=assigned)):
             jobs = await self._writer.run(partial(recovery.release_orphans, assigned=assigned), ALONE)
             self._log.warning("a process took jobs after its lease was lost", jobs=jobs)
+
+    async def _expand_dispatched(self) -> None:
+        """Accept what steps have dispatched, where the process that ran them does not: it has ended."""
+        grace_us = self._grace_us
+        if await self._writer.database.read(partial(dispatched.any_left, older_than_us=grace_us)):
+            dispatcher = self._dispatcher
+            await dispatched.expand_all(
+                self._writer, dispatcher.accept, dispatcher.dispatch_new, older_than_us=grace_us
+            )
 
     async def _reroute(self, places: Collection[row.Destination]) -> None:
         for backend, handler in sorted({(backend, handler) for backend, handler, _ in places}):

@@ -17,7 +17,7 @@ from onward.storage.engine import Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0005"
+HEAD = "0006"
 LAST_RELEASE = ("0.1.0", "0004")  # and its ledger's revision, to which `onward migrate --back` goes
 LOCK = 0x6F6E77617264  # "onward"
 LOCK_TIMEOUT_S = 60.0

@@ -98,6 +98,14 @@ overruns = Table(  # functions that outlive their attempt, and keep a place unde
     Column("runner", Text, nullable=False),
 )
 
+dispatched = Table(  # jobs that a step has dispatched and that are not rows of `jobs` yet, in chunks
+    "dispatched",
+    metadata,
+    Column("id", Text, primary_key=True),  # of its first job: chunks of one step are in the order of their jobs
+    Column("accepted_at", BigInteger, nullable=False),  # when the step ended
+    Column("jobs", Text, nullable=False),  # JSON: a list of the values of each
+)
+
 schedule = Table(  # the recurring jobs
     "schedule",
     metadata,

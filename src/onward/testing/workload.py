@@ -297,6 +297,13 @@ async def parent(job: JobContext, *, folder: str, fails: bool) -> str:
     return child
 
 
+@handler("conformance.parent_of_many", retry=ONCE)
+async def parent_of_many(job: JobContext, *, folder: str, children: int) -> list[str]:
+    """Dispatch so many jobs, and return the ids of the first and the last."""
+    ids = [job.dispatch("conformance.note", folder=folder, text="child") for _ in range(children)]
+    return [ids[0], ids[-1]]
+
+
 async def first(job: JobContext, *, folder: str) -> dict[str, str]:
     note(job, folder, "first")
     return {"folder": folder}

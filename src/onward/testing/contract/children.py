@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from onward.jobs import ledger
+from onward.jobs import dispatched, ledger
 from onward.jobs.states import JobStatus
 from onward.testing.harness import Harness
+from onward.testing.waiting import until
 from onward.testing.workload import notes
 
 S = JobStatus
@@ -19,6 +20,17 @@ class Children:
         assert child.created_at == parent.finished_at
         done = await harness.done(child)
         assert (done.status, done.result, done.owner) == (S.SUCCEEDED, "child", parent.owner)
+
+    async def test_many_dispatched_jobs_run_once_each(self, harness: Harness) -> None:
+        """More than one transaction takes, and each as if it had been accepted with the parent's outcome."""
+        count = dispatched.CHUNK + 20
+        folder = str(harness.folder)
+        parent = await harness.done(await harness.accept("conformance.parent_of_many", folder=folder, children=count))
+        await until(lambda: len(notes(harness.folder)) >= count, 60)
+        first, last = [await harness.get(job_id) for job_id in parent.result]
+        assert first.created_at == last.created_at == parent.finished_at
+        ran = [note.job for note in notes(harness.folder)]
+        assert (len(ran), len(set(ran)), {first.id, last.id} - set(ran)) == (count, count, set())
 
     async def test_a_step_that_fails_dispatches_nothing(self, harness: Harness) -> None:
         """There is no job with the id that `dispatch` returned."""

@@ -216,7 +216,7 @@ def slots_leak() -> None:
 
 def slow_looks() -> None:
     """Changes of other processes are looked for every twenty seconds."""
-    base.timings(change_poll_s=20.0)
+    base.timings(change_poll_s=20.0, quiet_poll_s=20.0)
 
 
 def old_changes_again() -> None:

@@ -22,6 +22,13 @@ def steps_forgotten() -> None:
     base.around(Runner, "execute", anew)
 
 
+def chunks_of_now() -> None:
+    """Of many further jobs of a step, those that are accepted later forget when the step ended."""
+    from onward.jobs import dispatched
+
+    base.put(dispatched, "replace", lambda child, **_: child)
+
+
 def children_apart() -> None:
     """A job's further jobs are accepted whether or not its outcome is."""
     from onward.jobs.executor import Executor

@@ -1,0 +1,28 @@
+"""Jobs that a step has dispatched and that are not rows of `jobs` yet."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from onward.storage.base import StorageError
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "dispatched",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("accepted_at", sa.BigInteger(), nullable=False),
+        sa.Column("jobs", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+
+
+def downgrade() -> None:
+    if op.get_bind().execute(sa.text("SELECT 1 FROM dispatched LIMIT 1")).scalar() is not None:
+        raise StorageError(
+            "jobs that a step has dispatched are not accepted yet, and the older release knows nothing of them:"
+            " start this release again for some seconds, stop it, and go back then"
+        )
+    op.drop_table("dispatched")

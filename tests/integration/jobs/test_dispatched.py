@@ -1,0 +1,88 @@
+"""Many jobs of one step become rows in transactions of a bounded size, whoever does it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from onward.backends.base import Role
+from onward.config.settings import load
+from onward.jobs import dispatched, ledger
+from onward.jobs.model import Job, NewJob
+from onward.jobs.timings import Timings
+from onward.runtime import wiring
+from onward.storage import migrate
+from onward.storage.base import StorageError
+from onward.storage.engine import Database
+from onward.storage.tables import dispatched as chunks
+from onward.storage.tables import jobs
+from onward.storage.transaction import Tx
+from onward.storage.writer import Writer
+from onward.testing.waiting import until
+from onward.testing.workload import notes
+
+COUNT = 3 * dispatched.CHUNK + 1
+HOUR_US = 3_600_000_000
+
+
+def children(folder: Path, count: int = COUNT) -> list[NewJob]:
+    params = f'{{"folder": "{folder}", "text": "child"}}'
+    return [
+        NewJob("conformance.note", "background", params, 1, '[{"n": "note"}]', 1, "ada", id=f"job_{n:06d}")
+        for n in range(count)
+    ]
+
+
+def rows(tx: Tx, table: sa.Table) -> int:
+    return int(tx.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
+
+
+async def test_no_transaction_accepts_more_than_a_chunk(writer: Writer, tmp_path: Path) -> None:
+    new = children(tmp_path)
+    first = await writer.run(partial(dispatched.accept, children=new, insert=ledger.accept))
+    assert [job.id for job in first] == [child.id for child in new[: dispatched.CHUNK]]
+    accepted: list[Job] = list(first)
+    sizes = []
+    while chunk := await writer.run(partial(dispatched.expand, insert=ledger.accept)):
+        sizes.append(len(chunk))
+        accepted += chunk
+    assert sizes == [dispatched.CHUNK, dispatched.CHUNK, 1]
+    assert [job.id for job in accepted] == [child.id for child in new]
+    assert {(job.owner, job.created_at) for job in accepted} == {("ada", first[0].created_at)}
+    assert all(job.params == first[0].params for job in accepted)
+    assert await writer.database.read(lambda tx: rows(tx, jobs)) == COUNT
+
+
+async def test_a_chunk_is_left_to_the_process_that_wrote_it_down_for_a_while(writer: Writer, tmp_path: Path) -> None:
+    await writer.run(partial(dispatched.accept, children=children(tmp_path), insert=ledger.accept))
+    assert not await writer.database.read(partial(dispatched.any_left, older_than_us=HOUR_US))
+    assert await writer.run(partial(dispatched.expand, insert=ledger.accept, older_than_us=HOUR_US)) == []
+    assert await writer.database.read(partial(dispatched.any_left, older_than_us=0))
+
+
+async def test_maintenance_accepts_what_a_process_left_behind(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["onward.testing.workload"]\n')
+    timings = Timings(delivery_grace_s=0.05, reconcile_interval_s=0.05)
+    async with wiring.run_process(load(tmp_path), Role.ACCEPT, timings=timings) as running:
+        new = children(tmp_path, dispatched.CHUNK + 5)
+        await running.writer.run(partial(dispatched.accept, children=new, insert=ledger.accept))
+        await until(lambda: len(notes(tmp_path)) == len(new), 60)
+    assert {note.job for note in notes(tmp_path)} == {child.id for child in new}
+
+
+async def test_the_tables_of_the_last_release_are_refused_while_a_chunk_is_there(
+    sqlite_ledger: str, tmp_path: Path
+) -> None:
+    """It would lose the jobs."""
+    database = Database(sqlite_ledger)
+    writer = Writer(database)
+    writer.start()
+    await writer.run(partial(dispatched.accept, children=children(tmp_path), insert=ledger.accept))
+    writer.close()
+    with pytest.raises(StorageError, match="start this release again"):
+        migrate.go_back(database)
+    assert await database.read(lambda tx: rows(tx, chunks)) == 3
+    database.close()
