@@ -101,6 +101,13 @@ def test_an_unreachable_ledger_is_reported_in_one_line(command: str, project: Pa
     assert "s3cret" not in words
 
 
+@pytest.mark.parametrize("command", ["serve", "jobs list"])
+def test_a_place_that_no_ledger_can_be_in_is_named_with_its_setting(command: str, project: Path) -> None:
+    words = refused(*command.split(), project=project, ONWARD_DATABASE__URL="sqlite:////proc/no/onward.db")
+    assert "database.url: /proc/no/onward.db cannot be used" in words
+    assert "give a place that this user may write" in words
+
+
 def test_missing_modules_are_reported_in_one_line(project: Path) -> None:
     assert "handlers.modules" in refused("serve", project=project, ONWARD_HANDLERS__MODULES='["nowhere"]')
     assert "gql.modules" in refused("serve", project=project, ONWARD_GQL__MODULES='["nowhere"]')

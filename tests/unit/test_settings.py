@@ -133,7 +133,7 @@ def test_an_invalid_rate_is_refused_with_an_example(project: Path, text: str) ->
         ("[register]\nanonymous = 'perhaps'", 'register.anonymous must be true or false (got "perhaps")'),
         (
             '[backends.mine]\nclass = "nowhere"',
-            'backends.mine.class must be valid (got "nowhere"): the backend\'s class',
+            'backends.mine.class must be written in another form (got "nowhere"): the backend\'s class',
         ),
         ("[backends.mine]\nurl = 1", "backends.mine.class is missing"),
         ('[database]\nurl = "postgresql://h:many/d"', "database.url must be a URL with a number as its port"),

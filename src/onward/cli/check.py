@@ -80,7 +80,8 @@ def _schema(settings: Settings) -> Finding:
     try:
         schema(settings)
     except Exception as error:  # noqa: BLE001 - a module of the project's may raise anything
-        return Finding("gql", State.WRONG, in_one_line(error), "correct gql.modules, or the module that it names")
+        key, _, words = in_one_line(error).partition(": ")
+        return Finding("gql", State.WRONG, words or key, f"correct {key if words else 'gql.modules'}, or its module")
     return Finding("gql", State.OK, "the schema can be built")
 
 

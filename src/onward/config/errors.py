@@ -32,6 +32,7 @@ _EXPECTED = types.MappingProxyType(
         "mapping_type": "a table",
         "model_attributes_type": "a table",
         "model_type": "a table",
+        "string_pattern_mismatch": "written in another form",
         "string_type": "text",
         "tuple_type": "a list",
     }

@@ -119,7 +119,8 @@ def _merged(name: str, ours: type, modules: Sequence[ModuleType], made: Sequence
     types, taken = [ours], {field.name: "the contract" for field in ours.__strawberry_definition__.fields}  # type: ignore[attr-defined]
     for module in modules:
         if not any(hasattr(module, kind) for kind in KINDS):
-            raise SchemaError(f"{module.__name__} exports none of {', '.join(KINDS)}")
+            fix = "add a class of that name with @strawberry.type, or remove the module"
+            raise SchemaError(f"{module.__name__} exports none of {', '.join(KINDS)}: {fix}")
         further = getattr(module, name, None)
         if further is None:
             continue

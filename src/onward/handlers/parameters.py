@@ -21,6 +21,7 @@ from onward.handlers.json_values import fault
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 Upgrade = Callable[[int, dict[str, Any]], dict[str, Any]]
+PLAIN = frozenset({"str", "int", "float", "bool", "bytes", "list", "dict", "tuple", "set"})  # types of no job
 STRICT = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
 
 
@@ -40,6 +41,10 @@ def model_of(function: Callable[..., Any]) -> type[BaseModel]:
     taken = list(inspect.signature(function).parameters.values())
     if not taken or taken[0].kind not in POSITIONAL:
         raise TypeError(f"{name} must take the job first, as in `def {name}(job, *, ...)`")
+    if getattr(taken[0].annotation, "__name__", taken[0].annotation) in PLAIN:
+        raise TypeError(
+            f"{name} takes {taken[0]} where the job comes: write `def {name}(job: JobContext, *, {taken[0]})`"
+        )
     rest = taken[1:]
     for parameter in rest:
         _check(name, parameter)

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from onward.files import private_directory, private_file
 from onward.findings import Finding, State
-from onward.storage.base import FileReplaced
+from onward.storage.base import FileReplaced, Unavailable
 from onward.storage.driver import Driver, WriteConnection
 from onward.storage.ledger_file import LedgerFile
 from onward.storage.tables import commits
@@ -80,8 +80,12 @@ class SQLite(Driver):
         if self.file.is_known:
             self.file.verify()
         else:
-            private_directory(self.path.parent)
-            private_file(self.path)  # -wal and -shm get its rights
+            try:
+                private_directory(self.path.parent)
+                private_file(self.path)  # -wal and -shm get its rights
+            except OSError as error:
+                words = f"{self.path} cannot be used ({error.strerror}): give a place that this user may write"
+                raise Unavailable(f"database.url: {words}") from error
         connection = dbapi().connect(
             f"file:{quote(str(self.path))}?mode={'rw' if self.file.is_known else 'rwc'}",
             uri=True,
