@@ -9,6 +9,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from onward.backends.redis_address import connected
+
 HIGH, QUEUE, LOW = "jobs.high", "jobs", "jobs.low"
 ACTORS = MappingProxyType({HIGH: ("run_high", -1), QUEUE: ("run", 0), LOW: ("run_low", 1)})
 """Each queue's one actor, and its priority in Dramatiq's worker: smaller goes first, as in the ledger."""
@@ -22,7 +24,8 @@ def queue_of(priority: int) -> str:
 
 def client(url: str, timeout_s: float | None) -> Any:
     """A client with a timeout for each call and without retries: a retried enqueue would be two messages."""
-    return redis.Redis.from_url(
+    return connected(
+        redis,
         url,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,

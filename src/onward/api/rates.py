@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -85,18 +85,20 @@ class Rates:
                 await self._exchanging
 
     async def _exchange(self, url: str) -> None:
-        from redis.asyncio import Redis  # noqa: PLC0415 - a server without Redis starts without
+        from redis import asyncio as redis_asyncio  # noqa: PLC0415 - a server without Redis starts without
         from redis.asyncio.retry import Retry  # noqa: PLC0415 - likewise
         from redis.backoff import NoBackoff  # noqa: PLC0415 - likewise
         from redis.exceptions import RedisError  # noqa: PLC0415 - likewise
 
+        from onward.backends.redis_address import connected, sentinels_of  # noqa: PLC0415 - likewise
+
         log, reached = logger("rates"), True
-        async with Redis.from_url(
-            url,
-            socket_timeout=REDIS_TIMEOUT_S,
-            socket_connect_timeout=REDIS_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),  # a repeated INCRBY would count twice
-        ) as redis:
+        options = {"socket_timeout": REDIS_TIMEOUT_S, "socket_connect_timeout": REDIS_TIMEOUT_S}
+        async with AsyncExitStack() as stack:
+            # Without retries: a repeated INCRBY would count twice.
+            redis = connected(redis_asyncio, url, retry=Retry(NoBackoff(), 0), **options)
+            for one in (redis, *sentinels_of(redis)):
+                stack.push_async_callback(one.aclose)
             while True:
                 await asyncio.sleep(EXCHANGE_INTERVAL_S)
                 try:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from onward.api import server as serving
 from onward.api.authenticators import authenticator
@@ -109,6 +109,7 @@ def _auth(settings: Settings) -> Finding:
 def _secrets(settings: Settings) -> set[str]:
     urls = (settings.database.url, settings.backends.dramatiq.url, settings.telemetry.traces)
     passwords = {urlsplit(url).password or "" for url in urls}
+    passwords |= {value for url in urls for name, value in parse_qsl(urlsplit(url).query) if "password" in name}
     kept = (settings.email.smtp.password, settings.auth.jwt.secret, *settings.secrets.keys)
     held = {secret.get_secret_value() for secret in kept}
     return {secret for secret in passwords | {unquote(password) for password in passwords} | held if secret}

@@ -130,7 +130,8 @@ class Background(Table):
 class Dramatiq(Table):
     url: RedisUrl = Field(
         "redis://127.0.0.1:6379/0",
-        description="the Redis server that holds the messages: redis://, rediss:// or unix://",
+        description="the Redis server that holds the messages: redis://, rediss:// or unix://; with"
+        " ?sentinels=HOST:PORT,... the host is the name of the master that they know",
     )
     namespace: str = Field(
         "onward", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="the prefix of this installation's keys in Redis"

@@ -17,7 +17,7 @@ def process_spec(settings: Settings) -> ProcessSpec | None:
     key = "backends.dramatiq.url"
     address = urlsplit(settings.backends.dramatiq.url)
     host, port = address.hostname or "127.0.0.1", address.port or 6379
-    if address.scheme != "redis":
+    if address.scheme != "redis" or "sentinels=" in address.query:
         return None
     if _answers(host, port):
         return None

@@ -1,0 +1,45 @@
+"""Connects to the Redis that a URL names, or to the master that sentinels know.
+
+`redis://USER:PASSWORD@MASTER/0?sentinels=HOST:26379,HOST:26379` names the master of a Sentinel installation where the
+host stands otherwise; `sentinel_username` and `sentinel_password` are those of the sentinels. Over TLS (`rediss://`)
+they are asked over TLS, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from redis.connection import parse_url
+
+PORT = 26379
+
+
+def connected(kind: Any, url: str, **options: Any) -> Any:
+    """A client of the module `redis` or `redis.asyncio`, with these options for each connection. Connects later."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    sentinels = query.pop("sentinels", "")
+    if not sentinels:
+        return kind.Redis.from_url(url, **options)
+    own = {name: query.pop(f"sentinel_{name}", None) for name in ("username", "password")}
+    given = dict(parse_url(parts._replace(query=urlencode(query)).geturl()))  # type: ignore[no-untyped-call]
+    for name in ("host", "port", "connection_class"):
+        given.pop(name, None)
+    tls = {name: value for name, value in given.items() if name.startswith("ssl_")}
+    tls |= {"ssl": True} if parts.scheme == "rediss" else {}
+    master = parts.netloc.rpartition("@")[2].partition(":")[0]  # as it is written: `hostname` is in lowercase
+    hosts = [_host(one) for one in sentinels.split(",")]
+    asked = kind.Sentinel(hosts, sentinel_kwargs={**options, **own, **tls})
+    return asked.master_for(master, **given, **options, **({"ssl": True} if tls.get("ssl") else {}))
+
+
+def sentinels_of(client: Any) -> list[Any]:
+    """The clients of its sentinels, which its own end does not close; none where it has no sentinels."""
+    found = getattr(client.connection_pool, "sentinel_manager", None)
+    return [] if found is None else list(found.sentinels)
+
+
+def _host(text: str) -> tuple[str, int]:
+    host, _, port = text.strip().rpartition(":")
+    return (host.strip("[]"), int(port)) if host and port.isdecimal() else (text.strip(), PORT)
