@@ -1,0 +1,121 @@
+"""Clients that ask, and never read what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from uvicorn.server import ServerState
+
+from onward.api import server as serving
+from onward.api.sse import EventStream
+from onward.graphql.execution.operations import Invalid
+from onward.testing.waiting import until
+from tests.integration.graphql.conftest import settings_in
+from tests.integration.test_connections import HEAD, UPGRADE
+
+PIECE = 200_000
+MUCH = 60_000_000  # more than the kernels' buffers take
+
+
+class Unread:
+    """A server of one application, and a client of it that never reads."""
+
+    def __init__(self, app: Any, folder: Path, **options: Any) -> None:
+        self.connections: list[Any] = []
+        self._settings = settings_in(folder, server={"port": 0})
+        self._config, self._state = serving.configured(app, self._settings, **options), ServerState()
+        self._config.load()
+
+    def _protocol(self) -> Any:
+        made: Any = self._config.http_protocol_class
+        self.connections.append(made(config=self._config, server_state=self._state, app_state={}))
+        return self.connections[-1]
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        bound = serving.bind(self._settings)
+        bound.setblocking(False)
+        self.server = await loop.create_server(self._protocol, sock=bound)
+        self.client = socket.socket()
+        self.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.client.setblocking(False)
+        await loop.sock_connect(self.client, bound.getsockname())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.server.close()
+        self.client.close()
+        await until(lambda: not self._state.connections, 60)
+
+    async def send(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.client, data)
+
+    @property
+    def open(self) -> int:
+        return len(self._state.connections)
+
+
+async def test_a_stream_that_nobody_reads_takes_no_more_changes_and_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "UNREAD_TIMEOUT_S", 1)
+    taken = closed = 0
+
+    async def changes() -> AsyncGenerator[Any, None]:
+        nonlocal taken, closed
+        try:
+            while taken < MUCH // PIECE:
+                taken += 1
+                yield Invalid({"data": "x" * PIECE})
+        finally:
+            closed += 1
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async with aclosing(changes()) as responses:
+            await EventStream(responses, heartbeat_s=0.01, closing=asyncio.Event())(scope, receive, send)
+
+    async with Unread(app, tmp_path) as unread:
+        await unread.send(HEAD + b"Content-Length: 0\r\n\r\n")
+        await until(lambda: closed > 0, 60)
+        await until(lambda: not unread.open, 60)
+    assert 0 < taken < MUCH // PIECE
+
+
+async def test_an_unread_answer_whose_connection_is_closed_does_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`close` alone waits until the client has read all."""
+    monkeypatch.setattr(serving, "UNREAD_TIMEOUT_S", 1)
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": b"x" * MUCH})
+
+    async with Unread(app, tmp_path) as unread:
+        await unread.send(HEAD + b"Content-Length: 0\r\n\r\n")
+        await until(lambda: any(one.transport and one.transport.is_closing() for one in unread.connections), 60)
+        await until(lambda: not unread.open, 60)
+
+
+async def test_a_socket_that_misses_a_ping_and_reads_nothing_is_cut_off(tmp_path: Path) -> None:
+    over = asyncio.Event()
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept", "subprotocol": "graphql-transport-ws"})
+        sending = asyncio.create_task(send({"type": "websocket.send", "text": "x" * MUCH}))
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        sending.cancel()
+        over.set()
+
+    async with Unread(app, tmp_path, ws_ping_interval=0.2, ws_ping_timeout=0.2) as unread:
+        await unread.send(UPGRADE + b"\r\n")
+        await until(over.is_set, 60)
+        await until(lambda: not unread.open, 60)  # the kernel would wait for a minute
