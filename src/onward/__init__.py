@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onward.application import Onward as Onward
     from onward.backends.base import Backend as Backend
     from onward.graphql.viewer import Viewer as Viewer
     from onward.handlers.base import JSON as JSON
@@ -23,12 +24,18 @@ if TYPE_CHECKING:
     from onward.handlers.base import Refused as Refused
     from onward.handlers.base import Retry as Retry
     from onward.handlers.base import TimedOut as TimedOut
+    from onward.handlers.base import UnknownHandler as UnknownHandler
     from onward.handlers.base import handler as handler
     from onward.handlers.base import sequence as sequence
+    from onward.jobs.base import JobFailed as JobFailed
+    from onward.jobs.base import KeyReused as KeyReused
+    from onward.jobs.base import NotFound as NotFound
+    from onward.storage.base import Unavailable as Unavailable
     from onward.storage.ledger import Ledger as Ledger
     from onward.storage.transaction import Tx as Tx
 
 _MODULES = {
+    "Onward": "onward.application",
     "Backend": "onward.backends.base",
     "Viewer": "onward.graphql.viewer",
     "JSON": "onward.handlers.base",
@@ -44,8 +51,13 @@ _MODULES = {
     "Refused": "onward.handlers.base",
     "Retry": "onward.handlers.base",
     "TimedOut": "onward.handlers.base",
+    "UnknownHandler": "onward.handlers.base",
     "handler": "onward.handlers.base",
     "sequence": "onward.handlers.base",
+    "JobFailed": "onward.jobs.base",
+    "KeyReused": "onward.jobs.base",
+    "NotFound": "onward.jobs.base",
+    "Unavailable": "onward.storage.base",
     "Tx": "onward.storage.transaction",
     "Ledger": "onward.storage.ledger",
 }

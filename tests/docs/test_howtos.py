@@ -1,5 +1,6 @@
 """The code of the how-tos runs: Python by its own tests, settings by reading them, GraphQL against the schema."""
 
+import asyncio
 import re
 import shlex
 import subprocess
@@ -11,9 +12,11 @@ from typing import Any
 import graphql
 import pytest
 
+from onward.backends.base import Role
 from onward.config.settings import SettingsError, load
 from onward.graphql.schema import build
 from onward.handlers.base import Handler
+from onward.runtime.wiring import run_process
 from tests import application
 from tests.docs.fences import fences
 from tests.processes import ROOT, environment, onward
@@ -113,6 +116,29 @@ def test_the_operations_on_the_frontend_page_are_valid(text: str) -> None:
     assert graphql.validate(SCHEMA, graphql.parse(text)) == []
 
 
+async def test_the_programs_that_enqueue_work(
+    tmp_path: Path, sqlite_ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another process serves: they run no job themselves."""
+    write("enqueue.md", tmp_path)
+    monkeypatch.setenv("ONWARD_DATABASE__URL", sqlite_ledger)
+    monkeypatch.syspath_prepend(tmp_path)
+    commands = [fence.text for fence in fences(DOCS / "enqueue.md") if fence.language == "sh"]
+    async with run_process(load(tmp_path), Role.ACCEPT):
+        for program in ("send.py", "send_plainly.py"):
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, program, cwd=tmp_path, env=environment(ONWARD_DATABASE__URL=sqlite_ledger),
+                stdout=subprocess.PIPE,
+            )  # fmt: skip
+            told, _ = await process.communicate()
+            assert (process.returncode, told) == (0, b"A-17 is confirmed\n")
+        for line in "".join(commands).splitlines():
+            words = shlex.split(line)[1:]
+            sent = await asyncio.to_thread(onward, *words, project=tmp_path, ONWARD_DATABASE__URL=sqlite_ledger)
+            assert sent.returncode == 0, sent
+    monkeypatch.delitem(sys.modules, "orders")
+
+
 def test_every_block_of_code_is_run_somewhere() -> None:
     """Or it says by its language that it is for somebody's own machine."""
     pages = {
@@ -125,6 +151,7 @@ def test_every_block_of_code_is_run_somewhere() -> None:
         "frontend.md",
         "observability.md",
         "tables.md",
+        "enqueue.md",
     }
     pages |= {"testing-your-jobs.md", "adding-a-backend.md", "api.md"}  # by tests of their own
     looked_at = {"sh", "shell", "python", "toml", "graphql"}

@@ -269,6 +269,45 @@ def jobs_resume(
         raise typer.Exit(terminal.resume(settings, handlers))
 
 
+def _handler_names(incomplete: str) -> list[str]:
+    """Complete a handler's name; what the project prints or raises must not end in the shell."""
+    from contextlib import redirect_stderr, redirect_stdout
+    from io import StringIO
+
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            from onward.config.settings import enter
+            from onward.runtime.handlers import load_handlers
+
+            return [name for name in load_handlers(enter()) if name.startswith(incomplete)]
+    except Exception:  # noqa: BLE001 - nothing is completed
+        return []
+
+
+def jobs_send(
+    context: typer.Context,
+    handler: Annotated[str, typer.Argument(help="The handler of the job.", autocompletion=_handler_names)],
+    *,
+    whole: Annotated[str | None, typer.Option("--json", help="Its parameters as a JSON object.")] = None,
+    run_at: Annotated[str | None, typer.Option(help="Not before this time, as in 2030-01-31T09:00:00+01:00.")] = None,
+    key: Annotated[str | None, typer.Option(help="An idempotency key: sent twice, it is one job.")] = None,
+    owner: Annotated[str | None, typer.Option(help="The viewer whose job it is.")] = None,
+    priority: Annotated[int | None, typer.Option(help="A higher one goes first.")] = None,
+) -> None:
+    """Enqueue a job and print its id. Further options are its parameters, as in --order A-17."""
+    settings = _load_settings()
+    with _errors_in_one_line():
+        from onward.cli import sending
+
+        try:
+            code = sending.send(
+                settings, handler, context.args, whole=whole, run_at=run_at, key=key, owner=owner, priority=priority
+            )
+        except sending.BadOption as error:
+            _fail(str(error))
+        raise typer.Exit(code)
+
+
 def bench(
     *,
     quick: Annotated[
@@ -317,6 +356,7 @@ COMMANDS: tuple[Command, ...] = (serve, worker, up, check, migrate, backup, sche
 JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("list", jobs_list),
     ("show", jobs_show),
+    ("send", jobs_send),
     ("watch", jobs_watch),
     ("retry", jobs_retry),
     ("cancel", jobs_cancel),
@@ -338,7 +378,8 @@ def program() -> typer.Typer:
         app.command()(command)
     jobs = typer.Typer(help="Look at jobs and control them.", no_args_is_help=True)
     for name, command in JOBS_COMMANDS:
-        jobs.command(name)(command)
+        free = {"ignore_unknown_options": True, "allow_extra_args": True} if command is jobs_send else None
+        jobs.command(name, context_settings=free)(command)
     app.add_typer(jobs, name="jobs")
     new = typer.Typer(help="Write the first files of something new.", no_args_is_help=True)
     new.command("handler")(new_handler)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from onward.dispatch.patterns import NO_PRIORITIES, Patterns, Routes
-from onward.handlers.base import Handler, InvalidParameters
+from onward.handlers.base import Handler, InvalidParameters, UnknownHandler
 from onward.handlers.json_values import fault
 from onward.jobs.encryption import Encryption
 from onward.jobs.model import NewJob, Step
@@ -51,11 +51,11 @@ class Preparation:
 
         Its `priority` is the handler's unless one is given: smaller goes first.
 
-        Raises InvalidParameters, also for an unknown handler; NoKey for want of one.
+        Raises InvalidParameters, UnknownHandler; NoKey for want of one.
         """
         found = self._handlers.get(handler)
         if found is None:
-            raise InvalidParameters([("", f"no handler is named {handler!r}")])
+            raise UnknownHandler(handler)
         bound = self._encryption.encrypt(found, found.bind(params))
         try:
             stored = encode(bound)

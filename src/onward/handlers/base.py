@@ -19,6 +19,7 @@ from onward.handlers.errors import (
     Permanent,
     Refused,
     TimedOut,
+    UnknownHandler,
 )
 from onward.handlers.mutation import Mutation, declared
 from onward.handlers.output import Output, output_of
@@ -45,6 +46,7 @@ __all__ = [
     "TimedOut",
     "Toolbox",
     "Tools",
+    "UnknownHandler",
     "handler",
     "not_json",
     "sequence",

@@ -27,6 +27,13 @@ class InvalidParameters(HandlerError):
         self.errors = errors
 
 
+class UnknownHandler(InvalidParameters):
+    """The settings name no module that has a handler of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__([("", f"no handler is named {name!r}")])
+
+
 REFUSALS = ("INVALID", "ALREADY_EXISTS", "NOT_FOUND", "NOT_ALLOWED", "CONFLICT", "RATE_LIMITED")
 
 

@@ -28,6 +28,15 @@ class KeyReused(JobsError):
     """The idempotency key was used before with another input."""
 
 
+class JobFailed(JobsError):
+    """The job is over and has no result: it failed, or was cancelled. `job` is the job as it is."""
+
+    def __init__(self, job: Job) -> None:
+        words = f"{job.error.code}: {job.error.message}" if job.error else job.reason
+        super().__init__(f"{job.id} ({job.handler}) is {job.status}" + (f": {words}" if words else ""))
+        self.job = job
+
+
 class NotStarted(JobsError):
     """The thread of a plain function, or the process of a handler with `process=True`, did not come up."""
 

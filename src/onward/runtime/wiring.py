@@ -88,7 +88,7 @@ async def run_process(
     timings = timings or Timings.inherited(os.environ)
     async with AsyncExitStack() as stack:
         telemetry = await _open_telemetry(stack, settings, address="" if isolated else settings.telemetry.metrics)
-        writer = await _open_ledger(stack, settings)
+        writer = await open_ledger(stack, settings)
         resources = await stack.enter_async_context(lifespan(settings, Ledger(writer)))
         tools = build_tools(settings)
         stack.push_async_callback(tools.mailer.close)
@@ -114,7 +114,8 @@ async def _open_telemetry(stack: AsyncExitStack, settings: Settings, *, address:
     return telemetry
 
 
-async def _open_ledger(stack: AsyncExitStack, settings: Settings) -> Writer:
+async def open_ledger(stack: AsyncExitStack, settings: Settings) -> Writer:
+    """Open the ledger for writing, until the stack is closed. Raises StorageError."""
     database = Database(settings.database.url, settings.database.migrations)
     stack.push_async_callback(asyncio.to_thread, database.close)
     await asyncio.to_thread(migrate.ensure, database)

@@ -1,0 +1,222 @@
+"""Accepts jobs in a process that runs none: it claims nothing, holds no lease, and takes no part in maintenance.
+
+Backends that run jobs elsewhere are handed them at once. A serving process that runs them itself sees in the ledger
+that there are some.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from onward.backends.base import Backend, Role
+from onward.config.settings import Settings
+from onward.dispatch.dispatcher import Dispatcher
+from onward.handlers.base import Handler, JobRequest
+from onward.jobs import idempotency, ledger
+from onward.jobs.base import JobFailed, KeyReused, NotFound
+from onward.jobs.change_feed import ChangeFeed
+from onward.jobs.model import Job, NewJob, to_us
+from onward.jobs.states import JobStatus
+from onward.jobs.timings import Timings
+from onward.runtime import values
+from onward.runtime.backends import ProbeRunner, backend_class, build_backend, used
+from onward.runtime.handlers import build_encryption, load_handlers
+from onward.runtime.wiring import TRACE_FLUSH_S, open_ledger
+from onward.storage import lock_order
+from onward.storage.lock_order import ROWS
+from onward.storage.transaction import Tx
+from onward.storage.writer import Writer
+from onward.telemetry.metrics import Metrics
+from onward.telemetry.tracing import Tracing
+from onward.telemetry.tracing import build as build_tracing
+from onward.text.visibility import is_plain
+
+CHUNK = 200  # jobs that one commit accepts
+MAX_LENGTH = 255  # of an idempotency key, and of an owner
+MAX_PRIORITY = 1_000
+DRAIN_S = 0.5  # for backends that have nothing to wait for here
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The circumstances of jobs that are enqueued. Raises ValueError for impossible ones."""
+
+    owner: str | None = None
+    priority: int | None = None
+    run_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        check_text("owner", self.owner)
+        if self.priority is not None and not -MAX_PRIORITY <= self.priority <= MAX_PRIORITY:
+            raise ValueError(f"priority must be -{MAX_PRIORITY:,} to {MAX_PRIORITY:,} (got {self.priority})")
+        if self.run_at is not None and self.run_at.tzinfo is None:
+            raise ValueError("run_at needs a time zone, as in datetime.now(UTC)")
+
+    @property
+    def ledger_priority(self) -> int | None:
+        """The priority as the ledger has it: smaller goes first."""
+        return None if self.priority is None else -self.priority
+
+    def as_json(self) -> dict[str, Any]:
+        """The part of them that an idempotency key covers, besides the owner, to whom the key belongs."""
+        return {"priority": self.priority, "runAt": None if self.run_at is None else to_us(self.run_at)}
+
+
+class Enqueuer:
+    """Accepts jobs, and waits for their results."""
+
+    def __init__(
+        self,
+        *,
+        handlers: Mapping[str, Handler],
+        dispatcher: Dispatcher,
+        writer: Writer,
+        changes: ChangeFeed,
+        tracing: Tracing,
+    ) -> None:
+        self.handlers = handlers
+        self._dispatcher = dispatcher
+        self._writer = writer
+        self._changes = changes
+        self._tracing = tracing
+
+    async def enqueue(self, request: JobRequest, options: Options, idempotency_key: str | None = None) -> str:
+        """Commit the job, hand it over, and return its id.
+
+        Raises InvalidParameters, UnknownHandler, KeyReused, Unavailable.
+        """
+        check_text("idempotency_key", idempotency_key)
+        with self._tracing.span(f"accept {request.handler}", "producer", handler=request.handler) as span:
+            new = self._prepared(request, options)
+            if idempotency_key is None:
+                found: Job | str = await self._writer.run(partial(ledger.accept, new=new))
+            else:
+                found = await self._accept_once(new, request, options, idempotency_key)
+            if isinstance(found, str):
+                return found
+            span.set(job=found.id)
+            await self._hand_over([found])
+        return found.id
+
+    async def enqueue_many(self, requests: Iterable[JobRequest], options: Options) -> list[str]:
+        """Check all, then commit and hand over a chunk at a time; return the ids in order.
+
+        Half of the writer's time is left to others. Raises what `enqueue` raises; a wrong request before any is
+        accepted, Unavailable perhaps when some are.
+        """
+        prepared: list[NewJob] = []
+        for request in requests:
+            prepared.append(self._prepared(request, options))
+            if len(prepared) % CHUNK == 0:
+                await asyncio.sleep(0)
+        ids: list[str] = []
+        for start in range(0, len(prepared), CHUNK):
+            begun = time.monotonic()
+            jobs = await self._writer.run(partial(_accept_each, chunk=prepared[start : start + CHUNK]), ROWS)
+            ids += [job.id for job in jobs]
+            await self._hand_over(jobs)
+            if len(ids) < len(prepared):
+                await asyncio.sleep(time.monotonic() - begun)
+        return ids
+
+    async def result(self, job_id: str, timeout: timedelta | None = None) -> Any:  # noqa: ASYNC109 - a public name
+        """Wait until the job is over, and return its result. Raises JobFailed, NotFound, TimeoutError, Unavailable."""
+        async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
+            async with self._changes.watch_job(job_id) as changes:
+                job = await self._writer.database.read(partial(ledger.get, job_id=job_id))
+                if job is None:
+                    raise NotFound(f"there is no job {job_id}")
+                while not job.done:
+                    job = await anext(changes)
+        if job.status is not JobStatus.SUCCEEDED:
+            raise JobFailed(job)
+        return job.result
+
+    def _prepared(self, request: JobRequest, options: Options) -> NewJob:
+        return self._dispatcher.prepare(
+            request.handler,
+            request.params,
+            owner=options.owner,
+            priority=options.ledger_priority,
+            run_at=None if options.run_at is None else to_us(options.run_at),
+        )
+
+    async def _accept_once(self, new: NewJob, request: JobRequest, options: Options, key: str) -> Job | str:
+        """Accept the job, or return the id of the one that the key has made before."""
+        params = self.handlers[new.handler].bind(request.params)  # not those of `new`: encrypted ones always differ
+        names = {"viewer": options.owner or "", "mutation": f"enqueue {new.handler}", "key": key}
+        digest = idempotency.fingerprint({"params": params, **options.as_json()})
+
+        def write(tx: Tx) -> Job | str:
+            before = idempotency.replay(tx, **names, fingerprint=digest)
+            if before is not None:
+                return str(before["job"])
+            job = ledger.accept(tx, new)
+            idempotency.remember(tx, **names, fingerprint=digest, reference={"job": job.id})
+            return job
+
+        try:
+            return await self._writer.run(write, lock_order.key(*names.values()))
+        except KeyReused as error:
+            words = f"{new.handler}: the idempotency key {key!r} was used before, with other parameters or options"
+            raise KeyReused(f"{words}: take a new key for a new job") from error
+
+    async def _hand_over(self, jobs: list[Job]) -> None:
+        elsewhere = [job for job in jobs if job.backend in self._dispatcher.backends]
+        if elsewhere:
+            await self._dispatcher.deliver(elsewhere, after_response=self._dispatcher.defer)
+
+
+def _accept_each(tx: Tx, chunk: list[NewJob]) -> list[Job]:
+    return [ledger.accept(tx, new) for new in chunk]
+
+
+def check_text(name: str, text: str | None) -> None:
+    """Check an owner or a key. Raises ValueError."""
+    if text is not None and not (0 < len(text) <= MAX_LENGTH and is_plain(text)):
+        raise ValueError(f"{name} must have 1 to {MAX_LENGTH} characters, none of them a control character")
+
+
+@asynccontextmanager
+async def open_enqueuer(settings: Settings) -> AsyncIterator[Enqueuer]:
+    """Open the ledger and the brokers, and close them at the end. Raises SettingsError and StorageError."""
+    timings = Timings.inherited(os.environ)
+    async with AsyncExitStack() as stack:
+        handlers = load_handlers(settings)
+        encryption = build_encryption(settings, handlers)
+        tracing = build_tracing(settings.telemetry.traces)
+        stack.push_async_callback(asyncio.to_thread, tracing.close, TRACE_FLUSH_S)
+        writer = await open_ledger(stack, settings)
+        backends: dict[str, Backend] = {}
+        dispatcher = Dispatcher(
+            handlers=handlers,
+            route=values.routes(settings),
+            priority=values.priorities(settings),
+            backends=backends,
+            writer=writer,
+            encryption=encryption,
+            metrics=Metrics(),
+            tracing=tracing,
+            timings=timings,
+        )
+        for name in used(settings):
+            if backend_class(settings, name)[0].runs_elsewhere:
+                backend = build_backend(settings, name, ProbeRunner(), timings)
+                await backend.start(Role.ACCEPT)
+                stack.push_async_callback(backend.drain, DRAIN_S)
+                backends[name] = backend
+        stack.push_async_callback(dispatcher.close)
+        await dispatcher.start()
+        changes = ChangeFeed(writer.database, timings)
+        writer.on_commit = changes.wake
+        stack.push_async_callback(changes.close)
+        changes.start()
+        yield Enqueuer(handlers=handlers, dispatcher=dispatcher, writer=writer, changes=changes, tracing=tracing)

@@ -1,0 +1,182 @@
+"""Jobs that any code enqueues: they are accepted, and run by whoever serves."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from onward import InvalidParameters, JobFailed, JobRequest, KeyReused, NotFound, Onward, Unavailable, UnknownHandler
+from onward.backends.base import Role
+from onward.config.settings import SettingsError, load
+from onward.jobs import ledger
+from onward.jobs.states import JobStatus
+from onward.runtime import wiring
+from onward.storage.engine import Database
+from onward.storage.tables import jobs, runners
+from onward.testing import workload
+
+LONG = timedelta(seconds=60)
+FAR = datetime(2099, 1, 1, tzinfo=UTC)
+
+
+def write_settings(folder: Path, ledger_url: str, more: str = "") -> Path:
+    file = folder / "settings.toml"
+    modules = '[handlers]\nmodules = ["onward.testing.workload"]\n'
+    file.write_text(f'{more}\n{modules}[database]\nurl = "{ledger_url}"\n')
+    return file
+
+
+@pytest.fixture
+def project(tmp_path: Path, ledger_url: str) -> Path:
+    return write_settings(tmp_path, ledger_url)
+
+
+@pytest.fixture
+async def onward(project: Path) -> AsyncIterator[Onward]:
+    async with Onward.from_settings(project) as opened:
+        yield opened
+
+
+async def test_a_job_is_run_by_the_process_that_serves_and_gives_its_result(project: Path, tmp_path: Path) -> None:
+    async with wiring.run_process(load(tmp_path), Role.ACCEPT) as serving, Onward.from_settings(project) as onward:
+        given = workload.noted.job(folder=str(tmp_path), text="here")
+        job_id = await onward.enqueue(given, owner="ada", priority=7)
+        assert await onward.result(job_id, timeout=LONG) is not None
+        job = await serving.database.read(lambda tx: ledger.get(tx, job_id))
+        assert job is not None
+        assert (job.owner, job.priority) == ("ada", -7)
+        failing = await onward.enqueue(workload.permanent.job(folder=str(tmp_path)))
+        with pytest.raises(JobFailed, match="FAILED") as failed:
+            await onward.result(failing, timeout=LONG)
+        assert failed.value.job.id == failing
+
+
+async def test_who_enqueues_is_no_process_of_the_installation_and_runs_nothing(
+    onward: Onward, ledger_url: str, tmp_path: Path
+) -> None:
+    job_id = await onward.enqueue(workload.noted.job(folder=str(tmp_path)))
+    with pytest.raises(TimeoutError):
+        await onward.result(job_id, timeout=timedelta(seconds=0.5))
+    database = Database(ledger_url)
+    try:
+        job = await database.read(lambda tx: ledger.get(tx, job_id))
+        assert job is not None
+        assert (job.status, job.delivered_to) == (JobStatus.QUEUED, None)
+        assert await database.read(lambda tx: tx.all(sa.select(runners.c.id))) == []
+    finally:
+        database.close()
+
+
+async def test_a_key_gives_the_same_job_to_one_owner_and_one_handler(onward: Onward, tmp_path: Path) -> None:
+    given = workload.noted.job(folder=str(tmp_path), text="a")
+    first = await onward.enqueue(given, owner="ada", idempotency_key="k")
+    assert await onward.enqueue(given, owner="ada", idempotency_key="k") == first
+    # A default that is given or left out makes no difference; another owner or handler has keys of its own.
+    assert await onward.enqueue(given, owner="bob", idempotency_key="k") != first
+    assert await onward.enqueue(given, idempotency_key="k") != first
+    other = workload.wait.job(folder=str(tmp_path))
+    assert await onward.enqueue(other, owner="ada", idempotency_key="k") != first
+    for wrong in (
+        onward.enqueue(workload.noted.job(folder=str(tmp_path), text="b"), owner="ada", idempotency_key="k"),
+        onward.enqueue(given, owner="ada", idempotency_key="k", run_at=FAR),
+        onward.enqueue(given, owner="ada", idempotency_key="k", priority=1),
+    ):
+        with pytest.raises(KeyReused, match="take a new key"):
+            await wrong
+
+
+async def test_calls_with_one_key_at_the_same_time_make_one_job(onward: Onward, tmp_path: Path) -> None:
+    given = workload.noted.job(folder=str(tmp_path))
+    made = await asyncio.gather(*(onward.enqueue(given, idempotency_key="k") for _ in range(20)))
+    assert len(set(made)) == 1
+
+
+async def test_errors_have_types_and_nothing_is_accepted(onward: Onward, ledger_url: str, tmp_path: Path) -> None:
+    good = workload.noted.job(folder=str(tmp_path))
+    with pytest.raises(UnknownHandler, match=r"no.such"):
+        await onward.enqueue(JobRequest("no.such", {}))
+    with pytest.raises(InvalidParameters, match="text"):
+        await onward.enqueue_many([good] * 300 + [JobRequest("conformance.note", {"folder": "x", "text": 5})])
+    with pytest.raises(NotFound):
+        await onward.result("job_0")
+    for options in ({"owner": ""}, {"priority": 1_001}, {"run_at": datetime(2099, 1, 1)}, {"idempotency_key": "\0"}):  # noqa: DTZ001
+        with pytest.raises(ValueError, match=next(iter(options))):
+            await onward.enqueue(good, **options)
+    assert await count(ledger_url) == 0
+
+
+async def test_thousands_are_accepted_in_order_while_others_write(
+    onward: Onward, ledger_url: str, tmp_path: Path
+) -> None:
+    many = asyncio.create_task(
+        onward.enqueue_many(workload.noted.job(folder=str(tmp_path), text=str(n)) for n in range(1_001))
+    )
+    await asyncio.sleep(0)
+    between = await onward.enqueue(workload.noted.job(folder=str(tmp_path)))
+    assert not many.done()
+    ids = await many
+    assert len(set(ids)) == 1_001
+    assert ids == sorted(ids)
+    assert between not in ids
+    assert await count(ledger_url) == 1_002
+
+
+def test_plain_code_enqueues_from_any_thread_and_closes(project: Path, tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    onward = Onward.from_settings(project)
+    found: list[str] = []
+    with onward.sync:
+        given = workload.noted.job(folder=str(tmp_path))
+        calls = [threading.Thread(target=lambda: found.append(onward.sync.enqueue(given))) for _ in range(4)]
+        for call in calls:
+            call.start()
+        for call in calls:
+            call.join()
+        found += onward.sync.enqueue_many([given, given], run_at=FAR)
+        with pytest.raises(TimeoutError):
+            onward.sync.result(found[0], timeout=timedelta(seconds=0.05))
+    assert len(set(found)) == 6
+    assert {thread.name for thread in set(threading.enumerate()) - before} <= set()
+    assert onward.sync.enqueue(given)  # it opens again
+    onward.sync.close()
+    onward.sync.close()
+
+
+async def test_dramatiq_has_the_message_at_once(
+    tmp_path: Path, sqlite_ledger: str, redis_url: str, namespace: str
+) -> None:
+    redis = f'[backends.dramatiq]\nurl = "{redis_url}"\nnamespace = "{namespace}"\n'
+    project = write_settings(tmp_path, sqlite_ledger, f'backend = "dramatiq"\n{redis}')
+    async with Onward.from_settings(project) as onward:
+        await onward.enqueue(workload.noted.job(folder=str(tmp_path)))
+        await onward.enqueue_many([workload.noted.job(folder=str(tmp_path))] * 3)
+        health = onward._open()._dispatcher.backends["dramatiq"]
+        assert (await health.health()).depth == 4
+
+
+async def test_an_object_that_is_not_open_says_so(project: Path, tmp_path: Path) -> None:
+    onward = Onward.from_settings(project)
+    with pytest.raises(RuntimeError, match="async with onward"):
+        await onward.enqueue(workload.noted.job(folder="x"))
+    with pytest.raises(SettingsError, match=r"settings\.toml"):
+        Onward.from_settings(tmp_path / "other.toml")
+    async with onward:
+        with pytest.raises(RuntimeError, match="open already"):
+            await onward.__aenter__()
+        kept = onward._open()
+    with pytest.raises(Unavailable):
+        await kept._writer.run(lambda tx: tx.now)
+
+
+async def count(ledger_url: str) -> int:
+    database = Database(ledger_url)
+    try:
+        return int(await database.read(lambda tx: tx.scalar(sa.select(sa.func.count()).select_from(jobs))) or 0)
+    finally:
+        database.close()
