@@ -34,7 +34,7 @@ class Enqueuer:
     def __init__(self) -> None:
         self.dispatched: list[str] = []
 
-    accept = staticmethod(ledger.accept)
+    accept = accept_later = staticmethod(ledger.accept)
 
     @staticmethod
     def prepare_child(

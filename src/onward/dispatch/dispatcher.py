@@ -87,6 +87,10 @@ class Dispatcher:
         """Insert the job; it is accepted with the transaction's commit."""
         return ledger.accept(tx, new, local_runner=self.backends[new.backend].local_runner())
 
+    def accept_later(self, tx: Tx, new: NewJob) -> Job:
+        """Insert a job that was prepared some time ago: it goes where the settings of now send it."""
+        return self.accept(tx, replace(new, backend=self.route(new.handler)))
+
     async def deliver(self, jobs: Sequence[Job], *, after_response: Defer) -> None:
         """Deliver the jobs, or leave them to maintenance. Takes 50 ms at most, and never raises."""
         for name, deliveries in self.by_backend(jobs).items():

@@ -60,11 +60,11 @@ class Context:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The request's headers by lower-case name; values of one that came several times are joined by a comma."""
+        """The request's headers by lower-case name; values of one that came several times are joined."""
         found: dict[str, str] = {}
         for raw_name, raw_value in self.raw_headers:
             name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-            found[name] = f"{found[name]}, {value}" if name in found else value
+            found[name] = f"{found[name]}{'; ' if name == 'cookie' else ', '}{value}" if name in found else value
         return found
 
     def once(self, make: Callable[[Context], T]) -> T:

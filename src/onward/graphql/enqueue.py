@@ -70,8 +70,8 @@ class ReplaceParams:
 class Companion(Generic[Row]):
     """A row of the application's own, written in the transaction that accepts the job.
 
-    `write` may raise MutationError, which takes the whole mutation back, or return Instead and write nothing. `get`
-    reads the row by its id where an idempotency key is used again; `name` is what that key's record calls the id.
+    `write` may raise MutationError, which takes the whole mutation back, or return ReplaceParams and write nothing.
+    `get` reads the row by its id where an idempotency key is used again; `name` is what that key's record calls the id.
     """
 
     name: str
@@ -98,7 +98,8 @@ class Key:
 
     def remember(self, tx: Tx, accepted: Accepted[Row], companion: Companion[Row] | None) -> None:
         made = {"job": accepted.job, companion.name if companion else "": accepted.row}
-        idempotency.remember(tx, **asdict(self), reference={name: it.id for name, it in made.items() if it is not None})
+        ids = {name: getattr(it, "id", None) for name, it in made.items()}  # a row without one cannot be read again
+        idempotency.remember(tx, **asdict(self), reference={name: id_ for name, id_ in ids.items() if id_ is not None})
 
 
 Named = Callable[[str], list[str]]

@@ -84,7 +84,8 @@ def _described(modules: Sequence[ModuleType]) -> dict[str, type]:
     found: dict[str, type] = {}
     for module in modules:
         for value in vars(module).values():
-            definition = getattr(value, "__strawberry_definition__", None)
+            # Of anything but a class a lookup may run code.
+            definition = getattr(value, "__strawberry_definition__", None) if isinstance(value, type) else None
             if not isinstance(definition, StrawberryObjectDefinition) or definition.is_input:
                 continue
             if definition.name not in KINDS and not definition.origin.__module__.startswith("onward."):

@@ -41,15 +41,17 @@ async def send(
     mutation, if the input has them. `payload` makes the answer, which is a JobPayload otherwise. Raises MutationError;
     leave it to the schema, which turns it into the `errors` of the payload.
     """
-    given = {field.name: getattr(input, field.name) for field in fields(input) if field.name not in OPTIONS}
-    run_at = getattr(input, "run_at", None)
+    values = {field.name: getattr(input, field.name) for field in fields(input)}
+    values = {name: value for name, value in values.items() if value is not strawberry.UNSET}
+    given = {name: value for name, value in values.items() if name not in OPTIONS}
+    run_at = values.get("run_at")
     accepted: Accepted[Any] = await accept(
         info.context,
         mutation=info.field_name,
         handler=handler,
         params=given if params is None else params,
         given={**given, "runAt": run_at and run_at.isoformat()},
-        key=getattr(input, "idempotency_key", None),
+        key=values.get("idempotency_key"),
         run_at=run_at,
         companion=companion,
         named=_camel,

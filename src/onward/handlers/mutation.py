@@ -46,6 +46,8 @@ class Mutation:
         if isinstance(self.roles, str):
             raise TypeError(f"roles must be a list of names (got {self.roles!r}): write roles=[{self.roles!r}]")
         object.__setattr__(self, "roles", tuple(self.roles))
+        if inspect.iscoroutinefunction(self.allow):
+            raise TypeError("allow must be a plain function of the viewer, as in `def allow(viewer)`: nobody awaits it")
         if self.read is not None and self.beside is None:
             raise ValueError("read finds the row that beside wrote: give beside, too")
 
@@ -55,7 +57,7 @@ class Mutation:
             return True
         if any(role in viewer.roles for role in self.roles):
             return True
-        return self.allow is not None and self.allow(viewer)
+        return self.allow is not None and self.allow(viewer) is True
 
 
 def declared(
@@ -84,6 +86,8 @@ def _check_beside(handler: str, beside: Callable[..., Any], parameters: type[Bas
     names = list(inspect.signature(beside).parameters.values())
     if inspect.iscoroutinefunction(beside) or not names or names[0].kind is inspect.Parameter.KEYWORD_ONLY:
         raise TypeError(f"{handler}: beside must be a plain function of the transaction, as in `def write(tx, *, ...)`")
+    if "viewer" in parameters.model_fields and any(parameter.name == "viewer" for parameter in names[1:]):
+        raise TypeError(f"{handler}: beside gets who sends it as viewer: give the handler's own parameter another name")
     for parameter in names[1:]:
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             raise TypeError(

@@ -39,6 +39,7 @@ class JobEnqueuer(Protocol):
         self, parent: Job, handler: str, params: Mapping[str, Any], run_at: int | None = None
     ) -> NewJob: ...
     def accept(self, tx: Tx, new: NewJob) -> Job: ...
+    def accept_later(self, tx: Tx, new: NewJob) -> Job: ...
     def dispatch_new(self, jobs: list[Job]) -> None: ...
     def dispatch(self, jobs: list[Job]) -> None: ...
 
@@ -92,8 +93,12 @@ class Completion:
 
     async def _expand(self) -> None:
         """Accept and dispatch what steps have written down. Maintenance does so, too, if this process does not."""
-        with suppress(StorageError):
-            await dispatched.expand_all(self._writer, self._enqueuer.accept, self._enqueuer.dispatch_new)
+        try:
+            await dispatched.expand_all(self._writer, self._enqueuer.accept_later, self._enqueuer.dispatch_new)
+        except StorageError:
+            self._log.warning("dispatched jobs are left to maintenance")
+        except Exception:  # noqa: BLE001 - likewise
+            self._log.exception("dispatched jobs could not be accepted")
 
     async def complete(self, running: Running, ended: Ended | Exception) -> None:
         """Record the end of an attempt; an error of ours is code INTERNAL, and does not count."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from time import monotonic
 
 import orjson
 import sqlalchemy as sa
+import structlog
 
 from onward.jobs.model import Job, NewJob
 from onward.storage.lock_order import LAST
@@ -23,11 +24,11 @@ from onward.storage.writer import Writer
 
 CHUNK = 200
 
-_FIELDS = tuple(field.name for field in fields(NewJob) if field.name != "pending")
+_FIELDS = tuple(field.name for field in fields(NewJob) if field.name not in ("pending", "created_at"))
 _insert = sa.insert(dispatched)
 _next = (
     sa.select(dispatched.c.id, dispatched.c.accepted_at, dispatched.c.jobs)
-    .where(dispatched.c.accepted_at <= sa.bindparam("until"))
+    .where(dispatched.c.accepted_at <= sa.bindparam("until"), dispatched.c.id > sa.bindparam("after_"))
     .order_by(dispatched.c.id)
     .limit(1)
     .with_for_update(skip_locked=True)
@@ -40,20 +41,28 @@ def accept(tx: Tx, children: Sequence[NewJob], insert: Callable[[Tx, NewJob], Jo
     """Accept the first chunk of a step's jobs, and write the others down. Their ids are known already."""
     for start in range(CHUNK, len(children), CHUNK):
         chunk = children[start : start + CHUNK]
-        rows = [[getattr(child, name) for name in _FIELDS] for child in chunk]
+        rows = [{name: getattr(child, name) for name in _FIELDS} for child in chunk]
         tx.insert(_insert, {"id": chunk[0].id, "accepted_at": tx.now, "jobs": orjson.dumps(rows).decode()})
     return [insert(tx, child) for child in children[:CHUNK]]
 
 
-def expand(tx: Tx, insert: Callable[[Tx, NewJob], Job], *, older_than_us: int = 0) -> list[Job]:
-    """Make jobs of the oldest chunk that was written down so long ago; none if there is no such chunk."""
-    found = tx.one(_next, until=tx.now - older_than_us)
+def expand(
+    tx: Tx, insert: Callable[[Tx, NewJob], Job], *, older_than_us: int = 0, after: str = ""
+) -> tuple[str, list[Job]] | None:
+    """Make jobs of the next chunk that was written down so long ago, and return its id and them; None without one.
+
+    A chunk of a release that gives jobs more than this one knows stays as it is.
+    """
+    found = tx.one(_next, until=tx.now - older_than_us, after_=after)
     if found is None:
-        return []
-    id_, accepted_at, rows = found
+        return None
+    id_, accepted_at, text = found
+    try:
+        children = [NewJob(**{**child, "created_at": accepted_at}) for child in orjson.loads(text)]
+    except (TypeError, ValueError):
+        return id_, []
     tx.execute(_delete, id_=id_)
-    children = (NewJob(**dict(zip(_FIELDS, row, strict=True))) for row in orjson.loads(rows))
-    return [insert(tx, replace(child, created_at=accepted_at)) for child in children]
+    return id_, [insert(tx, child) for child in children]
 
 
 async def expand_all(
@@ -64,11 +73,18 @@ async def expand_all(
     older_than_us: int = 0,
 ) -> None:
     """Expand and dispatch one chunk after another; half of the writer's time is left to others. Raises Unavailable."""
+    after = ""
     while True:
         begun = monotonic()
-        jobs = await writer.run(partial(expand, insert=insert, older_than_us=older_than_us), LAST)
-        if not jobs:
+        run = partial(expand, insert=insert, older_than_us=older_than_us, after=after)
+        found = await writer.run(run, LAST)
+        if found is None:
             return
+        after, jobs = found
+        if not jobs:
+            structlog.get_logger("maintenance").warning(
+                "dispatched jobs are left to the release that wrote them", id=after
+            )
         dispatch(jobs)
         await asyncio.sleep(monotonic() - begun)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
 ENCRYPTED = "onward:sealed"  # the only key of the object that stands for a secret value
+MIN_FOUND_WITHIN = 8  # a shorter secret is refused as the whole of a text alone: it is part of many a date
 MIN_REDACTED = 4  # a shorter secret is not looked for in texts: it would be found everywhere
 
 
@@ -82,21 +83,26 @@ def redact(text: str, secrets: Sequence[str]) -> str:
 
 
 def redact_value(value: Any, secrets: Sequence[str]) -> Any:
-    """Replace every secret in the texts of a JSON value; numbers stay."""
+    """Replace every secret in the texts of a JSON value, and long ones in the names of members; numbers stay."""
     if not secrets:
         return value
     if isinstance(value, str):
         return redact(value, secrets)
     if isinstance(value, dict):
-        return {redact(name, secrets): redact_value(inner, secrets) for name, inner in value.items()}
+        long = [secret for secret in secrets if len(secret) >= MIN_FOUND_WITHIN]  # a short one may be a usual name
+        return {redact(name, long): redact_value(inner, secrets) for name, inner in value.items()}
     return [redact_value(inner, secrets) for inner in value] if isinstance(value, list) else value
 
 
 def exposed(params: Mapping[str, Any], secrets: Sequence[str]) -> list[str]:
     """The names of the parameters that hold a secret in the clear."""
-    return [
-        name for name, value in params.items() if not _is_encrypted(value) and redact_value(value, secrets) != value
-    ]
+    return [name for name, value in params.items() if not _is_encrypted(value) and _holds(value, secrets)]
+
+
+def _holds(value: Any, secrets: Sequence[str]) -> bool:
+    """True for a secret as the whole of a text, and for a long one as a part: a short one is found in any date."""
+    parts = [secret for secret in secrets if len(secret) >= MIN_FOUND_WITHIN]
+    return any(text in secrets or any(part in text for part in parts) for text in _texts(value))
 
 
 def _is_encrypted(value: Any) -> bool:

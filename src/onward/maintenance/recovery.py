@@ -59,7 +59,7 @@ class Recovery(Service):
         if await self._writer.database.read(partial(dispatched.any_left, older_than_us=grace_us)):
             dispatcher = self._dispatcher
             await dispatched.expand_all(
-                self._writer, dispatcher.accept, dispatcher.dispatch_new, older_than_us=grace_us
+                self._writer, dispatcher.accept_later, dispatcher.dispatch_new, older_than_us=grace_us
             )
 
     async def _reroute(self, places: Collection[row.Destination]) -> None:

@@ -54,7 +54,7 @@ class BackendRunner:
         if limit > len(calls):
             claimed = await self._runner.claim_due(self._backend, limit - len(calls), exclude=exclude)
             calls += [partial(self._runner.execute, job) for job in claimed]
-            self._found_nothing = not calls
+            self._found_nothing = not calls and not exclude
         return calls
 
     async def _run_isolated(self, job_id: str) -> None:

@@ -61,11 +61,13 @@ class Ordered(Protocol):
 T = TypeVar("T", bound=Ordered)
 
 
-def transactions(batch: Sequence[T]) -> list[list[T]]:
-    """Divide a batch into transactions, each in lock order; functions of equal order stay in the order they came in."""
+def transactions(batch: Sequence[T]) -> tuple[list[T], list[list[T]]]:
+    """Divide a batch into the transaction of most, in lock order, and those of functions that have one of their own.
+
+    Functions of equal order stay in the order they came in.
+    """
     shared = sorted((one for one in batch if one.order.rank is not Rank.ALONE), key=lambda one: one.order)
-    alone = [[one] for one in batch if one.order.rank is Rank.ALONE]
-    return [shared, *alone] if shared else alone
+    return shared, [[one] for one in batch if one.order.rank is Rank.ALONE]
 
 
 def job_ids(batch: Iterable[Ordered]) -> list[str]:

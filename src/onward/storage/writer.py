@@ -12,6 +12,7 @@ import queue
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
@@ -127,10 +128,11 @@ class Writer:
 
     def _loop(self) -> None:
         going, several = True, False
-        while going:
+        alone: deque[list[WriteRequest[Any]]] = deque()  # one of them a round: whatever is urgent comes in between
+        while going or alone:
             batch: list[WriteRequest[Any]] = []
             with suppress(queue.Empty):
-                request = self._queue.get(timeout=LAZY_COMMIT_S)
+                request = self._queue.get_nowait() if alone else self._queue.get(timeout=LAZY_COMMIT_S)
                 if several:
                     time.sleep(BATCH_WAIT_S)
                 while request is not None:
@@ -144,9 +146,12 @@ class Writer:
             with self._lazy_lock:
                 batch += self._lazy
                 self._lazy = []
-            for transaction in lock_order.transactions(batch):
-                self._write(transaction)
-                _answer(transaction)
+            shared, further = lock_order.transactions(batch)
+            alone.extend(further)
+            for transaction in (shared, alone.popleft() if alone else []):
+                if transaction:
+                    self._write(transaction)
+                    _answer(transaction)
         self._connection.close()
 
     def _write(self, batch: list[WriteRequest[Any]]) -> None:

@@ -179,7 +179,7 @@ async def _take_orders(parent: Parent, running: RemoteRunning, handler: Handler,
     while "end" not in (order := await parent.orders.get()):
         try:
             step = _step(handler, order["run"])
-            running.secrets = tuple(order["secrets"])  # struck out before a message is cut
+            running.secrets = tuple(order.get("secrets", ()))  # struck out before a message is cut
             with tracing.run(f"process {step.name}", order["trace"], job=running.id, handler=running.handler):
                 values = (order["value"],) if "value" in order else ()
                 arguments = {} if values else arguments_of(handler, order["params"], order["version"])

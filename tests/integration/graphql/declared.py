@@ -118,6 +118,19 @@ def read_ticket(tx: Tx, id: str) -> Ticket:
 def ticket(job: JobContext, *, items: list[Item]) -> None: ...
 
 
+@dataclass
+class Seat:
+    label: str
+
+
+def write_seat(tx: Tx, *, limit: int | None) -> Seat:
+    return Seat(f"{limit}")
+
+
+@handler("shop.seat", mutation=Mutation(beside=write_seat))
+def seat(job: JobContext, *, limit: int | None = 5) -> None: ...
+
+
 @handler("shop.chain", mutation=True)
 def chain(job: JobContext, *, text: str) -> str:
     return job.dispatch(count.job(text=text), run_at=datetime(2100, 1, 1, tzinfo=UTC))

@@ -11,6 +11,7 @@ import pytest
 from cryptography.fernet import Fernet
 from strawberry.schema import schema_converter
 
+from onward import JobContext, Mutation, Tx, Viewer, handler
 from onward.api import composition
 from onward.config.settings import SettingsError, load
 from onward.graphql.generated import mutations
@@ -206,6 +207,34 @@ async def test_a_row_is_written_beside_the_job(shop: TestApp) -> None:
     assert int(first["ticket"]["madeAt"]) > 10**15
     assert again["ticket"] == {"id": first["ticket"]["id"], "madeAt": "7", "seats": 1}
     assert (again["job"], again["replayed"]) == (first["job"], True)
+
+
+async def test_a_row_without_an_id_is_written_with_a_key_too(shop: TestApp) -> None:
+    first = await send(shop, "shopSeat", "seat { label } job { id } replayed", idempotencyKey="seat")
+    again = await send(shop, "shopSeat", "seat { label } job { id } replayed", idempotencyKey="seat")
+    assert (first["seat"], first["replayed"]) == ({"label": "5"}, False)
+    assert (again["seat"], again["job"], again["replayed"]) == (None, first["job"], True)
+
+
+async def test_null_is_another_input_where_it_means_something_else_than_nothing(shop: TestApp) -> None:
+    await send(shop, "shopSeat", idempotencyKey="null")
+    assert (await send(shop, "shopSeat", limit=5, idempotencyKey="null"))["replayed"]
+    other = await send(shop, "shopSeat", limit=None, idempotencyKey="null")
+    assert errors(other) == [("IDEMPOTENCY_KEY_REUSED", ["idempotencyKey"])]
+
+
+def test_a_guard_that_nobody_awaits_and_a_parameter_in_the_viewer_s_place_are_refused() -> None:
+    async def allow(viewer: Viewer) -> bool:
+        return False
+
+    def beside(tx: Tx, *, viewer: Viewer) -> None: ...
+
+    def sit(job: JobContext, *, viewer: str) -> None: ...
+
+    with pytest.raises(TypeError, match="allow must be a plain function"):
+        Mutation(allow=allow)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="give the handler's own parameter another name"):
+        handler("shop.sit", mutation=Mutation(beside=beside))(sit)
 
 
 async def test_a_row_that_cannot_be_shown_hides_no_job(shop: TestApp) -> None:

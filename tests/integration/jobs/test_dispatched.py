@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -46,9 +47,9 @@ async def test_no_transaction_accepts_more_than_a_chunk(writer: Writer, tmp_path
     assert [job.id for job in first] == [child.id for child in new[: dispatched.CHUNK]]
     accepted: list[Job] = list(first)
     sizes = []
-    while chunk := await writer.run(partial(dispatched.expand, insert=ledger.accept)):
-        sizes.append(len(chunk))
-        accepted += chunk
+    while found := await writer.run(partial(dispatched.expand, insert=ledger.accept)):
+        sizes.append(len(found[1]))
+        accepted += found[1]
     assert sizes == [dispatched.CHUNK, dispatched.CHUNK, 1]
     assert [job.id for job in accepted] == [child.id for child in new]
     assert {(job.owner, job.created_at) for job in accepted} == {("ada", first[0].created_at)}
@@ -59,7 +60,7 @@ async def test_no_transaction_accepts_more_than_a_chunk(writer: Writer, tmp_path
 async def test_a_chunk_is_left_to_the_process_that_wrote_it_down_for_a_while(writer: Writer, tmp_path: Path) -> None:
     await writer.run(partial(dispatched.accept, children=children(tmp_path), insert=ledger.accept))
     assert not await writer.database.read(partial(dispatched.any_left, older_than_us=HOUR_US))
-    assert await writer.run(partial(dispatched.expand, insert=ledger.accept, older_than_us=HOUR_US)) == []
+    assert await writer.run(partial(dispatched.expand, insert=ledger.accept, older_than_us=HOUR_US)) is None
     assert await writer.database.read(partial(dispatched.any_left, older_than_us=0))
 
 
@@ -71,6 +72,25 @@ async def test_maintenance_accepts_what_a_process_left_behind(tmp_path: Path) ->
         await running.writer.run(partial(dispatched.accept, children=new, insert=ledger.accept))
         await until(lambda: len(notes(tmp_path)) == len(new), 60)
     assert {note.job for note in notes(tmp_path)} == {child.id for child in new}
+
+
+async def test_chunks_go_where_the_settings_of_now_say_and_one_of_a_newer_release_holds_up_no_other(
+    tmp_path: Path,
+) -> None:
+    """The backend has changed since the step ended; and a later release may give jobs more than this one knows."""
+    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["onward.testing.workload"]\n')
+    timings = Timings(delivery_grace_s=0.05, reconcile_interval_s=0.05)
+    async with wiring.run_process(load(tmp_path), Role.ACCEPT, timings=timings) as running:
+
+        def write_down(tx: Tx) -> None:
+            newer = {"id": "job_000000", "accepted_at": tx.now, "jobs": '[{"handler": "a.b", "of_tomorrow": 1}]'}
+            tx.insert(sa.insert(chunks), newer)
+            before = [replace(child, backend="dramatiq") for child in children(tmp_path, 2 * dispatched.CHUNK)]
+            dispatched.accept(tx, before, lambda *_: None)  # type: ignore[arg-type]
+
+        await running.writer.run(write_down)
+        await until(lambda: len(notes(tmp_path)) == dispatched.CHUNK, 60)
+        assert await running.database.read(lambda tx: rows(tx, chunks)) == 1
 
 
 async def test_the_tables_of_the_last_release_are_refused_while_a_chunk_is_there(

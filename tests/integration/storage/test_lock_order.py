@@ -38,11 +38,11 @@ def test_a_batch_becomes_transactions_in_lock_order() -> None:
     given = [lock_order.job("b"), LAST, ALONE, ROWS, lock_order.job("a"), lock_order.key("x"), PROCESSES, ROWS]
     wanted = [PROCESSES, ROWS, ROWS, lock_order.key("x"), lock_order.job("a"), lock_order.job("b"), LAST]
     for orders in itertools.islice(itertools.permutations(given), 0, None, 97):
-        shared, *alone = lock_order.transactions([_Request(order) for order in orders])
+        shared, alone = lock_order.transactions([_Request(order) for order in orders])
         assert [one.order for one in shared] == wanted
         assert [[one.order for one in group] for group in alone] == [[ALONE]]
     same = [_Request(ROWS) for _ in range(9)]
-    assert lock_order.transactions(same) == [same]
+    assert lock_order.transactions(same) == (same, [])
 
 
 @contextmanager

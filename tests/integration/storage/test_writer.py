@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,6 +14,7 @@ import sqlalchemy as sa
 from database import users
 from onward.storage.base import Unavailable
 from onward.storage.engine import Database
+from onward.storage.lock_order import ALONE, PROCESSES
 from onward.storage.tables import meta
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
@@ -58,6 +61,39 @@ async def together(writer: Writer, *functions: Callable[[Tx], object]) -> list[o
         waiting = [asyncio.create_task(writer.run(function)) for function in functions]
         await asyncio.sleep(0)  # each task submits its function
     return list(await asyncio.gather(*waiting, return_exceptions=True))
+
+
+async def test_an_urgent_function_waits_for_no_more_than_one_of_those_with_a_transaction_of_their_own(
+    writer: Writer,
+) -> None:
+    """A heartbeat comes between the batches of a bulk retry, however many of them wait."""
+    seen: list[str] = []
+
+    def alone(tx: Tx) -> None:
+        seen.append("alone")
+        if len(seen) == 1:
+            beat = partial(writer.run_sync, lambda _: seen.append("heartbeat"), PROCESSES, urgent=True)
+            thread = threading.Thread(target=beat)
+            thread.start()
+            beats.append(thread)
+            assert writer_has_urgent.wait(10)
+
+    beats: list[threading.Thread] = []
+    writer_has_urgent = threading.Event()
+    put_ = writer._put
+
+    def noticed(request: Any, *, urgent: bool = False) -> None:
+        put_(request, urgent=urgent)
+        if urgent:
+            writer_has_urgent.set()
+
+    writer._put = noticed  # type: ignore[method-assign]
+    with Held(writer):
+        waiting = [asyncio.create_task(writer.run(alone, ALONE)) for _ in range(5)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    beats[0].join(10)
+    assert seen.index("heartbeat") == 1
 
 
 async def test_transaction_functions_that_arrive_together_share_one_commit(writer: Writer) -> None:

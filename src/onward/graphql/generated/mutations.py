@@ -195,5 +195,14 @@ def _by_location(handler: Handler, members: Sequence[Member]) -> dict[str, Membe
 def _given(input: Mapping[str, Any], members: Sequence[Member]) -> dict[str, Any]:
     """The input that an idempotency key stands for, without defaults: new optional parameters leave it as it was."""
     run_at = input.get(RUN_AT)
-    found = {one.name: value for one in members if (value := input.get(one.name)) is not None and value != one.default}
+    found = {
+        one.name: input[one.name] for one in members if one.name in input and not _is_default(input[one.name], one)
+    }
     return {**found, RUN_AT: run_at and run_at.isoformat()}
+
+
+def _is_default(value: Any, member: Member) -> bool:
+    """True if the handler gets the same as where the field is left out."""
+    if value is None:
+        return member.null_is_absent or member.none_if_absent or member.default is None
+    return bool(value == member.default)
