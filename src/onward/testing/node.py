@@ -61,7 +61,8 @@ class RequestServer:
         asked = json.loads(await reader.readline())
         jobs = await accept(self._onward, asked.get("accept", []))
         await self._onward.dispatcher.deliver(jobs, after_response=defer)
-        await again(self._onward, asked.get("again", []), defer)
+        if "again" in asked:
+            await again(self._onward, asked["again"], defer)
         writer.write(json.dumps([job.id for job in jobs]).encode() + b"\n")
         writer.close()
         with suppress(ConnectionError):

@@ -25,8 +25,9 @@ def steps_forgotten() -> None:
 def chunks_of_now() -> None:
     """Of many further jobs of a step, those that are accepted later forget when the step ended."""
     from onward.jobs import dispatched
+    from onward.jobs.model import NewJob
 
-    base.put(dispatched, "replace", lambda child, **_: child)
+    base.put(dispatched, "NewJob", lambda **values: NewJob(**{**values, "created_at": None}))
 
 
 def children_apart() -> None:
