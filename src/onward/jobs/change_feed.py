@@ -179,7 +179,8 @@ class ChangeFeed:
 
     def _begin_looking(self) -> None:
         if self._looking is None:
-            self._look()
+            loop = asyncio.get_running_loop()
+            self._looking = loop.call_later(self._timings.change_poll_s, self._look)
 
     def _look(self) -> None:
         """Have the reader read if the ledger has changed, and look again in a while. Ends with the subscriptions."""

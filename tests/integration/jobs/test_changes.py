@@ -53,7 +53,9 @@ async def test_a_change_between_subscribing_and_reading_is_not_missed(writer: Wr
         job = await writer.run(accept)
         async with changes.watch_job(job.id) as subscription, asyncio.timeout(5):
             await writer.run(lambda tx, job=job: cancel(tx, job.id))  # type: ignore[misc]
-            assert (await anext(subscription)).status is S.CANCELLED
+            # On PostgreSQL an open transaction of another database lets earlier changes be seen again.
+            while (await anext(subscription)).status is not S.CANCELLED:
+                pass
 
 
 async def test_a_commit_that_began_before_others_and_ended_after_them_is_not_missed(
