@@ -24,6 +24,7 @@ from onward.jobs.waiting import waits_for
 from onward.runtime import backends, handlers
 from onward.storage import migrate
 from onward.storage.engine import Database
+from onward.storage.lock_order import ALONE
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.text.patterns import matches
@@ -106,11 +107,11 @@ def retry_matching(settings: Settings, wanted: JobFilter, limit: int) -> int:
         with bar("retrying", len(ids)) as show:
             for begin in range(0, len(ids), BATCH):
 
-                def unit(tx: Tx, some: Sequence[str] = ids[begin : begin + BATCH]) -> int:
+                def retry_batch(tx: Tx, some: Sequence[str] = ids[begin : begin + BATCH]) -> int:
                     return len(commands.retry_each(tx, some, visible=EVERYTHING, route=route))
 
                 begun = time.monotonic()
-                done += writer.run_sync(unit)
+                done += writer.run_sync(retry_batch, ALONE)
                 show(begin + BATCH)
                 time.sleep(time.monotonic() - begun)  # for others who wait for the ledger
     print("1 job waits for a new run" if done == 1 else f"{done} jobs wait for a new run")

@@ -91,7 +91,7 @@ class Running:
 
     def dispatch(self, request: str | JobRequest, /, **given: Any) -> str:
         """Accept a further job together with the end of this step, and return its id. Raises as `dispatch_at` does."""
-        return self.dispatch_at(*dispatched(request, given))
+        return self.dispatch_at(*unpacked(request, given))
 
     def dispatch_at(self, handler: str, params: Mapping[str, Any], run_at: int | None) -> str:
         """Accept a further job of the handler, which starts no earlier than `run_at`.
@@ -117,7 +117,7 @@ class Running:
             self.task.cancel()
 
 
-def dispatched(request: str | JobRequest, given: dict[str, Any]) -> tuple[str, Mapping[str, Any], int | None]:
+def unpacked(request: str | JobRequest, given: dict[str, Any]) -> tuple[str, Mapping[str, Any], int | None]:
     """The handler, the parameters and the earliest start of a job that a handler dispatches. Raises TypeError."""
     if isinstance(request, str):
         return request, given, None

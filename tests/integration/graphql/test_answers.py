@@ -90,7 +90,7 @@ async def test_an_operation_that_asks_for_too_much_is_refused_before_anything_is
 
 @pytest.mark.parametrize("given", [{}, {"n": 2}, {"n": 200}])
 async def test_a_variable_that_is_not_given_counts_as_its_default(full: Api, given: dict[str, int]) -> None:
-    """What is given counts, and not the default."""
+    """The variable's own value counts where it is given."""
     fields = " ".join(f"a{n}: jobs(first: $n) {{ nodes {{ id handler }} }}" for n in range(14))
     body = {"query": f"query($n: Int = {202 - given.get('n', 2)}) {{ {fields} }}", "variables": given}
     errors = (await full.post(body)).json().get("errors", [])

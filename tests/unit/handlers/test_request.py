@@ -6,7 +6,7 @@ import pytest
 
 from onward import Handler, JobContext, JobRequest, handler, sequence
 from onward.jobs.model import to_us
-from onward.jobs.running import dispatched
+from onward.jobs.running import unpacked
 from tests.integration.jobs.apart import LATER
 
 
@@ -62,9 +62,9 @@ def test_a_sequence_has_the_parameters_of_its_first_step() -> None:
 )
 def test_a_wrong_dispatch_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
-        dispatched(plain.job(), given)
+        unpacked(plain.job(), given)
 
 
 def test_a_dispatch_has_its_earliest_start() -> None:
-    assert dispatched(confirm.job(order="A"), {"run_at": LATER}) == ("test.confirm", {"order": "A"}, to_us(LATER))
-    assert dispatched("test.confirm", {"run_at": "x"}) == ("test.confirm", {"run_at": "x"}, None)
+    assert unpacked(confirm.job(order="A"), {"run_at": LATER}) == ("test.confirm", {"order": "A"}, to_us(LATER))
+    assert unpacked("test.confirm", {"run_at": "x"}) == ("test.confirm", {"run_at": "x"}, None)

@@ -125,7 +125,7 @@ def bounds(metadata: Sequence[Any]) -> dict[str, Any]:
 
 def described(description: str, metadata: Sequence[Any], *, items: bool = False) -> str | None:
     """The description of a field with its constraints; None if there is nothing to say."""
-    told = [description] if description else _told(metadata)
+    told = [description] if description else _description(metadata)
     found = bounds(metadata)
     if "ge" in found and "le" in found:
         told.append(f"{_figure(found['ge'])} to {_figure(found['le'])}.")
@@ -147,8 +147,8 @@ def described(description: str, metadata: Sequence[Any], *, items: bool = False)
 _ENDS = {"ge": "At least", "gt": "More than", "le": "At most", "lt": "Less than"}
 
 
-def _told(metadata: Sequence[Any]) -> list[str]:
-    """What an inner `Field(description=...)` or `Doc(...)` says."""
+def _description(metadata: Sequence[Any]) -> list[str]:
+    """The description of an inner `Field(description=...)` or `Doc(...)`, if there is one."""
     said = [getattr(one, "description", None) or getattr(one, "documentation", None) for one in metadata]
     return [text for text in said if isinstance(text, str)][:1]
 
