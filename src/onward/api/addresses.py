@@ -18,7 +18,7 @@ class Addresses:
         self._proxies = tuple(ip_network(name) for name in proxies)
 
     def of(self, client: tuple[str, int] | None, forwarded: bytes | None) -> str:
-        """The client's address; an IPv6 address stands for its /64 network."""
+        """Return the client's address; an IPv6 address stands for its /64 network."""
         peer = client[0] if client else UNKNOWN
         if not self._proxies or forwarded is None or len(forwarded) > MAX_FORWARDED_BYTES:
             return _named(peer)
@@ -55,6 +55,6 @@ def _named(text: str) -> str:
 
 
 def _plain(text: str) -> IPv4Address | IPv6Address:
-    """Raises ValueError."""
+    """Parse an address. Raises ValueError."""
     address = ip_address(text.partition("%")[0])
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address

@@ -27,7 +27,7 @@ from onward.web import pages
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application. Its lifespan starts every service it needs, and drains them at the end. Raises SettingsError."""
+    """Build the application. Its lifespan starts every service, and drains them at the end. Raises SettingsError."""
     gate = composition.request_gate(settings)
     layers = _layers(settings, gate.hosts)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def authenticator(settings: Settings) -> Authenticate:
-    """The function that turns a token into a viewer. Raises SettingsError where no token could be checked."""
+    """Return the function that turns a token into a viewer. Raises SettingsError where no token could be checked."""
     if settings.auth.mode == "open":
         return everyone_is_admin
     from onward.api.tokens import Tokens  # noqa: PLC0415 - an open server starts without PyJWT

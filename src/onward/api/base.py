@@ -12,7 +12,7 @@ class ApiError(Exception):
 
 
 class HttpError(ApiError, BadRequest):
-    """The request is answered with this HTTP status before anything is executed."""
+    """Answers the request with this HTTP status before anything is executed."""
 
     def __init__(self, status: int, message: str, code: str = "BAD_REQUEST") -> None:
         BadRequest.__init__(self, message, code)
@@ -42,5 +42,5 @@ _STATUS_OF_CODE = MappingProxyType(
 
 
 def status_of(error: BadRequest) -> int:
-    """The HTTP status of an error that the schema's side raised, or of one that chose its own."""
+    """Return the HTTP status of an error that the schema raised, or of one that chose its own."""
     return error.status if isinstance(error, HttpError) else _STATUS_OF_CODE.get(error.code, 400)

@@ -82,7 +82,7 @@ def schema(settings: Settings) -> strawberry.Schema:
 
 
 def limits(settings: Settings) -> Limits:
-    """The limits of one request or socket."""
+    """Return the limits of one request or socket."""
     table = settings.gql.limits
     return Limits(
         body_bytes=table.body_bytes,
@@ -133,7 +133,9 @@ def connection_limiter(settings: Settings) -> ConnectionLimiter:
 
 
 def hosts(settings: Settings) -> Hosts:
-    """The names that the server answers to: any, but on an open loopback server local names and IP addresses only.
+    """Return the names that the server answers to.
+
+    On an open loopback server those are local names and IP addresses; elsewhere any.
 
     A web page could otherwise point its own name at this machine (DNS rebinding) and read every answer.
     """
@@ -143,7 +145,7 @@ def hosts(settings: Settings) -> Hosts:
 
 
 def origins(settings: Settings) -> Origins:
-    """The web pages that may call: those of the server's own origin, and of the origins in the settings."""
+    """Return the web pages that may call: those of the server's own origin, and of the origins in the settings."""
     return Origins(settings.server.origins)
 
 

@@ -159,7 +159,7 @@ class HttpConnection(HttpToolsProtocol):
                 self.transport.close()
 
     def _end(self, status: int, message: str, code: str) -> None:
-        """Close the connection, with this answer where one can be given; an earlier request gets its own first."""
+        """Close the connection, with this answer where one can be given, after the answer to an earlier request."""
         if self._is_answering():
             if not self.cycle.more_body:
                 self.cycle.keep_alive = False

@@ -40,7 +40,7 @@ class IdleConnections:
 
 
 def connection_capacity() -> int:
-    """Raise the limit of file descriptors as far as allowed; return how many connections it leaves room for."""
+    """Raise the limit of file descriptors as far as allowed; return the number of connections that fit in it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for most in WANTED_DESCRIPTORS:
         wanted = most if hard == resource.RLIM_INFINITY else min(hard, most)

@@ -27,7 +27,7 @@ EXTRA_HEADERS = MappingProxyType(
 
 
 def answer(content: Any, status: int, media: Media, background: BackgroundTasks | None = None) -> Response:
-    """The content as JSON, or a 500 where a resolver returned a value that is not JSON."""
+    """Return the content as JSON, or a 500 where a resolver returned a value that is not JSON."""
     try:
         body = orjson.dumps(content)
     except TypeError as error:

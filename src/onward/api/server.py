@@ -122,7 +122,7 @@ def run(settings: Settings, bound: socket.socket) -> None:
 
 
 def explorer_build(settings: Settings) -> subprocess.Popen[bytes] | None:
-    """The build of the explorer that was begun, which ends with this process; None in production, or if it is built."""
+    """Begin the build of the explorer, which ends with this process; None in production, or if it is built."""
     return None if settings.environment == "production" else build.build_in_background()
 
 
@@ -166,7 +166,7 @@ class Server(uvicorn.Server):
         children.default_signals_in_forks()
 
     def _descriptors(self) -> Iterator[int]:
-        """The listening socket, the accepted connections, and the pipe that the explorer's build ends with."""
+        """The listening socket, the accepted connections, and the pipe whose end stops the explorer's build."""
         yield self._bound.fileno()
         if self._explorer is not None and self._explorer.stdin is not None:
             yield self._explorer.stdin.fileno()

@@ -26,7 +26,7 @@ COMPLETE = b"event: complete\ndata:\n\n"
 
 
 async def one(response: Response | Invalid) -> AsyncGenerator[Response | Invalid, None]:
-    """A stream of a single response."""
+    """Yield a single response."""
     yield response
 
 

@@ -33,7 +33,7 @@ class UnusableKey(ApiError):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key that checks signatures, and its one algorithm."""
+    """A key that checks signatures, and the one algorithm it is bound to."""
 
     algorithm: str
     value: Any
@@ -48,7 +48,7 @@ def secret(value: str) -> Keys:
 
 
 def public_key(pem: bytes) -> Keys:
-    """RS256 or ES256, by the kind of key. Raises UnusableKey."""
+    """Read a key for RS256 or ES256, by its kind. Raises UnusableKey."""
     try:
         found = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):

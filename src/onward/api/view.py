@@ -111,7 +111,7 @@ class View:
             return responses.answer({"errors": [masked(error)]}, 500, media)
 
     def _check(self, method: str, headers: Headers) -> None:
-        """Raises HttpError."""
+        """Check the request before its body is read. Raises HttpError."""
         if method != "POST" and not (method == "GET" and self._get_queries):
             allowed = "GET, POST" if self._get_queries else "POST"
             raise MethodNotAllowed("A request comes by POST.", allowed)
@@ -176,7 +176,7 @@ class View:
 
 
 def bearer(header: bytes | None) -> str | None:
-    """The token of an Authorization header; None without a header. Another scheme counts as a wrong token."""
+    """Return the token of an Authorization header; None without a header. Another scheme counts as a wrong token."""
     if header is None:
         return None
     scheme, _, token = header.decode("latin-1").partition(" ")

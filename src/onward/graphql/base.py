@@ -33,7 +33,7 @@ class NotAuthenticated(BadRequest):
 
 
 class SchemaError(GqlError):
-    """The types of a project's module cannot be merged into the schema; the message names the module."""
+    """A type of a project's module cannot be merged into the schema; the message names the module."""
 
 
 class HandlerSchemaError(SchemaError):

@@ -1,4 +1,4 @@
-"""The services of the process, the caller, and the jobs that one operation has accepted: the context of resolvers."""
+"""The context of resolvers: the services of the process, the caller, and the jobs that one operation has accepted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The application's services, as far as resolvers need them."""
+    """The application's services that resolvers need."""
 
     version: str
     backend: str
@@ -68,7 +68,7 @@ class Context:
         return found
 
     def once(self, make: Callable[[Context], T]) -> T:
-        """Return what `make` makes of this context: a data loader, for example. It is called once in an operation.
+        """Return the result of `make` for this context, such as a data loader; `make` is called once in an operation.
 
         In a subscription it is called once for each event, so that no loader gives values of an earlier one.
         """

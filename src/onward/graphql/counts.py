@@ -25,7 +25,7 @@ class Counts:
         self._kept: OrderedDict[Visible, tuple[float, asyncio.Task[Mapping[JobStatus, int]]]] = OrderedDict()
 
     async def of(self, visible: Visible) -> Mapping[JobStatus, int]:
-        """Raises Unavailable."""
+        """Return the counts of the viewer's jobs. Raises Unavailable."""
         asked, task = self._kept.get(visible, (0.0, None))
         now = time.monotonic()
         if task is None or now - asked > MAX_AGE_S or (task.done() and task.exception() is not None):
@@ -37,7 +37,7 @@ class Counts:
         return await asyncio.shield(task)
 
     async def open_anonymous(self, most: int) -> int:
-        """The number of unfinished jobs without an owner, counted up to `most`. Raises Unavailable."""
+        """Count the unfinished jobs without an owner, up to `most`. Raises Unavailable."""
         counted = await self.of(Visible(owner=None, everything=True))
         if sum(n for status, n in counted.items() if status not in TERMINAL) < most:
             return 0

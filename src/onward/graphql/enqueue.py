@@ -49,7 +49,7 @@ class MutationError(GqlError):
 
 @dataclass(frozen=True, slots=True)
 class Accepted(Generic[Row]):
-    """The job is in the ledger. It is None when an old key is used again and its job has been pruned since.
+    """The accepted job. None if an old key is used again and its job has been pruned since.
 
     `row` is the one that the mutation's companion wrote beside the job.
     """
@@ -61,7 +61,7 @@ class Accepted(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class ReplaceParams:
-    """Nothing was written, and the job gets these parameters."""
+    """Replaces the job's parameters where nothing else was written."""
 
     params: Mapping[str, Any]
 
@@ -89,7 +89,7 @@ class Key:
     fingerprint: str
 
     def replay(self, tx: Tx, companion: Companion[Row] | None) -> Accepted[Row] | None:
-        """The earlier result of the key; None where the key is new. Raises KeyReused."""
+        """Return the earlier result of the key; None where the key is new. Raises KeyReused."""
         before = idempotency.replay(tx, **asdict(self))
         if before is None:
             return None
@@ -106,7 +106,7 @@ Named = Callable[[str], list[str]]
 
 
 def by_parameter(place: str) -> list[str]:
-    """The path of an error at that place of the parameters, where the input has fields of the same names."""
+    """Return the path of an error at a place of the parameters, for an input whose fields have the same names."""
     return [place or "input"]
 
 
@@ -152,7 +152,7 @@ async def accept(
     companion: Companion[Row] | None = None,
     named: Named = by_parameter,
 ) -> Accepted[Row]:
-    """Commit a job of `handler` together with its companion row, or return what the key has made before.
+    """Commit a job of `handler` together with its companion row, or return the earlier result of the key.
 
     `given` is the whole input but the key: what the key stands for. `named` turns the dotted place of a wrong parameter
     into the path of its error. Raises MutationError.
@@ -229,7 +229,7 @@ async def written(context: Context, function: Callable[[Tx], T | MutationError],
 
 
 def open_jobs_left(context: Context, tx: Tx) -> int:
-    """The number of jobs that the viewer may still open, at least one. Raises MutationError."""
+    """Return the number of jobs that the viewer may still open, at least one. Raises MutationError."""
     viewer, most = context.viewer.id, context.services.open_jobs
     left = sys.maxsize if viewer is None or not most else most - ledger.count_open(tx, viewer)
     if left <= 0:
@@ -239,7 +239,7 @@ def open_jobs_left(context: Context, tx: Tx) -> int:
 
 
 async def _check_anonymous(context: Context) -> None:
-    """Raise MutationError where all callers without a token together have as many open jobs as one viewer may have."""
+    """Raise MutationError if all callers without a token together have as many open jobs as one viewer may have."""
     most = context.services.open_jobs
     try:
         found = await context.services.counts.open_anonymous(most) if most else 0
@@ -251,7 +251,7 @@ async def _check_anonymous(context: Context) -> None:
 
 
 def check_key(key: str | None) -> None:
-    """Raises MutationError."""
+    """Check an idempotency key. Raises MutationError."""
     if key is not None and not (0 < len(key) <= KEY_LENGTH and is_plain(key)):
         message = f"An idempotency key has 1 to {KEY_LENGTH} characters, none of them a control character."
         raise MutationError(UserError.invalid("idempotencyKey", message))

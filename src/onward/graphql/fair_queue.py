@@ -1,4 +1,4 @@
-"""Turns of callers that compete for the event loop, or for something of which there are few.
+"""Fair turns for callers that compete for the event loop, or for a few slots.
 
 Fair queueing by virtual time: the clock of each caller advances by what it has used, and the caller whose clock is
 behind goes first (Demers, Keshav and Shenker, 1989). So whoever asks for much waits behind those who ask for little.
@@ -19,7 +19,7 @@ WAIT_MARGIN = 10_000  # callers that are remembered, at most
 
 
 class FairQueue:
-    """Waiting callers by what they have used so far; each caller's own requests in the order of their coming."""
+    """Waiting callers by their use so far; each caller's own requests in order of arrival."""
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, deque[asyncio.Future[None]]] = defaultdict(deque)
@@ -32,7 +32,7 @@ class FairQueue:
         return bool(self._line)
 
     def add(self, caller: str) -> asyncio.Future[None]:
-        """Wait for a turn: the future's end."""
+        """Return a future that ends when it is the caller's turn."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if caller not in self._waiting:
             self._stand(caller)
@@ -60,7 +60,7 @@ class FairQueue:
         return None
 
     def charge(self, caller: str, used: float) -> None:
-        """Advance the caller's clock by what it has used."""
+        """Advance the caller's clock by its use."""
         if not self._line:  # nobody competes: what was used alone is held against nobody later
             self._clocks.clear()
             return
@@ -96,7 +96,7 @@ class LoopScheduler:
         asyncio.get_running_loop().call_soon(self._end)
 
     def _end(self) -> None:
-        """Run behind the slice, in the loop's next iteration."""
+        """End the slice, in the loop's next iteration."""
         if self._since is not None:
             self._queue.charge(self._caller, perf_counter() - self._since)
         self._since = None
@@ -106,7 +106,7 @@ class LoopScheduler:
 
 
 class Places:
-    """A few places, which callers take in turn and are charged for by the time that they keep them."""
+    """A few slots, which callers take in turn and are charged for by the time that they hold them."""
 
     def __init__(self, places: int) -> None:
         self._free = places
@@ -114,7 +114,7 @@ class Places:
 
     @asynccontextmanager
     async def one(self, caller: str) -> AsyncIterator[None]:
-        """Hold a place for as long as the block lasts."""
+        """Hold a slot for as long as the block lasts."""
         if self._free and not self._queue:
             self._free -= 1
         else:

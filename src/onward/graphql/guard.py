@@ -1,4 +1,4 @@
-"""Guards mutations: each needs a token, except those that are open to all; one that is refused answers with errors."""
+"""Guards mutations: each needs a token, except those that are open to all; a refusal is an error of the payload."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _resolve(
 
 
 def _payload(field: GraphQLField) -> type[Any] | None:
-    """The class of a payload that has `errors` of our type and can be made of them alone; else None."""
+    """Return the class of a payload with `errors` of our type and no other required field; else None."""
     type_ = getattr(field.type, "of_type", field.type)
     if not isinstance(type_, GraphQLObjectType):
         return None

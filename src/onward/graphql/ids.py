@@ -11,7 +11,7 @@ FORM = re.compile(r"([a-z]{1,32})_[0-9A-Za-z]{1,64}", re.ASCII)
 
 
 def kind(id_: str) -> str | None:
-    """The kind of object that the id names, such as "job"; None if it is not an id of this form."""
+    """Return the kind of object that the id names, such as "job"; None if it is not an id of this form."""
     match = FORM.fullmatch(id_)
     return match[1] if match else None
 
@@ -25,7 +25,7 @@ def cursor(job_id: str) -> str:
 
 
 def job_id_of(cursor_: str | None) -> str | None:
-    """The id of the job at the cursor. Raises GraphQLError BAD_CURSOR."""
+    """Return the id of the job at the cursor. Raises GraphQLError BAD_CURSOR."""
     if cursor_ is None:
         return None
     try:

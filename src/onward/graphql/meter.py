@@ -1,4 +1,4 @@
-"""The budget of one answer, in values and bytes, and its way to let others in while it is built."""
+"""The budget of one answer, in values and bytes, and the pauses in which other callers get the loop."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Meter:
             raise self.too_large()
 
     def too_large(self) -> GraphQLError:
-        """The error of an answer past its budget, of which nothing more is built."""
+        """Return the error of an answer past its budget; nothing more of the answer is built."""
         self.values = self.bytes = -1
         message = (
             f"The answer would have more than {self.most[0]} values or {self.most[1]} bytes:"
@@ -71,7 +71,7 @@ class Meter:
         return public_error(message, "ANSWER_TOO_LARGE")
 
     def check_connection(self) -> None:
-        """Raise a GraphQLError where nobody waits for the answer any more."""
+        """Raise a GraphQLError if the client has gone."""
         if self.connection is not None and self.connection.is_closing():
             self.values = self.bytes = -1
             raise public_error("The client has closed the connection.", "CANCELLED")

@@ -29,7 +29,7 @@ MAX_PAGE = 200
 
 
 async def read(info: Info, function: Callable[[Tx], T]) -> T:
-    """Read the ledger, when it is the caller's turn. Raises GraphQLError UNAVAILABLE."""
+    """Read the ledger in the caller's turn. Raises GraphQLError UNAVAILABLE."""
     meter = info.context.meter
     try:
         async with meter.shares.reads.one(meter.caller):
@@ -40,7 +40,7 @@ async def read(info: Info, function: Callable[[Tx], T]) -> T:
 
 
 def given(value: T | UnsetType | None) -> T | None:
-    """The argument; None where it was left out: a default of None would be printed in the schema."""
+    """Return the argument; None if it was left out, because a default of None would be printed in the schema."""
     return None if isinstance(value, UnsetType) else value
 
 

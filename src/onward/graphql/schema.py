@@ -34,7 +34,7 @@ KINDS = ("Query", "Mutation", "Subscription")
 
 
 class Schema(strawberry.Schema):
-    """Strawberry's, with the field `Job.output` where handlers declare result types."""
+    """Strawberry's schema, with the field `Job.output` where handlers declare result types."""
 
     def __init__(self, output: JobOutput, **given: Any) -> None:
         self._output = output

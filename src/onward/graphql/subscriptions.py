@@ -86,7 +86,7 @@ async def jobs_updated(info: Info, filter: JobFilter | None = UNSET) -> AsyncGen
 
 
 def _known(tx: Tx, wanted: model.JobFilter, visible: model.Visible) -> list[str]:
-    """The newest jobs inside the filter, oldest first."""
+    """Return the newest jobs inside the filter, oldest first."""
     return pages.ids(tx, visible=visible, filter=wanted, limit=MAX_KNOWN_AT_START, newest=True)[::-1]
 
 

@@ -1,4 +1,4 @@
-"""Refuses what modules bring that `/graphql` does not serve: uploads, federation, schema extensions."""
+"""Refuses the parts of modules that `/graphql` does not serve: uploads, federation, schema extensions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FEDERATION = "is for federation, which Onward does not serve: use strawberry.typ
 
 
 def refuse_modules(modules: Iterable[ModuleType]) -> None:
-    """Raises SchemaError for a schema extension, for a schema that has any or is federated, and for its types."""
+    """Raise SchemaError for a schema extension, for a federated schema, and for types that are refused."""
     for module in modules:
         for name, value in vars(module).items():
             place = f"{module.__name__}.{name}"
@@ -38,7 +38,7 @@ def refuse_modules(modules: Iterable[ModuleType]) -> None:
 
 
 def refuse_types(schema: strawberry.Schema) -> None:
-    """Raises SchemaError for Upload, and for a type or field with a directive of federation."""
+    """Raise SchemaError for Upload, and for a type or field with a directive of federation."""
     types = schema._schema.type_map  # noqa: SLF001 - Strawberry has no other way to the types in use
     if isinstance(types.get("Upload"), GraphQLScalarType):
         raise SchemaError(
@@ -49,7 +49,7 @@ def refuse_types(schema: strawberry.Schema) -> None:
 
 
 def _refuse_federation(definition: Any) -> None:
-    """`definition` is that of an object type, or of anything else, or None."""
+    """Raise SchemaError if a definition has a directive of federation; only object types can have one."""
     fields = getattr(definition, "fields", ())
     places = [
         ("", getattr(definition, "directives", None)),

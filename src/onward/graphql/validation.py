@@ -1,4 +1,4 @@
-"""Types for text that people type, checked by pydantic, and pydantic's errors as errors of a payload."""
+"""Types for text that people type, checked by pydantic, whose errors become errors of a payload."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Reason = Annotated[str, AfterValidator(_reason)]
 
 
 def checked(model: type[Model], **values: Any) -> Model:
-    """The model with these values. Raises MutationError, with one error for each field that is wrong."""
+    """Return the model with these values. Raises MutationError, with one error for each wrong field."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -17,7 +17,7 @@ class FileMailer:
     """Writes each message as one .eml; the same Message-ID is the same file, so a repeated one replaces itself."""
 
     def __init__(self, directory: Path, sender: str) -> None:
-        """Touches nothing yet. Raises ValueError where `sender` is not like `Name <address>`."""
+        """Touch nothing yet. Raises ValueError unless `sender` is like `Name <address>`."""
         self.directory = directory
         self.sender = sender_of(sender)
 

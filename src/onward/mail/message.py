@@ -25,7 +25,7 @@ BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u206
 
 
 def mailbox(text: str) -> Address:
-    """Exactly one address, its domain in ASCII. Raises ValueError for anything else.
+    """Return exactly one address, its domain in ASCII. Raises ValueError for anything else.
 
     The standard library takes `a@x, b@x`, NUL and line breaks for an address, so it is not asked.
     """
@@ -44,7 +44,7 @@ def mailbox(text: str) -> Address:
 
 
 def sender_of(text: str) -> Address:
-    """`Name <address>`, or an address alone. Raises ValueError for anything else."""
+    """Return `Name <address>`, or an address alone. Raises ValueError for anything else."""
     match = NAMED.fullmatch(text.strip())
     if match is None:
         return mailbox(text.strip())
@@ -54,12 +54,12 @@ def sender_of(text: str) -> Address:
 
 
 def is_international(address: Address) -> bool:
-    """True if only a server that speaks SMTPUTF8 takes it."""
+    """True if only a server with SMTPUTF8 accepts the address."""
     return not address.username.isascii()
 
 
 def compose(*, id: str, sender: Address, recipient: Address, subject: str, text: str, html: str) -> EmailMessage:
-    """A message as text and HTML, whose Message-ID is the same whenever `id` and the sender are.
+    """Compose a message as text and HTML, whose Message-ID depends on `id` and the sender alone.
 
     Text from outside belongs into `text` and `html` only. Raises ValueError for ids, subjects and addresses that
     could break out of their header.
@@ -82,7 +82,7 @@ def compose(*, id: str, sender: Address, recipient: Address, subject: str, text:
 
 
 def envelope(message: EmailMessage) -> tuple[Address, Address]:
-    """The sender and the one recipient. Raises `Permanent` for a message with none or several of either.
+    """Return the sender and the one recipient. Raises `Permanent` for a message with none or several of either.
 
     One message has one recipient, so that it has one outcome: accepted, refused, or to be retried.
     """
@@ -98,7 +98,7 @@ def envelope(message: EmailMessage) -> tuple[Address, Address]:
 
 
 def visible(text: str) -> str:
-    """The text on one line, without characters that drive a terminal or turn text around."""
+    """Return the text on one line, without characters that drive a terminal or change the direction of text."""
     return "".join(_seen(text)).strip()
 
 

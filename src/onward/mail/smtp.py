@@ -43,7 +43,7 @@ class SmtpMailer:
         connections: int = 4,
         tls_context: ssl.SSLContext | None = None,
     ) -> None:
-        """Connects to nothing yet. `timeout_s` is for each answer. Raises ValueError where `sender` is no sender."""
+        """Connect to nothing yet. `timeout_s` is for each answer. Raises ValueError where `sender` is not valid."""
         self.sender = sender_of(sender)
         self._client = partial(
             SMTP,

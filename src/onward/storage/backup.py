@@ -51,7 +51,7 @@ def backup(database: Database, target: Path, *, begun: Callable[[Path], object] 
 
 
 def _aside(target: Path) -> Path:
-    """An empty file beside the target, of a name of its own, which nobody else may read. Raises StorageError."""
+    """Create an empty file beside the target, with a random name, readable by its owner alone. Raises StorageError."""
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:

@@ -35,7 +35,7 @@ class Driver(ABC):
         self._statements: dict[int, tuple[str, dict[str, Any], Any]] = {}
 
     def compiled(self, statement: Any) -> tuple[str, dict[str, Any]]:
-        """The driver's text of a statement and its literal values; keeps the statement, so that its id stays its."""
+        """Return the driver's text of a statement and its literal values. Keeps the statement, and with it the id."""
         found = self._statements.get(id(statement))
         if found is None:
             done = statement.compile(dialect=self._compiler, compile_kwargs={"render_postcompile": True})
@@ -45,7 +45,7 @@ class Driver(ABC):
         return found[0], found[1]
 
     def rendered(self, statement: Any) -> tuple[str, dict[str, Any]]:
-        """The same for a statement of a single use, which is not kept."""
+        """Return the same for a statement of a single use, without keeping it."""
         done = statement.compile(dialect=self._compiler, compile_kwargs={"render_postcompile": True})
         return str(done), dict(done.params)
 
@@ -64,7 +64,7 @@ class Driver(ABC):
         """A connection in autocommit mode. Raises StorageError, or an error of the driver's."""
 
     def verify(self) -> None:  # noqa: B027 - only a file can be taken away
-        """Raise FileReplaced if what the open connections use is no longer the ledger."""
+        """Raise FileReplaced if the open connections use other files than the ledger's."""
 
     def begin_read(self, connection: Any) -> None:  # noqa: B027 - most have no need
         """Prepare a connection for the statements of one function."""
@@ -78,7 +78,7 @@ class Driver(ABC):
 
     @abstractmethod
     def check(self, connection: Any) -> Finding:
-        """Check the version and the settings of the database at a connection."""
+        """Check the version and the settings of the database through a connection."""
 
     @abstractmethod
     def write_connection(self, database: Database) -> WriteConnection:

@@ -1,4 +1,4 @@
-"""The ledger's database: its connections, and reading."""
+"""The ledger's database: its connections, and reads."""
 
 from __future__ import annotations
 
@@ -83,7 +83,10 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_sync, fn)
 
     def revision(self) -> int | None:
-        """Return a number that changes with each commit, without a wait; None where there is none. From one thread."""
+        """Return a number that changes with each commit, without a wait; None if there is none.
+
+        Call it from one thread.
+        """
         if not self.driver.revision or self._closed:
             return None
         try:
@@ -115,7 +118,7 @@ class Database:
         connection.close()
 
     def close(self) -> None:
-        """Wait for those who read, and close the connections. May be called twice."""
+        """Wait for running reads, and close the connections. May be called twice."""
         self._readers.shutdown(wait=True)
         with self._idle_lock:
             self._closed = True
@@ -126,7 +129,10 @@ class Database:
 
 
 def _driver(url: sa.URL) -> Driver:
-    """The driver for a URL. Each loads its dialect of SQLAlchemy, tens of milliseconds that only its users pay."""
+    """Return the driver for a URL.
+
+    Each loads its dialect of SQLAlchemy, tens of milliseconds that only its users pay.
+    """
     name = url.get_backend_name()
     if name == "sqlite":
         from onward.storage.sqlite import SQLite  # noqa: PLC0415

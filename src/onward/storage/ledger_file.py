@@ -1,4 +1,4 @@
-"""The identity of SQLite's files: what the open connections write to, and what lies at the ledger's path, are one.
+"""The identity of SQLite's files: the open connections and the ledger's path must name the same files.
 
 A file that is deleted, moved or replaced under a running process goes on taking commits that nobody will find again.
 So each transaction compares the inodes, which takes some microseconds.

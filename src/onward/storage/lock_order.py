@@ -42,12 +42,12 @@ PROCESSES, ROWS, LAST, ALONE = map(LockOrder, (Rank.PROCESSES, Rank.ROWS, Rank.L
 
 
 def job(job_id: str) -> LockOrder:
-    """The order of a function that waits for the row of this job."""
+    """Return the order of a function that waits for the row of this job."""
     return LockOrder(Rank.JOB, job_id)
 
 
 def key(*parts: str) -> LockOrder:
-    """The order of a function that takes the idempotency key of these parts."""
+    """Return the order of a function that uses the idempotency key of these parts."""
     return LockOrder(Rank.ROWS, "\0".join(parts))
 
 
@@ -62,7 +62,7 @@ T = TypeVar("T", bound=Ordered)
 
 
 def transactions(batch: Sequence[T]) -> tuple[list[T], list[list[T]]]:
-    """Divide a batch into the transaction of most, in lock order, and those of functions that have one of their own.
+    """Divide a batch into one transaction for most functions, in lock order, and one for each that needs its own.
 
     Functions of equal order stay in the order they came in.
     """
@@ -71,5 +71,5 @@ def transactions(batch: Sequence[T]) -> tuple[list[T], list[list[T]]]:
 
 
 def job_ids(batch: Iterable[Ordered]) -> list[str]:
-    """The ids of the jobs that the functions of a transaction wait for, in order."""
+    """Return the ids of the jobs that the functions of a transaction wait for, in order."""
     return sorted({one.order.key for one in batch if one.order.rank is Rank.JOB})

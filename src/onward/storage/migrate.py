@@ -65,7 +65,7 @@ LEDGER = Migrations("the ledger", FOLDER / "versions", HEAD, "alembic_version")
 
 
 def all_of(database: Database) -> list[Migrations]:
-    """The ledger's migrations, then the project's where it has some. Raises StorageError."""
+    """Return the ledger's migrations, then the project's if it has some. Raises StorageError."""
     folder = database.migrations
     if folder is None:
         return [LEDGER]

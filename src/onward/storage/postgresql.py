@@ -105,7 +105,7 @@ class PostgreSQL(Driver):
 
 
 def _set_up(connection: Any) -> None:
-    """Check the encoding, and set the session up, or mark it as one that a pooler lends out by the transaction."""
+    """Check the encoding, and prepare the session, or mark it as one of a transaction pooler."""
     pid, encoding = pooler.run(connection, WHO, time.monotonic() + CONNECT_TIMEOUT_S)
     if encoding != "UTF8":
         fix = "createdb -E UTF8 -T template0"
@@ -151,7 +151,7 @@ class PostgreSQLWriteConnection(WriteConnection):
                 raise
 
     def _was_committed(self, deadline: float) -> bool:
-        """Return whether the commit left its mark; False also where nobody can be asked."""
+        """Return whether the commit left its mark; False also if the database cannot be asked."""
         self.close()
         # Never before the deadline: while the outcome is open nothing may be written again.
         deadline = max(deadline, time.monotonic() + OUTCOME_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""A cheap look at whether the ledger has changed, for those who look at it again and again."""
+"""A cheap check of whether the ledger has changed, for readers that poll it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Revision:
         self._recheck_at = 0.0
 
     def has_changed(self) -> bool:
-        """True if the ledger may have changed since the last look that said so; and every `recheck_s`, in any case."""
+        """Return whether the ledger may have changed since the last True; always True after `recheck_s`."""
         found, now = self._database.revision(), monotonic()
         if found is not None and found == self._seen and now < self._recheck_at:
             return False
@@ -25,5 +25,5 @@ class Revision:
         return True
 
     def forget(self) -> None:
-        """Say at the next look that it has changed: what was to be read after the last one could not be read."""
+        """Report a change at the next check, because the read after the last one failed."""
         self._seen = None

@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 
 class json_array(ColumnElement[Any]):  # noqa: N801 - reads as SQL does
-    """The texts of a JSON array that is one parameter, so that a statement is compiled once for any length."""
+    """Return the texts of a JSON array that is one parameter, so that a statement is compiled once for any length."""
 
     inherit_cache = True
 
@@ -31,7 +31,7 @@ def _json_array_postgresql(element: json_array, compiler: Any, **kw: Any) -> str
 
 
 class insert_new(sa.Insert):  # noqa: N801 - likewise: `insert_new(users)`
-    """An insert that does nothing where a row with the same key exists, without loading both dialects."""
+    """Return an insert that does nothing where a row with the same key exists, without loading both dialects."""
 
     inherit_cache = True
 
@@ -42,10 +42,10 @@ def _insert_new(element: insert_new, compiler: Any, **kw: Any) -> str:
 
 
 def in_array(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    """True where the column is one of the texts in the parameter `name`, made by `as_list`."""
+    """Return a condition: the column is one of the texts in the parameter `name`, made by `as_list`."""
     return column.op("IN", is_comparison=True, return_type=sa.Boolean())(json_array(name))
 
 
 def as_list(values: Collection[str]) -> str:
-    """The parameter that `in_array` reads."""
+    """Encode the parameter that `in_array` reads."""
     return json.dumps(list(values))

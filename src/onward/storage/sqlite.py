@@ -39,7 +39,7 @@ _same_number = sa.update(commits).values(n=commits.c.n)
 
 
 def dbapi() -> Any:
-    """The module pysqlite3, which brings a current SQLite; Python's own where it is not installed."""
+    """Return the module pysqlite3, which brings a current SQLite; Python's own if it is not installed."""
     try:
         import pysqlite3  # noqa: PLC0415
     except ModuleNotFoundError:
@@ -54,7 +54,7 @@ def _unchanged(value: None) -> None:
 
 
 class _Compiler(SQLiteCompiler):
-    """Writes an `INDEXED BY` given to `with_hint` as well: SQLAlchemy's own leaves it out."""
+    """Writes an `INDEXED BY` given to `with_hint`, which SQLAlchemy's own compiler leaves out."""
 
     def get_from_hint_text(self, table: Any, text: str | None) -> str | None:  # noqa: ARG002
         return text
@@ -111,7 +111,7 @@ class SQLite(Driver):
         super().insert_many(cursor, insert, rows)
 
     def _insert_text(self, insert: Any, rows: int) -> str:
-        """The text of an insert of so many rows, its values by their order."""
+        """Return the text of an insert of so many rows, whose values are bound by their order."""
         found = self._inserts.get((id(insert), rows))
         if found is None:
             head, _, rest = self.compiled(insert)[0].partition(" VALUES (")
@@ -145,7 +145,7 @@ class SQLite(Driver):
 
 
 def _enter_wal_mode(connection: Any) -> None:
-    """Keep a WAL. While others make a new one SQLite refuses at once, whatever its timeout says."""
+    """Enter WAL mode. While another process enters it, SQLite refuses at once, whatever its timeout."""
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:

@@ -34,12 +34,12 @@ class Tx:
         return self._now
 
     def set_clock(self, change: int, now: int) -> None:
-        """Set the commit's number and time; the writer does at its begin."""
+        """Set the commit's number and time; the writer calls it at the begin."""
         self.change, self._now = change, now
         self._database.ids.seen(now // 1000)
 
     def insert(self, statement: Any, row: dict[str, Any]) -> None:
-        """Insert a row before whatever statement comes next; consecutive rows of an insert go as one statement.
+        """Insert a row before the next statement; consecutive rows of an insert go as one statement.
 
         `row` has a value for each column that the statement names, in their order.
         """
@@ -49,13 +49,13 @@ class Tx:
         self._new.append(row)
 
     def flush(self) -> None:
-        """Insert the rows that wait."""
+        """Insert the buffered rows."""
         if self._new:
             rows, self._new = self._new, []
             self._driver.insert_many(self._cursor, self._insert, rows)
 
     def drop_inserts(self) -> None:
-        """Forget the rows that wait: the transaction function that gave them is rolled back."""
+        """Forget the buffered rows, because their transaction function is rolled back."""
         self._new = []
 
     def _run(self, statement: Any, params: dict[str, Any]) -> Any:

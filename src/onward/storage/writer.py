@@ -42,7 +42,7 @@ COUNT = sa.text(
 
 
 class WriteRequest(Generic[T]):
-    """A transaction function, and how its result is returned: an event loop's future, a thread's event, or not."""
+    """A transaction function, and the way back for its result: an event loop's future, a thread's event, or none."""
 
     __slots__ = ("done", "error", "future", "order", "put_at", "result", "transaction")
 
@@ -57,7 +57,7 @@ class WriteRequest(Generic[T]):
 
 
 class _NeedsSavepoints(Exception):
-    """A function of a batch without savepoints raised."""
+    """A function of a batch without savepoints raised an error."""
 
 
 class Writer:
@@ -83,7 +83,7 @@ class Writer:
         self._thread.start()
 
     def close(self) -> None:
-        """Write or refuse what waits, and end the thread; reject writes from now on. May be called twice."""
+        """Write or refuse the queued functions, and end the thread; reject later writes. May be called twice."""
         if self._thread is None:
             return
         with self._closing:
@@ -100,7 +100,7 @@ class Writer:
         return await request.future
 
     def run_sync(self, transaction: Callable[[Tx], T], order: LockOrder = ROWS, *, urgent: bool = False) -> T:
-        """The same for a thread that may block; an urgent function goes with the next commit, ahead of the queue."""
+        """Do the same in a thread that may block; an urgent function goes with the next commit, ahead of the queue."""
         request = WriteRequest(transaction, order)
         request.done = threading.Event()
         self._put(request, urgent=urgent)
@@ -110,7 +110,7 @@ class Writer:
         return request.result  # type: ignore[return-value]
 
     def post(self, transaction: TransactionFunction, order: LockOrder = ROWS) -> None:
-        """Run the function with a later commit. Nobody waits for it, and it is lost where that commit fails."""
+        """Run the function with a later commit, without a result. It is lost if that commit fails."""
         with self._lazy_lock:
             self._lazy.append(WriteRequest(transaction, order))
 
@@ -220,7 +220,7 @@ class Writer:
 
 
 def _answer(batch: list[WriteRequest[Any]]) -> None:
-    """Wake up everybody who waits for a request of the batch."""
+    """Wake up the callers of a batch's requests."""
     by_loop: dict[asyncio.AbstractEventLoop, list[WriteRequest[Any]]] = {}
     for request in batch:
         if request.future is not None:

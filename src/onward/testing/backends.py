@@ -8,7 +8,7 @@ from onward.backends.base import Backend, Defer, Delivery, Run
 
 
 class Immediate(Backend):
-    """Run each job within `deliver`, before the mutation answers."""
+    """Runs each job within `deliver`, before the mutation answers."""
 
     runs_elsewhere = False
 
@@ -24,7 +24,7 @@ class Immediate(Backend):
 
 
 class Recording(Backend):
-    """Run nothing; keep all deliveries in `delivered`."""
+    """Runs nothing; keeps all deliveries in `delivered`."""
 
     runs_elsewhere = False
 

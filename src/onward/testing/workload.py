@@ -75,7 +75,7 @@ async def noted(job: JobContext, *, folder: str, text: str = "") -> str:
 
 @handler("conformance.wait", retry=ONCE)
 async def wait(job: JobContext, *, folder: str) -> int:
-    """End once there is a file `go`; return the pid of the process."""
+    """Wait for a file `go`; return the pid of the process."""
     note(job, folder, "begun")
     await gate(folder)
     note(job, folder, "ended")
@@ -110,7 +110,7 @@ async def sulk(job: JobContext, *, folder: str) -> int:
 
 @handler("conformance.limited", retry=ONCE)
 async def limited(job: JobContext, *, folder: str, waits: bool = False) -> None:
-    """Two may run at once over all processes; each takes a moment, or waits for a file `go`."""
+    """Run for a moment, or until there is a file `go`; two may run at once over all processes."""
     note(job, folder, "begun")
     await (gate(folder) if waits else asyncio.sleep(MOMENT_S))
     note(job, folder, "ended")
@@ -118,7 +118,7 @@ async def limited(job: JobContext, *, folder: str, waits: bool = False) -> None:
 
 @handler("conformance.rated", retry=ONCE)
 async def rated(job: JobContext, *, folder: str) -> None:
-    """Twenty may begin in a second."""
+    """Run at most twenty times in a second."""
     note(job, folder, "ran")
 
 
@@ -154,7 +154,7 @@ async def hold(job: JobContext, *, folder: str, seconds: float) -> int:
 
 @handler("conformance.apart", retry=ONCE, process=True)
 def apart(job: JobContext, *, folder: str, waits: bool = False) -> int:
-    """Run in a process of its own, and return its pid; heed nothing if `waits`."""
+    """Run in a process of its own, and return its pid; ignore every stop if `waits`."""
     note(job, folder, "begun")
     job.progress(1, 2)
     while waits:
@@ -299,7 +299,7 @@ async def parent(job: JobContext, *, folder: str, fails: bool) -> str:
 
 @handler("conformance.parent_of_many", retry=ONCE)
 async def parent_of_many(job: JobContext, *, folder: str, children: int) -> list[str]:
-    """Dispatch so many jobs, and return the ids of the first and the last."""
+    """Dispatch that many jobs, and return the ids of the first and the last."""
     ids = [job.dispatch("conformance.note", folder=folder, text="child") for _ in range(children)]
     return [ids[0], ids[-1]]
 

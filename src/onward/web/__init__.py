@@ -1,1 +1,1 @@
-"""Pages for people: the jobs page and the GraphQL explorer. They speak to `/graphql` alone."""
+"""Pages for people, on `/graphql` alone: the jobs page and the GraphQL explorer."""

@@ -54,7 +54,7 @@ def has_sources() -> bool:
 
 
 def current() -> Built | None:
-    """The published build, or None before the first one."""
+    """Return the published build, or None before the first one."""
     try:
         manifest = json.loads((OUTPUT / "current.json").read_text("utf-8"))
         built = Built(manifest["stamp"], manifest["script"], tuple(manifest["styles"]))
@@ -82,7 +82,7 @@ def needed() -> bool:
 
 
 def stamp() -> str:
-    """A digest of everything that the build is made from: the lock names every package by its own digest."""
+    """Return a digest of all sources of the build; the lock names every package by its own digest."""
     digest = hashlib.sha256()
     named = (SOURCES / name for name in ("package.json", "package-lock.json", ".npmrc", "vite.config.js", "index.html"))
     for path in (*named, *sorted((SOURCES / "src").rglob("*")), *sorted(SHARED.rglob("*"))):
@@ -92,7 +92,7 @@ def stamp() -> str:
 
 
 def build() -> None:
-    """Build the explorer and publish it; a second concurrent build waits and finds it done. Raises BuildFailed."""
+    """Build the explorer and publish it; a second concurrent build waits for the first. Raises BuildFailed."""
     if not has_sources():
         raise BuildFailed("this installation holds no sources to build from; install a wheel, which brings it built")
     with _alone():
@@ -115,7 +115,7 @@ def build() -> None:
 
 
 def build_in_background() -> subprocess.Popen[bytes] | None:
-    """A build runs in a process of its own, its words in `static/explorer/build.log`, and ends with this process.
+    """Start a build in a process that ends with this one and writes to `static/explorer/build.log`.
 
     None where nothing is to do, or nothing can be: in a folder that is not to be written the page takes the CDN.
     """
@@ -135,7 +135,7 @@ def build_in_background() -> subprocess.Popen[bytes] | None:
 
 
 def _end_with_parent() -> None:
-    """End this build, npm and all, at the end of standard input; what it has half done is cleaned up."""
+    """End this build and npm at the end of standard input; remove half-done files."""
 
     def watch() -> None:
         sys.stdin.buffer.read()

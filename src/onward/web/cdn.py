@@ -1,4 +1,4 @@
-"""The GraphiQL of a public CDN, for when none is built here: which files, and their digests.
+"""GraphiQL of a public CDN, used until the explorer is built here: its files and their digests.
 
 GraphiQL 4 is the last one published as one file for a script tag; GraphiQL 5 on a CDN is hundreds of modules, which no
 integrity attribute can cover. See docs/decisions/explorer.md.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CdnFile:
-    """A file of an npm package, as the CDN serves it byte for byte, and the digest it must have."""
+    """A file of an npm package, as the CDN serves it byte for byte, and its digest."""
 
     package: str
     path: str

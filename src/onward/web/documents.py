@@ -10,7 +10,7 @@ REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
 def documents() -> tuple[str, ...]:
-    """The documents exactly as the page's constants evaluate to in a browser."""
+    """Return the documents exactly as the page's constants evaluate to in a browser."""
     known: dict[str, str] = {}
     sent = []
     for export, name, value in CONSTANT.findall(QUERIES.read_text("utf-8")):

@@ -1,4 +1,4 @@
-"""Files of ours over HTTP: known kinds only, each with its type, its policy and how long it may be kept."""
+"""Static files over HTTP: known kinds only, each with its type, its policy and its caching time."""
 
 import re
 from collections.abc import Mapping
@@ -25,10 +25,10 @@ IMMUTABLE = re.compile(r"/explorer/[0-9a-f]{16}/assets/")  # a digest is in each
 
 
 class Files(StaticFiles):
-    """The folder `static/`, with headers; what is hidden or of an unknown kind is not there."""
+    """The folder `static/`, with headers; a file that is hidden or of an unknown kind is not found."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """The file, 304 when the browser has it, or 404."""
+        """Return the file, 304 when the browser has it, or 404."""
         if Path(path).suffix not in TYPES or any(part.startswith(".") for part in Path(path).parts):
             raise HTTPException(404)
         return await super().get_response(path, scope)
@@ -36,7 +36,7 @@ class Files(StaticFiles):
     def file_response(
         self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        """The response to a file that is there."""
+        """Return the response to a file that exists."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         response.headers.update({**policy.COMMON, "Content-Security-Policy": policy.STATIC})
         kept = "public, max-age=31536000, immutable" if IMMUTABLE.search(Path(full_path).as_posix()) else "no-cache"

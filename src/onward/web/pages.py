@@ -28,7 +28,7 @@ async def jobs(_request: Request) -> Response:
 
 
 def explorer(_request: Request) -> Response:
-    """GraphiQL: the one built here, and before there is one, the one of a public CDN."""
+    """Serve GraphiQL: the build of this server, or a public CDN's before there is one."""
     built = build.current()
     html, allowed = _built(built) if built else _from_cdn()
     headers = {**policy.COMMON, "Content-Security-Policy": allowed, "Cache-Control": "no-store", "Vary": "Accept"}

@@ -18,7 +18,7 @@ JOBS = (
 
 
 def explorer(*, scripts: tuple[str, ...] = (), styles: tuple[str, ...] = ()) -> str:
-    """The policy of the explorer's page; `scripts` and `styles` are addresses at a CDN, each allowed alone."""
+    """Return the policy of the explorer's page, which allows each of the CDN addresses in `scripts` and `styles`."""
     return "; ".join(
         (
             "default-src 'none'",

@@ -1,4 +1,4 @@
-"""Dramatiq's side of a worker process: its consumers, and the broker that its own command line takes."""
+"""Dramatiq's side of a worker process: its consumers, and the broker of its own command line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _is_no_outage(record: logging.LogRecord) -> bool:
 
 
 def backends_of(parts: wiring.Runtime) -> list[Dramatiq]:
-    """The backends whose messages Dramatiq's worker takes; any other one takes its own."""
+    """Return the backends whose messages Dramatiq's worker consumes; any other one consumes its own."""
     return [backend for backend in parts.dispatcher.backends.values() if isinstance(backend, Dramatiq)]
 
 

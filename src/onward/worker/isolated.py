@@ -17,7 +17,7 @@ from onward.runtime.event_loop import Loop
 
 
 def run_isolated(settings: Settings, job_id: str, backend: str) -> int:
-    """Dangerous jobs have run in this process, one at a time and that one first; tells its runner's name before.
+    """Run dangerous jobs in this process, one at a time and the given one first; print the runner's name before.
 
     One after another: many that died together, twice, would wait for as many starts of a process.
     """

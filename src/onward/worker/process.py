@@ -74,7 +74,7 @@ class Stoppable(Protocol):
 
 
 def check_backend(settings: Settings) -> None:
-    """Raise SettingsError if no backend has jobs for workers, before anything is begun."""
+    """Raise SettingsError if no backend has jobs for workers, before anything is started."""
     if not backends.runs_elsewhere(settings):
         fix = 'set backend = "dramatiq" (or your own that runs jobs elsewhere), or route handlers to it in [routes]'
         raise SettingsError(f"no job goes to a worker: {fix}")
@@ -91,7 +91,9 @@ def _start_consumers(parts: wiring.Runtime, threads: int) -> list[Stoppable]:
 
 
 def serve(settings: Settings, *, threads: int, supervised: bool = False) -> int:
-    """One worker process, until it is told to stop; its exit code. Ends within the drain deadline and five seconds.
+    """Run one worker process until it is stopped; return its exit code.
+
+    Ends within the drain deadline and five seconds.
 
     One that is `supervised` asks for its replacement when the settings say so.
     """

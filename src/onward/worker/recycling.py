@@ -24,7 +24,7 @@ class Recycling:
         self._jobs = jobs
 
     def reason(self) -> str | None:
-        """The reason why the process is to be replaced; None if it is not."""
+        """Return the reason why the process is to be replaced; None if it is not."""
         if self._after_jobs and (jobs := self._jobs()) >= self._after_jobs:
             return f"it has run {jobs} jobs"
         if self._above_mb and (used := resident_bytes()) > self._above_mb * MEGABYTE:
@@ -33,7 +33,7 @@ class Recycling:
 
 
 def resident_bytes() -> int:
-    """The resident memory of this process; on systems without /proc, the most that it was."""
+    """Return the resident memory of this process; on systems without /proc, the most that it was."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:

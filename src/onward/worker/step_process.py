@@ -1,4 +1,4 @@
-"""The process of a handler with `process=True`: runs the steps of one attempt, told by `onward.jobs.step_process`."""
+"""The process of a handler with `process=True`, which runs the steps of one attempt for `onward.jobs.step_process`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class StepUnknown(HandlerError):
 
 
 class Parent:
-    """The other end: messages to it, from any thread, and its answers to questions."""
+    """The connection to the parent: messages to it, from any thread, and its answers to questions."""
 
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
@@ -67,7 +67,7 @@ class Parent:
         self._loop = asyncio.get_running_loop()
 
     def listen(self) -> None:
-        """Take messages until the parent is gone, and end the process then. In a thread of its own."""
+        """Read messages until the parent is gone, and end the process then. Runs in a thread of its own."""
         for line in self._socket.makefile("rb"):
             message = orjson.loads(line)
             if ANSWERS & message.keys():
@@ -136,7 +136,7 @@ def _never(*_: Any) -> Any:
 
 
 def run_steps(settings: Settings, fd: int) -> int:
-    """Run steps until the parent wants no more of them."""
+    """Run steps until the parent asks for no more."""
     _die_with_parent()
 
     async def main() -> None:
@@ -206,7 +206,7 @@ def _step(handler: Handler, name: str) -> Step:
 
 
 def _described(raised: BaseException) -> dict[str, Any]:
-    """The error in words: its class does not travel."""
+    """Return the error as JSON, because its class cannot be sent."""
     error = outcome.cause_of(raised)
     match error:
         case Permanent():
@@ -227,12 +227,12 @@ def _text(error: BaseException) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that JSON can hold: without lone surrogates."""
+    """Return the text as JSON can hold it: without lone surrogates."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _die_with_parent() -> None:
-    """Have the kernel kill this process with its parent, of whose end a busy interpreter would not hear."""
+    """Let the kernel kill this process with its parent, because a busy interpreter would not hear of the end."""
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -61,7 +61,7 @@ CompiledSelections = dict[str, CompiledSelection]
 
 
 class Root(NamedTuple):
-    """The field of an operation that has one alone."""
+    """The only field of an operation."""
 
     type: GraphQLObjectType
     name: str
@@ -70,7 +70,7 @@ class Root(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything about an operation that is the same for each of its requests."""
+    """The parts of an operation that are the same for each of its requests."""
 
     operation: OperationDefinitionNode
     definitions: dict[str, FragmentDefinitionNode]
@@ -80,7 +80,7 @@ class Plan:
     alone: Root | None
 
     def variables(self, given: Mapping[str, Any]) -> VariableValues | None:
-        """The coerced variables if each has a valid value; else None, and graphql-core reports the error."""
+        """Return the coerced variables if each has a valid value; else None, and graphql-core reports the error."""
         sources, coerced = {}, {}
         for signature in self.signatures:
             value = given.get(signature.name, Undefined)
@@ -94,7 +94,7 @@ class Plan:
 
 
 class _NotCovered(Exception):
-    """graphql-core has to complete this value."""
+    """Leaves the completion of this value to graphql-core."""
 
 
 class _Long(Exception):
@@ -102,11 +102,11 @@ class _Long(Exception):
 
 
 class _NotCompilable(Exception):
-    """Something below this root field is more than an attribute."""
+    """A field below this root field is more than an attribute."""
 
 
 class Planner:
-    """Plans the operations of one valid document without directives: what those do may change with the variables."""
+    """Plans the operations of one valid document without directives, whose effect may change with the variables."""
 
     def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
         self.fields = 0  # visited, with fragments spread out
@@ -146,7 +146,7 @@ class Planner:
     def _compile(
         self, type_: GraphQLOutputType, nodes: list[FieldDetails], operation: OperationDefinitionNode
     ) -> CompiledSelection:
-        """Raises _NotCompilable."""
+        """Compile the selection of a field. Raises _NotCompilable."""
         self.fields += 1
         required = is_non_null_type(type_)
         if is_non_null_type(type_):
@@ -202,7 +202,7 @@ class Planner:
 
 
 def _attribute(field: GraphQLField) -> str:
-    """The attribute that the field is. Raises _NotCompilable for one with a resolver, arguments or extensions."""
+    """Return the attribute that the field reads. Raises _NotCompilable for a resolver, arguments or extensions."""
     definition = field.extensions.get("strawberry-definition")
     if (
         definition is None
@@ -279,7 +279,7 @@ def _list(item: CompiledSelection) -> CompiledSelection:
 
 
 class CompiledExecutor(Executor[Any]):
-    """graphql-core's, by a plan: it completes root fields by their compiled selections where they cover the value.
+    """graphql-core's executor with a plan; compiled selections complete the root fields whose values they cover.
 
     A root field that is alone is executed by itself: what graphql-core has around several, and finds out about them
     for each request, is left out.
@@ -407,7 +407,7 @@ class CompiledExecutor(Executor[Any]):
         return await completed if self.is_awaitable(completed) else completed
 
     def _sliced(self, items: Any) -> Any:
-        """The items of a list, which the loop gets its turns between where there are many."""
+        """Complete the items of a list, in slices where there are many, with a turn of the loop between them."""
         self._meter.check()
         return self._items(items) if isinstance(items, list | tuple) and len(items) > LONG else items
 

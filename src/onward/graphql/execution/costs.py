@@ -1,4 +1,4 @@
-"""The values that an operation asks for, estimated from its document: each page counts as often as it is long."""
+"""Estimates the number of values that an operation asks for: each page counts as often as it is long."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ ITEMS = ("nodes", "edges")
 
 
 class Cost(NamedTuple):
-    """The fields that there are once, and the pages by their length: a number, or the name of a variable."""
+    """The fields that occur once, and the pages by their length: a number, or the name of a variable."""
 
     fields: int = 0
     pages: tuple[tuple[int | str, Cost], ...] = ()
     names: frozenset[str] = frozenset()  # of all fields
 
     def of(self, variables: Mapping[str, Any]) -> int:
-        """The values that are asked for with these variables."""
+        """Return the number of values for these variables."""
         values = self.fields
         for length, inner in self.pages:
             given = variables.get(length, PAGE) if isinstance(length, str) else length
@@ -38,7 +38,7 @@ class Cost(NamedTuple):
 
 
 def defaults(operation: OperationDefinitionNode) -> dict[str, int]:
-    """The whole numbers that variables of an operation have where they are not given."""
+    """Return the default values of an operation's variables that are whole numbers."""
     return {
         definition.variable.name.value: _number(definition.default_value)
         for definition in operation.variable_definitions or ()
@@ -47,7 +47,7 @@ def defaults(operation: OperationDefinitionNode) -> dict[str, int]:
 
 
 def cost(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> Cost:
-    """The cost of a valid document's selections, whose fields are within the limits."""
+    """Return the cost of a valid document's selections, whose fields are within the limits."""
     fields, pages, names = 0, [], set()
     for selection in selections.selections:
         if isinstance(selection, FieldNode):
@@ -74,7 +74,7 @@ def cost(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitio
 
 
 def _length(field: FieldNode) -> int | str | None:
-    """The length of the page that a field asks for; None for one that is no page."""
+    """Return the length of the page that a field asks for; None for a field that is no page."""
     for argument in field.arguments or ():
         if argument.name.value in LENGTHS:
             if isinstance(argument.value, VariableNode):

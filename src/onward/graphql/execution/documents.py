@@ -40,7 +40,7 @@ class Named:
     defaults: Mapping[str, int]  # of its variables that are whole numbers
 
     def values(self, variables: Mapping[str, Any]) -> int:
-        """The values that it asks for with these variables, estimated."""
+        """Estimate the number of values for these variables."""
         return self.cost.of({**self.defaults, **variables})
 
 
@@ -57,14 +57,14 @@ class Document:
     weight: int = 1
 
     def find(self, name: str | None) -> Named | None:
-        """The operation of this name, or the only one where no name is given; None where there is none."""
+        """Return the operation of this name, or the only one where no name is given; None if there is none."""
         if name is None:
             return next(iter(self.named.values())) if len(self.named) == 1 else None
         return self.named.get(name)
 
 
 class Documents:
-    """Documents of earlier requests, bounded by their tokens: an attacker's documents push out one another.
+    """Cached documents, bounded by their tokens for each caller: an attacker's documents evict one another.
 
     A closed schema refuses introspection, and its errors suggest no names.
     """
@@ -82,7 +82,7 @@ class Documents:
         return self._known(text) or self._keep(text, self._read(text))
 
     async def find(self, text: str, caller: str = "") -> Document:
-        """Find a document. A new one is read when it is the caller's turn, a long one in a thread.
+        """Find a document. A new one is read in the caller's turn, a long one in a thread.
 
         Raises BadRequest where its turn does not come in time.
         """

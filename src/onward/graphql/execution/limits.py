@@ -114,7 +114,7 @@ class ComplexityCounter:
 
 
 def check(document: DocumentNode, limits: Limits) -> GraphQLError | None:
-    """The error of the first exceeded limit, or None."""
+    """Return the error of the first exceeded limit, or None."""
     counter = ComplexityCounter(document)
     try:
         for definition in document.definitions:

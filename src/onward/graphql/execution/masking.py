@@ -1,4 +1,4 @@
-"""Errors for callers: their own mistakes in full, internal errors as an id that is in the log."""
+"""Errors for callers: the caller's own mistakes in full, internal errors as an id that is in the log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MESSAGE = "Something went wrong on our side"
 
 
 def formatted(errors: Sequence[GraphQLError], most: int) -> list[dict[str, Any]]:
-    """The first `most` errors, in their public form."""
+    """Return the first `most` errors in their public form."""
     return [_formatted(error) for error in errors[:most]]
 
 
@@ -32,7 +32,7 @@ def _formatted(error: GraphQLError) -> dict[str, Any]:
 
 
 def masked(error: BaseException) -> dict[str, Any]:
-    """The public form of an unexpected exception, which is logged under the id."""
+    """Log an unexpected exception under an id, and return its public form."""
     id_ = secrets.token_hex(8)
     logger("gql").error("a resolver failed", error_id=id_, exc_info=error)
     return {"message": MESSAGE, "extensions": {"code": "INTERNAL", "id": id_}}

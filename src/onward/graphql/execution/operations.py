@@ -95,7 +95,7 @@ class Operations:
         trace: str | None = None,
         headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> Context:
-        """The context of one operation of a viewer, or of an address without one."""
+        """Build the context of one operation of a viewer, or of an address without one."""
         caller = viewer.id or address
         meter = Meter(self.limits.answer_values, self.limits.answer_bytes, caller, self._documents.shares)
         return Context(services, viewer, trace, meter=meter, raw_headers=headers)

@@ -36,7 +36,7 @@ def overlaps(document: DocumentNode, fields: int) -> int:
 def _named(
     place: list[Selections], fragments: dict[str, SelectionSetNode]
 ) -> dict[str, list[tuple[FieldNode, frozenset[str]]]]:
-    """The fields of a place by the names that they answer under."""
+    """Group the fields of a place by their response names."""
     named = defaultdict(list)
     spread: set[str] = set()
     for selections, within in place:  # which grows by the fragments that are met

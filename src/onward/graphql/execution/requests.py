@@ -74,7 +74,10 @@ def read(value: Any) -> Request:
 
 
 def _hash(document_id: Any, extensions: dict[str, Any]) -> str | None:
-    """The hash of a document: "sha256:..." in the draft of GraphQL over HTTP, or the extension of Apollo's clients."""
+    """Return the hash of a document.
+
+    The draft of GraphQL over HTTP has it as "sha256:...", Apollo's clients have an extension.
+    """
     if document_id is None:
         persisted = extensions.get("persistedQuery")
         document_id = persisted.get("sha256Hash") if isinstance(persisted, dict) else None

@@ -15,7 +15,7 @@ HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class BadDocument(GqlError):
-    """A file of the folder holds no documents; the message begins with its name."""
+    """A file of the folder holds no valid documents; the message begins with the file's name."""
 
 
 class Trusted:
@@ -27,7 +27,7 @@ class Trusted:
         self._only = only
 
     def text(self, request: Request) -> str:
-        """The text to execute. Raises BadRequest."""
+        """Return the text to execute. Raises BadRequest."""
         named, query = request.sha256, request.query
         if query is None:
             found = self._texts.get(named or "")

@@ -37,7 +37,7 @@ class RetryJobsPayload:
 
 
 def checked(input: RetryJobsInput) -> model.JobFilter:
-    """The filter. Raises MutationError."""
+    """Return the filter's model. Raises MutationError."""
     if not 0 < input.limit <= MAX_RETRIES:
         raise MutationError(UserError.invalid("limit", f"A limit is between 1 and {MAX_RETRIES:,}."))
     try:
@@ -47,7 +47,7 @@ def checked(input: RetryJobsInput) -> model.JobFilter:
 
 
 async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | None:
-    """Retry a small batch a commit, and let others in between.
+    """Retry jobs in small batches, a commit each, with turns for other callers in between.
 
     What was retried stays retried and is counted, also where a later batch fails.
     """

@@ -25,7 +25,7 @@ class JobFilter:
     created_before: datetime | None
 
     def model(self) -> model.JobFilter:
-        """Raises GraphQLError INVALID."""
+        """Return the ledger's filter. Raises GraphQLError INVALID."""
         handlers = self.handler or []
         if len(handlers) > PATTERNS:
             raise public_error(f"A filter takes at most {PATTERNS} handlers.", "INVALID")

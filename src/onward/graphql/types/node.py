@@ -9,7 +9,7 @@ import strawberry
 
 @strawberry.interface(description="An object that can be queried by its id.")
 class Node:
-    """Base of a type that `node(id:)` finds: `kind` is what its ids begin with, as "user" in "user_..."."""
+    """Base of a type that `node(id:)` finds; its ids begin with `kind`, such as "user" in "user_..."."""
 
     kind: ClassVar[str] = ""
 
@@ -17,5 +17,8 @@ class Node:
 
     @classmethod
     async def find(cls, info: Any, id: str) -> Any | None:
-        """Return what the viewer may see under this id, else None. Raises GraphQLError."""
+        """Return the viewer's object of this id; None if there is none or the viewer may not see it.
+
+        Raises GraphQLError.
+        """
         raise NotImplementedError(f"{cls.__name__} is a Node without find()")

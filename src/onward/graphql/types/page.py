@@ -24,7 +24,7 @@ class JobEdge:
 
 
 class ShownPage:
-    """A page as its type shows it: all of it plain attributes."""
+    """A page with all fields of its type as plain attributes."""
 
     def __init__(self, page: pages.Page) -> None:
         self.nodes = page.jobs

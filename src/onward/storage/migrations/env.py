@@ -1,4 +1,4 @@
-"""Alembic's way in: on the connection and in the transaction that `onward.storage.migrate` made."""
+"""Alembic's entry: runs on the connection and in the transaction that `onward.storage.migrate` made."""
 
 from alembic import context
 

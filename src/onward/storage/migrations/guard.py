@@ -13,7 +13,7 @@ from onward.storage.base import Unavailable
 
 @contextmanager
 def migration_lock(bound: sa.Connection, dialect: str, lock: int, patience_s: float) -> Iterator[None]:
-    """Everything inside is one transaction of the only migration that runs. Raises Unavailable after the patience."""
+    """Hold one transaction for the only migration that runs. Raises Unavailable if another one takes too long."""
     deadline = time.monotonic() + patience_s
     while True:
         try:

@@ -14,7 +14,7 @@ S = JobStatus
 
 class Accepting:
     async def test_an_accepted_job_runs_once_and_records_its_steps_and_attempts(self, harness: Harness) -> None:
-        """One claim, one counted attempt, every step with its times and result, the last one's as the job's."""
+        """One claim, one counted attempt; every step has its times and result, and the job has the last step's."""
         harness.say("fixed")
         job = await harness.done(await harness.accept("conformance.steps", folder=str(harness.folder)))
         assert [note.word for note in notes(harness.folder)] == ["first", "second", "third"]

@@ -36,7 +36,7 @@ class Cancelling:
 
     @pytest.mark.parametrize("handler", ["conformance.wait", "conformance.wait_plain"])
     async def test_a_running_job_is_stopped(self, harness: Harness, handler: str) -> None:
-        """An async handler at its await, a plain one at its next check: CANCELLED within a second."""
+        """An async handler stops at its await, a plain one at its next check: CANCELLED within a second."""
         job = await harness.accept(handler, folder=str(harness.folder))
         await harness.noted("begun")
         assert (await harness.cancel(job)).status is S.CANCELLING
@@ -71,7 +71,7 @@ class Cancelling:
         assert (await harness.done(job)).status is status
 
     async def _until_told(self, harness: Harness) -> None:
-        """The worker knows of all earlier cancels: it has stopped a job that was cancelled later."""
+        """Wait until the worker knows of all earlier cancels: it has stopped a job that was cancelled later."""
         other = await harness.accept("conformance.beside", folder=str(harness.folder))
         await harness.noted("beside")
         await harness.cancel(other)

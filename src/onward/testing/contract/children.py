@@ -22,7 +22,7 @@ class Children:
         assert (done.status, done.result, done.owner) == (S.SUCCEEDED, "child", parent.owner)
 
     async def test_many_dispatched_jobs_run_once_each(self, harness: Harness) -> None:
-        """More than one transaction takes, and each as if it had been accepted with the parent's outcome."""
+        """They need more than one transaction, and each is accepted with the parent's outcome."""
         count = dispatched.CHUNK + 20
         folder = str(harness.folder)
         parent = await harness.done(await harness.accept("conformance.parent_of_many", folder=folder, children=count))

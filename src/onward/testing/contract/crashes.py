@@ -25,7 +25,7 @@ def is_up(pid: int) -> bool:
 
 class Crashes:
     async def test_a_killed_worker_s_job_is_claimed_again_and_resumes_its_step(self, harness: Harness) -> None:
-        """After SIGKILL another worker has it; the lost claim is LEASE_LOST and is not counted."""
+        """After SIGKILL another worker claims the job; the lost claim is LEASE_LOST and is not counted."""
         (worker,) = harness.workers
         job = await harness.accept("conformance.steps_wait", folder=str(harness.folder))
         await harness.noted("second")
@@ -76,7 +76,7 @@ class Crashes:
         assert (fixed.status, fixed.result) == (S.SUCCEEDED, "survived")
 
     async def test_a_handler_that_holds_the_interpreter_s_lock_is_not_dead(self, harness: Harness) -> None:
-        """For longer than a lease: its process lives, and the job runs once."""
+        """A process that is silent for longer than a lease still lives, and the job runs once."""
         job = await harness.accept(
             "conformance.hold", folder=str(harness.folder), seconds=1.5 * TIMINGS.lease_timeout_s
         )
@@ -85,7 +85,7 @@ class Crashes:
         assert harness.count("begun") == 1
 
     async def test_a_handler_with_a_process_of_its_own_is_killed_with_its_job(self, harness: Harness) -> None:
-        """It runs as any other does, in another process than the worker; a cancel ends it though it heeds nothing."""
+        """The handler runs as any other does, in a process apart from the worker's; a cancel kills that process."""
         (worker,) = harness.workers
         done = await harness.done(await harness.accept("conformance.apart", folder=str(harness.folder)))
         assert (done.status, done.progress and done.progress.completed) == (S.SUCCEEDED, 1)

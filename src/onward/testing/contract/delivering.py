@@ -18,7 +18,7 @@ BLOCKED_S = 0.05  # that a request's deliveries may take in all
 
 class Delivering:
     async def test_every_delivery_that_is_confirmed_reaches_a_runner(self, harness: Harness) -> None:
-        """Without maintenance, which delivers again what a backend has lost, and so hides it."""
+        """The test runs without maintenance, which delivers lost jobs again and so would hide the loss."""
         async with harness.delivering_once():
             jobs = [await harness.accept("conformance.note", folder=str(harness.folder)) for _ in range(DELIVERIES)]
             await harness.noted("ran", DELIVERIES)

@@ -30,7 +30,7 @@ class Failures:
         assert harness.count("tried") == 3
 
     async def test_the_wait_between_attempts_is_the_policy_s(self, harness: Harness) -> None:
-        """RETRYING until a time within the policy's ceiling for that attempt; the next one does not begin before."""
+        """The job is RETRYING until a time within the policy's ceiling for that attempt, and does not begin earlier."""
         async with harness.front.change_feed.watch_all() as watch:
             job = await harness.accept("conformance.fail", folder=str(harness.folder), times=2)
             waits = {}

@@ -57,7 +57,7 @@ class Limits:
         assert (job.error.code, job.error.retryable, job.result) == (code, False, None)
 
     async def test_a_long_backlog_is_worked_off(self, harness: Harness) -> None:
-        """Three hundred jobs of ten requests, each run once."""
+        """Three hundred jobs of ten requests run once each."""
         one = {"handler": "conformance.note", "params": {"folder": str(harness.folder)}}
         jobs = [job for _ in range(10) for job in await harness.request([one] * 30)]
         for job in jobs:

@@ -22,7 +22,7 @@ class ManualRetries:
         return job
 
     async def test_a_retry_goes_on_with_the_step_that_failed(self, harness: Harness) -> None:
-        """The finished step is not run again; a fresh budget of attempts, their numbers go on."""
+        """The finished step is not run again; the job gets a fresh budget of attempts, whose numbers go on."""
         job = await self._failed(harness)
         harness.say("fixed")
         waiting = await harness.retry(job)
@@ -76,7 +76,7 @@ class ManualRetries:
             await harness.retry(job)
 
     async def test_a_bulk_retry_takes_the_oldest_first(self, harness: Harness) -> None:
-        """Of three that failed, the two oldest run again."""
+        """Of three failed jobs, the two oldest run again."""
         before = await harness.front.database.read(lambda tx: tx.now)
         failed = [await self._failed(harness) for _ in range(3)]
         harness.say("fixed")

@@ -13,7 +13,7 @@ SLOTS = 64  # as many as a worker of any backend runs at once
 
 class Priorities:
     async def test_jobs_of_a_higher_priority_run_before_a_long_queue(self, harness: Harness) -> None:
-        """Time of acceptance makes no difference, nor does a second delivery or a time that has only now come."""
+        """The time of acceptance makes no difference, nor does a second delivery or a `run_at` that has just come."""
         await harness.no_worker()
         folder = str(harness.folder)
         patient = await harness.accept("conformance.note", priority=1, folder=folder)

@@ -29,7 +29,7 @@ class Stops:
         assert (done.status, len(done.attempts), done.result) == (S.SUCCEEDED, 1, worker.pid)
 
     async def test_a_job_that_does_not_end_is_handed_back_without_an_attempt(self, harness: Harness) -> None:
-        """The process ends within the deadline and five seconds, and the job goes on with the step in the next one."""
+        """The process ends within the deadline and five seconds, and the next one resumes the job's step."""
         (worker,) = harness.workers
         job = await harness.accept("conformance.steps_wait", folder=str(harness.folder))
         await harness.noted("second")
@@ -69,7 +69,7 @@ class Stops:
         assert (await harness.done(job)).status is S.SUCCEEDED
 
     async def test_a_worker_frozen_past_its_lease_can_change_nothing(self, harness: Harness) -> None:
-        """After a while another worker has its job; the outcome of the woken worker is ignored."""
+        """Another worker has claimed its job meanwhile; the outcome of the woken worker is ignored."""
         (frozen,) = harness.workers
         job = await harness.accept("conformance.wait", folder=str(harness.folder))
         await harness.noted("begun")

@@ -39,7 +39,7 @@ class Watching:
         assert {job.status for job in seen} <= reachable
 
     async def test_a_watcher_knows_of_the_end_soon(self, harness: Harness) -> None:
-        """The median over seven jobs, from the commit to the subscriber: a tenth of a second on a quiet machine."""
+        """The median delay of seven jobs, from commit to subscriber, is about 0.1 s on a quiet machine."""
         lags = []
         for _ in range(7):
             last = (await _watched(harness, await harness.accept("conformance.note", folder=str(harness.folder))))[-1]
@@ -48,7 +48,7 @@ class Watching:
         assert statistics.median(lags) < SOON_S, lags
 
     async def test_a_watcher_sees_progress_while_the_job_runs(self, harness: Harness) -> None:
-        """Two hundred reports within a second are some ten changes, growing, and the last report is what stays."""
+        """Two hundred reports within a second become some ten growing changes, and the last report is kept."""
         seen = await _watched(harness, await harness.accept("conformance.progress", of=200))
         last = seen[-1]
         assert last.started_at is not None

@@ -1,4 +1,4 @@
-"""Handlers of which so many may run at once, or begin in a time."""
+"""Handlers with a limit of concurrent jobs, or of starts in a period."""
 
 import sqlalchemy as sa
 from alembic import op

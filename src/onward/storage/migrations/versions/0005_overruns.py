@@ -1,4 +1,4 @@
-"""Functions that go on past the end of their attempt, and keep their place under the handler's limit."""
+"""Functions that go on past the end of their attempt, and keep their slot under the handler's limit."""
 
 import sqlalchemy as sa
 from alembic import op

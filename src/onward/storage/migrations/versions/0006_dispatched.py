@@ -1,4 +1,4 @@
-"""Jobs that a step has dispatched and that are not rows of `jobs` yet."""
+"""Jobs that a step has dispatched and that are not yet rows of `jobs`."""
 
 import sqlalchemy as sa
 from alembic import op
