@@ -15,6 +15,7 @@ from onward.handlers.base import Handler
 from onward.jobs.check import check_handlers
 from onward.runtime import backends, values
 from onward.runtime import handlers as project
+from onward.runtime.database import database_of
 from onward.storage import check as storage
 from onward.storage.engine import Database
 from onward.telemetry import tracing
@@ -30,7 +31,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
-    with closing(Database(settings.database.url, settings.database.migrations)) as database:
+    with closing(database_of(settings)) as database:
         yield from storage.check(database)
         handlers = None
         try:

@@ -161,10 +161,10 @@ def backup(file: Annotated[Path, typer.Argument(help="Where the copy goes.")]) -
     settings = _load_settings()
     with _errors_in_one_line():
         from onward.cli.progress_bar import bar
+        from onward.runtime.database import database_of
         from onward.storage.backup import backup
-        from onward.storage.engine import Database
 
-        database = Database(settings.database.url, settings.database.migrations)
+        database = database_of(settings)
         try:
             source, copy = database.path, list[Path]()
             size = source.stat().st_size if source and source.is_file() else None
@@ -426,10 +426,10 @@ def _load_settings(
 
 def _migrate(settings: "Settings", *, also_postgresql: bool = False) -> bool:
     """Migrate the ledger, PostgreSQL only if asked for; return whether anything changed."""
+    from onward.runtime.database import database_of
     from onward.storage import migrate as migration
-    from onward.storage.engine import Database
 
-    database = Database(settings.database.url, settings.database.migrations)
+    database = database_of(settings)
     try:
         if migration.is_current(database):
             return False
@@ -446,10 +446,10 @@ def _migrate(settings: "Settings", *, also_postgresql: bool = False) -> bool:
 
 def _migrate_back(settings: "Settings") -> str:
     """Give the ledger the tables of the last release; return what was done."""
+    from onward.runtime.database import database_of
     from onward.storage import migrate as migration
-    from onward.storage.engine import Database
 
-    database = Database(settings.database.url, settings.database.migrations)
+    database = database_of(settings)
     try:
         gone = migration.go_back(database)
     finally:

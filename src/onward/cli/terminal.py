@@ -22,6 +22,7 @@ from onward.jobs.model import Job, JobFilter, Visible
 from onward.jobs.states import JobStatus
 from onward.jobs.waiting import waits_for
 from onward.runtime import backends, handlers
+from onward.runtime.database import database_of
 from onward.storage import migrate
 from onward.storage.engine import Database
 from onward.storage.lock_order import ALONE
@@ -252,7 +253,7 @@ def _fail(line: str) -> None:
 
 @contextmanager
 def _ledger(settings: Settings) -> Iterator[Database]:
-    database = Database(settings.database.url, settings.database.migrations)
+    database = database_of(settings)
     try:
         migrate.ensure(database)
         yield database

@@ -32,6 +32,7 @@ from onward.jobs.timings import Timings
 from onward.maintenance.maintenance import Maintenance
 from onward.runtime import values
 from onward.runtime.backends import BackendRunner, build_backend, used
+from onward.runtime.database import database_of
 from onward.runtime.handlers import build_encryption, build_tools, lifespan, load_handlers
 from onward.storage import migrate
 from onward.storage.engine import Database
@@ -116,7 +117,7 @@ async def _open_telemetry(stack: AsyncExitStack, settings: Settings, *, address:
 
 async def open_ledger(stack: AsyncExitStack, settings: Settings) -> Writer:
     """Open the ledger for writing, until the stack is closed. Raises StorageError."""
-    database = Database(settings.database.url, settings.database.migrations)
+    database = database_of(settings)
     stack.push_async_callback(asyncio.to_thread, database.close)
     await asyncio.to_thread(migrate.ensure, database)
     writer = Writer(database)

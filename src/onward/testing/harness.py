@@ -21,9 +21,9 @@ from onward.jobs.model import Job, Visible
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.runtime import backends, wiring
+from onward.runtime.database import database_of
 from onward.storage import migrate
 from onward.storage.base import StorageError
-from onward.storage.engine import Database
 from onward.storage.tables import runners
 from onward.testing import node, processes
 from onward.testing.backend_fixture import BackendFixture
@@ -243,7 +243,7 @@ async def open_harness(backend_fixture: BackendFixture, project: Path) -> AsyncI
     ]
     (project / "settings.toml").write_text("\n".join(lines))
     loaded = settings.load(project)
-    database = Database(loaded.database.url, loaded.database.migrations)
+    database = database_of(loaded)
     await asyncio.to_thread(migrate.upgrade, database)
     database.close()
     found, _ = backends.backend_class(loaded, backend_fixture.name)

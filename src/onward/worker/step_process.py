@@ -31,10 +31,10 @@ from onward.jobs.running import Running, StopReason
 from onward.jobs.step_runner import StepRunner
 from onward.jobs.step_threads import StepThreads
 from onward.jobs.timings import Timings
+from onward.runtime.database import database_of
 from onward.runtime.event_loop import Loop
 from onward.runtime.handlers import build_tools, lifespan, load_handlers
 from onward.storage.base import StorageError
-from onward.storage.engine import Database
 from onward.storage.ledger import Ledger
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
@@ -161,7 +161,7 @@ def run_steps(settings: Settings, fd: int) -> int:
 
 
 def _writer(stack: AsyncExitStack, settings: Settings) -> Writer:
-    database = Database(settings.database.url, settings.database.migrations)
+    database = database_of(settings)
     stack.push_async_callback(asyncio.to_thread, database.close)
     writer = Writer(database)
     writer.start()

@@ -1,0 +1,11 @@
+"""The ledger's database, by the settings."""
+
+from __future__ import annotations
+
+from onward.config.settings import Settings
+from onward.storage.engine import Database
+
+
+def database_of(settings: Settings) -> Database:
+    """The database that the settings name, not opened yet; its caller closes it."""
+    return Database(settings.database.url, settings.database.migrations)
