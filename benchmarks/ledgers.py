@@ -80,14 +80,12 @@ def _multiply(database: Database, template: str, count: int) -> None:
     values = ", ".join(own.get(name, name) for name in COLUMNS)
     given = {"count": count, "ago": 10 * DAY_US, "template": template}
     connection.execute("BEGIN IMMEDIATE")
-    connection.execute(
-        f"{SERIES} INSERT INTO jobs ({', '.join(COLUMNS)}) SELECT {values} FROM series, jobs WHERE id = :template",  # noqa: S608 - our own words
-        given,
-    )
-    connection.execute("DELETE FROM counts")
-    connection.execute(
-        "INSERT INTO counts (slot, owner, status, n) SELECT 0, '', status, count(*) FROM jobs GROUP BY status"
-    )
+    selected = f"SELECT {values} FROM series, _ledger.jobs WHERE id = :template"  # noqa: S608 - our own words
+    insert = f"{SERIES} INSERT INTO _ledger.jobs ({', '.join(COLUMNS)}) {selected}"
+    connection.execute(database.named(insert), given)
+    connection.execute(database.named("DELETE FROM _ledger.counts"))
+    counted = "SELECT 0, '', status, count(*) FROM _ledger.jobs GROUP BY status"
+    connection.execute(database.named(f"INSERT INTO _ledger.counts (slot, owner, status, n) {counted}"))
     connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()

@@ -27,7 +27,7 @@ from onward.storage.sql import as_list, in_array
 from onward.storage.tables import at_gate, held, jobs, promised, ready
 from onward.storage.transaction import Tx
 
-BY_LIMIT = "INDEXED BY jobs_at_gate"  # left to itself, SQLite reads all that is queued
+BY_LIMIT = "INDEXED BY _ledger.jobs_at_gate"  # left to itself, SQLite reads all that is queued
 
 _p = sa.bindparam
 REQUEUED = {  # set where a job is blocked or unblocked
@@ -63,12 +63,12 @@ _count_running = (
     sa.select(sa.func.count() + overruns.count_of_handler)
     .select_from(jobs)
     .where(held, jobs.c.handler == _p("handler_"))
-    .with_hint(jobs, "INDEXED BY jobs_held", "sqlite")
+    .with_hint(jobs, "INDEXED BY _ledger.jobs_held", "sqlite")
 )
 _count_reserved = (
     sa.select(sa.func.count())
     .where(promised, jobs.c.handler == _p("handler_"))
-    .with_hint(jobs, "INDEXED BY jobs_promised", "sqlite")
+    .with_hint(jobs, "INDEXED BY _ledger.jobs_promised", "sqlite")
 )
 
 

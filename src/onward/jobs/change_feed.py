@@ -33,8 +33,9 @@ MAX_PENDING = 10_000
 
 _changed = sa.select(*row.columns(row.Change)).where(jobs.c.changed >= sa.bindparam("floor"))
 _future = "changed >= CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS TEXT) AS BIGINT) AND changed <> :own"
-_ahead = sa.text(f"SELECT 1 FROM jobs WHERE {_future} LIMIT 1")  # noqa: S608 - a constant
-_renumber = sa.text(f"UPDATE jobs SET changed = 0 WHERE {_future}")  # noqa: S608 - as above
+_ahead = sa.text(f"SELECT 1 FROM _ledger.jobs WHERE {_future} LIMIT 1")  # noqa: S608 - a constant
+_lock = sa.text("LOCK TABLE _ledger.jobs IN SHARE ROW EXCLUSIVE MODE")
+_renumber = sa.text(f"UPDATE _ledger.jobs SET changed = 0 WHERE {_future}")  # noqa: S608 - as above
 
 
 def renumber(tx: Tx) -> None:
@@ -44,7 +45,7 @@ def renumber(tx: Tx) -> None:
     """
     if tx.dialect == "postgresql" and tx.one(_ahead, own=tx.change):
         tx.raw("SET LOCAL statement_timeout = 0")
-        tx.raw("LOCK TABLE jobs IN SHARE ROW EXCLUSIVE MODE")  # so that no new change is among those
+        tx.execute(_lock)  # so that no new change is among those
         tx.execute(_renumber, own=tx.change)
 
 

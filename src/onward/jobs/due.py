@@ -16,7 +16,7 @@ from onward.storage.tables import jobs, later, ready
 from onward.storage.transaction import Tx
 
 S = JobStatus
-BY_TIME = "INDEXED BY jobs_later"  # left to itself, SQLite reads all that waits and sorts it, every time
+BY_TIME = "INDEXED BY _ledger.jobs_later"  # left to itself, SQLite reads all that waits and sorts it, every time
 _p = sa.bindparam
 
 
@@ -83,7 +83,7 @@ _new_destinations = (
     sa.select(*_destination)
     .where(_unclaimed, jobs.c.changed >= _p("floor"))
     .distinct()
-    .with_hint(jobs, "INDEXED BY jobs_changed", "sqlite")
+    .with_hint(jobs, "INDEXED BY _ledger.jobs_changed", "sqlite")
 )
 _misrouted = (_unclaimed, jobs.c.backend == _p("old"), jobs.c.handler == _p("handler_"))
 _reroute = (

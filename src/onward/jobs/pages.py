@@ -140,7 +140,7 @@ def _by_owner(select: sa.Select[Any], visible: Visible) -> sa.Select[Any]:
     # Left to itself SQLite reads the jobs of all owners in a status for the few of one owner.
     if visible.everything or visible.owner is None:
         return select
-    return select.with_hint(jobs, "INDEXED BY jobs_by_owner", "sqlite")
+    return select.with_hint(jobs, "INDEXED BY _ledger.jobs_by_owner", "sqlite")
 
 
 def _conditions(visible: Visible, filter: JobFilter) -> list[Any]:

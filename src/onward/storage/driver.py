@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from onward.findings import Finding
+from onward.storage.place import Place
 from onward.storage.transaction import Tx
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class Driver(ABC):
     clock: Any
     """A statement that reads the database's time in microseconds since 1970."""
 
-    def __init__(self, compiler: Any) -> None:
+    def __init__(self, compiler: Any, place: Place) -> None:
+        self.place = place
         self._compiler = compiler
         self._statements: dict[int, tuple[str, dict[str, Any], Any]] = {}
 
@@ -41,13 +43,13 @@ class Driver(ABC):
             done = statement.compile(dialect=self._compiler, compile_kwargs={"render_postcompile": True})
             required = {name for name, bind in done.binds.items() if bind.required}
             defaults = {name: value for name, value in done.params.items() if name not in required}
-            found = self._statements[id(statement)] = (str(done), defaults, statement)
+            found = self._statements[id(statement)] = (self.place.named(str(done)), defaults, statement)
         return found[0], found[1]
 
     def rendered(self, statement: Any) -> tuple[str, dict[str, Any]]:
         """Return the same for a statement of a single use, without keeping it."""
         done = statement.compile(dialect=self._compiler, compile_kwargs={"render_postcompile": True})
-        return str(done), dict(done.params)
+        return self.place.named(str(done)), dict(done.params)
 
     def insert_many(self, cursor: Any, insert: Any, rows: list[dict[str, Any]]) -> None:
         """Insert rows, each with a value for each column that the statement names, in their order."""

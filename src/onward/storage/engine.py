@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.driver import Driver
 from onward.storage.ids import Ids
+from onward.storage.place import Place
 from onward.storage.transaction import Tx
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ class Database:
     def __init__(self, url: str, migrations: Path | None = None) -> None:
         self.migrations = migrations
         self.url = sa.engine.make_url(url)
-        self.driver = _driver(self.url)
+        self.driver = _driver(self.url, Place())
         self.ids = Ids()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-read")
         self._idle: list[Any] = []
@@ -42,6 +43,10 @@ class Database:
     def dialect(self) -> str:
         """The kind of database: "sqlite" or "postgresql"."""
         return self.driver.name
+
+    def named(self, sql: str) -> str:
+        """The statement with the tables' own names where it says `_ledger.jobs`: for one that no driver compiles."""
+        return self.driver.place.named(sql)
 
     @property
     def path(self) -> Path | None:
@@ -128,7 +133,7 @@ class Database:
             self._close_observer()
 
 
-def _driver(url: sa.URL) -> Driver:
+def _driver(url: sa.URL, place: Place) -> Driver:
     """Return the driver for a URL.
 
     Each loads its dialect of SQLAlchemy, tens of milliseconds that only its users pay.
@@ -137,9 +142,9 @@ def _driver(url: sa.URL) -> Driver:
     if name == "sqlite":
         from onward.storage.sqlite import SQLite  # noqa: PLC0415
 
-        return SQLite(url)
+        return SQLite(url, place)
     if name == "postgresql":
         from onward.storage.postgresql import PostgreSQL  # noqa: PLC0415
 
-        return PostgreSQL(url)
+        return PostgreSQL(url, place)
     raise StorageError(f"database.url: must begin with sqlite:/// or postgresql:// (got {name!r})")

@@ -14,6 +14,7 @@ from onward.findings import Finding, State
 from onward.storage import pooler
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.driver import Driver, WriteConnection
+from onward.storage.place import Place
 from onward.storage.sql import as_list, in_array
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
@@ -39,13 +40,13 @@ TRANSIENT_STATES = ("40001", "40P01", "55P03")  # serialization, deadlock, lock 
 OUTCOME_TIMEOUT_S = 1.0  # at least, to ask for the outcome of a commit whose answer was lost
 # A transaction's number does not tell afterwards whether it was committed: a crash forgets numbers that reached no disk
 # and gives them out again. So each commit leaves a mark in a row of its writer's, which is locked until it is over.
-MARK = sa.text("INSERT INTO marks (writer, mark) VALUES (:writer, '') ON CONFLICT (writer) DO NOTHING")
+MARK = sa.text("INSERT INTO _ledger.marks (writer, mark) VALUES (:writer, '') ON CONFLICT (writer) DO NOTHING")
 BEGIN = sa.text(
-    "WITH marked AS (UPDATE marks SET mark = :mark WHERE writer = :writer)"
+    "WITH marked AS (UPDATE _ledger.marks SET mark = :mark WHERE writer = :writer)"
     " SELECT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT),"
-    " CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT), EXISTS (SELECT FROM gates)"
+    " CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT), EXISTS (SELECT FROM _ledger.gates)"
 )
-OUTCOME = sa.text("SELECT mark FROM marks WHERE writer = :writer FOR UPDATE")
+OUTCOME = sa.text("SELECT mark FROM _ledger.marks WHERE writer = :writer FOR UPDATE")
 LOCK_JOBS = sa.select(jobs.c.id).where(in_array(jobs.c.id, "ids")).order_by(jobs.c.id).with_for_update()
 
 
@@ -56,8 +57,8 @@ class PostgreSQL(Driver):
     modules = ("psycopg",)
     clock: Any = sa.text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)")
 
-    def __init__(self, url: sa.URL) -> None:
-        super().__init__(PGDialect_psycopg())  # type: ignore[no-untyped-call]
+    def __init__(self, url: sa.URL, place: Place) -> None:
+        super().__init__(PGDialect_psycopg(), place)  # type: ignore[no-untyped-call]
         self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
 
     def connect(self) -> Any:

@@ -17,6 +17,7 @@ from onward.findings import Finding, State
 from onward.storage.base import FileReplaced, Unavailable
 from onward.storage.driver import Driver, WriteConnection
 from onward.storage.ledger_file import LedgerFile
+from onward.storage.place import Place
 from onward.storage.tables import commits
 from onward.storage.transaction import Tx
 
@@ -68,10 +69,10 @@ class SQLite(Driver):
     revision = "PRAGMA data_version"  # in the shared memory of the WAL
     clock: Any = sa.text(f"SELECT {NOW}")
 
-    def __init__(self, url: sa.URL) -> None:
+    def __init__(self, url: sa.URL, place: Place) -> None:
         compiler = SQLiteDialect_pysqlite(paramstyle="named")
         compiler.statement_compiler = _Compiler
-        super().__init__(compiler)
+        super().__init__(compiler, place)
         self.path = Path(url.database or "")
         self.file = LedgerFile(self.path)
         self._inserts: dict[tuple[int, int], str] = {}

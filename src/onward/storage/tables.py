@@ -1,10 +1,15 @@
-"""The tables. Times are integer microseconds since 1970 in UTC, by the ledger's own clock; JSON is text."""
+"""The ledger's tables, under the name that `Place` replaces.
+
+Times are integer microseconds since 1970 in UTC, by the ledger's own clock; JSON is text.
+"""
 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, Text, text
 
-metadata = MetaData()
+from onward.storage.place import MARK
+
+metadata = MetaData(schema=MARK)
 
 # Compared byte by byte: ids are ordered, and a locale's order is slower and different.
 Id = Text().with_variant(Text(collation="C"), "postgresql")

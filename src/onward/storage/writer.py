@@ -36,7 +36,7 @@ BATCH_WAIT_S = 0.0005  # for others, where the last commit was of several; a lon
 MIN_RETRY_S, MIN_RETRY_FAILING_S = 0.5, 0.1
 SLOTS = 16
 COUNT = sa.text(
-    "INSERT INTO counts (slot, owner, status, n) VALUES (:slot, :owner, :status, :n)"
+    "INSERT INTO _ledger.counts AS counts (slot, owner, status, n) VALUES (:slot, :owner, :status, :n)"
     " ON CONFLICT (slot, owner, status) DO UPDATE SET n = counts.n + excluded.n"
 )
 

@@ -217,7 +217,7 @@ async def test_subscribers_see_changes_in_a_restored_dump(postgres_ledger: str, 
     """Its jobs were changed by transactions of higher numbers than those of the server that it is in now."""
     with writing(postgres_ledger) as writer:
         old = [await writer.run(accept) for _ in range(3)]
-        await writer.run(lambda tx: tx.raw("UPDATE jobs SET changed = changed + 1000000000"))
+        await writer.run(lambda tx: tx.execute(sa.text("UPDATE _ledger.jobs SET changed = changed + 1000000000")))
         await writer.run(change_feed.renumber)
         changes = ChangeFeed(writer.database)
         changes.start()

@@ -53,7 +53,9 @@ def test_a_confirmation_does_not_wait_for_a_claim_of_the_same_job(postgres_ledge
     """It confirms the others: to wait for each other's rows would be a deadlock."""
     with writing(postgres_ledger) as writer, psycopg.connect(postgres_ledger) as claiming:
         first, second = (writer.run_sync(accept) for _ in range(2))
-        claiming.execute("SELECT 1 FROM jobs WHERE id = %s FOR UPDATE", [first.id])
+        claiming.execute(
+            writer.database.named("SELECT 1 FROM _ledger.jobs WHERE id = %s FOR UPDATE").encode(), [first.id]
+        )
         waits = [(job.id, job.fencing_token) for job in (first, second)]
         writer.run_sync(lambda tx: due.confirm(tx, waits, identity=BROKER))
         claiming.rollback()

@@ -97,7 +97,8 @@ def _begun_before_and_committed_after(writer: Writer) -> int:
         number = slow.execute("SELECT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)").fetchone()[0]
         job = writer.run_sync(accept)
         _, since = writer.database.read_sync(lambda tx: due.destinations(tx, since=None))
-        slow.execute("UPDATE jobs SET backend = 'there', changed = %s WHERE id = %s", (number, job.id))
+        change = writer.database.named("UPDATE _ledger.jobs SET backend = 'there', changed = %s WHERE id = %s")
+        slow.execute(change, (number, job.id))
         slow.execute("COMMIT")
     finally:
         slow.close()

@@ -101,7 +101,7 @@ def test_a_commit_with_a_lost_answer_is_looked_up(
         monkeypatch.undo()
         assert found == ("run 1" if committed else "run 2")
         assert names(writer.database) == {found}
-        (row,) = writer.database.read_sync(lambda tx: tx.all(sa.text("SELECT n FROM counts")))
+        (row,) = writer.database.read_sync(lambda tx: tx.all(sa.text("SELECT n FROM _ledger.counts")))
         assert row[0] == 1
 
 

@@ -22,7 +22,7 @@ from tests.ledgers import writing
 
 _put = sa.insert(meta).values(name=sa.bindparam("name_"), value=sa.bindparam("value_"))
 _all = sa.select(meta.c.name)
-_counts = sa.text("SELECT owner, status, n FROM counts ORDER BY owner, status")
+_counts = sa.text("SELECT owner, status, n FROM _ledger.counts ORDER BY owner, status")
 
 
 def put(tx: Tx, name: str) -> int:

@@ -213,7 +213,7 @@ class Installation:
             return wait_for(self._is_quiet, timeout_s, "every job is over")
         except AssertionError as error:
             left = self.ledger.rows(
-                "SELECT id, handler, status, backend, runner, delivered_to, deaths FROM jobs"
+                "SELECT id, handler, status, backend, runner, delivered_to, deaths FROM _ledger.jobs"
                 " WHERE status NOT IN ('SUCCEEDED', 'FAILED', 'CANCELLED') LIMIT 5"
             )
             raise AssertionError(f"{error}; {self.ledger.open()} are not, among them {left}") from None

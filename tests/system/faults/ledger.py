@@ -17,12 +17,13 @@ _SQLITE = f"""
 CREATE TABLE audit (
     job TEXT, run INTEGER, version INTEGER, old TEXT, new TEXT, attempt INTEGER, token INTEGER, steps TEXT, at REAL
 );
-CREATE TRIGGER audit_change AFTER UPDATE ON jobs WHEN OLD.version <> NEW.version OR OLD.status <> NEW.status BEGIN
+CREATE TRIGGER audit_change AFTER UPDATE ON _ledger.jobs
+WHEN OLD.version <> NEW.version OR OLD.status <> NEW.status BEGIN
     INSERT INTO audit ({_COLUMNS}) VALUES (
         NEW.id, NEW.run, NEW.version - OLD.version, OLD.status, NEW.status, NEW.attempt, NEW.token,
         CASE WHEN NEW.steps <> OLD.steps THEN NEW.steps END, (julianday('now') - 2440587.5) * 86400.0);
 END;
-CREATE TRIGGER audit_birth AFTER INSERT ON jobs BEGIN
+CREATE TRIGGER audit_birth AFTER INSERT ON _ledger.jobs BEGIN
     INSERT INTO audit ({_COLUMNS}) VALUES (
         NEW.id, NEW.run, NEW.version, '', NEW.status, 0, NEW.token, NULL, (julianday('now') - 2440587.5) * 86400.0);
 END;
@@ -44,7 +45,7 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER audit_all AFTER INSERT OR UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION audit();
+CREATE TRIGGER audit_all AFTER INSERT OR UPDATE ON _ledger.jobs FOR EACH ROW EXECUTE FUNCTION audit();
 """
 
 
@@ -99,16 +100,16 @@ class Ledger:
         connection = self._database.connect()
         try:
             if self.dialect == "sqlite":
-                connection.executescript(_SQLITE)
+                connection.executescript(self._database.named(_SQLITE))
             else:
-                connection.execute(_POSTGRESQL)
+                connection.execute(self._database.named(_POSTGRESQL))
         finally:
             connection.close()
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         connection = self._database.connect()
         try:
-            found: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
+            found: list[tuple[Any, ...]] = connection.execute(self._database.named(sql)).fetchall()
             return found
         finally:
             connection.close()
@@ -116,7 +117,7 @@ class Ledger:
     def execute(self, sql: str) -> None:
         connection = self._database.connect()
         try:
-            connection.execute(sql)
+            connection.execute(self._database.named(sql))
         finally:
             connection.close()
 
@@ -125,7 +126,7 @@ class Ledger:
 
     def open(self) -> int:
         """The number of unfinished jobs."""
-        return int(self.rows(f"SELECT count(*) FROM jobs WHERE status NOT IN {OVER}")[0][0])
+        return int(self.rows(f"SELECT count(*) FROM _ledger.jobs WHERE status NOT IN {OVER}")[0][0])
 
     def job(self, id_: str) -> Row:
         found = self.jobs(f"WHERE id = '{id_}'")
@@ -138,7 +139,7 @@ class Ledger:
             " result, error"
         )
         found = {}
-        for row in self.rows(f"SELECT {columns} FROM jobs {where}"):
+        for row in self.rows(f"SELECT {columns} FROM _ledger.jobs {where}"):
             id_, handler, status, run, params, steps, attempts, attempt, charged, token, made, begun, result, why = row
             found[id_] = Row(
                 id_, handler, status, run, json.loads(params), json.loads(steps), json.loads(attempts), attempt,

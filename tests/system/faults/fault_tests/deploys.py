@@ -6,7 +6,7 @@ from tests.system.faults.installation import DEADLINE_S, Installation
 from tests.system.faults.process import terminate, wait_for
 from tests.system.faults.proxy import Mode
 
-LEADER = "SELECT value FROM meta WHERE name = 'sweep'"
+LEADER = "SELECT value FROM _ledger.meta WHERE name = 'sweep'"
 
 
 def a_deploy_fails_no_job(stage: Stage) -> None:
@@ -52,13 +52,15 @@ def one_of_several_processes_does_maintenance(stage: Stage) -> None:
     installation = stage.make(apis=1)
     api = installation.apis[0] = installation.api("api1", installation.ports[0], "--workers", "4")
     installation.start()
-    wait_for(lambda: len(installation.ledger.rows("SELECT id FROM runners")) == 4, 30, "all four take part")
+    wait_for(lambda: len(installation.ledger.rows("SELECT id FROM _ledger.runners")) == 4, 30, "all four take part")
     leader = _leader(installation)
     # More than one has slots for, since a few connections may all have come to one: the others claim the rest.
     installation.client.send("steps", 3 * installation.settings.concurrency, params={"pause_s": 0.5}, lanes=48)
     with load(installation, 60):
         stage.pause(0.5, 0.7)
-        pid = int(installation.ledger.rows(f"SELECT name FROM runners WHERE id = '{leader}'")[0][0].rpartition(":")[2])
+        pid = int(
+            installation.ledger.rows(f"SELECT name FROM _ledger.runners WHERE id = '{leader}'")[0][0].rpartition(":")[2]
+        )
         assert pid in api.children()
         installation.ends.add(pid, "kill")
         terminate(pid)

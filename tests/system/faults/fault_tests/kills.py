@@ -81,7 +81,7 @@ def many_jobs_of_two_crashes_go_on_within_15_s(stage: Stage) -> None:
 
 
 def _running(installation: Installation, deaths: int) -> int:
-    sql = f"SELECT count(*) FROM jobs WHERE status = 'RUNNING' AND deaths >= {deaths}"
+    sql = f"SELECT count(*) FROM _ledger.jobs WHERE status = 'RUNNING' AND deaths >= {deaths}"
     return int(installation.ledger.rows(sql)[0][0])
 
 

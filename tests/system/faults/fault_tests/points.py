@@ -11,8 +11,8 @@ from tests.system.faults.process import Process, wait_for
 
 CANCEL = "mutation($id: ID!) { r: cancelJob(input: {id: $id}) { job { id } errors { code } } }"
 RETRY = "mutation($id: ID!) { r: retryJob(input: {id: $id}) { job { id } errors { code } } }"
-RUNNERS = "SELECT DISTINCT runner FROM jobs WHERE runner IS NOT NULL"
-UNCONFIRMED = "SELECT id FROM jobs WHERE status = 'RUNNING' OR (status = 'QUEUED' AND delivered_to IS NULL)"
+RUNNERS = "SELECT DISTINCT runner FROM _ledger.jobs WHERE runner IS NOT NULL"
+UNCONFIRMED = "SELECT id FROM _ledger.jobs WHERE status = 'RUNNING' OR (status = 'QUEUED' AND delivered_to IS NULL)"
 WAIT_TIMEOUT_S = 20.0
 Drive = Callable[[Installation], None]
 
@@ -85,7 +85,7 @@ def _visit(installation: Installation, process: Process, point: str, drive: Driv
     sent = len(installation.client.requests)
     # Its deaths are the harness's doing: after two of them a job would run in a child that knows of no point. Also
     # those of jobs that a neighbour has claimed meanwhile: it is killed next, and the third death is the job's end.
-    installation.ledger.execute("UPDATE jobs SET deaths = 0 WHERE status IN ('QUEUED', 'RUNNING')")
+    installation.ledger.execute("UPDATE _ledger.jobs SET deaths = 0 WHERE status IN ('QUEUED', 'RUNNING')")
     process.faults = {failpoints.POINT: point, failpoints.VISITS: str(installation.folder / "visits")}
     process.start(wait=False)
     wait_for(lambda: process.is_ready or not process.alive, WAIT_TIMEOUT_S, f"{process.name} is up")

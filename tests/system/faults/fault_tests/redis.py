@@ -99,7 +99,7 @@ def messages_that_redis_lost_are_delivered_again(stage: Stage) -> None:
     installation = stage.installation
     for inject in (fault_injection.flush, fault_injection.restart_broker):
         _backlog(stage)
-        waiting = installation.ledger.rows("SELECT count(*) FROM jobs WHERE status = 'QUEUED'")[0][0]
+        waiting = installation.ledger.rows("SELECT count(*) FROM _ledger.jobs WHERE status = 'QUEUED'")[0][0]
         assert waiting > 10, "there was nothing to forget"
         inject(installation, stage.chance)
         installation.settle(installation.rescue_s + 10)
