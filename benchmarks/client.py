@@ -46,14 +46,14 @@ async def main(url: str, body: bytes, seconds: float, connections: int) -> None:
     busy = Busy(time.perf_counter() + seconds)
     await asyncio.gather(*(keep(busy, host, port, request) for _ in range(connections)))
     times = sorted(busy.times_ms)
-    told = {
+    results = {
         "requests": len(times),
         "per_second": len(times) / seconds,
         "p50_ms": times[len(times) // 2],
         "p99_ms": times[len(times) * 99 // 100],
         "refused": busy.refused,
     }
-    sys.stdout.write(json.dumps(told))
+    sys.stdout.write(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -43,11 +43,11 @@ class Followers:
         if self._waiting == 0:
             self.all_ready.set()
         while True:
-            told = json.loads(await socket.recv())
+            message = json.loads(await socket.recv())
             arrived = time.monotonic()
-            if told["type"] != "next":
-                raise RuntimeError(f"the subscription ended with {told}")
-            job = told["payload"]["data"]["jobUpdated"]
+            if message["type"] != "next":
+                raise RuntimeError(f"the subscription ended with {message}")
+            job = message["payload"]["data"]["jobUpdated"]
             if job["status"] == "SUCCEEDED":
                 await socket.close()
                 return float((arrived - job["result"]) * 1000)

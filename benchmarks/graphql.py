@@ -34,7 +34,7 @@ class Caller:
         self._connection.request("POST", path, given, {"Content-Type": "application/json"})
         response = self._connection.getresponse()
         text = response.read()
-        told = json.loads(text)
-        if response.status != http.client.OK or "errors" in told:
+        answer = json.loads(text)
+        if response.status != http.client.OK or "errors" in answer:
             raise BenchError(f"the server refused a request: {text.decode(errors='replace')[:1000]}")
-        return told.get("data", told)
+        return answer.get("data", answer)

@@ -14,12 +14,12 @@ WRITE_S = 0.1
 
 def watched(run_forever):
     """The loop writes its longest delay of every tenth of a second to BENCH_PROBE while it runs."""
-    begun = set()
+    probed = set()
 
     def watched_run_forever(loop):
-        if loop in begun:
+        if loop in probed:
             return run_forever(loop)
-        begun.add(loop)
+        probed.add(loop)
         state = {"due": 0.0, "worst": 0.0, "written": time.monotonic()}
 
         def look() -> None:

@@ -91,7 +91,7 @@ def running(
 def finished(command: Sequence[str | Path], folder: Path, name: str, *, env: dict[str, str], cwd: Path = ROOT) -> None:
     """The program has ended well. Raises BenchError."""
     with running(command, folder, name, env=env, cwd=cwd) as program:
-        wait_until(lambda: program.process.poll() is not None, program, patience_s=600, may_end=True)
+        wait_until(lambda: program.process.poll() is not None, program, timeout_s=600, may_end=True)
         if program.process.returncode:
             raise BenchError(f"{name} failed:\n{program.tail()}")
 
@@ -100,15 +100,15 @@ def wait_until(
     done: Callable[[], bool],
     program: Program,
     *,
-    patience_s: float = START_S,
+    timeout_s: float = START_S,
     step_s: float = 0.02,
     may_end: bool = False,
 ) -> None:
     """Raises BenchError where it takes too long, or the program has ended before."""
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     while not done():
         if time.monotonic() > deadline:
-            raise BenchError(f"{program.log.name}: not done within {patience_s:.0f} s:\n{program.tail()}")
+            raise BenchError(f"{program.log.name}: not done within {timeout_s:.0f} s:\n{program.tail()}")
         if program.process.poll() is not None and not may_end:
             raise BenchError(f"{program.log.name}: ended with {program.process.returncode}:\n{program.tail()}")
         time.sleep(step_s)

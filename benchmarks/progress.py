@@ -24,11 +24,11 @@ _succeeded = _all.where(counts.c.status == "SUCCEEDED")
 
 def rate(moments: list[tuple[float, int]], count: int) -> float:
     """Jobs a second between the first fifth and (nearly) the end; `moments` are (when, how many by then)."""
-    begun = next((at, n) for at, n in moments if n >= FROM * count)
-    ended = next((at, n) for at, n in moments if n >= TO * count)
-    if ended[0] <= begun[0]:
+    from_ = next((at, n) for at, n in moments if n >= FROM * count)
+    to = next((at, n) for at, n in moments if n >= TO * count)
+    if to[0] <= from_[0]:
         raise BenchError("too few jobs to tell a rate")
-    return (ended[1] - begun[1]) / (ended[0] - begun[0])
+    return (to[1] - from_[1]) / (to[0] - from_[0])
 
 
 def of_tallies(folder: Path) -> list[tuple[float, int]]:

@@ -73,8 +73,8 @@ def written(rows: Sequence[Row], machine: dict[str, Any], folder: Path) -> Path:
     """The same as a JSON file, whose name tells when, and beside it as Markdown."""
     now = datetime.now(UTC)
     file = folder / f"{now:%Y%m%dT%H%M%SZ}.json"
-    told = {"at": now.isoformat(timespec="seconds"), "machine": machine, "rows": [row.as_json() for row in rows]}
-    file.write_text(json.dumps(told, indent=2) + "\n")
+    results = {"at": now.isoformat(timespec="seconds"), "machine": machine, "rows": [row.as_json() for row in rows]}
+    file.write_text(json.dumps(results, indent=2) + "\n")
     file.with_suffix(".md").write_text(as_markdown(rows))
     return file
 

@@ -70,14 +70,14 @@ def _onward(scope: Scope, measured: Measured, redis_url: str = "") -> None:
             raise BenchError("the mutation gave no job")
         url = f"http://127.0.0.1:{port}/graphql"
         warm = load.post(url, process_item(), seconds=WARM_S, folder=folder)
-        told, beside = _loaded(scope, server, url, process_item(), folder)
+        load_result, beside = _loaded(scope, server, url, process_item(), folder)
         ended = time.monotonic()
-        accepted = 1 + warm.requests + told.requests
-        if told.refused or progress.in_ledger(folder / "ledger.db") < accepted:
+        accepted = 1 + warm.requests + load_result.requests
+        if load_result.refused or progress.in_ledger(folder / "ledger.db") < accepted:
             raise BenchError(f"of {accepted} answers some were refused, or not in the ledger")
         if not redis_url:
             beside["drain_s"] = _drained(folder / "ledger.db", ended)
-        measured.add(told.per_second, **beside)
+        measured.add(load_result.per_second, **beside)
 
 
 def _drained(ledger: Path, since: float) -> float:
@@ -104,23 +104,23 @@ def _rival(scope: Scope, measured: Measured, app: str, path: str, redis_url: str
         Caller(port).post(given, path)
         url = f"http://127.0.0.1:{port}{path}"
         load.post(url, given, seconds=WARM_S, folder=folder)
-        told, beside = _loaded(scope, server, url, given, folder)
-    if told.refused:
-        raise BenchError(f"{measured.name} refused {told.refused} requests")
-    measured.add(told.per_second, **beside)
+        load_result, beside = _loaded(scope, server, url, given, folder)
+    if load_result.refused:
+        raise BenchError(f"{measured.name} refused {load_result.refused} requests")
+    measured.add(load_result.per_second, **beside)
 
 
 def _loaded(scope: Scope, server: Program, url: str, given: bytes, folder: Path) -> tuple[load.Load, dict[str, float]]:
     """The load, and what to tell beside its rate."""
-    begun, cpu_s = time.monotonic(), server.cpu_s()
-    told = load.post(url, given, seconds=_seconds(scope), folder=folder)
+    started, cpu_s = time.monotonic(), server.cpu_s()
+    load_result = load.post(url, given, seconds=_seconds(scope), folder=folder)
     beside = {
-        "p50_ms": told.p50_ms,
-        "p99_ms": told.p99_ms,
-        "block_ms": server.longest_block_ms(begun, time.monotonic()),
-        "cpu_us": (server.cpu_s() - cpu_s) / max(told.requests, 1) * 1e6,
+        "p50_ms": load_result.p50_ms,
+        "p99_ms": load_result.p99_ms,
+        "block_ms": server.longest_block_ms(started, time.monotonic()),
+        "cpu_us": (server.cpu_s() - cpu_s) / max(load_result.requests, 1) * 1e6,
     }
-    return told, beside
+    return load_result, beside
 
 
 def _seconds(scope: Scope) -> float:

@@ -119,9 +119,9 @@ def _rival(scope: Scope, url: str, count: int, rival: Rival, measured: Measured)
     finished([python_, f"{rival.module}.py", str(count)], folder, "fill", env=env, cwd=RIVALS)
     name, *arguments = rival.worker.format(redis=url).split()
     with running([program(rival.environment, name), *arguments], folder, "worker", env=env, cwd=RIVALS) as worker:
-        begun, cpu_s = _cpu_from(lambda: _tallied(tallies), count, worker)
-        wait_until(lambda: _tallied(tallies) >= progress.TO * count, worker, patience_s=120, step_s=0.05)
-        each_us = (worker.cpu_s() - cpu_s) / (_tallied(tallies) - begun) * 1e6
+        done_before, cpu_s = _cpu_from(lambda: _tallied(tallies), count, worker)
+        wait_until(lambda: _tallied(tallies) >= progress.TO * count, worker, timeout_s=120, step_s=0.05)
+        each_us = (worker.cpu_s() - cpu_s) / (_tallied(tallies) - done_before) * 1e6
         measured.add(progress.rate(progress.of_tallies(tallies), count), cpu_us=each_us)
 
 
@@ -133,13 +133,13 @@ def _tallied(folder: Path) -> int:
 def _worked(folder: Path, count: int, worker: Program) -> dict[str, float]:
     """Figures of a worker beside its rate, once all jobs are done; its start does not count."""
     ledger = folder / "ledger.db"
-    begun, cpu_s = _cpu_from(lambda: progress.done_in_ledger(ledger), count, worker)
-    wait_until(lambda: progress.done_in_ledger(ledger) >= count, worker, patience_s=120, step_s=0.05)
-    each_us = (worker.cpu_s() - cpu_s) / (count - begun) * 1e6
+    done_before, cpu_s = _cpu_from(lambda: progress.done_in_ledger(ledger), count, worker)
+    wait_until(lambda: progress.done_in_ledger(ledger) >= count, worker, timeout_s=120, step_s=0.05)
+    each_us = (worker.cpu_s() - cpu_s) / (count - done_before) * 1e6
     return {"cpu_us": each_us, "block_ms": worker.longest_block_ms(worker.started + 1.0)}
 
 
 def _cpu_from(done: Callable[[], int], count: int, worker: Program) -> tuple[int, float]:
     """The jobs done at the first look after the start, and their cost."""
-    wait_until(lambda: done() >= progress.FROM * count, worker, patience_s=120, step_s=0.05)
+    wait_until(lambda: done() >= progress.FROM * count, worker, timeout_s=120, step_s=0.05)
     return min(done(), count - 1), worker.cpu_s()

@@ -23,9 +23,9 @@ def take(scope: Scope) -> Iterator[Row]:
         url = f"http://127.0.0.1:{port}/graphql"
         warm = body('mutation { stamp(path: "/dev/null") }')
         load.post(url, warm, seconds=2.0, folder=folder)  # caches are filled, buffers have grown
-        before, begun = server.rss_mb(), progress.in_ledger(folder / "ledger.db")
+        before, accepted_before = server.rss_mb(), progress.in_ledger(folder / "ledger.db")
         # An hour's pause takes each of the slots; whatever comes after waits.
-        while progress.in_ledger(folder / "ledger.db") - begun < wanted:
+        while progress.in_ledger(folder / "ledger.db") - accepted_before < wanted:
             load.post(url, body(PAUSE, seconds=HOUR_S), seconds=PIECE_S, folder=folder)
         grown.add(server.rss_mb() - before, empty_mb=before)
     yield Row("H", f"memory, {wanted:,} jobs waiting: growth", "MB", grown, reach=50.0, at_least=False)

@@ -114,9 +114,9 @@ class _Side:
 
 
 def _timed(call: Callable[[], object]) -> float:
-    begun = time.perf_counter()
+    started = time.perf_counter()
     call()
-    return (time.perf_counter() - begun) * 1000
+    return (time.perf_counter() - started) * 1000
 
 
 def _thousandth(database: Database) -> str:

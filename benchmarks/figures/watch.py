@@ -37,11 +37,11 @@ def _follow(scope: Scope, measured: Measured, redis_url: str, count: int) -> Non
         api(folder, backend="dramatiq", redis_url=redis_url) as (server, port),
         running([*follow, str(port), str(count), str(PAUSE_S)], folder, "follow", env=env) as followers,
     ):
-        wait_until(lambda: "ready" in followers.log.read_text(), followers, patience_s=120)
-        begun = time.monotonic()
+        wait_until(lambda: "ready" in followers.log.read_text(), followers, timeout_s=120)
+        started = time.monotonic()
         with running(python("onward.worker", "serve", "8", probed=False), folder, "worker", env=env):
-            wait_until(lambda: followers.process.poll() is not None, followers, patience_s=120, may_end=True)
-        block = server.longest_block_ms(begun, time.monotonic())
+            wait_until(lambda: followers.process.poll() is not None, followers, timeout_s=120, may_end=True)
+        block = server.longest_block_ms(started, time.monotonic())
         took = json.loads(followers.log.read_text().partition("ready\n")[2])
     cuts = statistics.quantiles(took, n=100)
     measured.add(cuts[94], p50_ms=cuts[49], p99_ms=cuts[98], block_ms=block)

@@ -79,10 +79,10 @@ async def test_a_job_waits_for_the_previous_one_of_its_request_however_long_it_r
     new = onward.dispatcher.prepare("conformance.note", {"folder": str(other)}, owner=None)
     nobodys = await onward.writer.run(lambda tx: ledger.accept(tx, new))
     assert (await ended(onward, [nobodys]))[0].status is S.SUCCEEDED
-    assert [note.word for note in notes(tmp_path)] == ["begun"]
+    assert [note.word for note in notes(tmp_path)] == ["started"]
     (tmp_path / "go").touch()
     assert {job.status for job in await ended(onward, jobs)} == {S.SUCCEEDED}
-    assert [note.word for note in notes(tmp_path)] == ["begun", "ended", "ran"]
+    assert [note.word for note in notes(tmp_path)] == ["started", "ended", "ran"]
 
 
 async def test_a_failed_job_stops_no_other_job_of_its_request(onward: wiring.Runtime, tmp_path: Path) -> None:

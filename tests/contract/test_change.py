@@ -64,7 +64,7 @@ async def _pending(harness: Harness) -> dict[str, str]:
         "scheduled for soon": await harness.accept("conformance.note", run_at=now + 1_500_000, folder=folder),
     }
     await harness.noted("second")
-    await harness.noted("begun")
+    await harness.noted("started")
     await harness.is_now(found["retrying"], S.RETRYING)
     await harness.no_worker()
     for n in range(10):

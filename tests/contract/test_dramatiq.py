@@ -66,11 +66,11 @@ async def test_jobs_are_accepted_while_redis_is_down_and_run_after_its_return(ha
     jobs = [await harness.accept("conformance.note", folder=str(harness.folder)) for _ in range(10)]
     assert {(await harness.get(job.id)).status for job in jobs} == {S.QUEUED}
 
-    async def told() -> bool:
+    async def is_named() -> bool:
         words = harness.front.dispatcher.waiting_for(jobs[0], await harness.front.dispatcher.health())
         return words == "the backend dramatiq to answer"
 
-    await until(told)
+    await until(is_named)
     broker.start()
     assert {(await harness.done(job, RETURN_S)).status for job in jobs} == {S.SUCCEEDED}
     assert harness.count("ran") == 10
@@ -132,7 +132,7 @@ async def test_messages_that_a_killed_worker_had_fetched_run_elsewhere(harness: 
     (worker,) = harness.workers
     one = {"handler": "conformance.deaf", "params": {"folder": str(harness.folder)}}
     jobs = await harness.request([one] * 30)
-    await harness.noted("begun", 8)
+    await harness.noted("started", 8)
     worker.kill()
     harness.say("go")
     await harness.start_worker()

@@ -96,11 +96,13 @@ class Scene:
         """The job has come that far."""
         deadline = time.monotonic() + 60
         while True:
-            told = (await asyncio.to_thread(graphql, self.address, JOB, id=job))["job"]
-            far = len(told["attempts"]) if of == "attempts" else (told["progress"] or {"completed": 0})["completed"]
+            job_now = (await asyncio.to_thread(graphql, self.address, JOB, id=job))["job"]
+            far = (
+                len(job_now["attempts"]) if of == "attempts" else (job_now["progress"] or {"completed": 0})["completed"]
+            )
             if far >= enough:
                 return
-            assert time.monotonic() < deadline, told
+            assert time.monotonic() < deadline, job_now
             await asyncio.sleep(0.1)
 
 
@@ -140,12 +142,12 @@ async def _shown(browser: Browser, scene: Scene, minutes: int) -> Page:
     context = await browser.new_context(reduced_motion="reduce", locale="en-GB", timezone_id="UTC")
     page = await context.new_page()
     await page.clock.install()
-    begun = datetime.now(UTC) - timedelta(minutes=minutes)
-    await page.clock.set_system_time(begun)
+    started = datetime.now(UTC) - timedelta(minutes=minutes)
+    await page.clock.set_system_time(started)
     await page.goto(scene.address)
     await expect(page.locator("#connection")).to_have_text("Live")
     for minute in range(minutes):
-        await page.clock.set_system_time(begun + timedelta(minutes=minute + 1))
+        await page.clock.set_system_time(started + timedelta(minutes=minute + 1))
         before = await _finished(page)
         await asyncio.to_thread(scene.minute)
         await page.clock.run_for(1_500)

@@ -130,8 +130,8 @@ async def test_the_programs_that_enqueue_work(
                 sys.executable, program, cwd=tmp_path, env=environment(ONWARD_DATABASE__URL=sqlite_ledger),
                 stdout=subprocess.PIPE,
             )  # fmt: skip
-            told, _ = await process.communicate()
-            assert (process.returncode, told) == (0, b"A-17 is confirmed\n")
+            output, _ = await process.communicate()
+            assert (process.returncode, output) == (0, b"A-17 is confirmed\n")
         for line in "".join(commands).splitlines():
             words = shlex.split(line)[1:]
             sent = await asyncio.to_thread(onward, *words, project=tmp_path, ONWARD_DATABASE__URL=sqlite_ledger)

@@ -14,8 +14,8 @@ JOBS = 20_000
 
 def test_every_fault_test_is_on_the_page_and_no_other() -> None:
     below = PAGE.read_text("utf-8").partition("| fault | effect | tests |")[2].partition("\n\n")[0]
-    told = re.findall(r"`(\w+)`", "".join(line.rsplit("|", 2)[1] for line in below.splitlines()[2:]))
-    assert sorted(told) == sorted(fault_test.name for fault_test in FAULT_TESTS)
+    listed = re.findall(r"`(\w+)`", "".join(line.rsplit("|", 2)[1] for line in below.splitlines()[2:]))
+    assert sorted(listed) == sorted(fault_test.name for fault_test in FAULT_TESTS)
 
 
 def test_the_figures_are_those_of_the_campaigns() -> None:

@@ -117,8 +117,8 @@ async def until(reader: asyncio.StreamReader, words: bytes) -> None:
         found = found[-len(words) :] + more
 
 
-def statuses(told: bytes) -> list[int]:
-    return [int(part[:3]) for part in told.split(b"HTTP/1.1 ")[1:]]
+def statuses(received: bytes) -> list[int]:
+    return [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:]]
 
 
 async def blast(writer: asyncio.StreamWriter, data: bytes, most: int = MUCH) -> int:
@@ -156,10 +156,10 @@ async def trickle(writer: asyncio.StreamWriter) -> None:
 async def test_an_endless_head_is_431_and_reading_stops(address: str, begin: bytes, more: bytes) -> None:
     async with connected(address) as (reader, writer):
         writer.write(begin)
-        told, sent = asyncio.create_task(rest(reader)), await blast(writer, more)
+        received, sent = asyncio.create_task(rest(reader)), await blast(writer, more)
         assert sent < MUCH
         # What is still on its way makes TCP reset the connection, which may take the answer along.
-        assert statuses(await told) in ([431], [])
+        assert statuses(await received) in ([431], [])
     assert await answers(address)
 
 
@@ -178,13 +178,13 @@ async def test_a_head_that_is_a_little_too_long_is_431_in_json(address: str, hea
 async def test_a_client_that_reads_only_after_sending_everything_gets_the_refusal(
     address: str, headers: dict[str, str], status: int
 ) -> None:
-    def told() -> int:
+    def status_now() -> int:
         connection = http.client.HTTPConnection(address, timeout=WAIT_TIMEOUT_S)
         with closing(connection):
             connection.request("POST", "/graphql", b"a" * 5_000_000, {"Content-Type": "application/json", **headers})
             return connection.getresponse().status
 
-    assert [await asyncio.to_thread(told) for _ in range(20)] == [status] * 20
+    assert [await asyncio.to_thread(status_now) for _ in range(20)] == [status] * 20
 
 
 async def test_a_refused_client_that_keeps_sending_is_cut_off_after_a_while(
@@ -245,12 +245,12 @@ async def test_bytes_that_are_not_http_are_400_in_json(address: str, garbage: by
 
 async def test_an_incomplete_head_is_408(address: str) -> None:
     async with connected(address) as (reader, writer):
-        told = asyncio.create_task(rest(reader))
+        received = asyncio.create_task(rest(reader))
         writer.write(HEAD)
-        while not told.done():  # a byte now and then does not help
+        while not received.done():  # a byte now and then does not help
             writer.write(b"a")
             await asyncio.sleep(0.05)
-        assert statuses(await told) == [408]
+        assert statuses(await received) == [408]
 
 
 async def test_a_silent_connection_is_closed(address: str) -> None:
@@ -260,41 +260,41 @@ async def test_a_silent_connection_is_closed(address: str) -> None:
 
 async def test_a_body_that_arrives_after_its_answer_does_not_hold_the_connection(address: str) -> None:
     async with connected(address) as (reader, writer):
-        told = asyncio.create_task(rest(reader))
+        received = asyncio.create_task(rest(reader))
         writer.write(
             HEAD + b"Authorization: Basic x\r\nOrigin: http://evil.example\r\nContent-Length: 90000000\r\n\r\n"
         )
         with suppress(ConnectionError):
-            while not told.done():
+            while not received.done():
                 writer.write(b"a")
                 await asyncio.sleep(0.05)
-        assert statuses(await told) == [403]
+        assert statuses(await received) == [403]
 
 
 async def test_requests_that_come_together_are_answered_in_order(address: str) -> None:
     named = [json.dumps({"query": f"{{ a{n}: viewer {{ roles }} }}"}).encode() for n in range(50)]
     async with connected(address) as (reader, writer):
         writer.write(b"".join(request(body) for body in named[:-1]) + request(named[-1], "Connection: close"))
-        told = await rest(reader)
-    assert statuses(told) == [200] * 50
-    assert [told.index(b'"a%d"' % n) for n in range(50)] == sorted(told.index(b'"a%d"' % n) for n in range(50))
+        received = await rest(reader)
+    assert statuses(received) == [200] * 50
+    assert [received.index(b'"a%d"' % n) for n in range(50)] == sorted(received.index(b'"a%d"' % n) for n in range(50))
 
 
 async def test_the_requests_that_wait_on_a_connection_are_limited(address: str) -> None:
     async with connected(address) as (reader, writer):
         writer.write(request() * 400)
-        told = statuses(await rest(reader))
-    assert len(told) < 400
-    assert set(told) <= {200, 429}
+        received = statuses(await rest(reader))
+    assert len(received) < 400
+    assert set(received) <= {200, 429}
 
 
 async def test_a_later_request_does_not_get_the_answer_of_an_earlier_one(address: str) -> None:
     query = b'{"query": "mutation { processItem(input: {item: \\"x\\"}) { job { id } } }"}'
     async with connected(address) as (reader, writer):
         writer.write(request(query) + b"nonsense\r\n\r\n")
-        told = await rest(reader)
-    assert statuses(told) == [200]
-    assert b"job_" in told
+        received = await rest(reader)
+    assert statuses(received) == [200]
+    assert b"job_" in received
 
 
 async def test_a_socket_is_not_opened_behind_a_stream(address: str) -> None:
@@ -438,10 +438,10 @@ async def test_an_answer_to_a_socket_that_was_closed_meanwhile_is_no_error(
 )
 async def test_an_upgrade_with_absurd_headers_ends(address: str, further: str) -> None:
     async with upgraded(address, further) as (reader, writer):
-        told = await reader.readuntil(b"\r\n\r\n")
+        received = await reader.readuntil(b"\r\n\r\n")
         writer.write(frame(8))
         await rest(reader)
-    assert statuses(told) in ([101], [400], [431])
+    assert statuses(received) in ([101], [400], [431])
     assert await answers(address)
 
 
@@ -596,14 +596,14 @@ async def test_output_of_one_loop_iteration_is_sent_at_once_and_before_the_close
 
 
 async def test_a_reader_of_a_body_learns_when_it_is_complete(tmp_path: Path) -> None:
-    told: list[tuple[bool, bytes]] = []
+    received: list[tuple[bool, bytes]] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         all_here = "onward.body_complete" in scope.get("extensions", ())
         body = b""
         while (message := await receive())["more_body"]:
             body += message["body"]
-        told.append((all_here, body + message["body"]))
+        received.append((all_here, body + message["body"]))
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
@@ -615,13 +615,13 @@ async def test_a_reader_of_a_body_learns_when_it_is_complete(tmp_path: Path) -> 
         await asyncio.sleep(0.1)
         writer.write(b"two")
         assert b" 204 " in await reader.readuntil(b"\r\n\r\n")
-    assert told == [(True, b"whole"), (True, b"more"), (False, b"in two")]
+    assert received == [(True, b"whole"), (True, b"more"), (False, b"in two")]
 
 
 async def test_a_query_whose_client_has_gone_is_not_read_further(tmp_path: Path) -> None:
     async with running(settings_in(tmp_path)) as api:
         database = api.app.state.onward.database
-        read, begun, gone = database.read, asyncio.Event(), asyncio.Event()
+        read, started, gone = database.read, asyncio.Event(), asyncio.Event()
         reads = 0
 
         async def slow_read(function: Any) -> Any:
@@ -629,7 +629,7 @@ async def test_a_query_whose_client_has_gone_is_not_read_further(tmp_path: Path)
             if function.__qualname__ != "jobs.<locals>.look":  # the server's own
                 return await read(function)
             reads += 1
-            begun.set()
+            started.set()
             await gone.wait()
             return await read(function)
 
@@ -644,7 +644,7 @@ async def test_a_query_whose_client_has_gone_is_not_read_further(tmp_path: Path)
         async with listening(app, tmp_path) as address:
             async with connected(address) as (_, writer):
                 writer.write(request(query))
-                await begun.wait()
+                await started.wait()
                 writer.transport.abort()
             await asyncio.sleep(0.1)  # the server learns of it
             gone.set()

@@ -247,9 +247,9 @@ def test_a_silent_backend_does_not_block_a_terminal(tmp_path: Path, monkeypatch:
 def test_a_terminal_shows_the_reason_why_a_job_waits(waiting: tuple[Path, str]) -> None:
     """A backend that does not answer, a handler that is paused; nothing, once it is over."""
     project, job = waiting
-    for told in ("the backend dramatiq to answer", "the handler steps.process_item to be resumed"):
-        assert f"\nwaits for {told}\n" in onward("jobs", "show", job, project=project).stdout
-        assert json.loads(onward("jobs", "show", job, "--json", project=project).stdout)["waitingFor"] == told
+    for reported in ("the backend dramatiq to answer", "the handler steps.process_item to be resumed"):
+        assert f"\nwaits for {reported}\n" in onward("jobs", "show", job, project=project).stdout
+        assert json.loads(onward("jobs", "show", job, "--json", project=project).stdout)["waitingFor"] == reported
         onward("jobs", "pause", "steps.*", project=project)
     onward("jobs", "cancel", job, project=project)
     assert "waits for" not in onward("jobs", "show", job, project=project).stdout

@@ -134,14 +134,14 @@ def test_a_second_start_installs_nothing(made: Path) -> None:
 @pytest.mark.slow
 def test_a_start_without_an_install_imports_no_installer(made: Path) -> None:
     launch(made)
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-X", "importtime", str(made / "onward")],
         env=environment(),
         capture_output=True,
         text=True,
         check=False,
     )
-    imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
+    imported = {line.rpartition("|")[2].strip() for line in output.stderr.splitlines()}
     assert "hashlib" in imported
     assert not imported & {"subprocess", "tempfile", "typing", "venv"}
 
@@ -251,7 +251,7 @@ def test_a_venv_without_permission_is_reported_in_one_line(
 
     monkeypatch.setattr(module, "is_installed", hidden)
     with pytest.raises(SystemExit) as end:
-        module.told(["serve"])
+        module.output(["serve"])
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"this user may not use {module.PYTHON}" in line

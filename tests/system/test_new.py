@@ -29,9 +29,9 @@ def project(tmp_path: Path) -> Path:
 
 def test_the_generated_test_passes_and_the_mutation_s_job_succeeds(project: Path) -> None:
     """Beside an `app.py` and a `settings.py` of the folder's own."""
-    told = onward("new", "handler", "orders.confirm", project=project)
-    assert told.returncode == 0, told.stderr
-    assert 'added to settings.toml: [handlers] modules = ["orders_confirm"]' in told.stdout
+    output = onward("new", "handler", "orders.confirm", project=project)
+    assert output.returncode == 0, output.stderr
+    assert 'added to settings.toml: [handlers] modules = ["orders_confirm"]' in output.stdout
     run = subprocess.run(
         [sys.executable, str(ROOT / "onward"), "--project", str(project), "test"],
         env=environment(),
@@ -79,10 +79,10 @@ def test_a_test_file_is_run_by_its_path_from_any_folder(project: Path) -> None:
 def test_an_invalid_name_is_refused_in_one_line_and_no_file_is_written(name: str, words: str, project: Path) -> None:
     (project / "orders_there.py").write_text("mine = 1\n", "utf-8")
     before = {file.name: file.read_text("utf-8") for file in project.iterdir()}
-    told = onward("new", "handler", name, project=project)
-    assert (told.returncode, told.stdout) == (2, "")
-    assert words in told.stderr
-    assert told.stderr.count("\n") == 1
+    output = onward("new", "handler", name, project=project)
+    assert (output.returncode, output.stdout) == (2, "")
+    assert words in output.stderr
+    assert output.stderr.count("\n") == 1
     assert {file.name: file.read_text("utf-8") for file in project.iterdir()} == before
 
 

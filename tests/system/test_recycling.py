@@ -67,8 +67,8 @@ async def test_a_process_works_until_its_replacement_is_up(
     async with asyncio.timeout(60):
         while len(lines) < len(said):
             await asyncio.sleep(0.02)
-            told = [line.partition("| ")[2] for line in capfd.readouterr().out.splitlines()]
-            lines += [line for line in told if not line.startswith("wants to be replaced after ")]
+            lines_out = [line.partition("| ")[2] for line in capfd.readouterr().out.splitlines()]
+            lines += [line for line in lines_out if not line.startswith("wants to be replaced after ")]
         assert lines[: len(said)] == said
         os.kill(os.getpid(), signal.SIGTERM)
         assert await stopping == 0

@@ -54,16 +54,16 @@ async def test_a_very_long_line_is_not_lost(capfd: pytest.CaptureFixture[str]) -
 
 
 async def test_processes_stop_stage_by_stage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    told = tmp_path / "told"
+    endings = tmp_path / "endings"
     program = (
         "import signal, sys, time\n"
-        f"def end(*_): time.sleep(0.1); open({str(told)!r}, 'a').write(%r); sys.exit()\n"
+        f"def end(*_): time.sleep(0.1); open({str(endings)!r}, 'a').write(%r); sys.exit()\n"
         "signal.signal(signal.SIGTERM, end); print('up', flush=True)\n"
         "while True: signal.pause()"
     )
     parts = [python("c", program % "c", stage=2), python("a", program % "a"), python("b", program % "b", stage=1)]
     await stopped_after("up", parts, capfd)
-    assert told.read_text() == "abc"
+    assert endings.read_text() == "abc"
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT], ids=lambda number: number.name)

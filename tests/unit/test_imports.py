@@ -30,14 +30,14 @@ API = "onward.api.app, onward.api.server"
 @cache
 def loaded_by(statement: str, *, whole: bool = False) -> frozenset[str]:
     """The modules that a fresh Python has loaded after the statement: the top-level ones, or each by its whole name."""
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-P", "-c", f"import sys; {statement}\nprint(*sorted(sys.modules))"],
         env=environment(),
         capture_output=True,
         text=True,
         check=True,
     )
-    return frozenset(name if whole else name.partition(".")[0] for name in told.stdout.split())
+    return frozenset(name if whole else name.partition(".")[0] for name in output.stdout.split())
 
 
 @pytest.mark.parametrize("module", ["onward.runtime.wiring", "onward.worker.process"])

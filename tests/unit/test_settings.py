@@ -101,8 +101,8 @@ def test_an_unknown_key_is_named_with_the_nearest_right_one(project: Path, toml:
 @pytest.mark.parametrize(("key", "value"), [("backend", "dramatiq"), ("environment", "production")])
 def test_a_key_below_a_table_is_reported_with_its_right_place(project: Path, key: str, value: str) -> None:
     """TOML takes it for the table's own, at the end of the file above all."""
-    told = refusal(project, f'[gql]\nmodules = []\n{key} = "{value}"')
-    assert f"gql.{key} is not a setting; {key} stands above the first [table] of the file" in told
+    refused_with = refusal(project, f'[gql]\nmodules = []\n{key} = "{value}"')
+    assert f"gql.{key} is not a setting; {key} stands above the first [table] of the file" in refused_with
     assert "stands above" not in refusal(project, "[gql]\nlog = 1")
 
 

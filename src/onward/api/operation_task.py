@@ -29,14 +29,14 @@ class OperationTask:
         *,
         operations: Operations,
         context: Context,
-        places: asyncio.Semaphore,
+        slots: asyncio.Semaphore,
         send: SendMessage,
         on_end: Callable[[str], object],
     ) -> None:
         self.id = id_
         self._operations = operations
         self._context = context
-        self._places = places  # of answers that are built or sent: a client that does not read gets no further ones
+        self._slots = slots  # of answers that are built or sent: a client that does not read gets no further ones
         self._send = send
         self._on_end = on_end
         self._sends = True
@@ -64,7 +64,7 @@ class OperationTask:
             else:
                 self._finishes = operation.kind is OperationType.MUTATION
                 defer = self._context.services.dispatcher.defer
-                async with self._places:
+                async with self._slots:
                     await self._respond(await self._operations.execute(operation, self._context, defer))
             await self._last({"type": "complete"})
         except (Disconnected, OSError, asyncio.CancelledError):
@@ -75,7 +75,7 @@ class OperationTask:
                 await self._last({"type": "error", "payload": [shown]})
 
     async def _stream(self, operation: Operation) -> None:
-        async with aclosing(self._operations.subscribe(operation, self._context, self._places)) as responses:
+        async with aclosing(self._operations.subscribe(operation, self._context, self._slots)) as responses:
             async for response in responses:
                 await self._respond(response)
 

@@ -47,7 +47,7 @@ class Socket:
         self._initialised = False
         self._closed = False
         self._operations: dict[str, OperationTask] = {}
-        self._places = asyncio.Semaphore(ANSWERS_AT_ONCE)
+        self._slots = asyncio.Semaphore(ANSWERS_AT_ONCE)
         self._finishing: set[asyncio.Task[None]] = set()  # operations whose responses are no longer sent
 
     async def serve(self, headers: dict[bytes, bytes]) -> None:
@@ -182,7 +182,7 @@ class Socket:
             context=self._gate.operations.context(
                 self._services, self._viewer, self._address, headers=self._scope["headers"]
             ),
-            places=self._places,
+            slots=self._slots,
             send=self._send,
             on_end=self._operations.pop,
         )

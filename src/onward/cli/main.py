@@ -169,7 +169,7 @@ def backup(file: Annotated[Path, typer.Argument(help="Where the copy goes.")]) -
             source, copy = database.path, list[Path]()
             size = source.stat().st_size if source and source.is_file() else None
             with bar("copying the ledger", size, done=lambda: sum(part.stat().st_size for part in copy)):
-                backup(database, file.absolute(), begun=copy.append)
+                backup(database, file.absolute(), on_start=copy.append)
         finally:
             database.close()
         print(f"the ledger is copied to {file}")

@@ -13,7 +13,7 @@ from onward.jobs.states import TERMINAL, JobStatus
 from onward.storage.engine import Database
 
 MAX_AGE_S = 0.5
-VIEWERS = 1_000
+MAX_VIEWERS = 1_000
 
 
 class Counts:
@@ -29,10 +29,10 @@ class Counts:
         asked, task = self._kept.get(visible, (0.0, None))
         now = time.monotonic()
         if task is None or now - asked > MAX_AGE_S or (task.done() and task.exception() is not None):
-            task = asyncio.create_task(self._look(visible))
+            task = asyncio.create_task(self._read(visible))
             self._kept[visible] = now, task
             self._kept.move_to_end(visible)
-            if len(self._kept) > VIEWERS:
+            if len(self._kept) > MAX_VIEWERS:
                 self._kept.popitem(last=False)
         return await asyncio.shield(task)
 
@@ -47,5 +47,5 @@ class Counts:
             self._anonymous = now, asyncio.ensure_future(read)
         return await asyncio.shield(self._anonymous[1])
 
-    async def _look(self, visible: Visible) -> Mapping[JobStatus, int]:
+    async def _read(self, visible: Visible) -> Mapping[JobStatus, int]:
         return await self._database.read(lambda tx: ledger.counts(tx, visible=visible))

@@ -157,7 +157,7 @@ async def accept(
     `given` is the whole input but the key: what the key stands for. `named` turns the dotted place of a wrong parameter
     into the path of its error. Raises MutationError.
     """
-    services, viewer, begun = context.services, context.viewer, time.perf_counter()
+    services, viewer, started = context.services, context.viewer, time.perf_counter()
     check_key(key)
     found = None if key is None else Key(viewer.id or "", mutation, key, idempotency.fingerprint(given))
     order = ROWS if key is None else lock_order.key(viewer.id or "", mutation, key)
@@ -196,7 +196,7 @@ async def accept(
         outcome = await written(context, partial(_refused, write, keyed=found is not None), order)
         if outcome.job is not None and not outcome.replayed:
             span.set(job=outcome.job.id)
-            services.metrics.accepted(handler, time.perf_counter() - begun)
+            services.metrics.accepted(handler, time.perf_counter() - started)
             context.accepted.append(outcome.job)
     return outcome
 

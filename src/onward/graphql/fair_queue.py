@@ -105,11 +105,11 @@ class LoopScheduler:
             self._begin(caller)
 
 
-class Places:
+class FairSlots:
     """A few slots, which callers take in turn and are charged for by the time that they hold them."""
 
-    def __init__(self, places: int) -> None:
-        self._free = places
+    def __init__(self, slots: int) -> None:
+        self._free = slots
         self._queue = FairQueue()
 
     @asynccontextmanager
@@ -125,11 +125,11 @@ class Places:
                 if turn.done() and not turn.cancelled():
                     self._pass_on()
                 raise
-        begun = perf_counter()
+        started = perf_counter()
         try:
             yield
         finally:
-            self._queue.charge(caller, perf_counter() - begun)
+            self._queue.charge(caller, perf_counter() - started)
             self._pass_on()
 
     def _pass_on(self) -> None:

@@ -10,7 +10,7 @@ import orjson
 from graphql import GraphQLError
 
 from onward.graphql.base import public_error
-from onward.graphql.fair_queue import SLICE_S, LoopScheduler, Places
+from onward.graphql.fair_queue import SLICE_S, FairSlots, LoopScheduler
 from onward.jobs.pages import Allowance, json_values
 
 READS_AT_ONCE = 3  # of the ledger, by all queries of a process
@@ -28,8 +28,8 @@ class Shares:
 
     def __init__(self) -> None:
         self.loop = LoopScheduler()
-        self.reads = Places(READS_AT_ONCE)
-        self.documents = Places(1)
+        self.reads = FairSlots(READS_AT_ONCE)
+        self.documents = FairSlots(1)
 
 
 class Meter:

@@ -167,7 +167,7 @@ class StepProcess:
     def _hear(self, message: Mapping[str, Any]) -> None:
         """Do what the process asks for while its step runs."""
         running = self._running
-        if "begun" in message:
+        if "started" in message:
             self.has_begun = True
             if running.deadline is not None:
                 running.deadline += monotonic() - self.submitted_at

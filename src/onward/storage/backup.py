@@ -14,10 +14,10 @@ from onward.storage.base import StorageError
 from onward.storage.engine import Database
 
 
-def backup(database: Database, target: Path, *, begun: Callable[[Path], object] = lambda _: None) -> None:
+def backup(database: Database, target: Path, *, on_start: Callable[[Path], object] = lambda _: None) -> None:
     """Write the ledger as it is at one moment to `target`; a file of that name is replaced in one step.
 
-    Other processes write meanwhile. `begun` is called with the file that grows until it is whole.
+    Other processes write meanwhile. `on_start` is called with the file that grows until it is whole.
     Raises StorageError, and then `target` is as it was.
     """
     source = database.path
@@ -32,7 +32,7 @@ def backup(database: Database, target: Path, *, begun: Callable[[Path], object] 
     if not target.parent.is_dir():
         raise StorageError(f"{target} was not written: there is no folder {target.parent}; make it first")
     aside = _aside(target)
-    begun(aside)
+    on_start(aside)
     try:
         with closing(database.connect()) as connection:
             if connection.execute("PRAGMA auto_vacuum").fetchone()[0] == 0:  # as an older release made it

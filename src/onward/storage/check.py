@@ -31,15 +31,15 @@ def check(database: Database) -> Iterator[Finding]:
 
 
 def _check_tables(database: Database, series: migrate.Migrations) -> Finding:
-    revision, whose = series.revision(database), "its" if series is migrate.LEDGER else "the project's"
+    revision, owner = series.revision(database), "its" if series is migrate.LEDGER else "the project's"
     if revision == series.head:
-        return Finding("database", State.OK, f"{whose} tables are those of this release ({revision})")
+        return Finding("database", State.OK, f"{owner} tables are those of this release ({revision})")
     if revision is None and database.dialect == "sqlite":
         have = "has no tables yet" if series is migrate.LEDGER else "the project's tables are not there yet"
         return Finding("database", State.OK, f"{have}; the first start makes them")
     if revision is not None and revision > series.head:
-        words = f"{whose} tables ({revision}) are of a newer release"
+        words = f"{owner} tables ({revision}) are of a newer release"
         return Finding("database", State.WRONG, words, series.newer_fix)
-    words = f"{whose} tables ({revision}) are of an older release" if revision else "has no tables yet"
+    words = f"{owner} tables ({revision}) are of an older release" if revision else "has no tables yet"
     state = State.OK if database.dialect == "sqlite" else State.WRONG
     return Finding("database", state, words, "run onward migrate")

@@ -34,7 +34,7 @@ SETTINGS = (
     "idle_in_transaction_session_timeout = '60s'",
 )
 POOLED_BEGIN = "; ".join(["BEGIN", *(f"SET LOCAL {setting}" for setting in SETTINGS)])
-WHO = "SELECT pg_backend_pid(), current_setting('server_encoding')"
+SESSION_FACTS = "SELECT pg_backend_pid(), current_setting('server_encoding')"
 LOST_CLASSES = ("08", "40", "53", "55", "57", "58", "XX")  # connection, conflict, resources, locks, operator, system
 TRANSIENT_STATES = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not available: nothing was written
 OUTCOME_TIMEOUT_S = 1.0  # at least, to ask for the outcome of a commit whose answer was lost
@@ -107,7 +107,7 @@ class PostgreSQL(Driver):
 
 def _set_up(connection: Any) -> None:
     """Check the encoding, and prepare the session, or mark it as one of a transaction pooler."""
-    pid, encoding = pooler.run(connection, WHO, time.monotonic() + CONNECT_TIMEOUT_S)
+    pid, encoding = pooler.run(connection, SESSION_FACTS, time.monotonic() + CONNECT_TIMEOUT_S)
     if encoding != "UTF8":
         fix = "createdb -E UTF8 -T template0"
         raise StorageError(f"database.url: the database's encoding is {encoding} and has to be UTF8: {fix}")

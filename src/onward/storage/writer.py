@@ -63,9 +63,9 @@ class _NeedsSavepoints(Exception):
 class Writer:
     """Runs transaction functions in batches on a thread of its own, a durable commit a batch."""
 
-    def __init__(self, database: Database, *, patience_s: float = 5.0) -> None:
+    def __init__(self, database: Database, *, timeout_s: float = 5.0) -> None:
         self.database = database
-        self.patience_s = patience_s
+        self.timeout_s = timeout_s
         self.on_commit: Callable[[], None] = lambda: None
         self.failing = False  # whether the newest batch could not be written; a process writes once a second at least
         self._connection = database.driver.write_connection(database)
@@ -90,7 +90,7 @@ class Writer:
             if not self._closed:
                 self._closed = True
                 self._queue.put(None)
-        self._thread.join(self.patience_s * 2)
+        self._thread.join(self.timeout_s * 2)
 
     async def run(self, transaction: Callable[[Tx], T], order: LockOrder = ROWS) -> T:
         """Return the function's result after a durable commit. Raises Unavailable, or what the function raised."""
@@ -159,7 +159,7 @@ class Writer:
         # Of the requests, not of the batch: in an outage it was another batch's turn before.
         waited_s = time.monotonic() - min(request.put_at for request in batch)
         least_s = MIN_RETRY_FAILING_S if self.failing else MIN_RETRY_S
-        deadline = time.monotonic() + max(self.patience_s - waited_s, least_s)
+        deadline = time.monotonic() + max(self.timeout_s - waited_s, least_s)
         with_savepoints = False
         while True:
             try:

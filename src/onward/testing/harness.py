@@ -81,7 +81,7 @@ class Harness:
 
     async def request(self, wanted: Sequence[dict[str, Any]]) -> list[Job]:
         """Accept and deliver jobs, as one request with a mutation for each does."""
-        port = self._door()
+        port = self._port()
         if port is not None:
             ids = await node.ask(port, accept=list(wanted))
             return [await self.get(job_id) for job_id in ids]
@@ -91,15 +91,17 @@ class Harness:
 
     async def deliver_again(self, job: Job, times: int) -> None:
         """Deliver the job's id again, `times` times."""
-        port = self._door()
+        port = self._port()
         if port is not None:
             await node.ask(port, again=[job.id] * times)
         else:
             await node.again(self.front, [job.id] * times, self.front.dispatcher.defer)
 
-    def _door(self) -> int | None:
-        doors = [node.door(self.project, worker.pid) for worker in self.workers if worker.is_up and self.embedded]
-        return next((int(door.read_text()) for door in doors if door.exists()), None)
+    def _port(self) -> int | None:
+        port_files = [
+            node.port_file(self.project, worker.pid) for worker in self.workers if worker.is_up and self.embedded
+        ]
+        return next((int(port_file.read_text()) for port_file in port_files if port_file.exists()), None)
 
     async def get(self, job_id: str) -> Job:
         job = await self.front.database.read(lambda tx: ledger.get(tx, job_id))
@@ -178,7 +180,9 @@ class Harness:
         worker = processes.start(self.backend_fixture.worker(), self.project, timings)
         self.workers.append(worker)
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not await self.runners(worker) or (self.embedded and not node.door(self.project, worker.pid).exists()):
+        while not await self.runners(worker) or (
+            self.embedded and not node.port_file(self.project, worker.pid).exists()
+        ):
             assert worker.is_up and time.monotonic() < deadline, f"the worker does not come up\n{self.log()}"  # noqa: PT018
             await asyncio.sleep(POLL_INTERVAL_S)
         return worker

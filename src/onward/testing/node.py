@@ -22,12 +22,12 @@ from onward.jobs.model import Job
 from onward.runtime import wiring
 from onward.runtime.event_loop import Loop
 
-ANSWER_S = 20.0
+ANSWER_TIMEOUT_S = 20.0
 
 
-def door(project: Path, pid: int) -> Path:
+def port_file(project: Path, pid: int) -> Path:
     """Return the file that holds the port of that process."""
-    return project / "doors" / str(pid)
+    return project / "ports" / str(pid)
 
 
 async def accept(onward: wiring.Runtime, wanted: list[dict[str, Any]]) -> list[Job]:
@@ -76,7 +76,7 @@ async def ask(port: int, **request: Any) -> list[str]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(json.dumps(request).encode() + b"\n")
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
             ids: list[str] = json.loads(await reader.readline())
     finally:
         writer.close()
@@ -95,7 +95,7 @@ async def main() -> None:
     async with wiring.run_process(loaded, Role.ACCEPT) as onward:
         server = await asyncio.start_server(RequestServer(onward), "127.0.0.1", 0)
         async with server:
-            _announce(door(loaded.project, os.getpid()), server.sockets[0].getsockname()[1])
+            _announce(port_file(loaded.project, os.getpid()), server.sockets[0].getsockname()[1])
             await stop.wait()
 
 

@@ -43,10 +43,10 @@ class Worker:
 
     async def stop(self, within_s: float) -> float:
         """Send SIGTERM and return the seconds until the process ended. Raises TimeoutError."""
-        begun = time.monotonic()
+        started = time.monotonic()
         self.process.terminate()
         await self.gone(within_s)
-        return time.monotonic() - begun
+        return time.monotonic() - started
 
     async def gone(self, within_s: float) -> None:
         """Wait until the process has ended by itself. Raises TimeoutError."""

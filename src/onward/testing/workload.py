@@ -76,7 +76,7 @@ async def noted(job: JobContext, *, folder: str, text: str = "") -> str:
 @handler("conformance.wait", retry=ONCE)
 async def wait(job: JobContext, *, folder: str) -> int:
     """Wait for a file `go`; return the pid of the process."""
-    note(job, folder, "begun")
+    note(job, folder, "started")
     await gate(folder)
     note(job, folder, "ended")
     return os.getpid()
@@ -85,7 +85,7 @@ async def wait(job: JobContext, *, folder: str) -> int:
 @handler("conformance.linger", retry=ONCE)
 async def linger(job: JobContext, *, folder: str) -> int:
     """Take a moment that is shorter than any drain; return the pid of the process."""
-    note(job, folder, "begun")
+    note(job, folder, "started")
     await asyncio.sleep(LINGER_S)
     return os.getpid()
 
@@ -100,7 +100,7 @@ async def alongside(job: JobContext, *, folder: str) -> None:
 @handler("conformance.sulk", retry=ONCE)
 async def sulk(job: JobContext, *, folder: str) -> int:
     """Like `conformance.wait`, but raise an error when stopped."""
-    note(job, folder, "begun")
+    note(job, folder, "started")
     try:
         await gate(folder)
     except asyncio.CancelledError:
@@ -111,7 +111,7 @@ async def sulk(job: JobContext, *, folder: str) -> int:
 @handler("conformance.limited", retry=ONCE)
 async def limited(job: JobContext, *, folder: str, waits: bool = False) -> None:
     """Run for a moment, or until there is a file `go`; two may run at once over all processes."""
-    note(job, folder, "begun")
+    note(job, folder, "started")
     await (gate(folder) if waits else asyncio.sleep(MOMENT_S))
     note(job, folder, "ended")
 
@@ -124,7 +124,7 @@ async def rated(job: JobContext, *, folder: str) -> None:
 
 @handler("conformance.wait_plain", retry=ONCE)
 def wait_plain(job: JobContext, *, folder: str) -> int:
-    note(job, folder, "begun")
+    note(job, folder, "started")
     while not says(folder, "go"):
         job.check()
         time.sleep(POLL_INTERVAL_S)
@@ -135,7 +135,7 @@ def wait_plain(job: JobContext, *, folder: str) -> int:
 @handler("conformance.deaf", retry=ONCE)
 def deaf(job: JobContext, *, folder: str) -> int:
     """Block the thread and never check; fail for good if there is a file `fail`."""
-    note(job, folder, "begun")
+    note(job, folder, "started")
     while not says(folder, "go"):
         time.sleep(POLL_INTERVAL_S)
     note(job, folder, "ended")
@@ -147,7 +147,7 @@ def deaf(job: JobContext, *, folder: str) -> int:
 @handler("conformance.hold", retry=ONCE)
 async def hold(job: JobContext, *, folder: str, seconds: float) -> int:
     """Hold the interpreter's lock, so that no other thread of the process runs, its heartbeat among them."""
-    note(job, folder, "begun")
+    note(job, folder, "started")
     ctypes.PyDLL(None).usleep(int(seconds * 1_000_000))
     return os.getpid()
 
@@ -155,7 +155,7 @@ async def hold(job: JobContext, *, folder: str, seconds: float) -> int:
 @handler("conformance.apart", retry=ONCE, process=True)
 def apart(job: JobContext, *, folder: str, waits: bool = False) -> int:
     """Run in a process of its own, and return its pid; ignore every stop if `waits`."""
-    note(job, folder, "begun")
+    note(job, folder, "started")
     job.progress(1, 2)
     while waits:
         time.sleep(POLL_INTERVAL_S)
@@ -187,13 +187,13 @@ async def permanent(job: JobContext, *, folder: str) -> None:
 
 @handler("conformance.endless", retry=ONCE, timeout=timedelta(seconds=0.3))
 async def endless(job: JobContext, *, folder: str) -> None:
-    note(job, folder, "begun")
+    note(job, folder, "started")
     await gate(folder)
 
 
 @handler("conformance.endless_plain", retry=ONCE, timeout=timedelta(seconds=0.3))
 def endless_plain(job: JobContext, *, folder: str) -> None:
-    note(job, folder, "begun")
+    note(job, folder, "started")
     while not says(folder, "go"):
         job.check()
         time.sleep(POLL_INTERVAL_S)
@@ -235,7 +235,7 @@ async def words(job: JobContext, *, kind: str) -> None:
 @handler("conformance.exit", retry=ONCE)
 async def kill(job: JobContext, *, folder: str) -> str:
     """Kill its process, unless there is a file `fixed`."""
-    note(job, folder, "begun")
+    note(job, folder, "started")
     if not says(folder, "fixed"):
         os._exit(0)  # exit code 0 says least about the cause
     return "survived"
@@ -243,14 +243,14 @@ async def kill(job: JobContext, *, folder: str) -> str:
 
 @handler("conformance.sys_exit", retry=ONCE)
 async def leave(job: JobContext, *, folder: str) -> None:
-    note(job, folder, "begun")
+    note(job, folder, "started")
     sys.exit(3)
 
 
 @handler("conformance.sys_exit_task", retry=ONCE)
 async def leave_task(job: JobContext, *, folder: str) -> None:
     """Exit from a task of its own."""
-    note(job, folder, "begun")
+    note(job, folder, "started")
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(leave.steps[0].call(job, folder=folder))
 
@@ -258,7 +258,7 @@ async def leave_task(job: JobContext, *, folder: str) -> None:
 @handler("conformance.sys_exit_callback", retry=ONCE)
 async def leave_callback(job: JobContext, *, folder: str) -> None:
     """Exit from a callback that nobody awaits; then fail."""
-    note(job, folder, "begun")
+    note(job, folder, "started")
     asyncio.get_running_loop().call_soon(sys.exit, 3)
     await asyncio.sleep(MOMENT_S)
     raise ValueError("still here")
@@ -266,14 +266,14 @@ async def leave_callback(job: JobContext, *, folder: str) -> None:
 
 @handler("conformance.sys_exit_plain", retry=ONCE)
 def leave_plain(job: JobContext, *, folder: str) -> None:
-    note(job, folder, "begun")
+    note(job, folder, "started")
     sys.exit(3)
 
 
 @handler("conformance.cancelled", retry=ONCE)
 async def cancelled(job: JobContext, *, folder: str) -> None:
     """Await a task that it has itself cancelled."""
-    note(job, folder, "begun")
+    note(job, folder, "started")
     own = asyncio.ensure_future(asyncio.sleep(1))
     own.cancel()
     await own
@@ -281,7 +281,7 @@ async def cancelled(job: JobContext, *, folder: str) -> None:
 
 @handler("conformance.cancelled_plain", retry=ONCE)
 def cancelled_plain(job: JobContext, *, folder: str) -> None:
-    note(job, folder, "begun")
+    note(job, folder, "started")
     own: Future[None] = Future()
     own.cancel()
     own.result()

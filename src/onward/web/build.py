@@ -194,11 +194,11 @@ def _alone() -> Iterator[None]:
 @contextlib.contextmanager
 def _time_shown() -> Iterator[None]:
     """Show the elapsed time on a terminal."""
-    over, begun = threading.Event(), time.monotonic()
+    over, started = threading.Event(), time.monotonic()
 
     def show() -> None:
         while not over.wait(1.0):
-            sys.stderr.write(f"\r\033[Kweb.build: fetching and bundling, {time.monotonic() - begun:.0f} s")
+            sys.stderr.write(f"\r\033[Kweb.build: fetching and bundling, {time.monotonic() - started:.0f} s")
             sys.stderr.flush()
 
     if not sys.stderr.isatty():

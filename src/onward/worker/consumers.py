@@ -44,7 +44,7 @@ def backends_of(parts: wiring.Runtime) -> list[Dramatiq]:
     return [backend for backend in parts.dispatcher.backends.values() if isinstance(backend, Dramatiq)]
 
 
-class _Life(dramatiq.Middleware):
+class _RuntimeMiddleware(dramatiq.Middleware):
     """Starts and ends the runtime with Dramatiq's own worker process."""
 
     def __init__(self, settings: Settings) -> None:
@@ -92,5 +92,5 @@ def build_broker() -> Any:
     if "url" not in options:
         raise SettingsError(f"backends.{name}.url is missing: set the address of its Redis")
     broker = Broker(options["url"], options.get("namespace", "onward"), Timings.inherited(os.environ))
-    broker.add_middleware(_Life(settings))
+    broker.add_middleware(_RuntimeMiddleware(settings))
     return broker

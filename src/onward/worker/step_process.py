@@ -98,9 +98,9 @@ class Parent:
 class RemoteRunning(Running):
     """The `JobContext` of a handler in a process of its own."""
 
-    def __init__(self, told: Mapping[str, Any], tools: Any, resources: Any, parent: Parent) -> None:
+    def __init__(self, given: Mapping[str, Any], tools: Any, resources: Any, parent: Parent) -> None:
         job: Any = {field.name: None for field in fields(Job)}
-        super().__init__(Job(**{**job, **told}), tools, resources, _never, self._report_soon)
+        super().__init__(Job(**{**job, **given}), tools, resources, _never, self._report_soon)
         self._parent = parent
         self._loop = asyncio.get_running_loop()
 
@@ -142,9 +142,9 @@ def run_steps(settings: Settings, fd: int) -> int:
     async def main() -> None:
         parent = Parent(fd)
         threading.Thread(target=parent.listen, name="parent", daemon=True).start()
-        told = await parent.orders.get()
-        structlog.contextvars.bind_contextvars(**told["log"])
-        handler = load_handlers(settings)[told["job"]["handler"]]
+        order = await parent.orders.get()
+        structlog.contextvars.bind_contextvars(**order["log"])
+        handler = load_handlers(settings)[order["job"]["handler"]]
         tracing = build(settings.telemetry.traces)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, tracing.close, FLUSH_S)
@@ -152,7 +152,7 @@ def run_steps(settings: Settings, fd: int) -> int:
             resources = await stack.enter_async_context(lifespan(settings, Ledger(writer)))
             tools = build_tools(settings)
             stack.push_async_callback(tools.mailer.close)
-            parent.running = running = RemoteRunning(told["job"], tools, resources, parent)
+            parent.running = running = RemoteRunning(order["job"], tools, resources, parent)
             await _take_orders(parent, running, handler, tracing)
 
     with asyncio.Runner(loop_factory=Loop) as runner:
@@ -183,7 +183,7 @@ async def _take_orders(parent: Parent, running: RemoteRunning, handler: Handler,
             with tracing.run(f"process {step.name}", order["trace"], job=running.id, handler=running.handler):
                 values = (order["value"],) if "value" in order else ()
                 arguments = {} if values else arguments_of(handler, order["params"], order["version"])
-                parent.send(begun=True)
+                parent.send(started=True)
                 left_s = order["left_s"]
                 running.deadline = None if left_s is None else monotonic() + left_s
                 result = storable(await steps.run(running, step, *values, **arguments), handler.output_of(step))

@@ -145,10 +145,10 @@ async def test_a_hanging_backend_delays_a_request_by_fifty_milliseconds(onward: 
 async def test_a_failed_backend_is_not_called_for_a_while(onward: wiring.Runtime) -> None:
     """Requests do not try it again; maintenance delivers everything once it works."""
     holes(onward).mood = "fails"
-    begun = time.monotonic()
+    started = time.monotonic()
     jobs = [job for _ in range(20) for job in await send(onward)]
     asked = (
-        time.monotonic() - begun
+        time.monotonic() - started
     ) / QUICK.health_interval_s  # it says that it is well each time, and is tried once more
     assert holes(onward).deliveries <= 3 + asked
     holes(onward).mood = "well"
@@ -192,9 +192,9 @@ async def test_a_silent_backend_is_logged_once_and_once_more_when_it_answers(
 ) -> None:
     async with running(tmp_path, "holes") as onward:
         with structlog.testing.capture_logs() as logs:
-            for told, mood in enumerate(("away", "well"), start=1):
+            for count, mood in enumerate(("away", "well"), start=1):
                 holes(onward).mood = mood
-                await until(lambda told=told: len(logs) >= told)  # type: ignore[misc]
+                await until(lambda count=count: len(logs) >= count)  # type: ignore[misc]
                 await asyncio.sleep(QUICK.health_interval_s * 2)  # it is asked again
         assert [line["event"].partition(";")[0] for line in logs] == [
             "the backend does not answer",

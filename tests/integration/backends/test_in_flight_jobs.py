@@ -17,11 +17,11 @@ class Jobs:
     """Jobs that end on request."""
 
     def __init__(self) -> None:
-        self.begun: list[str] = []
+        self.started: list[str] = []
         self._ends: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     async def __call__(self, job_id: str) -> bool:
-        self.begun.append(job_id)
+        self.started.append(job_id)
         await self._ends[job_id].wait()
         return True
 
@@ -30,7 +30,7 @@ class Jobs:
 
     async def are_begun(self, count: int) -> None:
         async with asyncio.timeout(5):
-            while len(self.begun) < count:
+            while len(self.started) < count:
                 await asyncio.sleep(0.001)
 
 
@@ -61,10 +61,10 @@ async def test_no_more_jobs_start_than_there_are_places(places: int) -> None:
     Thread(InFlightJobs(asyncio.get_running_loop(), jobs, places), "a", "b", "c", "d")
     await jobs.are_begun(places)
     await asyncio.sleep(0.05)
-    assert len(jobs.begun) == places
+    assert len(jobs.started) == places
     jobs.end("a")
     await jobs.are_begun(places + 1)
-    assert jobs.begun == ["a", "b", "c", "d"][: places + 1]
+    assert jobs.started == ["a", "b", "c", "d"][: places + 1]
 
 
 async def test_a_message_is_acknowledged_when_its_own_job_ends() -> None:

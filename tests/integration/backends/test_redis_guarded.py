@@ -113,9 +113,9 @@ async def test_jobs_run_over_a_protected_redis_and_its_password_is_never_shown(
         await asyncio.sleep(1)
         assert rates._window.everywhere, "the counts were not exchanged"
         await rates.close()
-    told = capfd.readouterr()
+    output = capfd.readouterr()
     for secret in (PASSWORD, QUOTED):
-        assert secret not in told.out + told.err + log.read_text("utf-8") + repr(settings) + "".join(findings)
+        assert secret not in output.out + output.err + log.read_text("utf-8") + repr(settings) + "".join(findings)
 
 
 async def test_with_the_rules_of_the_docs_the_messages_of_a_dead_worker_are_given_back(

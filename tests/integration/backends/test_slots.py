@@ -20,7 +20,7 @@ class Run:
     runner_id = "runner_1"
 
     def __init__(self) -> None:
-        self.begun: list[str] = []
+        self.started: list[str] = []
         self.running = 0
         self.most = 0
         self.go = asyncio.Event()
@@ -28,7 +28,7 @@ class Run:
         self.answers: asyncio.Queue[list[str]] = asyncio.Queue()
 
     async def __call__(self, job_id: str, *, wait_for_commit: bool = True) -> bool:  # noqa: ARG002
-        self.begun.append(job_id)
+        self.started.append(job_id)
         self.running += 1
         self.most = max(self.most, self.running)
         await self.go.wait()
@@ -76,9 +76,9 @@ async def test_no_more_jobs_run_than_there_are_slots(backend: Background, run: R
     """A slot for which the ledger is being asked is nobody else's until it has answered."""
     await request(backend, "job_2", local_runner=backend.local_runner())
     run.answers.put_nowait(["job_1"])
-    await until(lambda: run.begun == ["job_1"])
+    await until(lambda: run.started == ["job_1"])
     run.go.set()
-    await until(lambda: run.begun == ["job_1", "job_2"])
+    await until(lambda: run.started == ["job_1", "job_2"])
     assert run.most == 1
 
 
@@ -87,9 +87,9 @@ async def test_a_request_that_finds_no_free_slot_keeps_its_order(backend: Backgr
     await request(backend, "job_1", "job_2", local_runner=backend.local_runner())
     assert backend.local_runner() is None
     run.answers.put_nowait([])
-    await until(lambda: run.begun == ["job_1"])
+    await until(lambda: run.started == ["job_1"])
     run.go.set()
-    await until(lambda: run.begun == ["job_1", "job_2"])
+    await until(lambda: run.started == ["job_1", "job_2"])
 
 
 async def test_jobs_accepted_without_a_free_slot_wait_in_the_ledger(backend: Background, run: Run) -> None:
@@ -97,7 +97,7 @@ async def test_jobs_accepted_without_a_free_slot_wait_in_the_ledger(backend: Bac
     await request(backend, "job_1", local_runner=None)
     run.answers.put_nowait([])
     await until(lambda: len(run.asked) > 1)
-    assert run.begun == []
+    assert run.started == []
 
 
 async def test_jobs_unblocked_by_maintenance_run_in_parallel(run: Run) -> None:
@@ -107,6 +107,6 @@ async def test_jobs_unblocked_by_maintenance_run_in_parallel(run: Run) -> None:
     await until(lambda: run.asked == [3])
     await request(backend, "job_1", "job_2", "job_3", "job_4", local_runner=None)
     await until(lambda: run.running == 3)
-    assert run.begun == ["job_1", "job_2", "job_3"]
+    assert run.started == ["job_1", "job_2", "job_3"]
     run.go.set()
     await backend.drain(1.0)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from onward.graphql import fair_queue, meter
 from onward.graphql.execution.costs import PAGE
-from onward.graphql.fair_queue import FairQueue, LoopScheduler, Places
+from onward.graphql.fair_queue import FairQueue, FairSlots, LoopScheduler
 from onward.jobs import ledger
 from onward.jobs.model import NewJob
 from onward.storage.tables import jobs as table
@@ -179,15 +179,15 @@ async def test_the_loop_is_given_to_one_slice_in_each_of_its_iterations(monkeypa
 
 
 async def test_a_place_goes_to_the_next_caller_also_from_one_that_gave_up() -> None:
-    places = Places(1)
+    slots = FairSlots(1)
     order: list[str] = []
 
     async def hold(caller: str) -> None:
-        async with places.one(caller):
+        async with slots.one(caller):
             order.append(caller)
             await asyncio.sleep(0)
 
-    async with places.one("first"):
+    async with slots.one("first"):
         gone = asyncio.create_task(hold("gone"))
         waiting = [asyncio.create_task(hold(caller)) for caller in ("much", "much", "little")]
         await asyncio.sleep(0)
@@ -195,7 +195,7 @@ async def test_a_place_goes_to_the_next_caller_also_from_one_that_gave_up() -> N
     await asyncio.gather(*waiting)
     assert sorted(order) == ["little", "much", "much"]
     assert order[-1] == "much"
-    async with places.one("again"):
+    async with slots.one("again"):
         pass
 
 

@@ -314,11 +314,13 @@ fragment Page on JobConnection { nodes { id } }
 def test_variables_right_and_wrong_are_coerced_as_by_graphql_core(given_: Any) -> None:
     document = Documents(WHOLE, Limits()).get(VARIABLES)
     assert not document.errors
-    theirs, ours = (told(built(make, document, given_, schema=WHOLE)) for make in (Executor, CompiledExecutor))
+    theirs, ours = (
+        coerced_or_errors(built(make, document, given_, schema=WHOLE)) for make in (Executor, CompiledExecutor)
+    )
     assert ours == theirs
 
 
-def told(built_: Any) -> Any:
+def coerced_or_errors(built_: Any) -> Any:
     if isinstance(built_, list):
         return [error.formatted for error in built_]
     values: VariableValues = built_.variable_values

@@ -45,8 +45,8 @@ async def test_a_cancelled_waiter_uses_up_no_turn() -> None:
 
 
 async def test_an_exception_stops_no_other_waiter() -> None:
-    turns, told = FairScheduler(4), []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context["exception"]))
+    turns, reported = FairScheduler(4), []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context["exception"]))
 
     def wrong() -> None:
         raise ValueError
@@ -55,4 +55,4 @@ async def test_an_exception_stops_no_other_waiter() -> None:
     turns.call(wrong)
     async with asyncio.timeout(20):
         await turns.turn()
-    assert [type(error) for error in told] == [ValueError, ValueError]
+    assert [type(error) for error in reported] == [ValueError, ValueError]

@@ -250,7 +250,7 @@ async def test_a_bulk_retry_is_many_short_transactions(api: Api, monkeypatch: py
 
 async def test_a_bulk_retry_that_takes_too_long_counts_what_it_did(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     since = datetime.now(UTC).isoformat()
-    monkeypatch.setattr(retry_jobs, "PATIENCE_S", -1.0)
+    monkeypatch.setattr(retry_jobs, "BULK_RETRY_TIMEOUT_S", -1.0)
     payload = await api.mutate("retryJobs", "count", filter={"createdAfter": since})
     assert (payload["count"], codes(payload)) == (0, [("UNAVAILABLE", None)])
 

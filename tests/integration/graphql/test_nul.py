@@ -33,9 +33,9 @@ async def test_nul_in_any_argument_is_a_typed_error(tmp_path: Path, ledger_url: 
             payload = await api.mutate(name, "", **values)
             assert payload["errors"][0]["code"] in {"INVALID", "NOT_FOUND"}, (name, payload)
         for query in QUERIES:
-            told = (await api.post({"query": query, "variables": {"t": NUL}})).json()
-            codes = {error["extensions"]["code"] for error in told.get("errors", [])}
-            assert codes <= {"INVALID", "BAD_CURSOR"}, (query, told)
+            answer = (await api.post({"query": query, "variables": {"t": NUL}})).json()
+            codes = {error["extensions"]["code"] for error in answer.get("errors", [])}
+            assert codes <= {"INVALID", "BAD_CURSOR"}, (query, answer)
 
 
 @pytest.mark.parametrize("text", ["a\x00b", "\x00"])
@@ -55,5 +55,5 @@ async def test_nul_in_a_subscription_is_a_typed_error(tmp_path: Path, ledger_url
     query = f"subscription($t: {type_}!) {{ {field} {{ id }} }}"
     async with running(settings_in(tmp_path, database={"url": ledger_url})) as api:
         body, headers = {"query": query, "variables": {"t": NUL}}, {"accept": "text/event-stream"}
-        told = (await api.post(body, headers=headers)).text
-        assert '"code":"INVALID"' in told or '"code":"NOT_FOUND"' in told, told
+        answer = (await api.post(body, headers=headers)).text
+        assert '"code":"INVALID"' in answer or '"code":"NOT_FOUND"' in answer, answer

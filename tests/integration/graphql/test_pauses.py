@@ -24,11 +24,11 @@ async def test_a_paused_handler_s_job_waits_for_it_to_be_resumed(tmp_path: Path)
         assert (await api.data(PAUSED))["system"]["paused"] == [paused["paused"]]
         job = (await api.data(PROCESS))["processItem"]["job"]["id"]
 
-        async def told() -> bool:
+        async def is_named() -> bool:
             found = (await api.data(JOB, id=job))["job"]
             return bool(found == {"status": "QUEUED", "waitingFor": f"the handler {HANDLER} to be resumed"})
 
-        await until(told)
+        await until(is_named)
         for _ in range(2):
             assert (await api.data(RESUME, h=HANDLER))["resumeHandler"] == {"handler": HANDLER, "errors": []}
 

@@ -68,9 +68,9 @@ async def test_an_error_about_a_wrong_value_does_not_reveal_valid_ones(api: Api)
             "query": "query($f: JobFilter) { jobs(filter: $f) { nodes { id } } }",
             "variables": {"f": {"status": [status]}},
         }
-        for told in (answer, await ask(api, given), await ask(api, {**given, "variables": {"f": {"statuses": 1}}})):
-            assert "data" not in told
-            assert "Did you mean" not in json.dumps(told)
+        for body in (answer, await ask(api, given), await ask(api, {**given, "variables": {"f": {"statuses": 1}}})):
+            assert "data" not in body
+            assert "Did you mean" not in json.dumps(body)
 
 
 @pytest.mark.parametrize("query", TOO_MUCH, ids=["aliases", "fields", "directives", "circle"])
@@ -102,8 +102,8 @@ async def test_there_is_no_explorer(api: Api) -> None:
 
 async def test_errors_have_no_tracebacks(api: Api) -> None:
     for query in ("qwerty cop { abc }", "query cop { __typename }", "{"):
-        told = json.dumps(await ask(api, {"query": query})).lower()
-        assert not [word for word in ("exception", "stacktrace", "tracing", "traceback", ".py") if word in told]
+        body = json.dumps(await ask(api, {"query": query})).lower()
+        assert not [word for word in ("exception", "stacktrace", "tracing", "traceback", ".py") if word in body]
 
 
 async def test_the_schema_is_not_revealed_over_a_socket_either(tmp_path: Path) -> None:
@@ -112,5 +112,5 @@ async def test_the_schema_is_not_revealed_over_a_socket_either(tmp_path: Path) -
             await c.send({**INIT, "payload": as_payload("ada")})
             await c.receive()
             for query in INTROSPECTION:
-                [told] = await c.run(query)
-                assert told["type"] == "error"
+                [body] = await c.run(query)
+                assert body["type"] == "error"

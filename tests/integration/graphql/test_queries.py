@@ -183,9 +183,9 @@ async def test_the_system_field_describes_the_server(seven: tuple[Api, list[str]
 
 async def test_times_are_in_utc_to_the_microsecond(api: Api) -> None:
     query = "query($at: DateTime!) { echo(at: $at) }"
-    for given, told in (
+    for given, expected in (
         ("2030-06-01T12:00:00+02:00", "2030-06-01T10:00:00.000000Z"),
         ("2030-06-01T12:00:00.123456Z", "2030-06-01T12:00:00.123456Z"),
         ("2030-06-01t12:00z", "2030-06-01T12:00:00.000000Z"),
     ):
-        assert await api.data(query, at=given) == {"echo": told}
+        assert await api.data(query, at=given) == {"echo": expected}

@@ -54,7 +54,7 @@ async def test_with_a_ledger_that_cannot_be_written_it_is_not_ready(tmp_path: Pa
             return response.status_code == status and (response.json()["ledger"] == "ok") is (status == 200)
 
         with closing(pysqlite3.connect(services.database.path, isolation_level=None)) as other:
-            services.writer.patience_s = 0.1
+            services.writer.timeout_s = 0.1
             other.execute("BEGIN IMMEDIATE")
             await until(partial(is_told, 503))
         await until(partial(is_told, 200))

@@ -124,8 +124,8 @@ def test_the_documents_of_the_jobs_page_are_those_that_a_browser_sees() -> None:
             pytest.fail("needs node (Debian: apt-get install nodejs)")
         pytest.skip("needs node (Debian: apt-get install nodejs)")
     code = f"import('{documents.QUERIES.as_uri()}').then(m => console.log(JSON.stringify(Object.values(m))))"
-    told = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
-    assert set(json.loads(told.stdout)) == set(documents.documents())
+    output = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
+    assert set(json.loads(output.stdout)) == set(documents.documents())
     used = set(re.findall(r"export const (\w+)", documents.QUERIES.read_text("utf-8")))
     assert len(used) == len(documents.documents())
     scripts = [path for path in documents.QUERIES.parent.glob("*.js") if path != documents.QUERIES]

@@ -296,11 +296,11 @@ async def test_subscriptions_show_each_viewer_her_own(address: str) -> None:
         hers = answer["data"]["processItem"]["job"]["id"]
         assert (await ada.receive())["payload"]["data"]["jobsUpdated"]["id"] == hers
         for after in (None, 0, 1, -1, 2**31 - 1):
-            told, end = await bob.run(
+            message, end = await bob.run(
                 "subscription($id: ID!, $v: Int) { jobUpdated(id: $id, afterVersion: $v) { id } }", id=hers, v=after
             )
-            assert "data" not in told["payload"]
-            assert [error["extensions"]["code"] for error in told["payload"]["errors"]] == ["NOT_FOUND"]
+            assert "data" not in message["payload"]
+            assert [error["extensions"]["code"] for error in message["payload"]["errors"]] == ["NOT_FOUND"]
             assert end["type"] == "complete"
         his = (await over_http(address, header("bob"), PROCESS))["data"]["processItem"]["job"]["id"]
         assert (await bob.receive())["payload"]["data"]["jobsUpdated"]["id"] == his

@@ -264,11 +264,11 @@ def test_a_start_waits_only_for_its_own_commit(writer: Writer, monkeypatch: pyte
     start = threading.Thread(target=lease.start)
     start.start()
     start.join(30)
-    begun = not start.is_alive()
+    has_started = not start.is_alive()
     writer.run_sync(lambda tx: tx.now)  # lets go of one that waits
     start.join()
     lease.close()
-    assert begun
+    assert has_started
 
 
 def test_a_lease_has_its_own_heartbeat_thread_and_is_released_at_the_end(writer: Writer) -> None:
@@ -278,10 +278,10 @@ def test_a_lease_has_its_own_heartbeat_thread_and_is_released_at_the_end(writer:
     job = writer.run_sync(accept)
     writer.run_sync(lambda tx: claims.claim(tx, job.id, runner=lease.id, worker="w", backend="here", isolated=False))
     beats = sa.select(runners.c.beat).where(runners.c.id == lease.id)
-    begun = time.monotonic()
+    has_started = time.monotonic()
     first = writer.run_sync(lambda tx: tx.execute_once(beats))[0][0]
     while writer.run_sync(lambda tx: tx.execute_once(beats))[0][0] < first + 2:
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - has_started < 10
         time.sleep(0.02)
     lease.close()
     after = now(writer, job)

@@ -25,13 +25,13 @@ pytestmark = pytest.mark.anyio
 
 class Gate:
     def __init__(self) -> None:
-        self.begun = asyncio.Event()
+        self.started = asyncio.Event()
         self.go = asyncio.Event()
         self.runs = 0
 
     async def __call__(self) -> str:
         self.runs += 1
-        self.begun.set()
+        self.started.set()
         await self.go.wait()
         return "ran"
 
@@ -58,7 +58,7 @@ async def test_the_outcome_of_the_newest_claim_counts(writer: Writer, notices: s
     async with node(writer, wait) as here:
         job = await here.accept(wait)
         task = here.start(job)
-        await gate.begun.wait()
+        await gate.started.wait()
         await reclaim(here)
         lost = await here.get(job)
         assert (lost.status, lost.crash_count) == (S.QUEUED, 1)
@@ -87,7 +87,7 @@ async def test_a_step_that_ends_late_is_kept_and_the_next_one_runs(writer: Write
     async with node(writer, steps) as here:
         job = await here.accept(steps)
         task = here.start(job)
-        await gate.begun.wait()
+        await gate.started.wait()
         await reclaim(here)
         gate.go.set()
         await task
@@ -107,7 +107,7 @@ async def test_a_late_outcome_is_refused_once_the_job_has_gone_on(writer: Writer
     async with node(writer, wait) as here:
         job = await here.accept(wait)
         task = here.start(job)
-        await gate.begun.wait()
+        await gate.started.wait()
         await reclaim(here)
         if newer == "claim":
             assert await here.claim(job) is not None

@@ -41,9 +41,9 @@ def writer(sqlite_ledger: str) -> Iterator[Writer]:
 @pytest.fixture
 async def here(writer: Writer, tmp_path: Path) -> AsyncIterator[Node]:
     (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.apart"]\n')
-    told = values.environment(load(tmp_path), Timings())
+    variables = values.environment(load(tmp_path), Timings())
     handlers = (apart.steps, apart.stuck, apart.deaf, apart.bad)
-    async with node(writer, *handlers, environment=told) as made:
+    async with node(writer, *handlers, environment=variables) as made:
         yield made
 
 
@@ -57,7 +57,7 @@ def pids(folder: Path) -> list[int]:
     return [int(line) for line in file.read_text().split()] if file.exists() else []
 
 
-async def begun(folder: Path) -> int:
+async def pid_of_started(folder: Path) -> int:
     """The pid of the process, once its handler has begun."""
     async with asyncio.timeout(60):
         while not (found := pids(folder)):
@@ -102,7 +102,7 @@ async def test_it_is_killed_at_its_time_limit(here: Node, tmp_path: Path) -> Non
 
 async def test_it_is_killed_at_a_cancel(here: Node, tmp_path: Path) -> None:
     job, task = await start(here, apart.deaf, folder=str(tmp_path))
-    pid = await begun(tmp_path)
+    pid = await pid_of_started(tmp_path)
     await here.writer.run(lambda tx: commands.cancel(tx, job.id, reason=None, visible=EVERYTHING))
     await task
     assert (await here.get(job)).status is S.CANCELLED
@@ -112,7 +112,7 @@ async def test_it_is_killed_at_a_cancel(here: Node, tmp_path: Path) -> None:
 async def test_it_is_killed_at_the_end_of_the_drain(here: Node, tmp_path: Path) -> None:
     """Its job is handed back, and no attempt counts."""
     job, task = await start(here, apart.deaf, folder=str(tmp_path))
-    pid = await begun(tmp_path)
+    pid = await pid_of_started(tmp_path)
     await here.runner.drain(2.0)
     await task
     waiting = await here.get(job)

@@ -35,10 +35,10 @@ class Stuck:
         self.go = threading.Event()
         self.running = 0
         self.most = 0
-        self.begun: list[str] = []
+        self.started: list[str] = []
 
     def __call__(self, job: JobContext) -> None:
-        self.begun.append(job.id)
+        self.started.append(job.id)
         self.running += 1
         self.most = max(self.most, self.running)
         self.go.wait(60)
@@ -131,11 +131,11 @@ async def test_a_job_that_ended_while_it_waited_for_a_thread_never_begins(
 ) -> None:
     """Cancelled at once, or handed back at once: the thread that becomes free afterwards does not run it."""
     monkeypatch.setattr(step_threads.StepThreads.__init__, "__defaults__", (1,))
-    begun = []
+    started = []
 
     @handler("conformance.late", retry=ONCE, timeout=SHORT)
     def late(job: JobContext) -> None:
-        begun.append(job.id)
+        started.append(job.id)
 
     async with node(writer, late) as here:
         await overrun(here, stuck)
@@ -152,7 +152,7 @@ async def test_a_job_that_ended_while_it_waited_for_a_thread_never_begins(
         await task
         stuck.go.set()
         await until(lambda: stuck.running == 0)
-        assert begun == []
+        assert started == []
 
 
 async def test_a_limit_holds_while_a_function_goes_on_past_its_time(writer: Writer, stuck: Stuck) -> None:

@@ -138,8 +138,8 @@ def jobs(ledger: Kept) -> dict[str, tuple[str, str, Any, Any]]:
     """By id: the name in the parameters, the status, the result, the error."""
     found = {}
     for job, params, *rest in ledger.execute("SELECT id, params, status, result, error FROM jobs").fetchall():
-        told = json.loads(params)
+        parameters = json.loads(params)
         status, result, error = rest
-        name = told.get("name") or told.get("username") or told["family"]
+        name = parameters.get("name") or parameters.get("username") or parameters["family"]
         found[job] = (name, status, json.loads(result) if result else None, json.loads(error) if error else None)
     return found

@@ -35,7 +35,7 @@ def test_no_job_is_accepted_into_a_missing_file(
 ) -> None:
     """The next transaction is refused, whichever of the three files it is, and no empty ledger is made in its place."""
     file = Path(sqlite_ledger.removeprefix("sqlite:///") + suffix)
-    with writing(sqlite_ledger, patience_s=0.2) as writer:
+    with writing(sqlite_ledger, timeout_s=0.2) as writer:
         writer.run_sync(lambda tx: put(tx, "before"))
         take_away(file)
         here = file.exists()

@@ -59,7 +59,9 @@ def _watched(writer: Writer) -> Iterator[list[str]]:
     yield found
 
 
-def _put_together(writer: Writer, functions: Sequence[Ordered], begun: threading.Barrier) -> list[threading.Thread]:
+def _put_together(
+    writer: Writer, functions: Sequence[Ordered], both_started: threading.Barrier
+) -> list[threading.Thread]:
     """Have the functions run in one transaction, which waits for the other one once it has run the first of them."""
     release, begins = threading.Event(), threading.Event()
     meets = itertools.count()
@@ -73,7 +75,7 @@ def _put_together(writer: Writer, functions: Sequence[Ordered], begun: threading
             result = function(tx)
             if next(meets) == 0:
                 with suppress(threading.BrokenBarrierError):  # the other one waits for this one's rows, as it should
-                    begun.wait(MEETING_S)
+                    both_started.wait(MEETING_S)
             return result
 
         return run
@@ -91,9 +93,9 @@ def _put_together(writer: Writer, functions: Sequence[Ordered], begun: threading
 
 def _errors(url: str, one: Sequence[Ordered], two: Sequence[Ordered]) -> list[str]:
     """The errors of two writers that run the functions at the same time, each of them in one transaction."""
-    begun = threading.Barrier(2)
+    both_started = threading.Barrier(2)
     with writing(url) as first, writing(url) as second, _watched(first) as errors, _watched(second) as more:
-        for thread in [*_put_together(first, one, begun), *_put_together(second, two, begun)]:
+        for thread in [*_put_together(first, one, both_started), *_put_together(second, two, both_started)]:
             thread.join(TIMEOUT_S)
         return errors + more
 

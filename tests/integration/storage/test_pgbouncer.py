@@ -89,7 +89,7 @@ def test_it_can_be_migrated_and_checked(postgres_url: str, pooler: Pooler) -> No
 
 def test_without_a_free_connection_it_is_unavailable(postgres_ledger: str, pooler: Pooler) -> None:
     """After our patience and not the pooler's, for writes and reads; then it goes on."""
-    with pooler(postgres_ledger, default_pool_size=1) as pooled, writing(pooled, patience_s=0.2) as writer:
+    with pooler(postgres_ledger, default_pool_size=1) as pooled, writing(pooled, timeout_s=0.2) as writer:
         writer.run_sync(lambda tx: put(tx, "before"))
         with holding(pooled), pytest.raises(Unavailable):
             writer.run_sync(lambda tx: put(tx, "refused"))
@@ -98,7 +98,7 @@ def test_without_a_free_connection_it_is_unavailable(postgres_ledger: str, poole
 
 
 def test_a_pooler_that_takes_no_further_client_is_unavailable(postgres_ledger: str, pooler: Pooler) -> None:
-    with pooler(postgres_ledger, max_client_conn=1) as pooled, writing(pooled, patience_s=0.2) as writer:
+    with pooler(postgres_ledger, max_client_conn=1) as pooled, writing(pooled, timeout_s=0.2) as writer:
         with holding(pooled), pytest.raises(Unavailable):
             writer.run_sync(lambda tx: put(tx, "refused"))
         writer.run_sync(lambda tx: put(tx, "after"))
@@ -110,11 +110,11 @@ async def test_under_load_nothing_fails(postgres_ledger: str, pooler: Pooler, tm
         async with running(settings_in(tmp_path, database={"url": pooled})) as api:
             made = await asyncio.gather(*(api.mutate("processItem", item=f"{n}") for n in range(60)))
             writer = api.app.state.services.writer
-            writer.patience_s = 0.2
+            writer.timeout_s = 0.2
             with holding(pooled):
                 refused = await api.mutate("processItem", item="refused")
                 assert (refused["job"], refused["errors"][0]["code"]) == (None, "UNAVAILABLE")
-            writer.patience_s = 5.0
+            writer.timeout_s = 5.0
 
             async def ended() -> bool:
                 jobs = (await api.data(ENDED))["jobs"]["nodes"]

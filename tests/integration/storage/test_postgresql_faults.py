@@ -164,7 +164,7 @@ def test_an_absent_server_is_reported_and_its_return_is_noticed() -> None:
     """Writers and readers raise Unavailable within their timeout; later both go on by themselves."""
     port = free_port()
     database = Database(f"postgresql://onward@127.0.0.1:{port}/postgres")
-    with writing(f"postgresql://onward@127.0.0.1:{port}/postgres", patience_s=0.5) as writer:
+    with writing(f"postgresql://onward@127.0.0.1:{port}/postgres", timeout_s=0.5) as writer:
         with pytest.raises(Unavailable):
             writer.run_sync(lambda _tx: None)
         with pytest.raises(Unavailable):

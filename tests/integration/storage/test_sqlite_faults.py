@@ -36,19 +36,19 @@ def locked(url: str) -> Iterator[Any]:
 
 def test_a_lasting_lock_is_reported_after_the_writer_s_timeout(sqlite_ledger: str) -> None:
     """Unavailable, nothing written; and once it is gone the writer goes on by itself."""
-    with writing(sqlite_ledger, patience_s=0.5) as writer:
+    with writing(sqlite_ledger, timeout_s=0.5) as writer:
         with locked(sqlite_ledger):
-            begun = time.monotonic()
+            started = time.monotonic()
             with pytest.raises(Unavailable):
                 writer.run_sync(lambda tx: put(tx, "refused"))
-            assert 0.4 < time.monotonic() - begun < 30
+            assert 0.4 < time.monotonic() - started < 30
         writer.run_sync(lambda tx: put(tx, "after"))
         assert names(writer.database) == {"after"}
 
 
 def test_a_short_lock_is_waited_for(sqlite_ledger: str) -> None:
     """No caller sees an error."""
-    with writing(sqlite_ledger, patience_s=5) as writer, locked(sqlite_ledger) as other:
+    with writing(sqlite_ledger, timeout_s=5) as writer, locked(sqlite_ledger) as other:
         timer = Timer(0.3, lambda: other.execute("COMMIT"))
         timer.start()
         writer.run_sync(lambda tx: put(tx, "patient"))
@@ -92,7 +92,7 @@ if how == "limit":
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
 else:
     (folder / "ballast").write_bytes(b"x" * 1_000_000)
-writer = Writer(Database(url), patience_s=1)
+writer = Writer(Database(url), timeout_s=1)
 writer.start()
 kept = []
 try:

@@ -53,12 +53,12 @@ def test_production_writes_one_json_object_per_line(capsys: pytest.CaptureFixtur
     finally:
         structlog.contextvars.clear_contextvars()
     (line,) = lines(capsys)
-    told = json.loads(line)
-    assert (told["event"], told["logger"], told["level"], told["job"], told["attempt"]) == (
+    entry = json.loads(line)
+    assert (entry["event"], entry["logger"], entry["level"], entry["job"], entry["attempt"]) == (
         "failed", "jobs", "error", "job_1", 2,
     )  # fmt: skip
-    assert told["exception"].endswith("ValueError: no")
-    assert told["timestamp"].endswith("Z")
+    assert entry["exception"].endswith("ValueError: no")
+    assert entry["timestamp"].endswith("Z")
 
 
 def test_a_traceback_shows_no_values_of_variables(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,8 +96,8 @@ async def test_every_line_of_a_run_names_job_handler_attempt_and_trace(
         prepare = process.onward.dispatcher.prepare
         traced, untraced = (prepare("tests.talk", {}, owner=None, trace=trace) for trace in (TRACE, None))
         job, other = await process.run_in_order(traced, untraced)
-    told = [json.loads(line) for line in lines(capsys) if '"shop"' in line]
-    named = [(line["event"], line["job"], line["handler"], line["attempt"], line.get("trace")) for line in told]
+    entry = [json.loads(line) for line in lines(capsys) if '"shop"' in line]
+    named = [(line["event"], line["job"], line["handler"], line["attempt"], line.get("trace")) for line in entry]
     words = ("from a coroutine", "from the standard library", "from a thread")
     assert named == [
         *((word, job.id, "tests.talk", 1, TRACE[3:35]) for word in words),

@@ -29,7 +29,7 @@ REGISTER = sa.insert(tables.runners)
 DEATHS = sa.update(tables.jobs).returning(tables.jobs.c.id)
 
 
-def told(url: str) -> str:
+def scrape(url: str) -> str:
     with urllib.request.urlopen(url, timeout=20) as response:
         return str(response.read().decode())
 
@@ -39,35 +39,35 @@ async def test_finished_jobs_are_counted_by_handler_and_status(tmp_path: Path) -
         child = (await process.run("tests.further")).result
         await process.over(child)
         assert (await process.run("tests.fail", word="x")).status is JobStatus.FAILED
-        told = process.metrics()
+        samples = process.metrics()
     for of, status in (("further", "SUCCEEDED"), ("talk", "SUCCEEDED"), ("fail", "FAILED")):
-        assert told[f'onward_jobs_started_total{{handler="tests.{of}"}}'] == 1
-        assert told[f'onward_jobs_finished_total{{handler="tests.{of}",status="{status}"}}'] == 1
-        assert told[f'onward_wait_seconds_count{{handler="tests.{of}"}}'] == 1
-        assert told[f'onward_run_seconds_count{{handler="tests.{of}"}}'] == 1
-    assert told['onward_jobs_accepted_total{handler="tests.talk"}'] == 1
-    assert told['onward_jobs{status="SUCCEEDED"}'] == 2
-    assert told["onward_jobs_running"] == 0
+        assert samples[f'onward_jobs_started_total{{handler="tests.{of}"}}'] == 1
+        assert samples[f'onward_jobs_finished_total{{handler="tests.{of}",status="{status}"}}'] == 1
+        assert samples[f'onward_wait_seconds_count{{handler="tests.{of}"}}'] == 1
+        assert samples[f'onward_run_seconds_count{{handler="tests.{of}"}}'] == 1
+    assert samples['onward_jobs_accepted_total{handler="tests.talk"}'] == 1
+    assert samples['onward_jobs{status="SUCCEEDED"}'] == 2
+    assert samples["onward_jobs_running"] == 0
 
 
 async def test_a_failed_attempt_with_another_one_to_follow_is_a_retry(tmp_path: Path) -> None:
     async with processing(tmp_path) as process:
         await process.run("tests.unsure")
-        told = process.metrics()
-    assert told['onward_job_retries_total{handler="tests.unsure"}'] == 1
-    assert told['onward_jobs_started_total{handler="tests.unsure"}'] == 2
-    assert told['onward_jobs_finished_total{handler="tests.unsure",status="SUCCEEDED"}'] == 1
-    assert told['onward_jobs_finished_total{handler="tests.unsure",status="FAILED"}'] == 0
+        samples = process.metrics()
+    assert samples['onward_job_retries_total{handler="tests.unsure"}'] == 1
+    assert samples['onward_jobs_started_total{handler="tests.unsure"}'] == 2
+    assert samples['onward_jobs_finished_total{handler="tests.unsure",status="SUCCEEDED"}'] == 1
+    assert samples['onward_jobs_finished_total{handler="tests.unsure",status="FAILED"}'] == 0
 
 
 async def test_a_first_failure_is_an_increase(tmp_path: Path) -> None:
     """Prometheus sees a counter grow only where it has seen it before: each handler's stand at 0 from the start."""
     async with processing(tmp_path) as process:
-        told = process.metrics()
+        samples = process.metrics()
     for counter in ("jobs_accepted", "jobs_started", "job_retries", "event_loop_blocked"):
-        assert told[f'onward_{counter}_total{{handler="tests.fail"}}'] == 0
+        assert samples[f'onward_{counter}_total{{handler="tests.fail"}}'] == 0
     for status in TERMINAL:
-        assert told[f'onward_jobs_finished_total{{handler="tests.fail",status="{status}"}}'] == 0
+        assert samples[f'onward_jobs_finished_total{{handler="tests.fail",status="{status}"}}'] == 0
 
 
 async def test_reclaimed_jobs_of_a_dead_process_are_counted_and_a_poison_job_has_failed(tmp_path: Path) -> None:
@@ -114,10 +114,10 @@ async def test_without_its_ledger_a_process_still_serves_its_counters(
     async with processing(tmp_path) as process:
         await process.run("tests.talk")
         monkeypatch.setattr(process.onward.database, "read_sync", away)
-        told = process.metrics()
-    assert told["onward_ledger_up"] == 0
-    assert told['onward_jobs_started_total{handler="tests.talk"}'] == 1
-    assert not any(name.startswith("onward_jobs{") for name in told)
+        samples = process.metrics()
+    assert samples["onward_ledger_up"] == 0
+    assert samples['onward_jobs_started_total{handler="tests.talk"}'] == 1
+    assert not any(name.startswith("onward_jobs{") for name in samples)
 
 
 def test_each_process_has_its_own_address_with_the_next_free_port() -> None:
@@ -127,8 +127,8 @@ def test_each_process_has_its_own_address_with_the_next_free_port() -> None:
     try:
         assert first.url == f"http://127.0.0.1:{port}/metrics"
         assert first.url != second.url
-        assert "onward_jobs_running 0" in told(first.url)
-        assert "onward_jobs_running 0" in told(second.url)
+        assert "onward_jobs_running 0" in scrape(first.url)
+        assert "onward_jobs_running 0" in scrape(second.url)
     finally:
         first.close()
         second.close()
@@ -164,7 +164,7 @@ async def test_processes_that_share_a_port_serve_metrics_of_the_installation_the
         job = (await api.mutate("processItem", item="a", runAt=later))["job"]
         assert (await api.mutate("cancelJob", "job { status }", id=job["id"]))["job"]["status"] == "CANCELLED"
         shared = (await api.http.get("/metrics")).text
-        alone = await asyncio.to_thread(told, f"http://{own}/metrics")
+        alone = await asyncio.to_thread(scrape, f"http://{own}/metrics")
     assert 'onward_jobs{status="CANCELLED"} 1.0' in shared
     assert "onward_jobs_accepted" not in shared
     assert 'onward_jobs_accepted_total{handler="steps.process_item"} 1.0' in alone

@@ -31,10 +31,10 @@ def promtool() -> str:
 
 
 def accepts(promtool: str, *arguments: str, given: str | None = None) -> None:
-    told = subprocess.run(
+    output = subprocess.run(
         [promtool, *arguments], cwd=FOLDER, input=given, capture_output=True, text=True, timeout=60, check=False
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert output.returncode == 0, output.stdout + output.stderr
 
 
 def samples() -> set[str]:

@@ -28,9 +28,9 @@ async def test_a_handler_that_blocks_is_named(
     async with processing(tmp_path) as process:
         job = await process.run("tests.block", seconds=0.15)
         assert process.metrics()['onward_event_loop_blocked_total{handler="tests.block"}'] == 1
-    (told,) = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"watchdog"' in line]
-    assert (told["handler"], told["step"], told["job"]) == ("tests.block", "block", job.id)
-    assert told["seconds"] >= 0.15
+    (entry,) = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"watchdog"' in line]
+    assert (entry["handler"], entry["step"], entry["job"]) == ("tests.block", "block", job.id)
+    assert entry["seconds"] >= 0.15
 
 
 async def test_the_place_that_blocks_the_loop_is_logged_while_it_blocks(
@@ -39,10 +39,10 @@ async def test_the_place_that_blocks_the_loop_is_logged_while_it_blocks(
     telemetry.configure("production")
     async with processing(tmp_path) as process:
         assert (await process.run("tests.block", seconds=2.0)).status is JobStatus.SUCCEEDED
-    told = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"watchdog"' in line]
-    assert "stands still" in told[0]["event"]
-    assert (told[0]["handler"], told[0]["step"]) == ("tests.block", "block")
-    assert "chatty.py:" in told[0]["at"]
+    entry = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"watchdog"' in line]
+    assert "stands still" in entry[0]["event"]
+    assert (entry[0]["handler"], entry[0]["step"]) == ("tests.block", "block")
+    assert "chatty.py:" in entry[0]["at"]
 
 
 async def test_only_the_time_between_awaits_counts(monkeypatch: pytest.MonkeyPatch) -> None:

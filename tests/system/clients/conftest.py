@@ -45,11 +45,11 @@ def node() -> Run:
             mark.write_text(wanted, "utf-8")
 
     def run(*arguments: object, cwd: Path = HERE) -> Any:
-        told = subprocess.run(
+        output = subprocess.run(
             [program, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=100, check=False
         )
-        assert told.returncode == 0, told.stderr[-3000:] + told.stdout[-1000:]
-        lines = told.stdout.strip().splitlines()
+        assert output.returncode == 0, output.stderr[-3000:] + output.stdout[-1000:]
+        lines = output.stdout.strip().splitlines()
         return json.loads(lines[-1]) if lines and lines[-1][:1] in "{[" else lines
 
     return run

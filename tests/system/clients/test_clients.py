@@ -35,9 +35,9 @@ def test_without_queries_by_get_only_optional_audits_of_get_fail(node: Run, tmp_
     with running("serve", "--port", "0", project=tmp_path, ONWARD_GQL__GET_QUERIES="false") as server:
         url = f"{server.serving()}/graphql"
         assert httpx2.get(url, params={"query": "{ __typename }"}).status_code == 405
-        told = node("audits.mjs", url)
-    assert told["count"] == 61
-    assert not [failed for failed in told["failed"] if not re.match(r"notice MAY .*\bGETs?\b", failed)], told
+        report = node("audits.mjs", url)
+    assert report["count"] == 61
+    assert not [failed for failed in report["failed"] if not re.match(r"notice MAY .*\bGETs?\b", failed)], report
 
 
 def test_graphql_ws_watches_reconnects_resumes_and_renews_its_token(node: Run, url: str, tmp_path: Path) -> None:
@@ -46,8 +46,8 @@ def test_graphql_ws_watches_reconnects_resumes_and_renews_its_token(node: Run, u
         # Four jobs, each a second later than the one before, counted from the start of the script.
         lasts = [now + 3.5, now + 6, now + 9, now + 600]
         tokens = [jwt.encode({"sub": "ada", "exp": until}, SECRET, "HS256") for until in lasts]
-        told = node("ws.mjs", url, f"http://{address}/graphql", json.dumps(tokens))
-    assert told["connections"] > 1
+        report = node("ws.mjs", url, f"http://{address}/graphql", json.dumps(tokens))
+    assert report["connections"] > 1
 
 
 def test_graphql_sse_watches_and_reconnects(node: Run, url: str) -> None:
@@ -80,8 +80,8 @@ def test_with_the_options_of_the_page_clients_survive_a_restart(node: Run, tmp_p
         assert {watching.stdout.readline(), watching.stdout.readline()} == {"watching graphql-ws\n", "watching urql\n"}
         server.end()
     with running("serve", "--port", address.rpartition(":")[2], project=tmp_path):
-        told, _ = watching.communicate(timeout=90)
-    assert json.loads(told) == {"graphql-ws": "SUCCEEDED", "urql": "SUCCEEDED"}
+        report, _ = watching.communicate(timeout=90)
+    assert json.loads(report) == {"graphql-ws": "SUCCEEDED", "urql": "SUCCEEDED"}
 
 
 def test_relay_s_compiler_accepts_the_schema_and_its_documents_are_answered(

@@ -71,18 +71,18 @@ def test_the_image_contains_only_the_program_and_its_project(image: Image) -> No
 @pytest.mark.timeout(600)
 def test_the_root_is_read_only(image: Image, volume: Path) -> None:
     tries = "id -u; touch /x /opt/onward/x /etc/onward/x; cd /tmp && touch ok /var/lib/onward/ok && echo written"
-    told = image.shell(tries, volume)
-    assert told.stdout == f"{USER}\nwritten\n"
-    assert told.stderr.count("Read-only file system") == 3
+    output = image.shell(tries, volume)
+    assert output.stdout == f"{USER}\nwritten\n"
+    assert output.stderr.count("Read-only file system") == 3
     assert [path.name for path in volume.iterdir()] == ["ok"]
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_command_that_needs_a_clone_says_so(image: Image, volume: Path) -> None:
-    with image.running("faults", volume=volume) as told:
-        assert told.process.wait(60) == 2
-        assert "tests/ is not in this installation" in told.output()
+    with image.running("faults", volume=volume) as faults:
+        assert faults.process.wait(60) == 2
+        assert "tests/ is not in this installation" in faults.output()
 
 
 @pytest.mark.long

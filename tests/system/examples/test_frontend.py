@@ -45,8 +45,8 @@ def built(node: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "gql" / "schema.graphql", root / "gql")
     (folder / "node_modules").symlink_to(MODULES)
     build = ["npm", "run", "build"]
-    told = subprocess.run(build, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-3000:]
+    output = subprocess.run(build, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert output.returncode == 0, output.stdout[-3000:] + output.stderr[-3000:]
     return folder
 
 

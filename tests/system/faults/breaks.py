@@ -74,8 +74,8 @@ FAULTS = (
     Red("messages_that_redis_lost_are_delivered_again", "confirmed_for_ever", "every job is over"),
     Red("an_old_snapshot_of_redis_loses_nothing", "sentinel_alone", "every job is over"),
     Red("an_unreadable_message_affects_no_other", "undecodable_kills", "every job is over"),
-    Red("a_locked_ledger_is_reported_within_its_timeout", "endless_patience", "nobody was told"),
-    Red("a_full_disk_leaves_nothing_half_accepted", "answer_before_commit", "nobody was told that there is no room"),
+    Red("a_locked_ledger_is_reported_within_its_timeout", "endless_patience", "no request was refused"),
+    Red("a_full_disk_leaves_nothing_half_accepted", "answer_before_commit", "no answer says that the disk is full"),
     Red(
         "cut_connections_leave_nothing_half_done", "answer_before_commit", "every_promised_job_is_in_the_ledger: .* was"
     ),

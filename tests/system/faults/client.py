@@ -47,9 +47,9 @@ class Lost(Exception):
 class Client:
     """Sends to any of the ports, one after the other. Used from the harness's thread; works on its loop."""
 
-    def __init__(self, loop: Loop, ports: Sequence[int], *, seed: int = 0, patience_s: float = 60.0) -> None:
+    def __init__(self, loop: Loop, ports: Sequence[int], *, seed: int = 0, timeout_s: float = 60.0) -> None:
         self.requests: list[Request] = []
-        self.patience_s = patience_s
+        self.timeout_s = timeout_s
         self._loop = loop
         self._ports = itertools.cycle(ports)
         self._markers = itertools.count(1)
@@ -84,9 +84,9 @@ class Client:
 
     def ask(self, query: str, variables: Mapping[str, Any] | None = None) -> Any:
         """The data of a query, or of another mutation. Raises Lost, and AssertionError for errors."""
-        told = self._loop.call(self._ask({"query": query, "variables": dict(variables or {})}))
-        assert "errors" not in told, told
-        return told["data"]
+        answer = self._loop.call(self._ask({"query": query, "variables": dict(variables or {})}))
+        assert "errors" not in answer, answer
+        return answer["data"]
 
     def post(self, query: str, variables: Mapping[str, Any]) -> None:
         """Sent once, whatever becomes of it."""
@@ -173,7 +173,7 @@ class Client:
             await self._try(request)
 
     async def _try(self, request: Request) -> None:
-        deadline = time.monotonic() + self.patience_s
+        deadline = time.monotonic() + self.timeout_s
         request.sent_at = time.time()
         while not self._tried(request, await self._answer(request)):
             if request.key is None or time.monotonic() > deadline:
@@ -181,13 +181,13 @@ class Client:
             await asyncio.sleep(self._chance.uniform(0.05, 0.3))
 
     async def _answer(self, request: Request) -> dict[str, Any] | None:
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
             answer = await self._once(request)
         except Lost:
             request.unanswered += 1
             return None
-        request.took_s = time.monotonic() - begun
+        request.took_s = time.monotonic() - started
         request.answered_at = time.time()
         return answer
 
@@ -205,13 +205,13 @@ class Client:
 
     async def _once(self, request: Request) -> dict[str, Any]:
         kind = request.kind
-        told = await self._post(
+        answer = await self._post(
             {"query": kind.query, "variables": kind.variables(request.marker, request.key, request.params)}
         )
-        if not told.get("data") or told["data"]["r"] is None:
-            codes = [error.get("extensions", {}).get("code", "?") for error in told.get("errors", [])]
+        if not answer.get("data") or answer["data"]["r"] is None:
+            codes = [error.get("extensions", {}).get("code", "?") for error in answer.get("errors", [])]
             return {"job": None, "replayed": False, "errors": [{"code": code} for code in codes]}
-        found: dict[str, Any] = told["data"]["r"]
+        found: dict[str, Any] = answer["data"]["r"]
         return found
 
     async def _post(self, content: Mapping[str, Any]) -> Any:

@@ -52,10 +52,10 @@ def count(figures: Figures, records: Records, outages: Sequence[Outage], violati
     figures.breaches = list(violations)
     figures.lost = sum(words.startswith("every_promised_job") for words in violations)
     figures.finished_run_again = sum(words.startswith("no_finished_step") for words in violations)
-    begun = Counter(
+    started = Counter(
         (line.job, line.step) for line in records.begins if line.step in ("first", "second", "third", "leaf")
     )
-    figures.steps_run_twice = sum(n - 1 for n in begun.values())
+    figures.steps_run_twice = sum(n - 1 for n in started.values())
     figures.effects_twice = sum(n - 1 for n in records.notifications.values())
     found = sorted(rescues(records, outages))
     figures.breaches += nobody_waits_long_for_a_rescue(found[-SHOWN:])
@@ -96,7 +96,7 @@ def rescues(records: Records, outages: Sequence[Outage]) -> Iterable[Rescue]:
             died = [at for at in deaths[int(worker.rpartition(":")[2])] if at <= finished / 1e6 + 0.1]
             if died:
                 since, until = max(died), claims[number + 1]
-                later = max([since, *(o.ended for o in outages if o.begun < until and o.ended > since)])
+                later = max([since, *(o.ended for o in outages if o.started < until and o.ended > since)])
                 yield Rescue(max(until - later, 0.0), row.id, number, since)
 
 
@@ -118,8 +118,8 @@ def deliveries_after(records: Records, outages: Sequence[Outage]) -> Iterable[fl
     for outage in outages:
         if outage.what.startswith(ABOUT_REDIS):
             for job, at_ in births.items():
-                if outage.begun < at_ < outage.ended and job in claims:
-                    later = [o for o in outages if outage.ended < o.ended and o.begun < claims[job]]
+                if outage.started < at_ < outage.ended and job in claims:
+                    later = [o for o in outages if outage.ended < o.ended and o.started < claims[job]]
                     yield max(claims[job] - max(o.ended for o in (outage, *later)), 0.0)
 
 
@@ -129,4 +129,4 @@ def at(ordered: Sequence[float], share: float) -> float:
 
 
 def _during(moment: float, outages: Sequence[Outage]) -> bool:
-    return any(outage.begun <= moment <= outage.ended for outage in outages)
+    return any(outage.started <= moment <= outage.ended for outage in outages)

@@ -211,9 +211,9 @@ def only_steps_in_progress_ran_twice(records: Records) -> Iterator[str]:
         row = records.jobs.get(job)
         if row is None or len(numbers) == 1:
             continue
-        told = {attempt[0]: attempt for attempt in row.attempts}
+        by_number = {attempt[0]: attempt for attempt in row.attempts}
         for number in sorted(numbers)[:-1]:
-            attempt = told.get(number)
+            attempt = by_number.get(number)
             if attempt is None or (attempt[1] and not attempt[6]):
                 yield f"{step} of {job} began in attempts {numbers}, and {number} had not been cut off: {attempt}"
     for job, n in (records.notifications + Counter()).items():

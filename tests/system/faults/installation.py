@@ -51,10 +51,10 @@ COMBINATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """The part that was away, from `begun` to `ended` by the machine's clock."""
+    """The part that was away, from `started` to `ended` by the machine's clock."""
 
     what: str
-    begun: float
+    started: float
     ended: float
 
 

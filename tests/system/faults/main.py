@@ -30,7 +30,7 @@ def run(*, minutes: float, seed: int | None, rate: float, combinations: Sequence
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whatever was started is ended
     seed = random.randrange(SEEDS) if seed is None else seed
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-    begun = time.monotonic()
+    started_s = time.monotonic()
     found = []
     for combination in COMBINATIONS:
         if combination.name not in (combinations or NAMES):
@@ -44,7 +44,7 @@ def run(*, minutes: float, seed: int | None, rate: float, combinations: Sequence
                     minutes=minutes,
                     seed=seed,
                     rate=rate,
-                    say=lambda words: console.print(f"{time.monotonic() - begun:7.1f} {words}", markup=False),
+                    say=lambda words: console.print(f"{time.monotonic() - started_s:7.1f} {words}", markup=False),
                 )
         except Missing as missing:
             raise FaultsError(f"{combination.name} {missing}") from missing

@@ -168,9 +168,9 @@ def outages(installation: Installation) -> dict[str, Lasting]:
 @contextmanager
 def noted(installation: Installation, what: str, lasting: Lasting) -> Iterator[None]:
     """The same, recorded in the installation's list of outages."""
-    begun = time.time()
+    started = time.time()
     try:
         with lasting(installation):
             yield
     finally:
-        installation.outages.append(Outage(what, begun, time.time()))
+        installation.outages.append(Outage(what, started, time.time()))

@@ -89,15 +89,15 @@ class Process:
 
     def wait_ready(self) -> None:
         wait_for(lambda: self.is_ready or not self.alive, START_S, f"{self.name} takes part")
-        assert self.is_ready, f"{self.name} ended at its start:\n{self.told()[-4000:]}"
+        assert self.is_ready, f"{self.name} ended at its start:\n{self.output()[-4000:]}"
         self.up_at = time.time()
         self.start_s = time.monotonic() - self._begun
 
     @property
     def is_ready(self) -> bool:
-        return self._ready in self.told().encode()
+        return self._ready in self.output().encode()
 
-    def told(self) -> str:
+    def output(self) -> str:
         """The log of the process since its last start."""
         with self.log.open("rb") as file:
             file.seek(self._from)
@@ -117,10 +117,10 @@ class Process:
 
     def wait(self, timeout_s: float) -> float:
         """Seconds until the process has ended. Raises TimeoutExpired."""
-        begun = time.monotonic()
+        started = time.monotonic()
         self._wait(timeout_s)
         self._ends.add(self.pid, "term", self._asked_at)
-        return time.monotonic() - begun
+        return time.monotonic() - started
 
     def stop(self, timeout_s: float = 30.0) -> float:
         self.term()
@@ -172,10 +172,10 @@ def terminate(pid: int, number: int = signal.SIGKILL) -> None:
 
 def wait_for(condition: Callable[[], bool], timeout_s: float, what: str) -> float:
     """Seconds until the condition held. Raises AssertionError that tells what did not come true."""
-    begun = time.monotonic()
+    started = time.monotonic()
     pause_s = 0.01
     while not condition():
-        assert time.monotonic() - begun < timeout_s, f"not within {timeout_s} s: {what}"
+        assert time.monotonic() - started < timeout_s, f"not within {timeout_s} s: {what}"
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.3, 0.1)
-    return time.monotonic() - begun
+    return time.monotonic() - started

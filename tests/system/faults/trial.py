@@ -12,7 +12,7 @@ from tests.system.faults.breaks import CONFORMANCE, FAULTS, OTHERS, ROOT, Red, b
 from tests.system.faults.fault_tests.all import FAULT_TESTS
 
 FAILED = 1  # pytest's exit code where tests failed, and not pytest
-TOLD = re.compile(r"^(?:\s*\|)*\s*E\s+(.*)$", re.MULTILINE)
+FAILURE = re.compile(r"^(?:\s*\|)*\s*E\s+(.*)$", re.MULTILINE)
 LONGEST_S = 600
 
 
@@ -22,10 +22,10 @@ def main(words: list[str]) -> int:
     for red, test in tests():
         if words and not any(word in f"{red.test} {red.under}" for word in words):
             continue
-        begun = time.monotonic()
+        started_s = time.monotonic()
         verdict, line = judge(red, run(red.under, test))
         bad += verdict != "red as it should"
-        sys.stdout.write(f"{red.test} | {red.under} | {verdict} | {line} | {time.monotonic() - begun:.0f} s\n")
+        sys.stdout.write(f"{red.test} | {red.under} | {verdict} | {line} | {time.monotonic() - started_s:.0f} s\n")
         sys.stdout.flush()
     return int(bad > 0)
 
@@ -70,8 +70,8 @@ def judge(red: Red, ended: tuple[int, str]) -> tuple[str, str]:
     code, said = ended
     if code == 0:
         return "STILL GREEN", ""
-    told: list[str] = TOLD.findall(said)
-    found = next((line for line in told if re.search(red.says, line)), None)
+    failures: list[str] = FAILURE.findall(said)
+    found = next((line for line in failures if re.search(red.says, line)), None)
     if code == FAILED and found is not None:
         return "red as it should", found[:200]
-    return "RED FOR ANOTHER REASON", next(iter(told), said[-200:])[:200]
+    return "RED FOR ANOTHER REASON", next(iter(failures), said[-200:])[:200]

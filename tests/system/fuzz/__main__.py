@@ -19,7 +19,7 @@ def main(cases: int, seed: int) -> int:
         application.write(project)
         with running("serve", "--port", "0", project=project) as server:
             address = server.serving().removeprefix("http://")
-            begun = time.monotonic()
+            started = time.monotonic()
             wrong: list[str] = []
             sizes = []
             for part in range(5):
@@ -31,7 +31,7 @@ def main(cases: int, seed: int) -> int:
             up = server.process.poll() is None
     for line in wrong[:20]:
         print(f"wrong: {line}")  # noqa: T201
-    print(f"{len(wrong)} wrong, server up: {up}, {sizes} kB, {time.monotonic() - begun:.0f} s, seed {seed}")  # noqa: T201
+    print(f"{len(wrong)} wrong, server up: {up}, {sizes} kB, {time.monotonic() - started:.0f} s, seed {seed}")  # noqa: T201
     return 0 if not wrong and up and sizes[-1] < sizes[0] * 1.2 else 1
 
 

@@ -49,9 +49,9 @@ async def attack(address: str, cases: int, *, seed: int, until: float | None = N
     async def friend() -> None:
         async with httpx2.AsyncClient(timeout=60) as http:
             while True:
-                begun = time.monotonic()
+                started = time.monotonic()
                 response = await http.post(f"http://{address}/graphql", json=FRIENDLY)
-                outcome.slowest_friendly_s = max(outcome.slowest_friendly_s, time.monotonic() - begun)
+                outcome.slowest_friendly_s = max(outcome.slowest_friendly_s, time.monotonic() - started)
                 if response.json() != {"data": {"viewer": {"roles": ["admin"]}}}:
                     outcome.wrong.append(f"a friendly request: {response.status_code} {response.text[:200]}")
                 await asyncio.sleep(0.1)

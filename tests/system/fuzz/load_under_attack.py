@@ -126,10 +126,10 @@ def idle(server: Running, times: int = 100) -> Outcome:
 
 
 def _asked(http: httpx2.Client, address: str) -> float:
-    begun = time.perf_counter()
+    started = time.perf_counter()
     response = http.post(f"http://{address}/graphql", json=FRIENDLY)
     assert response.json() == {"data": {"viewer": {"id": "friend"}, "jobs": {"nodes": []}}}, response.text
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
 def processor_s(server: Running) -> float:

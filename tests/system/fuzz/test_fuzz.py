@@ -14,8 +14,8 @@ SHORT_S = 10
 
 
 def resident_kb(pid: int) -> int:
-    told = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True)
-    return int(told.stdout)
+    output = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True)
+    return int(output.stdout)
 
 
 @pytest.mark.slow

@@ -58,10 +58,10 @@ def test_without_npm_an_unbuilt_tree_says_what_is_missing(package: Package, tmp_
     shutil.rmtree(source / "src/onward/web/static/explorer")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     away = {"PATH": "/nowhere"}
-    told = subprocess.run(command, cwd=source, env=away, capture_output=True, text=True, check=False)
-    assert told.returncode == 1
-    assert "npm was not found: install Node.js" in told.stdout + told.stderr
-    assert "HATCH_BUILD_NO_HOOKS=true" in told.stdout + told.stderr
+    output = subprocess.run(command, cwd=source, env=away, capture_output=True, text=True, check=False)
+    assert output.returncode == 1
+    assert "npm was not found: install Node.js" in output.stdout + output.stderr
+    assert "HATCH_BUILD_NO_HOOKS=true" in output.stdout + output.stderr
     hatchling(source, "-t", "wheel", "-d", str(tmp_path), HATCH_BUILD_NO_HOOKS="true", **away)
     (wheel,) = tmp_path.glob("*.whl")
     with ZipFile(wheel) as found:

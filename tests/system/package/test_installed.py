@@ -108,21 +108,21 @@ def test_a_setting_says_which_extra_it_needs(project: Path, base: Environment) -
         look = (
             "from onward.config.settings import enter, SettingsError\ntry: enter()\nexcept SettingsError as e: print(e)"
         )
-        told = base.run("python", "-c", look, project=project, **variables).stdout
-        assert told == f'{key} needs the extra "{extra}": pip install "onward[{extra}]"\n'
+        output = base.run("python", "-c", look, project=project, **variables).stdout
+        assert output == f'{key} needs the extra "{extra}": pip install "onward[{extra}]"\n'
 
 
 def test_a_command_without_its_extra_ends_with_the_extra_s_name(project: Path, base: Environment) -> None:
     _, key, variables = NEEDS[1]
     for command in ("check", "worker"):
-        told = base.run("onward", command, project=project, **variables)
+        output = base.run("onward", command, project=project, **variables)
         line = f'onward: {key} needs the extra "dramatiq": pip install "onward[dramatiq]"\n'
-        assert (told.returncode, told.stderr) == (2, line)
+        assert (output.returncode, output.stderr) == (2, line)
 
 
 def test_fixtures_for_tests_say_which_extra_they_need(project: Path, base: Environment) -> None:
-    told = base.run("python", "-c", "import onward.testing.fixtures", project=project)
-    assert 'onward.testing needs the extra "testing": pip install "onward[testing]"' in told.stderr
+    output = base.run("python", "-c", "import onward.testing.fixtures", project=project)
+    assert 'onward.testing needs the extra "testing": pip install "onward[testing]"' in output.stderr
 
 
 @pytest.mark.parametrize(
@@ -136,10 +136,10 @@ def test_fixtures_for_tests_say_which_extra_they_need(project: Path, base: Envir
 def test_an_unavailable_command_gives_the_reason_in_one_line(
     base: Environment, tmp_path: Path, command: str, line: str
 ) -> None:
-    told = base.run("onward", command, project=tmp_path)
-    assert told.returncode == 2
-    assert told.stderr.count("\n") == 1
-    assert told.stderr.endswith(f"{line}\n")
+    output = base.run("onward", command, project=tmp_path)
+    assert output.returncode == 2
+    assert output.stderr.count("\n") == 1
+    assert output.stderr.endswith(f"{line}\n")
 
 
 def test_the_generated_test_passes(project: Path, tested: Environment) -> None:

@@ -93,8 +93,8 @@ def test_type_checkers_accept_the_folder(tested: Environment, project: Path) -> 
     environments.install(checker, "basedpyright")
     (project / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict", "include": ["."]}')
     command = ("basedpyright", "--pythonpath", str(tested.python), "--level", "error")
-    told = checker.run(*command, project=project)
-    assert told.returncode == 0, told.stdout + told.stderr
+    output = checker.run(*command, project=project)
+    assert output.returncode == 0, output.stdout + output.stderr
 
 
 def _does_a_job(address: str) -> None:

@@ -13,9 +13,9 @@ def ask(served: str, query: str, **variables: object) -> dict[str, object]:
     body = json.dumps({"query": query, "variables": variables}).encode()
     request = Request(f"{served}/graphql", data=body, headers={"Content-Type": "application/json"})
     with urlopen(request, timeout=10) as answer:
-        told = json.load(answer)
-    assert "errors" not in told, told
-    data: dict[str, object] = told["data"]
+        content = json.load(answer)
+    assert "errors" not in content, content
+    data: dict[str, object] = content["data"]
     return data
 
 

@@ -35,7 +35,7 @@ FOCUSED = """() => {
 STOPS = 80
 
 
-async def told(page: Page) -> list[tuple[str, str]]:
+async def accessible_names(page: Page) -> list[tuple[str, str]]:
     """The accessibility tree: roles and names."""
     session = await page.context.new_cdp_session(page)
     tree = await session.send("Accessibility.getFullAXTree")
@@ -48,7 +48,7 @@ async def test_every_control_and_text_has_an_accessible_name(watched: Watched, s
     job = process(served, "bell \u0007")
     page = await opened(watched, served, f"#/jobs/{job}" if place == "job" else "")
     await expect(page.get_by_text("Failed").filter(visible=True).first).to_be_visible()
-    found = await told(page)
+    found = await accessible_names(page)
     assert {role for role, _ in found} >= {"button", "link", "heading", "table"}
     assert [role for role, name in found if role in CONTROLS and not name.strip()] == []
     assert [name for role, name in found if role == "RootWebArea"] != [""]

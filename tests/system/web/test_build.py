@@ -50,11 +50,11 @@ class Workshop:
 
     def start(self, **environment: str) -> "subprocess.Popen[str]":
         """`python -m onward.web.build`, under way."""
-        told = {"PATH": f"{self.programs}:/usr/bin:/bin", "RECORD": str(self.record), **environment}
+        variables = {"PATH": f"{self.programs}:/usr/bin:/bin", "RECORD": str(self.record), **environment}
         return subprocess.Popen(
             [sys.executable, "-m", "onward.web.build"],
             cwd=self.package.parent.parent,
-            env={**os.environ, **told},
+            env={**os.environ, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -139,10 +139,12 @@ def test_a_build_ends_with_its_server(workshop: Workshop) -> None:
     (workshop.programs / "npm").write_text(
         '#!/bin/sh\nmkdir -p node_modules\necho $$ > "$RECORD.pid"\nmv "$RECORD.pid" "$RECORD"\nsleep 600\n'
     )
-    code = "from onward.web import build; build.build_in_background(); print('begun', flush=True); input()"
-    told = {"PATH": f"{workshop.programs}:{os.environ['PATH']}", "RECORD": str(workshop.record)}
-    told["PYTHONPATH"] = str(workshop.package.parent.parent)
-    with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **told}, stdin=subprocess.PIPE) as server:
+    code = "from onward.web import build; build.build_in_background(); print('started', flush=True); input()"
+    variables = {"PATH": f"{workshop.programs}:{os.environ['PATH']}", "RECORD": str(workshop.record)}
+    variables["PYTHONPATH"] = str(workshop.package.parent.parent)
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, **variables}, stdin=subprocess.PIPE
+    ) as server:
         try:
             wait_until(workshop.record.read_text)
             npm = Path(f"/proc/{workshop.record.read_text().strip()}")

@@ -13,8 +13,8 @@ REGISTER = "mutation($input: RegisterUserInput!) { registerUser(input: $input) {
 
 async def test_a_message_is_shown_as_plain_text(watched: Watched, served: str) -> None:
     """Also where a name looks like markup."""
-    told = ask(served, REGISTER, input={"username": "<b>letter</b>", "email": "letter@example.com"})
-    job = told["registerUser"]["job"]["id"]  # type: ignore[index]
+    answer = ask(served, REGISTER, input={"username": "<b>letter</b>", "email": "letter@example.com"})
+    job = answer["registerUser"]["job"]["id"]  # type: ignore[index]
     page = await opened(watched, served)
     await page.locator("#letters > summary").click()
     letter = page.locator(f"[data-letter={job}]")

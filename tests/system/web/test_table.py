@@ -79,8 +79,8 @@ async def test_a_thousand_changes_a_second_keep_the_page_stable(watched: Watched
     first = await row.text_content()
 
     async def layouts() -> tuple[float, float]:
-        told = await metrics.send("Performance.getMetrics")
-        named = {metric["name"]: metric["value"] for metric in told["metrics"]}
+        measured = await metrics.send("Performance.getMetrics")
+        named = {metric["name"]: metric["value"] for metric in measured["metrics"]}
         return named["LayoutCount"], named["Timestamp"]
 
     (count, began), sent = await layouts(), await page.evaluate("flooded")

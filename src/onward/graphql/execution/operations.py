@@ -136,11 +136,11 @@ class Operations:
         return response
 
     async def subscribe(
-        self, operation: Operation, context: Context, places: AbstractAsyncContextManager[Any] | None = None
+        self, operation: Operation, context: Context, slots: AbstractAsyncContextManager[Any] | None = None
     ) -> AsyncGenerator[Response | Invalid, None]:
         """Yield the responses of a subscription; the last one holds the error that ended it, if any.
 
-        Each is built in one of the `places`, and keeps it until the next one is asked for.
+        Each is built in one of the `slots`, and keeps it until the next one is asked for.
         """
         executor = self._executor(operation, context)
         if isinstance(executor, Invalid):
@@ -154,7 +154,7 @@ class Operations:
             return
         try:
             # Closed here: the generators of graphql-core leave it to the garbage collector when they are dropped.
-            async with aclosing(cast("Any", stream)), aclosing(_placed(cast("Any", stream), places)) as events:
+            async with aclosing(cast("Any", stream)), aclosing(_in_slots(cast("Any", stream), slots)) as events:
                 async for result in map_source_to_response_event(executor, events):
                     yield self._response(result)
                     context.meter.start()
@@ -190,9 +190,9 @@ class Operations:
         return Invalid({"errors": formatted(errors, self.limits.errors)})
 
 
-async def _placed(
-    events: AsyncIterator[Any], places: AbstractAsyncContextManager[Any] | None
+async def _in_slots(
+    events: AsyncIterator[Any], slots: AbstractAsyncContextManager[Any] | None
 ) -> AsyncGenerator[Any, None]:
     async for event in events:
-        async with places or nullcontext():
+        async with slots or nullcontext():
             yield event

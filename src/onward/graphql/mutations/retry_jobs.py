@@ -21,7 +21,7 @@ from onward.storage.transaction import Tx
 MAX_RETRIES = 10_000
 BATCH = 50  # jobs that one commit retries; at most about a tenth of a second of the ledger's only writer
 PAUSE = 0.25  # of the time of a batch, in which other processes get the database's lock
-PATIENCE_S = 8.0  # below the usual time limit of a mutation, so that its caller learns what was retried
+BULK_RETRY_TIMEOUT_S = 8.0  # below the usual time limit of a mutation, so that its caller learns what was retried
 
 
 @strawberry.input
@@ -51,14 +51,14 @@ async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | No
 
     What was retried stays retried and is counted, also where a later batch fails.
     """
-    payload, until = RetryJobsPayload(), time.monotonic() + PATIENCE_S
+    payload, until = RetryJobsPayload(), time.monotonic() + BULK_RETRY_TIMEOUT_S
     try:
         retries = Retries(info.context, checked(input), input.limit)
-        while retries.left > 0 and (begun := time.monotonic()) < until:
+        while retries.left > 0 and (started := time.monotonic()) < until:
             again = await retries.next()
             info.context.accepted.extend(again)
             payload.count += len(again)
-            await asyncio.sleep((time.monotonic() - begun) * PAUSE)
+            await asyncio.sleep((time.monotonic() - started) * PAUSE)
         if retries.left > 0:
             payload.errors = [_unfinished()]
     except MutationError as refused:
@@ -67,7 +67,7 @@ async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | No
 
 
 def _unfinished() -> UserError:
-    message = f"Not all were retried within {PATIENCE_S:g} s. Send it again for the rest."
+    message = f"Not all were retried within {BULK_RETRY_TIMEOUT_S:g} s. Send it again for the rest."
     return UserError(code=UserErrorCode.UNAVAILABLE, message=message, path=None)
 
 

@@ -12,9 +12,9 @@ from onward.storage.base import Unavailable
 
 
 @contextmanager
-def migration_lock(bound: sa.Connection, dialect: str, lock: int, patience_s: float) -> Iterator[None]:
+def migration_lock(bound: sa.Connection, dialect: str, lock: int, timeout_s: float) -> Iterator[None]:
     """Hold one transaction for the only migration that runs. Raises Unavailable if another one takes too long."""
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     while True:
         try:
             if dialect == "sqlite":

@@ -48,14 +48,14 @@ class Accepting:
         """Further deliveries change nothing: while the job waits, while it runs, after its end."""
         job = await harness.accept("conformance.wait", folder=str(harness.folder))
         await harness.deliver_again(job, 3)
-        await harness.noted("begun")
+        await harness.noted("started")
         await harness.deliver_again(job, 3)
         other = await harness.done(await harness.accept("conformance.note", folder=str(harness.folder)))
         harness.say("go")
         done = await harness.done(job)
         await harness.deliver_again(job, 3)
         await harness.done(await harness.accept("conformance.note", folder=str(harness.folder)))
-        assert (harness.count("begun"), harness.count("ended")) == (1, 1)
+        assert (harness.count("started"), harness.count("ended")) == (1, 1)
         assert await harness.get(job.id) == done
         assert len(done.attempts) == 1
         assert other.status is S.SUCCEEDED
@@ -88,7 +88,7 @@ class Accepting:
     async def test_a_blocking_plain_function_delays_no_other_job(self, harness: Harness) -> None:
         """An async and a plain job end in the same worker while another job blocks."""
         blocking = [await harness.accept("conformance.deaf", folder=str(harness.folder)) for _ in range(2)]
-        await harness.noted("begun", 2)
+        await harness.noted("started", 2)
         others = [
             await harness.accept("conformance.note", folder=str(harness.folder)),
             await harness.accept("conformance.result", kind="nested"),

@@ -38,7 +38,7 @@ class Cancelling:
     async def test_a_running_job_is_stopped(self, harness: Harness, handler: str) -> None:
         """An async handler stops at its await, a plain one at its next check: CANCELLED within a second."""
         job = await harness.accept(handler, folder=str(harness.folder))
-        await harness.noted("begun")
+        await harness.noted("started")
         assert (await harness.cancel(job)).status is S.CANCELLING
         done = await harness.done(job, within_s=1.5)
         assert done.status is S.CANCELLED
@@ -62,7 +62,7 @@ class Cancelling:
     ) -> None:
         """A plain function that does not check succeeds, or fails for good, in spite of the cancel."""
         job = await harness.accept("conformance.deaf", folder=str(harness.folder))
-        await harness.noted("begun")
+        await harness.noted("started")
         if fails:
             harness.say("fail")
         assert (await harness.cancel(job)).status is S.CANCELLING

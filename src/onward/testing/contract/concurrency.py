@@ -27,7 +27,7 @@ class Concurrency:
         """Running jobs go on, and so do other handlers' jobs; a further delivery begins nothing."""
         folder = str(harness.folder)
         running = await harness.accept("conformance.wait", folder=folder)
-        await harness.noted("begun")
+        await harness.noted("started")
         for handler in ("conformance.wait", PAUSED):
             await harness.front.writer.run(partial(concurrency.pause, handler=handler, by=None))
         jobs = await harness.request([{"handler": PAUSED, "params": {"folder": folder}}] * MANY)
@@ -43,13 +43,13 @@ class Concurrency:
         await until(all_parked)
         await harness.deliver_again(jobs[0], 3)
         assert await _waits_for(harness, jobs[-1].id) == f"the handler {PAUSED} to be resumed"
-        assert harness.count("begun") == 1
+        assert harness.count("started") == 1
         for handler in ("conformance.wait", PAUSED):
             await harness.front.writer.run(partial(concurrency.resume, handler=handler))
         for job in (*jobs, retried):
             done = await harness.done(job)
             assert (done.status, len(done.attempts)) == (S.SUCCEEDED, 1)
-        assert harness.count("begun") == MANY + 2
+        assert harness.count("started") == MANY + 2
 
     async def test_the_concurrency_limit_holds_over_all_processes(self, harness: Harness) -> None:
         """The limit holds for any number of waiting jobs and any priority; all of them run in the end."""
@@ -61,7 +61,7 @@ class Concurrency:
             assert (await harness.done(job)).status is S.SUCCEEDED
         running = most = 0
         for note in notes(harness.folder):
-            running += {"begun": 1, "ended": -1}[note.word]
+            running += {"started": 1, "ended": -1}[note.word]
             most = max(most, running)
         assert most <= AT_ONCE
         assert harness.count("ended") == MANY
@@ -71,13 +71,13 @@ class Concurrency:
         (worker,) = harness.workers
         folder = str(harness.folder)
         jobs = [await harness.accept("conformance.limited", folder=folder, waits=True) for _ in range(AT_ONCE + 2)]
-        await harness.noted("begun", AT_ONCE)
+        await harness.noted("started", AT_ONCE)
 
-        async def told() -> bool:
+        async def limit_is_named() -> bool:
             words = f"its turn: at most {AT_ONCE} of conformance.limited run at once"
             return [await _waits_for(harness, job.id) for job in jobs].count(words) == 2
 
-        await until(told)
+        await until(limit_is_named)
         worker.kill()
         harness.say("go")
         await harness.start_worker()
@@ -91,6 +91,6 @@ class Concurrency:
         jobs = await harness.request(
             [{"handler": "conformance.rated", "params": {"folder": str(harness.folder)}}] * many
         )
-        begun = sorted([(await harness.done(job)).attempts[-1].started_at for job in jobs])
-        assert all(last - first >= SECOND_US for first, last in zip(begun, begun[IN_A_SECOND:], strict=False))
+        starts = sorted([(await harness.done(job)).attempts[-1].started_at for job in jobs])
+        assert all(last - first >= SECOND_US for first, last in zip(starts, starts[IN_A_SECOND:], strict=False))
         assert harness.count("ran") == many

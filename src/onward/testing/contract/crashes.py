@@ -46,7 +46,7 @@ class Crashes:
         (worker,) = harness.workers
         one = {"handler": "conformance.deaf", "params": {"folder": str(harness.folder)}}
         jobs = await harness.request([one] * 20)
-        await harness.noted("begun")
+        await harness.noted("started")
         worker.kill()
         harness.say("go")
         await harness.start_worker()
@@ -55,7 +55,7 @@ class Crashes:
     async def test_a_job_that_kills_its_process_is_poison_and_counts_against_no_other(self, harness: Harness) -> None:
         """FAILED, code POISON, after three crashes; its neighbour succeeds with one counted attempt."""
         neighbour = await harness.accept("conformance.wait", folder=str(harness.folder / "."))
-        await harness.noted("begun")
+        await harness.noted("started")
         deadly = await harness.accept("conformance.exit", folder=str(harness.folder))
         poisoned = await self._supervised(harness, deadly)
         assert poisoned.status is S.FAILED
@@ -82,7 +82,7 @@ class Crashes:
         )
         done = await harness.done(job)
         assert (done.status, done.crash_count, len(done.attempts)) == (S.SUCCEEDED, 0, 1)
-        assert harness.count("begun") == 1
+        assert harness.count("started") == 1
 
     async def test_a_handler_with_a_process_of_its_own_is_killed_with_its_job(self, harness: Harness) -> None:
         """The handler runs as any other does, in a process apart from the worker's; a cancel kills that process."""
@@ -91,7 +91,7 @@ class Crashes:
         assert (done.status, done.progress and done.progress.completed) == (S.SUCCEEDED, 1)
         assert done.result not in (None, worker.pid)
         stuck = await harness.accept("conformance.apart", folder=str(harness.folder), waits=True)
-        await harness.noted("begun", 2)
+        await harness.noted("started", 2)
         await harness.cancel(stuck)
         assert (await harness.done(stuck)).status is S.CANCELLED
         pid = notes(harness.folder)[-1].pid

@@ -41,9 +41,9 @@ class Failures:
                     break
         assert waits
         for number, due_at in waits.items():
-            ended, begun = seen.attempts[number - 1].finished_at, seen.attempts[number].started_at
+            ended, started = seen.attempts[number - 1].finished_at, seen.attempts[number].started_at
             assert ended is not None
-            assert ended <= due_at <= begun
+            assert ended <= due_at <= started
             assert (due_at - ended) / 1_000_000 <= ceiling(QUICKLY, number).total_seconds()
 
     async def test_a_job_that_never_succeeds_fails_after_its_last_attempt(self, harness: Harness) -> None:
@@ -109,4 +109,4 @@ class Failures:
             assert job.status is S.FAILED
             assert job.error is not None
             assert job.error.code == "UNEXPECTED"
-        assert harness.count("begun") == 2
+        assert harness.count("started") == 2

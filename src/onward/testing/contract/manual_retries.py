@@ -67,7 +67,7 @@ class ManualRetries:
     async def test_only_failed_and_cancelled_jobs_can_be_retried(self, harness: Harness) -> None:
         """The answer is a conflict for a running job and for one that succeeded."""
         job = await harness.accept("conformance.wait", folder=str(harness.folder))
-        await harness.noted("begun")
+        await harness.noted("started")
         with pytest.raises(Conflict):
             await harness.retry(job)
         harness.say("go")

@@ -22,7 +22,7 @@ class Stops:
         """SIGTERM while the job runs: it ends a little later, and its outcome is kept."""
         (worker,) = harness.workers
         job = await harness.accept("conformance.linger", folder=str(harness.folder))
-        await harness.noted("begun")
+        await harness.noted("started")
         worker.process.terminate()
         done = await harness.done(job)
         await worker.gone(DRAIN_S + SLACK_S)
@@ -48,7 +48,7 @@ class Stops:
         """A handler that raises its own error when the drain stops it is handed back all the same."""
         (worker,) = harness.workers
         job = await harness.accept("conformance.sulk", folder=str(harness.folder))
-        await harness.noted("begun")
+        await harness.noted("started")
         await worker.stop(DRAIN_S + SLACK_S)
         waiting = await harness.get(job.id)
         assert (waiting.status, waiting.counted_attempts) == (S.QUEUED, 0)
@@ -60,7 +60,7 @@ class Stops:
         """A plain function that never checks: the process ends all the same, and the job waits again."""
         (worker,) = harness.workers
         job = await harness.accept("conformance.deaf", folder=str(harness.folder))
-        await harness.noted("begun")
+        await harness.noted("started")
         await worker.stop(DRAIN_S + SLACK_S)
         waiting = await harness.is_now(job, S.QUEUED)
         assert waiting.counted_attempts == 0
@@ -72,11 +72,11 @@ class Stops:
         """Another worker has claimed its job meanwhile; the outcome of the woken worker is ignored."""
         (frozen,) = harness.workers
         job = await harness.accept("conformance.wait", folder=str(harness.folder))
-        await harness.noted("begun")
+        await harness.noted("started")
         known = await harness.runners(frozen)
         await harness.freeze(frozen)
         other = await harness.start_worker()
-        await harness.noted("begun", 2)
+        await harness.noted("started", 2)
         running = await harness.is_now(job, S.RUNNING)
         harness.say(f"go-{frozen.pid}")
         frozen.wake()

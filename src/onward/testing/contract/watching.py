@@ -53,9 +53,9 @@ class Watching:
         last = seen[-1]
         assert last.started_at is not None
         assert last.finished_at is not None
-        told = [job.progress.completed for job in seen if job.progress is not None and not job.done]
-        assert len(set(told)) >= 3, told
-        assert told == sorted(told)
+        reported = [job.progress.completed for job in seen if job.progress is not None and not job.done]
+        assert len(set(reported)) >= 3, reported
+        assert reported == sorted(reported)
         assert last.progress is not None
         assert (last.progress.completed, last.progress.total, last.progress.message) == (200, 200, "200 of 200")
         written = last.version - 3  # accepted, claimed, ended

@@ -274,10 +274,10 @@ def waits_for_all() -> None:
     from tests.system.faults.broken.delivering import no_limits
 
     def waited_for(begin: Any) -> Any:
-        def begun(self: Any, *arguments: Any, daemon: bool = False, **named: Any) -> None:
+        def init(self: Any, *arguments: Any, daemon: bool = False, **named: Any) -> None:
             begin(self, *arguments, daemon=daemon and named.get("name") != "step", **named)
 
-        return begun
+        return init
 
     no_limits()
     base.put(os, "_exit", sys.exit)

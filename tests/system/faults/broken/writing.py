@@ -81,7 +81,7 @@ def endless_patience() -> None:
     from onward.storage.writer import Writer
 
     def patient(init: Any) -> Any:
-        return lambda self, database, **_: init(self, database, patience_s=600.0)
+        return lambda self, database, **_: init(self, database, timeout_s=600.0)
 
     base.around(Writer, "__init__", patient)
 

@@ -118,13 +118,13 @@ def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
     stage.pause(0.3, 0.5)
     with frozen_between_writes(installation, victim):
         wait_for(lambda: installation.ledger.open() == 0, FROZEN_S + 12, "others have done its jobs")
-    wait_for(lambda: "claim lost" in victim.told(), 10, "the frozen process hears of it")
+    wait_for(lambda: "claim lost" in victim.output(), 10, "the frozen process hears of it")
     assert all(process.alive for process in (victim, *others))
     found = final_checks.read(
         installation.folder, installation.ledger, installation.client.requests, installation.ends.all[deaths:]
     )
     assert max(rescues(found, ())).took_s < installation.rescue_s
-    assert all("claim lost" not in process.told() for process in others)
+    assert all("claim lost" not in process.output() for process in others)
 
 
 FAULT_TESTS = (

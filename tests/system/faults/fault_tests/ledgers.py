@@ -31,9 +31,9 @@ def a_locked_ledger_is_reported_within_its_timeout(stage: Stage) -> None:
         stage.pause(0.2, 0.3)
         with outages.ledger_locked(installation):
             time.sleep(LOCKED_S)
-    told = [request for request in sent if request.refused]
-    assert told, "nobody was told"
-    assert {code for request in told for code in request.refused} == {"UNAVAILABLE"}
+    refusals = [request for request in sent if request.refused]
+    assert refusals, "no request was refused"
+    assert {code for request in refusals for code in request.refused} == {"UNAVAILABLE"}
     assert max(request.took_s for request in sent) < WAIT_TIMEOUT_S + MARGIN_S
 
 
@@ -45,11 +45,11 @@ def a_full_disk_leaves_nothing_half_accepted(stage: Stage) -> None:
         installation.client.send("processItem", 20)
         ballast = disk / "ballast"
         _fill(ballast)
-        installation.client.patience_s = 0.0
+        installation.client.timeout_s = 0.0
         refused = installation.client.send("processItem", 300, lanes=30)
-        assert any("UNAVAILABLE" in request.refused for request in refused), "nobody was told that there is no room"
+        assert any("UNAVAILABLE" in request.refused for request in refused), "no answer says that the disk is full"
         ballast.unlink()
-        installation.client.patience_s = 60.0
+        installation.client.timeout_s = 60.0
         accepted = installation.client.send("registerUser", 20)
         assert all(request.job for request in accepted)
         installation.client.again(refused)

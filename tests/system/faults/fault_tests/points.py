@@ -90,9 +90,9 @@ def _visit(installation: Installation, process: Process, point: str, drive: Driv
     process.start(wait=False)
     wait_for(lambda: process.is_ready or not process.alive, WAIT_TIMEOUT_S, f"{process.name} is up")
     if process.alive:  # what the last one left behind may have led it there already
-        installation.client.patience_s = 0.0  # the answer may be what is lost
+        installation.client.timeout_s = 0.0  # the answer may be what is lost
         drive(installation)
-        installation.client.patience_s = 60.0
+        installation.client.timeout_s = 60.0
     wait_for(lambda: not process.alive, WAIT_TIMEOUT_S, f"{process.name} has reached {point}")
     installation.ends.add(process.pid, "itself")
     assert (installation.folder / "visits").read_text().splitlines()[-1] == point
@@ -167,7 +167,7 @@ def _forget(installation: Installation) -> None:
     """Redis has lost the messages and kept everything else."""
     assert installation.broker is not None
     installation.workers[0].kill()
-    installation.client.patience_s = 10.0
+    installation.client.timeout_s = 10.0
     installation.client.send("processItem", 5)
     wait_for(lambda: not installation.ledger.rows(UNCONFIRMED), WAIT_TIMEOUT_S, "every delivery is confirmed")
     with installation.broker.client() as client:

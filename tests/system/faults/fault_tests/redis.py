@@ -36,7 +36,7 @@ def jobs_are_accepted_while_redis_is_frozen(stage: Stage) -> None:
 
 def jobs_are_accepted_while_redis_is_full(stage: Stage) -> None:
     """A Redis that refuses to write is no worse than none."""
-    _through(stage, outages.broker_full, told=False)
+    _through(stage, outages.broker_full, says_why=False)
 
 
 def a_redis_that_only_accepts_connections_delays_nothing(stage: Stage) -> None:
@@ -47,29 +47,29 @@ def a_redis_that_only_accepts_connections_delays_nothing(stage: Stage) -> None:
 def a_lost_reply_causes_at_most_a_second_delivery(stage: Stage) -> None:
     """Messages arrive, and nobody hears of it; or connections break at each reply."""
     for mode in (Mode.SWALLOW, Mode.CUT):
-        _through(stage, outages.between(mode), away_s=AWAY_S / 2, told=False)
+        _through(stage, outages.between(mode), away_s=AWAY_S / 2, says_why=False)
 
 
 def slow_replies_delay_no_answer(stage: Stage) -> None:
     """Half a second each way is more than a request gives to a delivery."""
-    _through(stage, outages.between(Mode.DELAY), away_s=AWAY_S / 2, told=False)
+    _through(stage, outages.between(Mode.DELAY), away_s=AWAY_S / 2, says_why=False)
 
 
-def _through(stage: Stage, lasting: Lasting, *, away_s: float = AWAY_S, told: bool = True) -> list[Request]:
+def _through(stage: Stage, lasting: Lasting, *, away_s: float = AWAY_S, says_why: bool = True) -> list[Request]:
     """Load goes on through the outage; nobody waits for it, and everything is done within 15 s of its end."""
     installation = stage.installation
     with load(installation, 30) as before:
         first = len(installation.client.requests)
         wait_for(lambda: len(answered(installation.client.requests[first:])) >= 20, 30, "answers as they usually are")
         usual = answered(installation.client.requests[first:])
-        begun = len(installation.client.requests)
+        started = len(installation.client.requests)
         with lasting(installation):
             time.sleep(away_s)
             during = installation.client.send("processItem", 20, lanes=1)
-            if told:
+            if says_why:
                 _tells(stage, during[-1].job)
             lives = [_live_s(stage) for _ in range(5)]
-            sent = installation.client.requests[begun:]
+            sent = installation.client.requests[started:]
         back = time.monotonic()
     installation.settle(installation.rescue_s)
     assert time.monotonic() - back < installation.rescue_s
@@ -84,14 +84,14 @@ def _tells(stage: Stage, job: str | None) -> None:
     """Readiness and the job itself say what is amiss."""
     client = stage.installation.client
     wait_for(lambda: client.get("/health/ready")[0] == 503, 10, "/health/ready says that Redis is away")
-    told = client.ask(WAITS, {"id": job})["job"]
-    assert told == {"status": "QUEUED", "waitingFor": "the backend dramatiq to answer"}
+    says_why = client.ask(WAITS, {"id": job})["job"]
+    assert says_why == {"status": "QUEUED", "waitingFor": "the backend dramatiq to answer"}
 
 
 def _live_s(stage: Stage) -> float:
-    begun = time.monotonic()
+    started = time.monotonic()
     assert stage.installation.client.get("/health/live")[0] == 200
-    return time.monotonic() - begun
+    return time.monotonic() - started
 
 
 def messages_that_redis_lost_are_delivered_again(stage: Stage) -> None:
@@ -133,7 +133,7 @@ def an_unreadable_message_affects_no_other(stage: Stage) -> None:
             stage.pause(0.1, 0.3)
             fault_injection.poison(installation, stage.chance)
     installation.settle(installation.rescue_s)
-    assert any("cannot be read" in worker.told() for worker in installation.workers), "no worker has met it"
+    assert any("cannot be read" in worker.output() for worker in installation.workers), "no worker has met it"
 
 
 def _backlog(stage: Stage) -> None:
