@@ -1,4 +1,4 @@
-"""`./onward check`: each part of the settings checks itself, and what is wrong comes with a fix."""
+"""`./onward check`: each part of the settings checks itself, and each problem comes with a fix."""
 
 import socket
 from collections.abc import Sequence
@@ -86,7 +86,7 @@ def test_a_postgresql_with_another_encoding_is_wrong(project: Path, postgres_ser
 
 
 def test_a_postgresql_without_fsync_gives_a_warning(project: Path, postgres_url: str) -> None:
-    """As the tests' own does not, which has nothing to keep."""
+    """The tests' own PostgreSQL runs without it, because it has nothing to keep."""
     first, *_ = found(project, "database", database={"url": postgres_url})
     assert (first.state, first.fix) == (State.WARNING, "set fsync = on in postgresql.conf")
 
@@ -169,7 +169,7 @@ def test_a_project_s_own_backend_that_does_not_answer_gives_a_warning(project: P
 
 
 def test_an_unused_backend_is_reported_with_the_setting_that_uses_it(project: Path) -> None:
-    """As where `backend = ...` was written below its table, and so was taken for an option of it."""
+    """A `backend = ...` below its table is read as an option of it, for example."""
     mine = {"mine": {"class": "onward.backends.background:Background", "backend": "mine"}}
     (idle,) = found(project, "mine", backends=mine)
     assert (idle.state, idle.message) == (State.WARNING, "has a table, and gets no jobs")
@@ -225,7 +225,7 @@ def test_the_address_for_metrics_is_tried(project: Path) -> None:
 
 
 def test_jobs_that_no_handler_serves_are_reported_with_the_fix(project: Path) -> None:
-    """The other handlers' are not, nor those that are over; paused ones wait for more than a handler."""
+    """Jobs of other handlers and finished jobs are not reported; paused ones wait for more than a handler."""
     settings = load(project)
     database = Database(settings.database.url)
     migrate.upgrade(database)

@@ -1,4 +1,4 @@
-"""Connections of those who mean no good: heads without end, what never comes, frames that pile up."""
+"""Hostile connections: endless heads, requests that never arrive, frames that pile up."""
 
 import asyncio
 import http.client
@@ -55,7 +55,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def turns_of_serve() -> Iterator[None]:
-    """Threads let one another go on as those of `serve` do: client and server are threads of one process here."""
+    """Give threads the short turns that `serve` sets: client and server are threads of one process here."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(serving.SWITCH_INTERVAL_S)
     try:
@@ -79,7 +79,7 @@ async def connected(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, a
 
 @asynccontextmanager
 async def listening(app: Any, folder: Path) -> AsyncIterator[str]:
-    """The address of a server of this ASGI application, over our connections."""
+    """Serve this ASGI application over our connections, and return the address."""
     config, state = serving.configured(app, settings_in(folder)), ServerState()
     config.load()
 
@@ -100,7 +100,7 @@ async def listening(app: Any, folder: Path) -> AsyncIterator[str]:
 
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
-    """All that comes until the connection ends."""
+    """Read everything until the connection ends."""
     found = b""
     with suppress(ConnectionError):
         while more := await reader.read(65536):
@@ -109,7 +109,7 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
 
 
 async def until(reader: asyncio.StreamReader, words: bytes) -> None:
-    """The words have come, whatever came before them."""
+    """Wait for the words, whatever came before them."""
     found = b""
     while words not in found:
         more = await reader.read(65536)
@@ -122,7 +122,7 @@ def statuses(received: bytes) -> list[int]:
 
 
 async def blast(writer: asyncio.StreamWriter, data: bytes, most: int = MUCH) -> int:
-    """The number of bytes that were sent before the connection ended."""
+    """Send data, and return the number of bytes sent before the connection ended."""
     sent = 0
     with suppress(ConnectionError):
         while sent < most:
@@ -133,7 +133,7 @@ async def blast(writer: asyncio.StreamWriter, data: bytes, most: int = MUCH) -> 
 
 
 async def trickle(writer: asyncio.StreamWriter) -> None:
-    """A byte now and then, for as long as it is taken. Raises ConnectionError."""
+    """Send a byte now and then, as long as the server accepts it. Raises ConnectionError."""
     while True:
         writer.write(b"a")
         await writer.drain()
@@ -332,7 +332,7 @@ SMUGGLED = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 async def test_a_request_with_two_lengths_is_refused_and_nothing_after_it_is_answered(
     address: str, headers: bytes
 ) -> None:
-    """Request smuggling: bytes that are a body to one server and a request to the next (RFC 9112, 11.2)."""
+    """Request smuggling has bytes that are a body to one server and a request to the next (RFC 9112, 11.2)."""
     async with connected(address) as (reader, writer):
         writer.write(HEAD + headers + b"\r\n0\r\n\r\n" + SMUGGLED)
         assert statuses(await rest(reader)) == [400]
@@ -521,7 +521,7 @@ def test_the_server_raises_its_descriptor_limit_and_keeps_a_reserve(soft: int, h
 def test_a_system_with_fewer_descriptors_than_it_reports_still_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As macOS does."""
+    """Such a system is macOS."""
 
     def take(_which: int, limits: tuple[int, int]) -> None:
         if limits[0] > 61_440:
@@ -655,7 +655,7 @@ async def test_a_query_whose_client_has_gone_is_not_read_further(tmp_path: Path)
 async def test_a_stream_that_ends_has_a_last_chunk_and_one_of_a_stopping_server_has_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A client takes a whole response for the end of its subscription, and a broken one for a reason to come back."""
+    """A client takes a whole response for the end of its subscription, and reconnects after a broken one."""
     job = {"query": 'subscription { jobUpdated(id: "job_0") { id } }'}
     async with running(settings_in(tmp_path)) as api, listening(api.app, tmp_path) as address:
         events = "Accept: text/event-stream"
@@ -671,6 +671,6 @@ async def test_a_stream_that_ends_has_a_last_chunk_and_one_of_a_stopping_server_
 
 
 def test_an_idle_connection_is_kept_longer_than_proxies_keep_theirs(tmp_path: Path) -> None:
-    """Else a proxy sends a request into a connection that is just being closed, and answers 502."""
+    """A proxy would otherwise send a request into a connection that is just being closed, and answer 502."""
     settings = settings_in(tmp_path)
     assert serving.configured(create_app(settings), settings).timeout_keep_alive == settings.server.keep_alive_s > 75

@@ -1,4 +1,4 @@
-"""Jobs that any code enqueues: they are accepted, and run by whoever serves."""
+"""Jobs that any code enqueues are accepted, and run by the serving process."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ NAMES = ("one", "two", "three")
 
 
 class Fragile(Backend):
-    """A backend of somebody's own that notes its calls, and raises in one of them."""
+    """A custom backend that notes its calls, and raises in one of them."""
 
     runs_elsewhere = False
 
@@ -100,7 +100,7 @@ class Project:
         return self._journal.read_text().splitlines() if self._journal.exists() else []
 
     async def is_closed(self, loaded: settings.Settings) -> bool:
-        """No lease in the ledger, no thread of the writer or the lease, nothing at the metrics' address."""
+        """Return whether the lease, the threads of the writer and the lease, and the metrics' listener are gone."""
         with pytest.raises(OSError, match="Connect call failed"):
             await asyncio.open_connection("127.0.0.1", self._port)
         database = Database(loaded.database.url)

@@ -1,4 +1,4 @@
-"""Clients that ask, and never read what is answered."""
+"""Clients that send requests and never read the answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MUCH = 60_000_000  # more than the kernels' buffers take
 
 
 class Unread:
-    """A server of one application, and a client of it that never reads."""
+    """A server of one application, and a client that never reads."""
 
     def __init__(self, app: Any, folder: Path, **options: Any) -> None:
         self.connections: list[Any] = []
@@ -90,7 +90,7 @@ async def test_a_stream_that_nobody_reads_takes_no_more_changes_and_is_cut_off(
 async def test_an_unread_answer_whose_connection_is_closed_does_not_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`close` alone waits until the client has read all."""
+    """`close` alone waits until the client has read everything."""
     monkeypatch.setattr(serving, "UNREAD_TIMEOUT_S", 1)
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:

@@ -1,4 +1,4 @@
-"""Accepting and delivering: whose job it is, and how little of a request's time a backend may take."""
+"""Accepting and delivering: the runner that owns a job, and the time that a backend may take from a request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ QUICK = Timings(delivery_grace_s=0.8, tick_interval_s=0.1, health_interval_s=0.0
 
 
 class Pigeonholes(Backend):
-    """A broker in this process's memory, whose moods are the test's."""
+    """A broker in this process's memory, which works, hangs or fails as the test asks."""
 
     runs_elsewhere = True
 
@@ -57,7 +57,7 @@ class Pigeonholes(Backend):
 
 
 class Clumsy(Backend):
-    """Runs jobs here, and raises what it must not."""
+    """A backend that runs jobs here and raises errors that the interface forbids."""
 
     runs_elsewhere = False
 
@@ -90,7 +90,7 @@ def holes(onward: wiring.Runtime) -> Any:
 
 
 async def send(onward: wiring.Runtime, n: int = 1) -> list[Job]:
-    """Jobs accepted and seen off as by one request."""
+    """Accept and deliver jobs, as one request does."""
     jobs = await node.accept(
         onward, [{"handler": "conformance.result", "params": {"kind": "nothing"}} for _ in range(n)]
     )
@@ -106,7 +106,7 @@ async def test_a_job_is_delivered_once(onward: wiring.Runtime) -> None:
 
 
 async def test_jobs_of_simultaneous_requests_are_delivered_together(onward: wiring.Runtime) -> None:
-    """One commit has answered them all; each job is there once, those of a request in their order."""
+    """One commit answers all requests; each job is delivered once, and a request's jobs stay in order."""
     accepted = await node.accept(
         onward, [{"handler": "conformance.result", "params": {"kind": "nothing"}} for _ in range(30)]
     )
@@ -118,7 +118,7 @@ async def test_jobs_of_simultaneous_requests_are_delivered_together(onward: wiri
 
 
 async def test_a_cancelled_request_affects_no_other_request_s_jobs(onward: wiring.Runtime) -> None:
-    """Those that leave with its own are delivered all the same, and so are its own."""
+    """The jobs that are delivered together with its own still arrive, and so do its own."""
     accepted = await node.accept(
         onward, [{"handler": "conformance.result", "params": {"kind": "nothing"}} for _ in range(2)]
     )
@@ -134,7 +134,7 @@ async def test_a_cancelled_request_affects_no_other_request_s_jobs(onward: wirin
 
 
 async def test_a_hanging_backend_delays_a_request_by_fifty_milliseconds(onward: wiring.Runtime) -> None:
-    """Maintenance delivers its jobs once the backend works again."""
+    """Maintenance delivers the request's jobs once the backend works again."""
     assert Timings().deliver_timeout_s == QUICK.deliver_timeout_s == 0.05
     holes(onward).mood = "hangs"  # until the mood changes: without a limit this would be the end of it
     (job,) = await send(onward)
@@ -156,7 +156,7 @@ async def test_a_failed_backend_is_not_called_for_a_while(onward: wiring.Runtime
 
 
 async def test_messages_lost_by_a_broker_are_delivered_again(onward: wiring.Runtime) -> None:
-    """Its identity is another one: everything that waits is delivered to it."""
+    """The broker has another identity, so that all waiting jobs are delivered to it again."""
     jobs = await send(onward, 5)
     await asyncio.sleep(0.5)  # for the confirmation
     holes(onward).held.clear()
@@ -166,7 +166,7 @@ async def test_messages_lost_by_a_broker_are_delivered_again(onward: wiring.Runt
 
 
 async def test_jobs_are_delivered_again_if_the_broker_is_empty_while_they_wait(onward: wiring.Runtime) -> None:
-    """Its identity is the old one, as after a restart from an old file: look after look it holds nothing."""
+    """The broker keeps its identity, as after a restart from an old file, but holds nothing at two looks in a row."""
     jobs = await send(onward, 5)
     await asyncio.sleep(0.5)
     holes(onward).held.clear()
@@ -174,7 +174,7 @@ async def test_jobs_are_delivered_again_if_the_broker_is_empty_while_they_wait(o
 
 
 async def test_a_long_backlog_is_no_reason_to_deliver_again(onward: wiring.Runtime) -> None:
-    """Five hundred jobs that wait longer than the grace are each in the broker once."""
+    """Five hundred jobs wait longer than the grace period, and each is in the broker once."""
     jobs = [job for _ in range(50) for job in await send(onward, 10)]
     await asyncio.sleep(2.4)
     assert sorted(holes(onward).held) == sorted(job.id for job in jobs)
@@ -203,7 +203,7 @@ async def test_a_silent_backend_is_logged_once_and_once_more_when_it_answers(
 
 
 async def test_each_handler_goes_where_its_route_says(tmp_path: Path, anyio_backend: str) -> None:
-    """Two backends in one process; `waiting_for` says which one a job waits for."""
+    """Two backends run in one process; `waiting_for` names the one that a job waits for."""
     async with running(tmp_path, "background", routes={"conformance.res*": "holes"}) as onward:
         (there,) = await send(onward)
         (here,) = await node.accept(onward, [{"handler": "conformance.note", "params": {"folder": str(tmp_path)}}])
@@ -231,7 +231,7 @@ async def test_jobs_blocked_by_a_pause_wait_for_their_limit_after_the_resume(
 
 
 async def test_unserialisable_parameters_are_refused_when_dispatched(onward: wiring.Runtime) -> None:
-    """An unknown handler, a missing or unknown parameter, a wrong type, what is no JSON, a number beyond 64 bits."""
+    """Refused are an unknown handler, a missing or unknown parameter, a wrong type, no JSON, and more than 64 bits."""
     for handler, params in (
         ("conformance.unknown", {}),
         ("conformance.note", {}),

@@ -18,7 +18,7 @@ QUICK = Timings(delivery_retry_s=0.01)
 
 
 class Run:
-    """The way in to a job, over a ledger that may be away."""
+    """Runs jobs over a ledger that may be away."""
 
     runner_id = "runner_1"
 
@@ -37,7 +37,7 @@ class Run:
 
 
 class Thread:
-    """Dramatiq's thread, which runs a job; `acknowledged` is the fate of its message."""
+    """Dramatiq's thread, which runs a job; `acknowledged` says whether its message was."""
 
     def __init__(self, backend: Dramatiq) -> None:
         self.acknowledged = threading.Event()
@@ -51,7 +51,7 @@ class Thread:
 
 
 async def test_a_message_that_arrives_during_a_drain_is_given_back_to_the_ledger() -> None:
-    """Acknowledged without a word, it would count as delivered for ever."""
+    """A message that is acknowledged without that would count as delivered for ever."""
     run = Run()
     backend = Dramatiq(run, url="redis://127.0.0.1:1/0", timings=QUICK)  # type: ignore[arg-type]
     await backend.drain(1.0)
@@ -62,7 +62,7 @@ async def test_a_message_that_arrives_during_a_drain_is_given_back_to_the_ledger
 
 
 async def test_a_message_that_could_not_be_given_back_is_not_acknowledged() -> None:
-    """The ledger is away, and the process about to end: Redis gives the message to another then."""
+    """The ledger is away and the process is about to end, so that Redis gives the message to another worker."""
     run = Run()
     run.away = True
     backend = Dramatiq(run, url="redis://127.0.0.1:1/0", timings=QUICK)  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ async def test_a_message_that_could_not_be_given_back_is_not_acknowledged() -> N
 
 
 async def test_a_message_is_kept_until_the_ledger_is_back() -> None:
-    """It is the only one there may be of its job."""
+    """The message may be the only one of its job."""
     run = Run()
     run.away = True
     thread = Thread(Dramatiq(run, url="redis://127.0.0.1:1/0", timings=QUICK))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A worker process has as many jobs in hand as it has places, and lets go of none before it is over."""
+"""A worker process has as many jobs in flight as it has slots, and ends only after the last of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Jobs:
 
 
 class Thread:
-    """Dramatiq's thread: it runs one job after another, and then ends on request."""
+    """Dramatiq's thread, which runs one job after another and ends on request."""
 
     def __init__(self, hands: InFlightJobs, *job_ids: str) -> None:
         self.acknowledged: list[str] = []
@@ -56,7 +56,7 @@ class Thread:
 
 @pytest.mark.parametrize("places", [1, 2, 3])
 async def test_no_more_jobs_start_than_there_are_places(places: int) -> None:
-    """Else a worker would claim what others could run at once."""
+    """The worker would otherwise claim jobs that other workers could run at once."""
     jobs = Jobs()
     Thread(InFlightJobs(asyncio.get_running_loop(), jobs, places), "a", "b", "c", "d")
     await jobs.are_begun(places)
@@ -68,7 +68,7 @@ async def test_no_more_jobs_start_than_there_are_places(places: int) -> None:
 
 
 async def test_a_message_is_acknowledged_when_its_own_job_ends() -> None:
-    """Not when one is that was begun before it."""
+    """The end of an older job does not acknowledge it."""
     jobs = Jobs()
     thread = Thread(InFlightJobs(asyncio.get_running_loop(), jobs, 2), "a", "b", "c")
     await jobs.are_begun(2)
@@ -79,7 +79,7 @@ async def test_a_message_is_acknowledged_when_its_own_job_ends() -> None:
 
 
 async def test_the_thread_ends_when_all_jobs_in_flight_have_ended() -> None:
-    """Dramatiq ends the heartbeat after it, and others are given the messages that are left."""
+    """Dramatiq ends the heartbeat after the thread, and other workers then get its messages."""
     jobs = Jobs()
     thread = Thread(InFlightJobs(asyncio.get_running_loop(), jobs, 3), "a", "b")
     await jobs.are_begun(2)

@@ -1,4 +1,4 @@
-"""Messages in Redis: their order, as the workers will take them."""
+"""The order of messages in Redis, as workers take them."""
 
 import math
 from typing import Any, cast
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 def in_order(backend: Dramatiq) -> list[str]:
-    """The jobs of the messages that wait, the next one first."""
+    """Return the jobs of the waiting messages, the next one first."""
     queue = f"{backend.broker.namespace}:{QUEUE}"
     ids = backend.broker.client.lrange(queue, 0, -1)
     messages: list[Any] = [backend.broker.client.hget(f"{queue}.msgs", one) for one in ids]
@@ -25,7 +25,7 @@ def in_order(backend: Dramatiq) -> list[str]:
 
 
 async def test_resumed_jobs_go_before_new_ones(redis_url: str, namespace: str) -> None:
-    """Its process has died or stopped, and it would wait for a whole backlog a second time."""
+    """A resumed job's process has died or stopped; it must not wait for a whole backlog a second time."""
     backend = Dramatiq(cast("Any", None), url=redis_url, namespace=namespace)
     await backend.start(Role.ACCEPT)
     try:
@@ -41,7 +41,7 @@ async def test_resumed_jobs_go_before_new_ones(redis_url: str, namespace: str) -
 def test_messages_that_a_consumer_fetched_and_did_not_run_return_to_redis_when_it_ends(
     redis_url: str, namespace: str
 ) -> None:
-    """Left to itself it would wait until the process counts as dead, seconds later."""
+    """Redis would otherwise keep them until the process counts as dead, seconds later."""
     broker = Broker(redis_url, namespace)
     broker.enqueue_many([Delivery(f"job_{n}", "h") for n in range(5)])
     consumer: Any = broker.consume(QUEUE, prefetch=8)
@@ -76,7 +76,7 @@ def test_a_message_with_more_than_a_job_s_id_is_foreign(options: dict[str, Any],
 
 
 def test_a_consumer_without_free_places_still_sends_heartbeats(redis_url: str, namespace: str) -> None:
-    """Else others would be given its messages, while its jobs take long."""
+    """Other workers would otherwise get its messages while its jobs take long."""
     broker = Broker(redis_url, namespace)
     beats = f"{namespace}:__heartbeats__"
     broker.enqueue_many([Delivery("job_1", "h")])

@@ -1,4 +1,4 @@
-"""A handler's priority is that of the settings, by the most specific pattern, and stays with its jobs."""
+"""A handler's priority comes from the settings, by the most specific pattern, and stays with its jobs."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ QUEUES = {"*": {"priority": -7}, "logging.*": {"priority": 5}, "logging.write": 
 
 @pytest.mark.anyio
 async def test_a_job_is_accepted_and_delivered_with_its_handler_s_priority(tmp_path: Path) -> None:
-    """In the ledger smaller goes first, and so it does for a backend."""
+    """The ledger and the backends have the smaller number first."""
     async with app.running("recording", tmp_path, application.tables({"queues": QUEUES})) as running:
         words = await running.accept("steps.process_item", item="words")
         line = await running.accept("logging.write", email="a@example.com", message="m")

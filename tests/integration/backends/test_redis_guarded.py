@@ -1,4 +1,4 @@
-"""A Redis that wants a password, a user with few rights, or TLS; and what others put into it."""
+"""A Redis with a password, a restricted user or TLS, and messages of other programs in it."""
 
 import asyncio
 import sys
@@ -37,7 +37,7 @@ RULES = next(
 
 @contextmanager
 def guarded(kind: str, folder: Path) -> Iterator[str]:
-    """The URL of such a Redis."""
+    """Start such a Redis and return its URL."""
     if kind == "password":
         with redis_server("--requirepass", PASSWORD) as server:
             yield server.url.replace("redis://", f"redis://:{QUOTED}@")
@@ -64,7 +64,7 @@ def settings_for(folder: Path, url: str) -> Settings:
 
 @asynccontextmanager
 async def worker(folder: Path) -> AsyncIterator[Path]:
-    """A worker process, with the file of all that it says."""
+    """A worker process, and the file of its output."""
     log = folder / "worker.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
@@ -121,7 +121,7 @@ async def test_jobs_run_over_a_protected_redis_and_its_password_is_never_shown(
 async def test_with_the_rules_of_the_docs_the_messages_of_a_dead_worker_are_given_back(
     tmp_path: Path, redis_url: str
 ) -> None:
-    """No further command is needed then; KEYS is not among them."""
+    """The docs' rules need no further command, and KEYS is not among them."""
     with guarded("user", tmp_path) as url:
         settings = settings_for(tmp_path, url)
         timings = Timings(redis_heartbeat_timeout_s=0.5)
@@ -137,7 +137,7 @@ async def test_with_the_rules_of_the_docs_the_messages_of_a_dead_worker_are_give
 
 
 async def test_a_command_that_the_user_lacks_is_named_before_a_worker_dies(tmp_path: Path, redis_url: str) -> None:
-    """By `check`; and a job's `waitingFor`, and whoever asks for the health, say that Redis refuses one."""
+    """`check`, the job's `waitingFor` and the health endpoint say that Redis refuses a command."""
     lacking = RULES.replace("+smembers ", "").replace("+zrangebyscore ", "")
     (tmp_path / "users.acl").write_text(f"user default off\nuser onward on >{PASSWORD} {lacking}\n")
     with redis_server("--aclfile", str(tmp_path / "users.acl")) as server:
@@ -189,7 +189,7 @@ async def test_foreign_messages_in_the_queue_are_dropped_and_never_run(tmp_path:
 
 
 def _intrude(url: str) -> None:
-    """Messages that are none, or not ours, among ours."""
+    """Put messages among ours that are unreadable or another program's."""
     import dramatiq
 
     def message(actor: str, *arguments: Any, **options: Any) -> bytes:

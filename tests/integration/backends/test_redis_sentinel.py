@@ -1,4 +1,4 @@
-"""A Redis whose master is named by sentinels, and changes while jobs are accepted and run."""
+"""A Redis whose master is named by sentinels and changes while jobs are accepted and run."""
 
 import subprocess
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ JOBS = 40
 
 @contextmanager
 def sentinel(master: Server, folder: Path) -> Iterator[str]:
-    """The address of a sentinel that watches this master under the name Orders."""
+    """Start a sentinel for this master under the name Orders, and return its address."""
     port, (host, master_port) = free_port(), master.url.removeprefix("redis://").removesuffix("/0").split(":")
     file = folder / "sentinel.conf"
     file.write_text(
@@ -55,7 +55,7 @@ def sentinel(master: Server, folder: Path) -> Iterator[str]:
 
 
 async def test_jobs_survive_a_failover(tmp_path: Path) -> None:
-    """None is lost, and none runs twice; the worker goes on with the new master."""
+    """No job is lost or runs twice; the worker goes on with the new master."""
     with redis_server() as master:
         host, port = master.url.removeprefix("redis://").removesuffix("/0").split(":")
         with redis_server("--replicaof", host, port) as replica, sentinel(master, tmp_path) as address:

@@ -1,4 +1,4 @@
-"""The slots of the embedded backend, where requests come while the ledger is being asked for work."""
+"""The slots of the embedded backend, with requests that arrive while it asks the ledger for work."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def run(anyio_backend: str) -> Run:
 
 @pytest.fixture
 async def backend(run: Run) -> AsyncIterator[Background]:
-    """One that runs a single job at a time, and has asked the ledger for one."""
+    """A backend with one slot, which has asked the ledger for a job."""
     made = Background(run, concurrency=1)
     await made.start(Role.ACCEPT)
     await until(lambda: run.asked == [1])
@@ -64,7 +64,7 @@ async def backend(run: Run) -> AsyncIterator[Background]:
 
 
 async def request(backend: Background, *job_ids: str, local_runner: str | None) -> None:
-    """The jobs of one request, whose response has left."""
+    """Return the jobs of one request whose response has been sent."""
     later: list[Awaitable[None]] = []
     deliveries = [Delivery(job_id, "conformance.note", local_runner=local_runner) for job_id in job_ids]
     await backend.deliver(deliveries, after_response=lambda function, *rest: later.append(function(*rest)))
@@ -73,7 +73,7 @@ async def request(backend: Background, *job_ids: str, local_runner: str | None) 
 
 
 async def test_no_more_jobs_run_than_there_are_slots(backend: Background, run: Run) -> None:
-    """A slot for which the ledger is being asked is nobody else's until it has answered."""
+    """A slot for which the ledger is being asked stays reserved until the answer."""
     await request(backend, "job_2", local_runner=backend.local_runner())
     run.answers.put_nowait(["job_1"])
     await until(lambda: run.started == ["job_1"])
@@ -83,7 +83,7 @@ async def test_no_more_jobs_run_than_there_are_slots(backend: Background, run: R
 
 
 async def test_a_request_that_finds_no_free_slot_keeps_its_order(backend: Background, run: Run) -> None:
-    """It had one when it was accepted; it begins as soon as there is one again, and each waits for the one before."""
+    """The request begins as soon as a slot is free again, and each job waits for the one before."""
     await request(backend, "job_1", "job_2", local_runner=backend.local_runner())
     assert backend.local_runner() is None
     run.answers.put_nowait([])
@@ -93,7 +93,7 @@ async def test_a_request_that_finds_no_free_slot_keeps_its_order(backend: Backgr
 
 
 async def test_jobs_accepted_without_a_free_slot_wait_in_the_ledger(backend: Background, run: Run) -> None:
-    """So what waits takes no memory."""
+    """Waiting jobs take no memory."""
     await request(backend, "job_1", local_runner=None)
     run.answers.put_nowait([])
     await until(lambda: len(run.asked) > 1)
@@ -101,7 +101,7 @@ async def test_jobs_accepted_without_a_free_slot_wait_in_the_ledger(backend: Bac
 
 
 async def test_jobs_unblocked_by_maintenance_run_in_parallel(run: Run) -> None:
-    """As many as there are slots for that the ledger is not being asked to fill; the rest is left to the ledger."""
+    """They use the slots that the ledger is not being asked to fill; the other jobs stay in the ledger."""
     backend = Background(run, concurrency=6)
     await backend.start(Role.ACCEPT)
     await until(lambda: run.asked == [3])

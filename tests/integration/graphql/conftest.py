@@ -52,26 +52,26 @@ class Api:
         return await self.http.post("/graphql", json=body, **options)
 
     async def data(self, query: str, **variables: Any) -> Any:
-        """The data of an operation that goes well."""
+        """Return the data of an operation that succeeds."""
         response = await self.post({"query": query, "variables": variables})
         found = response.json()
         assert "errors" not in found, found
         return found["data"]
 
     async def errors(self, query: str, **variables: Any) -> list[Any]:
-        """The errors of one that does not."""
+        """Return the errors of an operation that fails."""
         errors = (await self.post({"query": query, "variables": variables})).json()["errors"]
         assert isinstance(errors, list)
         return errors
 
     async def mutate(self, name: str, fields: str = "job { id status version } replayed", **input: Any) -> Any:
-        """The payload of a mutation, its errors included."""
+        """Return the payload of a mutation, its errors included."""
         type_ = f"{name[0].upper()}{name[1:]}Input!"
         query = f"mutation($input: {type_}) {{ {name}(input: $input) {{ {fields} errors {{ code message path }} }} }}"
         return (await self.data(query, input=input))[name]
 
     async def ends(self, job_id: str) -> str:
-        """The terminal status of a job, once it has one."""
+        """Wait for the job's end and return its terminal status."""
 
         async def done() -> Any:
             job = (await self.data("query($id: ID!) { job(id: $id) { status done } }", id=job_id))["job"]
@@ -98,7 +98,7 @@ async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
 
 @contextmanager
 def serving(settings: Settings, **options: Any) -> Iterator[str]:
-    """A real server in a thread; gives its address, as in 127.0.0.1:54321."""
+    """Run a real server in a thread and return its address, as in 127.0.0.1:54321."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(configured(create_app(settings, **options), settings))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -124,5 +124,5 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def name() -> str:
-    """A username that nobody else has."""
+    """Return a unique username."""
     return f"ada-{uuid.uuid4().hex[:12]}"

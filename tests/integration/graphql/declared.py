@@ -44,7 +44,7 @@ class Receipt:
 
 
 class Figures(TypedDict):
-    """Of a text."""
+    """The figures of a text."""
 
     words: int
     longest: str | None

@@ -1,4 +1,4 @@
-"""A project's own module of GraphQL types, as `[gql] modules` names one; it goes wrong in every way there is."""
+"""A project's module of GraphQL types, as `[gql] modules` names one, with every kind of error."""
 
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime

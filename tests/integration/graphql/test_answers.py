@@ -1,4 +1,4 @@
-"""The budget of an answer in values and bytes, and the turns of those who ask for much."""
+"""The budget of an answer in values and bytes, and fair turns between callers."""
 
 import asyncio
 import json
@@ -200,7 +200,7 @@ async def test_a_place_goes_to_the_next_caller_also_from_one_that_gave_up() -> N
 
 
 def test_a_caller_that_was_alone_is_not_behind_a_newcomer() -> None:
-    """Use while nobody else asks costs nobody a turn, and nothing of it is remembered."""
+    """Use of an idle server costs nobody a turn, and is not remembered."""
     queue = FairQueue()
     for n in range(20_000):
         queue.charge("friend", 0.002)
@@ -210,7 +210,7 @@ def test_a_caller_that_was_alone_is_not_behind_a_newcomer() -> None:
 
 @pytest.mark.parametrize("kind", ["query", "subscription"])
 async def test_a_socket_that_nobody_reads_holds_few_answers(full: Api, kind: str) -> None:
-    """Of ten operations that ask at once, three have an answer; the others get theirs once it is read."""
+    """Of ten simultaneous operations three have an answer; the others get theirs once those are read."""
     [job] = (await full.data("{ jobs(first: 1) { nodes { id } } }"))["jobs"]["nodes"]
     query = f'{{ job(id: "{job["id"]}") {{ result }} }}'
     if kind == "subscription":

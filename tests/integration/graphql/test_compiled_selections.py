@@ -1,4 +1,4 @@
-"""Shapes answer as graphql-core does: generated documents over generated values, ordinary ones and others."""
+"""Compiled selections answer as graphql-core does: generated documents over generated values, right and wrong."""
 
 import asyncio
 import dataclasses
@@ -44,7 +44,7 @@ LEAVES = ["", "text", 0, 2**40, 1.5, True, datetime(2030, 1, 1, tzinfo=UTC), dat
 
 
 class Later:
-    """A value that comes when it is awaited, as often as one likes."""
+    """A value that can be awaited any number of times."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -55,7 +55,7 @@ class Later:
 
 
 def rooted() -> GraphQLSchema:
-    """The schema; its root fields take no arguments, and are what the context has under their names."""
+    """Build a schema whose root fields take no arguments and return the context's values of the same names."""
     schema = application.schema()._schema
     for root in (schema.query_type, schema.mutation_type):
         assert root is not None
@@ -71,7 +71,7 @@ JOB = SCHEMA.type_map["Job"]
 
 
 class Request:
-    """A document, its variables, and what each root field resolves to: chosen by one seed.
+    """A document, its variables, and the value of each root field, all chosen by one seed.
 
     A generator drawing each choice from Hypothesis would take minutes for what this does in seconds.
     """
@@ -98,7 +98,7 @@ class Request:
         return not self._chance.randrange(n)
 
     def _value(self, type_: Any) -> Any:
-        """Values that a resolver of this type may return, sometimes wrong ones."""
+        """Generate a value that a resolver of this type may return, sometimes a wrong one."""
         if is_non_null_type(type_):
             odd = self._oddly and self._once_in(40)
             type_ = type_.of_type
@@ -134,7 +134,7 @@ class Request:
         return made
 
     def _selection(self, type_: Any, depth: int = 0) -> str:
-        """A selection set: aliases, fragments of both kinds, the same field more than once, a directive at times."""
+        """Generate a selection set: aliases, both kinds of fragments, repeated fields, sometimes a directive."""
         parts = ["__typename"] if self._once_in(5) else []
         if is_abstract_type(type_):
             return f"{{ ... on Job {self._selection(JOB, depth + 1)} }}"
@@ -162,7 +162,7 @@ class Request:
 
 
 def built(make: Any, document: Document, variables: Any, context: Any = None, schema: Any = SCHEMA) -> Any:
-    """graphql-core's executor, or ours."""
+    """Build graphql-core's executor, or ours."""
     if make is Executor:
         awaitable: Any = optimized_is_awaitable
         return Executor.build(schema, document.node, None, context, variables, is_awaitable=awaitable)

@@ -1,4 +1,4 @@
-"""Pages of other origins: none, but those that the settings name."""
+"""CORS: pages of other origins may not call, except those that the settings name."""
 
 from pathlib import Path
 

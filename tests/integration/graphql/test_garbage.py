@@ -1,4 +1,4 @@
-"""Finished objects are freed at once: reference cycles would pile up until the collector blocks everything."""
+"""Finished objects are freed at once, because reference cycles would pile up until the collector blocks the process."""
 
 import asyncio
 import gc

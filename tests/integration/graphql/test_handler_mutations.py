@@ -135,7 +135,7 @@ async def test_strawberry_converts_nothing_for_a_request(shop: TestApp, monkeypa
 
 
 def test_keys_of_mutations_that_were_written_by_hand_mean_the_same_input() -> None:
-    """SendNotification's before it was a handler's: a client that sends again across a deploy gets its job."""
+    """A client that repeats SendNotification across a deploy gets its job, although a handler defines it now."""
     members = [Member(name, name, Shape(str)) for name in ("email", "message")]
     given = {"email": "a@example.com", "message": "m", "idempotencyKey": "k"}
     assert mutations._given(given, members) == {"email": "a@example.com", "message": "m", "runAt": None}

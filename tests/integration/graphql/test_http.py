@@ -1,4 +1,4 @@
-"""GraphQL over HTTP: what a request may be, and how it is answered."""
+"""GraphQL over HTTP: allowed requests and their answers."""
 
 import json
 from pathlib import Path
@@ -133,7 +133,7 @@ async def test_a_chunked_body_that_is_too_large_is_413(api: Api) -> None:
 async def test_queries_are_answered_by_get_in_development_and_where_the_settings_say_so(
     api: Api, tmp_path: Path
 ) -> None:
-    """Proxies log URLs, and with them a query's variables."""
+    """Development allows GET; elsewhere proxies would log URLs, and with them a query's variables."""
     variables = {"query": "query ($n: Int) { jobs(first: $n) { nodes { id } } }", "variables": '{"n": 1}'}
     answer = await api.http.get("/graphql", params=variables)
     assert (answer.status_code, answer.json()) == (200, {"data": {"jobs": {"nodes": []}}})
@@ -177,7 +177,7 @@ async def test_a_page_of_the_server_s_own_origin_is_answered(api: Api) -> None:
 
 
 async def test_a_foreign_host_name_that_resolves_to_this_machine_is_refused(api: Api) -> None:
-    """Against DNS rebinding: the origin and the host are the same, and both are the attacker's."""
+    """DNS rebinding makes the origin and the host the same, and both are the attacker's."""
     headers = {"origin": "http://evil.example:8000", "host": "evil.example:8000"}
     assert (await api.post({"query": QUERY}, headers=headers)).status_code == 403
 
@@ -186,7 +186,7 @@ async def test_a_foreign_host_name_that_resolves_to_this_machine_is_refused(api:
     "path", ["/", "/graphql", "/metrics", "/health/live", "/health/ready", "/static/shared/icon.svg"]
 )
 async def test_an_open_server_answers_no_path_under_a_foreign_name(api: Api, path: str) -> None:
-    """Against DNS rebinding: a page's own name leads here, and its GET has no Origin."""
+    """After DNS rebinding a page's own name leads here, and its GET has no Origin."""
     refused = await api.http.get(path, headers={"host": "evil.example:8000"})
     assert (refused.status_code, refused.json()["errors"][0]["extensions"]["code"]) == (403, "CROSS_SITE")
     for host in ("localhost:8000", "127.0.0.1", "[::1]:8000", "192.0.2.7"):

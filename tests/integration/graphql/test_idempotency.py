@@ -1,4 +1,4 @@
-"""The promise of an idempotency key."""
+"""The guarantee of an idempotency key."""
 
 import asyncio
 import uuid
@@ -51,7 +51,7 @@ async def test_two_at_the_same_moment_make_one_job(api: Api, key: str) -> None:
 
 
 async def test_a_replayed_registration_gives_its_user_and_is_no_conflict(api: Api, key: str, name: str) -> None:
-    """The key is looked at before uniqueness."""
+    """The key is looked up before uniqueness is checked."""
     fields = "user { id username } job { id } replayed"
     given = {"username": name, "email": f"{name}@example.com", "idempotencyKey": key}
     first = await api.mutate("registerUser", fields, **given)

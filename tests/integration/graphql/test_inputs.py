@@ -1,4 +1,4 @@
-"""A project's module: oneOf inputs by variable, times without a zone, its place in the context, refusals by name."""
+"""A project's module: oneOf inputs by variable, times without a zone, the context, refusals by name."""
 
 from pathlib import Path
 from types import ModuleType

@@ -93,7 +93,7 @@ async def test_an_older_result_is_null_and_an_error(shop: TestApp, stored: str, 
 
 
 async def test_a_page_of_jobs_has_their_outputs(shop: TestApp) -> None:
-    """The page reads no column that nobody asks for: `output` needs that of the result."""
+    """A page that does not ask for `output` reads no column of results."""
     await send(shop, "countWords", text="one two")
     query = '{ jobs(first: 1, filter: {handler: "shop.count"}) { nodes { output { ... on Figures { words } } } } }'
     answer = await shop.graphql(query)
@@ -110,7 +110,7 @@ async def test_a_handler_asks_for_a_further_job_by_its_function(shop: TestApp) -
 
 @pytest.mark.slow
 async def test_it_is_the_same_on_postgresql(postgres_ledger: str, tmp_path: Path) -> None:
-    """With a row beside the job, and a key that is used again."""
+    """The test includes a row beside the job and a repeated key."""
     async with app.running("immediate", tmp_path, {**TABLES, "database": {"url": postgres_ledger}}) as shop:
         job = await job_of(shop, await send(shop, "shopOrder", order=ORDER))
         assert (job["status"], job["output"]["total"]) == ("SUCCEEDED", "1.20")

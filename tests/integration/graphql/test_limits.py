@@ -17,12 +17,12 @@ from tests.integration.graphql.conftest import Api
 
 
 def deep(levels: int) -> str:
-    """Fields inside fields, as many levels."""
+    """Nest fields to that depth."""
     return "{ jobs " + "{ nodes " * (levels - 2) + "{ id }" + " }" * (levels - 1)
 
 
 def nested(levels: int) -> str:
-    """Fragments that each spread the next one twice."""
+    """Nest fragments that each spread the next one twice."""
     fragments = [f"fragment F{n} on Query {{ ...F{n + 1} ...F{n + 1} }}" for n in range(levels)]
     return "{ ...F0 } " + " ".join(fragments) + f" fragment F{levels} on Query {{ viewer {{ id }} }}"
 
@@ -75,7 +75,7 @@ def test_an_operation_at_a_limit_is_accepted(query: str) -> None:
 
 
 def calls(work: Callable[[], object]) -> int:
-    """The number of function calls: a cost that does not depend on the machine's load."""
+    """Return the number of function calls, a cost that does not depend on the machine's load."""
     made = 0
 
     def count(_frame: object, event: str, _argument: object) -> None:
@@ -138,7 +138,7 @@ async def test_cyclic_or_unused_fragments_are_400(api: Api, query: str) -> None:
     ids=["same fields", "same objects", "conflicts", "spreads", "fragments", "unknown fields", "variables"],
 )
 def test_the_most_expensive_documents_within_the_limits_are_cheap(query: str) -> None:
-    """The delay that one request may cause for others."""
+    """Their time is the delay that one request may cause for others."""
     documents = Documents(application.schema()._schema, Limits())
     documents.get("{ viewer { id } }")
     assert calls(partial(documents.get, query)) < 200_000

@@ -1,4 +1,4 @@
-"""NUL in an argument, which PostgreSQL takes in no text."""
+"""NUL in an argument, which PostgreSQL cannot store in a text."""
 
 from pathlib import Path
 from typing import Any

@@ -16,7 +16,7 @@ PROCESS = 'mutation { processItem(input: {item: "words"}) { job { id } } }'
 
 
 async def test_a_paused_handler_s_job_waits_for_it_to_be_resumed(tmp_path: Path) -> None:
-    """Paused twice it is paused once, and resumed twice it is resumed."""
+    """A second pause and a second resume change nothing."""
     async with running(settings_in(tmp_path)) as api:
         paused = (await api.data(PAUSE, h=HANDLER))["pauseHandler"]
         assert (await api.data(PAUSE, h=HANDLER))["pauseHandler"] == paused

@@ -1,4 +1,4 @@
-"""Checks of GraphQL auditors (graphql-cop's among them) against a server with production settings."""
+"""Checks of GraphQL auditors, such as graphql-cop, against a server with production settings."""
 
 import json
 import re

@@ -23,7 +23,7 @@ LATER = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 
 @pytest.fixture(scope="module")
 async def seven(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Api, list[str]]]:
-    """An application whose ledger holds seven jobs; their ids, the newest first."""
+    """An application whose ledger holds seven jobs, and their ids, newest first."""
     async with running(settings_in(tmp_path_factory.mktemp("onward"))) as api:
         made = [await api.mutate("processItem", item="x", runAt=LATER) for _ in range(7)]
         yield api, [payload["job"]["id"] for payload in made][::-1]

@@ -14,7 +14,7 @@ SDL = Path(__file__).parents[3] / "gql" / "schema.graphql"
 
 
 def test_the_schema_equals_the_committed_one() -> None:
-    """To change it: `./onward schema > gql/schema.graphql`."""
+    """`./onward schema > gql/schema.graphql` writes it."""
     assert application.schema().as_str().strip() == SDL.read_text().strip()
 
 

@@ -1,4 +1,4 @@
-"""Messages that were written into files are shown while one develops, and to nobody else."""
+"""Messages in files are shown in development only."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Server-sent events, as graphql-sse's distinct connections mode has them."""
+"""Server-sent events, in the distinct connections mode of graphql-sse."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ class Events:
         self._lines = response.aiter_lines()
 
     async def next(self) -> Any:
-        """The next event's data; None if the operation is complete."""
+        """Return the next event's data; None if the operation is complete."""
         async with asyncio.timeout(20):
             while True:
                 event, data = await self._block()
@@ -120,7 +120,7 @@ async def test_comments_keep_an_idle_stream_open(tmp_path: Any, monkeypatch: pyt
 
 
 async def test_a_stopping_server_breaks_its_streams_off(tmp_path: Any) -> None:
-    """Without a last event, and without a last chunk: the client comes back, and finds another server."""
+    """Without a last event and a last chunk the client reconnects, and finds another server."""
     async with running(settings_in(tmp_path)) as api:
         sent: list[Any] = []
         never = asyncio.Event()

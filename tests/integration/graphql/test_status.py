@@ -61,7 +61,7 @@ async def test_with_a_ledger_that_cannot_be_written_it_is_not_ready(tmp_path: Pa
 
 
 async def test_while_the_ledger_s_file_is_missing_mutations_are_refused_with_the_reason(tmp_path: Path) -> None:
-    """At once, with a typed error, and not with a job that nobody will find; when the file is back it goes on."""
+    """Mutations answer with a typed error at once and create no job; they work again when the file is back."""
     async with running(settings_in(tmp_path)) as api:
         file = api.app.state.services.database.path
         assert (await api.mutate("processItem", item="before"))["job"]
@@ -99,7 +99,7 @@ async def test_metrics_show_the_number_of_jobs(api: Api) -> None:
 async def test_while_the_ledger_hangs_one_thread_serves_all_requests_for_metrics(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that threads are left for what else has to block."""
+    """Other threads stay free for other blocking work."""
     at_once, most, goes_on = [], [], threading.Event()
 
     def text(*, own: bool) -> bytes:

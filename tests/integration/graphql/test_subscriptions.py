@@ -1,4 +1,4 @@
-"""Jobs as they change."""
+"""Subscriptions to changes of jobs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -47,7 +47,7 @@ async def watching(address: str, query: str, **variables: Any) -> AsyncIterator[
 
 
 async def opened(address: str, stream: Events) -> set[str]:
-    """The feed shows what happens: jobs were made until one of them came. Gives them, to be overlooked."""
+    """Create jobs until the feed shows one; return them, so that the test can ignore them."""
     made: set[str] = set()
     first = asyncio.create_task(stream.next())
     while not first.done():

@@ -1,4 +1,4 @@
-"""Tokens: which are believed, and which are not."""
+"""Tokens: the accepted and the refused ones."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Documents that are known beforehand, and a server that answers no others."""
+"""Trusted documents, and a server that answers no others."""
 
 import hashlib
 import json

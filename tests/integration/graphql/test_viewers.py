@@ -1,4 +1,4 @@
-"""Two people, an admin and nobody, at every door there is."""
+"""Two people, an admin and an anonymous caller, at every entry of the API."""
 
 import asyncio
 import time
@@ -167,12 +167,12 @@ def _is_not_found(name: str, data: Any) -> bool:
     return bool(data[name] == {"job": None, "errors": [{"code": "NOT_FOUND"}]})
 
 
-def doors(job: str, cursor: str) -> list[tuple[str, dict[str, Any], Callable[[Any], bool]]]:
-    """Ways to another's job: an operation, its variables, and whether its data shows and does nothing."""
+def all_reads(job: str, cursor: str) -> list[tuple[str, dict[str, Any], Callable[[Any], bool]]]:
+    """Every way to another person's job: an operation, its variables, and whether its data is empty."""
     spread = f"... on Job {{ {EVERYTHING} }}"
     found: list[tuple[str, dict[str, Any], Callable[[Any], bool]]] = []
 
-    def door(query: str, harmless: Callable[[Any], bool], **variables: Any) -> None:
+    def add(query: str, harmless: Callable[[Any], bool], **variables: Any) -> None:
         found.append((query, variables, harmless))
 
     for id_ in (
@@ -187,10 +187,10 @@ def doors(job: str, cursor: str) -> list[tuple[str, dict[str, Any], Callable[[An
         "job_%",
         cursor,
     ):
-        door(f"query($id: ID!) {{ job(id: $id) {{ {EVERYTHING} }} }}", lambda d: d["job"] is None, id=id_)
-        door(f"query($id: ID!) {{ node(id: $id) {{ id {spread} }} }}", lambda d: d["node"] is None, id=id_)
+        add(f"query($id: ID!) {{ job(id: $id) {{ {EVERYTHING} }} }}", lambda d: d["job"] is None, id=id_)
+        add(f"query($id: ID!) {{ node(id: $id) {{ id {spread} }} }}", lambda d: d["node"] is None, id=id_)
         for name, further in (("cancelJob", ""), ("retryJob", ", fromStart: true"), ("retryJob", "")):
-            door(
+            add(
                 f"mutation($id: ID!) {{ {name}(input: {{id: $id{further}}}) {{ job {{ id }} errors {{ code }} }} }}",
                 partial(_is_not_found, name),
                 id=id_,
@@ -219,19 +219,19 @@ def doors(job: str, cursor: str) -> list[tuple[str, dict[str, Any], Callable[[An
             pageInfo {{ hasNextPage startCursor endCursor }} }} }}"""
     for filter_ in filters:
         for range_ in ranges:
-            door(
+            add(
                 query,
                 lambda d: not d["jobs"]["nodes"] and d["jobs"]["pageInfo"]["endCursor"] is None,
                 f=filter_,
                 **range_,
             )
         if filter_ is not None:
-            door(
+            add(
                 "mutation($f: JobFilter!) { retryJobs(input: {filter: $f, limit: 10000}) { count errors { code } } }",
                 lambda d: d["retryJobs"] == {"count": 0, "errors": []},
                 f=filter_,
             )
-    door("{ system { counts { count } } }", lambda d: {row["count"] for row in d["system"]["counts"]} == {0})
+    add("{ system { counts { count } } }", lambda d: {row["count"] for row in d["system"]["counts"]} == {0})
     return found
 
 
@@ -248,7 +248,7 @@ async def test_a_hundred_attempts_on_another_viewer_s_jobs_show_and_change_nothi
     before = await ask(api, ada, everything)
     tries = 0
     for job in (scheduled, done, failed):
-        for query, variables, harmless in doors(job, cursors[job]):
+        for query, variables, harmless in all_reads(job, cursors[job]):
             answer = await ask(api, bob, query, **variables)
             assert "errors" not in answer, answer
             assert harmless(answer["data"]), (query, variables, answer)

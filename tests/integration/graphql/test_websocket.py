@@ -37,7 +37,7 @@ class Client:
         return json.loads(frame)
 
     async def run(self, query: str, id_: str = "x", **variables: Any) -> list[Any]:
-        """All messages of an operation, to its last."""
+        """Return all messages of an operation, up to the last."""
         await self.send({"id": id_, "type": "subscribe", "payload": {"query": query, "variables": variables}})
         messages = [await self.receive()]
         while messages[-1]["type"] == "next":
@@ -45,7 +45,7 @@ class Client:
         return messages
 
     async def closed(self) -> int:
-        """The code that the server closes the socket with, once it does."""
+        """Return the code with which the server closes the socket."""
         async with asyncio.timeout(20):
             with suppress(ConnectionClosed):
                 while True:
@@ -188,7 +188,7 @@ async def test_an_invalid_message_closes_only_its_own_socket_with_4400(address: 
 
 
 async def test_a_message_that_is_too_large_closes_its_socket_with_1009(address: str) -> None:
-    """WebSocket's own code (RFC 6455, 7.4.1): its frames are not even read to their end."""
+    """WebSocket has a code for it (RFC 6455, 7.4.1), and its frames are not read to their end."""
     async with client(address) as c:
         await c.send('{"type": "ping", "payload": {"a": "' + "x" * 100_001 + '"}}')
         assert await c.closed() == 1009

@@ -1,4 +1,4 @@
-"""A job to run a handler with, and a post office to send to."""
+"""A job to run a handler with, and an SMTP server to send to."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +17,7 @@ from onward.mail.mailer import FileMailer
 
 
 class MemoryItems:
-    """An item store that keeps what it is given."""
+    """An item store in memory."""
 
     def __init__(self) -> None:
         self.kept: dict[str, dict[str, JSON]] = {}
@@ -63,7 +63,7 @@ Run = Callable[..., Awaitable[list[Any]]]
 
 @pytest.fixture
 def run() -> Run:
-    """Runs a handler as a runner does, JSON between its steps; gives each step's result."""
+    """Run a handler as a runner does, with JSON between its steps; return each step's result."""
 
     async def run(handler: Handler, job: PlainJob, **params: Any) -> list[Any]:
         results: list[Any] = []
@@ -79,7 +79,7 @@ def run() -> Run:
 
 
 class Desk(SMTP):
-    """One connection of the post office."""
+    """One connection of the SMTP server."""
 
     office: "PostOffice"
 
@@ -101,7 +101,7 @@ class Desk(SMTP):
 
 
 class PostOffice:
-    """A real SMTP server on a free port, which records what it saw, and fails as the test asks."""
+    """A real SMTP server on a free port, which records messages, and fails as the test asks."""
 
     def __init__(self) -> None:
         self.taken: list[Envelope] = []

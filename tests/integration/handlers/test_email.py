@@ -127,7 +127,7 @@ async def test_a_foreign_message_id_cannot_leave_the_directory(tmp_path: Path, i
 
 
 async def test_check_reports_whether_messages_can_be_written(tmp_path: Path) -> None:
-    """And makes nothing, not even the folder."""
+    """The check creates nothing, not even the folder."""
     assert (await FileMailer(tmp_path / "mail", "a@x").check()).state is State.OK
     assert not (tmp_path / "mail").exists()
     (tmp_path / "file").touch()

@@ -1,4 +1,4 @@
-"""Reading messages that were written into files: other files are left out."""
+"""Reading messages from files: other files are ignored."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Handlers that ask for a process of their own. Each notes its pid in a folder's `pids`."""
+"""Handlers with `process=True`. Each notes its pid in a folder's `pids`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def stuck(_job: JobContext, *, folder: str) -> None:
 
 @handler("apart.deaf", retry=ONCE, process=True)
 def deaf(_job: JobContext, *, folder: str) -> None:
-    """Heed nothing."""
+    """Ignore every stop."""
     note(folder)
     time.sleep(600)
 

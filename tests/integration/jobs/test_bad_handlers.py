@@ -107,7 +107,7 @@ async def test_any_exception_of_a_handler_ends_its_attempt_with_a_code_and_a_mes
 
 
 async def test_a_permanent_error_in_a_task_group_is_permanent(sqlite_writer: Writer) -> None:
-    """Though more attempts were left."""
+    """Unused attempts do not matter."""
 
     async def refuse() -> None:
         raise Permanent("never", code="NEVER")
@@ -146,7 +146,7 @@ RETURNED["a circle"] = (circle, "result holds itself")
 
 @pytest.mark.parametrize("what", RETURNED)
 async def test_a_result_that_is_not_json_is_refused_with_its_place_and_type(sqlite_writer: Writer, what: str) -> None:
-    """NaN and infinity among them, which were kept as null."""
+    """NaN and infinity are refused, too; earlier releases kept them as null."""
     value, words = RETURNED[what]
 
     @handler("conformance.return", retry=ONCE)
@@ -161,7 +161,7 @@ async def test_a_result_that_is_not_json_is_refused_with_its_place_and_type(sqli
 
 
 async def test_values_that_were_json_before_still_are(sqlite_writer: Writer) -> None:
-    """Dates, enumerations, dataclasses, tuples; None beside numbers."""
+    """Dates, enumerations, dataclasses and tuples are kept, and None beside numbers."""
     value = {"at": datetime(2026, 1, 2, tzinfo=UTC), "colour": Colour.RED, "line": Line(1.5), "some": (1, None, 2.0)}
 
     @handler("conformance.return", retry=ONCE)
@@ -178,7 +178,7 @@ async def test_values_that_were_json_before_still_are(sqlite_writer: Writer) -> 
 
 
 async def test_a_plain_wrapper_around_an_async_function_is_awaited(sqlite_writer: Writer) -> None:
-    """With a decorator that somebody forgot to make async."""
+    """A decorator around it may be a plain function."""
 
     def traced(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -199,7 +199,7 @@ async def test_a_plain_wrapper_around_an_async_function_is_awaited(sqlite_writer
 
 
 async def test_a_dispatch_after_the_job_s_end_raises(sqlite_writer: Writer) -> None:
-    """From a task that the handler left behind: nothing would be committed."""
+    """A task that the handler left behind could not commit the child."""
     left: list[JobContext] = []
 
     @handler("conformance.leave", retry=ONCE)
@@ -214,7 +214,7 @@ async def test_a_dispatch_after_the_job_s_end_raises(sqlite_writer: Writer) -> N
 
 @pytest.mark.parametrize("is_async", ["async", "plain"])
 async def test_nothing_of_a_failed_attempt_is_left_for_the_collector(sqlite_writer: Writer, is_async: str) -> None:
-    """Long-lived processes collect garbage rarely: an error, its traceback and its job must not hold one another."""
+    """Long-lived processes collect garbage rarely, so an error, its traceback and its job must not form a cycle."""
     left: list[weakref.ref[JobContext]] = []
 
     @handler("conformance.async", retry=ONCE)
@@ -243,7 +243,7 @@ async def test_nothing_of_a_failed_attempt_is_left_for_the_collector(sqlite_writ
 async def test_a_job_cancelled_before_its_first_piece_leaves_no_coroutine(
     sqlite_writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python would warn of one that is never awaited."""
+    """Python would warn of a coroutine that is never awaited."""
 
     @handler("conformance.early", retry=ONCE)
     async def early(_job: JobContext) -> None:

@@ -40,7 +40,7 @@ def cancel(tx: Tx, job_id: str) -> Any:
 
 
 async def test_a_change_is_seen_without_any_wake_up(writer: Writer, changes: ChangeFeed) -> None:
-    """As changes of other processes have none."""
+    """Changes of other processes cause no wake-up."""
     job = await writer.run(accept)
     async with changes.watch_job(job.id) as subscription, asyncio.timeout(5):
         await writer.run(lambda tx: cancel(tx, job.id))
@@ -48,7 +48,7 @@ async def test_a_change_is_seen_without_any_wake_up(writer: Writer, changes: Cha
 
 
 async def test_a_change_between_subscribing_and_reading_is_not_missed(writer: Writer, changes: ChangeFeed) -> None:
-    """The subscription comes first, and so it gets the change."""
+    """The subscription comes first, and so gets the change."""
     for _ in range(20):
         job = await writer.run(accept)
         async with changes.watch_job(job.id) as subscription, asyncio.timeout(5):
@@ -61,7 +61,7 @@ async def test_a_change_between_subscribing_and_reading_is_not_missed(writer: Wr
 async def test_a_commit_that_began_before_others_and_ended_after_them_is_not_missed(
     postgres_ledger: str, anyio_backend: str
 ) -> None:
-    """On PostgreSQL commits do not end in the order of their numbers."""
+    """PostgreSQL's commits do not end in the order of their numbers."""
     with writing(postgres_ledger) as slow, writing(postgres_ledger) as quick:
         early, late = await quick.run(accept), await quick.run(accept)
         changes = ChangeFeed(quick.database)
@@ -86,14 +86,14 @@ async def test_a_commit_that_began_before_others_and_ended_after_them_is_not_mis
 
 
 async def _cancelled(subscription: AsyncIterator[Job]) -> Job:
-    """The next changed job. Its acceptance may be reported again while another database's transaction is open."""
+    """Return the next changed job. Its acceptance may be reported again while another transaction is open."""
     while (seen := await anext(subscription)).status is not S.CANCELLED:
         pass
     return seen
 
 
 async def test_every_version_seen_is_above_the_one_before(writer: Writer, changes: ChangeFeed) -> None:
-    """Also if versions in between are left out; the last one is seen."""
+    """Versions in between may be left out; the last one is seen."""
     jobs = [await writer.run(accept) for _ in range(5)]
     seen: dict[str, list[int]] = {job.id: [] for job in jobs}
     ready = asyncio.Event()
@@ -123,7 +123,7 @@ def _again(tx: Tx, job_id: str) -> None:
 async def test_a_slow_subscriber_gets_an_error(
     writer: Writer, changes: ChangeFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory has a bound."""
+    """The queue of a subscriber has a bound."""
     monkeypatch.setattr(change_feed, "MAX_PENDING", 10)
     async with changes.watch_all() as subscription, asyncio.timeout(10):
         for _ in range(12):
@@ -141,7 +141,7 @@ async def _drained(subscription: Subscription) -> None:
 async def test_an_outage_of_the_ledger_is_survived(
     writer: Writer, changes: ChangeFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Changes committed meanwhile are seen afterwards."""
+    """Changes that are committed meanwhile are seen afterwards."""
     job = await writer.run(accept)
     read, asked = Database.read, asyncio.Event()
 
@@ -160,7 +160,7 @@ async def test_an_outage_of_the_ledger_is_survived(
 async def test_without_subscriptions_the_ledger_is_not_read(
     writer: Writer, changes: ChangeFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor from time to time."""
+    """There is no occasional read either."""
     job = await writer.run(accept)
     async with changes.watch_job(job.id):
         pass
@@ -183,7 +183,7 @@ async def test_without_subscriptions_the_ledger_is_not_read(
 async def test_a_sqlite_ledger_that_has_not_changed_is_not_read(
     sqlite_ledger: str, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A look at the number of its commits is enough, and a change is still seen."""
+    """The number of commits is enough to know it, and a later change is still seen."""
     timings = Timings(change_poll_s=0.002, quiet_poll_s=0.002, recheck_s=3600.0)
     looks, reads = 0, 0
     has_changed, read = Revision.has_changed, Database.read
@@ -214,7 +214,7 @@ async def test_a_sqlite_ledger_that_has_not_changed_is_not_read(
 
 
 async def test_subscribers_see_changes_in_a_restored_dump(postgres_ledger: str, anyio_backend: str) -> None:
-    """Its jobs were changed by transactions of higher numbers than those of the server that it is in now."""
+    """The transactions that changed the jobs have higher numbers than the new server's."""
     with writing(postgres_ledger) as writer:
         old = [await writer.run(accept) for _ in range(3)]
         await writer.run(lambda tx: tx.execute(sa.text("UPDATE _ledger.jobs SET changed = changed + 1000000000")))
@@ -230,7 +230,7 @@ async def test_subscribers_see_changes_in_a_restored_dump(postgres_ledger: str, 
 
 
 async def test_a_change_of_a_present_commit_keeps_its_number(postgres_ledger: str, anyio_backend: str) -> None:
-    """Likewise a change of the same transaction."""
+    """A later change of the same transaction keeps it, too."""
     with writing(postgres_ledger) as writer:
         before = await writer.run(accept)
 

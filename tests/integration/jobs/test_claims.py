@@ -1,4 +1,4 @@
-"""Claims: one runner has a job, and only while its fencing token is the newest."""
+"""Claims: one runner has a job, only while its fencing token is the newest."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def claim(tx: Tx, job: Job, runner: str = "one", *, isolated: bool = False) -> J
 
 @pytest.mark.parametrize("waiting", [1, 5, 50, 500])
 def test_a_claim_takes_at_most_its_limit(writer: Writer, waiting: int) -> None:
-    """However many jobs are queued: memory must not grow with the backlog."""
+    """Memory must not grow with the backlog."""
     writer.run_sync(lambda tx: [accept(tx) for _ in range(waiting)])
     for limit in (1, 3):
         found = writer.run_sync(lambda tx, limit=limit: claim_due(tx, "one", limit))  # type: ignore[misc]
@@ -43,7 +43,7 @@ def test_a_claim_takes_at_most_its_limit(writer: Writer, waiting: int) -> None:
 
 
 async def test_two_runners_at_once_claim_each_job_once(ledger_url: str) -> None:
-    """By id and from the line, at the same time."""
+    """They claim by id and from the queue at the same time."""
     with writing(ledger_url) as one, writing(ledger_url) as two:
         accepted = await one.run(lambda tx: [accept(tx) for _ in range(100)])
         asked: list[Awaitable[Sequence[Job | None]]] = []
@@ -58,14 +58,14 @@ async def test_two_runners_at_once_claim_each_job_once(ledger_url: str) -> None:
 
 
 def test_the_most_urgent_are_claimed_first(writer: Writer) -> None:
-    """By priority, the smaller the sooner, and then by how long they have waited."""
+    """The smaller priority number goes first, then the job that has waited longest."""
     accepted = [writer.run_sync(lambda tx, p=p: accept(tx, priority=p)) for p in (5, 0, -5, 0, 5, -5)]  # type: ignore[misc]
     found = [job.id for _ in range(3) for job in writer.run_sync(lambda tx: claim_due(tx, "one", 2))]
     assert found == [accepted[n].id for n in (2, 5, 1, 3, 0, 4)]
 
 
 def test_a_job_accepted_for_a_local_runner_is_claimed_by_no_other(writer: Writer) -> None:
-    """Until its local runner is gone."""
+    """Other runners may claim it once its local runner is gone."""
     writer.run_sync(lambda tx: tx.execute(_enter, id="local", beat=1, place="", name="h", started_at=tx.now))
     job = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="local"))
     assert writer.run_sync(lambda tx: claim_due(tx, "other", 5)) == []
@@ -74,7 +74,7 @@ def test_a_job_accepted_for_a_local_runner_is_claimed_by_no_other(writer: Writer
 
 
 def test_a_job_about_to_be_delivered_to_its_local_runner_is_not_claimed_from_the_queue(writer: Writer) -> None:
-    """Unless it was accepted so long ago that the delivery must have been lost."""
+    """Others claim it only when its acceptance is so long ago that the delivery must be lost."""
     job = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="one"))
 
     def due(tx: Tx, grace_us: int) -> list[Job]:
@@ -85,7 +85,7 @@ def test_a_job_about_to_be_delivered_to_its_local_runner_is_not_claimed_from_the
 
 
 def test_an_excluded_job_is_not_claimed_from_the_queue(writer: Writer) -> None:
-    """It waits for another job of its request; other jobs are claimed."""
+    """The job waits for another job of its request; other jobs are claimed."""
     first, second = writer.run_sync(lambda tx: (accept(tx), accept(tx)))
     found = writer.run_sync(
         lambda tx: claims.claim_due(tx, runner="one", worker="one", backend="here", limit=5, exclude=(first.id,))
@@ -99,7 +99,7 @@ def test_jobs_of_another_backend_are_not_claimed(writer: Writer) -> None:
 
 
 def test_a_job_whose_runner_crashed_twice_runs_isolated(writer: Writer) -> None:
-    """It is found as such, and claimed by a process that runs nothing else."""
+    """Only a process that runs nothing else claims it."""
     job = writer.run_sync(accept)
     writer.run_sync(lambda tx: tx.execute(_crash, id_=job.id, crashes_=claims.CRASHES_BEFORE_ISOLATION))
     assert writer.run_sync(lambda tx: claim_due(tx, "one", 5)) == []
@@ -111,7 +111,7 @@ def test_a_job_whose_runner_crashed_twice_runs_isolated(writer: Writer) -> None:
 
 
 def test_a_claim_that_is_over_can_write_nothing(writer: Writer) -> None:
-    """Neither progress, nor a step, nor an outcome; not even if the same runner has claimed the job again."""
+    """Progress, steps and outcomes are refused, even if the same runner has claimed the job again."""
     writer.run_sync(lambda tx: tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now))
     job = writer.run_sync(lambda tx: accept(tx, steps=("a", "b")))
     stale = writer.run_sync(lambda tx: claim(tx, job))
@@ -132,7 +132,7 @@ def test_a_claim_that_is_over_can_write_nothing(writer: Writer) -> None:
 
 
 def test_only_crashes_that_the_job_surely_caused_are_poison(writer: Writer) -> None:
-    """The third one in a process of its own; otherwise only many more."""
+    """The third crash counts in a process of its own; otherwise many more are needed."""
     job = writer.run_sync(accept)
     now = None
     for death in range(1, claims.MAX_CRASHES + 2):

@@ -1,4 +1,4 @@
-"""Paused handlers: their jobs are not claimed, hold up no other job, and are unblocked in order."""
+"""Paused handlers: their jobs are not claimed, delay no other job, and are unblocked in order."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def now(writer: Writer, job: Job) -> Job:
 
 
 def test_a_job_of_a_paused_handler_is_not_claimed(writer: Writer) -> None:
-    """The first try blocks it: it is not delivered again, and a confirmation that comes late changes nothing."""
+    """The first claim blocks it: it is not delivered again, and a late confirmation changes nothing."""
     job = writer.run_sync(paused)
     assert writer.run_sync(claim_due) == []
     assert writer.run_sync(lambda tx: claim(tx, job.id)) is None
@@ -57,7 +57,7 @@ def test_a_job_of_a_paused_handler_is_not_claimed(writer: Writer) -> None:
 
 
 def test_jobs_of_a_paused_handler_do_not_hold_up_others(writer: Writer) -> None:
-    """However many of them are at the front of the line."""
+    """Any number of them may be at the front of the queue."""
     writer.run_sync(lambda tx: [paused(tx) for _ in range(3 * claims.CANDIDATES)])
     last = writer.run_sync(accept)
     looks = 0
@@ -80,7 +80,7 @@ def test_the_first_pause_is_kept_and_one_resume_ends_it(writer: Writer) -> None:
 
 
 def test_blocked_jobs_are_unblocked_in_order_and_delivered(writer: Writer) -> None:
-    """The most urgent first, then the oldest; not while the handler is paused."""
+    """The most urgent and then the oldest go first, unless the handler is paused."""
     waiting = [writer.run_sync(lambda tx, p=p: accept(tx, PAUSED, priority=p)) for p in (0, 0, -1)]  # type: ignore[misc]
     writer.run_sync(paused)
     writer.run_sync(claim_limited)

@@ -50,7 +50,7 @@ def sent_elsewhere_and_back(tx: Tx, _job_id: str) -> None:
 
 
 def test_a_confirmation_does_not_wait_for_a_claim_of_the_same_job(postgres_ledger: str) -> None:
-    """It confirms the others: to wait for each other's rows would be a deadlock."""
+    """To wait for each other's rows would be a deadlock, so it confirms the other jobs only."""
     with writing(postgres_ledger) as writer, psycopg.connect(postgres_ledger) as claiming:
         first, second = (writer.run_sync(accept) for _ in range(2))
         claiming.execute(
@@ -64,7 +64,7 @@ def test_a_confirmation_does_not_wait_for_a_claim_of_the_same_job(postgres_ledge
 
 @pytest.mark.parametrize("meanwhile", [given_back, postponed, claimed_and_handed_back, sent_elsewhere_and_back])
 def test_a_confirmation_that_comes_late_confirms_nothing(writer: Writer, meanwhile: object) -> None:
-    """Its message is used up: the job waits for another one, however long the queue is."""
+    """The message is used up: the job needs another one, however long the queue is."""
     job = writer.run_sync(accept)
     writer.run_sync(lambda tx: meanwhile(tx, job.id))  # type: ignore[operator]
     writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.fencing_token)], identity=BROKER))
@@ -72,7 +72,7 @@ def test_a_confirmation_that_comes_late_confirms_nothing(writer: Writer, meanwhi
 
 
 def test_a_job_that_is_handed_back_keeps_its_place_and_is_delivered_at_once(writer: Writer) -> None:
-    """There is no process that has just accepted it and is about to deliver it."""
+    """No process is about to deliver it."""
     job = writer.run_sync(accept)
     writer.run_sync(lambda tx: tx.execute(sa.update(jobs).values(due_at=jobs.c.due_at - GRACE_US)))
     writer.run_sync(lambda tx: claimed_and_handed_back(tx, job.id))
@@ -81,7 +81,7 @@ def test_a_job_that_is_handed_back_keeps_its_place_and_is_delivered_at_once(writ
 
 
 def test_a_job_that_is_handed_back_goes_before_jobs_that_have_not_begun(writer: Writer) -> None:
-    """Also if it was accepted later and run at once: interrupted jobs go on soon, however long the line is."""
+    """Interrupted jobs resume soon, even if they were accepted later than the whole queue."""
     waits, runs = writer.run_sync(accept), writer.run_sync(accept)
     writer.run_sync(lambda tx: accept(tx, priority=-1))
     with_hour = sa.update(jobs).where(jobs.c.id == waits.id).values(due_at=jobs.c.due_at - 720 * GRACE_US)
@@ -97,7 +97,7 @@ def test_a_job_that_is_handed_back_goes_before_jobs_that_have_not_begun(writer: 
 
 
 def test_a_postponed_job_is_not_delivered_again_at_once(writer: Writer) -> None:
-    """While the maximum of isolated jobs runs, it would go to and fro between maintenance and the workers."""
+    """Maintenance and workers would pass it to and fro while the maximum of isolated jobs runs."""
     job = writer.run_sync(accept)
     writer.run_sync(lambda tx: tx.execute(sa.update(jobs).values(due_at=jobs.c.due_at - 2 * GRACE_US)))
     writer.run_sync(lambda tx: due.postpone(tx, job.id))
@@ -107,7 +107,7 @@ def test_a_postponed_job_is_not_delivered_again_at_once(writer: Writer) -> None:
 
 
 def test_deliveries_are_invalidated_and_jobs_rerouted_in_batches(writer: Writer) -> None:
-    """Only jobs of the backend that were queued before that time, and at most the limit."""
+    """Only jobs of that backend which were queued before that time are changed, and at most the limit."""
     waits = [writer.run_sync(accept) for _ in range(3)]
     asked = writer.run_sync(lambda tx: tx.now)
     new = writer.run_sync(lambda tx: accept(tx, backend="there"))
@@ -129,7 +129,7 @@ def test_deliveries_are_invalidated_and_jobs_rerouted_in_batches(writer: Writer)
 
 
 def test_a_job_of_a_process_with_a_fast_clock_is_delivered(writer: Writer) -> None:
-    """A queued job is due, also if its due time lies ahead by the clock of now."""
+    """A queued job is due, even if its due time is in the future by this clock."""
     job = writer.run_sync(accept)
     writer.run_sync(lambda tx: tx.execute(sa.update(jobs).values(due_at=jobs.c.due_at + 3_600_000_000)))
     assert undelivered(writer) == [job.id]

@@ -1,4 +1,4 @@
-"""Many jobs of one step become rows in transactions of a bounded size, whoever does it."""
+"""Many jobs of one step become rows in transactions of a bounded size, in any process."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def test_maintenance_accepts_what_a_process_left_behind(tmp_path: Path) ->
 async def test_chunks_go_where_the_settings_of_now_say_and_one_of_a_newer_release_holds_up_no_other(
     tmp_path: Path,
 ) -> None:
-    """The backend has changed since the step ended; and a later release may give jobs more than this one knows."""
+    """The backend has changed since the step ended, and a newer release may store more about a job."""
     (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["onward.testing.workload"]\n')
     timings = Timings(delivery_grace_s=0.05, reconcile_interval_s=0.05)
     async with wiring.run_process(load(tmp_path), Role.ACCEPT, timings=timings) as running:
@@ -96,7 +96,7 @@ async def test_chunks_go_where_the_settings_of_now_say_and_one_of_a_newer_releas
 async def test_the_tables_of_the_last_release_are_refused_while_a_chunk_is_there(
     sqlite_ledger: str, tmp_path: Path
 ) -> None:
-    """It would lose the jobs."""
+    """The older release would lose the jobs."""
     database = Database(sqlite_ledger)
     writer = Writer(database)
     writer.start()

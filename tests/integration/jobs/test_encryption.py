@@ -1,4 +1,4 @@
-"""Secret parameters: nowhere in the clear but in the call."""
+"""Secret parameters are readable only in the call of the handler."""
 
 import asyncio
 from pathlib import Path
@@ -71,7 +71,7 @@ async def test_the_secrets_of_a_dispatched_job_are_encrypted(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("handler", ["tests.show", pytest.param("tests.show_apart", marks=pytest.mark.long)])
 async def test_a_secret_in_a_result_and_in_progress_is_redacted(tmp_path: Path, handler: str) -> None:
-    """A part of it is not shown either where a message is cut."""
+    """A message that is cut shows no part of it either."""
     async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
         job = await run(onward, handler, card=CARD)
         assert job.result == {"paid with": ["card ***"], "***": len(CARD)}

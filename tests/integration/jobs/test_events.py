@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 async def test_a_second_subscription_does_not_consume_changes_of_the_first(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both come while there is no other, and the second one reads the ledger later."""
+    """Both begin while there is no other, and the second one reads the ledger later."""
     changes = ChangeFeed(writer.database)
     job = await writer.run(accept)
     read, slow = writer.database.read, asyncio.Event()

@@ -1,4 +1,4 @@
-"""Idempotency keys: one answer for each key, also for two processes at the same time."""
+"""Idempotency keys: one answer for each key, also for two simultaneous processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ inputs = st.dictionaries(st.text(max_size=4), json, max_size=4)
 
 @given(inputs, inputs)
 def test_a_fingerprint_depends_on_the_whole_input(one: dict[str, object], other: dict[str, object]) -> None:
-    """Equal for equal values in any order, different for others."""
+    """Fingerprints are equal for equal values in any order, and differ for others."""
     assert idempotency.fingerprint(one) == idempotency.fingerprint(dict(reversed(one.items())))
     same = repr(sorted(one.items(), key=repr)) == repr(sorted(other.items(), key=repr))
     if not same and one != other:
@@ -34,7 +34,7 @@ def test_a_fingerprint_depends_on_the_whole_input(one: dict[str, object], other:
 def mutate(
     tx: Tx, key: str, *, viewer: str = "ann", mutation: str = "send", fingerprint: str = "f"
 ) -> tuple[str, bool]:
-    """Do what a mutation does; return the id of the job, and whether it is a replay."""
+    """Do the work of a mutation; return the id of the job, and whether it is a replay."""
     names = {"viewer": viewer, "mutation": mutation, "key": key, "fingerprint": fingerprint}
     found = idempotency.replay(tx, **names)
     if found is not None:
@@ -51,7 +51,7 @@ def test_the_same_key_and_input_give_the_same_job(writer: Writer) -> None:
 
 
 def test_the_same_key_with_another_input_is_refused(writer: Writer) -> None:
-    """And still stands for the first answer."""
+    """The key keeps its first answer."""
     first, _ = writer.run_sync(lambda tx: mutate(tx, "k"))
     with pytest.raises(KeyReused):
         writer.run_sync(lambda tx: mutate(tx, "k", fingerprint="another"))
@@ -59,7 +59,7 @@ def test_the_same_key_with_another_input_is_refused(writer: Writer) -> None:
 
 
 def test_a_key_belongs_to_viewer_and_mutation(writer: Writer) -> None:
-    """The same text of another viewer, or for another mutation, is another key."""
+    """The same text means another key for another viewer or mutation."""
     found = {
         writer.run_sync(lambda tx, v=viewer, m=mutation: mutate(tx, "k", viewer=v, mutation=m))  # type: ignore[misc]
         for viewer in ("ann", "bob", "")
@@ -70,7 +70,7 @@ def test_a_key_belongs_to_viewer_and_mutation(writer: Writer) -> None:
 
 
 def test_a_failed_mutation_does_not_use_up_its_key(writer: Writer) -> None:
-    """A transaction function that raises has written nothing, not even the key."""
+    """A transaction function that raises writes nothing, not even the key."""
 
     def fails(tx: Tx) -> None:
         mutate(tx, "k")
@@ -82,7 +82,7 @@ def test_a_failed_mutation_does_not_use_up_its_key(writer: Writer) -> None:
 
 
 async def test_two_at_the_same_moment_make_one_job(ledger_url: str) -> None:
-    """In one process, where they share a commit, and in two, where one waits for the other."""
+    """Requests of one process share a commit; of two processes one waits for the other."""
     with writing(ledger_url) as one, writing(ledger_url) as two:
         for n in range(20):
             found = await asyncio.gather(
@@ -93,7 +93,7 @@ async def test_two_at_the_same_moment_make_one_job(ledger_url: str) -> None:
 
 
 async def test_two_with_different_inputs_at_the_same_moment_make_one_job(ledger_url: str) -> None:
-    """The second one is refused."""
+    """The second input is refused."""
     with writing(ledger_url) as one, writing(ledger_url) as two:
         for n in range(10):
             found = await asyncio.gather(
@@ -105,7 +105,7 @@ async def test_two_with_different_inputs_at_the_same_moment_make_one_job(ledger_
 
 
 def test_old_keys_are_deleted(writer: Writer) -> None:
-    """The oldest first, and at most the limit in one commit."""
+    """The oldest go first, and at most the limit in one commit."""
     first, _ = writer.run_sync(lambda tx: mutate(tx, "k"))
     assert writer.run_sync(lambda tx: idempotency.prune(tx, before=tx.now - 1_000_000, limit=9)) == 0
     assert writer.run_sync(lambda tx: mutate(tx, "k")) == (first, True)

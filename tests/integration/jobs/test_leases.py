@@ -33,7 +33,7 @@ _beat = sa.update(runners).where(runners.c.id == sa.bindparam("id_")).values(bea
 
 
 class Clock:
-    """The observer's own monotonic clock, in the test's hands."""
+    """The observer's monotonic clock, set by the test."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -50,7 +50,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Observer:
-    """A lease without its thread, which observes when the test has it observe."""
+    """A lease without its thread, which observes on request."""
 
     def __init__(self, writer: Writer) -> None:
         self.lost = 0
@@ -70,7 +70,7 @@ def observer(writer: Writer, clock: Clock) -> Observer:
 
 
 def stranger(writer: Writer, place: str = "") -> Job:
-    """A job that a process of that place holds."""
+    """Create a job that a process at that place holds."""
     writer.run_sync(lambda tx: tx.execute(_enter, id="stranger", beat=1, place=place, name="s", started_at=tx.now))
     job = writer.run_sync(accept)
     claimed = writer.run_sync(
@@ -87,7 +87,7 @@ def now(writer: Writer, job: Job) -> Job:
 
 
 def test_a_counter_that_stands_still_long_enough_means_death(writer: Writer, observer: Observer, clock: Clock) -> None:
-    """Not before `lease_timeout_s` of the observer's own time, and at the first observation after it."""
+    """The death is seen at the first observation after `lease_timeout_s` of the observer's own time."""
     job = stranger(writer)
     observer.observe()
     elapsed = 0.0
@@ -104,7 +104,7 @@ def test_a_counter_that_stands_still_long_enough_means_death(writer: Writer, obs
 
 
 def test_a_counter_that_rises_now_and_then_means_life(writer: Writer, observer: Observer, clock: Clock) -> None:
-    """A beat every six seconds is enough."""
+    """A heartbeat every six seconds is enough."""
     job = stranger(writer)
     for n in range(60):
         if n % 6 == 0:
@@ -117,7 +117,7 @@ def test_a_counter_that_rises_now_and_then_means_life(writer: Writer, observer: 
 def test_time_in_which_the_observer_could_not_write_does_not_count(
     writer: Writer, observer: Observer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An hour of outage says nothing about the others: they could not beat either."""
+    """During an hour of outage the other processes could not write a heartbeat either."""
     job = stranger(writer)
     observer.observe()
     run_sync = writer.run_sync
@@ -141,7 +141,7 @@ def test_time_in_which_the_observer_could_not_write_does_not_count(
 
 
 def test_an_observer_that_was_frozen_declares_no_process_dead(writer: Writer, observer: Observer, clock: Clock) -> None:
-    """A pause of an hour counts as one beat."""
+    """A pause of an hour counts as one heartbeat interval."""
     job = stranger(writer)
     observer.observe()
     clock.now += 3600
@@ -150,7 +150,7 @@ def test_an_observer_that_was_frozen_declares_no_process_dead(writer: Writer, ob
 
 
 def test_the_death_of_a_process_on_the_same_machine_is_seen_at_once(writer: Writer, observer: Observer) -> None:
-    """Its process is gone: no need to wait for its counter. A zombie is gone as well."""
+    """The missing process shows it without a wait for the counter. A zombie counts as gone."""
     neighbour = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         job = stranger(writer, place=places.place_of(neighbour.pid))
@@ -166,7 +166,7 @@ def test_the_death_of_a_process_on_the_same_machine_is_seen_at_once(writer: Writ
 
 
 def test_a_live_process_on_the_same_machine_is_never_declared_dead(clock: Clock) -> None:
-    """A handler may hold the interpreter's lock. One that is stopped goes by its counter, like a process elsewhere."""
+    """A handler may hold the interpreter's lock. A stopped process is judged by its counter, as elsewhere."""
     neighbour = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         here = places.place_of(neighbour.pid)
@@ -187,7 +187,7 @@ def test_a_live_process_on_the_same_machine_is_never_declared_dead(clock: Clock)
 
 
 def _dead(observer: observation.Observer, beats: list[observation.Heartbeat], clock: Clock, seconds: float) -> set[str]:
-    """The runners that are found dead by an observer that looks once a second."""
+    """Return the runners that an observer finds dead, looking once a second."""
     dead = set()
     until = clock.now + seconds
     while clock.now < until:
@@ -197,7 +197,7 @@ def _dead(observer: observation.Observer, beats: list[observation.Heartbeat], cl
 
 
 def test_a_process_on_another_machine_is_not_a_neighbour() -> None:
-    """Another boot, another pid namespace: its pid says nothing here."""
+    """In another boot or pid namespace its pid says nothing here."""
     mine = places.place()
     boot, namespace, pid, started = mine.split("/")
     assert not places.is_gone(mine, mine)
@@ -216,7 +216,7 @@ def test_a_process_on_another_machine_is_not_a_neighbour() -> None:
 
 
 def test_a_process_that_lost_its_lease_goes_on_under_another_id(writer: Writer, observer: Observer) -> None:
-    """Once; and its old claims are nobody's."""
+    """The process gets one new id, and its old claims are void."""
     before = observer.lease.id
     writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner=before, beat=1))
     observer.observe()
@@ -227,7 +227,7 @@ def test_a_process_that_lost_its_lease_goes_on_under_another_id(writer: Writer, 
 
 
 def test_a_heartbeat_after_the_observation_saves_the_process(writer: Writer) -> None:
-    """A process is reclaimed by the counter that was seen: another one is a sign of life."""
+    """A process is reclaimed by the counter that was seen; another counter is a sign of life."""
     job = stranger(writer)
     writer.run_sync(lambda tx: tx.execute(_beat, id_="stranger"))
     assert writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner="stranger", beat=1)) is None
@@ -235,7 +235,7 @@ def test_a_heartbeat_after_the_observation_saves_the_process(writer: Writer) -> 
 
 
 def test_one_process_leads_and_another_takes_over_after_it(writer: Writer, clock: Clock) -> None:
-    """One at any time; when it is gone, the next one that observes."""
+    """The next process that observes leads after its end."""
     one, two = Observer(writer), Observer(writer)
     for observer in (one, two, one, two):
         observer.observe()
@@ -246,7 +246,7 @@ def test_one_process_leads_and_another_takes_over_after_it(writer: Writer, clock
 
 
 def test_a_process_whose_counter_stands_still_does_not_lead_though_it_lives(writer: Writer, observer: Observer) -> None:
-    """It may hold its interpreter's lock for long, and maintenance must go on."""
+    """The leader may hold its interpreter's lock for long, and maintenance must go on."""
     stranger(writer, places.place())
     assert writer.run_sync(lambda tx: leadership.elect(tx, "stranger", {"stranger"}))
     observer.observe()
@@ -257,7 +257,7 @@ def test_a_process_whose_counter_stands_still_does_not_lead_though_it_lives(writ
 
 
 def test_a_start_waits_only_for_its_own_commit(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A beat goes with the next commit; at the start of a process nobody would write one."""
+    """A heartbeat goes with the next commit, which at the start of a process nobody else would make."""
     monkeypatch.setattr(onward.storage.writer, "LAZY_COMMIT_S", 3600.0)
     writer.run_sync(lambda tx: tx.now)  # from here on the writer waits by the new figure
     lease = Lease(writer, Metrics(), name="mine", on_lost=lambda: None)
@@ -272,7 +272,7 @@ def test_a_start_waits_only_for_its_own_commit(writer: Writer, monkeypatch: pyte
 
 
 def test_a_lease_has_its_own_heartbeat_thread_and_is_released_at_the_end(writer: Writer) -> None:
-    """While nothing else happens the counter rises; closed, the process is forgotten and its jobs wait."""
+    """The counter rises in an idle process; after the close the process is forgotten and its jobs wait."""
     lease = Lease(writer, Metrics(), name="mine", on_lost=lambda: None, timings=Timings(heartbeat_s=0.1))
     lease.start()
     job = writer.run_sync(accept)

@@ -87,7 +87,7 @@ class Ledger(RuleBasedStateMachine):
         return self.ids[pick % len(self.ids)]
 
     def _claim(self, pick: int) -> tuple[str, Job]:
-        """Four times in five one that counts."""
+        """Choose a claim, in four of five cases one that counts."""
         found = sorted(self.held.values(), key=lambda claim: claim[1].id) if pick % 5 and self.held else self.claims
         return found[pick // 5 % len(found)]
 
@@ -114,7 +114,7 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(pick=PICK, runner=st.sampled_from(RUNNERS), alone=st.booleans())
     def claim(self, pick: int, runner: str, alone: bool) -> None:  # noqa: FBT001
-        """Exactly the jobs that wait can be claimed."""
+        """Exactly the waiting jobs can be claimed."""
         job_id = self._one(pick)
         before = self.job(job_id)
         job = self.do(lambda tx: claims.claim(tx, job_id, runner=runner, worker="w", backend="here", isolated=alone))
@@ -126,7 +126,7 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(runner=st.sampled_from(RUNNERS), limit=st.integers(1, 3))
     def claim_due(self, runner: str, limit: int) -> None:
-        """At most so many, and none that somebody has."""
+        """At most the limit is claimed, and no job that a runner has."""
         found = self.do(lambda tx: claims.claim_due(tx, runner=runner, worker="w", backend="here", limit=limit))
         assert len(found) <= limit
         for job in found:
@@ -151,21 +151,21 @@ class Ledger(RuleBasedStateMachine):
     @precondition(lambda self: self.claims)
     @rule(pick=PICK, value=st.integers(0, 99))
     def step_done(self, pick: int, value: int) -> None:
-        """A step that is not the last one finishes."""
+        """A step other than the last finishes."""
         claim = self._claim(pick)
         steps = self._steps(claim)
         if _left(steps) > 1:
             self._write(claim, partial(_step_done, job=claim[1], steps=steps, value=value), ends=False)
 
     def _steps(self, claim: tuple[str, Job]) -> tuple[Step, ...]:
-        """As its runner knows them."""
+        """Return the steps as their runner knows them."""
         _, job = claim
         return self.job(job.id).steps if self.held.get(job.id) == claim else job.steps
 
     @precondition(lambda self: self.claims)
     @rule(pick=PICK, n=st.integers(0, 9))
     def report(self, pick: int, n: int) -> None:
-        """Progress counts while the job runs, and not once it is being cancelled."""
+        """Progress is written while the job runs, and not while it is being cancelled."""
         claim = self._claim(pick)
         cancelling = self.job(claim[1].id).status is S.CANCELLING
         function = partial(recording.report_progress, job=claim[1], progress=Progress(n))
@@ -193,7 +193,7 @@ class Ledger(RuleBasedStateMachine):
         further=st.booleans(),
     )
     def settle(self, pick: int, status: JobStatus, charged: bool, at_once: bool, further: bool) -> None:  # noqa: FBT001
-        """An attempt ends in any way but well, in its first step or a later one; while CANCELLING it is the last."""
+        """An attempt fails in its first step or a later one; while CANCELLING it is the last."""
         claim = self._claim(pick)
         _, job = claim
         if further and _left(self._steps(claim)) > 1 and self.held.get(job.id) == claim:
@@ -215,7 +215,7 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(pick=PICK)
     def cancel(self, pick: int) -> None:
-        """Conflict exactly for what is over."""
+        """Only a finished job is a conflict."""
         job_id = self._one(pick)
         before = self.job(job_id)
         try:
@@ -228,7 +228,7 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(pick=PICK, from_start=st.booleans())
     def retry(self, pick: int, from_start: bool) -> None:  # noqa: FBT001
-        """Conflict exactly for what has not failed or been cancelled; a fresh budget otherwise."""
+        """Only a job that has not failed or been cancelled is a conflict; others get a fresh budget."""
         job_id = self._one(pick)
         before = self.job(job_id)
         try:
@@ -250,7 +250,7 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 5), passes=st.booleans())
     def promote(self, limit: int, passes: bool) -> None:  # noqa: FBT001
-        """Queue exactly the due jobs."""
+        """Exactly the due jobs are queued."""
         if passes:
             self.do(lambda tx: tx.execute(_time_passes))
             self.rows = self._snapshot()  # the clock's doing
@@ -278,7 +278,7 @@ class Ledger(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(runner=st.sampled_from(RUNNERS), drained=st.booleans())
     def leave(self, runner: str, drained: bool) -> None:  # noqa: FBT001
-        """A stop is charged to nobody; a death before the parent's eyes counts."""
+        """A stop is charged to no job; a death that the parent sees counts."""
         mine = [job_id for job_id, (holder, _) in self.held.items() if holder == runner]
         before = {job_id: self.job(job_id) for job_id in mine}
         if drained:
@@ -300,7 +300,7 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(identity=st.sampled_from(["a", "b"]), picks=st.lists(PICK, max_size=3))
     def deliver(self, identity: str, picks: list[int]) -> None:
-        """Confirmations and doubts are no change that a client sees."""
+        """Confirmations and invalidations are not visible to clients."""
         versions = {job_id: row["version"] for job_id, row in self._snapshot().items()}
         which = [self._one(pick) for pick in picks]
         waits = [(job_id, self.rows[job_id]["token"] if job_id in self.rows else 0) for job_id in which]
@@ -315,7 +315,7 @@ class Ledger(RuleBasedStateMachine):
 
     @invariant()
     def every_change_is_legal(self) -> None:
-        """Moves are the table's, versions grow by one with what is seen, one end a run, finished steps stay."""
+        """Every move is in the table, every visible change raises the version, a run ends once, finished steps stay."""
         after = self._snapshot()
         for job_id, old in self.rows.items():
             new = after[job_id]
@@ -389,7 +389,7 @@ def _run(opened: Callable[[ExitStack], Writer], examples: int) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("examples", [10, pytest.param(60, marks=pytest.mark.long)])
 def test_the_ledger_keeps_its_invariants_on_sqlite(examples: int, migrated_sqlite: Path, tmp_path: Path) -> None:
-    """Random histories of eighty acts."""
+    """Run random histories of eighty actions."""
 
     def opened(stack: ExitStack) -> Writer:
         return stack.enter_context(writing(copied_sqlite(migrated_sqlite, tmp_path)))
@@ -402,7 +402,7 @@ def test_the_ledger_keeps_its_invariants_on_sqlite(examples: int, migrated_sqlit
 def test_the_ledger_keeps_its_invariants_on_postgresql(
     examples: int, postgres_server_url: str, migrated_postgres: str
 ) -> None:
-    """The same."""
+    """Run the same histories on PostgreSQL."""
 
     def opened(stack: ExitStack) -> Writer:
         url = stack.enter_context(copied_postgres(postgres_server_url, migrated_postgres))

@@ -1,4 +1,4 @@
-"""Limits: no more jobs run at once, or start in a time, than the limit; blocked ones are unblocked in order."""
+"""Limits: no more jobs run at once, or start in a period, than the limit; blocked jobs are unblocked in order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ rates = st.builds(Rate, st.integers(1, 300), st.sampled_from([SECOND_US, 60 * SE
 
 
 def limited(writer: Writer, n: int = 0, **limit: object) -> list[Job]:
-    """Queue so many jobs of a handler with that limit."""
+    """Queue that many jobs of a handler with a limit."""
     writer.run_sync(lambda tx: concurrency.configure(tx, {LIMITED: Limit(**limit)}))  # type: ignore[arg-type]
     return [writer.run_sync(lambda tx: accept(tx, LIMITED)) for _ in range(n)]
 
@@ -38,7 +38,7 @@ def ended(tx: Tx, job: Job) -> list[Job]:
 
 
 def test_the_concurrency_limit_holds_for_every_claim(writer: Writer) -> None:
-    """The rest becomes blocked, and each end unblocks one more: the one that has waited longest."""
+    """The other jobs are blocked, and each end unblocks the one that has waited longest."""
     waiting = limited(writer, 5, concurrency=2)
     first = writer.run_sync(lambda tx: claim(tx, waiting[0].id))
     assert first is not None
@@ -55,7 +55,7 @@ def test_the_concurrency_limit_holds_for_every_claim(writer: Writer) -> None:
 
 
 def test_a_reserved_slot_is_given_to_no_other_job(writer: Writer) -> None:
-    """It becomes free when that job is cancelled."""
+    """The slot becomes free when that job is cancelled."""
     waiting = limited(writer, 2, concurrency=1)
     (first,), _ = writer.run_sync(claim_limited)
     (out,) = writer.run_sync(lambda tx: ended(tx, first))
@@ -72,7 +72,7 @@ def test_a_reserved_slot_is_given_to_no_other_job(writer: Writer) -> None:
 
 
 def test_a_reservation_outlives_a_postponed_delivery(writer: Writer) -> None:
-    """By a process that drains, for example: the slot stays reserved."""
+    """A draining process postpones a delivery, for example, and the slot stays reserved."""
     limited(writer, 2, concurrency=1)
     (first,), _ = writer.run_sync(claim_limited)
     (out,) = writer.run_sync(lambda tx: ended(tx, first))
@@ -92,7 +92,7 @@ def test_a_later_job_passes_blocked_ones_only_if_it_is_more_urgent(writer: Write
 
 
 def test_the_slots_of_a_dead_process_are_free(writer: Writer) -> None:
-    """As soon as its jobs are queued again, and one of those is admitted."""
+    """One of its jobs is admitted as soon as they are queued again."""
     limited(writer, 3, concurrency=1)
     (held,), _ = writer.run_sync(claim_limited)
     writer.run_sync(lambda tx: recovery.release(tx, {Claim(held.id, held.fencing_token)}, runner="one"))
@@ -101,7 +101,7 @@ def test_the_slots_of_a_dead_process_are_free(writer: Writer) -> None:
 
 
 def test_removing_a_limit_unblocks_all_jobs(writer: Writer) -> None:
-    """A new limit applies to queued jobs; that of a handler which is not named stays."""
+    """A new limit applies to queued jobs; a handler that is not named keeps its limit."""
     limited(writer, 5, concurrency=1)
     writer.run_sync(claim_limited)
     writer.run_sync(lambda tx: concurrency.configure(tx, {"conformance.other": Limit()}))
@@ -124,7 +124,7 @@ def test_a_pause_outlives_a_limit_and_a_limit_a_pause(writer: Writer) -> None:
 
 
 def test_many_processes_together_keep_the_limit(ledger_url: str) -> None:
-    """They claim by id and from the line, each in commits of its own."""
+    """Each claims by id and from the queue, in commits of its own."""
     most, ran = 0, 0
     with writing(ledger_url) as one, writing(ledger_url) as two:
         waiting = limited(one, 40, concurrency=3)
@@ -169,7 +169,7 @@ def test_a_rate_blocks_early_jobs_and_says_when_the_next_may_start(writer: Write
 
 @given(rates, st.lists(st.tuples(st.integers(0, 30 * SECOND_US), st.integers(0, 400)), max_size=80))
 def test_no_period_sees_more_starts_than_the_rate(rate: Rate, wishes: list[tuple[int, int]]) -> None:
-    """Whenever the period starts, and whenever jobs come."""
+    """The period may start at any time, and jobs may come at any time."""
     at, even_at = 10**15, None
     starts: list[int] = []
     for pause_us, wanted in wishes:
@@ -204,7 +204,7 @@ def test_a_clock_that_was_set_back_delays_jobs_only_briefly(rate: Rate, back_us:
 
 
 def test_a_faster_rate_applies_at_once_to_blocked_jobs(writer: Writer) -> None:
-    """However far ahead the slower one was used up."""
+    """It does not matter how far ahead the slower rate was used up."""
     limited(writer, 3, rate=Rate(1, 86_400 * SECOND_US))
     writer.run_sync(claim_limited)
     assert writer.run_sync(blocked.admissible_handlers)[0] == []

@@ -1,4 +1,4 @@
-"""Maintenance: none of its services is in another's way."""
+"""Maintenance: no service delays another."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _begun = sa.select(jobs.c.run_at, jobs.c.started_at).where(jobs.c.started_at.is_
 
 @pytest.fixture
 def project(tmp_path: Path, anyio_backend: str) -> settings.Settings:
-    """A project whose finished jobs are kept for a day, with a job each second."""
+    """A project with a day of retention and a job each second."""
     application.write(tmp_path)
     recurring = {"handler": "logging.write", "cron": "* * * * * *", "params": PARAMS}
     return settings.load(

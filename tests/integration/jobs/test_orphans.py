@@ -1,4 +1,4 @@
-"""Orphaned jobs, held or expected by runners that will not run them: they are found, and queued again."""
+"""Orphaned jobs, of runners that will not run them, are found and queued again."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def now(writer: Writer, job: Job) -> Job:
 
 
 def test_jobs_that_a_reclaimed_runner_claimed_or_accepted_later_wait_again(writer: Writer) -> None:
-    """It will not be reclaimed a second time."""
+    """The runner will not be reclaimed a second time."""
     writer.run_sync(lambda tx: tx.execute(_enter, id="alive", beat=1, place="", name="a", started_at=tx.now))
     theirs, held = claim(writer, "alive"), claim(writer, "reclaimed")
     expected = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="reclaimed"))
@@ -75,7 +75,7 @@ def test_jobs_that_a_reclaimed_runner_claimed_or_accepted_later_wait_again(write
 
 
 def test_a_reroute_by_another_process_is_seen_at_the_next_tick(writer: Writer) -> None:
-    """Also if its commit had begun before the earlier read: it may become visible after a newer one."""
+    """Its commit may have begun before the earlier read and become visible after a newer one."""
     writer.run_sync(accept)
     _, since = writer.database.read_sync(lambda tx: due.destinations(tx, since=None))
     assert writer.database.read_sync(lambda tx: due.destinations(tx, since=since))[0] <= {
@@ -90,7 +90,7 @@ def test_a_reroute_by_another_process_is_seen_at_the_next_tick(writer: Writer) -
 
 
 def _begun_before_and_committed_after(writer: Writer) -> int:
-    """The `since` of a read while the commit was on its way."""
+    """Return the `since` of a read while the commit was open."""
     slow = writer.database.connect()
     try:
         slow.execute("BEGIN")
@@ -141,7 +141,7 @@ async def until(true: Callable[[], bool]) -> None:
 async def test_a_claim_whose_commit_s_answer_was_lost_is_handed_back(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process lives, so no other one would claim the job. Claims that are about to run stay."""
+    """Its process lives, so no other one would claim the job. Claims that are about to run stay."""
     job = await writer.run(accept)
     run = writer.run
 
@@ -164,7 +164,7 @@ async def test_a_claim_whose_commit_s_answer_was_lost_is_handed_back(
 async def test_a_step_whose_commit_s_answer_was_lost_is_finished_once(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the further jobs that it dispatched: to meet them in the ledger is no failure of the step."""
+    """The step's children are already in the ledger, which is no failure of the step."""
     run, handed = writer.run, list[str]()
 
     class Enqueuer:
@@ -195,7 +195,7 @@ async def test_a_step_whose_commit_s_answer_was_lost_is_finished_once(
 
 
 async def test_a_claim_under_the_new_lease_outlives_the_loss_of_the_old_one(writer: Writer) -> None:
-    """It may have been made just before this process noticed."""
+    """The claim may have been made just before this process noticed."""
     async with running(writer) as (made, lease):
         interrupted: dict[str, StopReason] = {}
 
@@ -219,7 +219,7 @@ async def test_a_claim_under_the_new_lease_outlives_the_loss_of_the_old_one(writ
 
 
 async def test_any_runner_may_claim_jobs_accepted_for_a_process_that_drains(writer: Writer) -> None:
-    """At once, not when the last of what runs there has ended."""
+    """They need not wait for the last running job of that process."""
     async with running(writer) as (made, lease):
         expected = await writer.run(lambda tx: ledger.accept(tx, new_job(), local_runner=lease.id))
         made._control._running = cast("Any", {("busy", 1): type("Busy", (), {"interrupt": lambda *_: None})()})

@@ -1,4 +1,4 @@
-"""Pages of jobs are those of a naive model: a list, filtered, newest first, cut."""
+"""Pages of jobs equal those of a naive model: a list, filtered, newest first, cut."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _place = (
 
 @pytest.fixture
 def filled(writer: Writer) -> list[Job]:
-    """Sixty jobs of all states, handlers and owners, newest first, as the naive model has them."""
+    """A ledger with sixty jobs of all states, handlers and owners, and the naive model of it, newest first."""
     chance = random.Random(7)
 
     def fill(tx: Tx) -> list[Job]:
@@ -74,7 +74,7 @@ def model(filled: list[Job], visible: Visible, wanted: JobFilter, **place: Any) 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_page_equals_that_of_the_model(writer: Writer, filled: list[Job], seed: int) -> None:
-    """In both directions, from any cursor, for any filter and any viewer."""
+    """The comparison covers both directions, any cursor, any filter and any viewer."""
     chance = random.Random(seed)
     for _ in range(40):
         visible = chance.choice([ALL, Visible("ann"), Visible("bob"), Visible("nobody"), Visible()])
@@ -95,7 +95,7 @@ def test_a_page_equals_that_of_the_model(writer: Writer, filled: list[Job], seed
 
 @pytest.mark.parametrize("size", [1, 7, 60, 61])
 def test_pages_one_after_another_are_the_whole_list(writer: Writer, filled: list[Job], size: int) -> None:
-    """Forwards and backwards, each job once, while new ones come in at the top."""
+    """Each job is listed once, forwards and backwards, while new ones come in at the top."""
 
     def read(**cut: Any) -> pages.Page:
         return writer.database.read_sync(lambda tx: pages.page(tx, visible=ALL, filter=JobFilter(), **cut))
@@ -123,7 +123,7 @@ def test_the_oldest_that_match_are_taken_for_a_bulk_retry(writer: Writer, filled
 
 
 def test_a_page_reads_no_more_than_it_shows(sqlite_ledger: str) -> None:
-    """The plan for the first page walks an index in its order: no sort, no scan of the whole table.
+    """The plan for the first page reads an index in order, without a sort or a scan of the whole table.
 
     SQLite's plans are the same for a small table; PostgreSQL's say nothing of a large one.
     """

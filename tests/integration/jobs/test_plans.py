@@ -1,4 +1,4 @@
-"""SQLite's plans of frequent statements: without statistics it takes the wrong index, unless one is named."""
+"""SQLite's plans of frequent statements; without statistics it uses the wrong index, unless one is named."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
     ],
 )
 def test_queries_of_every_tick_and_mutation_use_an_index(writer: Writer, statement: Any, index: str) -> None:
-    """Not by reading all that waits, or the counters of all owners."""
+    """They read neither all waiting jobs nor the counters of all owners."""
     text, defaults = writer.database.driver.compiled(statement)
     first, *_ = found = plan(
         writer,
@@ -67,7 +67,7 @@ def test_queries_of_every_tick_and_mutation_use_an_index(writer: Writer, stateme
 
 @pytest.mark.parametrize("statement", [claims._claim_due, claims._limited, blocked._unblock])
 def test_a_page_of_a_queue_is_read_from_its_front(writer: Writer, statement: Any) -> None:
-    """In the order of its index, however long it is."""
+    """The page is read in the order of its index, however long the queue is."""
     text, defaults = writer.database.driver.compiled(statement)
     bound = ("backend_", "runner_", "worker_", "handler_", "change", "now", "before_", "after_")
     found = plan(writer, text, {**dict.fromkeys(bound, 1), **defaults, "limit_": 1, "exclude": "[]"})
@@ -77,7 +77,7 @@ def test_a_page_of_a_queue_is_read_from_its_front(writer: Writer, statement: Any
 
 @pytest.mark.parametrize("status", [(S.SUCCEEDED,), (S.SUCCEEDED, S.FAILED)])
 def test_an_owner_s_page_reads_no_jobs_of_others(writer: Writer, status: tuple[JobStatus, ...]) -> None:
-    """With any filter."""
+    """This holds with any filter."""
     seen: list[str] = []
 
     def read(tx: Tx) -> None:

@@ -1,4 +1,4 @@
-"""A process that was taken for dead, and lives: its newest claims go on, and errors of ours are charged to nobody."""
+"""A live process that was declared dead keeps its newest claims, and our own errors are charged to no job."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Gate:
 
 
 async def reclaim(here: Node) -> None:
-    """Take the runner for dead, as a process on another machine does."""
+    """Declare the runner dead, as a process on another machine does."""
 
     def dead(tx: Tx) -> Any:
         beat = tx.scalar(sa.select(runners.c.beat).where(runners.c.id == here.lease.id))
@@ -48,7 +48,7 @@ async def reclaim(here: Node) -> None:
 
 @pytest.mark.parametrize("notices", ["in time", "late"])
 async def test_the_outcome_of_the_newest_claim_counts(writer: Writer, notices: str) -> None:
-    """One attempt, no crash and no second run, whether or not the process learns that its lease was lost."""
+    """There is one attempt, no crash and no second run, whether or not the process notices the lost lease."""
     gate = Gate()
 
     @handler("conformance.wait", retry=ONCE)
@@ -97,7 +97,7 @@ async def test_a_step_that_ends_late_is_kept_and_the_next_one_runs(writer: Write
 
 @pytest.mark.parametrize("newer", ["claim", "cancel"])
 async def test_a_late_outcome_is_refused_once_the_job_has_gone_on(writer: Writer, newer: str) -> None:
-    """Another runner has claimed it, or it is over."""
+    """Another runner has claimed the job, or it is over."""
     gate = Gate()
 
     @handler("conformance.wait", retry=ONCE)
@@ -124,7 +124,7 @@ async def test_a_late_outcome_is_refused_once_the_job_has_gone_on(writer: Writer
 async def test_an_internal_error_counts_against_no_job(
     writer: Writer, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    """Of a job with one attempt, too: it waits for another one, and succeeds there."""
+    """A job with one attempt waits for another one, too, and succeeds there."""
 
     async def first(_job: JobContext) -> None: ...
 
@@ -154,7 +154,7 @@ def _raising_once(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_internal_errors_do_not_repeat_a_job_for_ever() -> None:
-    """Each wait is longer than the one before, and after ten in a row a person has to look."""
+    """Each wait is longer than the one before, and after ten in a row the job fails."""
     error = JobError("INTERNAL", "", True, None, 0)
     failed, now = Attempt(1, False, "here", "w", 0, 0, error), Attempt(1, True, "here", "w", 0)
     *found, last = [outcome.internal_error((*[failed] * n, now)) for n in range(outcome.MAX_INTERNAL_ERRORS)]

@@ -41,7 +41,7 @@ def counted(writer: Writer) -> dict[JobStatus, int]:
 
 
 async def test_only_finished_jobs_that_are_old_enough_are_deleted(writer: Writer) -> None:
-    """However old what is not over is; and the counters are a recount still."""
+    """Unfinished jobs stay at any age, and the counters still equal a recount."""
 
     def one_of_each(tx: Tx) -> None:
         for status in JobStatus:
@@ -60,7 +60,7 @@ async def test_only_finished_jobs_that_are_old_enough_are_deleted(writer: Writer
 
 
 async def test_other_writes_get_their_turn_between_batches(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mutation that comes while much is pruned is answered long before all of it is gone."""
+    """A mutation that arrives during a long deletion is answered long before its end."""
     monkeypatch.setattr(cleaner, "PAGE", 5)
     for _ in range(60):
         await writer.run(finished)
@@ -76,7 +76,7 @@ async def test_other_writes_get_their_turn_between_batches(writer: Writer, monke
 
 
 async def test_keys_are_deleted_by_their_own_age(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In batches, too, until none is left that is too old."""
+    """Batches delete keys until none is too old."""
     monkeypatch.setattr(cleaner, "KEYS_BATCH", 2)
 
     def key(tx: Tx, n: int) -> object:
@@ -105,7 +105,7 @@ def pages(writer: Writer) -> int:
 async def test_the_file_gives_back_what_was_deleted_a_piece_a_commit(
     sqlite_ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Down to a quarter that is empty; others write between two pieces."""
+    """Each piece is a commit, other writes come in between, and a quarter of the file may stay empty."""
     monkeypatch.setattr(sqlite, "PAGES_GIVEN_BACK", 8)
     with writing(sqlite_ledger) as writer:
         for _ in range(40):

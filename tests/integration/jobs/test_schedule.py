@@ -44,7 +44,7 @@ def tick(writer: Writer, plan: Schedule) -> list[Job]:
 
 
 def put_off(writer: Writer, by_us: int) -> None:
-    """The ledger believes that the next tick was due that long ago."""
+    """Set the ledger's next tick that far into the past."""
     writer.run_sync(lambda tx: tx.execute_once(_moved(tx.now - by_us)))
 
 
@@ -166,7 +166,7 @@ async def test_an_invalid_schedule_entry_stops_the_start_with_one_line(
 
 
 async def test_however_many_processes_run_each_tick_is_one_job(project: Path) -> None:
-    """Three take part; each second is made once, and its job has run."""
+    """Three processes take part; each second has one job, which has run."""
     settings = load(project, schedule={"sums": recurring()})
     made = sa.select(jobs.c.run_at, jobs.c.status).where(jobs.c.handler == "steps.process_item")
 

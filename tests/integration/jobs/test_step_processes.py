@@ -1,4 +1,4 @@
-"""Handlers with a process of their own: all that handlers can do, and killed where others only hear of it."""
+"""Handlers with a process of their own can do all that others can, and are killed where others are asked to stop."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def pids(folder: Path) -> list[int]:
 
 
 async def pid_of_started(folder: Path) -> int:
-    """The pid of the process, once its handler has begun."""
+    """Wait until the handler has started, and return the pid of its process."""
     async with asyncio.timeout(60):
         while not (found := pids(folder)):
             await asyncio.sleep(0.01)
@@ -70,7 +70,7 @@ def is_gone(pid: int) -> None:
 
 
 async def test_its_steps_progress_and_dispatched_jobs_are_the_job_s(here: Node, tmp_path: Path) -> None:
-    """One process runs all steps of the attempt, and closes what it opened."""
+    """One process runs all steps of the attempt, and closes its resources."""
     job, task = await start(here, apart.steps, folder=str(tmp_path), pin="1234")
     await task
     done = await here.get(job)
@@ -91,7 +91,7 @@ async def test_its_steps_progress_and_dispatched_jobs_are_the_job_s(here: Node, 
 
 
 async def test_it_is_killed_at_its_time_limit(here: Node, tmp_path: Path) -> None:
-    """Though it holds its interpreter's lock; and when the job has failed, nothing of it runs any more."""
+    """It holds its interpreter's lock; nothing of it runs any more when the job has failed."""
     job, task = await start(here, apart.stuck, folder=str(tmp_path))
     await task
     failed = await here.get(job)
@@ -110,7 +110,7 @@ async def test_it_is_killed_at_a_cancel(here: Node, tmp_path: Path) -> None:
 
 
 async def test_it_is_killed_at_the_end_of_the_drain(here: Node, tmp_path: Path) -> None:
-    """Its job is handed back, and no attempt counts."""
+    """Its job is handed back, and the attempt does not count."""
     job, task = await start(here, apart.deaf, folder=str(tmp_path))
     pid = await pid_of_started(tmp_path)
     await here.runner.drain(2.0)
@@ -129,7 +129,7 @@ async def test_it_is_killed_at_the_end_of_the_drain(here: Node, tmp_path: Path) 
     ],
 )
 async def test_its_errors_are_the_job_s(here: Node, kind: str, code: str, words: str) -> None:
-    """The end of its process, too: that is charged to the job, and kills no other."""
+    """The death of the process is charged to its job alone."""
     job, task = await start(here, apart.bad, kind=kind)
     with capture_logs() as logs:
         await task
@@ -142,7 +142,7 @@ async def test_its_errors_are_the_job_s(here: Node, kind: str, code: str, words:
 
 
 async def test_a_step_that_the_modules_have_no_longer_is_named(writer: Writer, tmp_path: Path) -> None:
-    """As after a change of the modules under a process that has loaded the older ones."""
+    """The modules on disk are newer than those of the running process."""
     (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.apart"]\n')
     renamed = replace(apart.bad, steps=(Step("gone", apart.bad.steps[0].call),))
     async with node(writer, renamed, environment=values.environment(load(tmp_path), Timings())) as older:
@@ -189,7 +189,7 @@ asyncio.run(main(sys.argv[1]))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
 def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
-    """Though it holds its interpreter's lock: its job is run again elsewhere, and must not run twice."""
+    """It holds its interpreter's lock; another process runs the job again, and it must not run twice."""
     (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.apart"]\n')
     parent = subprocess.Popen(
         [sys.executable, "-c", ORPHANED, str(tmp_path)], env=environment(ONWARD_PROJECT=str(tmp_path))
@@ -206,7 +206,7 @@ def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 async def test_its_logs_name_the_job_and_its_traces_go_on(
     here: Node, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Lines of its handler have job, handler and attempt; and nobody else's words are the secret's."""
+    """Log lines of its handler have job, handler and attempt, and only its own secrets are redacted."""
     (tmp_path / "settings.toml").write_text(
         'environment = "production"\n[handlers]\nmodules = ["tests.integration.jobs.apart"]\n'
         '[telemetry]\ntraces = "console"\n[auth]\nallow_public = true\n'

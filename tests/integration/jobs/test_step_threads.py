@@ -1,4 +1,4 @@
-"""Plain functions: when their time limit begins, and what becomes of those that go on past it."""
+"""Plain functions: the start of their time limit, and functions that go on past it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Stuck:
-    """Functions that heed nothing until they are let go."""
+    """Functions that ignore every stop until the test releases them."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -53,7 +53,7 @@ def stuck() -> Iterator[Stuck]:
 
 
 async def overrun(here: Node, stuck: Stuck, n: int = 1) -> list[Job]:
-    """Jobs whose functions go on past their time limit."""
+    """Run jobs whose functions go on past their time limit."""
 
     @handler("conformance.stuck", retry=ONCE, timeout=SHORT)
     def wait(job: JobContext) -> None:
@@ -80,7 +80,7 @@ async def test_every_slot_has_a_thread(writer: Writer, stuck: Stuck) -> None:
 async def test_each_function_past_its_limit_gets_a_replacement(
     writer: Writer, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many have gone on, the next one begins; and a metric counts them."""
+    """The next function begins, however many go on past their limit, and a metric counts those."""
     monkeypatch.setattr(step_threads.StepThreads.__init__, "__defaults__", (8,))
 
     @handler("conformance.note", retry=ONCE)
@@ -98,7 +98,7 @@ async def test_each_function_past_its_limit_gets_a_replacement(
 async def test_at_the_bound_a_job_waits_with_a_reason_and_its_time_limit_has_not_begun(
     writer: Writer, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not timed out for the time that it had no thread; it runs as soon as a function ends."""
+    """The job is not timed out for its wait, and runs as soon as a function ends."""
     monkeypatch.setattr(step_threads.StepThreads.__init__, "__defaults__", (2,))
 
     @handler("conformance.short", retry=ONCE, timeout=SHORT)
@@ -129,7 +129,7 @@ async def test_at_the_bound_a_job_waits_with_a_reason_and_its_time_limit_has_not
 async def test_a_job_that_ended_while_it_waited_for_a_thread_never_begins(
     writer: Writer, stuck: Stuck, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
-    """Cancelled at once, or handed back at once: the thread that becomes free afterwards does not run it."""
+    """Cancelled or handed back at once, it does not run on the next free thread."""
     monkeypatch.setattr(step_threads.StepThreads.__init__, "__defaults__", (1,))
     started = []
 
@@ -156,7 +156,7 @@ async def test_a_job_that_ended_while_it_waited_for_a_thread_never_begins(
 
 
 async def test_a_limit_holds_while_a_function_goes_on_past_its_time(writer: Writer, stuck: Stuck) -> None:
-    """The job has FAILED at its limit; its place is free when its function ends, and the next job is unblocked then."""
+    """The job has FAILED at its limit; its slot becomes free when the function ends, and unblocks the next job."""
     await writer.run(partial(concurrency.configure, limits={"conformance.stuck": Limit(concurrency=1)}))
     async with node(writer) as here:
         (ended,) = await overrun(here, stuck)
@@ -173,7 +173,7 @@ async def test_a_limit_holds_while_a_function_goes_on_past_its_time(writer: Writ
 async def test_a_function_that_outlives_the_drain_keeps_its_place_until_its_process_is_gone(
     writer: Writer, stuck: Stuck
 ) -> None:
-    """Its job is handed back at once. Another runner leads maintenance meanwhile, and finds the process gone."""
+    """Its job is handed back at once. Another runner that leads maintenance finds the process gone."""
 
     @handler("conformance.deaf")
     def deaf(job: JobContext) -> None:
@@ -204,7 +204,7 @@ async def test_a_function_that_outlives_the_drain_keeps_its_place_until_its_proc
 async def test_a_function_without_a_thread_is_tried_again_and_never_runs_beside_that(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The system gives no thread: nothing is charged to the job, and no other thread runs the function later."""
+    """The system refuses a thread: nothing is charged to the job, and no other thread runs the function later."""
     ran: list[str] = []
 
     @handler("conformance.noted", retry=ONCE)

@@ -1,4 +1,4 @@
-"""The same handlers as a later release has them: greetings take the names apart, and a failing handler is fixed."""
+"""The handlers of a later release: greetings have separate names, and a failing handler is fixed."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from onward.handlers.base import Handler, JobContext, Permanent, handler, sequen
 
 
 def apart(version: int, params: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 had the whole name."""
+    """Split the whole name of version 1."""
     given, _, family = params["name"].partition(" ")
     return {"given": given, "family": family, "asked": version}
 

@@ -1,4 +1,4 @@
-"""A ledger that an earlier release has left in the midst of work is carried on with by this one."""
+"""This release continues a ledger that an earlier one has left in the midst of work."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_there_are_ledgers_of_earlier_releases() -> None:
 def test_the_work_of_an_earlier_release_is_done_by_this_one(
     kept: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """From every state; parameters are upgraded, and no finished step runs again."""
+    """Jobs in every state finish; parameters are upgraded, and no finished step runs again."""
     url = request.getfixturevalue("postgres_url") if "postgresql" in kept.stem else None
     ledger = Kept(tmp_path, kept.read_text("utf-8"), url)
     ledger.execute("UPDATE jobs SET due_at = 1 WHERE status IN ('SCHEDULED', 'RETRYING')")  # their time has come
@@ -68,7 +68,7 @@ def test_the_work_of_an_earlier_release_is_done_by_this_one(
 def test_a_ledger_that_goes_back_is_the_older_release_s_again(
     dialect: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """The same tables, columns, indexes and rows as at the revision of that release."""
+    """The tables, columns, indexes and rows equal those at the revision of that release."""
     url = request.getfixturevalue("postgres_url") if dialect == "postgresql" else None
     ledger = Kept(tmp_path, (HERE / f"0.1.0.{dialect}.sql").read_text("utf-8"), url)
     database = Database(url or f"sqlite:///{tmp_path / LEDGER}")
@@ -92,7 +92,7 @@ class Table(NamedTuple):
 
 
 def contents(database: Database) -> dict[str, Table]:
-    """The contents of the ledger."""
+    """Return the contents of the ledger."""
     engine = sa.create_engine(database.url.set(drivername="postgresql+psycopg" if database.path is None else "sqlite"))
     with engine.connect() as connection:
         found, inspector = {}, sa.inspect(connection)
@@ -106,7 +106,7 @@ def contents(database: Database) -> dict[str, Table]:
 
 
 def test_a_job_of_a_newer_release_runs_where_nothing_is_lost_by_it(tmp_path: Path) -> None:
-    """As long as releases run side by side; what this one does not know of is refused, with what to do."""
+    """This holds while releases run side by side; a job with unknown features is refused with a fix."""
     ledger = Kept(tmp_path, next(one for one in LEDGERS if "sqlite" in one.stem).read_text("utf-8"), None)
     ledger.execute("DELETE FROM jobs WHERE status NOT IN ('QUEUED', 'SCHEDULED') OR handler <> 'release.greet'")
     ledger.execute("DELETE FROM runners")  # nobody has to be taken for dead first
@@ -130,12 +130,12 @@ def all_over(ledger: Kept) -> bool:
 
 
 def attempts(ledger: Kept) -> dict[str, list[Any]]:
-    """The finished attempts of each job."""
+    """Return the finished attempts of each job."""
     return {job: json.loads(tried) for job, tried in ledger.execute("SELECT id, attempts FROM jobs").fetchall()}
 
 
 def jobs(ledger: Kept) -> dict[str, tuple[str, str, Any, Any]]:
-    """By id: the name in the parameters, the status, the result, the error."""
+    """Return each job's name in the parameters, status, result and error, by id."""
     found = {}
     for job, params, *rest in ledger.execute("SELECT id, params, status, result, error FROM jobs").fetchall():
         parameters = json.loads(params)

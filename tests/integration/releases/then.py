@@ -1,4 +1,4 @@
-"""The handlers of a release that came before: what it leaves behind, `now` has to carry on with."""
+"""The handlers of an earlier release, whose work `now` continues."""
 
 import time
 from datetime import timedelta
@@ -10,19 +10,19 @@ HOUR = timedelta(hours=1)
 
 @handler("release.greet")
 async def greet(job: JobContext, *, name: str) -> str:
-    """Takes a whole name."""
+    """Greet a whole name."""
     return f"Good day, {name}"
 
 
 @handler("release.refused")
 async def refused(job: JobContext, *, name: str) -> None:
-    """Fails for good."""
+    """Fail for good."""
     raise Permanent("not in this release", code="REFUSED")
 
 
 @handler("release.later", retry=Retry(base=HOUR, cap=HOUR))
 async def later(job: JobContext, *, name: str) -> None:
-    """Fails for now."""
+    """Fail for now."""
     raise ConnectionError("not in this hour")
 
 
@@ -31,7 +31,7 @@ async def first(job: JobContext, *, name: str) -> str:
 
 
 def second(job: JobContext, value: str) -> str:
-    """Runs for as long as its process, whatever it is asked."""
+    """Run until the process is killed."""
     while True:
         time.sleep(1)
 

@@ -44,12 +44,12 @@ modules = ["tests.integration.releases.{release}"]
 
 
 def lay_out(project: Path, release: str, url: str = f"sqlite:///{LEDGER}") -> None:
-    """Write a project with the handlers of then, or of now."""
+    """Write a project with the handlers of `then`, or of `now`."""
     application.write(project, SETTINGS.replace("{release}", release).replace("{url}", url))
 
 
 def write(project: Path) -> str:
-    """A ledger with jobs in every state, whose process was killed; as SQL."""
+    """Return, as SQL, a ledger with jobs in every state whose process was killed."""
     lay_out(project, "then")
     with running("serve", project=project) as api:
         address = api.serving()
@@ -87,7 +87,7 @@ def write(project: Path) -> str:
 
 
 class Kept:
-    """The project's ledger, which is one that a release has left; on SQLite, or on PostgreSQL where there is a URL."""
+    """A project with the kept ledger of a release, on SQLite, or on PostgreSQL where there is a URL."""
 
     def __init__(self, project: Path, sql: str, url: str | None) -> None:
         if url is None:

@@ -21,7 +21,7 @@ def rows(file: Path, statement: str) -> list[tuple[object, ...]]:
 
 @pytest.mark.anyio
 async def test_a_copy_during_writes_is_consistent(sqlite_ledger: str, tmp_path: Path) -> None:
-    """All that was accepted before is in it; of what came meanwhile the first ones are, with their counts."""
+    """It has everything accepted before, and the first of the later jobs, with their counts."""
     copy, accepted, done = tmp_path / "copy.db", [], asyncio.Event()
     with writing(sqlite_ledger) as writer:
 
@@ -55,7 +55,7 @@ def test_a_copy_replaces_the_previous_one(sqlite_ledger: str, tmp_path: Path) ->
 
 
 def test_a_copy_of_an_older_release_s_file_is_one_that_shrinks(sqlite_ledger: str, tmp_path: Path) -> None:
-    """The file itself keeps all space that was ever used, as SQLite's files do by default."""
+    """The copy can shrink; the file itself keeps all its space, as SQLite's files do by default."""
     file, copy = Path(sqlite_ledger.removeprefix("sqlite:///")), tmp_path / "copy.db"
     with closing(sqlite.dbapi().connect(str(file), isolation_level=None)) as connection:
         connection.execute("PRAGMA auto_vacuum=NONE")
@@ -68,7 +68,7 @@ def test_a_copy_of_an_older_release_s_file_is_one_that_shrinks(sqlite_ledger: st
 
 
 def test_simultaneous_copies_are_all_complete(sqlite_ledger: str, tmp_path: Path) -> None:
-    """Also where all have one process id, as in containers."""
+    """This holds even if all have one process id, as in containers."""
     copy = tmp_path / "copy.db"
     with writing(sqlite_ledger) as writer, ThreadPoolExecutor(4) as threads:
         writer.run_sync(accept)
@@ -78,7 +78,7 @@ def test_simultaneous_copies_are_all_complete(sqlite_ledger: str, tmp_path: Path
 
 
 def test_a_damaged_ledger_is_not_copied(sqlite_ledger: str, tmp_path: Path) -> None:
-    """The copy of before stays."""
+    """The earlier copy stays."""
     file, copy = Path(sqlite_ledger.removeprefix("sqlite:///")), tmp_path / "copy.db"
     copy.write_text("the one before")
     with file.open("r+b") as ledger:

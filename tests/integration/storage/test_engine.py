@@ -30,7 +30,7 @@ _among = sa.select(meta.c.name).where(in_array(meta.c.name, "names"))
 
 @given(st.lists(st.integers(min_value=0, max_value=2**44)))
 def test_ids_grow_even_if_the_clock_goes_back(moments: list[int]) -> None:
-    """Also when it stands still, or goes back."""
+    """The clock may also stand still."""
     ids = Ids()
     found = [ids.next("job", ms) for ms in moments]
     assert found == sorted(set(found))
@@ -60,7 +60,7 @@ def test_ids_of_many_threads_are_distinct() -> None:
 
 
 def test_a_list_of_texts_is_one_parameter(writer: Writer) -> None:
-    """Of any length, and with whatever is in the texts."""
+    """The list may have any length, and texts with any characters."""
     odd = ["plain", 'a"b', "a'b", "a\\b", "\u00e4\U0001f680", "a,b", "[]", "", "%s :x"]
 
     def fill(tx: Tx) -> None:
@@ -74,7 +74,7 @@ def test_a_list_of_texts_is_one_parameter(writer: Writer) -> None:
 
 
 def test_an_exception_of_a_reader_is_passed_on(writer: Writer) -> None:
-    """And the reader is good for the next one."""
+    """The reader can be used again afterwards."""
 
     def fails(_tx: Tx) -> None:
         raise LookupError("mine")
@@ -97,7 +97,7 @@ def test_a_ledger_that_cannot_be_opened_is_unavailable() -> None:
 
 
 def test_names_and_addresses_are_unique_without_regard_to_case(writer: Writer) -> None:
-    """Taken names the fields; what is stored is as it was given."""
+    """Taken names the fields; stored values stay as they were given."""
     ann = writer.run_sync(lambda tx: users.add(tx, username="Stra\u00dfe", email="Ann@Example.org"))
     assert writer.database.read_sync(lambda tx: users.get(tx, ann.id)) == ann
     for name, email, fields in (
@@ -112,7 +112,7 @@ def test_names_and_addresses_are_unique_without_regard_to_case(writer: Writer) -
 
 
 async def test_an_item_is_stored_once_for_each_job(writer: Writer) -> None:
-    """However often the step is repeated; the first one stays."""
+    """A repeated step keeps the first item."""
     store = ItemStore(Ledger(writer))
     for text in ("first", "second"):
         await store.put("job_1", text=text, characters=5, words=1, lines=1, sha256="0")
@@ -121,7 +121,7 @@ async def test_an_item_is_stored_once_for_each_job(writer: Writer) -> None:
 
 
 def test_many_processes_can_open_a_new_file_together(tmp_path: Path) -> None:
-    """A process that comes while another creates the file waits, and is not refused."""
+    """A process that arrives while another creates the file waits."""
     for n in range(40):
         together = threading.Barrier(6)
 
@@ -139,7 +139,7 @@ def test_many_processes_can_open_a_new_file_together(tmp_path: Path) -> None:
 
 
 def test_a_database_that_cannot_store_every_character_is_refused(postgres_server_url: str) -> None:
-    """As one is where initdb ran without a locale: the driver would give bytes, and a migration a traceback."""
+    """After initdb without a locale the driver would return bytes, and a migration a traceback."""
     with psycopg.connect(postgres_server_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0")
         database = Database(postgres_server_url.rsplit("/", 1)[0] + "/ascii")

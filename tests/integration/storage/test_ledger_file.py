@@ -1,4 +1,4 @@
-"""A ledger's file that is taken away under a process: nothing more is accepted into it, until it is back."""
+"""A process whose ledger file is gone accepts nothing more until the file is back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _replace(file: Path) -> None:
 def test_no_job_is_accepted_into_a_missing_file(
     sqlite_ledger: str, take_away: Callable[[Path], None], suffix: str
 ) -> None:
-    """The next transaction is refused, whichever of the three files it is, and no empty ledger is made in its place."""
+    """The next transaction is refused for each of the three files, and no empty ledger is created."""
     file = Path(sqlite_ledger.removeprefix("sqlite:///") + suffix)
     with writing(sqlite_ledger, timeout_s=0.2) as writer:
         writer.run_sync(lambda tx: put(tx, "before"))
@@ -51,7 +51,7 @@ def test_no_job_is_accepted_into_a_missing_file(
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 def test_a_file_that_is_moved_back_goes_on(sqlite_ledger: str, suffix: str) -> None:
-    """All that was accepted is in it, before and after, also for a process that opens it anew."""
+    """It has everything accepted before and after, also for a process that opens it anew."""
     file = Path(sqlite_ledger.removeprefix("sqlite:///") + suffix)
     with writing(sqlite_ledger) as writer:
         writer.run_sync(lambda tx: put(tx, "before"))
@@ -67,7 +67,7 @@ def test_a_file_that_is_moved_back_goes_on(sqlite_ledger: str, suffix: str) -> N
 
 
 def test_a_deleted_wal_is_saved_by_a_shutdown(sqlite_ledger: str) -> None:
-    """The last connection holds what nobody else can read any more, and closes with it in the ledger."""
+    """The last connection still has the deleted file open, and writes it into the ledger as it closes."""
     file = Path(sqlite_ledger.removeprefix("sqlite:///"))
     with writing(sqlite_ledger) as writer:
         writer.run_sync(lambda tx: put(tx, "in the wal"))

@@ -1,4 +1,4 @@
-"""Two writers on one PostgreSQL ledger lock rows in one order, however their functions come together."""
+"""Two writers on one PostgreSQL ledger lock rows in one order, however their functions arrive."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Request:
 
 
 def test_a_batch_becomes_transactions_in_lock_order() -> None:
-    """In whatever order the functions come; those of one order keep theirs."""
+    """The functions may arrive in any order; those of equal order keep theirs."""
     given = [lock_order.job("b"), LAST, ALONE, ROWS, lock_order.job("a"), lock_order.key("x"), PROCESSES, ROWS]
     wanted = [PROCESSES, ROWS, ROWS, lock_order.key("x"), lock_order.job("a"), lock_order.job("b"), LAST]
     for orders in itertools.islice(itertools.permutations(given), 0, None, 97):
@@ -47,7 +47,7 @@ def test_a_batch_becomes_transactions_in_lock_order() -> None:
 
 @contextmanager
 def _watched(writer: Writer) -> Iterator[list[str]]:
-    """The errors at which the writer runs a transaction again."""
+    """Record the errors after which the writer runs a transaction again."""
     found: list[str] = []
     ask = writer._connection.is_transient
 
@@ -62,7 +62,7 @@ def _watched(writer: Writer) -> Iterator[list[str]]:
 def _put_together(
     writer: Writer, functions: Sequence[Ordered], both_started: threading.Barrier
 ) -> list[threading.Thread]:
-    """Have the functions run in one transaction, which waits for the other one once it has run the first of them."""
+    """Run the functions in one transaction, which waits for the other transaction after its first function."""
     release, begins = threading.Event(), threading.Event()
     meets = itertools.count()
 
@@ -92,7 +92,7 @@ def _put_together(
 
 
 def _errors(url: str, one: Sequence[Ordered], two: Sequence[Ordered]) -> list[str]:
-    """The errors of two writers that run the functions at the same time, each of them in one transaction."""
+    """Return the errors of two writers that run the functions at the same time, each in one transaction."""
     both_started = threading.Barrier(2)
     with writing(url) as first, writing(url) as second, _watched(first) as errors, _watched(second) as more:
         for thread in [*_put_together(first, one, both_started), *_put_together(second, two, both_started)]:
@@ -101,7 +101,7 @@ def _errors(url: str, one: Sequence[Ordered], two: Sequence[Ordered]) -> list[st
 
 
 def _running(url: str, *handlers: str) -> list[Job]:
-    """Jobs that run, by id."""
+    """Create running jobs, and return them by id."""
     with writing(url) as writer:
         accepted = [writer.run_sync(lambda tx, one=one: ledger.accept(tx, new_job(one))) for one in handlers]  # type: ignore[misc]
         found = [writer.run_sync(_claim(job)[0]) for job in accepted]
@@ -128,7 +128,7 @@ def _progress(job: Job) -> Ordered:
 
 
 def _end(job: Job) -> Ordered:
-    """The end of a job whose handler has limits, which unblocks the next one."""
+    """End a job of a limited handler, which unblocks the next one."""
 
     def end(tx: Tx) -> None:
         recording.record_outcome(tx, job, Outcome(JobStatus.SUCCEEDED, result=None), steps=job.steps)
@@ -138,13 +138,13 @@ def _end(job: Job) -> Ordered:
 
 
 def test_progress_and_cancels_of_the_same_jobs_do_not_deadlock(postgres_ledger: str) -> None:
-    """Two processes each have both jobs in one transaction, in opposite orders."""
+    """Two processes have both jobs in one transaction each, in opposite orders."""
     low, high = _running(postgres_ledger, "conformance.job", "conformance.job")
     assert _errors(postgres_ledger, [_progress(low), _progress(high)], [_cancel(high), _cancel(low)]) == []
 
 
 def test_ends_of_limited_jobs_and_cancels_do_not_deadlock(postgres_ledger: str) -> None:
-    """One has the limits and wants a job, which another one has that wants the limits."""
+    """One transaction has the limits and needs a job; the other has the job and needs the limits."""
     with writing(postgres_ledger) as writer:
         writer.run_sync(lambda tx: concurrency.configure(tx, {"conformance.limited": Limit(9, None)}))
     low, middle, high = _running(postgres_ledger, "conformance.limited", "conformance.job", "conformance.limited")
@@ -152,7 +152,7 @@ def test_ends_of_limited_jobs_and_cancels_do_not_deadlock(postgres_ledger: str) 
 
 
 def test_the_same_idempotency_keys_at_two_processes_do_not_deadlock(postgres_ledger: str) -> None:
-    """Each takes both keys in one transaction, in opposite orders."""
+    """Each uses both keys in one transaction, in opposite orders."""
 
     def take(key: str) -> Ordered:
         return (

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A database without a table."""
+    """Return the URL of a database without tables."""
     if request.param == "sqlite":
         database = Database(f"sqlite:///{tmp_path / 'deep' / 'onward.db'}")
         yield database
@@ -40,7 +40,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
 
 
 def test_the_code_knows_the_newest_revision() -> None:
-    """`HEAD` is Alembic's head, and there is one."""
+    """`HEAD` is Alembic's only head."""
     config = Config()
     config.set_main_option("script_location", str(migrate.FOLDER))
     config.set_main_option("path_separator", "newline")
@@ -48,7 +48,7 @@ def test_the_code_knows_the_newest_revision() -> None:
 
 
 def test_the_tables_after_the_migrations_are_those_of_the_code(empty: Database) -> None:
-    """Tables, columns, types, nullability, indexes and constraints."""
+    """The comparison covers tables, columns, types, nullability, indexes and constraints."""
     assert migrate.revision(empty) is None
     assert migrate.upgrade(empty)
     assert migrate.revision(empty) == migrate.HEAD
@@ -74,7 +74,7 @@ def test_a_second_migration_changes_nothing(empty: Database) -> None:
 
 
 def test_two_simultaneous_migrations_create_the_tables_once(empty: Database) -> None:
-    """One does it, the other waits and finds it done; in two processes as well as here in two threads."""
+    """One migrates, and the other waits and finds it done, in two threads as in two processes."""
     done: list[object] = []
 
     def upgrade() -> None:
@@ -95,7 +95,7 @@ def test_two_simultaneous_migrations_create_the_tables_once(empty: Database) -> 
 
 
 def test_processes_that_start_together_find_a_ledger(tmp_path: Path) -> None:
-    """On SQLite each brings it up to date by itself, or waits for who does."""
+    """On SQLite one process migrates, and the others wait for it."""
     code = (
         "import sys; from onward.storage import migrate; from onward.storage.engine import Database;"
         "migrate.ensure(Database(sys.argv[1]))"
@@ -107,7 +107,7 @@ def test_processes_that_start_together_find_a_ledger(tmp_path: Path) -> None:
 
 
 def test_postgresql_is_migrated_only_by_the_migrate_command(empty: Database) -> None:
-    """A server process refuses a ledger that is not of its release, and says what to run."""
+    """A server process refuses a ledger of another release, and names the command."""
     if empty.dialect == "sqlite":
         migrate.ensure(empty)
         migrate.ensure(empty)
@@ -120,7 +120,7 @@ def test_postgresql_is_migrated_only_by_the_migrate_command(empty: Database) -> 
 
 
 def test_a_ledger_of_a_newer_release_is_refused(empty: Database) -> None:
-    """Nothing in it is changed."""
+    """The ledger is not changed."""
     migrate.upgrade(empty)
     connection = empty.connect()
     connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -132,7 +132,7 @@ def test_a_ledger_of_a_newer_release_is_refused(empty: Database) -> None:
 
 
 def test_a_ledger_goes_back_to_the_last_release(empty: Database) -> None:
-    """To the tables that the release made, and forth again; each further migration has to say how."""
+    """The tables become those of that release and come back; each new migration has to say how."""
     assert not migrate.go_back(empty)
     migrate.upgrade(empty)
     assert migrate.go_back(empty)
@@ -142,7 +142,7 @@ def test_a_ledger_goes_back_to_the_last_release(empty: Database) -> None:
 
 
 def test_two_databases_are_migrated_at_once_in_one_process(tmp_path: Path) -> None:
-    """As by two applications under one test runner: Alembic itself knows only one migration at a time."""
+    """Two applications under one test runner do that, and Alembic itself allows one migration at a time."""
     databases = [Database(f"sqlite:///{tmp_path / f'{n}.db'}") for n in range(6)]
     failures: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""PostgreSQL behind a real PgBouncer in transaction mode: each transaction has another session of the server's."""
+"""PostgreSQL behind a real PgBouncer in transaction mode, where each transaction has another session."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ENDED = "query { jobs(first: 200) { nodes { status attempts { number } } } }"
 
 @pytest.fixture
 def pooler() -> Pooler:
-    """Starts a PgBouncer before a database."""
+    """Start a PgBouncer before a database."""
 
     @contextmanager
     def started(url: str, **options: object) -> Iterator[str]:
@@ -48,7 +48,7 @@ def pooler() -> Pooler:
 
 @contextmanager
 def holding(pooled: str) -> Iterator[None]:
-    """The pooler's only connection is somebody else's."""
+    """Occupy the pooler's only connection."""
     with psycopg.connect(pooled, autocommit=True, prepare_threshold=None) as other:
         other.execute("BEGIN")
         yield
@@ -56,7 +56,7 @@ def holding(pooled: str) -> Iterator[None]:
 
 
 def test_two_writers_share_one_session(postgres_ledger: str, pooler: Pooler) -> None:
-    """Statements are run often enough to be prepared elsewhere; each commit is durable, whatever the database says."""
+    """Statements run often enough to be prepared elsewhere; each commit is durable, whatever the database's default."""
     with psycopg.connect(postgres_ledger, autocommit=True) as owner:
         owner.execute(f"ALTER DATABASE {owner.info.dbname} SET synchronous_commit = off")
     with pooler(postgres_ledger, default_pool_size=1) as pooled, writing(pooled) as one, writing(pooled) as other:
@@ -88,7 +88,7 @@ def test_it_can_be_migrated_and_checked(postgres_url: str, pooler: Pooler) -> No
 
 
 def test_without_a_free_connection_it_is_unavailable(postgres_ledger: str, pooler: Pooler) -> None:
-    """After our patience and not the pooler's, for writes and reads; then it goes on."""
+    """Writes and reads fail after our timeout, not the pooler's, and work again later."""
     with pooler(postgres_ledger, default_pool_size=1) as pooled, writing(pooled, timeout_s=0.2) as writer:
         writer.run_sync(lambda tx: put(tx, "before"))
         with holding(pooled), pytest.raises(Unavailable):
@@ -105,7 +105,7 @@ def test_a_pooler_that_takes_no_further_client_is_unavailable(postgres_ledger: s
 
 
 async def test_under_load_nothing_fails(postgres_ledger: str, pooler: Pooler, tmp_path: Path) -> None:
-    """Two connections for all; while none is free, mutations are UNAVAILABLE, and no job pays for it."""
+    """All share two connections; while none is free, mutations are UNAVAILABLE, and no job loses an attempt."""
     with pooler(postgres_ledger, default_pool_size=1, query_wait_timeout=30) as pooled:
         async with running(settings_in(tmp_path, database={"url": pooled})) as api:
             made = await asyncio.gather(*(api.mutate("processItem", item=f"{n}") for n in range(60)))

@@ -1,4 +1,4 @@
-"""PostgreSQL when connections are cut, a commit's answer is lost, or two writers lock each other out."""
+"""PostgreSQL with cut connections, a commit's lost answer, and deadlocks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _update = sa.update(meta).where(meta.c.name == sa.bindparam("name_")).values(val
 
 
 def cut(url: str) -> int:
-    """Every other connection to that database is gone. How many they were."""
+    """Cut every other connection to that database, and return their number."""
     with psycopg.connect(url, autocommit=True) as connection:
         rows = connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -45,7 +45,7 @@ def test_a_connection_cut_while_idle_is_not_noticed(postgres_ledger: str) -> Non
 
 @pytest.mark.parametrize("code", ["53100", "57014", "53200", "58030"])
 def test_an_overloaded_server_is_unavailable(postgres_ledger: str, code: str) -> None:
-    """A full disk, a statement timeout, no memory, a failing device: no fault of a transaction function."""
+    """A full disk, a statement timeout, no memory and a failing device are not the fault of a transaction function."""
     raised = sa.text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$")
     with writing(postgres_ledger) as writer:
         with pytest.raises(Unavailable):
@@ -74,7 +74,7 @@ def test_a_connection_cut_inside_a_transaction_function_is_retried(postgres_ledg
 def test_a_commit_with_a_lost_answer_is_looked_up(
     postgres_ledger: str, monkeypatch: pytest.MonkeyPatch, *, committed: bool
 ) -> None:
-    """If the commit happened the function is not run again; otherwise it is."""
+    """The function is run again only if there was no commit."""
     runs: list[int] = []
     lost: list[str] = []
     raw = Tx.raw
@@ -161,7 +161,7 @@ def test_a_deadlock_in_one_transaction_function_affects_no_other_of_its_commit(p
 
 
 def test_an_absent_server_is_reported_and_its_return_is_noticed() -> None:
-    """Writers and readers raise Unavailable within their timeout; later both go on by themselves."""
+    """Writes and reads raise Unavailable within their timeout, and work again later."""
     port = free_port()
     database = Database(f"postgresql://onward@127.0.0.1:{port}/postgres")
     with writing(f"postgresql://onward@127.0.0.1:{port}/postgres", timeout_s=0.5) as writer:
@@ -179,7 +179,7 @@ def test_an_absent_server_is_reported_and_its_return_is_noticed() -> None:
 
 
 def test_a_commit_is_synced(postgres_ledger: str) -> None:
-    """`synchronous_commit` is on, whatever the server's default is."""
+    """`synchronous_commit` is on, whatever the server's default."""
     with psycopg.connect(postgres_ledger, autocommit=True) as connection:
         connection.execute("ALTER DATABASE " + connection.info.dbname + " SET synchronous_commit = off")
     with writing(postgres_ledger) as writer:

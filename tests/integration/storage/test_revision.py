@@ -1,4 +1,4 @@
-"""The number by which a process sees, without reading the ledger, that nothing has changed."""
+"""The number that shows a process, without reading the ledger, that nothing has changed."""
 
 from __future__ import annotations
 

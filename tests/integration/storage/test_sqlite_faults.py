@@ -1,4 +1,4 @@
-"""SQLite when its file is locked, or its disk is full."""
+"""SQLite with a locked file, or a full disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @contextmanager
 def locked(url: str) -> Iterator[Any]:
-    """Another process's writer, so to speak, in the middle of its transaction."""
+    """Hold a transaction open, as another process's writer does."""
     other = pysqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     try:
@@ -35,7 +35,7 @@ def locked(url: str) -> Iterator[Any]:
 
 
 def test_a_lasting_lock_is_reported_after_the_writer_s_timeout(sqlite_ledger: str) -> None:
-    """Unavailable, nothing written; and once it is gone the writer goes on by itself."""
+    """The error is Unavailable and nothing is written; the writer works again once the lock is gone."""
     with writing(sqlite_ledger, timeout_s=0.5) as writer:
         with locked(sqlite_ledger):
             started = time.monotonic()
@@ -57,7 +57,7 @@ def test_a_short_lock_is_waited_for(sqlite_ledger: str) -> None:
 
 
 def test_readers_work_while_the_ledger_is_locked(sqlite_ledger: str) -> None:
-    """They see what was committed before."""
+    """Readers see the data committed before."""
     with writing(sqlite_ledger) as writer:
         writer.run_sync(lambda tx: put(tx, "before"))
         with locked(sqlite_ledger):
@@ -65,7 +65,7 @@ def test_readers_work_while_the_ledger_is_locked(sqlite_ledger: str) -> None:
 
 
 def test_a_commit_is_synced(sqlite_ledger: str) -> None:
-    """WAL with synchronous=FULL on every connection: what was answered survives a power cut."""
+    """Every connection has WAL with synchronous=FULL, so that an answered write survives a power cut."""
     database = Database(sqlite_ledger)
     for _ in range(2):
         connection = database.connect()
@@ -121,7 +121,7 @@ print("held", len(kept))
 
 
 def small_disk(folder: Path) -> list[str]:
-    """The words before a command that give it a disk of 4 MB at the folder; none where that is not permitted."""
+    """Return a command prefix that mounts a disk of 4 MB at the folder; empty if that is not permitted."""
     for words in (["unshare", "-m"], ["unshare", "-rm"]):
         mount = [*words, "sh", "-c", 'mount -t tmpfs -o size=4m tmpfs "$0" && exec "$@"', str(folder)]
         if (
@@ -134,7 +134,7 @@ def small_disk(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("how", ["disk", "limit"])
 def test_a_full_disk_is_reported_and_answered_writes_are_kept(migrated_sqlite: Path, tmp_path: Path, how: str) -> None:
-    """Unavailable, nothing by halves, and when there is room the writer goes on by itself.
+    """The error is Unavailable and nothing is half written; the writer works again when there is space.
 
     A small tmpfs where this user may mount one; a limit on the size of files everywhere.
     """

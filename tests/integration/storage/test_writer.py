@@ -1,4 +1,4 @@
-"""The writer: one durable commit for what comes together, and nobody pays for somebody else's failure."""
+"""The writer: one durable commit for simultaneous functions, whose failures stay their own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _counts = sa.text("SELECT owner, status, n FROM _ledger.counts ORDER BY owner, s
 
 
 def put(tx: Tx, name: str) -> int:
-    """A row; gives the number of the commit that it comes with."""
+    """Insert a row; return the number of its commit."""
     tx.execute(_put, name_=name, value_="")
     return tx.change
 
@@ -56,7 +56,7 @@ class Held:
 
 
 async def together(writer: Writer, *functions: Callable[[Tx], object]) -> list[object]:
-    """Results and exceptions of transaction functions that were submitted while the writer was busy."""
+    """Return the results and exceptions of functions that were submitted while the writer was busy."""
     with Held(writer):
         waiting = [asyncio.create_task(writer.run(function)) for function in functions]
         await asyncio.sleep(0)  # each task submits its function
@@ -97,14 +97,14 @@ async def test_an_urgent_function_waits_for_no_more_than_one_of_those_with_a_tra
 
 
 async def test_transaction_functions_that_arrive_together_share_one_commit(writer: Writer) -> None:
-    """Fifty functions, one commit number."""
+    """Fifty functions have one commit number."""
     found = await together(writer, *(lambda tx, n=n: put(tx, f"n{n}") for n in range(50)))
     assert len(set(found)) == 1
     assert len(names(writer.database)) == 50
 
 
 async def test_an_answered_write_is_committed(writer: Writer, ledger_url: str) -> None:
-    """Another connection sees it as soon as `run` gives its result."""
+    """Another connection sees it as soon as `run` returns."""
     other = Database(ledger_url)
     for n in range(20):
         await writer.run(lambda tx, n=n: put(tx, f"n{n}"))  # type: ignore[misc]
@@ -126,7 +126,7 @@ async def test_an_exception_in_a_transaction_function_affects_no_other(writer: W
 
 
 async def test_a_violated_constraint_affects_no_other_transaction_function(writer: Writer) -> None:
-    """Not even on PostgreSQL, where an error spoils the whole transaction."""
+    """This holds on PostgreSQL, too, where an error spoils the whole transaction."""
     await writer.run(lambda tx: put(tx, "taken"))
     found = await together(writer, lambda tx: put(tx, "a"), lambda tx: put(tx, "taken"), lambda tx: put(tx, "b"))
     assert type(found[1]).__name__ in ("IntegrityError", "UniqueViolation")
@@ -171,7 +171,7 @@ async def test_a_single_transaction_function_that_raises_leaves_nothing(writer: 
 
 
 async def test_counters_change_only_with_committed_rows(writer: Writer) -> None:
-    """Each function counts once, though a batch with a failing one is run twice."""
+    """Each function counts once, although a batch with a failing one is run twice."""
 
     def counts(tx: Tx) -> None:
         tx.count("ann", "QUEUED", 1)
@@ -186,7 +186,7 @@ async def test_counters_change_only_with_committed_rows(writer: Writer) -> None:
 
 
 async def test_a_posted_transaction_function_is_written_without_a_waiting_caller(writer: Writer) -> None:
-    """Within half a second, or with the next commit."""
+    """It is written within half a second, or with the next commit."""
     writer.post(lambda tx: put(tx, "later"))
     async with asyncio.timeout(2):
         while "later" not in names(writer.database):
@@ -205,7 +205,7 @@ async def test_an_exception_in_a_posted_transaction_function_affects_no_other(wr
 
 
 async def test_a_cancelled_caller_affects_no_other(writer: Writer) -> None:
-    """A cancelled `run` is written or not; the one beside it is."""
+    """A cancelled `run` may be written or not; the other one is."""
     with Held(writer):
         given_up = asyncio.ensure_future(writer.run(lambda tx: put(tx, "given up")))
         waiting = asyncio.ensure_future(writer.run(lambda tx: put(tx, "kept")))
@@ -216,7 +216,7 @@ async def test_a_cancelled_caller_affects_no_other(writer: Writer) -> None:
 
 
 def test_closing_a_writer_writes_all_pending_requests(ledger_url: str) -> None:
-    """And takes nothing more."""
+    """Later requests are refused."""
     with writing(ledger_url) as writer:
         threads = [threading.Thread(target=writer.run_sync, args=(lambda tx, n=n: put(tx, f"n{n}"),)) for n in range(9)]
         for thread in threads:
@@ -231,7 +231,7 @@ def test_closing_a_writer_writes_all_pending_requests(ledger_url: str) -> None:
 
 
 def test_a_write_during_the_close_is_answered(ledger_url: str) -> None:
-    """With what was written, or with a refusal: nobody waits behind the end."""
+    """It is written or refused; no caller waits for ever."""
     with writing(ledger_url) as writer:
         answers: list[str] = []
 
@@ -253,7 +253,7 @@ def test_a_write_during_the_close_is_answered(ledger_url: str) -> None:
 
 
 async def test_all_functions_of_a_commit_see_the_same_time(writer: Writer) -> None:
-    """By the ledger's own clock, and close to this machine's."""
+    """The time comes from the ledger's clock, and is close to this machine's."""
     import time
 
     found = await together(writer, lambda tx: tx.now, lambda tx: tx.now)
@@ -263,14 +263,14 @@ async def test_all_functions_of_a_commit_see_the_same_time(writer: Writer) -> No
 
 
 async def test_ids_grow_in_the_order_of_commits(writer: Writer) -> None:
-    """So that a page ordered by id is a page ordered by time."""
+    """A page ordered by id is therefore ordered by time."""
     found = [await writer.run(lambda tx: [tx.new_id("job") for _ in range(3)]) for _ in range(20)]
     ids = [one for three in found for one in three]
     assert ids == sorted(set(ids))
 
 
 async def test_writers_of_two_processes_work_together(ledger_url: str) -> None:
-    """Two hundred functions of two parallel writers: each is written."""
+    """Two parallel writers write two hundred functions."""
     with writing(ledger_url) as one, writing(ledger_url) as two:
         await asyncio.gather(
             *(w.run(lambda tx, n=n, k=k: put(tx, f"{k}-{n}")) for n in range(100) for k, w in enumerate((one, two)))  # type: ignore[misc]
@@ -279,7 +279,7 @@ async def test_writers_of_two_processes_work_together(ledger_url: str) -> None:
 
 
 async def test_one_of_two_simultaneous_registrations_gets_the_name(ledger_url: str) -> None:
-    """Two processes register the same name: one user, and one Taken that names the field."""
+    """Two processes register the same name; one gets it, and the other a Taken that names the field."""
     with writing(ledger_url) as one, writing(ledger_url) as two:
         for n in range(10):
             found = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector: takes spans over OTLP/HTTP, and keeps them."""
+"""An OpenTelemetry collector that accepts spans over OTLP/HTTP, and keeps them."""
 
 import gzip
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ class Collector:
 
 @contextmanager
 def collecting(*, status: int = 200) -> Iterator[Collector]:
-    """A collector, which answers with that status."""
+    """Run a collector that answers with that status."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""A process's parts over a ledger of its own, with the handlers of `chatty`, each of whose jobs ends."""
+"""A process over a ledger of its own, with the handlers of `chatty`, each of whose jobs ends."""
 
 import asyncio
 import logging
@@ -33,11 +33,11 @@ class Process:
     onward: wiring.Runtime
 
     async def run(self, handler: str, /, *, trace: str | None = None, **params: Any) -> Job:
-        """The job of a mutation that has nothing else to do, once it is over."""
+        """Run a mutation's job to its end, and return it."""
         return (await self.run_in_order(self.onward.dispatcher.prepare(handler, params, owner=None, trace=trace)))[0]
 
     async def run_in_order(self, *new: NewJob) -> list[Job]:
-        """The jobs of one request, once they are over."""
+        """Run the jobs of one request to their end, and return them."""
         dispatcher = self.onward.dispatcher
         jobs = await self.onward.writer.run(lambda tx: [dispatcher.accept(tx, one) for one in new])
         await dispatcher.deliver(jobs, after_response=dispatcher.defer)
@@ -52,7 +52,7 @@ class Process:
                 await asyncio.sleep(0.02)
 
     def metrics(self) -> dict[str, float]:
-        """The process's metrics, by name and labels."""
+        """Return the process's metrics, by name and labels."""
         lines = self.onward.telemetry.metrics.text().decode().splitlines()
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 

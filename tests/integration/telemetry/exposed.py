@@ -1,4 +1,4 @@
-"""All metrics, from meters to which each event has happened once."""
+"""All metrics, with each event recorded once."""
 
 from onward.backends.base import Health
 from onward.dispatch.queue_stats import QueueStats, figures

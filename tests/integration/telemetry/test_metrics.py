@@ -1,4 +1,4 @@
-"""Metrics: each event is counted once, where it happens, and every process can be asked."""
+"""Metrics: each event is counted once, where it happens, and every process exposes them."""
 
 import asyncio
 import urllib.request
@@ -61,7 +61,7 @@ async def test_a_failed_attempt_with_another_one_to_follow_is_a_retry(tmp_path: 
 
 
 async def test_a_first_failure_is_an_increase(tmp_path: Path) -> None:
-    """Prometheus sees a counter grow only where it has seen it before: each handler's stand at 0 from the start."""
+    """Prometheus sees a counter grow only from a known value, so each handler's starts at 0."""
     async with processing(tmp_path) as process:
         samples = process.metrics()
     for counter in ("jobs_accepted", "jobs_started", "job_retries", "event_loop_blocked"):
@@ -89,7 +89,7 @@ async def test_reclaimed_jobs_of_a_dead_process_are_counted_and_a_poison_job_has
 
 
 async def test_an_isolated_job_is_counted_by_the_parent_of_its_process(tmp_path: Path) -> None:
-    """Nobody asks a process that runs one job alone, and it is gone a moment later."""
+    """Nobody scrapes a process that runs one job and is gone a moment later."""
     application.write(tmp_path, '[handlers]\nmodules = ["tests.integration.telemetry.chatty"]\n')
     async with processing(tmp_path) as process:
         new = process.onward.dispatcher.prepare("tests.talk", {}, owner=None)
@@ -157,7 +157,7 @@ def test_an_invalid_setting_is_reported_in_one_line(key: str, value: str, words:
 
 
 async def test_processes_that_share_a_port_serve_metrics_of_the_installation_there(tmp_path: Path) -> None:
-    """Counters of one or another, as it happens, would be worse than none; its own address has them."""
+    """Each scrape would reach another process and its counters; a process's own address has those."""
     own = f"127.0.0.1:{free_port()}"
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     async with serving(settings_in(tmp_path, server={"workers": 2}, telemetry={"metrics": own})) as api:

@@ -42,7 +42,7 @@ def samples() -> set[str]:
 
 
 def queries() -> Iterator[str]:
-    """The expressions of the dashboard, with its variables set."""
+    """Return the expressions of the dashboard, with its variables set."""
     board = json.loads((FOLDER / "dashboard.json").read_text("utf-8"))
     for panel in board["panels"]:
         for target in panel.get("targets", []):

@@ -25,7 +25,7 @@ TYPED = re.compile(r"^# TYPE (onward_\w+) ", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Installation:
-    """Both processes, and the job of a mutation that came with its caller's trace, which is over."""
+    """Both processes, and a finished job whose mutation carried its caller's trace."""
 
     api: Running
     worker: Running
@@ -58,7 +58,7 @@ def installation(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def post(address: str) -> str:
-    """The id of the job that a mutation made."""
+    """Send a mutation and return the id of its job."""
     request = urllib.request.Request(
         f"{address}/graphql",
         json.dumps({"query": ITEM}).encode(),
@@ -75,7 +75,7 @@ def metrics(process: Running) -> str:
 
 
 def way(collector: Collector, span: Span) -> list[str]:
-    """The names of a span and of those around it, up to the caller."""
+    """Return the names of a span and its parents, up to the caller."""
     found = {one.id: one for one in collector.spans}
     names = [span.name]
     while span.parent != CALLER:

@@ -1,4 +1,4 @@
-"""One trace holds a job's whole way, through whatever processes it goes."""
+"""One trace holds a job's whole way, through any number of processes."""
 
 from pathlib import Path
 

@@ -46,7 +46,7 @@ async def test_the_place_that_blocks_the_loop_is_logged_while_it_blocks(
 
 
 async def test_only_the_time_between_awaits_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten pieces of 90 ms, with long waits between them, block nobody; one of 110 ms does."""
+    """Ten pieces of 90 ms with long waits between them block nobody; one of 110 ms does."""
     now = 0.0
     monkeypatch.setattr(watchdog, "perf_counter", lambda: now)
     metrics = Metrics()

@@ -1,4 +1,4 @@
-"""The fixtures for those who build on Onward."""
+"""The fixtures for projects that build on Onward."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def onward_tables() -> Mapping[str, Any]:
 
 
 async def test_an_immediate_job_has_run_when_the_mutation_has_answered(onward_immediate: TestApp) -> None:
-    """And its effect is there."""
+    """The job's effect is there, too."""
     answer = await onward_immediate.graphql(REGISTER, name="ada")
     job = await onward_immediate.job(answer["data"]["registerUser"]["job"]["id"])
     assert job.status is S.SUCCEEDED
@@ -55,7 +55,7 @@ async def test_a_failed_immediate_job_shows_its_error(onward_immediate: TestApp,
 
 
 async def test_an_immediate_job_is_retried_at_its_time(onward_immediate: TestApp, tmp_path: Path) -> None:
-    """The first attempt is immediate, the others come by the policy."""
+    """The first attempt is immediate, the others follow the policy."""
     job = await onward_immediate.accept("conformance.fail", folder=str(tmp_path), times=2)
     assert job.status is S.RETRYING
     await ended(onward_immediate, job.id)
@@ -92,7 +92,7 @@ async def test_the_log_can_be_read(onward_immediate: TestApp) -> None:
 
 @pytest.mark.timeout(120)
 def test_the_documented_tests_pass(tmp_path: Path) -> None:
-    """docs/testing-your-jobs.md, copied as it is."""
+    """They are copied from docs/testing-your-jobs.md without changes."""
     page = (ROOT / "docs" / "testing-your-jobs.md").read_text()
     for name, text in re.findall(r"`(\w+\.py)`[^`]*?:\n\n```python\n(.*?)```", page, re.DOTALL):
         (tmp_path / name).write_text(text)

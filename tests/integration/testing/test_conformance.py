@@ -1,4 +1,4 @@
-"""The conformance suite finds what it is for: a faulty backend fails the test that names its fault."""
+"""The conformance suite finds faulty backends: each fails the test that names its fault."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_worker_ends_with_killed_tests(tmp_path: Path) -> None:
 async def test_a_faulty_delivery_fails_the_test_that_names_it(
     kind: str, failing: str, words: str, tmp_path: Path
 ) -> None:
-    """And no other one of them."""
+    """No other test of the suite fails."""
     names = [name for name in vars(Delivering) if name.startswith("test_")]
     async with open_harness(Faulty(kind), tmp_path) as harness:
         with pytest.raises((AssertionError, pytest.fail.Exception), match=words):
