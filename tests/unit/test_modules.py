@@ -17,7 +17,7 @@ WRONG = {
     ),
     "a positional parameter": (
         "@handler('orders.confirm')\nasync def confirm(job, order: str): ...",
-        "line 2: TypeError: confirm: order must be keyword-only",
+        "line 2: TypeError: orders.confirm: confirm: order must be keyword-only",
     ),
     "no Python": ("def confirm(:", "SyntaxError: invalid syntax (broken.py, line 2)"),
     "another name": ("from onward.handlers.base import Retries", "cannot import name 'Retries'"),

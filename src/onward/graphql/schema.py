@@ -19,9 +19,10 @@ from strawberry.utils.str_converters import to_camel_case
 from onward.graphql import datetime_scalar, unsupported
 from onward.graphql.base import HandlerSchemaError, SchemaError
 from onward.graphql.generated import scalars
+from onward.graphql.generated.classes import class_of
 from onward.graphql.generated.mutations import MadeMutation, mutation_of
 from onward.graphql.generated.outputs import JobOutput
-from onward.graphql.generated.types import Types, class_of
+from onward.graphql.generated.types import Types
 from onward.graphql.guard import answer_refusals, guard
 from onward.graphql.inputs import call_directly
 from onward.graphql.mutations import Mutation
@@ -95,7 +96,7 @@ def _described(modules: Sequence[ModuleType]) -> dict[str, type]:
 
 def _collision(error: DuplicatedTypeName, types: Types) -> SchemaError:
     """Name the handler whose class, or the module whose type, has the name of another type."""
-    for name, place in types.places.items():
+    for name, place in types.names.places.items():
         if f" {name} " in error.message:
             return HandlerSchemaError(f"{place}: the schema has another type named {name}; rename the class")
     return SchemaError(

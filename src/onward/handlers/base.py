@@ -2,7 +2,8 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Concatenate, Generic
@@ -180,7 +181,9 @@ def handler(
         raise TypeError(f'{name_of(name)}: @handler needs a name, as in @handler("group.{name_of(name)}")')
 
     def decorate(function: Callable[Concatenate[JobContext[Any], P], Any]) -> Handler[P]:
-        params = Parameters(model_of(function), version, upgrade, secret)
+        with _named(name):
+            model, output = model_of(function), output_of(function)
+        params = Parameters(model, version, upgrade, secret)
         return Handler(
             name,
             (Step(name_of(function), function),),
@@ -189,8 +192,8 @@ def handler(
             False,
             params,
             process,
-            declared(mutation, name, function, params.model),
-            output_of(function),
+            declared(mutation, name, function, model),
+            output,
         )
 
     return decorate
@@ -214,12 +217,14 @@ def sequence(
     """
     if not steps:
         raise ValueError(f"{name} has no steps: give at least one function")
-    for function in steps[1:]:
-        check_later(function)
+    with _named(name):
+        for function in steps[1:]:
+            check_later(function)
+        model, output = model_of(steps[0]), output_of(steps[-1])
     named = tuple(Step(name_of(function), function) for function in steps)
     if len({step.name for step in named}) < len(named):
         raise ValueError(f"{name}: two of its steps have the same name; rename one of the functions")
-    params = Parameters(model_of(steps[0]), version, upgrade, secret)
+    params = Parameters(model, version, upgrade, secret)
     return Handler(
         name,
         named,
@@ -228,6 +233,15 @@ def sequence(
         True,
         params,
         process,
-        declared(mutation, name, steps[0], params.model),
-        output_of(steps[-1]),
+        declared(mutation, name, steps[0], model),
+        output,
     )
+
+
+@contextmanager
+def _named(handler: str) -> Iterator[None]:
+    """Put the handler's name in front of what is wrong with one of its functions."""
+    try:
+        yield
+    except TypeError as error:
+        raise TypeError(f"{handler}: {error}") from error

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import sys
-import types
+import inspect
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, NotRequired, Union
+from typing import Any, NoReturn, TypeVar, Union
 
 import typing_extensions
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic_core import to_json
+
+from onward.handlers.fields import has_fields, members_of
+from onward.handlers.json_types import check_type
+from onward.handlers.typed_dicts import supported
+
+UNCHECKED = (type(None), Any, object, NoReturn, typing_extensions.Never)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One or more types with fields: dataclasses, pydantic models, TypedDicts."""
+    """The result type of a handler: one or more `types` with fields, which results are checked against.
+
+    It has none for any other annotation, by which results are written, and which they are not checked against.
+    """
 
     types: tuple[type, ...]
     adapter: TypeAdapter[Any]
@@ -31,10 +39,22 @@ class Output:
         """Turn a stored result into a value of the type. Raises ValidationError."""
         return self.adapter.validate_json(to_json(stored), strict=True, by_alias=True, by_name=True)
 
+    def brings_back(self, stored: Any, value: Any) -> bool:
+        """True if the stored result is read as this value."""
+        try:
+            return bool(self.read(stored) == value)
+        except ValidationError:
+            return False
+
+    def written(self, value: Any) -> Any:
+        """Write the value as pydantic does. Raises ValueError if it is not of the type."""
+        return self.adapter.dump_python(value, mode="json", by_alias=False, round_trip=True, warnings="error")
+
     def faults(self, stored: Any) -> list[tuple[str, str]]:
         """Find the places of a stored result that do not fit, and the reason for each."""
         try:
-            self.read(stored)
+            if self.types:
+                self.read(stored)
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             return [(".".join(map(str, ("result", *one["loc"]))), one["msg"]) for one in found]
@@ -42,11 +62,11 @@ class Output:
 
 
 def output_of(function: Callable[..., Any]) -> Output | None:
-    """Read the result type from the return annotation; None if it has no fields, or cannot be resolved at run time.
+    """Read the result type from the return annotation; None if it says nothing, or cannot be resolved at run time.
 
-    Raises TypeError for a type that pydantic cannot check.
+    Raises TypeError for a type that JSON does not bring back.
     """
-    function = getattr(function, "__wrapped__", function)
+    function = inspect.unwrap(function)
     annotation = getattr(function, "__annotations__", {}).get("return")
     try:
         holder = SimpleNamespace(__annotations__={"return": annotation})
@@ -54,51 +74,15 @@ def output_of(function: Callable[..., Any]) -> Output | None:
     except (NameError, AttributeError, KeyError):
         return None  # imported for type checkers alone, so that a worker does without it
     members = [one for one in members_of(found) if one is not type(None)]
-    if not members or not all(has_fields(one) for one in members):
+    if not members or any(one in UNCHECKED or isinstance(one, TypeVar) for one in members):
         return None
+    place = f"{function.__name__}: its result"
+    check_type(found, place)
+    has_types = all(has_fields(one) for one in members)
     try:
-        checked: Any = tuple(_supported(one) for one in members)
+        checked: Any = tuple(supported(one) for one in members) if has_types else (supported(found),)
         adapter = TypeAdapter[Any](Union[checked])  # noqa: UP007 - of a tuple
     except (PydanticSchemaGenerationError, PydanticUserError, NameError) as error:
         words = str(error).partition("\n")[0]
-        raise TypeError(f"{getattr(function, '__name__', function)}: its result cannot be checked: {words}") from error
-    return Output(tuple(members), adapter)
-
-
-def members_of(annotation: Any) -> tuple[Any, ...]:
-    """The members of a union; of any other type itself."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        annotation = typing.get_args(annotation)[0]
-    if typing.get_origin(annotation) in (Union, types.UnionType):
-        return typing.get_args(annotation)
-    return (annotation,)
-
-
-def has_fields(type_: Any) -> bool:
-    """True for a dataclass, a pydantic model and a TypedDict with fields."""
-    if not isinstance(type_, type):
-        return False
-    if typing_extensions.is_typeddict(type_):
-        return bool(type_.__annotations__)
-    if issubclass(type_, BaseModel):
-        return bool(type_.model_fields)
-    return is_dataclass(type_) and bool(type_.__dataclass_fields__)
-
-
-def _supported(type_: Any) -> Any:
-    """The type in a form that pydantic takes: before Python 3.12 it knows TypedDicts of typing_extensions alone."""
-    origin, args = typing.get_origin(type_), typing.get_args(type_)
-    if origin in (typing.Required, typing.NotRequired):
-        return _supported(args[0])
-    if args and origin is not typing.Literal:
-        inner = tuple(_supported(one) for one in args)
-        if inner == args:
-            return type_
-        return Union[inner] if origin is types.UnionType else origin[inner]  # noqa: UP007
-    if not typing.is_typeddict(type_) or sys.version_info >= (3, 12):
-        return type_
-    hints: Any = {
-        name: _supported(hint) if name in type_.__required_keys__ else NotRequired[_supported(hint)]
-        for name, hint in typing.get_type_hints(type_, include_extras=True).items()
-    }
-    return typing_extensions.TypedDict(type_.__name__, hints)  # type: ignore[operator]
+        raise TypeError(f"{place} cannot be checked: {words}") from error
+    return Output(tuple(members) if has_types else (), adapter)

@@ -8,16 +8,20 @@ from dataclasses import dataclass, is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-from pydantic_core import to_jsonable_python
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from onward.handlers.context import JSON
 from onward.handlers.errors import InvalidParameters
+from onward.handlers.json_types import check_type
 from onward.handlers.json_values import fault
+from onward.handlers.typed_dicts import supported
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 Upgrade = Callable[[int, dict[str, Any]], dict[str, Any]]
@@ -48,9 +52,15 @@ def model_of(function: Callable[..., Any]) -> type[BaseModel]:
     rest = taken[1:]
     for parameter in rest:
         _check(name, parameter)
-    types = _types(function, {p.name: p.annotation for p in rest})
+    types = {one: supported(type_) for one, type_ in _types(function, {p.name: p.annotation for p in rest}).items()}
+    for one, type_ in types.items():
+        check_type(type_, f"{name}: {one}")
     fields: dict[str, Any] = {p.name: (types[p.name], ... if p.default is p.empty else p.default) for p in rest}
-    return create_model(f"{name}_parameters", __config__=STRICT, __module__=function.__module__, **fields)
+    try:
+        return create_model(f"{name}_parameters", __config__=STRICT, __module__=function.__module__, **fields)
+    except (PydanticSchemaGenerationError, PydanticUserError, NameError) as error:
+        words = str(error).partition("\n")[0]
+        raise TypeError(f"{name}: its parameters cannot be checked: {words}") from error
 
 
 def check_later(function: Callable[..., Any]) -> None:
@@ -80,9 +90,22 @@ def is_written(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=False, round_trip=True)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _dumped(_adapter(type(value)), value)
     if is_written(value):
         return to_jsonable_python(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+@lru_cache(maxsize=1_000)
+def _adapter(type_: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(type_)
+
+
+def _dumped(adapter: TypeAdapter[Any], value: Any) -> Any:
+    return adapter.dump_python(value, mode="json", by_alias=False, round_trip=True, warnings=False)
 
 
 # Made once: `json.dumps` makes one for each call with options.
@@ -133,12 +156,41 @@ class Parameters:
     def _validate(self, params: Mapping[str, Any]) -> BaseModel:
         # Through JSON, so that a job is accepted exactly when what is stored of it can be read again.
         try:
-            return self.model.model_validate_json(to_json(dict(params)), by_alias=True, by_name=True)
+            return self.model.model_validate_json(self._text(params), by_alias=True, by_name=True)
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             raise InvalidParameters([(".".join(map(str, e["loc"])), e["msg"]) for e in found]) from None
         except ValueError:
             raise InvalidParameters(not_json(params)) from None
+
+    def _text(self, params: Mapping[str, Any]) -> bytes:
+        """The parameters in JSON; values of types such as Path and set as pydantic writes them. Raises ValueError."""
+        try:
+            return to_json(dict(params))
+        except ValueError:
+            return to_json({name: self._written(name, value) for name, value in params.items()})
+
+    def _written(self, name: str, value: Any) -> Any:
+        try:
+            to_json({name: value})
+        except ValueError:
+            adapter = self._adapter(name)
+            try:
+                written = _dumped(adapter, adapter.validate_python(value, strict=True))
+                found = adapter.validate_json(json.dumps(written), strict=True, by_alias=True, by_name=True)
+            except (ValidationError, PydanticSerializationError):
+                raise ValueError(f"{name} is not of its type") from None
+            if found != value:  # bytes or a set where JSON of any kind is declared
+                raise ValueError(f"{name} is not read back as it was") from None
+            return written
+        return value
+
+    def _adapter(self, name: str) -> TypeAdapter[Any]:
+        info = self.model.model_fields.get(name)
+        if info is None:
+            raise ValueError(f"there is no parameter {name}")
+        whole: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+        return _adapter(whole)
 
 
 def not_json(params: Mapping[str, Any]) -> list[tuple[str, str]]:

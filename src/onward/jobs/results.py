@@ -23,18 +23,49 @@ JSON_DEPTH_RESERVE = 50  # levels of an answer around a result, of the 254 that 
 
 
 def storable(value: Any, output: Output | None = None) -> Any:
-    """The result as it will be read from the ledger.
+    """The result as it will be read from the ledger; by pydantic, if need be, where `output` tells its type.
 
     Raises Permanent if it is no JSON, too deep or too large, or does not fit the handler's `output`.
     """
     if value is None:
         return None
+    if output is None:
+        return _stored(value, None)
+    try:
+        stored = _stored(value, output)
+        if not output.types or output.brings_back(stored, value):
+            return stored
+    except Permanent:
+        if (written := _written(value, output)) is not None:
+            return written
+        raise
+    if (written := _written(value, output)) is not None:
+        return written
+    if wrong := output.faults(stored):
+        places = "; ".join(f"{place}: {words}" for place, words in wrong[:FAULTS])
+        message = f"the result is no {output.name}, which the handler declares: {places}"
+        raise Permanent(message, code="RESULT_INVALID")
+    return stored
+
+
+def _written(value: Any, output: Output) -> Any:
+    """The result as pydantic writes it by the annotation; None if the value is not of that type."""
+    try:
+        stored = _stored(output.written(value), None)
+    except (ValueError, TypeError, RecursionError, Permanent):
+        return None
+    return stored if output.brings_back(stored, value) else None
+
+
+def _stored(value: Any, output: Output | None) -> Any:
+    """The value through JSON. Raises Permanent if it is none, too deep or too large."""
     wrapped = value
     for _ in range(JSON_DEPTH_RESERVE):
         wrapped = [wrapped]
-    is_written = _is_written if output is None else _is_written_typed
+    typed = output is not None and bool(output.types)
+    is_written = _is_written_typed if typed else _is_written
     try:
-        text = orjson.dumps(wrapped, default=None if output is None else _plain)[JSON_DEPTH_RESERVE:-JSON_DEPTH_RESERVE]
+        text = orjson.dumps(wrapped, default=_plain if typed else None)[JSON_DEPTH_RESERVE:-JSON_DEPTH_RESERVE]
     except (TypeError, ValueError) as error:
         where, words = fault(value, "result", is_written) or ("result", "is no JSON, or nested too deeply")
         raise Permanent(f"{where} {words}; return plain values", code="RESULT_NOT_JSON") from error
@@ -43,12 +74,7 @@ def storable(value: Any, output: Output | None = None) -> Any:
         raise Permanent(f"{found[0]} {found[1]}; return a finite number or None", code="RESULT_NOT_JSON")
     if len(text) > RESULT_BYTES:
         raise Permanent(f"the result has {len(text)} bytes; {RESULT_BYTES} may be kept", code="RESULT_TOO_LARGE")
-    stored = orjson.loads(text)
-    if output is not None and (wrong := output.faults(stored)):
-        places = "; ".join(f"{place}: {words}" for place, words in wrong[:FAULTS])
-        message = f"the result is no {output.name}, which the handler declares: {places}"
-        raise Permanent(message, code="RESULT_INVALID")
-    return stored
+    return orjson.loads(text)
 
 
 def _is_written(value: Any) -> bool:

@@ -1,13 +1,18 @@
 """Handlers that are mutations, with results of declared types, for the tests of both."""
 
+import base64
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import sqlalchemy as sa
-from pydantic import BaseModel, Field
+from pydantic import AnyUrl, Base64Bytes, BaseModel, Field, RootModel
 from typing_extensions import TypedDict
 
 from onward import JobContext, Mutation, Refused, Tx, Viewer, handler, sequence
@@ -55,6 +60,64 @@ class Ticket:
     id: str
     made_at: Annotated[int, Field(lt=2**63)]
     seats: int = 1
+
+
+class Numbers(RootModel[list[int]]): ...
+
+
+class Plan(BaseModel):
+    """One field of each type that JSON and GraphQL write in forms of their own."""
+
+    url: AnyUrl
+    folder: Path
+    by_number: dict[int, Path]
+    by_id: OrderedDict[UUID, Decimal]
+    numbers: Numbers
+    nested: list[Numbers]
+    span: timedelta
+    sizes: frozenset[Size]
+    host: IPv4Address
+    picture: Base64Bytes
+    pair: tuple[int, Path]
+    price: Decimal | Size
+    address: Address | None
+    theirs: str = Field(alias="theAlias")
+
+
+@handler("shop.plan", mutation=True)
+def plan(
+    job: JobContext,
+    *,
+    url: AnyUrl,
+    folder: Path,
+    by_number: dict[int, Path],
+    numbers: Numbers,
+    span: timedelta,
+    sizes: frozenset[Size],
+    host: IPv4Address,
+    picture: Base64Bytes,
+) -> Plan:
+    return Plan(
+        url=url,
+        folder=folder / "b",
+        by_number=by_number,
+        by_id=OrderedDict({UUID(int=7): Decimal("1.10")}),
+        numbers=numbers,
+        nested=[numbers],
+        span=span,
+        sizes=sizes,
+        host=host,
+        picture=base64.b64encode(picture),
+        pair=(1, folder),
+        price=Decimal("1.10"),
+        address=Address(street="Main"),
+        theAlias="x",
+    )
+
+
+@handler("shop.paths", mutation=True)
+def paths(job: JobContext, *, folder: Path) -> list[Path]:
+    return [folder, folder / "b"]
 
 
 @handler("shop.order", mutation=True)

@@ -15,7 +15,8 @@ from onward import JobContext, Mutation, Tx, Viewer, handler
 from onward.api import composition
 from onward.config.settings import SettingsError, load
 from onward.graphql.generated import mutations
-from onward.graphql.generated.shapes import Member, Shape
+from onward.graphql.generated.members import Member
+from onward.graphql.generated.schema_type import SchemaType
 from onward.testing import app
 from onward.testing.app import TestApp
 
@@ -136,7 +137,7 @@ async def test_strawberry_converts_nothing_for_a_request(shop: TestApp, monkeypa
 
 def test_keys_of_mutations_that_were_written_by_hand_mean_the_same_input() -> None:
     """A client that repeats SendNotification across a deploy gets its job, although a handler defines it now."""
-    members = [Member(name, name, Shape(str)) for name in ("email", "message")]
+    members = [Member(name, name, SchemaType(str)) for name in ("email", "message")]
     given = {"email": "a@example.com", "message": "m", "idempotencyKey": "k"}
     assert mutations._given(given, members) == {"email": "a@example.com", "message": "m", "runAt": None}
     at = datetime(2030, 1, 1, tzinfo=UTC)
@@ -260,10 +261,10 @@ def test_a_handler_that_cannot_be_shown_is_an_error_of_the_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "unshown.py").write_text(
-        'from onward import handler\n\n@handler("shop.x", mutation=True)\ndef x(job, *, data: bytes) -> None: ...\n'
+        'from onward import handler\n\n@handler("shop.x", mutation=True)\ndef x(job, *, data: int | str) -> None: ...\n'
     )
     (tmp_path / "settings.toml").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    message = r"^handlers\.modules: shop\.x\.data: GraphQL has no bytes; declare it str, and send Base64$"
+    message = r"^handlers\.modules: shop\.x\.data: GraphQL has no input that is one of several types .* for JSON"
     with pytest.raises(SettingsError, match=message):
         composition.schema(load(tmp_path, handlers={"modules": ["unshown"]}))

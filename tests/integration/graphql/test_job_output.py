@@ -47,6 +47,55 @@ async def test_a_dataclass_is_an_object_of_its_type(shop: TestApp) -> None:
     assert job["result"]["items"] == [{"sku": "pen", "unit_price": "1.20", "size": "s", "tags": []}]
 
 
+PLAN = {
+    "url": "https://example.org/a?b=c",
+    "folder": "/a",
+    "byNumber": {"1": "/x"},
+    "numbers": [1, 2],
+    "span": "P1DT2H",
+    "sizes": ["LARGE"],
+    "host": "127.0.0.1",
+    "picture": "/wA=",
+}
+
+
+async def test_types_that_json_writes_in_forms_of_their_own(shop: TestApp) -> None:
+    payload = await send(shop, "shopPlan", **PLAN)
+    assert payload["errors"] == []
+    rest = "byId nested pair price address { street zipCode } theirs"
+    query = f"query($id: ID!) {{ job(id: $id) {{ result output {{ ... on Plan {{ {' '.join(PLAN)} {rest} }} }} }} }}"
+    answer = await shop.graphql(query, id=payload["job"]["id"])
+    assert "errors" not in answer, answer
+    job = answer["data"]["job"]
+    assert job["output"] == {
+        **PLAN,
+        "folder": "/a/b",
+        "byId": {"00000000-0000-0000-0000-000000000007": "1.10"},
+        "nested": [[1, 2]],
+        "pair": [1, "/a"],
+        "price": "1.10",
+        "address": {"street": "Main", "zipCode": None},
+        "theirs": "x",
+    }
+    assert (job["result"]["by_number"], job["result"]["numbers"]) == ({"1": "/x"}, [1, 2])
+    assert (job["result"]["sizes"], job["result"]["theirs"]) == (["l"], "x")
+
+
+async def test_a_wrong_text_is_an_error_with_its_path(shop: TestApp) -> None:
+    wrong = {**PLAN, "url": "no url", "host": "1.2.3", "byNumber": {"x": "/x"}}
+    payload = await send(shop, "shopPlan", **wrong)
+    assert [(error["code"], error["path"][0]) for error in payload["errors"]] == [
+        ("INVALID", "url"),
+        ("INVALID", "byNumber"),
+        ("INVALID", "host"),
+    ]
+
+
+async def test_a_result_without_fields_is_written_by_its_annotation(shop: TestApp) -> None:
+    job = await job_of(shop, await send(shop, "shopPaths", folder="/a"))
+    assert (job["status"], job["result"], job["output"]) == ("SUCCEEDED", ["/a", "/a/b"], None)
+
+
 async def test_a_typed_dict_is_an_object_and_none_is_null(shop: TestApp) -> None:
     job = await job_of(shop, await send(shop, "countWords", text="to be seen"))
     assert job["output"] == {"__typename": "Figures", "words": 3, "longest": "seen"}

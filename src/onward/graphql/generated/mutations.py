@@ -16,14 +16,17 @@ from strawberry.types.field import StrawberryField
 from onward.graphql.base import HandlerSchemaError
 from onward.graphql.context import Context, Info
 from onward.graphql.enqueue import Companion, MutationError, accept
-from onward.graphql.generated.fields import fields_of
-from onward.graphql.generated.shapes import Member, Shape, reading
-from onward.graphql.generated.types import Types, class_of, field_name
+from onward.graphql.generated.classes import class_of
+from onward.graphql.generated.inputs import input_members
+from onward.graphql.generated.members import Member, reading
+from onward.graphql.generated.names import field_name
+from onward.graphql.generated.schema_type import SchemaType
+from onward.graphql.generated.types import Types
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.handlers.base import Handler, Mutation, Refused
-from onward.handlers.output import has_fields, members_of
+from onward.handlers.fields import fields_of, has_fields, members_of
 from onward.jobs import model
 from onward.storage.transaction import Tx
 
@@ -48,7 +51,7 @@ class Row:
     """The row that is written beside the job: its field of the payload, and the functions that write and read it."""
 
     name: str
-    shape: Shape | None
+    type: SchemaType | None
     declared: Mutation
     wants: frozenset[str]
 
@@ -70,10 +73,10 @@ class Row:
 
     def shown(self, row: Any) -> dict[str, Any]:
         """The row as a field of the payload; one that cannot be shown is the error of that field alone."""
-        if self.shape is None:
+        if self.type is None:
             return {}
         try:
-            return {self.name: row if row is None or self.shape.convert is None else self.shape.convert(row)}
+            return {self.name: row if row is None or self.type.convert is None else self.type.convert(row)}
         except GraphQLError as error:
             return {self.name: error}
 
@@ -84,7 +87,7 @@ def mutation_of(handler: Handler, types: Types) -> MadeMutation | None:
     if declared is None:
         return None
     title = declared.name[0].upper() + declared.name[1:]
-    members, fields = types.members(fields_of(handler.parameters), handler.name, title, dict(declared.arguments))
+    members, fields = input_members(types, fields_of(handler.parameters), handler.name, title, dict(declared.arguments))
     for one in members:
         if one.name in (KEY, RUN_AT):
             raise HandlerSchemaError(
@@ -103,7 +106,7 @@ def mutation_of(handler: Handler, types: Types) -> MadeMutation | None:
 
 def _input(title: str, fields: dict[str, tuple[Any, Any]], handler: Handler, types: Types) -> type:
     name = f"{title}Input"
-    types.claim(name, handler, handler.name)
+    types.names.claim(name, handler, handler.name)
     key = strawberry.field(name=KEY, description="The same key with the same input gives the same job.")
     run_at = strawberry.field(name=RUN_AT, description="The earliest start; at most a year ahead.")
     made = {**fields, "idempotency_key": (str | None, key), "run_at": (datetime | None, run_at)}
@@ -112,12 +115,12 @@ def _input(title: str, fields: dict[str, tuple[Any, Any]], handler: Handler, typ
 
 def _payload(title: str, row: Row | None, handler: Handler, types: Types) -> type:
     name = f"{title}Payload"
-    types.claim(name, handler, handler.name)
+    types.names.claim(name, handler, handler.name)
     fields: dict[str, tuple[Any, Any]] = {
         "job": (model.Job | None, strawberry.field(default=None, graphql_type=Job | None))
     }
-    if row is not None and row.shape is not None:
-        type_ = row.shape.annotation | None
+    if row is not None and row.type is not None:
+        type_ = row.type.annotation | None
         fields[row.name] = (Any, strawberry.field(default=None, graphql_type=type_, name=row.name))
     replayed = strawberry.field(default=False, description="True if the key had made this job before.")
     fields["replayed"] = (bool, replayed)
@@ -138,8 +141,8 @@ def _row(handler: Handler, declared: Mutation, types: Types) -> Row | None:
         raise HandlerSchemaError(f"{handler.name}: its payload has a field {name} already; rename {found[0].__name__}")
     if declared.read is not None and "id" not in {field.name for field in fields_of(found[0])}:
         raise HandlerSchemaError(f"{handler.name}: {found[0].__name__} needs an id, by which `read` finds it again")
-    shape, _ = types.shape(found[0], f"{handler.name}.beside", "", output=True)
-    return Row(field_name(name, handler.name), shape, declared, wants)
+    found_type, _ = types.of(found[0], f"{handler.name}.beside", "", output=True)
+    return Row(field_name(name, handler.name), found_type, declared, wants)
 
 
 def _signature(input_: type, payload: type) -> Resolve:
@@ -155,7 +158,7 @@ def _signature(input_: type, payload: type) -> Resolve:
 def _resolver(
     handler: Handler, declared: Mutation, members: Sequence[Member], row: Row | None, payload: Callable[..., Any]
 ) -> Resolve:
-    read, path = reading(members), Shape(None, members=_by_location(handler, members)).path
+    read, path = reading(members), SchemaType(None, members=_by_location(handler, members)).path
 
     def named(location: str) -> list[str]:
         return path(location.split(".")) if location else ["input"]

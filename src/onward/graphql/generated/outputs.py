@@ -13,7 +13,7 @@ from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
 from onward.graphql.base import HandlerSchemaError, public_error
-from onward.graphql.generated.shapes import Convert, Shape
+from onward.graphql.generated.schema_type import Convert, SchemaType
 from onward.graphql.generated.types import Types
 from onward.graphql.types.job import Job
 from onward.handlers.base import Handler
@@ -40,12 +40,12 @@ class JobOutput:
         self._answers: dict[str, Answer] = {}
         shown: dict[Any, None] = {}
         for handler in handlers:
-            if handler.output is not None:
-                shapes = {type_: _shape(type_, handler, types) for type_ in handler.output.types}
+            if handler.output is not None and handler.output.types:
+                found = {type_: _type(type_, handler, types) for type_ in handler.output.types}
                 self._answers[handler.name] = Answer(
-                    handler.output, {type_: shape.convert for type_, shape in shapes.items()}
+                    handler.output, {type_: one.convert for type_, one in found.items()}
                 )
-                shown |= dict.fromkeys(shape.annotation for shape in shapes.values())
+                shown |= dict.fromkeys(one.annotation for one in found.values())
         self._members = tuple(shown)
 
     def fields(self, definition: StrawberryObjectDefinition) -> list[StrawberryField]:
@@ -75,14 +75,14 @@ class JobOutput:
         return value if convert is None else convert(value)
 
 
-def _shape(type_: type, handler: Handler, types: Types) -> Shape:
-    shape, _ = types.shape(type_, f"the result of {handler.name}", "", output=True)
-    if shape.annotation.__strawberry_definition__.is_type_of is None:
+def _type(type_: type, handler: Handler, types: Types) -> SchemaType:
+    found, _ = types.of(type_, f"the result of {handler.name}", "", output=True)
+    if found.annotation.__strawberry_definition__.is_type_of is None:
         raise HandlerSchemaError(
             f"the result of {handler.name}: the type {type_.__name__} in your gql module describes it, and needs a"
             " classmethod is_type_of(cls, obj, info), by which the union JobOutput knows its values"
         )
-    return shape
+    return found
 
 
 def _signature(root: strawberry.Parent[model.Job]) -> Any:

@@ -1,21 +1,19 @@
-"""Fields of a class or model, and their descriptions, as far as its annotations tell."""
+"""Fields of a class or model, as far as its annotations tell."""
 
 from __future__ import annotations
 
 import dataclasses
-import inspect
+import types
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import NoneType
-from typing import Any, NewType, Union
+from typing import Any, Literal, NewType, Union
 
 import annotated_types
 import typing_extensions
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, JsonValue, RootModel
 from pydantic.fields import FieldInfo
-
-from onward.handlers.output import members_of
 
 
 class _Missing:
@@ -38,6 +36,7 @@ class Field:
     deprecated: str | None = None
     description: str = ""
     metadata: tuple[Any, ...] = ()
+    is_excluded: bool = False
 
 
 def fields_of(type_: Any) -> list[Field]:
@@ -48,9 +47,16 @@ def fields_of(type_: Any) -> list[Field]:
         return [_of_info(name, info) for name, info in infos.items()]
     hints = typing_extensions.get_type_hints(type_, include_extras=True)
     if typing_extensions.is_typeddict(type_):
-        optional = type_.__optional_keys__
+        optional = optional_keys(type_)
         return [Field(name, _bare(hint), ABSENT if name in optional else REQUIRED) for name, hint in hints.items()]
     return [Field(field.name, hints[field.name], _default(field)) for field in dataclasses.fields(type_) if field.init]
+
+
+def optional_keys(type_: Any) -> frozenset[str]:
+    """The keys of a TypedDict that need not be there; typing overlooks NotRequired in annotations that are text."""
+    hints: dict[str, Any] = typing_extensions.get_type_hints(type_, include_extras=True)
+    named = (name for name, hint in hints.items() if getattr(hint, "__origin__", None) is typing.NotRequired)
+    return frozenset((*type_.__optional_keys__, *named))
 
 
 def _of_info(name: str, info: FieldInfo) -> Field:
@@ -60,7 +66,7 @@ def _of_info(name: str, info: FieldInfo) -> Field:
     said = info.deprecated
     deprecated = said if isinstance(said, str) else getattr(said, "message", "Deprecated.") if said else None
     description, metadata = info.description or "", tuple(info.metadata)
-    return Field(name, info.annotation, default, info.alias, deprecated, description, metadata)
+    return Field(name, info.annotation, default, info.alias, deprecated, description, metadata, info.exclude is True)
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
@@ -97,9 +103,42 @@ def without_none(annotation: Any) -> tuple[Any, bool]:
     """The type without None, and whether None was in it."""
     members = members_of(annotation)
     rest = tuple(one for one in members if one is not NoneType and one is not None)
-    if len(rest) == len(members):
-        return annotation, False
-    return (Union[rest] if rest else NoneType), True  # noqa: UP007 - of a tuple
+    if len(rest) < len(members):
+        return (Union[rest] if rest else NoneType), True  # noqa: UP007 - of a tuple
+    if typing.get_origin(annotation) is Literal and None in (values := typing.get_args(annotation)):
+        return Literal[tuple(value for value in values if value is not None)], True
+    return annotation, False
+
+
+def members_of(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union; of any other type itself."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) in (Union, types.UnionType):
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def has_fields(type_: Any) -> bool:
+    """True for a dataclass, a pydantic model and a TypedDict with fields."""
+    if not isinstance(type_, type):
+        return False
+    if typing_extensions.is_typeddict(type_):
+        return bool(type_.__annotations__)
+    if issubclass(type_, BaseModel):
+        return bool(type_.model_fields) and not issubclass(type_, RootModel)
+    return dataclasses.is_dataclass(type_) and bool(type_.__dataclass_fields__)
+
+
+def is_root_model(type_: Any) -> bool:
+    """True for a pydantic RootModel: in JSON it is the value of its root."""
+    return isinstance(type_, type) and issubclass(type_, RootModel) and "root" in type_.model_fields
+
+
+def root_of(model: type[BaseModel]) -> Any:
+    """The type of a RootModel's root, with its metadata."""
+    info = model.model_fields["root"]
+    return typing.Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
 
 
 def _spread(metadata: Iterable[Any]) -> Iterator[Any]:
@@ -109,56 +148,3 @@ def _spread(metadata: Iterable[Any]) -> Iterator[Any]:
             yield from one.metadata
         elif isinstance(one, annotated_types.GroupedMetadata):
             yield from one
-
-
-def bounds(metadata: Sequence[Any]) -> dict[str, Any]:
-    """The constraints by name: ge, gt, le, lt, min_length, max_length, multiple_of, pattern."""
-    names = ("ge", "gt", "le", "lt", "min_length", "max_length", "multiple_of", "pattern")
-    return {
-        name: value
-        for one in metadata
-        if not isinstance(one, FieldInfo)
-        for name in names
-        if (value := getattr(one, name, None)) is not None
-    }
-
-
-def described(description: str, metadata: Sequence[Any], *, items: bool = False) -> str | None:
-    """The description of a field with its constraints; None if there is nothing to say."""
-    told = [description] if description else _description(metadata)
-    found = bounds(metadata)
-    if "ge" in found and "le" in found:
-        told.append(f"{_figure(found['ge'])} to {_figure(found['le'])}.")
-    else:
-        told += [f"{words} {_figure(found[name])}." for name, words in _ENDS.items() if name in found]
-    least, most = found.get("min_length"), found.get("max_length")
-    noun = ("item" if items else "character") + ("s" if (least if most is None else most) != 1 else "")
-    if least and most is not None:
-        told.append(f"{_figure(least)} to {_figure(most)} {noun}." if least != most else f"{_figure(most)} {noun}.")
-    elif least or most is not None:
-        told.append(f"At least {_figure(least)} {noun}." if most is None else f"At most {_figure(most)} {noun}.")
-    if "multiple_of" in found:
-        told.append(f"A multiple of {_figure(found['multiple_of'])}.")
-    if "pattern" in found:
-        told.append(f"Matches `{getattr(found['pattern'], 'pattern', found['pattern'])}`.")
-    return " ".join(told) or None
-
-
-_ENDS = {"ge": "At least", "gt": "More than", "le": "At most", "lt": "Less than"}
-
-
-def _description(metadata: Sequence[Any]) -> list[str]:
-    """The description of an inner `Field(description=...)` or `Doc(...)`, if there is one."""
-    said = [getattr(one, "description", None) or getattr(one, "documentation", None) for one in metadata]
-    return [text for text in said if isinstance(text, str)][:1]
-
-
-def _figure(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def paragraph(type_: type) -> str | None:
-    """The first paragraph of the class's own docstring."""
-    text = inspect.cleandoc(type_.__dict__.get("__doc__") or "").partition("\n\n")[0]
-    # A dataclass without a docstring is given its signature.
-    return None if not text or text.startswith(f"{type_.__name__}(") else " ".join(text.split())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onward.graphql.generated.members import Member
 
 Convert = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class SchemaType:
     """`convert` turns an input that graphql-core has coerced into plain values, or a result into values to answer with.
 
     `is_default` tells a default that the schema can print from one of a wrong type. `within` is that of a list's items.
@@ -19,11 +22,11 @@ class Shape:
     annotation: Any
     convert: Convert | None = None
     is_default: Convert = field(default=lambda _value: False)
-    within: Shape | None = None
+    within: SchemaType | None = None
     members: Mapping[str, Member] = field(default_factory=dict)
 
-    def listed(self, *, null: bool) -> Shape:
-        """The shape of a list of these; `null` where items may be null."""
+    def listed(self, *, null: bool) -> SchemaType:
+        """The type of lists of these; `null` where items may be null."""
         inner = self.convert
 
         def convert(values: Any) -> Any:
@@ -35,7 +38,12 @@ class Shape:
             )
 
         annotation = list[self.annotation | None] if null else list[self.annotation]  # type: ignore[name-defined]
-        return Shape(annotation, convert if inner is not None else list, is_default, self)
+        return SchemaType(annotation, convert if inner is not None else list, is_default, self)
+
+    def unwrapped(self) -> SchemaType:
+        """The type of results whose values are the roots of a pydantic RootModel."""
+        inner = self.convert
+        return replace(self, convert=lambda value: value.root if inner is None else inner(value.root))
 
     def path(self, location: Sequence[str]) -> list[str]:
         """The place of an error in the names of the schema, from the one that pydantic gives."""
@@ -45,47 +53,15 @@ class Shape:
         if self.within is not None:
             return [first, *self.within.path(rest)]
         member = self.members.get(first)
-        return [first, *rest] if member is None else [member.name, *member.shape.path(rest)]
+        return [first, *rest] if member is None else [member.name, *member.type.path(rest)]
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A field of an input type: its name in the schema, the parameter's, and the meaning of null and of nothing."""
-
-    name: str
-    python: str
-    shape: Shape
-    none_if_absent: bool = False
-    null_is_absent: bool = False
-    default: Any = None
-
-
-def reading(members: Sequence[Member]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    """Make the function that turns an input object into parameters by their Python names."""
-    plan = [(one.name, one.python, one.shape.convert, one.none_if_absent, one.null_is_absent) for one in members]
-
-    def read(given: Mapping[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, python, convert, none_if_absent, null_is_absent in plan:
-            if name in given:
-                value = given[name]
-                if value is not None:
-                    found[python] = value if convert is None else convert(value)
-                elif not null_is_absent:
-                    found[python] = None
-            elif none_if_absent:
-                found[python] = None
-        return found
-
-    return read
-
-
-def fixed(annotation: Any, *types: type, convert: Convert | None = None, check: Convert | None = None) -> Shape:
-    """The shape of a scalar or an enum, whose defaults are of these types."""
+def fixed(annotation: Any, *types: type, convert: Convert | None = None, check: Convert | None = None) -> SchemaType:
+    """The type of a scalar or an enum, whose defaults are of these types."""
 
     def is_default(value: Any) -> bool:
         # True is an int to Python, and no Int to GraphQL.
         is_one = isinstance(value, types) and (type(value) is not bool or bool in types)
         return is_one and (check is None or bool(check(value)))
 
-    return Shape(annotation, convert, is_default)
+    return SchemaType(annotation, convert, is_default)

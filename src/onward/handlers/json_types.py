@@ -1,0 +1,170 @@
+"""Types that JSON cannot bring back, refused where a handler is declared."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections import abc
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum, Flag
+from pathlib import PurePath
+from types import NoneType
+from typing import Any, Literal, TypeVar
+from uuid import UUID
+
+import typing_extensions
+from pydantic import (
+    EncodedBytes,
+    EncodedStr,
+    Json,
+    JsonValue,
+    PlainSerializer,
+    Secret,
+    SecretBytes,
+    SecretStr,
+    TypeAdapter,
+    WrapSerializer,
+)
+
+from onward.handlers.fields import REQUIRED, Field, fields_of, has_fields, is_root_model, members_of, root_of, stripped
+
+PLAIN = frozenset({str, int, float, bool, NoneType, None, Any, object, JsonValue, Decimal, UUID})
+TIMES = frozenset({datetime, date, time, timedelta})
+ENCODERS = (PlainSerializer, WrapSerializer, EncodedBytes, EncodedStr, Json)  # say themselves what is written
+ONCE = "{} can be gone through once, and cannot be stored; declare it list"
+NO_VALUE = "a class or a function cannot be stored; pass its name"
+EXACTLY: dict[Any, str] = {
+    type: NO_VALUE,
+    abc.Callable: NO_VALUE,
+    abc.Iterable: ONCE,
+    abc.Iterator: ONCE,
+    abc.Generator: ONCE,
+    abc.AsyncIterable: ONCE,
+    abc.AsyncIterator: ONCE,
+    abc.AsyncGenerator: ONCE,
+}
+SUBCLASSES: tuple[tuple[tuple[type, ...], str], ...] = (
+    ((bytes, bytearray, memoryview), "JSON has no bytes; declare pydantic's Base64Bytes, or str"),
+    (
+        (SecretStr, SecretBytes, Secret),
+        "{} is stored as asterisks; declare it str, and name the parameter in secret=",
+    ),
+    ((Flag,), "{} is a Flag, whose combinations are no members; declare it int"),
+)
+
+
+def check_type(annotation: Any, place: str, seen: tuple[Any, ...] = ()) -> None:
+    """Refuse a type whose values JSON does not bring back. Raises TypeError with the place and the fix."""
+    type_, metadata = stripped(annotation)
+    if any(isinstance(one, ENCODERS) or one is Json for one in metadata) or any(one is annotation for one in seen):
+        return
+    seen = (*seen, annotation) if isinstance(annotation, typing_extensions.TypeAliasType) else seen
+    members = members_of(type_)
+    if len(members) > 1:
+        for member in members:
+            check_type(member, place, seen)
+    elif has_fields(type_) or is_root_model(type_):
+        if not any(one is type_ for one in seen):
+            _check_fields(type_, place, (*seen, type_))
+    elif typing.get_origin(type_) is not None:
+        _check_generic(type_, place, seen)
+    elif (words := _words(type_)) is not None:
+        raise TypeError(f"{place}: {words}")
+
+
+def _check_fields(type_: Any, place: str, seen: tuple[Any, ...]) -> None:
+    if is_root_model(type_):
+        check_type(root_of(type_), place, seen)
+        return
+    for pseudo in getattr(type_, "__dataclass_fields__", {}).values():
+        if pseudo._field_type is dataclasses._FIELD_INITVAR:  # type: ignore[attr-defined]  # noqa: SLF001 - not public
+            raise TypeError(f"{place}.{pseudo.name}: an InitVar is not stored; make it a field of {type_.__name__}")
+    written = _written_by_itself(type_)
+    for one in fields_of(type_):
+        if one.name not in written and "*" not in written:
+            _check_field(type_, one, f"{place}.{one.name}", seen)
+
+
+def _check_field(owner: Any, one: Field, place: str, seen: tuple[Any, ...]) -> None:
+    if any(isinstance(further, ENCODERS) or further is Json for further in one.metadata):
+        return
+    if one.is_excluded and one.default is REQUIRED:
+        raise TypeError(f"{place}: exclude=True keeps it from being stored, and it is required; give it a default")
+    config = getattr(owner, "model_config", None) or getattr(owner, "__pydantic_config__", None) or {}
+    encoding = config.get("ser_json_bytes", "utf8")
+    if stripped(one.annotation)[0] is bytes and encoding != "utf8" and encoding == config.get("val_json_bytes"):
+        return
+    check_type(one.annotation, place, seen)
+
+
+def _written_by_itself(type_: Any) -> set[str]:
+    """The fields that the class writes by serializers of its own; `*` if they are all."""
+    decorators = getattr(type_, "__pydantic_decorators__", None)
+    if decorators is None:
+        return set()
+    if decorators.model_serializers:
+        return {"*"}
+    return {name for one in decorators.field_serializers.values() for name in one.info.fields}
+
+
+def _check_generic(type_: Any, place: str, seen: tuple[Any, ...]) -> None:
+    origin, args = typing.get_origin(type_), typing.get_args(type_)
+    if origin in (Literal, typing_extensions.Literal):
+        return
+    if origin in EXACTLY or (isinstance(origin, type) and issubclass(origin, Secret)):
+        raise TypeError(f"{place}: {_words(origin)}")
+    if isinstance(origin, type) and issubclass(origin, abc.Mapping) and args:
+        _check_key(args[0], place)
+    for one in args:
+        if one is not Ellipsis:
+            check_type(one, place, seen)
+
+
+def _check_key(annotation: Any, place: str) -> None:
+    key = stripped(annotation)[0]
+    texts = typing.get_origin(key) is Literal and all(isinstance(one, str) for one in typing.get_args(key))
+    enum = isinstance(key, type) and issubclass(key, Enum) and (issubclass(key, int) or _has_texts(key))
+    if not (texts or enum or key in {*PLAIN, *TIMES} - {NoneType, None} or _is_path(key) or isinstance(key, TypeVar)):
+        raise TypeError(f"{place}: the keys of JSON are text, and {_name(key)} is not read back from it; take str")
+
+
+def _words(type_: Any) -> str | None:
+    """What is wrong with a type that has none inside, and the fix; None if it can be stored and read back."""
+    if type_ in EXACTLY:
+        return EXACTLY[type_].format(_name(type_))
+    # What is no class, such as ID or a special form of typing, is left to pydantic.
+    if type_ in PLAIN or type_ in TIMES or not isinstance(type_, type):
+        return None
+    for classes, words in SUBCLASSES:
+        if issubclass(type_, classes):
+            return words.format(_name(type_))
+    if issubclass(type_, Enum):
+        wrong = not all(isinstance(member.value, str | int | float) for member in type_)
+        return f"the values of {type_.__name__} must be text or numbers: they become JSON" if wrong else None
+    return (
+        None if _is_known(type_) else f"{type_.__name__} cannot be stored as JSON; use a dataclass or a pydantic model"
+    )
+
+
+def _is_known(type_: type) -> bool:
+    """True if pydantic writes values of the class as JSON and reads them."""
+    try:
+        adapter = TypeAdapter[Any](type_)
+        for mode in ("validation", "serialization"):
+            adapter.json_schema(mode=mode)
+    except Exception:  # noqa: BLE001 - pydantic raises errors of many classes for types that it does not know
+        return False
+    return str(adapter.core_schema["type"]) != "is-instance"
+
+
+def _has_texts(enum: type[Enum]) -> bool:
+    return all(isinstance(member.value, str) for member in enum)
+
+
+def _is_path(key: Any) -> bool:
+    return isinstance(key, type) and issubclass(key, PurePath)
+
+
+def _name(type_: Any) -> str:
+    return type_.__name__ if isinstance(type_, type) else str(type_).replace("typing.", "")
