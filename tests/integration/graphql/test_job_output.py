@@ -47,7 +47,7 @@ async def test_a_dataclass_is_an_object_of_its_type(shop: TestApp) -> None:
     assert job["result"]["items"] == [{"sku": "pen", "unit_price": "1.20", "size": "s", "tags": []}]
 
 
-PLAN = {
+PLAN: dict[str, Any] = {
     "url": "https://example.org/a?b=c",
     "folder": "/a",
     "byNumber": {"1": "/x"},
