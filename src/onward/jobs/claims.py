@@ -83,6 +83,14 @@ _limited = (
     .where(_line.c.handler.in_(sa.select(_gates.c.handler)))
     .order_by(_line.c.priority, _line.c.due_at)
 )
+# On PostgreSQL the candidates are locked, before the limits are: a job that another process is about to claim must use
+# up no start of its handler's rate here. Not by ids that were read before: the rows are those of the lock's moment.
+_limited_free = (
+    sa.select(*row.columns(row.Candidate))
+    .where(jobs.c.id.in_(sa.select(_line.c.id).where(_line.c.handler.in_(sa.select(_gates.c.handler)))), ready)
+    .order_by(jobs.c.priority, jobs.c.due_at)
+    .with_for_update(skip_locked=True)
+)
 _claim_admitted = (
     sa.update(jobs)
     .where(jobs.c.id.in_(sa.select(admission.free.c.id)), ready, jobs.c.deaths <= _p("crashes_"))
@@ -136,7 +144,8 @@ def claim_limited(
     The flag says whether the front of the line has changed, so that there may be more for `claim_due`.
     """
     bounds = _bounds(tx, exclude, grace_us)
-    line = [row.Candidate._make(found) for found in tx.all(_limited, runner_=runner, backend_=backend, **bounds)]
+    statement = _limited if tx.dialect == "sqlite" else _limited_free  # SQLite has one lock for all
+    line = [row.Candidate._make(found) for found in tx.all(statement, runner_=runner, backend_=backend, **bounds)]
     if not line:
         return [], False
     crashes = CRASHES_BEFORE_ISOLATION - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import sqlalchemy as sa
@@ -14,15 +15,18 @@ from onward.jobs.model import Job
 from onward.jobs.outcome import Outcome
 from onward.jobs.row import Claim
 from onward.jobs.states import JobStatus
+from onward.storage.lock_order import LAST
 from onward.storage.tables import gates as limits
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
+from onward.testing.waiting import until
 from tests.integration.jobs.test_concurrency import claim, claim_limited, now, undelivered
 from tests.ledgers import accept, writing
 
 LIMITED = "conformance.limited"
 SECOND_US = 1_000_000
+TIMEOUT_S = 30.0
 rates = st.builds(Rate, st.integers(1, 300), st.sampled_from([SECOND_US, 60 * SECOND_US]))
 
 
@@ -147,6 +151,32 @@ def test_many_processes_together_keep_the_limit(ledger_url: str) -> None:
             thread.join()
         assert 1 <= most <= 3
         assert ran >= 20, "and they do get on"
+
+
+def test_two_processes_that_want_one_job_use_up_one_start_of_its_rate(postgres_ledger: str) -> None:
+    """The second one looks while the first has claimed the job and not committed yet."""
+    rate = Rate(20, 60 * SECOND_US)
+    claimed, go_on = threading.Event(), threading.Event()
+    waits = sa.text("SELECT 1 FROM pg_locks WHERE NOT granted")
+    with writing(postgres_ledger) as one, writing(postgres_ledger) as two:
+        limited(one, 1, rate=rate)
+
+        def hold(tx: Tx) -> None:
+            assert len(claim_limited(tx)[0]) == 1
+            claimed.set()
+            go_on.wait(TIMEOUT_S)
+
+        first = threading.Thread(target=one.run_sync, args=(hold, LAST))
+        second = threading.Thread(target=two.run_sync, args=(lambda tx: claim_limited(tx, runner="two"), LAST))
+        first.start()
+        assert claimed.wait(TIMEOUT_S)
+        second.start()
+        asyncio.run(until(lambda: not second.is_alive() or bool(one.database.read_sync(lambda tx: tx.one(waits)))))
+        go_on.set()
+        for thread in (first, second):
+            thread.join(TIMEOUT_S)
+        found, now = one.run_sync(lambda tx: (concurrency.all_limits(tx)[LIMITED], tx.now))
+    assert rate.free(found.theoretical_arrival, now) == rate.burst - 1
 
 
 def test_a_rate_blocks_early_jobs_and_says_when_the_next_may_start(writer: Writer) -> None:
