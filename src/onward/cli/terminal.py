@@ -3,10 +3,12 @@
 Each function gives the exit code: 0, or 1 where something was refused or did not succeed, or 3 for an unknown id.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -18,6 +20,7 @@ from onward.config.settings import Settings, SettingsError
 from onward.dispatch.patterns import Routes
 from onward.jobs import commands, concurrency, ledger, pages
 from onward.jobs.base import Conflict, NotFound
+from onward.jobs.bulk_retry import BulkRetry
 from onward.jobs.model import Job, JobFilter, Visible
 from onward.jobs.states import JobStatus
 from onward.jobs.waiting import waits_for
@@ -25,7 +28,6 @@ from onward.runtime import backends, handlers
 from onward.runtime.database import database_of
 from onward.storage import migrate
 from onward.storage.engine import Database
-from onward.storage.lock_order import ALONE
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.text.patterns import matches
@@ -34,7 +36,6 @@ DONE, REFUSED, UNKNOWN = 0, 1, 3  # 2 is for what cannot start
 EVERYTHING = Visible(everything=True)
 POLL_INTERVAL_S = 0.25
 SHOWN = 20
-BATCH = 100
 PIPED_COLUMNS = 240
 
 
@@ -99,24 +100,23 @@ def retry(settings: Settings, ids: Sequence[str], *, from_start: bool, as_json: 
 
 
 def retry_matching(settings: Settings, wanted: JobFilter, limit: int) -> int:
-    """Queue up to `limit` matching jobs for a new run, a hundred in each commit."""
+    """Queue up to `limit` matching jobs for a new run, a small batch in each commit."""
     route = Routes(settings.backend, settings.routes)
-    done = 0
     with _writer(settings) as writer:
-        # Once for all: a job that fails again at once is not chosen again.
-        ids = writer.run_sync(lambda tx: commands.retryable(tx, filter=wanted, limit=limit, visible=EVERYTHING))
-        with bar("retrying", len(ids)) as show:
-            for begin in range(0, len(ids), BATCH):
-
-                def retry_batch(tx: Tx, some: Sequence[str] = ids[begin : begin + BATCH]) -> int:
-                    return len(commands.retry_each(tx, some, visible=EVERYTHING, route=route))
-
-                begun = time.monotonic()
-                done += writer.run_sync(retry_batch, ALONE)
-                show(begin + BATCH)
-                time.sleep(time.monotonic() - begun)  # for others who wait for the ledger
+        retryable = partial(commands.retryable, filter=wanted, limit=limit, visible=EVERYTHING)
+        total = len(writer.database.read_sync(retryable))
+        done = asyncio.run(_retry_all(BulkRetry(writer, wanted, EVERYTHING, route, left=limit, pause=1.0), total))
     print("1 job waits for a new run" if done == 1 else f"{done} jobs wait for a new run")
-    return DONE if ids else _known(settings, wanted.handler)
+    return DONE if total else _known(settings, wanted.handler)
+
+
+async def _retry_all(retries: BulkRetry, total: int) -> int:
+    done, limit = 0, retries.left
+    with bar("retrying", total) as show:
+        while retries.left > 0:
+            done += len(await retries.next())
+            show(limit - retries.left)
+    return done
 
 
 def pause(settings: Settings, names: Sequence[str]) -> int:

@@ -171,7 +171,7 @@ async def accept(
             return before
         if when is not None and when > tx.now + MAX_DELAY // timedelta(microseconds=1):
             raise MutationError(UserError.invalid("runAt", f"runAt is at most {MAX_DELAY.days} days ahead."))
-        open_jobs_left(context, tx)
+        check_open_jobs(context, tx)
         row, job = None if companion is None else companion.write(tx), new
         if isinstance(row, ReplaceParams):
             job = replace(prepared(row.params), trace=new.trace)
@@ -228,14 +228,18 @@ async def written(context: Context, function: Callable[[Tx], T | MutationError],
     return outcome
 
 
-def open_jobs_left(context: Context, tx: Tx) -> int:
-    """Return the number of jobs that the viewer may still open, at least one. Raises MutationError."""
+def open_jobs_room(context: Context, tx: Tx) -> int:
+    """Return the number of jobs that the viewer may still open."""
     viewer, most = context.viewer.id, context.services.open_jobs
-    left = sys.maxsize if viewer is None or not most else most - ledger.count_open(tx, viewer)
-    if left <= 0:
+    return sys.maxsize if viewer is None or not most else most - ledger.count_open(tx, viewer)
+
+
+def check_open_jobs(context: Context, tx: Tx) -> None:
+    """Raise MutationError if the viewer may open no further job."""
+    if open_jobs_room(context, tx) <= 0:
+        most = context.services.open_jobs
         message = f"You have {most:,} unfinished jobs, which is the limit. Wait for some, or cancel them."
         raise MutationError(UserError(code=UserErrorCode.RATE_LIMITED, message=message, path=None))
-    return left
 
 
 async def _check_anonymous(context: Context) -> None:

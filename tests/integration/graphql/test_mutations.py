@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from onward.jobs import commands
+from onward.jobs import bulk_retry, commands
 from onward.jobs.model import Job
 from onward.storage.transaction import Tx
 from tests.integration.graphql.conftest import Api
@@ -241,7 +241,7 @@ async def test_a_bulk_retry_is_many_short_transactions(api: Api, monkeypatch: py
         return retry_each(tx, ids, **further)
 
     monkeypatch.setattr(commands, "retry_each", spied)
-    monkeypatch.setattr(retry_jobs, "BATCH", 2, raising=False)
+    monkeypatch.setattr(bulk_retry, "BATCH", 2)
     wanted = {"status": ["FAILED"], "handler": ["steps.*"], "createdAfter": since}
     payload = await api.mutate("retryJobs", "count", filter=wanted)
     assert payload == {"count": 5, "errors": []}

@@ -164,9 +164,17 @@ async def test_a_viewer_has_a_limit_of_open_jobs(tmp_path: Path) -> None:
         cancel = "mutation($id: ID!) { cancelJob(input: {id: $id}) { job { status } } }"
         for job in (first, second):
             await ask(api, ada, cancel, id=job)
-        many = "mutation { retryJobs(input: {filter: {}}) { count errors { code } } }"
+        many = "mutation { retryJobs(input: {filter: {}}) { count errors { code message } } }"
         await process(api, ada, **later)
-        assert (await ask(api, ada, many))["data"]["retryJobs"] == {"count": 1, "errors": []}
+        stopped = (await ask(api, ada, many))["data"]["retryJobs"]
+        assert (stopped["count"], [error["code"] for error in stopped["errors"]]) == (1, ["RATE_LIMITED"])
+        assert "1 job was retried" in stopped["errors"][0]["message"]
+        assert "3 unfinished jobs" in stopped["errors"][0]["message"]
+        await ask(api, ada, cancel, id=first)
+        one = "mutation { retryJobs(input: {filter: {}, limit: 1}) { count errors { code } } }"
+        assert (await ask(api, ada, one))["data"]["retryJobs"] == {"count": 1, "errors": []}, (
+            "as many as were asked for"
+        )
         assert (await ask(api, ada, again, id=second))["data"]["retryJob"]["job"] is None
 
 

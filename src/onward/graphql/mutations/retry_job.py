@@ -5,7 +5,7 @@ from __future__ import annotations
 import strawberry
 
 from onward.graphql.context import Info
-from onward.graphql.enqueue import MutationError, open_jobs_left, written
+from onward.graphql.enqueue import MutationError, check_open_jobs, written
 from onward.graphql.inputs import scalar_input
 from onward.graphql.mutations.cancel_job import check_id, conflict, no_such_job
 from onward.graphql.types.job import Job
@@ -34,7 +34,7 @@ async def retry_job(info: Info, input: RetryJobInput) -> RetryJobPayload | None:
 
     def retry(tx: Tx) -> model.Job | Conflict | MutationError:
         try:
-            open_jobs_left(info.context, tx)
+            check_open_jobs(info.context, tx)
             return commands.retry(tx, input.id, from_start=input.from_start, visible=visible, route=route)
         except NotFound:
             return MutationError(no_such_job())

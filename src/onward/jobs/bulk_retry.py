@@ -1,0 +1,62 @@
+"""Many failed or cancelled jobs run again: small batches, a commit each, with turns for other writers in between."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from onward.jobs import commands
+from onward.jobs.model import Job, JobFilter, Visible
+from onward.storage.lock_order import ALONE
+from onward.storage.transaction import Tx
+from onward.storage.writer import Writer
+
+BATCH = 50  # jobs that one commit retries; at most about a tenth of a second of the ledger's only writer
+
+
+def unlimited(_tx: Tx) -> int:
+    return sys.maxsize
+
+
+@dataclass(slots=True)
+class BulkRetry:
+    """The rest of a bulk retry, oldest jobs first. Each job is looked at once, however soon it fails again.
+
+    `room` gives the number of jobs that may still become unfinished; `pause` is the part of a batch's time in which
+    others get the database's lock.
+    """
+
+    writer: Writer
+    wanted: JobFilter
+    visible: Visible
+    route: Callable[[str], str]
+    left: int
+    room: Callable[[Tx], int] = unlimited
+    pause: float = 0.25
+    is_full: bool = False  # jobs are left for which there is no room
+    _beyond: str = ""
+
+    async def next(self) -> list[Job]:
+        """Retry the next batch, and return its jobs; after the last one `left` is 0. Raises Unavailable."""
+        begun = time.monotonic()
+        most = min(self.left, BATCH)
+        ids, retried, self.is_full = await self.writer.run(self._retry, ALONE)
+        self.left = self.left - len(ids) if len(ids) == most or self.is_full else 0
+        self._beyond = ids[-1] if ids else ""
+        if self.left > 0 and not self.is_full:
+            await asyncio.sleep((time.monotonic() - begun) * self.pause)
+        return retried
+
+    def _retry(self, tx: Tx) -> tuple[list[str], list[Job], bool]:
+        """Retry a batch; return the ids, the retried jobs, and whether there was no room for all."""
+        most, room = min(self.left, BATCH), max(self.room(tx), 0)
+        # One more than there is room for: it tells whether the room or the jobs have come to an end.
+        ids = commands.retryable(
+            tx, filter=self.wanted, limit=min(most, room + 1), visible=self.visible, beyond=self._beyond
+        )
+        is_full = len(ids) > room
+        ids = ids[:room]
+        return ids, commands.retry_each(tx, ids, visible=self.visible, route=self.route), is_full
