@@ -1,1 +1,1 @@
-"""Backends: they bring an accepted job to the process that runs it."""
+"""Backends, which bring an accepted job to the process that runs it."""

@@ -24,7 +24,7 @@ from onward.jobs.timings import Timings
 
 
 class Background(Backend):
-    """At most `concurrency` jobs at once."""
+    """Runs at most `concurrency` jobs at once."""
 
     runs_elsewhere = False
 
@@ -67,7 +67,7 @@ class Background(Backend):
         return Health(reachable=True, identity=self._run.runner_id)
 
     async def _begin(self, job_ids: Sequence[str], local_runners: set[str | None]) -> None:
-        """Run the jobs of a request one after another, any others side by side; without a slot they wait."""
+        """Run the jobs of a request one after another, any others side by side; without a free slot they wait."""
         if not self._runs_here:
             return
         # A task of its own: at its end the server waits for a request's tasks, and then cancels them.
@@ -107,7 +107,7 @@ class Background(Backend):
         task.add_done_callback(self._tasks.discard)
 
     async def _claim_more(self) -> None:
-        """Fill free slots with requests that wait for one, then with jobs that wait in the ledger."""
+        """Fill free slots with waiting requests, then with waiting jobs of the ledger."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._timings.slot_check_s):

@@ -100,18 +100,18 @@ class Backend(ABC):
         """
 
     async def drain(self, deadline_s: float) -> None:  # noqa: B027 - likewise
-        """Begin no further job. What it raises is logged, and at the deadline the process goes on without it."""
+        """Begin no further job. An error is logged, and at the deadline the process goes on without the backend."""
 
     async def health(self) -> Health:
-        """True if it can be reached, answered within two seconds, also before the start. Never raises."""
+        """Return whether the backend can be reached, within two seconds, also before the start. Never raises."""
         return Health(reachable=True)
 
     async def check(self, name: str) -> Sequence[Finding]:
-        """Findings for `onward check`, before the start; `name` is the backend's name in the settings."""
+        """Return findings for `onward check`, before the start; `name` is the backend's name in the settings."""
         return () if (await self.health()).reachable else (unreachable(name),)
 
 
 def unreachable(name: str) -> Finding:
-    """The finding of a backend that cannot be reached."""
+    """Return the finding of a backend that cannot be reached."""
     fix = f"start the service that it delivers to, or correct [backends.{name}]"
     return Finding(name, State.WARNING, "cannot be reached", f"{fix}; until then its jobs are accepted, and wait")

@@ -40,7 +40,7 @@ TRY_INTERVAL_S = 10.0
 
 
 class Dramatiq(Backend):
-    """Messages in Redis; `onward worker` and `dramatiq worker:broker` run them."""
+    """Jobs as messages in Redis; `onward worker` and `dramatiq worker:broker` run them."""
 
     runs_elsewhere = True
 
@@ -68,7 +68,7 @@ class Dramatiq(Backend):
         self._enqueuer.start()
 
     def declare(self, worker: Worker) -> None:
-        """Let a worker, before its start, run jobs of this backend: as many at once as it was to have threads."""
+        """Let a worker, before its start, run jobs of this backend, as many at once as it has threads."""
         assert self._loop is not None  # noqa: S101 - for the type checker
         self.broker.in_flight = InFlightJobs(self._loop, self._retry_write, worker.worker_threads)
         self.broker.add_middleware(self.broker.in_flight)
@@ -77,7 +77,7 @@ class Dramatiq(Backend):
             dramatiq.actor(actor_name=name, queue_name=queue_name, priority=priority, broker=self.broker)(_read)
 
     async def _retry_write(self, job_id: str) -> bool:
-        """Run the job, however long the ledger is away: its message may be the only one.
+        """Run the job and retry while the ledger is away: its message may be the only one.
 
         Return False if the process ends before: the message is not acknowledged, and another process gets it.
         """
@@ -127,7 +127,7 @@ class Dramatiq(Backend):
             return Health(True, f"{server.get('run_id', '')}/{sentinel.decode()}", sum(depths))
 
     def _try_permissions(self) -> None:
-        """Try all commands that are used, now and then. Raises redis.RedisError."""
+        """Try all used commands now and then. Raises redis.RedisError."""
         if time.monotonic() > self._tried_at + TRY_INTERVAL_S:
             if self.broker.refused_commands(self._probe):
                 raise redis.exceptions.NoPermissionError

@@ -32,7 +32,7 @@ class InFlightJobs(dramatiq.Middleware):
         self._others.acquire()
 
     def before_worker_thread_shutdown(self, broker: Any, thread: Any) -> None:  # noqa: ARG002
-        """Wait for all jobs. Only then the heartbeat may end, or other processes would get their messages."""
+        """Wait for all jobs. The heartbeat may end only then, or other processes would get their messages."""
         for _ in range(self._slots - 1):
             self._others.acquire()
 

@@ -16,7 +16,10 @@ PORT = 26379
 
 
 def connected(kind: Any, url: str, **options: Any) -> Any:
-    """A client of the module `redis` or `redis.asyncio`, with these options for each connection. Connects later."""
+    """Return a client of the module `redis` or `redis.asyncio`, with these options for each connection.
+
+    Connects later.
+    """
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
     sentinels = query.pop("sentinels", "")
@@ -35,7 +38,7 @@ def connected(kind: Any, url: str, **options: Any) -> Any:
 
 
 def sentinels_of(client: Any) -> list[Any]:
-    """The clients of its sentinels, which its own end does not close; none where it has no sentinels."""
+    """Return the clients of its sentinels, which its own close leaves open; none without sentinels."""
     found = getattr(client.connection_pool, "sentinel_manager", None)
     return [] if found is None else list(found.sentinels)
 

@@ -54,14 +54,14 @@ class Broker(RedisBroker):
         return f"{self.namespace}:wake{queue_name.removeprefix(QUEUE)}"
 
     def declare_queue(self, queue_name: str) -> None:
-        """Declare the queue without a delay queue: delays are the ledger's."""
+        """Declare the queue without a delay queue, because delays are in the ledger."""
         if queue_name not in self.queues:
             self.emit_before("declare_queue", queue_name)
             self.queues.add(queue_name)
             self.emit_after("declare_queue", queue_name)
 
     def enqueue_many(self, deliveries: Sequence[Delivery]) -> None:
-        """Put a message a job into the queue of its priority, in order; resumed jobs go ahead of all that wait there.
+        """Put a message a job into the queue of its priority, in order; resumed jobs go ahead of all waiting ones.
 
         Written as Dramatiq's script does it for one message at a time. Raises redis.RedisError, and then they may be
         there, all of them or none.
@@ -110,10 +110,10 @@ class Broker(RedisBroker):
         raise AssertionError("unreachable")
 
     def _rescue_arguments(self, now: int) -> list[str | int]:
-        """The time before which a worker was last heard of that is dead now; the queues, each with its wake-up list."""
+        """Return the time since when a living worker was heard of, and the queues with their wake-up lists."""
         queues = [text for name in ACTORS for text in (name, self.wake_key(name))]
         return [now - self.heartbeat_timeout, *queues]
 
     def refused_commands(self, client: Any) -> list[str]:
-        """The commands that Redis refuses this user, of all that are used. Raises redis.RedisError."""
+        """Return the commands that Redis refuses this user, of all that are used. Raises redis.RedisError."""
         return redis_permissions.refused(client, f"{self.namespace}:check", self.rescue)

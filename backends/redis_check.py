@@ -12,7 +12,7 @@ from onward.findings import Finding, State, in_one_line
 
 
 def reason(error: redis.RedisError) -> str:
-    """The reason why a Redis that answers is of no use, for everybody's eyes; empty if it does not answer."""
+    """Return the reason why a Redis that answers is of no use, as a public text; empty if it does not answer."""
     for kind, words in (
         (redis.exceptions.NoPermissionError, "its Redis refuses a command, which `onward check` names"),
         (redis.AuthenticationError, "its Redis refuses user or password"),
@@ -25,7 +25,7 @@ def reason(error: redis.RedisError) -> str:
 
 
 def check(client: Any, broker: Broker) -> Iterator[Finding]:
-    """Check the Redis of a client, and that it lets the broker do all that it will. Blocks."""
+    """Check the Redis of a client, and that it allows all of the broker's commands. Blocks."""
     try:
         server = client.info("server")
     except redis.AuthenticationError as error:

@@ -30,7 +30,7 @@ class BlockingConsumer(_RedisConsumer):
         self._has_room = threading.Event()
 
     def ack(self, message: Any) -> None:
-        """Begin the message's job, and acknowledge it when the job is over; Dramatiq's thread only hands it over."""
+        """Begin the message's job, and acknowledge it after the job; Dramatiq's thread only hands it over."""
         self.broker.in_flight.accept(message.args[0], partial(self._done, message))
 
     def _done(self, message: Any) -> None:
@@ -58,7 +58,7 @@ class BlockingConsumer(_RedisConsumer):
         return message
 
     def close(self) -> None:
-        """Acknowledge what is done, and give back to Redis what was fetched and not begun."""
+        """Acknowledge finished jobs, and give messages of jobs that have not begun back to Redis."""
         with suppress(redis.RedisError):
             self._ack_and_fetch(0)
             self.requeue(list(iter(self._cached, None)))  # type: ignore[no-untyped-call]
@@ -93,7 +93,7 @@ class BlockingConsumer(_RedisConsumer):
         return any(self.broker.more.get(name, unknown) for name in HIGHER_QUEUES[self.queue_name])
 
     def _ack_and_fetch(self, free: int) -> list[Any]:
-        """Acknowledge what is done, and fetch up to `free` messages."""
+        """Acknowledge finished messages, and fetch up to `free` new ones."""
         waiting = self.broker.done[self.queue_name]
         done = [waiting.popleft() for _ in range(len(waiting))]
         calls: list[tuple[str | bytes | int, ...]] = [("ack", self.queue_name, message_id) for message_id in done]

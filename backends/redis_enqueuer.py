@@ -15,7 +15,7 @@ PIPELINE = 500
 
 
 class Enqueuer:
-    """Enqueues the deliveries of any number of callers, in one round trip those that come together."""
+    """Enqueues the deliveries of any number of callers; simultaneous ones share one round trip."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker

@@ -1,4 +1,4 @@
-"""Messages of Dramatiq's that hold a job's id and nothing else."""
+"""Dramatiq messages that hold a job's id and nothing else."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ JOB_ID = re.compile(r"job_[0-9A-Za-z]{1,64}")
 
 
 def message(queue_name: str, own: str, job_id: str) -> bytes:
-    """An encoded message for a job; `own` is the message's id."""
+    """Encode a message for a job; `own` is the message's id."""
     options = {"redis_message_id": own}
     written: dramatiq.Message[Any] = dramatiq.Message(queue_name, ACTORS[queue_name][0], (job_id,), {}, options, own)
     return written.encode()
 
 
 def is_ours(message: Any) -> bool:
-    """Return whether a decoded message is one of `message`: a job's id and no more."""
+    """Return whether a decoded message was made by `message`: a job's id and no more."""
     return (
         message.queue_name in ACTORS
         and message.actor_name == ACTORS[message.queue_name][0]

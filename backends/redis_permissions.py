@@ -1,4 +1,4 @@
-"""The commands of Redis that are used, each tried with a key of its own: a user works until a refused one is needed."""
+"""The commands of Redis that are used, each tried with a key of its own, because a missing right shows only in use."""
 
 from __future__ import annotations
 

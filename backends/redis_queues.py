@@ -1,4 +1,4 @@
-"""The queues that Dramatiq's messages wait in, one for each range of priorities, and the client for them."""
+"""The queues of Dramatiq's messages, one for each range of priorities, and the client for them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ HIGHER_QUEUES = MappingProxyType({HIGH: (), QUEUE: (HIGH,), LOW: (HIGH, QUEUE)})
 
 
 def queue_of(priority: int) -> str:
-    """The queue for jobs of a priority."""
+    """Return the queue for jobs of a priority."""
     return QUEUE if priority == 0 else HIGH if priority < 0 else LOW
 
 
 def client(url: str, timeout_s: float | None) -> Any:
-    """A client with a timeout for each call and without retries: a retried enqueue would be two messages."""
+    """Return a client with a timeout for each call and without retries: a retried enqueue would be two messages."""
     return connected(
         redis,
         url,

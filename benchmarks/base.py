@@ -15,7 +15,7 @@ RIVALS = Path(__file__).resolve().parent / "rivals"
 
 
 class BenchError(Exception):
-    """A measurement could not be had; the message says what to do."""
+    """A measurement failed; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,22 @@ class Scope:
 
     @property
     def rounds(self) -> int:
-        """The number of rounds; contestants take turns."""
+        """Return the number of rounds; contestants take turns."""
         return 2 if self.quick else 3
 
     @property
     def many_rounds(self) -> int:
-        """The same for what differs much from round to round: whatever keeps both cores busy."""
+        """Return the number of rounds for measurements that vary much, because they keep both cores busy."""
         return 2 if self.quick else 5
 
     def jobs(self, full: int) -> int:
-        """The number to measure; `full` is the number of a whole measurement."""
+        """Return the number of jobs to measure; `full` is the number of a whole measurement."""
         return max(full // 4, 100) if self.quick else full
 
 
 @dataclass
 class Measured:
-    """One contestant's value of each round, and what else there is to tell of it."""
+    """One contestant's value of each round, and further figures."""
 
     name: str
     values: list[float] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Measured:
 
     @property
     def spread(self) -> float:
-        """Half of what lies between the smallest and the largest, as a share of the median."""
+        """Return half of the distance between the smallest and the largest value, as a share of the median."""
         return (max(self.values) - min(self.values)) / 2 / self.median if self.median else 0.0
 
     def add(self, value: float, **beside: float) -> None:
@@ -65,7 +65,7 @@ class Measured:
 
 @dataclass
 class Row:
-    """A row of the table. `reach` is what the ratio, or the value where there is no rival, is meant to come to."""
+    """A row of the table. `reach` is the target for the ratio, or for the value if there is no rival."""
 
     figure: str
     what: str
@@ -78,7 +78,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Ours to the rival's, the median of the rounds' own ratios: what slows the machine down slows both."""
+        """Return ours divided by the rival's: the median of the rounds' ratios, because a slow machine slows both."""
         if self.rival is None:
             return None
         return statistics.median(a / b for a, b in zip(self.ours.values, self.rival.values, strict=True) if b)
@@ -113,14 +113,14 @@ Take = Callable[[], Iterator[Row]]
 
 
 def in_turn(rounds: int, contestants: Sequence[tuple[Measured, Callable[[Measured], None]]]) -> None:
-    """Each contestant is measured once a round, one after another, so that a slow minute is shared by all."""
+    """Measure each contestant once a round, one after another, so that a slow minute is shared by all."""
     for _ in range(rounds):
         for measured, take in contestants:
             take(measured)
 
 
 def emptied(folder: Path) -> Path:
-    """The folder is there, with nothing in it."""
+    """Create an empty folder there."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder

@@ -25,7 +25,7 @@ class Busy:
 
 
 async def keep(busy: Busy, host: str, port: int, request: bytes) -> None:
-    """One connection: a request, its answer, the next."""
+    """Send requests over one connection, each after the answer before."""
     reader, writer = await asyncio.open_connection(host, port)
     while time.perf_counter() < busy.until:
         sent = time.perf_counter()

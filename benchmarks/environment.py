@@ -15,7 +15,7 @@ FOLDER = ROOT / "var" / "bench"
 
 
 def program(environment: str, name: str) -> Path:
-    """A program of an environment, which is made where it is not there yet. Raises BenchError."""
+    """Return a program of an environment, which is made at the first use. Raises BenchError."""
     folder = FOLDER / environment
     lock = ROOT / f"requirements-{environment}.txt"
     stamp = folder / ".installed"

@@ -1,4 +1,4 @@
-"""Accepts jobs by the product's own way, without HTTP: `python -m benchmarks.fill HANDLER COUNT`."""
+"""Accepts jobs by the product's own code, without HTTP: `python -m benchmarks.fill HANDLER COUNT`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _unconfirmed = sa.select(sa.func.count()).where(ready, jobs.c.delivered_to.is_(N
 
 
 async def fill(handler: str, count: int) -> None:
-    """As many jobs wait. Those for workers are in Redis, and the ledger knows."""
+    """Accept that many jobs. Those for workers are put into Redis and confirmed."""
     settings = enter()
     async with wiring.run_process(settings, Role.RUN) as parts:
         dispatcher = parts.dispatcher

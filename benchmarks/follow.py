@@ -22,7 +22,7 @@ AT_ONCE = 50
 
 
 class Followers:
-    """All subscribers of this process, and what they have seen."""
+    """All subscribers of this process, and the delays that they saw."""
 
     def __init__(self, port: int, count: int) -> None:
         self._url = f"ws://127.0.0.1:{port}/graphql"
@@ -31,7 +31,7 @@ class Followers:
         self.all_ready = asyncio.Event()
 
     async def follow(self, job_id: str) -> float:
-        """Milliseconds from the end of the job to the frame that tells of it."""
+        """Return the milliseconds from the end of the job to its last frame."""
         async with self._doors:
             socket = await connect(self._url, subprotocols=[Subprotocol("graphql-transport-ws")], ping_interval=None)
             await socket.send(json.dumps({"type": "connection_init"}))

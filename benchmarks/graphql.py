@@ -30,7 +30,7 @@ class Caller:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
     def post(self, given: bytes, path: str = "/graphql") -> Any:
-        """The answer's `data`, or all of what is no GraphQL. Raises BenchError for one with errors."""
+        """Return the answer's `data`, or the whole answer if it is not GraphQL. Raises BenchError for errors."""
         self._connection.request("POST", path, given, {"Content-Type": "application/json"})
         response = self._connection.getresponse()
         text = response.read()

@@ -1,4 +1,4 @@
-"""Runs a module as `python -m` does, with a probe in its event loop: how late is a callback at worst?
+"""Runs a module as `python -m` does, with a probe in its event loop that measures the latest callback.
 
 The probe is the benchmark's, not the product's. It stands alone, because rivals run in environments of their own.
 """
@@ -13,7 +13,7 @@ WRITE_S = 0.1
 
 
 def watched(run_forever):
-    """The loop writes its longest delay of every tenth of a second to BENCH_PROBE while it runs."""
+    """Make the loop write its longest delay of every tenth of a second to BENCH_PROBE while it runs."""
     probed = set()
 
     def watched_run_forever(loop):

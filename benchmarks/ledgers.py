@@ -32,7 +32,7 @@ SERIES = "WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM seri
 
 
 def filled(path: Path, count: int) -> Database:
-    """A ledger of this release with as many jobs, all older than any that is accepted from now on."""
+    """Make a ledger of this release with that many jobs, all older than any later one."""
     database = Database(f"sqlite:///{path}")
     migrate.upgrade(database)
     writer = Writer(database)

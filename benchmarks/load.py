@@ -1,4 +1,4 @@
-"""Load from a process of its own: wrk where it is installed, else a client of ours, which may be the bottleneck."""
+"""Load from a process of its own: wrk if it is installed, else a client of ours, which may be the bottleneck."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Load:
 
 
 def program() -> str:
-    """The program that makes the load."""
+    """Return the program that makes the load."""
     return "wrk" if shutil.which("wrk") else "our own client; install wrk, which is quicker"
 
 

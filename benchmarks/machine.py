@@ -14,7 +14,7 @@ from benchmarks import load
 
 
 def described() -> dict[str, str | int | float]:
-    """The machine, the programs, and how busy it was with other things when this was asked."""
+    """Describe the machine, its programs, and its other load at this moment."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,

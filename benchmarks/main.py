@@ -1,4 +1,4 @@
-"""`./onward bench`: the figures, the table, the file, and with --quick whether the ratios still hold."""
+"""`./onward bench`: the figures, the table, the file, and with --quick a check of the ratios."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TAKES: tuple[tuple[str, Take], ...] = (
 
 
 def run(*, quick: bool, only: str | None) -> int:
-    """The exit code: 1 where a measurement failed, or with `quick` a ratio fell under its generous bound."""
+    """Run the figures; return 1 if a measurement failed, or with `quick` a ratio is under its generous bound."""
     wanted = _letters(only, quick=quick)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whatever was started is ended
     scope = Scope(FOLDER / "run", quick)
@@ -60,7 +60,7 @@ def run(*, quick: bool, only: str | None) -> int:
 
 
 def _letters(only: str | None, *, quick: bool) -> str:
-    """The figures asked for. Raises BenchError for what is none."""
+    """Return the chosen figures. Raises BenchError for an unknown letter."""
     if only is None:
         return QUICK if quick else LETTERS
     letters = only.upper().replace(",", "").replace(" ", "")

@@ -1,4 +1,4 @@
-"""Programs that are measured: started with what they need to find each other, ended whatever happens."""
+"""Measured programs: started with the settings that connect them, and always ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STOP_S = 15.0
 
 @dataclass
 class Program:
-    """A process that runs, its log, and what the probe in its event loop tells."""
+    """A running process, its log, and the results of the probe in its event loop."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -34,7 +34,7 @@ class Program:
         return self.log.read_text(errors="replace")[-2000:]
 
     def longest_block_ms(self, since: float = 0.0, until: float = float("inf")) -> float:
-        """The longest delay of the event loop between two moments of the monotonic clock."""
+        """Return the longest delay of the event loop between two moments of the monotonic clock."""
         if not self.probe.exists():
             return 0.0
         worst = 0.0
@@ -45,7 +45,7 @@ class Program:
         return worst
 
     def cpu_s(self) -> float:
-        """Processor seconds of the process and its children: what the machine's other work does not change."""
+        """Return the processor seconds of the process and its children, free of the machine's other work."""
         total = 0.0
         for pid in (self.process.pid, *_children(self.process.pid)):
             with suppress(OSError):
@@ -64,7 +64,7 @@ class Program:
 def running(
     command: Sequence[str | Path], folder: Path, name: str, *, env: dict[str, str], cwd: Path = ROOT
 ) -> Iterator[Program]:
-    """The program runs in a session of its own, and has ended with everything it started when the block is left."""
+    """Run the program in a session of its own, and end it with everything it started at the end of the block."""
     log, probe = folder / f"{name}.log", folder / f"{name}.probe"
     probe.unlink(missing_ok=True)
     with log.open("wb") as output:
@@ -89,7 +89,7 @@ def running(
 
 
 def finished(command: Sequence[str | Path], folder: Path, name: str, *, env: dict[str, str], cwd: Path = ROOT) -> None:
-    """The program has ended well. Raises BenchError."""
+    """Run the program to its end. Raises BenchError."""
     with running(command, folder, name, env=env, cwd=cwd) as program:
         wait_until(lambda: program.process.poll() is not None, program, timeout_s=600, may_end=True)
         if program.process.returncode:
@@ -104,7 +104,7 @@ def wait_until(
     step_s: float = 0.02,
     may_end: bool = False,
 ) -> None:
-    """Raises BenchError where it takes too long, or the program has ended before."""
+    """Wait for the condition. Raises BenchError after the timeout, or if the program has ended before."""
     deadline = time.monotonic() + timeout_s
     while not done():
         if time.monotonic() > deadline:
@@ -115,7 +115,7 @@ def wait_until(
 
 
 def ours(folder: Path, *, backend: str, redis_url: str = "") -> dict[str, str]:
-    """Environment for an Onward process that uses the ledger in this folder."""
+    """Return the environment for an Onward process that uses the ledger in this folder."""
     env = {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(PROJECT)]),
         "ONWARD_PROJECT": str(PROJECT),
@@ -128,7 +128,7 @@ def ours(folder: Path, *, backend: str, redis_url: str = "") -> dict[str, str]:
 
 
 def theirs(**further: str) -> dict[str, str]:
-    """Environment for a rival's process."""
+    """Return the environment for a rival's process."""
     return {"PYTHONPATH": str(RIVALS), **further}
 
 
@@ -145,7 +145,7 @@ def _children(pid: int) -> list[int]:
 
 
 def python(module: str, *arguments: str, probed: bool = True, executable: str | Path = sys.executable) -> list[str]:
-    """The command that runs a module, with the probe in its event loop."""
+    """Return the command that runs a module, with the probe in its event loop."""
     if not probed:
         return [str(executable), "-P", "-m", module, *arguments]
     return [str(executable), "-P", str(LAUNCH), module, *arguments]
@@ -158,7 +158,7 @@ def free_port() -> int:
 
 
 def wait_for_port(port: int, program: Program, *, step_s: float = 0.02) -> None:
-    """A server answers there, whatever it says. Raises BenchError."""
+    """Wait until a server answers there, with any status. Raises BenchError."""
 
     def answers() -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)

@@ -23,7 +23,7 @@ _succeeded = _all.where(counts.c.status == "SUCCEEDED")
 
 
 def rate(moments: list[tuple[float, int]], count: int) -> float:
-    """Jobs a second between the first fifth and (nearly) the end; `moments` are (when, how many by then)."""
+    """Return jobs a second between the first fifth and (nearly) the end; `moments` are pairs of a time and a total."""
     from_ = next((at, n) for at, n in moments if n >= FROM * count)
     to = next((at, n) for at, n in moments if n >= TO * count)
     if to[0] <= from_[0]:
@@ -32,7 +32,7 @@ def rate(moments: list[tuple[float, int]], count: int) -> float:
 
 
 def of_tallies(folder: Path) -> list[tuple[float, int]]:
-    """Work of all processes of a rival together, over time."""
+    """Return the total of all processes of a rival, over time."""
     steps: list[tuple[float, int]] = []
     for file in folder.iterdir():
         before = 0
@@ -44,17 +44,17 @@ def of_tallies(folder: Path) -> list[tuple[float, int]]:
 
 
 def of_ledger(path: Path) -> list[tuple[float, int]]:
-    """Times at which the ledger's jobs finished."""
+    """Return the times at which the ledger's jobs finished."""
     return _summed([(at / 1e6, n) for at, n in _read(path, _finished)])
 
 
 def done_in_ledger(path: Path) -> int:
-    """The number of jobs that succeeded."""
+    """Return the number of jobs that succeeded."""
     return int(_read(path, _succeeded)[0][0] or 0)
 
 
 def in_ledger(path: Path) -> int:
-    """The number of accepted jobs."""
+    """Return the number of accepted jobs."""
     return int(_read(path, _all)[0][0] or 0)
 
 

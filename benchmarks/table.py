@@ -26,7 +26,7 @@ _UNITS = {
 
 
 def shown(rows: Sequence[Row], console: Console) -> None:
-    """A line a row: medians, the rounds' spread, the ratio, and whether it reaches what it is meant to."""
+    """Return a line a row: medians, the rounds' spread, the ratio, and whether it reaches the target."""
     table = Table(title="Onward beside its rivals: medians, and the spread of the rounds")
     for heading in ("", "figure", "Onward", "beside it", "rival", "its figure", "beside it", "ratio", "reach"):
         table.add_column(heading, justify="right" if heading in ("Onward", "its figure", "ratio", "reach") else "left")
@@ -48,7 +48,7 @@ def shown(rows: Sequence[Row], console: Console) -> None:
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """The same as a table for a page."""
+    """Return the same as a table for a page."""
     lines = [
         "| | figure | Onward | beside it | rival | its figure | ratio | reach |",
         "|---|---|---|---|---|---|---|---|",
@@ -70,7 +70,7 @@ def as_markdown(rows: Sequence[Row]) -> str:
 
 
 def written(rows: Sequence[Row], machine: dict[str, Any], folder: Path) -> Path:
-    """The same as a JSON file, whose name tells when, and beside it as Markdown."""
+    """Write the same as a JSON file, whose name has the time, and as Markdown beside it."""
     now = datetime.now(UTC)
     file = folder / f"{now:%Y%m%dT%H%M%SZ}.json"
     results = {"at": now.isoformat(timespec="seconds"), "machine": machine, "rows": [row.as_json() for row in rows]}

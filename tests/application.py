@@ -51,7 +51,7 @@ def _with(text: str, table: str, line: str) -> str:
 
 
 def tables(further: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The settings as tables, with the application's modules before the further ones."""
+    """Return the settings as tables, with the application's modules before the further ones."""
     found = {name: dict(table) if isinstance(table, Mapping) else table for name, table in (further or {}).items()}
     for table, modules in MODULES.items():
         own = found.setdefault(table, {})
@@ -62,7 +62,7 @@ def tables(further: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 
 def schema() -> strawberry.Schema:
-    """The application's schema."""
+    """Return the application's schema."""
     named = [import_module(name) for name in MODULES["handlers"]]
     handlers = {one.name: one for module in named for one in vars(module).values() if isinstance(one, Handler)}
     return build([import_module(name) for name in MODULES["gql"]], handlers=handlers)

@@ -21,7 +21,7 @@ SHARING = ("node", "made", "fault_test")  # fixtures that cost more than a test 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """A process that runs tests is about to start; all of them share the servers of this one."""
+    """Share this process's servers with a process that is about to run tests."""
     config = node.config
     if not hasattr(config, "shared_servers"):
         config.shared_servers = sharing.begin(config._tmp_path_factory.getbasetemp())
@@ -42,7 +42,7 @@ def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: Any, items: list[pytest.Item]) -> None:
-    """The dearest first, so that none is left over at the end; what shares something costly stays in one process."""
+    """Sort the longest tests to the front, so that none is left over at the end; tests of one group share a process."""
     items.sort(key=lambda item: -costs.of(item.nodeid))
     folder = getattr(config, "workerinput", {}).get("servers")
     if folder:
@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(config: Any, items: list[pytest.Item]) -> None
 
 
 def _shared(item: pytest.Item) -> str | None:
-    """The resource that the test shares: npm's packages, a backend fixture, or a fixture of its module."""
+    """Return the resource that the test shares: npm's packages, a backend fixture, or a fixture of its module."""
     if not isinstance(item, pytest.Function):
         return None
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
@@ -66,7 +66,7 @@ def _shared(item: pytest.Item) -> str | None:
 
 @pytest.fixture(scope="session", autouse=True)
 def plain_tracebacks() -> None:
-    """A log line of an exception costs a millisecond: rich's picture of each frame takes a second."""
+    """Log exceptions without rich's picture of each frame, which takes a second instead of a millisecond."""
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
@@ -107,20 +107,20 @@ def migrated_postgres(postgres_server_url: str) -> str:
 
 @pytest.fixture
 def sqlite_ledger(migrated_sqlite: Path, tmp_path: Path) -> str:
-    """The URL of a ledger of this test's own, its tables made."""
+    """The URL of an empty ledger for this test alone."""
     return ledgers.copied_sqlite(migrated_sqlite, tmp_path)
 
 
 @pytest.fixture
 def postgres_ledger(postgres_server_url: str, migrated_postgres: str) -> Iterator[str]:
-    """Likewise, on PostgreSQL."""
+    """The URL of such a ledger on PostgreSQL."""
     with ledgers.copied_postgres(postgres_server_url, migrated_postgres) as url:
         yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest) -> str:
-    """Likewise, one after the other."""
+    """Both ledgers, one after the other."""
     url: str = request.getfixturevalue("sqlite_ledger" if request.param == "sqlite" else "postgres_ledger")
     return url
 
@@ -141,7 +141,7 @@ def namespace() -> str:
 def _shared_or_own(
     request: pytest.FixtureRequest, name: str, starting: Callable[[], AbstractContextManager[Server]]
 ) -> Iterator[str]:
-    """The server's address; without its program the test is skipped, or fails where CI=true: there nothing is."""
+    """Return the server's address; without its program skip the test, or fail it where CI=true."""
     folder = getattr(request.config, "workerinput", {}).get("servers")
     with ExitStack() as stack:
         try:

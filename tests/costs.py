@@ -31,5 +31,5 @@ SECONDS = MappingProxyType(
 
 
 def of(test: str) -> float:
-    """About how many seconds the test takes, or what it shares with others."""
+    """Return about how many seconds the test takes, or the resource that it shares."""
     return max((seconds for begin, seconds in SECONDS.items() if test.startswith(begin)), default=0)

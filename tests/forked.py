@@ -41,7 +41,7 @@ class Forked:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code. Raises TimeoutExpired."""
+        """Return the exit code. Raises TimeoutExpired."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while (code := self.poll()) is None:
             if deadline is not None and time.monotonic() > deadline:
@@ -61,7 +61,7 @@ class Forked:
 
 
 class Template:
-    """The process that is forked from."""
+    """The process whose forks are the commands."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._turn = threading.Lock()
@@ -75,7 +75,7 @@ class Template:
     def start(
         self, arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Path, out: Path, error: Path
     ) -> Forked:
-        """`onward` runs with these arguments; what it prints is added to the files."""
+        """Start `onward` with these arguments; its output is added to the files."""
         wanted = {"arguments": list(arguments), "environment": dict(environment), "cwd": str(cwd)}
         with self._turn:
             assert self._process.stdin is not None
@@ -87,7 +87,7 @@ class Template:
     def run(
         self, arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Path, timeout_s: float
     ) -> subprocess.CompletedProcess[str]:
-        """The outcome of `onward` with these arguments. Raises TimeoutExpired."""
+        """Run `onward` with these arguments, and return the outcome. Raises TimeoutExpired."""
         with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as error:
             files = Path(out.name), Path(error.name)
             process = self.start(arguments, environment=environment, cwd=cwd, out=files[0], error=files[1])
@@ -101,12 +101,12 @@ class Template:
 
 @cache
 def template(path: str) -> Template:
-    """The template of this process, for commands with that import path."""
+    """Return the template of this process, for commands with that import path."""
     return Template({**os.environ, "PYTHONPATH": path})
 
 
 def _serve(codes: Path) -> None:
-    """Forks for each line, and writes down how each fork ended, until there are no more lines."""
+    """Fork for each line, and record how each fork ended, until there are no more lines."""
     from onward.api import (
         app,  # noqa: F401 - loaded once, for all that are forked
         server,  # noqa: F401 - likewise
@@ -143,7 +143,7 @@ def _reap(codes: Path) -> None:
 
 
 def _become(wanted: dict[str, object]) -> None:
-    """This process is a command of the program's from here on."""
+    """Turn this process into a command of the program."""
     from onward.cli import main
 
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # it ends with the template

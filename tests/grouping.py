@@ -33,7 +33,7 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc] # it carries no types
 
 
 def write(groups: Mapping[str, str], file: Path) -> None:
-    """The groups, by test, are in the file, whole from the first: each process that collects writes the same."""
+    """Write the groups, by test, atomically: each process that collects writes the same."""
     aside = file.with_suffix(f".{os.getpid()}")
     aside.write_text(json.dumps(groups), "utf-8")
     aside.rename(file)

@@ -22,7 +22,7 @@ from tests import application
 
 
 def migrated_sqlite(folder: Path) -> Path:
-    """A ledger's file with its tables and nothing else."""
+    """Return a ledger's file with tables and no rows."""
     database = Database(f"sqlite:///{folder / 'template.db'}", application.MIGRATIONS)
     migrate.upgrade(database)
     database.close()
@@ -30,7 +30,7 @@ def migrated_sqlite(folder: Path) -> Path:
 
 
 def migrated_postgres(server_url: str) -> str:
-    """The name of a PostgreSQL database with the ledger's tables and nothing else."""
+    """Return the name of a PostgreSQL database with the ledger's tables and no rows."""
     name = f"template_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
@@ -60,7 +60,7 @@ def copied_postgres(server_url: str, template: str) -> Iterator[str]:
 
 @contextmanager
 def writing(url: str, **options: Any) -> Iterator[Writer]:
-    """A writer of its own process's making, so to speak: with its own connections."""
+    """Open a writer with its own connections, like another process's."""
     database = Database(url)
     writer = Writer(database, **options)
     writer.start()
@@ -74,7 +74,7 @@ def writing(url: str, **options: Any) -> Iterator[Writer]:
 def new_job(
     handler: str = "conformance.job", *, steps: tuple[str, ...] = ("only",), max_attempts: int = 3, **values: Any
 ) -> NewJob:
-    """A job as the dispatcher would prepare it."""
+    """Return a job as the dispatcher would prepare it."""
     pending = tuple(Step(name, index) for index, name in enumerate(steps))
     written = encode_steps(pending)
     return NewJob(handler, values.pop("backend", "here"), "{}", 1, written, max_attempts, pending=pending, **values)

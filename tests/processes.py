@@ -21,14 +21,14 @@ WAIT_TIMEOUT_S = 30.0
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's environment without settings of its own; the application of this repository can be imported."""
+    """Return this process's environment without its settings; the application of this repository can be imported."""
     inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("ONWARD_")}
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**inherited, "PYTHONPATH": path, **variables}
 
 
 def onward(*arguments: str, project: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """The outcome of a command that ends by itself."""
+    """Run a command that ends by itself, and return its outcome."""
     surroundings = environment(**variables)
     if "PYTHONPATH" not in variables:
         return forked.template(surroundings["PYTHONPATH"]).run(
@@ -47,7 +47,7 @@ def onward(*arguments: str, project: Path, **variables: str) -> subprocess.Compl
 
 
 class Running:
-    """A command that goes on; its output so far is in `output()`."""
+    """A running command; its output so far is in `output()`."""
 
     def __init__(self, process: subprocess.Popen[bytes] | Forked, log: Path) -> None:
         self.process = process
@@ -57,27 +57,27 @@ class Running:
         return self._log.read_text("utf-8", errors="replace")
 
     def wait_for(self, words: str) -> str:
-        """The first line that holds the words."""
+        """Wait for the first line that holds the words, and return it."""
         wait_until(lambda: words in self.output() or self.process.poll() is not None)
         found = next((line for line in self.output().splitlines() if words in line), None)
         assert found, f"{words!r} was never said; it said:\n{self.output()}"
         return found
 
     def serving(self) -> str:
-        """The address that the API answers at."""
+        """Wait for the API's address, and return it."""
         found = re.search(r"http://[\w.:\[\]]+", self.wait_for("serving"))
         assert found
         return found[0]
 
     def end(self, timeout_s: float = WAIT_TIMEOUT_S) -> int:
-        """The exit code after an orderly end."""
+        """Stop the command in order, and return its exit code."""
         self.process.terminate()
         return self.process.wait(timeout_s)
 
 
 @contextmanager
 def running(*arguments: str, project: Path, descriptors: Sequence[int] = (), **variables: str) -> Iterator[Running]:
-    """A command that runs as long as the block lasts; open files of those numbers are handed over."""
+    """Run a command as long as the block lasts; open files of those numbers are handed over."""
     log = project / f"{arguments[0]}-{time.monotonic_ns()}.log"
     process = _started(["--project", str(project), *arguments], project, descriptors, variables, log)
     try:
@@ -94,7 +94,7 @@ def running(*arguments: str, project: Path, descriptors: Sequence[int] = (), **v
 def _started(
     arguments: Sequence[str], cwd: Path, descriptors: Sequence[int], variables: Mapping[str, str], log: Path
 ) -> subprocess.Popen[bytes] | Forked:
-    """By the command line where open files or an import path are handed over, else forked."""
+    """Start by the command line if open files or an import path are handed over, else by a fork."""
     surroundings = environment(**variables)
     log.touch()
     if not descriptors and "PYTHONPATH" not in variables:
@@ -113,7 +113,7 @@ def _started(
 
 
 def wait_until(holds: Callable[[], object], timeout_s: float = WAIT_TIMEOUT_S) -> None:
-    """The condition holds; the test fails where it does not come to hold in time."""
+    """Wait for the condition; fail the test if it does not hold in time."""
     deadline = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < deadline, "it did not come to hold in time"
@@ -121,7 +121,7 @@ def wait_until(holds: Callable[[], object], timeout_s: float = WAIT_TIMEOUT_S) -
 
 
 def command_line(process: Path) -> bytes:
-    """The command line of the process of that folder in /proc; empty once it has ended."""
+    """Return the command line of the process of that folder in /proc; empty once it has ended."""
     try:
         return (process / "cmdline").read_bytes()
     except OSError:  # it ends while it is looked at
@@ -129,7 +129,7 @@ def command_line(process: Path) -> bytes:
 
 
 def graphql(address: str, document: str, **variables: Any) -> Any:
-    """The data that the API answers with."""
+    """Return the data of the API's answer."""
     request = urllib.request.Request(
         f"{address}/graphql",
         json.dumps({"query": document, "variables": variables}).encode(),

@@ -1,4 +1,4 @@
-"""Runners for tests, in the test's process: a real ledger and real handlers, and no backend."""
+"""Runners for tests, in the test's process, with a real ledger and real handlers, and without a backend."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WITHIN_S = 60.0
 
 
 class Enqueuer:
-    """Accepts children, and notes what is to be delivered."""
+    """Accepts children, and notes the deliveries."""
 
     def __init__(self) -> None:
         self.dispatched: list[str] = []

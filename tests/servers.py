@@ -30,7 +30,7 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: where it answers, and its process, so that a test may stop, freeze or kill it."""
+    """A running server: its address, and its process, so that a test may stop, freeze or kill it."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -85,7 +85,7 @@ def postgres_server(*options: str, port: int | None = None) -> Iterator[Server]:
 
 @contextmanager
 def pgbouncer(database_url: str, **options: object) -> Iterator[str]:
-    """The URL of the same database through a PgBouncer of its own, in transaction mode."""
+    """Return the URL of the same database through a PgBouncer of its own, in transaction mode."""
     program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
     if program is None:
         raise Missing("needs pgbouncer (Debian: apt-get install pgbouncer)")
@@ -144,13 +144,13 @@ def postgres_binaries() -> Path:
 
 
 def _package(name: str) -> list[Path]:
-    """The folder of an installed package, found without importing it."""
+    """Return the folder of an installed package, found without importing it."""
     spec = importlib.util.find_spec(name)
     return [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
 
 
 def _unprivileged() -> str | None:
-    """The user that runs PostgreSQL, which refuses root; None for this user."""
+    """Return the user that runs PostgreSQL, which refuses root; None for this user."""
     if os.geteuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
@@ -158,7 +158,7 @@ def _unprivileged() -> str | None:
 
 
 def _reachable(binaries: Path, account: str | None, folder: Path) -> Path:
-    """The same programs where `account` may run them: a copy, when they lie in somebody's private folder."""
+    """Return the same programs where `account` may run them: a copy, if they lie in a private folder."""
     try:
         subprocess.run([binaries / "postgres", "--version"], check=True, capture_output=True, user=account, cwd=folder)
     except (OSError, subprocess.CalledProcessError):

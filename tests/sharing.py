@@ -15,7 +15,7 @@ CONNECTIONS = "max_connections=400"
 
 
 class Shared:
-    """One server, in a file of its own whose text is the address, or what is missing."""
+    """One server, and a file with its address, or with the name of the missing program."""
 
     def __init__(self, file: Path, starting: Callable[[], AbstractContextManager[Server]]) -> None:
         self._file = file
@@ -39,12 +39,12 @@ class Shared:
 
 
 def begin(folder: Path) -> list[Shared]:
-    """A Redis and a PostgreSQL are on their way; `address` waits for them."""
+    """Start a Redis and a PostgreSQL; `address` waits for them."""
     return [Shared(folder / "redis", redis_server), Shared(folder / "postgresql", lambda: postgres_server(CONNECTIONS))]
 
 
 def address(folder: Path, name: str) -> str:
-    """The address of the shared server. Raises Missing."""
+    """Return the address of the shared server. Raises Missing."""
     deadline = time.monotonic() + START_S
     while not (folder / name).exists():
         if time.monotonic() > deadline:
@@ -57,7 +57,7 @@ def address(folder: Path, name: str) -> str:
 
 
 def _say(file: Path, words: str) -> None:
-    """The words are in the file, whole from the first."""
+    """Write the text atomically."""
     aside = file.with_suffix(".new")
     aside.write_text(words, "utf-8")
     aside.rename(file)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 
 def on_a_terminal(command: Sequence[str], *, variables: Mapping[str, str], seen: Sequence[str] = ()) -> tuple[int, str]:
-    """The exit code, and what was shown. For each of the words in `seen`, once it stands there, a line is typed.
+    """Return the exit code and the output. A line is typed after each of the words in `seen`.
 
     What is typed comes through a pipe.
     """

@@ -23,7 +23,7 @@ Taking = Callable[[Measured], None]
 
 
 def take_in_process(scope: Scope, figures: str) -> Iterator[Row]:
-    """The rows of A and B: ours is measured once for both."""
+    """Measure the rows of A and B: ours is measured once for both."""
     onward, rest, router = Measured("Onward"), Measured("FastAPI, BackgroundTasks"), Measured("Strawberry's router")
     ways: list[tuple[Measured, Taking]] = [(onward, lambda m: _onward(scope, m))]
     if "A" in figures:
@@ -38,7 +38,7 @@ def take_in_process(scope: Scope, figures: str) -> Iterator[Row]:
 
 
 def take_dramatiq(scope: Scope) -> Iterator[Row]:
-    """The row of C. No worker runs: what is measured is accepting."""
+    """Measure the row of C. No worker runs, because only accepting is measured."""
     onward, sent = Measured("Onward"), Measured("a resolver that sends")
     with redis_server() as server:
         in_turn(
@@ -53,7 +53,7 @@ def take_dramatiq(scope: Scope) -> Iterator[Row]:
 
 @contextmanager
 def api(folder: Path, *, backend: str, redis_url: str = "") -> Iterator[tuple[Program, int]]:
-    """Onward's API process, ready, and its port."""
+    """Start Onward's API process, wait until it is ready, and return it with its port."""
     port = free_port()
     env = ours(folder, backend=backend, redis_url=redis_url)
     with running(python("cli", "serve", "--port", str(port)), folder, "serve", env=env) as server:
@@ -81,7 +81,7 @@ def _onward(scope: Scope, measured: Measured, redis_url: str = "") -> None:
 
 
 def _drained(ledger: Path, since: float) -> float:
-    """Seconds until every accepted job is done."""
+    """Return the seconds until every accepted job is done."""
     while progress.done_in_ledger(ledger) < progress.in_ledger(ledger):
         if time.monotonic() - since > DRAIN_S:
             raise BenchError(f"the accepted jobs were not done within {DRAIN_S:.0f} s")
@@ -111,7 +111,7 @@ def _rival(scope: Scope, measured: Measured, app: str, path: str, redis_url: str
 
 
 def _loaded(scope: Scope, server: Program, url: str, given: bytes, folder: Path) -> tuple[load.Load, dict[str, float]]:
-    """The load, and what to tell beside its rate."""
+    """Load the server; return the result, and the figures beside its rate."""
     started, cpu_s = time.monotonic(), server.cpu_s()
     load_result = load.post(url, given, seconds=_seconds(scope), folder=folder)
     beside = {

@@ -1,4 +1,4 @@
-"""E and F: jobs that do nothing, from waiting to recorded, by the second; under Dramatiq, and in the API process."""
+"""E and F: jobs that do nothing, a second, from waiting to recorded; under Dramatiq, and in the API process."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TWO = Rival(f"{DRAMATIQ}, 2 processes", "dramatiq_app", NEW, BY_TWO, results=Fal
 
 
 def take(scope: Scope, figures: str) -> Iterator[Row]:
-    """The rows of E and F: the rivals run once for both."""
+    """Measure the rows of E and F: the rivals run once for both."""
     count = scope.jobs(JOBS)
     ways: dict[str, tuple[Measured, Callable[[Measured], None]]] = {}
     with redis_server() as server:
@@ -69,7 +69,7 @@ def take(scope: Scope, figures: str) -> Iterator[Row]:
 
 
 def _take_two(scope: Scope) -> Iterator[Row]:
-    """The row of E with two worker processes."""
+    """Measure the row of E with two worker processes."""
     onward, dramatiq = Measured("Onward"), Measured(TWO.name)
     with redis_server() as server:
         in_turn(
@@ -131,7 +131,7 @@ def _tallied(folder: Path) -> int:
 
 
 def _worked(folder: Path, count: int, worker: Program) -> dict[str, float]:
-    """Figures of a worker beside its rate, once all jobs are done; its start does not count."""
+    """Return figures of a worker beside its rate, once all jobs are done; its start does not count."""
     ledger = folder / "ledger.db"
     done_before, cpu_s = _cpu_from(lambda: progress.done_in_ledger(ledger), count, worker)
     wait_until(lambda: progress.done_in_ledger(ledger) >= count, worker, timeout_s=120, step_s=0.05)
@@ -140,6 +140,6 @@ def _worked(folder: Path, count: int, worker: Program) -> dict[str, float]:
 
 
 def _cpu_from(done: Callable[[], int], count: int, worker: Program) -> tuple[int, float]:
-    """The jobs done at the first look after the start, and their cost."""
+    """Return the jobs done at the first look after the start, and their cost."""
     wait_until(lambda: done() >= progress.FROM * count, worker, timeout_s=120, step_s=0.05)
     return min(done(), count - 1), worker.cpu_s()

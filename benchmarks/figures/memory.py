@@ -1,4 +1,4 @@
-"""H: memory of the API process while many jobs wait, beside what it had before."""
+"""H: memory of the API process while many jobs wait, compared with before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""G: what the same work takes with many jobs in the ledger, and with a hundred times as many."""
+"""G: the cost of the same work with many jobs in the ledger, and with a hundred times as many."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class _Side:
         self._after = _thousandth(self._database)
 
     def before(self, what: str) -> None:
-        """There is enough of what this part of the work needs."""
+        """Wait until this part of the work has enough jobs."""
         if what in ("claim", "finish"):
             self._waiting = [ledgers.accept(self._writer) for _ in range(TIMES)]
         if what == "finish":
@@ -97,7 +97,7 @@ class _Side:
         return ledgers.claim(self._writer, job, runner=self._lease.id)
 
     def take(self, what: str) -> float:
-        """Milliseconds that it took."""
+        """Do the work and return its milliseconds."""
         match what:
             case "accept":
                 return _timed(lambda: ledgers.accept(self._writer))

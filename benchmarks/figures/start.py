@@ -1,4 +1,4 @@
-"""J: how soon a process is there, once it is set up."""
+"""J: the time that a start takes, once everything is set up."""
 
 from __future__ import annotations
 

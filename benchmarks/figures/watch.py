@@ -1,4 +1,4 @@
-"""I: many subscribers, each on its own job: how long from the change in a worker to the frame at the client."""
+"""I: many subscribers, each on its own job; the time from the change in a worker to the frame at the client."""
 
 from __future__ import annotations
 

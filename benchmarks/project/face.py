@@ -1,4 +1,4 @@
-"""Mutations that begin the benchmark's own jobs, so that what is measured starts at the answer to a request."""
+"""Mutations that begin the benchmark's own jobs, so that a measurement starts at the answer to a request."""
 
 import strawberry
 

@@ -1,4 +1,4 @@
-"""Jobs that do nothing, so that what is measured is everything else."""
+"""Jobs that do nothing, so that only the rest is measured."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ async def nothing(_job: JobContext, *, n: int) -> int:
 
 @handler("bench.stamp")
 def stamp(_job: JobContext, *, path: str) -> None:
-    """The time at which its first line ran, by the clock that all processes of the machine share."""
+    """Return the time at which the first line ran, by the clock that all processes of the machine share."""
     now = time.monotonic()
     with Path(path).open("a") as file:
         file.write(f"{now} {os.getpid()}\n")
@@ -23,7 +23,7 @@ def stamp(_job: JobContext, *, path: str) -> None:
 
 @handler("bench.pause")
 async def pause(_job: JobContext, *, seconds: float) -> float:
-    """It ends at the moment that it results in, by the same clock."""
+    """Pause, and return the time of the end, by the same clock."""
     await asyncio.sleep(seconds)
     return time.monotonic()
 

@@ -1,4 +1,4 @@
-"""Strawberry's GraphQLRouter: with BackgroundTasks, or where BENCH_REDIS is set with Dramatiq's `send`."""
+"""Strawberry's GraphQLRouter with BackgroundTasks, or with Dramatiq's `send` if BENCH_REDIS is set."""
 
 import os
 import uuid

@@ -1,4 +1,4 @@
-"""A plain FastAPI endpoint with BackgroundTasks: nothing is written down before it answers, or ever."""
+"""A plain FastAPI endpoint with BackgroundTasks, which writes nothing down."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""Sends Dramatiq messages, each once the one before was picked up and a pause is over; prints how long each took."""
+"""Sends Dramatiq messages, each a pause after the one before was picked up; prints the time of each."""
 
 import random
 import sys

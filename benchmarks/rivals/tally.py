@@ -1,4 +1,4 @@
-"""Counts what a rival's workers have done, at next to no cost to them: a line for every twentieth job."""
+"""Counts the jobs of a rival's workers at little cost: a line for every twentieth job."""
 
 import itertools
 import os
@@ -10,7 +10,7 @@ _numbers = itertools.count(1)
 
 
 def tick() -> None:
-    """One more job is done; its process has a file of its own in the folder BENCH_TALLY."""
+    """Count one more job; each process has a file of its own in the folder BENCH_TALLY."""
     number = next(_numbers)
     if number % EVERY == 0:
         line = f"{time.monotonic()} {number}\n"

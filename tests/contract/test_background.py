@@ -40,7 +40,7 @@ async def onward(tmp_path: Path, anyio_backend: str, request: pytest.FixtureRequ
 
 
 async def request(onward: wiring.Runtime, handlers: list[str], folder: Path, **params: Any) -> list[Job]:
-    """The jobs of one request, whose response has left."""
+    """Accept and deliver the jobs of one request, whose response has left."""
     later: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
     wanted = [{"handler": name, "params": {"folder": str(folder), **params}} for name in handlers]
     jobs = await node.accept(onward, wanted)
@@ -72,7 +72,7 @@ async def test_jobs_of_one_request_run_one_after_another_in_order(onward: wiring
 async def test_a_job_waits_for_the_previous_one_of_its_request_however_long_it_runs(
     onward: wiring.Runtime, tmp_path: Path
 ) -> None:
-    """Nor is it claimed from the ledger meanwhile, where it has waited longer than another one that is."""
+    """Free slots claim another job from the ledger meanwhile, even if it has waited for less time."""
     jobs = await request(onward, ["conformance.wait", "conformance.note"], tmp_path)
     await until(lambda: bool(notes(tmp_path)))
     (other := tmp_path / "other").mkdir()
@@ -86,7 +86,7 @@ async def test_a_job_waits_for_the_previous_one_of_its_request_however_long_it_r
 
 
 async def test_a_failed_job_stops_no_other_job_of_its_request(onward: wiring.Runtime, tmp_path: Path) -> None:
-    """The order is that of first attempts: a job that has to be tried again does so beside the others."""
+    """Only first attempts are ordered: a job that is retried runs beside the others."""
     jobs = await request(
         onward, ["conformance.permanent", "conformance.note", "conformance.sys_exit", "conformance.note"], tmp_path
     )
@@ -103,7 +103,7 @@ async def test_jobs_of_two_requests_run_side_by_side(onward: wiring.Runtime, tmp
 
 
 async def test_a_waiting_job_needs_no_task(onward: wiring.Runtime, tmp_path: Path) -> None:
-    """Four hundred jobs in two hundred requests that wait: no task for any of them, and the slots are not exceeded."""
+    """Four hundred jobs wait in two hundred requests without a task of their own, and the slots are not exceeded."""
     blocking = await request(onward, ["conformance.wait"], tmp_path) + await node.accept(
         onward, [{"handler": "conformance.wait", "params": {"folder": str(tmp_path)}}]
     )
@@ -131,7 +131,7 @@ async def test_who_watches_in_the_same_process_knows_of_the_end_without_a_look(
 
 
 async def test_the_next_process_runs_the_jobs_that_one_left(tmp_path: Path, anyio_backend: str) -> None:
-    """Stopped with jobs waiting and running; the next process runs each, and charges none for the stop."""
+    """The first process stops with jobs waiting and running; the next one runs each, and charges none for the stop."""
     application.write(
         tmp_path,
         "[server]\ndrain_s = 1\n[backends.background]\nconcurrency = 2\n"
@@ -171,7 +171,7 @@ async def test_a_step_that_ends_during_the_drain_is_recorded_and_the_next_one_is
 async def test_free_slots_claim_nothing_from_a_ledger_that_has_not_changed(
     onward: wiring.Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A look at the number of its commits is enough; each change is followed by a claim."""
+    """The number of commits shows that; each change is followed by a claim."""
     looks: list[bool] = []
     has_changed = Revision.has_changed
 

@@ -32,7 +32,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
 async def test_pending_jobs_run_on_the_new_backend(
     tmp_path: Path, redis_url: str, database: str | None, direction: str
 ) -> None:
-    """Waiting, running, retrying, scheduled and half done: all finish, each effect once, nothing charged for it."""
+    """Waiting, running, retrying, scheduled and half-done jobs finish, each effect once, and none is charged for it."""
     fixtures: list[OnDatabase] = [BackgroundFixture(database), DramatiqFixture(redis_url, database)]
     before, after = fixtures if direction == "to dramatiq" else reversed(fixtures)
     async with open_harness(before, tmp_path) as harness:
@@ -52,7 +52,7 @@ async def test_pending_jobs_run_on_the_new_backend(
 
 
 async def _pending(harness: Harness) -> dict[str, str]:
-    """Work in every state that a stop can find it in, by what it is."""
+    """Create work in every state that a stop can find it in, by its name."""
     folder = str(harness.folder)
     await harness.start_worker()
     now = await harness.front.database.read(lambda tx: tx.now)

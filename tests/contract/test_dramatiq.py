@@ -57,11 +57,11 @@ async def harness(broker: Broker, tmp_path: Path, anyio_backend: str) -> AsyncIt
 
 class _Unclear(DramatiqFixture):
     def clear(self) -> None:
-        """Nothing: its Redis ends with the test."""
+        """Do nothing: the Redis ends with the test."""
 
 
 async def test_jobs_are_accepted_while_redis_is_down_and_run_after_its_return(harness: Harness, broker: Broker) -> None:
-    """By the same worker. The fault tests, which run alone, measure the time of an answer meanwhile."""
+    """The same worker runs them. The fault tests, which run alone, measure the time of an answer meanwhile."""
     broker.stop()
     jobs = [await harness.accept("conformance.note", folder=str(harness.folder)) for _ in range(10)]
     assert {(await harness.get(job.id)).status for job in jobs} == {S.QUEUED}
@@ -78,7 +78,7 @@ async def test_jobs_are_accepted_while_redis_is_down_and_run_after_its_return(ha
 
 
 async def test_a_frozen_redis_delays_no_acceptance(harness: Harness, broker: Broker) -> None:
-    """Each is accepted before it goes on; then what was accepted runs."""
+    """Each is accepted while Redis is frozen; then they run."""
     broker.server.process.send_signal(signal.SIGSTOP)
     try:
         jobs = [await harness.accept("conformance.note", folder=str(harness.folder)) for _ in range(10)]
@@ -91,7 +91,7 @@ async def test_a_frozen_redis_delays_no_acceptance(harness: Harness, broker: Bro
 @pytest.mark.parametrize("forgets", ["restarted", "flushed"])
 @pytest.mark.slow
 async def test_messages_that_redis_lost_are_delivered_again(harness: Harness, broker: Broker, forgets: str) -> None:
-    """Jobs that it held and lost, through a restart without its data or by FLUSHALL, run all the same."""
+    """Redis loses its messages by a restart without its data or by FLUSHALL, and the jobs run all the same."""
     await harness.no_worker()
     jobs = [await harness.accept("conformance.note", folder=str(harness.folder)) for _ in range(5)]
     if forgets == "restarted":
@@ -106,7 +106,7 @@ async def test_messages_that_redis_lost_are_delivered_again(harness: Harness, br
 
 
 async def test_an_unreadable_message_does_not_affect_its_neighbours(harness: Harness, broker: Broker) -> None:
-    """It is dropped, and the jobs before and behind it run."""
+    """The message is dropped, and the jobs before and after it run."""
     await harness.no_worker()
     before = await harness.accept("conformance.note", folder=str(harness.folder))
     queue = f"{harness.front.settings.backends.dramatiq.namespace}:jobs"
@@ -121,14 +121,14 @@ async def test_an_unreadable_message_does_not_affect_its_neighbours(harness: Har
 
 
 async def test_a_worker_ends_within_its_deadline_while_redis_is_down(harness: Harness, broker: Broker) -> None:
-    """SIGTERM with Redis away: it waits for no answer of it."""
+    """After SIGTERM the worker waits for no answer of Redis."""
     broker.stop()
     await harness.workers[0].stop(30)
 
 
 @pytest.mark.slow
 async def test_messages_that_a_killed_worker_had_fetched_run_elsewhere(harness: Harness) -> None:
-    """More than it has threads for were in its memory, unclaimed; all run at the next worker."""
+    """The worker had more messages in memory than threads; the next worker runs them all."""
     (worker,) = harness.workers
     one = {"handler": "conformance.deaf", "params": {"folder": str(harness.folder)}}
     jobs = await harness.request([one] * 30)
@@ -141,7 +141,7 @@ async def test_messages_that_a_killed_worker_had_fetched_run_elsewhere(harness: 
 
 @pytest.mark.slow
 async def test_dramatiq_s_own_command_runs_jobs_too(harness: Harness) -> None:
-    """`dramatiq worker:broker`, and it ends upon SIGTERM."""
+    """The command is `dramatiq worker:broker`, and it ends upon SIGTERM."""
     await harness.no_worker()
     command = (sys.executable, "-m", "dramatiq", "worker:broker", "--processes", "1", "--threads", "2")
     master = processes.start(command, harness.project)

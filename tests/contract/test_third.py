@@ -22,7 +22,7 @@ PAGE = ROOT / "docs" / "adding-a-backend.md"
     ("selected", "least"), [(PART, 4), pytest.param("", 46, marks=pytest.mark.long)], ids=["part", "all"]
 )
 def test_the_documented_backend_passes_every_contract_test(selected: str, least: int, tmp_path: Path) -> None:
-    """The page's files, run by the page's command, pass: some of the tests, with --long all."""
+    """The page's files, run by the page's command, pass some of the tests, and with --long all."""
     found = re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert [name for name, _ in found] == ["spool.py", "test_spool.py"]
     for name, text in found:

@@ -86,7 +86,7 @@ def _module(module: str, public: Public) -> Iterator[str]:
 
 
 def _name(module: str, name: str) -> Iterator[str]:
-    """A heading, the code without its bodies, the docstring's first paragraph, and a table of members."""
+    """Return a heading, the code without its bodies, the docstring's first paragraph, and a table of members."""
     found, words = _definition(module, name)
     yield f"### {name}\n"
     if isinstance(found, ast.ClassDef):
@@ -112,7 +112,7 @@ def _python(lines: list[str]) -> str:
 
 
 def _definition(module: str, name: str) -> tuple[ast.stmt, str]:
-    """The statement that defines a public name, and the words below it if it is an assignment."""
+    """Return the statement that defines a public name, and the text below it if it is an assignment."""
     if module == "onward":
         value = getattr(onward, name)
         module = getattr(value, "__module__", None) or "onward.handlers.context"
@@ -159,7 +159,7 @@ def _takes_more(member: Defined) -> bool:
 
 
 def _stub(member: ast.stmt) -> Iterator[str]:
-    """The code of a member without its body."""
+    """Return the code of a member without its body."""
     if isinstance(member, ast.AnnAssign):
         yield ast.unparse(member)
     elif isinstance(member, ast.ClassDef):
@@ -178,7 +178,7 @@ def _stub(member: ast.stmt) -> Iterator[str]:
 
 
 def _parameters(given: ast.arguments) -> Iterator[str]:
-    """The parameters as they are written, each by itself."""
+    """Return the parameters as they are written, each by itself."""
     plain = [*given.posonlyargs, *given.args]
     defaults = [None] * (len(plain) - len(given.defaults)) + list(given.defaults)
     for number, (one, default) in enumerate(zip(plain, defaults, strict=True), start=1):
@@ -209,7 +209,7 @@ def _paragraph(text: str) -> str:
 
 
 def imported(text: str) -> Iterator[tuple[str, str]]:
-    """The names that code imports from the package, each with its module."""
+    """Return the names that code imports from the package, each with its module."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "onward":
             yield from ((str(node.module), alias.name) for alias in node.names)
@@ -218,7 +218,7 @@ def imported(text: str) -> Iterator[tuple[str, str]]:
 
 
 def shown_code() -> Iterator[tuple[str, str]]:
-    """All code that people copy: the application, the examples, the templates and the pages' blocks."""
+    """Return all code that people copy: the application, the examples, the templates and the pages' blocks."""
     folders = ("gql", "handlers", "database", "examples", "src/onward/templates")
     for file in (file for folder in folders for file in (ROOT / folder).rglob("*.py")):
         if "node_modules" not in file.parts:

@@ -9,7 +9,7 @@ FENCE = re.compile(r'^```(\S+)(?: title="(\S+)")?\n(.*?)^```$', re.MULTILINE | r
 
 @dataclass(frozen=True)
 class Fence:
-    """A block: its language, the file that it is the text of, where one is named, and its line in the page."""
+    """A block: its language, the file whose text it is, if one is named, and its line in the page."""
 
     language: str
     file: str | None

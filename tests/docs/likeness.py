@@ -19,19 +19,19 @@ MASKS = (
 
 
 class Ids:
-    """Ids of the page, by the real id that each stands for."""
+    """Ids of the page, by the real ids that they stand for."""
 
     def __init__(self) -> None:
         self._real: dict[str, str] = {}
 
     def learn(self, page: str, real: str) -> None:
-        """The ids of two texts that are alike are the same ones, in order."""
+        """Learn the ids of two similar texts, which correspond in order."""
         for written, given in zip(ID.findall(page), ID.findall(real), strict=True):
             assert self._real.setdefault(written, given) == given, f"{written} stands for two things"
 
 
 def alike(page: str, real: str) -> bool:
-    """True if the output matches the page."""
+    """Return whether the output matches the page."""
     if "event: next" in page:
         return _same_stream(_events(page), _events(real))
     if page.startswith("{"):
@@ -48,7 +48,7 @@ def masked(text: str) -> str:
 
 
 def objects(text: str) -> list[Any]:
-    """The JSON values of a text, one after another."""
+    """Return the JSON values of a text, one after another."""
     decoder, found, text = json.JSONDecoder(), [], text.strip()
     while text:
         value, end = decoder.raw_decode(text)
@@ -70,7 +70,7 @@ def _events(text: str) -> list[Any]:
 
 
 def _same_stream(page: list[Any], real: list[Any]) -> bool:
-    """Changes in between may be folded: the first and the last state are the same, versions apart."""
+    """Compare two streams, whose middle changes may be folded: first and last states are the same, versions apart."""
     versions = [_job(event).pop("version") for event in real]
     for event in page:
         _job(event).pop("version")

@@ -72,7 +72,7 @@ class Scene:
         return str(graphql(self.address, STAGE, handler=handler, params=json.dumps(params))["stage"]["job"]["id"])
 
     def minute(self) -> None:
-        """The jobs of a minute."""
+        """Accept the jobs of a minute."""
         for _ in range(self._chance.randint(3, 14)):
             self._sent += 1
             kind = self._chance.random()
@@ -93,7 +93,7 @@ class Scene:
         graphql(self.address, NOTIFY, input={"email": "ada@example.com", "message": "Tea is served.", "runAt": when})
 
     async def until(self, job: str, enough: int, of: Literal["progress", "attempts"]) -> None:
-        """The job has come that far."""
+        """Wait until the job has come that far."""
         deadline = time.monotonic() + 60
         while True:
             job_now = (await asyncio.to_thread(graphql, self.address, JOB, id=job))["job"]
@@ -107,7 +107,10 @@ class Scene:
 
 
 async def take(folder: Path, pictures: tuple[Picture, ...] = PICTURES, *, minutes: int = MINUTES) -> None:
-    """The pictures are in the folder. The page's clock runs ahead a minute at a time, so that its chart has a past."""
+    """Take the pictures into the folder.
+
+    The page's clock runs ahead a minute at a time, so that its chart has a past.
+    """
     with tempfile.TemporaryDirectory() as project:
         shutil.copytree(SCENE, project, dirs_exist_ok=True)
         application.write(Path(project), (SCENE / "settings.toml").read_text("utf-8"))
@@ -161,7 +164,7 @@ async def _finished(page: Page) -> str:
 
 
 async def _send(page: Page) -> None:
-    """One job is sent from the page itself, and is over."""
+    """Send one job from the page itself, and wait for its end."""
     await page.get_by_role("textbox", name="Username").fill("ada_lovelace")
     await page.get_by_role("textbox", name="E-mail").fill("lovelace@example.com")
     await page.get_by_role("button", name="Register user").click()

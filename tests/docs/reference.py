@@ -62,7 +62,7 @@ def settings_page() -> str:
 
 
 def _tables(name: str, table: type[BaseModel]) -> Iterator[str]:
-    """A heading and a table of keys, and the same for the tables inside."""
+    """Return a heading and a table of keys, and the same for the inner tables."""
     fields = {field.alias or key: field for key, field in table.model_fields.items() if key != "project"}
     inner = {key: model for key, field in fields.items() if (model := _model(field)) is not None}
     keys = [_row(key, field) for key, field in fields.items() if key not in inner and not _is_map(field)]
@@ -117,7 +117,7 @@ def _model(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def _model_of_map(field: FieldInfo) -> type[BaseModel] | None:
-    """The model of a map's values; None if they are no tables."""
+    """Return the model of a map's values; None if they are no tables."""
     value = get_args(field.annotation)[1] if _is_map(field) else None
     return value if isinstance(value, type) and issubclass(value, BaseModel) else None
 
@@ -154,7 +154,7 @@ def schema_page() -> str:
 
 
 def _type(kind: Any) -> Iterator[str]:
-    """A heading, the type's description, and a table of its fields or values."""
+    """Return a heading, the type's description, and a table of its fields or values."""
     yield f"## {kind.name}\n"
     if kind.description:
         yield f"{' '.join(kind.description.split())}\n"

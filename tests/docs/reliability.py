@@ -14,7 +14,7 @@ HEAD = "| combination |"
 
 
 def rows(figures: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """A row of the page's table for each campaign."""
+    """Return a row of the page's table for each campaign."""
     for one in figures:
         kills = sum(n for name, n in one["faults"].items() if name.startswith("kill"))
         shown = (
@@ -36,14 +36,14 @@ def rows(figures: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def table(page: str) -> list[str]:
-    """The rows of the page's table of figures, without its head."""
+    """Return the rows of the page's table of figures, without its head."""
     lines = page.splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith(HEAD)) + 2
     return lines[start : next(n for n in range(start, len(lines)) if not lines[n].startswith("|"))]
 
 
 def main(files: Sequence[str]) -> None:
-    """The page and the file beside it hold these campaigns and no others."""
+    """Write exactly these campaigns to the page and the file beside it."""
     figures = [one for file in files for one in json.loads(Path(file).read_text("utf-8"))]
     FIGURES.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     page = PAGE.read_text("utf-8")

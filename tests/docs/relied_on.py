@@ -17,7 +17,7 @@ ROW = re.compile(r"^\| `(?P<name>[^`]+)` \| (?P<rest>.*) \|[^|]*\|$", re.MULTILI
 
 
 def names(root: Path) -> list[str]:
-    """The lines of a tree that holds docs/ and gql/schema.graphql."""
+    """Return the lines of a tree that holds docs/ and gql/schema.graphql."""
     docs = root / "docs"
     found = [
         *settings((docs / "settings.md").read_text("utf-8")),
@@ -29,7 +29,7 @@ def names(root: Path) -> list[str]:
 
 
 def settings(page: str) -> Iterator[str]:
-    """`setting auth.mode: its values, its default`."""
+    """Return lines such as `setting auth.mode: its values, its default`."""
     for section in re.split(r"^## ", page, flags=re.MULTILINE):
         head = re.match(r"\[([^\]]+)\]", section)
         table = f"{head[1]}." if head else ""
@@ -38,7 +38,7 @@ def settings(page: str) -> Iterator[str]:
 
 
 def commands(page: str) -> Iterator[str]:
-    """`command ./onward serve`, and `command ./onward serve --port`."""
+    """Return lines such as `command ./onward serve`, and `command ./onward serve --port`."""
     for section in page.split("\n## ")[1:]:
         usage = section.partition("\n")[0].strip("`")
         yield f"command {usage}"
@@ -47,13 +47,13 @@ def commands(page: str) -> Iterator[str]:
 
 
 def metrics(page: str) -> Iterator[str]:
-    """`metric onward_jobs: its kind, its labels`."""
+    """Return lines such as `metric onward_jobs: its kind, its labels`."""
     for row in ROW.finditer(page):
         yield f"metric {row['name']}: {row['rest']}"
 
 
 def schema(sdl: str) -> Iterator[str]:
-    """`graphql Job.status: JobStatus!`, an input's default with it."""
+    """Return lines such as `graphql Job.status: JobStatus!`, with an input's default."""
     for name, kind in graphql.build_schema(sdl).type_map.items():
         if name.startswith("__") or graphql.is_specified_scalar_type(kind):
             continue
@@ -73,14 +73,14 @@ def _default(found: graphql.GraphQLArgument | graphql.GraphQLInputField | graphq
 
 
 def unannounced(recorded: list[str], present: list[str], changelog: str) -> list[str]:
-    """The recorded lines that are gone or different, and whose name in backticks the changelog's top does not hold."""
+    """Return recorded lines that are gone or different, and that the changelog's top does not name in backticks."""
     top = changelog.split("\n## ")[1]
     lost = [line for line in recorded if line not in set(present)]
     return [line for line in lost if f"`{name_of(line)}`" not in top]
 
 
 def name_of(line: str) -> str:
-    """The name in a line: `auth.mode`, `./onward serve --port`, `onward_jobs`, `Job.status`."""
+    """Return the name in a line: `auth.mode`, `./onward serve --port`, `onward_jobs`, `Job.status`."""
     return line.partition(" ")[2].partition(": ")[0].partition("(")[0]
 
 

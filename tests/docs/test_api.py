@@ -18,7 +18,7 @@ def test_the_shown_code_imports_public_names_only(text: str) -> None:
 
 
 def test_onward_s_own_names_are_imported_from_onward() -> None:
-    """`from onward import handler`, although the module that defines it would do."""
+    """The import is `from onward import handler`, although the module that defines it would do."""
     elsewhere = {
         f"{where}: from {module} import {name}"
         for where, text in SHOWN

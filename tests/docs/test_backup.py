@@ -38,7 +38,7 @@ class Ledger:
         self.waiting = waiting["sendNotification"]["job"]["id"]
 
     def lose(self, reader: Reader) -> None:
-        """Something is accepted after the backup, and the one that waited has run; then all stops."""
+        """Accept a job after the backup and run the one that waited; then stop everything."""
         wait_until(lambda: self.state(reader.address(), self.waiting)["status"] == "SUCCEEDED")
         self.lost = graphql(reader.address(), NOTIFY, input={"email": "ada@example.com", "message": "lost"})
         self.lost = self.lost["sendNotification"]["job"]["id"]

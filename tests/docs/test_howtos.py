@@ -42,7 +42,7 @@ def test_the_tests_on_the_pages_pass(tmp_path: Path) -> None:
 
 
 def test_the_mutations_on_the_page_are_in_the_schema() -> None:
-    """Each block of GraphQL, as `./onward schema` prints it."""
+    """Each block of GraphQL must be part of the output of `./onward schema`."""
     blocks = {fence.file: fence.text for fence in fences(DOCS / "mutations.md") if fence.file}
     found: dict[str, Any] = {}
     for name in ("parcels", "tickets"):
@@ -88,7 +88,7 @@ def test_the_example_of_a_schedule_is_valid(tmp_path: Path) -> None:
 
 
 def test_the_example_of_queues_is_valid(tmp_path: Path) -> None:
-    """And the commands are ones that there are, for a handler that there is."""
+    """Its commands and its handlers exist, too."""
     write("queues.md", tmp_path)
     application.write(tmp_path, (tmp_path / "settings.toml").read_text("utf-8"))
     assert load(tmp_path).queues["email.*"].rate == "100/m"
@@ -119,7 +119,7 @@ def test_the_operations_on_the_frontend_page_are_valid(text: str) -> None:
 async def test_the_programs_that_enqueue_work(
     tmp_path: Path, sqlite_ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While another process serves: they run no job themselves."""
+    """Another process serves meanwhile; the programs run no job themselves."""
     write("enqueue.md", tmp_path)
     monkeypatch.setenv("ONWARD_DATABASE__URL", sqlite_ledger)
     monkeypatch.syspath_prepend(tmp_path)
@@ -140,7 +140,7 @@ async def test_the_programs_that_enqueue_work(
 
 
 def test_every_block_of_code_is_run_somewhere() -> None:
-    """Or it says by its language that it is for somebody's own machine."""
+    """A block of the language for the reader's own machine is an exception."""
     pages = {
         "tutorial.md",
         "backup.md",

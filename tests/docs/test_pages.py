@@ -24,7 +24,7 @@ FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 def table_under(heading: str) -> list[list[str]]:
-    """The rows of the first table after a heading of the architecture's page, without their head."""
+    """Return the rows of the first table after a heading of the architecture's page, without their head."""
     _, _, below = ARCHITECTURE.read_text("utf-8").partition(f"\n{heading}")
     lines = below[below.index("\n|") :].strip().partition("\n\n")[0].splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
@@ -49,7 +49,7 @@ def test_the_columns_of_the_table_exist() -> None:
 
 
 def layers() -> list[list[str]]:
-    """Those of each contract of that kind: the library's, then the application's."""
+    """Return the layers of each contract of that kind: the library's, then the application's."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     return [contract["layers"] for contract in contracts if contract["type"] == "layers"]
 
@@ -68,7 +68,7 @@ def test_every_package_is_in_the_table(order: int, heading: str) -> None:
 
 @pytest.mark.parametrize("page", ["architecture.md", "contributing.md"])
 def test_every_file_that_a_page_names_exists(page: str) -> None:
-    """By its path, or by its name in the row of its package."""
+    """A page names it by its path, or by its name in the row of its package."""
     missing = []
     for line in (ROOT / "docs" / page).read_text("utf-8").splitlines():
         row = re.match(r"\| `(\w+)/` \|", line)

@@ -1,4 +1,4 @@
-"""The repository could lie anywhere: nothing in it names a place of a machine that it was written on."""
+"""The repository names no path of a machine that it was written on."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Pages that are typed from top to bottom: every command prints what the page says."""
+"""Pages that a reader types from top to bottom: every command prints the output on the page."""
 
 import re
 import time
@@ -57,7 +57,7 @@ def test_every_block_of_the_page_is_of_a_checked_kind(name: str) -> None:
 
 
 def test_the_pages_show_this_release_s_tables() -> None:
-    """Each migration changes what `check` prints; the tour of the whole page is too long for each run to see it."""
+    """Each migration changes the output of `check`; the tour of the whole page is too long for each run."""
     shown = re.findall(
         r"its tables are those of this release \((\d+)\)", "".join((ROOT / p).read_text() for p in PAGES)
     )

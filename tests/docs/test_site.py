@@ -24,7 +24,7 @@ def build(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
-    """And a broken link would be one."""
+    """A broken link would be a warning."""
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     shutil.copy(ROOT / "zensical.toml", tmp_path)
     built = build(tmp_path)
@@ -38,7 +38,7 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
 
 
 def test_every_page_but_decisions_is_in_the_menu() -> None:
-    """Those are many, and found by what links to them."""
+    """There are many decisions, which are found by links."""
     listed = _pages(tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"])
     wanted = sorted(page for page in PAGES if not page.startswith("decisions/"))
     assert sorted(listed) == wanted, "zensical.toml has the menu"

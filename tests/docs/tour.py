@@ -1,4 +1,4 @@
-"""A reader who types what a page shows, in a folder that looks like a fresh clone."""
+"""A reader who types the commands of a page, in a folder that looks like a fresh clone."""
 
 import shutil
 import signal
@@ -17,7 +17,7 @@ WAIT_TIMEOUT_S = 10.0
 
 
 class Reader:
-    """Two terminals: one for what serves, one for commands that end."""
+    """Two terminals: one for servers, one for commands that end."""
 
     def __init__(self, folder: Path, **variables: str) -> None:
         for name in ("onward", "gql", "handlers", "database"):
@@ -40,13 +40,13 @@ class Reader:
         )
 
     def write(self, fence: Fence) -> None:
-        """The file that the block is the text of is there."""
+        """Write the file whose text the block is."""
         file = self._folder / str(fence.file)
         file.parent.mkdir(exist_ok=True)
         file.write_text(fence.text, "utf-8")
 
     def start(self, command: str) -> None:
-        """The command serves; the one before was stopped."""
+        """Start the command, after the one before has been stopped."""
         self.stop()
         log = self._folder / f"terminal-{len(list(self._folder.glob('terminal-*')))}.log"
         with log.open("wb") as output:
@@ -62,7 +62,7 @@ class Reader:
         self._going.wait_for(" serving ")
 
     def type(self, command: str) -> str:
-        """The output of the command."""
+        """Run the command and return its output."""
         assert self._shell.stdin is not None
         assert self._shell.stdout is not None
         self._shell.stdin.write(f"{command.replace(ADDRESS, f'127.0.0.1:{self._port}')}\necho '{DONE}'\n")
@@ -75,16 +75,16 @@ class Reader:
         return printed.removesuffix(f"{DONE}\n").replace(str(self._folder), "~/onward")
 
     def address(self) -> str:
-        """The address of the first terminal's server."""
+        """Return the address of the first terminal's server."""
         return f"http://127.0.0.1:{self._port}"
 
     def set(self, variable: str, value: str) -> None:
-        """The variable is set for all that is typed and started from now on."""
+        """Set the variable for all later commands."""
         self._environment[variable] = value
         self.type(f"export {variable}='{value}'")
 
     def stop(self) -> None:
-        """Ctrl-C in the first terminal; what was served there has ended well, or by the page's own `kill -9`."""
+        """Press Ctrl-C in the first terminal; its server must end well, or by the page's own `kill -9`."""
         if self._going is not None:
             self._going.process.send_signal(signal.SIGINT)
             assert self._going.process.wait(WAIT_TIMEOUT_S * 3) in {0, -signal.SIGKILL}, self._going.output()
@@ -100,7 +100,7 @@ class Reader:
 
 @contextmanager
 def reading(folder: Path, **variables: str) -> Iterator[Reader]:
-    """A reader, until the block ends."""
+    """Give a reader, until the block ends."""
     reader = Reader(folder, **variables)
     try:
         yield reader

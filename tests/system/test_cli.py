@@ -39,7 +39,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def waiting(project: Path) -> Iterator[tuple[Path, str]]:
-    """A project, and a job in it that waits: it went to Dramatiq, whose Redis is not there."""
+    """A project with a job that waits, because it went to Dramatiq and there is no Redis."""
     application.write(
         project,
         f'backend = "dramatiq"\n[server]\nport = 0\n[backends.dramatiq]\nurl = "redis://127.0.0.1:{free_port()}/0"\n',
@@ -115,7 +115,7 @@ def test_missing_modules_are_reported_in_one_line(project: Path) -> None:
 
 
 def test_missing_permissions_are_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """As the target of a backup in a folder of root's; a test that runs as root is refused nothing."""
+    """The target of a backup lies in a folder of root's, for example; a test that runs as root is refused nothing."""
     with pytest.raises(typer.Exit) as end, main._errors_in_one_line():
         raise PermissionError(13, "Permission denied", "/elsewhere/copy.db")
     assert end.value.exit_code == 2
@@ -137,7 +137,7 @@ def test_a_project_behind_the_command_is_told_where_it_goes(
 
 
 def test_a_worker_without_redis_says_once_what_check_says(project: Path) -> None:
-    """And not every three seconds, for each queue; it stays up, and begins when Redis is there."""
+    """The worker does not repeat it every three seconds for each queue; it stays up, and begins when Redis is there."""
     url = f"redis://127.0.0.1:{free_port()}/0"
     application.write(project, f'backend = "dramatiq"\n[backends.dramatiq]\nurl = "{url}"\n')
     with running("worker", "--processes", "1", project=project) as worker:
@@ -224,7 +224,7 @@ def test_cancel_and_retry_report_by_their_exit_codes(waiting: tuple[Path, str]) 
 
 
 class Slow(Backend):
-    """Says that it can be reached, after a long while."""
+    """A backend whose health check takes very long."""
 
     runs_elsewhere = True
 
@@ -245,7 +245,7 @@ def test_a_silent_backend_does_not_block_a_terminal(tmp_path: Path, monkeypatch:
 
 
 def test_a_terminal_shows_the_reason_why_a_job_waits(waiting: tuple[Path, str]) -> None:
-    """A backend that does not answer, a handler that is paused; nothing, once it is over."""
+    """The reason is a backend that does not answer, or a paused handler; a finished job has none."""
     project, job = waiting
     for reported in ("the backend dramatiq to answer", "the handler steps.process_item to be resumed"):
         assert f"\nwaits for {reported}\n" in onward("jobs", "show", job, project=project).stdout
@@ -256,8 +256,8 @@ def test_a_terminal_shows_the_reason_why_a_job_waits(waiting: tuple[Path, str]) 
 
 
 @pytest.mark.parametrize("command", ["list", "retry"])
-def test_a_pattern_without_jobs_or_handlers_gives_3(command: str, project: Path) -> None:
-    """One that fits a handler has merely found nothing."""
+def test_a_pattern_without_handlers_gives_3(command: str, project: Path) -> None:
+    """A pattern that fits a handler without jobs gives 0."""
     assert onward("migrate", project=project).returncode == 0
     assert onward("jobs", command, "--handler", "email.*", project=project).returncode == 0
     unknown = onward("jobs", command, "--handler", "emial.*", project=project)
@@ -379,7 +379,7 @@ def children(parent: Running) -> list[int]:
 
 
 def test_handlers_are_paused_and_resumed_by_name_and_by_pattern(project: Path) -> None:
-    """Repeatable; an unknown name is reported with the known ones."""
+    """Both are repeatable; an unknown name is reported with the known ones."""
     for _ in range(2):
         paused = onward("jobs", "pause", "steps.*", "email.welcome", project=project)
         assert (paused.returncode, paused.stdout.split("\n")[:2]) == (

@@ -1,4 +1,4 @@
-"""Files that a server makes are for its user alone, whatever the umask."""
+"""A server's files are for its user alone, whatever the umask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Code that forks (multiprocessing): a server that ends takes its address and its connections along."""
+"""Code that forks (multiprocessing): a server that ends closes its address and its connections."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LEAVES = (
 
 
 def test_forked_processes_keep_neither_the_server_s_address_nor_its_connections(tmp_path: Path) -> None:
-    """Its port answers nobody, who was connected hears of the end, and processes of multiprocessing end, too."""
+    """Nobody answers on the port, clients see the end, and processes of multiprocessing end, too."""
     (tmp_path / "forking.py").write_text(FORKING)
     application.write(tmp_path, '[gql]\nmodules = ["forking"]\n[server]\nport = 0\ndrain_s = 1.0\n')
     with running("serve", project=tmp_path) as server:
@@ -68,14 +68,14 @@ def test_forked_processes_keep_neither_the_server_s_address_nor_its_connections(
 
 
 def _fork(connection: http.client.HTTPConnection, *, stranger: bool) -> int:
-    """The pid of a process that the server has forked."""
+    """Return the pid of a process that the server has forked."""
     query = json.dumps({"query": "query($s: Boolean!) { fork(stranger: $s) }", "variables": {"s": stranger}})
     connection.request("POST", "/graphql", query, {"content-type": "application/json"})
     return int(json.load(connection.getresponse())["data"]["fork"])
 
 
 async def test_a_process_ends_with_its_forked_children(capfd: pytest.CaptureFixture[str]) -> None:
-    """Nobody waits for the end of its output, which the forked process has open; and that one ends as well."""
+    """The forked process has its output open, but the command does not wait for that, and the process ends, too."""
     part = ProcessSpec("worker", (sys.executable, "-c", LEAVES))
     stopping = asyncio.ensure_future(Supervisor([part], deadline_s=600).run())
     said = ""

@@ -1,4 +1,4 @@
-"""The launcher on its own: copied beside a small program, so that what it installs costs nothing."""
+"""The launcher on its own, copied beside a small program, so that installs are cheap."""
 
 import importlib.machinery
 import importlib.util
@@ -61,7 +61,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def checkout(made: Path, tmp_path: Path) -> Path:
-    """A copy of it; its .venv stands where the first one stood, and so has to be made anew."""
+    """A copy of it; its .venv stands at another path, and so has to be made anew."""
     root = tmp_path / "checkout"
     lay_out(root)
     return root
@@ -196,7 +196,7 @@ def test_two_simultaneous_starts_install_once(checkout: Path) -> None:
 
 @pytest.mark.long
 def test_an_install_compiles_the_modules_if_a_start_may_not_write_bytecode(checkout: Path) -> None:
-    """As in a container, where each start would compile them anew. What is no Python stands in nobody's way."""
+    """Each start in a container would compile them again. Files that are not Python do no harm."""
     jobs = checkout / "src" / "onward" / "jobs"
     jobs.mkdir()
     (jobs / "__init__.py").touch()
@@ -243,7 +243,7 @@ def test_faults_installs_its_test_servers(checkout: Path) -> None:
 def test_a_venv_without_permission_is_reported_in_one_line(
     made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As where root installed it, on a Python in root's own folder."""
+    """Root has installed it, for example, on a Python in root's own folder."""
     module = as_module(made)
 
     def hidden(_lock: Path) -> bool:

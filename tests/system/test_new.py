@@ -1,4 +1,4 @@
-"""`./onward new handler`: what it writes runs, and what is there stays."""
+"""`./onward new handler` writes code that runs, and leaves existing files alone."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ JOB = "query ($id: ID!) { job(id: $id) { status result done } }"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder that was somebody's before, with modules that are named as ours and as the libraries'."""
+    """An older folder, with modules that have our names and the libraries'."""
     for name in NOT_OURS:
         (tmp_path / name).write_text('raise SystemExit("this one was not meant")\n', "utf-8")
     application.write(tmp_path, "[server]\nport = 0\n")
@@ -28,7 +28,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_the_generated_test_passes_and_the_mutation_s_job_succeeds(project: Path) -> None:
-    """Beside an `app.py` and a `settings.py` of the folder's own."""
+    """The folder has an `app.py` and a `settings.py` of its own."""
     output = onward("new", "handler", "orders.confirm", project=project)
     assert output.returncode == 0, output.stderr
     assert 'added to settings.toml: [handlers] modules = ["orders_confirm"]' in output.stdout

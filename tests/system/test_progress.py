@@ -1,4 +1,4 @@
-"""A bar for those who look on, and for nobody else."""
+"""Progress bars on terminals only."""
 
 import subprocess
 import sys

@@ -60,7 +60,7 @@ def test_a_process_has_done_its_share_after_so_many_jobs_or_above_so_much_memory
 async def test_a_process_works_until_its_replacement_is_up(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], broken: str, said: list[str]
 ) -> None:
-    """So no moment is without one; a replacement that does not come up is tried again, and the first one works on."""
+    """A process is always up; a replacement that fails to start is tried again, and the first process works on."""
     part = ProcessSpec("worker", (sys.executable, "-c", ASKS.format(broken=broken == "yes"), str(tmp_path)))
     stopping = asyncio.ensure_future(Supervisor([part], deadline_s=60).run())
     lines: list[str] = []
@@ -79,7 +79,7 @@ async def test_a_process_works_until_its_replacement_is_up(
 async def test_nobody_notices_that_a_worker_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str, namespace: str
 ) -> None:
-    """One process, replaced after every few jobs: each job runs once, and several processes have run them."""
+    """One process is replaced after every few jobs: each job runs once, and several processes have run them."""
     (tmp_path / "share.py").write_text(
         "import asyncio\nfrom onward import handler\n\n\n"
         '@handler("share.work")\nasync def work(job):\n    await asyncio.sleep(0.05)\n'

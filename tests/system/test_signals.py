@@ -25,7 +25,7 @@ from tests.processes import running
 def test_a_process_drains_and_ends_well(
     command: Sequence[str], number: signal.Signals, tmp_path: Path, redis_url: str, namespace: str
 ) -> None:
-    """It gives its lease back, so that nobody takes it for dead, and says 0."""
+    """The process gives its lease back, so that no other declares it dead, and exits with 0."""
     backend = "dramatiq" if command[0] == "worker" else "background"
     text = f'backend = "{backend}"\n[server]\nport = 0\n[backends.dramatiq]\nurl = "{redis_url}"\n'
     application.write(tmp_path, f'{text}namespace = "{namespace}"\n')
@@ -36,7 +36,7 @@ def test_a_process_drains_and_ends_well(
 
 
 def test_nohup_holds() -> None:
-    """A hang-up that was ignored when the process started is ignored on."""
+    """A hang-up signal that was ignored when the process started stays ignored."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert signal.SIGHUP not in stop_signals()

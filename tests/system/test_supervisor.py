@@ -30,7 +30,7 @@ async def stopped_after(
     deadline_s: float = 10,
     number: signal.Signals = signal.SIGTERM,
 ) -> str:
-    """All that was said by parts which were told to stop once the words had been said as often as there are parts."""
+    """Return the output of parts that were stopped once each of them had printed the words."""
     said = ""
     running = asyncio.ensure_future(Supervisor(parts, deadline_s=deadline_s).run())
     async with asyncio.timeout(30):
@@ -102,7 +102,7 @@ async def test_a_process_that_cannot_start_stops_all_with_its_exit_code(capfd: p
 async def test_a_process_that_has_started_before_is_restarted_after_any_exit(
     capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """One that dies while the ledger is away takes no other along."""
+    """A process that dies while the ledger is away stops no other."""
     program = f"import os; made = {str(tmp_path / 'made')!r}; there = os.path.exists(made); open(made, 'w').close(); "
     parts = [python("worker", f"{program} raise SystemExit(2 if there else 1)")]
     said = await stopped_after("starting again in 2 s", parts, capfd)
@@ -129,7 +129,7 @@ def test_a_terminal_shows_each_process_in_its_own_colour(variables: dict[str, st
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends a process with its parent on Linux alone")
 def test_a_process_whose_parent_ended_while_it_started_does_not_begin() -> None:
-    """Of an end before it asked for it the kernel tells it nothing."""
+    """The kernel reports no death of a parent that happened before the request."""
     command = list(bound((sys.executable, "-c", "print('up')")))
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "up\n"
     command[command.index(str(os.getpid()))] = "1"  # the parent that is gone

@@ -50,7 +50,7 @@ def test_dramatiq_s_own_command_is_refused_with_two_brokers(tmp_path: Path, monk
 
 @pytest.mark.slow
 def test_dramatiq_s_own_command_ends_if_the_ledger_cannot_be_reached(tmp_path: Path) -> None:
-    """Up without a ledger it would run no job, and nobody would start it again."""
+    """Without a ledger it would stay up and run no job, and nothing would restart it."""
     ledger = f"postgresql://onward@127.0.0.1:{free_port()}/onward"
     application.write(tmp_path, f'backend = "dramatiq"\n[database]\nurl = "{ledger}"\n')
     command = (sys.executable, "-m", "dramatiq", "worker:broker", "--processes", "2", "--threads", "1")

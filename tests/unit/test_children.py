@@ -1,4 +1,4 @@
-"""Child processes: what passes a fork, and whose end is waited for."""
+"""Child processes: inheritance through a fork, and waiting for their end."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Listener:
 
 
 def test_a_forked_process_does_not_inherit_listening_sockets() -> None:
-    """With the parent's gone, nobody listens; the child itself cannot tell the difference."""
+    """With the parent's socket closed nobody listens; the child itself cannot tell the difference."""
     listener = Listener()
     address = listener.socket.getsockname()
     wait, go = os.pipe()
@@ -77,7 +77,7 @@ def test_a_forked_process_does_not_inherit_listening_sockets() -> None:
 
 
 def test_a_signal_to_a_forked_process_does_not_reach_its_parent() -> None:
-    """It ends the fork; by the handlers of an event loop it would have stopped the parent alone."""
+    """The signal ends the fork; the handlers of an event loop would have stopped the parent alone."""
     ended = subprocess.run(
         [sys.executable, "-c", SIGNALS], env=environment(), capture_output=True, text=True, check=True, timeout=60
     )
@@ -85,7 +85,7 @@ def test_a_signal_to_a_forked_process_does_not_reach_its_parent() -> None:
 
 
 async def test_waiting_for_a_process_does_not_wait_for_its_children() -> None:
-    """A process that still has its output open, and ends with its group."""
+    """The process's child still has its output open, and ends with its group."""
     output = bytearray()
     child = await Child.start([sys.executable, "-c", LEAVES_A_CHILD], start_new_session=True)
     assert await child.read(output.extend) == 3

@@ -29,7 +29,7 @@ API = "onward.api.app, onward.api.server"
 
 @cache
 def loaded_by(statement: str, *, whole: bool = False) -> frozenset[str]:
-    """The modules that a fresh Python has loaded after the statement: the top-level ones, or each by its whole name."""
+    """Return the modules that a fresh Python has loaded after the statement: top-level names, or whole names."""
     output = subprocess.run(
         [sys.executable, "-P", "-c", f"import sys; {statement}\nprint(*sorted(sys.modules))"],
         env=environment(),
@@ -54,7 +54,7 @@ def test_a_worker_loads_neither_fastapi_nor_strawberry(module: str) -> None:
 
 
 def test_a_handler_that_is_a_mutation_loads_no_graphql() -> None:
-    """Of the application, and of the tests: every kind of parameter, results, a row beside the job."""
+    """The handlers are the application's and the tests', with all kinds of parameters, results, and companion rows."""
     modules = "handlers.logging, handlers.steps, tests.integration.graphql.declared, tests.unit.graphql.signatures"
     loaded = loaded_by(f"import onward.worker.process, {modules}", whole=True)
     assert not {name.partition(".")[0] for name in loaded} & {"fastapi", "strawberry", "graphql", "email_validator"}
@@ -78,7 +78,7 @@ def test_a_handler_s_module_loads_neither_a_database_nor_a_server() -> None:
 
 
 def test_parts_that_the_default_settings_do_not_use_are_not_loaded() -> None:
-    """SMTP, tokens, encryption, Redis, PostgreSQL: a start is made of imports."""
+    """Imports are most of a start: SMTP, tokens, encryption, Redis, PostgreSQL."""
     assert not {name.partition(".")[0] for name in loaded_by(f"import {API}", whole=True)} & {
         "aiosmtplib",
         "alembic",
@@ -100,7 +100,7 @@ def test_a_worker_loads_dramatiq_only_for_its_backend() -> None:
 @pytest.mark.parametrize("modules", [API, "onward.worker.process"])
 @pytest.mark.slow
 def test_a_sqlite_ledger_works_without_the_dialect_of_postgresql(modules: str) -> None:
-    """All that SQLAlchemy knows of PostgreSQL comes with one condition of an index for it, or one insert of its own."""
+    """One condition of an index or one insert of its own would load all that SQLAlchemy has for PostgreSQL."""
     assert "sqlalchemy.dialects.postgresql" not in loaded_by(f"import {modules}", whole=True)
 
 
@@ -119,7 +119,7 @@ def test_help_loads_only_the_library_of_the_command_line() -> None:
 
 
 def test_nothing_happens_at_import() -> None:
-    """One process imports them all: a module's code runs at its first import, whoever asks for it."""
+    """One process imports them all, because a module's code runs at its first import only."""
     loaded_by(
         "import importlib, threading, socket; socket.socket.connect = socket.socket.bind = None\n"
         f"for module in {ENTRY_POINTS}:\n"

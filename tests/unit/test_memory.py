@@ -1,4 +1,4 @@
-"""The garbage collector of a process that lives long."""
+"""The garbage collector of a long-lived process."""
 
 import gc
 

@@ -76,7 +76,7 @@ def test_a_hidden_module_is_reported_with_the_fix(tmp_path: Path) -> None:
 
 
 def test_a_project_s_modules_may_have_the_former_names_of_onward_s(tmp_path: Path) -> None:
-    """`app`, `settings`, `jobs`, `progress`, ...: one name at the top of the import path is the library's."""
+    """The library has a single name at the top of the import path; `app`, `settings`, `jobs`, `progress` are free."""
     names = ("app", "settings", "jobs", "progress", "storage", "cli")
     application.write(tmp_path, f"[handlers]\nmodules = {list(names)}")
     for name in names:

@@ -1,4 +1,4 @@
-"""SECURITY.md names a test for each attack, and the tests are there."""
+"""SECURITY.md names a test for each attack, and each test exists."""
 
 import re
 

@@ -39,7 +39,7 @@ def test_an_empty_file_is_valid(project: Path) -> None:
 
 
 def test_the_settings_file_of_the_repository_lists_the_defaults(project: Path) -> None:
-    """But for the parts that are the application's own: its modules, its resources, its tables."""
+    """The application's own parts are exceptions: its modules, its resources, its tables."""
     (project / "settings.toml").write_bytes((ROOT / "settings.toml").read_bytes())
     written = load(project)
     (project / "settings.toml").write_text("")
@@ -100,7 +100,7 @@ def test_an_unknown_key_is_named_with_the_nearest_right_one(project: Path, toml:
 
 @pytest.mark.parametrize(("key", "value"), [("backend", "dramatiq"), ("environment", "production")])
 def test_a_key_below_a_table_is_reported_with_its_right_place(project: Path, key: str, value: str) -> None:
-    """TOML takes it for the table's own, at the end of the file above all."""
+    """TOML reads it as the table's own, above all at the end of the file."""
     refused_with = refusal(project, f'[gql]\nmodules = []\n{key} = "{value}"')
     assert f"gql.{key} is not a setting; {key} stands above the first [table] of the file" in refused_with
     assert "stands above" not in refusal(project, "[gql]\nlog = 1")
@@ -177,7 +177,7 @@ def test_a_misnamed_variable_is_refused(project: Path, monkeypatch: pytest.Monke
 def test_a_variable_with_too_few_underscores_is_told_the_right_one(
     variable: str, meant: str, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A table and a key of it are joined by two of them."""
+    """Two underscores join a table and its key."""
     monkeypatch.setenv(variable, "9")
     assert refusal(project) == f"{variable} (environment) is not a setting; did you mean {meant}?"
 

@@ -29,7 +29,7 @@ SAMPLE = [*MARKS, "a", "e", "\u00e9", "\u01d6", "\uac01", "\u1100", "\u1161", "\
 
 
 def descending(n: int) -> str:
-    """Marks in descending order: normalization by insertion moves each of them past all before it."""
+    """Return marks in descending order: normalization by insertion moves each of them past all before it."""
     each = n // len(DESCENDING) + 1
     return ("a" + "".join(mark * each for mark in DESCENDING))[:n]
 
@@ -98,7 +98,7 @@ def cost_ns(call: Callable[[str], object], text: str) -> int:
 
 
 def is_linear(call: Callable[[str], object], text: str, twice: str) -> bool:
-    """Compare the least costs of some calls; a machine that is busy elsewhere gets more of them."""
+    """Compare the least costs of some calls, because other work on the machine adds to some of them."""
     small, large = [], []
     for _ in range(40):
         small.append(cost_ns(call, text))

@@ -1,4 +1,4 @@
-"""Handlers of a shop, for the pictures of the page: one that takes its time, one that fails, one that tries again."""
+"""Handlers of a shop, for the pictures of the page: one that takes its time, one that fails, one that is retried."""
 
 import asyncio
 from datetime import timedelta
@@ -14,7 +14,7 @@ async def collect(job: JobContext, *, month: str) -> dict[str, str | int]:
 
 
 async def render(job: JobContext, report: dict[str, str | int]) -> dict[str, str | int]:
-    """A sheet after the other, and the last ones never end: the picture is taken meanwhile."""
+    """Render one sheet after the other; the last ones never end, so that the picture shows progress."""
     for sheet in range(1, SHEETS):
         job.progress(sheet, SHEETS, f"sheet {sheet}")
         await asyncio.sleep(0.2 if sheet < SHEETS * 0.7 else 3600)
@@ -22,13 +22,13 @@ async def render(job: JobContext, report: dict[str, str | int]) -> dict[str, str
 
 
 async def send(job: JobContext, report: dict[str, str | int]) -> dict[str, str | int]:
-    """The report is on its way."""
+    """Send the report."""
     return report
 
 
 @handler("orders.confirm", retry=Retry(max_attempts=3))
 async def confirm(job: JobContext, *, order: str, items: list[str]) -> dict[str, int]:
-    """Every item is checked."""
+    """Check every item."""
     if "unicorn" in items:
         raise Permanent("We are out of unicorns.", code="SOLD_OUT")
     return {"items": len(items)}
@@ -36,7 +36,7 @@ async def confirm(job: JobContext, *, order: str, items: list[str]) -> dict[str,
 
 @handler("payments.capture", retry=Retry(max_attempts=5, base=timedelta(minutes=4)))
 async def capture(job: JobContext, *, order: str) -> None:
-    """The provider is down."""
+    """Fail, because the provider is down."""
     raise HandlerError(f"The provider did not answer for order {order}.")
 
 

@@ -29,7 +29,7 @@ def missing(words: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def node() -> Run:
-    """Runs a script of this folder to its end; returns the value in its last line."""
+    """Run a script of this folder to its end; return the value in its last line."""
     program, npm = shutil.which("node"), shutil.which("npm")
     if program is None or npm is None:
         missing("needs Node.js 20 or newer, with npm")

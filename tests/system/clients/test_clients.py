@@ -63,7 +63,7 @@ def test_urql_queries_and_watches_over_both_transports(node: Run, url: str) -> N
 
 
 def test_with_the_options_of_the_page_clients_survive_a_restart(node: Run, tmp_path: Path) -> None:
-    """Both the WebSocket of graphql-ws and the event stream of urql come back to the server that takes its place."""
+    """Both the WebSocket of graphql-ws and the event stream of urql reconnect to the new server."""
     application.write(tmp_path)
     begin = datetime.now(UTC) + timedelta(seconds=20)
     with running("serve", "--port", "0", project=tmp_path) as server:
@@ -134,7 +134,7 @@ def test_graphql_codegen_types_the_schema_and_its_documents_work_as_trusted(
 
 
 def test_every_breaking_change_is_in_the_changelog(node: Run) -> None:
-    """`released.graphql` is the schema of the last release: replaced by the present one when there is a new release."""
+    """`released.graphql` is the schema of the last release; each new release replaces it."""
     breaking = node("breaking.mjs", HERE / "released.graphql", ROOT / "gql" / "schema.graphql")
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     newest = changelog.split("\n## ")[1] if "\n## " in changelog else ""

@@ -23,7 +23,7 @@ PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap", "unshare": "util
 
 
 def lacking() -> str:
-    """Missing tools for building an image; empty if there are none."""
+    """Return the tools that are missing for building an image; empty if there are none."""
     packages = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
     if packages:
         return f"needs {' and '.join(packages)} (Debian: apt-get install {' '.join(packages)})"
@@ -39,7 +39,7 @@ def run(*command: str | Path, **options: Path) -> str:
 
 
 class Image:
-    """The image, and its root for all who only read it."""
+    """The image, and its root for reading."""
 
     def __init__(self, folder: Path, wheel: Path) -> None:
         self._folder = folder
@@ -86,13 +86,13 @@ class Image:
         shutil.rmtree(debian)
 
     def shell(self, script: str, volume: Path) -> subprocess.CompletedProcess[str]:
-        """The outcome of a script in a container."""
+        """Run a script in a container and return its outcome."""
         command = [*self._entering(volume), "sh", "-c", script]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     @contextmanager
     def running(self, *command: str, volume: Path, variables: Mapping[str, str] | None = None) -> Iterator[Running]:
-        """A container's process as compose.yaml has it: a read-only root, /tmp of its own, no rights."""
+        """Run a container's process as compose.yaml has it: a read-only root, /tmp of its own, no rights."""
         (target,) = self.config["Volumes"]
         given = dict(pair.split("=", 1) for pair in self.config["Env"])
         what = [*self.config["Entrypoint"], *(command or self.config["Cmd"])]

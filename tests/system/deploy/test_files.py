@@ -36,7 +36,7 @@ def compose() -> Any:
 
 
 def variables(table: type[BaseModel], head: str = "ONWARD_") -> Iterator[str]:
-    """Every variable that is a setting; a map's are all that begin like it."""
+    """Return every variable that is a setting; a map's are all that begin with its name."""
     for name, field in table.model_fields.items():
         key = f"{head}{(field.alias or name).upper()}"
         yield key
@@ -77,7 +77,7 @@ def test_the_hosts_in_the_settings_are_services_of_compose() -> None:
 
 
 def test_one_service_builds_the_image_and_the_others_wait_for_it() -> None:
-    """Each that builds would make an image of its own; one that is started again and again would never be over."""
+    """Two services that build would make two images; one that is restarted again and again would never end."""
     services = compose()["services"]
     assert [name for name, service in services.items() if "build" in service] == ["migrate"]
     assert services["migrate"]["restart"] == "no"
@@ -112,7 +112,7 @@ def test_every_command_of_the_files_exists(words: list[str]) -> None:
 
 
 def test_a_process_is_given_the_time_to_drain() -> None:
-    """A process that is killed earlier leaves its jobs to the others, later."""
+    """The other processes would get its jobs later if it was killed earlier."""
     longest = Settings.model_fields["server"].default.drain_s + max(server.EXIT_GRACE_S, process.EXIT_GRACE_S)
     given = [int(compose()["x-onward"]["stop_grace_period"].removesuffix("s"))]
     given += [int(second) for unit in UNITS for second in re.findall(r"TimeoutStopSec=(\d+)", unit.read_text())]

@@ -1,4 +1,4 @@
-"""The image holds what it runs and nothing else, and runs: built by buildah, on a read-only root, as nobody."""
+"""The image holds exactly what it runs; it is built by buildah, and runs on a read-only root, unprivileged."""
 
 import os
 import re
@@ -25,7 +25,7 @@ LARGEST_BYTES = 450_000_000
 
 
 def test_the_program_is_read_only_and_runs_as_an_unprivileged_user() -> None:
-    """Files are root's, and the process is not."""
+    """The files belong to root, and the process does not run as root."""
     last = DOCKERFILE.read_text().rpartition("\nFROM ")[2]
     assert f"\nUSER {USER}\n" in last
     assert not re.search(r"^(COPY|RUN|ADD)", last.partition("\nUSER ")[2], re.MULTILINE)

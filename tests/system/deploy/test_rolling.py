@@ -1,4 +1,4 @@
-"""API processes that share a port are replaced one after another, and nobody who calls sees any of it."""
+"""API processes that share a port are replaced one after another, and no caller notices."""
 
 import socket
 import threading
@@ -16,7 +16,7 @@ LEFT = "{ system { counts { status count } } }"
 
 @pytest.mark.slow
 def test_a_rolling_deploy_refuses_no_request_and_loses_no_job(tmp_path: Path) -> None:
-    """As systemd does it with deploy/systemd/onward.socket: the port is bound by somebody else, and stays open."""
+    """The port is bound by its parent and stays open, as in deploy/systemd/onward.socket."""
     application.write(tmp_path)
     accepted: list[str] = []
     failed: list[BaseException] = []
@@ -56,7 +56,7 @@ def test_a_rolling_deploy_refuses_no_request_and_loses_no_job(tmp_path: Path) ->
 
 
 def test_systemd_considers_a_start_done_when_requests_are_answered(tmp_path: Path) -> None:
-    """So that the second process is not stopped before the first one is back: the units are of Type=notify."""
+    """The second process is stopped only when the first one is back, because the units are of Type=notify."""
     application.write(tmp_path)
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,

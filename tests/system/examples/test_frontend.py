@@ -37,7 +37,7 @@ class Letters(Message):
 
 @pytest.fixture(scope="module")
 def built(node: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder after `npm run build`, with the packages of tests/system/clients: the same, installed once."""
+    """Build the example with `npm run build`, on the packages of tests/system/clients, which are the same."""
     root = tmp_path_factory.mktemp("repository")
     left_out = shutil.ignore_patterns("node_modules", "dist", "made")
     folder = Path(shutil.copytree(EXAMPLE, root / "examples" / "frontend", ignore=left_out))
@@ -52,7 +52,7 @@ def built(node: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def vite(built: Path, api: str, *command: str) -> Iterator[str]:
-    """The page is served, as by `npm run preview`, or as while it is written, by `npm run dev`; gives its address."""
+    """Serve the page by `npm run preview`, or during development by `npm run dev`; return its address."""
     port = free_port()
     program = ["node", "node_modules/vite/bin/vite.js", *command, "--strictPort", "--host", "127.0.0.1", "--port"]
     said_in = built / f"{'-'.join(command) or 'dev'}.log"
@@ -79,7 +79,7 @@ def smtp_port() -> int:
 
 @pytest.fixture(scope="module")
 def address(built: Path, smtp_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page, before a server whose mail server is away until a test starts it."""
+    """The page, and a server whose mail server is away until a test starts it."""
     project = tmp_path_factory.mktemp("onward")
     application.write(project, f'[server]\nport = 0\n[email]\ntransport = "smtp"\n[email.smtp]\nport = {smtp_port}\n')
     with running("serve", project=project) as api, vite(built, api.serving(), "preview") as page:
@@ -88,7 +88,7 @@ def address(built: Path, smtp_port: int, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 async def page(browser: Browser, address: str) -> AsyncIterator[Page]:
-    """The page as a phone shows it. At the end it has asked nobody else, and complained of nothing."""
+    """The page on a phone. At its end it must have called no other server and logged no error."""
     context = await browser.new_context(viewport={"width": 400, "height": 800}, reduced_motion="reduce")
     context.set_default_timeout(20_000)
     page, wrong = await context.new_page(), []
@@ -116,7 +116,7 @@ async def register(page: Page, username: str, email: str) -> None:
 
 
 async def test_a_job_is_followed_live_from_an_absent_mail_server_to_its_end(page: Page, smtp_port: int) -> None:
-    """The page is not loaded anew in between, and says why it waits."""
+    """The page is not reloaded in between, and says why the job waits."""
     await register(page, "ada", "ada@example.org")
     letter = page.get_by_role("listitem").filter(has_text="ada")
     await expect(letter).to_contain_text("Will be tried again")
@@ -147,7 +147,7 @@ async def test_an_error_is_shown_at_its_field_and_can_be_corrected(page: Page) -
 
 
 async def test_a_lost_answer_is_requested_again_without_a_second_job(page: Page) -> None:
-    """The first answer is dropped on its way back; the same key brings the same job."""
+    """The first answer is dropped on its way back; the same key returns the same job."""
     dropped = []
 
     async def drop(route: Route) -> None:
@@ -164,7 +164,7 @@ async def test_a_lost_answer_is_requested_again_without_a_second_job(page: Page)
 
 
 async def test_a_changed_query_reloads_the_page_with_new_types(built: Path, browser: Browser, tmp_path: Path) -> None:
-    """During development (`npm run dev`); the page shows the error of a wrong query until it is corrected."""
+    """This is for development (`npm run dev`); the page shows the error of a wrong query until it is corrected."""
     application.write(tmp_path, "[server]\nport = 0\n")
     card = built / "src" / "JobCard.tsx"
     was = card.read_text("utf-8")

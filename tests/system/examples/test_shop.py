@@ -21,7 +21,7 @@ PINNED = re.compile(r"^([a-z0-9-]+==[\w.]+)", re.MULTILINE)
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """A copy, so that no ledger is left in the repository."""
+    """A copy of the shop, so that no ledger is left in the repository."""
     return Path(shutil.copytree(SHOP, tmp_path / "shop", ignore=shutil.ignore_patterns("var", "__pycache__", ".*")))
 
 

@@ -1,4 +1,4 @@
-"""Handlers of the harness's own: those that write down each step, and those that misbehave."""
+"""Handlers of the fault tests: some record each step, others misbehave."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ def is_broken() -> bool:
 
 
 async def first(job: JobContext, *, marker: int, pause_s: float = 0.0, children: int = 0) -> Value:
-    """Begun, waited for, ended: all of it written down."""
+    """Record the start, wait, and record the end."""
     journal.write(job.id, job.attempt, "first", marker, "begin")
     await asyncio.sleep(pause_s)
     journal.write(job.id, job.attempt, "first", marker, "end")
@@ -33,7 +33,7 @@ async def first(job: JobContext, *, marker: int, pause_s: float = 0.0, children:
 
 
 def second(job: JobContext, value: Value) -> Value:
-    """The same in a thread."""
+    """Do the same in a thread."""
     journal.write(job.id, job.attempt, "second", value["marker"], "begin")
     until = time.monotonic() + value["pause_s"]
     while time.monotonic() < until:
@@ -44,7 +44,7 @@ def second(job: JobContext, value: Value) -> Value:
 
 
 async def third(job: JobContext, value: Value) -> Value:
-    """The same, with further jobs that are to be accepted together with this one's outcome."""
+    """Do the same, and dispatch jobs that must be accepted together with this job's outcome."""
     journal.write(job.id, job.attempt, "third", value["marker"], "begin")
     await asyncio.sleep(value["pause_s"])
     children = [job.dispatch("faults.leaf", marker=value["marker"]) for _ in range(value["children"])]
@@ -61,7 +61,7 @@ async def leaf(job: JobContext, *, marker: int) -> None:
 
 @handler("faults.flaky", retry=QUICK)
 async def flaky(job: JobContext, *, marker: int, times: int = 2) -> None:
-    """Fails that often, then succeeds."""
+    """Fail that often, then succeed."""
     journal.write(job.id, job.attempt, "flaky", marker, "begin")
     if job.attempt <= times:
         raise ConnectionError("not yet")
@@ -70,7 +70,7 @@ async def flaky(job: JobContext, *, marker: int, times: int = 2) -> None:
 
 @handler("faults.tells", retry=QUICK)
 async def tells(job: JobContext, *, marker: int) -> None:
-    """Says how far it has come."""
+    """Report progress."""
     journal.write(job.id, job.attempt, "tells", marker, "begin")
     for n in range(1, 4):
         job.progress(n, 3, "on its way")
@@ -80,42 +80,42 @@ async def tells(job: JobContext, *, marker: int) -> None:
 
 @handler("faults.dull", retry=QUICK)
 async def dull(job: JobContext, *, marker: int) -> None:
-    """Does what it is to do."""
+    """Do nothing."""
     journal.write(job.id, job.attempt, "dull", marker, "begin")
     journal.write(job.id, job.attempt, "dull", marker, "end")
 
 
 @handler("faults.raises", retry=QUICK)
 async def raises(job: JobContext, *, marker: int) -> None:
-    """Fails each time."""
+    """Fail each time."""
     journal.write(job.id, job.attempt, "raises", marker, "begin")
     raise RuntimeError("as ever")
 
 
 @handler("faults.refuses", retry=QUICK)
 async def refuses(job: JobContext, *, marker: int) -> None:
-    """Fails for good at once."""
+    """Fail for good at once."""
     journal.write(job.id, job.attempt, "refuses", marker, "begin")
     raise Permanent("never", code="NEVER")
 
 
 @handler("faults.hangs", retry=ONCE, timeout=timedelta(seconds=1))
 async def hangs(job: JobContext, *, marker: int) -> None:
-    """Would go on for ever."""
+    """Run for ever."""
     journal.write(job.id, job.attempt, "hangs", marker, "begin")
     await asyncio.sleep(3600)
 
 
 @handler("faults.stuck", retry=ONCE, timeout=timedelta(seconds=1))
 def stuck(job: JobContext, *, marker: int, pause_s: float = 3600.0) -> None:
-    """A thread that heeds nothing."""
+    """Run in a thread and ignore every stop."""
     journal.write(job.id, job.attempt, "stuck", marker, "begin")
     time.sleep(pause_s)
 
 
 @handler("faults.blocks", retry=ONCE)
 async def blocks(job: JobContext, *, marker: int, pause_s: float) -> None:
-    """Holds up the event loop of its whole process."""
+    """Block the event loop of the whole process."""
     journal.write(job.id, job.attempt, "blocks", marker, "begin")
     time.sleep(pause_s)  # noqa: ASYNC251 - the fault itself
     journal.write(job.id, job.attempt, "blocks", marker, "end")
@@ -123,7 +123,7 @@ async def blocks(job: JobContext, *, marker: int, pause_s: float) -> None:
 
 @handler("faults.dies", retry=QUICK)
 async def dies(job: JobContext, *, marker: int) -> None:
-    """Ends its process, as long as it is broken."""
+    """Kill the process, as long as there is no fix."""
     journal.write(job.id, job.attempt, "dies", marker, "begin")
     if is_broken():
         os._exit(7)
@@ -132,7 +132,7 @@ async def dies(job: JobContext, *, marker: int) -> None:
 
 @handler("faults.eats", retry=ONCE)
 def eats(job: JobContext, *, marker: int) -> None:
-    """Eats memory until its process is killed for it, as the kernel does, or refused more by a limit."""
+    """Allocate memory until the kernel kills the process, or a limit refuses more."""
     journal.write(job.id, job.attempt, "eats", marker, "begin")
     eaten = [bytearray(10_000_000) for _ in range(EATEN_MB // 10)]
     if is_broken():
@@ -143,14 +143,14 @@ def eats(job: JobContext, *, marker: int) -> None:
 
 @handler("faults.unjson", retry=QUICK)
 async def unjson(job: JobContext, *, marker: int) -> Any:
-    """Gives what is no JSON."""
+    """Return a value that is not JSON."""
     journal.write(job.id, job.attempt, "unjson", marker, "begin")
     return object()
 
 
 @handler("faults.leaves", retry=ONCE)
 async def leaves(job: JobContext, *, marker: int) -> None:
-    """Wants to end its process politely."""
+    """Call sys.exit."""
     journal.write(job.id, job.attempt, "leaves", marker, "begin")
     sys.exit(3)
 

@@ -15,7 +15,7 @@ from onward.jobs import model
 
 @strawberry.type
 class ActPayload:
-    """As the contract's own payloads."""
+    """A payload like those of the library."""
 
     job: model.Job | None = strawberry.field(default=None, graphql_type=Job | None)
     replayed: bool = False
@@ -25,7 +25,7 @@ class ActPayload:
 async def act(
     info: Info, handler: str, params: JSON, key: str | None = None, run_at: datetime | None = None
 ) -> ActPayload | None:
-    """A job of that handler, by the way that every mutation takes."""
+    """Accept a job of that handler, as every mutation does."""
     values: dict[str, Any] = params  # type: ignore[assignment]
     try:
         accepted = await accept(

@@ -1,4 +1,4 @@
-"""The handlers as a later release has them: one is gone, and one takes other parameters."""
+"""The handlers of a later release: one is missing, and one has other parameters."""
 
 from onward.handlers.base import Handler, JobContext, handler
 from tests.system.faults import acts

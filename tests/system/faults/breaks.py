@@ -191,7 +191,7 @@ OTHERS = (  # by the test's own name
 
 
 def broken(name: str) -> dict[str, str]:
-    """The environment of a Python process that has the break from its start, and so have its children."""
+    """Return the environment of a Python process that has the break from its start, as do its children."""
     return {BREAK: name, "PYTHONPATH": os.pathsep.join([str(STARTUP), str(ROOT)])}
 
 

@@ -1,4 +1,4 @@
-"""The Redis of one campaign: stopped, frozen, emptied, filled, started again with or without what it knew."""
+"""The Redis of one campaign, which can be stopped, frozen, emptied, filled and restarted with or without its data."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ class Broker:
     """A redis-server on a port that stays the same."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        """`options` are further words of its command line. It keeps nothing unless they say so."""
+        """Start nothing yet. `options` are further words of its command line, which by default keeps no data."""
         self.port = free_port()
         self._folder = folder
         self._options = ("--dir", str(folder), *options)
@@ -32,7 +32,7 @@ class Broker:
             self._server = self._stack.enter_context(redis_server(*self._options, port=self.port))
 
     def kill(self) -> None:
-        """Redis is gone, and with it what it had not written to its disk."""
+        """Kill Redis, and lose the data that is not on its disk."""
         if self._server is not None:
             self._server.process.kill()
             self._stack.close()
@@ -57,17 +57,17 @@ class Broker:
             client.save()
 
     def forget(self) -> None:
-        """The next restart brings nothing back."""
+        """Remove the data that the next restart would load."""
         (self._folder / "dump.rdb").unlink()
 
     def fill(self) -> None:
-        """Memory is full, and Redis refuses to write rather than to forget."""
+        """Fill the memory, so that Redis refuses writes."""
         with self.client() as client:
             client.config_set("maxmemory-policy", "noeviction")
             client.config_set("maxmemory", "1")
 
     def drain(self) -> None:
-        """There is room again."""
+        """Free the memory again."""
         with self.client() as client:
             client.config_set("maxmemory", "0")
 

@@ -39,7 +39,7 @@ Say = Callable[[str], None]
 
 
 def run(combination: Combination, *, minutes: float, seed: int, rate: float, say: Say) -> Figures:
-    """The figures of one campaign; `breaches` lists its broken promises."""
+    """Run one campaign and return its figures; `breaches` lists its broken promises."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onward-faults-")))
         folder.chmod(0o755)
@@ -103,7 +103,7 @@ def _installation(combination: Combination, folder: Path, loop: Loop, seed: int,
 
 
 def _fault(installation: Installation, chance: random.Random, faults: Counter[str], say: Say, *, long_s: float) -> None:
-    """One fault has come and gone; now and then others struck while it lasted."""
+    """Inject one fault, sometimes with others during it."""
     time.sleep(chance.uniform(0.2, 2.5))
     if chance.random() < SHARE_OF_OUTAGES:
         name, lasting = chance.choice(sorted(outages(installation).items()))

@@ -1,4 +1,4 @@
-"""A client of the API that writes down every answer, and sends again, with the same key, what was not answered."""
+"""A client of the API that records every answer, and repeats unanswered requests with the same key."""
 
 import asyncio
 import itertools
@@ -19,7 +19,7 @@ UNSURE = frozenset({"UNAVAILABLE", "TIMEOUT"})  # answers that may hide a job: s
 
 @dataclass(slots=True)
 class Request:
-    """A mutation, and what came of it."""
+    """A mutation and its outcome."""
 
     marker: int
     kind: Kind
@@ -41,11 +41,11 @@ class Request:
 
 
 class Lost(Exception):
-    """No answer came."""
+    """A request without an answer."""
 
 
 class Client:
-    """Sends to any of the ports, one after the other. Used from the harness's thread; works on its loop."""
+    """Sends to its ports in turn. Used from the harness's thread; works on its loop."""
 
     def __init__(self, loop: Loop, ports: Sequence[int], *, seed: int = 0, timeout_s: float = 60.0) -> None:
         self.requests: list[Request] = []
@@ -62,20 +62,20 @@ class Client:
     def send(
         self, kind: str, n: int = 1, *, keyed: bool = True, lanes: int = 8, params: Params = NONE, twice: bool = False
     ) -> list[Request]:
-        """That many of one kind, each sent until it was answered."""
+        """Send that many of one kind, each until it is answered."""
         return self._loop.call(self._send_all(KINDS[kind], n, keyed=keyed, lanes=lanes, params=params, twice=twice))
 
     def again(self, requests: list[Request]) -> None:
-        """Those that have a key and no answer to rest upon are sent once more, as often as patience allows."""
+        """Repeat the requests that have a key and no final answer, until the timeout."""
         self._loop.call(self._send_again([request for request in requests if request.key and request.job is None]))
 
     def begin(self, rate: float, mix: Mapping[str, float], params: Mapping[str, Params], *, lanes: int = 64) -> None:
-        """Mutations of these kinds, mixed by weight, are sent at that many a second from now on."""
+        """Send that many mutations a second of these kinds, mixed by weight, from now on."""
         self._stopping = False
         self._going = self._loop.call(self._start(rate, mix, params, lanes))
 
     def end(self) -> list[Request]:
-        """No more are sent; those on their way have been answered, or given up. All there ever were."""
+        """Stop sending; return all requests once each is answered or given up."""
         if self._going is not None:
             self._stopping = True
             self._loop.call(self._await(self._going))
@@ -83,18 +83,18 @@ class Client:
         return self.requests
 
     def ask(self, query: str, variables: Mapping[str, Any] | None = None) -> Any:
-        """The data of a query, or of another mutation. Raises Lost, and AssertionError for errors."""
+        """Return the data of a query or a mutation. Raises Lost, and AssertionError for errors."""
         answer = self._loop.call(self._ask({"query": query, "variables": dict(variables or {})}))
         assert "errors" not in answer, answer
         return answer["data"]
 
     def post(self, query: str, variables: Mapping[str, Any]) -> None:
-        """Sent once, whatever becomes of it."""
+        """Send the request once, whatever its outcome."""
         with suppress(Lost):
             self._loop.call(self._post({"query": query, "variables": dict(variables)}))
 
     def get(self, path: str) -> tuple[int, bytes]:
-        """Status and body. Raises Lost."""
+        """Return the status and the body. Raises Lost."""
         return self._loop.call(self._exchange(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()))
 
     def close(self) -> None:
@@ -164,7 +164,7 @@ class Client:
         return request
 
     async def _carry(self, request: Request, *, twice: bool) -> None:
-        """The request is answered with a job, refused for good, or its patience is over."""
+        """Repeat the request until it is answered with a job, refused for good, or past its timeout."""
         if twice:
             second = await asyncio.gather(self._try(request), self._once(request), return_exceptions=True)
             if isinstance(second[1], dict) and second[1]["job"] is not None:
@@ -193,7 +193,7 @@ class Client:
 
     @staticmethod
     def _tried(request: Request, answer: dict[str, Any] | None) -> bool:
-        """True if the answer is final."""
+        """Send once; return True if the answer is final."""
         if answer is None:
             return False
         if answer["job"] is not None:
@@ -226,7 +226,7 @@ class Client:
         return json.loads(answer)
 
     async def _exchange(self, request: bytes) -> tuple[int, bytes]:
-        """Status and body. Raises Lost."""
+        """Return the status and the body. Raises Lost."""
         port = next(self._ports)
         idle = self._idle.setdefault(port, [])
         try:
@@ -245,7 +245,7 @@ class Client:
 
 
 def _living(idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> Any:
-    """A connection that is still open, as far as is known; None where there is none."""
+    """Return a connection that is still open, as far as is known; None if there is none."""
     while idle:
         reader, writer = idle.pop()
         if not reader.at_eof() and reader.exception() is None:

@@ -51,13 +51,13 @@ WRAPPED_CALLS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
 
 
 def names() -> list[str]:
-    """Every point."""
+    """Return every failpoint."""
     writes = [f"{when} of {write}" for write in (*WRITES, "item", "beat") for when in WHEN]
     return [*writes, *(f"{when} {what}" for what in WRAPPED_CALLS for when in ("before", "after"))]
 
 
 def install() -> None:
-    """The armed point is set in this process."""
+    """Set the armed failpoint in this process."""
     for write, (module, function) in WRITES.items():
         _mark(import_module(module), function, write)
     _mark_statement("item", ("database.items", "_insert"))
@@ -71,7 +71,7 @@ def install() -> None:
 
 
 def visit(name: str) -> None:
-    """The process ends here, if this is the armed point."""
+    """End the process here if this is the armed failpoint."""
     if name == os.environ[POINT]:
         with Path(os.environ[VISITS]).open("a") as file:
             file.write(f"{name}\n")

@@ -14,7 +14,7 @@ ABOUT_REDIS = "redis", "replies"
 
 @dataclass(slots=True)
 class Figures:
-    """One line of the table, and more of it in JSON."""
+    """One line of the table, and more detail in JSON."""
 
     combination: str
     seed: int
@@ -75,7 +75,7 @@ def count(figures: Figures, records: Records, outages: Sequence[Outage], violati
 
 @dataclass(frozen=True, slots=True, order=True)
 class Rescue:
-    """From the death of a process to the next claim of a job that it ran."""
+    """A span from the death of a process to the next claim of a job that it ran."""
 
     took_s: float
     job: str
@@ -84,7 +84,7 @@ class Rescue:
 
 
 def rescues(records: Records, outages: Sequence[Outage]) -> Iterable[Rescue]:
-    """One for each claim that was lost; time in which broker or ledger was away left out."""
+    """Return one rescue for each lost claim, without time in which broker or ledger was away."""
     deaths: dict[int, list[float]] = defaultdict(list)
     for end in records.ends:
         deaths[end.pid].append(end.at)
@@ -109,7 +109,7 @@ def nobody_waits_long_for_a_rescue(found: Iterable[Rescue]) -> Iterable[str]:
 
 
 def deliveries_after(records: Records, outages: Sequence[Outage]) -> Iterable[float]:
-    """Seconds from the end of an outage of Redis to the first claim of each job that was accepted in it."""
+    """Return, for each job accepted in an outage of Redis, the seconds from its end to the first claim."""
     births = {c.job: c.at for c in records.changes if not c.old and c.new == "QUEUED"}
     claims: dict[str, float] = {}
     for change in records.changes:
@@ -124,7 +124,7 @@ def deliveries_after(records: Records, outages: Sequence[Outage]) -> Iterable[fl
 
 
 def at(ordered: Sequence[float], share: float) -> float:
-    """The value below which that share of them lies."""
+    """Return the quantile at that share."""
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
 
 

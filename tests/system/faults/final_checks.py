@@ -64,7 +64,7 @@ def read(
 
 
 def violations(records: Records) -> list[str]:
-    """Descriptions of broken promises; empty if all were kept."""
+    """Describe the broken promises; empty if all were kept."""
     found = []
     for check in CHECKS:
         broken = list(check(records))
@@ -192,7 +192,7 @@ def each_attempt_has_one_runner(records: Records) -> Iterator[str]:
 
 
 def no_finished_step_ran_again(records: Records) -> Iterator[str]:
-    """Check that a step with a committed end is not begun by a later attempt of the same run."""
+    """Check that a step with a committed end does not begin in a later attempt of the same run."""
     for line in records.begins:
         for change in records.journeys[line.job]:
             if change.finished and line.step in change.finished and change.attempt < line.attempt:
@@ -238,7 +238,7 @@ def no_live_process_was_declared_dead(records: Records) -> Iterator[str]:
 
 
 def _over_at(records: Records, row: Row, attempt: int) -> float:
-    """The end of the attempt's claim, by the machine's clock."""
+    """Return the end of the attempt's claim, by the machine's clock."""
     for change in records.journeys[row.id]:
         if change.attempt == attempt and change.old in CLAIMED and change.new not in CLAIMED:
             return change.at

@@ -51,7 +51,7 @@ COMBINATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """The part that was away, from `started` to `ended` by the machine's clock."""
+    """An outage of a part, from `started` to `ended` by the machine's clock."""
 
     what: str
     started: float
@@ -106,7 +106,7 @@ class Installation:
         ledger_folder: Path | None = None,
         starter: Starter | None = None,
     ) -> None:
-        """Without PostgreSQL the ledger is a SQLite file in the folder; only Dramatiq has workers."""
+        """Use a SQLite file in the folder without PostgreSQL; only Dramatiq has workers."""
         self.combination = combination
         self.folder = folder
         self.loop = loop
@@ -139,12 +139,12 @@ class Installation:
 
     @property
     def runners(self) -> list[Process]:
-        """The processes that run jobs."""
+        """Return the processes that run jobs."""
         return self.workers or self.apis
 
     @property
     def rescue_s(self) -> float:
-        """Seconds after which jobs of dead processes are stuck: three times the promise, or more where starts are slow.
+        """Return the seconds after which jobs of dead processes are stuck: thrice the promise, more for slow starts.
 
         The promise is for a machine that does nothing else; a campaign of faults measures it.
         """
@@ -219,7 +219,7 @@ class Installation:
             raise AssertionError(f"{error}; {self.ledger.open()} are not, among them {left}") from None
 
     def records(self) -> Records:
-        """The records of this installation now."""
+        """Return the records of this installation now."""
         return final_checks.read(self.folder, self.ledger, self.client.requests, self.ends.all, self.mailed)
 
     def check(self) -> None:
@@ -262,7 +262,7 @@ class Installation:
 
 
 def _orphans(folder: Path) -> list[int]:
-    """Child processes of isolated jobs whose parents were killed."""
+    """Return child processes of isolated jobs whose parents were killed."""
     mine = f"ONWARD_PROJECT={folder}".encode()
     found = []
     for entry in Path("/proc").iterdir():

@@ -1,4 +1,4 @@
-"""The file in which the harness's own handlers write down what they do: one short append a line, never torn.
+"""The file in which the fault tests' handlers record their steps: one short append a line, never torn.
 
 The death of a process loses none of it: what `write` took is the kernel's. Only the loss of power would.
 """
@@ -25,7 +25,7 @@ class Line:
 
 
 def write(job: str, attempt: int, step: str, marker: int, what: str) -> None:
-    """The line is in the file that the environment names."""
+    """Append a line to the file that the environment names."""
     text = f"{time.time():.6f} {os.getpid()} {job} {attempt} {step} {marker} {what}\n"
     fd = os.open(os.environ[VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -35,7 +35,7 @@ def write(job: str, attempt: int, step: str, marker: int, what: str) -> None:
 
 
 def read(path: Path) -> list[Line]:
-    """All lines, in the order in which they were written."""
+    """Return all lines, in the order in which they were written."""
     if not path.exists():
         return []
     found = []

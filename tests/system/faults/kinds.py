@@ -1,4 +1,4 @@
-"""The kinds of mutation that a client sends: what it asks for, and what is to become of the job."""
+"""The kinds of mutation that a client sends: the request, and the expected end of the job."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ NONE: Params = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`variables` makes a request's from its marker, its key and further parameters."""
+    """A kind of mutation; `variables` builds a request's from its marker, its key and further parameters."""
 
     name: str
     handler: str

@@ -1,4 +1,4 @@
-"""Starts the program with faults built in, which the environment names: a failpoint, a clock that is wrong."""
+"""Starts the program with the faults that the environment names: a failpoint, or a wrong clock."""
 
 import datetime as dt
 import os
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> None:
 
 
 def set_clock(ahead_s: float) -> None:
-    """Every clock of this process that can be set is ahead; SQLite's too, which is the ledger's."""
+    """Set every clock of this process that can be set ahead, SQLite's too, which is the ledger's."""
     import sqlalchemy as sa
 
     from onward.storage import sqlite

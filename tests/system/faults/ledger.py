@@ -1,4 +1,4 @@
-"""The ledger as an auditor sees it: rows read past the program, and triggers that write down every change of state."""
+"""An auditor's view of the ledger: direct reads of rows, and triggers that record every change of state."""
 
 import json
 import threading
@@ -51,7 +51,7 @@ CREATE TRIGGER audit_all AFTER INSERT OR UPDATE ON _ledger.jobs FOR EACH ROW EXE
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A job as its row stands."""
+    """A job as its row has it."""
 
     id: str
     handler: str
@@ -75,7 +75,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of a job's row, as the database itself wrote it down in the same transaction."""
+    """A change of a job's row, recorded by the database in the same transaction."""
 
     job: str
     run: int
@@ -89,10 +89,10 @@ class Change:
 
 
 class Ledger:
-    """A ledger of this campaign's own. Each reading takes a connection of its own."""
+    """The ledger of this campaign. Each read uses a connection of its own."""
 
     def __init__(self, url: str) -> None:
-        """The ledger's tables are there, and the auditor's."""
+        """Create the ledger's tables, and the auditor's."""
         self._database = Database(url, application.MIGRATIONS)
         self.dialect = self._database.dialect
         with _ONE_AT_A_TIME:
@@ -125,7 +125,7 @@ class Ledger:
         return self._database.connect()
 
     def open(self) -> int:
-        """The number of unfinished jobs."""
+        """Return the number of unfinished jobs."""
         return int(self.rows(f"SELECT count(*) FROM _ledger.jobs WHERE status NOT IN {OVER}")[0][0])
 
     def job(self, id_: str) -> Row:
@@ -151,7 +151,7 @@ class Ledger:
         return found
 
     def changes(self) -> list[Change]:
-        """Every change there was, in the order in which each job went through them."""
+        """Return every change, in the order of each job's changes."""
         order = "rowid" if self.dialect == "sqlite" else "n"
         return [
             Change(job, run, version, old, new, attempt, token, _finished(steps), at)

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Loop:
-    """Runs as long as its `with` block."""
+    """A loop that runs as long as its `with` block."""
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
@@ -43,7 +43,7 @@ async def _cancel_all() -> None:
 
 
 async def stop_listening(server: asyncio.Server) -> None:
-    """Close the server. What it has just accepted is attached to it first: closed in between, its socket would leak."""
+    """Close the server, after its newest connection is attached to it: that socket would leak otherwise."""
     loop = asyncio.get_running_loop()
     for listening in server.sockets:
         loop.remove_reader(listening.fileno())

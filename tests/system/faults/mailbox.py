@@ -22,7 +22,7 @@ class Manner(Enum):
 
 
 class Mailbox:
-    """`messages` counts what it kept, by the part of the Message-ID that is the job's."""
+    """The server; `messages` counts the kept messages, by the part of the Message-ID that is the job's."""
 
     def __init__(self, loop: Loop) -> None:
         self.port = free_port()
@@ -37,7 +37,7 @@ class Mailbox:
         self._loop.call(self._listen())
 
     def close(self) -> None:
-        """Nobody listens any more."""
+        """Stop listening."""
         self._loop.call(self._deafen())
 
     async def _listen(self) -> None:

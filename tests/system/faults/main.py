@@ -19,11 +19,11 @@ SEEDS = 1_000_000
 
 
 class FaultsError(Exception):
-    """No campaign can be run as it was asked for; the message says what to do."""
+    """The campaign cannot be run with these options; the message says what to do."""
 
 
 def run(*, minutes: float, seed: int | None, rate: float, combinations: Sequence[str], file: Path) -> int:
-    """The exit code: 1 where a promise was broken. The figures are in the file, too. Raises FaultsError."""
+    """Run campaigns; return 1 if a promise was broken. Writes the figures to the file, too. Raises FaultsError."""
     unknown = sorted({*combinations} - {*NAMES})
     if unknown:
         raise FaultsError(f"--combination takes {', '.join(NAMES)}; not {', '.join(unknown)}")

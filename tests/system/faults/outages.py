@@ -1,4 +1,4 @@
-"""Faults that last: something is away, frozen, full or slow for as long as a `with` block."""
+"""Outages: a service is away, frozen, full or slow for as long as a `with` block."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +14,7 @@ Lasting = Callable[[Installation], AbstractContextManager[None]]
 
 @contextmanager
 def broker_down(installation: Installation) -> Iterator[None]:
-    """No Redis; when it is back it knows nothing."""
+    """Stop Redis, and start it without its data."""
     assert installation.broker is not None
     assert installation.proxy is not None
     installation.proxy.set(Mode.REFUSE)
@@ -28,7 +28,7 @@ def broker_down(installation: Installation) -> Iterator[None]:
 
 @contextmanager
 def broker_frozen(installation: Installation) -> Iterator[None]:
-    """Redis takes connections and answers nothing."""
+    """Freeze Redis, which still accepts connections."""
     assert installation.broker is not None
     installation.broker.freeze()
     try:
@@ -39,7 +39,7 @@ def broker_frozen(installation: Installation) -> Iterator[None]:
 
 @contextmanager
 def broker_full(installation: Installation) -> Iterator[None]:
-    """Redis refuses every write."""
+    """Make Redis refuse every write."""
     assert installation.broker is not None
     installation.broker.fill()
     try:
@@ -65,7 +65,7 @@ def between(mode: Mode) -> Lasting:
 
 @contextmanager
 def ledger_locked(installation: Installation) -> Iterator[None]:
-    """Another writer holds the SQLite file."""
+    """Lock the SQLite file from another process."""
     connection = installation.ledger.connect()
     connection.execute("PRAGMA busy_timeout=20000")
     connection.execute("BEGIN IMMEDIATE")
@@ -78,7 +78,7 @@ def ledger_locked(installation: Installation) -> Iterator[None]:
 
 @contextmanager
 def ledger_down(installation: Installation) -> Iterator[None]:
-    """No PostgreSQL."""
+    """Stop PostgreSQL."""
     assert installation.postgres is not None
     installation.postgres.crash()
     try:
@@ -89,7 +89,7 @@ def ledger_down(installation: Installation) -> Iterator[None]:
 
 @contextmanager
 def backend_changed(installation: Installation) -> Iterator[None]:
-    """Every process has been deployed with the other backend in its settings; and at the end with the first again."""
+    """Deploy every process with the other backend in its settings, and with the first one at the end."""
     try:
         installation.deploy(backend="background")
         yield
@@ -98,7 +98,7 @@ def backend_changed(installation: Installation) -> Iterator[None]:
 
 
 def runner_frozen(installation: Installation) -> AbstractContextManager[None]:
-    """A process that runs jobs stands still."""
+    """Freeze a process that runs jobs."""
     return frozen(installation.runners[0])
 
 
@@ -113,7 +113,7 @@ def frozen(process: Process) -> Iterator[None]:
 
 @contextmanager
 def frozen_between_writes(installation: Installation, process: Process) -> Iterator[None]:
-    """The same, not in the middle of a commit: SQLite's one lock would stand still with it, and everything else."""
+    """Freeze it outside of a commit, because a frozen commit would hold SQLite's only lock."""
     while True:
         process.freeze()
         if installation.combination.ledger != "sqlite" or _is_free(installation):
@@ -154,7 +154,7 @@ ON_REDIS: Mapping[str, Lasting] = MappingProxyType(
 
 
 def outages(installation: Installation) -> dict[str, Lasting]:
-    """Those that the combination can suffer, by name."""
+    """Return the outages of the combination, by name."""
     found: dict[str, Lasting] = {"runner frozen": runner_frozen}
     if installation.broker is not None:
         found |= ON_REDIS
@@ -167,7 +167,7 @@ def outages(installation: Installation) -> dict[str, Lasting]:
 
 @contextmanager
 def noted(installation: Installation, what: str, lasting: Lasting) -> Iterator[None]:
-    """The same, recorded in the installation's list of outages."""
+    """Record the outage in the installation's list."""
     started = time.time()
     try:
         with lasting(installation):

@@ -1,4 +1,4 @@
-"""The PostgreSQL of one campaign, which is crashed and started again, and whose connections are cut."""
+"""The PostgreSQL of one campaign, which can be crashed and restarted, and whose connections can be cut."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.servers import Server, postgres_server
 
 
 class Postgres:
-    """A server of its own; `database` gives an empty database on it."""
+    """A server of its own; `database` creates an empty database on it."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -22,7 +22,7 @@ class Postgres:
         self._process = self._server.process
 
     def database(self) -> str:
-        """The URL of a new, empty database."""
+        """Return the URL of a new, empty database."""
         name = f"faults_{uuid.uuid4().hex}"
         with self.connect() as connection:
             connection.execute(f"CREATE DATABASE {name}")
@@ -32,7 +32,7 @@ class Postgres:
         return psycopg.connect(self._server.url, autocommit=True, connect_timeout=2)
 
     def cut(self) -> int:
-        """Every connection of the program has been ended from the server's side. How many those were."""
+        """Let the server end every connection of the program; return their number."""
         with self.connect() as connection:
             rows = connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -41,12 +41,12 @@ class Postgres:
         return len(rows)
 
     def crash(self) -> None:
-        """Every process of the server has ended at once; nothing was tidied up."""
+        """Kill every process of the server at once."""
         os.kill(self._process.pid, signal.SIGQUIT)
         self._process.wait(20)
 
     def start(self) -> None:
-        """The server answers again, recovered from its journal."""
+        """Start the server, and wait until it has recovered from its journal."""
         before = self._server.process
         if self._process.poll() is None:
             return

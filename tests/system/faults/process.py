@@ -1,4 +1,4 @@
-"""The program's processes, which the harness starts, kills, freezes and starts again."""
+"""The program's processes, which the harness starts, kills, freezes and restarts."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ RESCUE_S = 15.0  # the work of the dead goes on by then, where a process starts 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """A process that is no more, or that stood still for so long that it was taken for dead."""
+    """A process that has ended, or was frozen for so long that it was declared dead."""
 
     pid: int
     at: float  # by the machine's clock, as the ledger's times are
@@ -24,20 +24,20 @@ class End:
 
 
 class Ends:
-    """The ends of all processes of a campaign; the final checks find the cause of a death here."""
+    """The ends of all processes of a campaign, in which the final checks find the cause of a death."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.all: list[End] = []
 
     def add(self, pid: int, how: str, at: float | None = None) -> None:
-        """It ends now, or at that time."""
+        """Record an end, now or at that time."""
         with self._lock:
             self.all.append(End(pid, at or time.time(), how))
 
 
 class Process:
-    """One process of the program. It is started again under the same name, log and command."""
+    """One process of the program. A restart keeps its name, log and command."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Process:
         ready: str,
         starter: Starter,
     ) -> None:
-        """`arguments` are the command line's; `ready` is what the log says once the process takes part."""
+        """Start nothing yet. `arguments` are the command line's; `ready` is in the log once the process takes part."""
         self.name = name
         self.log = folder / f"{name}.log"
         self.environment = dict(environment)
@@ -76,7 +76,7 @@ class Process:
         return self._started is not None and self._started.poll() is None
 
     def start(self, *, wait: bool = True) -> None:
-        """The process runs, and with `wait` it takes part. Raises AssertionError where it ends instead."""
+        """Start the process, and with `wait` wait until it takes part. Raises AssertionError if it ends instead."""
         self._from = self.log.stat().st_size if self.log.exists() else 0
         self.log.touch()
         self._asked_at = 0.0
@@ -98,7 +98,7 @@ class Process:
         return self._ready in self.output().encode()
 
     def output(self) -> str:
-        """The log of the process since its last start."""
+        """Return the log of the process since its last start."""
         with self.log.open("rb") as file:
             file.seek(self._from)
             return file.read().decode(errors="replace")
@@ -110,13 +110,13 @@ class Process:
             self._wait(10)
 
     def term(self) -> None:
-        """The process is asked to end; `wait` tells when it has."""
+        """Send SIGTERM; `wait` waits for the end."""
         if self.alive:
             self._asked_at = time.time()
             os.kill(self.pid, signal.SIGTERM)
 
     def wait(self, timeout_s: float) -> float:
-        """Seconds until the process has ended. Raises TimeoutExpired."""
+        """Return the seconds until the process has ended. Raises TimeoutExpired."""
         started = time.monotonic()
         self._wait(timeout_s)
         self._ends.add(self.pid, "term", self._asked_at)
@@ -146,7 +146,7 @@ class Process:
         return [int(pid) for pid in found.split()]
 
     def close(self) -> None:
-        """Nothing of it is left."""
+        """Kill the process and all its children."""
         if self._started is None:
             return
         if self._started.poll() is None:
@@ -163,7 +163,7 @@ class Process:
 
 
 def terminate(pid: int, number: int = signal.SIGKILL) -> None:
-    """The process, a child of one of ours, gets the signal, if it is there still."""
+    """Send the signal to the process, a child of one of ours, if it still exists."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
@@ -171,7 +171,7 @@ def terminate(pid: int, number: int = signal.SIGKILL) -> None:
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float, what: str) -> float:
-    """Seconds until the condition held. Raises AssertionError that tells what did not come true."""
+    """Wait for the condition; return the seconds. Raises AssertionError with `words`."""
     started = time.monotonic()
     pause_s = 0.01
     while not condition():

@@ -21,7 +21,7 @@ class Mode(Enum):
 
 
 class Proxy:
-    """Listens on a port of its own for as long as it is open; what it does may be changed at any time."""
+    """A proxy on a port of its own; its mode may be changed at any time."""
 
     def __init__(self, loop: Loop, upstream: int) -> None:
         self.port = free_port()
@@ -34,11 +34,11 @@ class Proxy:
         self._loop.call(self._listen())
 
     def set(self, mode: Mode) -> None:
-        """The mode holds from now on. A connection that has lost anything stays deaf: who waits there waits."""
+        """Set the mode. A connection that has lost any bytes stays deaf, so that its user waits."""
         self._loop.call(self._set(mode))
 
     def cut(self) -> None:
-        """Every open connection is broken off."""
+        """Break off every open connection."""
         self._loop.call(self._cut())
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from tests.system.faults.loop import Loop
 
 
 class Started(Protocol):
-    """A process, whoever its parent is."""
+    """A process with any parent."""
 
     pid: int
 
@@ -37,7 +37,7 @@ class Starter(Protocol):
 
 
 class CommandLine:
-    """As people start it."""
+    """Starts processes by the command line."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -74,7 +74,7 @@ class Forked:
             self._fd = None
 
     def poll(self) -> int | None:
-        """None as long as it lives; how it ended only its parent knows."""
+        """Return None while the process lives, and then 0: only its parent knows the exit code."""
         return None if self._fd is not None and not _readable(self._fd, 0) else self._over()
 
     def wait(self, timeout: float | None = None) -> int:
@@ -96,7 +96,7 @@ def _readable(fd: int, timeout_s: float | None) -> bool:
 
 
 class Nursery:
-    """A process that has loaded the program and forks when it is asked. Ends with its `with` block or its parent."""
+    """A process that has loaded the program and forks on request. Ends with its `with` block or its parent."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -142,7 +142,7 @@ class Nursery:
 
 
 def _serve() -> None:
-    """Forks for each line until there are no more; what it forked ends with it."""
+    """Fork for each line until there are no more; the forked processes end with this one."""
     from onward.api import (
         app,  # noqa: F401 - loaded once, for all that are forked
         server,  # noqa: F401 - likewise
@@ -183,7 +183,7 @@ def _reap() -> None:
 
 
 def _become(wanted: dict[str, object]) -> None:
-    """This process is one of the program's from here on."""
+    """Turn this process into one of the program's."""
     import ctypes
 
     os.setsid()

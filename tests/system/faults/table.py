@@ -25,7 +25,7 @@ COLUMNS: tuple[tuple[str, Callable[[Figures], str]], ...] = (
 
 
 def show(figures: Sequence[Figures], console: Console) -> None:
-    """The table, the faults by kind, and every promise that was broken."""
+    """Print the table, the faults by kind, and every broken promise."""
     table = Table(*(name for name, _ in COLUMNS))
     for one in figures:
         table.add_row(*(value(one) for _, value in COLUMNS))

@@ -1,4 +1,4 @@
-"""The table of breaks is whole, and each break still finds what it breaks."""
+"""The table of breaks is complete, and each break still finds the code that it replaces."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.system.faults.fault_tests.all import FAULT_TESTS
 
 
 def test_every_fault_test_has_a_break() -> None:
-    """And every row of the table names an existing test, on one of its combinations."""
+    """Every row of the table names an existing test, on one of its combinations."""
     fault_tests = {fault_test.name: fault_test.combinations for fault_test in FAULT_TESTS}
     assert {red.test for red in breaks.FAULTS} == fault_tests.keys()
     assert all(red.on in ("", *fault_tests[red.test]) for red in breaks.FAULTS)
@@ -32,7 +32,7 @@ def test_every_break_exists_and_fails_some_test() -> None:
 
 
 def test_every_break_finds_the_code_that_it_replaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The code to replace exists; an outdated break raises AttributeError."""
+    """An outdated break raises AttributeError."""
     for name in breaks.BREAKS:
         with monkeypatch.context() as patch:
             patch.setattr(base, "put", patch.setattr)

@@ -1,4 +1,4 @@
-"""`./onward faults` as it is typed."""
+"""`./onward faults` as users type it."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from tests.system.faults.figures import Figures
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_campaign_checks_its_results_and_writes_its_figures(tmp_path: Path) -> None:
-    """A few seconds instead of twenty minutes: real processes, faults, quiet, the final checks."""
+    """The campaign is a few seconds instead of twenty minutes long, with real processes and faults."""
     wanted = ("--minutes", "0.08", "--seed", "7", "--rate", "20", "--combination", "background+sqlite")
     outcome = subprocess.run(
         [sys.executable, "-P", "-m", "onward", "faults", *wanted, "--json", "figures.json"],
@@ -45,7 +45,7 @@ def test_an_impossible_campaign_is_reported_in_one_line(tmp_path: Path) -> None:
 def test_a_broken_promise_is_reported_with_the_command_to_repeat_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 1, and the command that brings the same faults."""
+    """The exit code is 1, and the printed command repeats the same faults."""
     broken = Figures(
         "dramatiq+sqlite", 41, 0.5, 25.0, breaches=["every_promised_job_is_in_the_ledger: job_1 was promised"]
     )

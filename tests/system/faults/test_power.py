@@ -29,7 +29,7 @@ THREAD = re.compile(r"^(\d+) ")
 
 
 class Traced(CommandLine):
-    """Starts the program under strace, which writes its calls down in `trace`."""
+    """Starts the program under strace, which writes its calls into `trace`."""
 
     def __init__(self, loop: Loop, trace: Path) -> None:
         super().__init__(loop)
@@ -68,7 +68,7 @@ def traced(tmp_path: Path, loop: Loop, faults: Mapping[str, str]) -> Iterator[In
 
 
 def end(installation: Installation) -> None:
-    """The program has ended in order, and the trace is whole."""
+    """End the program in order, so that the trace is complete."""
     if installation.apis[0].alive:
         for pid in installation.apis[0].children():
             terminate(pid, signal.SIGTERM)
@@ -76,7 +76,7 @@ def end(installation: Installation) -> None:
 
 
 def unsynced_answers(installation: Installation, trace: Path, n: int = 12) -> list[str]:
-    """The jobs whose answer left before what was written for them had been synced."""
+    """Return the jobs whose answer left before their writes had been synced."""
     sent = [
         request.job or ""
         for request in installation.client.send("processItem", n, lanes=1, params={"runAt": soon(600)})
@@ -97,7 +97,7 @@ def _is_answer(line: str) -> bool:
 
 
 def _synced(lines: Sequence[str]) -> bool:
-    """True if the journal was written, and a later sync of it has ended."""
+    """Return whether the journal was written, and a later sync of it has ended."""
     written = syncing = False
     thread = ""
     for line in lines:
@@ -116,7 +116,7 @@ def _synced(lines: Sequence[str]) -> bool:
 
 
 def test_no_answer_leaves_before_the_journal_is_synced(tmp_path: Path, loop: Loop) -> None:
-    """After a power cut all answered jobs are still there."""
+    """All answered jobs are therefore still there after a power cut."""
     with traced(tmp_path, loop, {}) as installation:
         assert unsynced_answers(installation, tmp_path / "trace") == []
 

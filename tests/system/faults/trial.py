@@ -31,7 +31,7 @@ def main(words: list[str]) -> int:
 
 
 def tests() -> Iterator[tuple[Red, tuple[str, ...]]]:
-    """Each row, with the arguments that select its test."""
+    """Return each row, with the arguments that select its test."""
     combinations = {fault_test.name: fault_test.combinations[0] for fault_test in FAULT_TESTS}
     for red in FAULTS:
         on = red.on or combinations[red.test]
@@ -44,7 +44,7 @@ def tests() -> Iterator[tuple[Red, tuple[str, ...]]]:
 
 
 def run(under: str, test: tuple[str, ...]) -> tuple[int, str]:
-    """Exit code and words of the test, every Python process of which has the break."""
+    """Run the test with the break in every Python process; return its exit code and output."""
     options = ("-q", "--color=no", "--tb=short", "-p", "no:cacheprovider", "-p", "hasty")
     pytest = (sys.executable, "-P", "-m", "pytest", *options, *test)
     started = subprocess.Popen(
@@ -66,7 +66,7 @@ def run(under: str, test: tuple[str, ...]) -> tuple[int, str]:
 
 
 def judge(red: Red, ended: tuple[int, str]) -> tuple[str, str]:
-    """The verdict, and the line of the failure that it rests on."""
+    """Return the verdict, and the line of the failure that proves it."""
     code, said = ended
     if code == 0:
         return "STILL GREEN", ""

@@ -13,7 +13,7 @@ from tests.system.fuzz.test_fuzz import resident_kb
 
 
 def main(cases: int, seed: int) -> int:
-    """Return 0 if nothing was wrong and memory stayed flat after the first fifth."""
+    """Run the cases; return 0 if nothing was wrong and memory stayed flat after the first fifth."""
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
         application.write(project)

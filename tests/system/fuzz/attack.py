@@ -24,7 +24,7 @@ LEAKS = ("Traceback", "sqlite", "psycopg", "SELECT ", ".py", "redis://", "0x7f")
 
 @dataclass
 class Outcome:
-    """Counts of all answers, and the answers that must not occur."""
+    """Counts of all answers, and the forbidden answers."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)

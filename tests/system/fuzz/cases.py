@@ -143,7 +143,7 @@ class Cases:
         return made
 
     def body(self) -> bytes:
-        """The body of a POST."""
+        """Return the body of a POST."""
         return self._bent(dumped(self.request()))
 
     def headers(self) -> dict[str, str]:
@@ -155,7 +155,7 @@ class Cases:
         return made
 
     def frame(self) -> str | bytes:
-        """The messages sent to a socket."""
+        """Return the messages of a socket."""
         chance = self._chance
         kind = chance.choice(
             ("connection_init", "subscribe", "subscribe", "subscribe", "complete", "ping", "pong", "x")

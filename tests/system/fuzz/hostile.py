@@ -1,4 +1,4 @@
-"""Hostile requests by kind: the bytes that each sends, and the answers that it may get."""
+"""Hostile requests by kind: the bytes that each sends, and the allowed answers."""
 
 import asyncio
 import json
@@ -79,7 +79,7 @@ async def sent(data: Callable[[int], bytes], address: str, number: int) -> int:
 
 
 async def kept(data: Callable[[int], bytes], address: str, number: int) -> int:
-    """Five of them on one connection, each when the answer before has been read; the last answer's status."""
+    """Send five of them on one connection, each after the answer before; return the last answer's status."""
     last = ENDED
     async with connected(address) as (reader, writer):
         with suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -92,7 +92,7 @@ async def kept(data: Callable[[int], bytes], address: str, number: int) -> int:
 
 
 async def unread(data: Callable[[int], bytes], address: str, number: int) -> int:
-    """Five of them on one connection, and nothing of their answers is read for a while."""
+    """Send five of them on one connection, and read none of the answers for a while."""
     async with connected(address) as (_, writer):
         writer.transport.pause_reading()
         for part in range(5):
@@ -172,7 +172,7 @@ def subscriptions(number: int) -> bytes:
 
 
 def patterns(number: int) -> bytes:
-    """Twenty subscriptions, each with twenty patterns that nobody has sent before."""
+    """Open twenty subscriptions, each with twenty patterns that are new to the server."""
     query = "subscription ($names: [String!]) { jobsUpdated(filter: {handler: $names}) { id } }"
     many = ([f"{'*a' * 20}{number}*{n}*{k}" for k in range(20)] for n in range(20))
     return init(token()) + b"".join(

@@ -48,7 +48,7 @@ class Outcome:
     processor_s: float
 
     def friendly_ms(self) -> tuple[float, float, float]:
-        """The median, the 95th percentile and the longest."""
+        """Return the median, the 95th percentile and the maximum."""
         cuts = (
             quantiles(self.friendly_s, n=20, method="inclusive") if len(self.friendly_s) > 1 else self.friendly_s * 19
         )
@@ -61,7 +61,7 @@ class Outcome:
 
 @contextmanager
 def server_under_attack(folder: Path) -> Iterator[Running]:
-    """A server in production settings, whose only limit that is off is that of requests a minute."""
+    """A server in production settings, without the limit of requests a minute."""
     application.write(folder, SETTINGS)
     with running("serve", "--port", "0", project=folder) as server:
         yield server
@@ -92,7 +92,7 @@ async def storm(address: str, kind: str, numbers: Iterable[int], at_once: int) -
 
 
 def numbers_for(seconds: float) -> Iterator[int]:
-    """Numbers that no run before has had, until the time is over."""
+    """Return numbers that no earlier run has used, until the time is over."""
     end = time.monotonic() + seconds
     for number in count(time.time_ns() % 10**12 * 1000):
         if time.monotonic() > end:
@@ -101,7 +101,7 @@ def numbers_for(seconds: float) -> Iterator[int]:
 
 
 def measure_under_attack(server: Running, kind: str, seconds: float, at_once: int) -> Outcome:
-    """Ask as a friend while a process of its own attacks, so that neither client waits for the other."""
+    """Measure friendly requests while another process attacks, so that neither client waits for the other."""
     address = server.serving().removeprefix("http://")
     before = processor_s(server)
     command = [sys.executable, "-m", "tests.system.fuzz.load_under_attack", address, kind, str(seconds), str(at_once)]
@@ -118,7 +118,7 @@ def measure_under_attack(server: Running, kind: str, seconds: float, at_once: in
 
 
 def idle(server: Running, times: int = 100) -> Outcome:
-    """Ask as a friend, alone."""
+    """Measure friendly requests alone."""
     address, before = server.serving().removeprefix("http://"), processor_s(server)
     with httpx2.Client(timeout=60, headers={"authorization": f"Bearer {token('friend')}"}) as http:
         friendly = [_asked(http, address) for _ in range(times)]
@@ -133,7 +133,7 @@ def _asked(http: httpx2.Client, address: str) -> float:
 
 
 def processor_s(server: Running) -> float:
-    """Seconds of processor time that the server has used (Linux: the clock of another process, by its id)."""
+    """Return the server's processor time in seconds (Linux: the clock of another process, by its id)."""
     return time.clock_gettime(~server.process.pid << 3 | 2)
 
 

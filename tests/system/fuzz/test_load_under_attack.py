@@ -23,7 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def friendly_s(server: Running) -> float:
-    """The server's cost of a friendly request."""
+    """Return the server's cost of a friendly request."""
     return idle(server).processor_s
 
 

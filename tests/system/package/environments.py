@@ -1,4 +1,4 @@
-"""Virtual environments with what an installation brings, made in seconds: packages are linked, Onward is installed."""
+"""Virtual environments with an installation, made in seconds: packages are linked, Onward is installed."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ NOWHERE = "http://127.0.0.1:9"  # nobody listens there
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment outside of the clone, and what runs in it reaches neither npm nor the internet."""
+    """A virtual environment outside of the clone, whose programs reach neither npm nor the internet."""
 
     folder: Path
 
@@ -33,14 +33,14 @@ class Environment:
         return found
 
     def variables(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The environment variables of a process in it."""
+        """Return the environment variables of a process in it."""
         names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "PIP_INDEX_URL")
         away = {**dict.fromkeys(names, NOWHERE), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
         kept = {name: os.environ[name] for name in ("HOME", "TMPDIR", "LANG") if name in os.environ}
         return {**kept, **away, "PATH": str(self.folder / "bin"), **(more or {})}
 
     def run(self, *command: str, project: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-        """The outcome of a program of this environment, started in that folder."""
+        """Run a program of this environment in that folder, and return its outcome."""
         return subprocess.run(
             [str(self.folder / "bin" / command[0]), *command[1:]],
             cwd=project,
@@ -54,7 +54,7 @@ class Environment:
 
 
 def make(folder: Path, wheel: Path, *extras: str) -> Environment:
-    """Make an environment with the wheel and the packages that it and these extras ask for, and no others."""
+    """Make an environment with the wheel and exactly the packages that it and these extras require."""
     made = empty(folder)
     with ZipFile(wheel) as files:
         (name,) = (name for name in files.namelist() if name.endswith(".dist-info/METADATA"))
@@ -71,14 +71,14 @@ def empty(folder: Path) -> Environment:
 
 
 def install(environment: Environment, *what: str) -> None:
-    """Install by this Python's own pip, with the indexes that it knows."""
+    """Install by this Python's own pip, with its configured indexes."""
     pip = [sys.executable, "-m", "pip", "--python", str(environment.python), "install", "-qq"]
     done = subprocess.run([*pip, *what], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def _link(distribution: metadata.Distribution, packages: Path) -> None:
-    """Link its packages and its other files; of a namespace, which several distributions share, what it has there."""
+    """Link the packages and other files of a distribution; of a shared namespace, link its own part."""
     root = Path(str(distribution.locate_file(""))).resolve()
     entries: set[Path] = set()
     for file in map(Path, distribution.files or ()):
@@ -91,7 +91,7 @@ def _link(distribution: metadata.Distribution, packages: Path) -> None:
 
 
 def _closure(wanted: list[str], extras: tuple[str, ...]) -> Iterator[metadata.Distribution]:
-    """Each distribution that the requirements lead to, once."""
+    """Return each distribution that the requirements lead to, once."""
     waiting = [(Requirement(text), extras) for text in wanted]
     seen: set[tuple[str, str]] = set()
     found: set[str] = set()

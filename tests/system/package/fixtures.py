@@ -25,7 +25,7 @@ class Package:
 
 @pytest.fixture(scope="session")
 def explorer() -> None:
-    """The explorer is built, as the package needs it."""
+    """Build the explorer, as the package needs it."""
     try:
         build.build()
     except BuildFailed as error:
@@ -36,7 +36,7 @@ def explorer() -> None:
 
 @pytest.fixture(scope="session")
 def package(explorer: None, tmp_path_factory: pytest.TempPathFactory) -> Package:
-    """The sdist and the wheel of this tree."""
+    """Build the sdist and the wheel of this tree."""
     folder = tmp_path_factory.mktemp("package")
     hatchling(ROOT, "-d", str(folder))
     (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
@@ -44,7 +44,7 @@ def package(explorer: None, tmp_path_factory: pytest.TempPathFactory) -> Package
 
 
 def hatchling(source: Path, *options: str, **variables: str) -> None:
-    """Build what is in the folder."""
+    """Build the project in the folder."""
     environment = {**os.environ, **variables}
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", *options],
@@ -65,5 +65,5 @@ def base(package: Package, tmp_path_factory: pytest.TempPathFactory) -> Environm
 
 @pytest.fixture(scope="session")
 def tested(package: Package, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """One with `pip install onward[testing]`."""
+    """An environment with `pip install onward[testing]`."""
     return environments.make(tmp_path_factory.mktemp("tested") / "venv", package.wheel, "testing")

@@ -12,7 +12,7 @@ from tests.system.package.environments import Environment
 
 @contextmanager
 def serving(environment: Environment, project: Path, *command: str, **variables: str) -> Iterator[Running]:
-    """`onward serve`, or another command, as somebody types it in that folder."""
+    """Run `onward serve`, or another command, as a user types it in that folder."""
     words = command or ("serve", "--port", "0")
     log = project / f"{words[0]}-{time.monotonic_ns()}.log"
     with log.open("wb") as output:

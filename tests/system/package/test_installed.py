@@ -27,7 +27,7 @@ NEEDS = [
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with modules of the names that Onward's own once had."""
+    """A folder with modules of the former names of Onward's own."""
     for name in ("app", "settings", "jobs", "progress"):
         (tmp_path / f"{name}.py").write_text(f'NAME = "{name} of the project"\n')
     (tmp_path / "settings.toml").write_text("")
@@ -86,7 +86,7 @@ async def confirm(job: JobContext, *, text: str) -> int:
 
 @pytest.mark.long
 def test_a_job_whose_runner_died_twice_runs_isolated_with_the_base(project: Path, base: Environment) -> None:
-    """Its process is a worker's, and Dramatiq is not there."""
+    """The job runs in a worker's process, without Dramatiq."""
     assert base.run("onward", "new", "handler", "orders.confirm", project=project).returncode == 0
     (project / "orders_confirm.py").write_text(DEADLY)
     with serving(base, project) as api:

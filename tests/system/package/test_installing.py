@@ -1,4 +1,4 @@
-"""Installed by pip, as users do it, what is published works with its extras and for type checkers."""
+"""The published package works with its extras and for type checkers when it is installed by pip, as users do it."""
 
 import subprocess
 import sys
@@ -33,14 +33,14 @@ def project(tmp_path: Path) -> Path:
 
 
 def clone_of(folder: Path) -> Path:
-    """A clone of the commit that is checked out, outside of it."""
+    """Clone the commit that is checked out, outside of the clone."""
     subprocess.run(["git", "clone", "--quiet", ROOT, folder / "clone"], check=True)
     return folder / "clone"
 
 
 @pytest.mark.parametrize("source", ["wheel", "clone", "git"])
 def test_pip_installs_it_and_a_folder_is_served(source: str, package: Package, project: Path, tmp_path: Path) -> None:
-    """Beside PyPI's `gql`, whose name one of the application's packages has."""
+    """PyPI's `gql`, which has the name of one of the application's packages, is installed beside it."""
     named = {
         "wheel": lambda: str(package.wheel),
         "clone": lambda: str(clone_of(tmp_path)),

@@ -50,7 +50,7 @@ class Watched:
 
 
 def missing(words: str) -> None:
-    """The test is skipped for want of a program; under CI=true it fails, since nothing is skipped there."""
+    """Skip the test for a missing program; fail it under CI=true."""
     if os.environ.get("CI") == "true":
         pytest.fail(words)
     pytest.skip(words)
@@ -58,7 +58,7 @@ def missing(words: str) -> None:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server with a project folder of its own."""
+    """Return the address of a server with a project folder of its own."""
     project = tmp_path_factory.mktemp("project")
     application.write(
         project,
@@ -86,7 +86,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def explorer_built() -> None:
-    """The explorer is there: built now, unless it was."""
+    """Build the explorer, unless it is built."""
     if not build.needed():
         return
     if not build.available():
@@ -98,7 +98,7 @@ def explorer_built() -> None:
 
 
 def chromium() -> str | None:
-    """The program, where there is one."""
+    """Return the program, if there is one."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -116,7 +116,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def watched(browser: Browser, served: str) -> AsyncIterator[Watched]:
-    """A fresh page that reaches our server alone, 1,280 pixels wide. At the end it has complained of nothing."""
+    """A fresh page that reaches our server alone, 1,280 pixels wide, and must have logged no error at its end."""
     context = await browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     context.set_default_timeout(WAIT_TIMEOUT_MS)
     watched = Watched(await context.new_page())

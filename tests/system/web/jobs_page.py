@@ -9,7 +9,7 @@ from tests.system.web.conftest import Watched
 
 
 def ask(served: str, query: str, **variables: object) -> dict[str, object]:
-    """The data of an answer over HTTP, for what a test prepares."""
+    """Return the data of an answer over HTTP, for a test's preparations."""
     body = json.dumps({"query": query, "variables": variables}).encode()
     request = Request(f"{served}/graphql", data=body, headers={"Content-Type": "application/json"})
     with urlopen(request, timeout=10) as answer:
@@ -20,7 +20,7 @@ def ask(served: str, query: str, **variables: object) -> dict[str, object]:
 
 
 def process(served: str, item: str, **more: object) -> str:
-    """The id of a new job that processes an item."""
+    """Accept a job that processes an item, and return its id."""
     mutation = "mutation($input: ProcessItemInput!) { processItem(input: $input) { job { id } errors { message } } }"
     data = ask(served, mutation, input={"item": item, **more})
     return str(data["processItem"]["job"]["id"])  # type: ignore[index]
@@ -33,5 +33,5 @@ async def opened(watched: Watched, served: str, place: str = "") -> Page:
 
 
 def followed(page: Page) -> Locator:
-    """The job that was sent last."""
+    """Return the job that was sent last."""
     return page.locator("#follow li[data-job]").first

@@ -1,4 +1,4 @@
-"""The jobs page without a mouse, and for those who do not see it."""
+"""The jobs page without a mouse, and for screen readers."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ STOPS = 80
 
 
 async def accessible_names(page: Page) -> list[tuple[str, str]]:
-    """The accessibility tree: roles and names."""
+    """Return the accessibility tree: roles and names."""
     session = await page.context.new_cdp_session(page)
     tree = await session.send("Accessibility.getFullAXTree")
     nodes: list[dict[str, Any]] = [node for node in tree["nodes"] if not node.get("ignored")]
@@ -55,7 +55,7 @@ async def test_every_control_and_text_has_an_accessible_name(watched: Watched, s
 
 
 async def walk(page: Page, key: str, value: object) -> str:
-    """Tab leads to what is so, and where the keyboard is can be seen all along; gives its name."""
+    """Press Tab until the focus matches, checking that it is always visible; return the element's name."""
     for _ in range(STOPS):
         await page.keyboard.press("Tab")
         focused = await page.evaluate(FOCUSED)

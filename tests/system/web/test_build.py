@@ -49,7 +49,7 @@ class Workshop:
             (self.programs / name).chmod(0o755)
 
     def start(self, **environment: str) -> "subprocess.Popen[str]":
-        """`python -m onward.web.build`, under way."""
+        """Start `python -m onward.web.build`."""
         variables = {"PATH": f"{self.programs}:/usr/bin:/bin", "RECORD": str(self.record), **environment}
         return subprocess.Popen(
             [sys.executable, "-m", "onward.web.build"],
@@ -61,7 +61,7 @@ class Workshop:
         )
 
     def run(self, **environment: str) -> tuple[int, str]:
-        """The same, ended: its code and its words on stderr."""
+        """Run the build; return its exit code and its output on stderr."""
         process = self.start(**environment)
         _, words = process.communicate(timeout=30)
         return process.returncode, words
@@ -127,7 +127,7 @@ def test_without_npm_it_says_what_to_install(workshop: Workshop) -> None:
 
 
 def test_on_a_read_only_file_system_no_build_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the server starts all the same. A file in the folder's place refuses root as well."""
+    """The server starts without it. A file in the folder's place refuses root as well."""
     (tmp_path / "explorer").touch()
     monkeypatch.setattr(build, "OUTPUT", tmp_path / "explorer")
     monkeypatch.setattr(build, "available", lambda: True)
@@ -135,7 +135,7 @@ def test_on_a_read_only_file_system_no_build_begins(tmp_path: Path, monkeypatch:
 
 
 def test_a_build_ends_with_its_server(workshop: Workshop) -> None:
-    """However the server ends: npm ends with it, and the packages that it had fetched are removed."""
+    """Whatever ends the server, npm ends with it, and the downloaded packages are removed."""
     (workshop.programs / "npm").write_text(
         '#!/bin/sh\nmkdir -p node_modules\necho $$ > "$RECORD.pid"\nmv "$RECORD.pid" "$RECORD"\nsleep 600\n'
     )
@@ -157,7 +157,7 @@ def test_a_build_ends_with_its_server(workshop: Workshop) -> None:
 
 
 def test_a_server_in_production_builds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For any missing part: production has no explorer."""
+    """Production has no explorer."""
     monkeypatch.setattr(build, "OUTPUT", tmp_path / "explorer")
     monkeypatch.setattr(build, "available", lambda: True)
     application.write(tmp_path, 'environment = "production"\n[auth]\nallow_public = true\n')
@@ -167,7 +167,7 @@ def test_a_server_in_production_builds_nothing(tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_installed_package_has_nothing_to_build_from_and_says_so(workshop: Workshop) -> None:
-    """A wheel holds the finished build in the place of its sources."""
+    """A wheel holds the finished build in place of its sources."""
     shutil.rmtree(workshop.package / "explorer")
     code, words = workshop.run()
     assert (code, workshop.calls) == (1, [])

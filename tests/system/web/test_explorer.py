@@ -1,4 +1,4 @@
-"""The explorer in a real browser, with no way to the internet."""
+"""The explorer in a real browser without internet access."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ async def execute(page: Page) -> None:
 
 
 async def set_id(page: Page, job: str) -> None:
-    """The job's id takes the place of the word that stands for it; the editor closes brackets typed by hand."""
+    """Put the job's id in place of its placeholder; the editor closes brackets typed by hand."""
     await page.get_by_role("region", name="Variables").get_by_text("job_").dblclick()
     await page.keyboard.insert_text(job)
 
@@ -46,7 +46,7 @@ async def test_it_opens_offline_with_a_tab_for_each_operation(watched: Watched, 
 
 @pytest.mark.slow
 async def test_the_first_tab_can_be_run_unchanged(watched: Watched, served: str) -> None:
-    """Its variables are there, and are there again when the page is opened once more, as they were left."""
+    """Its variables are there, and are kept when the page is opened again."""
     page = await opened(watched, served)
     variables = page.get_by_role("region", name="Variables")
     await expect(variables).to_contain_text("ada@example.com")
@@ -79,7 +79,7 @@ async def test_a_mutation_runs_and_its_subscription_reaches_the_end(watched: Wat
 
 @pytest.mark.slow
 async def test_on_a_phone_the_response_is_below_the_request(watched: Watched, served: str) -> None:
-    """Beside it there is no room for a word."""
+    """The width has no space for both."""
     await watched.page.set_viewport_size({"width": 400, "height": 900})
     page = await opened(watched, served)
     sent, answer = [await page.locator(f".graphiql-{part}").bounding_box() for part in ("editors", "response")]

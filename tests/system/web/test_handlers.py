@@ -12,7 +12,7 @@ HANDLER = "steps.process_item"
 
 
 async def test_a_handler_is_paused_and_resumed_by_its_button(watched: Watched, served: str) -> None:
-    """A job of it says what it waits for, and runs once it is resumed."""
+    """A job of the handler says what it waits for, and runs once the handler is resumed."""
     page = await opened(watched, served)
     await page.locator("#handlers-box > summary").click()
     row = page.locator(f'#handlers [data-handler="{HANDLER}"]')

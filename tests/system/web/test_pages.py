@@ -9,7 +9,7 @@ from onward.web import build
 
 
 def get(address: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
-    """The answer: its status, its headers in lower case, its body."""
+    """Return the answer: its status, its headers in lower case, its body."""
     try:
         with urlopen(Request(address, headers=headers), timeout=10) as answer:
             return answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read()

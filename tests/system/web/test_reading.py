@@ -15,7 +15,7 @@ JWT = '[server]\nport = 0\n[auth]\nmode = "jwt"\n[auth.jwt]\nsecret = "a secret 
 
 
 async def test_whole_numbers_keep_every_digit(watched: Watched, served: str) -> None:
-    """Also beyond 2^53, which JavaScript's own reader rounds; fractions and small numbers are as they were."""
+    """JavaScript's own parser rounds numbers beyond 2^53; fractions and small numbers stay as they were."""
     page = await opened(watched, served)
     shown = await page.evaluate(
         "async (text) => (await import('./static/jobs/format.js')).json("
@@ -50,7 +50,7 @@ async def test_states_differ_by_more_than_their_colour(watched: Watched, served:
 
 
 async def test_a_long_id_is_shortened_to_show_the_note(watched: Watched, served: str) -> None:
-    """Its end stays, since ids of one day begin alike; a reader of the page has it whole."""
+    """The end stays visible, since ids of one day begin alike; a screen reader gets the whole id."""
     job = process(served, "bell \u0007")
     page = await opened(watched, served)
     row = page.locator("tr", has=page.locator(f'a[title="{job}"]'))

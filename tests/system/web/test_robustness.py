@@ -1,4 +1,4 @@
-"""Hostile words, a lost connection, a token, narrow windows."""
+"""Hostile text, a lost connection, a token, narrow windows."""
 
 import json
 import re
@@ -25,7 +25,7 @@ async def test_hostile_text_stays_text(watched: Watched, served: str) -> None:
         await route.fulfill(response=answer, body=body.replace('"error":null', f'"error":{json.dumps(ERROR)}'))
 
     async def cut(_socket: WebSocketRoute) -> None:
-        """No changes: what is shown is what was asked."""
+        """Cut off changes, so that the page shows answers to its queries only."""
 
     job = process(served, HOSTILE)
     await page.route(f"{served}/graphql", hostile)

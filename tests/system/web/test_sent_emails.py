@@ -12,7 +12,7 @@ REGISTER = "mutation($input: RegisterUserInput!) { registerUser(input: $input) {
 
 
 async def test_a_message_is_shown_as_plain_text(watched: Watched, served: str) -> None:
-    """Also where a name looks like markup."""
+    """The recipient's name looks like markup."""
     answer = ask(served, REGISTER, input={"username": "<b>letter</b>", "email": "letter@example.com"})
     job = answer["registerUser"]["job"]["id"]  # type: ignore[index]
     page = await opened(watched, served)

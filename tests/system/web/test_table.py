@@ -1,4 +1,4 @@
-"""The table of jobs: filters, pages, and calm while very much changes."""
+"""The table of jobs: filters, pages, and a calm display of many changes."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ async def test_the_table_is_filtered_by_status_and_handler(watched: Watched, ser
 
 
 async def test_the_filter_offers_all_handlers(watched: Watched, served: str) -> None:
-    """A browser looks for the list by its id, which is no other element's."""
+    """The browser finds the list by its id, which no other element has."""
     await watched.page.goto(served)
     await expect(watched.page.locator("datalist option[value='email.welcome']")).to_have_count(1)
     assert await watched.page.evaluate("document.getElementById('filter-handler').list?.options.length") >= 3

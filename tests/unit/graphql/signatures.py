@@ -1,4 +1,4 @@
-"""Handlers of every kind of signature, each a mutation; the SDL that a reader of GraphQL expects is in SHOWN.
+"""Handlers with every kind of signature, each a mutation, and in SHOWN their expected SDL.
 
 Without `from __future__ import annotations`: some types are local to a function.
 """

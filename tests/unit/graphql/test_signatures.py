@@ -1,4 +1,4 @@
-"""Signatures of handlers: the SDL that they become, and the errors of those that cannot."""
+"""Signatures of handlers: their SDL, and the errors of those that have none."""
 
 import re
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def schema() -> graphql.GraphQLSchema:
 
 
 def fields(schema: graphql.GraphQLSchema, name: str) -> str:
-    """The fields of a type as they are printed, on one line."""
+    """Return the fields of a type as they are printed, on one line."""
     text = graphql.print_type(schema.type_map[name])
     return " ".join(text.partition("{\n")[2].rpartition("}")[0].split())
 

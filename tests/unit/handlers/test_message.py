@@ -1,4 +1,4 @@
-"""Addresses and messages: what a stranger wrote never becomes a header."""
+"""Addresses and messages: a stranger's text never becomes a header."""
 
 from email import policy
 from email.headerregistry import Address

@@ -1,4 +1,4 @@
-"""Declared result types: what handlers declare, and what fits."""
+"""Declared result types: the declarations of handlers, and the results that fit."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Parameters are checked when a job is dispatched, and what is kept can be read again."""
+"""Parameters are checked when a job is dispatched, and stored ones can be read again."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""`handler.job(...)`: a job that is asked for. mypy has to refuse a wrong call, or its comment would be unused."""
+"""`handler.job(...)`: a request for a job. mypy has to refuse a wrong call, or its comment would be unused."""
 
 from typing import Any
 

@@ -25,7 +25,7 @@ attempts = st.integers(1, 10_000)
 
 @given(policies(), attempts)
 def test_the_ceiling_grows_up_to_the_cap(policy: Retry, attempt: int) -> None:
-    """It never falls, and never passes the cap."""
+    """It never falls, and never exceeds the cap."""
     assert ceiling(policy, attempt) <= ceiling(policy, attempt + 1) <= policy.cap
 
 
@@ -38,7 +38,7 @@ def test_the_ceiling_doubles_from_the_base(policy: Retry, attempt: int) -> None:
 
 @given(policies(), attempts, st.integers())
 def test_the_delay_is_within_the_ceiling(policy: Retry, attempt: int, seed: int) -> None:
-    """Never negative, for any random number."""
+    """It is never negative, for any random number."""
     assert timedelta(0) <= delay(policy, attempt, Random(seed)) <= ceiling(policy, attempt)
 
 
@@ -48,6 +48,6 @@ def test_the_delay_is_the_same_for_the_same_random_number(policy: Retry, attempt
 
 
 def test_the_jitter_is_full() -> None:
-    """Waits lie all over the range: in each of its tenths."""
+    """Waits lie in each tenth of the range."""
     policy, chance = Retry(base=timedelta(seconds=10), cap=timedelta(seconds=10)), Random(1)
     assert {int(delay(policy, 1, chance).total_seconds()) for _ in range(1000)} == set(range(10))

@@ -1,4 +1,4 @@
-"""The codec of a job's row knows every column, and a job that was written is read as it was."""
+"""The codec of a job's row knows every column, and reads a job as it was written."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_column_that_the_table_lacks_is_refused() -> None:
 
 
 def test_decoding_an_encoded_row_gives_the_same_job() -> None:
-    """Errors, attempts, progress, results and steps."""
+    """The job has errors, attempts, progress, results and steps."""
     steps = (Step("first", 0, StepStatus.SUCCEEDED, 3, 4, {"a": [1]}), Step("second", 1))
     attempts = (Attempt(1, True, "here", "worker", 3, 5, ERROR), Attempt(2, False, "here", "worker", 6, 7))
     values = row.new(
@@ -58,7 +58,7 @@ def test_decoding_an_encoded_row_gives_the_same_job() -> None:
 
 
 def test_a_claimed_job_runs_its_first_unfinished_step() -> None:
-    """Its attempt is in progress; neither is written down with the steps and attempts that are over."""
+    """Its current attempt and step are not stored among the finished ones."""
     values = row.new({**NEW, "status": "RUNNING", "attempt": 1, "worker": "worker", "attempt_started_at": 9})
     job = row.decode(values.values())
     assert [step.status for step in job.steps] == [StepStatus.RUNNING, StepStatus.PENDING]

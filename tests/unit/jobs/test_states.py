@@ -1,4 +1,4 @@
-"""The table of legal moves says what the design says."""
+"""The table of legal moves has the moves of the design."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_every_state_has_its_moves() -> None:
 
 
 def test_only_a_manual_retry_leaves_a_terminal_state() -> None:
-    """Only FAILED and CANCELLED are left, for QUEUED."""
+    """Only FAILED and CANCELLED can be left, for QUEUED."""
     assert {state: set(MOVES[state]) for state in TERMINAL} == {
         S.SUCCEEDED: set(),
         S.FAILED: {S.QUEUED},

@@ -1,4 +1,4 @@
-"""Breaks of claims, of what is written under them, and of leases."""
+"""Breaks of claims, of the writes under them, and of leases."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from tests.system.faults.broken import base
 
 
 def no_claim() -> None:
-    """Two deliveries are two runs."""
+    """Run a job twice that is delivered twice."""
     from onward.jobs import claims, row
     from onward.jobs.ledger import ID
     from onward.storage.tables import jobs
@@ -24,7 +24,7 @@ def no_claim() -> None:
 
 
 def all_alike() -> None:
-    """Every job is accepted with the same priority."""
+    """Accept every job with the same priority."""
     from onward.jobs import ledger
 
     def alike(accept: Any) -> Any:
@@ -34,7 +34,7 @@ def all_alike() -> None:
 
 
 def pauses_ignored() -> None:
-    """A claim takes what waits, whatever its handler's limits are."""
+    """Claim any waiting job, whatever its handler's limits are."""
     from onward.jobs import claims, row
     from onward.jobs.ledger import ID
     from onward.storage.tables import jobs, ready
@@ -47,7 +47,7 @@ def pauses_ignored() -> None:
 
 
 def limits_unread() -> None:
-    """The limits of a handler that is not paused are ignored."""
+    """Ignore the limits of a handler that is not paused."""
     from onward.jobs import admission
 
     def unread(_admission: Any, _job: Any) -> str | None:
@@ -57,14 +57,14 @@ def limits_unread() -> None:
 
 
 def blocked_for_ever() -> None:
-    """A job that was blocked stays blocked."""
+    """Never unblock a job."""
     from onward.jobs import blocked
 
     base.put(blocked, "admissible_handlers", lambda _tx: ([], None))
 
 
 def no_fence() -> None:
-    """A runner's writes succeed after the end of its claim."""
+    """Let a runner's writes succeed after the end of its claim."""
     from onward.jobs import recording
     from onward.jobs.ledger import ID
     from onward.storage.tables import jobs
@@ -77,7 +77,7 @@ def no_fence() -> None:
 
 
 def attempts_stand() -> None:
-    """A claim is no new attempt."""
+    """Count no new attempt at a claim."""
     from onward.jobs import claims
     from onward.storage.tables import jobs
 
@@ -89,7 +89,7 @@ def attempts_stand() -> None:
 
 
 def crashes_counted() -> None:
-    """A crash counts as an attempt."""
+    """Count a crash as an attempt."""
     from onward.jobs import recording
 
     def counting(write: Any) -> Any:
@@ -102,7 +102,7 @@ def crashes_counted() -> None:
 
 
 def stops_counted() -> None:
-    """A job that is handed back at a stop has used up an attempt."""
+    """Count a job that is handed back at a stop as an attempt."""
     from onward.jobs import recording
 
     def counting(record: Any) -> Any:
@@ -117,7 +117,7 @@ def stops_counted() -> None:
 
 
 def stops_fail() -> None:
-    """A job that is interrupted at a stop has failed."""
+    """Fail a job that is interrupted at a stop."""
     from onward.jobs import recording
     from onward.jobs.model import JobError
     from onward.jobs.outcome import Outcome
@@ -134,7 +134,7 @@ def stops_fail() -> None:
 
 
 def cancelled_anyway() -> None:
-    """A job that ends while it is being cancelled is CANCELLED, whatever it came to."""
+    """Make a job CANCELLED that ends while it is being cancelled, whatever its outcome."""
     from onward.jobs import recording
 
     def cancelling(write: Any) -> Any:
@@ -149,7 +149,7 @@ def cancelled_anyway() -> None:
 
 
 def steps_left_open() -> None:
-    """The steps of a job that failed stand as they did while it ran."""
+    """Leave the steps of a failed job as they were while it ran."""
     from onward.jobs import recording
 
     def left(close: Any) -> Any:
@@ -159,14 +159,14 @@ def steps_left_open() -> None:
 
 
 def step_results_dropped() -> None:
-    """A step that is done does not keep its result."""
+    """Drop the result of a finished step."""
     from onward.jobs import recording
 
     base.around(recording, "_advance", lambda advance: lambda steps, _result, now: advance(steps, None, now))
 
 
 def never_isolated() -> None:
-    """A job is never isolated, however often its runner has died."""
+    """Never isolate a job, however often its runner has died."""
     from onward.jobs import claims, recovery
 
     base.put(claims, "CRASHES_BEFORE_ISOLATION", 100)
@@ -189,14 +189,14 @@ def _claims_due_all(claims: Any) -> Any:
 
 
 def no_rescue() -> None:
-    """Jobs of dead processes are not reclaimed."""
+    """Do not reclaim jobs of dead processes."""
     from onward.jobs.leases import Lease
 
     base.put(Lease, "_reclaim", lambda *_: None)
 
 
 def impatient() -> None:
-    """A process whose counter stood still for a moment is taken for dead, and its claims are over."""
+    """Declare a process dead, and its claims over, when its counter stands still for a moment."""
     from onward.jobs import observation, recovery
 
     base.timings(lease_timeout_s=0.0)
@@ -205,21 +205,21 @@ def impatient() -> None:
 
 
 def neighbours_by_heartbeat() -> None:
-    """A process of the same machine is taken for dead when its counter stands still."""
+    """Declare a process of the same machine dead when its counter stands still."""
     from onward.jobs import observation
 
     base.put(observation, "lives", lambda *_: False)
 
 
 def leader_for_life() -> None:
-    """A process that leads maintenance does so until its end, and beyond."""
+    """Let a process that leads maintenance lead until its end, and beyond."""
     from onward.jobs import leadership
 
     base.around(leadership, "_lead_next", lambda statement: statement.where(sa.false()))
 
 
 def beat_on_the_loop() -> None:
-    """The heartbeat waits for its turn on the event loop, and neighbours go by the heartbeat alone."""
+    """Send the heartbeat from the event loop, and judge neighbours by the heartbeat alone."""
     import asyncio
 
     from onward.jobs import observation
@@ -249,7 +249,7 @@ def beat_on_the_loop() -> None:
 
 
 def leases_by_the_clock() -> None:
-    """A process writes down when it was alive, by its clock, and the others compare that with theirs."""
+    """Record the time of a process's last sign of life by its own clock, and compare it with other clocks."""
     from onward.jobs import leases
     from onward.storage.tables import runners
 

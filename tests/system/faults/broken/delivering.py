@@ -1,4 +1,4 @@
-"""Breaks of backends, of maintenance, and of what subscribers see."""
+"""Breaks of backends, of maintenance, and of subscriptions."""
 
 import asyncio
 import itertools
@@ -11,7 +11,7 @@ from tests.system.faults.broken import base
 
 
 def no_maintenance() -> None:
-    """Undelivered jobs are never delivered again."""
+    """Never deliver undelivered jobs again."""
     from onward.maintenance.redelivery import Redelivery
 
     async def nothing(self: Any, identity: str) -> None:
@@ -21,7 +21,7 @@ def no_maintenance() -> None:
 
 
 def prunes_at_once() -> None:
-    """A job is deleted as soon as it is over, whatever the settings say."""
+    """Delete a job as soon as it is over, whatever the settings say."""
     from onward.maintenance.cleaner import Retention
     from onward.maintenance.maintenance import Maintenance
 
@@ -36,7 +36,7 @@ def prunes_at_once() -> None:
 
 
 def no_promotion() -> None:
-    """Maintenance finds no due jobs."""
+    """Find no due jobs in maintenance."""
     from onward.maintenance.scheduler import DelayedJobs
 
     async def nothing(self: Any) -> float:
@@ -47,7 +47,7 @@ def no_promotion() -> None:
 
 
 def no_reroute() -> None:
-    """A job goes where the settings sent it when it was accepted."""
+    """Deliver a job where the settings sent it when it was accepted."""
     from onward.maintenance.recovery import Recovery
 
     async def nothing(self: Any, places: Any) -> None:
@@ -61,7 +61,7 @@ async def _never(*_: Any) -> bool:
 
 
 def confirmed_for_ever() -> None:
-    """Confirmed deliveries are never repeated."""
+    """Never repeat confirmed deliveries."""
     from onward.jobs import due
     from onward.maintenance.redelivery import Redelivery
     from onward.storage.tables import jobs
@@ -76,7 +76,7 @@ def confirmed_for_ever() -> None:
 
 
 def sentinel_alone() -> None:
-    """Redis is believed to hold what it was given as long as a key of ours is there."""
+    """Trust Redis to have kept its messages as long as a key of ours is there."""
     from onward.backends.dramatiq import Dramatiq
     from onward.maintenance.redelivery import Redelivery
 
@@ -92,7 +92,7 @@ def sentinel_alone() -> None:
 
 
 def fetched_forgotten() -> None:
-    """Messages of a dead worker stay with it for ten minutes, as in Dramatiq by default."""
+    """Leave the messages of a dead worker with it for ten minutes, as Dramatiq does by default."""
     from onward.maintenance.redelivery import Redelivery
 
     base.timings(redis_heartbeat_timeout_s=600.0)
@@ -100,7 +100,7 @@ def fetched_forgotten() -> None:
 
 
 def blocking_delivery() -> None:
-    """The event loop itself waits for Redis."""
+    """Wait for Redis on the event loop itself."""
     from onward.backends.dramatiq import Dramatiq
 
     async def deliver(self: Any, deliveries: Any, *, after_response: Any) -> None:
@@ -110,7 +110,7 @@ def blocking_delivery() -> None:
 
 
 def delivery_holds_the_loop() -> None:
-    """Each delivery waits without letting anything else run."""
+    """Block the loop during each delivery."""
     from onward.backends.background import Background
     from onward.backends.dramatiq import Dramatiq
 
@@ -126,7 +126,7 @@ def delivery_holds_the_loop() -> None:
 
 
 def tenth_delivery_lost() -> None:
-    """Every tenth job that is delivered is forgotten, and nobody is told."""
+    """Forget every tenth delivery without an error."""
     from onward.backends.background import Background
     from onward.backends.dramatiq import Dramatiq
 
@@ -144,7 +144,7 @@ def tenth_delivery_lost() -> None:
 
 
 def delivery_raises_anything() -> None:
-    """A delivery tells of its broker by another error than the interface names."""
+    """Raise another error from a delivery than the interface names."""
     from onward.backends.background import Background
     from onward.backends.dramatiq import Dramatiq
 
@@ -156,17 +156,17 @@ def delivery_raises_anything() -> None:
 
 
 def patient_delivery() -> None:
-    """An answer waits for its jobs' delivery, ten seconds if need be."""
+    """Let an answer wait for its jobs' delivery, up to ten seconds."""
     base.timings(deliver_timeout_s=10.0)
 
 
 def no_limits() -> None:
-    """Redis may take as long as it likes to answer."""
+    """Wait for Redis without a timeout."""
     base.timings(redis_timeout_s=None)
 
 
 def health_lies() -> None:
-    """A broker that cannot be asked is taken to be well."""
+    """Report a broker that cannot be asked as healthy."""
     from onward.backends.base import Health
     from onward.backends.dramatiq import Dramatiq
 
@@ -181,7 +181,7 @@ def health_lies() -> None:
 
 
 def undecodable_kills() -> None:
-    """A message that cannot be read takes its neighbours along, as it does in Dramatiq, and nobody gives them back."""
+    """Lose the neighbours of an unreadable message, as Dramatiq does, without giving them back."""
     from dramatiq.brokers.redis import _RedisConsumer
 
     from onward.backends.redis_consumer import BlockingConsumer
@@ -191,7 +191,7 @@ def undecodable_kills() -> None:
 
 
 def no_claimer() -> None:
-    """An embedded process runs what it accepts, and nothing else."""
+    """Let an embedded process run its own jobs only."""
     from onward.backends.background import Background
 
     async def nothing(self: Any) -> None:
@@ -201,7 +201,7 @@ def no_claimer() -> None:
 
 
 def slots_leak() -> None:
-    """A slot that was used is not free again."""
+    """Never free a used slot."""
     from onward.backends.background import Background
 
     def leaking(spawn: Any) -> Any:
@@ -215,12 +215,12 @@ def slots_leak() -> None:
 
 
 def slow_looks() -> None:
-    """Changes of other processes are looked for every twenty seconds."""
+    """Look for changes of other processes every twenty seconds."""
     base.timings(change_poll_s=20.0, quiet_poll_s=20.0)
 
 
 def old_changes_again() -> None:
-    """Each read of changes starts at the read before the last."""
+    """Start each read of changes at the read before the last."""
     from onward.jobs.change_feed import ChangeFeed
 
     def twice(look: Any) -> Any:
@@ -235,7 +235,7 @@ def old_changes_again() -> None:
 
 
 def changes_skipped() -> None:
-    """Only the first few of many simultaneous changes are delivered."""
+    """Deliver only the first few of many simultaneous changes."""
     from onward.jobs.change_feed import ChangeFeed
 
     base.around(ChangeFeed, "_poll", lambda look: lambda self, tx: look(self, tx)[:3])

@@ -1,4 +1,4 @@
-"""Breaks of the runner, and of what handlers are given."""
+"""Breaks of the runner, and of what handlers get."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -8,7 +8,7 @@ from tests.system.faults.broken import base
 
 
 def steps_forgotten() -> None:
-    """A job that goes on elsewhere begins at its first step."""
+    """Begin a resumed job at its first step."""
     from onward.jobs.model import Step
     from onward.jobs.runner import Runner
 
@@ -23,7 +23,7 @@ def steps_forgotten() -> None:
 
 
 def chunks_of_now() -> None:
-    """Of many further jobs of a step, those that are accepted later forget when the step ended."""
+    """Forget when the step ended for those of its many children that are accepted later."""
     from onward.jobs import dispatched
     from onward.jobs.model import NewJob
 
@@ -31,7 +31,7 @@ def chunks_of_now() -> None:
 
 
 def children_apart() -> None:
-    """A job's further jobs are accepted whether or not its outcome is."""
+    """Accept a job's children whether or not its outcome is accepted."""
     from onward.jobs.executor import Executor
 
     def apart(execute: Any) -> Any:
@@ -48,7 +48,7 @@ def children_apart() -> None:
 
 
 def handler_missing_unsaid() -> None:
-    """A job whose handler is gone runs into a KeyError."""
+    """Let a job without its handler run into a KeyError."""
     from onward.jobs.executor import Executor
 
     def unsaid(execute: Any) -> Any:
@@ -62,14 +62,14 @@ def handler_missing_unsaid() -> None:
 
 
 def parameters_unchecked() -> None:
-    """The handler is called with whatever stands in the ledger."""
+    """Call the handler with unchecked parameters."""
     from onward.jobs import executor
 
     base.put(executor, "_arguments", lambda _handler, _job, params: params)
 
 
 def failures_unrecorded() -> None:
-    """An outcome is written where it is a good one."""
+    """Write good outcomes only."""
     from onward.jobs.completion import Completion
     from onward.jobs.states import JobStatus
 
@@ -84,7 +84,7 @@ def failures_unrecorded() -> None:
 
 
 def no_retries() -> None:
-    """The first failure is the last."""
+    """Make the first failure the last."""
     from onward.jobs import outcome
     from onward.jobs.states import JobStatus
 
@@ -99,7 +99,7 @@ def no_retries() -> None:
 
 
 def waits_too_long() -> None:
-    """The wait between attempts is twice the policy's longest, and no less."""
+    """Wait between attempts for at least twice the policy's longest delay."""
     from onward.jobs import outcome
     from onward.jobs.retry import ceiling
 
@@ -107,7 +107,7 @@ def waits_too_long() -> None:
 
 
 def one_attempt_more() -> None:
-    """Attempts are counted from nought."""
+    """Count attempts from zero."""
     from onward.jobs import outcome
 
     def more(after_error: Any) -> Any:
@@ -120,18 +120,18 @@ def one_attempt_more() -> None:
 
 
 def permanent_retried() -> None:
-    """An error that is for good is one like any other."""
+    """Retry an error that is permanent."""
     from onward.handlers.base import Permanent
     from onward.jobs import outcome
 
     class Never(Permanent):
-        """Nobody raises it."""
+        """An error that is never raised."""
 
     base.put(outcome, "Permanent", Never)
 
 
 def words_as_they_are() -> None:
-    """Messages of handlers are stored unchanged."""
+    """Store messages of handlers unchanged."""
     from onward.jobs import outcome, running
 
     base.put(outcome, "legible", lambda text: text)
@@ -140,7 +140,7 @@ def words_as_they_are() -> None:
 
 
 def exit_heeded() -> None:
-    """A handler that wants to end its process does so."""
+    """Let a handler end its process."""
     import uvloop
 
     from onward.jobs import step_runner
@@ -155,7 +155,7 @@ def exit_heeded() -> None:
 
 
 def cancelled_for_good() -> None:
-    """A task that a handler cancelled counts as the end of its process."""
+    """Treat a task that a handler cancelled as the end of its process."""
     from asyncio import CancelledError
 
     from onward.jobs.step_runner import StepRunner
@@ -175,14 +175,14 @@ def cancelled_for_good() -> None:
 
 
 def never_killed() -> None:
-    """The process of a handler is asked to end, and not killed."""
+    """Ask the process of a handler to end, and never kill it."""
     from onward.jobs.step_process import StepProcess
 
     base.put(StepProcess, "kill", lambda _self: None)
 
 
 def no_time_limit() -> None:
-    """A handler may take as long as it likes."""
+    """Let a handler run without a time limit."""
     from onward.jobs.step_runner import StepRunner
 
     def unlimited(step: Any) -> Any:
@@ -196,28 +196,28 @@ def no_time_limit() -> None:
 
 
 def results_as_text() -> None:
-    """A result is kept as text."""
+    """Store a result as text."""
     from onward.jobs import executor
 
     base.put(executor, "storable", lambda value, _output: str(value))
 
 
 def low_cap() -> None:
-    """Results are capped at ten kilobytes."""
+    """Cap results at ten kilobytes."""
     from onward.jobs import results
 
     base.put(results, "RESULT_BYTES", 10_000)
 
 
 def results_unchecked() -> None:
-    """A result is looked at when it is written."""
+    """Check a result only when it is written."""
     from onward.jobs import executor
 
     base.put(executor, "storable", lambda value, _output: value)
 
 
 def no_polling() -> None:
-    """A running job does not hear that somebody wants it cancelled."""
+    """Do not tell a running job that it is being cancelled."""
     from onward.jobs.control import Control
 
     async def nothing(self: Any) -> None:
@@ -227,14 +227,14 @@ def no_polling() -> None:
 
 
 def checks_nothing() -> None:
-    """Only what waits can be stopped."""
+    """Stop only jobs that wait."""
     from onward.jobs.running import Running
 
     base.put(Running, "check", lambda _: None)
 
 
 def plain_on_the_loop() -> None:
-    """Plain functions run where async ones do."""
+    """Run plain functions on the event loop."""
     from onward.jobs.step_threads import PlainCall, StepThreads
 
     def here(_self: Any, function: Any, on_begin: Any) -> PlainCall:
@@ -247,14 +247,14 @@ def plain_on_the_loop() -> None:
 
 
 def stops_at_once() -> None:
-    """Running jobs are interrupted at once at a shutdown."""
+    """Interrupt running jobs at once at a shutdown."""
     from onward.jobs.runner import Runner
 
     base.around(Runner, "drain", lambda drain: lambda self, _deadline_s: drain(self, 0.02))
 
 
 def stops_dead() -> None:
-    """A process that is asked to stop exits at once, as if it had been killed."""
+    """Exit at once on a stop, as if killed."""
     import os
 
     from onward.jobs.runner import Runner
@@ -266,7 +266,7 @@ def stops_dead() -> None:
 
 
 def waits_for_all() -> None:
-    """A process that is asked to stop waits for hanging threads, and for Redis without a timeout."""
+    """Wait on a stop for hanging threads, and for Redis without a timeout."""
     import os
     import sys
     import threading
@@ -285,7 +285,7 @@ def waits_for_all() -> None:
 
 
 def one_job_a_child() -> None:
-    """Each isolated job starts its own process."""
+    """Start a process for each isolated job."""
     from onward.jobs.runner import Runner
 
     def ours(next_isolated: Any) -> Any:
@@ -298,26 +298,26 @@ def one_job_a_child() -> None:
 
 
 def no_progress() -> None:
-    """Progress is written only at a job's end."""
+    """Write progress only at a job's end."""
     from onward.jobs.progress import ProgressReporter
 
     base.put(ProgressReporter, "report", lambda *_: None)
 
 
 def every_report_written() -> None:
-    """Each report of progress is a commit."""
+    """Commit each report of progress."""
     base.timings(progress_interval_s=0.0)
 
 
 def effect_first_lost() -> None:
-    """A line counts as written before it is."""
+    """Report a line as written before it is."""
     from onward.handlers.journal import JsonLines
 
     base.put(JsonLines, "append", lambda *_: None)
 
 
 def mail_shrugged_off() -> None:
-    """A mail server that does not answer is taken to have understood."""
+    """Treat a mail server without an answer as successful."""
     from onward.mail.smtp import MailUnavailable, SmtpMailer
 
     def shrugging(send: Any) -> Any:

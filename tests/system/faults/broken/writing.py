@@ -1,4 +1,4 @@
-"""Breaks of how the ledger is written, and of what acceptance and people write into it."""
+"""Breaks of writes to the ledger, and of acceptance and manual actions."""
 
 import time
 from dataclasses import replace
@@ -12,7 +12,7 @@ HOLD_S, REST_S = 0.2, 0.03  # the commit is late by the one; in the other, other
 
 
 def answer_before_commit() -> None:
-    """Callers are answered before the commit."""
+    """Answer callers before the commit."""
     from onward.jobs import ledger
     from onward.storage import writer
 
@@ -46,7 +46,7 @@ def answer_before_commit() -> None:
 
 
 def no_sync() -> None:
-    """SQLite leaves it to the kernel when the journal reaches the disk."""
+    """Leave it to the kernel when SQLite's journal reaches the disk."""
     from onward.storage.sqlite import SQLite
 
     def unsynced(connect: Any) -> Any:
@@ -61,7 +61,7 @@ def no_sync() -> None:
 
 
 def two_commits() -> None:
-    """The user is committed first, and then her job."""
+    """Commit the user first, and then the job."""
     from database import users
 
     def apart(add: Any) -> Any:
@@ -77,7 +77,7 @@ def two_commits() -> None:
 
 
 def endless_patience() -> None:
-    """Callers wait for the ledger as long as it takes."""
+    """Wait for the ledger without a timeout."""
     from onward.storage.writer import Writer
 
     def patient(init: Any) -> Any:
@@ -87,7 +87,7 @@ def endless_patience() -> None:
 
 
 def keys_ignored() -> None:
-    """Idempotency keys mean nothing."""
+    """Ignore idempotency keys."""
     from onward.jobs import idempotency
 
     base.put(idempotency, "replay", lambda *_, **__: None)
@@ -95,14 +95,14 @@ def keys_ignored() -> None:
 
 
 def counters_stand() -> None:
-    """Changes of state are not counted."""
+    """Do not count changes of state."""
     from onward.storage.transaction import Tx
 
     base.put(Tx, "count", lambda *_: None)
 
 
 def run_at_ignored() -> None:
-    """A job for later runs at once."""
+    """Run a delayed job at once."""
     from onward.jobs import ledger
 
     base.around(
@@ -111,7 +111,7 @@ def run_at_ignored() -> None:
 
 
 def past_is_later() -> None:
-    """A job with a time waits for maintenance, even if its time is past."""
+    """Let a job with a past time wait for maintenance."""
     from onward.jobs import ledger
 
     def later(accept: Any) -> Any:
@@ -126,7 +126,7 @@ def past_is_later() -> None:
 
 
 def cancels_only_what_runs() -> None:
-    """A job that waits is left as it is, for its runner to find."""
+    """Leave the cancel of a waiting job to its runner."""
     from onward.jobs import commands
     from onward.jobs.states import WAITING
 
@@ -141,14 +141,14 @@ def cancels_only_what_runs() -> None:
 
 
 def cancels_what_is_over() -> None:
-    """Finished jobs can be cancelled."""
+    """Cancel finished jobs."""
     from onward.jobs import commands
 
     base.put(commands, "TERMINAL", frozenset())
 
 
 def retries_from_the_start() -> None:
-    """A manual retry forgets the steps that are done."""
+    """Forget finished steps at a manual retry."""
     from onward.jobs import commands
 
     def anew(retry: Any) -> Any:
@@ -158,7 +158,7 @@ def retries_from_the_start() -> None:
 
 
 def never_from_the_start() -> None:
-    """A manual retry keeps the steps that are done, whatever was asked for."""
+    """Keep finished steps at a manual retry, even from the start."""
     from onward.jobs import commands
 
     def kept(retry: Any) -> Any:
@@ -168,12 +168,12 @@ def never_from_the_start() -> None:
 
 
 def budget_kept() -> None:
-    """A new run has the attempts that the last one left."""
+    """Give a new run the attempts that the last one left."""
     _retry_without("charged")
 
 
 def run_stands() -> None:
-    """A manual retry goes on with the run that has ended."""
+    """Continue the ended run at a manual retry."""
     _retry_without("run")
 
 
@@ -189,7 +189,7 @@ def _retry_without(column: str) -> None:
 
 
 def only_failed_retried() -> None:
-    """Cancelled jobs cannot be retried."""
+    """Refuse to retry cancelled jobs."""
     from onward.jobs import commands
     from onward.jobs.states import JobStatus
 
@@ -197,7 +197,7 @@ def only_failed_retried() -> None:
 
 
 def retries_anything() -> None:
-    """A job can be retried whatever its state."""
+    """Retry a job in any state."""
     from onward.jobs import commands
     from onward.jobs.states import JobStatus
 
@@ -205,7 +205,7 @@ def retries_anything() -> None:
 
 
 def newest_first() -> None:
-    """Of many jobs the newest are taken."""
+    """Take the newest of many jobs."""
     from onward.jobs import pages
 
     def newest(_ids: Any) -> Any:

@@ -90,5 +90,5 @@ def is_lost(attempt: list[Any]) -> bool:
 
 
 def soon(seconds: float) -> str:
-    """A DateTime so many seconds from now."""
+    """Return a DateTime that many seconds from now."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()

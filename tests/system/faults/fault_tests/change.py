@@ -1,11 +1,11 @@
-"""The backend changed in settings.toml with work pending."""
+"""The backend is changed in settings.toml while work is pending."""
 
 from tests.system.faults.fault_tests.base import ON_REDIS, FaultTest, Stage, soon
 from tests.system.faults.installation import Installation
 
 
 def the_backend_may_change_with_jobs_pending(stage: Stage, n: int = 400) -> None:
-    """In both directions: what is pending, running, retrying and scheduled is finished, nothing finished runs twice."""
+    """In both directions pending, running, retrying and scheduled jobs finish, and nothing finished runs twice."""
     installation = stage.installation
     for backend in ("background", "dramatiq"):
         _work(installation, n // 2)

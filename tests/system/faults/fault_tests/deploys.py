@@ -1,4 +1,4 @@
-"""SIGTERM: a deploy costs no job anything."""
+"""SIGTERM: a deploy costs no job an attempt."""
 
 from tests.system.faults.fault_injection import deploy
 from tests.system.faults.fault_tests.base import EVERYWHERE, ON_REDIS, FaultTest, Stage, is_lost, load
@@ -10,7 +10,7 @@ LEADER = "SELECT value FROM _ledger.meta WHERE name = 'sweep'"
 
 
 def a_deploy_fails_no_job(stage: Stage) -> None:
-    """Two versions after one another, under load: what runs finishes its step, or is handed back."""
+    """Two versions follow one another under load: running jobs finish their step, or are handed back."""
     with load(stage.installation) as sent:
         for _ in range(2):
             stage.installation.client.send("steps", 10, params={"pause_s": 1.3, "children": 1}, lanes=10)
@@ -23,7 +23,7 @@ def a_deploy_fails_no_job(stage: Stage) -> None:
 
 
 def a_process_ends_in_time_without_redis(stage: Stage) -> None:
-    """SIGTERM is heeded within the drain deadline and five seconds, whatever does not answer."""
+    """A process ends within the drain deadline and five seconds of SIGTERM, whatever does not answer."""
     installation = stage.installation
     assert installation.broker is not None
     assert installation.proxy is not None
@@ -39,7 +39,7 @@ def a_process_ends_in_time_without_redis(stage: Stage) -> None:
 
 
 def hanging_threads_do_not_keep_a_process_alive(stage: Stage) -> None:
-    """A plain function that heeds nothing is left behind at the deadline, and tried again elsewhere."""
+    """A plain function that ignores every stop is left behind at the deadline, and tried again elsewhere."""
     installation = stage.installation
     installation.client.send("stuck", 2, params={"pause_s": 60.0})
     stage.pause(0.3, 0.4)
@@ -48,7 +48,7 @@ def hanging_threads_do_not_keep_a_process_alive(stage: Stage) -> None:
 
 
 def one_of_several_processes_does_maintenance(stage: Stage) -> None:
-    """Each of four takes part on one port; when the one that leads is killed, another leads within 15 s."""
+    """Four processes share one port; when the leader is killed, another leads within 15 s."""
     installation = stage.make(apis=1)
     api = installation.apis[0] = installation.api("api1", installation.ports[0], "--workers", "4")
     installation.start()

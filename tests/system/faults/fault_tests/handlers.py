@@ -1,4 +1,4 @@
-"""Handlers that misbehave, and those that are gone."""
+"""Handlers that misbehave or are missing."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ RETRY = "mutation($id: ID!) { r: retryJob(input: {id: $id}) { job { id } errors 
 
 
 def bad_handlers_fail_with_a_reason(stage: Stage) -> None:
-    """Those that raise, hang, heed nothing, give no JSON or want to leave; their neighbours do not notice."""
+    """They raise, hang, ignore stops, return no JSON or call sys.exit; other jobs are not affected."""
     client = stage.installation.client
     for name in ("raises", "refuses", "hangs", "unjson", "leaves"):
         client.send(name, 2)
@@ -24,7 +24,7 @@ def bad_handlers_fail_with_a_reason(stage: Stage) -> None:
 
 
 def a_blocked_event_loop_keeps_its_lease(stage: Stage) -> None:
-    """Eight seconds without a turn of the loop, longer than a lease, and nobody takes the process for dead."""
+    """The loop is blocked for eight seconds, longer than a lease, and no process declares this one dead."""
     installation = stage.installation
     sent = installation.client.send("blocks", 1, params={"pause_s": 8.0})
     installation.settle()
@@ -32,7 +32,7 @@ def a_blocked_event_loop_keeps_its_lease(stage: Stage) -> None:
 
 
 def a_job_that_kills_its_process_is_poison(stage: Stage) -> None:
-    """FAILED after the third crash; corrected, it can be retried. The crashes count against no other job."""
+    """The job is FAILED after the third crash, and can be retried after a fix. Other jobs are charged no crash."""
     installation = stage.installation
     installation.broken.touch()
     with installation.tended():
@@ -49,7 +49,7 @@ def a_job_that_kills_its_process_is_poison(stage: Stage) -> None:
 
 
 def _run_after_fix(stage: Stage, requests: list[Request]) -> None:
-    """They are retried, and succeed."""
+    """Retry the jobs after the fix, and wait for their success."""
     for request in requests:
         request.kind = replace(request.kind, status="SUCCEEDED", code=None)
         assert stage.installation.client.ask(RETRY, {"id": request.job})["r"]["errors"] == []
@@ -57,7 +57,7 @@ def _run_after_fix(stage: Stage, requests: list[Request]) -> None:
 
 
 def jobs_unknown_to_a_release_fail_with_a_reason(stage: Stage) -> None:
-    """A missing handler, changed parameters: FAILED with the fix; corrected, it can be retried."""
+    """A missing handler and changed parameters give FAILED with the fix, and the job can be retried after it."""
     installation = stage.installation
     at = soon(4.0)
     gone = installation.client.send("refuses", 2, params={"runAt": at})

@@ -1,4 +1,4 @@
-"""SIGKILL, and a runner that is taken for dead and wakes up."""
+"""SIGKILL, and a runner that is declared dead and wakes up."""
 
 import time
 
@@ -23,7 +23,7 @@ FROZEN_S = 9.0  # longer than a lease
 
 
 def accepted_jobs_outlive_the_api(stage: Stage) -> None:
-    """However often the API is killed under load; who sends again with the key gets one job."""
+    """The API may be killed any number of times under load; a repeated request with its key gets one job."""
     with load(stage.installation, 60) as sent:
         stage.pause(0.4, 0.9)
         fault_injection.kill_api(stage.installation, stage.chance)
@@ -40,7 +40,7 @@ def accepted_jobs_outlive_the_api(stage: Stage) -> None:
 
 
 def jobs_of_killed_workers_go_on_within_15_s(stage: Stage) -> None:
-    """Jobs in progress are claimed again, and resume at the step that was cut off."""
+    """Running jobs are claimed again, and resume at the interrupted step."""
     installation = stage.installation
     deaths = len(installation.ends.all)
     for _ in range(2):
@@ -57,7 +57,7 @@ def jobs_of_killed_workers_go_on_within_15_s(stage: Stage) -> None:
 
 
 def many_jobs_of_two_crashes_go_on_within_15_s(stage: Stage) -> None:
-    """Each runs in a process with no other job then; they do not wait for as many starts of one."""
+    """Each runs in a process with no other job then, without a wait for as many starts."""
     installation = stage.installation
     victim, *others = installation.runners
     for process in others:
@@ -86,7 +86,7 @@ def _running(installation: Installation, deaths: int) -> int:
 
 
 def messages_of_killed_workers_are_delivered_within_15_s(stage: Stage) -> None:
-    """Those that it had fetched and not claimed, as well."""
+    """This includes the messages that the worker had fetched and not claimed."""
     installation = stage.installation
     sent = installation.client.send("steps", 40, params={"pause_s": 0.5}, lanes=40)
     stage.pause(0.3, 0.5)
@@ -110,7 +110,7 @@ def _all_claimed(stage: Stage, jobs: set[str | None]) -> bool:
 
 
 def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
-    """It stood still for longer than its lease, and finds its job done by another when it wakes."""
+    """The runner is frozen for longer than its lease, and finds its job done by another when it wakes."""
     installation = stage.installation
     victim, others = installation.runners[0], installation.runners[1:]
     deaths = len(installation.ends.all)

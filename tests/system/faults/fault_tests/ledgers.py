@@ -1,4 +1,4 @@
-"""The ledger locked, full, crashed, cut off."""
+"""The ledger locked, full, crashed, or cut off."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ ROOM_MB = 6
 
 
 def a_locked_ledger_is_reported_within_its_timeout(stage: Stage) -> None:
-    """Each caller hears UNAVAILABLE in time, however many wait; it goes on by itself when the lock is gone."""
+    """Each caller gets UNAVAILABLE in time, however many wait; the processes recover when the lock is gone."""
     installation = stage.installation
     with load(installation, 30) as sent:
         stage.pause(0.2, 0.3)
@@ -38,7 +38,7 @@ def a_locked_ledger_is_reported_within_its_timeout(stage: Stage) -> None:
 
 
 def a_full_disk_leaves_nothing_half_accepted(stage: Stage) -> None:
-    """UNAVAILABLE while there is no room; it goes on by itself when there is."""
+    """Mutations are UNAVAILABLE while the disk is full; the processes recover when it is not."""
     with _small_disk(stage.installation.folder / "small") as disk:
         installation = stage.make(ledger_folder=disk)
         installation.start()
@@ -60,7 +60,7 @@ def a_full_disk_leaves_nothing_half_accepted(stage: Stage) -> None:
 
 @contextmanager
 def _small_disk(place: Path) -> Iterator[Path]:
-    """A file system of a few megabytes. Raises Missing where none may be mounted."""
+    """Mount a file system of a few megabytes. Raises Missing if that is not permitted."""
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOM_MB}m", "onward", str(place)], check=True)
     try:
@@ -80,7 +80,7 @@ def may_mount() -> bool:
 
 
 def cut_connections_leave_nothing_half_done(stage: Stage) -> None:
-    """PostgreSQL ends them in the middle of transactions: a retry, or UNAVAILABLE, and the key finds what was done."""
+    """PostgreSQL ends connections in transactions: a retry, or UNAVAILABLE, and the key finds the finished work."""
     installation = stage.installation
     assert installation.postgres is not None
     cut = 0

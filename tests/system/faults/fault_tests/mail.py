@@ -6,7 +6,7 @@ from tests.system.faults.process import wait_for
 
 
 def mail_arrives_despite_failures_of_the_server(stage: Stage) -> None:
-    """Retried by the policy; a message that arrives twice has the same Message-ID."""
+    """Handlers retry by the policy; a message that arrives twice has the same Message-ID."""
     installation = stage.installation
     box = Mailbox(installation.loop)
     try:

@@ -1,4 +1,4 @@
-"""A process ends at each of the named points once, and nothing is lost or done twice for it."""
+"""A process ends at each failpoint once, and no job is lost or done twice."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -18,7 +18,7 @@ Drive = Callable[[Installation], None]
 
 
 def every_point_of_one_process_is_survived(stage: Stage) -> None:
-    """Before each commit and after it, and around each effect and the answer."""
+    """The points lie before and after each commit, and around each effect and the answer."""
     installation = stage.make(apis=1)
     installation.deploy(concurrency=2)
     for point, drive in _points(IN_ONE_PROCESS):
@@ -27,7 +27,7 @@ def every_point_of_one_process_is_survived(stage: Stage) -> None:
 
 
 def every_point_of_a_neighbour_is_survived(stage: Stage) -> None:
-    """Those at which a process takes over from another, or hands over to it."""
+    """The points lie where a process takes work over from another, or hands work over to it."""
     installation = stage.make(apis=2)
     installation.start()
     for point, drive in _points({"bury": _bury, "hand back": _hand_back}):
@@ -38,7 +38,7 @@ def every_point_of_a_neighbour_is_survived(stage: Stage) -> None:
 
 
 def every_point_of_a_delivery_is_survived(stage: Stage) -> None:
-    """Around what the API puts into Redis, and what it writes down of that."""
+    """The points lie around the API's messages to Redis, and its records of them."""
     installation = stage.make(apis=1, workers=1)
     installation.start()
     for point, drive in _points({"message": _few, "confirm": _few, "doubt": _forget}):
@@ -51,7 +51,7 @@ def every_point_of_a_delivery_is_survived(stage: Stage) -> None:
 
 
 def every_point_of_a_worker_is_survived(stage: Stage) -> None:
-    """Likewise where workers run the jobs."""
+    """The same points, where workers run the jobs."""
     installation = stage.make(apis=1, workers=1)
     installation.start()
     on_postgresql = installation.postgres is not None
@@ -79,7 +79,7 @@ def _what(point: str) -> str:
 
 
 def _visit(installation: Installation, process: Process, point: str, drive: Drive) -> None:
-    """The process has been started with the point armed, has reached it, and lies dead."""
+    """Start the process with the point armed, and wait until it has died there."""
     if process.alive:
         process.kill()
     sent = len(installation.client.requests)
@@ -117,7 +117,7 @@ def _few(installation: Installation) -> None:
 
 
 def _when_idle(installation: Installation) -> None:
-    """A slot is free: the request's own task claims the job, and not who looks for work."""
+    """Wait for a free slot, so that the request's own task claims the job, and not the claimer."""
     process = installation.apis[0]
     wait_for(
         lambda: installation.ledger.open() == 0 or not process.alive, WAIT_TIMEOUT_S, "what was left behind is done"
@@ -164,7 +164,7 @@ def _hand_back(installation: Installation) -> None:
 
 
 def _forget(installation: Installation) -> None:
-    """Redis has lost the messages and kept everything else."""
+    """Make Redis lose the messages and keep everything else."""
     assert installation.broker is not None
     installation.workers[0].kill()
     installation.client.timeout_s = 10.0
@@ -175,7 +175,7 @@ def _forget(installation: Installation) -> None:
 
 
 def _reroute(installation: Installation, point: str) -> None:
-    """The backend of the settings has changed while a job waited; the process dies as it sees that."""
+    """Change the backend in the settings while a job waits; the process dies when it notices."""
     process = installation.apis[0]
     if not process.alive:
         process.faults = {}

@@ -1,4 +1,4 @@
-"""Redis away, frozen, empty, full, older; and what stands between it and the program."""
+"""Redis away, frozen, empty, full or older, and a bad network before it."""
 
 import time
 
@@ -24,39 +24,39 @@ WAITS = "query($id: ID!) { job(id: $id) { status waitingFor } }"
 
 
 def jobs_are_accepted_without_redis(stage: Stage) -> None:
-    """As quickly as ever; what waits says for what; all is delivered when Redis is back, without what it knew."""
+    """Answers are as quick as ever; waiting jobs name the reason; all are delivered when Redis is back, empty."""
     sent = _through(stage, outages.broker_down)
     assert len([request for request in sent if request.job]) > 20
 
 
 def jobs_are_accepted_while_redis_is_frozen(stage: Stage) -> None:
-    """A Redis that takes connections and answers nothing holds up no answer."""
+    """A Redis that accepts connections and answers nothing delays no answer."""
     _through(stage, outages.broker_frozen)
 
 
 def jobs_are_accepted_while_redis_is_full(stage: Stage) -> None:
-    """A Redis that refuses to write is no worse than none."""
+    """A Redis that refuses writes is no worse than none."""
     _through(stage, outages.broker_full, says_why=False)
 
 
 def a_redis_that_only_accepts_connections_delays_nothing(stage: Stage) -> None:
-    """Every wait for Redis is bounded."""
+    """Every wait for Redis has a timeout."""
     _through(stage, outages.between(Mode.ACCEPT_ONLY))
 
 
 def a_lost_reply_causes_at_most_a_second_delivery(stage: Stage) -> None:
-    """Messages arrive, and nobody hears of it; or connections break at each reply."""
+    """Messages arrive without a reply, or connections break at each reply."""
     for mode in (Mode.SWALLOW, Mode.CUT):
         _through(stage, outages.between(mode), away_s=AWAY_S / 2, says_why=False)
 
 
 def slow_replies_delay_no_answer(stage: Stage) -> None:
-    """Half a second each way is more than a request gives to a delivery."""
+    """Half a second each way is longer than a request waits for a delivery."""
     _through(stage, outages.between(Mode.DELAY), away_s=AWAY_S / 2, says_why=False)
 
 
 def _through(stage: Stage, lasting: Lasting, *, away_s: float = AWAY_S, says_why: bool = True) -> list[Request]:
-    """Load goes on through the outage; nobody waits for it, and everything is done within 15 s of its end."""
+    """Keep up the load through the outage; no answer is slow, and all jobs are done within 15 s of its end."""
     installation = stage.installation
     with load(installation, 30) as before:
         first = len(installation.client.requests)
@@ -81,7 +81,7 @@ def _through(stage: Stage, lasting: Lasting, *, away_s: float = AWAY_S, says_why
 
 
 def _tells(stage: Stage, job: str | None) -> None:
-    """Readiness and the job itself say what is amiss."""
+    """Check that readiness and the job itself name the reason."""
     client = stage.installation.client
     wait_for(lambda: client.get("/health/ready")[0] == 503, 10, "/health/ready says that Redis is away")
     says_why = client.ask(WAITS, {"id": job})["job"]
@@ -95,7 +95,7 @@ def _live_s(stage: Stage) -> float:
 
 
 def messages_that_redis_lost_are_delivered_again(stage: Stage) -> None:
-    """FLUSHALL, and a restart without its data, with a backlog in it."""
+    """Redis loses a backlog by FLUSHALL, and by a restart without its data."""
     installation = stage.installation
     for inject in (fault_injection.flush, fault_injection.restart_broker):
         _backlog(stage)
@@ -106,7 +106,7 @@ def messages_that_redis_lost_are_delivered_again(stage: Stage) -> None:
 
 
 def an_old_snapshot_of_redis_loses_nothing(stage: Stage) -> None:
-    """It comes back from a file that is older than the newest messages, its sentinel unchanged."""
+    """Redis restarts from a file that is older than the newest messages, with its sentinel unchanged."""
     installation = stage.installation
     assert installation.broker is not None
     for worker in installation.workers:
@@ -126,7 +126,7 @@ def an_old_snapshot_of_redis_loses_nothing(stage: Stage) -> None:
 
 
 def an_unreadable_message_affects_no_other(stage: Stage) -> None:
-    """It stands among others, which are run and charged nothing."""
+    """The other messages run and are charged nothing."""
     installation = stage.installation
     with load(installation, 40):
         for _ in range(5):

@@ -1,4 +1,4 @@
-"""A plugin of pytest for runs that are to go red: the first example that fails will do, and is not made smaller."""
+"""A plugin of pytest for runs that must fail: the first failing example ends the test and is not made smaller."""
 
 from hypothesis import Phase, settings
 

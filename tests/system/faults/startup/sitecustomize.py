@@ -1,4 +1,4 @@
-"""On the import path of a run that is to go red: every Python process of it has the break that the environment names.
+"""The import path of a run that must fail: every Python process of it gets the break that the environment names.
 
 Python imports a module of this name at its start.
 """
