@@ -73,10 +73,17 @@ class Template:
         )
 
     def start(
-        self, arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Path, out: Path, error: Path
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        cwd: Path,
+        out: Path,
+        error: Path,
+        program: str = "onward",
     ) -> Forked:
-        """Start `onward` with these arguments; its output is added to the files."""
-        wanted = {"arguments": list(arguments), "environment": dict(environment), "cwd": str(cwd)}
+        """Start `onward` or `pytest` with these arguments; its output is added to the files."""
+        wanted = {"arguments": [program, *arguments], "environment": dict(environment), "cwd": str(cwd)}
         with self._turn:
             assert self._process.stdin is not None
             assert self._process.stdout is not None
@@ -85,12 +92,20 @@ class Template:
             return Forked(int(self._process.stdout.readline()), self._codes)
 
     def run(
-        self, arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Path, timeout_s: float
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        cwd: Path,
+        timeout_s: float,
+        program: str = "onward",
     ) -> subprocess.CompletedProcess[str]:
-        """Run `onward` with these arguments, and return the outcome. Raises TimeoutExpired."""
+        """Run the program with these arguments, and return the outcome. Raises TimeoutExpired."""
         with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as error:
             files = Path(out.name), Path(error.name)
-            process = self.start(arguments, environment=environment, cwd=cwd, out=files[0], error=files[1])
+            process = self.start(
+                arguments, environment=environment, cwd=cwd, out=files[0], error=files[1], program=program
+            )
             try:
                 code = process.wait(timeout_s)
             finally:
@@ -156,10 +171,15 @@ def _become(wanted: dict[str, object]) -> None:
     os.environ.clear()
     os.environ.update(wanted["environment"])  # type: ignore[call-overload]
     os.chdir(str(wanted["cwd"]))
-    sys.argv = ["onward", *wanted["arguments"]]  # type: ignore[misc]
+    sys.argv = [*wanted["arguments"]]  # type: ignore[misc]
     code = 0
     try:
-        main.run()
+        if sys.argv[0] == "pytest":
+            import pytest
+
+            code = pytest.console_main()
+        else:
+            main.run()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:  # noqa: BLE001 - as the interpreter does

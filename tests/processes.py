@@ -46,6 +46,19 @@ def onward(*arguments: str, project: Path, **variables: str) -> subprocess.Compl
     )
 
 
+def pytest_in(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The outcome of pytest in that folder, where nothing is of this repository's own tests."""
+    surroundings = environment()
+    others = [f"-pno:{plugin}" for plugin in ("valkey", "cacheprovider", "hypothesispytest", "xdist")]
+    return forked.template(surroundings["PYTHONPATH"]).run(
+        [*others, *arguments],
+        environment=surroundings,
+        cwd=project,
+        timeout_s=WAIT_TIMEOUT_S * 2,
+        program="pytest",
+    )
+
+
 class Running:
     """A running command; its output so far is in `output()`."""
 

@@ -326,12 +326,22 @@ def bench(
         _fail(str(error))
 
 
+def new_project(
+    name: Annotated[Path, typer.Argument(metavar="NAME", help="The name of its folder, as in shop.")],
+) -> None:
+    """Write a project into a new folder: a handler that is its own mutation, its test, settings, an image."""
+    with _errors_in_one_line():
+        from onward.cli import new_project
+
+        print(*new_project.write(name), sep="\n")
+
+
 def new_handler(name: Annotated[str, typer.Argument(help="Family and name, as in orders.confirm.")]) -> None:
     """Write a handler, its mutation and their test into the project."""
     with _errors_in_one_line():
-        from onward.cli import scaffold as handler
+        from onward.cli import new_handler
 
-        print(*handler.write(name, Path(os.environ.get("ONWARD_PROJECT") or Path.cwd()).absolute()), sep="\n")
+        print(*new_handler.write(name, Path(os.environ.get("ONWARD_PROJECT") or Path.cwd()).absolute()), sep="\n")
 
 
 def faults(
@@ -382,6 +392,7 @@ def program() -> typer.Typer:
         jobs.command(name, context_settings=free)(command)
     app.add_typer(jobs, name="jobs")
     new = typer.Typer(help="Write the first files of something new.", no_args_is_help=True)
+    new.command("project")(new_project)
     new.command("handler")(new_handler)
     app.add_typer(new, name="new")
     return app

@@ -1,1 +1,1 @@
-"""The files that `onward new` writes into a project. `sample/` holds them as code that is checked and run."""
+"""The files that `onward new` writes. `project/` is a project that is checked and run; its names are replaced."""

@@ -1,4 +1,4 @@
-"""Writes a new handler, which is its own mutation, and its test into a project, from `templates/handler/`."""
+"""Writes a new handler, which is its own mutation, and its test into a project, from `templates/project/`."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 from strawberry.utils.str_converters import to_camel_case
 
 from onward.api import composition
-from onward.cli import module_list
+from onward.cli import module_list, samples
 from onward.config.settings import Settings, SettingsError, enter
 from onward.handlers.base import JobContext, handler
 from onward.runtime import handlers
 
-SAMPLE = Path(__file__).parents[1] / "templates" / "handler"
+FIXTURES = "onward.testing.fixtures"
 LENGTH = 100  # of a name that also becomes a file's
 
 
@@ -27,20 +27,59 @@ def write(name: str, project: Path) -> list[str]:
         settings_file.touch()
     except OSError as error:
         raise SettingsError(f"{project} cannot be written: {error.strerror}") from error
+    settings = enter(project)
+    package = _package(settings)
     module = name.replace(".", "_")
-    made = {project / file.name.replace("sample_task", module): _renamed(file, name) for file in SAMPLE.glob("*.py")}
-    _refuse_existing(name, enter(project), sorted(made))
+    dotted = f"{package}.{module}" if package else module
+    made = _files(name, module, dotted, project)
+    _refuse_existing(name, settings, sorted(made))
     for file, text in made.items():
         with file.open("x", encoding="utf-8") as written:
             written.write(text)
     lines = [f"wrote {_short(file)}" for file in sorted(made)]
-    words = "added to" if module_list.add(settings_file, "handlers", module) else "add this by hand to"
-    lines.append(f'{words} {_short(settings_file)}: [handlers] modules = ["{module}"]')
+    words = "added to" if module_list.add(settings_file, "handlers", dotted) else "add this by hand to"
+    lines.append(f'{words} {_short(settings_file)}: [handlers] modules = ["{dotted}"]')
+    return [*lines, *_next_steps(name, project)]
+
+
+def _package(settings: Settings) -> str:
+    """Return the package in the project's folder that the last of the listed modules is in; empty if it is in none."""
+    package = settings.handlers.modules[-1].rpartition(".")[0] if settings.handlers.modules else ""
+    return package if (settings.project / package.replace(".", "/")).is_dir() else ""
+
+
+def _files(name: str, module: str, dotted: str, project: Path) -> dict[Path, str]:
+    """Return the texts of the module and of its test, by the paths that they are written to."""
+    camel = _camel(name)
+    texts = samples.files(
+        {
+            "sample_project.sample_task": dotted,
+            "sample.task": name,
+            "sample_task": module,
+            "sampleTask": camel,
+            "SampleTask": camel[0].upper() + camel[1:],
+        }
+    )
+    test = f"tests/test_{module}.py"
+    return {
+        project / f"{dotted.replace('.', '/')}.py": texts[Path("sample_project", f"{module}.py")],
+        project / (test if (project / "tests").is_dir() else Path(test).name): texts[Path(test)],
+    }
+
+
+def _next_steps(name: str, project: Path) -> list[str]:
     command = "./onward" if Path("onward").is_file() else "onward"  # the launcher of a clone, or the package's
     onward = command if project == Path.cwd() else f"{command} --project {_short(project)}"
-    test = f"{onward} test" if command == "./onward" else f"pytest -p onward.testing.fixtures {_short(project)}"
+    folder = "" if project == Path.cwd() else f" {_short(project)}"
+    test = f"{onward} test" if command == "./onward" else f"pytest{_plugin(project)}{folder}"
     send = f'{{ {_camel(name)}(input: {{text: "Hello there"}}) {{ job {{ id status }} errors {{ message }} }} }}'
-    return [*lines, f"test it:  {test}", f"serve it: {onward} serve", f"send it:  mutation {send}"]
+    return [f"test it:  {test}", f"serve it: {onward} serve", f"send it:  mutation {send}"]
+
+
+def _plugin(project: Path) -> str:
+    """Return the option that makes the fixtures known, unless the project names them itself."""
+    named = (file for file in (project / "pyproject.toml", project / "conftest.py") if file.is_file())
+    return "" if any(FIXTURES in file.read_text("utf-8") for file in named) else f" -p {FIXTURES}"
 
 
 def _check(name: str) -> None:
@@ -65,21 +104,8 @@ def _refuse_existing(name: str, settings: Settings, files: list[Path]) -> None:
     for file in files:
         if file.exists():
             raise SettingsError(f"{_short(file)} exists already: move it, or take another name")
-        if find_spec(file.stem):
+        if file.parent == settings.project and find_spec(file.stem):
             raise SettingsError(f"there is a module {file.stem} already: take another name")
-
-
-def _renamed(file: Path, name: str) -> str:
-    module, camel = name.replace(".", "_"), _camel(name)
-    text = file.read_text("utf-8")
-    for sample, real in (
-        ("sample.task", name),
-        ("sample_task", module),
-        ("sampleTask", camel),
-        ("SampleTask", camel[0].upper() + camel[1:]),
-    ):
-        text = text.replace(sample, real)
-    return text
 
 
 def _camel(name: str) -> str:
