@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,6 +38,7 @@ class Database:
         self._idle_lock = threading.Lock()
         self._closed = False
         self._observer: Any = None  # a connection
+        self._observer_opening: Future[None] | None = None
 
     @property
     def dialect(self) -> str:
@@ -88,20 +89,27 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_sync, fn)
 
     def revision(self) -> int | None:
-        """Return a number that changes with each commit, without a wait; None if there is none.
+        """Return a number that changes with each commit, without a wait; None if there is none, or none yet.
 
-        Call it from one thread.
+        Call it from one thread. The first call has a connection opened in another one: that may wait for a lock.
         """
         if not self.driver.revision or self._closed:
             return None
+        if self._observer is None:
+            if self._observer_opening is None or self._observer_opening.done():
+                self._observer_opening = self._readers.submit(self._open_observer)
+            return None
         try:
-            if self._observer is None:
-                self._observer = self.connect()
-                self._observer.execute("PRAGMA busy_timeout=0")
             return int(self._observer.execute(self.driver.revision).fetchone()[0])
         except Exception:  # noqa: BLE001 - whoever asks reads the ledger then, and meets the error there
             self._close_observer()
             return None
+
+    def _open_observer(self) -> None:
+        with suppress(Exception):  # as in `revision`
+            observer = self.connect()
+            observer.execute("PRAGMA busy_timeout=0")
+            self._observer = observer
 
     def _close_observer(self) -> None:
         observer, self._observer = self._observer, None
@@ -124,9 +132,9 @@ class Database:
 
     def close(self) -> None:
         """Wait for running reads, and close the connections. May be called twice."""
+        self._closed = True
         self._readers.shutdown(wait=True)
         with self._idle_lock:
-            self._closed = True
             for connection in self._idle:
                 connection.close()
             self._idle.clear()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from onward.jobs import ledger
 from onward.jobs.model import NewJob
 from onward.storage.engine import Database
 from onward.storage.revision import Revision
 from onward.storage.transaction import Tx
+from onward.testing.waiting import until
 from tests.ledgers import writing
 
 NEVER_S = 3600.0
@@ -22,10 +28,17 @@ def accept(tx: Tx) -> None:
     )
 
 
+async def known(revision: Revision) -> None:
+    """Wait until the revision has a number: its connection is opened in another thread."""
+    revision.has_changed()
+    await until(lambda: not revision.has_changed())
+
+
 async def test_a_commit_changes_it_and_a_read_does_not(sqlite_ledger: str) -> None:
     with writing(sqlite_ledger) as writer:
         revision = Revision(writer.database, NEVER_S)
         assert revision.has_changed()  # nothing is known yet
+        await known(revision)
         await writer.database.read(ledger.horizon)
         await writer.run(ledger.horizon)  # a transaction that writes nothing is no commit
         assert not revision.has_changed()
@@ -35,14 +48,29 @@ async def test_a_commit_changes_it_and_a_read_does_not(sqlite_ledger: str) -> No
         assert [revision.has_changed(), revision.has_changed()] == [True, False]
 
 
-def test_it_changes_with_commits_of_other_processes(sqlite_ledger: str) -> None:
+async def test_the_thread_that_asks_opens_no_connection(sqlite_ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs the event loop, and to open one may wait for a lock."""
+    with writing(sqlite_ledger) as writer:
+        connect, threads = writer.database.driver.connect, list[int]()
+
+        def noted() -> Any:
+            threads.append(threading.get_ident())
+            return connect()
+
+        monkeypatch.setattr(writer.database.driver, "connect", noted)
+        await known(Revision(writer.database, NEVER_S))
+        assert len(threads) == 1
+        assert threads[0] != threading.get_ident()
+
+
+async def test_it_changes_with_commits_of_other_processes(sqlite_ledger: str) -> None:
     with writing(sqlite_ledger) as writer:
         revision = Revision(writer.database, NEVER_S)
-        revision.has_changed()
+        await known(revision)
         program = (
             "import sqlite3, sys; sqlite3.connect(sys.argv[1], isolation_level=None).execute('CREATE TABLE t (a)')"
         )
-        subprocess.run([sys.executable, "-c", program, str(writer.database.path)], check=True)
+        await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program, str(writer.database.path)], check=True)
         assert [revision.has_changed(), revision.has_changed()] == [True, False]
 
 
@@ -57,3 +85,4 @@ def test_a_ledger_that_cannot_be_opened_is_read_by_who_can_tell_why(tmp_path: Pa
     (tmp_path / "is a folder").mkdir()
     assert database.revision() is None
     database.close()
+    assert database.revision() is None
