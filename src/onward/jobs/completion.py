@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
-from onward.jobs import blocked, dispatched, ledger, overruns, recording
+from onward.jobs import blocked, ledger, overruns, recording
 from onward.jobs import outcome as outcomes
 from onward.jobs.base import Superseded
-from onward.jobs.model import Job, NewJob, Step
+from onward.jobs.dispatched import Expander, JobEnqueuer
+from onward.jobs.model import Job, Step
 from onward.jobs.outcome import Ended, Outcome
 from onward.jobs.running import Running, StopReason
 from onward.jobs.states import TERMINAL, JobStatus
@@ -30,18 +31,6 @@ RETRY_PAUSE_S = 0.25
 
 S = JobStatus
 T = TypeVar("T")
-
-
-class JobEnqueuer(Protocol):
-    """Prepares, accepts and dispatches the jobs that handlers dispatch."""
-
-    def prepare_child(
-        self, parent: Job, handler: str, params: Mapping[str, Any], run_at: int | None = None
-    ) -> NewJob: ...
-    def accept(self, tx: Tx, new: NewJob) -> Job: ...
-    def accept_later(self, tx: Tx, new: NewJob) -> Job: ...
-    def dispatch_new(self, jobs: list[Job]) -> None: ...
-    def dispatch(self, jobs: list[Job]) -> None: ...
 
 
 class Completion:
@@ -61,8 +50,8 @@ class Completion:
         self._enqueuer = enqueuer
         self._metrics = metrics
         self._tracing = tracing
+        self._children = Expander(writer, enqueuer)
         self._closed = False
-        self._expanding: asyncio.Task[None] | None = None
         self._overruns: dict[asyncio.Task[None], Running] = {}  # wait for functions that go on past their attempt
         self._log = structlog.get_logger("runner")
 
@@ -71,34 +60,14 @@ class Completion:
 
         def transaction(tx: Tx) -> tuple[tuple[Step, ...], JobStatus, list[Job]]:
             after, status = recording.finish_step(tx, running.job, steps, result, running.latest)
-            return after, status, self._accept(tx, running.children)
+            return after, status, self._children.accept(tx, running.children)
 
         after, status, children = await self._under_claim(running, transaction)
-        self._dispatch(running, children)
+        self._children.dispatch(children, of=len(running.children))
         running.children.clear()
         if status is S.CANCELLING:
             running.interrupt(StopReason.CANCEL)
         return after
-
-    def _accept(self, tx: Tx, children: Sequence[NewJob]) -> list[Job]:
-        """Accept the jobs that a step has dispatched; those that exist were committed before, and the answer lost."""
-        first = [child.id or "" for child in children[: dispatched.CHUNK]]
-        found = ledger.get_many(tx, first) if first else {}
-        return [*found.values()] or dispatched.accept(tx, children, self._enqueuer.accept)
-
-    def _dispatch(self, running: Running, children: list[Job]) -> None:
-        self._enqueuer.dispatch_new(children)
-        if children and len(running.children) > len(children) and (self._expanding is None or self._expanding.done()):
-            self._expanding = asyncio.create_task(self._expand(), name="dispatched jobs")
-
-    async def _expand(self) -> None:
-        """Accept and dispatch what steps have written down. Maintenance does so, too, if this process does not."""
-        try:
-            await dispatched.expand_all(self._writer, self._enqueuer.accept_later, self._enqueuer.dispatch_new)
-        except StorageError:
-            self._log.warning("dispatched jobs are left to maintenance")
-        except Exception:  # noqa: BLE001 - likewise
-            self._log.exception("dispatched jobs could not be accepted")
 
     async def complete(self, running: Running, ended: Ended | Exception) -> None:
         """Record the end of an attempt; an error of ours is code INTERNAL, and does not count."""
@@ -135,7 +104,7 @@ class Completion:
             status = recording.record_outcome(tx, job, outcome, steps=steps, progress=running.latest)
             if running.overrun is not None:
                 overruns.add(tx, job, runner=job.runner or "")
-            children = self._accept(tx, running.children) if status is S.SUCCEEDED else []
+            children = self._children.accept(tx, running.children) if status is S.SUCCEEDED else []
             unblocked = blocked.unblock(tx, job.handler, limit=UNBLOCK_BATCH) if job.limited else []
             return status, children, unblocked
 
@@ -144,7 +113,7 @@ class Completion:
         self._count(running.handler, status)
         if running.overrun is not None:
             self._keep_place(running, running.overrun)
-        self._dispatch(running, children)
+        self._children.dispatch(children, of=len(running.children))
         self._enqueuer.dispatch(unblocked)
 
     def wait_for_thread(self, running: Running, waits: bool) -> None:  # noqa: FBT001 - a callback
@@ -206,5 +175,6 @@ class Completion:
     def close(self) -> None:
         """Retry no further write. Functions that go on keep their places until the process is gone."""
         self._closed = True
-        for task in (*self._overruns, *([self._expanding] if self._expanding else [])):
+        self._children.close()
+        for task in self._overruns:
             task.cancel()

@@ -16,8 +16,9 @@ import structlog
 
 from onward.handlers.base import Handler, Tools
 from onward.jobs.claimer import Claimer
-from onward.jobs.completion import Completion, JobEnqueuer
+from onward.jobs.completion import Completion
 from onward.jobs.control import Control
+from onward.jobs.dispatched import JobEnqueuer
 from onward.jobs.encryption import Encryption
 from onward.jobs.executor import Executor
 from onward.jobs.leases import Lease

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,18 +14,21 @@ import sqlalchemy as sa
 from onward.backends.base import Role
 from onward.config.settings import load
 from onward.jobs import dispatched, ledger
+from onward.jobs.dispatched import Expander
 from onward.jobs.model import Job, NewJob
 from onward.jobs.timings import Timings
 from onward.runtime import wiring
 from onward.storage import migrate
 from onward.storage.base import StorageError
 from onward.storage.engine import Database
+from onward.storage.lock_order import ROWS, LockOrder
 from onward.storage.tables import dispatched as chunks
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.testing.waiting import until
 from onward.testing.workload import notes
+from tests.runners import Enqueuer
 
 COUNT = 3 * dispatched.CHUNK + 1
 HOUR_US = 3_600_000_000
@@ -62,6 +67,30 @@ async def test_a_chunk_is_left_to_the_process_that_wrote_it_down_for_a_while(wri
     assert not await writer.database.read(partial(dispatched.any_left, older_than_us=HOUR_US))
     assert await writer.run(partial(dispatched.expand, insert=ledger.accept, older_than_us=HOUR_US)) is None
     assert await writer.database.read(partial(dispatched.any_left, older_than_us=0))
+
+
+async def test_what_is_written_down_at_the_last_look_of_an_expansion_is_expanded_too(
+    writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of another step is committed when nothing more was found, and before the task has ended."""
+    enqueuer, new = Enqueuer(), children(tmp_path, 2 * COUNT)
+    expander, run = Expander(writer, enqueuer), writer.run
+
+    async def end_step(its: list[NewJob]) -> None:
+        expander.dispatch(await run(partial(expander.accept, children=its)), of=len(its))
+
+    async def last_look(transaction: Callable[[Tx], Any], order: LockOrder = ROWS) -> Any:
+        found = await run(transaction, order)
+        if found is None:
+            monkeypatch.setattr(writer, "run", run)
+            await end_step(new[COUNT:])
+        return found
+
+    monkeypatch.setattr(writer, "run", last_look)
+    await end_step(new[:COUNT])
+    await until(lambda: len(enqueuer.dispatched) == len(new), 60)
+    assert sorted(enqueuer.dispatched) == [child.id for child in new]
+    expander.close()
 
 
 async def test_maintenance_accepts_what_a_process_left_behind(tmp_path: Path) -> None:

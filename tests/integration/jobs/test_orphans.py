@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from onward.jobs import claims, due, ledger, recovery
+from onward.jobs.dispatched import Expander
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job
 from onward.jobs.row import Claim
@@ -180,7 +181,7 @@ async def test_a_step_whose_commit_s_answer_was_lost_is_finished_once(
         raise Unavailable("its answer was lost")
 
     async with running(writer) as (made, lease):
-        made._completion._enqueuer = cast("Any", Enqueuer)
+        made._completion._children = Expander(writer, cast("Any", Enqueuer))
         job = await run(lambda tx: accept(tx, steps=("one", "two")))
         held = await run(
             lambda tx: claims.claim(tx, job.id, runner=lease.id, worker="w", backend="here", isolated=False)
