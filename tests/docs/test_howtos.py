@@ -142,6 +142,7 @@ async def test_the_programs_that_enqueue_work(
 def test_every_block_of_code_is_run_somewhere() -> None:
     """A block of the language for the reader's own machine is an exception."""
     pages = {
+        "tour.md",
         "tutorial.md",
         "backup.md",
         "handlers.md",

@@ -6,16 +6,22 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from graphql import parse, print_ast
 
 from onward.storage import migrate
 from tests.docs.fences import Fence, fences
 from tests.docs.likeness import Ids, alike
 from tests.docs.tour import WAIT_TIMEOUT_S, Reader, reading
-from tests.processes import ROOT
+from tests.processes import ROOT, onward
 
-PAGES = ("README.md", "docs/tutorial.md")
+PAGES = ("README.md", "docs/tour.md", "docs/tutorial.md")
 OUTPUTS = {"json", "text"}
-COMMANDS = {"sh", "shell", "bash"}  # for those that end, one that serves, and those that this test does not run
+COMMANDS = {
+    "sh",
+    "shell",
+    "bash",
+    "graphql",
+}  # for those that end, one that serves, those that this test does not run, and a schema
 
 
 @pytest.mark.long
@@ -62,3 +68,26 @@ def test_the_pages_show_this_release_s_tables() -> None:
         r"its tables are those of this release \((\d+)\)", "".join((ROOT / p).read_text() for p in PAGES)
     )
     assert set(shown) == {migrate.HEAD}
+
+
+def test_the_readme_s_function_gives_the_schema_that_it_shows(tmp_path: Path) -> None:
+    page = fences(ROOT / "README.md")
+    for fence in (fence for fence in page if fence.file):
+        file = tmp_path / str(fence.file)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(fence.text, "utf-8")
+    printed = _members(onward("schema", project=tmp_path / "shop").stdout)
+    shown = _members(next(fence.text for fence in page if fence.language == "graphql"))
+    assert len(shown) == 15
+    assert shown - printed == set()
+
+
+def _members(sdl: str) -> set[str]:
+    """Each field, with its arguments, and each type of a union: one line of text, without descriptions."""
+    found = set()
+    for definition in parse(sdl).definitions:
+        name = definition.name.value if hasattr(definition, "name") else ""
+        for member in getattr(definition, "fields", None) or getattr(definition, "types", None) or ():
+            plain = re.sub(r'""".*?"""', "", print_ast(member), flags=re.DOTALL)
+            found.add(f"{name}." + re.sub(r"[\s,]+", "", plain))
+    return found

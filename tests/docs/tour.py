@@ -1,8 +1,10 @@
 """A reader who types the commands of a page, in a folder that looks like a fresh clone."""
 
+import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +27,17 @@ class Reader:
         shutil.copy(ROOT / "settings.toml", folder)
         self._folder = folder
         self._port = str(free_port())
+        installed = folder / "bin" / "onward"  # takes the present folder as the project, as an installation does
+        installed.parent.mkdir()
+        installed.write_text(f'#!/bin/sh\nunset ONWARD_PROJECT\nexec {sys.executable} -P -m onward "$@"\n', "utf-8")
+        installed.chmod(0o755)
         self._environment = environment(  # the project is found by its own folder alone, as in a clone
-            PYTHONPATH="", ONWARD_PROJECT=str(folder), ONWARD_SERVER__PORT=self._port, COLUMNS="120", **variables
+            PYTHONPATH="",
+            PATH=f"{installed.parent}{os.pathsep}{os.environ['PATH']}",
+            ONWARD_PROJECT=str(folder),
+            ONWARD_SERVER__PORT=self._port,
+            COLUMNS="120",
+            **variables,
         )
         self._going: Running | None = None
         self._shell = subprocess.Popen(

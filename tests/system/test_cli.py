@@ -21,7 +21,7 @@ from onward.backends.base import Backend, Defer, Delivery, Health, Run
 from onward.cli import job_text, main, terminal
 from onward.config import settings
 from onward.jobs import ledger
-from onward.jobs.model import JobError, NewJob
+from onward.jobs.model import JobError, NewJob, Progress
 from onward.runtime import backends
 from onward.storage.writer import Writer
 from tests import application
@@ -408,3 +408,12 @@ def test_an_error_code_cannot_control_a_terminal(writer: Writer) -> None:
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "\\x1b[2J: \\u202e" in shown
     assert not {"\x1b", "\u202e"} & set(shown)
+
+
+def test_a_job_s_progress_is_a_line_of_its_own(writer: Writer) -> None:
+    new = NewJob("steps.process_item", "background", "{}", 1, "[]", 1)
+    job = replace(writer.run_sync(lambda tx: ledger.accept(tx, new)), progress=Progress(3, 4, "page 3"))
+    console = Console(file=io.StringIO(), width=120)
+    console.print(job_text.whole(job))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines[2].strip(" ━╸╺") == "3 of 4"

@@ -83,7 +83,10 @@ def whole(job: Job) -> Group:
         Text(f"created {to_datetime(job.created_at).astimezone():%Y-%m-%d %H:%M:%S}  {_took(job)}".rstrip()),
     ]
     if job.progress and job.progress.total:
-        parts.append(ProgressBar(total=job.progress.total, completed=job.progress.completed, width=40))
+        bar = ProgressBar(total=job.progress.total, completed=job.progress.completed, width=40)
+        line = Table.grid(padding=(0, 1))  # a bar alone does not end its line
+        line.add_row(" ", bar, Text(f"{job.progress.completed} of {job.progress.total}"))
+        parts.append(line)
     parts += [Text(f"  {step.index + 1}. {plain(step.name):<24} {step.status}") for step in job.steps]
     for attempt in job.attempts:
         outcome = f"{attempt.error.code}: {attempt.error.message}" if attempt.error else ""
