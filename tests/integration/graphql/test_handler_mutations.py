@@ -99,23 +99,32 @@ async def test_each_violation_is_an_error_with_its_path(shop: TestApp, order: An
 
 
 @pytest.mark.parametrize(
-    "input",
+    ("input", "path"),
     [
-        {"order": ORDER, "limit": 2**31},
-        {"order": ORDER, "limit": 2**70},
-        {"order": ORDER, "how": "rail"},
-        {"order": ORDER, "wait": "an hour"},
-        {"order": {**ORDER, "items": [{"sku": "pen", "unitPrice": "x"}]}},
-        {"order": {**ORDER, "colour": 1}},
-        {},
+        ({"order": ORDER, "limit": 2**31}, ["limit"]),
+        ({"order": ORDER, "limit": 2**70}, ["limit"]),
+        ({"order": ORDER, "how": "rail"}, ["how"]),
+        ({"order": ORDER, "wait": "an hour"}, ["wait"]),
+        ({"order": {**ORDER, "items": [{"sku": "pen", "unitPrice": "x"}]}}, ["order", "items", "0", "unitPrice"]),
+        ({"order": {**ORDER, "colour": 1}}, ["order"]),
+        ({}, []),
     ],
 )
-async def test_a_value_of_another_type_is_an_error_of_the_request(shop: TestApp, input: Any) -> None:
+async def test_a_value_of_another_type_is_an_error_of_the_request(shop: TestApp, input: Any, path: list[str]) -> None:
     answer = await shop.graphql(
         "mutation($input: ShopOrderInput!) { shopOrder(input: $input) { replayed } }", input=input
     )
     assert "Variable '$input' has invalid value" in answer["errors"][0]["message"]
-    assert "INTERNAL" not in str(answer)
+    assert answer["errors"][0]["extensions"] == {"code": "BAD_REQUEST", "variable": "input", "path": path}
+    assert "data" not in answer
+
+
+@pytest.mark.parametrize(
+    "document", ["{ nix }", "{", "mutation { shopOrder(input: {limit: 2147483648}) { replayed } }"]
+)
+async def test_an_error_of_the_document_has_a_code(shop: TestApp, document: str) -> None:
+    answer = await shop.graphql(document)
+    assert {error["extensions"]["code"] for error in answer["errors"]} == {"BAD_REQUEST"}
 
 
 async def test_a_key_stands_for_the_whole_input(shop: TestApp) -> None:

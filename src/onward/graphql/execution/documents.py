@@ -13,7 +13,6 @@ from graphql import (
     DocumentNode,
     FragmentDefinitionNode,
     GraphQLError,
-    GraphQLFormattedError,
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
@@ -27,6 +26,7 @@ from onward.graphql.base import BadRequest
 from onward.graphql.execution.compiled_selections import Plan, Planner
 from onward.graphql.execution.costs import Cost, cost, defaults
 from onward.graphql.execution.limits import Limits, check
+from onward.graphql.execution.masking import of_request
 from onward.graphql.meter import Shares
 
 
@@ -52,7 +52,7 @@ class Document:
     """An executable document, or the public `errors` that make it invalid."""
 
     node: DocumentNode
-    errors: tuple[GraphQLFormattedError, ...] = ()
+    errors: tuple[dict[str, Any], ...] = ()
     named: dict[str | None, Named] = field(default_factory=dict)
     weight: int = 1
 
@@ -148,4 +148,4 @@ class Documents:
 
 def _wrong(errors: Sequence[GraphQLError], size: int) -> Document:
     # Only the public form is kept: an error refers to the document, and by its traceback to the parser.
-    return Document(DocumentNode(definitions=()), tuple(error.formatted for error in errors), weight=size)
+    return Document(DocumentNode(definitions=()), tuple(of_request(error) for error in errors), weight=size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -10,12 +11,25 @@ from graphql import GraphQLError
 
 from onward.telemetry import logger
 
+# graphql-core has the variable and the place of a wrong value in its message alone.
+VARIABLE = re.compile(r"Variable '\$(?P<name>\w+)' has invalid value(?: at (?P<path>(?:\.\w+|\[\d+\])+))?: ", re.ASCII)
+PLACE = re.compile(r"\w+", re.ASCII)
 MESSAGE = "Something went wrong on our side"
 
 
 def formatted(errors: Sequence[GraphQLError], most: int) -> list[dict[str, Any]]:
     """Return the first `most` errors in their public form."""
     return [_formatted(error) for error in errors[:most]]
+
+
+def of_request(error: GraphQLError) -> dict[str, Any]:
+    """The public form of an error that stops a request, with a code; for a variable's value, its name and the place."""
+    shown = dict(error.formatted)
+    extensions: dict[str, Any] = {"code": "BAD_REQUEST"}
+    if (found := VARIABLE.match(error.message)) is not None:
+        extensions |= {"variable": found["name"], "path": PLACE.findall(found["path"] or "")}
+    shown["extensions"] = {**extensions, **(error.extensions or {})}
+    return shown
 
 
 def _formatted(error: GraphQLError) -> dict[str, Any]:

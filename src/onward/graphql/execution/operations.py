@@ -16,7 +16,7 @@ from onward.graphql.context import Context, Services
 from onward.graphql.execution.compiled_selections import CompiledExecutor
 from onward.graphql.execution.documents import Document, Documents, Named
 from onward.graphql.execution.limits import Limits
-from onward.graphql.execution.masking import formatted, masked
+from onward.graphql.execution.masking import formatted, masked, of_request
 from onward.graphql.execution.requests import Request
 from onward.graphql.execution.trusted import Trusted
 from onward.graphql.meter import Meter
@@ -187,7 +187,7 @@ class Operations:
         return {"data": result.data}
 
     def _invalid(self, errors: Sequence[GraphQLError]) -> Invalid:
-        return Invalid({"errors": formatted(errors, self.limits.errors)})
+        return Invalid({"errors": [of_request(error) for error in errors[: self.limits.errors]]})
 
 
 async def _in_slots(
