@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from onward.storage.writer import Writer
-from tests import costs, ledgers, sharing
+from tests import durations, ledgers, sharing
 from tests.servers import Missing, Server, postgres_database, postgres_server, redis_server
 
 pytest_plugins = ("onward.testing.fixtures", "tests.system.package.fixtures")
@@ -43,7 +43,7 @@ def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: Any, items: list[pytest.Item]) -> None:
     """Sort the longest tests to the front, so that none is left over at the end; tests of one group share a process."""
-    items.sort(key=lambda item: -costs.of(item.nodeid))
+    items.sort(key=lambda item: -durations.of(item.nodeid))
     folder = getattr(config, "workerinput", {}).get("servers")
     if folder:
         from tests import grouping

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from onward.cli.main import program
 from onward.config.settings import CustomBackend, Settings
 from tests.docs import api
-from tests.integration.telemetry.exposed import exposition
+from tests.integration.telemetry.all_metrics import exposition
 from tests.processes import ROOT
 
 SETTINGS_HEAD = """# Settings

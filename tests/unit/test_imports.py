@@ -55,7 +55,8 @@ def test_a_worker_loads_neither_fastapi_nor_strawberry(module: str) -> None:
 
 def test_a_handler_that_is_a_mutation_loads_no_graphql() -> None:
     """The handlers are the application's and the tests', with all kinds of parameters, results, and companion rows."""
-    modules = "handlers.logging, handlers.steps, tests.integration.graphql.declared, tests.unit.graphql.signatures"
+    tests = "tests.integration.graphql.declared_handlers, tests.unit.graphql.signatures"
+    modules = f"handlers.logging, handlers.steps, {tests}"
     loaded = loaded_by(f"import onward.worker.process, {modules}", whole=True)
     assert not {name.partition(".")[0] for name in loaded} & {"fastapi", "strawberry", "graphql", "email_validator"}
     ours = {name for name in loaded if name.startswith(("onward.api", "onward.graphql"))}

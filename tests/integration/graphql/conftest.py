@@ -22,7 +22,7 @@ from onward.config.settings import Settings, load
 from tests import application
 
 WAIT_TIMEOUT_S = 20.0
-MODULES = {"modules": ["tests.integration.graphql.further"]}
+MODULES = {"modules": ["tests.integration.graphql.project_types"]}
 
 
 def settings_in(folder: Path, **overrides: Any) -> Settings:

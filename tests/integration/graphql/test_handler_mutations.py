@@ -20,7 +20,7 @@ from onward.graphql.generated.schema_type import SchemaType
 from onward.testing import app
 from onward.testing.app import TestApp
 
-MODULE = "tests.integration.graphql.declared"
+MODULE = "tests.integration.graphql.declared_handlers"
 SECRET = "a secret of thirty-two characters"
 TABLES: dict[str, Any] = {
     "handlers": {"modules": [MODULE]},

@@ -12,7 +12,7 @@ from onward.jobs.model import to_us
 from onward.storage.tables import jobs
 from onward.testing import app
 from onward.testing.app import TestApp
-from tests.integration.graphql import declared
+from tests.integration.graphql import declared_handlers
 from tests.integration.graphql.test_handler_mutations import ORDER, TABLES, send
 
 OUTPUT = """query($id: ID!) { job(id: $id) { status result error { code message } output {
@@ -150,7 +150,7 @@ async def test_a_page_of_jobs_has_their_outputs(shop: TestApp) -> None:
 
 
 async def test_a_handler_asks_for_a_further_job_by_its_function(shop: TestApp) -> None:
-    job = await shop.accept(declared.chain.job(text="a b"))
+    job = await shop.accept(declared_handlers.chain.job(text="a b"))
     assert job.status == "SUCCEEDED"
     child = await shop.job(job.result)
     assert (child.handler, child.status, child.params) == ("shop.count", "SCHEDULED", {"text": "a b"})

@@ -7,7 +7,7 @@ import structlog
 
 from onward.storage.base import Unavailable
 from tests.integration.graphql.conftest import Api
-from tests.integration.graphql.further import SECRET
+from tests.integration.graphql.project_types import SECRET
 
 
 async def test_an_unknown_exception_is_shown_as_an_id_that_is_in_the_log(api: Api) -> None:

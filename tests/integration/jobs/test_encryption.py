@@ -17,7 +17,7 @@ from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
 from onward.runtime import handlers, wiring
 from tests import application
-from tests.integration.jobs.secretive import pay
+from tests.integration.jobs.secret_handlers import pay
 
 CARD = "4242-4242-4242-4242"
 KEY, OLDER = Fernet.generate_key().decode(), Fernet.generate_key().decode()
@@ -25,7 +25,7 @@ KEY, OLDER = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
 def settings_with(folder: Path, *keys: str) -> Settings:
     application.write(folder)
-    return load(folder, handlers={"modules": ["tests.integration.jobs.secretive"]}, secrets={"keys": list(keys)})
+    return load(folder, handlers={"modules": ["tests.integration.jobs.secret_handlers"]}, secrets={"keys": list(keys)})
 
 
 async def run(onward: wiring.Runtime, handler: str, **params: Any) -> Job:

@@ -22,7 +22,7 @@ from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.runtime import values
 from onward.storage.writer import Writer
-from tests.integration.jobs import apart
+from tests.integration.jobs import process_handlers
 from tests.ledgers import writing
 from tests.processes import environment, wait_until
 from tests.runners import Node, node
@@ -40,9 +40,9 @@ def writer(sqlite_ledger: str) -> Iterator[Writer]:
 
 @pytest.fixture
 async def here(writer: Writer, tmp_path: Path) -> AsyncIterator[Node]:
-    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.apart"]\n')
+    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.process_handlers"]\n')
     variables = values.environment(load(tmp_path), Timings())
-    handlers = (apart.steps, apart.stuck, apart.deaf, apart.bad)
+    handlers = (process_handlers.steps, process_handlers.stuck, process_handlers.deaf, process_handlers.bad)
     async with node(writer, *handlers, environment=variables) as made:
         yield made
 
@@ -71,7 +71,7 @@ def is_gone(pid: int) -> None:
 
 async def test_its_steps_progress_and_dispatched_jobs_are_the_job_s(here: Node, tmp_path: Path) -> None:
     """One process runs all steps of the attempt, and closes its resources."""
-    job, task = await start(here, apart.steps, folder=str(tmp_path), pin="1234")
+    job, task = await start(here, process_handlers.steps, folder=str(tmp_path), pin="1234")
     await task
     done = await here.get(job)
     assert (done.status, done.result) == (
@@ -84,7 +84,7 @@ async def test_its_steps_progress_and_dispatched_jobs_are_the_job_s(here: Node, 
     assert here.enqueuer.dispatched == ["job_child"]
     child = await here.writer.database.read(lambda tx: ledger.get(tx, "job_child"))
     assert child is not None
-    assert child.run_at == to_us(apart.LATER)
+    assert child.run_at == to_us(process_handlers.LATER)
     one, two = pids(tmp_path)
     assert one == two != os.getpid()
     is_gone(one)
@@ -92,7 +92,7 @@ async def test_its_steps_progress_and_dispatched_jobs_are_the_job_s(here: Node, 
 
 async def test_it_is_killed_at_its_time_limit(here: Node, tmp_path: Path) -> None:
     """It holds its interpreter's lock; nothing of it runs any more when the job has failed."""
-    job, task = await start(here, apart.stuck, folder=str(tmp_path))
+    job, task = await start(here, process_handlers.stuck, folder=str(tmp_path))
     await task
     failed = await here.get(job)
     assert failed.error is not None
@@ -101,7 +101,7 @@ async def test_it_is_killed_at_its_time_limit(here: Node, tmp_path: Path) -> Non
 
 
 async def test_it_is_killed_at_a_cancel(here: Node, tmp_path: Path) -> None:
-    job, task = await start(here, apart.deaf, folder=str(tmp_path))
+    job, task = await start(here, process_handlers.deaf, folder=str(tmp_path))
     pid = await pid_of_started(tmp_path)
     await here.writer.run(lambda tx: commands.cancel(tx, job.id, reason=None, visible=EVERYTHING))
     await task
@@ -111,7 +111,7 @@ async def test_it_is_killed_at_a_cancel(here: Node, tmp_path: Path) -> None:
 
 async def test_it_is_killed_at_the_end_of_the_drain(here: Node, tmp_path: Path) -> None:
     """Its job is handed back, and the attempt does not count."""
-    job, task = await start(here, apart.deaf, folder=str(tmp_path))
+    job, task = await start(here, process_handlers.deaf, folder=str(tmp_path))
     pid = await pid_of_started(tmp_path)
     await here.runner.drain(2.0)
     await task
@@ -130,7 +130,7 @@ async def test_it_is_killed_at_the_end_of_the_drain(here: Node, tmp_path: Path) 
 )
 async def test_its_errors_are_the_job_s(here: Node, kind: str, code: str, words: str) -> None:
     """The death of the process is charged to its job alone."""
-    job, task = await start(here, apart.bad, kind=kind)
+    job, task = await start(here, process_handlers.bad, kind=kind)
     with capture_logs() as logs:
         await task
     failed = await here.get(job)
@@ -143,8 +143,8 @@ async def test_its_errors_are_the_job_s(here: Node, kind: str, code: str, words:
 
 async def test_a_step_that_the_modules_have_no_longer_is_named(writer: Writer, tmp_path: Path) -> None:
     """The modules on disk are newer than those of the running process."""
-    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.apart"]\n')
-    renamed = replace(apart.bad, steps=(Step("gone", apart.bad.steps[0].call),))
+    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.process_handlers"]\n')
+    renamed = replace(process_handlers.bad, steps=(Step("gone", process_handlers.bad.steps[0].call),))
     async with node(writer, renamed, environment=values.environment(load(tmp_path), Timings())) as older:
         job, task = await start(older, renamed, kind="other")
         await task
@@ -163,7 +163,7 @@ async def test_a_process_that_does_not_start_counts_against_no_job(
         (tmp_path / "settings.toml").write_text("nonsense")
     else:
         monkeypatch.setattr(step_process, "START_TIMEOUT_S", 0.01)
-    job, task = await start(here, apart.bad, kind="permanent")
+    job, task = await start(here, process_handlers.bad, kind="permanent")
     await task
     waiting = await here.get(job)
     assert (waiting.status, waiting.counted_attempts) == (S.RETRYING, 0)
@@ -190,7 +190,7 @@ asyncio.run(main(sys.argv[1]))
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
 def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     """It holds its interpreter's lock; another process runs the job again, and it must not run twice."""
-    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.apart"]\n')
+    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.process_handlers"]\n')
     parent = subprocess.Popen(
         [sys.executable, "-c", ORPHANED, str(tmp_path)], env=environment(ONWARD_PROJECT=str(tmp_path))
     )
@@ -208,10 +208,10 @@ async def test_its_logs_name_the_job_and_its_traces_go_on(
 ) -> None:
     """Log lines of its handler have job, handler and attempt, and only its own secrets are redacted."""
     (tmp_path / "settings.toml").write_text(
-        'environment = "production"\n[handlers]\nmodules = ["tests.integration.jobs.apart"]\n'
+        'environment = "production"\n[handlers]\nmodules = ["tests.integration.jobs.process_handlers"]\n'
         '[telemetry]\ntraces = "console"\n[auth]\nallow_public = true\n'
     )
-    job, task = await start(here, apart.steps, folder=str(tmp_path), pin="1234")
+    job, task = await start(here, process_handlers.steps, folder=str(tmp_path), pin="1234")
     await task
     is_gone(pids(tmp_path)[0])
     said = capfd.readouterr().err

@@ -36,7 +36,7 @@ def test_the_work_of_an_earlier_release_is_done_by_this_one(
     before = {name: status for name, status, _, _ in jobs(ledger).values()}
     history = attempts(ledger)
     assert set(before.values()) >= {name.split()[1] for name in before if " " in name}, "every state there is"
-    lay_out(tmp_path, "now", url or f"sqlite:///{LEDGER}")
+    lay_out(tmp_path, "later_handlers", url or f"sqlite:///{LEDGER}")
     assert onward("migrate", project=tmp_path).returncode == 0
     assert ledger.execute("SELECT username FROM users").fetchall() == [("ann",)]
     with running("serve", project=tmp_path) as api:
@@ -78,7 +78,7 @@ def test_a_ledger_that_goes_back_is_the_older_release_s_again(
     assert len(first["jobs"].rows) == len(jobs(ledger))
     migrate.upgrade(database)
     assert "overruns" in contents(database)
-    lay_out(tmp_path, "now", url or f"sqlite:///{LEDGER}")
+    lay_out(tmp_path, "later_handlers", url or f"sqlite:///{LEDGER}")
     assert onward("migrate", "--back", project=tmp_path).stdout == "the ledger is one of release 0.1.0\n"
     assert contents(database) == first
     database.close()
@@ -113,7 +113,7 @@ def test_a_job_of_a_newer_release_runs_where_nothing_is_lost_by_it(tmp_path: Pat
     newer = "UPDATE jobs SET due_at = 1, params_version = 3, params = ? WHERE status = ?"
     ledger.execute(newer, ('{"given": "Ann", "family": "Lee"}', "SCHEDULED"))
     ledger.execute(newer, ('{"given": "Ann", "family": "Lee", "title": "Dr"}', "QUEUED"))
-    lay_out(tmp_path, "now")
+    lay_out(tmp_path, "later_handlers")
     with running("serve", project=tmp_path) as api:
         api.serving()
         wait_until(lambda: all_over(ledger))

@@ -37,20 +37,20 @@ concurrency = 2
 [database]
 url = "{url}"
 [gql]
-modules = ["tests.system.faults.acts_gql"]
+modules = ["tests.system.faults.fault_mutations"]
 [handlers]
-modules = ["tests.integration.releases.{release}"]
+modules = ["tests.integration.releases.{module}"]
 """
 
 
-def lay_out(project: Path, release: str, url: str = f"sqlite:///{LEDGER}") -> None:
-    """Write a project with the handlers of `then`, or of `now`."""
-    application.write(project, SETTINGS.replace("{release}", release).replace("{url}", url))
+def lay_out(project: Path, module: str, url: str = f"sqlite:///{LEDGER}") -> None:
+    """Write a project with the handlers of that module."""
+    application.write(project, SETTINGS.replace("{module}", module).replace("{url}", url))
 
 
 def write(project: Path) -> str:
     """Return, as SQL, a ledger with jobs in every state whose process was killed."""
-    lay_out(project, "then")
+    lay_out(project, "earlier_handlers")
     with running("serve", project=project) as api:
         address = api.serving()
 

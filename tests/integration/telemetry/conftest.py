@@ -1,4 +1,4 @@
-"""A process over a ledger of its own, with the handlers of `chatty`, each of whose jobs ends."""
+"""A process over a ledger of its own, with the handlers of `telemetry_handlers`, each of whose jobs ends."""
 
 import asyncio
 import logging
@@ -67,7 +67,8 @@ async def until(true: Callable[[], bool]) -> None:
 async def processing(folder: Path, **tables: Any) -> AsyncIterator[Process]:
     application.write(folder)
     given = load(
-        folder, **application.tables({**tables, "handlers": {"modules": ["tests.integration.telemetry.chatty"]}})
+        folder,
+        **application.tables({**tables, "handlers": {"modules": ["tests.integration.telemetry.telemetry_handlers"]}}),
     )
     async with wiring.run_process(given, Role.ACCEPT) as onward:
         yield Process(onward)

@@ -90,7 +90,7 @@ async def test_reclaimed_jobs_of_a_dead_process_are_counted_and_a_poison_job_has
 
 async def test_an_isolated_job_is_counted_by_the_parent_of_its_process(tmp_path: Path) -> None:
     """Nobody scrapes a process that runs one job and is gone a moment later."""
-    application.write(tmp_path, '[handlers]\nmodules = ["tests.integration.telemetry.chatty"]\n')
+    application.write(tmp_path, '[handlers]\nmodules = ["tests.integration.telemetry.telemetry_handlers"]\n')
     async with processing(tmp_path) as process:
         new = process.onward.dispatcher.prepare("tests.talk", {}, owner=None)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.telemetry.exposed import exposition
+from tests.integration.telemetry.all_metrics import exposition
 from tests.processes import ROOT
 
 FOLDER = ROOT / "observability"

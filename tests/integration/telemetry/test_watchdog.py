@@ -42,7 +42,7 @@ async def test_the_place_that_blocks_the_loop_is_logged_while_it_blocks(
     entry = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"watchdog"' in line]
     assert "stands still" in entry[0]["event"]
     assert (entry[0]["handler"], entry[0]["step"]) == ("tests.block", "block")
-    assert "chatty.py:" in entry[0]["at"]
+    assert "telemetry_handlers.py:" in entry[0]["at"]
 
 
 async def test_only_the_time_between_awaits_counts(monkeypatch: pytest.MonkeyPatch) -> None:

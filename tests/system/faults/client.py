@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.system.faults.kinds import KINDS, NONE, Kind, Params
 from tests.system.faults.loop import Loop
+from tests.system.faults.mutation_kinds import KINDS, NONE, Kind, Params
 
 TIMEOUT_S = 15.0
 UNSURE = frozenset({"UNAVAILABLE", "TIMEOUT"})  # answers that may hide a job: send again, with the key

@@ -13,7 +13,7 @@ from typing import Any
 from onward.storage.base import StorageError
 from tests import application
 from tests.servers import free_port
-from tests.system.faults import acts, final_checks, journal
+from tests.system.faults import fault_handlers, final_checks, journal
 from tests.system.faults.broker import Broker
 from tests.system.faults.client import Client, Request
 from tests.system.faults.final_checks import Records
@@ -68,7 +68,7 @@ class Settings:
     namespace: str
     concurrency: int = 16
     email: dict[str, object] = field(default_factory=dict)
-    handlers: tuple[str, ...] = ("tests.system.faults.acts",)
+    handlers: tuple[str, ...] = ("tests.system.faults.fault_handlers",)
 
     def write(self, project: Path) -> None:
         """Write the file."""
@@ -78,7 +78,7 @@ class Settings:
             "backends.background": {"concurrency": self.concurrency},
             "backends.dramatiq": {"url": self.redis_url, "namespace": self.namespace},
             "handlers": {"modules": list(self.handlers)},
-            "gql": {"modules": ["tests.system.faults.acts_gql"]},
+            "gql": {"modules": ["tests.system.faults.fault_mutations"]},
             "email": {key: value for key, value in self.email.items() if key != "smtp"},
             "email.smtp": dict(self.email.get("smtp", {})),  # type: ignore[call-overload]
         }
@@ -160,7 +160,7 @@ class Installation:
         environment = {
             "ONWARD_PROJECT": str(self.folder),
             journal.VARIABLE: str(self.journal),
-            acts.BROKEN: str(self.broken),
+            fault_handlers.BROKEN: str(self.broken),
         }
         return Process(
             name,

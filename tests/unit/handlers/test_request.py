@@ -7,7 +7,7 @@ import pytest
 from onward import Handler, JobContext, JobRequest, handler, sequence
 from onward.jobs.model import to_us
 from onward.jobs.running import unpacked
-from tests.integration.jobs.apart import LATER
+from tests.integration.jobs.process_handlers import LATER
 
 
 @handler("test.confirm")

@@ -13,7 +13,7 @@ from tests.system.faults.client import Request
 from tests.system.faults.figures import at
 from tests.system.faults.final_checks import LOST
 from tests.system.faults.installation import Installation
-from tests.system.faults.kinds import Params
+from tests.system.faults.mutation_kinds import Params
 from tests.system.faults.process import wait_for
 
 BACKGROUND, DRAMATIQ, ON_POSTGRESQL = "background+sqlite", "dramatiq+sqlite", "dramatiq+postgresql"

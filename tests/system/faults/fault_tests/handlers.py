@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tests.system.faults.client import Request
 from tests.system.faults.fault_tests.base import EVERYWHERE, ON_SQLITE, FaultTest, Stage, is_lost, soon
-from tests.system.faults.kinds import KINDS
+from tests.system.faults.mutation_kinds import KINDS
 from tests.system.faults.process import wait_for
 
 DEATHS_AT_MOST = 4  # the third is seen to be its own, unless who looks on is killed by another at the same moment
@@ -62,12 +62,12 @@ def jobs_unknown_to_a_release_fail_with_a_reason(stage: Stage) -> None:
     at = soon(4.0)
     gone = installation.client.send("refuses", 2, params={"runAt": at})
     changed = installation.client.send("flaky", 2, params={"times": 0, "runAt": at})
-    installation.deploy(handlers=("tests.system.faults.acts_next",))
+    installation.deploy(handlers=("tests.system.faults.next_release",))
     installation.settle()
     rows = installation.ledger.jobs()
     found = {rows[request.job or ""].code for request in gone}, {rows[request.job or ""].code for request in changed}
     assert found == ({"HANDLER_MISSING"}, {"INVALID_PARAMETERS"})
-    installation.deploy(handlers=("tests.system.faults.acts",))
+    installation.deploy(handlers=("tests.system.faults.fault_handlers",))
     _run_after_fix(stage, changed)
     for request in gone:
         request.kind = KINDS["refuses"]

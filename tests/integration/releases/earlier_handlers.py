@@ -1,4 +1,4 @@
-"""The handlers of an earlier release, whose work `now` continues."""
+"""The handlers of an earlier release, whose work `later_handlers` continues."""
 
 import time
 from datetime import timedelta

@@ -11,7 +11,7 @@ SECONDS = MappingProxyType(
         "tests/system/examples/test_frontend.py": 40,
         "tests/system/clients": 35,
         "tests/contract/test_builtin_backends.py": 60,
-        "tests/contract/test_third.py": 20,
+        "tests/contract/test_documented_backend.py": 20,
         "tests/system/examples/test_shop.py": 20,
         "tests/system/test_launcher.py": 25,
         "tests/system/web": 30,
