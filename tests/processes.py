@@ -47,7 +47,7 @@ def onward(*arguments: str, project: Path, **variables: str) -> subprocess.Compl
 
 
 def pytest_in(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The outcome of pytest in that folder, where nothing is of this repository's own tests."""
+    """Run pytest in that folder, where nothing is of this repository's own tests, and return the outcome."""
     surroundings = environment()
     others = [f"-pno:{plugin}" for plugin in ("valkey", "cacheprovider", "hypothesispytest", "xdist")]
     return forked.template(surroundings["PYTHONPATH"]).run(
