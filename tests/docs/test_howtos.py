@@ -63,6 +63,7 @@ def test_the_mutations_on_the_page_are_in_the_schema() -> None:
     assert "ticket: Ticket" in sdl
 
 
+@pytest.mark.slow
 def test_the_example_with_tables_works(tmp_path: Path) -> None:
     tests = write("tables.md", tmp_path)
     assert load(tmp_path).handlers.lifespan == "visits:lifespan"

@@ -95,7 +95,9 @@ async def succeeds(onward: wiring.Runtime, job_id: str) -> None:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("kind", ["password", "user", "tls"])
+@pytest.mark.parametrize(
+    "kind", ["user", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("password", "tls"))]
+)
 async def test_jobs_run_over_a_protected_redis_and_its_password_is_never_shown(
     kind: str, tmp_path: Path, redis_url: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,6 +174,7 @@ def test_a_wrong_password_or_certificate_authority_is_reported_without_the_passw
     assert not any(secret in repr(finding) for secret in ("hunter2", PASSWORD, QUOTED))
 
 
+@pytest.mark.slow
 async def test_foreign_messages_in_the_queue_are_dropped_and_never_run(tmp_path: Path, redis_url: str) -> None:
     with redis_server() as server:
         settings = settings_for(tmp_path, server.url)

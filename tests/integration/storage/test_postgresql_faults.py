@@ -160,6 +160,7 @@ def test_a_deadlock_in_one_transaction_function_affects_no_other_of_its_commit(p
         assert names(writer.database) == {"beside", "again"}
 
 
+@pytest.mark.slow
 def test_an_absent_server_is_reported_and_its_return_is_noticed() -> None:
     """Writes and reads raise Unavailable within their timeout, and work again later."""
     port = free_port()

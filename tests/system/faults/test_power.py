@@ -115,12 +115,14 @@ def _synced(lines: Sequence[str]) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_no_answer_leaves_before_the_journal_is_synced(tmp_path: Path, loop: Loop) -> None:
     """All answered jobs are therefore still there after a power cut."""
     with traced(tmp_path, loop, {}) as installation:
         assert unsynced_answers(installation, tmp_path / "trace") == []
 
 
+@pytest.mark.slow
 def test_the_trace_shows_a_missing_sync(tmp_path: Path, loop: Loop) -> None:
     """The test above can fail: with synchronous=OFF every answer leaves too early."""
     with traced(tmp_path, loop, broken("no_sync")) as installation:

@@ -33,6 +33,7 @@ async def set_id(page: Page, job: str) -> None:
     await page.keyboard.insert_text(job)
 
 
+@pytest.mark.slow
 async def test_it_opens_offline_with_a_tab_for_each_operation(watched: Watched, served: str) -> None:
     page = await opened(watched, served)
     for name in ("registerUser", "sendNotification", "processItem", "jobUpdated"):

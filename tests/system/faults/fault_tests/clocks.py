@@ -29,4 +29,4 @@ def a_wrong_clock_loses_nothing_and_claims_nothing_twice(stage: Stage) -> None:
         process.start()
 
 
-FAULT_TESTS = (FaultTest(a_wrong_clock_loses_nothing_and_claims_nothing_twice, EVERYWHERE),)
+FAULT_TESTS = (FaultTest(a_wrong_clock_loses_nothing_and_claims_nothing_twice, EVERYWHERE, slow=True),)

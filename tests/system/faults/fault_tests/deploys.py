@@ -77,7 +77,7 @@ def _leader(installation: Installation) -> str:
 
 
 FAULT_TESTS = (
-    FaultTest(a_deploy_fails_no_job),
+    FaultTest(a_deploy_fails_no_job, slow=True),
     FaultTest(a_process_ends_in_time_without_redis, ON_REDIS, slow=True),
     FaultTest(hanging_threads_do_not_keep_a_process_alive, EVERYWHERE, slow=True),
     FaultTest(one_of_several_processes_does_maintenance, ("background+sqlite",), slow=True),

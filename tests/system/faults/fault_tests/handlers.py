@@ -78,5 +78,5 @@ FAULT_TESTS = (
     FaultTest(bad_handlers_fail_with_a_reason, EVERYWHERE, slow=True),
     FaultTest(a_blocked_event_loop_keeps_its_lease, ON_SQLITE, slow=True),
     FaultTest(a_job_that_kills_its_process_is_poison, ON_SQLITE, slow=True),
-    FaultTest(jobs_unknown_to_a_release_fail_with_a_reason, ON_SQLITE),
+    FaultTest(jobs_unknown_to_a_release_fail_with_a_reason, ON_SQLITE, slow=True),
 )

@@ -105,7 +105,7 @@ def a_crash_of_postgresql_loses_nothing(stage: Stage) -> None:
 
 FAULT_TESTS = (
     FaultTest(a_locked_ledger_is_reported_within_its_timeout, ON_SQLITE, alone=True, slow=True),
-    FaultTest(a_full_disk_leaves_nothing_half_accepted, (BACKGROUND,)),
+    FaultTest(a_full_disk_leaves_nothing_half_accepted, (BACKGROUND,), slow=True),
     FaultTest(cut_connections_leave_nothing_half_done, (ON_POSTGRESQL,)),
     FaultTest(a_crash_of_postgresql_loses_nothing, (ON_POSTGRESQL,)),
 )

@@ -32,4 +32,4 @@ def mail_arrives_despite_failures_of_the_server(stage: Stage) -> None:
         installation.deploy(email={})
 
 
-FAULT_TESTS = (FaultTest(mail_arrives_despite_failures_of_the_server, (BACKGROUND,)),)
+FAULT_TESTS = (FaultTest(mail_arrives_despite_failures_of_the_server, (BACKGROUND,), slow=True),)
