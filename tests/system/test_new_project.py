@@ -1,5 +1,7 @@
 """`onward new project`: the folder works at once, and nothing is half written."""
 
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import graphql
 import pytest
 from packaging.requirements import Requirement
 
-from onward.cli import new_project
+from onward.cli import new_handler, new_project
 from onward.config.errors import SettingsError
 from tests.docs.fences import fences
 from tests.processes import ROOT, onward, pytest_in
@@ -35,7 +37,19 @@ def test_its_page_and_its_readme_show_what_is_there(shop: Path) -> None:
     assert shown.text == (shop / str(shown.file)).read_text()
     schema = graphql.build_schema(onward("schema", project=shop).stdout)
     operations = [fence.text for fence in (*page, *readme) if fence.language == "graphql"]
-    assert [graphql.validate(schema, graphql.parse(text)) for text in operations] == [[], []]
+    assert [graphql.validate(schema, graphql.parse(text)) for text in operations] == [[]] * 3
+
+
+def test_the_linter_of_a_clone_accepts_a_further_handler() -> None:
+    written = new_handler._files("orders.cancel", "orders_cancel", "handlers.orders_cancel", ROOT)
+    assert {str(file.relative_to(ROOT)) for file in written} == {
+        "handlers/orders_cancel.py",
+        "tests/test_orders_cancel.py",
+    }
+    for file, text in written.items():
+        command = [sys.executable, "-m", "ruff", "check", "--stdin-filename", str(file), "-"]
+        told = subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True, check=False)
+        assert told.returncode == 0, told.stdout
 
 
 def test_it_depends_on_this_release(shop: Path) -> None:

@@ -60,10 +60,14 @@ def _files(name: str, module: str, dotted: str, project: Path) -> dict[Path, str
             "SampleTask": camel[0].upper() + camel[1:],
         }
     )
-    test = f"tests/test_{module}.py"
+    test = Path("tests", f"test_{module}.py")
+    if (
+        project / "src" / "onward"
+    ).is_dir():  # a clone: its linter groups imports of onward apart from those of libraries
+        texts[test] = texts[test].replace("import pytest\n", "import pytest\n\n")
     return {
         project / f"{dotted.replace('.', '/')}.py": texts[Path("sample_project", f"{module}.py")],
-        project / (test if (project / "tests").is_dir() else Path(test).name): texts[Path(test)],
+        project / (test if (project / "tests").is_dir() else test.name): texts[test],
     }
 
 

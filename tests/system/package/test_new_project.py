@@ -26,7 +26,7 @@ def new_project(environment: Environment, folder: Path) -> Path:
 
 def does_a_job(address: str, shop: Path) -> None:
     """By the mutation of its README."""
-    (operation,) = (fence.text for fence in fences(shop / "README.md") if fence.language == "graphql")
+    operation, _ = (fence.text for fence in fences(shop / "README.md") if fence.language == "graphql")
     payload = graphql(address, operation)["ordersConfirm"]
     assert payload["errors"] == []
     job = payload["job"]["id"]

@@ -17,9 +17,9 @@ class SampleTaskResult:
 @handler("sample.task", mutation=True, retry=Retry(max_attempts=5), timeout=timedelta(seconds=30))
 async def sample_task(job: JobContext, *, text: Text) -> SampleTaskResult:
     """Count the words of a text."""
+    if text.isupper():
+        raise Permanent("Do not shout.", code="SHOUTED")  # any other error is retried
     words = text.split()
-    if len(words) > 1_000:
-        raise Permanent("A text has at most 1,000 words.", code="TOO_LONG")  # any other error is retried
     for done, word in enumerate(words, start=1):
         job.progress(done, len(words), word)
     return SampleTaskResult(len(words))
