@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import pytest
+from pydantic import AnyUrl, Field
 
-from onward import JobContext, handler
-from onward.cli.sending import BadOption, parameters
+from onward import InvalidParameters, JobContext, handler
+from onward.cli.parameter_options import BadOption, parameters
 from onward.jobs import ledger
 from onward.jobs.states import JobStatus
 from onward.storage.engine import Database
@@ -45,9 +53,125 @@ def test_a_wrong_option_is_refused(words: list[str]) -> None:
         parameters(order, words)
 
 
+class Speed(Enum):
+    SLOW = "1"
+    FAST = "fast"
+
+
+@dataclass
+class Item:
+    sku: str
+    on: date
+
+
+@handler("test.typed", mutation=True)
+def typed(  # noqa: D417 - the names say it
+    job: JobContext,
+    *,
+    text: str | None,
+    number: int | None,
+    price: Decimal,
+    at: datetime,
+    span: timedelta,
+    id: UUID,
+    folder: Path,
+    url: AnyUrl,
+    speed: Speed,
+    how: Literal["air", "sea"],
+    days: list[date],
+    words: frozenset[Annotated[str, Field(min_length=1)]] | None,
+    item: Item,
+    items: Sequence[Item],
+    anything: Any,
+    sure: bool | None,
+) -> None:
+    """Take everything.
+
+    Args:
+        price: What it costs.
+    """
+
+
+def test_each_type_is_given_in_its_own_words() -> None:
+    given = parameters(
+        typed,
+        shlex.split(
+            """--text null --number null --price 1.10 --at 2030-01-31T09:00:00+01:00 --span PT1H
+            --id 00000000000000000000000000000007 --folder 17 --url https://example.org --speed 1 --how sea
+            --days 2030-01-31 --days 2030-02-01 --words 7 --item '{"sku": "1", "on": "2030-01-31"}'
+            --items '[{"sku": "1", "on": "2030-01-31"}]' --anything 5 --no-sure"""
+        ),
+    )
+    item = Item("1", date(2030, 1, 31))
+    assert typed.arguments(typed.bind(given)) == {
+        "text": "null",
+        "number": None,
+        "price": Decimal("1.10"),
+        "at": datetime(2030, 1, 31, 8, tzinfo=UTC),
+        "span": timedelta(hours=1),
+        "id": UUID(int=7),
+        "folder": Path("17"),
+        "url": AnyUrl("https://example.org"),
+        "speed": Speed.SLOW,
+        "how": "sea",
+        "days": [date(2030, 1, 31), date(2030, 2, 1)],
+        "words": frozenset({"7"}),
+        "item": item,
+        "items": [item],
+        "anything": 5,
+        "sure": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--days", "soon"], ("days.0", "Input should be a valid date")),
+        (["--price", "much"], ("price", "Input should be a valid decimal")),
+        (["--item", '{"sku": "1"}'], ("item.on", "Field required")),
+        (["--words", ""], ("words.0", "String should have at least 1 character")),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_place(words: list[str], error: tuple[str, str]) -> None:
+    with pytest.raises(InvalidParameters) as refused:
+        typed.bind(parameters(typed, words))
+    assert any(place == error[0] and message.startswith(error[1]) for place, message in refused.value.errors)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("jobs send test.", ["test.order", "test.typed"]),
+        ("jobs send test.typed --pri", ["--price", "--priority"]),
+        ("jobs send test.typed --s", ["--span", "--speed", "--sure"]),
+        ("jobs send test.typed --no-", ["--no-sure"]),
+        ("jobs send test.typed --speed ", ["1", "fast"]),
+        ("jobs send test.typed --how s", ["sea"]),
+        ("jobs send no.such --pri", ["--priority"]),
+    ],
+)
+def test_the_shell_completes_handlers_and_parameters(line: str, expected: list[str], tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.system.test_sending"]\n')
+    words = ["onward", "--project", str(tmp_path), *line.split(" ")]
+    variables = {"_ONWARD_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    completed = onward(project=tmp_path, **variables)
+    assert sorted(completed.stdout.split()) == expected, completed
+
+
 async def test_a_job_is_sent_and_refusals_say_why(tmp_path: Path, sqlite_ledger: str) -> None:
     write_settings(tmp_path, sqlite_ledger)
-    sent = onward("jobs", "send", "conformance.note", "--folder", "x", "--run-at", "2099-01-01", project=tmp_path)
+    sent = onward(
+        "jobs",
+        "send",
+        "conformance.note",
+        "--folder",
+        "x",
+        "--run-at",
+        "2099-01-01",
+        "--idempotency-key",
+        "k",
+        project=tmp_path,
+    )
     assert sent.returncode == 0, sent
     database = Database(sqlite_ledger)
     job = await database.read(lambda tx: ledger.get(tx, sent.stdout.strip()))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Never, NoReturn
 import typer
 
 from onward import children
+from onward.cli.completion import SendCommand, handler_names
 from onward.jobs.states import RETRYABLE, JobStatus
 from onward.runtime import garbage_collector
 
@@ -269,41 +270,28 @@ def jobs_resume(
         raise typer.Exit(terminal.resume(settings, handlers))
 
 
-def _handler_names(incomplete: str) -> list[str]:
-    """Complete a handler's name; what the project prints or raises must not end in the shell."""
-    from contextlib import redirect_stderr, redirect_stdout
-    from io import StringIO
-
-    try:
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            from onward.config.settings import enter
-            from onward.runtime.handlers import load_handlers
-
-            return [name for name in load_handlers(enter()) if name.startswith(incomplete)]
-    except Exception:  # noqa: BLE001 - nothing is completed
-        return []
-
-
 def jobs_send(
     context: typer.Context,
-    handler: Annotated[str, typer.Argument(help="The handler of the job.", autocompletion=_handler_names)],
+    handler: Annotated[str, typer.Argument(help="The handler of the job.", autocompletion=handler_names)],
     *,
     whole: Annotated[str | None, typer.Option("--json", help="Its parameters as a JSON object.")] = None,
     run_at: Annotated[str | None, typer.Option(help="Not before this time, as in 2030-01-31T09:00:00+01:00.")] = None,
-    key: Annotated[str | None, typer.Option(help="An idempotency key: sent twice, it is one job.")] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", "--idempotency-key", help="An idempotency key: sent twice, it is one job.")
+    ] = None,
     owner: Annotated[str | None, typer.Option(help="The viewer whose job it is.")] = None,
     priority: Annotated[int | None, typer.Option(help="A higher one goes first.")] = None,
 ) -> None:
     """Enqueue a job and print its id. Further options are its parameters, as in --order A-17."""
     settings = _load_settings()
     with _errors_in_one_line():
-        from onward.cli import sending
+        from onward.cli import parameter_options, sending
 
         try:
             code = sending.send(
                 settings, handler, context.args, whole=whole, run_at=run_at, key=key, owner=owner, priority=priority
             )
-        except sending.BadOption as error:
+        except parameter_options.BadOption as error:
             _fail(str(error))
         raise typer.Exit(code)
 
@@ -389,7 +377,7 @@ def program() -> typer.Typer:
     jobs = typer.Typer(help="Look at jobs and control them.", no_args_is_help=True)
     for name, command in JOBS_COMMANDS:
         free = {"ignore_unknown_options": True, "allow_extra_args": True} if command is jobs_send else None
-        jobs.command(name, context_settings=free)(command)
+        jobs.command(name, cls=SendCommand if command is jobs_send else None, context_settings=free)(command)
     app.add_typer(jobs, name="jobs")
     new = typer.Typer(help="Write the first files of something new.", no_args_is_help=True)
     new.command("project")(new_project)

@@ -5,20 +5,15 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, get_args, get_origin
+from typing import Any
 
-from pydantic.fields import FieldInfo
-
+from onward.cli.parameter_options import BadOption, parameters
 from onward.config.settings import Settings
-from onward.handlers.base import Handler, InvalidParameters, JobRequest, UnknownHandler
+from onward.handlers.base import InvalidParameters, JobRequest, UnknownHandler
 from onward.jobs.base import KeyReused
 from onward.runtime.enqueuing import Options, check_text, open_enqueuer
 
 DONE, REFUSED, UNKNOWN = 0, 1, 3
-
-
-class BadOption(Exception):
-    """An option of the command line is wrong."""
 
 
 def send(
@@ -59,52 +54,6 @@ async def _send(
         params = {**_whole(whole), **parameters(handler, given)}
         print(await enqueuer.enqueue(JobRequest(name, params), options, key))
     return DONE
-
-
-def parameters(handler: Handler, given: Sequence[str]) -> dict[str, Any]:
-    """Turn `--name value`, `--name=value`, `--flag` and `--no-flag` into parameters. Raises BadOption.
-
-    A value is text where the parameter is a string, or else JSON, or text if it is none; a repeated option is a list.
-    """
-    fields = handler.parameters.model_fields
-    words = list(given)
-    found: dict[str, list[Any]] = {}
-    while words:
-        option, equals, value = words.pop(0).partition("=")
-        name = option.removeprefix("--").replace("-", "_")
-        off = name.removeprefix("no_") if name not in fields else ""
-        if not option.startswith("--") or not (name in fields or off in fields):
-            known = ", ".join(_option(field) for field in fields) or "none"
-            raise BadOption(f"{handler.name} has no parameter {option!r}: its options are {known}")
-        is_flag = not equals and fields[off or name].annotation is bool
-        if is_flag or off:
-            found.setdefault(off or name, []).append(not off)
-        elif not equals and not words:
-            raise BadOption(f"{option} needs a value")
-        else:
-            found.setdefault(name, []).append(_value(fields[name], value if equals else words.pop(0)))
-    return {
-        name: one[0] if len(one) == 1 and not _is_list(fields[name], one[0]) else one for name, one in found.items()
-    }
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _value(field: FieldInfo, text: str) -> Any:
-    if field.annotation is str or (str in get_args(field.annotation) and get_origin(field.annotation) is not dict):
-        return text
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _is_list(field: FieldInfo, value: Any) -> bool:
-    """Return whether one value of a list was given by itself."""
-    annotation = str(field.annotation)
-    return annotation.startswith(("list[", "set[", "tuple[")) and not isinstance(value, list)
 
 
 def _whole(text: str | None) -> Mapping[str, Any]:

@@ -153,6 +153,14 @@ class Parameters:
         model = self._validate(params)
         return {name: getattr(model, name) for name in self.model.model_fields}
 
+    def accepts(self, name: str, value: Any) -> bool:
+        """True if a value of JSON is one for the parameter of this name."""
+        try:
+            self._adapter(name).validate_json(json.dumps(value), strict=True, by_alias=True, by_name=True)
+        except ValueError:
+            return False
+        return True
+
     def _validate(self, params: Mapping[str, Any]) -> BaseModel:
         # Through JSON, so that a job is accepted exactly when what is stored of it can be read again.
         try:
