@@ -32,6 +32,7 @@ from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 
 HEALTH_AGE_S = 1.0  # of the ledger's figures in `health`
+CONFIRMED = 500  # deliveries, by one commit
 
 
 class Dispatcher:
@@ -124,8 +125,20 @@ class Dispatcher:
             return False
         if identity:
             waits = [(delivery.job_id, delivery.fencing_token) for delivery in deliveries]
-            self._writer.post(partial(due.confirm, waits=waits, identity=identity), LAST)
+            if len(waits) <= CONFIRMED:
+                self._writer.post(partial(due.confirm, waits=waits, identity=identity), LAST)
+            else:
+                self._spawn(self._confirm(waits, identity))
         return True
+
+    async def _confirm(self, waits: Sequence[tuple[str, int]], identity: str) -> None:
+        """Confirm many deliveries, a part of them in each commit; those that fail are delivered again."""
+        with suppress(StorageError):
+            for start in range(0, len(waits), CONFIRMED):
+                begun = time.monotonic()
+                some = waits[start : start + CONFIRMED]
+                await self._writer.run(partial(due.confirm, waits=some, identity=identity), LAST)
+                await asyncio.sleep(time.monotonic() - begun)
 
     def by_backend(self, jobs: Sequence[Job]) -> dict[str, list[Delivery]]:
         """Deliveries of the queued jobs, by backend."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -17,6 +17,7 @@ from onward.jobs.running import Running, StopReason
 from onward.jobs.timings import Timings
 from onward.storage import lock_order
 from onward.storage.base import StorageError
+from onward.storage.batches import in_batches
 from onward.storage.lock_order import ALONE
 from onward.storage.writer import Writer
 
@@ -33,7 +34,7 @@ class Control:
         self._idle = asyncio.Event()
         self._resuming: set[asyncio.Task[None]] = set()
         self._cancellations: asyncio.Task[None] | None = None
-        self._orphans: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self.draining = False
         self._log = structlog.get_logger("runner")
@@ -50,7 +51,7 @@ class Control:
     def start(self) -> None:
         """Watch the claims of this process. From its event loop."""
         self._loop = asyncio.get_running_loop()
-        self._orphans = asyncio.create_task(self._release_orphans(), name="claims")
+        self._tasks.append(asyncio.create_task(self._release_orphans(), name="claims"))
 
     def claimed(self, jobs: Iterable[Job]) -> None:
         """Expect these claims to run soon."""
@@ -132,13 +133,22 @@ class Control:
                 orphans = held - self._running.keys() - self._claimed
                 if confirmed := orphans & before:  # seen twice: one that was claimed a moment ago is about to run
                     self._log.warning("claims without a run are handed back", jobs=[claim.id for claim in confirmed])
-                    await self._writer.run(partial(recovery.release, claims=confirmed, runner=runner), ALONE)
+                    await self._release(sorted(confirmed), runner)
                 before = orphans
+
+    async def _release(self, claims: Sequence[Claim], runner: str) -> None:
+        for start in range(0, len(claims), recovery.ROWS):
+            some = claims[start : start + recovery.ROWS]
+            await self._writer.run(partial(recovery.release, claims=some, runner=runner), ALONE)
+
+    async def _clear_affinity(self) -> None:
+        with suppress(StorageError):
+            await in_batches(self._writer, partial(recovery.clear_affinity, runner=self._lease.id))
 
     async def drain(self, deadline_s: float) -> None:
         """Wait for the jobs that run to finish their step, and interrupt them just before the deadline."""
         self.draining = True
-        self._writer.post(lambda tx: recovery.clear_affinity(tx, runner=self._lease.id), ALONE)
+        self._tasks.append(asyncio.create_task(self._clear_affinity(), name="affinity"))
         try:
             async with asyncio.timeout(max(deadline_s - 1.0, deadline_s / 2)):
                 await self._until_idle()
@@ -156,9 +166,8 @@ class Control:
 
     def close(self) -> None:
         """Watch the claims no longer."""
-        for task in (self._cancellations, self._orphans):
-            if task is not None:
-                task.cancel()
+        for task in (*self._tasks, *([self._cancellations] if self._cancellations else [])):
+            task.cancel()
 
 
 def _claim(job: Job) -> Claim:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -21,6 +24,8 @@ from onward.storage.tables import runners
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
+
+T = TypeVar("T")
 
 _p = sa.bindparam
 _register = sa.insert(runners)
@@ -59,6 +64,9 @@ class Lease:
         # The parent of an isolated process reports its death, and no neighbour may do so before.
         self._place = ISOLATED + place() if isolated else place()
         self._observer = Observer(self._place, timings)
+        self._reclaiming = ""  # the runner of the process that was seen dead last; it may be known for some batches
+        self._raised_at = 0.0
+        self._batch_s = 0.0  # the time that the last batch took
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
         self._log = structlog.get_logger("lease")
@@ -75,7 +83,8 @@ class Lease:
         if self._thread.is_alive():
             self._thread.join(2 * self._timings.heartbeat_s)
         with suppress(StorageError):
-            self._writer.run_sync(lambda tx: recovery.hand_back(tx, runner=self.id), ALONE)
+            while self._write_batch(partial(recovery.hand_back, runner=self.id)).more:
+                time.sleep(self._batch_s)
 
     def _enter(self, tx: Tx) -> str:
         fresh = f"runner_{secrets.token_hex(8)}"
@@ -92,23 +101,47 @@ class Lease:
                 self._log.exception("heartbeat failed")
 
     def _observe(self, *, urgent: bool = True) -> None:
+        for dead in self._observer.observe(self._raise_counter(urgent=urgent)):
+            self._reclaim(dead.runner, dead.beat)
+
+    def _raise_counter(self, *, urgent: bool = True) -> list[Heartbeat]:
+        """Show that this process lives, and return the heartbeats of the others."""
+        self._raised_at = time.monotonic()
         mine, heartbeats, self.leads = self._writer.run_sync(self._pulse, PROCESSES, urgent=urgent)
         if mine != self.id:
             self.id = mine
             self._log.warning("lease lost: this process stood still for too long, and others took over its jobs")
             self._on_lost()
-        for dead in self._observer.observe([heartbeat for heartbeat in heartbeats if heartbeat.runner != mine]):
-            self._reclaim(dead.runner, dead.beat)
+        return [heartbeat for heartbeat in heartbeats if heartbeat.runner != mine]
 
     def _pulse(self, tx: Tx) -> tuple[str, list[Heartbeat], bool]:
         """Raise the counter, and return this runner's id, all heartbeats, and whether it leads."""
         mine = self.id if tx.execute(_beat, id_=self.id) else self._enter(tx)
         heartbeats = [Heartbeat._make(found) for found in tx.all(_all)]
-        able = {heartbeat.runner for heartbeat in heartbeats} - self._observer.stalled
+        able = {heartbeat.runner for heartbeat in heartbeats} - self._observer.stalled - {self._reclaiming}
         return mine, heartbeats, leadership.elect(tx, mine, able)
 
     def _reclaim(self, runner: str, beat: int) -> None:
-        released = self._writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner=runner, beat=beat), ALONE)
-        if released is not None:
+        """Reclaim the jobs of a dead process; another one that saw its death goes on if this one ends."""
+        self._reclaiming = runner
+        released: recovery.Released = []
+        batch = self._write_batch(partial(recovery.reclaim_dead, runner=runner, beat=beat))
+        seen = batch is not None
+        while batch is not None:
+            released += batch.released
+            if not batch.more or self._stop.wait(self._batch_s):
+                break
+            if time.monotonic() - self._raised_at > self._timings.heartbeat_s:
+                self._raise_counter()
+            batch = self._write_batch(partial(recovery.reclaim_dead, runner=runner, beat=None))
+        if seen:
             self._log.warning("a process died", runner=runner, jobs=len(released))
             count_rescued(self._metrics, released)
+
+    def _write_batch(self, change: Callable[[Tx], T]) -> T:
+        """Change a bounded number of rows. Leave the database to others for `_batch_s` then. Raises Unavailable."""
+        begun = time.monotonic()
+        try:
+            return self._writer.run_sync(change, ALONE)
+        finally:
+            self._batch_s = time.monotonic() - begun

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -15,18 +16,30 @@ from onward.jobs.claims import CRASHES_BEFORE_ISOLATION, MAX_CRASHES
 from onward.jobs.model import Job, JobError
 from onward.jobs.outcome import Outcome
 from onward.jobs.states import JobStatus, StepStatus
+from onward.storage.sql import as_list, in_array
 from onward.storage.tables import held, jobs, ready, runners
 from onward.storage.transaction import Tx
 
 S = JobStatus
+ROWS = 200  # of jobs, that one commit changes
 Released = list[tuple[str, JobStatus]]
 """The handler of each job whose claim was ended, and the status that the job is in now."""
+
+
+class Batch(NamedTuple):
+    """A part of a runner's jobs that are free again; `more` if there may be others, for another commit."""
+
+    released: Released
+    more: bool
+
 
 _p = sa.bindparam
 # Locked, so that nobody makes RUNNING CANCELLING between this read and the writes that follow from it; by id, as all
 # transactions lock jobs.
-_held_by = sa.select(*row.ALL).where(held, jobs.c.runner == _p("runner_")).order_by(jobs.c.id).with_for_update()
-_forget_dead = sa.delete(runners).where(runners.c.id == _p("runner_"), runners.c.beat == _p("beat_"))
+_held = sa.select(*row.ALL).where(held, jobs.c.runner == _p("runner_")).order_by(jobs.c.id).with_for_update()
+_held_by = _held.limit(_p("limit_", type_=sa.Integer))
+_held_among = _held.where(in_array(jobs.c.id, "ids"))
+_beat = sa.select(runners.c.beat).where(runners.c.id == _p("runner_")).with_for_update()
 _forget = sa.delete(runners).where(runners.c.id == _p("runner_"))
 _known = sa.select(runners.c.id)
 _unknown_holders = sa.select(jobs.c.runner).where(held, jobs.c.runner.not_in(_known)).distinct()
@@ -66,6 +79,7 @@ _resume = (
 _assigned = (
     sa.select(jobs.c.id)
     .where(ready, jobs.c.delivered_to == _p("runner_"))
+    .limit(_p("limit_", type_=sa.Integer))
     .with_for_update(skip_locked=True)
     .cte("assigned")
     .prefix_with("MATERIALIZED")
@@ -77,22 +91,35 @@ _clear_affinity = (
 )
 
 
-def hand_back(tx: Tx, *, runner: str) -> int:
-    """End the runner's claims without counting an attempt, forget the runner, and return how many jobs it held.
+def hand_back(tx: Tx, *, runner: str) -> Batch:
+    """End claims of the runner without counting an attempt, and forget it with the last of them.
 
     A runner with functions that go on keeps their places, and stays known until its process is gone.
     """
+    if tx.scalar(_beat, runner_=runner) is None:
+        return Batch([], more=False)
+    batch = _release_batch(tx, runner, crashed=False)
     if overruns.any_of(tx, runner=runner):
         leadership.resign(tx, runner)
-        return len(_release_all(tx, runner, crashed=False))
-    return len(_release_all(tx, runner, crashed=False)) if tx.execute(_forget, runner_=runner) else 0
+    elif not batch.more:
+        tx.execute(_forget, runner_=runner)
+    return batch
 
 
-def reclaim_dead(tx: Tx, *, runner: str, beat: int) -> Released | None:
-    """End the claims of a dead runner; None if its counter is another one than `beat`, or it was reclaimed before."""
-    if not tx.execute(_forget_dead, runner_=runner, beat_=beat):
+def reclaim_dead(tx: Tx, *, runner: str, beat: int | None) -> Batch | None:
+    """End claims of a dead runner, and forget it with the last of them, so that another process may go on with them.
+
+    None if it was reclaimed before, or its counter is another one than `beat`. Pass None for further batches: with the
+    first one it is dead, and when it is forgotten it notices that, should it live.
+    """
+    found = tx.scalar(_beat, runner_=runner)
+    if found is None or beat not in (None, found):
         return None
-    return _release_dead(tx, runner)
+    batch = _release_batch(tx, runner, crashed=True)
+    if not batch.more:
+        tx.execute(_forget, runner_=runner)
+        overruns.forget(tx, runner=runner)
+    return batch
 
 
 def reclaim_isolated(tx: Tx, *, runner: str) -> Released | None:
@@ -102,7 +129,8 @@ def reclaim_isolated(tx: Tx, *, runner: str) -> Released | None:
     """
     if not tx.execute(_forget, runner_=runner):
         return None
-    return _release_dead(tx, runner, isolated=True)
+    overruns.forget(tx, runner=runner)
+    return _release_batch(tx, runner, crashed=True, isolated=True).released
 
 
 def orphaned_runners(tx: Tx, *, assigned: Collection[str]) -> list[str]:
@@ -114,9 +142,9 @@ def orphaned_runners(tx: Tx, *, assigned: Collection[str]) -> list[str]:
     return sorted({*tx.scalars(_unknown_holders)} | ({*assigned} - known))
 
 
-def release_orphans(tx: Tx, *, assigned: Collection[str]) -> int:
-    """End the claims of orphaned runners without counting an attempt, and return how many jobs they held."""
-    return sum(len(_release_all(tx, runner, crashed=False)) for runner in orphaned_runners(tx, assigned=assigned))
+def release_orphan(tx: Tx, *, runner: str) -> int:
+    """End claims of an orphaned runner without counting an attempt; return the number of jobs that are free again."""
+    return _free(tx, runner, crashed=False)[1]
 
 
 def resume(tx: Tx, job: Job, *, runner: str, worker: str) -> Job | None:
@@ -147,31 +175,29 @@ def resume(tx: Tx, job: Job, *, runner: str, worker: str) -> Job | None:
 
 def release(tx: Tx, claims: Collection[row.Claim], *, runner: str) -> None:
     """End these claims of the runner without counting an attempt."""
-    for job in _held_jobs(tx, runner):
+    for job in map(row.decode, tx.all(_held_among, runner_=runner, ids=as_list([claim.id for claim in claims]))):
         if row.Claim(job.id, job.fencing_token) in claims:
             _release(tx, job, crashed=False)
 
 
-def clear_affinity(tx: Tx, *, runner: str) -> None:
-    """Let any runner claim the queued jobs that were accepted for this one, but those that change at this moment."""
-    tx.execute(_clear_affinity, runner_=runner)
+def clear_affinity(tx: Tx, *, runner: str) -> int:
+    """Let any runner claim queued jobs that were accepted for this one, but those that change at this moment.
+
+    Returns how many, at most `ROWS`.
+    """
+    return tx.execute(_clear_affinity, runner_=runner, limit_=ROWS)
 
 
-def _held_jobs(tx: Tx, runner: str) -> list[Job]:
-    return [row.decode(found) for found in tx.all(_held_by, runner_=runner)]
+def _release_batch(tx: Tx, runner: str, *, crashed: bool, isolated: bool = False) -> Batch:
+    released, changed = _free(tx, runner, crashed=crashed, isolated=isolated)
+    return Batch(released, more=changed >= ROWS)
 
 
-def _release_all(tx: Tx, runner: str, *, crashed: bool, isolated: bool = False) -> Released:
-    held_jobs = _held_jobs(tx, runner)
-    released = [(job.handler, _release(tx, job, crashed=crashed, isolated=isolated)) for job in held_jobs]
-    clear_affinity(tx, runner=runner)
-    return released
-
-
-def _release_dead(tx: Tx, runner: str, *, isolated: bool = False) -> Released:
-    released = _release_all(tx, runner, crashed=True, isolated=isolated)
-    overruns.forget(tx, runner=runner)
-    return released
+def _free(tx: Tx, runner: str, *, crashed: bool, isolated: bool = False) -> tuple[Released, int]:
+    """End claims of the runner, then clear its affinity; return the number of rows, `ROWS` or more if any are left."""
+    found = [row.decode(values) for values in tx.all(_held_by, runner_=runner, limit_=ROWS)]
+    released = [(job.handler, _release(tx, job, crashed=crashed, isolated=isolated)) for job in found]
+    return released, len(found) + clear_affinity(tx, runner=runner)
 
 
 def _release(tx: Tx, job: Job, *, crashed: bool, isolated: bool = False) -> JobStatus:

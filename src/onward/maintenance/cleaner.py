@@ -12,14 +12,14 @@ import sqlalchemy as sa
 from onward.jobs import idempotency
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
-from onward.maintenance.service import Service, in_batches
-from onward.storage.lock_order import ALONE
+from onward.maintenance.service import Service
+from onward.storage.batches import in_batches
 from onward.storage.tables import jobs, marks
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
 PAGE = 200
-KEYS_BATCH = 2_000  # that one commit deletes
+ROWS = 2_000  # small ones: keys and marks, that one commit deletes
 MARKS_S = 86_400
 
 _p = sa.bindparam
@@ -29,7 +29,8 @@ _old = (
     .order_by(jobs.c.finished_at)
     .limit(_p("limit_", type_=sa.Integer))
 )
-_marks = sa.delete(marks).where(marks.c.mark < _p("before"))
+_old_marks = sa.select(marks.c.writer).where(marks.c.mark < _p("before")).limit(_p("limit_", type_=sa.Integer))
+_marks = sa.delete(marks).where(marks.c.writer.in_(_old_marks), marks.c.mark < _p("before"))
 _drop = sa.delete(jobs).where(jobs.c.id == _p("id_"), jobs.c.status == _p("status_"))
 
 
@@ -64,10 +65,10 @@ class Cleaner(Service):
         if self._retention.jobs is not None:
             gone = await in_batches(self._writer, partial(_prune, age_us=_us(self._retention.jobs)))
         # Of writers that are no more: those that are leave a new one every second.
-        await self._writer.run(lambda tx: tx.execute(_marks, before=str(tx.now // 1_000_000 - MARKS_S)), ALONE)
+        await in_batches(self._writer, _prune_marks)
         if self._retention.keys is not None:
             keys_us = _us(self._retention.keys)
-            await in_batches(self._writer, lambda tx: idempotency.prune(tx, before=tx.now - keys_us, limit=KEYS_BATCH))
+            await in_batches(self._writer, lambda tx: idempotency.prune(tx, before=tx.now - keys_us, limit=ROWS))
         await in_batches(self._writer, self._writer.database.driver.give_back_space)
         return gone
 
@@ -83,3 +84,7 @@ def _prune(tx: Tx, age_us: int) -> int:
             tx.count(owner, JobStatus(status), -1)
             gone += 1
     return gone
+
+
+def _prune_marks(tx: Tx) -> int:
+    return tx.execute(_marks, before=str(tx.now // 1_000_000 - MARKS_S), limit_=ROWS)

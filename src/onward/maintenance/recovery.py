@@ -10,8 +10,8 @@ import structlog
 from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import dispatched, due, recovery, row
 from onward.jobs.timings import Timings
-from onward.maintenance.service import Service, in_batches
-from onward.storage.lock_order import ALONE
+from onward.maintenance.service import Service
+from onward.storage.batches import in_batches
 from onward.storage.writer import Writer
 
 ROWS = 2_000  # that one commit changes
@@ -49,8 +49,8 @@ class Recovery(Service):
     async def _free_orphans(self, places: Collection[row.Destination]) -> None:
         here = {name for name, backend in self._dispatcher.backends.items() if not backend.runs_elsewhere}
         assigned = {runner for backend, _, runner in places if runner is not None and backend in here}
-        if await self._writer.database.read(partial(recovery.orphaned_runners, assigned=assigned)):
-            jobs = await self._writer.run(partial(recovery.release_orphans, assigned=assigned), ALONE)
+        for runner in await self._writer.database.read(partial(recovery.orphaned_runners, assigned=assigned)):
+            jobs = await in_batches(self._writer, partial(recovery.release_orphan, runner=runner))
             self._log.warning("a process took jobs after its lease was lost", jobs=jobs)
 
     async def _expand_dispatched(self) -> None:

@@ -14,7 +14,8 @@ from onward.backends.base import Delivery, Health
 from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import blocked, due
 from onward.jobs.timings import Timings
-from onward.maintenance.service import Service, in_batches
+from onward.maintenance.service import Service
+from onward.storage.batches import in_batches
 from onward.storage.lock_order import LAST
 from onward.storage.writer import Writer
 

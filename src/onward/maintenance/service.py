@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import ClassVar
-
-from onward.storage.lock_order import ALONE
-from onward.storage.transaction import Tx
-from onward.storage.writer import Writer
 
 
 class Service(ABC):
@@ -24,18 +17,3 @@ class Service(ABC):
 
     def stand_by(self) -> None:  # noqa: B027 - most remember nothing
         """Forget what was learnt from the ledger: another process leads, and changes it."""
-
-
-async def in_batches(writer: Writer, change: Callable[[Tx], int]) -> int:
-    """Repeat a change of limited rows, a commit each, until it finds none; return how many rows it changed.
-
-    Half of the writer's time, and of the database's lock, is left to others.
-    """
-    changed = 0
-    while True:
-        begun = time.monotonic()
-        rows = await writer.run(change, ALONE)
-        if not rows:
-            return changed
-        changed += rows
-        await asyncio.sleep(time.monotonic() - begun)

@@ -11,19 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onward.backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
 from onward.config import settings
+from onward.dispatch import dispatcher
 from onward.dispatch.patterns import Routes
 from onward.handlers.base import InvalidParameters
-from onward.jobs import concurrency
+from onward.jobs import concurrency, due
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.runtime import wiring
+from onward.storage.tables import jobs
+from onward.storage.transaction import Tx
 from onward.testing import node
 from onward.testing.waiting import until
 from tests import application
@@ -103,6 +107,24 @@ async def test_a_job_is_delivered_once(onward: wiring.Runtime) -> None:
     (job,) = await send(onward)
     await asyncio.sleep(2.4)  # three times the grace: what must not happen has no condition to wait for
     assert holes(onward).held == [job.id]
+
+
+async def test_many_deliveries_are_confirmed_a_part_in_each_commit(
+    onward: wiring.Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a bulk retry are."""
+    sizes, confirm = list[int](), due.confirm
+
+    def noted(tx: Tx, waits: Sequence[tuple[str, int]], *, identity: str) -> None:
+        sizes.append(len(waits))
+        confirm(tx, waits, identity=identity)
+
+    monkeypatch.setattr(due, "confirm", noted)
+    monkeypatch.setattr(dispatcher, "CONFIRMED", 2)
+    await send(onward, 5)
+    confirmed = sa.select(sa.func.count()).where(jobs.c.delivered_to == "first")
+    await until(lambda: onward.database.read_sync(lambda tx: tx.scalar(confirmed)) == 5)
+    assert sizes == [2, 2, 1]
 
 
 async def test_jobs_of_simultaneous_requests_are_delivered_together(onward: wiring.Runtime) -> None:

@@ -21,13 +21,14 @@ from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.storage.base import Unavailable
 from onward.storage.lock_order import LockOrder
-from onward.storage.tables import runners
+from onward.storage.tables import jobs, runners
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
-from tests.ledgers import accept
+from tests.ledgers import accept, new_job
 
 S = JobStatus
 _enter = sa.insert(runners)
+_beat_of = sa.select(runners.c.beat).where(runners.c.id == sa.bindparam("id_"))
 _ids = sa.select(runners.c.id)
 _beat = sa.update(runners).where(runners.c.id == sa.bindparam("id_")).values(beat=runners.c.beat + 1)
 
@@ -52,9 +53,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 class Observer:
     """A lease without its thread, which observes on request."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, timings: Timings = Timings()) -> None:
         self.lost = 0
-        self.lease = Lease(writer, Metrics(), name="observer", on_lost=self._note)
+        self.lease = Lease(writer, Metrics(), name="observer", on_lost=self._note, timings=timings)
         self.lease.id = writer.run_sync(self.lease._enter)
 
     def _note(self) -> None:
@@ -213,6 +214,60 @@ def test_a_process_on_another_machine_is_not_a_neighbour() -> None:
     assert places.lives(mine, mine)
     assert not places.lives(f"other/{namespace}/{pid}/{started}", mine)
     assert not places.lives("", "")
+
+
+def crowd(writer: Writer, runner: str, held: int) -> None:
+    """Create so many jobs that the runner holds, and as many that were accepted for it."""
+    writer.run_sync(lambda tx: [accept(tx) for _ in range(held)])
+    claimed = writer.run_sync(
+        lambda tx: claims.claim_due(tx, runner=runner, worker="w", backend="here", limit=held, grace_us=0)
+    )
+    assert len(claimed) == held
+    writer.run_sync(lambda tx: [ledger.accept(tx, new_job(), local_runner=runner) for _ in range(held)])
+
+
+def largest_commit(writer: Writer) -> int:
+    """Return the most jobs, queued again or let go, that one commit has changed."""
+    sizes = sa.select(sa.func.count()).where(jobs.c.status == "QUEUED", jobs.c.attempt > 0).group_by(jobs.c.changed)
+    return max(map(int, writer.run_sync(lambda tx: tx.scalars(sizes))))
+
+
+def test_many_jobs_of_a_dead_process_are_reclaimed_a_part_in_each_commit(writer: Writer) -> None:
+    """The process that reclaims them shows between two commits that it lives, and takes the lead of a dead leader."""
+    writer.run_sync(lambda tx: tx.execute(_enter, id="stranger", beat=1, place="", name="s", started_at=tx.now))
+    writer.run_sync(lambda tx: leadership.elect(tx, "stranger", ["stranger"]))
+    count = 2 * recovery.ROWS + 1
+    crowd(writer, "stranger", count)
+    one = Observer(writer, Timings(heartbeat_s=0.0))
+    one.lease._reclaim("stranger", 1)
+    assert one.lease.leads
+    assert (writer.run_sync(lambda tx: tx.scalar(_beat_of, id_=one.lease.id)) or 0) > 1
+    assert largest_commit(writer) == recovery.ROWS
+    left = sa.select(sa.func.count()).where(
+        sa.or_(jobs.c.delivered_to.is_not(None), jobs.c.deaths + jobs.c.attempt == 1)
+    )
+    assert writer.run_sync(lambda tx: tx.scalar(left)) == 0
+    assert writer.run_sync(lambda tx: tx.scalars(_ids)) == [one.lease.id]
+
+
+def test_a_reclaim_that_ends_halfway_is_gone_on_with_by_another_process(writer: Writer) -> None:
+    """Each of the jobs counts the crash once."""
+    writer.run_sync(lambda tx: tx.execute(_enter, id="stranger", beat=1, place="", name="s", started_at=tx.now))
+    crowd(writer, "stranger", recovery.ROWS + 1)
+    first = writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner="stranger", beat=1))
+    assert first is not None
+    assert first.more
+    Observer(writer).lease._reclaim("stranger", 1)
+    crashes = sa.select(jobs.c.deaths, sa.func.count()).group_by(jobs.c.deaths)
+    assert sorted(writer.run_sync(lambda tx: tx.all(crashes))) == [(0, recovery.ROWS + 1), (1, recovery.ROWS + 1)]
+
+
+def test_a_process_hands_many_jobs_back_a_part_in_each_commit(writer: Writer) -> None:
+    one = Observer(writer)
+    crowd(writer, one.lease.id, recovery.ROWS + 1)
+    one.lease.close()
+    assert largest_commit(writer) == recovery.ROWS
+    assert writer.run_sync(lambda tx: tx.scalars(_ids)) == []
 
 
 def test_a_process_that_lost_its_lease_goes_on_under_another_id(writer: Writer, observer: Observer) -> None:

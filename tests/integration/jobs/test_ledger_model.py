@@ -269,9 +269,9 @@ class Ledger(RuleBasedStateMachine):
     def bury(self, runner: str, late: bool) -> None:  # noqa: FBT001
         """A runner with a still counter loses all claims; one with a heartbeat loses none."""
         beat = self.beats[runner] - late
-        released = self.do(lambda tx: recovery.reclaim_dead(tx, runner=runner, beat=beat))
+        batch = self.do(lambda tx: recovery.reclaim_dead(tx, runner=runner, beat=beat))
         mine = [job_id for job_id, (holder, _) in self.held.items() if holder == runner]
-        assert (None if released is None else len(released)) == (None if late else len(mine))
+        assert (None if batch is None else len(batch.released)) == (None if late else len(mine))
         if not late:
             self._gone(runner, mine)
 
@@ -282,7 +282,7 @@ class Ledger(RuleBasedStateMachine):
         mine = [job_id for job_id, (holder, _) in self.held.items() if holder == runner]
         before = {job_id: self.job(job_id) for job_id in mine}
         if drained:
-            assert self.do(lambda tx: recovery.hand_back(tx, runner=runner)) == len(mine)
+            assert len(self.do(lambda tx: recovery.hand_back(tx, runner=runner)).released) == len(mine)
         else:
             self.do(lambda tx: recovery.reclaim_isolated(tx, runner=runner))
         for job_id in mine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -20,6 +21,7 @@ from onward.jobs.running import Running, StopReason
 from onward.jobs.states import JobStatus, StepStatus
 from onward.jobs.timings import Timings
 from onward.storage.base import Unavailable
+from onward.storage.batches import in_batches
 from onward.storage.lock_order import LockOrder
 from onward.storage.tables import runners
 from onward.storage.transaction import Tx
@@ -62,7 +64,7 @@ def test_jobs_that_a_reclaimed_runner_claimed_or_accepted_later_wait_again(write
     runners = {runner for backend, _, runner in places if runner is not None and backend == "here"}
     assert runners == {"reclaimed", "alive"}
     assert writer.run_sync(lambda tx: recovery.orphaned_runners(tx, assigned=runners)) == ["reclaimed"]
-    assert writer.run_sync(lambda tx: recovery.release_orphans(tx, assigned=runners)) == 1
+    assert writer.run_sync(lambda tx: recovery.release_orphan(tx, runner="reclaimed")) == 2
     after = now(writer, held)
     assert (after.status, after.counted_attempts, after.crash_count) == (S.QUEUED, 0, 0)
     assert now(writer, expected).delivered_to is None
@@ -73,6 +75,17 @@ def test_jobs_that_a_reclaimed_runner_claimed_or_accepted_later_wait_again(write
     assert ("here", "conformance.job", None) in changed
     if writer.database.dialect == "sqlite":  # PostgreSQL looks again at what a transaction of any database may hide
         assert len(changed) == 1, "only what changed since the last look is looked at"
+
+
+async def test_many_orphans_are_freed_a_part_in_each_commit(writer: Writer) -> None:
+    """Those that a runner holds, and those that were accepted for it."""
+    count = recovery.ROWS + 1
+    await writer.run(lambda tx: [accept(tx) for _ in range(count)])
+    await writer.run(lambda tx: claims.claim_due(tx, runner="gone", worker="w", backend="here", limit=count))
+    await writer.run(lambda tx: [ledger.accept(tx, new_job(), local_runner="gone") for _ in range(count)])
+    assert await writer.run(lambda tx: recovery.release_orphan(tx, runner="gone")) == 2 * recovery.ROWS
+    assert await in_batches(writer, partial(recovery.release_orphan, runner="gone")) == 2
+    assert await writer.run(lambda tx: recovery.orphaned_runners(tx, assigned=())) == []
 
 
 def test_a_reroute_by_another_process_is_seen_at_the_next_tick(writer: Writer) -> None:

@@ -16,7 +16,7 @@ from onward.maintenance import cleaner
 from onward.maintenance.cleaner import Cleaner, Retention
 from onward.storage import sqlite
 from onward.storage.tables import idempotency as keys
-from onward.storage.tables import jobs
+from onward.storage.tables import jobs, marks
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.ledgers import accept, writing
@@ -77,7 +77,7 @@ async def test_other_writes_get_their_turn_between_batches(writer: Writer, monke
 
 async def test_keys_are_deleted_by_their_own_age(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches delete keys until none is too old."""
-    monkeypatch.setattr(cleaner, "KEYS_BATCH", 2)
+    monkeypatch.setattr(cleaner, "ROWS", 2)
 
     def key(tx: Tx, n: int) -> object:
         return idempotency.replay(tx, viewer="", mutation="m", key=f"k{n}", fingerprint="f")
@@ -124,3 +124,13 @@ async def test_the_file_gives_back_what_was_deleted_a_piece_a_commit(
         assert pages(writer) < full / 2
     assert given[-1] == 0
     assert max(given) <= 8 < sum(given)
+
+
+def test_marks_of_writers_that_are_gone_are_deleted_in_batches(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command and each child process leaves one, on PostgreSQL."""
+    monkeypatch.setattr(cleaner, "ROWS", 2)
+    before = writer.run_sync(lambda tx: tx.scalar(sa.select(sa.func.count()).select_from(marks)))
+    old = [{"writer": f"old {n}", "mark": f"1000000000/{n}"} for n in range(3)]
+    writer.run_sync(lambda tx: [tx.execute(sa.insert(marks), **one) for one in old])
+    assert [writer.run_sync(cleaner._prune_marks) for _ in range(3)] == [2, 1, 0]
+    assert writer.run_sync(lambda tx: tx.scalar(sa.select(sa.func.count()).select_from(marks))) == before
