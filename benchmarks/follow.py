@@ -18,7 +18,7 @@ from benchmarks.graphql import Caller, body
 
 PAUSE = "mutation($seconds: Float!) { pause(seconds: $seconds) }"
 FOLLOW = "subscription($id: ID!) { jobUpdated(id: $id) { id version status result } }"
-AT_ONCE = 50
+MAX_OPENING = 50
 
 
 class Followers:
@@ -26,13 +26,13 @@ class Followers:
 
     def __init__(self, port: int, count: int) -> None:
         self._url = f"ws://127.0.0.1:{port}/graphql"
-        self._doors = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(MAX_OPENING)
         self._waiting = count
         self.all_ready = asyncio.Event()
 
     async def follow(self, job_id: str) -> float:
         """Return the milliseconds from the end of the job to its last frame."""
-        async with self._doors:
+        async with self._slots:
             socket = await connect(self._url, subprotocols=[Subprotocol("graphql-transport-ws")], ping_interval=None)
             await socket.send(json.dumps({"type": "connection_init"}))
             await socket.recv()

@@ -18,7 +18,7 @@ from onward.web.build import build
 from tests.servers import Missing
 
 QUICK = "ABCDEFJ"  # those that a continuous integration's machine tells something about
-LETTERS = "ABCDEFGHIJ"
+FIGURES = "ABCDEFGHIJ"
 Take = Callable[[Scope, str], Iterator[Row]]
 TAKES: tuple[tuple[str, Take], ...] = (
     ("AB", accept.take_in_process),
@@ -34,15 +34,15 @@ TAKES: tuple[tuple[str, Take], ...] = (
 
 def run(*, quick: bool, only: str | None) -> int:
     """Run the figures; return 1 if a measurement failed, or with `quick` a ratio is under its generous bound."""
-    wanted = _letters(only, quick=quick)
+    wanted = _chosen(only, quick=quick)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whatever was started is ended
     scope = Scope(FOLDER / "run", quick)
     scope.folder.mkdir(parents=True, exist_ok=True)
     with suppress(BuildFailed):
         build()  # else the first servers do, while they are measured
     about, rows, failed = machine.described(), [], False
-    for letters, take in TAKES:
-        chosen = "".join(letter for letter in letters if letter in wanted)
+    for figures, take in TAKES:
+        chosen = "".join(letter for letter in figures if letter in wanted)
         if not chosen:
             continue
         _say(f"measuring {', '.join(chosen)}")
@@ -59,14 +59,14 @@ def run(*, quick: bool, only: str | None) -> int:
     return 1 if failed or worse else 0
 
 
-def _letters(only: str | None, *, quick: bool) -> str:
+def _chosen(only: str | None, *, quick: bool) -> str:
     """Return the chosen figures. Raises BenchError for an unknown letter."""
     if only is None:
-        return QUICK if quick else LETTERS
-    letters = only.upper().replace(",", "").replace(" ", "")
-    if unknown := sorted(set(letters) - set(LETTERS)):
-        raise BenchError(f"--only takes letters from {LETTERS[0]} to {LETTERS[-1]}, not {', '.join(unknown)}")
-    return letters
+        return QUICK if quick else FIGURES
+    figures = only.upper().replace(",", "").replace(" ", "")
+    if unknown := sorted(set(figures) - set(FIGURES)):
+        raise BenchError(f"--only must name figures from {FIGURES[0]} to {FIGURES[-1]} (got {', '.join(unknown)})")
+    return figures
 
 
 def _say(line: str) -> None:

@@ -22,10 +22,10 @@ _all = sa.select(sa.func.sum(counts.c.n)).where(counts.c.owner == "")
 _succeeded = _all.where(counts.c.status == "SUCCEEDED")
 
 
-def rate(moments: list[tuple[float, int]], count: int) -> float:
-    """Return jobs a second between the first fifth and (nearly) the end; `moments` are pairs of a time and a total."""
-    from_ = next((at, n) for at, n in moments if n >= FROM * count)
-    to = next((at, n) for at, n in moments if n >= TO * count)
+def rate(totals: list[tuple[float, int]], count: int) -> float:
+    """Return jobs a second between the first fifth and (nearly) the end; `totals` are pairs of a time and a total."""
+    from_ = next((at, n) for at, n in totals if n >= FROM * count)
+    to = next((at, n) for at, n in totals if n >= TO * count)
     if to[0] <= from_[0]:
         raise BenchError("too few jobs to tell a rate")
     return (to[1] - from_[1]) / (to[0] - from_[0])

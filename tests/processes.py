@@ -29,14 +29,14 @@ def environment(**variables: str) -> dict[str, str]:
 
 def onward(*arguments: str, project: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command that ends by itself, and return its outcome."""
-    surroundings = environment(**variables)
+    env = environment(**variables)
     if "PYTHONPATH" not in variables:
-        return forked.template(surroundings["PYTHONPATH"]).run(
-            ["--project", str(project), *arguments], environment=surroundings, cwd=project, timeout_s=WAIT_TIMEOUT_S * 2
+        return forked.template(env["PYTHONPATH"]).run(
+            ["--project", str(project), *arguments], environment=env, cwd=project, timeout_s=WAIT_TIMEOUT_S * 2
         )
     return subprocess.run(
         [sys.executable, "-P", "-m", "onward", "--project", str(project), *arguments],
-        env=surroundings,
+        env=env,
         cwd=project,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -48,11 +48,11 @@ def onward(*arguments: str, project: Path, **variables: str) -> subprocess.Compl
 
 def pytest_in(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run pytest in that folder, where nothing is of this repository's own tests, and return the outcome."""
-    surroundings = environment()
+    env = environment()
     others = [f"-pno:{plugin}" for plugin in ("valkey", "cacheprovider", "hypothesispytest", "xdist")]
-    return forked.template(surroundings["PYTHONPATH"]).run(
+    return forked.template(env["PYTHONPATH"]).run(
         [*others, *arguments],
-        environment=surroundings,
+        environment=env,
         cwd=project,
         timeout_s=WAIT_TIMEOUT_S * 2,
         program="pytest",
@@ -108,15 +108,15 @@ def _started(
     arguments: Sequence[str], cwd: Path, descriptors: Sequence[int], variables: Mapping[str, str], log: Path
 ) -> subprocess.Popen[bytes] | Forked:
     """Start by the command line if open files or an import path are handed over, else by a fork."""
-    surroundings = environment(**variables)
+    env = environment(**variables)
     log.touch()
     if not descriptors and "PYTHONPATH" not in variables:
-        template = forked.template(surroundings["PYTHONPATH"])
-        return template.start(arguments, environment=surroundings, cwd=cwd, out=log, error=log)
+        template = forked.template(env["PYTHONPATH"])
+        return template.start(arguments, environment=env, cwd=cwd, out=log, error=log)
     with log.open("wb") as output:
         return subprocess.Popen(
             bound([sys.executable, "-P", "-m", "onward", *arguments]),
-            env=surroundings,
+            env=env,
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=output,

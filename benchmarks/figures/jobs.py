@@ -126,8 +126,8 @@ def _rival(scope: Scope, url: str, count: int, rival: Rival, measured: Measured)
 
 
 def _tallied(folder: Path) -> int:
-    moments = progress.of_tallies(folder)
-    return moments[-1][1] if moments else 0
+    totals = progress.of_tallies(folder)
+    return totals[-1][1] if totals else 0
 
 
 def _worked(folder: Path, count: int, worker: Program) -> dict[str, float]:

@@ -119,7 +119,7 @@ async def test_a_waiting_job_needs_no_task(onward: wiring.Runtime, tmp_path: Pat
 
 
 @pytest.mark.parametrize("onward", [Timings(change_poll_s=60.0)], indirect=True)
-async def test_who_watches_in_the_same_process_knows_of_the_end_without_a_look(
+async def test_a_watcher_in_the_same_process_sees_the_end_without_polling(
     onward: wiring.Runtime, tmp_path: Path
 ) -> None:
     """A wake-up after the commit makes the reader look at once."""

@@ -160,11 +160,12 @@ def _type(kind: Any) -> Iterator[str]:
         yield f"{' '.join(kind.description.split())}\n"
     rows: list[str] = []
     if graphql.is_enum_type(kind):
-        rows = [f"| `{name}` | {_told(value)} |" for name, value in kind.values.items()]
+        rows = [f"| `{name}` | {_description(value)} |" for name, value in kind.values.items()]
         rows = ["| value | |", "|---|---|", *rows]
     elif hasattr(kind, "fields"):
         rows = [
-            f"| `{name}{_arguments(field)}` | `{field.type}` | {_told(field)} |" for name, field in kind.fields.items()
+            f"| `{name}{_arguments(field)}` | `{field.type}` | {_description(field)} |"
+            for name, field in kind.fields.items()
         ]
         rows = ["| field | type | |", "|---|---|---|", *rows]
     if rows:
@@ -176,7 +177,7 @@ def _arguments(field: Any) -> str:
     return f"({', '.join(arguments)})" if arguments else ""
 
 
-def _told(part: Any) -> str:
+def _description(part: Any) -> str:
     return " ".join((part.description or "").split()).replace("|", "\\|")
 
 

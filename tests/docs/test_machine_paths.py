@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.processes import ROOT
 
-PLACES = re.compile(rb"/(?:home|Users|root|tmp)/[A-Za-z0-9._-]")
+MACHINE_PATHS = re.compile(rb"/(?:home|Users|root|tmp)/[A-Za-z0-9._-]")
 NOT_OURS = {".git", ".venv", ".hypothesis", "var", "node_modules", "__pycache__"}  # what .gitignore leaves out
 
 
@@ -19,4 +19,4 @@ def files() -> Iterator[Path]:
 
 
 def test_no_file_names_a_path_of_a_developer_s_machine() -> None:
-    assert [str(file.relative_to(ROOT)) for file in files() if PLACES.search(file.read_bytes())] == []
+    assert [str(file.relative_to(ROOT)) for file in files() if MACHINE_PATHS.search(file.read_bytes())] == []

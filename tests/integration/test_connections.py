@@ -297,7 +297,7 @@ async def test_a_later_request_does_not_get_the_answer_of_an_earlier_one(address
     assert b"job_" in received
 
 
-async def test_a_socket_is_not_opened_behind_a_stream(address: str) -> None:
+async def test_a_socket_is_not_opened_on_a_connection_with_a_stream(address: str) -> None:
     async with connected(address) as (reader, writer):
         writer.write(request(json.dumps(FOREVER).encode(), "Accept: text/event-stream"))
         assert b"200" in await reader.readuntil(b"\r\n\r\n")
@@ -513,9 +513,9 @@ def test_the_server_raises_its_descriptor_limit_and_keeps_a_reserve(soft: int, h
         "print(connection_capacity(), *r.getrlimit(r.RLIMIT_NOFILE))"
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    room, *limits = map(int, said.split())
+    capacity, *limits = map(int, said.split())
     assert limits == [taken, hard]
-    assert 0 < room < taken
+    assert 0 < capacity < taken
 
 
 def test_a_system_with_fewer_descriptors_than_it_reports_still_works(

@@ -57,7 +57,7 @@ async def test_a_job_is_run_by_the_process_that_serves_and_gives_its_result(proj
         assert failed.value.job.id == failing
 
 
-async def test_who_enqueues_is_no_process_of_the_installation_and_runs_nothing(
+async def test_a_program_that_enqueues_is_no_process_of_the_installation_and_runs_nothing(
     onward: Onward, ledger_url: str, tmp_path: Path
 ) -> None:
     job_id = await onward.enqueue(workload.noted.job(folder=str(tmp_path)))

@@ -127,7 +127,7 @@ def test_a_worker_without_jobs_to_run_is_refused(project: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["serve", "--project", "shop"], ["jobs", "list", "--project=shop"]])
-def test_a_project_behind_the_command_is_told_where_it_goes(
+def test_a_project_after_the_command_is_reported_with_its_right_place(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["onward", *arguments])

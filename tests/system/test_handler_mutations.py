@@ -17,7 +17,7 @@ JOB = "query ($id: ID!) { job(id: $id) { status output { ... on Receipt { total 
 
 
 @pytest.mark.parametrize("backend", ["background", "dramatiq"])
-def test_it_runs_on_each_backend(backend: str, tmp_path: Path) -> None:
+def test_a_handler_mutation_runs_on_each_backend(backend: str, tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_text(
         f'[server]\nport = 0\n[handlers]\nmodules = ["tests.integration.graphql.declared_handlers"]\n'
         f'[backends.dramatiq]\nurl = "redis://127.0.0.1:{free_port()}/0"\n'

@@ -115,7 +115,7 @@ def test_the_program_starts_with_its_root_first_in_the_same_folder(made: Path, t
 
 
 @pytest.mark.slow
-def test_it_may_be_called_through_a_link(made: Path, tmp_path: Path) -> None:
+def test_the_launcher_may_be_called_through_a_link(made: Path, tmp_path: Path) -> None:
     (tmp_path / "onward").symlink_to(made / "onward")
     assert launch(tmp_path).stdout.splitlines()[0] == str(made)
 

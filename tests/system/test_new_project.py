@@ -21,7 +21,7 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path / "shop"
 
 
-def test_its_tests_pass(shop: Path) -> None:
+def test_the_tests_of_a_new_project_pass(shop: Path) -> None:
     done = pytest_in(shop)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
@@ -31,7 +31,7 @@ def test_check_finds_nothing_wrong(shop: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_its_page_and_its_readme_show_what_is_there(shop: Path) -> None:
+def test_the_page_and_the_readme_of_a_new_project_match_its_code(shop: Path) -> None:
     page, readme = fences(ROOT / "docs" / "new-project.md"), fences(shop / "README.md")
     (shown,) = (fence for fence in page if fence.file)
     assert shown.text == (shop / str(shown.file)).read_text()
@@ -52,7 +52,7 @@ def test_the_linter_of_a_clone_accepts_a_further_handler() -> None:
         assert told.returncode == 0, told.stdout
 
 
-def test_it_depends_on_this_release(shop: Path) -> None:
+def test_a_new_project_depends_on_this_release(shop: Path) -> None:
     (line,) = (line for line in (shop / "pyproject.toml").read_text().splitlines() if line.startswith("dependencies"))
     assert Requirement(line.split('"')[1]).specifier.contains(metadata.version("onward"))
 

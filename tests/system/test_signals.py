@@ -35,7 +35,7 @@ def test_a_process_drains_and_ends_well(
         assert process.process.wait(60) == 0
 
 
-def test_nohup_holds() -> None:
+def test_nohup_is_respected() -> None:
     """A hang-up signal that was ignored when the process started stays ignored."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

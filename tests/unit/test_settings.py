@@ -174,7 +174,7 @@ def test_a_misnamed_variable_is_refused(project: Path, monkeypatch: pytest.Monke
         ("ONWARD__AUTH_JWT_SECRET", "ONWARD_AUTH__JWT__SECRET"),
     ],
 )
-def test_a_variable_with_too_few_underscores_is_told_the_right_one(
+def test_a_variable_with_too_few_underscores_is_reported_with_the_right_one(
     variable: str, meant: str, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two underscores join a table and its key."""

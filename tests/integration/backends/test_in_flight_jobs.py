@@ -28,7 +28,7 @@ class Jobs:
     def end(self, job_id: str) -> None:
         self._ends[job_id].set()
 
-    async def are_begun(self, count: int) -> None:
+    async def have_started(self, count: int) -> None:
         async with asyncio.timeout(5):
             while len(self.started) < count:
                 await asyncio.sleep(0.001)
@@ -37,17 +37,17 @@ class Jobs:
 class Thread:
     """Dramatiq's thread, which runs one job after another and ends on request."""
 
-    def __init__(self, hands: InFlightJobs, *job_ids: str) -> None:
+    def __init__(self, in_flight: InFlightJobs, *job_ids: str) -> None:
         self.acknowledged: list[str] = []
-        self._hands = hands
+        self._in_flight = in_flight
         self._job_ids = job_ids
         self._thread = threading.Thread(target=self._go, daemon=True)
         self._thread.start()
 
     def _go(self) -> None:
         for job_id in self._job_ids:
-            self._hands.accept(job_id, lambda job_id=job_id: self.acknowledged.append(job_id))  # type: ignore[misc]
-        self._hands.before_worker_thread_shutdown(None, None)
+            self._in_flight.accept(job_id, lambda job_id=job_id: self.acknowledged.append(job_id))  # type: ignore[misc]
+        self._in_flight.before_worker_thread_shutdown(None, None)
 
     async def ended(self, within_s: float) -> bool:
         await asyncio.to_thread(self._thread.join, within_s)
@@ -55,15 +55,15 @@ class Thread:
 
 
 @pytest.mark.parametrize("places", [1, 2, 3])
-async def test_no_more_jobs_start_than_there_are_places(places: int) -> None:
+async def test_no_more_jobs_start_than_there_are_slots(places: int) -> None:
     """The worker would otherwise claim jobs that other workers could run at once."""
     jobs = Jobs()
     Thread(InFlightJobs(asyncio.get_running_loop(), jobs, places), "a", "b", "c", "d")
-    await jobs.are_begun(places)
+    await jobs.have_started(places)
     await asyncio.sleep(0.05)
     assert len(jobs.started) == places
     jobs.end("a")
-    await jobs.are_begun(places + 1)
+    await jobs.have_started(places + 1)
     assert jobs.started == ["a", "b", "c", "d"][: places + 1]
 
 
@@ -71,10 +71,10 @@ async def test_a_message_is_acknowledged_when_its_own_job_ends() -> None:
     """The end of an older job does not acknowledge it."""
     jobs = Jobs()
     thread = Thread(InFlightJobs(asyncio.get_running_loop(), jobs, 2), "a", "b", "c")
-    await jobs.are_begun(2)
+    await jobs.have_started(2)
     assert thread.acknowledged == []
     jobs.end("b")
-    await jobs.are_begun(3)
+    await jobs.have_started(3)
     assert thread.acknowledged == ["b"]
 
 
@@ -82,7 +82,7 @@ async def test_the_thread_ends_when_all_jobs_in_flight_have_ended() -> None:
     """Dramatiq ends the heartbeat after the thread, and other workers then get its messages."""
     jobs = Jobs()
     thread = Thread(InFlightJobs(asyncio.get_running_loop(), jobs, 3), "a", "b")
-    await jobs.are_begun(2)
+    await jobs.have_started(2)
     jobs.end("b")
     assert not await thread.ended(0.05)
     jobs.end("a")

@@ -75,7 +75,7 @@ def test_a_message_with_more_than_a_job_s_id_is_foreign(options: dict[str, Any],
     assert is_ours(message) is ours
 
 
-def test_a_consumer_without_free_places_still_sends_heartbeats(redis_url: str, namespace: str) -> None:
+def test_a_consumer_without_free_slots_still_sends_heartbeats(redis_url: str, namespace: str) -> None:
     """Other workers would otherwise get its messages while its jobs take long."""
     broker = Broker(redis_url, namespace)
     beats = f"{namespace}:__heartbeats__"

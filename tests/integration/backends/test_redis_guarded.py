@@ -29,7 +29,7 @@ from tests.servers import free_port, redis_server
 PASSWORD = "p@ss/w0rd%"
 QUOTED = "p%40ss%2Fw0rd%25"
 RULES = next(
-    line.removeprefix("user onward on >PASSWORD ").replace("onward", "law")
+    line.removeprefix("user onward on >PASSWORD ").replace("onward", "guarded")
     for line in (ROOT / "docs" / "deploying.md").read_text("utf-8").splitlines()
     if line.startswith("user onward on >PASSWORD ")
 )
@@ -58,7 +58,7 @@ def guarded(kind: str, folder: Path) -> Iterator[str]:
 
 
 def settings_for(folder: Path, url: str) -> Settings:
-    application.write(folder, f'backend = "dramatiq"\n[backends.dramatiq]\nurl = "{url}"\nnamespace = "law"\n')
+    application.write(folder, f'backend = "dramatiq"\n[backends.dramatiq]\nurl = "{url}"\nnamespace = "guarded"\n')
     return load(folder)
 
 
@@ -109,7 +109,7 @@ async def test_jobs_run_over_a_protected_redis_and_its_password_is_never_shown(
         found = await asyncio.to_thread(lambda: list(check.findings(settings)))
         findings = {finding.message: finding.state for finding in found if finding.part == "redis"}
         assert State.WRONG not in findings.values(), findings
-        rates = Rates(2, redis_url=url, namespace="law")
+        rates = Rates(2, redis_url=url, namespace="guarded")
         rates.start()
         rates.count("192.0.2.1", None)
         await asyncio.sleep(1)
@@ -127,7 +127,7 @@ async def test_with_the_rules_of_the_docs_the_messages_of_a_dead_worker_are_give
     with guarded("user", tmp_path) as url:
         settings = settings_for(tmp_path, url)
         timings = Timings(redis_heartbeat_timeout_s=0.5)
-        dead, alive = (Broker(url, "law", timings) for _ in range(2))
+        dead, alive = (Broker(url, "guarded", timings) for _ in range(2))
         async with wiring.run_process(settings, Role.ACCEPT) as onward:
             await accept(onward, "x")
             async with asyncio.timeout(40):
@@ -208,6 +208,6 @@ def _intrude(url: str) -> None:
             message("run", "job_\x00"), message("run", "../../etc/passwd"),
         ]  # fmt: skip
         for number, text in enumerate(alien):
-            client.hset("law:jobs.msgs", f"alien-{number}", text)
-            client.rpush("law:jobs", f"alien-{number}")
-        client.rpush("law:jobs", "named-and-not-there")
+            client.hset("guarded:jobs.msgs", f"alien-{number}", text)
+            client.rpush("guarded:jobs", f"alien-{number}")
+        client.rpush("guarded:jobs", "named-and-not-there")

@@ -104,9 +104,9 @@ async def test_requests_are_counted_over_the_master_that_sentinels_name(tmp_path
     with redis_server() as master:
         host, port = master.url.removeprefix("redis://").removesuffix("/0").split(":")
         with redis_server("--replicaof", host, port), sentinel(master, tmp_path) as address:
-            rates = Rates(100, redis_url=f"redis://Orders/0?sentinels={address}", namespace="law")
+            rates = Rates(100, redis_url=f"redis://Orders/0?sentinels={address}", namespace="orders")
             rates.start()
             rates.count("192.0.2.1", "ada")
             with redis.Redis.from_url(master.url) as asked:
-                await until(lambda: asked.keys("law:rates:*") != [])
+                await until(lambda: asked.keys("orders:rates:*") != [])
             await rates.close()

@@ -41,10 +41,10 @@ class Run:
         return [self._one(job_id) for job_id in found]
 
     def _one(self, job_id: str) -> Callable[[], Awaitable[None]]:
-        async def carry() -> None:
+        async def run_all() -> None:
             await self(job_id)
 
-        return carry
+        return run_all
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ async def test_an_answer_past_its_budget_is_a_typed_error_and_takes_little_memor
 
 
 @pytest.mark.parametrize("field", ["result waitingFor", "result @include(if: true)"])
-async def test_the_budget_holds_for_what_is_no_plain_attribute(full: Api, field: str) -> None:
+async def test_the_budget_holds_for_fields_with_resolvers(full: Api, field: str) -> None:
     aliased = " ".join(
         f"a{n}: jobs(first: 10) {{ nodes {{ {field} }} edges {{ node {{ {field} }} }} }}" for n in range(9)
     )
@@ -131,7 +131,7 @@ async def test_a_long_page_gives_the_loop_back_between_its_jobs(
     assert rests >= 40
 
 
-async def test_who_has_used_much_waits_behind_who_has_used_little() -> None:
+async def test_a_caller_that_used_much_waits_for_one_that_used_little() -> None:
     queue = FairQueue()
     order: list[str] = []
 
@@ -178,7 +178,7 @@ async def test_the_loop_is_given_to_one_slice_in_each_of_its_iterations(monkeypa
     assert all(iterations.count(number) <= 2 for number in set(iterations))
 
 
-async def test_a_place_goes_to_the_next_caller_also_from_one_that_gave_up() -> None:
+async def test_a_slot_goes_to_the_next_caller_even_if_one_gave_up() -> None:
     slots = FairSlots(1)
     order: list[str] = []
 

@@ -196,12 +196,12 @@ def test_for_any_document_and_any_values_the_answer_is_that_of_graphql_core(seed
     theirs = asyncio.run(answer(Executor, document, request.variables, request.resolved))
     ours = asyncio.run(answer(CompiledExecutor, document, request.variables, request.resolved))
     assert ours == theirs
-    shapes = named.plan is not None and named.plan.compiled
-    event(f"{'with' if shapes else 'without'} shapes, {'with' if theirs[1] else 'without'} errors")
+    compiled = named.plan is not None and named.plan.compiled
+    event(f"{'with' if compiled else 'without'} compiled selections, {'with' if theirs[1] else 'without'} errors")
 
 
 @pytest.mark.parametrize(
-    ("text", "shaped"),
+    ("text", "compiled"),
     [
         (
             "mutation { processItem { job { id status steps { name } } replayed errors { code path } } }",
@@ -213,12 +213,12 @@ def test_for_any_document_and_any_values_the_answer_is_that_of_graphql_core(seed
         ("query($x: Boolean!) { viewer { id @skip(if: $x) } }", []),  # a directive
     ],
 )
-def test_a_root_field_with_only_plain_attributes_is_compiled(text: str, shaped: list[str]) -> None:
+def test_a_root_field_with_only_plain_attributes_is_compiled(text: str, compiled: list[str]) -> None:
     document = CORE.get(text.replace("(id: 1)", ""))
     named = document.find(None)
     assert not document.errors
     assert named is not None
-    assert list(named.plan.compiled if named.plan else ()) == shaped
+    assert list(named.plan.compiled if named.plan else ()) == compiled
 
 
 @pytest.mark.parametrize("result", [Later({"a": 1}), RuntimeError("boom"), {"a": [None, 1]}, None])

@@ -9,7 +9,7 @@ async def turn() -> None:
     await asyncio.sleep(0)
 
 
-async def test_only_a_few_go_on_in_a_loop_iteration_and_in_order() -> None:
+async def test_each_loop_iteration_runs_a_few_callers_in_order() -> None:
     turns, on = FairScheduler(3), []
     for number in range(8):
         turns.call(lambda number=number: on.append(number))  # type: ignore[misc]

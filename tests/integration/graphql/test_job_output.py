@@ -59,7 +59,7 @@ PLAN: dict[str, Any] = {
 }
 
 
-async def test_types_that_json_writes_in_forms_of_their_own(shop: TestApp) -> None:
+async def test_types_with_a_json_form_of_their_own_are_output_in_it(shop: TestApp) -> None:
     payload = await send(shop, "shopPlan", **PLAN)
     assert payload["errors"] == []
     rest = "byId nested pair price address { street zipCode } theirs"
@@ -158,7 +158,7 @@ async def test_a_handler_asks_for_a_further_job_by_its_function(shop: TestApp) -
 
 
 @pytest.mark.slow
-async def test_it_is_the_same_on_postgresql(postgres_ledger: str, tmp_path: Path) -> None:
+async def test_outputs_are_the_same_on_postgresql(postgres_ledger: str, tmp_path: Path) -> None:
     """The test includes a row beside the job and a repeated key."""
     async with app.running("immediate", tmp_path, {**TABLES, "database": {"url": postgres_ledger}}) as shop:
         job = await job_of(shop, await send(shop, "shopOrder", order=ORDER))

@@ -40,7 +40,7 @@ async def test_a_caller_s_mistakes_are_reported_in_full(api: Api) -> None:
 async def test_a_ledger_that_does_not_answer_is_unavailable(
     api: Api, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
-    async def read(_unit: Any) -> Any:
+    async def read(_function: Any) -> Any:
         raise Unavailable("at 10.0.0.7")
 
     monkeypatch.setattr(api.app.state.services.database, "read", read)
@@ -52,7 +52,7 @@ async def test_a_ledger_that_does_not_answer_is_unavailable(
 async def test_a_mutation_that_may_have_been_written_says_how_to_find_out(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def run(_unit: Any, _order: Any) -> Any:
+    async def run(_function: Any, _order: Any) -> Any:
         raise Unavailable("at 10.0.0.7")
 
     monkeypatch.setattr(api.app.state.services.writer, "run", run)

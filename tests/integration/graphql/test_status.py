@@ -36,7 +36,7 @@ async def test_without_a_thread_for_plain_functions_it_is_not_ready(
 
 
 async def test_without_its_ledger_it_is_not_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def read(_unit: Any) -> Any:
+    async def read(_function: Any) -> Any:
         raise Unavailable
 
     monkeypatch.setattr(api.app.state.services.database, "read", read)
@@ -49,15 +49,15 @@ async def test_with_a_ledger_that_cannot_be_written_it_is_not_ready(tmp_path: Pa
     async with running(settings_in(tmp_path)) as api:
         services = api.app.state.services
 
-        async def is_told(status: int) -> bool:
+        async def is_answered_with(status: int) -> bool:
             response = await api.http.get("/health/ready")
             return response.status_code == status and (response.json()["ledger"] == "ok") is (status == 200)
 
         with closing(pysqlite3.connect(services.database.path, isolation_level=None)) as other:
             services.writer.timeout_s = 0.1
             other.execute("BEGIN IMMEDIATE")
-            await until(partial(is_told, 503))
-        await until(partial(is_told, 200))
+            await until(partial(is_answered_with, 503))
+        await until(partial(is_answered_with, 200))
 
 
 async def test_while_the_ledger_s_file_is_missing_mutations_are_refused_with_the_reason(tmp_path: Path) -> None:

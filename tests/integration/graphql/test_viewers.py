@@ -61,7 +61,7 @@ async def process(api: Api, who: dict[str, str], item: str = "secret", **further
     return str(payload["job"]["id"])
 
 
-async def settled(api: Api, who: dict[str, str], job_id: str) -> Any:
+async def finished_job(api: Api, who: dict[str, str], job_id: str) -> Any:
     while True:
         job = (await ask(api, who, f"query($id: ID!) {{ job(id: $id) {{ {EVERYTHING} }} }}", id=job_id))["data"]["job"]
         if job["done"]:
@@ -239,8 +239,8 @@ async def test_a_hundred_attempts_on_another_viewer_s_jobs_show_and_change_nothi
     ada, bob = header("ada"), header("bob")
     scheduled = await process(api, ada, runAt=(datetime.now(UTC) + timedelta(days=1)).isoformat())
     done, failed = await process(api, ada), await process(api, ada, "bad\x01item")
-    assert (await settled(api, ada, failed))["status"] == "FAILED"
-    assert (await settled(api, ada, done))["status"] == "SUCCEEDED"
+    assert (await finished_job(api, ada, failed))["status"] == "FAILED"
+    assert (await finished_job(api, ada, done))["status"] == "SUCCEEDED"
     page = "{ jobs { edges { cursor node { id } } } }"
     edges = (await ask(api, ada, page))["data"]["jobs"]["edges"]
     cursors = {edge["node"]["id"]: edge["cursor"] for edge in edges}

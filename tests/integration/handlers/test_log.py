@@ -26,7 +26,7 @@ for number in range(int(sys.argv[3])):
     log.append({"job": f"{sys.argv[2]}-{number}", "message": "x" * (number * 37 % 5000)})
 """
 
-WRITER_WITHOUT_ROOM = """
+WRITER_ON_FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from handlers.logging import write
@@ -59,7 +59,7 @@ async def test_a_repeated_line_is_recognisable_by_its_job(run: Run, job: Any) ->
     assert [line["job"] for line in lines(job.tools.log.path)] == ["job_1", "job_1"]
 
 
-def test_it_runs_in_a_thread() -> None:
+def test_the_handler_runs_in_a_thread() -> None:
     assert not write.steps[0].is_async
 
 
@@ -154,7 +154,7 @@ def test_a_frozen_process_with_the_lock_does_not_block_others_for_ever(tmp_path:
 def test_a_line_that_does_not_fit_on_the_disk_leaves_no_part(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     ended = subprocess.run(
-        [sys.executable, "-c", WRITER_WITHOUT_ROOM, str(path)], cwd=Path(__file__).parents[3], check=False
+        [sys.executable, "-c", WRITER_ON_FULL_DISK, str(path)], cwd=Path(__file__).parents[3], check=False
     )
     assert ended.returncode == 7
     assert lines(path) == [{"message": "x" * 60}]

@@ -62,14 +62,14 @@ async def test_no_transaction_accepts_more_than_a_chunk(writer: Writer, tmp_path
     assert await writer.database.read(lambda tx: rows(tx, jobs)) == COUNT
 
 
-async def test_a_chunk_is_left_to_the_process_that_wrote_it_down_for_a_while(writer: Writer, tmp_path: Path) -> None:
+async def test_a_chunk_is_left_for_a_while_to_the_process_that_wrote_it(writer: Writer, tmp_path: Path) -> None:
     await writer.run(partial(dispatched.accept, children=children(tmp_path), insert=ledger.accept))
     assert not await writer.database.read(partial(dispatched.any_left, older_than_us=HOUR_US))
     assert await writer.run(partial(dispatched.expand, insert=ledger.accept, older_than_us=HOUR_US)) is None
     assert await writer.database.read(partial(dispatched.any_left, older_than_us=0))
 
 
-async def test_what_is_written_down_at_the_last_look_of_an_expansion_is_expanded_too(
+async def test_a_chunk_written_at_the_last_look_of_an_expansion_is_expanded_too(
     writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end of another step is committed when nothing more was found, and before the task has ended."""
@@ -103,7 +103,7 @@ async def test_maintenance_accepts_what_a_process_left_behind(tmp_path: Path) ->
     assert {note.job for note in notes(tmp_path)} == {child.id for child in new}
 
 
-async def test_chunks_go_where_the_settings_of_now_say_and_one_of_a_newer_release_holds_up_no_other(
+async def test_chunks_follow_the_present_settings_and_one_of_a_newer_release_delays_no_other(
     tmp_path: Path,
 ) -> None:
     """The backend has changed since the step ended, and a newer release may store more about a job."""

@@ -123,7 +123,7 @@ def test_time_in_which_the_observer_could_not_write_does_not_count(
     observer.observe()
     run_sync = writer.run_sync
 
-    def away(_unit: Any, _order: LockOrder, **_urgent: bool) -> Any:
+    def away(_function: Any, _order: LockOrder, **_urgent: bool) -> Any:
         raise Unavailable("away")
 
     monkeypatch.setattr(writer, "run_sync", away)

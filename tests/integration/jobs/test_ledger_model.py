@@ -48,7 +48,7 @@ UNSEEN = {"changed", "delivered_to", "token", "runner", "worker"}  # no client s
 _rows = sa.select(jobs)
 _enter = sa.insert(runners)
 _beat = sa.update(runners).where(runners.c.id == sa.bindparam("id_")).values(beat=runners.c.beat + 1)
-_time_passes = sa.update(jobs).where(later).values(due_at=1)
+_make_delayed_due = sa.update(jobs).where(later).values(due_at=1)
 _recount = sa.select(jobs.c.owner, jobs.c.status)
 
 
@@ -182,7 +182,7 @@ class Ledger(RuleBasedStateMachine):
             self.every_change_is_legal()
         if _left(steps := self._steps(claim)) == 1:
             outcome = Outcome(S.SUCCEEDED, result=value)
-            self._write(claim, partial(_settle, job=claim[1], outcome=outcome, steps=steps), ends=True)
+            self._write(claim, partial(_record_outcome, job=claim[1], outcome=outcome, steps=steps), ends=True)
 
     @precondition(lambda self: self.claims)
     @rule(
@@ -192,7 +192,7 @@ class Ledger(RuleBasedStateMachine):
         at_once=st.booleans(),
         further=st.booleans(),
     )
-    def settle(self, pick: int, status: JobStatus, charged: bool, at_once: bool, further: bool) -> None:  # noqa: FBT001
+    def fail_attempt(self, pick: int, status: JobStatus, charged: bool, at_once: bool, further: bool) -> None:  # noqa: FBT001
         """An attempt fails in its first step or a later one; while CANCELLING it is the last."""
         claim = self._claim(pick)
         _, job = claim
@@ -206,7 +206,7 @@ class Ledger(RuleBasedStateMachine):
             return
         error = JobError("E", "words", retryable=True, step=None, occurred_at=0)
         outcome = Outcome(status, result=1, error=error, counts_as_attempt=charged, delay_us=0 if at_once else HOUR_US)
-        self._write(claim, partial(_settle, job=job, outcome=outcome, steps=steps), ends=True)
+        self._write(claim, partial(_record_outcome, job=job, outcome=outcome, steps=steps), ends=True)
         if current:
             after = self.job(job.id)
             never_again = now.status is S.CANCELLING and status in (S.RETRYING, S.QUEUED)
@@ -252,7 +252,7 @@ class Ledger(RuleBasedStateMachine):
     def promote(self, limit: int, passes: bool) -> None:  # noqa: FBT001
         """Exactly the due jobs are queued."""
         if passes:
-            self.do(lambda tx: tx.execute(_time_passes))
+            self.do(lambda tx: tx.execute(_make_delayed_due))
             self.rows = self._snapshot()  # the clock's doing
         promoted = self.do(lambda tx: due.promote_due(tx, route=route, limit=limit))
         assert len(promoted) <= limit
@@ -266,7 +266,7 @@ class Ledger(RuleBasedStateMachine):
 
     @precondition(lambda self: self.held)
     @rule(runner=st.sampled_from(RUNNERS), late=st.booleans())
-    def bury(self, runner: str, late: bool) -> None:  # noqa: FBT001
+    def reclaim(self, runner: str, late: bool) -> None:  # noqa: FBT001
         """A runner with a still counter loses all claims; one with a heartbeat loses none."""
         beat = self.beats[runner] - late
         batch = self.do(lambda tx: recovery.reclaim_dead(tx, runner=runner, beat=beat))
@@ -277,7 +277,7 @@ class Ledger(RuleBasedStateMachine):
 
     @precondition(lambda self: self.held)
     @rule(runner=st.sampled_from(RUNNERS), drained=st.booleans())
-    def leave(self, runner: str, drained: bool) -> None:  # noqa: FBT001
+    def leave_or_crash(self, runner: str, drained: bool) -> None:  # noqa: FBT001
         """A stop is charged to no job; a death that the parent sees counts."""
         mine = [job_id for job_id, (holder, _) in self.held.items() if holder == runner]
         before = {job_id: self.job(job_id) for job_id in mine}
@@ -365,7 +365,7 @@ def _step_done(tx: Tx, *, job: Job, steps: tuple[Step, ...], value: object) -> N
     recording.finish_step(tx, job, steps, value, None)
 
 
-def _settle(tx: Tx, *, job: Job, outcome: Outcome, steps: tuple[Step, ...]) -> None:
+def _record_outcome(tx: Tx, *, job: Job, outcome: Outcome, steps: tuple[Step, ...]) -> None:
     recording.record_outcome(tx, job, outcome, steps=steps)
 
 

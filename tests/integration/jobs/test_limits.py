@@ -198,15 +198,15 @@ def test_a_rate_blocks_early_jobs_and_says_when_the_next_may_start(writer: Write
 
 
 @given(rates, st.lists(st.tuples(st.integers(0, 30 * SECOND_US), st.integers(0, 400)), max_size=80))
-def test_no_period_sees_more_starts_than_the_rate(rate: Rate, wishes: list[tuple[int, int]]) -> None:
+def test_no_period_sees_more_starts_than_the_rate(rate: Rate, requests: list[tuple[int, int]]) -> None:
     """The period may start at any time, and jobs may come at any time."""
-    at, even_at = 10**15, None
+    at, arrival = 10**15, None
     starts: list[int] = []
-    for pause_us, wanted in wishes:
+    for pause_us, wanted in requests:
         at += pause_us
-        n = min(rate.free(even_at, at), wanted)
+        n = min(rate.free(arrival, at), wanted)
         if n > 0:
-            even_at = rate.after(even_at, at, n)
+            arrival = rate.after(arrival, at, n)
             starts += [at] * n
     for first, last in zip(starts, starts[rate.starts :], strict=False):
         assert last - first >= rate.period_us
@@ -214,22 +214,22 @@ def test_no_period_sees_more_starts_than_the_rate(rate: Rate, wishes: list[tuple
 
 @given(rates)
 def test_a_constant_load_reaches_nine_tenths_of_the_rate(rate: Rate) -> None:
-    at, even_at, n = 10**15, None, 0
+    at, arrival, n = 10**15, None, 0
     until = at + 10 * rate.period_us
     while at < until:
-        assert rate.free(even_at, at) >= 1
-        even_at = rate.after(even_at, at, 1)
+        assert rate.free(arrival, at) >= 1
+        arrival = rate.after(arrival, at, 1)
         n += 1
-        at += rate.wait_us(even_at, at)
+        at += rate.wait_us(arrival, at)
     assert n >= 9 * rate.starts
 
 
 @given(rates, st.integers(0, 10**15))
 def test_a_clock_that_was_set_back_delays_jobs_only_briefly(rate: Rate, back_us: int) -> None:
-    even_at = rate.after(None, 10**15, rate.burst)
-    assert rate.wait_us(even_at, 10**15 - back_us) <= rate.interval_us
+    arrival = rate.after(None, 10**15, rate.burst)
+    assert rate.wait_us(arrival, 10**15 - back_us) <= rate.interval_us
     assert any(
-        rate.free(even_at, 10**15 - back_us + later_us) for later_us in (0, CLOCK_TOLERANCE_US + rate.interval_us)
+        rate.free(arrival, 10**15 - back_us + later_us) for later_us in (0, CLOCK_TOLERANCE_US + rate.interval_us)
     )
 
 

@@ -26,7 +26,7 @@ MONTH_US = 30 * 86_400_000_000
 LATE_US = 1_000_000
 PARAMS = {"email": "a@example.com", "message": "m"}
 _end = sa.update(jobs).values(status="SUCCEEDED", finished_at=sa.bindparam("at"))
-_begun = sa.select(jobs.c.run_at, jobs.c.started_at).where(jobs.c.started_at.is_not(None))
+_started = sa.select(jobs.c.run_at, jobs.c.started_at).where(jobs.c.started_at.is_not(None))
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ async def test_pruning_many_jobs_delays_neither_delayed_jobs_nor_ticks(project: 
             JobStatus.SUCCEEDED
         ]
         async with asyncio.timeout(20):
-            while len(found := [row for row in await parts.database.read(lambda tx: tx.all(_begun)) if row[0]]) < 13:
+            while len(found := [row for row in await parts.database.read(lambda tx: tx.all(_started)) if row[0]]) < 13:
                 await asyncio.sleep(0.05)
     assert left < OLD, "nothing was deleted meanwhile"
     late = {run_at: started_at - run_at for run_at, started_at in found}

@@ -115,7 +115,7 @@ def test_pages_one_after_another_are_the_whole_list(writer: Writer, filled: list
     assert backwards[-len(filled) :] == filled
 
 
-def test_the_oldest_that_match_are_taken_for_a_bulk_retry(writer: Writer, filled: list[Job]) -> None:
+def test_a_bulk_retry_takes_the_oldest_matching_jobs(writer: Writer, filled: list[Job]) -> None:
     wanted = JobFilter(status=(S.FAILED, S.CANCELLED), handler=("e*",))
     expected = [job.id for job in reversed(model(filled, ALL, wanted))][:5]
     assert expected

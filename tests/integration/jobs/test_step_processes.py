@@ -69,7 +69,7 @@ def is_gone(pid: int) -> None:
     wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
 
-async def test_its_steps_progress_and_dispatched_jobs_are_the_job_s(here: Node, tmp_path: Path) -> None:
+async def test_steps_progress_and_dispatched_jobs_of_a_process_are_the_job_s(here: Node, tmp_path: Path) -> None:
     """One process runs all steps of the attempt, and closes its resources."""
     job, task = await start(here, process_handlers.steps, folder=str(tmp_path), pin="1234")
     await task
@@ -90,7 +90,7 @@ async def test_its_steps_progress_and_dispatched_jobs_are_the_job_s(here: Node, 
     is_gone(one)
 
 
-async def test_it_is_killed_at_its_time_limit(here: Node, tmp_path: Path) -> None:
+async def test_a_process_is_killed_at_its_time_limit(here: Node, tmp_path: Path) -> None:
     """It holds its interpreter's lock; nothing of it runs any more when the job has failed."""
     job, task = await start(here, process_handlers.stuck, folder=str(tmp_path))
     await task
@@ -100,7 +100,7 @@ async def test_it_is_killed_at_its_time_limit(here: Node, tmp_path: Path) -> Non
     is_gone(pids(tmp_path)[0])
 
 
-async def test_it_is_killed_at_a_cancel(here: Node, tmp_path: Path) -> None:
+async def test_a_process_is_killed_at_a_cancel(here: Node, tmp_path: Path) -> None:
     job, task = await start(here, process_handlers.deaf, folder=str(tmp_path))
     pid = await pid_of_started(tmp_path)
     await here.writer.run(lambda tx: commands.cancel(tx, job.id, reason=None, visible=EVERYTHING))
@@ -109,7 +109,7 @@ async def test_it_is_killed_at_a_cancel(here: Node, tmp_path: Path) -> None:
     is_gone(pid)
 
 
-async def test_it_is_killed_at_the_end_of_the_drain(here: Node, tmp_path: Path) -> None:
+async def test_a_process_is_killed_at_the_end_of_the_drain(here: Node, tmp_path: Path) -> None:
     """Its job is handed back, and the attempt does not count."""
     job, task = await start(here, process_handlers.deaf, folder=str(tmp_path))
     pid = await pid_of_started(tmp_path)
@@ -128,7 +128,7 @@ async def test_it_is_killed_at_the_end_of_the_drain(here: Node, tmp_path: Path) 
         ("other", "UNEXPECTED", "the handler failed unexpectedly"),
     ],
 )
-async def test_its_errors_are_the_job_s(here: Node, kind: str, code: str, words: str) -> None:
+async def test_errors_of_a_process_are_the_job_s(here: Node, kind: str, code: str, words: str) -> None:
     """The death of the process is charged to its job alone."""
     job, task = await start(here, process_handlers.bad, kind=kind)
     with capture_logs() as logs:
@@ -188,7 +188,7 @@ asyncio.run(main(sys.argv[1]))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
-def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+def test_a_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     """It holds its interpreter's lock; another process runs the job again, and it must not run twice."""
     (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.process_handlers"]\n')
     parent = subprocess.Popen(
@@ -203,7 +203,7 @@ def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_its_logs_name_the_job_and_its_traces_go_on(
+async def test_logs_of_a_process_name_the_job_and_its_traces_go_on(
     here: Node, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Log lines of its handler have job, handler and attempt, and only its own secrets are redacted."""

@@ -201,7 +201,7 @@ async def test_a_function_that_outlives_the_drain_keeps_its_place_until_its_proc
     task.cancel()
 
 
-async def test_a_function_without_a_thread_is_tried_again_and_never_runs_beside_that(
+async def test_a_function_without_a_thread_is_tried_again_and_runs_once(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The system refuses a thread: nothing is charged to the job, and no other thread runs the function later."""

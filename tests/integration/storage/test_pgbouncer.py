@@ -75,7 +75,7 @@ def test_two_writers_share_one_session(postgres_ledger: str, pooler: Pooler) -> 
         assert len(names(one.database)) == 24
 
 
-def test_it_can_be_migrated_and_checked(postgres_url: str, pooler: Pooler) -> None:
+def test_a_pooled_ledger_can_be_migrated_and_checked(postgres_url: str, pooler: Pooler) -> None:
     with pooler(postgres_url, default_pool_size=1) as pooled:
         database = Database(pooled)
         assert migrate.upgrade(database)
@@ -87,7 +87,7 @@ def test_it_can_be_migrated_and_checked(postgres_url: str, pooler: Pooler) -> No
         database.close()
 
 
-def test_without_a_free_connection_it_is_unavailable(postgres_ledger: str, pooler: Pooler) -> None:
+def test_without_a_free_connection_the_ledger_is_unavailable(postgres_ledger: str, pooler: Pooler) -> None:
     """Writes and reads fail after our timeout, not the pooler's, and work again later."""
     with pooler(postgres_ledger, default_pool_size=1) as pooled, writing(pooled, timeout_s=0.2) as writer:
         writer.run_sync(lambda tx: put(tx, "before"))

@@ -34,7 +34,7 @@ async def known(revision: Revision) -> None:
     await until(lambda: not revision.has_changed())
 
 
-async def test_a_commit_changes_it_and_a_read_does_not(sqlite_ledger: str) -> None:
+async def test_a_commit_changes_the_revision_and_a_read_does_not(sqlite_ledger: str) -> None:
     with writing(sqlite_ledger) as writer:
         revision = Revision(writer.database, NEVER_S)
         assert revision.has_changed()  # nothing is known yet
@@ -63,7 +63,7 @@ async def test_the_thread_that_asks_opens_no_connection(sqlite_ledger: str, monk
         assert threads[0] != threading.get_ident()
 
 
-async def test_it_changes_with_commits_of_other_processes(sqlite_ledger: str) -> None:
+async def test_the_revision_changes_with_commits_of_other_processes(sqlite_ledger: str) -> None:
     with writing(sqlite_ledger) as writer:
         revision = Revision(writer.database, NEVER_S)
         await known(revision)
@@ -74,13 +74,13 @@ async def test_it_changes_with_commits_of_other_processes(sqlite_ledger: str) ->
         assert [revision.has_changed(), revision.has_changed()] == [True, False]
 
 
-def test_a_ledger_without_one_is_always_read(postgres_ledger: str) -> None:
+def test_a_ledger_without_a_revision_is_always_read(postgres_ledger: str) -> None:
     with writing(postgres_ledger) as writer:
         revision = Revision(writer.database, NEVER_S)
         assert [revision.has_changed(), revision.has_changed()] == [True, True]
 
 
-def test_a_ledger_that_cannot_be_opened_is_read_by_who_can_tell_why(tmp_path: Path) -> None:
+def test_a_ledger_that_cannot_be_opened_has_no_revision(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'is a folder'}")
     (tmp_path / "is a folder").mkdir()
     assert database.revision() is None

@@ -63,7 +63,7 @@ async def together(writer: Writer, *functions: Callable[[Tx], object]) -> list[o
     return list(await asyncio.gather(*waiting, return_exceptions=True))
 
 
-async def test_an_urgent_function_waits_for_no_more_than_one_of_those_with_a_transaction_of_their_own(
+async def test_an_urgent_function_waits_for_one_separate_transaction_at_most(
     writer: Writer,
 ) -> None:
     """A heartbeat comes between the batches of a bulk retry, however many of them wait."""

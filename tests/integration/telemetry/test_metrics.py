@@ -26,7 +26,7 @@ from tests.integration.telemetry.conftest import processing, until
 from tests.servers import free_port
 
 REGISTER = sa.insert(tables.runners)
-DEATHS = sa.update(tables.jobs).returning(tables.jobs.c.id)
+CRASHES = sa.update(tables.jobs).returning(tables.jobs.c.id)
 
 
 def scrape(url: str) -> str:
@@ -78,9 +78,9 @@ async def test_reclaimed_jobs_of_a_dead_process_are_counted_and_a_poison_job_has
 
         def died(tx: Tx) -> None:
             tx.execute(REGISTER, id="dead", beat=1, place=f"{boot}/{namespace}/{pid}/1", name="dead", started_at=1)
-            for deaths in (0, claims.MAX_CRASHES):
+            for crashes in (0, claims.MAX_CRASHES):
                 job = ledger.accept(tx, new)
-                tx.execute_once(DEATHS.where(tables.jobs.c.id == job.id).values(deaths=deaths))
+                tx.execute_once(CRASHES.where(tables.jobs.c.id == job.id).values(deaths=crashes))
                 assert claims.claim(tx, job.id, runner="dead", worker="w", backend="dramatiq", isolated=True)
 
         await process.onward.writer.run(died)
@@ -96,7 +96,7 @@ async def test_an_isolated_job_is_counted_by_the_parent_of_its_process(tmp_path:
 
         def dangerous(tx: Tx) -> str:
             job = ledger.accept(tx, new)
-            tx.execute_once(DEATHS.where(tables.jobs.c.id == job.id).values(deaths=claims.CRASHES_BEFORE_ISOLATION))
+            tx.execute_once(CRASHES.where(tables.jobs.c.id == job.id).values(deaths=claims.CRASHES_BEFORE_ISOLATION))
             return job.id
 
         job = await process.over(await process.onward.writer.run(dangerous))
@@ -108,7 +108,7 @@ async def test_an_isolated_job_is_counted_by_the_parent_of_its_process(tmp_path:
 async def test_without_its_ledger_a_process_still_serves_its_counters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(_unit: Any) -> Any:
+    def away(_function: Any) -> Any:
         raise Unavailable
 
     async with processing(tmp_path) as process:

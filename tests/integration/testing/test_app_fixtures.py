@@ -26,9 +26,9 @@ REGISTER = (
 )
 
 
-async def ended(kit: TestApp, job_id: str) -> None:
+async def ended(app: TestApp, job_id: str) -> None:
     async def done() -> bool:
-        return (await kit.job(job_id)).done
+        return (await app.job(job_id)).done
 
     await until(done)
 

@@ -186,7 +186,7 @@ async def test_a_changed_query_reloads_the_page_with_new_types(built: Path, brow
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1280])
-async def test_it_fits_a_phone_and_a_desktop_in_light_and_dark(
+async def test_the_page_fits_a_phone_and_a_desktop_in_light_and_dark(
     page: Page, width: int, scheme: str, tmp_path: Path
 ) -> None:
     await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
@@ -200,7 +200,7 @@ async def test_it_fits_a_phone_and_a_desktop_in_light_and_dark(
     await page.screenshot(path=tmp_path / f"{width}-{scheme}.png", full_page=True)
 
 
-def test_its_packages_are_the_tested_ones() -> None:
+def test_the_example_s_packages_are_the_tested_ones() -> None:
     """The lock of the example is a part of that of the tests: the same versions, by their digests."""
     mine, tested = (
         json.loads((folder / "package-lock.json").read_text("utf-8"))["packages"]

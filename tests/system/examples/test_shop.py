@@ -73,7 +73,7 @@ def test_the_backend_is_under_a_hundred_lines() -> None:
     assert len((SHOP / "rq_backend.py").read_text("utf-8").splitlines()) < 100
 
 
-def test_its_lock_has_the_tested_versions_and_onward_needs_none_of_them() -> None:
+def test_the_shop_s_lock_has_the_tested_versions_and_onward_needs_none_of_them() -> None:
     lock = (SHOP / "requirements.txt").read_text("utf-8")
     runtime, development = ((ROOT / name).read_text("utf-8") for name in ("requirements.txt", "requirements-dev.txt"))
     assert set(PINNED.findall(lock)) <= set(PINNED.findall(runtime)) | set(PINNED.findall(development))

@@ -73,7 +73,7 @@ def figures_end(installation: Installation, figures: Figures, failed: list[str],
     installation.client.end()
     installation.repair()
     try:
-        say(f"quiet after {installation.settle(QUIET_S):.1f} s")
+        say(f"quiet after {installation.wait_for_jobs(QUIET_S):.1f} s")
     except AssertionError as error:
         failed.append(str(error))
     for process in installation.processes:

@@ -134,7 +134,7 @@ class Client:
             kind = KINDS[self._chance.choices(names, weights)[0]]
             keyed, twice = self._chance.random() > 0.1, self._chance.random() < 0.05
             request = self._new(kind, keyed=keyed, params=params.get(kind.name, NONE))
-            task = asyncio.create_task(self._carry(request, twice=twice and keyed))
+            task = asyncio.create_task(self._repeat(request, twice=twice and keyed))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
             task.add_done_callback(lambda _done: turn.release())
@@ -147,7 +147,7 @@ class Client:
 
         async def one(request: Request) -> None:
             async with turn:
-                await self._carry(request, twice=twice)
+                await self._repeat(request, twice=twice)
 
         requests = [self._new(kind, keyed=keyed, params=params) for _ in range(n)]
         await asyncio.gather(*map(one, requests))
@@ -155,7 +155,7 @@ class Client:
 
     async def _send_again(self, requests: list[Request]) -> None:
         for request in requests:
-            await self._carry(request, twice=False)
+            await self._repeat(request, twice=False)
 
     def _new(self, kind: Kind, *, keyed: bool, params: Params) -> Request:
         marker = next(self._markers)
@@ -163,7 +163,7 @@ class Client:
         self.requests.append(request)
         return request
 
-    async def _carry(self, request: Request, *, twice: bool) -> None:
+    async def _repeat(self, request: Request, *, twice: bool) -> None:
         """Repeat the request until it is answered with a job, refused for good, or past its timeout."""
         if twice:
             second = await asyncio.gather(self._try(request), self._once(request), return_exceptions=True)

@@ -97,7 +97,7 @@ class FaultTestRunner:
         try:
             fault_test.run(Stage(installation, make))
             installation.repair()
-            installation.settle()
+            installation.wait_for_jobs()
             installation.check()
         finally:
             _close(others)

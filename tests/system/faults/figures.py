@@ -85,15 +85,15 @@ class Rescue:
 
 def rescues(records: Records, outages: Sequence[Outage]) -> Iterable[Rescue]:
     """Return one rescue for each lost claim, without time in which broker or ledger was away."""
-    deaths: dict[int, list[float]] = defaultdict(list)
+    crashes: dict[int, list[float]] = defaultdict(list)
     for end in records.ends:
-        deaths[end.pid].append(end.at)
+        crashes[end.pid].append(end.at)
     for row in records.jobs.values():
         claims = {c.attempt: c.at for c in records.journeys[row.id] if (c.old, c.new) == ("QUEUED", "RUNNING")}
         for number, _, _, worker, _, finished, error in row.attempts:
             if not error or error["code"] != "LEASE_LOST" or number + 1 not in claims:
                 continue
-            died = [at for at in deaths[int(worker.rpartition(":")[2])] if at <= finished / 1e6 + 0.1]
+            died = [at for at in crashes[int(worker.rpartition(":")[2])] if at <= finished / 1e6 + 0.1]
             if died:
                 since, until = max(died), claims[number + 1]
                 later = max([since, *(o.ended for o in outages if o.started < until and o.ended > since)])

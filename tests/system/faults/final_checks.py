@@ -228,12 +228,12 @@ def no_live_process_was_declared_dead(records: Records) -> Iterator[str]:
     for end in records.ends:
         # When one ended by itself, the harness found out later.
         ended[end.pid] = min(ended.get(end.pid, math.inf), 0.0 if end.how == "itself" else end.at)
-    suicidal = {line.pid for line in records.begins if line.step in ("dies", "eats")}
+    killers = {line.pid for line in records.begins if line.step in ("dies", "eats")}
     for row in records.jobs.values():
         for attempt in row.attempts:
             lost = attempt[6] and attempt[6]["code"] in LOST
             pid = int(attempt[3].rpartition(":")[2])
-            if lost and pid not in suicidal and not ended.get(pid, math.inf) <= _over_at(records, row, attempt[0]):
+            if lost and pid not in killers and not ended.get(pid, math.inf) <= _over_at(records, row, attempt[0]):
                 yield f"{row.id} lost its claim in process {pid}, which was alive"
 
 

@@ -207,7 +207,7 @@ class Installation:
             else:
                 process.tend()
 
-    def settle(self, timeout_s: float = 60.0) -> float:
+    def wait_for_jobs(self, timeout_s: float = 60.0) -> float:
         """Wait until every job is over; return the seconds. Raises AssertionError that names some unfinished jobs."""
         try:
             return wait_for(self._is_quiet, timeout_s, "every job is over")

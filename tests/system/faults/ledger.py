@@ -61,7 +61,7 @@ class Row:
     steps: list[dict[str, Any]]
     attempts: list[list[Any]]  # number, charged, backend, worker, started, finished, error
     attempt: int
-    charged: int
+    counts: int
     token: int
     created_at: float
     started_at: float | None
@@ -140,12 +140,10 @@ class Ledger:
         )
         found = {}
         for row in self.rows(f"SELECT {columns} FROM _ledger.jobs {where}"):
-            id_, handler, status, run, params, steps, attempts, attempt, charged, token, made, started, result, why = (
-                row
-            )
+            id_, handler, status, run, params, steps, attempts, attempt, counts, token, made, started, result, why = row
             found[id_] = Row(
                 id_, handler, status, run, json.loads(params), json.loads(steps), json.loads(attempts), attempt,
-                charged, token, made / 1e6, started / 1e6 if started else None,
+                counts, token, made / 1e6, started / 1e6 if started else None,
                 json.loads(result) if result else None, json.loads(why) if why else None,
             )  # fmt: skip
         return found

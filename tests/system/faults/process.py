@@ -64,7 +64,7 @@ class Process:
         self._started: Started | None = None
         self._from = 0
         self._asked_at = 0.0  # to end
-        self._begun = 0.0
+        self._started_s = 0.0
 
     @property
     def pid(self) -> int:
@@ -80,7 +80,7 @@ class Process:
         self._from = self.log.stat().st_size if self.log.exists() else 0
         self.log.touch()
         self._asked_at = 0.0
-        self._begun = time.monotonic()
+        self._started_s = time.monotonic()
         self._started = self._starter.start(
             self._arguments, variables={**self.environment, **self.faults}, log=self.log, faulty=bool(self.faults)
         )
@@ -91,7 +91,7 @@ class Process:
         wait_for(lambda: self.is_ready or not self.alive, START_S, f"{self.name} takes part")
         assert self.is_ready, f"{self.name} ended at its start:\n{self.output()[-4000:]}"
         self.up_at = time.time()
-        self.start_s = time.monotonic() - self._begun
+        self.start_s = time.monotonic() - self._started_s
 
     @property
     def is_ready(self) -> bool:

@@ -24,7 +24,7 @@ from tests.system.faults.process import terminate
 from tests.system.faults.starters import CommandLine, Started
 
 CALLS = "fsync,fdatasync,pwrite64,write,writev,sendto,sendmsg,read,recvfrom,recvmsg"
-BEGUN = re.compile(r"^\d+ +(?:<\.\.\. )?(\w+)(?:\(| resumed>)")
+CALL = re.compile(r"^\d+ +(?:<\.\.\. )?(\w+)(?:\(| resumed>)")
 THREAD = re.compile(r"^(\d+) ")
 
 
@@ -101,7 +101,7 @@ def _synced(lines: Sequence[str]) -> bool:
     written = syncing = False
     thread = ""
     for line in lines:
-        call = BEGUN.match(line)
+        call = CALL.match(line)
         if call is None:
             continue
         if call[1] == "pwrite64" and "-wal>" in line:

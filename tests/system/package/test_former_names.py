@@ -70,7 +70,7 @@ def test_a_project_of_the_previous_release_runs_its_jobs(project: Path, base: En
 
 
 @pytest.mark.slow
-def test_its_own_tests_pass(project: Path, tested: Environment) -> None:
+def test_the_tests_of_a_former_project_pass(project: Path, tested: Environment) -> None:
     command = ("python", "-m", "pytest", "-q", "-p", "onward.testing.fixtures", "-p", "no:cacheprovider")
     (project / "settings.toml").write_text("")
     done = tested.run(*command, "test_letters.py", "test_letters_api.py", project=project)

@@ -34,7 +34,7 @@ def does_a_job(address: str, shop: Path) -> None:
     assert graphql(address, JOB, id=job)["job"]["output"] == {"order": "A-17", "items": 2}
 
 
-def test_it_is_tested_and_served_at_once(tested: Environment, tmp_path: Path) -> None:
+def test_a_new_project_is_tested_and_served_at_once(tested: Environment, tmp_path: Path) -> None:
     shop = new_project(tested, tmp_path)
     assert tested.run("onward", "new", "handler", "orders.cancel", project=shop).returncode == 0
     done = tested.run("python", "-m", "pytest", "-q", project=shop)

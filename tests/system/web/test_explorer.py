@@ -34,7 +34,7 @@ async def set_id(page: Page, job: str) -> None:
 
 
 @pytest.mark.slow
-async def test_it_opens_offline_with_a_tab_for_each_operation(watched: Watched, served: str) -> None:
+async def test_the_explorer_opens_offline_with_a_tab_for_each_operation(watched: Watched, served: str) -> None:
     page = await opened(watched, served)
     for name in ("registerUser", "sendNotification", "processItem", "jobUpdated"):
         await expect(page.get_by_role("tab", name=name)).to_be_visible()

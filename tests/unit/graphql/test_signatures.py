@@ -47,7 +47,7 @@ def test_a_signature_becomes_an_input(schema: graphql.GraphQLSchema, name: str) 
     assert (str(field.type), str(field.args["input"].type)) == (f"{title}Payload", f"{title}Input!")
 
 
-def test_there_are_forty() -> None:
+def test_there_are_forty_signatures() -> None:
     assert len(SHOWN) >= 40
 
 
@@ -204,7 +204,9 @@ def twice(job: Any, *, a_b: int, aB: int) -> None: ...  # noqa: N803
         (twice, r"sig\.wrong: a_b and aB would both be aB; rename one"),
     ],
 )
-def test_what_cannot_be_shown_is_refused_with_the_place_and_the_fix(function: Callable[..., Any], message: str) -> None:
+def test_a_type_that_cannot_be_shown_is_refused_with_the_place_and_the_fix(
+    function: Callable[..., Any], message: str
+) -> None:
     made = handler("sig.wrong", mutation=True)(function)
     with pytest.raises(SchemaError, match=message):
         mutation_of(made, Types())

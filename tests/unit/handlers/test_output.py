@@ -64,7 +64,7 @@ def test_a_type_with_fields_is_declared(annotation: Any, types: tuple[type, ...]
 
 
 @pytest.mark.parametrize("annotation", [None, int, dict[str, int], list[Sum], Sum | int, Empty, Any])
-def test_no_other_type_is(annotation: Any) -> None:
+def test_a_type_without_fields_is_not_declared(annotation: Any) -> None:
     output = of(annotation).output
     assert output is None or output.types == ()
 

@@ -10,7 +10,7 @@ def the_backend_may_change_with_jobs_pending(stage: Stage, n: int = 400) -> None
     for backend in ("background", "dramatiq"):
         _work(installation, n // 2)
         installation.deploy(backend=backend)
-    installation.settle()
+    installation.wait_for_jobs()
     backends = {attempt[2] for row in installation.ledger.jobs().values() for attempt in row.attempts}
     assert backends == {"background", "dramatiq"}, f"only {backends} ran anything"
 

@@ -23,7 +23,7 @@ def a_wrong_clock_loses_nothing_and_claims_nothing_twice(stage: Stage) -> None:
         process.faults = {}
         if not process.alive:
             process.start()
-    installation.settle(30)
+    installation.wait_for_jobs(30)
     for process in wrong:
         process.stop()
         process.start()

@@ -16,7 +16,7 @@ def a_deploy_fails_no_job(stage: Stage) -> None:
             stage.installation.client.send("steps", 10, params={"pause_s": 1.3, "children": 1}, lanes=10)
             for process in stage.installation.processes:
                 deploy(process)
-    stage.installation.settle()
+    stage.installation.wait_for_jobs()
     rows = [row for row in stage.installation.ledger.jobs().values() if row.id in {request.job for request in sent}]
     lost = [row.id for row in rows if any(map(is_lost, row.attempts))]
     assert not lost, f"a stop cost {lost[:5]} their claims"
@@ -66,7 +66,7 @@ def one_of_several_processes_does_maintenance(stage: Stage) -> None:
         terminate(pid)
         wait_for(lambda: _leader(installation) != leader, 15, "another one sweeps")
         stage.pause(0.5, 0.7)
-    installation.settle()
+    installation.wait_for_jobs()
     installation.check()
     workers = {row.attempts[0][3] for row in installation.ledger.jobs().values() if row.attempts}
     assert len(workers) >= 2, f"only {workers} ran anything"

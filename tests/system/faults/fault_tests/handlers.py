@@ -7,7 +7,7 @@ from tests.system.faults.fault_tests.base import EVERYWHERE, ON_SQLITE, FaultTes
 from tests.system.faults.mutation_kinds import KINDS
 from tests.system.faults.process import wait_for
 
-DEATHS_AT_MOST = 4  # the third is seen to be its own, unless who looks on is killed by another at the same moment
+MAX_CRASHES = 4  # the third is seen to be its own, unless who looks on is killed by another at the same moment
 RETRY = "mutation($id: ID!) { r: retryJob(input: {id: $id}) { job { id } errors { code } } }"
 
 
@@ -18,7 +18,7 @@ def bad_handlers_fail_with_a_reason(stage: Stage) -> None:
         client.send(name, 2)
     client.send("stuck", 1, params={"pause_s": 8.0})
     neighbours = client.send("steps", 10, params={"pause_s": 0.1})
-    stage.installation.settle()
+    stage.installation.wait_for_jobs()
     rows = stage.installation.ledger.jobs()
     assert all(len(rows[request.job or ""].attempts) == 1 for request in neighbours), "a neighbour was disturbed"
 
@@ -27,7 +27,7 @@ def a_blocked_event_loop_keeps_its_lease(stage: Stage) -> None:
     """The loop is blocked for eight seconds, longer than a lease, and no process declares this one dead."""
     installation = stage.installation
     sent = installation.client.send("blocks", 1, params={"pause_s": 8.0})
-    installation.settle()
+    installation.wait_for_jobs()
     assert len(installation.ledger.job(sent[0].job or "").attempts) == 1
 
 
@@ -38,12 +38,12 @@ def a_job_that_kills_its_process_is_poison(stage: Stage) -> None:
     with installation.tended():
         installation.client.send("steps", 6, params={"pause_s": 0.3})
         killers = [*installation.client.send("dies", 1), *installation.client.send("eats", 1)]
-        installation.settle()
+        installation.wait_for_jobs()
     rows = installation.ledger.jobs()
     assert [rows[killer.job or ""].code for killer in killers] == ["POISON", "POISON"]
     for killer in killers:
         died = sum(is_lost(attempt) for attempt in rows[killer.job or ""].attempts)
-        assert died <= DEATHS_AT_MOST, f"{killer.kind.name} died {died} times"
+        assert died <= MAX_CRASHES, f"{killer.kind.name} died {died} times"
     installation.broken.unlink()
     _run_after_fix(stage, killers)
 
@@ -63,7 +63,7 @@ def jobs_unknown_to_a_release_fail_with_a_reason(stage: Stage) -> None:
     gone = installation.client.send("refuses", 2, params={"runAt": at})
     changed = installation.client.send("flaky", 2, params={"times": 0, "runAt": at})
     installation.deploy(handlers=("tests.system.faults.next_release",))
-    installation.settle()
+    installation.wait_for_jobs()
     rows = installation.ledger.jobs()
     found = {rows[request.job or ""].code for request in gone}, {rows[request.job or ""].code for request in changed}
     assert found == ({"HANDLER_MISSING"}, {"INVALID_PARAMETERS"})

@@ -42,14 +42,14 @@ def accepted_jobs_outlive_the_api(stage: Stage) -> None:
 def jobs_of_killed_workers_go_on_within_15_s(stage: Stage) -> None:
     """Running jobs are claimed again, and resume at the interrupted step."""
     installation = stage.installation
-    deaths = len(installation.ends.all)
+    crashes = len(installation.ends.all)
     for _ in range(2):
         installation.client.send("steps", 12, params={"pause_s": 0.5, "children": 1})
         stage.pause(0.2, 0.6)
         fault_injection.kill_worker(installation, stage.chance)
-    installation.settle()
+    installation.wait_for_jobs()
     found = final_checks.read(
-        installation.folder, installation.ledger, installation.client.requests, installation.ends.all[deaths:]
+        installation.folder, installation.ledger, installation.client.requests, installation.ends.all[crashes:]
     )
     rescued = list(rescues(found, ()))
     assert rescued, "nothing was in progress when it was killed"
@@ -63,15 +63,15 @@ def many_jobs_of_two_crashes_go_on_within_15_s(stage: Stage) -> None:
     for process in others:
         process.stop()
     installation.client.send("steps", 40, params={"pause_s": 0.7}, lanes=40)
-    for deaths in range(2):
-        wait_for(lambda least=deaths: _running(installation, least) >= 4, 20, "jobs are in progress")  # type: ignore[misc]
+    for crashes in range(2):
+        wait_for(lambda least=crashes: _running(installation, least) >= 4, 20, "jobs are in progress")  # type: ignore[misc]
         victim.kill()
-        if not deaths:
+        if not crashes:
             victim.start()
     died = time.time()
     for process in (victim, *others):
         process.start()
-    installation.settle()
+    installation.wait_for_jobs()
     twice = {
         id_ for id_, row in installation.ledger.jobs().items() if sum(is_lost(attempt) for attempt in row.attempts) == 2
     }
@@ -80,8 +80,8 @@ def many_jobs_of_two_crashes_go_on_within_15_s(stage: Stage) -> None:
     assert max(claims[job] for job in twice) - died < installation.rescue_s
 
 
-def _running(installation: Installation, deaths: int) -> int:
-    sql = f"SELECT count(*) FROM _ledger.jobs WHERE status = 'RUNNING' AND deaths >= {deaths}"
+def _running(installation: Installation, crashes: int) -> int:
+    sql = f"SELECT count(*) FROM _ledger.jobs WHERE status = 'RUNNING' AND deaths >= {crashes}"
     return int(installation.ledger.rows(sql)[0][0])
 
 
@@ -113,7 +113,7 @@ def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
     """The runner is frozen for longer than its lease, and finds its job done by another when it wakes."""
     installation = stage.installation
     victim, others = installation.runners[0], installation.runners[1:]
-    deaths = len(installation.ends.all)
+    crashes = len(installation.ends.all)
     installation.client.send("steps", 24, params={"pause_s": 0.4})
     stage.pause(0.3, 0.5)
     with frozen_between_writes(installation, victim):
@@ -121,7 +121,7 @@ def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
     wait_for(lambda: "claim lost" in victim.output(), 10, "the frozen process hears of it")
     assert all(process.alive for process in (victim, *others))
     found = final_checks.read(
-        installation.folder, installation.ledger, installation.client.requests, installation.ends.all[deaths:]
+        installation.folder, installation.ledger, installation.client.requests, installation.ends.all[crashes:]
     )
     assert max(rescues(found, ())).took_s < installation.rescue_s
     assert all("claim lost" not in process.output() for process in others)

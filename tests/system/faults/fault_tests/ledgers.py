@@ -21,7 +21,7 @@ from tests.system.faults.fault_tests.base import (
 LOCKED_S = 10.0  # longer than the program waits for the ledger
 WAIT_TIMEOUT_S = 5.0
 MARGIN_S = 2.0
-ROOM_MB = 6
+DISK_MB = 6
 
 
 def a_locked_ledger_is_reported_within_its_timeout(stage: Stage) -> None:
@@ -53,7 +53,7 @@ def a_full_disk_leaves_nothing_half_accepted(stage: Stage) -> None:
         accepted = installation.client.send("registerUser", 20)
         assert all(request.job for request in accepted)
         installation.client.again(refused)
-        installation.settle()
+        installation.wait_for_jobs()
         installation.check()
         installation.close()
 
@@ -62,7 +62,7 @@ def a_full_disk_leaves_nothing_half_accepted(stage: Stage) -> None:
 def _small_disk(place: Path) -> Iterator[Path]:
     """Mount a file system of a few megabytes. Raises Missing if that is not permitted."""
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOM_MB}m", "onward", str(place)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "onward", str(place)], check=True)
     try:
         yield place
     finally:
@@ -100,7 +100,7 @@ def a_crash_of_postgresql_loses_nothing(stage: Stage) -> None:
             upon_an_answer(installation)
             fault_injection.crash_ledger(installation, stage.chance)
         stage.pause(0.3, 0.6)
-    installation.settle(30)
+    installation.wait_for_jobs(30)
 
 
 FAULT_TESTS = (

@@ -23,7 +23,7 @@ def mail_arrives_despite_failures_of_the_server(stage: Stage) -> None:
         stage.pause(0.5, 0.6)
         box.manner = Manner.TAKE
         box.open()
-        installation.settle()
+        installation.wait_for_jobs()
         assert set(box.messages) == {request.job for request in sent}
         assert max(box.messages.values()) > 1, "no message came twice"
         installation.mailed += box.messages

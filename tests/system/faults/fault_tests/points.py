@@ -23,31 +23,31 @@ def every_point_of_one_process_is_survived(stage: Stage) -> None:
     installation.deploy(concurrency=2)
     for point, drive in _points(IN_ONE_PROCESS):
         _visit(installation, installation.apis[0], point, drive)
-    _whole_again(installation, installation.apis[0])
+    _restore(installation, installation.apis[0])
 
 
 def every_point_of_a_neighbour_is_survived(stage: Stage) -> None:
     """The points lie where a process takes work over from another, or hands work over to it."""
     installation = stage.make(apis=2)
     installation.start()
-    for point, drive in _points({"bury": _bury, "hand back": _hand_back}):
+    for point, drive in _points({"reclaim": _reclaim, "hand back": _hand_back}):
         _visit(installation, installation.apis[0], point, drive)
         if not installation.apis[1].alive:
             installation.apis[1].start()
-    _whole_again(installation, installation.apis[0])
+    _restore(installation, installation.apis[0])
 
 
 def every_point_of_a_delivery_is_survived(stage: Stage) -> None:
     """The points lie around the API's messages to Redis, and its records of them."""
     installation = stage.make(apis=1, workers=1)
     installation.start()
-    for point, drive in _points({"message": _few, "confirm": _few, "doubt": _forget}):
+    for point, drive in _points({"message": _few, "confirm": _few, "invalidate": _forget}):
         _visit(installation, installation.apis[0], point, drive)
         if not installation.workers[0].alive:
             installation.workers[0].start()
     for point in (f"{when} of reroute" for when in WHEN):
         _reroute(installation, point)
-    _whole_again(installation, installation.apis[0])
+    _restore(installation, installation.apis[0])
 
 
 def every_point_of_a_worker_is_survived(stage: Stage) -> None:
@@ -55,14 +55,14 @@ def every_point_of_a_worker_is_survived(stage: Stage) -> None:
     installation = stage.make(apis=1, workers=1)
     installation.start()
     on_postgresql = installation.postgres is not None
-    writes = {"settle": _few} if on_postgresql else {"claim": _few, "step done": _few, "settle": _few, "item": _few}
+    writes = {"outcome": _few} if on_postgresql else {"claim": _few, "step done": _few, "outcome": _few, "item": _few}
     for point, drive in _points(writes):
         _visit(installation, installation.workers[0], point, drive)
-    _whole_again(installation, installation.workers[0])
+    _restore(installation, installation.workers[0])
     if on_postgresql:
         for point, drive in _points({"accept": _few}):
             _visit(installation, installation.apis[0], point, drive)
-        _whole_again(installation, installation.apis[0])
+        _restore(installation, installation.apis[0])
 
 
 def _points(drives: Mapping[str, Drive]) -> list[tuple[str, Drive]]:
@@ -99,14 +99,14 @@ def _visit(installation: Installation, process: Process, point: str, drive: Driv
     installation.unanswered += [request for request in installation.client.requests[sent:] if request.job is None]
 
 
-def _whole_again(installation: Installation, process: Process) -> None:
+def _restore(installation: Installation, process: Process) -> None:
     process.faults = {}
     process.start()
     installation.client.again(installation.unanswered)
     for request in installation.client.requests:
         if request.kind.name == "cancelled":
             installation.client.post(CANCEL, {"id": request.job})
-    installation.settle()
+    installation.wait_for_jobs()
     installation.check()
 
 
@@ -137,7 +137,7 @@ def _crowd(installation: Installation) -> None:
     installation.client.send("steps", 8, params={"pause_s": 0.02}, lanes=8)
 
 
-def _tell(installation: Installation) -> None:
+def _report(installation: Installation) -> None:
     installation.client.send("tells", 1)
 
 
@@ -152,7 +152,7 @@ def _retry(installation: Installation) -> None:
     installation.client.post(RETRY, {"id": sent[0].job})
 
 
-def _bury(installation: Installation) -> None:
+def _reclaim(installation: Installation) -> None:
     installation.client.send("steps", 12, params={"pause_s": 0.4})
     wait_for(lambda: len(installation.ledger.rows(RUNNERS)) > 1, WAIT_TIMEOUT_S, "both run jobs")
     installation.apis[1].kill()
@@ -198,8 +198,8 @@ IN_ONE_PROCESS: Mapping[str, Drive] = MappingProxyType(
         "claim": _when_idle,
         "claim due": _crowd,
         "step done": _few,
-        "report": _tell,
-        "settle": _few,
+        "report": _report,
+        "outcome": _few,
         "promote": _later,
         "cancel": _cancel,
         "retry": _retry,

@@ -67,11 +67,11 @@ def _through(stage: Stage, lasting: Lasting, *, away_s: float = AWAY_S, says_why
             time.sleep(away_s)
             during = installation.client.send("processItem", 20, lanes=1)
             if says_why:
-                _tells(stage, during[-1].job)
+                _name_the_reason(stage, during[-1].job)
             lives = [_live_s(stage) for _ in range(5)]
             sent = installation.client.requests[started:]
         back = time.monotonic()
-    installation.settle(installation.rescue_s)
+    installation.wait_for_jobs(installation.rescue_s)
     assert time.monotonic() - back < installation.rescue_s
     for requests, share, more_s in ((during, 0.5, MORE_S), (sent, 0.9, HELD_S)):
         now_s, usual_s = took_s(requests, share), took_s(usual, share)
@@ -80,7 +80,7 @@ def _through(stage: Stage, lasting: Lasting, *, away_s: float = AWAY_S, says_why
     return before + during
 
 
-def _tells(stage: Stage, job: str | None) -> None:
+def _name_the_reason(stage: Stage, job: str | None) -> None:
     """Check that readiness and the job itself name the reason."""
     client = stage.installation.client
     wait_for(lambda: client.get("/health/ready")[0] == 503, 10, "/health/ready says that Redis is away")
@@ -102,7 +102,7 @@ def messages_that_redis_lost_are_delivered_again(stage: Stage) -> None:
         waiting = installation.ledger.rows("SELECT count(*) FROM _ledger.jobs WHERE status = 'QUEUED'")[0][0]
         assert waiting > 10, "there was nothing to forget"
         inject(installation, stage.chance)
-        installation.settle(installation.rescue_s + 10)
+        installation.wait_for_jobs(installation.rescue_s + 10)
 
 
 def an_old_snapshot_of_redis_loses_nothing(stage: Stage) -> None:
@@ -122,7 +122,7 @@ def an_old_snapshot_of_redis_loses_nothing(stage: Stage) -> None:
     with installation.broker.client() as client:
         assert client.get(f"{installation.settings.namespace}:sentinel"), "the snapshot was not read"
     installation.broker.forget()
-    installation.settle(installation.rescue_s)
+    installation.wait_for_jobs(installation.rescue_s)
 
 
 def an_unreadable_message_affects_no_other(stage: Stage) -> None:
@@ -132,7 +132,7 @@ def an_unreadable_message_affects_no_other(stage: Stage) -> None:
         for _ in range(5):
             stage.pause(0.1, 0.3)
             fault_injection.poison(installation, stage.chance)
-    installation.settle(installation.rescue_s)
+    installation.wait_for_jobs(installation.rescue_s)
     assert any("cannot be read" in worker.output() for worker in installation.workers), "no worker has met it"
 
 
