@@ -1,13 +1,19 @@
-"""`orders.confirm`: take an order from stock and notify its buyer."""
+"""`orders.confirm`: take an order from stock and notify its buyer. It is the mutation `confirmOrder`, too."""
 
 import asyncio
 from datetime import timedelta
-from typing import TypedDict
+from typing import Annotated, TypedDict
+
+from pydantic import Field
 
 from onward import JobContext, Permanent, Retry, handler, sequence
+from onward.handlers.types import Email, Text
 
 SOLD_OUT = frozenset({"unicorn"})
 PACKING = timedelta(milliseconds=300)
+
+
+Items = Annotated[list[Text], Field(min_length=1, max_length=20)]
 
 
 class Order(TypedDict):
@@ -25,8 +31,11 @@ class Confirmation(TypedDict):
     items: int
 
 
-async def reserve(job: JobContext, *, order: str, email: str, items: list[str]) -> Order:
-    """Put each item aside. Raises Permanent if one is sold out, because a retry would not bring it back."""
+async def reserve(job: JobContext, *, order: Text, email: Email, items: Items) -> Order:
+    """Reserve the items and notify the buyer, by the job `orders.confirm`.
+
+    This step puts each item aside. Raises Permanent if one is sold out, because a retry would not bring it back.
+    """
     for done, item in enumerate(items, start=1):
         if item in SOLD_OUT:
             raise Permanent(f"We are out of {item}s.", code="SOLD_OUT")
@@ -38,11 +47,17 @@ async def reserve(job: JobContext, *, order: str, email: str, items: list[str]) 
 def notify(job: JobContext, value: Order) -> Confirmation:
     """Dispatch a job that tells the buyer. It is committed with this step, so a repeated step tells nobody twice."""
     message = f"Order {value['order']} is confirmed: {', '.join(value['items'])}."
-    job.dispatch("buyers.tell", email=value["email"], message=message)
+    job.dispatch(tell.job(email=value["email"], message=message))
     return {"order": value["order"], "items": len(value["items"])}
 
 
-confirm = sequence("orders.confirm", [reserve, notify], retry=Retry(max_attempts=3), timeout=timedelta(seconds=30))
+confirm = sequence(
+    "orders.confirm",
+    [reserve, notify],
+    mutation="confirmOrder",
+    retry=Retry(max_attempts=3),
+    timeout=timedelta(seconds=30),
+)
 
 
 @handler("buyers.tell")

@@ -13,7 +13,7 @@ ORDER = {"order": "A-17", "email": "ada@example.org", "items": ["pen", "ink"]}
 
 @pytest.fixture
 def onward_tables() -> dict[str, object]:
-    return {"handlers": {"modules": ["orders"]}, "gql": {"modules": ["orders_api"]}}
+    return {"handlers": {"modules": ["orders"]}}
 
 
 async def test_an_order_is_confirmed_and_its_buyer_notified(onward_immediate: TestApp) -> None:
