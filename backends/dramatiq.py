@@ -98,7 +98,7 @@ class Dramatiq(Backend):
         try:
             await self._enqueuer.enqueue(deliveries)
         except redis.RedisError as error:
-            raise BackendError("Redis did not take the messages") from error
+            raise BackendError("Redis did not accept the messages") from error
 
     async def drain(self, deadline_s: float) -> None:  # noqa: ARG002
         self._draining = True

@@ -81,7 +81,7 @@ class BlockingConsumer(_RedisConsumer):
                 structlog.get_logger("dramatiq").error("a message cannot be read, and is dropped")
                 continue
             if not ours:
-                structlog.get_logger("dramatiq").error("a message is none of ours, and is dropped")
+                structlog.get_logger("dramatiq").error("dropped a message that holds no job")
                 continue
             self.queued_message_ids.add(message.message_id)
             return dramatiq.broker.MessageProxy(message)

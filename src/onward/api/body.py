@@ -37,4 +37,4 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], most: int)
 
 
 def _too_large(most: int) -> HttpError:
-    return HttpError(413, f"A body has at most {most:,} bytes.", "TOO_LARGE")
+    return HttpError(413, f"A body must have at most {most:,} bytes.", "TOO_LARGE")

@@ -24,7 +24,7 @@ def check_host(values: list[bytes], hosts: Hosts, http_version: str = "1.1") -> 
     if not values and http_version == "1.0":
         return
     if len(values) != 1 or not is_host(values[0]):
-        raise HttpError(400, "The Host header names no host.")
+        raise HttpError(400, "The Host header must name one host.")
     if not hosts.allows(values[0]):
         words = "This server answers to localhost and IP addresses only; server.origins allows further names."
         raise HttpError(403, words, "CROSS_SITE")

@@ -29,7 +29,9 @@ def accepted(header: bytes | None) -> Media:
         if media is not None and quality > 0 and better:
             best, weight = media, quality
     if best is None:
-        raise HttpError(406, f"Answers come as {Media.GRAPHQL}, {Media.JSON} or {Media.EVENTS}.", "NOT_ACCEPTABLE")
+        raise HttpError(
+            406, f"The Accept header must allow {Media.GRAPHQL}, {Media.JSON} or {Media.EVENTS}.", "NOT_ACCEPTABLE"
+        )
     return best
 
 

@@ -114,7 +114,7 @@ class View:
         """Check the request before its body is read. Raises HttpError."""
         if method != "POST" and not (method == "GET" and self._get_queries):
             allowed = "GET, POST" if self._get_queries else "POST"
-            raise MethodNotAllowed("A request comes by POST.", allowed)
+            raise MethodNotAllowed("Send the request by POST.", allowed)
         if not self._gate.origins.allows(headers.get(b"origin"), headers.get(b"host")):
             raise HttpError(403, "This web page may not call here.", "CROSS_SITE")
 
@@ -139,10 +139,12 @@ class View:
         if isinstance(operation, Invalid):
             return self._stream(one(operation)) if events else responses.invalid(operation, media, headers)
         if is_get and operation.kind is not OperationType.QUERY:
-            raise MethodNotAllowed("Only queries are answered over GET.", "POST")
+            raise MethodNotAllowed("Send this operation by POST: only queries are answered over GET.", "POST")
         if operation.kind is OperationType.SUBSCRIPTION:
             if not events:
-                raise HttpError(406, f"A subscription is answered as {Media.EVENTS}.", "NOT_ACCEPTABLE")
+                raise HttpError(
+                    406, f"Accept {Media.EVENTS}: a subscription is answered as an event stream.", "NOT_ACCEPTABLE"
+                )
             if context.viewer.is_nobody:
                 raise NotAuthenticated
             return self._stream(lasting(self._operations.subscribe(operation, context), context.viewer.until))

@@ -142,7 +142,7 @@ class Socket:
             case "complete":
                 self._end(id_of(message))
             case _:
-                raise Closing(4400, "There is no message of this type")
+                raise Closing(4400, "This message type is unknown")
 
     async def _initialise(self, payload: dict[str, Any]) -> None:
         if self._initialised:
@@ -153,7 +153,7 @@ class Socket:
         except (NotAuthenticated, TooManyRequests) as error:
             raise Closing(4403, error.message) from None
         if viewer.is_nobody:
-            raise Closing(4403, "A bearer token is needed")
+            raise Closing(4403, "Send a bearer token in connection_init")
         self._viewer = viewer
         await self._send({"type": "connection_ack"})
 

@@ -26,7 +26,7 @@ class Closing(ApiError):
 def decode(text: str | None, limits: Limits) -> dict[str, Any]:
     """The message in a frame; None for a binary one. Raises Closing."""
     if text is None:
-        raise Closing(4400, "Messages are text")
+        raise Closing(4400, "A message must be text")
     if len(text) > limits.body_bytes:
         raise Closing(4400, "The message is too large")
     try:
@@ -34,10 +34,10 @@ def decode(text: str | None, limits: Limits) -> dict[str, Any]:
     except BadRequest as error:
         raise Closing(4400, error.message) from error
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        raise Closing(4400, "A message is a JSON object with a type")
+        raise Closing(4400, "A message must be a JSON object with a type")
     payload = message.get("payload")
     if payload is not None and not isinstance(payload, dict):
-        raise Closing(4400, "A payload is an object")
+        raise Closing(4400, "A payload must be an object")
     return message
 
 
@@ -45,7 +45,7 @@ def id_of(message: Mapping[str, Any]) -> str:
     """The id of an operation. Raises Closing."""
     id_ = message.get("id")
     if not isinstance(id_, str) or not 0 < len(id_) <= ID_LENGTH:
-        raise Closing(4400, "An id is a string that is not empty")
+        raise Closing(4400, "An id must be a string that is not empty")
     return id_
 
 

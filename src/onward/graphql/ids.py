@@ -33,5 +33,5 @@ def job_id_of(cursor_: str | None) -> str | None:
     except ValueError:
         found = ""
     if not is_job_id(found) or cursor(found) != cursor_:
-        raise public_error("This cursor is none that this server has given.", "BAD_CURSOR")
+        raise public_error("This cursor is unknown; send one that this server has returned.", "BAD_CURSOR")
     return found

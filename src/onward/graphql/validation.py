@@ -20,7 +20,7 @@ REASON_LENGTH = 500
 
 def _reason(value: str) -> str:
     if len(value) > REASON_LENGTH or not is_plain(value):
-        raise wrong(f"A reason is one line of at most {REASON_LENGTH} characters.")
+        raise wrong(f"A reason must be one line of at most {REASON_LENGTH} characters.")
     return value
 
 

@@ -65,7 +65,7 @@ def compose(*, id: str, sender: Address, recipient: Address, subject: str, text:
     could break out of their header.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", id):
-        raise ValueError("a message's id is made of letters, digits, underscores and hyphens")
+        raise ValueError("a message's id must be made of letters, digits, underscores and hyphens")
     _check_header(subject)
     one = mailbox(recipient.addr_spec)
     message = EmailMessage(policy=policy.SMTPUTF8 if is_international(one) else policy.SMTP)
@@ -120,4 +120,4 @@ def _ascii(domain: str) -> str:
 def _check_header(text: str) -> None:
     # Encoded words are decoded when a header is set, and what comes out is not checked: CPython 3.11.7, 3.12.1.
     if "=?" in text or any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
-        raise ValueError("a header's text holds neither control characters nor encoded words")
+        raise ValueError("a header's text must hold neither control characters nor encoded words")

@@ -71,7 +71,7 @@ class SmtpMailer:
         try:
             async with self._connections().one() as smtp:
                 if wide and not smtp.supports_extension("smtputf8"):
-                    raise Permanent("The mail server takes no international addresses.", "MAIL_REFUSED")
+                    raise Permanent("The mail server does not support international addresses.", "MAIL_REFUSED")
                 options = ["SMTPUTF8"] if wide else []
                 await smtp.sendmail(sender.addr_spec, [recipient.addr_spec], data, mail_options=options)
         except SMTPRecipientsRefused as error:

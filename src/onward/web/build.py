@@ -70,7 +70,7 @@ def running() -> bool:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # nobody has begun one yet
+    except OSError:  # no build has started yet
         return False
     return False
 

@@ -54,7 +54,7 @@ async def test_a_long_id_is_shortened_to_show_the_note(watched: Watched, served:
     job = process(served, "bell \u0007")
     page = await opened(watched, served)
     row = page.locator("tr", has=page.locator(f'a[title="{job}"]'))
-    note, cell = await row.locator(".at-told").bounding_box(), await row.locator(".at-job").bounding_box()
+    note, cell = await row.locator(".at-note").bounding_box(), await row.locator(".at-job").bounding_box()
     assert note is not None
     assert cell is not None
     assert note["width"] > 2 * cell["width"]

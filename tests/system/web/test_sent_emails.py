@@ -16,8 +16,8 @@ async def test_a_message_is_shown_as_plain_text(watched: Watched, served: str) -
     answer = ask(served, REGISTER, input={"username": "<b>letter</b>", "email": "letter@example.com"})
     job = answer["registerUser"]["job"]["id"]  # type: ignore[index]
     page = await opened(watched, served)
-    await page.locator("#letters > summary").click()
-    letter = page.locator(f"[data-letter={job}]")
-    await expect(letter.locator("summary")).to_contain_text("to letter@example.com")
-    await letter.locator("summary").click()
-    await expect(letter.locator("pre")).to_contain_text("Hello <b>letter</b>,")
+    await page.locator("#sent-emails > summary").click()
+    email = page.locator(f"[data-email={job}]")
+    await expect(email.locator("summary")).to_contain_text("to letter@example.com")
+    await email.locator("summary").click()
+    await expect(email.locator("pre")).to_contain_text("Hello <b>letter</b>,")

@@ -56,7 +56,7 @@ def _names(value: Any, depth: int) -> int:
 def read(value: Any) -> Request:
     """The request in a JSON value. Raises BadRequest."""
     if not isinstance(value, dict):
-        raise BadRequest("A request is one JSON object.")
+        raise BadRequest("A request must be one JSON object.")
     query = value.get("query")
     variables = value.get("variables")
     name = value.get("operationName")

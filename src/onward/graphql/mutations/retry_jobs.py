@@ -39,7 +39,7 @@ class RetryJobsPayload:
 def checked(input: RetryJobsInput) -> model.JobFilter:
     """Return the filter's model. Raises MutationError."""
     if not 0 < input.limit <= MAX_RETRIES:
-        raise MutationError(UserError.invalid("limit", f"A limit is between 1 and {MAX_RETRIES:,}."))
+        raise MutationError(UserError.invalid("limit", f"A limit must be between 1 and {MAX_RETRIES:,}."))
     try:
         return input.filter.model()
     except GraphQLError as error:

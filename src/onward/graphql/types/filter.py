@@ -28,7 +28,7 @@ class JobFilter:
         """Return the ledger's filter. Raises GraphQLError INVALID."""
         handlers = self.handler or []
         if len(handlers) > PATTERNS:
-            raise public_error(f"A filter takes at most {PATTERNS} handlers.", "INVALID")
+            raise public_error(f"A filter must name at most {PATTERNS} handlers.", "INVALID")
         if not all(0 < len(name) <= PATTERN_LENGTH and is_plain(name) for name in handlers):
             raise public_error(
                 f"A handler's name has 1 to {PATTERN_LENGTH} characters and no control characters.", "INVALID"

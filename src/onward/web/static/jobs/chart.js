@@ -37,8 +37,8 @@ export class Chart {
       place(bar.accepted, BASE - accepted, accepted);
       place(bar.succeeded, BASE - succeeded, succeeded);
       place(bar.failed, BASE - succeeded - failed, failed);
-      const told = m.start.getMinutes() % 5 === 0 && index > 0 && index < minutes.length - 1; // the ends would be cut off
-      setText(bar.label, told ? minute(m.start) : '');
+      const labelled = m.start.getMinutes() % 5 === 0 && index > 0 && index < minutes.length - 1; // the ends would be cut off
+      setText(bar.label, labelled ? minute(m.start) : '');
       for (const kind of Object.keys(sums)) sums[kind] += m[kind];
     });
     for (const kind of Object.keys(sums)) setText(this.#numbers[kind], count(sums[kind]));

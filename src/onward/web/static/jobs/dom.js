@@ -24,7 +24,7 @@ function filled(element, properties, children) {
   return element;
 }
 
-// Writes only what differs, so that a page that is told the same thing again does no work.
+// Writes differences only, so that the same content again costs nothing.
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

@@ -47,13 +47,13 @@ export class Feed {
     if (batch.size) for (const listener of this.#batches) listener(batch);
   }
 
-  // One job until it is done: by the socket, and by asking while there is none. `told` hears whole jobs, null for "no such job".
-  watch(id, told) {
+  // One job until it is done: by the socket, and by asking while there is none. `onJob` gets whole jobs, null for "no such job".
+  watch(id, onJob) {
     let version = 0;
     let stopped = false;
     let frame = 0;
     let latest = null;
-    const show = () => { frame = 0; if (!stopped) told(latest); };
+    const show = () => { frame = 0; if (!stopped) onJob(latest); };
     const take = (job) => {
       if (stopped || (job && job.version < version)) return;
       version = job?.version ?? 0;

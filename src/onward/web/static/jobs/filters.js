@@ -13,7 +13,7 @@ const TYPING_MS = 350;
 
 export class Filters {
   #filter = { status: [], handler: '' };
-  #told;
+  #onResult;
   #timer = 0;
   #names = el('datalist', { id: 'handler-names' });
   #handler = el('input', {
@@ -24,8 +24,8 @@ export class Filters {
   #clear = el('button', { type: 'button', class: 'quiet', onclick: () => this.#go({ status: [], handler: '' }) }, 'Clear');
   #retry = el('button', { type: 'button', class: 'quiet', onclick: () => this.#retryAll() }, 'Retry all that match…');
 
-  constructor({ told }) {
-    this.#told = told;
+  constructor({ onResult }) {
+    this.#onResult = onResult;
     const form = byId('filters');
     form.append(this.#handler, this.#names, this.#clear, this.#retry);
     form.addEventListener('submit', (event) => { event.preventDefault(); this.#apply(); });
@@ -68,9 +68,9 @@ export class Filters {
   async #retryAll() {
     const status = this.#retryable();
     const which = `${status.map((one) => word(one).toLowerCase()).join(' and ')} jobs`;
-    const whose = this.#filter.handler ? ` of ${this.#filter.handler}` : '';
+    const ofHandler = this.#filter.handler ? ` of ${this.#filter.handler}` : '';
     const yes = await question({
-      title: `Retry all ${which}${whose}?`,
+      title: `Retry all ${which}${ofHandler}?`,
       text: `At most ${LIMIT.toLocaleString()} at a time. Each goes on at the step that failed.`,
       yes: 'Retry them',
     });
@@ -80,9 +80,9 @@ export class Filters {
       const refused = retryJobs?.errors?.[0];
       if (refused) throw new Error(refused.message);
       announce(`${plural(retryJobs.count, 'job')} retried`);
-      this.#told(null, `${plural(retryJobs.count, 'job')} retried.`);
+      this.#onResult(null, `${plural(retryJobs.count, 'job')} retried.`);
     } catch (error) {
-      this.#told(error);
+      this.#onResult(error);
     }
   }
 }

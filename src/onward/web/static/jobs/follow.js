@@ -4,7 +4,7 @@ import { between, length, moment } from './format.js';
 import { toJob } from './route.js';
 import { mark, remark, word } from './status.js';
 import { Steps } from './steps.js';
-import { told } from './table.js';
+import { note } from './table.js';
 
 const KEPT = 4;
 
@@ -68,5 +68,5 @@ function summary(job) {
   if (job.status === 'SUCCEEDED' && job.startedAt) {
     return `done at ${moment(job.finishedAt)}, ${length(between(job.createdAt, job.finishedAt))} after it was accepted`;
   }
-  return told(job, job.waitingFor) || `accepted at ${moment(job.createdAt)}`;
+  return note(job, job.waitingFor) || `accepted at ${moment(job.createdAt)}`;
 }

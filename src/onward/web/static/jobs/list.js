@@ -22,7 +22,7 @@ export class List {
   #fresh = new Set();
   #asked = 0;
   #refreshing = 0;
-  #told;
+  #onResult;
   #more = el('button', { type: 'button', class: 'more', hidden: true, onclick: () => this.load({ first: SIZE }) });
   #empty = el('div', { class: 'empty', hidden: true });
   #newer = el('button', { type: 'button', class: 'quiet', onclick: () => this.#turn({ last: SIZE, before: this.#info.startCursor }) }, 'Newer');
@@ -30,9 +30,9 @@ export class List {
   #older = el('button', { type: 'button', class: 'quiet', onclick: () => this.#turn({ first: SIZE, after: this.#info.endCursor }) }, 'Older');
   #top = el('button', { type: 'button', class: 'quiet', onclick: () => this.#turn({ first: SIZE }) }, 'Newest');
 
-  // `told` hears of an error, or of null when a page has come.
-  constructor(place, told) {
-    this.#told = told;
+  // `onResult` gets an error, or null when a page has arrived.
+  constructor(place, onResult) {
+    this.#onResult = onResult;
     place.append(this.#more, el('div', { class: 'frame' }, this.#table.element), this.#empty,
       this.#pager);
     this.#pager.append(this.#top, this.#newer, this.#older);
@@ -52,10 +52,10 @@ export class List {
       this.#newest = !page.after && (!page.before || !jobs.pageInfo.hasPreviousPage);
       this.#fresh.clear();
       this.#show(jobs);
-      this.#told(null);
+      this.#onResult(null);
       return true;
     } catch (error) {
-      if (asked === this.#asked) this.#told(error);
+      if (asked === this.#asked) this.#onResult(error);
       return false;
     }
   }

@@ -7,7 +7,7 @@ import { Filters } from './filters.js';
 import { Follow } from './follow.js';
 import { forms } from './forms.js';
 import { JobView } from './job.js';
-import { Letters } from './letters.js';
+import { SentEmails } from './sent-emails.js';
 import { List } from './list.js';
 import { Rates } from './rates.js';
 import { route, toOverview } from './route.js';
@@ -30,10 +30,10 @@ const feed = new Feed(socket);
 const rates = new Rates();
 const chart = new Chart(byId('pulse'), rates);
 const notices = new Map();
-const filters = new Filters({ told: (error, words) => { notice('retry', error?.message ?? words); list.refresh(); } });
+const filters = new Filters({ onResult: (error, words) => { notice('retry', error?.message ?? words); list.refresh(); } });
 const system = new System({ rates, live: () => socket.state === 'live', choose: (status) => filters.toggle(status) });
 const list = new List(byId('jobs'), (error) => notice('list', error?.message));
-const letters = new Letters();
+const sentEmails = new SentEmails();
 const follow = new Follow(byId('follow'), feed);
 let from = '#/'; // the list that a job was opened from
 let left = null; // the job that was opened last
@@ -47,8 +47,8 @@ system.onTold((error) => {
   notice('system', system.refused ? REFUSED : error?.message);
   filters.handlers(system.handlers);
   chart.draw();
-  byId('letters').hidden = !system.mailed;
-  if (system.mailed) letters.look().catch((failure) => notice('letters', failure.message));
+  byId('sent-emails').hidden = !system.mailed;
+  if (system.mailed) sentEmails.look().catch((failure) => notice('sent-emails', failure.message));
   if (socket.state !== 'live' && !byId('overview').hidden) list.refresh();
 });
 socket.onState((state) => {
@@ -85,7 +85,7 @@ function show() {
   list.filter(to.filter).then(() => { if (left) list.focus(left); left = null; });
 }
 
-// One line for all that went wrong, each cause told once and taken away when it is over.
+// One line for all errors, each cause shown once and removed when it is over.
 function notice(cause, words) {
   if (words) notices.set(cause, words);
   else notices.delete(cause);

@@ -27,7 +27,7 @@ export const SYSTEM = `query system {
   viewer { id roles }
 }`;
 
-export const LETTERS = 'query letters { system { letters { id recipient subject sentAt text } } }';
+export const SENT_EMAILS = 'query letters { system { letters { id recipient subject sentAt text } } }';
 
 export const REGISTER_USER = `mutation registerUser($input: RegisterUserInput!) {
   registerUser(input: $input) { job { ${ROW} } replayed ${ERRORS} }

@@ -10,7 +10,7 @@ export class Rates {
   since = new Date();
   #minutes = new Map();
   #open = new Map(); // id -> true: jobs seen and not yet done
-  #done = new Map(); // id -> version: so that one that is told twice counts once
+  #done = new Map(); // id -> version: so that a job that arrives twice counts once
   #counts = null;
 
   // One change, from the feed.

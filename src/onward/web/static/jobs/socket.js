@@ -1,4 +1,4 @@
-// A client for graphql-transport-ws: one socket, subscriptions that outlive it, and its state told to whoever asks.
+// A client for graphql-transport-ws: one socket, subscriptions that outlive it, and listeners for its state.
 import { address } from './api.js';
 import { parse } from './exact.js';
 import { credentials } from './token.js';
@@ -59,7 +59,7 @@ export class Socket {
     this.#drop();
     socket?.close(1000);
     this.#failures = 0;
-    this.#tell('connecting');
+    this.#notify('connecting');
     this.connect();
   }
 
@@ -75,7 +75,7 @@ export class Socket {
     const refused = REFUSED.has(code);
     const wait = refused ? LONGEST_WAIT_MS : Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** (this.#failures - 1));
     this.#retry = setTimeout(() => this.connect(), wait * (0.75 + Math.random() / 2)); // not all pages at the same moment
-    this.#tell(refused ? 'refused' : 'lost');
+    this.#notify(refused ? 'refused' : 'lost');
   }
 
   #take(message) {
@@ -84,7 +84,7 @@ export class Socket {
       this.#live = true;
       this.#failures = 0;
       for (const id of this.#subscriptions.keys()) this.#begin(id);
-      this.#tell('live');
+      this.#notify('live');
     } else if (message.type === 'ping') this.#send({ type: 'pong' });
     else if (message.type === 'next') {
       const error = message.payload.errors?.[0];
@@ -107,7 +107,7 @@ export class Socket {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
-  #tell(state) {
+  #notify(state) {
     if (state === this.state) return;
     this.state = state;
     for (const listener of this.#listeners) listener(state);

@@ -28,10 +28,10 @@ export class Steps {
     return part;
   }
 
-  #change(part, step, begun) {
+  #change(part, step, startedAt) {
     setAttribute(part.element, 'data-status', step.status);
     const took = step.startedAt && step.finishedAt ? ` · ${length(between(step.startedAt, step.finishedAt))}` : '';
-    const after = begun && step.startedAt ? between(begun, step.startedAt) : 0;
+    const after = startedAt && step.startedAt ? between(startedAt, step.startedAt) : 0;
     const into = !this.brief && took && after >= 1 ? `, ${length(after)} into the run` : '';
     setText(part.state, word(step.status).toLowerCase() + took + into);
     const has = step.result !== null && step.result !== undefined;

@@ -34,8 +34,8 @@ export class Table {
     const waitingFor = job.waitingFor ?? (cells.version === job.version ? cells.waitingFor : null);
     Object.assign(cells, { version: job.version, waitingFor });
     remark(cells.status, job.status);
-    setText(cells.told, told(job, waitingFor));
-    setAttribute(cells.told, 'data-error', job.error && job.status === 'FAILED' ? '' : null);
+    setText(cells.note, note(job, waitingFor));
+    setAttribute(cells.note, 'data-error', job.error && job.status === 'FAILED' ? '' : null);
     setText(cells.backend, job.backend);
     setText(cells.took, took(job));
     setAttribute(cells.row, 'data-left', matches(job) ? null : '');
@@ -50,17 +50,17 @@ function row(job) {
     waitingFor: null,
     status: mark(job.status),
     link: el('a', { href: toJob(job.id), class: 'mono', title: job.id }, el('span', {}, job.id.slice(0, -SHOWN)), el('span', {}, job.id.slice(-SHOWN))),
-    told: el('span', { class: 'told' }),
+    note: el('span', { class: 'note' }),
     backend: el('span'),
     took: el('span'),
   };
   const created = el('time', { datetime: job.createdAt, title: fully(job.createdAt) }, moment(job.createdAt));
-  const parts = { status: cells.status, handler: job.handler, told: cells.told, job: cells.link, backend: cells.backend, created, took: cells.took };
+  const parts = { status: cells.status, handler: job.handler, note: cells.note, job: cells.link, backend: cells.backend, created, took: cells.took };
   cells.row = el('tr', { role: 'row' }, Object.entries(parts).map(([name, part]) => el('td', { role: 'cell', class: `at-${name}` }, part)));
   return cells;
 }
 
-export function told(job, waitingFor) {
+export function note(job, waitingFor) {
   if (job.status === 'SCHEDULED' && job.runAt) return `not before ${moment(job.runAt)}`;
   if (job.error && (job.status === 'FAILED' || job.status === 'RETRYING')) return job.error.message;
   if (job.progress && !job.done) {

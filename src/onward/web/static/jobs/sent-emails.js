@@ -1,11 +1,11 @@
-// The messages that were written into files: shown as text and nothing else, while one develops.
+// The messages in files, shown as plain text during development.
 import { ask } from './api.js';
 import { byId, el } from './dom.js';
 import { fully, moment } from './format.js';
-import { LETTERS } from './queries.js';
+import { SENT_EMAILS } from './queries.js';
 
-export class Letters {
-  #place = byId('letters');
+export class SentEmails {
+  #place = byId('sent-emails');
   #shown = '';
   #opened = new Set();
 
@@ -13,19 +13,19 @@ export class Letters {
     this.#place.addEventListener('toggle', () => this.look());
   }
 
-  // Asked for only while somebody looks.
+  // Queries only while the section is open.
   async look() {
     if (!this.#place.open) return;
-    const { system: { letters } } = await ask(LETTERS);
-    const fresh = JSON.stringify(letters);
+    const { system: { letters: emails } } = await ask(SENT_EMAILS);
+    const fresh = JSON.stringify(emails);
     if (fresh === this.#shown) return;
     this.#shown = fresh;
-    byId('letters-list').replaceChildren(...(letters.length ? letters.map((letter) => this.#row(letter))
+    byId('sent-emails-list').replaceChildren(...(emails.length ? emails.map((email) => this.#row(email))
       : [el('p', { class: 'faint' }, 'No message yet: register a user.')]));
   }
 
   #row({ id, recipient, subject, sentAt, text }) {
-    const row = el('details', { class: 'letter', 'data-letter': id, open: this.#opened.has(id) },
+    const row = el('details', { class: 'email', 'data-email': id, open: this.#opened.has(id) },
       el('summary', {}, el('b', {}, subject), ` to ${recipient} `,
         sentAt ? el('time', { class: 'faint', datetime: sentAt, title: fully(sentAt) }, moment(sentAt)) : null),
       el('pre', {}, text));
