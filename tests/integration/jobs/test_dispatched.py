@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -28,6 +29,7 @@ from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.testing.waiting import until
 from onward.testing.workload import notes
+from tests.ledgers import writing
 from tests.runners import Enqueuer
 
 COUNT = 3 * dispatched.CHUNK + 1
@@ -67,6 +69,31 @@ async def test_a_chunk_is_left_for_a_while_to_the_process_that_wrote_it(writer: 
     assert not await writer.database.read(partial(dispatched.any_left, older_than_us=HOUR_US))
     assert await writer.run(partial(dispatched.expand, insert=ledger.accept, older_than_us=HOUR_US)) is None
     assert await writer.database.read(partial(dispatched.any_left, older_than_us=0))
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+async def test_a_crash_between_two_chunks_loses_no_job_and_doubles_none(ledger_url: str, tmp_path: Path) -> None:
+    """After it two processes go on at once: the one that started again, and the leader."""
+    new, found = children(tmp_path), list[Job]()
+    expand = partial(dispatched.expand, insert=ledger.accept)
+
+    def killed(tx: Tx) -> None:
+        assert expand(tx) is not None
+        raise Killed
+
+    with writing(ledger_url) as dying:
+        found += await dying.run(partial(dispatched.accept, children=new, insert=ledger.accept))
+        found += (await dying.run(expand) or ("", []))[1]
+        with pytest.raises(Killed):
+            await dying.run(killed)
+    with writing(ledger_url) as one, writing(ledger_url) as two:
+        await asyncio.gather(*(dispatched.expand_all(it, ledger.accept, found.extend) for it in (one, two)))
+        there = await one.database.read(lambda tx: tx.scalars(sa.select(jobs.c.id).order_by(jobs.c.id)))
+        assert await one.database.read(lambda tx: rows(tx, chunks)) == 0
+    assert there == sorted(job.id for job in found) == [child.id for child in new]
 
 
 async def test_a_chunk_written_at_the_last_look_of_an_expansion_is_expanded_too(

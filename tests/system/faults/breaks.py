@@ -97,6 +97,11 @@ FAULTS = (
     Red("every_point_of_one_process_is_survived", "answer_before_commit", "is not in the ledger"),
     Red("every_point_of_one_process_is_survived", "two_commits", "every_user_has_a_job: .* has no job"),
     Red("every_point_of_one_process_is_survived", "children_apart", "children_came_with_their_parents: "),
+    Red(
+        "a_kill_between_the_chunks_of_a_step_loses_none_of_its_jobs",
+        "chunks_apart",
+        "children_came_with_their_parents: .* is not in the ledger",
+    ),
     Red("every_point_of_a_neighbour_is_survived", "steps_forgotten", "no_finished_step_ran_again: .* had finished"),
     Red("every_point_of_a_delivery_is_survived", "keys_ignored", "each_request_has_one_job: .* has 2 jobs"),
     Red("every_point_of_a_worker_is_survived", "steps_forgotten", "no_finished_step_ran_again: .* had finished"),

@@ -39,6 +39,13 @@ WRITES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "retry": ("onward.jobs.commands", "retry"),
     }
 )
+STATEMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "item": ("database.items", "_insert"),
+        "beat": ("onward.jobs.leases", "_beat"),
+        "expand": ("onward.jobs.dispatched", "_delete"),
+    }
+)
 WHEN = ("before the commit", "after the commit")
 WRAPPED_CALLS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
@@ -52,7 +59,7 @@ WRAPPED_CALLS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
 
 def names() -> list[str]:
     """Return every failpoint."""
-    writes = [f"{when} of {write}" for write in (*WRITES, "item", "beat") for when in WHEN]
+    writes = [f"{when} of {write}" for write in (*WRITES, *STATEMENTS) for when in WHEN]
     return [*writes, *(f"{when} {what}" for what in WRAPPED_CALLS for when in ("before", "after"))]
 
 
@@ -60,8 +67,8 @@ def install() -> None:
     """Set the armed failpoint in this process."""
     for write, (module, function) in WRITES.items():
         _mark(import_module(module), function, write)
-    _mark_statement("item", ("database.items", "_insert"))
-    _mark_statement("beat", ("onward.jobs.leases", "_beat"))
+    for write, place in STATEMENTS.items():
+        _mark_statement(write, place)
     _around_commit()
     armed = os.environ[POINT]
     for what, (module, owner, function) in WRAPPED_CALLS.items():

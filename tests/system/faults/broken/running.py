@@ -30,6 +30,24 @@ def chunks_of_now() -> None:
     base.put(dispatched, "NewJob", lambda **values: NewJob(**{**values, "created_at": None}))
 
 
+def chunks_apart() -> None:
+    """Of many further jobs of a step, a chunk is deleted one transaction before it becomes jobs."""
+    from onward.jobs import dispatched
+
+    def apart(expand: Any) -> Any:
+        held: list[Any] = []
+
+        def expanded(tx: Any, insert: Any, **named: Any) -> Any:
+            jobs = [insert(tx, new) for new in held]
+            held.clear()
+            found = expand(tx, insert=lambda _, new: held.append(new), **named)
+            return (found[0], jobs) if found else ("", jobs) if jobs else None
+
+        return expanded
+
+    base.around(dispatched, "expand", apart)
+
+
 def children_apart() -> None:
     """Accept a job's children whether or not its outcome is accepted."""
     from onward.jobs.executor import Executor

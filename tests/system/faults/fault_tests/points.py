@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from onward.jobs import dispatched
 from tests.system.faults import failpoints
 from tests.system.faults.failpoints import WHEN
-from tests.system.faults.fault_tests.base import BACKGROUND, DRAMATIQ, ON_POSTGRESQL, FaultTest, Stage, soon
+from tests.system.faults.fault_tests.base import BACKGROUND, BOTH_ENDS, DRAMATIQ, ON_POSTGRESQL, FaultTest, Stage, soon
 from tests.system.faults.installation import Installation
 from tests.system.faults.process import Process, wait_for
 
@@ -65,6 +66,17 @@ def every_point_of_a_worker_is_survived(stage: Stage) -> None:
         _restore(installation, installation.apis[0])
 
 
+def a_kill_between_the_chunks_of_a_step_loses_none_of_its_jobs(stage: Stage) -> None:
+    """Before a chunk of them is committed and after it; those that are left become jobs after the restart."""
+    workers = int(stage.installation.combination.backend == "dramatiq")
+    installation = stage.make(apis=1, workers=workers)
+    installation.start()
+    victim = installation.workers[0] if workers else installation.apis[0]
+    for point, drive in _points({"expand": _many_children}):
+        _visit(installation, victim, point, drive)
+    _whole_again(installation, victim)
+
+
 def _points(drives: Mapping[str, Drive]) -> list[tuple[str, Drive]]:
     named = [
         (name, drive) for name in failpoints.names() for what, drive in drives.items() if name.endswith(f" {what}")
@@ -114,6 +126,10 @@ def _few(installation: Installation) -> None:
     installation.client.send("processItem", 1)
     installation.client.send("steps", 1, params={"pause_s": 0.0, "children": 1})
     installation.client.send("sendNotification", 1)
+
+
+def _many_children(installation: Installation) -> None:
+    installation.client.send("steps", 1, params={"pause_s": 0.0, "children": 2 * dispatched.CHUNK + 10})
 
 
 def _when_idle(installation: Installation) -> None:
@@ -215,4 +231,5 @@ FAULT_TESTS = (
     FaultTest(every_point_of_a_neighbour_is_survived, (BACKGROUND,), slow=True),
     FaultTest(every_point_of_a_delivery_is_survived, (DRAMATIQ,), slow=True),
     FaultTest(every_point_of_a_worker_is_survived, (DRAMATIQ, ON_POSTGRESQL), slow=True),
+    FaultTest(a_kill_between_the_chunks_of_a_step_loses_none_of_its_jobs, BOTH_ENDS, quick=0),
 )
