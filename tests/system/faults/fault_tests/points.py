@@ -74,7 +74,7 @@ def a_kill_between_the_chunks_of_a_step_loses_none_of_its_jobs(stage: Stage) -> 
     victim = installation.workers[0] if workers else installation.apis[0]
     for point, drive in _points({"expand": _many_children}):
         _visit(installation, victim, point, drive)
-    _whole_again(installation, victim)
+    _restore(installation, victim)
 
 
 def _points(drives: Mapping[str, Drive]) -> list[tuple[str, Drive]]:
