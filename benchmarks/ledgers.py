@@ -49,10 +49,10 @@ def accept(writer: Writer) -> Job:
 
 
 def claim(writer: Writer, job: Job, *, runner: str) -> Job:
-    def unit(tx: Tx) -> Job | None:
+    def claim_newest(tx: Tx) -> Job | None:
         return claims.claim(tx, job.id, runner=runner, worker="bench", backend=job.backend, isolated=False)
 
-    claimed = writer.run_sync(unit)
+    claimed = writer.run_sync(claim_newest)
     assert claimed is not None  # noqa: S101 - nobody else is there
     return claimed
 

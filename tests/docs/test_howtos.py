@@ -89,7 +89,7 @@ def test_the_example_of_a_schedule_is_valid(tmp_path: Path) -> None:
 
 
 def test_the_example_of_queues_is_valid(tmp_path: Path) -> None:
-    """Its commands and its handlers exist, too."""
+    """The commands and handlers of the example exist, too."""
     write("queues.md", tmp_path)
     application.write(tmp_path, (tmp_path / "settings.toml").read_text("utf-8"))
     assert load(tmp_path).queues["email.*"].rate == "100/m"

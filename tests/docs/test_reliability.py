@@ -25,7 +25,7 @@ def test_the_figures_are_those_of_the_campaigns() -> None:
 
 @pytest.mark.parametrize("combination", [one.name for one in COMBINATIONS])
 def test_a_long_campaign_of_each_combination_broke_no_promise(combination: str) -> None:
-    """It took twenty minutes with 20,000 jobs or more: none lost, no finished step run again, rescues within 15 s."""
+    """Twenty minutes and 20,000 jobs or more: none lost, no finished step run again, rescues within 15 s."""
     long = [one for one in json.loads(FIGURES.read_text("utf-8")) if one["combination"] == combination]
     assert any(one["minutes"] >= 20 and one["jobs"] >= JOBS for one in long)
     for one in long:

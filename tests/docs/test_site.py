@@ -41,7 +41,7 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
 
 
 def test_every_page_but_decisions_is_in_the_menu() -> None:
-    """There are many decisions, which are found by links."""
+    """Decisions are many, and found by links."""
     listed = _pages(tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"])
     wanted = sorted(page for page in PAGES if not page.startswith("decisions/"))
     assert sorted(listed) == wanted, "zensical.toml has the menu"

@@ -521,7 +521,7 @@ def test_the_server_raises_its_descriptor_limit_and_keeps_a_reserve(soft: int, h
 def test_a_system_with_fewer_descriptors_than_it_reports_still_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Such a system is macOS."""
+    """One such system is macOS."""
 
     def take(_which: int, limits: tuple[int, int]) -> None:
         if limits[0] > 61_440:

@@ -48,8 +48,8 @@ def test_the_linter_of_a_clone_accepts_a_further_handler() -> None:
     }
     for file, text in written.items():
         command = [sys.executable, "-m", "ruff", "check", "--stdin-filename", str(file), "-"]
-        told = subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True, check=False)
-        assert told.returncode == 0, told.stdout
+        output = subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True, check=False)
+        assert output.returncode == 0, output.stdout
 
 
 def test_a_new_project_depends_on_this_release(shop: Path) -> None:
@@ -108,9 +108,9 @@ def test_a_project_that_cannot_be_is_refused_and_nothing_is_written(tmp_path: Pa
     (tmp_path / "there" / "mine.py").write_text("mine = 1\n")
     (tmp_path / "file").write_text("mine\n")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as error:
         new_project.write(tmp_path / name)
-    assert words in str(told.value)
+    assert words in str(error.value)
     assert sorted(tmp_path.rglob("*")) == before
 
 

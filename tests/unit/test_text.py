@@ -160,5 +160,5 @@ def test_characters_that_change_the_text_direction_are_escaped(mark: str) -> Non
 
 
 def test_other_text_is_unchanged() -> None:
-    letters = "".join(random.Random(1).choices("aé漢🐍 \u200d", k=200))
-    assert escape(letters) == escape_json(letters) == letters
+    characters = "".join(random.Random(1).choices("aé漢🐍 \u200d", k=200))
+    assert escape(characters) == escape_json(characters) == characters

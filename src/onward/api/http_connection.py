@@ -37,7 +37,7 @@ class HttpConnection(HttpToolsProtocol):
         self._pieces = 0  # of the body so far
         self._silent = 0  # bytes that the parser has not reported yet: of a header, a chunk's extension
         self._reported = False
-        self._begun = False  # a head, since the last answer
+        self._head_received = False  # a head, since the last answer
         self._in_head = False
         self._error = (400, "This is not an HTTP request.", "BAD_REQUEST")
 
@@ -74,7 +74,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._size = self._pieces = 0
-        self._begun = self._reported = self._in_head = self.transport.unread = True
+        self._head_received = self._reported = self._in_head = self.transport.unread = True
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -141,7 +141,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _expect_head(self) -> None:
         self._have_head()
-        self._begun = False
+        self._head_received = False
         self._timeout = self.loop.call_later(self._timeout_s, self._head_timed_out)
         self._idle.add(self, len(self.connections))
 
@@ -153,7 +153,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _head_timed_out(self) -> None:
         if not self.transport.is_closing():
-            if self._begun:
+            if self._head_received:
                 self._end(408, "The head of this request took too long to arrive.", "TIMEOUT")
             else:
                 self.transport.close()

@@ -35,7 +35,7 @@ class FairQueue:
         """Return a future that ends when it is the caller's turn."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if caller not in self._waiting:
-            self._stand(caller)
+            self._enqueue(caller)
         self._waiting[caller].append(turn)
         return turn
 
@@ -53,7 +53,7 @@ class FairQueue:
             waiting.popleft().set_result(None)
             if waiting:
                 self._clocks[caller] = max(self._clocks.get(caller, 0.0), self._now)
-                self._stand(caller)
+                self._enqueue(caller)
             else:
                 del self._waiting[caller]
             return caller
@@ -68,7 +68,7 @@ class FairQueue:
         if len(self._clocks) > WAIT_MARGIN:
             self._clocks = {name: clock for name, clock in self._clocks.items() if clock > self._now}
 
-    def _stand(self, caller: str) -> None:
+    def _enqueue(self, caller: str) -> None:
         clock = max(self._clocks.get(caller, 0.0), self._now)
         heapq.heappush(self._line, (clock, next(self._number), caller))
 

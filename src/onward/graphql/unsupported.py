@@ -51,11 +51,11 @@ def refuse_types(schema: strawberry.Schema) -> None:
 def _refuse_federation(definition: Any) -> None:
     """Raise SchemaError if a definition has a directive of federation; only object types can have one."""
     fields = getattr(definition, "fields", ())
-    places = [
+    located = [
         ("", getattr(definition, "directives", None)),
         *((f".{field.name}", field.directives) for field in fields),
     ]
-    for place, directives in places:
+    for place, directives in located:
         for directive in directives or ():
             if isinstance(directive, FederationDirective):
                 name = type(directive).__name__

@@ -130,7 +130,7 @@ def _check_key(annotation: Any, place: str) -> None:
 
 
 def _words(type_: Any) -> str | None:
-    """What is wrong with a type that has none inside, and the fix; None if it can be stored and read back."""
+    """Return the fault of a type without inner types, and the fix; None if it can be stored and read back."""
     if type_ in EXACTLY:
         return EXACTLY[type_].format(_name(type_))
     # What is no class, such as ID or a special form of typing, is left to pydantic.

@@ -13,7 +13,7 @@ class JobsError(Exception):
 
 
 class NotFound(JobsError):
-    """There is no such job, or the viewer may not see it."""
+    """The job does not exist, or the viewer may not see it."""
 
 
 class Conflict(JobsError):

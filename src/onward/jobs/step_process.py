@@ -231,7 +231,7 @@ class StepProcess:
         self._child.close()
 
     def descriptors(self) -> Iterator[int]:
-        """Those by which the process knows that this one lives."""
+        """The descriptors by which the process knows that this one lives."""
         if self._socket is not None and self._socket.fileno() >= 0:
             yield self._socket.fileno()
         if self._child is not None:

@@ -18,9 +18,9 @@ async def in_batches(writer: Writer, change: Callable[[Tx], int]) -> int:
     """
     changed = 0
     while True:
-        begun = time.monotonic()
+        started = time.monotonic()
         rows = await writer.run(change, ALONE)
         if not rows:
             return changed
         changed += rows
-        await asyncio.sleep(time.monotonic() - begun)
+        await asyncio.sleep(time.monotonic() - started)

@@ -81,7 +81,7 @@ class Tracing:
 
 
 def build(traces: str) -> Tracing:
-    """By the settings: nothing for "", standard error for "console", else an OTLP collector's URL."""
+    """Build the exporter of the settings: none for "", standard error for "console", else an OTLP collector's URL."""
     if not traces:
         return Tracing()
     # Only now: the exporter and what it needs take a quarter of a second to load.

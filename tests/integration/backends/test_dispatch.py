@@ -112,7 +112,7 @@ async def test_a_job_is_delivered_once(onward: wiring.Runtime) -> None:
 async def test_many_deliveries_are_confirmed_a_part_in_each_commit(
     onward: wiring.Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As those of a bulk retry are."""
+    """The deliveries of a bulk retry are so many."""
     sizes, confirm = list[int](), due.confirm
 
     def noted(tx: Tx, waits: Sequence[tuple[str, int]], *, identity: str) -> None:

@@ -41,8 +41,10 @@ class Thread:
 
     def __init__(self, backend: Dramatiq) -> None:
         self.acknowledged = threading.Event()
-        self._hands = InFlightJobs(asyncio.get_running_loop(), backend._retry_write, 1)
-        self._thread = threading.Thread(target=self._hands.accept, args=("job_1", self.acknowledged.set), daemon=True)
+        self._in_flight = InFlightJobs(asyncio.get_running_loop(), backend._retry_write, 1)
+        self._thread = threading.Thread(
+            target=self._in_flight.accept, args=("job_1", self.acknowledged.set), daemon=True
+        )
         self._thread.start()
 
     async def ended(self, within_s: float) -> bool:

@@ -54,17 +54,17 @@ class Thread:
         return not self._thread.is_alive()
 
 
-@pytest.mark.parametrize("places", [1, 2, 3])
-async def test_no_more_jobs_start_than_there_are_slots(places: int) -> None:
+@pytest.mark.parametrize("slots", [1, 2, 3])
+async def test_no_more_jobs_start_than_there_are_slots(slots: int) -> None:
     """The worker would otherwise claim jobs that other workers could run at once."""
     jobs = Jobs()
-    Thread(InFlightJobs(asyncio.get_running_loop(), jobs, places), "a", "b", "c", "d")
-    await jobs.have_started(places)
+    Thread(InFlightJobs(asyncio.get_running_loop(), jobs, slots), "a", "b", "c", "d")
+    await jobs.have_started(slots)
     await asyncio.sleep(0.05)
-    assert len(jobs.started) == places
+    assert len(jobs.started) == slots
     jobs.end("a")
-    await jobs.have_started(places + 1)
-    assert jobs.started == ["a", "b", "c", "d"][: places + 1]
+    await jobs.have_started(slots + 1)
+    assert jobs.started == ["a", "b", "c", "d"][: slots + 1]
 
 
 async def test_a_message_is_acknowledged_when_its_own_job_ends() -> None:

@@ -101,7 +101,7 @@ async def test_jobs_accepted_without_a_free_slot_wait_in_the_ledger(backend: Bac
 
 
 async def test_jobs_unblocked_by_maintenance_run_in_parallel(run: Run) -> None:
-    """They use the slots that the ledger is not being asked to fill; the other jobs stay in the ledger."""
+    """The jobs use the slots that the ledger is not being asked to fill; the others stay in the ledger."""
     backend = Background(run, concurrency=6)
     await backend.start(Role.ACCEPT)
     await until(lambda: run.asked == [3])

@@ -10,9 +10,9 @@ async def turn() -> None:
 
 
 async def test_each_loop_iteration_runs_a_few_callers_in_order() -> None:
-    turns, on = FairScheduler(3), []
+    scheduler, on = FairScheduler(3), []
     for number in range(8):
-        turns.call(lambda number=number: on.append(number))  # type: ignore[misc]
+        scheduler.call(lambda number=number: on.append(number))  # type: ignore[misc]
     seen = []
     while len(on) < 8:
         await turn()
@@ -23,11 +23,11 @@ async def test_each_loop_iteration_runs_a_few_callers_in_order() -> None:
 
 
 async def test_a_repeated_request_comes_after_waiting_ones() -> None:
-    turns, on = FairScheduler(1), []
+    scheduler, on = FairScheduler(1), []
 
     async def flood(name: str) -> None:
         for _ in range(3):
-            await turns.turn()
+            await scheduler.turn()
             on.append(name)
 
     await asyncio.gather(flood("a"), flood("b"))
@@ -35,24 +35,24 @@ async def test_a_repeated_request_comes_after_waiting_ones() -> None:
 
 
 async def test_a_cancelled_waiter_uses_up_no_turn() -> None:
-    turns = FairScheduler(1)
-    gone = [asyncio.create_task(turns.turn()) for _ in range(3)]
+    scheduler = FairScheduler(1)
+    gone = [asyncio.create_task(scheduler.turn()) for _ in range(3)]
     await turn()
     for task in gone:
         task.cancel()
     async with asyncio.timeout(20):
-        await turns.turn()
+        await scheduler.turn()
 
 
 async def test_an_exception_stops_no_other_waiter() -> None:
-    turns, reported = FairScheduler(4), []
+    scheduler, reported = FairScheduler(4), []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context["exception"]))
 
     def wrong() -> None:
         raise ValueError
 
-    turns.call(wrong)
-    turns.call(wrong)
+    scheduler.call(wrong)
+    scheduler.call(wrong)
     async with asyncio.timeout(20):
-        await turns.turn()
+        await scheduler.turn()
     assert [type(error) for error in reported] == [ValueError, ValueError]

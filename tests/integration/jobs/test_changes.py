@@ -160,7 +160,7 @@ async def test_an_outage_of_the_ledger_is_survived(
 async def test_without_subscriptions_the_ledger_is_not_read(
     writer: Writer, changes: ChangeFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is no occasional read either."""
+    """Even an occasional read is left out."""
     job = await writer.run(accept)
     async with changes.watch_job(job.id):
         pass

@@ -43,7 +43,7 @@ def test_a_claim_takes_at_most_its_limit(writer: Writer, waiting: int) -> None:
 
 
 async def test_two_runners_at_once_claim_each_job_once(ledger_url: str) -> None:
-    """They claim by id and from the queue at the same time."""
+    """The runners claim by id and from the queue at the same time."""
     with writing(ledger_url) as one, writing(ledger_url) as two:
         accepted = await one.run(lambda tx: [accept(tx) for _ in range(100)])
         asked: list[Awaitable[Sequence[Job | None]]] = []

@@ -234,7 +234,7 @@ def test_a_clock_that_was_set_back_delays_jobs_only_briefly(rate: Rate, back_us:
 
 
 def test_a_faster_rate_applies_at_once_to_blocked_jobs(writer: Writer) -> None:
-    """It does not matter how far ahead the slower rate was used up."""
+    """The slower rate may have been used up far ahead."""
     limited(writer, 3, rate=Rate(1, 86_400 * SECOND_US))
     writer.run_sync(claim_limited)
     assert writer.run_sync(blocked.admissible_handlers)[0] == []

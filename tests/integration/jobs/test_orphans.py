@@ -60,8 +60,8 @@ def test_jobs_that_a_reclaimed_runner_claimed_or_accepted_later_wait_again(write
     delivered = writer.run_sync(
         lambda tx: ledger.accept(tx, new_job(backend="elsewhere"), local_runner="run-id/sentinel")
     )
-    places, since = writer.database.read_sync(lambda tx: due.destinations(tx, since=None))
-    runners = {runner for backend, _, runner in places if runner is not None and backend == "here"}
+    destinations, since = writer.database.read_sync(lambda tx: due.destinations(tx, since=None))
+    runners = {runner for backend, _, runner in destinations if runner is not None and backend == "here"}
     assert runners == {"reclaimed", "alive"}
     assert writer.run_sync(lambda tx: recovery.orphaned_runners(tx, assigned=runners)) == ["reclaimed"]
     assert writer.run_sync(lambda tx: recovery.release_orphan(tx, runner="reclaimed")) == 2
@@ -78,7 +78,7 @@ def test_jobs_that_a_reclaimed_runner_claimed_or_accepted_later_wait_again(write
 
 
 async def test_many_orphans_are_freed_a_part_in_each_commit(writer: Writer) -> None:
-    """Those that a runner holds, and those that were accepted for it."""
+    """A runner may hold jobs, and have jobs that were accepted for it."""
     count = recovery.ROWS + 1
     await writer.run(lambda tx: [accept(tx) for _ in range(count)])
     await writer.run(lambda tx: claims.claim_due(tx, runner="gone", worker="w", backend="here", limit=count))
@@ -89,7 +89,7 @@ async def test_many_orphans_are_freed_a_part_in_each_commit(writer: Writer) -> N
 
 
 def test_a_reroute_by_another_process_is_seen_at_the_next_tick(writer: Writer) -> None:
-    """Its commit may have begun before the earlier read and become visible after a newer one."""
+    """The commit may have begun before the earlier read and become visible after a newer one."""
     writer.run_sync(accept)
     _, since = writer.database.read_sync(lambda tx: due.destinations(tx, since=None))
     assert writer.database.read_sync(lambda tx: due.destinations(tx, since=since))[0] <= {
@@ -155,7 +155,7 @@ async def until(true: Callable[[], bool]) -> None:
 async def test_a_claim_whose_commit_s_answer_was_lost_is_handed_back(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its process lives, so no other one would claim the job. Claims that are about to run stay."""
+    """The process lives, so no other one would claim the job. Claims that are about to run stay."""
     job = await writer.run(accept)
     run = writer.run
 
@@ -233,7 +233,7 @@ async def test_a_claim_under_the_new_lease_outlives_the_loss_of_the_old_one(writ
 
 
 async def test_any_runner_may_claim_jobs_accepted_for_a_process_that_drains(writer: Writer) -> None:
-    """They need not wait for the last running job of that process."""
+    """Runners need not wait for the last running job of that process."""
     async with running(writer) as (made, lease):
         expected = await writer.run(lambda tx: ledger.accept(tx, new_job(), local_runner=lease.id))
         made._control._running = cast("Any", {("busy", 1): type("Busy", (), {"interrupt": lambda *_: None})()})

@@ -41,7 +41,7 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
     ],
 )
 def test_queries_of_every_tick_and_mutation_use_an_index(writer: Writer, statement: Any, index: str) -> None:
-    """They read neither all waiting jobs nor the counters of all owners."""
+    """None of the queries reads all waiting jobs, or the counters of all owners."""
     text, defaults = writer.database.driver.compiled(statement)
     first, *_ = found = plan(
         writer,
@@ -77,7 +77,7 @@ def test_a_page_of_a_queue_is_read_from_its_front(writer: Writer, statement: Any
 
 @pytest.mark.parametrize("status", [(S.SUCCEEDED,), (S.SUCCEEDED, S.FAILED)])
 def test_an_owner_s_page_reads_no_jobs_of_others(writer: Writer, status: tuple[JobStatus, ...]) -> None:
-    """This holds with any filter."""
+    """The filter makes no difference."""
     seen: list[str] = []
 
     def read(tx: Tx) -> None:

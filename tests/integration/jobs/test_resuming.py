@@ -48,7 +48,7 @@ async def reclaim(here: Node) -> None:
 
 @pytest.mark.parametrize("notices", ["in time", "late"])
 async def test_the_outcome_of_the_newest_claim_counts(writer: Writer, notices: str) -> None:
-    """There is one attempt, no crash and no second run, whether or not the process notices the lost lease."""
+    """The job has one attempt, no crash and no second run, whether or not the process notices the lost lease."""
     gate = Gate()
 
     @handler("conformance.wait", retry=ONCE)

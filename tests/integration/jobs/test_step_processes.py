@@ -91,7 +91,7 @@ async def test_steps_progress_and_dispatched_jobs_of_a_process_are_the_job_s(her
 
 
 async def test_a_process_is_killed_at_its_time_limit(here: Node, tmp_path: Path) -> None:
-    """It holds its interpreter's lock; nothing of it runs any more when the job has failed."""
+    """The process holds its interpreter's lock; nothing of it runs any more when the job has failed."""
     job, task = await start(here, process_handlers.stuck, folder=str(tmp_path))
     await task
     failed = await here.get(job)
@@ -110,7 +110,7 @@ async def test_a_process_is_killed_at_a_cancel(here: Node, tmp_path: Path) -> No
 
 
 async def test_a_process_is_killed_at_the_end_of_the_drain(here: Node, tmp_path: Path) -> None:
-    """Its job is handed back, and the attempt does not count."""
+    """The job is handed back, and the attempt does not count."""
     job, task = await start(here, process_handlers.deaf, folder=str(tmp_path))
     pid = await pid_of_started(tmp_path)
     await here.runner.drain(2.0)
@@ -189,7 +189,7 @@ asyncio.run(main(sys.argv[1]))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
 def test_a_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
-    """It holds its interpreter's lock; another process runs the job again, and it must not run twice."""
+    """The process holds its interpreter's lock; another one runs the job again, which must not run twice."""
     (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.process_handlers"]\n')
     parent = subprocess.Popen(
         [sys.executable, "-c", ORPHANED, str(tmp_path)], env=environment(ONWARD_PROJECT=str(tmp_path))

@@ -173,7 +173,7 @@ async def test_a_limit_holds_while_a_function_goes_on_past_its_time(writer: Writ
 async def test_a_function_that_outlives_the_drain_keeps_its_place_until_its_process_is_gone(
     writer: Writer, stuck: Stuck
 ) -> None:
-    """Its job is handed back at once. Another runner that leads maintenance finds the process gone."""
+    """The job is handed back at once. Another runner that leads maintenance finds the process gone."""
 
     @handler("conformance.deaf")
     def deaf(job: JobContext) -> None:

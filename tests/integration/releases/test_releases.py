@@ -1,4 +1,4 @@
-"""This release continues a ledger that an earlier one has left in the midst of work."""
+"""Ledgers that earlier releases have left in the midst of work are continued by this one."""
 
 import json
 from pathlib import Path
@@ -106,7 +106,7 @@ def contents(database: Database) -> dict[str, Table]:
 
 
 def test_a_job_of_a_newer_release_runs_where_nothing_is_lost_by_it(tmp_path: Path) -> None:
-    """This holds while releases run side by side; a job with unknown features is refused with a fix."""
+    """Releases run side by side for a while; a job with unknown features is refused with a fix."""
     ledger = Kept(tmp_path, next(one for one in LEDGERS if "sqlite" in one.stem).read_text("utf-8"), None)
     ledger.execute("DELETE FROM jobs WHERE status NOT IN ('QUEUED', 'SCHEDULED') OR handler <> 'release.greet'")
     ledger.execute("DELETE FROM runners")  # nobody has to be taken for dead first

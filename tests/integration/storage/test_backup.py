@@ -21,7 +21,7 @@ def rows(file: Path, statement: str) -> list[tuple[object, ...]]:
 
 @pytest.mark.anyio
 async def test_a_copy_during_writes_is_consistent(sqlite_ledger: str, tmp_path: Path) -> None:
-    """It has everything accepted before, and the first of the later jobs, with their counts."""
+    """The copy has everything accepted before, and the first of the later jobs, with their counts."""
     copy, accepted, done = tmp_path / "copy.db", [], asyncio.Event()
     with writing(sqlite_ledger) as writer:
 
@@ -68,7 +68,7 @@ def test_a_copy_of_an_older_release_s_file_is_one_that_shrinks(sqlite_ledger: st
 
 
 def test_simultaneous_copies_are_all_complete(sqlite_ledger: str, tmp_path: Path) -> None:
-    """This holds even if all have one process id, as in containers."""
+    """All may have one process id, as in containers."""
     copy = tmp_path / "copy.db"
     with writing(sqlite_ledger) as writer, ThreadPoolExecutor(4) as threads:
         writer.run_sync(accept)

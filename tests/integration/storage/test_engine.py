@@ -29,10 +29,10 @@ _among = sa.select(meta.c.name).where(in_array(meta.c.name, "names"))
 
 
 @given(st.lists(st.integers(min_value=0, max_value=2**44)))
-def test_ids_grow_even_if_the_clock_goes_back(moments: list[int]) -> None:
+def test_ids_grow_even_if_the_clock_goes_back(times_ms: list[int]) -> None:
     """The clock may also stand still."""
     ids = Ids()
-    found = [ids.next("job", ms) for ms in moments]
+    found = [ids.next("job", ms) for ms in times_ms]
     assert found == sorted(set(found))
     assert all(len(one) == len("job_") + 32 for one in found)
 

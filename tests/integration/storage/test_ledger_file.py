@@ -51,7 +51,7 @@ def test_no_job_is_accepted_into_a_missing_file(
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 def test_a_file_that_is_moved_back_goes_on(sqlite_ledger: str, suffix: str) -> None:
-    """It has everything accepted before and after, also for a process that opens it anew."""
+    """The file has everything accepted before and after, also for a process that opens it anew."""
     file = Path(sqlite_ledger.removeprefix("sqlite:///") + suffix)
     with writing(sqlite_ledger) as writer:
         writer.run_sync(lambda tx: put(tx, "before"))

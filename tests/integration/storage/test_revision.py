@@ -49,7 +49,7 @@ async def test_a_commit_changes_the_revision_and_a_read_does_not(sqlite_ledger: 
 
 
 async def test_the_thread_that_asks_opens_no_connection(sqlite_ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It runs the event loop, and to open one may wait for a lock."""
+    """The thread runs the event loop, and opening a connection may wait for a lock."""
     with writing(sqlite_ledger) as writer:
         connect, threads = writer.database.driver.connect, list[int]()
 

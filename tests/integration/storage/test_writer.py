@@ -126,7 +126,7 @@ async def test_an_exception_in_a_transaction_function_affects_no_other(writer: W
 
 
 async def test_a_violated_constraint_affects_no_other_transaction_function(writer: Writer) -> None:
-    """This holds on PostgreSQL, too, where an error spoils the whole transaction."""
+    """PostgreSQL's errors spoil a whole transaction, and still the other functions are written."""
     await writer.run(lambda tx: put(tx, "taken"))
     found = await together(writer, lambda tx: put(tx, "a"), lambda tx: put(tx, "taken"), lambda tx: put(tx, "b"))
     assert type(found[1]).__name__ in ("IntegrityError", "UniqueViolation")
@@ -186,7 +186,7 @@ async def test_counters_change_only_with_committed_rows(writer: Writer) -> None:
 
 
 async def test_a_posted_transaction_function_is_written_without_a_waiting_caller(writer: Writer) -> None:
-    """It is written within half a second, or with the next commit."""
+    """The function is written within half a second, or with the next commit."""
     writer.post(lambda tx: put(tx, "later"))
     async with asyncio.timeout(2):
         while "later" not in names(writer.database):
@@ -231,7 +231,7 @@ def test_closing_a_writer_writes_all_pending_requests(ledger_url: str) -> None:
 
 
 def test_a_write_during_the_close_is_answered(ledger_url: str) -> None:
-    """It is written or refused; no caller waits for ever."""
+    """The write is made or refused; no caller waits for ever."""
     with writing(ledger_url) as writer:
         answers: list[str] = []
 

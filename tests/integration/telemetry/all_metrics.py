@@ -16,8 +16,8 @@ def exposition() -> str:
     metrics.rescued(1)
     metrics.loop_delayed(0.001)
     metrics.loop_blocked("email.welcome")
-    books = QueueStats(
+    queue_stats = QueueStats(
         dict.fromkeys(JobStatus, 1), {"dramatiq": (1, 0.5)}, {"PAUSED": 1, "CONCURRENCY": 0, "RATE": 0}, 1
     )
-    metrics.add(lambda: figures(books, {"dramatiq": Health(reachable=True, depth=1)}))
+    metrics.add(lambda: figures(queue_stats, {"dramatiq": Health(reachable=True, depth=1)}))
     return metrics.text().decode()

@@ -86,10 +86,10 @@ def test_every_alert_is_tested_and_explained() -> None:
 
 
 def test_no_two_panels_overlap() -> None:
-    places = [panel["gridPos"] for panel in json.loads((FOLDER / "dashboard.json").read_text("utf-8"))["panels"]]
+    positions = [panel["gridPos"] for panel in json.loads((FOLDER / "dashboard.json").read_text("utf-8"))["panels"]]
     cells = [
         (x, y)
-        for place in places
+        for place in positions
         for x in range(place["x"], place["x"] + place["w"])
         for y in range(place["y"], place["y"] + place["h"])
     ]

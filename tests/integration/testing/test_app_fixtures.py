@@ -92,7 +92,7 @@ async def test_the_log_can_be_read(onward_immediate: TestApp) -> None:
 
 @pytest.mark.timeout(120)
 def test_the_documented_tests_pass(tmp_path: Path) -> None:
-    """They are copied from docs/testing-your-jobs.md without changes."""
+    """The tests are copied from docs/testing-your-jobs.md without changes."""
     page = (ROOT / "docs" / "testing-your-jobs.md").read_text()
     for name, text in re.findall(r"`(\w+\.py)`[^`]*?:\n\n```python\n(.*?)```", page, re.DOTALL):
         (tmp_path / name).write_text(text)

@@ -24,7 +24,7 @@ EXAMPLE = ROOT / "examples" / "frontend"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]  # the first of them may install packages
 
 
-class Letters(Message):
+class ReceivedMail(Message):
     """The received messages."""
 
     def __init__(self) -> None:
@@ -123,15 +123,15 @@ async def test_a_job_is_followed_live_from_an_absent_mail_server_to_its_end(page
     await expect(letter).to_contain_text("It waits for")
     await expect(letter.get_by_role("progressbar")).to_be_visible()
     await expect(page.get_by_label("Username")).to_have_value("")
-    letters = Letters()
-    mail_server = Controller(letters, hostname="127.0.0.1", port=smtp_port)
+    received = ReceivedMail()
+    mail_server = Controller(received, hostname="127.0.0.1", port=smtp_port)
     mail_server.start()
     try:
         await expect(letter.get_by_role("status")).to_have_text("Sent", timeout=60_000)
     finally:
         mail_server.stop()
     await expect(letter.get_by_role("progressbar")).to_have_count(0)
-    assert letters.to == ["ada@example.org"]
+    assert received.to == ["ada@example.org"]
 
 
 async def test_an_error_is_shown_at_its_field_and_can_be_corrected(page: Page) -> None:
@@ -164,7 +164,7 @@ async def test_a_lost_answer_is_requested_again_without_a_second_job(page: Page)
 
 
 async def test_a_changed_query_reloads_the_page_with_new_types(built: Path, browser: Browser, tmp_path: Path) -> None:
-    """This is for development (`npm run dev`); the page shows the error of a wrong query until it is corrected."""
+    """Development (`npm run dev`) needs it; the page shows the error of a wrong query until it is corrected."""
     application.write(tmp_path, "[server]\nport = 0\n")
     card = built / "src" / "JobCard.tsx"
     was = card.read_text("utf-8")

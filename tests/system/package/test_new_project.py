@@ -25,7 +25,7 @@ def new_project(environment: Environment, folder: Path) -> Path:
 
 
 def does_a_job(address: str, shop: Path) -> None:
-    """By the mutation of its README."""
+    """Run a job by the mutation of the README."""
     operation, _ = (fence.text for fence in fences(shop / "README.md") if fence.language == "graphql")
     payload = graphql(address, operation)["ordersConfirm"]
     assert payload["errors"] == []
@@ -50,7 +50,7 @@ def test_a_new_project_is_tested_and_served_at_once(tested: Environment, tmp_pat
 def test_dramatiq_and_postgresql_serve_it_as_its_image_has_it(
     package: Package, tmp_path: Path, postgres_url: str, redis_url: str, namespace: str
 ) -> None:
-    """Its package is installed, and the settings lie alone in a folder."""
+    """The project's package is installed, and its settings lie alone in a folder."""
     installed = environments.make(tmp_path / "venv", package.wheel, "dramatiq", "postgres")
     shop = new_project(installed, tmp_path)
     hatchling(shop, "-t", "wheel", "-d", str(tmp_path))
@@ -84,6 +84,6 @@ def test_type_checkers_and_the_linter_say_nothing(tested: Environment, tmp_path:
     mypy = [sys.executable, "-m", "mypy", "--python-executable", str(tested.python)]
     ruff = [sys.executable, "-m", "ruff"]
     for command in (mypy, pyright, [*ruff, "check"], [*ruff, "format", "--check"]):
-        told = subprocess.run(command, cwd=shop, capture_output=True, text=True, check=False)
-        assert told.returncode == 0, told.stdout + told.stderr
-        assert "warning" not in told.stdout.replace("0 warnings", ""), told.stdout
+        output = subprocess.run(command, cwd=shop, capture_output=True, text=True, check=False)
+        assert output.returncode == 0, output.stdout + output.stderr
+        assert "warning" not in output.stdout.replace("0 warnings", ""), output.stdout

@@ -135,7 +135,7 @@ def test_on_a_read_only_file_system_no_build_begins(tmp_path: Path, monkeypatch:
 
 
 def test_a_build_ends_with_its_server(workshop: Workshop) -> None:
-    """Whatever ends the server, npm ends with it, and the downloaded packages are removed."""
+    """Any end of the server ends npm, too, and the downloaded packages are removed."""
     (workshop.programs / "npm").write_text(
         '#!/bin/sh\nmkdir -p node_modules\necho $$ > "$RECORD.pid"\nmv "$RECORD.pid" "$RECORD"\nsleep 600\n'
     )

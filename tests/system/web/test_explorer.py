@@ -47,7 +47,7 @@ async def test_the_explorer_opens_offline_with_a_tab_for_each_operation(watched:
 
 @pytest.mark.slow
 async def test_the_first_tab_can_be_run_unchanged(watched: Watched, served: str) -> None:
-    """Its variables are there, and are kept when the page is opened again."""
+    """The tab's variables are there, and are kept when the page is opened again."""
     page = await opened(watched, served)
     variables = page.get_by_role("region", name="Variables")
     await expect(variables).to_contain_text("ada@example.com")

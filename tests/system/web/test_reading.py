@@ -32,13 +32,13 @@ async def test_whole_numbers_keep_every_digit(watched: Watched, served: str) -> 
 
 async def test_a_date_in_another_year_shows_the_year(watched: Watched, served: str) -> None:
     page = await opened(watched, served)
-    moments = await page.evaluate(
+    dates = await page.evaluate(
         "async () => { const { moment } = await import('./static/jobs/format.js'); const now = new Date();"
         " return [now, new Date(now.getFullYear(), 0, now.getMonth() ? 2 : 1 + now.getDate() % 28),"
         " new Date(2019, 4, 1)].map(moment); }"
     )
-    assert "2019" in moments[2]
-    assert not any(str(year) in shown for shown in moments[:2] for year in range(2020, 2100))
+    assert "2019" in dates[2]
+    assert not any(str(year) in shown for shown in dates[:2] for year in range(2020, 2100))
 
 
 async def test_states_differ_by_more_than_their_colour(watched: Watched, served: str) -> None:

@@ -30,13 +30,13 @@ async def test_hostile_text_stays_text(watched: Watched, served: str) -> None:
     job = process(served, HOSTILE)
     await page.route(f"{served}/graphql", hostile)
     await page.route_web_socket(re.compile("/graphql"), cut)
-    places = {
+    texts = {
         "": "Backends",
         f"#/jobs/{job}": "Steps",
         f"#/jobs/{quote(HOSTILE, safe='')}": "No such job",
         f"#/?handler={HOSTILE}": "No job",
     }
-    for place, words in places.items():
+    for place, words in texts.items():
         await page.goto(f"{served}/{place}")
         await page.reload()
         await expect(page.get_by_text(words).filter(visible=True).first).to_be_visible()

@@ -25,7 +25,7 @@ attempts = st.integers(1, 10_000)
 
 @given(policies(), attempts)
 def test_the_ceiling_grows_up_to_the_cap(policy: Retry, attempt: int) -> None:
-    """It never falls, and never exceeds the cap."""
+    """The ceiling never falls, and never exceeds the cap."""
     assert ceiling(policy, attempt) <= ceiling(policy, attempt + 1) <= policy.cap
 
 
@@ -38,7 +38,7 @@ def test_the_ceiling_doubles_from_the_base(policy: Retry, attempt: int) -> None:
 
 @given(policies(), attempts, st.integers())
 def test_the_delay_is_within_the_ceiling(policy: Retry, attempt: int, seed: int) -> None:
-    """It is never negative, for any random number."""
+    """The delay is never negative, for any random number."""
     assert timedelta(0) <= delay(policy, attempt, Random(seed)) <= ceiling(policy, attempt)
 
 

@@ -58,7 +58,7 @@ def test_decoding_an_encoded_row_gives_the_same_job() -> None:
 
 
 def test_a_claimed_job_runs_its_first_unfinished_step() -> None:
-    """Its current attempt and step are not stored among the finished ones."""
+    """The current attempt and step are not stored among the finished ones."""
     values = row.new({**NEW, "status": "RUNNING", "attempt": 1, "worker": "worker", "attempt_started_at": 9})
     job = row.decode(values.values())
     assert [step.status for step in job.steps] == [StepStatus.RUNNING, StepStatus.PENDING]

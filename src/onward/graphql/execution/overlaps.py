@@ -19,15 +19,15 @@ def overlaps(document: DocumentNode, fields: int) -> int:
     """Count the pairs with fragments spread out, each once in a place. Raises TooMany for more than `fields` fields."""
     definitions = [definition for definition in document.definitions if isinstance(definition, Definition)]
     fragments = {d.name.value: d.selection_set for d in definitions if isinstance(d, FragmentDefinitionNode)}
-    places: list[list[Selections]] = [[(definition.selection_set, frozenset())] for definition in definitions]
+    pending: list[list[Selections]] = [[(definition.selection_set, frozenset())] for definition in definitions]
     pairs = 0
-    while places:
-        named = _named(places.pop(), fragments)
+    while pending:
+        named = _named(pending.pop(), fragments)
         for same in named.values():
             fields -= len(same)
             pairs += len(same) * (len(same) - 1) // 2
             if nested := [(node.selection_set, within) for node, within in same if node.selection_set]:
-                places.append(nested)
+                pending.append(nested)
         if fields < 0:
             raise TooMany
     return pairs

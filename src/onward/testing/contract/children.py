@@ -22,7 +22,7 @@ class Children:
         assert (done.status, done.result, done.owner) == (S.SUCCEEDED, "child", parent.owner)
 
     async def test_many_dispatched_jobs_run_once_each(self, harness: Harness) -> None:
-        """They need more than one transaction, and each is accepted with the parent's outcome."""
+        """The jobs need more than one transaction, and each is accepted with the parent's outcome."""
         count = dispatched.CHUNK + 20
         folder = str(harness.folder)
         parent = await harness.done(await harness.accept("conformance.parent_of_many", folder=folder, children=count))
@@ -33,7 +33,7 @@ class Children:
         assert (len(ran), len(set(ran)), {first.id, last.id} - set(ran)) == (count, count, set())
 
     async def test_a_step_that_fails_dispatches_nothing(self, harness: Harness) -> None:
-        """There is no job with the id that `dispatch` returned."""
+        """The id that `dispatch` returned belongs to no job."""
         parent = await harness.done(await harness.accept("conformance.parent", folder=str(harness.folder), fails=True))
         assert parent.status is S.FAILED
         noted = notes(harness.folder)[0]

@@ -50,7 +50,7 @@ def no_reroute() -> None:
     """Deliver a job where the settings sent it when it was accepted."""
     from onward.maintenance.recovery import Recovery
 
-    async def nothing(self: Any, places: Any) -> None:
+    async def nothing(self: Any, destinations: Any) -> None:
         return
 
     base.put(Recovery, "_reroute", nothing)

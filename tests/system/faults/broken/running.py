@@ -34,7 +34,7 @@ def chunks_apart() -> None:
     """Of many further jobs of a step, a chunk is deleted one transaction before it becomes jobs."""
     from onward.jobs import dispatched
 
-    def apart(expand: Any) -> Any:
+    def separately(expand: Any) -> Any:
         held: list[Any] = []
 
         def expanded(tx: Any, insert: Any, **named: Any) -> Any:
@@ -45,14 +45,14 @@ def chunks_apart() -> None:
 
         return expanded
 
-    base.around(dispatched, "expand", apart)
+    base.around(dispatched, "expand", separately)
 
 
 def children_apart() -> None:
     """Accept a job's children whether or not its outcome is accepted."""
     from onward.jobs.executor import Executor
 
-    def apart(execute: Any) -> Any:
+    def separately(execute: Any) -> Any:
         async def executed(self: Any, running: Any) -> Any:
             found, completion = await execute(self, running), self._completion
             for child in running.children:
@@ -62,21 +62,21 @@ def children_apart() -> None:
 
         return executed
 
-    base.around(Executor, "execute", apart)
+    base.around(Executor, "execute", separately)
 
 
 def handler_missing_unsaid() -> None:
     """Let a job without its handler run into a KeyError."""
     from onward.jobs.executor import Executor
 
-    def unsaid(execute: Any) -> Any:
+    def without_check(execute: Any) -> Any:
         async def executed(self: Any, running: Any) -> Any:
             assert self._handlers[running.job.handler]
             return await execute(self, running)
 
         return executed
 
-    base.around(Executor, "execute", unsaid)
+    base.around(Executor, "execute", without_check)
 
 
 def parameters_unchecked() -> None:

@@ -64,7 +64,7 @@ def two_commits() -> None:
     """Commit the user first, and then the job."""
     from database import users
 
-    def apart(add: Any) -> Any:
+    def in_two_commits(add: Any) -> Any:
         def added(tx: Any, **named: Any) -> Any:
             user = add(tx, **named)
             tx.raw("COMMIT")
@@ -73,7 +73,7 @@ def two_commits() -> None:
 
         return added
 
-    base.around(users, "add", apart)
+    base.around(users, "add", in_two_commits)
 
 
 def endless_patience() -> None:

@@ -12,7 +12,7 @@ RETRY = "mutation($id: ID!) { r: retryJob(input: {id: $id}) { job { id } errors 
 
 
 def bad_handlers_fail_with_a_reason(stage: Stage) -> None:
-    """They raise, hang, ignore stops, return no JSON or call sys.exit; other jobs are not affected."""
+    """Handlers raise, hang, ignore stops, return no JSON or call sys.exit; other jobs are not affected."""
     client = stage.installation.client
     for name in ("raises", "refuses", "hangs", "unjson", "leaves"):
         client.send(name, 2)

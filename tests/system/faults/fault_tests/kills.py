@@ -86,7 +86,7 @@ def _running(installation: Installation, crashes: int) -> int:
 
 
 def messages_of_killed_workers_are_delivered_within_15_s(stage: Stage) -> None:
-    """This includes the messages that the worker had fetched and not claimed."""
+    """Among them are messages that the worker had fetched and not claimed."""
     installation = stage.installation
     sent = installation.client.send("steps", 40, params={"pause_s": 0.5}, lanes=40)
     stage.pause(0.3, 0.5)
