@@ -52,6 +52,14 @@ def test_the_linter_of_a_clone_accepts_a_further_handler() -> None:
         assert output.returncode == 0, output.stdout
 
 
+def test_a_handler_may_have_the_name_of_the_sample() -> None:
+    """Each name is replaced once."""
+    written = new_handler._files("my.sample_task", "my_sample_task", "shop.my_sample_task", Path("shop"))
+    text = written[Path("shop/shop/my_sample_task.py")]
+    assert '@handler("my.sample_task", mutation=True' in text
+    assert "async def my_sample_task(" in text
+
+
 def test_a_new_project_depends_on_this_release(shop: Path) -> None:
     (line,) = (line for line in (shop / "pyproject.toml").read_text().splitlines() if line.startswith("dependencies"))
     assert Requirement(line.split('"')[1]).specifier.contains(metadata.version("onward"))

@@ -61,9 +61,7 @@ def _files(name: str, module: str, dotted: str, project: Path) -> dict[Path, str
         }
     )
     test = Path("tests", f"test_{module}.py")
-    if (
-        project / "src" / "onward"
-    ).is_dir():  # a clone: its linter groups imports of onward apart from those of libraries
+    if (project / "src" / "onward").is_dir():  # a clone, whose linter keeps onward's imports apart from the libraries'
         texts[test] = texts[test].replace("import pytest\n", "import pytest\n\n")
     return {
         project / f"{dotted.replace('.', '/')}.py": texts[Path("sample_project", f"{module}.py")],

@@ -11,9 +11,7 @@ from onward.cli import samples
 from onward.config.errors import SettingsError
 from onward.runtime import loading
 
-OF_A_PROJECT = frozenset(
-    {"build", "dist", "tests", "var", "wheels"}
-)  # folders in it that its package would collide with
+FOLDERS = frozenset({"build", "dist", "tests", "var", "wheels"})  # of a project, besides its package's
 LENGTH = 50
 
 
@@ -46,7 +44,7 @@ def _package(name: str) -> str:
     package = name.replace("-", "_")
     if keyword.iskeyword(package):
         raise SettingsError(f"{package} is a keyword of Python: take another name")
-    if package in OF_A_PROJECT:
+    if package in FOLDERS:
         raise SettingsError(f"{package} is the name of another folder in a project: take another name")
     if package in sys.stdlib_module_names or loading.found_in(package):
         raise SettingsError(f"there is a module {package} already, which would hide the project's: take another name")

@@ -1,4 +1,4 @@
-"""The image of deploy/Dockerfile, built by buildah without a daemon, and its processes, run as an engine would.
+"""An image, as that of deploy/Dockerfile, built by buildah without a daemon, and its processes, run as an engine would.
 
 No registry is asked: the base is a Debian of the same release, made by debootstrap, under the official image's name.
 """
@@ -38,34 +38,39 @@ def run(*command: str | Path, **options: Path) -> str:
     return found.stdout.strip()
 
 
+def repository(folder: Path, wheel: Path) -> Path:
+    """Copy the sources of deploy/Dockerfile, and the wheel, to a folder to build from."""
+    context = folder / "context"
+    for name in SOURCES:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (context / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(ROOT / name, context / name)
+    (context / "dist").mkdir()
+    shutil.copy(wheel, context / "dist")
+    return context
+
+
 class Image:
     """The image, and its root for reading."""
 
-    def __init__(self, folder: Path, wheel: Path) -> None:
+    def __init__(self, folder: Path, context: Path, dockerfile: Path, ignored: Path) -> None:
         self._folder = folder
         self.size_bytes = 0
-        self._make(wheel)
+        self._make(context, dockerfile, ignored)
 
     def _buildah(self, *arguments: str | Path) -> str:
         store = ("--root", self._folder / "store", "--runroot", self._folder / "run", "--storage-driver", "vfs")
         return run("buildah", *store, *arguments)
 
-    def _make(self, wheel: Path) -> None:
-        context = self._folder / "context"
-        for name in SOURCES:
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            (context / name).parent.mkdir(parents=True, exist_ok=True)
-            copy(ROOT / name, context / name)
-        (context / "dist").mkdir()
-        shutil.copy(wheel, context / "dist")
+    def _make(self, context: Path, dockerfile: Path, ignored: Path) -> None:
         (context / "secret.env").write_text("of the machine that builds\n")  # which the image is to leave out
-        bases = set(re.findall(r"^FROM (\S+:\S+)", DOCKERFILE.read_text(), re.MULTILINE))
+        bases = set(re.findall(r"^FROM (\S+:\S+)", dockerfile.read_text(), re.MULTILINE))
         for base in bases:
             self._make_base(base)
         options = ["--isolation", "chroot", "--network", "host", "--pull-never", "--format", "docker", "--layers=false"]
         trusted = ["--volume", f"{AUTHORITIES}:{AUTHORITIES}:ro"] if AUTHORITIES.exists() else []
-        ignored = ["--ignorefile", f"{DOCKERFILE}.dockerignore"]
-        self._buildah("bud", *options, *trusted, "--file", DOCKERFILE, *ignored, "--tag", "localhost/onward", context)
+        options += ["--file", str(dockerfile), "--ignorefile", str(ignored)]
+        self._buildah("bud", *options, *trusted, "--tag", "localhost/onward", context)
         inspected = json.loads(self._buildah("inspect", "--type", "image", "localhost/onward"))
         self.config: Mapping[str, list[str]] = inspected["Docker"]["config"]
         self.root = Path(self._buildah("mount", self._buildah("from", "--pull-never", "localhost/onward")))

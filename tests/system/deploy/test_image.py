@@ -14,7 +14,7 @@ import pytest
 
 from tests.processes import wait_until
 from tests.servers import free_port
-from tests.system.deploy.image import DOCKERFILE, Image, lacking
+from tests.system.deploy.image import DOCKERFILE, Image, lacking, repository
 from tests.system.package.fixtures import Package
 
 SECRET = "s" * 32
@@ -38,7 +38,9 @@ def image(package: Package, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         if os.environ.get("CI") == "true":
             pytest.fail(missing)
         pytest.skip(missing)
-    made = Image(tmp_path_factory.mktemp("image"), package.wheel)
+    folder = tmp_path_factory.mktemp("image")
+    ignored = DOCKERFILE.with_name("Dockerfile.dockerignore")
+    made = Image(folder, repository(folder, package.wheel), DOCKERFILE, ignored)
     yield made
     made.close()
 
