@@ -458,7 +458,9 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
     if not folder.is_dir():
         raise SettingsError(f"{folder} is not a folder; --project must name the folder of settings.toml")
     if not file.is_file():
-        raise SettingsError(f"{file} is missing: make one (an empty file will do), or name its folder by --project")
+        raise SettingsError(
+            f"{file} is missing: write a project by `onward new project NAME`, or name its folder by --project"
+        )
     if complaint := misnamed_variable(Settings, os.environ):
         raise SettingsError(complaint)
 
