@@ -20,6 +20,7 @@ from onward.graphql import datetime_scalar, unsupported
 from onward.graphql.base import HandlerSchemaError, SchemaError
 from onward.graphql.generated import scalars
 from onward.graphql.generated.classes import class_of
+from onward.graphql.generated.files import file_of, naming_file
 from onward.graphql.generated.mutations import MadeMutation, mutation_of
 from onward.graphql.generated.outputs import JobOutput
 from onward.graphql.generated.types import Types
@@ -58,7 +59,11 @@ def build(
     unsupported.refuse_modules(modules)
     all_handlers = list((handlers or {}).values())
     types = Types(_described(modules))
-    made = [found for handler in all_handlers if (found := mutation_of(handler, types)) is not None]
+    made = []
+    for handler in all_handlers:
+        with naming_file(handler):
+            if (found := mutation_of(handler, types)) is not None:
+                made.append(found)
     output = JobOutput(all_handlers, types)
     config = StrawberryConfig(scalar_map={datetime: datetime_scalar.scalar(), **scalars.definitions()})
     try:
@@ -71,7 +76,7 @@ def build(
             config=config,
         )
     except DuplicatedTypeName as error:
-        raise _collision(error, types) from error
+        raise _collision(error, types, all_handlers) from error
     unsupported.refuse_types(schema)
     call_directly(schema)
     answer_refusals(schema)
@@ -94,11 +99,12 @@ def _described(modules: Sequence[ModuleType]) -> dict[str, type]:
     return found
 
 
-def _collision(error: DuplicatedTypeName, types: Types) -> SchemaError:
+def _collision(error: DuplicatedTypeName, types: Types, handlers: Sequence[Handler]) -> SchemaError:
     """Name the handler whose class, or the module whose type, has the name of another type."""
     for name, place in types.names.places.items():
         if f" {name} " in error.message:
-            return HandlerSchemaError(f"{place}: the schema has another type named {name}; rename the class")
+            files = " ".join(file_of(handler) for handler in handlers if handler.name in place)
+            return HandlerSchemaError(f"{place}: the schema has another type named {name}; rename the class {files}")
     return SchemaError(
         f"gql.modules: {error.message}. Onward has types of its own, such as Node and PageInfo, which those of"
         " strawberry.relay repeat: give your type another name"

@@ -134,7 +134,7 @@ class Handler(Generic[Params]):
         """The names of parameters that are never logged or shown."""
         return self.params.secret
 
-    def job(self, *args: Params.args, **params: Params.kwargs) -> JobRequest:
+    def job(self, /, *args: Params.args, **params: Params.kwargs) -> JobRequest:
         """Ask for a job with these parameters, whose types are those of the function. Raises TypeError for other names.
 
         The values are checked when the job is accepted.

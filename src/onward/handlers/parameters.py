@@ -15,6 +15,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from onward.handlers.context import JSON
@@ -49,6 +50,8 @@ def model_of(function: Callable[..., Any]) -> type[BaseModel]:
         raise TypeError(
             f"{name} takes {taken[0]} where the job comes: write `def {name}(job: JobContext, *, {taken[0]})`"
         )
+    if taken[0].name in ("self", "cls"):
+        raise TypeError(f"{name} is a method: write a function of the module, or put @staticmethod above @handler")
     rest = taken[1:]
     for parameter in rest:
         _check(name, parameter)
@@ -57,10 +60,13 @@ def model_of(function: Callable[..., Any]) -> type[BaseModel]:
         check_type(type_, f"{name}: {one}")
     fields: dict[str, Any] = {p.name: (types[p.name], ... if p.default is p.empty else p.default) for p in rest}
     try:
-        return create_model(f"{name}_parameters", __config__=STRICT, __module__=function.__module__, **fields)
+        model = create_model(f"{name}_parameters", __config__=STRICT, __module__=function.__module__, **fields)
     except (PydanticSchemaGenerationError, PydanticUserError, NameError) as error:
         words = str(error).partition("\n")[0]
         raise TypeError(f"{name}: its parameters cannot be checked: {words}") from error
+    for one in fields:
+        _check_default(name, one, model.model_fields.get(one))
+    return model
 
 
 def check_later(function: Callable[..., Any]) -> None:
@@ -99,6 +105,10 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
+def _whole(info: FieldInfo) -> Any:
+    return Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+
+
 @lru_cache(maxsize=1_000)
 def _adapter(type_: Any) -> TypeAdapter[Any]:
     return TypeAdapter(type_)
@@ -120,6 +130,24 @@ def _check(function: str, parameter: inspect.Parameter) -> None:
         raise TypeError(f"{function}: {name} needs a type, as in `{name}: str`")
     if name.startswith("_") or hasattr(BaseModel, name):
         raise TypeError(f"{function}: {name} is a name that pydantic reserves; choose another")
+
+
+def _check_default(function: str, name: str, info: FieldInfo | None) -> None:
+    """Refuse a default that a stored job could not be read with. Raises TypeError."""
+    if info is None:
+        raise TypeError(f"{function}: {name} is declared ClassVar, or as something else that no parameter is")
+    if info.is_required() or info.default_factory is not None:
+        return
+    adapter = _adapter(_whole(info))
+    try:
+        written = json.dumps(_dumped(adapter, info.default), allow_nan=False)
+        adapter.validate_json(written, strict=True, by_alias=True, by_name=True)
+    except (ValueError, TypeError) as error:
+        words = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "it is no JSON"
+        fix = f"; declare {name}: {inspect.formatannotation(info.annotation)} | None" if info.default is None else ""
+        raise TypeError(
+            f"{function}: the default of {name}, {info.default!r}, is not of its type: {words}{fix}"
+        ) from error
 
 
 def _types(function: Callable[..., Any], annotations: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +174,7 @@ class Parameters:
 
     def bind(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Check the parameters, complete them, and convert them for JSON. Raises `InvalidParameters`."""
-        return self._validate(params).model_dump(mode="json", round_trip=True)
+        return self._validate(params).model_dump(mode="json", round_trip=True, warnings=False)
 
     def arguments(self, params: Mapping[str, JSON]) -> dict[str, Any]:
         """Convert stored parameters to the arguments of the first step. Raises `InvalidParameters`."""
@@ -197,8 +225,7 @@ class Parameters:
         info = self.model.model_fields.get(name)
         if info is None:
             raise ValueError(f"there is no parameter {name}")
-        whole: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
-        return _adapter(whole)
+        return _adapter(_whole(info))
 
 
 def not_json(params: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -44,7 +44,7 @@ class StepRunner:
         self._closed = False
         self._log = structlog.get_logger("runner")
 
-    async def run(self, running: Running, step: Step, *values: Any, **arguments: Any) -> Any:
+    async def run(self, running: Running, step: Step, /, *values: Any, **arguments: Any) -> Any:
         """Call the step with the job, the values and the arguments, and return its result.
 
         Raises the step's error; TimedOut past the job's limit, which moves while a plain function waits for a thread;

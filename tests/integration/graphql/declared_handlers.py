@@ -115,6 +115,27 @@ def plan(
     )
 
 
+@handler("shop.names", mutation=True)
+async def names(
+    job: JobContext,
+    *,
+    self: int,
+    step: int,
+    running: int,
+    request: int,
+    handler: int,
+    input: int,
+    id: int,
+    info: int,
+    root: int,
+    params: int,
+    from_: int,
+    a_b2: int,
+    type: Literal["class", "None"],
+) -> list[int]:
+    return [self, step, running, request, handler, input, id, info, root, params, from_, a_b2]
+
+
 @handler("shop.paths", mutation=True)
 def paths(job: JobContext, *, folder: Path) -> list[Path]:
     return [folder, folder / "b"]

@@ -81,6 +81,15 @@ async def test_types_with_a_json_form_of_their_own_are_output_in_it(shop: TestAp
     assert (job["result"]["sizes"], job["result"]["theirs"]) == (["l"], "x")
 
 
+async def test_parameters_may_have_the_names_that_functions_of_onward_have(shop: TestApp) -> None:
+    fields = ["self", "step", "running", "request", "handler", "input", "id", "info", "root", "params", "from_", "aB2"]
+    given: dict[str, Any] = {name: number for number, name in enumerate(fields)}
+    job = await job_of(shop, await send(shop, "shopNames", type="class", **given))
+    assert (job["status"], job["result"]) == ("SUCCEEDED", list(range(len(fields))))
+    numbers: dict[str, Any] = {"a_b2" if name == "aB2" else name: number for name, number in given.items()}
+    assert declared_handlers.names.job(**numbers, type="None").params == {**numbers, "type": "None"}
+
+
 async def test_a_wrong_text_is_an_error_with_its_path(shop: TestApp) -> None:
     wrong = {**PLAN, "url": "no url", "host": "1.2.3", "byNumber": {"x": "/x"}}
     payload = await send(shop, "shopPlan", **wrong)

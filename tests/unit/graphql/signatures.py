@@ -3,16 +3,19 @@
 Without `from __future__ import annotations`: some types are local to a function.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Annotated, Any, Literal, NewType, TypedDict
 from uuid import UUID
 
 from annotated_types import Ge, Len
-from pydantic import AnyUrl, BaseModel, Field, JsonValue
+from pydantic import AnyUrl, Base64Bytes, BaseModel, Field, JsonValue, RootModel
 from typing_extensions import Doc
 from typing_extensions import TypedDict as Dictionary
 
@@ -133,6 +136,16 @@ async def literal(job: JobContext, *, a: Literal["air", "sea"]) -> None: ...
 async def literal_words(job: JobContext, *, a: Literal["by air", "by sea"]) -> None: ...
 @shown("literal_numbers", "a: Int! = 2")
 async def literal_numbers(job: JobContext, *, a: Literal[1, 2] = 2) -> None: ...
+@shown("literal_or_none", "a: SigLiteralOrNoneA")
+async def literal_or_none(job: JobContext, *, a: Literal["air", None]) -> None: ...  # noqa: PYI061 - as people write it
+@shown("literal_big", "a: BigInt!")
+async def literal_big(job: JobContext, *, a: Literal[1, 4294967296]) -> None: ...
+@shown("literal_members", "a: String!")
+async def literal_members(job: JobContext, *, a: Literal[Size.SMALL]) -> None: ...
+@shown("root", "a: [Int!]! b: [ItemInput!]")
+async def root(job: JobContext, *, a: RootModel[list[int]], b: RootModel[list[Item]] | None) -> None: ...
+@shown("of_text", "a: String! b: String! c: String! d: JSON!")
+async def of_text(job: JobContext, *, a: Path, b: IPv4Address, c: Base64Bytes, d: OrderedDict[int, str]) -> None: ...
 @shown("texts", "a: [String!]!")
 async def texts(job: JobContext, *, a: list[str]) -> None: ...
 @shown("bare_list", "a: [JSON!]!")

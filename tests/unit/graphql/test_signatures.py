@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
+from enum import Enum
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import graphql
 import pytest
 import strawberry
+from pydantic import BaseModel
 
 from onward import Handler, Mutation, handler, sequence
 from onward.graphql.base import SchemaError
@@ -18,6 +20,7 @@ from onward.graphql.schema import build
 from tests.unit.graphql import signatures
 from tests.unit.graphql.signatures import SHOWN
 
+T = TypeVar("T")
 KEY = '"""The same key with the same input gives the same job.""" idempotencyKey: String'
 RUN_AT = '"""The earliest start; at most a year ahead.""" runAt: DateTime'
 
@@ -183,7 +186,36 @@ class Job:
     x: int
 
 
+@dataclass
+class Void: ...
+
+
+@dataclass
+class Page(Generic[T]):
+    items: list[T]
+
+
+class Sheet(BaseModel, Generic[T]):
+    items: list[T]
+
+
+Umlaut = Enum("Umlaut", {"GRÖSSE": "a"})
+Truth = Enum("Truth", {"true": "a"})
+
+
+class Nobody(Enum): ...
+
+
 def union(job: Any, *, a: int | str) -> None: ...
+def void(job: Any, *, a: Void) -> None: ...
+def generic(job: Any, *, a: Page[int]) -> None: ...
+def generic_model(job: Any, *, a: Sheet[int]) -> None: ...
+def variable(job: Any, *, a: list[T]) -> None: ...
+def none(job: Any, *, a: None) -> None: ...
+def umlaut(job: Any, *, a: Umlaut) -> None: ...
+def truth(job: Any, *, a: Truth) -> None: ...
+def nobody(job: Any, *, a: Nobody) -> None: ...
+def unnamed(job: Any, *, größe: int) -> None: ...  # noqa: PLC2401
 def pair(job: Any, *, a: tuple[int, str]) -> None: ...
 def mixed(job: Any, *, a: Literal["a", 1]) -> None: ...
 def itself(job: Any, *, a: Node) -> None: ...
@@ -201,6 +233,21 @@ def twice(job: Any, *, a_b: int, aB: int) -> None: ...  # noqa: N803
         (itself, r"sig\.wrong\.a\.children: Node holds itself; declare that field as JSON"),
         (inner, r"sig\.wrong\.a: GraphQL has no input that is one of several types"),
         (taken, r"sig\.wrong\.run_at: every mutation has a field runAt; rename the parameter"),
+        (void, r"sig\.wrong\.a: GraphQL has no types without fields \(Void\); leave it out, or give it a field"),
+        (
+            generic,
+            r"sig\.wrong\.a: GraphQL has no generic types \(.*Page\[int\]\); use a pydantic model, and a subclass",
+        ),
+        (
+            generic_model,
+            r"sig\.wrong\.a: .* no name of a GraphQL type; subclass it, as in `class IntSheet\(Sheet\[int\]\)",
+        ),
+        (variable, r"sig\.wrong\.a: T is a type variable; declare a type"),
+        (none, r"sig\.wrong\.a: GraphQL has no type for None alone; leave it out"),
+        (umlaut, r"sig\.wrong\.a: Umlaut\.GRÖSSE is no name of a GraphQL value; rename it"),
+        (truth, r"sig\.wrong\.a: Truth\.true is no name of a GraphQL value"),
+        (nobody, r"sig\.wrong\.a: Nobody has no members; GraphQL needs one"),
+        (unnamed, r"sig\.wrong: 'größe' is no name of a GraphQL field; use letters, digits and underscores"),
         (twice, r"sig\.wrong: a_b and aB would both be aB; rename one"),
     ],
 )
@@ -219,12 +266,26 @@ def test_names_that_collide_are_refused() -> None:
         raise NotImplementedError
 
     first, second = handler("sig.one", mutation="same")(one), handler("sig.two", mutation="same")(other)
-    with pytest.raises(SchemaError, match=r"sig\.two: its type would be named SameInput, as that of sig\.one is"):
+    with pytest.raises(SchemaError, match=r"sig\.two: sig\.one is the mutation same already; .*mutation=\"same2\""):
         build(handlers={"sig.one": first, "sig.two": second})
     with pytest.raises(SchemaError, match=r"sig\.one: the contract has a mutation cancelJob; give it another name"):
         build(handlers={"sig.one": handler("sig.one", mutation="cancelJob")(other)})
     with pytest.raises(SchemaError, match=r"the result of sig\.one: the schema has another type named Job; rename"):
         build(handlers={"sig.one": handler("sig.one")(answer)})
+    answer.__annotations__["return"] = make_dataclass("JobOutput", [("x", int)])
+    with pytest.raises(SchemaError, match=r"the result of sig\.one: its type would be named JobOutput"):
+        build(handlers={"sig.one": handler("sig.one")(answer)})
+    answer.__annotations__["return"] = make_dataclass("Twice", [("a_b", int), ("aB", int)])
+    with pytest.raises(SchemaError, match=r"the result of sig\.one\.Twice: a_b and aB would both be aB; rename one"):
+        build(handlers={"sig.one": handler("sig.one")(answer)})
+
+
+def test_a_refusal_names_the_file() -> None:
+    line = union.__code__.co_firstlineno
+    with pytest.raises(
+        SchemaError, match=rf"sig\.wrong\.a: .*\(tests/unit/graphql/test_signatures\.py, line {line}\)$"
+    ):
+        build(handlers={"sig.wrong": handler("sig.wrong", mutation=True)(union)})
 
 
 @pytest.mark.parametrize(

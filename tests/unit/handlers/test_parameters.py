@@ -2,11 +2,12 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import pytest
@@ -95,6 +96,39 @@ def test_an_invalid_value_is_refused_with_its_path(params: dict[str, Any], path:
     with pytest.raises(InvalidParameters) as refused:
         plain.bind(params)
     assert [where for where, _ in refused.value.errors] == [path]
+
+
+def wrong_text(job: Any, *, a: int = "x") -> None: ...  # type: ignore[assignment]
+def no_text(job: Any, *, a: str = None) -> None: ...  # type: ignore[assignment]  # noqa: RUF013
+def out_of_bounds(job: Any, *, a: Annotated[int, Field(ge=1)] = 0) -> None: ...
+def infinite(job: Any, *, a: float = math.inf) -> None: ...
+def no_json(job: Any, *, a: Any = object()) -> None: ...  # noqa: B008
+def nothing(job: Any, *, a: ClassVar[int]) -> None: ...  # type: ignore[misc]
+def method(self: Any, job: Any, *, a: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (wrong_text, "the default of a, 'x', is not of its type: Input should be a valid integer"),
+        (no_text, "the default of a, None, is not of its type: Input should be a valid string; declare a: str | None"),
+        (out_of_bounds, "the default of a, 0, is not of its type: Input should be greater than or equal to 1"),
+        (infinite, "the default of a, inf, is not of its type"),
+        (no_json, "is not of its type: it is no JSON"),
+        (nothing, "a is declared ClassVar"),
+        (method, "method is a method: write a function of the module, or put @staticmethod above @handler"),
+    ],
+)
+def test_a_signature_that_no_job_could_be_run_with_is_refused(function: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=rf"^test\.wrong: .*{re.escape(message)}"):
+        handler("test.wrong")(function)
+
+
+def test_a_default_may_be_what_json_has_for_its_type() -> None:
+    def function(job: Any, *, a: Decimal = 0, b: list[str] = (), c: Colour = "red", d: float = 1) -> None: ...  # type: ignore[assignment]
+
+    made = handler("test.defaults")(function)
+    assert made.arguments(made.bind({})) == {"a": Decimal(0), "b": [], "c": Colour.RED, "d": 1.0}
 
 
 def test_all_errors_are_reported_together_without_the_values() -> None:

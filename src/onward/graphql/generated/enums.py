@@ -10,7 +10,8 @@ import strawberry
 
 from onward.graphql.base import HandlerSchemaError
 from onward.graphql.generated.descriptions import paragraph
-from onward.graphql.generated.names import Names, is_enum_value
+from onward.graphql.generated.names import NO_ENUM_VALUES, Names, is_literal_name, is_name
+from onward.graphql.generated.scalars import INT, BigInt
 from onward.graphql.generated.schema_type import SchemaType, fixed
 
 
@@ -24,8 +25,11 @@ class Enums:
     def of_class(self, cls: type[Enum], place: str) -> SchemaType:
         """The enum of an Enum's names. Raises HandlerSchemaError."""
         self._names.claim(cls.__name__, cls, place)
-        if not all(isinstance(member.value, str | int | float) for member in cls):
-            raise HandlerSchemaError(f"{place}: the values of {cls.__name__} must be text or numbers: they become JSON")
+        if not list(cls):
+            raise HandlerSchemaError(f"{place}: {cls.__name__} has no members; GraphQL needs one")
+        for name in cls.__members__:
+            if not is_name(name) or name in NO_ENUM_VALUES:
+                raise HandlerSchemaError(f"{place}: {cls.__name__}.{name} is no name of a GraphQL value; rename it")
         if "__strawberry_definition__" not in cls.__dict__:
             strawberry.enum(cls, description=paragraph(cls))
         return fixed(cls, cls)
@@ -35,8 +39,10 @@ class Enums:
         values = tuple(_flat(annotation))
         if not all(type(value) is str for value in values):
             kinds = {type(value) for value in values}
+            if kinds == {int} and not all(value in INT for value in values):
+                return fixed(BigInt, int)
             return fixed(*(kinds.pop(),) * 2) if kinds in ({int}, {bool}) else None
-        if not all(is_enum_value(value) for value in values):
+        if not all(is_literal_name(value) for value in values):
             return fixed(str, str)
         made = self._literals.get((values, hint))
         if made is None:

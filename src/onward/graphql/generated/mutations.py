@@ -86,6 +86,7 @@ def mutation_of(handler: Handler, types: Types) -> MadeMutation | None:
     declared = handler.mutation
     if declared is None:
         return None
+    types.names.claim_mutation(declared.name, handler.name)
     title = declared.name[0].upper() + declared.name[1:]
     members, fields = input_members(types, fields_of(handler.parameters), handler.name, title, dict(declared.arguments))
     for one in members:

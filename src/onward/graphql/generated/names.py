@@ -10,15 +10,25 @@ from strawberry.utils.str_converters import to_camel_case
 from onward.graphql.base import HandlerSchemaError
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*|_[A-Za-z0-9][A-Za-z0-9_]*", re.ASCII)
-NO_ENUM_VALUES = frozenset({"true", "false", "null", "mro", "name", "value"})
+NO_ENUM_VALUES = frozenset({"true", "false", "null"})  # by GraphQL
+NO_MEMBERS = frozenset({"mro", "name", "value"})  # by Python's Enum
 
 
 class Names:
-    """The types' names of one schema; `places` has the handler and the class of each."""
+    """The names of one schema's types and mutations; `places` has the handler and the class of each type."""
 
     def __init__(self) -> None:
         self.places: dict[str, str] = {}
+        self._mutations: dict[str, str] = {}
         self._sources: dict[str, Any] = {}
+
+    def claim_mutation(self, name: str, handler: str) -> None:
+        """Take the name of a mutation for one handler. Raises HandlerSchemaError if another has it."""
+        other = self._mutations.setdefault(name, handler)
+        if other != handler:
+            raise HandlerSchemaError(
+                f'{handler}: {other} is the mutation {name} already; give one another name, as in mutation="{name}2"'
+            )
 
     def claim(self, name: str, source: Any, place: str) -> None:
         """Take the name for one class. Raises HandlerSchemaError if another has it."""
@@ -37,9 +47,9 @@ def is_name(text: str) -> bool:
     return NAME.fullmatch(text) is not None and not text.startswith("__")
 
 
-def is_enum_value(text: str) -> bool:
-    """True if both GraphQL and Python take it for a value of an enum."""
-    return NAME.fullmatch(text) is not None and text not in NO_ENUM_VALUES
+def is_literal_name(text: str) -> bool:
+    """True if both GraphQL and Python take it for the name of an enum's value."""
+    return is_name(text) and text not in NO_ENUM_VALUES | NO_MEMBERS
 
 
 def field_name(python: str, place: str) -> str:

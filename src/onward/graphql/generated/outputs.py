@@ -13,6 +13,7 @@ from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
 from onward.graphql.base import HandlerSchemaError, public_error
+from onward.graphql.generated.files import naming_file
 from onward.graphql.generated.schema_type import Convert, SchemaType
 from onward.graphql.generated.types import Types
 from onward.graphql.types.job import Job
@@ -20,6 +21,7 @@ from onward.handlers.base import Handler
 from onward.handlers.output import Output
 from onward.jobs import model
 
+NAME = "JobOutput"
 DESCRIPTION = (
     "The result as the type that the handler declares; null where it declares none, and until the job has succeeded."
 )
@@ -37,11 +39,13 @@ class JobOutput:
     """The field `Job.output` of one schema."""
 
     def __init__(self, handlers: Iterable[Handler], types: Types) -> None:
+        types.names.claim(NAME, JobOutput, "Job.output")
         self._answers: dict[str, Answer] = {}
         shown: dict[Any, None] = {}
         for handler in handlers:
             if handler.output is not None and handler.output.types:
-                found = {type_: _type(type_, handler, types) for type_ in handler.output.types}
+                with naming_file(handler):
+                    found = {type_: _type(type_, handler, types) for type_ in handler.output.types}
                 self._answers[handler.name] = Answer(
                     handler.output, {type_: one.convert for type_, one in found.items()}
                 )
@@ -54,7 +58,7 @@ class JobOutput:
         if definition.origin is not Job or not self._members:
             return fields
         members: Any = self._members
-        union = Annotated[Union[members], strawberry.union("JobOutput")] | None  # noqa: UP007 - of a tuple
+        union = Annotated[Union[members], strawberry.union(NAME)] | None  # noqa: UP007 - of a tuple
         made = strawberry.field(resolver=_signature, graphql_type=union, description=DESCRIPTION)
         made.python_name = made.name = "output"
         made.origin = Job

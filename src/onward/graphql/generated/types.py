@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import typing
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from enum import Enum
+from types import NoneType
 from typing import Any, Literal
+
+from pydantic import JsonValue
+from typing_extensions import TypeAliasType
 
 from onward.graphql.generated.answers import answer_type
 from onward.graphql.generated.enums import Enums
@@ -38,9 +43,15 @@ class Types:
         self, annotation: Any, place: str, hint: str, metadata: Sequence[Any] = (), *, output: bool = False
     ) -> tuple[SchemaType, bool]:
         """The type for a Python type, and whether it may be null. Raises HandlerSchemaError where there is none."""
+        if isinstance(annotation, TypeAliasType) and annotation is not JsonValue:
+            with self._opened(annotation, place):
+                return self.of(annotation.__value__, place, hint, metadata, output=output)
         type_, further = stripped(annotation)
         metadata = (*metadata, *further)
-        type_, null = without_none(type_)
+        bare, null = without_none(type_)
+        if bare is NoneType:
+            raise Unshown(f"{place}: {unshown(bare)}")
+        type_ = bare
         if null:
             found, _ = self.of(type_, place, hint, metadata, output=output)
             return found, True
@@ -76,12 +87,18 @@ class Types:
             return SchemaType(known)
         made = self._made.get((type_, output))
         if made is None:
-            if any(one is type_ for one in self._open):
-                raise Unshown(f"{place}: {type_.__name__} holds itself; declare that field as JSON (Any)")
-            self._open.append(type_)
-            try:
+            with self._opened(type_, place):
                 make = answer_type if output else input_type
                 made = self._made[type_, output] = make(self, type_, place)
-            finally:
-                self._open.pop()
         return made
+
+    @contextmanager
+    def _opened(self, type_: Any, place: str) -> Iterator[None]:
+        """Refuse a type within itself."""
+        if any(one is type_ for one in self._open):
+            raise Unshown(f"{place}: {type_.__name__} holds itself; declare that field as JSON (Any)")
+        self._open.append(type_)
+        try:
+            yield
+        finally:
+            self._open.pop()
