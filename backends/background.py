@@ -55,7 +55,7 @@ class Background(Backend):
                 await self._claimer
 
     def local_runner(self) -> str | None:
-        # Not while others wait that had a slot when they were accepted: so they are no more than came at once.
+        # Not while others wait that had a slot when they were accepted, so that these stay few.
         return self._run.runner_id if self._runs_here and self._free > 0 and not self._waiting else None
 
     async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:
@@ -89,7 +89,7 @@ class Background(Backend):
             self._reserved.discard(job_id)
             try:
                 await self._run(job_id)
-            except Exception:  # noqa: BLE001 - one job never stops the next
+            except Exception:  # noqa: BLE001 - an error of one job must not stop the next
                 self._log.warning("not run yet", job=job_id, exc_info=True)
 
     def _spawn(self, call: Callable[[], Awaitable[None]]) -> None:
@@ -124,7 +124,7 @@ class Background(Backend):
     async def _next(self) -> Sequence[Callable[[], Awaitable[None]]]:
         if self._waiting:
             return [partial(self._in_order, self._waiting.popleft())]
-        # While the ledger is asked, requests come: unless there is a backlog, half of the slots are kept for them.
+        # Requests arrive while the ledger is asked: half of the slots are kept for them, unless there is a backlog.
         self._asked = self._free if self._backlog else (self._free + 1) // 2
         try:
             calls = await self._run.claim(self._asked, exclude=tuple(self._reserved))

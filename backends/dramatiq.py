@@ -61,7 +61,7 @@ class Dramatiq(Backend):
         self._enqueuer = Enqueuer(self.broker)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining = False
-        self._tried_at = -math.inf  # when Redis last let us do all that we do
+        self._tried_at = -math.inf  # when Redis last allowed all of our commands
 
     async def start(self, role: Role) -> None:  # noqa: ARG002 - jobs run where a Dramatiq worker consumes `broker`
         self._loop = asyncio.get_running_loop()
@@ -83,9 +83,9 @@ class Dramatiq(Backend):
         """
         while True:
             try:
-                # Also while draining: it is given back then, which the ledger has to know.
+                # Also while draining: the job is given back then, which the ledger has to record.
                 await self._run(job_id, wait_for_commit=False)
-            except Exception:  # noqa: BLE001 - whatever it is: the ledger decides
+            except Exception:  # noqa: BLE001 - any error: the ledger decides
                 structlog.get_logger("dramatiq").warning("not run yet", job=job_id, exc_info=True)
                 if self._draining:
                     return False
@@ -107,7 +107,7 @@ class Dramatiq(Backend):
     async def health(self) -> Health:
         return await asyncio.to_thread(self._look)
 
-    async def check(self, name: str) -> Sequence[Finding]:  # noqa: ARG002 - what is checked is Redis
+    async def check(self, name: str) -> Sequence[Finding]:  # noqa: ARG002 - Redis is checked, under its own name
         return await asyncio.to_thread(lambda: list(redis_check.check(self._probe, self.broker)))
 
     def _look(self) -> Health:

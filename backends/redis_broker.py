@@ -39,7 +39,7 @@ class Broker(RedisBroker):
         )
         self.rescue = self.client.register_script(redis_rescue.SCRIPT)
         self.born = time.monotonic()
-        self.heard = -math.inf  # when Redis last heard of this process: of one that is silent it gives messages away
+        self.heard = -math.inf  # when Redis last heard of this process: messages of a silent one go to others
         self.more: dict[str, bool] = {}  # by queue, whether the last fetch left some behind
         # By queue, ids of messages to acknowledge; a consumer that is made anew takes them over.
         self.done: dict[str, deque[str]] = defaultdict(deque)
@@ -95,7 +95,7 @@ class Broker(RedisBroker):
             pipe = self.client.pipeline(transaction=False)
             for command, queue_name, *own in calls:
                 pipe.evalsha(script.sha, 1, self.namespace, command, now, queue_name, *common, 0, UNPACK, *own)
-            if fetches:  # after it, by which Redis hears of this worker: it is none of the dead
+            if fetches:  # after the fetch, by which Redis hears of this worker: it counts as alive
                 pipe.evalsha(self.rescue.sha, 1, self.namespace, *self._rescue_arguments(now))
             try:
                 answers = list(pipe.execute())[: len(calls)]

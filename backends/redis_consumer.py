@@ -52,7 +52,7 @@ class BlockingConsumer(_RedisConsumer):
             elif message is None:
                 if not self._has_room.wait(FLUSH_TIMEOUT_S):
                     self._ack_and_fetch(0)
-                self._has_room.clear()  # the next look sees whatever was done meanwhile
+                self._has_room.clear()  # the next look sees all jobs that ended meanwhile
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
         return message
@@ -98,7 +98,7 @@ class BlockingConsumer(_RedisConsumer):
         done = [waiting.popleft() for _ in range(len(waiting))]
         calls: list[tuple[str | bytes | int, ...]] = [("ack", self.queue_name, message_id) for message_id in done]
         if free or time.monotonic() >= self.broker.heard + self.broker.timings.redis_heartbeat_s:
-            calls.append(("fetch", self.queue_name, free))  # of none is a heartbeat still
+            calls.append(("fetch", self.queue_name, free))  # a fetch of no messages is still a heartbeat
         if not calls:
             return []
         try:

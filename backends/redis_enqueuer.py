@@ -55,7 +55,7 @@ class Enqueuer:
             error: Exception | None = None
             try:
                 self._broker.enqueue_many([delivery for deliveries, _ in requests for delivery in deliveries])
-            except Exception as caught:  # noqa: BLE001 - whatever it is, the callers get it
+            except Exception as caught:  # noqa: BLE001 - the callers get any error
                 error = caught
             by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
             for _, future in requests:

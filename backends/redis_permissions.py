@@ -37,9 +37,11 @@ def refused(client: Any, key: str, script: Any) -> list[str]:
         except redis.exceptions.NoPermissionError:
             found.append(name)
         except redis.exceptions.NoScriptError:
-            continue  # it could not be loaded, which is said already
+            continue  # it could not be loaded, which is reported already
         except redis.ResponseError as error:
-            if "can't run this command" not in str(error):  # of one within the script, which is said already, too
+            if "can't run this command" not in str(
+                error
+            ):  # an error of a command in the script, which is reported already
                 raise
     return found
 

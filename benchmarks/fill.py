@@ -35,7 +35,7 @@ async def fill(handler: str, count: int) -> None:
             await asyncio.gather(*(one(n) for n in range(start, min(start + BATCH, count))))
         if dispatcher.backends[dispatcher.route(handler)].runs_elsewhere:
             async with asyncio.timeout(FILL_TIMEOUT_S):
-                while await parts.database.read(_left):  # noqa: ASYNC110 - other processes' doing has no event here
+                while await parts.database.read(_left):  # noqa: ASYNC110 - changes by other processes have no event here
                     await asyncio.sleep(0.05)
 
 

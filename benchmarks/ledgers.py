@@ -19,7 +19,7 @@ from onward.storage.writer import Writer
 DAY_US = 86_400_000_000
 NEW = NewJob(
     handler="bench.nothing",
-    backend="dramatiq",  # which the API process of the measurement has too, and no worker: nothing runs by itself
+    backend="dramatiq",  # the measured API process has this backend, and no worker runs
     params=encode({"n": 1}),
     params_version=1,
     steps=encode_steps((JobStep("nothing", 0),)),

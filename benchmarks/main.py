@@ -17,7 +17,7 @@ from onward.web.base import BuildFailed
 from onward.web.build import build
 from tests.servers import Missing
 
-QUICK = "ABCDEFJ"  # those that a continuous integration's machine tells something about
+QUICK = "ABCDEFJ"  # figures that are meaningful on a CI machine
 FIGURES = "ABCDEFGHIJ"
 Take = Callable[[Scope, str], Iterator[Row]]
 TAKES: tuple[tuple[str, Take], ...] = (
@@ -35,11 +35,11 @@ TAKES: tuple[tuple[str, Take], ...] = (
 def run(*, quick: bool, only: str | None) -> int:
     """Run the figures; return 1 if a measurement failed, or with `quick` a ratio is under its generous bound."""
     wanted = _chosen(only, quick=quick)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whatever was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all started processes are ended
     scope = Scope(FOLDER / "run", quick)
     scope.folder.mkdir(parents=True, exist_ok=True)
     with suppress(BuildFailed):
-        build()  # else the first servers do, while they are measured
+        build()  # otherwise the first measured servers would build it
     about, rows, failed = machine.described(), [], False
     for figures, take in TAKES:
         chosen = "".join(letter for letter in figures if letter in wanted)

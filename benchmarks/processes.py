@@ -133,7 +133,7 @@ def theirs(**further: str) -> dict[str, str]:
 
 
 def _environ() -> dict[str, str]:
-    # With bytecode kept, as on anybody's machine; else each start would compile everything anew.
+    # With bytecode kept, as on a user's machine; otherwise each start would compile everything anew.
     return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": ""}
 
 

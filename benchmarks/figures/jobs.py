@@ -16,7 +16,7 @@ from benchmarks.processes import Program, finished, free_port, ours, python, run
 from tests.servers import redis_server
 
 JOBS = 6_000
-SLOW = 3  # what is marked slow gets a third of the jobs, or it would take most of the time
+SLOW = 3  # a slow contestant gets a third of the jobs, or it would take most of the time
 DRAMATIQ = "plain Dramatiq"
 
 

@@ -24,7 +24,7 @@ def take(scope: Scope) -> Iterator[Row]:
         warm = body('mutation { stamp(path: "/dev/null") }')
         load.post(url, warm, seconds=2.0, folder=folder)  # caches are filled, buffers have grown
         before, accepted_before = server.rss_mb(), progress.in_ledger(folder / "ledger.db")
-        # An hour's pause takes each of the slots; whatever comes after waits.
+        # An hour's pause takes each of the slots; all later jobs wait.
         while progress.in_ledger(folder / "ledger.db") - accepted_before < wanted:
             load.post(url, body(PAUSE, seconds=HOUR_S), seconds=PIECE_S, folder=folder)
         grown.add(server.rss_mb() - before, empty_mb=before)

@@ -67,7 +67,7 @@ def _samples(scope: Scope) -> int:
 
 
 def _add(measured: Measured, took: list[float]) -> None:
-    # Inclusive: of few, the other method's 95th of a hundred lies beyond the largest.
+    # Inclusive: with few values the other method's 95th percentile is above the largest.
     p95 = statistics.quantiles(took, n=20, method="inclusive")[-1]
     measured.add(p95, mean_ms=statistics.mean(took), p50_ms=statistics.median(took))
 

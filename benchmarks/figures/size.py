@@ -30,7 +30,7 @@ JOBS = (
     "query($after: String) { jobs(first: 10, after: $after) { nodes { id status createdAt } pageInfo { endCursor } } }"
 )
 SYSTEM = "{ system { counts { status count } queues { depth } } }"
-SYSTEM_TIMES, FRESH_S = 5, 0.6  # `system` may be half a second old; it is asked when it has to look again
+SYSTEM_TIMES, FRESH_S = 5, 0.6  # `system` may be half a second old; so each query comes after that
 _before = sa.select(jobs.c.id).order_by(jobs.c.id.desc()).limit(1).offset(999 * PAGE - 1)
 
 
@@ -78,7 +78,7 @@ class _Side:
         self._writer = Writer(self._database)
         self._writer.start()
         stack.callback(self._writer.close)
-        # The API process would take back what is claimed by nobody that lives.
+        # The API process would reclaim jobs that no living process has claimed.
         self._lease = Lease(self._writer, Metrics(), name="bench", on_lost=lambda: None)
         self._lease.start()
         stack.callback(self._lease.close)

@@ -8,7 +8,7 @@ from onward.graphql.enqueue import accept
 
 async def begin(info: Info, handler: str, **params: object) -> strawberry.ID:
     accepted = await accept(info.context, mutation=handler, handler=handler, params=params, given=params)
-    assert accepted.job is not None  # noqa: S101 - there is no idempotency key that could have outlived it
+    assert accepted.job is not None  # noqa: S101 - without an idempotency key there is always a job
     return strawberry.ID(accepted.job.id)
 
 

@@ -115,7 +115,7 @@ async def test_an_unreadable_message_does_not_affect_its_neighbours(harness: Har
         client.rpush(queue, "torn")
     behind = await harness.accept("conformance.note", folder=str(harness.folder))
     worker = await harness.start_worker()
-    # At once, and not only when somebody finds out that they were lost.
+    # At once, without a wait for the detection of lost messages.
     assert {(await harness.done(job, within_s=4)).status for job in (before, behind)} == {S.SUCCEEDED}
     assert worker.is_up
 

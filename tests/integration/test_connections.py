@@ -158,7 +158,7 @@ async def test_an_endless_head_is_431_and_reading_stops(address: str, begin: byt
         writer.write(begin)
         received, sent = asyncio.create_task(rest(reader)), await blast(writer, more)
         assert sent < MUCH
-        # What is still on its way makes TCP reset the connection, which may take the answer along.
+        # Data still in transit makes TCP reset the connection, which may drop the answer.
         assert statuses(await received) in ([431], [])
     assert await answers(address)
 
@@ -406,7 +406,7 @@ async def test_a_flood_on_one_socket_does_not_block_others(address: str, flood: 
         while not over.done():
             assert (await friend.run("{ viewer { roles } }"))[0]["type"] == "next"
             answered += 1
-        assert answered > 3  # of what is read all at once two at most
+        assert answered > 3  # at most two of the requests are read at once
 
 
 @pytest.mark.parametrize("query", ["{", "{ viewer { roles } }", "{ nope }", "subscription { jobsUpdated { id } }"])
@@ -449,7 +449,7 @@ async def test_with_too_many_connections_the_longest_silent_one_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "connection_capacity", lambda: 20)
-    # Nobody is hung up on for having said nothing for too long.
+    # No connection is closed for being silent too long.
     with served(settings_in(tmp_path, gql={"limits": {"head_timeout_s": 600}})) as address:
         host, port = address.split(":")
         async with client(address) as busy:

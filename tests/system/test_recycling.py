@@ -97,7 +97,7 @@ async def test_nobody_notices_that_a_worker_is_replaced(
             await front.dispatcher.deliver(jobs, after_response=front.dispatcher.defer)
             done = [await _done(front, job) for job in jobs]
             async with asyncio.timeout(60):
-                while len({job.attempts[0].worker for job in done}) < 2:  # whoever came later has work, too
+                while len({job.attempts[0].worker for job in done}) < 2:  # so that later processes have work, too
                     (one,) = await node.accept(front, [dict(wanted)])
                     await front.dispatcher.deliver([one], after_response=front.dispatcher.defer)
                     done.append(await _done(front, one))

@@ -53,7 +53,7 @@ def quietly(check: Callable[[str], object]) -> Callable[[str], object]:
     def checked(text: str) -> object:
         try:
             return check(text)
-        except Exception:  # noqa: BLE001 - what it says is not the point here
+        except Exception:  # noqa: BLE001 - the error does not matter here
             return None
 
     return checked

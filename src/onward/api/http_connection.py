@@ -122,7 +122,7 @@ class HttpConnection(HttpToolsProtocol):
         self.parser = None  # type: ignore[assignment] # as when it is lost: they know each other
 
     def _should_upgrade(self) -> bool:
-        # Not behind a request that is still being answered: that one would never learn that the client has gone.
+        # Never after a request that is still being answered, which would not notice that its client has gone.
         return not self._is_answering() and super()._should_upgrade()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - every refusal is JSON

@@ -24,7 +24,7 @@ def accepted(header: bytes | None) -> Media:
     best, weight = None, 0.0
     for kind, quality in _ranges(header):
         media = _media(kind)
-        # Of equals the first wins, except that GraphQL's own type, with its status codes, goes before plain JSON.
+        # The first of equals wins, except that GraphQL's own type, with its status codes, goes before plain JSON.
         better = quality > weight or (quality == weight and media is Media.GRAPHQL and best is Media.JSON)
         if media is not None and quality > 0 and better:
             best, weight = media, quality

@@ -49,7 +49,7 @@ class OperationTask:
         Return the task that is still running, on the first call only.
         """
         self._sends = False
-        task, self._task = self._task, None  # they would keep each other: its CancelledError has a traceback
+        task, self._task = self._task, None  # its CancelledError has a traceback that would keep this object alive
         if task is not None and not self._finishes:
             task.cancel()
         return task

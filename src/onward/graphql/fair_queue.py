@@ -61,7 +61,7 @@ class FairQueue:
 
     def charge(self, caller: str, used: float) -> None:
         """Advance the caller's clock by its use."""
-        if not self._line:  # nobody competes: what was used alone is held against nobody later
+        if not self._line:  # use without competition costs nobody a later turn
             self._clocks.clear()
             return
         self._clocks[caller] = max(self._clocks.get(caller, 0.0), self._now) + used

@@ -19,6 +19,6 @@ async def accept_with_write(
         found = None if write is None else write(tx)
         return found if isinstance(found, ReplaceParams) else None
 
-    # Nothing to read back where a key is used again: the row was the project's own affair.
+    # Nothing to read back where a key is used again: release 0.1 left the row to the project.
     companion = Companion[Any]("", written, lambda _tx, _id: None) if write is not None else None
     return await accept(context, companion=companion, **given)

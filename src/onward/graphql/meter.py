@@ -102,5 +102,5 @@ class Meter:
 def _json(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
-    except (TypeError, ValueError):  # what is no JSON is refused where the answer is written
+    except (TypeError, ValueError):  # a value that is not JSON is refused where the answer is written
         return b""

@@ -90,7 +90,7 @@ def _described(modules: Sequence[ModuleType]) -> dict[str, type]:
     found: dict[str, type] = {}
     for module in modules:
         for value in vars(module).values():
-            # Of anything but a class a lookup may run code.
+            # A lookup on anything but a class may run code.
             definition = getattr(value, "__strawberry_definition__", None) if isinstance(value, type) else None
             if not isinstance(definition, StrawberryObjectDefinition) or definition.is_input:
                 continue

@@ -31,7 +31,7 @@ def refuse_modules(modules: Iterable[ModuleType]) -> None:
             own = isinstance(value, type) and issubclass(value, SchemaExtension) and value.__module__ == module.__name__
             if own or (isinstance(value, strawberry.Schema) and value.extensions):
                 raise SchemaError(f"gql.modules: {place} {EXTENSIONS}")
-            if isinstance(value, type):  # of anything else a lookup may run code
+            if isinstance(value, type):  # a lookup on anything else may run code
                 _refuse_federation(
                     getattr(value, "__strawberry_definition__", None)
                 )  # a root type's gets lost when merged

@@ -118,6 +118,6 @@ def _ascii(domain: str) -> str:
 
 
 def _check_header(text: str) -> None:
-    # Encoded words are decoded when a header is set, and what comes out is not checked: CPython 3.11.7, 3.12.1.
+    # Encoded words are decoded when a header is set, and the result is not checked: CPython 3.11.7, 3.12.1.
     if "=?" in text or any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
         raise ValueError("a header's text must hold neither control characters nor encoded words")

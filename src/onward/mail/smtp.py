@@ -126,7 +126,7 @@ class SmtpMailer:
 
 
 def _error_of(code: int, refused: str = "The mail server refused the message.") -> HandlerError:
-    # Neutral words: what a server answers may hold addresses and names of machines.
+    # Neutral words, because a server's answer may hold addresses and names of machines.
     if code in REFUSALS:
         return Permanent(refused, "MAIL_REFUSED")
     return MailUnavailable("The mail server asks to try again later.")

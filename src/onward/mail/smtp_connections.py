@@ -30,7 +30,7 @@ class Connections:
                 self._keep(smtp)
                 raise
             except SMTPResponseException as error:
-                if error.code > 0:  # a plain answer; aiosmtplib gives -1 for what was none
+                if error.code > 0:  # aiosmtplib gives -1 where there was no answer
                     self._keep(smtp)
                 else:
                     smtp.close()

@@ -101,7 +101,7 @@ class Database:
             return None
         try:
             return int(self._observer.execute(self.driver.revision).fetchone()[0])
-        except Exception:  # noqa: BLE001 - whoever asks reads the ledger then, and meets the error there
+        except Exception:  # noqa: BLE001 - the caller then reads the ledger, and gets the error there
             self._close_observer()
             return None
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 OLDEST_VERSION = 13
 CONNECT_TIMEOUT_S = 3
 POOLED_READ_TIMEOUT_S = 5.0  # for a read to get one of the pooler's connections
-# Of a session, or behind a pooler, which gives each transaction another session, of each transaction.
+# Settings of a session; behind a pooler, where each transaction has another session, of each transaction.
 SETTINGS = (
     "synchronous_commit = on",
     "timezone = 'UTC'",

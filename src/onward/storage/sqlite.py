@@ -45,7 +45,7 @@ def dbapi() -> Any:
         import pysqlite3  # noqa: PLC0415
     except ModuleNotFoundError:
         import sqlite3 as pysqlite3  # noqa: PLC0415
-    # Else it looks anew for how to adapt each None, which takes as long as ten other values.
+    # Otherwise the driver searches for an adapter of each None, which takes as long as ten other values.
     pysqlite3.register_adapter(type(None), _unchanged)
     return pysqlite3
 
@@ -105,7 +105,7 @@ class SQLite(Driver):
         return connection
 
     def insert_many(self, cursor: Any, insert: Any, rows: list[dict[str, Any]]) -> None:
-        # Several in one step, for which the driver releases the interpreter's lock once, and not for each row.
+        # Several rows in one step: the driver releases the interpreter's lock once, and not for each row.
         while len(rows) > 1:
             some, rows = rows[:ROWS_PER_INSERT], rows[ROWS_PER_INSERT:]
             cursor.execute(self._insert_text(insert, len(some)), [value for row in some for value in row.values()])
@@ -125,7 +125,7 @@ class SQLite(Driver):
         self.file.verify()
 
     def give_back_space(self, tx: Tx) -> int:
-        # A quarter may be empty: what is given back has to be asked for again with the next jobs.
+        # A quarter may stay empty, because the next jobs need the space again.
         before: int = tx.scalar(_pages) or 0
         if tx.scalar(_vacuum_mode) != INCREMENTAL or (tx.scalar(_free_pages) or 0) <= before // 4:
             return 0

@@ -50,7 +50,7 @@ jobs = Table(
     Column("reason", Text),  # the reason for cancelling, as the person gave it
     Column("trace", Text),  # W3C traceparent of the mutation
     Column("parked", Text),  # the limit or pause that blocks a queued job; null: not blocked
-    Column("promised", Integer),  # the fencing token that has a reserved place under the handler's limits
+    Column("promised", Integer),  # the fencing token that has a reserved slot under the handler's limits
 )
 # The conditions of the partial indexes: a statement must use the same text to use an index.
 owned = text("owner IS NOT NULL")
@@ -94,7 +94,7 @@ gates = Table(  # the handlers that are paused or have limits; all others have n
     Column("even_at", BigInteger),  # the theoretical arrival time of the next start (GCRA)
 )
 
-overruns = Table(  # functions that outlive their attempt, and keep a place under their handler's limit
+overruns = Table(  # functions that outlive their attempt, and keep a slot under their handler's limit
     "overruns",
     metadata,
     Column("job", Text, primary_key=True),

@@ -58,7 +58,7 @@ async def test_a_page_within_the_budget_is_answered(full: Api) -> None:
 
 
 async def test_an_answer_past_its_budget_is_a_typed_error_and_takes_little_memory(full: Api) -> None:
-    await code(full, SWELLING)  # whatever is made once
+    await code(full, SWELLING)  # fills the caches
     tracemalloc.start()
     try:
         assert await code(full, SWELLING) == "ANSWER_TOO_LARGE"

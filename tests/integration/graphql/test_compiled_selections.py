@@ -177,7 +177,7 @@ async def answer(make: Any, document: Document, variables: Any, context: Any) ->
     result = executor.execute_operation()
     if inspect.isawaitable(result):
         result = await result
-    # Where an error has ended the matter, graphql-core lets what else was awaited come to its end in the background.
+    # After an error graphql-core lets the other awaited values end in the background.
     while further_ := asyncio.all_tasks() - {asyncio.current_task()}:
         await asyncio.wait(further_)
     assert isinstance(result, ExecutionResult)

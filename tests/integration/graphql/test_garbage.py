@@ -65,7 +65,7 @@ async def test_a_lost_connection_is_freed_with_its_waiting_requests(tmp_path: Pa
             writer.write(b"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\n\r\nx" * 90)
             assert (await reader.readline()).startswith(b"HTTP/1.1 415")
             writer.close()
-            with suppress(OSError):  # what was not read of the answers
+            with suppress(OSError):  # unread answers
                 await writer.wait_closed()
         await until(gone)
 

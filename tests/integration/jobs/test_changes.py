@@ -164,7 +164,7 @@ async def test_without_subscriptions_the_ledger_is_not_read(
     job = await writer.run(accept)
     async with changes.watch_job(job.id):
         pass
-    await asyncio.sleep(0.1)  # what was under way ends
+    await asyncio.sleep(0.1)  # reads in progress end
     reads = []
     read = Database.read
 

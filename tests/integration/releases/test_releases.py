@@ -31,7 +31,7 @@ def test_the_work_of_an_earlier_release_is_done_by_this_one(
     ledger = Kept(tmp_path, kept.read_text("utf-8"), url)
     ledger.execute("UPDATE jobs SET due_at = 1 WHERE status IN ('SCHEDULED', 'RETRYING')")  # their time has come
     boot, namespace, pid, _ = place().split("/")
-    gone = f"{boot}/{namespace}/{pid}/0"  # who had this number was another process
+    gone = f"{boot}/{namespace}/{pid}/0"  # another process has had this pid
     ledger.execute("UPDATE runners SET place = ?", (gone,))
     before = {name: status for name, status, _, _ in jobs(ledger).values()}
     history = attempts(ledger)
@@ -109,7 +109,7 @@ def test_a_job_of_a_newer_release_runs_where_nothing_is_lost_by_it(tmp_path: Pat
     """Releases run side by side for a while; a job with unknown features is refused with a fix."""
     ledger = Kept(tmp_path, next(one for one in LEDGERS if "sqlite" in one.stem).read_text("utf-8"), None)
     ledger.execute("DELETE FROM jobs WHERE status NOT IN ('QUEUED', 'SCHEDULED') OR handler <> 'release.greet'")
-    ledger.execute("DELETE FROM runners")  # nobody has to be taken for dead first
+    ledger.execute("DELETE FROM runners")  # no process has to be declared dead first
     newer = "UPDATE jobs SET due_at = 1, params_version = 3, params = ? WHERE status = ?"
     ledger.execute(newer, ('{"given": "Ann", "family": "Lee"}', "SCHEDULED"))
     ledger.execute(newer, ('{"given": "Ann", "family": "Lee", "title": "Dr"}', "QUEUED"))

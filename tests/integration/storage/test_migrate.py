@@ -149,7 +149,7 @@ def test_two_databases_are_migrated_at_once_in_one_process(tmp_path: Path) -> No
     def migrated(database: Database) -> None:
         try:
             migrate.upgrade(database)
-        except BaseException as error:  # noqa: BLE001 - told below, by the test's own thread
+        except BaseException as error:  # noqa: BLE001 - reported below, by the test's own thread
             failures.append(error)
 
     threads = [threading.Thread(target=migrated, args=(database,)) for database in databases]

@@ -125,7 +125,7 @@ def test_two_deadlocked_writers_both_finish(postgres_ledger: str) -> None:
     def run(writer: Writer, function: Callable[[Tx], None]) -> None:
         try:
             writer.run_sync(function)
-        except BaseException as error:  # noqa: BLE001 - told below
+        except BaseException as error:  # noqa: BLE001 - reported below
             errors.append(error)
 
     with writing(postgres_ledger) as one, writing(postgres_ledger) as two:

@@ -42,7 +42,7 @@ async def unsure(job: JobContext) -> None:
 @handler("tests.block")
 async def block(job: JobContext, *, seconds: float) -> None:
     await asyncio.sleep(0)
-    time.sleep(seconds)  # noqa: ASYNC251 - what a watchdog is for
+    time.sleep(seconds)  # noqa: ASYNC251 - blocks for the watchdog
 
 
 HANDLERS = (talk, further, fail, unsure, block)

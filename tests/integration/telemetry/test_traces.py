@@ -19,7 +19,7 @@ async def test_spans_of_a_dispatched_job_and_a_failed_attempt_have_no_parameters
             child = (await process.run("tests.further", trace=PARENT)).result
             await process.over(child)
             await process.run("tests.fail", trace=PARENT, word="hunter2")
-        # At its end a process sends what it still holds.
+        # A process sends its remaining spans at its end.
         further, talk = collector.only("run tests.further"), collector.only("run tests.talk")
     assert talk.parent == collector.only("step further").id
     assert (further.parent, talk.trace) == (CALLER, TRACE)

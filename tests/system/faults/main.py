@@ -27,7 +27,7 @@ def run(*, minutes: float, seed: int | None, rate: float, combinations: Sequence
     unknown = sorted({*combinations} - {*NAMES})
     if unknown:
         raise FaultsError(f"--combination takes {', '.join(NAMES)}; not {', '.join(unknown)}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whatever was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all started processes are ended
     seed = random.randrange(SEEDS) if seed is None else seed
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     started_s = time.monotonic()

@@ -20,7 +20,7 @@ class Kind:
     variables: Callable[[int, str | None, Params], dict[str, Any]]
     status: str = "SUCCEEDED"
     code: str | None = None
-    steps: tuple[str, ...] = field(default=())  # those that are written down, where it succeeds
+    steps: tuple[str, ...] = field(default=())  # the recorded steps of a job that succeeds
 
 
 def _register(marker: int, key: str | None, _params: Params) -> dict[str, Any]:

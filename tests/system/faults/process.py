@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.system.faults.starters import Started, Starter
 
 START_S = 30.0
-RESCUE_S = 15.0  # the work of the dead goes on by then, where a process starts in a second
+RESCUE_S = 15.0  # jobs of dead processes go on by then, if a process starts within a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Process:
         self.name = name
         self.log = folder / f"{name}.log"
         self.environment = dict(environment)
-        self.faults: dict[str, str] = {}  # what the launcher is told; empty runs the program as it is
+        self.faults: dict[str, str] = {}  # variables for the launcher; empty runs the program as it is
         self.up_at = 0.0
         self.start_s = 0.0  # from its start until it took part, the last time
         self._arguments = tuple(arguments)

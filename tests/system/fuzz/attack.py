@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 from tests.system.fuzz.cases import Cases
 
 STATUSES = {200, 400, 401, 403, 404, 405, 406, 408, 413, 415, 429}
-# 1006: what is still on its way to a socket that the server closes makes TCP reset it, and may take the code along.
+# 1006: data in transit to a closed socket makes TCP reset it, and may drop the code.
 CODES = {1000, 1002, 1006, 1007, 1009, 4400, 4401, 4403, 4408, 4409, 4429}
 FRAMES = 12
 FRIENDLY = {"query": "{ viewer { roles } }"}

@@ -35,7 +35,7 @@ environment = "production"
 mode = "jwt"
 jwt = {{ secret = "{SECRET}" }}
 [gql.limits]
-requests = 0  # each kind is to be answered by what is there for it, not because there were too many
+requests = 0  # 0 for no limit, so that each kind meets its own check
 """
 
 

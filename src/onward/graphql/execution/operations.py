@@ -111,7 +111,7 @@ class Operations:
 
     async def _execute(self, operation: Operation, context: Context, defer: Defer) -> Response | Invalid:
         if operation.kind is OperationType.MUTATION:
-            context.meter.connection = None  # its jobs are delivered, whoever reads the answer
+            context.meter.connection = None  # its jobs are delivered even if nobody reads the answer
         executor = self._executor(operation, context)
         if isinstance(executor, Invalid):
             return executor

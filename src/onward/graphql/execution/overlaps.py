@@ -39,7 +39,7 @@ def _named(
     """Group the fields of a place by their response names."""
     named = defaultdict(list)
     spread: set[str] = set()
-    for selections, within in place:  # which grows by the fragments that are met
+    for selections, within in place:  # the list grows by the fragments that are found
         for selection in selections.selections:
             if isinstance(selection, FieldNode):
                 named[(selection.alias or selection.name).value].append((selection, within))

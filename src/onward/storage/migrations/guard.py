@@ -21,7 +21,7 @@ def migration_lock(bound: sa.Connection, dialect: str, lock: int, timeout_s: flo
                 bound.exec_driver_sql("BEGIN IMMEDIATE")
             else:
                 bound.exec_driver_sql("BEGIN")
-                bound.exec_driver_sql("SET LOCAL lock_timeout = '10s'")  # behind a pooler no session has it
+                bound.exec_driver_sql("SET LOCAL lock_timeout = '10s'")  # sessions of a pooler do not have it
                 bound.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
         except sa.exc.OperationalError as error:
             if time.monotonic() > deadline:

@@ -17,7 +17,7 @@ def put(owner: object, name: str, value: object) -> None:
 
 def timings(**changed: float | None) -> None:
     """Give this process and its children wrong timings."""
-    replace(Timings(), **changed)  # type: ignore[arg-type] # a misspelt name is told of here
+    replace(Timings(), **changed)  # type: ignore[arg-type] # raises for a misspelt name
     os.environ[VARIABLE] = json.dumps(changed)
 
 

@@ -7,7 +7,7 @@ from tests.system.faults.fault_tests.base import EVERYWHERE, ON_SQLITE, FaultTes
 from tests.system.faults.mutation_kinds import KINDS
 from tests.system.faults.process import wait_for
 
-MAX_CRASHES = 4  # the third is seen to be its own, unless who looks on is killed by another at the same moment
+MAX_CRASHES = 4  # the third is the job's own, unless its watcher is killed at the same moment
 RETRY = "mutation($id: ID!) { r: retryJob(input: {id: $id}) { job { id } errors { code } } }"
 
 

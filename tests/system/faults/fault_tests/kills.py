@@ -29,7 +29,7 @@ def accepted_jobs_outlive_the_api(stage: Stage) -> None:
         fault_injection.kill_api(stage.installation, stage.chance)
         stage.pause(0.4, 0.9)
         upon_an_answer(stage.installation)
-        for process in stage.installation.apis:  # all at once: whoever was about to commit
+        for process in stage.installation.apis:  # all at once, so that one of them is about to commit
             process.kill()
         for process in stage.installation.apis:
             process.start(wait=False)

@@ -101,7 +101,7 @@ def _visit(installation: Installation, process: Process, point: str, drive: Driv
     process.faults = {failpoints.POINT: point, failpoints.VISITS: str(installation.folder / "visits")}
     process.start(wait=False)
     wait_for(lambda: process.is_ready or not process.alive, WAIT_TIMEOUT_S, f"{process.name} is up")
-    if process.alive:  # what the last one left behind may have led it there already
+    if process.alive:  # jobs of the last point may have led it there already
         installation.client.timeout_s = 0.0  # the answer may be what is lost
         drive(installation)
         installation.client.timeout_s = 60.0
