@@ -54,6 +54,9 @@ class Background(Backend):
             with suppress(asyncio.CancelledError):
                 await self._claimer
 
+    def wake(self) -> None:
+        self._more.set()
+
     def local_runner(self) -> str | None:
         # Not while others wait that had a slot when they were accepted, so that these stay few.
         return self._run.runner_id if self._runs_here and self._free > 0 and not self._waiting else None

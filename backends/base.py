@@ -99,6 +99,9 @@ class Backend(ABC):
         If it raises, the process does not start, and `drain` is not called.
         """
 
+    def wake(self) -> None:  # noqa: B027 - those that run jobs elsewhere have messages
+        """Look for jobs soon, by `run.claim`: another process may have put some into the ledger."""
+
     async def drain(self, deadline_s: float) -> None:  # noqa: B027 - likewise
         """Begin no further job. An error is logged, and at the deadline the process goes on without the backend."""
 

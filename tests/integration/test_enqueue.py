@@ -16,10 +16,12 @@ from onward.backends.base import Role
 from onward.config.settings import SettingsError, load
 from onward.jobs import ledger
 from onward.jobs.states import JobStatus
+from onward.jobs.timings import Timings
 from onward.runtime import wiring
 from onward.storage.engine import Database
 from onward.storage.tables import jobs, runners
 from onward.testing import workload
+from tests.processes import running
 
 LONG = timedelta(seconds=60)
 FAR = datetime(2099, 1, 1, tzinfo=UTC)
@@ -71,6 +73,71 @@ async def test_a_program_that_enqueues_is_no_process_of_the_installation_and_run
         assert await database.read(lambda tx: tx.all(sa.select(runners.c.id))) == []
     finally:
         database.close()
+
+
+@pytest.mark.parametrize("way", ["one", "with a key", "many"])
+async def test_an_idle_server_is_woken_by_a_job_of_another_process(project: Path, tmp_path: Path, way: str) -> None:
+    """A free slot of its own accord would look an hour later."""
+    timings = Timings(slot_check_s=3600.0)
+    async with (
+        wiring.run_process(load(tmp_path), Role.ACCEPT, timings=timings),
+        Onward.from_settings(project) as onward,
+    ):
+        given = workload.noted.job(folder=str(tmp_path), text="here")
+        if way == "many":
+            found = await onward.enqueue_many([given] * 3)
+        else:
+            found = [await onward.enqueue(given, idempotency_key="k" if way == "with a key" else None)]
+        for job_id in found:
+            assert await onward.result(job_id, timeout=LONG) is not None
+
+
+async def test_a_server_whose_listening_connection_broke_hears_of_jobs_again(
+    postgres_ledger: str, tmp_path: Path
+) -> None:
+    """It also looks for those that were enqueued meanwhile."""
+    project, timings = write_settings(tmp_path, postgres_ledger), Timings(slot_check_s=3600.0)
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%'"
+    async with (
+        wiring.run_process(load(tmp_path), Role.ACCEPT, timings=timings) as serving,
+        Onward.from_settings(project) as onward,
+    ):
+        given = workload.noted.job(folder=str(tmp_path))
+        assert await onward.result(await onward.enqueue(given), timeout=LONG) is not None
+        assert await serving.database.read(lambda tx: tx.all(sa.text(end)))
+        for _ in range(2):
+            assert await onward.result(await onward.enqueue(given), timeout=LONG) is not None
+
+
+@pytest.mark.slow
+async def test_ten_thousand_requests_are_accepted_by_commits_of_200_and_run_by_nobody_here(
+    sqlite_ledger: str, tmp_path: Path
+) -> None:
+    async with Onward.from_settings(write_settings(tmp_path, sqlite_ledger)) as onward:
+        given = workload.noted.job(folder=str(tmp_path))
+        ids = await onward.enqueue_many([given] * 10_000)
+        assert ids == sorted(set(ids))
+        assert len(ids) == 10_000
+        database = onward._open()._writer.database
+        commits = sa.select(sa.func.count()).select_from(jobs).group_by(jobs.c.changed)
+        assert await database.read(lambda tx: tx.scalars(commits)) == [200] * 50
+        states = sa.select(jobs.c.status, jobs.c.token, jobs.c.runner).distinct()
+        assert await database.read(lambda tx: tx.all(states)) == [("QUEUED", 0, None)]
+        assert await database.read(lambda tx: tx.all(sa.select(runners.c.id))) == []
+
+
+@pytest.mark.slow
+async def test_a_dramatiq_worker_runs_what_another_process_enqueues(
+    postgres_ledger: str, tmp_path: Path, redis_url: str, namespace: str
+) -> None:
+    redis = f'[backends.dramatiq]\nurl = "{redis_url}"\nnamespace = "{namespace}"\n'
+    project = write_settings(tmp_path, postgres_ledger, f'backend = "dramatiq"\n{redis}')
+    with running("worker", "--processes", "1", "--threads", "2", project=tmp_path):
+        async with Onward.from_settings(project) as onward:
+            ids = await onward.enqueue_many([workload.noted.job(folder=str(tmp_path), text="far")] * 5)
+            for job_id in ids:
+                assert await onward.result(job_id, timeout=LONG) is not None
+    assert sorted(note.job for note in workload.notes(tmp_path)) == ids
 
 
 async def test_a_key_gives_the_same_job_to_one_owner_and_one_handler(onward: Onward, tmp_path: Path) -> None:

@@ -180,6 +180,11 @@ class Dispatcher:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def wake(self) -> None:
+        """Have the backends look for jobs that nobody delivers: another process may have accepted some."""
+        for backend in self.backends.values():
+            backend.wake()
+
     def broker(self, name: str) -> Health:
         """The backend's own health of the last second; unreachable where it does not answer."""
         return self._broker_health[name]

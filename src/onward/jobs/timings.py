@@ -56,6 +56,8 @@ class Timings:
     """Each backend is asked how it is."""
     slot_check_s: float = 0.25
     """Free slots of the background backend look for work, at the latest."""
+    commit_check_s: float = 0.05
+    """Commits of other processes are looked for where jobs run, on SQLite: they may bring some."""
     redis_timeout_s: float | None = 2.0
     """A call of Redis gives up; None waits for ever."""
     redis_block_s: float = 1.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -97,7 +97,7 @@ class Enqueuer:
         with self._tracing.span(f"accept {request.handler}", "producer", handler=request.handler) as span:
             new = self._prepared(request, options)
             if idempotency_key is None:
-                found: Job | str = await self._writer.run(partial(ledger.accept, new=new))
+                found: Job | str = await self._writer.run(partial(self._accept, new=new))
             else:
                 found = await self._accept_once(new, request, options, idempotency_key)
             if isinstance(found, str):
@@ -120,7 +120,7 @@ class Enqueuer:
         ids: list[str] = []
         for start in range(0, len(prepared), CHUNK):
             begun = time.monotonic()
-            jobs = await self._writer.run(partial(_accept_each, chunk=prepared[start : start + CHUNK]), ROWS)
+            jobs = await self._writer.run(partial(self._accept_each, chunk=prepared[start : start + CHUNK]), ROWS)
             ids += [job.id for job in jobs]
             await self._hand_over(jobs)
             if len(ids) < len(prepared):
@@ -159,7 +159,7 @@ class Enqueuer:
             before = idempotency.replay(tx, **names, fingerprint=digest)
             if before is not None:
                 return str(before["job"])
-            job = ledger.accept(tx, new)
+            job = self._accept(tx, new)
             idempotency.remember(tx, **names, fingerprint=digest, reference={"job": job.id})
             return job
 
@@ -169,14 +169,21 @@ class Enqueuer:
             words = f"{new.handler}: the idempotency key {key!r} was used before, with other parameters or options"
             raise KeyReused(f"{words}: take a new key for a new job") from error
 
+    def _accept(self, tx: Tx, new: NewJob) -> Job:
+        return self._accept_each(tx, [new])[0]
+
+    def _accept_each(self, tx: Tx, chunk: Sequence[NewJob]) -> list[Job]:
+        jobs = [ledger.accept(tx, new) for new in chunk]
+        if any(
+            job.backend not in self._dispatcher.backends for job in jobs
+        ):  # run by a process that is not handed them
+            tx.announce()
+        return jobs
+
     async def _hand_over(self, jobs: list[Job]) -> None:
         elsewhere = [job for job in jobs if job.backend in self._dispatcher.backends]
         if elsewhere:
             await self._dispatcher.deliver(elsewhere, after_response=self._dispatcher.defer)
-
-
-def _accept_each(tx: Tx, chunk: list[NewJob]) -> list[Job]:
-    return [ledger.accept(tx, new) for new in chunk]
 
 
 def check_text(name: str, text: str | None) -> None:

@@ -39,6 +39,7 @@ from onward.storage.engine import Database
 from onward.storage.ledger import Ledger
 from onward.storage.lock_order import ALONE, LAST
 from onward.storage.revision import Revision
+from onward.storage.wakeups import Wakeups
 from onward.storage.writer import Writer
 from onward.telemetry import logger
 from onward.telemetry.endpoint import Endpoint, NoPort
@@ -96,7 +97,12 @@ async def run_process(
         parts = _build(
             settings, telemetry, writer, tools=tools, resources=resources, timings=timings, isolated=isolated
         )
-        yield await _start(stack, *parts, role=role, isolated=isolated)
+        runtime = await _start(stack, *parts, role=role, isolated=isolated)
+        if role is Role.ACCEPT and not all(backend.runs_elsewhere for backend in runtime.dispatcher.backends.values()):
+            wakeups = Wakeups(writer.database, runtime.dispatcher.wake, look_s=timings.commit_check_s)
+            stack.push_async_callback(wakeups.close)
+            wakeups.start()
+        yield runtime
 
 
 async def _open_telemetry(stack: AsyncExitStack, settings: Settings, *, address: str) -> Telemetry:

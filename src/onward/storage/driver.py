@@ -78,6 +78,17 @@ class Driver(ABC):
         """Give a bounded piece of unused space back to the file system; return its pages, and 0 where none is left."""
         return 0
 
+    def announce(self, tx: Tx) -> None:  # noqa: B027 - `revision` says enough
+        """Have the processes that listen hear of the commit."""
+
+    def listen(self) -> Any | None:
+        """Return a connection that hears of announced commits, None if there is none. Raises as `connect` does."""
+        return None
+
+    def hears(self, connection: Any) -> bool:  # noqa: ARG002 - only a listening one is asked
+        """Return whether the connection, which can be read, has heard of a commit. Raises the driver's errors."""
+        return False
+
     @abstractmethod
     def check(self, connection: Any) -> Finding:
         """Check the version and the settings of the database through a connection."""

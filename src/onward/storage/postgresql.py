@@ -14,7 +14,7 @@ from onward.findings import Finding, State
 from onward.storage import pooler
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.driver import Driver, WriteConnection
-from onward.storage.place import Place
+from onward.storage.place import MARK, Place
 from onward.storage.sql import as_list, in_array
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
@@ -40,13 +40,15 @@ TRANSIENT_STATES = ("40001", "40P01", "55P03")  # serialization, deadlock, lock 
 OUTCOME_TIMEOUT_S = 1.0  # at least, to ask for the outcome of a commit whose answer was lost
 # A transaction's number does not tell afterwards whether it was committed: a crash forgets numbers that reached no disk
 # and gives them out again. So each commit leaves a mark in a row of its writer's, which is locked until it is over.
-MARK = sa.text("INSERT INTO _ledger.marks (writer, mark) VALUES (:writer, '') ON CONFLICT (writer) DO NOTHING")
+WRITERS_MARK = sa.text("INSERT INTO _ledger.marks (writer, mark) VALUES (:writer, '') ON CONFLICT (writer) DO NOTHING")
 BEGIN = sa.text(
     "WITH marked AS (UPDATE _ledger.marks SET mark = :mark WHERE writer = :writer)"
     " SELECT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT),"
     " CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT), EXISTS (SELECT FROM _ledger.gates)"
 )
 OUTCOME = sa.text("SELECT mark FROM _ledger.marks WHERE writer = :writer FOR UPDATE")
+CHANNEL = "onward"
+ANNOUNCE = sa.text(f"SELECT pg_notify('{CHANNEL}', :ledger)")
 LOCK_JOBS = sa.select(jobs.c.id).where(in_array(jobs.c.id, "ids")).order_by(jobs.c.id).with_for_update()
 
 
@@ -89,6 +91,29 @@ class PostgreSQL(Driver):
         if pooler.is_marked(connection):
             connection.execute("COMMIT")
 
+    def announce(self, tx: Tx) -> None:
+        tx.one(ANNOUNCE, ledger=self._ledger)
+
+    def listen(self) -> Any | None:
+        connection = self.connect()
+        if pooler.is_marked(connection):
+            connection.close()
+            return None
+        connection.execute(f"LISTEN {CHANNEL}")
+        return connection
+
+    def hears(self, connection: Any) -> bool:
+        connection.pgconn.consume_input()
+        heard = False
+        while (found := connection.pgconn.notifies()) is not None:
+            heard = heard or found.extra.decode() == self._ledger
+        return heard
+
+    @property
+    def _ledger(self) -> str:
+        """The name that tells this ledger from others in the database."""
+        return self.place.named(f"{MARK}.jobs")
+
     def check(self, connection: Any) -> Finding:
         version = int(connection.execute("SHOW server_version_num").fetchone()[0]) // 10_000
         if version < OLDEST_VERSION:
@@ -128,7 +153,7 @@ class PostgreSQLWriteConnection(WriteConnection):
 
     def _prepare(self, connection: Any) -> None:
         self._database.driver.begin_read(connection)
-        Tx(self._database, connection).execute(MARK, writer=self._writer)
+        Tx(self._database, connection).execute(WRITERS_MARK, writer=self._writer)
         self._database.driver.end_read(connection)
 
     def _begin(self, tx: Tx, deadline: float) -> tuple[int, int]:
