@@ -68,7 +68,9 @@ async def test_jobs_of_one_request_run_one_after_another_in_order(onward: wiring
     assert [note.job for note in notes(tmp_path)] == [job.id for job in jobs for _ in range(3)]
 
 
-@pytest.mark.parametrize("onward", [Timings(local_claim_grace_s=0)], indirect=True, ids=["waited for long"])
+@pytest.mark.parametrize(
+    "onward", [Timings(local_claim_grace_s=0, commit_check_s=3600)], indirect=True, ids=["waited for long"]
+)
 async def test_a_job_waits_for_the_previous_one_of_its_request_however_long_it_runs(
     onward: wiring.Runtime, tmp_path: Path
 ) -> None:
