@@ -53,7 +53,7 @@ class Pigeonholes(Backend):
         if self.mood == "hangs":
             await asyncio.Event().wait()
         if self.mood == "fails":
-            raise BackendError("as it was told to")
+            raise BackendError("as the test asked")
         self.held += [delivery.job_id for delivery in deliveries]
 
     async def health(self) -> Health:

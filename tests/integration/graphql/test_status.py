@@ -107,11 +107,11 @@ async def test_while_the_ledger_hangs_one_thread_serves_all_requests_for_metrics
         most.append(len(at_once))
         goes_on.wait()
         at_once.pop()
-        return b"# told\n"
+        return b"# metrics\n"
 
     monkeypatch.setattr(api.app.state.services.metrics, "text", text)
     waiting = [asyncio.ensure_future(api.http.get("/metrics")) for _ in range(20)]
     assert (await api.http.get("/health/live")).status_code == 200
     goes_on.set()
-    assert {(await one).text for one in waiting} == {"# told\n"}
+    assert {(await one).text for one in waiting} == {"# metrics\n"}
     assert set(most) == {1}

@@ -77,7 +77,7 @@ def test_a_job_that_is_handed_back_keeps_its_place_and_is_delivered_at_once(writ
     writer.run_sync(lambda tx: tx.execute(sa.update(jobs).values(due_at=jobs.c.due_at - GRACE_US)))
     writer.run_sync(lambda tx: claimed_and_handed_back(tx, job.id))
     rows = writer.run_sync(lambda tx: due.undelivered(tx, backend="here", identity=BROKER, grace_us=GRACE_US, limit=9))
-    assert rows == [(job.id, "conformance.job", 0, 2, True)], "and it is told from those that never ran"
+    assert rows == [(job.id, "conformance.job", 0, 2, True)], "and it differs from jobs that never ran"
 
 
 def test_a_job_that_is_handed_back_goes_before_jobs_that_have_not_begun(writer: Writer) -> None:

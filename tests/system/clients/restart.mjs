@@ -23,7 +23,7 @@ const events = new Client({
   ],
 });
 const ends = {};
-const told = (name, job) => {
+const report = (name, job) => {
   if (!job) return;
   if (!(name in ends)) { ends[name] = null; console.log(`watching ${name}`); }
   if (job.done && !ends[name]) {
@@ -31,6 +31,6 @@ const told = (name, job) => {
     if (Object.keys(ends).length === 2 && Object.values(ends).every(Boolean)) { console.log(JSON.stringify(ends)); process.exit(0); }
   }
 };
-socket.subscribe({ query: WATCH, variables: { id } }, { next: ({ data }) => told('graphql-ws', data?.jobUpdated), error: console.error, complete() {} });
-events.subscription(WATCH, { id }).subscribe((result) => told('urql', result.data?.jobUpdated));
+socket.subscribe({ query: WATCH, variables: { id } }, { next: ({ data }) => report('graphql-ws', data?.jobUpdated), error: console.error, complete() {} });
+events.subscription(WATCH, { id }).subscribe((result) => report('urql', result.data?.jobUpdated));
 createInterface({ input: process.stdin });

@@ -34,8 +34,8 @@ def test_the_image_of_a_new_project_does_a_job(package: Package, tmp_path: Path)
     try:
         assert [path.name for path in (image.root / "app").iterdir() if path.name != "var"] == ["settings.toml"]
         assert not list(image.root.glob("**/secret.env"))
-        told = image.shell("id -u; touch /x /app/x /opt/venv/x; touch /app/var/ok && echo written", volume)
-        assert (told.stdout, told.stderr.count("Read-only file system")) == (f"{USER}\nwritten\n", 3)
+        output = image.shell("id -u; touch /x /app/x /opt/venv/x; touch /app/var/ok && echo written", volume)
+        assert (output.stdout, output.stderr.count("Read-only file system")) == (f"{USER}\nwritten\n", 3)
         serve = ("serve", "--host", "0.0.0.0", "--port", str(port))
         with image.running(*serve, volume=volume, variables={"ONWARD_AUTH__ALLOW_PUBLIC": "true"}) as api:
             api.serving()
