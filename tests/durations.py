@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 SECONDS = MappingProxyType(
     {
+        "tests/system/soak/test_soak.py::test_three_minutes": 200,
         "tests/system/faults/test_faults.py": 150,
         "tests/system/examples/test_frontend.py": 40,
         "tests/system/clients": 35,
