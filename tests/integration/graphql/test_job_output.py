@@ -158,6 +158,53 @@ async def test_a_page_of_jobs_has_their_outputs(shop: TestApp) -> None:
     assert answer == {"data": {"jobs": {"nodes": [{"output": {"words": 2}}]}}}
 
 
+FRAGMENTS = """
+fragment Whole on Job { handler output { ...Either } }
+fragment Either on JobOutput { __typename ...OfReceipt ... on Figures { words: words } }
+fragment OfReceipt on Receipt { total items { sku } }
+"""
+INLINE = "handler output { __typename ... on Receipt { total items { sku } } ... on Figures { words } }"
+FORMS = [
+    f"nodes {{ {INLINE} }}",
+    "nodes { ...Whole }",
+    "nodes { handler output { __typename } } nodes { ...Whole }",
+    "nodes { ...Whole @include(if: true) }",
+    f"nodes {{ ... on Node {{ ... on Job {{ {INLINE} }} }} }}",
+]
+
+
+async def test_fragments_nulls_and_older_rows_are_the_same_in_each_form_of_a_query(shop: TestApp) -> None:
+    """Some of these forms are planned once, and some are walked by graphql-core for each request."""
+    await send(shop, "shopOrder", order=ORDER)
+    await send(shop, "shopShout", extra={"a": 1})
+    old = await send(shop, "countWords", text="a")
+    await send(shop, "countWords", text="one two")
+    change = sa.update(jobs).where(jobs.c.id == old["job"]["id"]).values(result='{"words": "many"}')
+    await shop.onward.writer.run(lambda tx: tx.execute(change))
+    for form in [*FORMS, f"{FORMS[1]} }} viewer {{ id"]:
+        answer = await shop.graphql(f"{{ jobs(first: 4) {{ {form} }} }} {FRAGMENTS if '...Whole' in form else ''}")
+        assert answer["data"]["jobs"]["nodes"] == [
+            {"handler": "shop.count", "output": {"__typename": "Figures", "words": 2}},
+            {"handler": "shop.count", "output": None},
+            {"handler": "shop.shout", "output": None},
+            {"handler": "shop.order", "output": {"__typename": "Receipt", "total": "1.20", "items": [{"sku": "pen"}]}},
+        ], form
+        assert [(error["path"], error["extensions"]["code"]) for error in answer["errors"]] == [
+            (["jobs", "nodes", 1, "output"], "OUTPUT_INVALID")
+        ], form
+
+
+async def test_outputs_of_a_long_page_are_answered_in_slices(shop: TestApp) -> None:
+    for number in range(25):
+        await send(shop, "countWords", text=" ".join("a" * number))
+    query = f'{{ jobs(first: 25, filter: {{handler: "shop.count"}}) {{ nodes {{ {INLINE} }} }} }}'
+    answer = await shop.graphql(query)
+    assert [node["output"] and node["output"]["words"] for node in answer["data"]["jobs"]["nodes"]] == [
+        *range(24, 0, -1),
+        None,
+    ]
+
+
 async def test_a_handler_asks_for_a_further_job_by_its_function(shop: TestApp) -> None:
     job = await shop.accept(declared_handlers.chain.job(text="a b"))
     assert job.status == "SUCCEEDED"
