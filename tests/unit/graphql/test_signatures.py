@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, make_dataclass
 from enum import Enum
 from types import ModuleType
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import graphql
 import pytest
@@ -19,6 +19,9 @@ from onward.graphql.generated.types import Types
 from onward.graphql.schema import build
 from tests.unit.graphql import signatures
 from tests.unit.graphql.signatures import SHOWN
+
+if TYPE_CHECKING:
+    from onward import Tx as OnlyForTypeCheckers
 
 T = TypeVar("T")
 KEY = '"""The same key with the same input gives the same job.""" idempotencyKey: String'
@@ -278,6 +281,19 @@ def test_names_that_collide_are_refused() -> None:
     answer.__annotations__["return"] = make_dataclass("Twice", [("a_b", int), ("aB", int)])
     with pytest.raises(SchemaError, match=r"the result of sig\.one\.Twice: a_b and aB would both be aB; rename one"):
         build(handlers={"sig.one": handler("sig.one")(answer)})
+
+
+def test_a_row_of_a_type_for_type_checkers_alone_is_refused_and_its_transaction_s_type_is_not_needed() -> None:
+    def beside(tx: "OnlyForTypeCheckers", *, a: int) -> "Parcel": ...  # type: ignore[empty-body]
+    def one(job: Any, *, a: int) -> None: ...
+
+    made = handler("sig.one", mutation=Mutation(beside=beside))(one)
+    assert fields(build(handlers={"sig.one": made})._schema, "SigOnePayload").startswith("job: Job parcel: Parcel ")
+    beside.__annotations__["return"] = "OnlyForTypeCheckers"
+    with pytest.raises(
+        SchemaError, match=r"sig\.one: the row of beside: name 'OnlyForTypeCheckers' .*; import its type in"
+    ):
+        build(handlers={"sig.one": made})
 
 
 def test_a_refusal_names_the_file() -> None:

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import inspect
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import strawberry
-from graphql import GraphQLError, GraphQLResolveInfo
+from graphql import GraphQLResolveInfo
 from strawberry.types.field import StrawberryField
 
 from onward.graphql.base import HandlerSchemaError
 from onward.graphql.context import Context, Info
-from onward.graphql.enqueue import Companion, MutationError, accept
+from onward.graphql.enqueue import MutationError, accept
 from onward.graphql.generated.classes import class_of
 from onward.graphql.generated.inputs import input_members
 from onward.graphql.generated.members import Member, reading
-from onward.graphql.generated.names import field_name
+from onward.graphql.generated.rows import Row, row_of
 from onward.graphql.generated.schema_type import SchemaType
 from onward.graphql.generated.types import Types
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
-from onward.handlers.base import Handler, Mutation, Refused
-from onward.handlers.fields import fields_of, has_fields, members_of
+from onward.handlers.base import Handler, Mutation
+from onward.handlers.fields import fields_of
 from onward.jobs import model
-from onward.storage.transaction import Tx
 
 NOT_ALLOWED = "You may not send this mutation."
 KEY, RUN_AT = "idempotencyKey", "runAt"
 Resolve = Callable[..., Any]
-Path = Callable[[Sequence[str]], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,41 +40,6 @@ class MadeMutation:
     name: str
     field: StrawberryField
     resolve: Resolve
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The row that is written beside the job: its field of the payload, and the functions that write and read it."""
-
-    name: str
-    type: SchemaType | None
-    declared: Mutation
-    wants: frozenset[str]
-
-    def companion(self, handler: Handler, params: Mapping[str, Any], context: Context, path: Path) -> Companion[Any]:
-        """The companion of one request; `path` names the place of an error in the schema."""
-        read = self.declared.read
-
-        def write(tx: Tx) -> Any:
-            assert self.declared.beside is not None  # noqa: S101 - this is its row
-            given: dict[str, Any] = {"viewer": context.viewer, **handler.arguments(params)}
-            try:
-                return self.declared.beside(tx, **{name: given[name] for name in self.wants if name in given})
-            except Refused as refused:
-                place = path([str(part) for part in refused.path]) or None
-                error = UserError(code=UserErrorCode[refused.code], message=str(refused), path=place)
-                raise MutationError(error) from refused
-
-        return Companion(self.name, write, read or (lambda _tx, _id: None))
-
-    def shown(self, row: Any) -> dict[str, Any]:
-        """The row as a field of the payload; one that cannot be shown is the error of that field alone."""
-        if self.type is None:
-            return {}
-        try:
-            return {self.name: row if row is None or self.type.convert is None else self.type.convert(row)}
-        except GraphQLError as error:
-            return {self.name: error}
 
 
 def mutation_of(handler: Handler, types: Types) -> MadeMutation | None:
@@ -94,7 +55,7 @@ def mutation_of(handler: Handler, types: Types) -> MadeMutation | None:
             raise HandlerSchemaError(
                 f"{handler.name}.{one.python}: every mutation has a field {one.name}; rename the parameter"
             )
-    row = _row(handler, declared, types)
+    row = row_of(handler, declared, types)
     input_, payload = _input(title, fields, handler, types), _payload(title, row, handler, types)
     field = strawberry.mutation(
         resolver=_signature(input_, payload),
@@ -127,23 +88,6 @@ def _payload(title: str, row: Row | None, handler: Handler, types: Types) -> typ
     fields["replayed"] = (bool, replayed)
     fields["errors"] = (list[UserError], strawberry.field(default_factory=list))
     return strawberry.type(class_of(name, fields), name=name)
-
-
-def _row(handler: Handler, declared: Mutation, types: Types) -> Row | None:
-    if declared.beside is None:
-        return None
-    wants = frozenset(list(inspect.signature(declared.beside).parameters)[1:])
-    returned = typing.get_type_hints(declared.beside).get("return")
-    found = [one for one in members_of(returned) if one is not type(None)]
-    if len(found) != 1 or not has_fields(found[0]):
-        return Row("row", None, declared, wants)
-    name = found[0].__name__[0].lower() + found[0].__name__[1:]
-    if name in ("job", "replayed", "errors"):
-        raise HandlerSchemaError(f"{handler.name}: its payload has a field {name} already; rename {found[0].__name__}")
-    if declared.read is not None and "id" not in {field.name for field in fields_of(found[0])}:
-        raise HandlerSchemaError(f"{handler.name}: {found[0].__name__} needs an id, by which `read` finds it again")
-    found_type, _ = types.of(found[0], f"{handler.name}.beside", "", output=True)
-    return Row(field_name(name, handler.name), found_type, declared, wants)
 
 
 def _signature(input_: type, payload: type) -> Resolve:
