@@ -33,7 +33,8 @@ class Wakeups:
     def start(self) -> None:
         """Begin to look or to listen. From the event loop."""
         if self._database.driver.revision:
-            self._look()
+            self._revision.has_changed()  # from now on: what was there before is found without a wake-up
+            self._looking = asyncio.get_running_loop().call_later(self._look_s, self._look)
         else:
             self._listening = asyncio.create_task(self._listen(), name="wake-ups")
 
