@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from onward.jobs.base import KeyReused as KeyReused
     from onward.jobs.base import NotFound as NotFound
     from onward.storage.base import Unavailable as Unavailable
+    from onward.storage.callers import UnusableSession as UnusableSession
     from onward.storage.ledger import Ledger as Ledger
     from onward.storage.transaction import Tx as Tx
 
@@ -58,6 +59,7 @@ _MODULES = {
     "KeyReused": "onward.jobs.base",
     "NotFound": "onward.jobs.base",
     "Unavailable": "onward.storage.base",
+    "UnusableSession": "onward.storage.callers",
     "Tx": "onward.storage.transaction",
     "Ledger": "onward.storage.ledger",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 from onward.config.settings import Settings, SettingsError, enter
 from onward.handlers.base import JobRequest
 from onward.runtime.enqueuing import Enqueuer, Options, open_enqueuer
+from onward.storage.callers import UnusableSession
 
 T = TypeVar("T")
 
@@ -63,13 +64,20 @@ class Onward:
         priority: int | None = None,
         run_at: datetime | None = None,
         idempotency_key: str | None = None,
+        session: object = None,
     ) -> str:
         """Accept the job durably, and return its id. A job of a higher `priority` goes first.
 
+        With a `session` the job belongs to its transaction: it is there when that commits, and only then. A session, or
+        connection, is one of SQLAlchemy, psycopg, asyncpg, sqlite3 or aiosqlite, on the ledger's own database.
+
         The same `idempotency_key` of the same owner gives the same job. Raises InvalidParameters, UnknownHandler,
-        KeyReused, Unavailable.
+        KeyReused, UnusableSession, Unavailable.
         """
-        return await self._open().enqueue(request, Options(owner, priority, run_at), idempotency_key)
+        options = Options(owner, priority, run_at)
+        if session is None:
+            return await self._open().enqueue(request, options, idempotency_key)
+        return (await _awaited(self._open().enqueue_within(session, [request], options, idempotency_key)))[0]
 
     async def enqueue_many(
         self,
@@ -78,12 +86,16 @@ class Onward:
         owner: str | None = None,
         priority: int | None = None,
         run_at: datetime | None = None,
+        session: object = None,
     ) -> list[str]:
-        """Accept jobs in chunks of 200 a commit, and return their ids in order.
+        """Accept jobs in chunks of 200 a commit, or all with that of the `session`, and return their ids in order.
 
         A wrong request is refused before any is accepted; after Unavailable some may be accepted.
         """
-        return await self._open().enqueue_many(requests, Options(owner, priority, run_at))
+        options = Options(owner, priority, run_at)
+        if session is None:
+            return await self._open().enqueue_many(requests, options)
+        return await _awaited(self._open().enqueue_within(session, requests, options))
 
     async def result(self, job_id: str, *, timeout: timedelta | None = None) -> Any:  # noqa: ASYNC109 - a public name
         """Wait until the job is over, and return its result. Raises JobFailed, NotFound, TimeoutError, Unavailable."""
@@ -125,10 +137,13 @@ class Sync:
         priority: int | None = None,
         run_at: datetime | None = None,
         idempotency_key: str | None = None,
+        session: object = None,
     ) -> str:
         """Accept the job durably, and return its id, as `Onward.enqueue` does."""
-        thread = self._open()
-        return thread.run(thread.enqueuer.enqueue(request, Options(owner, priority, run_at), idempotency_key))
+        thread, options = self._open(), Options(owner, priority, run_at)
+        if session is None:
+            return thread.run(thread.enqueuer.enqueue(request, options, idempotency_key))
+        return _at_once(thread.enqueuer.enqueue_within(session, [request], options, idempotency_key))[0]
 
     def enqueue_many(
         self,
@@ -137,10 +152,13 @@ class Sync:
         owner: str | None = None,
         priority: int | None = None,
         run_at: datetime | None = None,
+        session: object = None,
     ) -> list[str]:
         """Accept jobs, and return their ids in order, as `Onward.enqueue_many` does."""
-        thread = self._open()
-        return thread.run(thread.enqueuer.enqueue_many(requests, Options(owner, priority, run_at)))
+        thread, options = self._open(), Options(owner, priority, run_at)
+        if session is None:
+            return thread.run(thread.enqueuer.enqueue_many(requests, options))
+        return _at_once(thread.enqueuer.enqueue_within(session, requests, options))
 
     def result(self, job_id: str, *, timeout: timedelta | None = None) -> Any:
         """Wait until the job is over, and return its result, as `Onward.result` does."""
@@ -152,6 +170,18 @@ class Sync:
             if self._thread is None or self._thread.pid != os.getpid():  # after a fork its thread is not here
                 self._thread = _LoopThread(self._settings)
             return self._thread
+
+
+async def _awaited(ids: list[str] | Awaitable[list[str]]) -> list[str]:
+    return ids if isinstance(ids, list) else await ids
+
+
+def _at_once(ids: list[str] | Awaitable[list[str]]) -> list[str]:
+    if isinstance(ids, list):
+        return ids
+    if isinstance(ids, Coroutine):
+        ids.close()
+    raise UnusableSession("the session is asynchronous: use `await onward.enqueue(..., session=session)`")
 
 
 class _LoopThread:

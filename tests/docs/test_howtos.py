@@ -122,11 +122,15 @@ async def test_the_programs_that_enqueue_work(
 ) -> None:
     """Another process serves meanwhile; the programs run no job themselves."""
     write("enqueue.md", tmp_path)
+    order = (tmp_path / "order.py").read_text("utf-8")
+    (tmp_path / "order.py").write_text(
+        order.replace("/var/onward.db", sqlite_ledger.removeprefix("sqlite://")), "utf-8"
+    )
     monkeypatch.setenv("ONWARD_DATABASE__URL", sqlite_ledger)
     monkeypatch.syspath_prepend(tmp_path)
     commands = [fence.text for fence in fences(DOCS / "enqueue.md") if fence.language == "sh"]
     async with run_process(load(tmp_path), Role.ACCEPT):
-        for program in ("send.py", "send_plainly.py"):
+        for program in ("send.py", "order.py", "send_plainly.py"):
             process = await asyncio.create_subprocess_exec(
                 sys.executable, program, cwd=tmp_path, env=environment(ONWARD_DATABASE__URL=sqlite_ledger),
                 stdout=subprocess.PIPE,

@@ -46,7 +46,10 @@ async def onward(project: Path) -> AsyncIterator[Onward]:
 
 
 async def test_a_job_is_run_by_the_process_that_serves_and_gives_its_result(project: Path, tmp_path: Path) -> None:
-    async with wiring.run_process(load(tmp_path), Role.ACCEPT) as serving, Onward.from_settings(project) as onward:
+    async with (
+        wiring.run_process(load(tmp_path), Role.ACCEPT, embedded=True) as serving,
+        Onward.from_settings(project) as onward,
+    ):
         given = workload.noted.job(folder=str(tmp_path), text="here")
         job_id = await onward.enqueue(given, owner="ada", priority=7)
         assert await onward.result(job_id, timeout=LONG) is not None
@@ -65,7 +68,7 @@ async def test_a_program_that_enqueues_is_no_process_of_the_installation_and_run
     job_id = await onward.enqueue(workload.noted.job(folder=str(tmp_path)))
     with pytest.raises(TimeoutError):
         await onward.result(job_id, timeout=timedelta(seconds=0.5))
-    database = Database(ledger_url)
+    database = Database(ledger_url, embedded=True)
     try:
         job = await database.read(lambda tx: ledger.get(tx, job_id))
         assert job is not None
@@ -78,9 +81,9 @@ async def test_a_program_that_enqueues_is_no_process_of_the_installation_and_run
 @pytest.mark.parametrize("way", ["one", "with a key", "many"])
 async def test_an_idle_server_is_woken_by_a_job_of_another_process(project: Path, tmp_path: Path, way: str) -> None:
     """A free slot of its own accord would look an hour later."""
-    timings = Timings(slot_check_s=3600.0)
+    timings = Timings(slot_check_s=3600.0, empty_claim_pause_s=0.0)
     async with (
-        wiring.run_process(load(tmp_path), Role.ACCEPT, timings=timings),
+        wiring.run_process(load(tmp_path), Role.ACCEPT, embedded=True, timings=timings),
         Onward.from_settings(project) as onward,
     ):
         given = workload.noted.job(folder=str(tmp_path), text="here")
@@ -90,23 +93,6 @@ async def test_an_idle_server_is_woken_by_a_job_of_another_process(project: Path
             found = [await onward.enqueue(given, idempotency_key="k" if way == "with a key" else None)]
         for job_id in found:
             assert await onward.result(job_id, timeout=LONG) is not None
-
-
-async def test_a_server_whose_listening_connection_broke_hears_of_jobs_again(
-    postgres_ledger: str, tmp_path: Path
-) -> None:
-    """It also looks for those that were enqueued meanwhile."""
-    project, timings = write_settings(tmp_path, postgres_ledger), Timings(slot_check_s=3600.0)
-    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%'"
-    async with (
-        wiring.run_process(load(tmp_path), Role.ACCEPT, timings=timings) as serving,
-        Onward.from_settings(project) as onward,
-    ):
-        given = workload.noted.job(folder=str(tmp_path))
-        assert await onward.result(await onward.enqueue(given), timeout=LONG) is not None
-        assert await serving.database.read(lambda tx: tx.all(sa.text(end)))
-        for _ in range(2):
-            assert await onward.result(await onward.enqueue(given), timeout=LONG) is not None
 
 
 @pytest.mark.slow
@@ -242,7 +228,7 @@ async def test_an_object_that_is_not_open_says_so(project: Path, tmp_path: Path)
 
 
 async def count(ledger_url: str) -> int:
-    database = Database(ledger_url)
+    database = Database(ledger_url, embedded=True)
     try:
         return int(await database.read(lambda tx: tx.scalar(sa.select(sa.func.count()).select_from(jobs))) or 0)
     finally:

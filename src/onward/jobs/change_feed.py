@@ -2,7 +2,7 @@
 
 A wake-up makes it read sooner; without one it reads every `Timings.change_poll_s` while there are subscriptions. A
 change that was committed before a read is never missed: on SQLite commits are numbered one after another, and on
-PostgreSQL each read starts from the oldest transaction that was not over at the read before.
+PostgreSQL each read adds the transactions that were going on at the read before, and are over now.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 import structlog
 
 from onward.jobs import row
-from onward.jobs.ledger import get_many, horizon
+from onward.jobs.ledger import Snapshot, get_many
 from onward.jobs.model import Job
 from onward.jobs.timings import Timings
 from onward.storage.base import StorageError
@@ -31,7 +31,9 @@ PAGE = 500
 ERROR_PAUSE_S = 0.5
 MAX_PENDING = 10_000
 
-_changed = sa.select(*row.columns(row.Change)).where(jobs.c.changed >= sa.bindparam("floor"))
+_change = sa.select(*row.columns(row.Change))
+_changed = _change.where(jobs.c.changed >= sa.bindparam("end"))
+_changed_by = _change.where(sa.text("changed = ANY(CAST(:open AS BIGINT[]))"))
 _future = "changed >= CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS TEXT) AS BIGINT) AND changed <> :own"
 _ahead = sa.text(f"SELECT 1 FROM _ledger.jobs WHERE {_future} LIMIT 1")  # noqa: S608 - a constant
 _lock = sa.text("LOCK TABLE _ledger.jobs IN SHARE ROW EXCLUSIVE MODE")
@@ -89,8 +91,8 @@ class ChangeFeed:
         self._timings = timings
         self._jobs: dict[str, set[Subscription]] = defaultdict(set)
         self._all: set[Subscription] = set()
-        self._floor: int | None = None
-        self._known: dict[str, tuple[int, int]] = {}  # by job: version and commit of the changes from the floor on
+        self._seen: Snapshot | None = None
+        self._known: dict[str, int] = {}  # by job: the version that the last read has found
         self._revision = Revision(database, timings.recheck_s)
         self._looking: asyncio.TimerHandle | None = None
         self._changed_at = 0.0  # when a change was seen
@@ -149,11 +151,9 @@ class ChangeFeed:
     async def _join(self) -> None:
         if not (self._jobs or self._all):
             # There was no subscription: earlier changes are of no interest. Raises Unavailable.
-            floor = await self._database.read(horizon)
-            if not (
-                self._jobs or self._all
-            ):  # else another subscription came first, which may need changes from before this floor
-                self._floor = floor
+            seen = await self._database.read(Snapshot.of)
+            if not (self._jobs or self._all):  # else another came first, which may need changes from before
+                self._seen = seen
                 self._known = {}
 
     async def _read_forever(self) -> None:
@@ -196,22 +196,22 @@ class ChangeFeed:
         self._looking = asyncio.get_running_loop().call_later(pause_s, self._look)
 
     def _poll(self, tx: Tx) -> list[Job]:
-        floor = self._floor
-        if floor is None:
+        seen = self._seen
+        if seen is None:
             return []
-        lowest = horizon(tx)  # before the rows: what is committed between the two is read twice, not missed
+        # Before the rows: what is committed between the two is read twice, not missed.
+        now = Snapshot.of(tx)
         # After a crash, PostgreSQL counts on from an older number.
-        changes = [row.Change._make(found) for found in tx.all(_changed, floor=min(floor, lowest))]
-        fresh = [change.id for change in changes if self._known.get(change.id, (0, 0))[0] < change.version]
+        changes = [row.Change._make(found) for found in tx.all(_changed, end=min(seen.end, now.end))]
+        if over := set(seen.open).difference(now.open):  # of transactions that were going on at the last read
+            ended = "{" + ",".join(map(str, over)) + "}"
+            changes += map(row.Change._make, tx.all(_changed_by, open=ended))
+        fresh = [change.id for change in changes if self._known.get(change.id, 0) < change.version]
         wanted = fresh if self._all else [job_id for job_id in fresh if job_id in self._jobs]
         found = [
             job for start in range(0, len(wanted), PAGE) for job in get_many(tx, wanted[start : start + PAGE]).values()
         ]
-        kept = {job_id: known for job_id, known in self._known.items() if known[1] >= lowest}
-        self._known = kept | {
-            change.id: (change.version, change.changed) for change in changes if change.changed >= lowest
-        }
         # A job may have changed once more since its number was read: that change is in `found`, and is not sent again.
-        self._known |= {job.id: (job.version, lowest) for job in found}
-        self._floor = lowest
+        self._known = {change.id: change.version for change in changes} | {job.id: job.version for job in found}
+        self._seen = now
         return sorted(found, key=lambda job: (job.status.value, job.id))

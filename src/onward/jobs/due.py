@@ -13,6 +13,7 @@ from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
 from onward.storage.sql import as_list, in_array
 from onward.storage.tables import jobs, later, ready
+from onward.storage.tables import unsent as unsent_
 from onward.storage.transaction import Tx
 
 S = JobStatus
@@ -53,6 +54,12 @@ _undelivered = (
     # A queued job is due; a time ahead of now was written by a process whose clock was ahead.
     .where(*_ready_of, sa.or_(jobs.c.due_at <= _p("before_"), jobs.c.due_at > _p("after_")))
     .where(sa.or_(jobs.c.delivered_to.is_(None), jobs.c.delivered_to != _p("identity_")))
+    .order_by(jobs.c.priority, jobs.c.due_at)
+    .limit(_p("limit_", type_=sa.Integer))
+)
+_unsent = (
+    sa.select(*row.columns(row.Unconfirmed))
+    .where(unsent_, jobs.c.backend == _p("backend_"))
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(_p("limit_", type_=sa.Integer))
 )
@@ -121,6 +128,11 @@ def undelivered(tx: Tx, *, backend: str, identity: str, grace_us: int, limit: in
     bounds = {"before_": tx.now - grace_us, "after_": tx.now + grace_us}
     rows = tx.all(_undelivered, backend_=backend, identity_=identity, limit_=limit, **bounds)
     return [row.Unconfirmed._make(found) for found in rows]
+
+
+def unsent(tx: Tx, *, backend: str, limit: int) -> list[row.Unconfirmed]:
+    """Jobs that a caller's transaction brought for the backend, and that nobody has delivered yet."""
+    return [row.Unconfirmed._make(found) for found in tx.all(_unsent, backend_=backend, limit_=limit)]
 
 
 def confirm(tx: Tx, waits: Sequence[tuple[str, int]], *, identity: str) -> None:

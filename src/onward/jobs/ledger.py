@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -12,23 +12,36 @@ from onward.jobs import row
 from onward.jobs.model import Job, NewJob, Visible
 from onward.jobs.states import TERMINAL, WAITING, JobStatus
 from onward.storage.sql import as_list, in_array
+from onward.storage.tables import SLOTS, jobs
 from onward.storage.tables import commits as _commits
 from onward.storage.tables import counts as _counts
-from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
-from onward.storage.writer import SLOTS
 
 ID = jobs.c.id == sa.bindparam("id_")
 _insert = sa.insert(jobs)
 _get = sa.select(*row.ALL).where(ID)
 _get_many = sa.select(*row.ALL).where(in_array(jobs.c.id, "ids"))
 _ID = row.COLUMNS.index("id")
+# Each slot is named because the key begins with it: without, all owners' counters are read for one's.
+_slots = _counts.c.slot.in_([sa.literal_column(str(n)) for n in range(SLOTS)])
+_callers = _counts.c.slot >= sa.literal_column(str(SLOTS))
 _count = (
     sa.select(_counts.c.status, sa.cast(sa.func.sum(_counts.c.n), sa.BigInteger))
-    # Each slot is named because the key begins with it: without, all owners' counters are read for one's.
-    .where(_counts.c.slot.in_([sa.literal_column(str(n)) for n in range(SLOTS)]))
     .where(_counts.c.owner == sa.bindparam("owner"))
     .group_by(_counts.c.status)
+)
+_COUNTS = {"sqlite": _count.where(_slots), "postgresql": _count.where(sa.or_(_slots, _callers))}
+_unfolded = sa.select(_counts.c.n).where(_callers).limit(1)
+_fold = (
+    sa.delete(_counts)
+    .where(
+        sa.tuple_(_counts.c.slot, _counts.c.owner, _counts.c.status).in_(
+            sa.select(_counts.c.slot, _counts.c.owner, _counts.c.status)
+            .where(_callers)
+            .limit(sa.bindparam("limit_", type_=sa.Integer))
+        )
+    )
+    .returning(_counts.c.owner, _counts.c.status, _counts.c.n)
 )
 _open_anonymous = sa.select(sa.func.count()).select_from(
     sa.select(jobs.c.id)
@@ -45,13 +58,19 @@ _waiting_of = sa.select(sa.func.count()).where(
     jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(WAITING)]),
 )
 _next_sqlite = sa.select(_commits.c.n + 1)
+_snapshot_postgresql = sa.text("SELECT CAST(pg_current_snapshot() AS TEXT)")
 _oldest_postgresql = sa.text("SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)")
+
+
+UNDELIVERED = ""
+"""In `delivered_to`: nobody delivers the job but maintenance, which does it at once."""
 
 
 def accept(tx: Tx, new: NewJob, *, local_runner: str | None = None) -> Job:
     """Insert the job, which is accepted once the transaction is committed.
 
-    `local_runner` is the runner that will be handed the job at once; None if any runner may claim it.
+    `local_runner` is the runner that will be handed the job at once; None if any runner may claim it, or if the caller
+    will deliver it; UNDELIVERED if the caller cannot.
     """
     now = tx.now
     later = new.run_at is not None and new.run_at > now
@@ -110,6 +129,21 @@ def horizon(tx: Tx) -> int:
     return int(tx.scalar(_next_sqlite if tx.dialect == "sqlite" else _oldest_postgresql) or 0)
 
 
+class Snapshot(NamedTuple):
+    """The commits that a reader has seen: all whose number is below `end` and not in `open`."""
+
+    end: int
+    open: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, tx: Tx) -> Snapshot:
+        """Read the present one. On SQLite, commits are numbered one after another, and none is open."""
+        if tx.dialect == "sqlite":
+            return cls(int(tx.scalar(_next_sqlite) or 0))
+        _, end, running = str(tx.scalar(_snapshot_postgresql)).split(":")
+        return cls(int(end), tuple(map(int, filter(None, running.split(",")))))
+
+
 def count_open(tx: Tx, owner: str) -> int:
     """Count the owner's jobs that are not over, including those of this transaction."""
     found = counts(tx, visible=Visible(owner=owner))
@@ -129,8 +163,21 @@ def counts(tx: Tx, *, visible: Visible) -> dict[JobStatus, int]:
     owner = "" if visible.everything else visible.owner
     found = dict.fromkeys(JobStatus, 0)
     if owner is not None:
-        found.update({JobStatus(status): int(n) for status, n in tx.all(_count, owner=owner)})
+        found.update({JobStatus(status): int(n) for status, n in tx.all(_COUNTS[tx.dialect], owner=owner)})
     return found
+
+
+def has_unfolded_counts(tx: Tx) -> bool:
+    """Return whether callers' transactions have left counters of their own, as they do on PostgreSQL alone."""
+    return tx.dialect == "postgresql" and tx.one(_unfolded) is not None
+
+
+def fold_counts(tx: Tx, limit: int) -> int:
+    """Add the counters that callers' transactions have left to this process's; return how many, at most `limit`."""
+    left = tx.all(_fold, limit_=limit)
+    for owner, status, n in left:
+        tx.deltas[owner, status] = tx.deltas.get((owner, status), 0) + n
+    return len(left)
 
 
 def count_unknown_handlers(tx: Tx, handlers: Collection[str]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs.leases import Lease
 from onward.jobs.schedule import Schedule
 from onward.jobs.timings import Timings
+from onward.maintenance.callers import CallersCounters, CallersJobs
 from onward.maintenance.cleaner import Cleaner, Retention
 from onward.maintenance.recovery import Recovery
 from onward.maintenance.redelivery import BlockedJobs, Redelivery
@@ -41,10 +42,12 @@ class Maintenance:
             RecurringJobs(writer, dispatcher, schedule, timings),
             BlockedJobs(writer, dispatcher, timings),
             *(
-                Redelivery(name, writer, dispatcher, timings)
+                service(name, writer, dispatcher, timings)
                 for name, backend in dispatcher.backends.items()
                 if backend.runs_elsewhere
+                for service in (Redelivery, CallersJobs)
             ),
+            CallersCounters(writer, timings),
             self._recovery,
             Cleaner(writer, retention, timings),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from functools import partial
 from importlib import import_module
@@ -27,12 +28,15 @@ HEALTH_TIMEOUT_S = 3.0  # for a backend to say whether it can be reached
 class BackendRunner:
     """`onward.backends.base.Run` for one backend."""
 
-    def __init__(self, backend: str, runner: Runner, lease: Lease, revision: Revision) -> None:
+    def __init__(self, backend: str, runner: Runner, lease: Lease, revision: Revision, timings: Timings) -> None:
         self._backend = backend
         self._runner = runner
         self._lease = lease
         self._revision = revision
-        self._found_nothing = False  # at the last look at the ledger
+        self._pause_s = timings.empty_claim_pause_s
+        self._pause_until = 0.0  # after a claim that found nothing
+        self._found_nothing = False  # at the last claim
+        self._changed = True  # whether the ledger has changed since
         self._isolated: set[str] = set()  # jobs begun in a process of their own, and not claimed there yet
 
     @property
@@ -44,9 +48,12 @@ class BackendRunner:
 
     async def claim(self, limit: int, *, exclude: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
         calls: list[Callable[[], Awaitable[None]]] = []
-        if self._found_nothing and not self._runner.any_limits and not self._revision.has_changed():
-            return calls  # an empty claim costs a hundred times the question; limits also change with time
-        self._found_nothing = False
+        if self._found_nothing:
+            # An empty claim costs a hundred times the question; limits also change with time.
+            self._changed = self._changed or self._revision.has_changed()
+            if not (self._changed or self._runner.any_limits) or time.monotonic() < self._pause_until:
+                return calls
+        self._found_nothing = self._changed = False
         job_id = await self._runner.next_isolated(self._backend)  # first, or a lasting backlog leaves it no slot
         if job_id is not None and job_id not in self._isolated and len(self._isolated) < MAX_CHILDREN:
             self._isolated.add(job_id)
@@ -55,6 +62,7 @@ class BackendRunner:
             claimed = await self._runner.claim_due(self._backend, limit - len(calls), exclude=exclude)
             calls += [partial(self._runner.execute, job) for job in claimed]
             self._found_nothing = not calls and not exclude
+            self._pause_until = time.monotonic() + self._pause_s
         return calls
 
     async def _run_isolated(self, job_id: str) -> None:

@@ -6,6 +6,6 @@ from onward.config.settings import Settings
 from onward.storage.engine import Database
 
 
-def database_of(settings: Settings) -> Database:
+def database_of(settings: Settings, *, embedded: bool = False) -> Database:
     """The database that the settings name, not opened yet; its caller closes it."""
-    return Database(settings.database.url, settings.database.migrations)
+    return Database(settings.database.url, settings.database.migrations, embedded=embedded)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,8 +30,9 @@ from onward.runtime import values
 from onward.runtime.backends import ProbeRunner, backend_class, build_backend, used
 from onward.runtime.handlers import build_encryption, load_handlers
 from onward.runtime.wiring import TRACE_FLUSH_S, open_ledger
-from onward.storage import lock_order
-from onward.storage.lock_order import ROWS
+from onward.storage import callers, lock_order
+from onward.storage.identity import ledger_id
+from onward.storage.lock_order import ALONE, ROWS, LockOrder
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
@@ -81,8 +82,10 @@ class Enqueuer:
         writer: Writer,
         changes: ChangeFeed,
         tracing: Tracing,
+        ledger_id: str,
     ) -> None:
         self.handlers = handlers
+        self._ledger_id = ledger_id
         self._dispatcher = dispatcher
         self._writer = writer
         self._changes = changes
@@ -97,9 +100,9 @@ class Enqueuer:
         with self._tracing.span(f"accept {request.handler}", "producer", handler=request.handler) as span:
             new = self._prepared(request, options)
             if idempotency_key is None:
-                found: Job | str = await self._writer.run(partial(self._accept, new=new))
+                found: Job | str = await self._writer.run(partial(ledger.accept, new=new))
             else:
-                found = await self._accept_once(new, request, options, idempotency_key)
+                found = await self._writer.run(*self._once(new, request, options, idempotency_key, ledger.accept))
             if isinstance(found, str):
                 return found
             span.set(job=found.id)
@@ -120,12 +123,37 @@ class Enqueuer:
         ids: list[str] = []
         for start in range(0, len(prepared), CHUNK):
             begun = time.monotonic()
-            jobs = await self._writer.run(partial(self._accept_each, chunk=prepared[start : start + CHUNK]), ROWS)
+            jobs = await self._writer.run(partial(_accept_each, chunk=prepared[start : start + CHUNK]), ROWS)
             ids += [job.id for job in jobs]
             await self._hand_over(jobs)
             if len(ids) < len(prepared):
                 await asyncio.sleep(time.monotonic() - begun)
         return ids
+
+    def enqueue_within(
+        self, session: object, requests: Iterable[JobRequest], options: Options, idempotency_key: str | None = None
+    ) -> list[str] | Awaitable[list[str]]:
+        """Accept the jobs in the transaction of a session, in this thread; await the ids of an asynchronous one.
+
+        A key is for a single job. Raises UnusableSession, and what `enqueue` raises; errors of the session's own
+        library as they are.
+        """
+        check_text("idempotency_key", idempotency_key)
+        prepared = [(self._prepared(request, options), request) for request in requests]
+
+        def write(tx: Tx) -> list[str]:
+            if idempotency_key is None:
+                return [self._accept_undelivered(tx, new).id for new, _ in prepared]
+            ((new, request),) = prepared
+            once, _ = self._once(new, request, options, idempotency_key, self._accept_undelivered)
+            found = once(tx)
+            return [found if isinstance(found, str) else found.id]
+
+        return callers.run(self._writer.database, session, self._ledger_id, write)
+
+    def _accept_undelivered(self, tx: Tx, new: NewJob) -> Job:
+        elsewhere = new.backend in self._dispatcher.backends
+        return ledger.accept(tx, new, local_runner=ledger.UNDELIVERED if elsewhere else None)
 
     async def result(self, job_id: str, timeout: timedelta | None = None) -> Any:  # noqa: ASYNC109 - a public name
         """Wait until the job is over, and return its result. Raises JobFailed, NotFound, TimeoutError, Unavailable."""
@@ -149,41 +177,36 @@ class Enqueuer:
             run_at=None if options.run_at is None else to_us(options.run_at),
         )
 
-    async def _accept_once(self, new: NewJob, request: JobRequest, options: Options, key: str) -> Job | str:
-        """Accept the job, or return the id of the one that the key has made before."""
+    def _once(
+        self, new: NewJob, request: JobRequest, options: Options, key: str, accept: Callable[[Tx, NewJob], Job]
+    ) -> tuple[Callable[[Tx], Job | str], LockOrder]:
+        """A function that accepts the job, or returns the id of the one that the key has made before, and its order."""
         params = self.handlers[new.handler].bind(request.params)  # not those of `new`: encrypted ones always differ
         names = {"viewer": options.owner or "", "mutation": f"enqueue {new.handler}", "key": key}
         digest = idempotency.fingerprint({"params": params, **options.as_json()})
 
         def write(tx: Tx) -> Job | str:
-            before = idempotency.replay(tx, **names, fingerprint=digest)
+            try:
+                before = idempotency.replay(tx, **names, fingerprint=digest)
+            except KeyReused as error:
+                words = f"{new.handler}: the idempotency key {key!r} was used before, with other parameters or options"
+                raise KeyReused(f"{words}: take a new key for a new job") from error
             if before is not None:
                 return str(before["job"])
-            job = self._accept(tx, new)
+            job = accept(tx, new)
             idempotency.remember(tx, **names, fingerprint=digest, reference={"job": job.id})
             return job
 
-        try:
-            return await self._writer.run(write, lock_order.key(*names.values()))
-        except KeyReused as error:
-            words = f"{new.handler}: the idempotency key {key!r} was used before, with other parameters or options"
-            raise KeyReused(f"{words}: take a new key for a new job") from error
-
-    def _accept(self, tx: Tx, new: NewJob) -> Job:
-        return self._accept_each(tx, [new])[0]
-
-    def _accept_each(self, tx: Tx, chunk: Sequence[NewJob]) -> list[Job]:
-        jobs = [ledger.accept(tx, new) for new in chunk]
-        if any(
-            job.backend not in self._dispatcher.backends for job in jobs
-        ):  # run by a process that is not handed them
-            tx.announce()
-        return jobs
+        return write, lock_order.key(*names.values())
 
     async def _hand_over(self, jobs: list[Job]) -> None:
         elsewhere = [job for job in jobs if job.backend in self._dispatcher.backends]
         if elsewhere:
             await self._dispatcher.deliver(elsewhere, after_response=self._dispatcher.defer)
+
+
+def _accept_each(tx: Tx, chunk: list[NewJob]) -> list[Job]:
+    return [ledger.accept(tx, new) for new in chunk]
 
 
 def check_text(name: str, text: str | None) -> None:
@@ -201,7 +224,7 @@ async def open_enqueuer(settings: Settings) -> AsyncIterator[Enqueuer]:
         encryption = build_encryption(settings, handlers)
         tracing = build_tracing(settings.telemetry.traces)
         stack.push_async_callback(asyncio.to_thread, tracing.close, TRACE_FLUSH_S)
-        writer = await open_ledger(stack, settings)
+        writer = await open_ledger(stack, settings, embedded=True)
         backends: dict[str, Backend] = {}
         dispatcher = Dispatcher(
             handlers=handlers,
@@ -226,4 +249,11 @@ async def open_enqueuer(settings: Settings) -> AsyncIterator[Enqueuer]:
         writer.on_commit = changes.wake
         stack.push_async_callback(changes.close)
         changes.start()
-        yield Enqueuer(handlers=handlers, dispatcher=dispatcher, writer=writer, changes=changes, tracing=tracing)
+        yield Enqueuer(
+            handlers=handlers,
+            dispatcher=dispatcher,
+            writer=writer,
+            changes=changes,
+            tracing=tracing,
+            ledger_id=await writer.run(ledger_id, ALONE),
+        )

@@ -80,17 +80,23 @@ class Runtime:
 
 @asynccontextmanager
 async def run_process(
-    settings: Settings, role: Role, *, isolated: bool = False, timings: Timings | None = None
+    settings: Settings,
+    role: Role,
+    *,
+    isolated: bool = False,
+    embedded: bool = False,
+    timings: Timings | None = None,
 ) -> AsyncIterator[Runtime]:
     """Start a process: hold its lease, start its backends; drain and close everything at the end.
 
-    `isolated` is for a process that runs one dangerous job and nothing else. Without `timings`, those are used that the
-    parent process handed down. Raises SettingsError and StorageError, and whatever a part of the project's raises.
+    `isolated` is for a process that runs one dangerous job and nothing else, `embedded` for one whose other code may
+    open the ledger's database. Without `timings`, those are used that the parent process handed down. Raises
+    SettingsError and StorageError, and whatever a part of the project's raises.
     """
     timings = timings or Timings.inherited(os.environ)
     async with AsyncExitStack() as stack:
         telemetry = await _open_telemetry(stack, settings, address="" if isolated else settings.telemetry.metrics)
-        writer = await open_ledger(stack, settings)
+        writer = await open_ledger(stack, settings, embedded=embedded)
         resources = await stack.enter_async_context(lifespan(settings, Ledger(writer)))
         tools = build_tools(settings)
         stack.push_async_callback(tools.mailer.close)
@@ -100,7 +106,7 @@ async def run_process(
         runtime = await _start(stack, *parts, role=role, isolated=isolated)
         if role is Role.ACCEPT and not all(backend.runs_elsewhere for backend in runtime.dispatcher.backends.values()):
             wakeups = Wakeups(writer.database, runtime.dispatcher.wake, look_s=timings.commit_check_s)
-            stack.push_async_callback(wakeups.close)
+            stack.callback(wakeups.close)
             wakeups.start()
         yield runtime
 
@@ -121,9 +127,9 @@ async def _open_telemetry(stack: AsyncExitStack, settings: Settings, *, address:
     return telemetry
 
 
-async def open_ledger(stack: AsyncExitStack, settings: Settings) -> Writer:
+async def open_ledger(stack: AsyncExitStack, settings: Settings, *, embedded: bool = False) -> Writer:
     """Open the ledger for writing, until the stack is closed. Raises StorageError."""
-    database = database_of(settings)
+    database = database_of(settings, embedded=embedded)
     stack.push_async_callback(asyncio.to_thread, database.close)
     await asyncio.to_thread(migrate.ensure, database)
     writer = Writer(database)
@@ -184,7 +190,7 @@ def _build(
     )
     for name in used(settings):
         revision = Revision(writer.database, timings.recheck_s)
-        backends[name] = build_backend(settings, name, BackendRunner(name, runner, lease, revision), timings)
+        backends[name] = build_backend(settings, name, BackendRunner(name, runner, lease, revision, timings), timings)
     schedule = Schedule(values.schedule_entries(settings, dispatcher.preparation), dispatcher.accept)
     maintenance = Maintenance(
         writer=writer,

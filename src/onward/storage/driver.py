@@ -26,8 +26,10 @@ class Driver(ABC):
     name: ClassVar[str]
     modules: ClassVar[Collection[str]]
     """The packages whose exceptions are the driver's."""
-    revision: ClassVar[str] = ""
-    """A statement that reads, in microseconds, a number that changes with each commit of another connection, if any."""
+    revision: ClassVar[str]
+    """A statement that reads a value which changes with each commit of another connection."""
+    is_local: ClassVar[bool] = False
+    """Whether `revision` takes microseconds, so that an event loop can wait for it."""
     clock: Any
     """A statement that reads the database's time in microseconds since 1970."""
 
@@ -78,16 +80,9 @@ class Driver(ABC):
         """Give a bounded piece of unused space back to the file system; return its pages, and 0 where none is left."""
         return 0
 
-    def announce(self, tx: Tx) -> None:  # noqa: B027 - `revision` says enough
-        """Have the processes that listen hear of the commit."""
-
-    def listen(self) -> Any | None:
-        """Return a connection that hears of announced commits, None if there is none. Raises as `connect` does."""
-        return None
-
-    def hears(self, connection: Any) -> bool:  # noqa: ARG002 - only a listening one is asked
-        """Return whether the connection, which can be read, has heard of a commit. Raises the driver's errors."""
-        return False
+    @abstractmethod
+    def join(self, tx: Tx) -> tuple[int, int, int, str | None]:
+        """Return the number of a caller's open transaction, the time, a slot for its counters, and the ledger's id."""
 
     @abstractmethod
     def check(self, connection: Any) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from onward.storage.base import StorageError, Unavailable
 from onward.storage.driver import Driver
 from onward.storage.ids import Ids
 from onward.storage.place import Place
+from onward.storage.revision import RevisionReader
 from onward.storage.transaction import Tx
 
 T = TypeVar("T")
@@ -25,20 +26,20 @@ READERS = 4
 class Database:
     """The ledger's database. Opens nothing until something is read or written; closed by its owner.
 
-    `migrations` is a folder of the project's own migrations, for tables of its own beside the ledger's.
+    `migrations` is a folder of the project's own migrations, for tables of its own beside the ledger's. It is
+    `embedded` in a process whose other code may open the database.
     """
 
-    def __init__(self, url: str, migrations: Path | None = None) -> None:
+    def __init__(self, url: str, migrations: Path | None = None, *, embedded: bool = False) -> None:
         self.migrations = migrations
         self.url = sa.engine.make_url(url)
-        self.driver = _driver(self.url, Place())
+        self.driver = _driver(self.url, Place(), embedded=embedded)
         self.ids = Ids()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-read")
         self._idle: list[Any] = []
         self._idle_lock = threading.Lock()
         self._closed = False
-        self._observer: Any = None  # a connection
-        self._observer_opening: Future[None] | None = None
+        self._revision = RevisionReader(self)
 
     @property
     def dialect(self) -> str:
@@ -91,31 +92,9 @@ class Database:
     def revision(self) -> int | None:
         """Return a number that changes with each commit, without a wait; None if there is none, or none yet.
 
-        Call it from one thread. The first call has a connection opened in another one: that may wait for a lock.
+        Call it from one thread.
         """
-        if not self.driver.revision or self._closed:
-            return None
-        if self._observer is None:
-            if self._observer_opening is None or self._observer_opening.done():
-                self._observer_opening = self._readers.submit(self._open_observer)
-            return None
-        try:
-            return int(self._observer.execute(self.driver.revision).fetchone()[0])
-        except Exception:  # noqa: BLE001 - the caller then reads the ledger, and gets the error there
-            self._close_observer()
-            return None
-
-    def _open_observer(self) -> None:
-        with suppress(Exception):  # as in `revision`
-            observer = self.connect()
-            observer.execute("PRAGMA busy_timeout=0")
-            self._observer = observer
-
-    def _close_observer(self) -> None:
-        observer, self._observer = self._observer, None
-        if observer is not None:
-            with suppress(Exception):
-                observer.close()
+        return None if self._closed else self._revision.revision()
 
     def _acquire(self) -> Any:
         with self._idle_lock:
@@ -133,15 +112,15 @@ class Database:
     def close(self) -> None:
         """Wait for running reads, and close the connections. May be called twice."""
         self._closed = True
+        self._revision.close()
         self._readers.shutdown(wait=True)
         with self._idle_lock:
             for connection in self._idle:
                 connection.close()
             self._idle.clear()
-            self._close_observer()
 
 
-def _driver(url: sa.URL, place: Place) -> Driver:
+def _driver(url: sa.URL, place: Place, *, embedded: bool) -> Driver:
     """Return the driver for a URL.
 
     Each loads its dialect of SQLAlchemy, tens of milliseconds that only its users pay.
@@ -150,7 +129,7 @@ def _driver(url: sa.URL, place: Place) -> Driver:
     if name == "sqlite":
         from onward.storage.sqlite import SQLite  # noqa: PLC0415
 
-        return SQLite(url, place)
+        return SQLite(url, place, embedded=embedded)
     if name == "postgresql":
         from onward.storage.postgresql import PostgreSQL  # noqa: PLC0415
 

@@ -17,7 +17,7 @@ from onward.storage.engine import Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0006"
+HEAD = "0007"
 LAST_RELEASE = ("0.1.0", "0004")  # and its ledger's revision, to which `onward migrate --back` goes
 LOCK = 0x6F6E77617264  # "onward"
 LOCK_TIMEOUT_S = 60.0
@@ -149,7 +149,7 @@ def _locked(database: Database) -> Iterator[sa.Connection]:
         "sqlite://" if database.dialect == "sqlite" else "postgresql+psycopg://",
         creator=lambda: connection,
         poolclass=sa.pool.StaticPool,
-        **({"module": sqlite.dbapi()} if database.dialect == "sqlite" else {}),
+        **({"module": database.driver.dbapi} if isinstance(database.driver, sqlite.SQLite) else {}),
         isolation_level="AUTOCOMMIT",
     )
     try:

@@ -14,9 +14,10 @@ from onward.findings import Finding, State
 from onward.storage import pooler
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.driver import Driver, WriteConnection
-from onward.storage.place import MARK, Place
+from onward.storage.identity import ID_NAME
+from onward.storage.place import Place
 from onward.storage.sql import as_list, in_array
-from onward.storage.tables import jobs
+from onward.storage.tables import CALLERS_SLOTS, SLOTS, jobs
 from onward.storage.transaction import Tx
 
 if TYPE_CHECKING:
@@ -46,9 +47,12 @@ BEGIN = sa.text(
     " SELECT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT),"
     " CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT), EXISTS (SELECT FROM _ledger.gates)"
 )
+JOIN = sa.text("""
+SELECT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT),
+    CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT),
+    (SELECT value FROM _ledger.meta WHERE name = :name)
+""")
 OUTCOME = sa.text("SELECT mark FROM _ledger.marks WHERE writer = :writer FOR UPDATE")
-CHANNEL = "onward"
-ANNOUNCE = sa.text(f"SELECT pg_notify('{CHANNEL}', :ledger)")
 LOCK_JOBS = sa.select(jobs.c.id).where(in_array(jobs.c.id, "ids")).order_by(jobs.c.id).with_for_update()
 
 
@@ -57,6 +61,8 @@ class PostgreSQL(Driver):
 
     name = "postgresql"
     modules = ("psycopg",)
+    # Whole: a transaction that had its number before is no longer in the list once it is over.
+    revision = "SELECT CAST(pg_current_snapshot() AS TEXT)"
     clock: Any = sa.text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)")
 
     def __init__(self, url: sa.URL, place: Place) -> None:
@@ -91,28 +97,9 @@ class PostgreSQL(Driver):
         if pooler.is_marked(connection):
             connection.execute("COMMIT")
 
-    def announce(self, tx: Tx) -> None:
-        tx.one(ANNOUNCE, ledger=self._ledger)
-
-    def listen(self) -> Any | None:
-        connection = self.connect()
-        if pooler.is_marked(connection):
-            connection.close()
-            return None
-        connection.execute(f"LISTEN {CHANNEL}")
-        return connection
-
-    def hears(self, connection: Any) -> bool:
-        connection.pgconn.consume_input()
-        heard = False
-        while (found := connection.pgconn.notifies()) is not None:
-            heard = heard or found.extra.decode() == self._ledger
-        return heard
-
-    @property
-    def _ledger(self) -> str:
-        """The name that tells this ledger from others in the database."""
-        return self.place.named(f"{MARK}.jobs")
+    def join(self, tx: Tx) -> tuple[int, int, int, str | None]:
+        change, now, found = tx.one(JOIN, name=ID_NAME)  # type: ignore[misc]
+        return change, now, SLOTS + change % CALLERS_SLOTS, found
 
     def check(self, connection: Any) -> Finding:
         version = int(connection.execute("SHOW server_version_num").fetchone()[0]) // 10_000

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from time import monotonic
+from typing import TYPE_CHECKING, Any
 
-from onward.storage.engine import Database
+if TYPE_CHECKING:
+    from onward.storage.engine import Database
+
+POLL_S = 0.03  # between two looks of the thread
+UNUSED_S = 5.0  # after which the thread ends; the next question starts it again
 
 
 class Revision:
@@ -27,3 +34,65 @@ class Revision:
     def forget(self) -> None:
         """Report a change at the next check, because the read after the last one failed."""
         self._seen = None
+
+
+class RevisionReader:
+    """Reads the ledger's revision: at once where that takes microseconds, else in a thread that looks all the time.
+
+    The thread costs a third of a percent of a processor. Notifications by the database would cost nothing while
+    nothing happens, but PostgreSQL makes commits that notify wait for each other, those of callers as well.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Any = None
+        self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
+        self._asked_at = 0.0
+        self._latest: int | None = None
+
+    def revision(self) -> int | None:
+        """Return a number that is another one after each commit; None if it is not known. Call it from one thread."""
+        self._asked_at = monotonic()
+        if self._database.driver.is_local and self._connection is not None:
+            try:
+                return int(self._connection.execute(self._database.driver.revision).fetchone()[0])
+            except Exception:  # noqa: BLE001 - whoever asks reads the ledger then, and meets the error there
+                self._disconnect()
+                return None
+        if (self._thread is None or not self._thread.is_alive()) and not self._closed.is_set():
+            # To connect may wait for a lock, or for a network.
+            run = self._connect if self._database.driver.is_local else self._look
+            self._thread = threading.Thread(target=run, name="ledger-observer", daemon=True)
+            self._thread.start()
+        return self._latest
+
+    def close(self) -> None:
+        """Close the connection. May be called twice."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join(POLL_S * 10)  # a network that does not answer keeps nobody
+        self._disconnect()
+
+    def _connect(self) -> None:
+        with suppress(Exception):  # as in `revision`
+            connection = self._database.connect()
+            connection.execute("PRAGMA busy_timeout=0")
+            self._connection = connection
+
+    def _look(self) -> None:
+        with suppress(Exception):
+            connection = self._database.connect()
+            try:
+                while monotonic() - self._asked_at < UNUSED_S and not self._closed.wait(POLL_S):
+                    self._latest = hash(connection.execute(self._database.driver.revision).fetchone()[0])
+            finally:
+                self._latest = None
+                connection.close()
+        self._closed.wait(POLL_S)  # where it fails at once, the next thread does not start at once
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from onward.files import private_directory, private_file
 from onward.findings import Finding, State
 from onward.storage.base import FileReplaced, Unavailable
 from onward.storage.driver import Driver, WriteConnection
+from onward.storage.identity import LEDGER_ID
 from onward.storage.ledger_file import LedgerFile
 from onward.storage.place import Place
 from onward.storage.tables import commits
@@ -39,12 +41,16 @@ INCREMENTAL = 2
 _same_number = sa.update(commits).values(n=commits.c.n)
 
 
-def dbapi() -> Any:
-    """Return the module pysqlite3, which brings a current SQLite; Python's own if it is not installed."""
+def dbapi(*, embedded: bool = False) -> Any:
+    """Return the module pysqlite3, which brings a current SQLite; Python's own where it is not installed.
+
+    Python's own also in a process whose other code opens the file: the locks of a file are its process's, so that of
+    two copies of SQLite in one process each takes the other's for released, and deletes the log that the other writes.
+    """
     try:
-        import pysqlite3  # noqa: PLC0415
+        pysqlite3 = import_module("sqlite3" if embedded else "pysqlite3")
     except ModuleNotFoundError:
-        import sqlite3 as pysqlite3  # noqa: PLC0415
+        pysqlite3 = import_module("sqlite3")
     # Otherwise the driver searches for an adapter of each None, which takes as long as ten other values.
     pysqlite3.register_adapter(type(None), _unchanged)
     return pysqlite3
@@ -67,13 +73,15 @@ class SQLite(Driver):
     name = "sqlite"
     modules = ("pysqlite3", "sqlite3")
     revision = "PRAGMA data_version"  # in the shared memory of the WAL
+    is_local = True
     clock: Any = sa.text(f"SELECT {NOW}")
 
-    def __init__(self, url: sa.URL, place: Place) -> None:
+    def __init__(self, url: sa.URL, place: Place, *, embedded: bool = False) -> None:
         compiler = SQLiteDialect_pysqlite(paramstyle="named")
         compiler.statement_compiler = _Compiler
         super().__init__(compiler, place)
         self.path = Path(url.database or "")
+        self.dbapi = dbapi(embedded=embedded)
         self.file = LedgerFile(self.path)
         self._inserts: dict[tuple[int, int], str] = {}
 
@@ -87,7 +95,7 @@ class SQLite(Driver):
             except OSError as error:
                 words = f"{self.path} cannot be used ({error.strerror}): give a place that this user may write"
                 raise Unavailable(f"database.url: {words}") from error
-        connection = dbapi().connect(
+        connection = self.dbapi.connect(
             f"file:{quote(str(self.path))}?mode={'rw' if self.file.is_known else 'rwc'}",
             uri=True,
             timeout=BUSY_TIMEOUT_S,
@@ -132,6 +140,11 @@ class SQLite(Driver):
         tx.all(sa.text(f"PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"))
         tx.execute(_same_number)  # the pragma counts as no change, and a transaction without any is rolled back
         return before - (tx.scalar(_pages) or 0)
+
+    def join(self, tx: Tx) -> tuple[int, int, int, str | None]:
+        change, now = tx.one(BEGIN)  # type: ignore[misc]
+        # A caller's transaction holds the one lock for all: there is nobody to wait for the row of a slot.
+        return change, now, 0, tx.scalar(LEDGER_ID)
 
     def check(self, connection: Any) -> Finding:
         version = str(connection.execute("SELECT sqlite_version()").fetchone()[0])

@@ -56,10 +56,14 @@ jobs = Table(
 owned = text("owner IS NOT NULL")
 ready = text("status = 'QUEUED' AND parked IS NULL")
 at_gate = text("status = 'QUEUED' AND parked IS NOT NULL")
+unsent = text("status = 'QUEUED' AND delivered_to = ''")
 later = text("status IN ('SCHEDULED', 'RETRYING')")
 promised = text("status = 'QUEUED' AND promised = token")
 held = text("status IN ('RUNNING', 'CANCELLING')")
 finished = text("finished_at IS NOT NULL")
+
+SLOTS = 16
+CALLERS_SLOTS = 2_000_000_000  # from SLOTS on, of callers' transactions: one each, so that a long one has nobody wait
 
 counts = Table(  # jobs by owner and status, in slots, so that processes do not wait for the same row
     "counts",

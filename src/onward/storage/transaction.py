@@ -100,10 +100,6 @@ class Tx:
         for key in (("", status),) if owner is None else (("", status), (owner, status)):
             self.deltas[key] = self.deltas.get(key, 0) + n
 
-    def announce(self) -> None:
-        """Have processes that run jobs look for some when this is committed; for commits that deliver none to them."""
-        self._driver.announce(self)
-
     def new_id(self, prefix: str) -> str:
         """An id such as `job_...`, growing within a process."""
         return self._database.ids.next(prefix, self.now // 1000)

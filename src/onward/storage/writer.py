@@ -24,6 +24,7 @@ from onward.storage import lock_order
 from onward.storage.base import FileReplaced, Unavailable
 from onward.storage.engine import Database
 from onward.storage.lock_order import ROWS, LockOrder
+from onward.storage.tables import SLOTS
 from onward.storage.transaction import TransactionFunction, Tx
 
 T = TypeVar("T")
@@ -34,7 +35,6 @@ LAZY_COMMIT_S = 0.2  # a posted function waits this long for others
 BATCH_WAIT_S = 0.0005  # for others, where the last commit was of several; a lone request waits for nobody
 # For a request that has waited too long already, so that it is tried at all; less where the last write failed too.
 MIN_RETRY_S, MIN_RETRY_FAILING_S = 0.5, 0.1
-SLOTS = 16
 COUNT = sa.text(
     "INSERT INTO _ledger.counts AS counts (slot, owner, status, n) VALUES (:slot, :owner, :status, :n)"
     " ON CONFLICT (slot, owner, status) DO UPDATE SET n = counts.n + excluded.n"

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -243,3 +244,19 @@ async def test_a_change_of_a_present_commit_keeps_its_number(postgres_ledger: st
         found = await writer.database.read(lambda tx: dict(map(tuple, tx.all(sa.select(jobs.c.id, jobs.c.changed)))))
         assert found[job_id] == change
         assert 0 < found[before.id] < change
+
+
+async def test_a_long_transaction_of_somebody_else_has_no_change_read_twice(
+    postgres_ledger: str, anyio_backend: str
+) -> None:
+    """Each read would else begin where that transaction began, and cost more and more."""
+    reads = []
+    with writing(postgres_ledger) as writer, psycopg.connect(postgres_ledger) as other:
+        other.execute("SELECT pg_current_xact_id()")
+        feed = ChangeFeed(writer.database)
+        async with feed.watch_all():
+            for _ in range(3):
+                await writer.run(accept)
+                await writer.database.read(feed._poll)
+                reads.append(len(feed._known))
+    assert reads == [1, 1, 1]

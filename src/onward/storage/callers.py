@@ -1,0 +1,301 @@
+"""The caller's own transaction: the ledger's statements on a connection that somebody else has opened and will commit.
+
+Each kind of connection becomes a cursor such as the drivers' own. An asynchronous one is awaited from within the
+transaction function, which is synchronous, by the greenlets that SQLAlchemy has for this. A kind is known by the names
+of its classes, so that no library is loaded which the program does not use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Protocol, Self, TypeVar
+
+import sqlalchemy as sa
+
+from onward.storage.base import StorageError
+from onward.storage.engine import Database
+from onward.storage.transaction import Tx
+from onward.storage.writer import COUNT
+
+T = TypeVar("T")
+ABSENT = ("42P01", "3F000")  # PostgreSQL's codes for a table, and for a schema, that is not there
+_MARKED = re.compile(r"%\((\w+)\)s|%%")  # in a text for psycopg: a parameter, or a percent sign
+
+
+class UnusableSession(StorageError):
+    """The session cannot hold a job: of an unknown kind, of another database, or without a transaction."""
+
+
+class _Cursor(Protocol):
+    rowcount: int
+
+    def cursor(self) -> Self: ...
+    def execute(self, text: str, params: Mapping[str, Any]) -> object: ...
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+
+
+class CallerTx(Tx):
+    """Statements in the transaction of a caller, which ends it."""
+
+    _slot = 0
+
+    def join(self, ledger_id: str) -> None:
+        """Take a commit's number and the ledger's time. Raises UnusableSession in another database."""
+        other = UnusableSession(
+            "the session is of another database than the ledger: take one of the database that database.url names,"
+            " or enqueue without a session, after its commit"
+        )
+        try:
+            change, now, self._slot, found = self._driver.join(self)
+        except Exception as error:
+            if _is_absent(error):
+                raise other from error
+            raise
+        if found != ledger_id:
+            raise other
+        self.set_clock(change, now)
+
+    def finish(self) -> None:
+        """Write what is buffered, and the counters."""
+        for (owner, status), n in sorted(self.deltas.items()):
+            if n:
+                self.insert(COUNT, {"slot": self._slot, "owner": owner, "status": status, "n": n})
+        self.flush()
+
+    def flush(self) -> None:
+        """Insert the buffered rows one by one: not every kind of connection binds values by their order."""
+        rows, self._new = self._new, []
+        for row in rows:
+            self._cursor.execute(self._driver.compiled(self._insert)[0], row)
+
+
+def run(database: Database, session: object, ledger_id: str, function: Callable[[Tx], T]) -> T | Awaitable[T]:
+    """Run the function in the session's transaction, and return its result: to be awaited for an asynchronous session.
+
+    Raises UnusableSession; errors of the session's own library as they are, and then nothing is to be committed.
+    """
+
+    def on(cursor: _Cursor) -> T:
+        tx = CallerTx(database, cursor)
+        tx.join(ledger_id)
+        result = function(tx)
+        tx.finish()
+        return result
+
+    bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in type(session).__mro__}
+    kind = next((kind for kind in _KINDS if kind in bases), None)
+    if kind is None:
+        named = f"{type(session).__module__}.{type(session).__qualname__}"
+        raise UnusableSession(f"session must be one of {', '.join(_KINDS)} (got {named})")
+    found: T | Awaitable[T] = _KINDS[kind](session, database.dialect, on)
+    return found
+
+
+class _Alchemy:
+    """A connection of SQLAlchemy, of whatever driver."""
+
+    rowcount = -1
+
+    def __init__(self, connection: sa.Connection, dialect: str) -> None:
+        _same_kind(connection.dialect.name, dialect)
+        _one_sqlite(getattr(connection.dialect.dbapi, "__name__", ""))
+        level = connection.get_execution_options().get("isolation_level")
+        if level is None:
+            level = getattr(connection.dialect, "_on_connect_isolation_level", None)
+        _in_transaction(level != "AUTOCOMMIT")
+        self._connection = connection
+        self._rows: Sequence[Any] = ()
+
+    def cursor(self) -> Self:
+        return self
+
+    def execute(self, text: str, params: Mapping[str, Any]) -> None:
+        clause, names = _clause(text)
+        result = self._connection.execute(clause, {name: params[name] for name in names})
+        self.rowcount = result.rowcount
+        self._rows = result.fetchall() if result.returns_rows else ()
+
+    def fetchone(self) -> Any:
+        return self._rows[0] if self._rows else None
+
+    def fetchall(self) -> list[Any]:
+        return list(self._rows)
+
+
+class _Psycopg:
+    """A connection of psycopg, whose texts are the ledger's own."""
+
+    rowcount = -1
+
+    def __init__(self, connection: Any, dialect: str, wait: _Wait) -> None:
+        from psycopg.rows import tuple_row  # noqa: PLC0415 - of a connection that is there
+
+        _same_kind("postgresql", dialect)
+        _in_transaction(not connection.autocommit or connection.info.transaction_status.name != "IDLE")
+        self._cursor = connection.cursor(row_factory=tuple_row)
+        self._wait = wait
+        self._rows: list[Any] = []
+
+    def cursor(self) -> Self:
+        return self
+
+    def execute(self, text: str, params: Mapping[str, Any]) -> None:
+        self._wait(self._cursor.execute(text, params))
+        self.rowcount = self._cursor.rowcount
+        self._rows = self._wait(self._cursor.fetchall()) if self._cursor.description else []
+
+    def fetchone(self) -> Any:
+        return self._rows[0] if self._rows else None
+
+    def fetchall(self) -> list[Any]:
+        return self._rows
+
+
+class _Asyncpg:
+    """A connection of asyncpg, whose parameters have numbers."""
+
+    rowcount = -1
+
+    def __init__(self, connection: Any, dialect: str, wait: _Wait) -> None:
+        _same_kind("postgresql", dialect)
+        _in_transaction(connection.is_in_transaction())
+        self._connection = connection
+        self._wait = wait
+        self._rows: list[Any] = []
+
+    def cursor(self) -> Self:
+        return self
+
+    def execute(self, text: str, params: Mapping[str, Any]) -> None:
+        numbered, names = _numbered(text)
+        statement = self._wait(self._connection.prepare(numbered))
+        self._rows = self._wait(statement.fetch(*(params[name] for name in names)))
+        self.rowcount = int(statement.get_statusmsg().rpartition(" ")[2])
+
+    def fetchone(self) -> Any:
+        return self._rows[0] if self._rows else None
+
+    def fetchall(self) -> list[Any]:
+        return self._rows
+
+
+class _Sqlite:
+    """A connection of sqlite3, or of aiosqlite, which runs one in a thread."""
+
+    rowcount = -1
+
+    def __init__(self, connection: Any, dialect: str, wait: _Wait) -> None:
+        _same_kind("sqlite", dialect)
+        _one_sqlite(type(connection).__module__)
+        commits = connection.isolation_level is None or getattr(connection, "autocommit", -1) is True
+        _in_transaction(connection.in_transaction or not commits)
+        self._connection = connection
+        self._wait = wait
+        self._rows: list[Any] = []
+
+    def cursor(self) -> Self:
+        return self
+
+    def execute(self, text: str, params: Mapping[str, Any]) -> None:
+        cursor = self._wait(self._connection.execute(text, params))
+        # Read to the end: an UPDATE that returns rows is finished by then.
+        self._rows = [tuple(row) for row in self._wait(cursor.fetchall())]
+        self.rowcount = cursor.rowcount
+        self._wait(cursor.close())
+
+    def fetchone(self) -> Any:
+        return self._rows[0] if self._rows else None
+
+    def fetchall(self) -> list[Any]:
+        return self._rows
+
+
+_Wait = Callable[[Any], Any]
+"""Returns the result of a driver's call: at once, or awaited."""
+
+
+def _as_it_is(result: Any) -> Any:
+    return result
+
+
+async def _spawned(function: Callable[[_Wait], T]) -> T:
+    from sqlalchemy.util.concurrency import await_only, greenlet_spawn  # noqa: PLC0415 - loads greenlet
+
+    return await greenlet_spawn(function, await_only)
+
+
+def _of_session(session: Any, dialect: str, on: Callable[[_Cursor], T]) -> T:
+    return on(_Alchemy(session.connection(), dialect))
+
+
+# By library and class: the transaction function's result on a session of that kind, or an awaitable of it.
+_KINDS: Mapping[str, Callable[[Any, str, Callable[[_Cursor], Any]], Any]] = {
+    "sqlalchemy.AsyncSession": lambda found, dialect, on: found.run_sync(_of_session, dialect, on),
+    "sqlalchemy.async_scoped_session": lambda found, dialect, on: found.run_sync(_of_session, dialect, on),
+    "sqlalchemy.AsyncConnection": lambda found, dialect, on: found.run_sync(lambda one: on(_Alchemy(one, dialect))),
+    "sqlalchemy.Session": _of_session,
+    "sqlalchemy.scoped_session": _of_session,
+    "sqlalchemy.Connection": lambda found, dialect, on: on(_Alchemy(found, dialect)),
+    "psycopg.Connection": lambda found, dialect, on: on(_Psycopg(found, dialect, _as_it_is)),
+    "psycopg.AsyncConnection": lambda found, dialect, on: _spawned(lambda wait: on(_Psycopg(found, dialect, wait))),
+    "asyncpg.Connection": lambda found, dialect, on: _spawned(lambda wait: on(_Asyncpg(found, dialect, wait))),
+    "asyncpg.PoolConnectionProxy": lambda found, dialect, on: _spawned(lambda wait: on(_Asyncpg(found, dialect, wait))),
+    "sqlite3.Connection": lambda found, dialect, on: on(_Sqlite(found, dialect, _as_it_is)),
+    "pysqlite3.Connection": lambda found, dialect, on: on(_Sqlite(found, dialect, _as_it_is)),
+    "aiosqlite.Connection": lambda found, dialect, on: _spawned(lambda wait: on(_Sqlite(found, dialect, wait))),
+}
+
+
+def _same_kind(found: str, ledger: str) -> None:
+    if found != ledger:
+        raise UnusableSession(
+            f"the session is of {found} and the ledger on {ledger}: a job can be in the caller's transaction only where"
+            " both are one database; else enqueue without a session, after the commit"
+        )
+
+
+def _one_sqlite(module: str) -> None:
+    if module.partition(".")[0] == "pysqlite3":
+        raise UnusableSession(
+            "the session is one of pysqlite3, and Onward uses Python's sqlite3: two copies of SQLite in one process"
+            " damage the file that they share; use sqlite3"
+        )
+
+
+def _in_transaction(holds: bool) -> None:  # noqa: FBT001 - read at the call as a sentence
+    if not holds:
+        raise UnusableSession(
+            "the session commits each statement by itself: begin a transaction on it, and enqueue in it"
+        )
+
+
+def _is_absent(error: Exception) -> bool:
+    original = getattr(error, "orig", None) or error
+    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+    return state in ABSENT or "no such table" in str(original)
+
+
+@lru_cache(maxsize=64)
+def _clause(text: str) -> tuple[sa.TextClause, list[str]]:
+    """Return the statement for SQLAlchemy, which writes it for its driver, and the names of its parameters."""
+    if _MARKED.search(text):  # of psycopg's kind
+        text = _MARKED.sub(lambda found: f":{found[1]}" if found[1] else "%", text.replace(":", r"\:"))
+    clause = sa.text(text)
+    return clause, list(clause._bindparams)  # noqa: SLF001 - has no public name
+
+
+@lru_cache(maxsize=64)
+def _numbered(text: str) -> tuple[str, list[str]]:
+    names: list[str] = []
+
+    def number(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return "%"
+        if found[1] not in names:
+            names.append(found[1])
+        return f"${names.index(found[1]) + 1}"
+
+    return _MARKED.sub(number, text), names

@@ -1,0 +1,295 @@
+"""A job that is enqueued in a caller's transaction is there if and only if that transaction commits."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+import asyncpg
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+
+from onward import KeyReused, Onward, UnusableSession
+from onward.backends.base import Role
+from onward.config.settings import load
+from onward.jobs import ledger
+from onward.jobs.model import Visible
+from onward.jobs.states import JobStatus
+from onward.jobs.timings import Timings
+from onward.runtime import wiring
+from onward.storage.engine import Database
+from onward.testing import workload
+from tests.integration.test_enqueue import write_settings
+
+LONG = timedelta(seconds=60)
+
+
+@dataclass
+class Caller:
+    """A connection of the caller's, of one kind."""
+
+    session: Any
+    execute: Callable[[str], Awaitable[Any]]
+    commit: Callable[[], Awaitable[None]]
+    rollback: Callable[[], Awaitable[None]]
+
+
+def at_once(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    async def call(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    return call
+
+
+def of(session: Any, execute: Callable[[str], Any] | None = None) -> Caller:
+    """The caller of a session whose methods block."""
+    return Caller(session, at_once(execute or session.execute), at_once(session.commit), at_once(session.rollback))
+
+
+async def sqlalchemy_caller(url: sa.URL, kind: str, stack: AsyncExitStack) -> Caller:
+    if kind.startswith("Async"):
+        engine = create_async_engine(url)
+        stack.push_async_callback(engine.dispose)
+        session: Any = AsyncSession(engine) if kind == "AsyncSession" else await engine.connect()
+        stack.push_async_callback(session.close)
+        return Caller(session, lambda sql: session.execute(sa.text(sql)), session.commit, session.rollback)
+    plain = sa.create_engine(url)
+    stack.callback(plain.dispose)
+    session = Session(plain) if kind == "Session" else plain.connect()
+    stack.callback(session.close)
+    return of(session, lambda sql: session.execute(sa.text(sql)))
+
+
+async def asyncpg_caller(url: str, stack: AsyncExitStack) -> Caller:
+    connection = await asyncpg.connect(url)
+    stack.push_async_callback(connection.close)
+    transaction = connection.transaction()
+    await transaction.start()
+    return Caller(connection, connection.execute, transaction.commit, transaction.rollback)
+
+
+@asynccontextmanager
+async def calling(kind: str, url: str) -> AsyncIterator[Caller]:
+    library, _, name = kind.partition(" ")
+    async with AsyncExitStack() as stack:
+        if library.startswith(("sqlite+", "postgresql+")):
+            yield await sqlalchemy_caller(sa.make_url(url).set(drivername=library), name, stack)
+        elif kind == "psycopg":
+            yield of(stack.enter_context(psycopg.connect(url)))
+        elif kind == "psycopg async":
+            connection = await stack.enter_async_context(await psycopg.AsyncConnection.connect(url))
+            yield Caller(connection, connection.execute, connection.commit, connection.rollback)
+        elif kind == "asyncpg":
+            yield await asyncpg_caller(url, stack)
+        elif kind == "sqlite3":
+            file = sqlite3.connect(sa.make_url(url).database or "")
+            stack.callback(file.close)
+            yield of(file)
+        else:
+            other = await stack.enter_async_context(aiosqlite.connect(sa.make_url(url).database or ""))
+            yield Caller(other, other.execute, other.commit, other.rollback)
+
+
+KINDS = {
+    "sqlite": [
+        "sqlite+pysqlite Session",
+        "sqlite+pysqlite Connection",
+        "sqlite+aiosqlite AsyncSession",
+        "sqlite+aiosqlite AsyncConnection",
+        "sqlite3",
+        "aiosqlite",
+    ],
+    "postgresql": [
+        "postgresql+psycopg Session",
+        "postgresql+psycopg Connection",
+        "postgresql+psycopg AsyncSession",
+        "postgresql+asyncpg AsyncSession",
+        "postgresql+asyncpg AsyncConnection",
+        "psycopg",
+        "psycopg async",
+        "asyncpg",
+    ],
+}
+FIXTURES = {"sqlite": "sqlite_ledger", "postgresql": "postgres_ledger"}
+ALL = [pytest.param(kind, FIXTURES[dialect], id=kind) for dialect, kinds in KINDS.items() for kind in kinds]
+
+
+@pytest.fixture
+def ledger_url(request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue(request.param)
+    return url
+
+
+@pytest.fixture
+async def onward(tmp_path: Path, ledger_url: str) -> AsyncIterator[Onward]:
+    async with Onward.from_settings(write_settings(tmp_path, ledger_url)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def database(ledger_url: str) -> Any:
+    opened = Database(ledger_url, embedded=True)
+    yield opened
+    opened.close()
+
+
+async def queued(database: Database, owner: str) -> tuple[int, int]:
+    """Count the owner's waiting jobs by the counters, and by the rows."""
+    visible = Visible(owner=owner)
+    counts = await database.read(lambda tx: ledger.counts(tx, visible=visible))
+    rows = await database.read(lambda tx: tx.all(sa.text(f"SELECT id FROM _ledger.jobs WHERE owner = '{owner}'")))
+    return counts[JobStatus.QUEUED], len(rows)
+
+
+@pytest.mark.parametrize(("kind", "ledger_url"), ALL, indirect=["ledger_url"])
+async def test_a_job_is_there_if_and_only_if_the_caller_commits(
+    kind: str, ledger_url: str, onward: Onward, database: Database, tmp_path: Path
+) -> None:
+    given = workload.noted.job(folder=str(tmp_path), text="here % : 'x'")
+    async with calling(kind, ledger_url) as caller:
+        await caller.execute("CREATE TABLE orders (id INTEGER)")
+        await caller.commit()
+    async with calling(kind, ledger_url) as caller:
+        await caller.execute("INSERT INTO orders VALUES (1)")
+        await onward.enqueue(given, owner="ada", session=caller.session)
+        await caller.rollback()
+    assert await queued(database, "ada") == (0, 0)
+    async with calling(kind, ledger_url) as caller:
+        first = await onward.enqueue(given, owner="ada", session=caller.session, idempotency_key="k")
+        assert await onward.enqueue(given, owner="ada", session=caller.session, idempotency_key="k") == first
+        ids = await onward.enqueue_many([given, given], owner="ada", session=caller.session)
+        assert await queued(database, "ada") == (0, 0)
+        await caller.commit()
+    assert await queued(database, "ada") == (3, 3)
+    found = await database.read(lambda tx: ledger.get_many(tx, [first, *ids]))
+    assert [found[job_id].status for job_id in (first, *ids)] == [JobStatus.QUEUED] * 3
+    with pytest.raises(KeyReused):
+        await onward.enqueue(workload.noted.job(folder="other"), owner="ada", idempotency_key="k")
+
+
+ON_SQLITE = pytest.mark.parametrize("ledger_url", ["sqlite_ledger"], indirect=True)
+ON_POSTGRESQL = pytest.mark.parametrize("ledger_url", ["postgres_ledger"], indirect=True)
+ON_BOTH = pytest.mark.parametrize("ledger_url", [*FIXTURES.values()], indirect=True)
+
+
+@ON_SQLITE
+async def test_a_session_that_cannot_hold_the_job_is_refused(onward: Onward, ledger_url: str, tmp_path: Path) -> None:
+    given = workload.noted.job(folder="x")
+    with sqlite3.connect(tmp_path / "other.db") as other, pytest.raises(UnusableSession, match="another database"):
+        await onward.enqueue(given, session=other)
+    plain = sqlite3.connect(sa.make_url(ledger_url).database or "", isolation_level=None)
+    with pytest.raises(UnusableSession, match="begin a transaction"):
+        await onward.enqueue(given, session=plain)
+    plain.execute("BEGIN IMMEDIATE")
+    await onward.enqueue(given, session=plain)
+    plain.close()
+    async with calling("sqlite+aiosqlite AsyncSession", ledger_url) as caller:
+        with pytest.raises(UnusableSession, match=r"await onward\.enqueue"):
+            onward.sync.enqueue(given, session=caller.session)
+        onward.sync.close()
+    with pytest.raises(UnusableSession, match=r"one of sqlalchemy.AsyncSession, .* \(got builtins.dict\)"):
+        await onward.enqueue(given, session={})
+
+
+@ON_POSTGRESQL
+async def test_a_session_on_postgresql_that_cannot_hold_the_job_is_refused(
+    onward: Onward, ledger_url: str, postgres_url: str
+) -> None:
+    given = workload.noted.job(folder="x")
+    with (
+        psycopg.connect(ledger_url, autocommit=True) as one,
+        pytest.raises(UnusableSession, match="begin a transaction"),
+    ):
+        await onward.enqueue(given, session=one)
+    with psycopg.connect(postgres_url) as other, pytest.raises(UnusableSession, match="another database"):
+        await onward.enqueue(given, session=other)
+    connection = await asyncpg.connect(ledger_url)
+    with pytest.raises(UnusableSession, match="begin a transaction"):
+        await onward.enqueue(given, session=connection)
+    await connection.close()
+    url = sa.make_url(ledger_url).set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with Session(engine) as session, pytest.raises(UnusableSession, match="begin a transaction"):
+        await onward.enqueue(given, session=session)
+    engine.dispose()
+
+
+@ON_POSTGRESQL
+async def test_a_job_of_a_savepoint_that_was_rolled_back_is_not_there(
+    onward: Onward, ledger_url: str, database: Database
+) -> None:
+    given = workload.noted.job(folder="x")
+    async with calling("postgresql+asyncpg AsyncSession", ledger_url) as caller:
+        await onward.enqueue(given, owner="ada", session=caller.session)
+        with suppress(ZeroDivisionError):
+            async with caller.session.begin_nested():
+                await onward.enqueue(given, owner="ada", session=caller.session)
+                raise ZeroDivisionError
+        await caller.commit()
+    assert await queued(database, "ada") == (1, 1)
+
+
+@ON_POSTGRESQL
+async def test_a_long_transaction_of_a_caller_makes_nobody_wait(
+    onward: Onward, ledger_url: str, database: Database
+) -> None:
+    given = workload.noted.job(folder="x")
+    async with calling("psycopg async", ledger_url) as first, calling("psycopg", ledger_url) as second:
+        await onward.enqueue(given, owner="ada", session=first.session)
+        async with asyncio.timeout(60):
+            await onward.enqueue(given, owner="ada", session=second.session)
+            await second.commit()
+            for _ in range(20):
+                await onward.enqueue(given, owner="ada")
+        await first.commit()
+    assert await queued(database, "ada") == (22, 22)
+
+
+@ON_BOTH
+async def test_jobs_of_sessions_are_run_and_counted_by_the_process_that_serves(
+    ledger_url: str, onward: Onward, database: Database, tmp_path: Path
+) -> None:
+    kind = "sqlite3" if ledger_url.startswith("sqlite") else "psycopg"
+    async with wiring.run_process(load(tmp_path), Role.ACCEPT, embedded=True):
+        async with calling(kind, ledger_url) as caller:
+            given = workload.noted.job(folder=str(tmp_path), text="here")
+            job_id = await onward.enqueue(given, owner="ada", session=caller.session)
+            await caller.commit()
+        await onward.result(job_id, timeout=LONG)
+        unfolded = sa.text("SELECT n FROM _ledger.counts WHERE slot >= 16")
+        async with asyncio.timeout(60):
+            while await database.read(lambda tx: tx.one(unfolded)):
+                await asyncio.sleep(0.05)
+    visible = Visible(owner="ada")
+    counts = await database.read(lambda tx: ledger.counts(tx, visible=visible))
+    assert (counts[JobStatus.QUEUED], counts[JobStatus.SUCCEEDED]) == (0, 1)
+
+
+@ON_BOTH
+async def test_a_job_of_a_session_is_given_to_redis_without_the_grace_of_a_delivery(
+    ledger_url: str, database: Database, tmp_path: Path, redis_url: str, namespace: str
+) -> None:
+    dramatiq = f'[backends.dramatiq]\nurl = "{redis_url}"\nnamespace = "{namespace}"\n'
+    file = write_settings(tmp_path, ledger_url, f'backend = "dramatiq"\n{dramatiq}')
+    kind = "sqlite3" if ledger_url.startswith("sqlite") else "psycopg"
+    patient = replace(Timings(), delivery_grace_s=3_600.0)
+    async with (
+        wiring.run_process(load(tmp_path), Role.ACCEPT, embedded=True, timings=patient),
+        Onward.from_settings(file) as onward,
+        calling(kind, ledger_url) as caller,
+    ):
+        job_id = await onward.enqueue(workload.noted.job(folder=str(tmp_path)), session=caller.session)
+        await caller.commit()
+        async with asyncio.timeout(60):
+            while not (job := await database.read(lambda tx: ledger.get(tx, job_id))) or not job.delivered_to:
+                await asyncio.sleep(0.05)
