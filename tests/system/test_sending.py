@@ -181,4 +181,7 @@ async def test_a_job_is_sent_and_refusals_say_why(tmp_path: Path, sqlite_ledger:
     refused = onward("jobs", "send", "conformance.note", "--json", '{"text": 5}', project=tmp_path)
     assert (refused.returncode, "folder" in refused.stderr) == (1, True), refused
     unknown = onward("jobs", "send", "no.such", project=tmp_path)
-    assert (unknown.returncode, "no.such" in unknown.stderr) == (3, True), unknown
+    assert (unknown.returncode, "no.such: there is no such handler; known are conformance." in unknown.stderr) == (
+        3,
+        True,
+    ), unknown

@@ -9,7 +9,7 @@ from typing import Any
 
 from onward.cli.parameter_options import BadOption, parameters
 from onward.config.settings import Settings
-from onward.handlers.base import InvalidParameters, JobRequest, UnknownHandler
+from onward.handlers.base import InvalidParameters, JobRequest
 from onward.jobs.base import KeyReused
 from onward.runtime.enqueuing import Options, check_text, open_enqueuer
 
@@ -36,9 +36,6 @@ def send(
         raise BadOption(f"--{error}") from error
     try:
         return asyncio.run(_send(settings, handler, given, whole=whole, options=options, key=key))
-    except UnknownHandler as error:
-        print(f"{error}", file=sys.stderr)
-        return UNKNOWN
     except (InvalidParameters, KeyReused) as error:
         print(f"{handler}: {error}" if isinstance(error, InvalidParameters) else str(error), file=sys.stderr)
         return REFUSED
@@ -50,7 +47,10 @@ async def _send(
     async with open_enqueuer(settings) as enqueuer:
         handler = enqueuer.handlers.get(name)
         if handler is None:
-            raise UnknownHandler(name)
+            print(
+                f"{name}: there is no such handler; known are {', '.join(sorted(enqueuer.handlers))}", file=sys.stderr
+            )
+            return UNKNOWN
         params = {**_whole(whole), **parameters(handler, given)}
         print(await enqueuer.enqueue(JobRequest(name, params), options, key))
     return DONE

@@ -108,7 +108,7 @@ class Executor:
             told = {"params": params, "version": running.job.params_version} if given is None else {"value": given[0]}
             told["secrets"] = running.secrets
             result = await self._steps.run_apart(running, step, running.process, told)
-            return redact_value(storable(result), running.secrets)  # that process has checked and written it
+            return redact_value(storable(result, None), running.secrets)  # that process has checked and written it
         if given is None:
             result = await self._steps.run(running, step, **_arguments(handler, running.job, params))
         else:
