@@ -89,6 +89,8 @@ class Background(Backend):
 
     async def _in_order(self, job_ids: Sequence[str]) -> None:
         for job_id in job_ids:
+            if not self._runs_here:
+                return  # the drain gives all that have not begun to any process
             self._reserved.discard(job_id)
             try:
                 await self._run(job_id)

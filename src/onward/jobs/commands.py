@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import sqlalchemy as sa
 
 from onward.jobs import pages, row
 from onward.jobs.base import Conflict, NotFound
-from onward.jobs.ledger import ID, get
+from onward.jobs.ledger import ID, get, get_many
 from onward.jobs.model import Job, JobFilter, Step, Visible
 from onward.jobs.states import RETRYABLE, TERMINAL, JobStatus, StepStatus
 from onward.storage.tables import jobs
@@ -46,6 +45,7 @@ _retry = (
             "steps": _p("steps_"),
         }
     )
+    .returning(*row.ALL)
 )
 TRIES = 10
 
@@ -84,31 +84,41 @@ def retry(tx: Tx, job_id: str, *, from_start: bool, visible: Visible, route: Cal
         job = _visible(tx, job_id, visible)
         if job.status not in RETRYABLE:
             raise Conflict(f"the job is {job.status}; only FAILED and CANCELLED jobs can be retried", job)
-        steps = tuple(
-            step if step.status is StepStatus.SUCCEEDED and not from_start else Step(step.name, step.index)
-            for step in job.steps
-        )
-        if tx.execute(
-            _retry,
-            id_=job.id,
-            version_=job.version,
-            to_=S.QUEUED.value,
-            change=tx.change,
-            now=tx.now,
-            backend_=route(job.handler),
-            steps_=row.encode_steps(steps),
-        ):
-            return _moved(tx, job, S.QUEUED)
+        if (again := _retried(tx, job, from_start=from_start, route=route)) is not None:
+            return again
     raise Conflict("the job changes too fast; try again", _visible(tx, job_id, visible))
 
 
 def retry_each(tx: Tx, ids: Sequence[str], *, visible: Visible, route: Callable[[str], str]) -> list[Job]:
     """Retry those of the jobs that can be retried, each from its first unfinished step."""
-    retried = []
-    for job_id in ids:
-        with suppress(Conflict, NotFound):  # another command was first
-            retried.append(retry(tx, job_id, from_start=False, visible=visible, route=route))
-    return retried
+    there = get_many(tx, ids) if ids else {}
+    found = [there[job_id] for job_id in ids if job_id in there]
+    wanted = [job for job in found if job.status in RETRYABLE and visible.sees(job)]
+    # One that has changed meanwhile was first another command's.
+    return [again for job in wanted if (again := _retried(tx, job, from_start=False, route=route)) is not None]
+
+
+def _retried(tx: Tx, job: Job, *, from_start: bool, route: Callable[[str], str]) -> Job | None:
+    """Queue the job for a new run; None if it has changed since it was read."""
+    steps = tuple(
+        step if step.status is StepStatus.SUCCEEDED and not from_start else Step(step.name, step.index)
+        for step in job.steps
+    )
+    found = tx.one(
+        _retry,
+        id_=job.id,
+        version_=job.version,
+        to_=S.QUEUED.value,
+        change=tx.change,
+        now=tx.now,
+        backend_=route(job.handler),
+        steps_=row.encode_steps(steps),
+    )
+    if found is None:
+        return None
+    tx.count(job.owner, job.status, -1)
+    tx.count(job.owner, S.QUEUED, 1)
+    return row.decode(found)
 
 
 def retryable(tx: Tx, *, filter: JobFilter, limit: int, visible: Visible, beyond: str = "") -> list[str]:

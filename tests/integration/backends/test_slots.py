@@ -110,3 +110,14 @@ async def test_jobs_unblocked_by_maintenance_run_in_parallel(run: Run) -> None:
     assert run.started == ["job_1", "job_2", "job_3"]
     run.go.set()
     await backend.drain(1.0)
+
+
+async def test_a_drain_begins_no_further_job_of_a_request(backend: Background, run: Run) -> None:
+    """The others wait in the ledger, for any process: one by one they would be handed back until the process ends."""
+    run.answers.put_nowait([])
+    await request(backend, "job_1", "job_2", local_runner=run.runner_id)
+    await until(lambda: run.started == ["job_1"])
+    await backend.drain(1.0)
+    run.go.set()
+    await until(lambda: not backend._tasks)
+    assert run.started == ["job_1"]
