@@ -162,7 +162,7 @@ def _command(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], J
 def _switch(settings: Settings, names: Sequence[str], word: str, turn: Callable[[Tx, str], object]) -> int:
     worst = DONE
     known = handlers.load_handlers(settings)
-    with _writer(settings) as writer:
+    with _writer(settings, make=True) as writer:  # a handler may be paused before the first start
         # Also those that this release has no more, for the jobs that wait for them.
         there = {*known, *(found.handler for found in writer.database.read_sync(concurrency.pauses))}
         for name in names:
@@ -252,18 +252,19 @@ def _fail(line: str) -> None:
 
 
 @contextmanager
-def _ledger(settings: Settings) -> Iterator[Database]:
+def _ledger(settings: Settings, *, make: bool = False) -> Iterator[Database]:
+    """The ledger, which has to be there unless `make` allows to make it."""
     database = database_of(settings)
     try:
-        migrate.ensure(database)
+        (migrate.ensure if make else migrate.require)(database)
         yield database
     finally:
         database.close()
 
 
 @contextmanager
-def _writer(settings: Settings) -> Iterator[Writer]:
-    with _ledger(settings) as database:
+def _writer(settings: Settings, *, make: bool = False) -> Iterator[Writer]:
+    with _ledger(settings, make=make) as database:
         writer = Writer(database)
         writer.start()
         try:

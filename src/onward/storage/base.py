@@ -15,5 +15,13 @@ class FileReplaced(Unavailable):
     """The ledger's file is not the one that this process opened; nothing is written until it is back."""
 
 
+class NotALedger(StorageError):
+    """The database holds something else: no table is made there."""
+
+
+class NoLedger(StorageError):
+    """There is no ledger yet, and the caller makes none."""
+
+
 class OutOfDate(StorageError):
     """The ledger's tables are not those of this release: run `onward migrate`."""

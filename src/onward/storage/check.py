@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
-from onward.findings import Finding, State, in_one_line
-from onward.storage import migrate
-from onward.storage.base import StorageError
+from onward.findings import Finding, State, check_writable, in_one_line
+from onward.storage import migrate, sqlite
+from onward.storage.base import NotALedger, StorageError, Unavailable
 from onward.storage.engine import Database
 
 
 def check(database: Database) -> Iterator[Finding]:
     """Check the database and the tables of each series of migrations."""
+    if database.path is not None and not database.path.exists():
+        folder = check_writable("database", database.path.parent, "database.url")
+        if folder.state is State.WRONG:
+            yield folder
+            return
+        with closing(sqlite.dbapi().connect(":memory:")) as connection:  # no file is made for a check
+            yield database.driver.check(connection)
+        yield from _check_series(database)
+        return
     try:
         connection = database.connect()
+    except NotALedger as error:
+        yield _not_a_ledger(error)
+        return
     except StorageError as error:
         start = "start PostgreSQL, or " if database.dialect == "postgresql" else ""
         words = f"cannot be opened: {in_one_line(error.__cause__ or error)}"
@@ -23,11 +36,24 @@ def check(database: Database) -> Iterator[Finding]:
         yield database.driver.check(connection)
     finally:
         connection.close()
+    yield from _check_series(database)
+
+
+def _check_series(database: Database) -> Iterator[Finding]:
     try:
         for series in migrate.all_of(database):
             yield _check_tables(database, series)
+    except NotALedger as error:
+        yield _not_a_ledger(error)
+    except Unavailable as error:
+        yield Finding("database", State.WRONG, in_one_line(error.__cause__ or error), "correct database.url")
     except StorageError as error:
         yield Finding("database", State.WRONG, in_one_line(error), "correct database.migrations")
+
+
+def _not_a_ledger(error: NotALedger) -> Finding:
+    words, _, fix = in_one_line(error).removeprefix("database.url: ").rpartition("; ")
+    return Finding("database", State.WRONG, words, f"correct database.url: {fix}")
 
 
 def _check_tables(database: Database, series: migrate.Migrations) -> Finding:

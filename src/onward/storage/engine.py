@@ -55,6 +55,11 @@ class Database:
         """The SQLite file."""
         return Path(self.url.database) if self.dialect == "sqlite" and self.url.database else None
 
+    @property
+    def where(self) -> str:
+        """The database's place for messages, without a password."""
+        return str(self.path) if self.dialect == "sqlite" else self.url.render_as_string(hide_password=True)
+
     def connect(self) -> Any:
         """A driver's connection in autocommit mode. Raises Unavailable."""
         try:

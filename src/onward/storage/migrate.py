@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from onward.storage.base import OutOfDate, StorageError, Unavailable
+from onward.storage.base import NoLedger, NotALedger, OutOfDate, StorageError, Unavailable
 from onward.storage.engine import Database
+from onward.storage.tables import metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -22,6 +24,9 @@ LAST_RELEASE = ("0.1.0", "0004")  # and its ledger's revision, to which `onward 
 LOCK = 0x6F6E77617264  # "onward"
 LOCK_TIMEOUT_S = 60.0
 FOLDER = Path(__file__).parent / "migrations"
+OURS = frozenset(table.name for table in metadata.tables.values())
+FIRST = frozenset({"commits", "jobs", "runners"})  # tables that each revision has
+REVISION = re.compile(r"\d{4}", re.ASCII)
 # Alembic keeps the migration under way in its modules: two at once in one process, of two databases, mix them up.
 _ALEMBIC = threading.Lock()
 
@@ -48,17 +53,44 @@ class Migrations:
         return "start the newer release, or stop its processes and run its `onward migrate --back`"
 
     def revision(self, database: Database) -> str | None:
-        """The database's revision; None where there are no tables yet. Raises Unavailable."""
+        """The database's revision; None where there are no tables yet. Makes no file.
+
+        Raises Unavailable; NotALedger where the tables are another program's.
+        """
+        if database.path is not None and not database.path.exists():
+            return None
         connection = database.connect()
         try:
-            row = connection.execute(f"SELECT version_num FROM {self.table}").fetchone()  # noqa: S608 - a constant
+            return self._revision(database, connection)
+        except StorageError:
+            raise
         except Exception as error:
-            if "no such table" in str(error) or getattr(error, "sqlstate", None) == "42P01":
-                return None
             raise Unavailable("the ledger cannot be read") from error
         finally:
             connection.close()
+
+    def _revision(self, database: Database, connection: Any) -> str | None:
+        # The names first, in one statement: a migration of another process may commit at any moment.
+        there = {row[0] for row in connection.execute(database.driver.tables)}
+        if self.table not in there:
+            if self is LEDGER and (taken := there & OURS):
+                raise _not_a_ledger(database, f"its {_named(taken)} another program's")
+            return None
+        row = connection.execute(f"SELECT version_num FROM {self.table}").fetchone()  # noqa: S608 - a constant
+        if row and self is LEDGER and not (there >= FIRST and REVISION.fullmatch(row[0])):
+            words = f"its table {self.table} (revision {row[0]}) is of another program's migrations"
+            raise _not_a_ledger(database, words)
         return row[0] if row else None
+
+
+def _named(tables: Collection[str]) -> str:
+    names = ", ".join(sorted(tables))
+    return f"table {names} is" if len(tables) == 1 else f"tables {names} are"
+
+
+def _not_a_ledger(database: Database, words: str) -> NotALedger:
+    what = "name another file" if database.dialect == "sqlite" else "name a database of its own"
+    return NotALedger(f"database.url: {database.where} is not a ledger of Onward's: {words}; {what}")
 
 
 LEDGER = Migrations("the ledger", FOLDER / "versions", HEAD, "alembic_version")
@@ -86,6 +118,17 @@ def is_current(database: Database) -> bool:
     return all(one.revision(database) == one.head for one in all_of(database))
 
 
+def require(database: Database) -> None:
+    """Do as `ensure` does where there is a ledger. Raises NoLedger where there is none: nothing is made."""
+    if revision(database) is None:
+        hint = "" if database.dialect == "sqlite" else "`onward migrate` makes one"
+        raise NoLedger(
+            f"there is no ledger at {database.where} yet: {hint or '`onward serve` or `onward migrate` makes one'};"
+            " if there should be one, correct database.url"
+        )
+    ensure(database)
+
+
 def ensure(database: Database) -> None:
     """Bring SQLite's tables to this release; on PostgreSQL, check that `onward migrate` did.
 
@@ -108,6 +151,7 @@ def upgrade(database: Database) -> bool:
     # Alembic takes a quarter of a second to import, which only a migration is worth.
     from alembic import command  # noqa: PLC0415
 
+    revision(database)  # refuses what is no ledger
     changed = False
     with _locked(database) as bound:
         for one in all_of(database):
@@ -128,6 +172,8 @@ def go_back(database: Database) -> bool:
     """
     from alembic import command  # noqa: PLC0415 - as above
 
+    if revision(database) is None:
+        return False
     with _locked(database) as bound:
         before = _revision_of(bound, LEDGER.table)
         LEDGER.refuse_newer(before)
@@ -155,6 +201,8 @@ def _locked(database: Database) -> Iterator[sa.Connection]:
     try:
         with engine.connect() as bound, migration_lock(bound, database.dialect, LOCK, LOCK_TIMEOUT_S):
             yield bound
+    except sa.exc.DBAPIError as error:
+        raise StorageError(f"{database.where} was not migrated, and is as it was") from error.orig
     finally:
         engine.dispose()
 

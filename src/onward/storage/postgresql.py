@@ -63,6 +63,7 @@ class PostgreSQL(Driver):
     modules = ("psycopg",)
     # Whole: a transaction that had its number before is no longer in the list once it is over.
     revision = "SELECT CAST(pg_current_snapshot() AS TEXT)"
+    tables = "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm') AND pg_table_is_visible(oid)"
     clock: Any = sa.text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)")
 
     def __init__(self, url: sa.URL, place: Place) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from onward.files import private_directory, private_file
 from onward.findings import Finding, State
-from onward.storage.base import FileReplaced, Unavailable
+from onward.storage.base import FileReplaced, NotALedger, Unavailable
 from onward.storage.driver import Driver, WriteConnection
 from onward.storage.identity import LEDGER_ID
 from onward.storage.ledger_file import LedgerFile
@@ -74,6 +74,7 @@ class SQLite(Driver):
     modules = ("pysqlite3", "sqlite3")
     revision = "PRAGMA data_version"  # in the shared memory of the WAL
     is_local = True
+    tables = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
     clock: Any = sa.text(f"SELECT {NOW}")
 
     def __init__(self, url: sa.URL, place: Place, *, embedded: bool = False) -> None:
@@ -103,6 +104,17 @@ class SQLite(Driver):
             check_same_thread=False,
             cached_statements=256,
         )
+        try:
+            self._prepare(connection)
+        except Exception as error:
+            connection.close()
+            if "not a database" in str(error):
+                words = f"{self.path} is not a SQLite file; name another file, or move this one away"
+                raise NotALedger(f"database.url: {words}") from error
+            raise
+        return connection
+
+    def _prepare(self, connection: Any) -> None:
         self.file.hold()
         if self.path.stat().st_size == 0:  # it cannot be changed later, and takes the write lock
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
@@ -110,7 +122,6 @@ class SQLite(Driver):
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA cache_size=-4096")
         connection.execute("PRAGMA temp_store=MEMORY")
-        return connection
 
     def insert_many(self, cursor: Any, insert: Any, rows: list[dict[str, Any]]) -> None:
         # Several rows in one step: the driver releases the interpreter's lock once, and not for each row.

@@ -1,0 +1,134 @@
+"""A database that holds something else than a ledger is refused in a line, and nothing is made in it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from onward.cli.check import findings
+from onward.config.settings import load
+from onward.findings import Finding, State
+from onward.storage import migrate
+from onward.storage.base import NoLedger, NotALedger
+from onward.storage.engine import Database
+from tests import application
+from tests.processes import onward
+
+FOREIGN = {
+    "a table of the same name": ("CREATE TABLE jobs (id)", "its table jobs is another program's"),
+    "migrations by hash": (
+        "CREATE TABLE alembic_version (version_num); INSERT INTO alembic_version VALUES ('1a2b3c4d')",
+        "revision 1a2b3c4d",
+    ),
+    "migrations by number": (
+        f"CREATE TABLE alembic_version (version_num); INSERT INTO alembic_version VALUES ('{migrate.HEAD}')",
+        "another program's migrations",
+    ),
+}
+
+
+def write(file: Path, script: str) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(script)
+
+
+def names(file: Path) -> set[str]:
+    with closing(sqlite3.connect(file)) as connection:
+        return {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+
+
+def wrong(project: Path, url: str) -> list[Finding]:
+    return [one for one in findings(load(project, database={"url": url})) if one.state is State.WRONG]
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_another_program_s_sqlite_file_is_refused_by_check_and_at_a_start(tmp_path: Path, kind: str) -> None:
+    script, words = FOREIGN[kind]
+    file = tmp_path / "theirs.db"
+    write(file, script)
+    before = names(file)
+    database = Database(f"sqlite:///{file}")
+    for start in (migrate.is_current, migrate.ensure, migrate.upgrade, migrate.require, migrate.go_back):
+        with pytest.raises(NotALedger) as refused:
+            start(database)
+        assert words in str(refused.value)
+        assert str(file) in str(refused.value)
+        assert "name another file" in str(refused.value)
+    database.close()
+    application.write(tmp_path)
+    (found,) = wrong(tmp_path, f"sqlite:///{file}")
+    assert words in found.message
+    assert found.fix == "correct database.url: name another file"
+    assert names(file) == before
+
+
+def test_a_file_that_is_no_database_is_refused_by_check_and_at_a_start(tmp_path: Path) -> None:
+    file = tmp_path / "letter.db"
+    file.write_text("Dear Sir or Madam, " * 500)
+    database = Database(f"sqlite:///{file}")
+    with pytest.raises(NotALedger, match=r"letter\.db is not a SQLite file; name another file"):
+        migrate.ensure(database)
+    database.close()
+    application.write(tmp_path)
+    (found,) = wrong(tmp_path, f"sqlite:///{file}")
+    assert (found.part, found.fix) == ("database", "correct database.url: name another file, or move this one away")
+
+
+def test_serve_refuses_another_program_s_file_in_one_line(tmp_path: Path) -> None:
+    application.write(tmp_path)
+    write(tmp_path / "theirs.db", "CREATE TABLE jobs (id)")
+    outcome = onward("serve", "--port", "0", project=tmp_path, ONWARD_DATABASE__URL="sqlite:///theirs.db")
+    assert outcome.returncode == 2
+    (line,) = outcome.stderr.splitlines()
+    assert "theirs.db is not a ledger of Onward's: its table jobs is another program's" in line
+
+
+def test_another_program_s_postgresql_is_refused(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num text)")
+        connection.execute("INSERT INTO alembic_version VALUES ('1a2b3c4d')")
+    database = Database(postgres_url)
+    try:
+        with pytest.raises(NotALedger, match="name a database of its own"):
+            migrate.upgrade(database)
+    finally:
+        database.close()
+
+
+def test_tables_beside_the_ledger_s_are_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "shared.db"
+    write(file, "CREATE TABLE customers (id)")
+    database = Database(f"sqlite:///{file}")
+    assert migrate.upgrade(database)
+    assert migrate.is_current(database)
+    database.close()
+    assert "customers" in names(file)
+
+
+@pytest.mark.parametrize("command", [["list"], ["show", "job_x"], ["watch"], ["cancel", "job_x"]])
+def test_a_command_that_reads_makes_no_ledger(tmp_path: Path, command: list[str]) -> None:
+    application.write(tmp_path)
+    outcome = onward("jobs", *command, project=tmp_path)
+    assert outcome.returncode == 2
+    file = tmp_path / "var" / "onward.db"
+    assert f"there is no ledger at {file} yet: `onward serve` or `onward migrate` makes one" in outcome.stderr
+    assert not file.parent.exists()
+
+
+def test_check_makes_no_ledger(tmp_path: Path) -> None:
+    application.write(tmp_path)
+    list(findings(load(tmp_path)))
+    assert not (tmp_path / "var").exists()
+
+
+def test_a_postgresql_without_tables_is_no_ledger(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    try:
+        with pytest.raises(NoLedger, match="`onward migrate` makes one"):
+            migrate.require(database)
+    finally:
+        database.close()
