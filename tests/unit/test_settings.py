@@ -133,11 +133,27 @@ def test_an_invalid_rate_is_refused_with_an_example(project: Path, text: str) ->
         ("[register]\nanonymous = 'perhaps'", 'register.anonymous must be true or false (got "perhaps")'),
         (
             '[backends.mine]\nclass = "nowhere"',
-            'backends.mine.class must be written in another form (got "nowhere"): the backend\'s class',
+            'backends.mine.class must be package.module:Class (got "nowhere")',
         ),
         ("[backends.mine]\nurl = 1", "backends.mine.class is missing"),
         ('[database]\nurl = "postgresql://h:many/d"', "database.url must be a URL with a number as its port"),
         ('[backends.dramatiq]\nurl = "redis://[::1/0"', "backends.dramatiq.url must be a URL"),
+        ('[database]\nurl = "mysql://u:s3cret@h/d"', "must begin with sqlite:/// or postgresql:// (got mysql://)"),
+        ('[database]\nurl = "postgres://h/d"', "must begin with sqlite:/// or postgresql:// (got postgres://)"),
+        ('[database]\nurl = "onward.db"', "database.url must begin with sqlite:/// or postgresql://"),
+        ('[database]\nurl = "sqlite:///:memory:"', "database.url must name a file: what is in memory ends with"),
+        ('[database]\nurl = "sqlite://"', "database.url must name a file"),
+        ('[database]\nurl = "sqlite:///file::memory:?cache=shared"', "database.url must name a file"),
+        ('[backends.dramatiq]\nurl = "http://h/0"', "must begin with redis://, rediss:// or unix:// (got http://)"),
+        ("[server]\ndrain_s = inf", "server.drain_s must be a finite number (got Infinity)"),
+        ("[gql.limits]\ntimeout_s = nan", "gql.limits.timeout_s must be a finite number (got NaN)"),
+        (
+            '[handlers]\nmodules = [".handlers"]',
+            'handlers.modules.0 must be the whole name of a module, as in "shop.orders" (got ".handlers")',
+        ),
+        ('[gql]\nmodules = ["shop/orders.py"]', "gql.modules.0 must be the whole name of a module"),
+        ('[handlers]\nlifespan = "open"', 'handlers.lifespan must be package.module:function, or empty (got "open")'),
+        ('[server]\norigins = ["app.example.com"]', "server.origins.0 must be a scheme and a host without a path"),
         ("[retention]\nkeys_days = 1e300", "retention.keys_days must be 0 to 100000 (got 1e+300)"),
         ("[retention]\njobs_days = 9\nkeys_days = 3", "retention.keys_days must be at least retention.jobs_days"),
     ],
@@ -161,9 +177,30 @@ def test_the_message_names_the_source_of_the_value(project: Path, monkeypatch: p
     assert refusal(project).startswith("ONWARD_SERVER__PORT (environment): ")
 
 
-def test_a_misnamed_variable_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ONWARD_BAKEND", "dramatiq")
-    assert "ONWARD_BAKEND (environment) is not a setting; did you mean ONWARD_BACKEND?" in refusal(project)
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("ONWARD_BAKEND", "ONWARD_BACKEND"),
+        ("ONWARD_SERVR__PORT", "ONWARD_SERVER__PORT"),
+        ("ONWARD_SERVER__PROT", "ONWARD_SERVER__PORT"),
+        ("ONWARD_EMAL__SMTP__HOTS", "ONWARD_EMAIL__SMTP__HOST"),
+        ("ONWARD_REGISTR__ANONYMOUS", "ONWARD_REGISTER__ANONYMOUS"),
+    ],
+)
+def test_a_misnamed_variable_is_refused_with_the_whole_name(
+    project: Path, monkeypatch: pytest.MonkeyPatch, variable: str, meant: str
+) -> None:
+    monkeypatch.setenv(variable, "dramatiq")
+    assert refusal(project) == f"{variable} (environment) is not a setting; did you mean {meant}?"
+
+
+def test_a_variable_of_a_backend_of_the_project_s_is_no_misnamed_one(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONWARD_BACKENDS__MINE__CLASS", "mine:Mine")
+    monkeypatch.setenv("ONWARD_BACKENDS__MINE__SPEED", "9")
+    monkeypatch.setenv("ONWARD_BACKENDS__DRAMATIQ__URL", "redis://h/0")
+    assert load(project).backends.custom["mine"].options == {"speed": "9"}
 
 
 @pytest.mark.parametrize(
@@ -202,6 +239,16 @@ def test_invalid_toml_is_reported_in_one_line(project: Path, toml: str) -> None:
 def test_bytes_that_are_not_utf_8_are_reported_in_one_line(project: Path) -> None:
     (project / "settings.toml").write_bytes(b'backend = "\xff"')
     with pytest.raises(SettingsError, match=r"settings\.toml cannot be read"):
+        load(project)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [("utf-8-sig", "begins with a byte order mark"), ("utf-16", "is written in UTF-16"), ("utf-16-le", "UTF-16")],
+)
+def test_another_encoding_is_named_with_the_fix(project: Path, encoding: str, words: str) -> None:
+    (project / "settings.toml").write_text('backend = "background"', encoding)
+    with pytest.raises(SettingsError, match=f"{words}.*save it as UTF-8"):
         load(project)
 
 

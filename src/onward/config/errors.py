@@ -20,6 +20,7 @@ _EXPECTED = types.MappingProxyType(
         "bool_parsing": "true or false",
         "bool_type": "true or false",
         "dict_type": "a table",
+        "finite_number": "a finite number",
         "float_parsing": "a number",
         "float_type": "a number",
         "greater_than": "more than {gt}",
@@ -32,7 +33,6 @@ _EXPECTED = types.MappingProxyType(
         "mapping_type": "a table",
         "model_attributes_type": "a table",
         "model_type": "a table",
-        "string_pattern_mismatch": "written in another form",
         "string_type": "text",
         "tuple_type": "a list",
     }
@@ -59,15 +59,29 @@ def misnamed_variable(model: type[BaseModel], environ: Mapping[str, str]) -> str
     """The message about the first ONWARD_ variable that names no setting, or None."""
     paths = {"_".join(path): path for path in _paths(model)}
     for variable in sorted(environ):
-        path = paths.get(re.sub("_+", "_", variable.upper().removeprefix(PREFIX).lower().strip("_")))
+        if not variable.upper().startswith(PREFIX) or variable == TIMINGS:
+            continue
+        name = variable.upper().removeprefix(PREFIX).lower()
+        path = paths.get(re.sub("_+", "_", name.strip("_")))
         written = f"{PREFIX}{'__'.join(path or ()).upper()}"
-        if path and variable.upper().startswith(PREFIX) and variable.upper() != written:
+        if path and variable.upper() != written:
             return f"{variable} (environment) is not a setting; did you mean {written}?"
-        key = variable.upper().removeprefix(PREFIX).lower().split("__")[0]
-        if variable.upper().startswith(PREFIX) and key not in _names(model) and variable != TIMINGS:
-            offered = nearest(key, _names(model), written=lambda name: f"{PREFIX}{name.upper()}")
+        if not _leads_somewhere(model, name.split("__")):
+            offered = nearest(name, map("__".join, paths.values()), written=lambda found: f"{PREFIX}{found.upper()}")
             return f"{variable} (environment) is not a setting{offered}"
     return None
+
+
+def _leads_somewhere(table: type[BaseModel], path: Iterable[str]) -> bool:
+    """True if the first names of the path are settings; those of tables that hold names of the project's may be any."""
+    for part in path:
+        field = next((field for name, field in table.model_fields.items() if part == (field.alias or name)), None)
+        if field is None:
+            return "custom" in table.model_fields
+        if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return True
+        table = field.annotation
+    return True
 
 
 def _paths(table: type[BaseModel], before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

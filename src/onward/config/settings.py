@@ -3,6 +3,7 @@
 In one file, because docs/settings.md is generated from these classes and readers look for a setting here.
 """
 
+import codecs
 import os
 import re
 import sys
@@ -72,17 +73,62 @@ def _network(name: str) -> str:
     return name
 
 
-DatabaseUrl = Annotated[str, Field(pattern=r"^(sqlite:///.|postgresql://).*", repr=False), AfterValidator(_address)]
-RedisUrl = Annotated[str, Field(pattern=r"^(rediss?|unix)://.+", repr=False), AfterValidator(_address)]
+def _database(url: str) -> str:
+    """Return the URL if a ledger can be kept there. Raises ValueError."""
+    if url == "sqlite://" or re.match(r"sqlite:///(file:)?(:memory:|.*[?&]mode=memory)|sqlite:///$", url):
+        raise ValueError("must name a file: what is in memory ends with its process, and no other process reads it")
+    if not re.match(r"sqlite:///.|postgresql://.", url):
+        raise ValueError(f"must begin with sqlite:/// or postgresql://{_scheme(url)}")
+    return _address(url)
+
+
+def _redis(url: str) -> str:
+    """Return the URL if Redis can be reached by it. Raises ValueError."""
+    if not re.match(r"(rediss?|unix)://.", url):
+        raise ValueError(f"must begin with redis://, rediss:// or unix://{_scheme(url)}")
+    return _address(url)
+
+
+def _scheme(url: str) -> str:
+    """The URL's scheme for a message, without the rest, which may hold a password."""
+    found = re.match(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:/{0,3}", url)
+    return f" (got {found[0]})" if found else ""
+
+
+def _module(name: str) -> str:
+    """Return the name if it is a whole module name. Raises ValueError."""
+    if not name or name.startswith(".") or name.endswith((".", ".py")) or re.search(r"[/\\\s:]", name):
+        raise ValueError(f'must be the whole name of a module, as in "shop.orders" (got "{name}")')
+    return name
+
+
+def _like(pattern: str, words: str) -> AfterValidator:
+    """A validator for text that matches the pattern; `words` say what is allowed."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(f'must be {words} (got "{text}")')
+        return text
+
+    return AfterValidator(check)
+
+
+DatabaseUrl = Annotated[str, Field(repr=False), AfterValidator(_database)]
+RedisUrl = Annotated[str, Field(repr=False), AfterValidator(_redis)]
 Network = Annotated[str, AfterValidator(_network)]
-Origin = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+$")]
-ClassPath = Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+Origin = Annotated[
+    str, _like(r"https?://[A-Za-z0-9.\-\[\]:]+", "a scheme and a host without a path, as in https://app.example.com")
+]
+ClassPath = Annotated[str, _like(r"[\w.]+:\w+", "package.module:Class")]
+Module = Annotated[str, AfterValidator(_module)]
 
 
 class Table(BaseModel):
     """One table of settings.toml; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class Server(Table):
@@ -133,8 +179,8 @@ class Dramatiq(Table):
         description="the Redis server that holds the messages: redis://, rediss:// or unix://; with"
         " ?sentinels=HOST:PORT,... the host is the name of the master that they know",
     )
-    namespace: str = Field(
-        "onward", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="the prefix of this installation's keys in Redis"
+    namespace: Annotated[str, _like(r"[A-Za-z0-9_.-]{1,64}", "1 to 64 letters, digits, or any of _ . -")] = Field(
+        "onward", description="the prefix of this installation's keys in Redis"
     )
 
 
@@ -181,12 +227,11 @@ class Backends(Table):
 
 
 class Handlers(Table):
-    modules: tuple[str, ...] = Field(
+    modules: tuple[Module, ...] = Field(
         (), description="your modules that define handlers; the handlers are found in them"
     )
-    lifespan: str = Field(
+    lifespan: Annotated[str, _like(r"([\w.]+:\w+)?", "package.module:function, or empty")] = Field(
         "",
-        pattern=r"^([\w.]+:\w+)?$",
         description='an async context manager, "package.module:function"; handlers get its value as job.resources',
     )
 
@@ -246,7 +291,7 @@ class Limits(Table):
 
 
 class Gql(Table):
-    modules: tuple[str, ...] = Field(
+    modules: tuple[Module, ...] = Field(
         (), description="your modules that add to the schema; each exports Query, Mutation or Subscription"
     )
     get_queries: bool | None = Field(
@@ -474,6 +519,7 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - one place beside the environment is enough
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
         ) -> tuple[PydanticBaseSettingsSource, ...]:
+            _check_encoding(file)
             toml = TomlConfigSettingsSource(settings_cls, file)
             if "project" in toml.toml_data:
                 raise SettingsError(f"{file}: project is not a setting; --project names the folder of this file")
@@ -489,6 +535,16 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
         message = " ".join(str(error).split())
         hint = '; text stands in quotes, as in backend = "dramatiq"' if message.startswith("Invalid value") else ""
         raise SettingsError(f"{file} cannot be read: {message}{hint}") from error
+
+
+def _check_encoding(file: Path) -> None:
+    """Raise SettingsError for what some editors put before a text, and for UTF-16."""
+    with file.open("rb") as opened:
+        first = opened.read(4)
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in first:
+        raise SettingsError(f"{file} is written in UTF-16: save it as UTF-8")
+    if first.startswith(codecs.BOM_UTF8):
+        raise SettingsError(f"{file} begins with a byte order mark: save it as UTF-8 without one (a BOM)")
 
 
 def version() -> str:
