@@ -17,6 +17,7 @@ from onward.telemetry.metrics import CONTENT_TYPE
 
 PROBE_TIMEOUT_S = 3.0
 FILE_REPLACED = "its file was moved, deleted or replaced while in use; the log names it"
+DISK_FULL = "its disk is full, and nothing is written: free some space"
 Guard = Callable[[Request], bool]
 """True if the caller may see metrics. Raises TooManyRequests."""
 
@@ -42,6 +43,8 @@ def routes(
         reasons = {name: one.reason for name, one in sorted(health.items()) if one.reason}
         if _file_is_replaced(found):
             reasons["ledger"] = FILE_REPLACED
+        elif found.writer.disk_is_full:
+            reasons["ledger"] = DISK_FULL
         fine = ledger and all(backends.values()) and not exhausted
         report = {
             "status": "ok" if fine else "unavailable",

@@ -19,7 +19,7 @@ from onward.jobs import idempotency, ledger
 from onward.jobs.base import KeyReused
 from onward.jobs.model import Job, NewJob, to_us
 from onward.storage import lock_order
-from onward.storage.base import Unavailable
+from onward.storage.base import DiskFull, Unavailable
 from onward.storage.lock_order import ROWS, LockOrder
 from onward.storage.transaction import Tx
 from onward.text.visibility import is_plain
@@ -222,7 +222,7 @@ async def written(context: Context, function: Callable[[Tx], T | MutationError],
     try:
         outcome = await context.services.writer.run(function, order)
     except Unavailable as error:
-        raise MutationError(unavailable()) from error
+        raise MutationError(unavailable(error)) from error
     if isinstance(outcome, MutationError):
         raise outcome
     return outcome
@@ -248,7 +248,7 @@ async def _check_anonymous(context: Context) -> None:
     try:
         found = await context.services.counts.open_anonymous(most) if most else 0
     except Unavailable as error:
-        raise MutationError(unavailable()) from error
+        raise MutationError(unavailable(error)) from error
     if most and found >= most:
         message = "Too many registrations are not finished. Try again later."
         raise MutationError(UserError(code=UserErrorCode.RATE_LIMITED, message=message, path=None))
@@ -266,7 +266,10 @@ def reused() -> UserError:
     return UserError(code=UserErrorCode.IDEMPOTENCY_KEY_REUSED, message=message, path=["idempotencyKey"])
 
 
-def unavailable() -> UserError:
+def unavailable(error: Unavailable) -> UserError:
+    if isinstance(error, DiskFull):
+        message = "The ledger's disk is full, and this was not accepted. Send it again once there is space."
+        return UserError(code=UserErrorCode.UNAVAILABLE, message=message, path=None)
     message = (
         "The ledger did not answer in time, and this may have been accepted or not. Send it again in a while:"
         " with the same idempotency key where it has one, so that it is not done twice."

@@ -95,8 +95,8 @@ class Lease:
         while not self._stop.wait(self._timings.heartbeat_s):
             try:
                 self._observe()
-            except StorageError:
-                self._log.warning("heartbeat not written")
+            except StorageError as error:
+                self._log.debug("heartbeat not written", error=str(error))  # the writer warns of each outage
             except Exception:  # noqa: BLE001 - the loop must go on
                 self._log.exception("heartbeat failed")
 

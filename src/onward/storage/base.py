@@ -23,5 +23,9 @@ class NoLedger(StorageError):
     """There is no ledger yet, and the caller makes none."""
 
 
+class DiskFull(Unavailable):
+    """The ledger's disk is full; nothing was written, and nothing will be until there is space."""
+
+
 class OutOfDate(StorageError):
     """The ledger's tables are not those of this release: run `onward migrate`."""

@@ -65,6 +65,12 @@ class Driver(ABC):
         """Return whether an exception came out of the driver."""
         return type(error).__module__.partition(".")[0] in self.modules
 
+    def is_disk_full(self, error: BaseException) -> bool:
+        """Return whether the database refused a write for lack of space."""
+        return self.is_error(error) and (
+            getattr(error, "sqlstate", None) == "53100" or "database or disk is full" in str(error)
+        )
+
     @abstractmethod
     def connect(self) -> Any:
         """A connection in autocommit mode. Raises StorageError, or an error of the driver's."""

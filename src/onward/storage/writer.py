@@ -18,12 +18,12 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
-import structlog
 
 from onward.storage import lock_order
-from onward.storage.base import FileReplaced, Unavailable
+from onward.storage.base import DiskFull, FileReplaced, Unavailable
 from onward.storage.engine import Database
 from onward.storage.lock_order import ROWS, LockOrder
+from onward.storage.outage import Outage
 from onward.storage.tables import SLOTS
 from onward.storage.transaction import TransactionFunction, Tx
 
@@ -68,6 +68,7 @@ class Writer:
         self.timeout_s = timeout_s
         self.on_commit: Callable[[], None] = lambda: None
         self.failing = False  # whether the newest batch could not be written; a process writes once a second at least
+        self.disk_is_full = False  # the reason, where it failed for that
         self._connection = database.driver.write_connection(database)
         self._slot = random.randrange(SLOTS)  # noqa: S311 - spreads rows, guards nothing
         self._queue: queue.SimpleQueue[WriteRequest[Any] | None] = queue.SimpleQueue()
@@ -76,7 +77,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._closing = threading.Lock()  # held to put a request, so that none comes after the end of the queue
-        self._log = structlog.get_logger("ledger")
+        self._outage = Outage()
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._loop, name="ledger-write", daemon=True)
@@ -177,12 +178,14 @@ class Writer:
                     time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - spreads, guards nothing
                     continue
                 self.failing = True
-                self._log.warning("ledger not written", error=str(error), requests=len(batch))
+                self.disk_is_full = self.database.driver.is_disk_full(error)
+                self._outage.refused(error, len(batch))
                 for request in batch:
-                    request.error = Unavailable("the ledger cannot be written at the moment")
+                    request.error = _refusal(disk_is_full=self.disk_is_full)
                     request.error.__cause__ = error
             else:
-                self.failing = False
+                self.failing = self.disk_is_full = False
+                self._outage.over()
                 self.on_commit()
             return
 
@@ -217,6 +220,12 @@ class Writer:
                 tx.drop_inserts()
                 tx.raw("ROLLBACK TO SAVEPOINT request")
                 tx.deltas = before
+
+
+def _refusal(*, disk_is_full: bool) -> Unavailable:
+    if disk_is_full:
+        return DiskFull("the ledger's disk is full, and nothing was written: free some space")
+    return Unavailable("the ledger cannot be written at the moment")
 
 
 def _answer(batch: list[WriteRequest[Any]]) -> None:

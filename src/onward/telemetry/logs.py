@@ -15,6 +15,7 @@ from structlog.typing import EventDict, Processor
 
 from onward.text.visibility import escape, escape_json
 
+MAX_CHARACTERS = 20_000  # of one value: the text of an exception may be a whole answer of somebody's server
 CHATTY = ("aiosmtplib", "alembic", "asyncio", "dramatiq", "uvicorn")
 
 
@@ -36,6 +37,7 @@ def configure(environment: str, level: str = "INFO") -> None:
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso" if production else "%H:%M:%S", utc=production),
         _format_exception,
+        _shorten,
     ]
     as_json: list[Processor] = [structlog.processors.JSONRenderer(serializer=_json)]
     handler = logging.StreamHandler(sys.stderr)
@@ -84,6 +86,15 @@ def _format_exception(_logger: Any, _method: str, fields: EventDict) -> EventDic
     error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
     if isinstance(error, BaseException):
         fields["exception"] = "".join(traceback.format_exception(error)).rstrip()
+    return fields
+
+
+def _shorten(_logger: Any, _method: str, fields: EventDict) -> EventDict:
+    """Cut the middle out of long texts: a traceback begins with the place, and ends with the message."""
+    for key, value in fields.items():
+        if isinstance(value, str) and len(value) > MAX_CHARACTERS:
+            half = MAX_CHARACTERS // 2
+            fields[key] = f"{value[:half]} ... ({len(value) - 2 * half} characters left out) ... {value[-half:]}"
     return fields
 
 

@@ -14,6 +14,7 @@ from onward.backends.base import Health
 from onward.jobs.step_threads import StepThreads
 from onward.storage.base import Unavailable
 from tests.integration.graphql.conftest import Api, running, settings_in, until
+from tests.integration.storage.test_writer import fill
 
 
 async def test_a_running_process_is_live(api: Api) -> None:
@@ -58,6 +59,30 @@ async def test_with_a_ledger_that_cannot_be_written_it_is_not_ready(tmp_path: Pa
             other.execute("BEGIN IMMEDIATE")
             await until(partial(is_answered_with, 503))
         await until(partial(is_answered_with, 200))
+
+
+async def test_with_a_full_disk_mutations_and_readiness_say_so(tmp_path: Path) -> None:
+    async with running(settings_in(tmp_path)) as api:
+        services = api.app.state.services
+        services.writer.timeout_s = 0.1
+        refused: dict[str, Any] = {"errors": []}
+
+        async def is_refused() -> bool:
+            await services.writer.run(fill)  # each refusal opens the connection anew
+            refused.update(await api.mutate("processItem", item="x" * 200))
+            return bool(refused["errors"])
+
+        await until(is_refused)
+        (error,) = refused["errors"]
+        assert error["code"] == "UNAVAILABLE"
+        assert "disk is full, and this was not accepted" in error["message"]
+
+        async def says_why() -> bool:
+            services.writer.disk_is_full = True  # the next heartbeat finds space again
+            reasons = (await api.http.get("/health/ready")).json().get("reasons", {})
+            return "its disk is full" in reasons.get("ledger", "")
+
+        await until(says_why)
 
 
 async def test_while_the_ledger_s_file_is_missing_mutations_are_refused_with_the_reason(tmp_path: Path) -> None:

@@ -6,13 +6,16 @@ import asyncio
 import threading
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import structlog
 
 from database import users
-from onward.storage.base import Unavailable
+from onward.storage import outage
+from onward.storage.base import DiskFull, Unavailable
 from onward.storage.engine import Database
 from onward.storage.lock_order import ALONE, PROCESSES
 from onward.storage.tables import meta
@@ -33,6 +36,11 @@ def put(tx: Tx, name: str) -> int:
 
 def names(database: Database) -> set[str]:
     return {row[0] for row in database.read_sync(lambda tx: tx.all(_all))}
+
+
+def fill(tx: Tx) -> None:
+    """Let the writer's connection find the disk full, until it is opened again."""
+    tx.raw("PRAGMA max_page_count = 1")
 
 
 class Held:
@@ -290,3 +298,33 @@ async def test_one_of_two_simultaneous_registrations_gets_the_name(ledger_url: s
             (refused,) = [one for one in found if isinstance(one, users.Taken)]
             assert refused.fields == ("username",)
             assert sum(isinstance(one, users.User) for one in found) == 1
+
+
+def test_an_outage_is_logged_once_with_a_count_and_its_end(
+    sqlite_ledger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path(sqlite_ledger.removeprefix("sqlite:///"))
+    with structlog.testing.capture_logs() as lines, writing(sqlite_ledger, timeout_s=0.1) as writer:
+        writer.run_sync(lambda tx: put(tx, "before"))
+        file.rename(tmp_path / "away.db")
+        for _ in range(5):
+            with pytest.raises(Unavailable):
+                writer.run_sync(lambda tx: put(tx, "refused"))
+        assert [line["requests"] for line in lines if line["event"] == "ledger not written"] == [1]
+        monkeypatch.setattr(outage, "LOG_EVERY_S", 0)
+        with pytest.raises(Unavailable):
+            writer.run_sync(lambda tx: put(tx, "refused"))
+        assert [line["requests"] for line in lines if line["event"] == "ledger not written"] == [1, 5]
+        (tmp_path / "away.db").rename(file)
+        writer.run_sync(lambda tx: put(tx, "after"))
+        assert [line["refused"] for line in lines if line["event"] == "ledger written again"] == [6]
+
+
+def test_a_full_disk_has_an_error_of_its_own(sqlite_ledger: str) -> None:
+    with writing(sqlite_ledger, timeout_s=0.1) as writer:
+        writer.run_sync(fill)
+        with pytest.raises(DiskFull, match="the ledger's disk is full, and nothing was written: free some space"):
+            writer.run_sync(lambda tx: tx.execute(_put, name_="big", value_="x" * 1_000_000))
+        assert writer.disk_is_full
+        writer.run_sync(lambda tx: put(tx, "after"))
+        assert not writer.disk_is_full

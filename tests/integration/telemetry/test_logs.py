@@ -43,6 +43,18 @@ def test_a_traceback_differs_from_log_lines(capsys: pytest.CaptureFixture[str]) 
     assert [line.split()[3:5] for line in first] == [["failed", "[jobs]"], ["failed", "too"]]
 
 
+@pytest.mark.parametrize("environment", ["development", "production"])
+def test_a_huge_text_of_an_exception_is_cut(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure(environment)
+    try:
+        raise ValueError("begin" + "x" * 1_000_000 + "end")
+    except ValueError as error:
+        telemetry.logger("jobs").exception("failed", error=str(error))
+    written = capsys.readouterr().err
+    assert len(written) < 50_000
+    assert all(words in written for words in ("Traceback", "begin", "characters left out", "end"))
+
+
 def test_production_writes_one_json_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.configure("production")
     structlog.contextvars.bind_contextvars(job="job_1")

@@ -71,8 +71,8 @@ async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | No
             payload.errors = [_unfinished()]
     except MutationError as refused:
         payload.errors = refused.errors
-    except Unavailable:
-        payload.errors = [unavailable()]
+    except Unavailable as error:
+        payload.errors = [unavailable(error)]
     return payload
 
 
