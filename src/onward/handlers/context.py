@@ -78,7 +78,10 @@ class JobContext(Protocol[Resources_co]):
         """The value that the context manager of `[handlers] lifespan` yielded in this process; None without one."""
 
     def progress(self, completed: int, total: int | None = None, message: str | None = None) -> None:
-        """Show the progress to subscribers within about a tenth of a second. Cheap, and never blocks."""
+        """Show the progress to subscribers within about a tenth of a second. Cheap, and never blocks.
+
+        Numbers below 0 are shown as 0.
+        """
 
     def check(self) -> None:
         """Return if the job may go on. Raises `JobCancelled`, `TimedOut` or `LeaseLost` if it may not."""

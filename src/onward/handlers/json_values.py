@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-MAX_DEPTH = 250
+MAX_DEPTH = 200  # levels of lists and dictionaries, which docs/handlers.md tells
 
 
 def fault(value: Any, path: str, is_written: Callable[[Any], bool]) -> tuple[str, str] | None:
@@ -19,7 +19,7 @@ def fault(value: Any, path: str, is_written: Callable[[Any], bool]) -> tuple[str
     Slow, and for error messages only.
     """
     for at, found, depth in _walk(value, path):
-        if depth > MAX_DEPTH:
+        if depth > MAX_DEPTH or (depth == MAX_DEPTH and _is_nested(found)):
             return path, f"holds itself, or more than {MAX_DEPTH} levels of lists and dictionaries"
         if (words := _words(found, is_written)) is not None:
             return at, words
@@ -62,6 +62,13 @@ def _inner(value: Any) -> list[tuple[Any, Any]]:
     if is_dataclass(value) and not isinstance(value, type):
         return [(field.name, getattr(value, field.name, None)) for field in fields(value)]
     return []
+
+
+def _is_nested(value: Any) -> bool:
+    """True for a further level, be it empty."""
+    return isinstance(value, Mapping | list | tuple | BaseModel) or (
+        is_dataclass(value) and not isinstance(value, type)
+    )
 
 
 def _is_unicode(text: str) -> bool:

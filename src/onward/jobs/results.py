@@ -14,12 +14,12 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from onward.handlers.base import Permanent
-from onward.handlers.json_values import fault
+from onward.handlers.json_values import MAX_DEPTH, fault
 from onward.handlers.output import Output
 
 RESULT_BYTES = 64_000
 FAULTS = 5  # places that a message names
-JSON_DEPTH_RESERVE = 50  # levels of an answer around a result, of the 254 that JSON is written with
+JSON_DEPTH_RESERVE = 254 - MAX_DEPTH  # levels of an answer around a result, of those that JSON is written with
 
 
 def storable(value: Any, output: Output | None = None) -> Any:

@@ -130,5 +130,5 @@ def unpacked(request: str | JobRequest, given: dict[str, Any]) -> tuple[str, Map
 
 
 def _clamp(n: int) -> int:
-    """The nearest number that GraphQL can show: its integers have 32 bits."""
-    return max(min(int(n), 2**31 - 1), -(2**31))
+    """The nearest number from 0 on that GraphQL can show: its integers have 32 bits."""
+    return max(min(int(n), 2**31 - 1), 0)
