@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from collections import abc
 from datetime import date, datetime, time, timedelta
@@ -32,6 +33,7 @@ from onward.handlers.fields import REQUIRED, Field, fields_of, has_fields, is_ro
 PLAIN = frozenset({str, int, float, bool, NoneType, None, Any, object, JsonValue, Decimal, UUID})
 TIMES = frozenset({datetime, date, time, timedelta})
 ENCODERS = (PlainSerializer, WrapSerializer, EncodedBytes, EncodedStr, Json)  # say themselves what is written
+UNKNOWN = re.compile(r"Unable to generate pydantic-core schema for (.+?)\. Set", re.DOTALL)
 ONCE = "{} can be gone through once, and cannot be stored; declare it list"
 NO_VALUE = "a class or a function cannot be stored; pass its name"
 EXACTLY: dict[Any, str] = {
@@ -73,6 +75,14 @@ def check_type(annotation: Any, place: str, seen: tuple[Any, ...] = ()) -> None:
         raise TypeError(f"{place}: {words}")
 
 
+def unknown(error: Exception) -> str:
+    """The words about a type that pydantic makes nothing of."""
+    fix = "use a dataclass, a pydantic model, or Any"
+    if (found := UNKNOWN.match(str(error))) is not None:
+        return f"cannot be stored as JSON: {found[1]} is no type of values; {fix}"
+    return f"cannot be checked: {str(error).partition(chr(10))[0]}; {fix}"
+
+
 def _check_fields(type_: Any, place: str, seen: tuple[Any, ...]) -> None:
     if is_root_model(type_):
         check_type(root_of(type_), place, seen)
@@ -81,7 +91,11 @@ def _check_fields(type_: Any, place: str, seen: tuple[Any, ...]) -> None:
         if pseudo._field_type is dataclasses._FIELD_INITVAR:  # type: ignore[attr-defined]  # noqa: SLF001 - not public
             raise TypeError(f"{place}.{pseudo.name}: an InitVar is not stored; make it a field of {type_.__name__}")
     written = _written_by_itself(type_)
-    for one in fields_of(type_):
+    try:
+        fields = fields_of(type_)
+    except NameError:  # of a class further down in the module; the schema, and the first job, know it
+        return
+    for one in fields:
         if one.name not in written and "*" not in written:
             _check_field(type_, one, f"{place}.{one.name}", seen)
 

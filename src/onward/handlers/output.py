@@ -15,7 +15,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic_core import to_json
 
 from onward.handlers.fields import has_fields, members_of
-from onward.handlers.json_types import check_type
+from onward.handlers.json_types import check_type, unknown
 from onward.handlers.typed_dicts import supported
 
 UNCHECKED = (type(None), Any, object, NoReturn, typing_extensions.Never)
@@ -48,7 +48,10 @@ class Output:
 
     def written(self, value: Any) -> Any:
         """Write the value as pydantic does. Raises ValueError if it is not of the type."""
-        return self.adapter.dump_python(value, mode="json", by_alias=False, round_trip=True, warnings="error")
+        try:
+            return self.adapter.dump_python(value, mode="json", by_alias=False, round_trip=True, warnings="error")
+        except PydanticUserError as error:  # a name in it means nothing where it is defined
+            raise ValueError(str(error)) from error
 
     def faults(self, stored: Any) -> list[tuple[str, str]]:
         """Find the places of a stored result that do not fit, and the reason for each."""
@@ -83,6 +86,5 @@ def output_of(function: Callable[..., Any]) -> Output | None:
         checked: Any = tuple(supported(one) for one in members) if has_types else (supported(found),)
         adapter = TypeAdapter[Any](Union[checked])  # noqa: UP007 - of a tuple
     except (PydanticSchemaGenerationError, PydanticUserError, NameError) as error:
-        words = str(error).partition("\n")[0]
-        raise TypeError(f"{place} cannot be checked: {words}") from error
+        raise TypeError(f"{place} {unknown(error)}") from error
     return Output(tuple(members) if has_types else (), adapter)

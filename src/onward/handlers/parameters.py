@@ -20,7 +20,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from onward.handlers.context import JSON
 from onward.handlers.errors import InvalidParameters
-from onward.handlers.json_types import check_type
+from onward.handlers.json_types import check_type, unknown
 from onward.handlers.json_values import fault
 from onward.handlers.typed_dicts import supported
 
@@ -61,9 +61,8 @@ def model_of(function: Callable[..., Any]) -> type[BaseModel]:
     fields: dict[str, Any] = {p.name: (types[p.name], ... if p.default is p.empty else p.default) for p in rest}
     try:
         model = create_model(f"{name}_parameters", __config__=STRICT, __module__=function.__module__, **fields)
-    except (PydanticSchemaGenerationError, PydanticUserError, NameError) as error:
-        words = str(error).partition("\n")[0]
-        raise TypeError(f"{name}: its parameters cannot be checked: {words}") from error
+    except (PydanticSchemaGenerationError, PydanticUserError, NameError, RecursionError) as error:
+        raise TypeError(f"{name}: a parameter {unknown(error)}") from error
     for one in fields:
         _check_default(name, one, model.model_fields.get(one))
     return model
@@ -142,6 +141,8 @@ def _check_default(function: str, name: str, info: FieldInfo | None) -> None:
     try:
         written = json.dumps(_dumped(adapter, info.default), allow_nan=False)
         adapter.validate_json(written, strict=True, by_alias=True, by_name=True)
+    except PydanticUserError:  # of a class further down in the module
+        return
     except (ValueError, TypeError) as error:
         words = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "it is no JSON"
         fix = f"; declare {name}: {inspect.formatannotation(info.annotation)} | None" if info.default is None else ""

@@ -1,4 +1,8 @@
-"""TypedDicts in a form that pydantic takes: before Python 3.12 it knows those of typing_extensions alone."""
+"""Types in a form that pydantic takes.
+
+Before Python 3.12 it knows the TypedDicts of typing_extensions alone; and `onward.JSON` is an alias for type checkers,
+whose name within itself it does not resolve.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +13,33 @@ from functools import cache
 from typing import Any, NotRequired, Union
 
 import typing_extensions
+from pydantic import JsonValue
 
+from onward.handlers.context import JSON
 from onward.handlers.fields import optional_keys
+
+ALIAS = typing.ForwardRef(str(JSON))
 
 
 def supported(type_: Any) -> Any:
-    """The type with each TypedDict inside in that form; the same one each time."""
+    """The type with each TypedDict and each JSON inside in that form; the same one each time."""
     origin, args = typing.get_origin(type_), typing.get_args(type_)
+    if any(within == ALIAS for one in args for within in typing.get_args(one)):
+        return JsonValue
     if origin in (typing.Required, typing.NotRequired):
         return supported(args[0])
     if origin is typing.Annotated:
         return typing.Annotated[supported(args[0]), *args[1:]]
-    if args and origin not in (typing.Literal, typing_extensions.Literal):
-        inner = tuple(supported(one) for one in args)
-        if inner == args or origin is None:
-            return type_
-        return Union[inner] if origin in (Union, types.UnionType) else origin[inner]  # noqa: UP007 - of a tuple
-    if not typing.is_typeddict(type_) or sys.version_info >= (3, 12):
+    if args and origin not in (None, typing.Literal, typing_extensions.Literal):
+        return _with(type_, origin, args)
+    return _converted(type_) if typing.is_typeddict(type_) and sys.version_info < (3, 12) else type_
+
+
+def _with(type_: Any, origin: Any, args: tuple[Any, ...]) -> Any:
+    inner = tuple(supported(one) for one in args)
+    if inner == args:
         return type_
-    return _converted(type_)
+    return Union[inner] if origin in (Union, types.UnionType) else origin[inner]  # noqa: UP007 - of a tuple
 
 
 @cache  # two handlers of one TypedDict have one type in the schema, too

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, make_dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -33,7 +33,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict as Dictionary
 
-from onward import handler
+from onward import JSON, Permanent, handler
 from onward.jobs.results import storable
 
 ID = NewType("ID", str)
@@ -211,7 +211,7 @@ class Unknown: ...
 
 
 @dataclass
-class Later:
+class Initial:
     a: int
     b: InitVar[int]
 
@@ -260,7 +260,11 @@ class Own(BaseModel):
         (dict[int | None, int], "the keys of JSON are text"),
         (Unknown, "Unknown cannot be stored as JSON; use a dataclass or a pydantic model"),
         (Odd, "thing: Unknown cannot be stored as JSON"),
-        (Later, "b: an InitVar is not stored; make it a field of Later"),
+        (Initial, "b: an InitVar is not stored; make it a field of Initial"),
+        (
+            Awaitable[int],
+            "cannot be stored as JSON: collections.abc.Awaitable[int] is no type of values; use a dataclass",
+        ),
         (Hidden, "secret: exclude=True keeps it from being stored, and it is required; give it a default"),
         (Deep | None, "inner: SecretStr is stored as asterisks"),
     ],
@@ -290,3 +294,36 @@ def test_a_typed_dict_of_typing_is_a_parameter_and_a_result() -> None:
     assert made.arguments(made.bind({"a": line, "b": [line]})) == {"a": line, "b": [line]}
     assert made.output is not None
     assert made.output.read(storable(line, made.output)) == line
+
+
+@dataclass
+class Early:
+    later: "Later | None" = None
+
+
+@handler("test.early")
+def early(job: Any, *, a: Early, b: Early | None = None, c: list[Early] = []) -> Early:  # noqa: B006
+    return a
+
+
+@dataclass
+class Later:
+    folder: Path
+
+
+def test_a_class_may_be_further_down_in_the_module() -> None:
+    value = Early(Later(Path("a")))
+    assert early.arguments(early.bind({"a": value})) == {"a": value, "b": None, "c": []}
+    assert early.output is not None
+    assert early.output.read(storable(value, early.output)) == value
+
+
+def test_json_for_type_checkers_is_json() -> None:
+    def function(job: Any, *, a: JSON, b: dict[str, JSON] | None = None) -> JSON:
+        return a
+
+    made = handler("test.json")(function)
+    value: dict[str, Any] = {"x": [1, None, {"y": 1.5}]}
+    assert made.arguments(made.bind({"a": value, "b": value})) == {"a": value, "b": value}
+    with pytest.raises(Permanent, match=r"result\.0 is of type set, which is no JSON"):
+        storable([{1}], made.output)
