@@ -16,6 +16,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,11 +145,10 @@ def run_clients(folder: Path, url: str, transactions: int, outcome: Outcome, cha
             outcome.clients_killed += process.wait() == -9
             assert process.returncode in (0, -9), process.returncode
 
-    threads = [threading.Thread(target=work, args=(random.Random(chance.random()),)) for _ in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    seeds = [random.Random(chance.random()) for _ in range(CLIENTS)]
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        for _ in pool.map(work, seeds):
+            pass  # an error of one is raised here
     outcome.transactions = transactions - left[0]
 
 
@@ -167,7 +167,7 @@ def send(port: int, over: threading.Event, outcome: Outcome) -> None:
     with httpx2.Client(timeout=30) as http:
         while not over.wait(0.05):
             started = time.monotonic()
-            with suppress(httpx2.TransportError):
+            with suppress(httpx2.TransportError):  # no server is up
                 answer = http.post(f"http://127.0.0.1:{port}/graphql", json=MUTATION).json()
                 assert answer["data"]["ordersNote"]["errors"] == [], answer
                 outcome.waits_s.append(time.monotonic() - started)
@@ -203,18 +203,17 @@ def campaign(folder: Path, url: str, transactions: int, seed: int) -> Outcome:
     with engine.begin() as connection:
         connection.execute(sa.text(TABLE))
     engine.dispose()
-    others = [
-        threading.Thread(target=serve_and_kill, args=(folder, port, over, outcome, chance)),
-        threading.Thread(target=send, args=(port, over, outcome)),
-    ]
-    for thread in others:
-        thread.start()
-    try:
-        run_clients(folder, url, transactions, outcome, chance)
-    finally:
-        over.set()
-        for thread in others:
-            thread.join()
+    with ThreadPoolExecutor(2) as pool:
+        others = [
+            pool.submit(serve_and_kill, folder, port, over, outcome, chance),
+            pool.submit(send, port, over, outcome),
+        ]
+        try:
+            run_clients(folder, url, transactions, outcome, chance)
+        finally:
+            over.set()
+        for other in others:
+            other.result()
     with running("serve", "--port", str(port), project=folder) as server:
         server.serving()
         check(url, outcome)
