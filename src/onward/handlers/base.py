@@ -23,7 +23,7 @@ from onward.handlers.errors import (
     UnknownHandler,
 )
 from onward.handlers.mutation import Mutation, declared
-from onward.handlers.output import Output, output_of
+from onward.handlers.output import Output, output_of, written_by
 from onward.handlers.parameters import Parameters, Upgrade, check_later, model_of, name_of, not_json
 from onward.handlers.request import JobRequest
 
@@ -79,6 +79,7 @@ class Step:
 
     name: str
     call: Function
+    written_as: Output | None = None  # by its annotation; the last one's is the handler's output
 
     @property
     def is_async(self) -> bool:
@@ -157,8 +158,8 @@ class Handler(Generic[Params]):
         return self.params.arguments(params)
 
     def output_of(self, step: Step) -> Output | None:
-        """The type that the step's result has to fit: of the last one, the handler's."""
-        return self.output if step is self.steps[-1] else None
+        """The type by which the step's result is written, and which that of the last one has to fit."""
+        return self.output if step is self.steps[-1] else step.written_as
 
 
 def handler(
@@ -221,7 +222,7 @@ def sequence(
         for function in steps[1:]:
             check_later(function)
         model, output = model_of(steps[0]), output_of(steps[-1])
-    named = tuple(Step(name_of(function), function) for function in steps)
+        named = (*(Step(name_of(one), one, written_by(one)) for one in steps[:-1]), Step(name_of(steps[-1]), steps[-1]))
     if len({step.name for step in named}) < len(named):
         raise ValueError(f"{name}: two of its steps have the same name; rename one of the functions")
     params = Parameters(model, version, upgrade, secret)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, NoReturn, TypeVar, Union
 
@@ -88,3 +88,9 @@ def output_of(function: Callable[..., Any]) -> Output | None:
     except (PydanticSchemaGenerationError, PydanticUserError, NameError) as error:
         raise TypeError(f"{place} {unknown(error)}") from error
     return Output(tuple(members) if has_types else (), adapter)
+
+
+def written_by(function: Callable[..., Any]) -> Output | None:
+    """The annotation of a step before the last, by which its result is written and not checked. Raises TypeError."""
+    output = output_of(function)
+    return None if output is None else replace(output, types=())

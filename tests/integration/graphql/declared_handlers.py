@@ -65,6 +65,12 @@ class Ticket:
 class Numbers(RootModel[list[int]]): ...
 
 
+@dataclass
+class Place:
+    folder: Path
+    price: Decimal
+
+
 class Plan(BaseModel):
     """One field of each type that JSON and GraphQL write in forms of their own."""
 
@@ -223,6 +229,17 @@ def chain(job: JobContext, *, text: str) -> str:
 async def first(job: JobContext, *, number: int) -> int:
     """Count on."""
     return number + 1
+
+
+def draft(job: JobContext, *, number: int) -> Place:
+    return Place(Path("/a"), Decimal(number))
+
+
+def publish(job: JobContext, value: dict[str, str]) -> Address:
+    return Address(street=value["folder"] + value["price"])
+
+
+published = sequence("shop.publish", [draft, publish], mutation=True)
 
 
 async def last(job: JobContext, value: int) -> Address:

@@ -118,6 +118,11 @@ async def test_the_last_step_of_a_sequence_declares_it(shop: TestApp) -> None:
     assert job["result"] == {"street": "2", "zip_code": None}
 
 
+async def test_a_step_before_the_last_is_written_by_its_annotation(shop: TestApp) -> None:
+    job = await job_of(shop, await send(shop, "shopPublish", number=2))
+    assert job["output"] == {"__typename": "Address", "street": "/a2", "zipCode": None}
+
+
 async def test_a_handler_that_declares_none_has_none(shop: TestApp) -> None:
     job = await job_of(shop, await send(shop, "shopShout", extra={"a": 1}))
     assert (job["output"], job["result"]) == (None, {"a": 1})

@@ -33,7 +33,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict as Dictionary
 
-from onward import JSON, Permanent, handler
+from onward import JSON, Permanent, handler, sequence
 from onward.jobs.results import storable
 
 ID = NewType("ID", str)
@@ -272,10 +272,13 @@ class Own(BaseModel):
 def test_a_type_that_is_not_read_back_is_refused_at_the_start(type_: Any, message: str) -> None:
     def takes(job: Any, *, a: Any) -> None: ...
     def gives(job: Any) -> Any: ...
+    def after(job: Any, value: Any) -> None: ...
 
     takes.__annotations__["a"] = gives.__annotations__["return"] = type_
     with pytest.raises(TypeError, match=rf"^test\.round: takes: a.*{re.escape(message)}"):
         handler("test.round")(takes)
+    with pytest.raises(TypeError, match=rf"^test\.round: gives: its result.*{re.escape(message)}"):
+        sequence("test.round", [gives, after])
     with pytest.raises(TypeError, match=rf"^test\.round: gives: its result.*{re.escape(message)}"):
         handler("test.round")(gives)
 
