@@ -21,6 +21,7 @@ import structlog
 
 from onward.backends.base import Backend, Defer, Delivery, Health, Role, Run
 from onward.jobs.timings import Timings
+from onward.storage.base import StorageError
 
 
 class Background(Backend):
@@ -122,7 +123,9 @@ class Background(Backend):
                 while self._free > 0 and (calls := await self._next()):
                     for call in calls:
                         self._spawn(call)
-            except Exception:  # noqa: BLE001 - the loop outlives an outage
+            except StorageError:  # of an outage the ledger's writer warns, once
+                await asyncio.sleep(self._timings.slot_check_s)
+            except Exception:  # noqa: BLE001 - the loop goes on
                 self._log.warning("the ledger cannot be asked for work", exc_info=True)
                 await asyncio.sleep(self._timings.slot_check_s)
 

@@ -63,6 +63,14 @@ def test_a_fault_gives_exit_code_1_and_names_the_fix(project: Path) -> None:
     assert "s3cret" not in outcome.stdout + outcome.stderr
 
 
+def test_the_backend_of_the_command_line_is_checked(project: Path) -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    outcome = onward("check", "--backend", "dramatiq", project=project, ONWARD_BACKENDS__DRAMATIQ__URL=url)
+    assert outcome.returncode == 1
+    assert "dramatiq: onward.backends.dramatiq:Dramatiq" in outcome.stdout
+    assert "wrong    redis:" in outcome.stdout
+
+
 def test_every_part_is_checked_even_if_another_is_wrong(project: Path) -> None:
     parts = {one.part for one in findings(load(project, database={"url": "sqlite:////proc/no/where.db"}))}
     assert {"database", "handlers", "gql", "background", "email", "log", "auth"} <= parts

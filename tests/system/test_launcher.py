@@ -159,6 +159,7 @@ def test_a_failed_install_is_reported_and_repeated(made: Path) -> None:
     failed = launch(made)
     assert failed.returncode == 2
     assert failed.stderr.splitlines()[-1].startswith("onward: could not install requirements.txt")
+    assert "without a network, give it a folder of wheels" in failed.stderr
     (made / "requirements.txt").write_text("")
     assert INSTALLING in launch(made).stderr
 

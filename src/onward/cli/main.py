@@ -121,9 +121,9 @@ def up(
         _supervise(settings, parts)
 
 
-def check() -> None:
+def check(*, backend: Backend = None) -> None:
     """Check the configured services and suggest fixes."""
-    settings = _load_settings()
+    settings = _load_settings(backend=backend)
     from rich.console import Console
 
     from onward.cli.check import findings

@@ -169,7 +169,7 @@ class ChangeFeed:
                     for subscription in (*self._jobs.get(job.id, ()), *self._all):
                         subscription.put(job)
             except StorageError:
-                self._log.warning("changes cannot be read")
+                self._log.debug("changes cannot be read")  # of an outage the ledger's writer warns, once
                 self._revision.forget()
                 await asyncio.sleep(ERROR_PAUSE_S)
             except Exception:  # noqa: BLE001 - the loop must go on

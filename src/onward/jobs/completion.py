@@ -155,12 +155,15 @@ class Completion:
         A claim that was ended because this process was taken for dead goes on, if nobody has claimed the job since.
         """
         order = lock_order.job(running.id)
+        running.recording = True
         try:
             return await self._retry(lambda: self._writer.run(transaction, order))
         except Superseded:
             if not await self._retry(lambda: self._resume(running)):
                 raise
             return await self._retry(lambda: self._writer.run(transaction, order))
+        finally:
+            running.recording = False
 
     async def _retry(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write, again if the ledger is away: an outage must not cost a finished step."""

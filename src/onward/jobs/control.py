@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -20,6 +21,8 @@ from onward.storage.base import StorageError
 from onward.storage.batches import in_batches
 from onward.storage.lock_order import ALONE
 from onward.storage.writer import Writer
+
+OUTAGE_CHECK_S = 0.1
 
 
 class Control:
@@ -151,13 +154,30 @@ class Control:
         self._tasks.append(asyncio.create_task(self._clear_affinity(), name="affinity"))
         try:
             async with asyncio.timeout(max(deadline_s - 1.0, deadline_s / 2)):
-                await self._until_idle()
+                await self._until_idle_or_outage()
         except TimeoutError:
             for running in self._running.values():
                 running.interrupt(StopReason.DRAIN)
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(1.0, deadline_s / 2)):
                     await self._until_idle()
+
+    async def _until_idle_or_outage(self) -> None:
+        """Wait until no job runs, or until none can be recorded: all have ended, and the ledger stays away."""
+        away_since: float | None = None
+        while self._running:
+            self._idle.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), OUTAGE_CHECK_S)
+            if not self._writer.failing or not all(running.recording for running in self._running.values()):
+                away_since = None
+            elif away_since is None:
+                away_since = time.monotonic()
+            elif time.monotonic() - away_since > self._timings.outage_grace_s:
+                self._log.warning(
+                    "the ledger is away: what has ended is not recorded", jobs=[claim.id for claim in self._running]
+                )
+                return
 
     async def _until_idle(self) -> None:
         while self._running:

@@ -59,6 +59,7 @@ class Running:
         self.task: Cancellable | None = None  # the async step that runs, or the plain one that may wait for a thread
         self.deadline: float | None = None
         self.over = False  # its attempt has ended
+        self.recording = False  # its step or its attempt has ended, and is being written down
         self.process: StepProcess | None = None  # in which its steps run, if its handler asked for one
         self.overrun: asyncio.Future[Any] | None = None  # the end of a plain step that went on past the deadline
         self.latest: Progress | None = job.progress

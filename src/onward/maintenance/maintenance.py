@@ -74,7 +74,8 @@ class Maintenance:
                 else:
                     service.stand_by()
             except StorageError:
-                self._log.warning("the ledger cannot be reached", service=service.name)
+                # Of an outage the ledger's writer warns, once.
+                self._log.debug("the ledger cannot be reached", service=service.name)
             except Exception:  # noqa: BLE001 - one service's defect stops neither it nor the others
                 self._log.exception("maintenance failed", service=service.name)
             await asyncio.sleep(pause_s)

@@ -53,6 +53,9 @@ def configure(environment: str, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    # A forgotten `await`, above all: a line of the log that names the job, and no bare text between the lines.
+    logging.captureWarnings(capture=False)
+    logging.captureWarnings(capture=True)
     for library in CHATTY:
         logging.getLogger(library).setLevel(logging.WARNING)
     structlog.configure(

@@ -12,6 +12,7 @@ from onward.api.base import status_of
 from onward.graphql.base import BadRequest
 from onward.graphql.execution.documents import Documents
 from onward.graphql.execution.limits import Limits, check
+from onward.graphql.execution.requests import load
 from tests import application
 from tests.integration.graphql.conftest import Api
 
@@ -188,3 +189,10 @@ async def test_a_long_document_does_not_wait_for_others_for_ever() -> None:
         await documents.find("{ viewer { " + "id " * 300 + "} }")
     assert (status_of(refused.value), refused.value.code) == (503, "TIMEOUT")
     assert not (await documents.find("{ viewer { id } }")).errors
+
+
+@pytest.mark.parametrize("levels", [33, 2_000])
+def test_json_that_is_too_deep_is_refused_with_the_limit(levels: int) -> None:
+    with pytest.raises(BadRequest, match=r"^This JSON has more than 32 levels of objects and lists"):
+        load("[" * levels + "]" * levels, 32)
+    load("[" * 32 + "]" * 32, 32)

@@ -1,8 +1,10 @@
 """Log lines: a value cannot start a new line."""
 
+import gc
 import json
 import logging
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,21 @@ def test_a_huge_text_of_an_exception_is_cut(environment: str, capsys: pytest.Cap
     written = capsys.readouterr().err
     assert len(written) < 50_000
     assert all(words in written for words in ("Traceback", "begin", "characters left out", "end"))
+
+
+def test_a_forgotten_await_is_a_line_with_the_job(capsys: pytest.CaptureFixture[str]) -> None:
+    async def enqueue() -> None: ...
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        telemetry.configure("production")
+        with structlog.contextvars.bound_contextvars(job="job_1"):
+            enqueue()  # type: ignore[unused-coroutine]
+            gc.collect()
+    (line,) = lines(capsys)
+    entry = json.loads(line)
+    assert (entry["job"], entry["level"], entry["logger"]) == ("job_1", "warning", "py.warnings")
+    assert "enqueue' was never awaited" in entry["event"]
 
 
 def test_production_writes_one_json_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,27 +29,38 @@ def load(text: bytes | str, depth: int) -> Any:
     """Decode JSON. Raises BadRequest, also for a duplicate name in one object and for too much depth."""
     try:
         value = orjson.loads(text)
-    except orjson.JSONDecodeError:
+    except orjson.JSONDecodeError as error:
+        if "depth limit" in str(error):  # a thousand levels
+            raise _too_deep(depth) from None
         raise BadRequest("This is not JSON in UTF-8, or it has a number of more than 64 bits.") from None
     if not isinstance(value, dict | list):
         return value
     raw = text if isinstance(text, bytes) else text.encode()
-    if sum(map(len, STRINGS.findall(raw))) != _names(value, depth):
+    found = _names(value, depth)
+    if found is None:
+        raise _too_deep(depth)
+    if sum(map(len, STRINGS.findall(raw))) != found:
         raise BadRequest("A name appears twice in one object.")
     return value
 
 
-def _names(value: Any, depth: int) -> int:
-    """Count the names of all objects inside. Raises BadRequest."""
+def _too_deep(depth: int) -> BadRequest:
+    return BadRequest(f"This JSON has more than {depth} levels of objects and lists, which is the limit.")
+
+
+def _names(value: Any, depth: int) -> int | None:
+    """Count the names of all objects inside; None if it has more levels."""
     if depth <= 0:
-        raise BadRequest("This JSON is nested too deeply.")
+        return None
     count = 0
     if type(value) is dict:
         count = len(value)
         value = value.values()
     for inner in value:
         if type(inner) is dict or type(inner) is list:
-            count += _names(inner, depth - 1)
+            if (found := _names(inner, depth - 1)) is None:
+                return None
+            count += found
     return count
 
 
