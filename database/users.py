@@ -53,7 +53,7 @@ def add(tx: Tx, *, username: str, email: str) -> User:
 
 
 def _alike(name: str) -> str:
-    """A key that is equal for names in other forms: Ada, ADA, and a full-width one (as RFC 8265 has it)."""
+    """Return a key that is equal for names in other forms: Ada, ADA, and a full-width one (as RFC 8265 has it)."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
@@ -64,12 +64,12 @@ def reserve(tx: Tx, *, username: str) -> User:
 
 
 def address(tx: Tx, email: str) -> str | None:
-    """The address as its user wrote it, found without regard to case."""
+    """Return the address as its user wrote it, found without regard to case."""
     found: str | None = tx.scalar(_address, email_key=email.casefold())
     return found
 
 
 def get(tx: Tx, user_id: str) -> User | None:
-    """The user of that id."""
+    """Return the user of that id."""
     row = tx.one(_by_id, id_=user_id)
     return User(*row) if row else None

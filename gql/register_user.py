@@ -41,7 +41,7 @@ class RegisterUserPayload:
 
 
 def _quietly(tx: Tx, values: Values) -> users.User | ReplaceParams:
-    """The same to all appearances, whether the address is known or not. Raises Taken for the name alone."""
+    """Answer alike whether or not the address is known. Raises Taken for the name alone."""
     try:
         return users.add(tx, username=values.username, email=values.email)
     except users.Taken as taken:

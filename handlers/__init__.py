@@ -1,1 +1,1 @@
-"""The application's handlers: what its jobs do."""
+"""The application's handlers: the work of its jobs."""

@@ -48,7 +48,7 @@ async def welcome(job: JobContext, *, email: Recipient, username: Username, know
 
 @cache  # compiled once, and not changed afterwards
 def templates() -> "Environment":
-    """The templates of the messages; those in HTML escape their values."""
+    """Return the templates of the messages; those in HTML escape their values."""
     # Imported for the first message: a start does without it.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape  # noqa: PLC0415
 

@@ -65,11 +65,11 @@ class Child:
         return not self._exited.done()
 
     async def exit(self) -> None:
-        """Wait for the end of the process alone: asyncio's own wait is for the end of its pipes, too."""
+        """Wait for the end of the process alone, while asyncio's own wait also waits for the end of its pipes."""
         await asyncio.wait({self._exited})
 
     async def read(self, take: Callable[[bytes], None]) -> int:
-        """Give the process's output to `take` until its end, and return the exit code."""
+        """Pass the process's output to `take` until its end, and return the exit code."""
         reading = asyncio.ensure_future(self._read(take))
         try:
             await asyncio.wait({self._exited})
@@ -110,7 +110,7 @@ class Child:
 
 
 class _Protocol(SubprocessStreamProtocol):
-    """Tells of the process's end when it ends."""
+    """Signals the process's end."""
 
     def __init__(self, exited: asyncio.Future[None]) -> None:
         super().__init__(STREAM_BYTES, asyncio.get_running_loop())
@@ -148,7 +148,7 @@ def shield(descriptors: Callable[[], Iterable[int]]) -> None:
 
 
 def leave(code: int) -> Never:
-    """End this process at once: neither threads that hang nor processes of multiprocessing keep it, or outlive it."""
+    """End this process at once, without a wait for hanging threads or processes of multiprocessing."""
     forks = sys.modules.get("multiprocessing.process")
     if forks is not None:
         with suppress(Exception):  # whatever state they are in

@@ -5,14 +5,14 @@ from pathlib import Path
 
 
 def private_directory(path: Path) -> None:
-    """Make the directory and those above it that are missing, for the user alone, whatever the umask."""
+    """Make the directory and its missing parents, for the user alone, whatever the umask."""
     if not path.is_dir():
         private_directory(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
 
 
 def private_file(path: Path) -> None:
-    """Make the file, empty, for the user alone, if there is none; an existing one stays as it is."""
+    """Make an empty file for the user alone; an existing one stays as it is."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 

@@ -1,4 +1,4 @@
-"""Results of checks: each part checks itself and says what it found."""
+"""Results of checks: each part checks itself and reports its findings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """The state of one part; unless it is right, with the fix."""
+    """The state of one part, with the fix unless it is right."""
 
     part: str
     state: State
@@ -25,7 +25,7 @@ class Finding:
 
 
 def in_one_line(error: BaseException) -> str:
-    """An error's message in one line; its type's name if it has none."""
+    """Return an error's message in one line; its type's name if it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""Gathers the findings of the parts that the settings name: each part checks itself."""
+"""Gathers the findings of the configured parts: each part checks itself."""
 
 import asyncio
 from collections.abc import Iterator, Mapping

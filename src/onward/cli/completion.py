@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A word that the shell may put in, as typer's classes for shells read it."""
+    """A word that the shell may insert, as typer's classes for shells read it."""
 
     value: str
     help: str | None = None
@@ -31,7 +31,7 @@ class Completion:
 
 
 def handler_names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """The handlers' names that begin so, and their descriptions."""
+    """Return the handlers' names with that beginning, and their descriptions."""
 
     def found(handlers: Mapping[str, Handler]) -> list[tuple[str, str]]:
         return [(name, _words(handler)) for name, handler in handlers.items() if name.startswith(incomplete)]
@@ -40,10 +40,10 @@ def handler_names(context: typer.Context, incomplete: str) -> list[tuple[str, st
 
 
 class SendCommand(TyperCommand):
-    """The command whose further options are the parameters of the handler that it is given."""
+    """The command whose further options are the parameters of the given handler."""
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """The options of the command and of the handler; or the values of the handler's option before."""
+        """Return the options of the command and of the handler; or the values of the handler's option before."""
         own = super().shell_complete(ctx, incomplete)
         return [*own, *_of_project(ctx, lambda handlers: _further(handlers, ctx, incomplete))]
 

@@ -532,7 +532,7 @@ def _fail(line: str) -> NoReturn:
 
 
 def _misplaced_project(arguments: list[str]) -> str:
-    """The message where --project stands behind the command; empty if it does not."""
+    """Return the message for a --project after the command; empty if there is none."""
     option = next((one for one in arguments if one.partition("=")[0] == "--project"), None)
     if option is None or arguments[0].startswith("-"):
         return ""

@@ -45,12 +45,12 @@ def parameters(handler: Handler, given: Sequence[str]) -> dict[str, Any]:
 
 
 def option_of(name: str) -> str:
-    """The option of a parameter."""
+    """Return the option of a parameter."""
     return f"--{name.replace('_', '-')}"
 
 
 def options(handler: Handler) -> Iterator[tuple[str, str]]:
-    """Each option of a handler, and words about it."""
+    """Return each option of a handler, with a description."""
     described = dict(handler.mutation.arguments) if handler.mutation else {}
     for field in fields_of(handler.parameters):
         words = field.description or described.get(field.name, "") or type_name(field.annotation)
@@ -60,7 +60,7 @@ def options(handler: Handler) -> Iterator[tuple[str, str]]:
 
 
 def choices(handler: Handler, option: str) -> list[str]:
-    """The values that an option can have; none where they are not a few."""
+    """Return the values of an option; none unless they are few."""
     name = option.removeprefix("--").replace("-", "_")
     for field in fields_of(handler.parameters):
         if field.name == name:
@@ -69,7 +69,7 @@ def choices(handler: Handler, option: str) -> list[str]:
 
 
 def type_name(annotation: Any) -> str:
-    """The type as one reads it in a list of options."""
+    """Return the type's name in a list of options."""
     type_ = stripped(annotation)[0]
     return type_.__name__ if isinstance(type_, type) and not get_args(type_) else str(type_).replace("typing.", "")
 
@@ -94,7 +94,7 @@ def _takes_anything(annotation: Any) -> bool:
 
 
 def _value(handler: Handler, field: Field, texts: Sequence[Any]) -> Any:
-    """The value of the parameter that these words mean; a wrong one in the form whose errors say most."""
+    """Return the parameter's value that these words mean; a wrong one in the form with the best errors."""
     read = [_read(text) for text in texts]
     forms: list[Any] = [list(texts), read]
     if len(texts) == 1:

@@ -44,19 +44,19 @@ class SettingsError(Exception):
 
 
 def one_of(names: Iterable[str]) -> str:
-    """The names as a person would list them: "a", "b" or "c"."""
+    """Join the names as a person would list them: "a", "b" or "c"."""
     *most, last = (f'"{name}"' for name in names)
     return f"{', '.join(most)} or {last}" if most else last
 
 
 def nearest(name: str, known: Iterable[str], *, written: Callable[[str], str] = str) -> str:
-    """A question that offers the known name most like this one, as it is `written`; empty when none is."""
+    """Return a question that offers the known name most like this one, as it is `written`; empty if none is."""
     found = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
     return f"; did you mean {written(found[0])}?" if found else ""
 
 
 def misnamed_variable(model: type[BaseModel], environ: Mapping[str, str]) -> str | None:
-    """The message about the first ONWARD_ variable that names no setting, or None."""
+    """Return the message about the first ONWARD_ variable that names no setting, or None."""
     paths = {"_".join(path): path for path in _paths(model)}
     for variable in sorted(environ):
         if not variable.upper().startswith(PREFIX) or variable == TIMINGS:
@@ -85,7 +85,7 @@ def _leads_somewhere(table: type[BaseModel], path: Iterable[str]) -> bool:
 
 
 def _paths(table: type[BaseModel], before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The place of each setting: the names of its tables, and its own."""
+    """Return the place of each setting: the names of its tables, and its own."""
     for name, field in table.model_fields.items():
         path = (*before, field.alias or name)
         yield path
@@ -94,7 +94,7 @@ def _paths(table: type[BaseModel], before: tuple[str, ...] = ()) -> Iterator[tup
 
 
 def unreadable_variable(model: type[BaseModel], environ: Mapping[str, str]) -> str | None:
-    """The message about the first variable of a list or table that is not JSON, or None."""
+    """Return the message about the first variable of a list or table that is not JSON, or None."""
     for variable in sorted(environ):
         if not variable.upper().startswith(PREFIX):
             continue
@@ -116,7 +116,7 @@ def describe(
     environ: Mapping[str, str],
     overrides: Mapping[str, Any],
 ) -> str:
-    """The first error of a validation, in one line, without the value of anything that may be secret."""
+    """Describe the first error of a validation in one line, without the value of anything that may be secret."""
     first = error.errors(include_url=False)[0]
     where = [str(part) for part in first["loc"]]
     table, field = _field(model, where)
@@ -135,7 +135,7 @@ def describe(
 
 
 def _misplaced(where: list[str], model: type[BaseModel]) -> str:
-    """The hint for a top-level key inside a table; empty for other keys."""
+    """Return the hint for a top-level key inside a table; empty for other keys."""
     table, field = _field(model, where[-1:])
     if len(where) == 1 or field is None or table is not model or get_origin(field.annotation) is dict:
         return ""
@@ -143,7 +143,7 @@ def _misplaced(where: list[str], model: type[BaseModel]) -> str:
 
 
 def _field(model: type[BaseModel], where: list[str]) -> tuple[type[BaseModel], FieldInfo | None]:
-    """The innermost table and field that a place in the settings leads to."""
+    """Return the innermost table and field at a place in the settings."""
     table, field = model, None
     for part in where:
         found = next((f for name, f in table.model_fields.items() if part in (name, f.alias)), None)
@@ -164,7 +164,7 @@ def _meaning(field: FieldInfo | None) -> str:
 
 
 def _shown(field: FieldInfo | None, value: Any) -> str:
-    """The value as JSON, cut short; "hidden" where it may hold a password."""
+    """Return the value as JSON, cut short; "hidden" if it may hold a password."""
     annotation = field.annotation if field else None
     plain = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
     if field is None or field.repr is False or SecretStr in plain:
@@ -174,7 +174,7 @@ def _shown(field: FieldInfo | None, value: Any) -> str:
 
 
 def _allowed(error: ErrorDetails, field: FieldInfo | None) -> str:
-    """The allowed values of the key: both bounds where it has both."""
+    """Return the allowed values of the key: both bounds if it has both."""
     if error["type"] == "literal_error":
         return str(error["ctx"]["expected"]).replace("'", '"')
     bounds = {type(one).__name__: one for one in (field.metadata if field else ())}
@@ -188,7 +188,7 @@ def _plain(number: float) -> str:
 
 
 def _source(where: list[str], file: Path, environ: Mapping[str, str], overrides: Mapping[str, Any]) -> str:
-    """The place where the key was set: the command line, a variable, or the file."""
+    """Return the place where the key was set: the command line, a variable, or the file."""
     parts = [part for part in where if part != "custom"]
     given: Any = overrides
     for part in parts:

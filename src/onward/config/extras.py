@@ -24,17 +24,17 @@ MODULES = MappingProxyType(
 
 
 def missing(settings: Settings) -> str:
-    """The complaint about the first setting whose extra is not installed; empty if there is none."""
+    """Return the complaint about the first setting whose extra is not installed; empty if there is none."""
     return next((f"{key} {needs(extra)}" for key, extra in _needed(settings) if not is_installed(extra)), "")
 
 
 def needs(extra: str) -> str:
-    """The end of a message about something that needs an extra."""
+    """Return the end of a message about something that needs an extra."""
     return f'needs the extra "{extra}": pip install "onward[{extra}]"'
 
 
 def of_module(module: str) -> str:
-    """The extra that brings a module; empty if none does."""
+    """Return the extra that brings a module; empty if none does."""
     top = module.partition(".")[0]
     return next((extra for extra, names in MODULES.items() if top in {name.partition(".")[0] for name in names}), "")
 
@@ -48,7 +48,7 @@ def is_installed(extra: str) -> bool:
 
 
 def _needed(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Each setting that needs an extra, as it is told, and the extra."""
+    """Yield each setting that needs an extra, as shown in a message, and the extra."""
     if settings.database.url.startswith("postgresql://"):
         yield "database.url: postgresql://", "postgres"
     if settings.backend == "dramatiq":

@@ -548,7 +548,7 @@ def _check_encoding(file: Path) -> None:
 
 
 def version() -> str:
-    """This release's version, from the installed package's metadata."""
+    """Return this release's version, from the installed package's metadata."""
     return metadata.version("onward")
 
 

@@ -1,4 +1,4 @@
-"""Batches deliveries: those of the requests that one commit has answered go to a backend together."""
+"""Batches deliveries: the requests that share a commit share a delivery for each backend."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Batches:
         self._filling: dict[str, _Batch] = {}  # by backend
 
     async def deliver(self, name: str, deliveries: Sequence[Delivery]) -> bool:
-        """Wait until the deliveries are sent, or the timeout is over; return False where they are known to have failed.
+        """Wait until the deliveries are sent, or the timeout is over; return False if they are known to have failed.
 
         Sending goes on after the timeout, and when the caller is cancelled.
         """

@@ -73,7 +73,7 @@ class Dispatcher:
         await self._broker_health.start()
 
     async def close(self) -> None:
-        """Cancel what is still to be sent: maintenance delivers it. May be called twice."""
+        """Cancel unsent deliveries, which are left to maintenance. May be called twice."""
         await self._broker_health.close()
         for task in list(self._tasks):
             task.cancel()
@@ -89,7 +89,7 @@ class Dispatcher:
         return ledger.accept(tx, new, local_runner=self.backends[new.backend].local_runner())
 
     def accept_later(self, tx: Tx, new: NewJob) -> Job:
-        """Insert a job that was prepared some time ago: it goes where the settings of now send it."""
+        """Insert a job that was prepared some time ago, routed by the present settings."""
         return self.accept(tx, replace(new, backend=self.route(new.handler)))
 
     async def deliver(self, jobs: Sequence[Job], *, after_response: Defer) -> None:
@@ -107,7 +107,7 @@ class Dispatcher:
                         span.fail("DELIVERY_FAILED")
 
     async def send(self, name: str, deliveries: Sequence[Delivery]) -> bool:
-        """Deliver at once; return False where it failed, and then the backend is left alone for a while."""
+        """Deliver at once; on failure return False, and leave the backend alone for a while."""
         try:
             await self.backends[name].deliver(deliveries, after_response=self.defer)
         except Exception as error:  # noqa: BLE001 - whatever a backend raises, maintenance delivers again
@@ -132,16 +132,16 @@ class Dispatcher:
         return True
 
     async def _confirm(self, waits: Sequence[tuple[str, int]], identity: str) -> None:
-        """Confirm many deliveries, a part of them in each commit; those that fail are delivered again."""
+        """Confirm many deliveries in several commits; unconfirmed ones are delivered again."""
         with suppress(StorageError):
             for start in range(0, len(waits), CONFIRMED):
-                begun = time.monotonic()
+                started = time.monotonic()
                 some = waits[start : start + CONFIRMED]
                 await self._writer.run(partial(due.confirm, waits=some, identity=identity), LAST)
-                await asyncio.sleep(time.monotonic() - begun)
+                await asyncio.sleep(time.monotonic() - started)
 
     def by_backend(self, jobs: Sequence[Job]) -> dict[str, list[Delivery]]:
-        """Deliveries of the queued jobs, by backend."""
+        """Group the deliveries of the queued jobs by backend."""
         found: dict[str, list[Delivery]] = {}
         for job in jobs:
             if job.status is JobStatus.QUEUED:
@@ -165,7 +165,7 @@ class Dispatcher:
             self._spawn(self.deliver(jobs, after_response=self.defer))
 
     def defer(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Call a function soon, in a task of the process: what BackgroundTasks is to a request over HTTP."""
+        """Call a function soon, in a task of the process, as BackgroundTasks does for a request over HTTP."""
 
         async def call() -> None:
             result = function(*arguments)
@@ -186,7 +186,7 @@ class Dispatcher:
             backend.wake()
 
     def broker(self, name: str) -> Health:
-        """The backend's own health of the last second; unreachable where it does not answer."""
+        """Return the backend's newest health, at most a second old; unreachable if it does not answer."""
         return self._broker_health[name]
 
     async def health(self) -> dict[str, Health]:
@@ -210,7 +210,7 @@ class Dispatcher:
         return replace(measured, reachable=broker.reachable, identity=broker.identity, reason=broker.reason)
 
     def waiting_for(self, job: Job, health: Mapping[str, Health]) -> str | None:
-        """Why the job does not run, in words; None where it runs or is over."""
+        """Return the reason why the job does not run, as text; None if it runs or is over."""
         found = health.get(job.backend)
         answers, reason = (True, "") if found is None else (found.reachable, found.reason)
         return waits_for(job, self._limits.get(job.handler), answers=answers, reason=reason)

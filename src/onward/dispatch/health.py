@@ -1,4 +1,4 @@
-"""The health of each backend: asked for again and again, so that nobody waits for one that hangs."""
+"""The health of each backend, polled in the background, so that nobody waits for one that hangs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class BackendHealth:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def __getitem__(self, name: str) -> Health:
-        """The backend's answer of the last second; unreachable where it does not answer."""
+        """Return the backend's newest answer, at most a second old; unreachable if it does not answer."""
         asked_at = self._asked_at.get(name)
         if asked_at is not None and time.monotonic() - asked_at > SILENCE_S:
             return Health(reachable=False)

@@ -15,7 +15,7 @@ from onward.telemetry.tracing import Tracing
 
 
 class Preparation:
-    """Checks, encrypts and stores parameters; adds what the settings say of the handler."""
+    """Checks, encrypts and stores parameters; adds the settings of the handler."""
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ class QueueStats:
 
 
 def ask(database: Database, dispatcher: Dispatcher) -> list[Figure]:
-    """The present figures, without those of the ledger while it does not answer. Blocks."""
+    """Return the present figures, without those of the ledger while it does not answer. Blocks."""
     try:
         stats: QueueStats | None = database.read_sync(partial(_read, backends=tuple(dispatcher.backends)))
     except StorageError:

@@ -228,7 +228,7 @@ async def written(context: Context, function: Callable[[Tx], T | MutationError],
     return outcome
 
 
-def open_jobs_room(context: Context, tx: Tx) -> int:
+def open_jobs_capacity(context: Context, tx: Tx) -> int:
     """Return the number of jobs that the viewer may still open."""
     viewer, most = context.viewer.id, context.services.open_jobs
     return sys.maxsize if viewer is None or not most else most - ledger.count_open(tx, viewer)
@@ -236,7 +236,7 @@ def open_jobs_room(context: Context, tx: Tx) -> int:
 
 def check_open_jobs(context: Context, tx: Tx) -> None:
     """Raise MutationError if the viewer may open no further job."""
-    if open_jobs_room(context, tx) <= 0:
+    if open_jobs_capacity(context, tx) <= 0:
         most = context.services.open_jobs
         message = f"You have {most:,} unfinished jobs, which is the limit. Wait for some, or cancel them."
         raise MutationError(UserError(code=UserErrorCode.RATE_LIMITED, message=message, path=None))

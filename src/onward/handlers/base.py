@@ -136,7 +136,7 @@ class Handler(Generic[Params]):
         return self.params.secret
 
     def job(self, /, *args: Params.args, **params: Params.kwargs) -> JobRequest:
-        """Ask for a job with these parameters, whose types are those of the function. Raises TypeError for other names.
+        """Request a job with these parameters, whose types are those of the function. Raises TypeError for other names.
 
         The values are checked when the job is accepted.
         """
@@ -212,7 +212,7 @@ def sequence(
     process: bool = False,
     mutation: bool | str | Mutation = False,
 ) -> Handler:
-    """Make a handler of several steps, each given the result of the one before; `timeout` is for all together.
+    """Make a handler of several steps, each with the result of the one before; `timeout` is for all together.
 
     `mutation` is that of `handler`; its description comes from the first step's docstring.
     """
@@ -241,7 +241,7 @@ def sequence(
 
 @contextmanager
 def _named(handler: str) -> Iterator[None]:
-    """Put the handler's name in front of what is wrong with one of its functions."""
+    """Put the handler's name in front of an error in one of its functions."""
     try:
         yield
     except TypeError as error:

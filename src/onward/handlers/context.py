@@ -23,7 +23,7 @@ class Mailer(Protocol):
         """The sender of its messages."""
 
     async def send(self, message: EmailMessage) -> None:
-        """Have the message accepted for delivery. May be called twice: its Message-ID shows that it is the same one.
+        """Have the message accepted for delivery. May be called twice, since the same Message-ID shows a repetition.
 
         Raises `Permanent` if sending it again cannot help, another `HandlerError` if it may.
         """
@@ -40,7 +40,7 @@ class Log(Protocol):
 
 
 class Tools(Protocol):
-    """The tools by which handlers reach the outside world."""
+    """The tools with which handlers reach the outside world."""
 
     @property
     def mailer(self) -> Mailer: ...

@@ -1,4 +1,4 @@
-"""Errors of handlers, and of the parameters that they are given."""
+"""Errors of handlers, and of their parameters."""
 
 from collections.abc import Sequence
 
@@ -58,7 +58,7 @@ class JobCancelled(HandlerError):
 
 
 class LeaseLost(HandlerError):
-    """The claim of the job is over: another runner may have it, and what this one does is not recorded."""
+    """The claim of the job is over: another runner may have it, and further results of this one are not recorded."""
 
     code = "LEASE_LOST"
 

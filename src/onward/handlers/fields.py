@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 
 class _Missing:
-    """Stands for a default: for none, or for one that cannot be shown."""
+    """Stands for a missing default, or for one that cannot be shown."""
 
 
 REQUIRED = _Missing()
@@ -40,7 +40,7 @@ class Field:
 
 
 def fields_of(type_: Any) -> list[Field]:
-    """The fields of a dataclass, a pydantic model or a TypedDict, in order."""
+    """Return the fields of a dataclass, a pydantic model or a TypedDict, in order."""
     if isinstance(type_, type) and issubclass(type_, BaseModel):
         return [_of_info(name, info) for name, info in type_.model_fields.items()]
     if (infos := getattr(type_, "__pydantic_fields__", None)) is not None and dataclasses.is_dataclass(type_):
@@ -53,7 +53,7 @@ def fields_of(type_: Any) -> list[Field]:
 
 
 def optional_keys(type_: Any) -> frozenset[str]:
-    """The keys of a TypedDict that need not be there; typing overlooks NotRequired in annotations that are text."""
+    """Return the optional keys of a TypedDict; typing overlooks NotRequired in annotations that are text."""
     hints: dict[str, Any] = typing_extensions.get_type_hints(type_, include_extras=True)
     named = (name for name, hint in hints.items() if getattr(hint, "__origin__", None) is typing.NotRequired)
     return frozenset((*type_.__optional_keys__, *named))
@@ -78,14 +78,14 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _bare(hint: Any) -> Any:
-    """The type within Required[...], NotRequired[...] or ReadOnly[...]."""
+    """Return the type within Required[...], NotRequired[...] or ReadOnly[...]."""
     while getattr(hint, "__origin__", None) in (typing.Required, typing.NotRequired, typing_extensions.ReadOnly):
         hint = hint.__args__[0]
     return hint
 
 
 def stripped(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
-    """The type itself, without Annotated, aliases and new names, and the metadata that they add."""
+    """Return the type without Annotated, aliases and new names, and the metadata that they add."""
     metadata: tuple[Any, ...] = ()
     while True:
         if typing.get_origin(annotation) is typing.Annotated:
@@ -100,7 +100,7 @@ def stripped(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def without_none(annotation: Any) -> tuple[Any, bool]:
-    """The type without None, and whether None was in it."""
+    """Return the type without None, and whether None was in it."""
     members = members_of(annotation)
     rest = tuple(one for one in members if one is not NoneType and one is not None)
     if len(rest) < len(members):
@@ -111,7 +111,7 @@ def without_none(annotation: Any) -> tuple[Any, bool]:
 
 
 def members_of(annotation: Any) -> tuple[Any, ...]:
-    """The members of a union; of any other type itself."""
+    """Return the members of a union; of any other type itself."""
     if typing.get_origin(annotation) is typing.Annotated:
         annotation = typing.get_args(annotation)[0]
     if typing.get_origin(annotation) in (Union, types.UnionType):
@@ -131,12 +131,12 @@ def has_fields(type_: Any) -> bool:
 
 
 def is_root_model(type_: Any) -> bool:
-    """True for a pydantic RootModel: in JSON it is the value of its root."""
+    """Return whether the type is a pydantic RootModel, which in JSON is the value of its root."""
     return isinstance(type_, type) and issubclass(type_, RootModel) and "root" in type_.model_fields
 
 
 def root_of(model: type[BaseModel]) -> Any:
-    """The type of a RootModel's root, with its metadata."""
+    """Return the type of a RootModel's root, with its metadata."""
     info = model.model_fields["root"]
     return typing.Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
 

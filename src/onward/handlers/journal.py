@@ -42,7 +42,7 @@ class JsonLines:
         return check_writable("log", self.path.parent, "log.path")
 
     def append(self, entry: Mapping[str, JSON]) -> None:
-        """Write the entry to disk, on a line of its own. Raises `LogBusy`, OSError, or ValueError if it is no JSON."""
+        """Write the entry to disk, on a line of its own. Raises `LogBusy`, OSError, or ValueError if it is not JSON."""
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         data = escape_json(line).encode() + b"\n"
         deadline = time.monotonic() + self._timeout_s

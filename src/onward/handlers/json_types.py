@@ -113,7 +113,7 @@ def _check_field(owner: Any, one: Field, place: str, seen: tuple[Any, ...]) -> N
 
 
 def _written_by_itself(type_: Any) -> set[str]:
-    """The fields that the class writes by serializers of its own; `*` if they are all."""
+    """Return the fields that the class writes by serializers of its own; `*` if they are all."""
     decorators = getattr(type_, "__pydantic_decorators__", None)
     if decorators is None:
         return set()

@@ -1,4 +1,4 @@
-"""Values that are no JSON: the place of the first one, and its type."""
+"""Values that are not JSON: the place of the first one, and its type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_DEPTH = 200  # levels of lists and dictionaries, which docs/handlers.md tell
 
 
 def fault(value: Any, path: str, is_written: Callable[[Any], bool]) -> tuple[str, str] | None:
-    """Find the first value that is no JSON: its dotted path, and what is wrong; None if there is none.
+    """Find the first value that is not JSON: its dotted path, and the fault; None if there is none.
 
     `is_written` says of a value of another type whether it can be written all the same.
     Slow, and for error messages only.
@@ -43,7 +43,7 @@ def _words(value: Any, is_written: Callable[[Any], bool]) -> str | None:
 
 
 def _walk(value: Any, path: str) -> Iterator[tuple[str, Any, int]]:
-    """All values in it, in order, each with its path and depth. Goes one level past the bound at most."""
+    """Yield all values in it, in order, each with its path and depth. Goes one level past the bound at most."""
     waiting = [(path, value, 0)]
     while waiting:
         at, found, depth = waiting.pop()

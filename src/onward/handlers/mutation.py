@@ -1,4 +1,4 @@
-"""The mutation that a handler declares: plain values, of which `onward.graphql` makes the field."""
+"""The mutation that a handler declares: plain values, from which `onward.graphql` makes the field."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _check_beside(handler: str, beside: Callable[..., Any], parameters: type[Bas
 
 
 def _documented(function: Callable[..., Any]) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """The first paragraph of the docstring, and the descriptions of its section `Args:`."""
+    """Return the first paragraph of the docstring, and the descriptions of its section `Args:`."""
     text = inspect.getdoc(function) or ""
     head = " ".join(text.partition("\n\n")[0].split())
     section = SECTION.search(text)

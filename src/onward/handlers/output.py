@@ -1,4 +1,4 @@
-"""The declared result type of a handler, which its results are checked against."""
+"""The declared result type of a handler, against which its results are checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNCHECKED = (type(None), Any, object, NoReturn, typing_extensions.Never)
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The result type of a handler: one or more `types` with fields, which results are checked against.
+    """The result type of a handler: one or more `types` with fields, against which results are checked.
 
     It has none for any other annotation, by which results are written, and which they are not checked against.
     """
@@ -65,7 +65,7 @@ class Output:
 
 
 def output_of(function: Callable[..., Any]) -> Output | None:
-    """Read the result type from the return annotation; None if it says nothing, or cannot be resolved at run time.
+    """Return the result type of the return annotation; None if it says nothing, or cannot be resolved at run time.
 
     Raises TypeError for a type that JSON does not bring back.
     """

@@ -31,7 +31,7 @@ STRICT = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """The function's own name. Raises TypeError if it has none, or cannot be a step."""
+    """Return the function's own name. Raises TypeError if it has none, or cannot be a step."""
     name = getattr(function, "__name__", "")
     if not inspect.isfunction(function) or not name.isidentifier():
         raise TypeError(f"{function!r} is no named function: a step is written with `def` or `async def`")
@@ -77,7 +77,7 @@ def check_later(function: Callable[..., Any]) -> None:
 
 
 def to_json(params: Mapping[str, Any]) -> bytes:
-    """Write the parameters as JSON. Raises ValueError for values that are none: NaN, bytes, lone surrogates."""
+    """Write the parameters as JSON. Raises ValueError for values that are not JSON: NaN, bytes, lone surrogates."""
     try:
         return _ENCODER.encode(params).encode()
     except UnicodeEncodeError as error:
@@ -87,7 +87,7 @@ def to_json(params: Mapping[str, Any]) -> bytes:
 
 
 def is_written(value: Any) -> bool:
-    """True if a value that JSON does not know is written as one that it knows."""
+    """Return whether a value that JSON does not know is written as one that it knows."""
     # Only these types: pydantic's own conversion would take bytes for text and exhaust generators.
     return isinstance(value, float | tuple | date | time | timedelta | Decimal | Enum | UUID | BaseModel) or (
         is_dataclass(value) and not isinstance(value, type)
@@ -201,7 +201,10 @@ class Parameters:
             raise InvalidParameters(not_json(params)) from None
 
     def _text(self, params: Mapping[str, Any]) -> bytes:
-        """The parameters in JSON; values of types such as Path and set as pydantic writes them. Raises ValueError."""
+        """Return the parameters in JSON; values of types such as Path and set as pydantic writes them.
+
+        Raises ValueError.
+        """
         try:
             return to_json(dict(params))
         except ValueError:
@@ -230,6 +233,6 @@ class Parameters:
 
 
 def not_json(params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Find the parameters that are no JSON, and the place in each. Slow, and only called when one of them is none."""
+    """Find the parameters that are not JSON, and the place in each. Slow, and only called for an error."""
     found = [fault(value, str(name), is_written) for name, value in params.items()]
     return [one for one in found if one is not None] or [("", "holds a value that cannot be written as JSON")]

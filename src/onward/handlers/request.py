@@ -1,4 +1,4 @@
-"""A job that is asked for: the name of its handler, and its parameters."""
+"""A request for a job: the name of its handler, and its parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """A job to be accepted, as `confirm.job(order="A-17")` makes it. Its parameters are checked when it is accepted."""
+    """A job to be accepted, as `confirm.job(order="A-17")` makes it. Its parameters are checked at the acceptance."""
 
     handler: str
     params: Mapping[str, Any]

@@ -17,7 +17,7 @@ TEXT_LENGTH = 10_000
 
 
 def wrong(message: str) -> PydanticCustomError:
-    """The error of a validator whose message is shown as it is."""
+    """Return the error of a validator whose message is shown as it is."""
     return PydanticCustomError("wrong", "{words}", {"words": message})
 
 

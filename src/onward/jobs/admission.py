@@ -1,4 +1,4 @@
-"""Admission: which jobs of handlers with limits may start now. Those that may not become blocked.
+"""Admission: decides which jobs of limited handlers may start now; the others become blocked.
 
 A job that is unblocked by a limit takes a *reservation* along: a place that no other job may have. It is the number of
 the job's fencing token, and so it lapses by itself when the job is claimed or blocked.
@@ -45,7 +45,7 @@ free = (
     .cte("free")
     .prefix_with("MATERIALIZED")
 )
-"""Those of the jobs `ids` that no other transaction holds: the limits are locked, so that it could wait for them."""
+"""The jobs of `ids` that no other transaction holds, because it could wait for the limits that are locked here."""
 _block = (
     sa.update(jobs)
     .where(jobs.c.id.in_(sa.select(free.c.id)), ready)
@@ -86,7 +86,7 @@ class Capacity:
 
 
 def capacity(tx: Tx, limits: HandlerLimits) -> Capacity:
-    """The capacity that a handler's limits leave at the moment."""
+    """Return the capacity that a handler's limits leave at the moment."""
     limit = limits.limit
     slots = starts = sys.maxsize
     if limit.concurrency is not None:
@@ -97,7 +97,7 @@ def capacity(tx: Tx, limits: HandlerLimits) -> Capacity:
 
 
 def candidate(tx: Tx, job_id: str) -> list[row.Candidate]:
-    """The job, if it is in line and its handler has limits."""
+    """Return the job, if it is in line and its handler has limits."""
     return [row.Candidate._make(found) for found in tx.all(_candidate, id_=job_id)]
 
 
@@ -129,7 +129,7 @@ def admit(tx: Tx, line: Sequence[row.Candidate], *, limit: int, max_crashes: int
 
 
 class _Admission:
-    """A handler's limits while they are locked, less what was admitted."""
+    """A handler's limits while they are locked, less the admitted jobs."""
 
     def __init__(self, tx: Tx, limits: HandlerLimits) -> None:
         self._tx = tx
@@ -140,7 +140,7 @@ class _Admission:
         self._admitted = 0
 
     def refuses(self, job: row.Candidate) -> str | None:
-        """The reason why the job may not start; None if it may."""
+        """Return the reason why the job may not start; None if it may."""
         if self._limits.pause is not None:
             return PAUSED
         reserved = 0 if job.is_reserved else self._capacity.reserved

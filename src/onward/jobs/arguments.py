@@ -8,7 +8,7 @@ from onward.handlers.base import Handler, InvalidParameters
 
 
 def arguments_of(handler: Handler, params: dict[str, Any], version: int) -> dict[str, Any]:
-    """The arguments of the first step, upgraded where an older release stored them. Raises InvalidParameters."""
+    """Return the arguments of the first step, upgraded from an older release's. Raises InvalidParameters."""
     if version < handler.version and handler.upgrade is not None:
         params = handler.upgrade(version, params)
     try:

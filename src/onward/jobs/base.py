@@ -42,4 +42,4 @@ class NotStarted(JobsError):
 
 
 class Superseded(JobsError):
-    """The claim is over, and its runner has written nothing."""
+    """The claim is over, and its runner's write was refused."""

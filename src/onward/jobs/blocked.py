@@ -1,4 +1,4 @@
-"""Blocked jobs, which their handler's limits keep out of the line, and their way back into it."""
+"""Blocked jobs, which their handler's limits keep out of the line, and their return to it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def count(tx: Tx) -> dict[str, int]:
 
 
 def handlers(tx: Tx) -> list[str]:
-    """The handlers that have blocked jobs, by name."""
+    """Return the handlers that have blocked jobs, by name."""
     found: list[str] = []
     while (name := tx.scalar(_next_handler, after_=found[-1] if found else "")) is not None:
         found.append(name)

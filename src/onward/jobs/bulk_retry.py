@@ -25,7 +25,7 @@ def unlimited(_tx: Tx) -> int:
 class BulkRetry:
     """The rest of a bulk retry, oldest jobs first. Each job is looked at once, however soon it fails again.
 
-    `room` gives the number of jobs that may still become unfinished; `pause` is the part of a batch's time in which
+    `capacity` gives the number of jobs that may still become unfinished; `pause` is the part of a batch's time in which
     others get the database's lock.
     """
 
@@ -34,29 +34,29 @@ class BulkRetry:
     visible: Visible
     route: Callable[[str], str]
     left: int
-    room: Callable[[Tx], int] = unlimited
+    capacity: Callable[[Tx], int] = unlimited
     pause: float = 0.25
-    is_full: bool = False  # jobs are left for which there is no room
+    is_full: bool = False  # the capacity left jobs out
     _beyond: str = ""
 
     async def next(self) -> list[Job]:
         """Retry the next batch, and return its jobs; after the last one `left` is 0. Raises Unavailable."""
-        begun = time.monotonic()
+        started = time.monotonic()
         most = min(self.left, BATCH)
         ids, retried, self.is_full = await self.writer.run(self._retry, ALONE)
         self.left = self.left - len(ids) if len(ids) == most or self.is_full else 0
         self._beyond = ids[-1] if ids else ""
         if self.left > 0 and not self.is_full:
-            await asyncio.sleep((time.monotonic() - begun) * self.pause)
+            await asyncio.sleep((time.monotonic() - started) * self.pause)
         return retried
 
     def _retry(self, tx: Tx) -> tuple[list[str], list[Job], bool]:
-        """Retry a batch; return the ids, the retried jobs, and whether there was no room for all."""
-        most, room = min(self.left, BATCH), max(self.room(tx), 0)
-        # One more than there is room for: it tells whether the room or the jobs have come to an end.
+        """Retry a batch; return the ids, the retried jobs, and whether the limit of open jobs left some out."""
+        most, capacity = min(self.left, BATCH), max(self.capacity(tx), 0)
+        # One more than the capacity, which shows whether the capacity or the jobs have ended.
         ids = commands.retryable(
-            tx, filter=self.wanted, limit=min(most, room + 1), visible=self.visible, beyond=self._beyond
+            tx, filter=self.wanted, limit=min(most, capacity + 1), visible=self.visible, beyond=self._beyond
         )
-        is_full = len(ids) > room
-        ids = ids[:room]
+        is_full = len(ids) > capacity
+        ids = ids[:capacity]
         return ids, commands.retry_each(tx, ids, visible=self.visible, route=self.route), is_full

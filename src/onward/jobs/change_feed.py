@@ -52,7 +52,7 @@ def renumber(tx: Tx) -> None:
 
 
 class SlowConsumer(Exception):
-    """The subscriber takes its changes too slowly."""
+    """The subscriber reads its changes too slowly."""
 
 
 class Subscription:
@@ -74,7 +74,7 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Job:
-        """The next change. Raises SlowConsumer if more than `MAX_PENDING` jobs have piled up."""
+        """Return the next change. Raises SlowConsumer if more than `MAX_PENDING` jobs have piled up."""
         while not self._pending:
             self._ready.clear()
             await self._ready.wait()
@@ -115,7 +115,7 @@ class ChangeFeed:
                 await self._task
 
     def wake(self) -> None:
-        """Have the reader read soon. From any thread, as often as you like."""
+        """Let the reader read soon. From any thread, as often as you like."""
         if self._waking or self._loop is None or not (self._jobs or self._all):
             return
         self._waking = True
@@ -184,7 +184,7 @@ class ChangeFeed:
             self._looking = loop.call_later(self._timings.change_poll_s, self._look)
 
     def _look(self) -> None:
-        """Have the reader read if the ledger has changed, and look again in a while. Ends with the subscriptions."""
+        """Let the reader read if the ledger has changed, and look again in a while. Ends with the subscriptions."""
         self._looking = None
         if not (self._jobs or self._all):
             return

@@ -32,7 +32,7 @@ class Claimer:
         self._check_limits_at = 0.0
 
     async def claim(self, job_id: str, backend: str) -> Job | bool:
-        """Claim the job; if that cannot be, return whether it has to run isolated. Raises Unavailable."""
+        """Claim the job; if that is impossible, return whether it has to run isolated. Raises Unavailable."""
         return await self._writer.run(partial(self._claim, job_id=job_id, backend=backend), lock_order.job(job_id))
 
     def _claim(self, tx: Tx, *, job_id: str, backend: str) -> Job | bool:
@@ -41,7 +41,7 @@ class Claimer:
         return job or claims.must_run_isolated(tx, job_id)
 
     async def give_back(self, job_id: str) -> None:
-        """Have a job delivered again that came to this process while it drains. Raises Unavailable."""
+        """Have a job delivered again that arrived at this process while it drains. Raises Unavailable."""
         await self._writer.run(partial(due.give_back, job_id=job_id), lock_order.job(job_id))
 
     async def claim_due(self, backend: str, limit: int, *, exclude: Collection[str]) -> list[Job]:
@@ -90,5 +90,5 @@ class Claimer:
         return [*found, *more], changed, any_limits
 
     async def next_isolated(self, backend: str) -> str | None:
-        """The id of a job of the backend that has to run isolated. Raises Unavailable."""
+        """Return the id of a job of the backend that has to run isolated. Raises Unavailable."""
         return await self._writer.database.read(partial(claims.next_isolated, backend=backend))

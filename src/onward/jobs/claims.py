@@ -126,7 +126,7 @@ def claim(tx: Tx, job_id: str, *, runner: str, worker: str, backend: str, isolat
 def claim_due(
     tx: Tx, *, runner: str, worker: str, backend: str, limit: int, exclude: Collection[str] = (), grace_us: int = 0
 ) -> list[Job]:
-    """Claim up to `limit` queued jobs of the backend that were delivered to nobody else, the most urgent first.
+    """Claim up to `limit` queued jobs of the backend that were not delivered elsewhere, the most urgent first.
 
     Leaves out the jobs in `exclude`, and those that were accepted for this runner within the last `grace_us`: it is
     handed them without asking. Jobs whose handler has limits are not claimed, and may fill the front of the line:
@@ -163,17 +163,17 @@ def must_run_isolated(tx: Tx, job_id: str) -> bool:
 
 
 def next_isolated(tx: Tx, *, backend: str) -> str | None:
-    """The id of a queued job of the backend that has to run in a process of its own."""
+    """Return the id of a queued job of the backend that has to run in a process of its own."""
     return tx.scalar(_next_isolated, backend_=backend)
 
 
 def held_by(tx: Tx, *, runner: str) -> set[row.Claim]:
-    """The runner's claims."""
+    """Return the runner's claims."""
     return {row.Claim._make(found) for found in tx.all(_held_by, runner_=runner)}
 
 
 def cancelling(tx: Tx, *, runner: str) -> list[row.Claim]:
-    """The runner's claims whose jobs are to be cancelled."""
+    """Return the runner's claims whose jobs are to be cancelled."""
     return [row.Claim._make(found) for found in tx.all(_cancelling, runner_=runner)]
 
 

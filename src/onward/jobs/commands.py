@@ -1,4 +1,4 @@
-"""Commands of people: cancel jobs, retry them."""
+"""Commands of viewers and operators: cancel jobs, retry them."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _retried(tx: Tx, job: Job, *, from_start: bool, route: Callable[[str], str])
 
 
 def retryable(tx: Tx, *, filter: JobFilter, limit: int, visible: Visible, beyond: str = "") -> list[str]:
-    """The ids of the oldest `limit` jobs that match and can be retried, of those with an id greater than `beyond`."""
+    """Return the ids of the oldest `limit` jobs that match and can be retried, among ids greater than `beyond`."""
     wanted = tuple(S(status) for status in (filter.status or RETRYABLE) if status in RETRYABLE)
     if not wanted:
         return []

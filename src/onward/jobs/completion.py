@@ -1,4 +1,4 @@
-"""Records what a running job achieves: finished steps, the outcome, and the further jobs that were dispatched."""
+"""Records the progress of a running job: finished steps, the outcome, and the dispatched jobs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Completion:
         self._log = structlog.get_logger("runner")
 
     async def finish_step(self, running: Running, steps: tuple[Step, ...], result: object) -> tuple[Step, ...]:
-        """Record the step that has finished, accept what it dispatched, and return the steps. Raises Superseded."""
+        """Record a finished step, accept the jobs that it dispatched, and return the steps. Raises Superseded."""
 
         def transaction(tx: Tx) -> tuple[tuple[Step, ...], JobStatus, list[Job]]:
             after, status = recording.finish_step(tx, running.job, steps, result, running.latest)
@@ -123,11 +123,11 @@ class Completion:
         )
 
     def _keep_place(self, running: Running, ended: asyncio.Future[Any]) -> None:
-        task = asyncio.create_task(self._give_place_back(running.job, ended), name="overrun")
+        task = asyncio.create_task(self._free_slot(running.job, ended), name="overrun")
         self._overruns[task] = running
         task.add_done_callback(self._overruns.pop)
 
-    async def _give_place_back(self, job: Job, ended: asyncio.Future[Any]) -> None:
+    async def _free_slot(self, job: Job, ended: asyncio.Future[Any]) -> None:
         """Wait for the end of a function, and let the next job of its handler begin."""
         await asyncio.wait({ended})
 
@@ -138,13 +138,13 @@ class Completion:
         with suppress(Superseded):
             self._enqueuer.dispatch(await self._retry(lambda: self._writer.run(transaction, LAST)))
 
-    def renew_places(self, runner: str) -> None:
-        """Keep the places of functions that go on under a new lease, too."""
+    def renew_slots(self, runner: str) -> None:
+        """Keep the slots of functions that go on under a new lease, too."""
         for running in self._overruns.values():
             self._writer.post(lambda tx, job=running.job: overruns.add(tx, job, runner=runner), LAST)  # type: ignore[misc]
 
-    async def keep_places(self, running: Collection[Running]) -> None:
-        """Keep the places of functions that do not end before their process does. Raises Unavailable."""
+    async def keep_slots(self, running: Collection[Running]) -> None:
+        """Keep the slots of functions that do not end before their process does. Raises Unavailable."""
         jobs = [one.job for one in running if one.job.limited and one.job.runner is not None]
         if jobs:
             await self._writer.run(partial(overruns.add_all, jobs=jobs), LAST)
@@ -166,7 +166,7 @@ class Completion:
             running.recording = False
 
     async def _retry(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Write, again if the ledger is away: an outage must not cost a finished step."""
+        """Write, and retry while the ledger is away: an outage must not cost a finished step."""
         while True:
             try:
                 return await write()
@@ -176,7 +176,7 @@ class Completion:
                 await asyncio.sleep(RETRY_PAUSE_S)
 
     def close(self) -> None:
-        """Retry no further write. Functions that go on keep their places until the process is gone."""
+        """Retry no further write. Functions that go on keep their slots until the process is gone."""
         self._closed = True
         self._children.close()
         for task in self._overruns:

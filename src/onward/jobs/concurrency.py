@@ -1,4 +1,4 @@
-"""The limits of handlers: pauses, jobs at once, starts in a time. Each is a row of the table `gates`.
+"""The limits of handlers: pauses, concurrent jobs, starts in a period. Each is a row of the table `gates`.
 
 A handler that is neither paused nor limited has no row, and a claim finds that out in passing. Jobs of any other one
 are admitted under a lock on these rows, one claim after another (`admission`). A job that is not admitted becomes
@@ -62,7 +62,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class HandlerLimits:
-    """All that limits a handler now."""
+    """All present limits of a handler."""
 
     handler: str
     pause: Pause | None
@@ -71,7 +71,7 @@ class HandlerLimits:
 
 
 def pause(tx: Tx, handler: str, *, by: str | None) -> Pause:
-    """Pause the handler: none of its jobs is claimed, those that run go on. A pause that is there stands."""
+    """Pause the handler: none of its jobs is claimed, running ones go on. An earlier pause stays."""
     locked_limits(tx)
     tx.execute(_insert, handler_=handler)
     tx.execute(_pause, handler_=handler, now=tx.now, by=by)
@@ -104,7 +104,7 @@ def configure(tx: Tx, limits: Mapping[str, Limit]) -> None:
 
 
 def set_theoretical_arrival(tx: Tx, handler: str, arrival: int) -> None:
-    """Record what starts have used up of the handler's rate."""
+    """Record how much of the handler's rate the starts have used."""
     tx.execute(_set_arrival, handler_=handler, arrival_=arrival)
 
 
@@ -114,17 +114,17 @@ def any_limits(tx: Tx) -> bool:
 
 
 def all_limits(tx: Tx) -> dict[str, HandlerLimits]:
-    """The limits of all handlers that have some, by handler."""
+    """Return the limits of all handlers that have some, by handler."""
     return _read(tx, _all)
 
 
 def locked_limits(tx: Tx) -> dict[str, HandlerLimits]:
-    """The same, locked until the end of the transaction."""
+    """Return the same, locked until the end of the transaction."""
     return _read(tx, _locked)
 
 
 def pauses(tx: Tx) -> list[Pause]:
-    """The pauses of all handlers, by name."""
+    """Return the pauses of all handlers, by name."""
     return [limits.pause for limits in all_limits(tx).values() if limits.pause is not None]
 
 

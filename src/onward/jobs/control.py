@@ -1,4 +1,4 @@
-"""Controls the jobs that run in a process: cancels, lost claims, the drain, and claims that nobody runs."""
+"""Controls the running jobs of a process: cancels, lost claims, the drain, and orphaned claims."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OUTAGE_CHECK_S = 0.1
 
 
 class Control:
-    """The claims of a process, and what interrupts them."""
+    """The claims of a process, and their interruption."""
 
     def __init__(self, writer: Writer, lease: Lease, timings: Timings) -> None:
         self._writer = writer
@@ -44,7 +44,7 @@ class Control:
 
     @property
     def busy(self) -> int:
-        """The number of running jobs."""
+        """Return the number of running jobs."""
         return len(self._running)
 
     @property
@@ -72,13 +72,13 @@ class Control:
             self._cancellations = asyncio.create_task(self._poll_cancellations(), name="cancels")
 
     def end(self, running: Running) -> None:
-        """The job does not run any more."""
+        """Stop watching the job, which has ended."""
         del self._running[_claim(running.job)]
         if not self._running:
             self._idle.set()
 
     def lost(self, renew: Callable[[str], None]) -> None:
-        """Go on with what was claimed under an earlier lease, or interrupt it. From any thread.
+        """Resume the claims of an earlier lease, or interrupt their jobs. From any thread.
 
         `renew` is called with the new runner's id, on the event loop.
         """
@@ -126,7 +126,7 @@ class Control:
                         self._running[claim].interrupt(StopReason.CANCEL)
 
     async def _release_orphans(self) -> None:
-        """Release claims of this process that it does not run: those whose commit's answer was lost, for example."""
+        """Release claims of this process that it does not run, for example after a commit whose answer was lost."""
         before: set[Claim] = set()
         while True:
             await asyncio.sleep(self._timings.orphan_check_s)
@@ -149,7 +149,7 @@ class Control:
             await in_batches(self._writer, partial(recovery.clear_affinity, runner=self._lease.id))
 
     async def drain(self, deadline_s: float) -> None:
-        """Wait for the jobs that run to finish their step, and interrupt them just before the deadline."""
+        """Wait until running jobs finish their step, and interrupt them just before the deadline."""
         self.draining = True
         self._tasks.append(asyncio.create_task(self._clear_affinity(), name="affinity"))
         try:
@@ -185,7 +185,7 @@ class Control:
             await self._idle.wait()
 
     def close(self) -> None:
-        """Watch the claims no longer."""
+        """Stop watching the claims."""
         for task in (*self._tasks, *([self._cancellations] if self._cancellations else [])):
             task.cancel()
 

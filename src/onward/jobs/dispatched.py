@@ -1,4 +1,4 @@
-"""Many jobs that one step has dispatched: written down with the end of the step, and accepted in chunks.
+"""The many jobs of one step: stored with the end of the step, and accepted in chunks.
 
 Each chunk becomes jobs in a transaction that also deletes it, so it does not matter which process does that, and others
 write in between.
@@ -54,7 +54,7 @@ class JobEnqueuer(Protocol):
 
 
 def accept(tx: Tx, children: Sequence[NewJob], insert: Insert) -> list[Job]:
-    """Accept the first chunk of a step's jobs, and write the others down. Their ids are known already."""
+    """Accept the first chunk of a step's jobs, and store the others. Their ids are known already."""
     for start in range(CHUNK, len(children), CHUNK):
         chunk = children[start : start + CHUNK]
         rows = [{name: getattr(child, name) for name in _FIELDS} for child in chunk]
@@ -63,7 +63,7 @@ def accept(tx: Tx, children: Sequence[NewJob], insert: Insert) -> list[Job]:
 
 
 def expand(tx: Tx, insert: Insert, *, older_than_us: int = 0, after: str = "") -> tuple[str, list[Job]] | None:
-    """Make jobs of the next chunk that was written down so long ago, and return its id and them; None without one.
+    """Accept the next stored chunk of at least that age, and return its id and jobs; None without one.
 
     A chunk of a release that gives jobs more than this one knows stays as it is.
     """
@@ -89,7 +89,7 @@ async def expand_all(
     """Expand and dispatch one chunk after another; half of the writer's time is left to others. Raises Unavailable."""
     after = ""
     while True:
-        begun = monotonic()
+        started = monotonic()
         run = partial(expand, insert=insert, older_than_us=older_than_us, after=after)
         found = await writer.run(run, LAST)
         if found is None:
@@ -100,16 +100,16 @@ async def expand_all(
                 "dispatched jobs are left to the release that wrote them", id=after
             )
         dispatch(jobs)
-        await asyncio.sleep(monotonic() - begun)
+        await asyncio.sleep(monotonic() - started)
 
 
 def any_left(tx: Tx, *, older_than_us: int) -> bool:
-    """True if a chunk was written down so long ago."""
+    """Return whether a chunk of at least that age is stored."""
     return tx.scalar(_any, until=tx.now - older_than_us) is not None
 
 
 class Expander:
-    """Accepts the jobs that steps dispatch in this process, and expands what is written down of them."""
+    """Accepts the jobs that steps dispatch in this process, and expands their stored chunks."""
 
     def __init__(self, writer: Writer, enqueuer: JobEnqueuer) -> None:
         self._writer = writer

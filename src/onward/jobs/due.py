@@ -169,7 +169,7 @@ def waiting(tx: Tx, *, backend: str) -> tuple[int, int | None]:
 
 
 def destinations(tx: Tx, *, since: int | None) -> tuple[set[row.Destination], int]:
-    """The destinations of unclaimed jobs, and the number of a commit to pass as `since` the next time.
+    """Return the destinations of unclaimed jobs, and the number of a commit to pass as `since` the next time.
 
     With `since` only jobs that have changed from that commit on are read, so that a backlog is read once.
     """

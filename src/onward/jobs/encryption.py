@@ -95,12 +95,12 @@ def redact_value(value: Any, secrets: Sequence[str]) -> Any:
 
 
 def exposed(params: Mapping[str, Any], secrets: Sequence[str]) -> list[str]:
-    """The names of the parameters that hold a secret in the clear."""
+    """Return the names of the parameters that hold a secret in the clear."""
     return [name for name, value in params.items() if not _is_encrypted(value) and _holds(value, secrets)]
 
 
 def _holds(value: Any, secrets: Sequence[str]) -> bool:
-    """True for a secret as the whole of a text, and for a long one as a part: a short one is found in any date."""
+    """Return whether a text is the secret, or contains a long one: a short one is found in any date."""
     parts = [secret for secret in secrets if len(secret) >= MIN_FOUND_WITHIN]
     return any(text in secrets or any(part in text for part in parts) for text in _texts(value))
 

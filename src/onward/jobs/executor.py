@@ -1,4 +1,4 @@
-"""Executes a claimed job: its steps that are left, up to an outcome."""
+"""Executes the remaining steps of a claimed job, up to an outcome."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Executor:
         self._log = structlog.get_logger("runner")
 
     async def execute(self, running: Running) -> Ended:
-        """Run the steps that are left, and return how the attempt ended. Raises Superseded if the claim was lost."""
+        """Run the remaining steps, and return how the attempt ended. Raises Superseded if the claim was lost."""
         job = running.job
         handler = self._handlers.get(job.handler)
         if handler is None:
@@ -105,9 +105,9 @@ class Executor:
         """Run the step with the result of the one before (`given`), or with the job's parameters; return its result."""
         params, running.secrets = self._encryption.decrypt(running.job.params)
         if running.process is not None:
-            told = {"params": params, "version": running.job.params_version} if given is None else {"value": given[0]}
-            told["secrets"] = running.secrets
-            result = await self._steps.run_apart(running, step, running.process, told)
+            inputs = {"params": params, "version": running.job.params_version} if given is None else {"value": given[0]}
+            inputs["secrets"] = running.secrets
+            result = await self._steps.run_apart(running, step, running.process, inputs)
             return redact_value(storable(result, None), running.secrets)  # that process has checked and written it
         if given is None:
             result = await self._steps.run(running, step, **_arguments(handler, running.job, params))
@@ -150,7 +150,7 @@ class Executor:
         self._steps.drain()
 
     async def close(self) -> None:
-        """Start no further step, and kill the processes of those that run."""
+        """Start no further step, and kill the processes of running ones."""
         self._steps.close()
         await self._processes.close()
 
@@ -160,7 +160,7 @@ def _next_step(steps: tuple[Step, ...]) -> int:
 
 
 def _steps_of(job: Job, handler: Handler) -> tuple[Step, ...] | None:
-    """The job's steps; those of a newer handler if none has finished, and None if one has."""
+    """Return the job's steps; those of a newer handler if none has finished, and None if one has."""
     if tuple(step.name for step in job.steps) == tuple(step.name for step in handler.steps):
         return job.steps
     if _next_step(job.steps):

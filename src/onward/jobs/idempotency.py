@@ -37,13 +37,13 @@ _prune = sa.delete(table).where(_key.in_(_old))
 
 
 def fingerprint(input: Mapping[str, Any]) -> str:
-    """A digest of the whole input, equal for equal values."""
+    """Return a digest of the whole input, equal for equal values."""
     text = json.dumps(input, sort_keys=True, default=str, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def replay(tx: Tx, *, viewer: str, mutation: str, key: str, fingerprint: str) -> dict[str, Any] | None:
-    """Return the answer that the key stands for; None if the key is new. Raises KeyReused if its input was another.
+    """Return the answer of the key; None if the key is new. Raises KeyReused if its input was another.
 
     A new key is taken: another process with the same key waits for the commit of this transaction.
     """
@@ -69,7 +69,7 @@ def remember(
     fingerprint: str,
     reference: dict[str, Any],
 ) -> None:
-    """Record the answer that the key stands for, in the same transaction as `replay` and what the answer refers to."""
+    """Record the answer of the key, in the transaction of `replay` and of the rows that the answer refers to."""
     text = orjson.dumps(reference).decode()
     tx.execute(_fill, viewer_=viewer, mutation_=mutation, key_=key, fingerprint_=fingerprint, reference_=text)
 

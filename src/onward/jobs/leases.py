@@ -34,7 +34,7 @@ _all = sa.select(runners.c.id, runners.c.beat, runners.c.place)
 
 
 def count_rescued(metrics: Metrics, released: Sequence[tuple[str, JobStatus]]) -> None:
-    """Count the jobs that a dead process held, and those of them that ended by its death."""
+    """Count the jobs of a dead process, and those of them that ended by its death."""
     metrics.rescued(len(released))
     for handler, status in released:
         if status in TERMINAL:
@@ -78,7 +78,7 @@ class Lease:
         self._thread.start()
 
     def close(self) -> None:
-        """Hand back what is still claimed here, without counting an attempt, and forget the process."""
+        """Hand back the claims of this process, without counting an attempt, and forget the process."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(2 * self._timings.heartbeat_s)
@@ -122,7 +122,7 @@ class Lease:
         return mine, heartbeats, leadership.elect(tx, mine, able)
 
     def _reclaim(self, runner: str, beat: int) -> None:
-        """Reclaim the jobs of a dead process; another one that saw its death goes on if this one ends."""
+        """Reclaim the jobs of a dead process; another observer goes on if this one ends."""
         self._reclaiming = runner
         released: recovery.Released = []
         batch = self._write_batch(partial(recovery.reclaim_dead, runner=runner, beat=beat))
@@ -139,9 +139,9 @@ class Lease:
             count_rescued(self._metrics, released)
 
     def _write_batch(self, change: Callable[[Tx], T]) -> T:
-        """Change a bounded number of rows. Leave the database to others for `_batch_s` then. Raises Unavailable."""
-        begun = time.monotonic()
+        """Change a bounded number of rows; the database is then left to others for `_batch_s`. Raises Unavailable."""
+        started = time.monotonic()
         try:
             return self._writer.run_sync(change, ALONE)
         finally:
-            self._batch_s = time.monotonic() - begun
+            self._batch_s = time.monotonic() - started

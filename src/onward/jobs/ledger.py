@@ -106,12 +106,12 @@ def get(tx: Tx, job_id: str) -> Job | None:
 
 
 def get_many(tx: Tx, ids: Sequence[str]) -> dict[str, Job]:
-    """The jobs that exist, by their ids."""
+    """Return the jobs that exist, by their ids."""
     return {job.id: job for job in map(row.decode, tx.all(_get_many, ids=as_list(ids)))}
 
 
 def rows(tx: Tx, ids: Sequence[str], without: frozenset[str] = frozenset()) -> list[Any]:
-    """The rows that exist, in the order of their ids; the columns `without` are left empty."""
+    """Return the rows that exist, in the order of their ids; the columns `without` are left empty."""
     found = {values[_ID]: values for values in tx.all(_rows(without), ids=as_list(ids))}
     return [found[job_id] for job_id in ids if job_id in found]
 
@@ -122,7 +122,7 @@ def _rows(without: frozenset[str]) -> Any:
 
 
 def horizon(tx: Tx) -> int:
-    """A number such that every change which is not visible yet has it in `changed`, or a greater one.
+    """Return a number such that every change which is not visible yet has it in `changed`, or a greater one.
 
     On SQLite commits are numbered one after another; on PostgreSQL it is the oldest transaction that is not over.
     """
@@ -153,7 +153,7 @@ def count_open(tx: Tx, owner: str) -> int:
 
 
 def count_open_anonymous(tx: Tx, most: int) -> int:
-    """The number of unfinished jobs without an owner, counted up to `most`."""
+    """Count the unfinished jobs without an owner, up to `most`."""
     row = tx.one(_open_anonymous, most_=most)
     return int(row[0]) if row else 0
 

@@ -37,21 +37,21 @@ class Rate:
         return -(-self.period_us // (self.starts - self.burst + 1))
 
     def ahead(self, arrival: int | None, now: int) -> int:
-        """Microseconds by which starts are ahead of an even rate; 0 if the clock was set back."""
+        """Return the microseconds by which starts are ahead of an even rate; 0 if the clock was set back."""
         most = self.burst * self.interval_us
         found = max((arrival or 0) - now, 0)
         return min(found, most) if found <= most + CLOCK_TOLERANCE_US else 0
 
     def free(self, arrival: int | None, now: int) -> int:
-        """The number that may start now; `arrival` is the theoretical arrival of the next one."""
+        """Return the number that may start now; `arrival` is the theoretical arrival of the next one."""
         return self.burst - -(-self.ahead(arrival, now) // self.interval_us)
 
     def after(self, arrival: int | None, now: int, started: int) -> int:
-        """The theoretical arrival after so many starts."""
+        """Return the theoretical arrival after that many starts."""
         return now + self.ahead(arrival, now) + started * self.interval_us
 
     def wait_us(self, arrival: int | None, now: int) -> int:
-        """Microseconds until one more may start; 0 if one may now."""
+        """Return the microseconds until one more may start; 0 if one may now."""
         return max(self.ahead(arrival, now) - (self.burst - 1) * self.interval_us, 0)
 
 

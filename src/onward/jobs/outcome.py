@@ -51,12 +51,12 @@ HANDED_BACK = Outcome(S.QUEUED, counts_as_attempt=False)
 
 
 def failed(code: str, message: str, *, retryable: bool = False) -> Outcome:
-    """The outcome of an attempt that failed for no error of the handler's."""
+    """Return the outcome of an attempt that failed for another reason than an error of the handler."""
     return Outcome(S.FAILED, error=_error(code, message, retryable=retryable))
 
 
 def internal_error(attempts: Sequence[Attempt]) -> Outcome:
-    """The outcome of an attempt that an error of ours ended: another attempt, which is charged to nobody.
+    """Return the outcome of an attempt that an error of ours ended: another attempt, and none is counted.
 
     After many in a row the job is FAILED, and waits for a retry by hand: its handler would run again and again.
     """
@@ -94,21 +94,21 @@ def after_error(
     if isinstance(error, NotStarted):
         return internal_error(job.attempts)
     if isinstance(error, StorageError):
-        told = _error("UNAVAILABLE", "the ledger did not answer; the job is tried again", step, retryable=True)
-        return Outcome(S.RETRYING, error=told, counts_as_attempt=False, delay_us=_us(LEDGER_RETRY))
+        job_error = _error("UNAVAILABLE", "the ledger did not answer; the job is tried again", step, retryable=True)
+        return Outcome(S.RETRYING, error=job_error, counts_as_attempt=False, delay_us=_us(LEDGER_RETRY))
     permanent = isinstance(error, Permanent | InvalidParameters)
     if isinstance(error, HandlerError):
-        told = _error(code_of(error), redact(text_of(error), secrets), step, retryable=not permanent)
+        job_error = _error(code_of(error), redact(text_of(error), secrets), step, retryable=not permanent)
     else:
-        told = _error("UNEXPECTED", UNEXPECTED, step, retryable=True)
+        job_error = _error("UNEXPECTED", UNEXPECTED, step, retryable=True)
     attempts = job.counted_attempts + 1
     if permanent or attempts >= job.max_attempts:
-        return Outcome(S.FAILED, error=told)
-    return Outcome(S.RETRYING, error=told, delay_us=_us(delay(policy, attempts, chance)))
+        return Outcome(S.FAILED, error=job_error)
+    return Outcome(S.RETRYING, error=job_error, delay_us=_us(delay(policy, attempts, chance)))
 
 
 def cause_of(error: BaseException | None) -> BaseException | None:
-    """The error that decides: of a group, as a TaskGroup raises it, a permanent one, or else one with a code."""
+    """Return the deciding error: of a group, as a TaskGroup raises it, a permanent one, or else one with a code."""
     inner = _members(error)
     for kinds in (Permanent | InvalidParameters, StorageError, HandlerError):
         if (found := next((one for one in inner if isinstance(one, kinds)), None)) is not None:
@@ -117,14 +117,14 @@ def cause_of(error: BaseException | None) -> BaseException | None:
 
 
 def _members(error: BaseException | None) -> list[BaseException]:
-    """All errors of a group and of the groups in it."""
+    """Return all errors of a group and of the groups in it."""
     if not isinstance(error, BaseExceptionGroup):
         return [error] if error is not None else []
     return [one for member in error.exceptions for one in _members(member)]
 
 
 def code_of(error: HandlerError) -> str:
-    """The error's code as text, since classes of the project's may have anything there."""
+    """Return the error's code as text, since classes of the project's may have anything there."""
     try:
         code: Any = error.code
         return code if isinstance(code, str) else HandlerError.code if code is None else str(code)

@@ -1,4 +1,4 @@
-"""Functions that go on past the end of their attempt: each keeps its place under the handler's limit until it ends.
+"""Functions that go on past the end of their attempt: each keeps its slot under the handler's limit until it ends.
 
 A plain function cannot be ended from outside. Its attempt is over at the time limit, but the next job of the handler
 must not begin beside it where the handler has a limit. Such a place ends with the function, or with its process.
@@ -29,26 +29,26 @@ count_of_handler = (
 
 
 def add(tx: Tx, job: Job, *, runner: str) -> None:
-    """Keep the place of the job's claim, whose function goes on in that runner. May be called twice."""
+    """Keep the slot of the job's claim, whose function goes on in that runner. May be called twice."""
     tx.execute(_add, job_=job.id, token_=job.fencing_token, handler_=job.handler, runner_=runner)
 
 
 def add_all(tx: Tx, jobs: Iterable[Job]) -> None:
-    """Keep the places of all these claims."""
+    """Keep the slots of all these claims."""
     for job in jobs:
         add(tx, job, runner=job.runner or "")
 
 
 def end(tx: Tx, job: Job) -> None:
-    """Give the place back: the function of the job's claim has ended."""
+    """Free the slot: the function of the job's claim has ended."""
     tx.execute(_end, job_=job.id, token_=job.fencing_token)
 
 
 def forget(tx: Tx, *, runner: str) -> None:
-    """Give back all places of a runner whose process is gone."""
+    """Free all slots of a runner whose process is gone."""
     tx.execute(_forget, runner_=runner)
 
 
 def any_of(tx: Tx, *, runner: str) -> bool:
-    """True if a function of the runner keeps a place."""
+    """Return whether a function of the runner keeps a slot."""
     return bool(tx.scalar(_of_runner, runner_=runner))

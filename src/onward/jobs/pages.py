@@ -1,4 +1,4 @@
-"""Pages of jobs, newest first, by keyset: a page costs the same wherever it lies."""
+"""Pages of jobs, newest first, by keyset: every page costs the same."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def page(
     most: Allowance | None = None,
     without: frozenset[str] = frozenset(),
 ) -> Page:
-    """The `first` jobs after a job, newest first, or the `last` ones before one; ids are the cursors.
+    """Return the `first` jobs after a job, newest first, or the `last` ones before one; ids are the cursors.
 
     Columns `without` are left empty. What it holds is taken from the allowance `most`. Raises PageTooLarge before the
     rows are decoded, and for a long page before they are read.
@@ -84,7 +84,7 @@ def page(
 
 
 def _size(without: frozenset[str]) -> Any:
-    """The length of a row's large columns."""
+    """Return the length of a row's large columns."""
     lengths = (sa.func.coalesce(sa.func.length(jobs.c[name]), 0) for name in sorted(row.LARGE - without))
     return reduce(operator.add, lengths, sa.literal_column("0"))
 
@@ -99,7 +99,7 @@ def _weigh(rows: list[Any], most: Allowance) -> None:
 
 
 def json_values(text: Any) -> int:
-    """About how many values there are in a JSON text or in its bytes; punctuation in its strings counts too."""
+    """Estimate the number of values in a JSON text or in its bytes; punctuation in its strings counts too."""
     marks = ",[{" if isinstance(text, str) else (b",", b"[", b"{")
     return sum(map(text.count, marks))
 
@@ -107,7 +107,7 @@ def json_values(text: Any) -> int:
 def ids(
     tx: Tx, *, visible: Visible, filter: JobFilter, limit: int, newest: bool = False, beyond: str = ""
 ) -> list[str]:
-    """The ids of the oldest `limit` jobs that match, oldest first; of the newest ones, newest first.
+    """Return the ids of the oldest `limit` jobs that match, oldest first; of the newest ones, newest first.
 
     Only ids greater than `beyond` are looked at.
     """

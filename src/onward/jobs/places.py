@@ -43,7 +43,7 @@ def lives(other: str, mine: str) -> bool:
 
 
 def _neighbour(other: str, mine: str) -> int | None:
-    """The pid of a process in the same boot and pid namespace; None if it is elsewhere, or isolated."""
+    """Return the pid of a process in the same boot and pid namespace; None if it is elsewhere, or isolated."""
     there, here = other.split("/"), mine.split("/")
     if other.startswith(ISOLATED) or len(there) != len(here) or there[:2] != here[:2] or len(there) <= _PID:
         return None

@@ -25,7 +25,7 @@ class ProgressReporter:
         self._loop = asyncio.get_running_loop()
 
     def report(self, running: Running) -> None:
-        """Have the job's progress written soon. From any thread."""
+        """Write the job's progress soon. From any thread."""
         assert self._loop is not None  # noqa: S101 - for the type checker
         if not running.reporting:
             running.reporting = True

@@ -66,7 +66,7 @@ _wait_for_thread = sa.update(jobs).where(*_under_claim).values({**_CHANGED, "par
 def finish_step(
     tx: Tx, job: Job, steps: tuple[Step, ...], result: object, progress: Progress | None
 ) -> tuple[tuple[Step, ...], JobStatus]:
-    """Record that the running step has succeeded, and return the steps and the status as they are now.
+    """Record that the running step has succeeded, and return the present steps and status.
 
     Raises Superseded.
     """
@@ -88,7 +88,7 @@ def report_progress(tx: Tx, job: Job, progress: Progress) -> None:
 
 
 def wait_for_thread(tx: Tx, job: Job, *, waits: bool) -> None:
-    """Record that the running job waits for a thread, or that it does so no longer. Does nothing after its claim."""
+    """Record whether the running job waits for a thread. Does nothing after the end of its claim."""
     reason = THREAD if waits else None
     tx.execute(
         _wait_for_thread,
@@ -103,7 +103,7 @@ def wait_for_thread(tx: Tx, job: Job, *, waits: bool) -> None:
 def record_outcome(
     tx: Tx, job: Job, outcome: Outcome, *, steps: tuple[Step, ...], progress: Progress | None = None
 ) -> JobStatus:
-    """End the attempt and its claim, and return the status that the job is in now. Raises Superseded.
+    """End the attempt and its claim, and return the job's new status. Raises Superseded.
 
     A job that is being cancelled is not tried again: an outcome of RETRYING or QUEUED becomes CANCELLED.
     """
@@ -152,13 +152,13 @@ def write(  # noqa: PLR0917 - all of them in every call
 
 
 def _front_of_line(tx: Tx, job: Job) -> int:
-    """The due time of a job that is handed back: before all that has not started, since it has waited already."""
+    """Return the due time of a job that is handed back: it goes before jobs that have not started."""
     first: int | None = tx.scalar(_front, backend_=job.backend, priority_=job.priority)
     return job.due_at if first is None else min(job.due_at, first)
 
 
 def _advance(steps: tuple[Step, ...], result: object, now: int) -> tuple[Step, ...]:
-    """The steps once the first unfinished one has succeeded and the next one runs."""
+    """Return the steps once the first unfinished one has succeeded and the next one runs."""
     at = next(step.index for step in steps if step.status is not StepStatus.SUCCEEDED)
     after = list(steps)
     after[at] = replace(steps[at], status=StepStatus.SUCCEEDED, finished_at=now, result=result)
@@ -168,7 +168,7 @@ def _advance(steps: tuple[Step, ...], result: object, now: int) -> tuple[Step, .
 
 
 def _close(steps: tuple[Step, ...], status: JobStatus, result: object, now: int) -> tuple[Step, ...]:
-    """The steps at the end of the attempt: the one that ran has succeeded, failed, been cancelled, or waits again."""
+    """Return the steps at the end of the attempt: the current one succeeded, failed, was cancelled, or waits again."""
     if status is S.SUCCEEDED:
         return _advance(steps, result, now)
     closed = []

@@ -1,4 +1,4 @@
-"""The end of claims whose runner has gone, or does not know of them: their jobs wait again.
+"""The end of claims that no runner works on: their jobs wait again.
 
 A crash counts towards POISON; a stop, and a claim that its runner lost track of, count as nothing.
 """
@@ -134,7 +134,7 @@ def reclaim_isolated(tx: Tx, *, runner: str) -> Released | None:
 
 
 def orphaned_runners(tx: Tx, *, assigned: Collection[str]) -> list[str]:
-    """Runners that hold jobs, or that jobs were delivered to (`assigned`), and that the ledger does not know.
+    """Return runners that the ledger does not know, and that hold jobs or had jobs delivered (`assigned`).
 
     Such a runner stood still, was reclaimed, and claimed or accepted once more before it noticed.
     """
@@ -148,7 +148,7 @@ def release_orphan(tx: Tx, *, runner: str) -> int:
 
 
 def resume(tx: Tx, job: Job, *, runner: str, worker: str) -> Job | None:
-    """Undo the end of a claim whose process was taken for dead, and lives: the claim goes on under the new runner.
+    """Undo the end of a claim whose process was declared dead and lives: it goes on under the new runner.
 
     None if somebody has claimed the job since, or it is over. A crash that was counted for it is taken back.
     """
@@ -181,7 +181,7 @@ def release(tx: Tx, claims: Collection[row.Claim], *, runner: str) -> None:
 
 
 def clear_affinity(tx: Tx, *, runner: str) -> int:
-    """Let any runner claim queued jobs that were accepted for this one, but those that change at this moment.
+    """Let any runner claim queued jobs that were accepted for this one, except those that change at this moment.
 
     Returns how many, at most `ROWS`.
     """
@@ -207,7 +207,7 @@ def _release(tx: Tx, job: Job, *, crashed: bool, isolated: bool = False) -> JobS
 
 
 def _outcome(job: Job, *, crashed: bool, isolated: bool) -> Outcome:
-    """Decide how the attempt ended: queued again, CANCELLED where that was asked for, or FAILED as POISON."""
+    """Decide how the attempt ended: queued again, CANCELLED on request, or FAILED as POISON."""
     crashes = job.crash_count + crashed
     step = next((step.name for step in job.steps if step.status is StepStatus.RUNNING), None)
     code = "LEASE_LOST" if crashed else "HANDED_BACK"

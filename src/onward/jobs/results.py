@@ -23,7 +23,7 @@ JSON_DEPTH_RESERVE = 254 - MAX_DEPTH  # levels of an answer around a result, of 
 
 
 def storable(value: Any, output: Output | None = None) -> Any:
-    """The result as it will be read from the ledger; by pydantic, if need be, where `output` tells its type.
+    """Return the result as it will be read from the ledger; `output`, if need be, tells pydantic its type.
 
     Raises Permanent if it is no JSON, too deep or too large, or does not fit the handler's `output`.
     """
@@ -49,7 +49,7 @@ def storable(value: Any, output: Output | None = None) -> Any:
 
 
 def _written(value: Any, output: Output) -> Any:
-    """The result as pydantic writes it by the annotation; None if the value is not of that type."""
+    """Return the result as pydantic writes it by the annotation; None if the value is not of that type."""
     try:
         stored = _stored(output.written(value), None)
     except (ValueError, TypeError, RecursionError, Permanent):
@@ -58,7 +58,7 @@ def _written(value: Any, output: Output) -> Any:
 
 
 def _stored(value: Any, output: Output | None) -> Any:
-    """The value through JSON. Raises Permanent if it is none, too deep or too large."""
+    """Return the value after a round trip through JSON. Raises Permanent if it is not JSON, too deep or too large."""
     wrapped = value
     for _ in range(JSON_DEPTH_RESERVE):
         wrapped = [wrapped]
@@ -78,12 +78,12 @@ def _stored(value: Any, output: Output | None) -> Any:
 
 
 def _is_written(value: Any) -> bool:
-    """True if orjson writes a value of this type."""
+    """Return whether orjson writes a value of this type."""
     return isinstance(value, date | time | UUID | Enum) or (is_dataclass(value) and not isinstance(value, type))
 
 
 def _is_written_typed(value: Any) -> bool:
-    """True if a value of this type is written in a result of a declared type."""
+    """Return whether a value of this type is written in a result of a declared type."""
     return _is_written(value) or isinstance(value, BaseModel | Decimal | timedelta | set | frozenset)
 
 

@@ -1,4 +1,4 @@
-"""Times of further attempts: pure functions."""
+"""Times of further attempts, as pure functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onward.handlers.base import Retry
 
 
 def ceiling(policy: Retry, attempt: int) -> timedelta:
-    """The longest wait after the attempt of that number, counted from 1: `base` doubled each time, up to `cap`."""
+    """Return the longest wait after the n-th attempt, from 1 on: `base` doubled each time, up to `cap`."""
     if policy.base == timedelta(0):
         return timedelta(0)
     doublings = min(attempt - 1, (policy.cap // policy.base).bit_length())  # beyond that it is above the cap anyway
@@ -17,7 +17,7 @@ def ceiling(policy: Retry, attempt: int) -> timedelta:
 
 
 def delay(policy: Retry, attempt: int, chance: Random) -> timedelta:
-    """The wait after the attempt: anything up to `ceiling` alike.
+    """Return the wait after the attempt, evenly distributed up to `ceiling`.
 
     Full jitter, after Marc Brooker's "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015): it spreads the
     clients of a service that comes back best.

@@ -1,4 +1,4 @@
-"""The codec of a job's row: the columns of `jobs`, their order, and the encoding of what they hold.
+"""The codec of a job's row: the columns of `jobs`, their order, and the encoding of their values.
 
 A whole row is the parameters of `_decode`, which statements select as `ALL`. Each tuple below is a kind of partial row:
 `columns` gives its fields to a statement, and makes what the statement found readable by name. Names are those of the
@@ -31,14 +31,14 @@ _COLUMN = MappingProxyType(
 
 
 class Claim(NamedTuple):
-    """A claim: its job, and the number that nobody else's claim of the job has."""
+    """A claim: its job, and the unique number of the claim."""
 
     id: str
     fencing_token: int
 
 
 class Candidate(NamedTuple):
-    """A job in line, as far as its handler's limits are concerned."""
+    """The columns of a job in line that its handler's limits need."""
 
     id: str
     handler: str
@@ -53,7 +53,7 @@ class Candidate(NamedTuple):
 
 
 class Unconfirmed(NamedTuple):
-    """A queued job whose delivery nobody has confirmed."""
+    """A queued job whose delivery is not confirmed."""
 
     id: str
     handler: str
@@ -84,13 +84,13 @@ class Change(NamedTuple):
 
 
 def columns(kind: type[tuple[Any, ...]]) -> tuple[sa.Column[Any], ...]:
-    """The columns of a kind of row, in the order of its fields."""
+    """Return the columns of a kind of row, in the order of its fields."""
     fields: Sequence[str] = kind._fields  # type: ignore[attr-defined]
     return tuple(map(_column, fields))
 
 
 def _column(name: str) -> sa.Column[Any]:
-    """The column of a field."""
+    """Return the column of a field."""
     return jobs.c[_COLUMN.get(name, name)]
 
 
@@ -137,7 +137,7 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
     blocked: str | None,
     _reserved: int | None,
 ) -> Job:
-    """The job of a row. The parameters after the first are the columns, in the order of the table; JSON is text.
+    """Return the job of a row. The parameters after the first are the columns, in the order of the table; JSON is text.
 
     By position, which is a tenth quicker: this runs for each job that is accepted, claimed or shown.
     """
@@ -182,12 +182,12 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
 
 
 def columns_without(names: frozenset[str]) -> tuple[Any, ...]:
-    """The columns of a row; those of LARGE that are named are empty."""
+    """Return the columns of a row, with the named ones of LARGE empty."""
     return tuple(sa.literal_column(_EMPTY[column.name]) if column.name in names else column for column in ALL)
 
 
 def decode(row: Iterable[Any], steps: tuple[Step, ...] | None = None) -> Job:
-    """The job of a row of `ALL`. `steps` are those of a job that waits, where they are known without decoding."""
+    """Return the job of a row of `ALL`. `steps` are those of a waiting job, if they are known without decoding."""
     return _decode(steps, *row)
 
 
@@ -210,12 +210,12 @@ _NEW: dict[str, Any] = {
 
 
 def new(values: dict[str, Any]) -> dict[str, Any]:
-    """The values of a new job's row by their columns, in the order of the table; those that are not given are empty."""
+    """Return the values of a new job's row by their columns, in the order of the table; missing ones are empty."""
     return _NEW | values
 
 
 def encode(value: Any) -> str:
-    """The value as JSON. Raises TypeError for what is none."""
+    """Return the value as JSON. Raises TypeError if it is not JSON."""
     return orjson.dumps(value).decode()
 
 
@@ -278,7 +278,7 @@ def _decode_attempts(text: str) -> tuple[Attempt, ...]:
 
 
 def _decode_steps(text: str, attempt_started_at: int | None) -> tuple[Step, ...]:
-    """The steps; `attempt_started_at` is that of a claimed job, and None of any other."""
+    """Return the steps; `attempt_started_at` is that of a claimed job, and None of any other."""
     steps = []
     held = attempt_started_at is not None
     for index, step in enumerate(orjson.loads(text)):

@@ -65,24 +65,24 @@ class Runner:
         self._isolate = isolate
         self._metrics = metrics
         self._tracing = tracing
-        self.executed = 0  # attempts that were begun here
+        self.executed = 0  # attempts that started here
         self._recordings: set[asyncio.Future[None]] = set()
         self._closed = False
         metrics.count_running(lambda: self.busy)
 
     @property
     def busy(self) -> int:
-        """The number of jobs that run in this runner."""
+        """Return the number of jobs that run in this runner."""
         return self._control.busy
 
     @property
     def out_of_threads(self) -> bool:
-        """True if plain functions wait, because too many go on past their time limit."""
+        """Return whether plain functions wait, because too many go on past their time limit."""
         return self._executor.out_of_threads
 
     @property
     def draining(self) -> bool:
-        """True if no further job is claimed."""
+        """Return whether the runner claims no further job."""
         return self._control.draining
 
     def start(self) -> None:
@@ -112,11 +112,11 @@ class Runner:
 
     @property
     def any_limits(self) -> bool:
-        """True if a handler had limits at the last check: then jobs may be claimed once time has passed."""
+        """Return whether a handler had limits at the last check: then jobs may become claimable as time passes."""
         return self._claimer.any_limits
 
     async def next_isolated(self, backend: str) -> str | None:
-        """The id of a job of the backend that `run` would run in a process of its own."""
+        """Return the id of a job of the backend that `run` would run in a process of its own."""
         return await self._claimer.next_isolated(backend)
 
     async def execute(self, job: Job, *, wait_for_commit: bool = True) -> None:
@@ -160,8 +160,8 @@ class Runner:
             self._control.end(running)
 
     def lost(self) -> None:
-        """Go on under the new lease with what nobody has claimed since; interrupt the rest. From any thread."""
-        self._control.lost(self._completion.renew_places)
+        """Resume under the new lease the jobs that no other runner has claimed; interrupt the rest. From any thread."""
+        self._control.lost(self._completion.renew_slots)
 
     async def drain(self, deadline_s: float) -> None:
         """Claim nothing more; let jobs finish their step, or interrupt them just before the deadline. Then close."""
@@ -169,7 +169,7 @@ class Runner:
         await self._control.drain(deadline_s)
         self._closed = True
         with suppress(StorageError):
-            await self._completion.keep_places(self._control.running)
+            await self._completion.keep_slots(self._control.running)
         self._completion.close()
         self._control.close()
         await self._executor.close()
@@ -191,7 +191,7 @@ def build_runner(
     watchdog: Watchdog,
     timings: Timings = Timings(),
 ) -> Runner:
-    """Put the parts of a runner together. Without `isolate` it is itself a process for isolated jobs.
+    """Build a runner. Without `isolate` it is itself a process for isolated jobs.
 
     `environment` is that of processes which handlers ask for.
     """
@@ -227,7 +227,7 @@ def build_runner(
 
 
 def _bind_to_log(job: Job) -> None:
-    """Name the job in every line that is logged from now on in its task, which has a context of its own."""
+    """Name the job in all later log lines of its task, which has a context of its own."""
     structlog.contextvars.bind_contextvars(job=job.id, handler=job.handler, attempt=job.attempt)
     if job.trace is None:
         structlog.contextvars.unbind_contextvars("trace")

@@ -119,7 +119,10 @@ class Running:
 
 
 def unpacked(request: str | JobRequest, given: dict[str, Any]) -> tuple[str, Mapping[str, Any], int | None]:
-    """The handler, the parameters and the earliest start of a job that a handler dispatches. Raises TypeError."""
+    """Return the handler, the parameters and the earliest start of a job that a handler dispatches.
+
+    Raises TypeError.
+    """
     if isinstance(request, str):
         return request, given, None
     run_at = given.pop("run_at", None)
@@ -131,5 +134,5 @@ def unpacked(request: str | JobRequest, given: dict[str, Any]) -> tuple[str, Map
 
 
 def _clamp(n: int) -> int:
-    """The nearest number from 0 on that GraphQL can show: its integers have 32 bits."""
+    """Return the nearest number from 0 on that GraphQL can show: its integers have 32 bits."""
     return max(min(int(n), 2**31 - 1), 0)

@@ -1,4 +1,4 @@
-"""Recurring jobs: one for each tick, in whatever number of processes: a tick is taken by a compare-and-set."""
+"""Recurring jobs: one for each tick, in any number of processes, by a compare-and-set on the tick."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ class Entry:
         return f"{self.cron} {self.zone.key}"
 
     def next(self, after: int) -> int:
-        """The first tick after a time; both in microseconds."""
+        """Return the first tick after a time; both in microseconds."""
         return to_us(next(CronSim(self.cron, self._local(after))))
 
     def newest(self, now: int) -> int:
-        """The last tick that is not after a time; both in microseconds."""
+        """Return the last tick that is not after a time; both in microseconds."""
         # Backwards, CronSim gives times strictly before a whole second.
         return to_us(next(CronSim(self.cron, self._local(now - now % 1_000_000 + 1_000_000), reverse=True)))
 
@@ -129,11 +129,11 @@ class Schedule:
 
     @property
     def wait_s(self) -> float:
-        """Seconds until the next check."""
+        """Return the seconds until the next check."""
         return max(self._check_at - time.monotonic(), 0.0)
 
     def forget(self) -> None:
-        """Compare the rows with the entries again: another process may have led meanwhile, with other settings."""
+        """Compare the rows with the entries again, because another process may have led with other settings."""
         self._check_at, self._known = 0.0, False
 
     def _due(self, tx: Tx) -> tuple[int | None, bool]:
@@ -168,7 +168,7 @@ class Schedule:
 
 
 def rows(tx: Tx) -> list[Row]:
-    """The rows of all entries, by name."""
+    """Return the rows of all entries, by name."""
     return [Row(*row) for row in tx.all(_all)]
 
 

@@ -1,7 +1,7 @@
-"""Runs the steps of a handler that asked for a process of its own (`process=True`), which can be killed.
+"""Runs the steps of a handler with a process of its own (`process=True`), which can be killed.
 
-A process is started for each attempt, and runs its steps one after another. It is told what to do, and tells how that
-went, in lines of JSON over a socket; `onward.worker.step_process` is the other end. The ledger is written here alone.
+A process is started for each attempt, and runs its steps one after another. Orders and results are lines of JSON
+over a socket; `onward.worker.step_process` is the other end. The ledger is written here alone.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class StepProcesses:
         shield(self._descriptors)
 
     def open(self, running: Running) -> StepProcess:
-        """A process for the attempt, which is started with its first step."""
+        """Return a process for the attempt, which is started with its first step."""
         process = StepProcess(running, self._environment, self._tracing)
         self._open.add(process)
         return process
@@ -93,7 +93,7 @@ class StepProcess:
     """The process of one attempt."""
 
     def __init__(self, running: Running, environment: Mapping[str, str], tracing: Tracing) -> None:
-        self.has_begun = False
+        self.has_started = False
         self.submitted_at = monotonic()
         self._running = running
         self._environment = environment
@@ -109,10 +109,10 @@ class StepProcess:
 
         Raises the step's error; ProcessEnded; NotStarted; CancelledError if the process was killed for `running.stop`.
         """
-        self.has_begun, self.submitted_at = False, monotonic()
+        self.has_started, self.submitted_at = False, monotonic()
         if self._child is None:
             await self._start()
-        starting = asyncio.get_running_loop().call_later(START_TIMEOUT_S, self._kill_unless_begun)
+        starting = asyncio.get_running_loop().call_later(START_TIMEOUT_S, self._kill_unless_started)
         try:
             left_s = None if self._running.deadline is None else self._running.deadline - self.submitted_at
             self._send({"run": step, "left_s": left_s, "trace": self._tracing.current(), **given})
@@ -127,8 +127,8 @@ class StepProcess:
         finally:
             starting.cancel()
 
-    def _kill_unless_begun(self) -> None:
-        if not self.has_begun:
+    def _kill_unless_started(self) -> None:
+        if not self.has_started:
             self._log.error("the process of a handler did not come up in time", job=self._running.id)
             self.kill()
 
@@ -148,8 +148,8 @@ class StepProcess:
         finally:
             theirs.close()
         job = self._running.job
-        told = {"id": job.id, "handler": job.handler, "attempt": job.attempt}
-        self._send({"job": told, "log": structlog.contextvars.get_contextvars()})
+        job_fields = {"id": job.id, "handler": job.handler, "attempt": job.attempt}
+        self._send({"job": job_fields, "log": structlog.contextvars.get_contextvars()})
         if self._running.stop is not None:
             self.kill()
 
@@ -165,14 +165,14 @@ class StepProcess:
         return b""
 
     def _hear(self, message: Mapping[str, Any]) -> None:
-        """Do what the process asks for while its step runs."""
+        """Answer the process's requests while its step runs."""
         running = self._running
         if "started" in message:
-            self.has_begun = True
+            self.has_started = True
             if running.deadline is not None:
                 running.deadline += monotonic() - self.submitted_at
         elif "progress" in message:
-            with suppress(HandlerError):  # it is told by itself that it has to stop
+            with suppress(HandlerError):  # the handler's own check stops it
                 running.progress(*message["progress"])
         elif "dispatch" in message:
             try:
@@ -185,7 +185,7 @@ class StepProcess:
                 self._send({"over": str(error)})
 
     async def _end_of_process(self) -> BaseException:
-        """Wait for the process's end, and return the error that tells of it."""
+        """Wait for the process's end, and return the error that describes it."""
         assert self._child is not None  # noqa: S101 - for the type checker
         self.kill()
         await self._child.exit()
@@ -193,13 +193,13 @@ class StepProcess:
             return asyncio.CancelledError()
         code = self._child.process.returncode or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-        if not self.has_begun:
+        if not self.has_started:
             return NotStarted(f"the process of a handler {how} before it began; its own log lines say more")
         return ProcessEnded(f"the handler's process {how} before the handler had ended")
 
     def cancel(self) -> None:
-        """Have the step stop for `running.stop`, and kill the process if it does not. May be called again."""
-        if not self.has_begun:
+        """Stop the step for `running.stop`, and kill the process if it goes on. May be called again."""
+        if not self.has_started:
             self.kill()
         elif self._killing is None:
             reason = self._running.stop or StopReason.DRAIN
@@ -239,7 +239,7 @@ class StepProcess:
 
 
 def _error(kind: str, message: str, code: str = "", errors: Any = ()) -> Exception:
-    """The error that was raised in the process, as far as this one has to know it."""
+    """Return the error that was raised in the process, as far as this one has to know it."""
     match kind:
         case "permanent":
             return Permanent(message, code)

@@ -30,7 +30,7 @@ EXHAUSTED = (
 class StepRunner:
     """The event loop and the threads in which the steps of a process run.
 
-    `on_wait` is told of a job whose plain function waits for a thread, and told again once it has begun.
+    `on_wait` is called when a job's plain function begins to wait for a thread, and again when the function starts.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class StepRunner:
             if running.deadline is not None:
                 running.deadline += waited_s
             if running in self._waiting:
-                loop.call_soon_threadsafe(self._begun, running)
+                loop.call_soon_threadsafe(self._on_start, running)
 
         context = contextvars.copy_context()
         running.task = plain = self._threads.submit(partial(context.run, _contain_exit, call), begin)
@@ -119,14 +119,14 @@ class StepRunner:
             self._on_wait(running, True)
         return plain.ended, plain
 
-    def _begun(self, running: Running) -> None:
+    def _on_start(self, running: Running) -> None:
         self._waiting.discard(running)
         self._on_wait(running, False)
 
     async def _ends_in_time(
         self, running: Running, ended: asyncio.Future[Any], plain: PlainCall | StepProcess | None
     ) -> bool:
-        """Wait for the step's end, and interrupt it at its limit; False if it goes on all the same."""
+        """Wait for the step's end, and interrupt it at its limit; return False if it goes on all the same."""
         while not ended.done() and (left_s := _left_s(running, plain)) > 0:
             await asyncio.wait({ended}, timeout=min(left_s, MAX_WAIT_S))
         if not ended.done():
@@ -147,7 +147,7 @@ class StepRunner:
 
     @property
     def out_of_threads(self) -> bool:
-        """True if no further thread is started for a plain function."""
+        """Return whether no further thread is started for a plain function."""
         return self._threads.exhausted
 
     def drain(self) -> None:
@@ -162,10 +162,10 @@ class StepRunner:
 
 
 def _left_s(running: Running, plain: PlainCall | StepProcess | None) -> float:
-    """Seconds until the limit, which do not pass while a plain function has not begun."""
+    """Return the seconds until the limit; they do not pass before a plain function has started."""
     if running.deadline is None:
         return math.inf
-    return running.deadline - (monotonic() if plain is None or plain.has_begun else plain.submitted_at)
+    return running.deadline - (monotonic() if plain is None or plain.has_started else plain.submitted_at)
 
 
 async def _contain_async_exit(coroutine: Awaitable[Any]) -> Any:
@@ -177,7 +177,7 @@ async def _contain_async_exit(coroutine: Awaitable[Any]) -> Any:
 
 
 def _contain_exit(call: Callable[[], Any]) -> Any:
-    """Keep a plain function's `sys.exit()` from passing for an error of the thread."""
+    """Keep a plain function's `sys.exit()` from looking like an error of the thread."""
     try:
         return call()
     except (SystemExit, KeyboardInterrupt, StopIteration) as error:

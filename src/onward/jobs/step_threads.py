@@ -29,26 +29,26 @@ class PlainCall:
         self.waits = False
         """No thread is free, and none may be started."""
         self.submitted_at = monotonic()
-        self.has_begun = False
+        self.has_started = False
         self._function = function
         self._on_begin = on_begin
         self._claimed = threading.Lock()  # by its thread, or by the cancel that comes before: never by both
 
     def cancel(self) -> None:
-        """See that the function never begins. One that has begun goes on."""
+        """Prevent the start of the function. A running one goes on."""
         if self._claimed.acquire(blocking=False):
             self.ended.cancel()
 
     def begin(self) -> bool:
-        """Have the calling thread run the function; False if it was cancelled."""
+        """Run the function in the calling thread; return False if it was cancelled."""
         if not self._claimed.acquire(blocking=False):
             return False
         self._on_begin(monotonic() - self.submitted_at)
-        self.has_begun = True
+        self.has_started = True
         return True
 
     def run(self) -> Callable[[], None]:
-        """Run the function, and return the call that makes its end known on the event loop."""
+        """Run the function, and return the call that signals its end on the event loop."""
         ended = self.ended
         try:
             result = self._function()
@@ -60,7 +60,7 @@ class PlainCall:
 
 
 class _Failed:
-    """The end of a function that raised. It holds the error no longer than until it is called."""
+    """The end of a function that raised. The error is dropped once it is called."""
 
     def __init__(self, ended: asyncio.Future[Any], error: BaseException) -> None:
         self._ended, self._error = ended, error
@@ -84,16 +84,16 @@ class StepThreads:
 
     @property
     def overrun(self) -> int:
-        """The number of functions that run on past their time limit."""
+        """Return the number of functions that run on past their time limit."""
         return len(self._overrun)
 
     @property
     def exhausted(self) -> bool:
-        """True if no further thread is started."""
+        """Return whether no further thread is started."""
         return len(self._overrun) >= self._max_overrun
 
     def submit(self, function: Callable[[], Any], on_begin: Callable[[float], None]) -> PlainCall:
-        """Run the function in a thread; `on_begin` is called there first, with the seconds that it had to wait."""
+        """Run the function in a thread; `on_begin` is called there first, with the seconds of its wait."""
         call = PlainCall(function, on_begin)
         if self._idle > 0:
             self._idle -= 1
@@ -134,7 +134,7 @@ class StepThreads:
         self._queue.put(call)  # after it: where no thread can be started, no other one may run the call later
 
     def _next(self) -> None:
-        """A thread has nothing to do."""
+        """Give an idle thread its next function, or end it."""
         while self._waiting:
             call = self._waiting.popleft()
             if not call.ended.done():

@@ -44,7 +44,7 @@ class SubprocessRunner:
             yield from child.descriptors()
 
     async def run(self, job_id: str, backend: str) -> bool:
-        """Run the job in a child process, and record if it crashed; return False if it was not run to an end there."""
+        """Run the job in a child process, and record a crash; return False if the job did not run to its end there."""
         # The job is queued, and may be delivered again, until the child has claimed it: no reason for a second child.
         if job_id in self._started:
             return False

@@ -41,7 +41,7 @@ def _in_line(job: Job, limits: concurrency.HandlerLimits | None, *, answers: boo
 
 
 def _turn(job: Job, limits: concurrency.HandlerLimits | None) -> str:
-    """Say what a job waits for that its handler's limits block."""
+    """Return what a job waits for whose handler's limits block it."""
     limit = limits.limit if limits is not None else Limit()
     if limit.rate is not None and (job.blocked == concurrency.RATE or limit.concurrency is None):
         return f"its turn: at most {limit.rate} of {job.handler} begin"

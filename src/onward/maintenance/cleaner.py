@@ -1,4 +1,4 @@
-"""The service that deletes finished jobs and idempotency keys which are old enough, and then shrinks the file."""
+"""The service that deletes old finished jobs and idempotency keys, and then shrinks the file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Retention:
 
 
 class Cleaner(Service):
-    """Deletes what is older than its retention, a small batch a commit."""
+    """Deletes rows that are older than their retention, a small batch a commit."""
 
     name = "cleaner"
 
@@ -60,7 +60,7 @@ class Cleaner(Service):
         return max(self._next_at - time.monotonic(), 0.0)
 
     async def prune(self) -> int:
-        """Delete what is old enough, and return how many jobs that were. Raises Unavailable."""
+        """Delete old rows, and return the number of jobs among them. Raises Unavailable."""
         gone = 0
         if self._retention.jobs is not None:
             gone = await in_batches(self._writer, partial(_prune, age_us=_us(self._retention.jobs)))

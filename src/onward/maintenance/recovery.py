@@ -1,4 +1,4 @@
-"""The service that finds jobs which would never be delivered: of other settings, and of processes taken for dead."""
+"""The service that finds jobs which would never be delivered: of other settings, and of dead processes."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Recovery(Service):
 
     async def reroute_all(self) -> None:
         """Reroute all waiting jobs by the present settings. Raises Unavailable."""
-        places, _ = await self._writer.database.read(partial(due.destinations, since=None))
-        await self._reroute(places)
+        destinations, _ = await self._writer.database.read(partial(due.destinations, since=None))
+        await self._reroute(destinations)
 
     async def run_once(self) -> float:
-        places, since = await self._writer.database.read(partial(due.destinations, since=self._since))
-        await self._reroute(places)
-        await self._free_orphans(places)
+        destinations, since = await self._writer.database.read(partial(due.destinations, since=self._since))
+        await self._reroute(destinations)
+        await self._free_orphans(destinations)
         await self._expand_dispatched()
         self._since = since
         return self._interval_s
@@ -46,15 +46,15 @@ class Recovery(Service):
     def stand_by(self) -> None:
         self._since = None
 
-    async def _free_orphans(self, places: Collection[row.Destination]) -> None:
+    async def _free_orphans(self, destinations: Collection[row.Destination]) -> None:
         here = {name for name, backend in self._dispatcher.backends.items() if not backend.runs_elsewhere}
-        assigned = {runner for backend, _, runner in places if runner is not None and backend in here}
+        assigned = {runner for backend, _, runner in destinations if runner is not None and backend in here}
         for runner in await self._writer.database.read(partial(recovery.orphaned_runners, assigned=assigned)):
             jobs = await in_batches(self._writer, partial(recovery.release_orphan, runner=runner))
             self._log.warning("a process took jobs after its lease was lost", jobs=jobs)
 
     async def _expand_dispatched(self) -> None:
-        """Accept what steps have dispatched, where the process that ran them does not: it has ended."""
+        """Accept stored chunks of processes that have ended."""
         grace_us = self._grace_us
         if await self._writer.database.read(partial(dispatched.any_left, older_than_us=grace_us)):
             dispatcher = self._dispatcher
@@ -62,8 +62,8 @@ class Recovery(Service):
                 self._writer, dispatcher.accept_later, dispatcher.dispatch_new, older_than_us=grace_us
             )
 
-    async def _reroute(self, places: Collection[row.Destination]) -> None:
-        for backend, handler in sorted({(backend, handler) for backend, handler, _ in places}):
+    async def _reroute(self, destinations: Collection[row.Destination]) -> None:
+        for backend, handler in sorted({(backend, handler) for backend, handler, _ in destinations}):
             new = self._dispatcher.route(handler)
             if new != backend:
                 move = partial(due.reroute, old=backend, handler=handler, new=new, limit=ROWS)

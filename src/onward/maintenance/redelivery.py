@@ -47,7 +47,7 @@ class Redelivery(Service):
         return self._interval_s
 
     async def _has_lost_all(self, health: Health) -> bool:
-        """Return whether the broker holds nothing, look after look, while jobs wait that it was given long ago."""
+        """Return whether the broker has held nothing at several looks, while jobs wait that it was given long ago."""
         looks = self._empty_looks + 1 if health.depth == 0 else 0
         self._empty_looks = looks % EMPTY_LOOKS
         if looks < EMPTY_LOOKS:
@@ -104,7 +104,7 @@ class BlockedJobs(Service):
 async def deliver(
     writer: Writer, dispatcher: Dispatcher, backend: str, deliveries: Sequence[Delivery], *, identity: str
 ) -> bool:
-    """Deliver and confirm at once, so that the next look finds others; return False where it failed."""
+    """Deliver and confirm at once, so that the next look finds others; return False on failure."""
     if not await dispatcher.send(backend, deliveries):
         return False
     if dispatcher.backends[backend].runs_elsewhere and identity:

@@ -16,4 +16,4 @@ class Service(ABC):
         """Do what there is to do, and return the seconds until the next time. Raises Unavailable."""
 
     def stand_by(self) -> None:  # noqa: B027 - most remember nothing
-        """Forget what was learnt from the ledger: another process leads, and changes it."""
+        """Forget knowledge of the ledger, because another process leads and changes it."""

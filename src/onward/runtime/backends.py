@@ -37,7 +37,7 @@ class BackendRunner:
         self._pause_until = 0.0  # after a claim that found nothing
         self._found_nothing = False  # at the last claim
         self._changed = True  # whether the ledger has changed since
-        self._isolated: set[str] = set()  # jobs begun in a process of their own, and not claimed there yet
+        self._isolated: set[str] = set()  # jobs sent to a process of their own, and not claimed there yet
 
     @property
     def runner_id(self) -> str:
@@ -85,7 +85,7 @@ class ProbeRunner:
 
 
 def backend_class(settings: Settings, name: str) -> tuple[type[Backend], dict[str, Any]]:
-    """The class of a backend, and its options. Raises SettingsError."""
+    """Return the class of a backend, and its options. Raises SettingsError."""
     custom = settings.backends.custom.get(name)
     if custom is None:
         module, _, attribute = BUILT_IN[name].partition(":")
@@ -100,7 +100,7 @@ def backend_class(settings: Settings, name: str) -> tuple[type[Backend], dict[st
 
 
 def used(settings: Settings) -> list[str]:
-    """Names of the backends that the settings send jobs to."""
+    """Return the names of the backends that get jobs by the settings."""
     return list(dict.fromkeys((settings.backend, *settings.routes.values())))
 
 

@@ -7,5 +7,5 @@ from onward.storage.engine import Database
 
 
 def database_of(settings: Settings, *, embedded: bool = False) -> Database:
-    """The database that the settings name, not opened yet; its caller closes it."""
+    """Return the ledger's database, not opened yet; its caller closes it."""
     return Database(settings.database.url, settings.database.migrations, embedded=embedded)

@@ -48,7 +48,7 @@ DRAIN_S = 0.5  # for backends that have nothing to wait for here
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The circumstances of jobs that are enqueued. Raises ValueError for impossible ones."""
+    """The options of enqueued jobs. Raises ValueError for impossible ones."""
 
     owner: str | None = None
     priority: int | None = None
@@ -63,11 +63,11 @@ class Options:
 
     @property
     def ledger_priority(self) -> int | None:
-        """The priority as the ledger has it: smaller goes first."""
+        """Return the priority as the ledger has it: smaller goes first."""
         return None if self.priority is None else -self.priority
 
     def as_json(self) -> dict[str, Any]:
-        """The part of them that an idempotency key covers, besides the owner, to whom the key belongs."""
+        """Return the options that an idempotency key covers; the key belongs to the owner."""
         return {"priority": self.priority, "runAt": None if self.run_at is None else to_us(self.run_at)}
 
 
@@ -122,12 +122,12 @@ class Enqueuer:
                 await asyncio.sleep(0)
         ids: list[str] = []
         for start in range(0, len(prepared), CHUNK):
-            begun = time.monotonic()
+            started = time.monotonic()
             jobs = await self._writer.run(partial(_accept_each, chunk=prepared[start : start + CHUNK]), ROWS)
             ids += [job.id for job in jobs]
             await self._hand_over(jobs)
             if len(ids) < len(prepared):
-                await asyncio.sleep(time.monotonic() - begun)
+                await asyncio.sleep(time.monotonic() - started)
         return ids
 
     def enqueue_within(
@@ -180,7 +180,7 @@ class Enqueuer:
     def _once(
         self, new: NewJob, request: JobRequest, options: Options, key: str, accept: Callable[[Tx, NewJob], Job]
     ) -> tuple[Callable[[Tx], Job | str], LockOrder]:
-        """A function that accepts the job, or returns the id of the one that the key has made before, and its order."""
+        """Return a function that accepts the job, or returns the id of the key's earlier job, and the function's order."""
         params = self.handlers[new.handler].bind(request.params)  # not those of `new`: encrypted ones always differ
         names = {"viewer": options.owner or "", "mutation": f"enqueue {new.handler}", "key": key}
         digest = idempotency.fingerprint({"params": params, **options.as_json()})

@@ -10,7 +10,7 @@ import uvloop
 
 
 class Loop(uvloop.Loop):
-    """Goes on after something in it tried to end the process; the code that awaits it still gets the exception."""
+    """Continues after a handler tried to end the process; the code that awaits it still gets the exception."""
 
     def run_forever(self) -> None:
         while True:

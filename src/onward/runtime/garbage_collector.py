@@ -7,7 +7,7 @@ COUNTS = (10_000, 2, 20)
 
 
 def start() -> None:
-    """Collect nothing until `started`: hardly anything that a start makes is garbage."""
+    """Collect nothing until `started`, since hardly anything of a start is garbage."""
     gc.disable()
 
 

@@ -1,4 +1,4 @@
-"""Loads the project's handlers, and builds what they are given: mail, log, secrets, their own resources."""
+"""Loads the project's handlers, and builds their tools: mail, log, secrets, their own resources."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY_HINT = (
 
 
 def load_handlers(settings: Settings) -> dict[str, Handler]:
-    """The handlers of the modules in the settings, by name. Raises SettingsError."""
+    """Return the handlers of the modules in the settings, by name. Raises SettingsError."""
     found: dict[str, Handler] = {}
     for name in settings.handlers.modules:
         handlers = _handlers_in(load(name, "handlers.modules"))
@@ -40,7 +40,7 @@ def load_handlers(settings: Settings) -> dict[str, Handler]:
 
 
 def _handlers_in(module: ModuleType) -> list[Handler]:
-    """Handlers among a module's names, each once, imported ones too."""
+    """Return the handlers among a module's names, each once, imported ones too."""
     listed = getattr(module, "HANDLERS", ())  # a list that an older release asked for
     listed = (listed,) if isinstance(listed, Handler) else tuple(listed)
     named = [value for value in vars(module).values() if isinstance(value, Handler)]
@@ -54,7 +54,7 @@ def _handlers_in(module: ModuleType) -> list[Handler]:
 
 
 def build_encryption(settings: Settings, handlers: Mapping[str, Handler]) -> Encryption:
-    """The encryption of the handlers' secret parameters. Raises SettingsError, also for want of a key."""
+    """Return the encryption of the handlers' secret parameters. Raises SettingsError, also for a missing key."""
     try:
         encryption = Encryption([key.get_secret_value() for key in settings.secrets.keys])
     except ValueError as error:
@@ -68,7 +68,7 @@ def build_encryption(settings: Settings, handlers: Mapping[str, Handler]) -> Enc
 
 
 def build_mailer(settings: Settings) -> FileMailer | SmtpMailer:
-    """The mailer for messages of handlers. Raises SettingsError for an invalid sender."""
+    """Return the mailer for messages of handlers. Raises SettingsError for an invalid sender."""
     email, smtp = settings.email, settings.email.smtp
     try:
         if email.transport == "file":
@@ -90,7 +90,7 @@ def build_mailer(settings: Settings) -> FileMailer | SmtpMailer:
 
 
 def build_tools(settings: Settings) -> Toolbox:
-    """The tools that handlers are given. Raises SettingsError."""
+    """Return the tools for handlers. Raises SettingsError."""
     return Toolbox(build_mailer(settings), build_log(settings))
 
 
@@ -100,7 +100,7 @@ def build_log(settings: Settings) -> JsonLines:
 
 @asynccontextmanager
 async def lifespan(settings: Settings, ledger: Ledger) -> AsyncIterator[Any]:
-    """Enter the project's own lifespan and yield its resources; None where there is none. Raises SettingsError."""
+    """Enter the project's own lifespan and yield its resources; None without one. Raises SettingsError."""
     path = settings.handlers.lifespan
     if not path:
         yield None

@@ -45,23 +45,23 @@ def load(module: str, key: str) -> Any:
 
 
 def _line(error: BaseException, module: str) -> str:
-    """The last line of the module that was executed; empty if none was."""
+    """Return the last line of the module that was executed; empty if none was."""
     lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_globals.get("__name__") == module]
     return f"line {lines[-1]}: " if lines else ""
 
 
 def _hint(error: Exception) -> str:
-    """The fix where another module of that name was imported; empty otherwise."""
+    """Return the fix if another module of that name was imported; empty otherwise."""
     name = error.name if isinstance(error, ImportError) else getattr(getattr(error, "obj", None), "__name__", None)
     return f"; {hidden(name)} is hidden by that one: put yours into a package" if name and hidden(name) else ""
 
 
 def found_in(module: str) -> list[str]:
-    """Files that a module of this name could be, in the order of the import path; the first one is imported."""
+    """Return the possible files of a module, in the order of the import path; the first one is imported."""
     specs = (PathFinder.find_spec(module, [folder]) for folder in dict.fromkeys(map(os.path.realpath, sys.path)))
     return [spec.origin for spec in specs if spec is not None and spec.origin]
 
 
 def hidden(module: str) -> str:
-    """The file of that name that another one hides; empty if there is none."""
+    """Return the file of that name that another one hides; empty if there is none."""
     return next(iter(found_in(module)[1:]), "")

@@ -1,4 +1,4 @@
-"""Turns settings into the values that the parts of a process are built with."""
+"""Turns settings into the values that the parts of a process need."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from onward.text.patterns import matches
 
 
 def environment(settings: Settings, timings: Timings) -> dict[str, str]:
-    """The environment of a child process that uses the same ledger and tools."""
+    """Return the environment of a child process that uses the same ledger and tools."""
     return {
         **os.environ,
         **timings.environment(),
@@ -38,7 +38,7 @@ def environment(settings: Settings, timings: Timings) -> dict[str, str]:
 
 
 def routes(settings: Settings) -> Routes:
-    """The backend of each handler."""
+    """Return the backend of each handler."""
     return Routes(settings.backend, settings.routes)
 
 
@@ -52,12 +52,12 @@ def check_patterns(settings: Settings, handlers: Collection[str]) -> Iterator[Fi
 
 
 def priorities(settings: Settings) -> Patterns[int]:
-    """Each handler's priority as the ledger has it: smaller goes first."""
+    """Return each handler's priority as the ledger has it: smaller goes first."""
     return Patterns(0, {name: -queue.priority for name, queue in settings.queues.items()})
 
 
 def limits(settings: Settings, handlers: Collection[str]) -> dict[str, Limit]:
-    """Each handler's limit, from the most specific table of the settings."""
+    """Return each handler's limit, from the most specific table of the settings."""
     found = Patterns(Limit(), {name: _limit(queue) for name, queue in settings.queues.items()})
     return {handler: found(handler) for handler in handlers}
 
@@ -67,7 +67,7 @@ def _limit(queue: Queue) -> Limit:
 
 
 def schedule_entries(settings: Settings, preparation: Preparation) -> list[Entry]:
-    """The recurring jobs, checked. Raises SettingsError."""
+    """Return the recurring jobs, checked. Raises SettingsError."""
     entries = []
     for name, given in settings.schedule.items():
         try:

@@ -239,7 +239,7 @@ async def _start(
 
 
 class Drain:
-    """Begins no further job, and waits for what runs or hands it back: once, however often it is called."""
+    """Drains the runner and the backends: once, however often it is called."""
 
     def __init__(self, runner: Runner, deadline_s: float) -> None:
         self.backends: dict[str, Backend] = {}  # those that have started
@@ -253,18 +253,18 @@ class Drain:
         await self._done
 
     async def _drain(self) -> None:
-        begun = time.monotonic()
+        started = time.monotonic()
         draining = [asyncio.create_task(self._drain_backend(name, one)) for name, one in self.backends.items()]
         try:
             if draining:
                 # Most are done at once. One that waits for its own jobs must not take the runner's time.
                 await asyncio.wait(draining, timeout=min(QUICK_DRAIN_S, self._deadline_s / 2))
-            await self._runner.drain(self._deadline_s - (time.monotonic() - begun))
+            await self._runner.drain(self._deadline_s - (time.monotonic() - started))
         finally:
             await asyncio.gather(*draining)
 
     async def _drain_backend(self, name: str, backend: Backend) -> None:
-        """Drain one backend; what it raises is logged, since the process ends all the same."""
+        """Drain one backend; log an error, since the process ends all the same."""
         try:
             async with asyncio.timeout(self._deadline_s):
                 await backend.drain(self._deadline_s)

@@ -1,4 +1,4 @@
-"""A private Redis for `onward up`, started where none answers at the configured address."""
+"""A private Redis for `onward up`, started if none answers at the configured address."""
 
 import ipaddress
 import shutil
@@ -13,7 +13,7 @@ PROBE_TIMEOUT_S = 2.0
 
 
 def process_spec(settings: Settings) -> ProcessSpec | None:
-    """The process to supervise; None where a Redis answers already. Raises SettingsError if none can be started."""
+    """Return the process to supervise; None if a Redis answers already. Raises SettingsError if none can be started."""
     key = "backends.dramatiq.url"
     address = urlsplit(settings.backends.dramatiq.url)
     host, port = address.hostname or "127.0.0.1", address.port or 6379

@@ -41,7 +41,7 @@ COLOURS = (36, 33, 35, 32, 34, 31)
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """One process to keep alive: its name before each of its lines, its command, when it is ended."""
+    """One process to keep alive: the label of its lines, its command, and its place in the order of stops."""
 
     name: str
     command: tuple[str, ...]
@@ -52,12 +52,12 @@ class ProcessSpec:
 
 
 def command(*arguments: str) -> tuple[str, ...]:
-    """The command line of another Onward process with this one's Python and import path."""
+    """Return the command line of another Onward process with this one's Python and import path."""
     return (sys.executable, "-P", "-m", "onward", *arguments)
 
 
 def bound(wanted: Sequence[str], *, user: str = "") -> tuple[str, ...]:
-    """The command, run by a process that on Linux the kernel ends with the one that started it; as `user`, where given.
+    """Return the command wrapped so that on Linux the kernel ends it with its parent; it runs as `user`, if given.
 
     So a killed supervisor leaves nothing behind. Done in the new process before it becomes the program, since code
     between fork and exec may hang where the parent has threads.
@@ -146,7 +146,7 @@ class _SupervisedProcess:
                 return 0
 
     async def _live(self) -> int | None:
-        """Run the process until its end, and return its exit code; None if it wants to be replaced before."""
+        """Run the process until its end, and return its exit code; None if it asks for a replacement before."""
         child = await Child.start(
             bound(self.part.command),
             stderr=asyncio.subprocess.STDOUT,
@@ -187,7 +187,7 @@ class _SupervisedProcess:
         return code
 
     def _heard(self, line: bytes, child: Child, replace: asyncio.Event) -> bool:
-        """True if the line was for the supervisor: the process wants a replacement, or is one and is up."""
+        """Return whether the line was for the supervisor: the process asks for a replacement, or is one and is up."""
         if line == WANTS_REPLACEMENT:
             replace.set()
         elif line == IS_UP:
@@ -196,7 +196,7 @@ class _SupervisedProcess:
         return line in (WANTS_REPLACEMENT, IS_UP)
 
     async def end(self, timeout_s: float) -> None:
-        """End the process, and those that it replaces: with a signal first, killed after the timeout."""
+        """End the process and those that it replaces: by a signal, and killed after the timeout."""
         self._ending.set()
         if not self._children:
             return
@@ -210,7 +210,7 @@ class _SupervisedProcess:
             await asyncio.wait(set(self._children.values()))
 
     def kill(self) -> None:
-        """Kill the process and whatever it has started."""
+        """Kill the process and all that it has started."""
         for child in self._children:
             if child.is_up:
                 child.kill_group()

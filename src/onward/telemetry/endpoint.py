@@ -16,7 +16,7 @@ class NoPort(Exception):
 
 
 def split(address: str) -> tuple[str, int]:
-    """Host and port of `HOST:PORT`."""
+    """Return host and port of `HOST:PORT`."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
 

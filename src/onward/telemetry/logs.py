@@ -20,7 +20,7 @@ CHATTY = ("aiosmtplib", "alembic", "asyncio", "dramatiq", "uvicorn")
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger with the name of its package; cheap, and configured when it is first used."""
+    """Return a logger with the name of its package; cheap, and configured at its first use."""
     return cast("structlog.stdlib.BoundLogger", structlog.get_logger(name))
 
 

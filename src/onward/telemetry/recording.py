@@ -26,7 +26,7 @@ PORTS = {"http": 80, "https": 443}
 
 
 def provider(traces: str) -> TracerProvider:
-    """The provider that sends spans to standard error or to a collector; OTEL_ variables configure the rest."""
+    """Return the provider that sends spans to standard error or to a collector; OTEL_ variables configure the rest."""
     resource = Resource.create({"service.name": "onward"}).merge(OTELResourceDetector().detect())
     made = TracerProvider(resource=resource, shutdown_on_exit=False)
     made.add_span_processor(BatchSpanProcessor(_exporter(traces)))
@@ -34,12 +34,12 @@ def provider(traces: str) -> TracerProvider:
 
 
 def endpoint(traces: str) -> str:
-    """The URL that spans are posted to; a URL without a path gets the path of the protocol."""
+    """Return the URL that spans are posted to; a URL without a path gets the path of the protocol."""
     return traces if urlsplit(traces).path.strip("/") else f"{traces.rstrip('/')}/v1/traces"
 
 
-def refusal(url: str, patience_s: float) -> str | None:
-    """The reason why the collector at the URL accepts no spans; None if it does. Blocks."""
+def refusal(url: str, timeout_s: float) -> str | None:
+    """Return the reason why the collector at the URL accepts no spans; None if it does. Blocks."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 
     said: list[str] = []
@@ -50,7 +50,7 @@ def refusal(url: str, patience_s: float) -> str | None:
     loud, spoken.propagate = spoken.propagate, False
     try:
         # With its own variables for headers and certificates, as when it works.
-        exporter = OTLPSpanExporter(endpoint=endpoint(url), timeout=patience_s)
+        exporter = OTLPSpanExporter(endpoint=endpoint(url), timeout=timeout_s)
         if exporter.export([]) is SpanExportResult.SUCCESS:
             return None
     finally:
@@ -58,10 +58,10 @@ def refusal(url: str, patience_s: float) -> str | None:
         spoken.removeHandler(listener)
     parts = urlsplit(url)
     try:  # the exporter's words for this are a paragraph
-        socket.create_connection((parts.hostname or "", parts.port or PORTS[parts.scheme]), patience_s).close()
+        socket.create_connection((parts.hostname or "", parts.port or PORTS[parts.scheme]), timeout_s).close()
     except OSError as error:
         return f"does not answer: {error.strerror or error}"
-    return f"takes no spans: {said[-1] if said else 'it gave no reason'}"
+    return f"accepts no spans: {said[-1] if said else 'it gave no reason'}"
 
 
 def _exporter(traces: str) -> SpanExporter:
@@ -133,11 +133,11 @@ class Recording(Tracing):
         found = trace.get_current_span().get_span_context()
         return f"00-{found.trace_id:032x}-{found.span_id:016x}-{found.trace_flags:02x}" if found.is_valid else None
 
-    def close(self, patience_s: float) -> None:
+    def close(self, timeout_s: float) -> None:
         # A collector that is away would be tried for longer, and a process that is told to stop has to end.
         closing = threading.Thread(target=self._provider.shutdown, name="traces-close", daemon=True)
         closing.start()
-        closing.join(patience_s)
+        closing.join(timeout_s)
 
 
 class _Recorded(Span):

@@ -26,12 +26,12 @@ _TRACE_ID = slice(3, 35)
 
 
 def traceparent(header: bytes | None) -> str | None:
-    """The header, where it is W3C's; of a version to come, the part that we know."""
+    """Return the header if it is W3C's; of a version to come, the part that we know."""
     return header[:_LENGTH].decode() if header is not None and _TRACEPARENT.fullmatch(header) else None
 
 
 def trace_id(parent: str | None) -> str | None:
-    """The trace that a traceparent belongs to, 32 hexadecimal digits."""
+    """Return the trace of a traceparent, 32 hexadecimal digits."""
     return None if parent is None else parent[_TRACE_ID]
 
 
@@ -61,23 +61,23 @@ class Tracing:
     """Records nothing."""
 
     def request(self, _name: str, _parent: str | None, /, **_attributes: Attribute) -> AbstractContextManager[Span]:
-        """A request's span, inside of the one that is open here; else in the trace of `parent`, a traceparent."""
+        """Return a request's span, inside of the open one; else in the trace of `parent`, a traceparent."""
         return NO_SPAN
 
     def run(self, _name: str, _parent: str | None, /, **_attributes: Attribute) -> AbstractContextManager[Span]:
-        """A job's span in the trace of `parent`, whatever is open here; without one it begins a trace."""
+        """Return a job's span in the trace of `parent`, whatever is open here; without one it begins a trace."""
         return NO_SPAN
 
     def span(self, _name: str, _kind: Kind = "internal", /, **_attributes: Attribute) -> AbstractContextManager[Span]:
-        """A span inside of the one that is open here; none where none is. It fails with what is raised."""
+        """Return a span inside of the open one, or none without one. An exception in it fails it."""
         return NO_SPAN
 
     def current(self) -> str | None:
-        """The traceparent of the current span, for a job to carry."""
+        """Return the traceparent of the current span, to be stored with a job."""
         return None
 
-    def close(self, patience_s: float) -> None:
-        """Send the recorded spans, for as long at most. Blocks."""
+    def close(self, timeout_s: float) -> None:
+        """Send the recorded spans within the timeout. Blocks."""
 
 
 def build(traces: str) -> Tracing:
@@ -91,7 +91,7 @@ def build(traces: str) -> Tracing:
 
 
 def check(traces: str) -> Finding:
-    """Check that the collector at the URL takes spans. Blocks."""
+    """Check that the collector at the URL accepts spans. Blocks."""
     from onward.telemetry.recording import refusal  # noqa: PLC0415 - as in `build`
 
     where = urlsplit(traces)._replace(query="", fragment="")
@@ -99,11 +99,11 @@ def check(traces: str) -> Finding:
     if refused := refusal(traces, CHECK_TIMEOUT_S):
         fix = "start the collector, or correct telemetry.traces; jobs run meanwhile, their traces are lost"
         return Finding("traces", State.WRONG, f"the collector at {shown} {refused}", fix)
-    return Finding("traces", State.OK, f"the collector at {shown} takes spans")
+    return Finding("traces", State.OK, f"the collector at {shown} accepts spans")
 
 
 def is_recorded() -> bool:
-    """True if spans are exported: by the provider of `build`, or by one set elsewhere for the process."""
+    """Return whether spans are exported: by the provider of `build`, or by one set elsewhere for the process."""
     from opentelemetry import trace  # noqa: PLC0415 - a worker without traces has no need of it
 
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)

@@ -60,7 +60,7 @@ class Watchdog:
         """Run the coroutine and time each of its pieces."""
         resume, value = doing.send, None
         while True:
-            begun = perf_counter()
+            started = perf_counter()
             self._now = who
             try:
                 awaited = resume(value)
@@ -68,8 +68,8 @@ class Watchdog:
                 return end.value  # type: ignore[no-any-return]
             finally:
                 self._now = None
-                if perf_counter() - begun > BLOCKED_S:
-                    self._blocked(who, perf_counter() - begun)
+                if perf_counter() - started > BLOCKED_S:
+                    self._blocked(who, perf_counter() - started)
             try:
                 value = yield awaited
                 resume = doing.send

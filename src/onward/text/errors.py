@@ -1,10 +1,10 @@
-"""The text of an exception, whatever its class does."""
+"""The text of an exception, even if its class cannot print it."""
 
 from __future__ import annotations
 
 
 def text_of(error: BaseException) -> str:
-    """The error's own text; its class's name where `__str__` raises."""
+    """Return the error's own text; its class's name if `__str__` raises."""
     try:
         return str(error)
     except Exception as raised:  # noqa: BLE001 - the text of other people's classes is their code

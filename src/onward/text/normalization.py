@@ -9,7 +9,7 @@ _class = unicodedata.combining
 
 
 def nfc(text: str) -> str:
-    """The text in NFC.
+    """Return the text in NFC.
 
     `unicodedata.normalize` sorts combining marks by insertion, which is quadratic in a run of them: 10,000 marks in
     descending order take it 1.5 s. Here each run is sorted first, after which nothing is left to move.

@@ -27,10 +27,10 @@ def has_invisible(text: str) -> bool:
 
 
 def escape(text: str) -> str:
-    r"""The text with `\x1b` and the like in place of every control and every character that turns text around."""
+    r"""Return the text with `\x1b` and the like for every control and every character that reverses text."""
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def escape_json(text: str) -> str:
-    """JSON, whose own controls are escaped already, with the same characters as JSON's escapes."""
+    """Return the JSON with JSON's escapes for the same characters; its own controls are escaped already."""
     return text if text.isascii() and "\x7f" not in text else _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -25,23 +25,23 @@ def bounds(metadata: Sequence[Any]) -> dict[str, Any]:
 
 def described(description: str, metadata: Sequence[Any], *, items: bool = False) -> str | None:
     """The description of a field with its constraints; None if there is nothing to say."""
-    told = [description] if description else _description(metadata)
+    texts = [description] if description else _description(metadata)
     found = bounds(metadata)
     if "ge" in found and "le" in found:
-        told.append(f"{_figure(found['ge'])} to {_figure(found['le'])}.")
+        texts.append(f"{_figure(found['ge'])} to {_figure(found['le'])}.")
     else:
-        told += [f"{words} {_figure(found[name])}." for name, words in _ENDS.items() if name in found]
+        texts += [f"{words} {_figure(found[name])}." for name, words in _ENDS.items() if name in found]
     least, most = found.get("min_length"), found.get("max_length")
     noun = ("item" if items else "character") + ("s" if (least if most is None else most) != 1 else "")
     if least and most is not None:
-        told.append(f"{_figure(least)} to {_figure(most)} {noun}." if least != most else f"{_figure(most)} {noun}.")
+        texts.append(f"{_figure(least)} to {_figure(most)} {noun}." if least != most else f"{_figure(most)} {noun}.")
     elif least or most is not None:
-        told.append(f"At least {_figure(least)} {noun}." if most is None else f"At most {_figure(most)} {noun}.")
+        texts.append(f"At least {_figure(least)} {noun}." if most is None else f"At most {_figure(most)} {noun}.")
     if "multiple_of" in found:
-        told.append(f"A multiple of {_figure(found['multiple_of'])}.")
+        texts.append(f"A multiple of {_figure(found['multiple_of'])}.")
     if "pattern" in found:
-        told.append(f"Matches `{getattr(found['pattern'], 'pattern', found['pattern'])}`.")
-    return " ".join(told) or None
+        texts.append(f"Matches `{getattr(found['pattern'], 'pattern', found['pattern'])}`.")
+    return " ".join(texts) or None
 
 
 _ENDS = {"ge": "At least", "gt": "More than", "le": "At most", "lt": "Less than"}

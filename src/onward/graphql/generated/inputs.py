@@ -32,11 +32,11 @@ def input_type(types: Types, type_: Any, place: str) -> SchemaType:
 
 
 def input_members(
-    types: Types, fields: Sequence[Field], place: str, owner: str, told: Mapping[str, str] | None = None
+    types: Types, fields: Sequence[Field], place: str, owner: str, texts: Mapping[str, str] | None = None
 ) -> tuple[list[Member], dict[str, tuple[Any, Any]]]:
     """The members of an input type, and its Strawberry fields with their types. Raises HandlerSchemaError.
 
-    `told` has descriptions by name, for fields without one.
+    `texts` has descriptions by name, for fields without one.
     """
     members, made, names = [], {}, dict[str, str]()
     for one in fields:
@@ -54,7 +54,7 @@ def input_members(
         if one.deprecated and (optional or shown):
             options["deprecation_reason"] = one.deprecated
         inner = (*one.metadata, *inner_metadata(one.annotation))
-        text = described(one.description or (told or {}).get(one.name, ""), inner, items=type_.within is not None)
+        text = described(one.description or (texts or {}).get(one.name, ""), inner, items=type_.within is not None)
         field = strawberry.field(name=name, description=text, **options)
         made[one.name] = (type_.annotation | None if optional else type_.annotation, field)
     return members, made

@@ -9,7 +9,7 @@ import strawberry
 from graphql import GraphQLError
 
 from onward.graphql.context import Info
-from onward.graphql.enqueue import MutationError, open_jobs_room, unavailable
+from onward.graphql.enqueue import MutationError, open_jobs_capacity, unavailable
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.filter import JobFilter
 from onward.graphql.types.user_error import UserError
@@ -59,7 +59,7 @@ async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | No
             context.viewer.visible,
             context.services.dispatcher.route,
             left=input.limit,
-            room=partial(open_jobs_room, context),
+            capacity=partial(open_jobs_capacity, context),
         )
         while retries.left > 0 and not retries.is_full and time.monotonic() < until:
             again = await retries.next()
