@@ -13,7 +13,7 @@ OPENINGS = re.compile(
 )
 FORMER = re.compile(
     r"\b_?(?:begun|bury|carry|courier|deaths|insist|kit|law|let_out|look_about|makes_up|mend|patience_s|see_off|settle"
-    r"|sort_out|strays|told|unsaid|welcome_elsewhere)\b"
+    r"|sort_out|strays|told|unsaid|welcome_elsewhere)\b(?= ?[=:,()]| in |$)"
 )
 
 

@@ -180,7 +180,7 @@ class Enqueuer:
     def _once(
         self, new: NewJob, request: JobRequest, options: Options, key: str, accept: Callable[[Tx, NewJob], Job]
     ) -> tuple[Callable[[Tx], Job | str], LockOrder]:
-        """Return a function that accepts the job, or returns the id of the key's earlier job, and the function's order."""
+        """Return a function that accepts the job or returns the id of the key's earlier job, and its lock order."""
         params = self.handlers[new.handler].bind(request.params)  # not those of `new`: encrypted ones always differ
         names = {"viewer": options.owner or "", "mutation": f"enqueue {new.handler}", "key": key}
         digest = idempotency.fingerprint({"params": params, **options.as_json()})

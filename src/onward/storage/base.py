@@ -20,7 +20,7 @@ class NotALedger(StorageError):
 
 
 class NoLedger(StorageError):
-    """There is no ledger yet, and the caller makes none."""
+    """The ledger does not exist yet, and the caller does not create it."""
 
 
 class DiskFull(Unavailable):

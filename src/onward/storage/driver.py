@@ -29,7 +29,7 @@ class Driver(ABC):
     revision: ClassVar[str]
     """A statement that reads a value which changes with each commit of another connection."""
     is_local: ClassVar[bool] = False
-    """Whether `revision` takes microseconds, so that an event loop can wait for it."""
+    """Does `revision` take microseconds? Then an event loop can wait for it."""
     tables: ClassVar[str]
     """A statement that reads the names of all tables and views that statements would find."""
     clock: Any

@@ -1,4 +1,4 @@
-"""What a handler returns and shows, within the bounds that the docs tell."""
+"""Results and progress of handlers, within the bounds of the docs."""
 
 from __future__ import annotations
 
