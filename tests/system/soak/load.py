@@ -14,7 +14,7 @@ from typing import Any, Self
 import httpx2
 import jwt
 
-from tests.system.fuzz.hostile import KINDS, SECRET
+from tests.system.fuzz.hostile import ENDED, KINDS, SECRET
 from tests.system.soak.audit import OVER
 
 JOBS = {  # operations of each kind in sixty
@@ -193,4 +193,5 @@ class Load:
     async def _broken(self) -> None:
         kind = self.chance.choice(BROKEN)
         status = await KINDS[kind].attack(self._address.removeprefix("http://"), next(self._numbers))
-        assert status in KINDS[kind].answers, f"{kind}: {status}"
+        # The sender gives up after a second, and a busy machine may not have answered by then.
+        assert status in {*KINDS[kind].answers, ENDED}, f"{kind}: {status}"
