@@ -76,7 +76,7 @@ def check_type(annotation: Any, place: str, seen: tuple[Any, ...] = ()) -> None:
 
 
 def unknown(error: Exception) -> str:
-    """The words about a type that pydantic makes nothing of."""
+    """The words about a type that pydantic does not know."""
     fix = "use a dataclass, a pydantic model, or Any"
     if (found := UNKNOWN.match(str(error))) is not None:
         return f"cannot be stored as JSON: {found[1]} is no type of values; {fix}"
