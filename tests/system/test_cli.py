@@ -69,7 +69,8 @@ def test_wrong_settings_stop_every_command_with_one_line(command: str, project: 
 def test_a_port_in_use_is_reported_in_one_line(command: str, project: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        assert f"port {port} of 127.0.0.1 is in use" in refused(command, "--port", port, project=project)
+        assert f"port {port} of 127.0.0.1 is in use" in (said := refused(command, "--port", port, project=project))
+        assert sys.platform != "linux" or f" by process {os.getpid()} (" in said
 
 
 def test_open_mode_is_refused_on_a_public_address(project: Path) -> None:

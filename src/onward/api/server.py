@@ -23,6 +23,7 @@ from onward.api.app import create_app
 from onward.api.fair_scheduler import FairScheduler
 from onward.api.http_connection import HttpConnection
 from onward.api.idle_connections import IdleConnections, connection_capacity
+from onward.api.port_holder import holder
 from onward.api.websocket_connection import WebSocketConnection
 from onward.config.settings import Settings, SettingsError
 from onward.graphql.base import SchemaError
@@ -227,7 +228,9 @@ def _notify_systemd() -> None:
 def _refusal(error: OSError, host: str, port: int) -> str:
     match error.errno:
         case errno.EADDRINUSE:
-            return f"port {port} of {host} is in use: stop the program that uses it, or choose another port with --port"
+            found = holder(port)
+            by, fix = (f" by process {found[0]} ({found[1]})", "it") if found else ("", "the program that uses it")
+            return f"port {port} of {host} is in use{by}: stop {fix}, or choose another port with --port"
         case errno.EACCES:
             return f"port {port} needs privileges: choose a port from 1024 on with --port"
         case errno.EADDRNOTAVAIL:
