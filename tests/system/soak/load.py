@@ -51,7 +51,7 @@ RETRY_ALL = """mutation { r: retryJobs(input: {filter: {handler: ["soak.raises"]
   count errors { code } } }"""
 POLL_S = 0.3
 UNFINISHED = "{ system { counts { status count } } }"
-ANSWER_TIMEOUT_S = 300.0
+WAIT_TIMEOUT_S = 300.0
 
 
 class Load:
@@ -73,7 +73,7 @@ class Load:
     async def __aenter__(self) -> Self:
         limits = httpx2.Limits(max_connections=AT_ONCE, max_keepalive_connections=40)
         headers = {"authorization": f"Bearer {ADMIN}"}
-        self._http = httpx2.AsyncClient(timeout=ANSWER_TIMEOUT_S, limits=limits, base_url=self._address, headers=headers)
+        self._http = httpx2.AsyncClient(timeout=WAIT_TIMEOUT_S, limits=limits, base_url=self._address, headers=headers)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -127,7 +127,7 @@ class Load:
 
     async def state(self, job: str, *statuses: str) -> Any:
         """Wait until the job has one of the statuses, and return it."""
-        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        deadline = time.monotonic() + WAIT_TIMEOUT_S
         while True:
             found = (await self.ask(JOB, id=job))["job"]
             if found and found["status"] in statuses:
