@@ -24,7 +24,7 @@ from onward.jobs.concurrency import (
 )
 from onward.jobs.ledger import ID
 from onward.storage.sql import as_list, in_array
-from onward.storage.tables import at_gate, held, jobs, promised, ready
+from onward.storage.tables import at_gate, held, jobs, promised, ready_row
 from onward.storage.transaction import Tx
 
 BY_LIMIT = "INDEXED BY _ledger.jobs_at_gate"  # left to itself, SQLite reads all that is queued
@@ -37,7 +37,7 @@ REQUEUED = {  # set where a job is blocked or unblocked
     "changed": _p("change"),
 }
 # Locked before the limits are (`lock_order`).
-_candidate = sa.select(*row.columns(row.Candidate)).where(ID, ready, has_limits).with_for_update()
+_candidate = sa.select(*row.columns(row.Candidate)).where(ID, ready_row, has_limits).with_for_update()
 free = (
     sa.select(jobs.c.id)
     .where(in_array(jobs.c.id, "ids"))
@@ -48,7 +48,7 @@ free = (
 """The jobs of `ids` that no other transaction holds, because it could wait for the limits that are locked here."""
 _block = (
     sa.update(jobs)
-    .where(jobs.c.id.in_(sa.select(free.c.id)), ready)
+    .where(jobs.c.id.in_(sa.select(free.c.id)), ready_row)
     .values({**REQUEUED, "parked": _p("reason_"), "promised": None})
 )
 _first_blocked = (

@@ -8,7 +8,7 @@ from onward.jobs import row
 from onward.jobs.admission import BY_LIMIT, REQUEUED, capacity
 from onward.jobs.concurrency import all_limits, locked_limits
 from onward.jobs.model import Job
-from onward.storage.tables import at_gate, jobs
+from onward.storage.tables import at_gate, at_gate_row, jobs
 from onward.storage.transaction import Tx
 
 RESERVED_US = 100_000  # the time by which a job with a reservation may have started
@@ -29,7 +29,9 @@ _first = (
     .cte("first")
     .prefix_with("MATERIALIZED")
 )
-_unblock = sa.update(jobs).where(jobs.c.id.in_(sa.select(_first.c.id)), at_gate).values({**REQUEUED, "parked": None})
+_unblock = (
+    sa.update(jobs).where(jobs.c.id.in_(sa.select(_first.c.id)), at_gate_row).values({**REQUEUED, "parked": None})
+)
 _unblock_unlimited = _unblock.returning(*row.ALL)
 _unblock_reserved = _unblock.values(promised=jobs.c.token + 1).returning(*row.ALL)
 _count = (

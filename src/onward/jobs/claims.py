@@ -18,7 +18,7 @@ from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
 from onward.storage.sql import as_list, in_array
 from onward.storage.tables import gates as _gates
-from onward.storage.tables import held, jobs, ready
+from onward.storage.tables import held, jobs, ready, ready_row
 from onward.storage.transaction import Tx
 
 CRASHES_BEFORE_ISOLATION = 2
@@ -40,7 +40,10 @@ _CLAIM = {
     "started_at": sa.func.coalesce(jobs.c.started_at, _p("now")),
 }
 _claim = (
-    sa.update(jobs).where(ID, ready, jobs.c.deaths <= _p("crashes_"), ~has_limits).values(_CLAIM).returning(*row.ALL)
+    sa.update(jobs)
+    .where(ID, ready_row, jobs.c.deaths <= _p("crashes_"), ~has_limits)
+    .values(_CLAIM)
+    .returning(*row.ALL)
 )
 _claimable = (
     ready,
@@ -68,7 +71,10 @@ _due = (
     .prefix_with("MATERIALIZED")
 )
 _claim_due = (
-    sa.update(jobs).where(jobs.c.id.in_(sa.select(_due.c.id)), ready, ~has_limits).values(_CLAIM).returning(*row.ALL)
+    sa.update(jobs)
+    .where(jobs.c.id.in_(sa.select(_due.c.id)), ready_row, ~has_limits)
+    .values(_CLAIM)
+    .returning(*row.ALL)
 )
 _line = (
     sa.select(*row.columns(row.Candidate), jobs.c.due_at)
@@ -87,13 +93,13 @@ _limited = (
 # up no start of its handler's rate here. Not by ids that were read before: the rows are those of the lock's moment.
 _limited_free = (
     sa.select(*row.columns(row.Candidate))
-    .where(jobs.c.id.in_(sa.select(_line.c.id).where(_line.c.handler.in_(sa.select(_gates.c.handler)))), ready)
+    .where(jobs.c.id.in_(sa.select(_line.c.id).where(_line.c.handler.in_(sa.select(_gates.c.handler)))), ready_row)
     .order_by(jobs.c.priority, jobs.c.due_at)
     .with_for_update(skip_locked=True)
 )
 _claim_admitted = (
     sa.update(jobs)
-    .where(jobs.c.id.in_(sa.select(admission.free.c.id)), ready, jobs.c.deaths <= _p("crashes_"))
+    .where(jobs.c.id.in_(sa.select(admission.free.c.id)), ready_row, jobs.c.deaths <= _p("crashes_"))
     .values(_CLAIM)
     .returning(*row.ALL)
 )
@@ -102,7 +108,7 @@ _next_isolated = (
     .where(ready, jobs.c.backend == _p("backend_"), jobs.c.deaths >= CRASHES_BEFORE_ISOLATION)
     .limit(1)
 )
-_crashes = sa.select(jobs.c.deaths).where(ID, ready)
+_crashes = sa.select(jobs.c.deaths).where(ID, ready_row)
 _held_by = sa.select(*row.columns(row.Claim)).where(held, jobs.c.runner == _p("runner_"))
 _cancelling = _held_by.where(jobs.c.status == S.CANCELLING.value)
 

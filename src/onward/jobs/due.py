@@ -12,7 +12,7 @@ from onward.jobs.ledger import horizon
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
 from onward.storage.sql import as_list, in_array
-from onward.storage.tables import jobs, later, ready
+from onward.storage.tables import jobs, later, ready, ready_row
 from onward.storage.tables import unsent as unsent_
 from onward.storage.transaction import Tx
 
@@ -71,13 +71,15 @@ _confirm = sa.update(jobs).where(jobs.c.id.in_(sa.select(_idle.c.id))).values(de
 _invalidate = (
     sa.update(jobs)
     .where(
-        jobs.c.id.in_(_batch(*_ready_of, jobs.c.delivered_to.is_not(None), jobs.c.due_at <= _p("before_"))), *_ready_of
+        jobs.c.id.in_(_batch(*_ready_of, jobs.c.delivered_to.is_not(None), jobs.c.due_at <= _p("before_"))),
+        ready_row,
+        jobs.c.backend == _p("backend_"),
     )
     .values(delivered_to=None)
 )
 _give_back = (
     sa.update(jobs)
-    .where(jobs.c.id == _p("id_"), ready)
+    .where(jobs.c.id == _p("id_"), ready_row)
     # A reservation, which is a number of this kind, is kept.
     .values(delivered_to=None, token=jobs.c.token + 1, promised=jobs.c.promised + 1)
 )

@@ -17,7 +17,7 @@ from onward.jobs.model import Job, JobError
 from onward.jobs.outcome import Outcome
 from onward.jobs.states import JobStatus, StepStatus
 from onward.storage.sql import as_list, in_array
-from onward.storage.tables import held, jobs, ready, runners
+from onward.storage.tables import held, jobs, ready, ready_row, runners
 from onward.storage.transaction import Tx
 
 S = JobStatus
@@ -86,7 +86,7 @@ _assigned = (
 )
 _clear_affinity = (
     sa.update(jobs)
-    .where(jobs.c.id.in_(sa.select(_assigned.c.id)), ready, jobs.c.delivered_to == _p("runner_"))
+    .where(jobs.c.id.in_(sa.select(_assigned.c.id)), ready_row, jobs.c.delivered_to == _p("runner_"))
     .values(delivered_to=None)
 )
 

@@ -90,6 +90,12 @@ class PostgreSQL(Driver):
             raise
         return connection
 
+    def insert_many(self, cursor: Any, insert: Any, rows: list[dict[str, Any]]) -> None:
+        if len(rows) == 1 or pooler.is_marked(cursor.connection):
+            super().insert_many(cursor, insert, rows)
+        else:
+            cursor.executemany(self.compiled(insert)[0], rows)  # sent together: no row waits for the answer to another
+
     def begin_read(self, connection: Any) -> None:
         if pooler.is_marked(connection):
             pooler.run(connection, POOLED_BEGIN, time.monotonic() + POOLED_READ_TIMEOUT_S)

@@ -57,6 +57,10 @@ owned = text("owner IS NOT NULL")
 ready = text("status = 'QUEUED' AND parked IS NULL")
 at_gate = text("status = 'QUEUED' AND parked IS NOT NULL")
 unsent = text("status = 'QUEUED' AND delivered_to = ''")
+# The same of rows that are named by their ids. With statistics of a short line PostgreSQL takes a partial index for one
+# row, and reads all of it: no index has these words.
+ready_row = text("coalesce(status, '') = 'QUEUED' AND parked IS NULL")
+at_gate_row = text("coalesce(status, '') = 'QUEUED' AND parked IS NOT NULL")
 later = text("status IN ('SCHEDULED', 'RETRYING')")
 promised = text("status = 'QUEUED' AND promised = token")
 held = text("status IN ('RUNNING', 'CANCELLING')")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Sequence
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import claims, ledger, recording, recovery
+from onward.jobs import admission, claims, due, ledger, recording, recovery
 from onward.jobs.base import Superseded
 from onward.jobs.model import Job, Progress
 from onward.jobs.outcome import Outcome
@@ -146,3 +148,23 @@ def test_only_crashes_that_the_job_surely_caused_are_poison(writer: Writer) -> N
     assert now is not None
     assert now.error is not None
     assert now.error.code == "POISON"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [claims._claim, claims._claim_due, claims._claim_admitted, admission._candidate, admission._block, due._give_back],
+)
+def test_a_job_that_is_named_is_found_by_its_key(postgres_ledger: str, statement: Any) -> None:
+    """Statistics of a short line made PostgreSQL read the whole line for each claim of a long one."""
+    with writing(postgres_ledger) as writer:
+        writer.run_sync(lambda tx: [accept(tx) for _ in range(300)])
+        text, defaults = writer.database.driver.compiled(statement)
+        bound = ("id_", "runner_", "worker_", "backend_", "ids", "reason_", "exclude")
+        numbers = ("crashes_", "change", "now", "before_", "after_", "limit_")
+        given = {**defaults, **dict.fromkeys(bound, "[]"), **dict.fromkeys(numbers, 1)}
+        with contextlib.closing(writer.database.connect()) as connection:
+            connection.execute("SET enable_seqscan = off")
+            found = [line for (line,) in connection.execute(f"EXPLAIN {text}", given)]
+    reads = [line for line in found if " on jobs" in line and "Scan" in line]
+    assert sum("jobs_ready" in line for line in reads) <= (statement is claims._claim_due), found  # its line
+    assert any("jobs_pkey" in line for line in reads), found
