@@ -37,7 +37,7 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
         (admission._count_reserved, "jobs_promised"),
         (due._undelivered, "jobs_ready"),
         (due._waiting, "jobs_ready"),
-        (ledger._count, "(slot=? AND owner=?)"),
+        (ledger._COUNTS["sqlite"], "(slot=? AND owner=?)"),
     ],
 )
 def test_queries_of_every_tick_and_mutation_use_an_index(writer: Writer, statement: Any, index: str) -> None:
