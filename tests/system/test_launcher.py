@@ -252,7 +252,7 @@ def test_a_venv_without_permission_is_reported_in_one_line(
 
     monkeypatch.setattr(module, "is_installed", hidden)
     with pytest.raises(SystemExit) as end:
-        module.output(["serve"])
+        module.run_in_line(["serve"])
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"this user may not use {module.PYTHON}" in line
