@@ -86,7 +86,10 @@ class Served:
 
 @asynccontextmanager
 async def serving(page: Page) -> AsyncIterator[Served]:
-    async with run_process(load(page.folder), Role.ACCEPT) as running, Onward.from_settings(page.folder) as onward:
+    async with (
+        run_process(load(page.folder), Role.ACCEPT, embedded=True) as running,  # the SQLite of those who enqueue here
+        Onward.from_settings(page.folder) as onward,
+    ):
         yield Served(running, onward)
 
 
