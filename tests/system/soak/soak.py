@@ -27,6 +27,7 @@ KEPT_S, CLEAN_S = 60.0, 10.0  # finished jobs and keys are kept that long, and l
 QUIET_TIMEOUT_S = 300.0
 LIVE = "{ liveObjects }"
 FORBIDDEN = ("was never awaited", "deadlock", "Task exception was never", "Too many open files")
+INTERNAL = "a resolver failed"  # the line has the traceback
 BOUNDS = {  # by the end of the quantity's name, in an hour
     "resident, MB": Bound(5.0),
     "descriptors": Bound(20.0, certain=True),
@@ -193,7 +194,9 @@ async def _under_load(
         metrics = scraped(texts)
         report.wrong += load.wrong + streams.wrong
         report.wrong += differences(installation.audit, load.accepted, load.retried, metrics)
-    report.wrong += [f"the log says {words!r}" for words in FORBIDDEN if words in installation.logs()]
+    log = installation.logs()
+    report.wrong += [f"the log says {words!r}" for words in FORBIDDEN if words in log]
+    report.wrong += [line for line in log.splitlines() if INTERNAL in line]
     report.operations, report.retried, report.streams = load.operations.total(), load.retried, streams.ends
     for (_, what), n in installation.audit.counts().items():
         report.counts[what] += n
