@@ -26,7 +26,7 @@ from onward.telemetry import tracing
 from onward.web import pages
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, *, embedded: bool = False) -> FastAPI:
     """Build the application. Its lifespan starts every service, and drains them at the end. Raises SettingsError."""
     gate = composition.request_gate(settings)
     layers = _layers(settings, gate.hosts)
@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: Api) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            runtime = await stack.enter_async_context(run_process(settings, Role.ACCEPT))
+            runtime = await stack.enter_async_context(run_process(settings, Role.ACCEPT, embedded=embedded))
             services = composition.services(runtime)
             explorer = pages.explorer if composition.is_open(settings) else None
             view = View(gate, services, explorer=explorer, get_queries=composition.answers_get(settings))

@@ -81,7 +81,8 @@ async def running(backend: str, folder: Path, given: Mapping[str, Any]) -> Async
     """Run the application with `folder` as its project; `given` holds further tables of settings.toml."""
     (folder / "settings.toml").touch()
     tables = {**given, "backends": {**given.get("backends", {}), backend: {"class": CLASSES[backend]}}}
-    app = create_app(settings.load(folder, backend=backend, **tables))
+    # Tests open the file with Python's own SQLite, and enqueue.
+    app = create_app(settings.load(folder, backend=backend, **tables), embedded=True)
     transport = httpx2.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),
