@@ -44,6 +44,12 @@ class Claimer:
         """Have a job delivered again that arrived at this process while it drains. Raises Unavailable."""
         await self._writer.run(partial(due.give_back, job_id=job_id), lock_order.job(job_id))
 
+    async def any_due(self, backend: str) -> bool:
+        """True if `claim_due` may find a job. Raises Unavailable."""
+        grace_us = round(self._timings.local_claim_grace_s * 1_000_000)
+        ask = partial(claims.any_due, runner=self._lease.id, backend=backend, grace_us=grace_us)
+        return await self._writer.database.read(ask)
+
     async def claim_due(self, backend: str, limit: int, *, exclude: Collection[str]) -> list[Job]:
         """Claim up to `limit` queued jobs of the backend, without those in `exclude`. Raises Unavailable."""
         found: list[Job] = []

@@ -59,6 +59,7 @@ _claimable = (
     sa.not_(in_array(jobs.c.id, "exclude")),
     jobs.c.deaths < CRASHES_BEFORE_ISOLATION,
 )
+_any_due = sa.select(sa.literal(1)).where(*_claimable).limit(1)
 # Materialized, as a table of its own: PostgreSQL may run a subselect again for each row, and each time skip what it
 # has locked the time before, so that a LIMIT in it limits nothing.
 _due = (
@@ -140,6 +141,11 @@ def claim_due(
     """
     rows = tx.all(_claim_due, limit_=limit, **_bounds(tx, exclude, grace_us), **_values(tx, runner, worker, backend))
     return sorted((_claimed(tx, found) for found in rows), key=lambda job: (job.priority, job.due_at, job.id))
+
+
+def any_due(tx: Tx, *, runner: str, backend: str, exclude: Collection[str] = (), grace_us: int = 0) -> bool:
+    """True if a claim would look at a job. A read: on PostgreSQL each claim counts as a commit."""
+    return bool(tx.scalar(_any_due, runner_=runner, backend_=backend, **_bounds(tx, exclude, grace_us)))
 
 
 def claim_limited(

@@ -110,6 +110,10 @@ class Runner:
             return []
         return await self._claimer.claim_due(backend, limit, exclude=exclude)
 
+    async def any_due(self, backend: str) -> bool:
+        """True if `claim_due` may find a job of the backend. Raises Unavailable."""
+        return await self._claimer.any_due(backend)
+
     @property
     def any_limits(self) -> bool:
         """Return whether a handler had limits at the last check: then jobs may become claimable as time passes."""

@@ -51,7 +51,13 @@ class BackendRunner:
         if self._found_nothing:
             # An empty claim costs a hundred times the question; limits also change with time.
             self._changed = self._changed or self._revision.has_changed()
-            if not (self._changed or self._runner.any_limits) or time.monotonic() < self._pause_until:
+            if not (self._changed or self._runner.any_limits):
+                return calls
+            self._changed = False
+            if not await self._runner.any_due(self._backend) and not await self._runner.next_isolated(self._backend):
+                return calls
+            if time.monotonic() < self._pause_until:
+                self._changed = True
                 return calls
         self._found_nothing = self._changed = False
         job_id = await self._runner.next_isolated(self._backend)  # first, or a lasting backlog leaves it no slot
