@@ -71,6 +71,7 @@ def postgres_server(*options: str, port: int | None = None) -> Iterator[Server]:
             "listen_addresses=127.0.0.1",
             f"unix_socket_directories={folder}",
             "fsync=off",
+            "search_path=public",  # without a schema of the user's name: none of Onward's statements may need one
             *options,
         ]
         command = [str(binaries / "postgres"), "-D", str(data)] + [part for one in settings for part in ("-c", one)]

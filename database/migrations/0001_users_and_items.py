@@ -1,15 +1,19 @@
 """Users and items. A ledger that an older release made has both tables already, with their rows."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
+
+from onward.storage.base import StorageError
 
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
-    there = sa.inspect(op.get_bind()).get_table_names()
-    if "items" not in there:
+    inspector = sa.inspect(op.get_bind())
+    if _is_missing(inspector, "items", "sha256"):
         op.create_table(
             "items",
             sa.Column("job_id", sa.Text(), nullable=False),
@@ -21,7 +25,7 @@ def upgrade() -> None:
             sa.Column("created_at", sa.BigInteger(), nullable=False),
             sa.PrimaryKeyConstraint("job_id"),
         )
-    if "users" not in there:
+    if _is_missing(inspector, "users", "username_key"):
         op.create_table(
             "users",
             sa.Column("id", sa.Text(), nullable=False),
@@ -34,3 +38,13 @@ def upgrade() -> None:
             sa.UniqueConstraint("email_key"),
             sa.UniqueConstraint("username_key"),
         )
+
+
+def _is_missing(inspector: Any, table: str, column: str) -> bool:
+    """Return whether the table has to be made. Raises StorageError if the one that is there is somebody else's."""
+    if not inspector.has_table(table):
+        return True
+    if column not in {one["name"] for one in inspector.get_columns(table)}:
+        fix = "take another database, or leave database.migrations out"
+        raise StorageError(f"the database has a table {table} of another application: {fix}")
+    return False

@@ -17,6 +17,7 @@ class OnDatabase(BackendFixture):
 
     def __init__(self, database: str | None = None) -> None:
         self._database = database
+        self.schema = "other" if database else type(self).schema  # nothing may depend on the default
 
     def database(self, project: Path) -> str:
         return self._database or super().database(project)

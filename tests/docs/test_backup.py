@@ -17,7 +17,7 @@ REGISTER = "mutation ($input: RegisterUserInput!) { registerUser(input: $input) 
 NOTIFY = "mutation ($input: SendNotificationInput!) { sendNotification(input: $input) { job { id status } } }"
 JOB = "query ($id: ID!) { job(id: $id) { status attempts { number } } }"
 BURN = "DO $$ BEGIN FOR i IN 1..5000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
-AHEAD = "SELECT count(*) FROM jobs WHERE changed >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+AHEAD = "SELECT count(*) FROM onward.jobs WHERE changed >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 
 
 def block(words: str) -> str:

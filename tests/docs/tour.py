@@ -31,9 +31,10 @@ class Reader:
         installed.parent.mkdir()
         installed.write_text(f'#!/bin/sh\nunset ONWARD_PROJECT\nexec {sys.executable} -P -m onward "$@"\n', "utf-8")
         installed.chmod(0o755)
+        path = variables.pop("PATH", os.environ["PATH"])
         self._environment = environment(  # the project is found by its own folder alone, as in a clone
             PYTHONPATH="",
-            PATH=f"{installed.parent}{os.pathsep}{os.environ['PATH']}",
+            PATH=f"{installed.parent}{os.pathsep}{path}",
             ONWARD_PROJECT=str(folder),
             ONWARD_SERVER__PORT=self._port,
             COLUMNS="120",

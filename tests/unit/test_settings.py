@@ -78,6 +78,28 @@ def test_the_environment_wins_over_the_file_key_by_key(project: Path, monkeypatc
     assert load(project).backends.dramatiq.namespace == "mine"
 
 
+def test_the_schema_can_be_set_by_the_environment(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(project).database.schema_ == "onward"
+    monkeypatch.setenv("ONWARD_DATABASE__SCHEMA", "shop_jobs")
+    assert load(project).database.schema_ == "shop_jobs"
+
+
+@pytest.mark.parametrize("name", ["", "Jobs", "my-jobs", "a b", 'a"b', "1st", "_a", "jöbs", "a.b", "a" * 41, "a\n"])
+def test_a_schema_with_odd_characters_is_refused_with_an_example(project: Path, name: str) -> None:
+    """Other names would need quotes in each statement that somebody writes."""
+    words = (
+        "database.schema must be up to 40 small letters, digits and underscores, the first one a letter, as in onward"
+    )
+    assert words in refusal(project, database={"schema": name})
+
+
+@pytest.mark.parametrize("name", ["pg_jobs", "information_schema", "sqlite_jobs"])
+def test_a_schema_of_the_database_s_own_is_refused(project: Path, name: str) -> None:
+    assert "database.schema must not be a name that the database keeps for itself" in refusal(
+        project, f'[database]\nschema = "{name}"'
+    )
+
+
 def test_the_command_line_wins_over_the_environment(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONWARD_BACKEND", "background")
     assert load(project, backend="dramatiq").backend == "dramatiq"

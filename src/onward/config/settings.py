@@ -113,6 +113,16 @@ def _like(pattern: str, words: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _schema(name: str) -> str:
+    """Return the name if it needs no quotes, and is no database's own. Raises ValueError."""
+    if re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) is None:
+        raise ValueError("must be up to 40 small letters, digits and underscores, the first one a letter, as in onward")
+    if name.startswith(("pg_", "sqlite")) or name == "information_schema":
+        raise ValueError("must not be a name that the database keeps for itself: pg_..., sqlite..., information_schema")
+    return name
+
+
+SchemaName = Annotated[str, AfterValidator(_schema)]
 DatabaseUrl = Annotated[str, Field(repr=False), AfterValidator(_database)]
 RedisUrl = Annotated[str, Field(repr=False), AfterValidator(_redis)]
 Network = Annotated[str, AfterValidator(_network)]
@@ -163,6 +173,12 @@ class Database(Table):
     url: DatabaseUrl = Field(
         "sqlite:///var/onward.db",
         description="the ledger: sqlite:///FILE, relative to the project's folder, or postgresql://USER:PASSWORD@HOST/NAME",
+    )
+    schema_: SchemaName = Field(
+        "onward",
+        alias="schema",
+        description="the schema of the ledger's tables on PostgreSQL; in a SQLite file the prefix of their names, as in"
+        " onward_jobs",
     )
     migrations: Path | None = Field(
         None, description="a folder of your Alembic migrations, for your own tables in the ledger's database"

@@ -8,4 +8,5 @@ from onward.storage.engine import Database
 
 def database_of(settings: Settings, *, embedded: bool = False) -> Database:
     """Return the ledger's database, not opened yet; its caller closes it."""
-    return Database(settings.database.url, settings.database.migrations, embedded=embedded)
+    found = settings.database
+    return Database(found.url, found.migrations, found.schema_, embedded=embedded)

@@ -29,6 +29,7 @@ def environment(settings: Settings, timings: Timings) -> dict[str, str]:
         "ONWARD_PROJECT": str(settings.project),
         "ONWARD_BACKEND": settings.backend,
         "ONWARD_DATABASE__URL": settings.database.url,
+        "ONWARD_DATABASE__SCHEMA": settings.database.schema_,
         "ONWARD_EMAIL__TRANSPORT": settings.email.transport,
         "ONWARD_EMAIL__DIRECTORY": str(settings.email.directory),
         "ONWARD_LOG__PATH": str(settings.log.path),

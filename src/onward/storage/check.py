@@ -10,6 +10,8 @@ from onward.storage import migrate, sqlite
 from onward.storage.base import NotALedger, StorageError, Unavailable
 from onward.storage.engine import Database
 
+SCHEMA = "database.schema"
+
 
 def check(database: Database) -> Iterator[Finding]:
     """Check the database and the tables of each series of migrations."""
@@ -41,31 +43,50 @@ def check(database: Database) -> Iterator[Finding]:
 
 def _check_series(database: Database) -> Iterator[Finding]:
     try:
-        for series in migrate.all_of(database):
-            yield _check_tables(database, series)
-    except NotALedger as error:
-        yield _not_a_ledger(error)
-    except Unavailable as error:
-        yield Finding("database", State.WRONG, in_one_line(error.__cause__ or error), "correct database.url")
+        every = migrate.all_of(database)
     except StorageError as error:
         yield Finding("database", State.WRONG, in_one_line(error), "correct database.migrations")
+        return
+    for series in every:
+        try:
+            yield _check_tables(database, series)
+        except NotALedger as error:
+            yield _not_a_ledger(error)
+            return
+        except Unavailable as error:
+            yield Finding("database", State.WRONG, in_one_line(error.__cause__ or error), "correct database.url")
+            return
+        except StorageError as error:
+            yield _wrong(in_one_line(error))
+            return
+
+
+def _wrong(message: str) -> Finding:
+    """A finding of a message that ends with what to do."""
+    words, _, fix = message.partition(": ")
+    return Finding("database", State.WRONG, words, fix or "correct database.url")
 
 
 def _not_a_ledger(error: NotALedger) -> Finding:
     words, _, fix = in_one_line(error).removeprefix("database.url: ").rpartition("; ")
-    return Finding("database", State.WRONG, words, f"correct database.url: {fix}")
+    return Finding("database", State.WRONG, words, fix if SCHEMA in fix else f"correct database.url: {fix}")
 
 
 def _check_tables(database: Database, series: migrate.Migrations) -> Finding:
-    revision, owner = series.revision(database), "its" if series is migrate.LEDGER else "the project's"
+    revision, whose = series.revision(database), "its" if series is migrate.LEDGER else "the project's"
     if revision == series.head:
-        return Finding("database", State.OK, f"{owner} tables are those of this release ({revision})")
+        return Finding("database", State.OK, f"{whose} tables are those of this release ({revision})")
+    if series is migrate.LEDGER and revision is None:
+        obstacle, former = migrate.prospect(database)
+        if obstacle:
+            return _wrong(obstacle)
+        revision = former
     if revision is None and database.dialect == "sqlite":
         have = "has no tables yet" if series is migrate.LEDGER else "the project's tables are not there yet"
         return Finding("database", State.OK, f"{have}; the first start makes them")
     if revision is not None and revision > series.head:
-        words = f"{owner} tables ({revision}) are of a newer release"
+        words = f"{whose} tables ({revision}) are of a newer release"
         return Finding("database", State.WRONG, words, series.newer_fix)
-    words = f"{owner} tables ({revision}) are of an older release" if revision else "has no tables yet"
+    words = f"{whose} tables ({revision}) are of an older release" if revision else "has no tables yet"
     state = State.OK if database.dialect == "sqlite" else State.WRONG
     return Finding("database", state, words, "run onward migrate")

@@ -30,8 +30,8 @@ class Driver(ABC):
     """A statement that reads a value which changes with each commit of another connection."""
     is_local: ClassVar[bool] = False
     """Does `revision` take microseconds? Then an event loop can wait for it."""
-    tables: ClassVar[str]
-    """A statement that reads the names of all tables and views that statements would find."""
+    tables: str
+    """A statement that reads the names of all tables and views in the ledger's schema, or file."""
     clock: Any
     """A statement that reads the database's time in microseconds since 1970."""
 

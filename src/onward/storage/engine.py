@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.driver import Driver
 from onward.storage.ids import Ids
-from onward.storage.place import Place
+from onward.storage.place import DEFAULT_SCHEMA, Place
 from onward.storage.revision import RevisionReader
 from onward.storage.transaction import Tx
 
@@ -26,14 +26,17 @@ READERS = 4
 class Database:
     """The ledger's database. Opens nothing until something is read or written; closed by its owner.
 
-    `migrations` is a folder of the project's own migrations, for tables of its own beside the ledger's. It is
-    `embedded` in a process whose other code may open the database.
+    `migrations` is a folder of the project's own migrations, for tables of its own beside the ledger's. `schema` is
+    the ledger's own, or on SQLite the prefix of its tables' names. It is `embedded` in a process whose other code may
+    open the database.
     """
 
-    def __init__(self, url: str, migrations: Path | None = None, *, embedded: bool = False) -> None:
+    def __init__(
+        self, url: str, migrations: Path | None = None, schema: str = DEFAULT_SCHEMA, *, embedded: bool = False
+    ) -> None:
         self.migrations = migrations
         self.url = sa.engine.make_url(url)
-        self.driver = _driver(self.url, Place(), embedded=embedded)
+        self.driver = _driver(self.url, schema, embedded=embedded)
         self.ids = Ids()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-read")
         self._idle: list[Any] = []
@@ -125,7 +128,7 @@ class Database:
             self._idle.clear()
 
 
-def _driver(url: sa.URL, place: Place, *, embedded: bool) -> Driver:
+def _driver(url: sa.URL, schema: str, *, embedded: bool) -> Driver:
     """Return the driver for a URL.
 
     Each loads its dialect of SQLAlchemy, tens of milliseconds that only its users pay.
@@ -134,9 +137,9 @@ def _driver(url: sa.URL, place: Place, *, embedded: bool) -> Driver:
     if name == "sqlite":
         from onward.storage.sqlite import SQLite  # noqa: PLC0415
 
-        return SQLite(url, place, embedded=embedded)
+        return SQLite(url, Place(name, schema), embedded=embedded)
     if name == "postgresql":
         from onward.storage.postgresql import PostgreSQL  # noqa: PLC0415
 
-        return PostgreSQL(url, place)
+        return PostgreSQL(url, Place(name, schema))
     raise StorageError(f"database.url: must begin with sqlite:/// or postgresql:// (got {name!r})")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
+import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -17,10 +18,11 @@ from onward.storage.engine import Database
 from onward.storage.tables import metadata
 
 if TYPE_CHECKING:
-    from alembic.config import Config
+    from onward.storage.migrations.site import Site
 
-HEAD = "0007"
+HEAD = "0008"
 LAST_RELEASE = ("0.1.0", "0004")  # and its ledger's revision, to which `onward migrate --back` goes
+NOT_ALLOWED = "42501"  # PostgreSQL's code
 LOCK = 0x6F6E77617264  # "onward"
 LOCK_TIMEOUT_S = 60.0
 FOLDER = Path(__file__).parent / "migrations"
@@ -65,35 +67,49 @@ class Migrations:
         except StorageError:
             raise
         except Exception as error:
+            if getattr(error, "sqlstate", None) == NOT_ALLOWED:
+                raise StorageError(_missing_rights(database)) from None
             raise Unavailable("the ledger cannot be read") from error
         finally:
             connection.close()
 
     def _revision(self, database: Database, connection: Any) -> str | None:
         # The names first, in one statement: a migration of another process may commit at any moment.
-        there = {row[0] for row in connection.execute(database.driver.tables)}
+        place = database.driver.place
+        names = {row[0] for row in connection.execute(database.driver.tables)}
+        there = {name.removeprefix(place.prefix) for name in names if name.startswith(place.prefix)}
         if self.table not in there:
             if self is LEDGER and (taken := there & OURS):
-                raise _not_a_ledger(database, f"its {_named(taken)} another program's")
+                raise _not_a_ledger(database, f"{_named(taken, place.prefix)} another program's")
             return None
-        row = connection.execute(f"SELECT version_num FROM {self.table}").fetchone()  # noqa: S608 - a constant
-        if row and self is LEDGER and not (there >= FIRST and REVISION.fullmatch(row[0])):
-            words = f"its table {self.table} (revision {row[0]}) is of another program's migrations"
-            raise _not_a_ledger(database, words)
+        found = f"SELECT version_num FROM _ledger.{self.table}"  # noqa: S608 - a constant
+        row = connection.execute(database.named(found)).fetchone()
+        if self is LEDGER and not (row and there >= FIRST and REVISION.fullmatch(row[0])):
+            words = f"its table {place.prefix}{self.table} is of another program's migrations"
+            raise _not_a_ledger(database, f"{words} (revision {row[0]})" if row else words)
         return row[0] if row else None
 
 
-def _named(tables: Collection[str]) -> str:
-    names = ", ".join(sorted(tables))
-    return f"table {names} is" if len(tables) == 1 else f"tables {names} are"
+def _named(tables: Collection[str], prefix: str) -> str:
+    names = ", ".join(sorted(f"{prefix}{table}" for table in tables))
+    return f"its table {names} is" if len(tables) == 1 else f"its tables {names} are"
 
 
 def _not_a_ledger(database: Database, words: str) -> NotALedger:
-    what = "name another file" if database.dialect == "sqlite" else "name a database of its own"
-    return NotALedger(f"database.url: {database.where} is not a ledger of Onward's: {words}; {what}")
+    place = database.driver.place
+    where = database.where if place.prefix else f"the schema {place.schema} of {database.where}"
+    return NotALedger(f"database.url: {where} is not a ledger of Onward's: {words}; name another database.schema")
 
 
 LEDGER = Migrations("the ledger", FOLDER / "versions", HEAD, "alembic_version")
+
+
+def _missing_rights(database: Database) -> str:
+    schema, user = database.driver.place.schema, database.url.username or "this user"
+    return (
+        f"{user} may not read the ledger's tables: let their owner run GRANT USAGE ON SCHEMA {schema} TO {user};"
+        f" GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {user};"
+    )
 
 
 def all_of(database: Database) -> list[Migrations]:
@@ -120,7 +136,7 @@ def is_current(database: Database) -> bool:
 
 def require(database: Database) -> None:
     """Do as `ensure` does where there is a ledger. Raises NoLedger where there is none: nothing is made."""
-    if revision(database) is None:
+    if revision(database) is None and prospect(database).former is None:
         hint = "" if database.dialect == "sqlite" else "`onward migrate` makes one"
         raise NoLedger(
             f"there is no ledger at {database.where} yet: {hint or '`onward serve` or `onward migrate` makes one'};"
@@ -138,6 +154,11 @@ def ensure(database: Database) -> None:
         found = one.revision(database)
         if found == one.head:
             continue
+        if one is LEDGER and found is None:
+            obstacle, former = prospect(database)
+            if obstacle:
+                raise StorageError(obstacle)
+            found = former
         one.refuse_newer(found)
         if database.dialect == "sqlite":
             upgrade(database)
@@ -147,20 +168,19 @@ def ensure(database: Database) -> None:
 
 
 def upgrade(database: Database) -> bool:
-    """Migrate; return False where everything was current. One process at a time, others wait. Raises StorageError."""
-    # Alembic takes a quarter of a second to import, which only a migration is worth.
-    from alembic import command  # noqa: PLC0415
+    """Migrate; return False where everything was current. One process at a time, others wait. Raises StorageError.
 
+    A ledger of an older release is taken along to this one's place. Tables of others are never touched.
+    """
     revision(database)  # refuses what is no ledger
-    changed = False
-    with _locked(database) as bound:
+    with _site(database) as site:
+        changed = _arrive(site)
         for one in all_of(database):
-            before = _revision_of(bound, one.table)
+            before = site.own_revision(one.table)
             if before == one.head:
                 continue
             one.refuse_newer(before)
-            with _ALEMBIC:
-                command.upgrade(_config(one, bound), "head")
+            _run(one, site, "upgrade", "head")
             changed = True
     return changed
 
@@ -170,25 +190,79 @@ def go_back(database: Database) -> bool:
 
     The project's own tables stay. Raises StorageError, also where the older release could not keep what is there.
     """
-    from alembic import command  # noqa: PLC0415 - as above
+    from onward.storage.migrations import former_place  # noqa: PLC0415 - as everything of a migration
 
-    if revision(database) is None:
+    if revision(database) is None and prospect(database).former is None:
         return False
-    with _locked(database) as bound:
-        before = _revision_of(bound, LEDGER.table)
+    with _site(database) as site:
+        before = site.own_revision(LEDGER.table)
+        if before is None and (former := former_place.find(site)) and former.revision > LAST_RELEASE[1]:
+            _arrive(site)
+            before = former.revision
         LEDGER.refuse_newer(before)
         if before is None or before <= LAST_RELEASE[1]:
             return False
-        with _ALEMBIC:
-            command.downgrade(_config(LEDGER, bound), LAST_RELEASE[1])
+        site.arrive()
+        former_place.drop_views(site)
+        _run(LEDGER, site, "downgrade", LAST_RELEASE[1])
+        former_place.move_back(site, LAST_RELEASE[1])
     return True
 
 
+def _arrive(site: Site) -> bool:
+    """Make sure that the ledger's place is its own; return whether a ledger of an older release was taken along."""
+    from onward.storage.migrations import former_place  # noqa: PLC0415 - as above
+
+    site.arrive()
+    if site.own_revision(LEDGER.table) is not None or not (former := former_place.find(site)):
+        return False
+    if site.schema is not None:  # the lock that the older release's migrations take
+        site.run("SELECT pg_advisory_xact_lock(:lock)", lock=LOCK)
+    if former := former_place.find(site):
+        former_place.take_along(site, former)
+    return former is not None
+
+
+class Prospect(NamedTuple):
+    """The future place of a ledger."""
+
+    obstacle: str | None  # why the ledger cannot be made there, and what to do
+    former: str | None  # the revision of an older release's ledger, to be taken along
+
+
+def prospect(database: Database) -> Prospect:
+    """Look at a place without a ledger. Makes nothing."""
+    from onward.storage.migrations import former_place  # noqa: PLC0415 - as above
+    from onward.storage.migrations.site import Site  # noqa: PLC0415 - likewise
+
+    if database.path is not None and not database.path.exists():
+        return Prospect(None, None)
+    begin = "BEGIN" if database.dialect == "sqlite" else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    with _bound(database) as bound:
+        bound.exec_driver_sql(begin)  # one state, even if a migration ends meanwhile
+        site = Site(bound, database.driver.place)
+        former = former_place.find(site)
+        return Prospect(site.obstacle(), former.revision if former else None)
+
+
 @contextmanager
-def _locked(database: Database) -> Iterator[sa.Connection]:
-    """A connection in the transaction of the only migration that runs."""
-    from onward.storage import sqlite  # noqa: PLC0415 - loads SQLAlchemy's dialect of it
+def _site(database: Database) -> Iterator[Site]:
+    """The database in the transaction of the only migration of this ledger that runs."""
     from onward.storage.migrations.guard import migration_lock  # noqa: PLC0415 - only a migration needs it
+    from onward.storage.migrations.site import Site  # noqa: PLC0415 - likewise
+
+    lock = LOCK ^ zlib.crc32(database.driver.place.schema.encode())  # of this ledger alone
+    try:
+        with _bound(database) as bound, migration_lock(bound, database.dialect, lock, LOCK_TIMEOUT_S):
+            yield Site(bound, database.driver.place)
+    except sa.exc.DBAPIError as error:
+        raise StorageError(f"{database.where} was not migrated, and is as it was") from error.orig
+
+
+@contextmanager
+def _bound(database: Database) -> Iterator[sa.Connection]:
+    """A connection of SQLAlchemy's to the database. Raises Unavailable."""
+    from onward.storage import sqlite  # noqa: PLC0415 - loads SQLAlchemy's dialect of it
 
     connection = database.connect()
     engine = sa.create_engine(
@@ -199,27 +273,26 @@ def _locked(database: Database) -> Iterator[sa.Connection]:
         isolation_level="AUTOCOMMIT",
     )
     try:
-        with engine.connect() as bound, migration_lock(bound, database.dialect, LOCK, LOCK_TIMEOUT_S):
+        with engine.connect() as bound:
             yield bound
-    except sa.exc.DBAPIError as error:
-        raise StorageError(f"{database.where} was not migrated, and is as it was") from error.orig
     finally:
         engine.dispose()
 
 
-def _config(series: Migrations, bound: sa.Connection) -> Config:
-    """Alembic's configuration for one series."""
-    from alembic.config import Config  # noqa: PLC0415 - as above
+def _run(series: Migrations, site: Site, direction: Literal["upgrade", "downgrade"], target: str) -> None:
+    """Run migrations of one series."""
+    # Alembic takes a quarter of a second to import, which only a migration is worth.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(FOLDER))
     config.set_main_option("version_locations", str(series.versions))
     config.set_main_option("path_separator", "newline")
-    config.attributes.update(connection=bound, version_table=series.table)
-    return config
-
-
-def _revision_of(bound: sa.Connection, table: str) -> str | None:
-    if not sa.inspect(bound).has_table(table):
-        return None
-    return bound.execute(sa.text(f"SELECT version_num FROM {table}")).scalar()  # noqa: S608 - a constant
+    prefix = site.place.prefix
+    config.attributes.update(
+        connection=site.bound, version_table=f"{prefix}{series.table}", version_table_schema=site.schema, prefix=prefix
+    )
+    site.look_in(own=series is LEDGER)
+    with _ALEMBIC:
+        getattr(command, direction)(config, target)

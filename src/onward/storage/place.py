@@ -1,14 +1,27 @@
-"""The ledger's own place in its database, and the mark that stands for it in statements until one is compiled."""
+"""The ledger's own place in its database: a schema on PostgreSQL, a prefix of names in a SQLite file.
+
+A statement names a table or an index as in `_ledger.jobs`; the driver replaces the mark when it compiles the
+statement, once, so that the place costs nothing afterwards. Nothing depends on a session's search_path.
+"""
 
 from __future__ import annotations
 
 MARK = "_ledger"
-"""Stands for the place wherever a statement names a table or an index of the ledger's, as in `_ledger.jobs`."""
+DEFAULT_SCHEMA = "onward"
 
 
 class Place:
     """Where the ledger's tables are."""
 
+    def __init__(self, dialect: str, schema: str = DEFAULT_SCHEMA) -> None:
+        self.dialect = dialect
+        self.schema = schema
+        self.prefix = f"{schema}_" if dialect == "sqlite" else ""
+        self._before = self.prefix or f'"{schema}".'
+
+    def __str__(self) -> str:
+        return f"the tables {self.prefix}*" if self.prefix else f"the schema {self.schema}"
+
     def named(self, sql: str) -> str:
         """The statement with the names that its tables and indexes have in the database."""
-        return sql.replace(f"{MARK}.", "")
+        return sql.replace(f"{MARK}.", self._before)

@@ -63,12 +63,14 @@ class PostgreSQL(Driver):
     modules = ("psycopg",)
     # Whole: a transaction that had its number before is no longer in the list once it is over.
     revision = "SELECT CAST(pg_current_snapshot() AS TEXT)"
-    tables = "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm') AND pg_table_is_visible(oid)"
     clock: Any = sa.text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)")
 
     def __init__(self, url: sa.URL, place: Place) -> None:
         super().__init__(PGDialect_psycopg(), place)  # type: ignore[no-untyped-call]
         self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        schema = f"SELECT oid FROM pg_namespace WHERE nspname = '{place.schema}'"  # noqa: S608 - a name without quotes
+        kinds = "relkind IN ('r', 'p', 'v', 'm')"
+        self.tables = f"SELECT relname FROM pg_class WHERE {kinds} AND relnamespace = ({schema})"  # noqa: S608 - as above
 
     def connect(self) -> Any:
         import psycopg  # noqa: PLC0415

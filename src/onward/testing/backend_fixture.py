@@ -11,10 +11,11 @@ from pathlib import Path
 class BackendFixture(ABC):
     """One backend as the suite sets it up: its settings, its worker command and its database.
 
-    `name` is the NAME of its table `[backends.NAME]`.
+    `name` is the NAME of its table `[backends.NAME]`, `schema` the `database.schema` of the ledger.
     """
 
     name: str
+    schema: str = "onward"
 
     @abstractmethod
     def settings(self, project: Path) -> str:

@@ -237,6 +237,7 @@ async def open_harness(backend_fixture: BackendFixture, project: Path) -> AsyncI
         f"drain_s = {DRAIN_S}",
         "[database]",
         f'url = "{url}"',
+        f'schema = "{backend_fixture.schema}"',
         "[handlers]",
         'modules = ["onward.testing.workload"]',
         '[queues."conformance.limited"]',

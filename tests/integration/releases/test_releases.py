@@ -29,15 +29,17 @@ def test_the_work_of_an_earlier_release_is_done_by_this_one(
     """Jobs in every state finish; parameters are upgraded, and no finished step runs again."""
     url = request.getfixturevalue("postgres_url") if "postgresql" in kept.stem else None
     ledger = Kept(tmp_path, kept.read_text("utf-8"), url)
-    ledger.execute("UPDATE jobs SET due_at = 1 WHERE status IN ('SCHEDULED', 'RETRYING')")  # their time has come
+    due = "UPDATE _ledger.jobs SET due_at = 1 WHERE status IN ('SCHEDULED', 'RETRYING')"
+    ledger.execute(due)  # their time has come
     boot, namespace, pid, _ = place().split("/")
     gone = f"{boot}/{namespace}/{pid}/0"  # another process has had this pid
-    ledger.execute("UPDATE runners SET place = ?", (gone,))
+    ledger.execute("UPDATE _ledger.runners SET place = ?", (gone,))
     before = {name: status for name, status, _, _ in jobs(ledger).values()}
     history = attempts(ledger)
     assert set(before.values()) >= {name.split()[1] for name in before if " " in name}, "every state there is"
     lay_out(tmp_path, "later_handlers", url or f"sqlite:///{LEDGER}")
     assert onward("migrate", project=tmp_path).returncode == 0
+    ledger.has_moved()
     assert ledger.execute("SELECT username FROM users").fetchall() == [("ann",)]
     with running("serve", project=tmp_path) as api:
         address = api.serving()
@@ -77,7 +79,9 @@ def test_a_ledger_that_goes_back_is_the_older_release_s_again(
     first = contents(database)
     assert len(first["jobs"].rows) == len(jobs(ledger))
     migrate.upgrade(database)
-    assert "overruns" in contents(database)
+    assert "overruns" not in contents(database), "it is in the ledger's own place"
+    ledger.has_moved()
+    assert ledger.execute("SELECT count(*) FROM _ledger.overruns").fetchone() == (0,)
     lay_out(tmp_path, "later_handlers", url or f"sqlite:///{LEDGER}")
     assert onward("migrate", "--back", project=tmp_path).stdout == "the ledger is one of release 0.1.0\n"
     assert contents(database) == first
@@ -108,14 +112,15 @@ def contents(database: Database) -> dict[str, Table]:
 def test_a_job_of_a_newer_release_runs_where_nothing_is_lost_by_it(tmp_path: Path) -> None:
     """Releases run side by side for a while; a job with unknown features is refused with a fix."""
     ledger = Kept(tmp_path, next(one for one in LEDGERS if "sqlite" in one.stem).read_text("utf-8"), None)
-    ledger.execute("DELETE FROM jobs WHERE status NOT IN ('QUEUED', 'SCHEDULED') OR handler <> 'release.greet'")
-    ledger.execute("DELETE FROM runners")  # no process has to be declared dead first
-    newer = "UPDATE jobs SET due_at = 1, params_version = 3, params = ? WHERE status = ?"
+    ledger.execute("DELETE FROM _ledger.jobs WHERE status NOT IN ('QUEUED', 'SCHEDULED') OR handler <> 'release.greet'")
+    ledger.execute("DELETE FROM _ledger.runners")  # no process has to be declared dead first
+    newer = "UPDATE _ledger.jobs SET due_at = 1, params_version = 3, params = ? WHERE status = ?"
     ledger.execute(newer, ('{"given": "Ann", "family": "Lee"}', "SCHEDULED"))
     ledger.execute(newer, ('{"given": "Ann", "family": "Lee", "title": "Dr"}', "QUEUED"))
     lay_out(tmp_path, "later_handlers")
     with running("serve", project=tmp_path) as api:
         api.serving()
+        ledger.has_moved()
         wait_until(lambda: all_over(ledger))
     refused, done = sorted(jobs(ledger).values(), key=lambda job: job[1])
     assert done[1:3] == ("SUCCEEDED", "Good day, Lee, Ann (asked for by version 2)")
@@ -126,18 +131,18 @@ def test_a_job_of_a_newer_release_runs_where_nothing_is_lost_by_it(tmp_path: Pat
 
 
 def all_over(ledger: Kept) -> bool:
-    return not ledger.execute(f"SELECT 1 FROM jobs WHERE status NOT IN {OVER}").fetchone()
+    return not ledger.execute(f"SELECT 1 FROM _ledger.jobs WHERE status NOT IN {OVER}").fetchone()
 
 
 def attempts(ledger: Kept) -> dict[str, list[Any]]:
     """Return the finished attempts of each job."""
-    return {job: json.loads(tried) for job, tried in ledger.execute("SELECT id, attempts FROM jobs").fetchall()}
+    return {job: json.loads(tried) for job, tried in ledger.execute("SELECT id, attempts FROM _ledger.jobs").fetchall()}
 
 
 def jobs(ledger: Kept) -> dict[str, tuple[str, str, Any, Any]]:
     """Return each job's name in the parameters, status, result and error, by id."""
     found = {}
-    for job, params, *rest in ledger.execute("SELECT id, params, status, result, error FROM jobs").fetchall():
+    for job, params, *rest in ledger.execute("SELECT id, params, status, result, error FROM _ledger.jobs").fetchall():
         parameters = json.loads(params)
         status, result, error = rest
         name = parameters.get("name") or parameters.get("username") or parameters["family"]

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from onward.storage import sqlite
+from onward.storage.place import Place
 from tests import application
 from tests.processes import ROOT, graphql, running, wait_until
 
@@ -81,7 +82,9 @@ def write(project: Path) -> str:
         api.process.kill()
         api.process.wait()
     with closing(sqlite3.connect(project / LEDGER)) as connection:  # Python's own, which can write it as SQL
-        connection.execute("UPDATE runners SET place = ''")  # the ledger has come from another machine
+        connection.execute(
+            Place("sqlite").named("UPDATE _ledger.runners SET place = ''")
+        )  # the ledger has come from another machine
         connection.commit()
         return "\n".join([*connection.iterdump(), ""])
 
@@ -90,6 +93,7 @@ class Kept:
     """A project with the kept ledger of a release, on SQLite, or on PostgreSQL where there is a URL."""
 
     def __init__(self, project: Path, sql: str, url: str | None) -> None:
+        self._place: Place | None = None
         if url is None:
             (project / "var").mkdir()
             self._connection: Any = sqlite.dbapi().connect(project / LEDGER, isolation_level=None)
@@ -102,7 +106,13 @@ class Kept:
             self._mark = "%s"
 
     def execute(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
-        return self._connection.execute(statement.replace("?", self._mark), values)
+        """Run a statement that names tables as in `_ledger.jobs`, wherever they are by now."""
+        named = statement.replace("_ledger.", "") if self._place is None else self._place.named(statement)
+        return self._connection.execute(named.replace("?", self._mark), values)
+
+    def has_moved(self) -> None:
+        """The ledger is in its own place from now on."""
+        self._place = Place("sqlite" if self._mark == "?" else "postgresql")
 
     def close(self) -> None:
         self._connection.close()

@@ -38,10 +38,10 @@ async def test_a_copy_during_writes_is_consistent(sqlite_ledger: str, tmp_path: 
             await asyncio.sleep(0.01)
         done.set()
         await writing_on
-    kept = [row[0] for row in rows(copy, "SELECT id FROM jobs ORDER BY id")]
+    kept = [row[0] for row in rows(copy, "SELECT id FROM onward_jobs ORDER BY id")]
     assert kept == accepted[: len(kept)]
     assert before <= len(kept) < len(accepted)
-    assert rows(copy, "SELECT sum(n) FROM counts WHERE owner = ''") == [(len(kept),)]
+    assert rows(copy, "SELECT sum(n) FROM onward_counts WHERE owner = ''") == [(len(kept),)]
 
 
 def test_a_copy_replaces_the_previous_one(sqlite_ledger: str, tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_copy_replaces_the_previous_one(sqlite_ledger: str, tmp_path: Path) ->
         for n in range(2):
             writer.run_sync(accept)
             backup(writer.database, copy)
-            assert rows(copy, "SELECT count(*) FROM jobs") == [(n + 1,)]
+            assert rows(copy, "SELECT count(*) FROM onward_jobs") == [(n + 1,)]
     assert [file.name for file in tmp_path.glob("*copy*")] == ["copy.db"]
 
 
@@ -73,7 +73,7 @@ def test_simultaneous_copies_are_all_complete(sqlite_ledger: str, tmp_path: Path
     with writing(sqlite_ledger) as writer, ThreadPoolExecutor(4) as threads:
         writer.run_sync(accept)
         for _ in threads.map(lambda _: backup(writer.database, copy), range(12)):
-            assert rows(copy, "SELECT count(*) FROM jobs") == [(1,)]
+            assert rows(copy, "SELECT count(*) FROM onward_jobs") == [(1,)]
     assert [file.name for file in tmp_path.glob("*copy*")] == ["copy.db"]
 
 

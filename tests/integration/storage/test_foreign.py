@@ -1,4 +1,4 @@
-"""A database that holds something else than a ledger is refused in a line, and nothing is made in it."""
+"""A place that holds something else than a ledger is refused in a line, and nothing is made in it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests import application
 from tests.processes import onward
 
 FOREIGN = {
-    "a table of the same name": ("CREATE TABLE jobs (id)", "its table jobs is another program's"),
+    "a table of the same name": ("CREATE TABLE onward_jobs (id)", "its table onward_jobs is another program's"),
     "migrations by hash": (
-        "CREATE TABLE alembic_version (version_num); INSERT INTO alembic_version VALUES ('1a2b3c4d')",
+        "CREATE TABLE onward_alembic_version (version_num); INSERT INTO onward_alembic_version VALUES ('1a2b3c4d')",
         "revision 1a2b3c4d",
     ),
     "migrations by number": (
-        f"CREATE TABLE alembic_version (version_num); INSERT INTO alembic_version VALUES ('{migrate.HEAD}')",
+        f"CREATE TABLE onward_alembic_version AS SELECT '{migrate.HEAD}' AS version_num",
         "another program's migrations",
     ),
 }
@@ -57,12 +57,12 @@ def test_another_program_s_sqlite_file_is_refused_by_check_and_at_a_start(tmp_pa
             start(database)
         assert words in str(refused.value)
         assert str(file) in str(refused.value)
-        assert "name another file" in str(refused.value)
+        assert "name another database.schema" in str(refused.value)
     database.close()
     application.write(tmp_path)
     (found,) = wrong(tmp_path, f"sqlite:///{file}")
     assert words in found.message
-    assert found.fix == "correct database.url: name another file"
+    assert found.fix == "name another database.schema"
     assert names(file) == before
 
 
@@ -80,20 +80,21 @@ def test_a_file_that_is_no_database_is_refused_by_check_and_at_a_start(tmp_path:
 
 def test_serve_refuses_another_program_s_file_in_one_line(tmp_path: Path) -> None:
     application.write(tmp_path)
-    write(tmp_path / "theirs.db", "CREATE TABLE jobs (id)")
+    write(tmp_path / "theirs.db", "CREATE TABLE onward_jobs (id)")
     outcome = onward("serve", "--port", "0", project=tmp_path, ONWARD_DATABASE__URL="sqlite:///theirs.db")
     assert outcome.returncode == 2
     (line,) = outcome.stderr.splitlines()
-    assert "theirs.db is not a ledger of Onward's: its table jobs is another program's" in line
+    assert "theirs.db is not a ledger of Onward's: its table onward_jobs is another program's" in line
 
 
 def test_another_program_s_postgresql_is_refused(postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute("CREATE TABLE alembic_version (version_num text)")
-        connection.execute("INSERT INTO alembic_version VALUES ('1a2b3c4d')")
+        connection.execute("CREATE SCHEMA onward")
+        connection.execute("CREATE TABLE onward.alembic_version (version_num text)")
+        connection.execute("INSERT INTO onward.alembic_version VALUES ('1a2b3c4d')")
     database = Database(postgres_url)
     try:
-        with pytest.raises(NotALedger, match="name a database of its own"):
+        with pytest.raises(NotALedger, match=r"name another database\.schema"):
             migrate.upgrade(database)
     finally:
         database.close()

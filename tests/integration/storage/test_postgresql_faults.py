@@ -172,8 +172,9 @@ def test_an_absent_server_is_reported_and_its_return_is_noticed() -> None:
             database.read_sync(lambda tx: tx.now)
         with postgres_server(port=port) as server:
             with psycopg.connect(server.url) as connection:
-                connection.execute("CREATE TABLE marks (writer text PRIMARY KEY, mark text NOT NULL)")
-                connection.execute("CREATE TABLE gates ()")
+                connection.execute("CREATE SCHEMA onward")
+                connection.execute("CREATE TABLE onward.marks (writer text PRIMARY KEY, mark text NOT NULL)")
+                connection.execute("CREATE TABLE onward.gates ()")
             assert writer.run_sync(lambda tx: tx.change) > 0
             assert database.read_sync(lambda tx: tx.now) > 0
     database.close()

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection and in the transaction that `onward.storage.migrate` made."""
+"""Alembic's way in: on the connection and in the transaction that `onward.storage.migrate` made."""
 
 from alembic import context
 
@@ -8,6 +8,8 @@ attributes = context.config.attributes
 context.configure(
     connection=attributes["connection"],
     version_table=attributes["version_table"],
+    version_table_schema=attributes["version_table_schema"],
+    prefix=attributes["prefix"],
     target_metadata=metadata,
     transactional_ddl=False,
 )

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from onward.storage.migrations.names import named
+
 revision = "0001"
 down_revision = None
 
@@ -10,9 +12,9 @@ ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    op.create_table("commits", sa.Column("n", sa.BigInteger(), nullable=False))
+    op.create_table(named("commits"), sa.Column("n", sa.BigInteger(), nullable=False))
     op.create_table(
-        "counts",
+        named("counts"),
         sa.Column("slot", sa.Integer(), nullable=False),
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
@@ -20,7 +22,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("slot", "owner", "status"),
     )
     op.create_table(
-        "idempotency",
+        named("idempotency"),
         sa.Column("viewer", sa.Text(), nullable=False),
         sa.Column("mutation", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
@@ -29,9 +31,9 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("viewer", "mutation", "key"),
     )
-    op.create_index("idempotency_age", "idempotency", ["created_at"], unique=False)
+    op.create_index(named("idempotency_age"), named("idempotency"), ["created_at"], unique=False)
     op.create_table(
-        "jobs",
+        named("jobs"),
         sa.Column("id", ID, nullable=False),
         sa.Column("handler", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
@@ -66,63 +68,63 @@ def upgrade() -> None:
         sa.Column("trace", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("jobs_by_handler", "jobs", ["handler", "id"], unique=False)
+    op.create_index(named("jobs_by_handler"), named("jobs"), ["handler", "id"], unique=False)
     op.create_index(
-        "jobs_by_owner",
-        "jobs",
+        named("jobs_by_owner"),
+        named("jobs"),
         ["owner", "id"],
         unique=False,
         sqlite_where=sa.text("owner IS NOT NULL"),
         postgresql_where=sa.text("owner IS NOT NULL"),
     )
-    op.create_index("jobs_by_status", "jobs", ["status", "id"], unique=False)
-    op.create_index("jobs_changed", "jobs", ["changed"], unique=False)
+    op.create_index(named("jobs_by_status"), named("jobs"), ["status", "id"], unique=False)
+    op.create_index(named("jobs_changed"), named("jobs"), ["changed"], unique=False)
     op.create_index(
-        "jobs_finished",
-        "jobs",
+        named("jobs_finished"),
+        named("jobs"),
         ["finished_at"],
         unique=False,
         sqlite_where=sa.text("finished_at IS NOT NULL"),
         postgresql_where=sa.text("finished_at IS NOT NULL"),
     )
     op.create_index(
-        "jobs_held",
-        "jobs",
+        named("jobs_held"),
+        named("jobs"),
         ["runner", "status"],
         unique=False,
         sqlite_where=sa.text("status IN ('RUNNING', 'CANCELLING')"),
         postgresql_where=sa.text("status IN ('RUNNING', 'CANCELLING')"),
     )
     op.create_index(
-        "jobs_later",
-        "jobs",
+        named("jobs_later"),
+        named("jobs"),
         ["due_at"],
         unique=False,
         sqlite_where=sa.text("status IN ('SCHEDULED', 'RETRYING')"),
         postgresql_where=sa.text("status IN ('SCHEDULED', 'RETRYING')"),
     )
     op.create_index(
-        "jobs_queued",
-        "jobs",
+        named("jobs_queued"),
+        named("jobs"),
         ["backend", "priority", "due_at"],
         unique=False,
         sqlite_where=sa.text("status = 'QUEUED'"),
         postgresql_where=sa.text("status = 'QUEUED'"),
     )
     op.create_table(
-        "marks",
+        named("marks"),
         sa.Column("writer", sa.Text(), nullable=False),
         sa.Column("mark", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("writer"),
     )
     op.create_table(
-        "meta",
+        named("meta"),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
-        "runners",
+        named("runners"),
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("beat", sa.BigInteger(), nullable=False),
         sa.Column("place", sa.Text(), nullable=False),
@@ -130,4 +132,4 @@ def upgrade() -> None:
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.execute("INSERT INTO commits (n) VALUES (0)")
+    op.execute(f"INSERT INTO {named('commits')} (n) VALUES (0)")  # noqa: S608 - our own name

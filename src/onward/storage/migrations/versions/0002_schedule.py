@@ -3,13 +3,15 @@
 import sqlalchemy as sa
 from alembic import op
 
+from onward.storage.migrations.names import named
+
 revision = "0002"
 down_revision = "0001"
 
 
 def upgrade() -> None:
     op.create_table(
-        "schedule",
+        named("schedule"),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("rule", sa.Text(), nullable=False),
         sa.Column("next_at", sa.BigInteger(), nullable=False),

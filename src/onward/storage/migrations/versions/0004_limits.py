@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from onward.storage.migrations.names import named
+
 revision = "0004"
 down_revision = "0003"
 
@@ -17,8 +19,12 @@ def upgrade() -> None:
         ("period_us", sa.BigInteger()),
         ("even_at", sa.BigInteger()),
     ):
-        op.add_column("gates", sa.Column(name, kind, nullable=True))
-    op.add_column("jobs", sa.Column("promised", sa.Integer(), nullable=True))
-    op.create_index("jobs_promised", "jobs", ["handler"], sqlite_where=PROMISED, postgresql_where=PROMISED)
-    op.drop_index("jobs_held", "jobs")
-    op.create_index("jobs_held", "jobs", ["runner", "status", "handler"], sqlite_where=HELD, postgresql_where=HELD)
+        op.add_column(named("gates"), sa.Column(name, kind, nullable=True))
+    op.add_column(named("jobs"), sa.Column("promised", sa.Integer(), nullable=True))
+    op.create_index(
+        named("jobs_promised"), named("jobs"), ["handler"], sqlite_where=PROMISED, postgresql_where=PROMISED
+    )
+    op.drop_index(named("jobs_held"), named("jobs"))
+    op.create_index(
+        named("jobs_held"), named("jobs"), ["runner", "status", "handler"], sqlite_where=HELD, postgresql_where=HELD
+    )

@@ -3,13 +3,15 @@
 import sqlalchemy as sa
 from alembic import op
 
+from onward.storage.migrations.names import named
+
 revision = "0005"
 down_revision = "0004"
 
 
 def upgrade() -> None:
     op.create_table(
-        "overruns",
+        named("overruns"),
         sa.Column("job", sa.Text(), nullable=False),
         sa.Column("token", sa.Integer(), nullable=False),
         sa.Column("handler", sa.Text(), nullable=False),
@@ -19,4 +21,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_table("overruns")  # of functions that still run in a process of this release: all of those have ended
+    # Of functions that still run in a process of this release: all of those have ended.
+    op.drop_table(named("overruns"))

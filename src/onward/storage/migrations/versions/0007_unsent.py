@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from onward.storage.migrations.names import named
+
 revision = "0007"
 down_revision = "0006"
 
@@ -18,11 +20,11 @@ ON CONFLICT (slot, owner, status) DO UPDATE SET n = counts.n + excluded.n
 
 def upgrade() -> None:
     columns = ["backend", "priority", "due_at"]
-    op.create_index("jobs_unsent", "jobs", columns, sqlite_where=UNSENT, postgresql_where=UNSENT)
+    op.create_index(named("jobs_unsent"), named("jobs"), columns, sqlite_where=UNSENT, postgresql_where=UNSENT)
 
 
 def downgrade() -> None:
-    op.drop_index("jobs_unsent", "jobs")
-    op.execute("UPDATE jobs SET delivered_to = NULL WHERE delivered_to = ''")
+    op.drop_index(named("jobs_unsent"), named("jobs"))
+    op.execute(f"UPDATE {named('jobs')} SET delivered_to = NULL WHERE delivered_to = ''")  # noqa: S608 - our own name
     if op.get_bind().dialect.name == "postgresql":  # elsewhere there are none
         op.execute(FOLD)
