@@ -104,6 +104,10 @@ class Database:
         """
         return None if self._closed else self._revision.revision()
 
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call the function in a thread after each commit, where a look takes a thread; return how to end that."""
+        return self._revision.watch(changed)
+
     def _acquire(self) -> Any:
         with self._idle_lock:
             if self._idle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from onward.storage.engine import Database
 
 POLL_S = 0.03  # between two looks of the thread
+RECONNECT_S = 0.5
 UNUSED_S = 5.0  # after which the thread ends; the next question starts it again
 
 
@@ -50,6 +52,7 @@ class RevisionReader:
         self._closed = threading.Event()
         self._asked_at = 0.0
         self._latest: int | None = None
+        self._watchers: list[Callable[[], None]] = []
 
     def revision(self) -> int | None:
         """Return a number that is another one after each commit; None if it is not known. Call it from one thread."""
@@ -60,12 +63,14 @@ class RevisionReader:
             except Exception:  # noqa: BLE001 - whoever asks reads the ledger then, and meets the error there
                 self._disconnect()
                 return None
-        if (self._thread is None or not self._thread.is_alive()) and not self._closed.is_set():
-            # To connect may wait for a lock, or for a network.
-            run = self._connect if self._database.driver.is_local else self._look
-            self._thread = threading.Thread(target=run, name="ledger-observer", daemon=True)
-            self._thread.start()
+        self._start()
         return self._latest
+
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call the function in the thread after each change, until the returned one is called."""
+        self._watchers.append(changed)
+        self._start()
+        return lambda: self._watchers.remove(changed)
 
     def close(self) -> None:
         """Close the connection. May be called twice."""
@@ -74,6 +79,13 @@ class RevisionReader:
             self._thread.join(POLL_S * 10)  # a network that does not answer keeps nobody
         self._disconnect()
 
+    def _start(self) -> None:
+        """Start the thread if it does not run: to connect may wait for a lock, or for a network."""
+        if (self._thread is None or not self._thread.is_alive()) and not self._closed.is_set():
+            run = self._connect if self._database.driver.is_local else self._look
+            self._thread = threading.Thread(target=run, name="ledger-observer", daemon=True)
+            self._thread.start()
+
     def _connect(self) -> None:
         with suppress(Exception):  # as in `revision`
             connection = self._database.connect()
@@ -81,15 +93,23 @@ class RevisionReader:
             self._connection = connection
 
     def _look(self) -> None:
-        with suppress(Exception):
-            connection = self._database.connect()
-            try:
-                while monotonic() - self._asked_at < UNUSED_S and not self._closed.wait(POLL_S):
-                    self._latest = hash(connection.execute(self._database.driver.revision).fetchone()[0])
-            finally:
-                self._latest = None
-                connection.close()
-        self._closed.wait(POLL_S)  # where it fails at once, the next thread does not start at once
+        while self._is_used() and not self._closed.is_set():
+            with suppress(Exception):
+                connection = self._database.connect()
+                try:
+                    while self._is_used() and not self._closed.wait(POLL_S):
+                        found = hash(connection.execute(self._database.driver.revision).fetchone()[0])
+                        if found != self._latest:
+                            self._latest = found
+                            for changed in list(self._watchers):
+                                changed()
+                finally:
+                    self._latest = None
+                    connection.close()
+            self._closed.wait(RECONNECT_S)
+
+    def _is_used(self) -> bool:
+        return bool(self._watchers) or monotonic() - self._asked_at < UNUSED_S
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 from onward.storage.engine import Database
 from onward.storage.revision import Revision
@@ -18,20 +20,29 @@ class Wakeups:
         self._wake = wake
         self._look_s = look_s
         self._revision = Revision(database, RECHECK_S)
-        self._looking: asyncio.TimerHandle | None = None
+        self._database = database
+        self._end: Callable[[], None] | None = None
 
     def start(self) -> None:
         """Begin to look. From the event loop."""
-        self._revision.has_changed()  # from now on: what was there before is found without a wake-up
-        self._looking = asyncio.get_running_loop().call_later(self._look_s, self._look)
+        if self._database.driver.is_local:
+            self._revision.has_changed()  # from now on: what was there before is found without a wake-up
+            self._end = asyncio.get_running_loop().call_later(self._look_s, self._look).cancel
+        else:
+            self._end = self._database.watch(partial(self._wake_in, asyncio.get_running_loop()))
 
     def close(self) -> None:
         """Wake nobody any more. May be called twice, and without a start."""
-        if self._looking is not None:
-            self._looking.cancel()
+        end, self._end = self._end, None
+        if end is not None:
+            end()
 
     def _look(self) -> None:
         # A timer, and no task that waits: it takes a third of the processor time.
-        self._looking = asyncio.get_running_loop().call_later(self._look_s, self._look)
+        self._end = asyncio.get_running_loop().call_later(self._look_s, self._look).cancel
         if self._revision.has_changed():
             self._wake()
+
+    def _wake_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and nobody is there to be woken
+            loop.call_soon_threadsafe(self._wake)
