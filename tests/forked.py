@@ -21,8 +21,6 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from onward.supervisor.supervisor import bound
-
 POLL_S = 0.01
 
 
@@ -67,7 +65,8 @@ class Template:
         self._turn = threading.Lock()
         self._folder = tempfile.TemporaryDirectory(prefix="onward-forked-")
         self._codes = Path(self._folder.name)
-        command = bound((sys.executable, "-P", "-m", "tests.forked", self._folder.name))
+        # Its end is that of its standard input: the kernel's signal comes with the end of the thread that started it.
+        command = (sys.executable, "-P", "-m", "tests.forked", self._folder.name)
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
