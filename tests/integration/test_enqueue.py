@@ -81,7 +81,7 @@ async def test_a_program_that_enqueues_is_no_process_of_the_installation_and_run
 @pytest.mark.parametrize("way", ["one", "with a key", "many"])
 async def test_an_idle_server_is_woken_by_a_job_of_another_process(project: Path, tmp_path: Path, way: str) -> None:
     """A free slot of its own accord would look an hour later."""
-    timings = Timings(slot_check_s=3600.0, empty_claim_pause_s=0.0)
+    timings = Timings(slot_check_s=3600.0)
     async with (
         wiring.run_process(load(tmp_path), Role.ACCEPT, embedded=True, timings=timings),
         Onward.from_settings(project) as onward,

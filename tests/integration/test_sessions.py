@@ -85,7 +85,9 @@ async def calling(kind: str, url: str) -> AsyncIterator[Caller]:
         if library.startswith(("sqlite+", "postgresql+")):
             yield await sqlalchemy_caller(sa.make_url(url).set(drivername=library), name, stack)
         elif kind == "psycopg":
-            yield of(stack.enter_context(psycopg.connect(url)))
+            # Of kinds of their own, which the ledger's statements must not meet.
+            plain = psycopg.connect(url, row_factory=psycopg.rows.dict_row, cursor_factory=psycopg.RawCursor)
+            yield of(stack.enter_context(plain))
         elif kind == "psycopg async":
             connection = await stack.enter_async_context(await psycopg.AsyncConnection.connect(url))
             yield Caller(connection, connection.execute, connection.commit, connection.rollback)
@@ -94,9 +96,11 @@ async def calling(kind: str, url: str) -> AsyncIterator[Caller]:
         elif kind == "sqlite3":
             file = sqlite3.connect(sa.make_url(url).database or "")
             stack.callback(file.close)
+            file.row_factory = lambda cursor, row: {"row": (cursor, row)}
             yield of(file)
         else:
             other = await stack.enter_async_context(aiosqlite.connect(sa.make_url(url).database or ""))
+            other.row_factory = aiosqlite.Row
             yield Caller(other, other.execute, other.commit, other.rollback)
 
 

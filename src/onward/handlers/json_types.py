@@ -139,8 +139,16 @@ def _check_key(annotation: Any, place: str) -> None:
     key = stripped(annotation)[0]
     texts = typing.get_origin(key) is Literal and all(isinstance(one, str) for one in typing.get_args(key))
     enum = isinstance(key, type) and issubclass(key, Enum) and (issubclass(key, int) or _has_texts(key))
-    if not (texts or enum or key in {*PLAIN, *TIMES} - {NoneType, None} or _is_path(key) or isinstance(key, TypeVar)):
+    plain = texts or enum or key in {*PLAIN, *TIMES} - {NoneType, None} or _is_path(key) or isinstance(key, TypeVar)
+    if not (plain or _is_text(key)):
         raise TypeError(f"{place}: the keys of JSON are text, and {_name(key)} is not read back from it; take str")
+
+
+def _is_text(key: Any) -> bool:
+    """Return whether pydantic writes values of the class as text and reads them, as it does addresses and URLs."""
+    if not isinstance(key, type) or issubclass(key, Enum) or not _is_known(key):
+        return False
+    return bool(TypeAdapter[Any](key).json_schema(mode="serialization").get("type") == "string")
 
 
 def _words(type_: Any) -> str | None:
@@ -154,7 +162,7 @@ def _words(type_: Any) -> str | None:
         if issubclass(type_, classes):
             return words.format(_name(type_))
     if issubclass(type_, Enum):
-        wrong = not all(isinstance(member.value, str | int | float) for member in type_)
+        wrong = not all(isinstance(member.value, str | int | float | None) for member in type_)
         return f"the values of {type_.__name__} must be text or numbers: they become JSON" if wrong else None
     return (
         None if _is_known(type_) else f"{type_.__name__} cannot be stored as JSON; use a dataclass or a pydantic model"

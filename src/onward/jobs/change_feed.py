@@ -162,7 +162,10 @@ class ChangeFeed:
             self._woken.clear()
             self._waking = False
             try:
-                changed = await self._database.read(self._poll)
+                before = self._seen
+                changed, seen, known = await self._database.read(self._poll)
+                if self._seen is before:  # else the first subscription has come meanwhile, and begins anew
+                    self._seen, self._known = seen, known
                 if changed:
                     self._changed_at = monotonic()
                 for job in changed:
@@ -195,10 +198,11 @@ class ChangeFeed:
         # A timer, and no task that waits: it takes a third of the processor time.
         self._looking = asyncio.get_running_loop().call_later(pause_s, self._look)
 
-    def _poll(self, tx: Tx) -> list[Job]:
+    def _poll(self, tx: Tx) -> tuple[list[Job], Snapshot | None, dict[str, int]]:
+        """Return the changed jobs, and what is seen and known then; it may be run twice."""
         seen = self._seen
         if seen is None:
-            return []
+            return [], None, {}
         # Before the rows: what is committed between the two is read twice, not missed.
         now = Snapshot.of(tx)
         # After a crash, PostgreSQL counts on from an older number.
@@ -212,6 +216,5 @@ class ChangeFeed:
             job for start in range(0, len(wanted), PAGE) for job in get_many(tx, wanted[start : start + PAGE]).values()
         ]
         # A job may have changed once more since its number was read: that change is in `found`, and is not sent again.
-        self._known = {change.id: change.version for change in changes} | {job.id: job.version for job in found}
-        self._seen = now
-        return sorted(found, key=lambda job: (job.status.value, job.id))
+        known = {change.id: change.version for change in changes} | {job.id: job.version for job in found}
+        return sorted(found, key=lambda job: (job.status.value, job.id)), now, known

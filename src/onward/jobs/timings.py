@@ -58,8 +58,6 @@ class Timings:
     """Each backend is asked how it is."""
     slot_check_s: float = 0.25
     """Free slots of the background backend look for work, at the latest."""
-    empty_claim_pause_s: float = 0.05
-    """A backend that has claimed and found nothing claims again, at the soonest."""
     commit_check_s: float = 0.05
     """Commits of other processes are looked for, where jobs run and by maintenance: they may bring some."""
     redis_timeout_s: float | None = 2.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from functools import partial
 from importlib import import_module
@@ -28,13 +27,11 @@ HEALTH_TIMEOUT_S = 3.0  # for a backend to say whether it can be reached
 class BackendRunner:
     """`onward.backends.base.Run` for one backend."""
 
-    def __init__(self, backend: str, runner: Runner, lease: Lease, revision: Revision, timings: Timings) -> None:
+    def __init__(self, backend: str, runner: Runner, lease: Lease, revision: Revision) -> None:
         self._backend = backend
         self._runner = runner
         self._lease = lease
         self._revision = revision
-        self._pause_s = timings.empty_claim_pause_s
-        self._pause_until = 0.0  # after a claim that found nothing
         self._found_nothing = False  # at the last claim
         self._changed = True  # whether the ledger has changed since
         self._isolated: set[str] = set()  # jobs sent to a process of their own, and not claimed there yet
@@ -53,11 +50,8 @@ class BackendRunner:
             self._changed = self._changed or self._revision.has_changed()
             if not (self._changed or self._runner.any_limits):
                 return calls
-            self._changed = False
             if not await self._runner.any_due(self._backend) and not await self._runner.next_isolated(self._backend):
-                return calls
-            if time.monotonic() < self._pause_until:
-                self._changed = True
+                self._changed = False  # only now: a read that fails is made again
                 return calls
         self._found_nothing = self._changed = False
         job_id = await self._runner.next_isolated(self._backend)  # first, or a lasting backlog leaves it no slot
@@ -68,7 +62,6 @@ class BackendRunner:
             claimed = await self._runner.claim_due(self._backend, limit - len(calls), exclude=exclude)
             calls += [partial(self._runner.execute, job) for job in claimed]
             self._found_nothing = not calls and not exclude
-            self._pause_until = time.monotonic() + self._pause_s
         return calls
 
     async def _run_isolated(self, job_id: str) -> None:

@@ -190,7 +190,7 @@ def _build(
     )
     for name in used(settings):
         revision = Revision(writer.database, timings.recheck_s)
-        backends[name] = build_backend(settings, name, BackendRunner(name, runner, lease, revision, timings), timings)
+        backends[name] = build_backend(settings, name, BackendRunner(name, runner, lease, revision), timings)
     schedule = Schedule(values.schedule_entries(settings, dispatcher.preparation), dispatcher.accept)
     maintenance = Maintenance(
         writer=writer,

@@ -45,8 +45,8 @@ class CallerTx(Tx):
     def join(self, ledger_id: str) -> None:
         """Take a commit's number and the ledger's time. Raises UnusableSession in another database."""
         other = UnusableSession(
-            "the session is of another database than the ledger: take one of the database that database.url names,"
-            " or enqueue without a session, after its commit"
+            "the session is of another database than the ledger: roll back, and take one of the database that"
+            " database.url names, or enqueue without a session, after its commit"
         )
         try:
             change, now, self._slot, found = self._driver.join(self)
@@ -94,7 +94,7 @@ def run(database: Database, session: object, ledger_id: str, function: Callable[
     return found
 
 
-class _Alchemy:
+class _SQLAlchemy:
     """A connection of SQLAlchemy, of whatever driver."""
 
     rowcount = -1
@@ -131,11 +131,13 @@ class _Psycopg:
     rowcount = -1
 
     def __init__(self, connection: Any, dialect: str, wait: _Wait) -> None:
-        from psycopg.rows import tuple_row  # noqa: PLC0415 - of a connection that is there
+        import psycopg  # noqa: PLC0415 - of a connection that is there
 
         _same_kind("postgresql", dialect)
         _in_transaction(not connection.autocommit or connection.info.transaction_status.name != "IDLE")
-        self._cursor = connection.cursor(row_factory=tuple_row)
+        # Not the connection's own kind of cursor, which may want other texts.
+        kind = psycopg.AsyncCursor if isinstance(connection, psycopg.AsyncConnection) else psycopg.Cursor
+        self._cursor = kind(connection, row_factory=psycopg.rows.tuple_row)
         self._wait = wait
         self._rows: list[Any] = []
 
@@ -171,9 +173,13 @@ class _Asyncpg:
 
     def execute(self, text: str, params: Mapping[str, Any]) -> None:
         numbered, names = _numbered(text)
-        statement = self._wait(self._connection.prepare(numbered))
-        self._rows = self._wait(statement.fetch(*(params[name] for name in names)))
-        self.rowcount = int(statement.get_statusmsg().rpartition(" ")[2])
+        values = [params[name] for name in names]
+        if numbered.lstrip().startswith("SELECT"):
+            self._rows = self._wait(self._connection.fetch(numbered, *values))
+            self.rowcount = len(self._rows)
+        else:  # no statement of a caller's transaction changes rows and returns some
+            status = self._wait(self._connection.execute(numbered, *values))
+            self._rows, self.rowcount = [], int(status.rpartition(" ")[2])
 
     def fetchone(self) -> Any:
         return self._rows[0] if self._rows else None
@@ -200,9 +206,11 @@ class _Sqlite:
         return self
 
     def execute(self, text: str, params: Mapping[str, Any]) -> None:
-        cursor = self._wait(self._connection.execute(text, params))
+        cursor = self._wait(self._connection.cursor())
+        cursor.row_factory = None  # the connection's own may make dictionaries
+        self._wait(cursor.execute(text, params))
         # Read to the end: an UPDATE that returns rows is finished by then.
-        self._rows = [tuple(row) for row in self._wait(cursor.fetchall())]
+        self._rows = self._wait(cursor.fetchall())
         self.rowcount = cursor.rowcount
         self._wait(cursor.close())
 
@@ -228,17 +236,17 @@ async def _spawned(function: Callable[[_Wait], T]) -> T:
 
 
 def _of_session(session: Any, dialect: str, on: Callable[[_Cursor], T]) -> T:
-    return on(_Alchemy(session.connection(), dialect))
+    return on(_SQLAlchemy(session.connection(), dialect))
 
 
 # By library and class: the transaction function's result on a session of that kind, or an awaitable of it.
 _KINDS: Mapping[str, Callable[[Any, str, Callable[[_Cursor], Any]], Any]] = {
     "sqlalchemy.AsyncSession": lambda found, dialect, on: found.run_sync(_of_session, dialect, on),
     "sqlalchemy.async_scoped_session": lambda found, dialect, on: found.run_sync(_of_session, dialect, on),
-    "sqlalchemy.AsyncConnection": lambda found, dialect, on: found.run_sync(lambda one: on(_Alchemy(one, dialect))),
+    "sqlalchemy.AsyncConnection": lambda found, dialect, on: found.run_sync(lambda one: on(_SQLAlchemy(one, dialect))),
     "sqlalchemy.Session": _of_session,
     "sqlalchemy.scoped_session": _of_session,
-    "sqlalchemy.Connection": lambda found, dialect, on: on(_Alchemy(found, dialect)),
+    "sqlalchemy.Connection": lambda found, dialect, on: on(_SQLAlchemy(found, dialect)),
     "psycopg.Connection": lambda found, dialect, on: on(_Psycopg(found, dialect, _as_it_is)),
     "psycopg.AsyncConnection": lambda found, dialect, on: _spawned(lambda wait: on(_Psycopg(found, dialect, wait))),
     "asyncpg.Connection": lambda found, dialect, on: _spawned(lambda wait: on(_Asyncpg(found, dialect, wait))),

@@ -91,6 +91,8 @@ class RevisionReader:
             connection = self._database.connect()
             connection.execute("PRAGMA busy_timeout=0")
             self._connection = connection
+            if self._closed.is_set():
+                self._disconnect()
 
     def _look(self) -> None:
         while self._is_used() and not self._closed.is_set():

@@ -136,6 +136,8 @@ TYPES: list[tuple[Any, Any]] = [
     (Point, Point(1)),
     (dict[str, Any], {"a": [1, None, {"b": 1.5}]}),
     (dict[int, str], {1: "a"}),
+    (dict[IPv4Address, int], {IPv4Address("192.0.2.1"): 1}),
+    (dict[AnyUrl, int], {AnyUrl("https://example.com/"): 1}),
     (dict[UUID, Decimal], {UUID(int=7): Decimal("1.10")}),
     (dict[Size, int], {Size.SMALL: 1}),
     (Mapping[date, Place], {date(2030, 1, 31): Place(Path("a"))}),
