@@ -233,3 +233,8 @@ async def count(ledger_url: str) -> int:
         return int(await database.read(lambda tx: tx.scalar(sa.select(sa.func.count()).select_from(jobs))) or 0)
     finally:
         database.close()
+
+
+async def test_a_handler_instead_of_its_job_is_refused(onward: Onward) -> None:
+    with pytest.raises(TypeError, match=r"HANDLER\.job"):
+        await onward.enqueue(workload.noted)  # type: ignore[arg-type]

@@ -29,6 +29,7 @@ from onward.config.settings import Settings, SettingsError
 from onward.graphql.base import SchemaError
 from onward.runtime import garbage_collector
 from onward.runtime.event_loop import Loop
+from onward.runtime.sqlite_copies import is_embedded
 from onward.web import build
 
 EXIT_GRACE_S = 4.5  # after the drain deadline the process exits, whatever still hangs
@@ -103,7 +104,7 @@ def url(bound: socket.socket) -> str:
 def run(settings: Settings, bound: socket.socket) -> None:
     """Serve the API until a signal, then drain. Raises SettingsError and StorageError."""
     try:
-        app = create_app(settings)
+        app = create_app(settings, embedded=is_embedded(settings, with_gql=True))
     except SchemaError as error:
         raise SettingsError(f"gql.modules: {error}") from error
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -96,6 +96,7 @@ class Enqueuer:
 
         Raises InvalidParameters, UnknownHandler, KeyReused, Unavailable.
         """
+        check_request(request)
         check_text("idempotency_key", idempotency_key)
         with self._tracing.span(f"accept {request.handler}", "producer", handler=request.handler) as span:
             new = self._prepared(request, options)
@@ -169,6 +170,7 @@ class Enqueuer:
         return job.result
 
     def _prepared(self, request: JobRequest, options: Options) -> NewJob:
+        check_request(request)
         return self._dispatcher.prepare(
             request.handler,
             request.params,
@@ -207,6 +209,12 @@ class Enqueuer:
 
 def _accept_each(tx: Tx, chunk: list[NewJob]) -> list[Job]:
     return [ledger.accept(tx, new) for new in chunk]
+
+
+def check_request(request: JobRequest) -> None:
+    """Check that it is one, for a handler's own name comes to the hand first. Raises TypeError."""
+    if not isinstance(request, JobRequest):
+        raise TypeError(f"enqueue needs a job, as made by HANDLER.job(...) (got {type(request).__name__})")
 
 
 def check_text(name: str, text: str | None) -> None:

@@ -14,6 +14,7 @@ from onward.config.settings import Settings
 from onward.jobs import ledger
 from onward.runtime import wiring
 from onward.runtime.event_loop import Loop
+from onward.runtime.sqlite_copies import is_embedded
 
 
 def run_isolated(settings: Settings, job_id: str, backend: str) -> int:
@@ -23,7 +24,8 @@ def run_isolated(settings: Settings, job_id: str, backend: str) -> int:
     """
 
     async def main() -> None:
-        async with wiring.run_process(settings, Role.RUN, isolated=True) as parts:
+        embedded = is_embedded(settings)
+        async with wiring.run_process(settings, Role.RUN, isolated=True, embedded=embedded) as parts:
             # Nothing comes in but the end, when the parent is no more: whoever waits for the job is gone then.
             loop = asyncio.get_running_loop()
 

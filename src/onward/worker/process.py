@@ -18,6 +18,7 @@ from onward.backends.base import Role
 from onward.config.settings import Settings, SettingsError, enter
 from onward.runtime import backends, garbage_collector, wiring
 from onward.runtime.event_loop import Loop
+from onward.runtime.sqlite_copies import is_embedded
 from onward.storage.base import StorageError
 from onward.worker.recycling import Recycling
 
@@ -39,7 +40,8 @@ class WorkerRuntime:
     def start(self) -> wiring.Runtime:
         """Start the process's parts. Raises SettingsError and StorageError."""
         self._thread.start()
-        entering = self._stack.enter_async_context(wiring.run_process(self.settings, Role.RUN))
+        serving = wiring.run_process(self.settings, Role.RUN, embedded=is_embedded(self.settings))
+        entering = self._stack.enter_async_context(serving)
         parts: wiring.Runtime = self._call(entering).result()
         self.parts = parts
         return parts
