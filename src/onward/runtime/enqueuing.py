@@ -212,7 +212,7 @@ def _accept_each(tx: Tx, chunk: list[NewJob]) -> list[Job]:
 
 
 def check_request(request: JobRequest) -> None:
-    """Check that it is one, for a handler's own name comes to the hand first. Raises TypeError."""
+    """Raise TypeError for anything but a job, such as a handler without `.job(...)`."""
     if not isinstance(request, JobRequest):
         raise TypeError(f"enqueue needs a job, as made by HANDLER.job(...) (got {type(request).__name__})")
 
