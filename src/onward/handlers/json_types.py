@@ -155,7 +155,7 @@ def _words(type_: Any) -> str | None:
     """Return the fault of a type without inner types, and the fix; None if it can be stored and read back."""
     if type_ in EXACTLY:
         return EXACTLY[type_].format(_name(type_))
-    # What is no class, such as ID or a special form of typing, is left to pydantic.
+    # Pydantic judges annotations that are no classes, such as ID and the special forms of typing.
     if type_ in PLAIN or type_ in TIMES or not isinstance(type_, type):
         return None
     for classes, words in SUBCLASSES:

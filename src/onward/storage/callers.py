@@ -8,9 +8,10 @@ of its classes, so that no library is loaded which the program does not use.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 
@@ -28,13 +29,27 @@ class UnusableSession(StorageError):
     """The session cannot hold a job: of an unknown kind, of another database, or without a transaction."""
 
 
-class _Cursor(Protocol):
-    rowcount: int
+class _Cursor(ABC):
+    """A connection of one kind, used as a driver's cursor: it reads all rows of a statement at once."""
 
-    def cursor(self) -> Self: ...
-    def execute(self, text: str, params: Mapping[str, Any]) -> object: ...
-    def fetchone(self) -> Any: ...
-    def fetchall(self) -> list[Any]: ...
+    rowcount = -1
+    _rows: Sequence[Any] = ()
+
+    def cursor(self) -> Self:
+        """Return the cursor that a transaction asks its connection for."""
+        return self
+
+    @abstractmethod
+    def execute(self, text: str, params: Mapping[str, Any]) -> None:
+        """Run a statement of the ledger's driver; `params` may have more names than it needs."""
+
+    def fetchone(self) -> Any:
+        """Return the first row, None if there is none."""
+        return self._rows[0] if self._rows else None
+
+    def fetchall(self) -> list[Any]:
+        """Return the rows."""
+        return list(self._rows)
 
 
 class CallerTx(Tx):
@@ -94,10 +109,8 @@ def run(database: Database, session: object, ledger_id: str, function: Callable[
     return found
 
 
-class _SQLAlchemy:
+class _SQLAlchemy(_Cursor):
     """A connection of SQLAlchemy, of whatever driver."""
-
-    rowcount = -1
 
     def __init__(self, connection: sa.Connection, dialect: str) -> None:
         _same_kind(connection.dialect.name, dialect)
@@ -107,10 +120,6 @@ class _SQLAlchemy:
             level = getattr(connection.dialect, "_on_connect_isolation_level", None)
         _in_transaction(level != "AUTOCOMMIT")
         self._connection = connection
-        self._rows: Sequence[Any] = ()
-
-    def cursor(self) -> Self:
-        return self
 
     def execute(self, text: str, params: Mapping[str, Any]) -> None:
         clause, names = _clause(text)
@@ -118,17 +127,9 @@ class _SQLAlchemy:
         self.rowcount = result.rowcount
         self._rows = result.fetchall() if result.returns_rows else ()
 
-    def fetchone(self) -> Any:
-        return self._rows[0] if self._rows else None
 
-    def fetchall(self) -> list[Any]:
-        return list(self._rows)
-
-
-class _Psycopg:
+class _Psycopg(_Cursor):
     """A connection of psycopg, whose texts are the ledger's own."""
-
-    rowcount = -1
 
     def __init__(self, connection: Any, dialect: str, wait: _Wait) -> None:
         import psycopg  # noqa: PLC0415 - of a connection that is there
@@ -139,37 +140,21 @@ class _Psycopg:
         kind = psycopg.AsyncCursor if isinstance(connection, psycopg.AsyncConnection) else psycopg.Cursor
         self._cursor = kind(connection, row_factory=psycopg.rows.tuple_row)
         self._wait = wait
-        self._rows: list[Any] = []
-
-    def cursor(self) -> Self:
-        return self
 
     def execute(self, text: str, params: Mapping[str, Any]) -> None:
         self._wait(self._cursor.execute(text, params))
         self.rowcount = self._cursor.rowcount
         self._rows = self._wait(self._cursor.fetchall()) if self._cursor.description else []
 
-    def fetchone(self) -> Any:
-        return self._rows[0] if self._rows else None
 
-    def fetchall(self) -> list[Any]:
-        return self._rows
-
-
-class _Asyncpg:
+class _Asyncpg(_Cursor):
     """A connection of asyncpg, whose parameters have numbers."""
-
-    rowcount = -1
 
     def __init__(self, connection: Any, dialect: str, wait: _Wait) -> None:
         _same_kind("postgresql", dialect)
         _in_transaction(connection.is_in_transaction())
         self._connection = connection
         self._wait = wait
-        self._rows: list[Any] = []
-
-    def cursor(self) -> Self:
-        return self
 
     def execute(self, text: str, params: Mapping[str, Any]) -> None:
         numbered, names = _numbered(text)
@@ -181,17 +166,9 @@ class _Asyncpg:
             status = self._wait(self._connection.execute(numbered, *values))
             self._rows, self.rowcount = [], int(status.rpartition(" ")[2])
 
-    def fetchone(self) -> Any:
-        return self._rows[0] if self._rows else None
 
-    def fetchall(self) -> list[Any]:
-        return self._rows
-
-
-class _Sqlite:
+class _Sqlite(_Cursor):
     """A connection of sqlite3, or of aiosqlite, which runs one in a thread."""
-
-    rowcount = -1
 
     def __init__(self, connection: Any, dialect: str, wait: _Wait) -> None:
         _same_kind("sqlite", dialect)
@@ -200,10 +177,6 @@ class _Sqlite:
         _in_transaction(connection.in_transaction or not commits)
         self._connection = connection
         self._wait = wait
-        self._rows: list[Any] = []
-
-    def cursor(self) -> Self:
-        return self
 
     def execute(self, text: str, params: Mapping[str, Any]) -> None:
         cursor = self._wait(self._connection.cursor())
@@ -213,12 +186,6 @@ class _Sqlite:
         self._rows = self._wait(cursor.fetchall())
         self.rowcount = cursor.rowcount
         self._wait(cursor.close())
-
-    def fetchone(self) -> Any:
-        return self._rows[0] if self._rows else None
-
-    def fetchall(self) -> list[Any]:
-        return self._rows
 
 
 _Wait = Callable[[Any], Any]

@@ -11,7 +11,7 @@ DEFAULT_SCHEMA = "onward"
 
 
 class Place:
-    """Where the ledger's tables are."""
+    """The schema or the prefix of the ledger's tables in one database."""
 
     def __init__(self, dialect: str, schema: str = DEFAULT_SCHEMA) -> None:
         self.dialect = dialect
