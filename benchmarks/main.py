@@ -18,7 +18,7 @@ from onward.web.build import build
 from tests.servers import Missing
 
 QUICK = "ABCDEFJ"  # figures that are meaningful on a CI machine
-FIGURES = "ABCDEFGHIJ"
+FIGURES = "ABCDEFGHIJK"
 Take = Callable[[Scope, str], Iterator[Row]]
 TAKES: tuple[tuple[str, Take], ...] = (
     ("AB", accept.take_in_process),
@@ -29,6 +29,7 @@ TAKES: tuple[tuple[str, Take], ...] = (
     ("H", lambda scope, _: memory.take(scope)),
     ("I", lambda scope, _: watch.take(scope)),
     ("J", lambda scope, _: start.take(scope)),
+    ("K", lambda scope, _: pickup.take_within(scope)),
 )
 
 

@@ -114,13 +114,13 @@ def wait_until(
         time.sleep(step_s)
 
 
-def ours(folder: Path, *, backend: str, redis_url: str = "") -> dict[str, str]:
-    """Return the environment for an Onward process that uses the ledger in this folder."""
+def ours(folder: Path, *, backend: str, redis_url: str = "", database_url: str = "") -> dict[str, str]:
+    """Return the environment for an Onward process that uses the ledger in this folder, or that at the address."""
     env = {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(PROJECT)]),
         "ONWARD_PROJECT": str(PROJECT),
         "ONWARD_BACKEND": backend,
-        "ONWARD_DATABASE__URL": f"sqlite:///{folder / 'ledger.db'}",
+        "ONWARD_DATABASE__URL": database_url or f"sqlite:///{folder / 'ledger.db'}",
         "ONWARD_LOG__PATH": str(folder / "notifications.jsonl"),
         "ONWARD_EMAIL__DIRECTORY": str(folder / "mail"),
     }

@@ -52,11 +52,11 @@ def take_dramatiq(scope: Scope) -> Iterator[Row]:
 
 
 @contextmanager
-def api(folder: Path, *, backend: str, redis_url: str = "") -> Iterator[tuple[Program, int]]:
+def api(folder: Path, *, backend: str, redis_url: str = "", database_url: str = "") -> Iterator[tuple[Program, int]]:
     """Start Onward's API process, wait until it is ready, and return it with its port."""
     port = free_port()
-    env = ours(folder, backend=backend, redis_url=redis_url)
-    with running(python("cli", "serve", "--port", str(port)), folder, "serve", env=env) as server:
+    env = ours(folder, backend=backend, redis_url=redis_url, database_url=database_url)
+    with running(python("onward", "serve", "--port", str(port)), folder, "serve", env=env) as server:
         wait_for_port(port, server)
         yield server, port
 

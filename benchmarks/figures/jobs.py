@@ -102,7 +102,7 @@ def _background(scope: Scope, count: int, measured: Measured) -> None:
     env = ours(folder, backend="background")
     finished(python("benchmarks.fill", "bench.nothing", str(count), probed=False), folder, "fill", env=env)
     port = free_port()
-    with running(python("cli", "serve", "--port", str(port)), folder, "serve", env=env) as server:
+    with running(python("onward", "serve", "--port", str(port)), folder, "serve", env=env) as server:
         wait_for_port(port, server)
         beside = _worked(folder, count, server)
     measured.add(progress.rate(progress.of_ledger(folder / "ledger.db"), count), **beside)

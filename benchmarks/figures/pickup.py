@@ -1,4 +1,8 @@
-"""D: how soon an idle Dramatiq worker begins a job, from the answer to the handler's first line."""
+"""D and K: how soon an idle process begins a job.
+
+D is from the answer of a mutation to the handler's first line in a Dramatiq worker, K from the commit of another
+process's own transaction to the first line in the server.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from benchmarks.environment import NEW, program
 from benchmarks.figures.accept import api
 from benchmarks.graphql import Caller, body
 from benchmarks.processes import finished, ours, python, running, theirs, wait_until
-from tests.servers import redis_server
+from tests.servers import postgres_database, postgres_server, redis_server
 
 SAMPLES, SAMPLES_QUICK = 40, 10
 
@@ -59,6 +63,35 @@ def _rival(scope: Scope, measured: Measured, redis_url: str) -> None:
             [program(NEW, "python"), "send_stamps.py", folder / "stamps", count], folder, "send", env=env, cwd=RIVALS
         )
     _add(measured, [float(line) for line in (folder / "send.log").read_text().splitlines()][1:])
+
+
+def take_within(scope: Scope) -> Iterator[Row]:
+    """Measure the rows of K, on both databases."""
+    sqlite, postgres = Measured("Onward, SQLite"), Measured("Onward, PostgreSQL")
+    with postgres_server() as server, postgres_database(server.url) as url:
+        in_turn(
+            1 if scope.quick else 3,
+            [(sqlite, lambda m: _within(scope, m, "")), (postgres, lambda m: _within(scope, m, url))],
+        )
+    for measured in (sqlite, postgres):
+        yield Row(
+            "K", f"pick-up after a caller's commit, p95, {measured.name}", "ms", measured, reach=100.0, at_least=False
+        )
+
+
+def _within(scope: Scope, measured: Measured, url: str) -> None:
+    folder = emptied(scope.folder / "within")
+    stamps = folder / "stamps"
+    env = ours(folder, backend="background", database_url=url)
+    if url:
+        finished(python("onward", "migrate", probed=False), folder, "migrate", env=env)
+    with api(folder, backend="background", database_url=url):
+        command = python("benchmarks.enqueue_within", env["ONWARD_DATABASE__URL"], str(stamps), str(_samples(scope)))
+        finished(command, folder, "enqueue", env=env)
+        committed = [float(line) for line in (folder / "enqueue.log").read_text().splitlines()]
+    # The server has drained: every job has run.
+    took = [(ran - at) * 1000 for ran, at in zip(_read(stamps), committed, strict=True)]
+    _add(measured, took[1:])
 
 
 def _samples(scope: Scope) -> int:
