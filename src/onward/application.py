@@ -1,33 +1,49 @@
-"""The object by which any code enqueues jobs, asynchronous or not."""
+"""The object by which any code enqueues jobs, asynchronous or not, and which an application of its users embeds.
+
+FastAPI and Strawberry are imported where the application is embedded: code that only enqueues loads neither.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Coroutine, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from onward.config.settings import Settings, SettingsError, enter
 from onward.handlers.base import JobRequest
-from onward.runtime.enqueuing import Enqueuer, Options, open_enqueuer
+from onward.runtime.enqueuing import Enqueuer, Options, enqueuer_of, open_enqueuer
 from onward.storage.callers import UnusableSession
+
+if TYPE_CHECKING:
+    import strawberry
+    from starlette.types import ASGIApp
+
+    from onward.api.embedding import Embedding
 
 T = TypeVar("T")
 
 
 class Onward:
-    """Jobs of one project, enqueued from anywhere; it runs none of them.
+    """Jobs of one project: enqueued from anywhere, or accepted and run inside an application of your own.
 
-    `async with onward:` opens the ledger and closes it. `onward.sync` is for code without an event loop.
+    `async with onward:` opens the ledger and closes it; such a process runs no jobs. `onward.sync` is for code without
+    an event loop. An ASGI application embeds all that `onward serve` has:
+
+        app = FastAPI(lifespan=onward.lifespan)
+        app.mount("/graphql", onward.graphql)
+        app.mount("/jobs", onward.pages)
     """
 
     def __init__(self, settings: Settings) -> None:
         self.sync = Sync(settings)
         self._settings = settings
+        self._in_use = False
         self._context: AbstractAsyncContextManager[Enqueuer] | None = None
         self._enqueuer: Enqueuer | None = None
 
@@ -40,21 +56,75 @@ class Onward:
         return cls(enter(path if path.is_dir() else path.parent))
 
     async def __aenter__(self) -> Self:
-        if self._context is not None:
-            raise RuntimeError("this Onward is open already: open it once, where the program starts")
+        self._take()
         context = open_enqueuer(self._settings)
-        self._context = context
         try:
             self._enqueuer = await context.__aenter__()
         except BaseException:
-            self._context = None
+            self._in_use = False
             raise
+        self._context = context
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        context, self._context, self._enqueuer = self._context, None, None
-        if context is not None:
+        context, self._context = self._context, None
+        if context is not None:  # else it is the lifespan's, which ends it
+            self._enqueuer, self._in_use = None, False
             await context.__aexit__(None, None, None)
+
+    def lifespan(self, app: Any = None) -> AbstractAsyncContextManager[None]:
+        """Accept and run jobs as long as the application lives: `FastAPI(lifespan=onward.lifespan)`.
+
+        In a lifespan of your own: `async with onward.lifespan(app):`. `app` is the application that `onward.graphql`
+        and `onward.pages` are mounted in. Meanwhile `enqueue` uses the same connections. At the end running jobs get
+        `server.drain_s` seconds, and go back to the queue after that. Raises SettingsError and StorageError.
+        """
+        return self._lifespan(app)
+
+    @cached_property
+    def graphql(self) -> ASGIApp:
+        """The GraphQL API of the settings, as an ASGI application: `app.mount("/graphql", onward.graphql)`."""
+        return self._embedding.graphql()
+
+    def graphql_with(self, schema: strawberry.Schema) -> ASGIApp:
+        """Return the same for a Strawberry schema of your own. Call it before the application starts."""
+        return self._embedding.graphql(schema)
+
+    @cached_property
+    def pages(self) -> ASGIApp:
+        """The jobs page, as an ASGI application: `app.mount("/jobs", onward.pages)`.
+
+        It finds the path at which `onward.graphql` is mounted in the same application.
+        """
+        return self._embedding.pages()
+
+    def pages_with(self, *, graphql: str) -> ASGIApp:
+        """Return the jobs page for a GraphQL at another address of the same origin, such as "/api/graphql"."""
+        return self._embedding.pages(graphql)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Any) -> AsyncIterator[None]:
+        self._take()
+        try:
+            async with self._embedding.lifespan(app) as runtime:
+                self._enqueuer = await enqueuer_of(runtime)
+                try:
+                    yield
+                finally:
+                    self._enqueuer = None
+        finally:
+            self._in_use = False
+
+    @cached_property
+    def _embedding(self) -> Embedding:
+        from onward.api.embedding import Embedding  # noqa: PLC0415 - as the head of this file says
+
+        return Embedding(self._settings)
+
+    def _take(self) -> None:
+        if self._in_use:
+            raise RuntimeError("this Onward is open already: open it once, where the program starts")
+        self._in_use = True
 
     async def enqueue(
         self,
@@ -103,7 +173,9 @@ class Onward:
 
     def _open(self) -> Enqueuer:
         if self._enqueuer is None:
-            raise RuntimeError("this Onward is not open: use it inside `async with onward:`, or take onward.sync")
+            raise RuntimeError(
+                "this Onward is not open: use it inside onward.lifespan or `async with onward:`, or take onward.sync"
+            )
         return self._enqueuer
 
 

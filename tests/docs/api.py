@@ -165,7 +165,7 @@ def _stub(member: ast.stmt) -> Iterator[str]:
     elif isinstance(member, ast.ClassDef):
         yield f"class {member.name}: ..."
     elif isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
-        kept = [ast.unparse(one) for one in member.decorator_list]
+        kept = [ast.unparse(one).removeprefix("cached_") for one in member.decorator_list]
         yield from (f"@{one}" for one in kept if one in {"property", "abstractmethod", "classmethod", "staticmethod"})
         word = "async def" if isinstance(member, ast.AsyncFunctionDef) else "def"
         returns = f" -> {ast.unparse(member.returns)}" if member.returns else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
@@ -16,12 +16,11 @@ from onward.api import composition, status
 from onward.api.headers import SecureHeaders
 from onward.api.origins import Hosts
 from onward.api.request_gate import RequestGate
-from onward.api.view import View, bearer
-from onward.backends.base import Role
+from onward.api.service import open_service
+from onward.api.view import bearer
 from onward.config.settings import Settings
 from onward.graphql.base import NotAuthenticated
 from onward.graphql.context import Services
-from onward.runtime.wiring import run_process
 from onward.telemetry import tracing
 from onward.web import pages
 
@@ -29,22 +28,19 @@ from onward.web import pages
 def create_app(settings: Settings, *, embedded: bool = False) -> FastAPI:
     """Build the application. Its lifespan starts every service, and drains them at the end. Raises SettingsError."""
     gate = composition.request_gate(settings)
-    layers = _layers(settings, gate.hosts)
+    around = layers(settings, gate.hosts)
 
     @asynccontextmanager
     async def lifespan(app: Api) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            runtime = await stack.enter_async_context(run_process(settings, Role.ACCEPT, embedded=embedded))
-            services = composition.services(runtime)
-            explorer = pages.explorer if composition.is_open(settings) else None
-            view = View(gate, services, explorer=explorer, get_queries=composition.answers_get(settings))
-            app.state.onward, app.state.services, app.state.view = runtime, services, view
-            app.bypass = None if tracing.is_recorded() else _within(layers, view)
-            stack.push_async_callback(gate.rates.close)
-            stack.callback(view.close)
-            stack.callback(setattr, app, "bypass", None)
-            gate.rates.start()
-            yield
+        async with open_service(settings, embedded=embedded) as service:
+            view = service.view(gate, pages.explorer)
+            app.state.service, app.state.view = service, view
+            app.state.onward, app.state.services = service.runtime, service.services
+            app.bypass = None if tracing.is_recorded() else within(around, view)
+            try:
+                yield
+            finally:
+                app.bypass = None
 
     app = Api(
         title="Onward",
@@ -53,7 +49,7 @@ def create_app(settings: Settings, *, embedded: bool = False) -> FastAPI:
         openapi_url=None,
         lifespan=lifespan,
         telemetry=_http_spans(),
-        middleware=[*layers, Middleware(Graphql)],
+        middleware=[*around, Middleware(Graphql)],
     )
     sees_metrics, own_metrics = _metrics_guard(gate), settings.server.workers == 1
     app.router.routes += [*status.routes(_services_of, sees_metrics, own_metrics=own_metrics), *pages.routes()]
@@ -93,7 +89,7 @@ def _is_graphql(scope: Scope) -> bool:
     return bool(scope["path"] == scope.get("root_path", "") + "/graphql")
 
 
-def _layers(settings: Settings, hosts: Hosts) -> list[Middleware]:
+def layers(settings: Settings, hosts: Hosts) -> list[Middleware]:
     """The layers around every answer, of the view and of the routes."""
     cors = Middleware(
         CORSMiddleware,
@@ -106,7 +102,8 @@ def _layers(settings: Settings, hosts: Hosts) -> list[Middleware]:
     return [Middleware(SecureHeaders, hosts=hosts), *([cors] if settings.server.origins else [])]
 
 
-def _within(layers: Sequence[Middleware], app: ASGIApp) -> ASGIApp:
+def within(layers: Sequence[Middleware], app: ASGIApp) -> ASGIApp:
+    """Return the application inside the layers, the first of which is the outermost."""
     for cls, args, kwargs in reversed(layers):
         app = cls(app, *args, **kwargs)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import strawberry
@@ -27,10 +28,10 @@ from onward.runtime.wiring import Runtime
 from onward.web import documents
 
 
-def request_gate(settings: Settings) -> RequestGate:
-    """The gate of every request. Raises SettingsError."""
+def request_gate(settings: Settings, own_schema: strawberry.Schema | None = None) -> RequestGate:
+    """The gate of every request, for the schema of the settings unless there is another. Raises SettingsError."""
     return RequestGate(
-        operations(settings),
+        operations(settings, own_schema),
         origins(settings),
         hosts(settings),
         authenticator(settings),
@@ -40,7 +41,7 @@ def request_gate(settings: Settings) -> RequestGate:
     )
 
 
-def operations(settings: Settings) -> Operations:
+def operations(settings: Settings, own_schema: strawberry.Schema | None = None) -> Operations:
     """The executor of operations, with the documents that are known beforehand. Raises SettingsError."""
     folder, only_trusted = settings.gql.documents_dir, settings.gql.documents == "trusted"
     try:
@@ -50,7 +51,7 @@ def operations(settings: Settings) -> Operations:
     except (OSError, trusted.BadDocument) as error:
         raise SettingsError(f"gql.documents_dir: {error}") from error
     made = Operations(
-        schema(settings)._schema,  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
+        (own_schema or schema(settings))._schema,  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
         limits(settings),
         open_schema=is_open(settings),
         trusted=Trusted([*texts.values(), *(documents.documents() if only_trusted else ())], only=only_trusted),
@@ -132,15 +133,15 @@ def connection_limiter(settings: Settings) -> ConnectionLimiter:
     return ConnectionLimiter(table.streams, table.streams_each, exempt_loopback=settings.environment == "development")
 
 
-def hosts(settings: Settings) -> Hosts:
+def hosts(settings: Settings, further: Collection[str] = ()) -> Hosts:
     """Return the names that the server answers to.
 
-    On an open loopback server those are local names and IP addresses; elsewhere any.
+    On an open loopback server those are local names, IP addresses and the `further` ones; elsewhere any.
 
     A web page could otherwise point its own name at this machine (DNS rebinding) and read every answer.
     """
     if settings.auth.mode == "open" and not settings.auth.allow_public:
-        return Hosts.local(settings.server.origins)
+        return Hosts.local(settings.server.origins, further)
     return Hosts()
 
 

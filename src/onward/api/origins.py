@@ -26,9 +26,9 @@ class Hosts:
         self._names = None if names is None else frozenset(name.lower() for name in names)
 
     @classmethod
-    def local(cls, origins: Collection[str]) -> Self:
-        """Loopback names, and the hosts of the origins that the settings name."""
-        return cls(LOOPBACK | {urlsplit(origin).hostname or "" for origin in origins})
+    def local(cls, origins: Collection[str], further: Collection[str] = ()) -> Self:
+        """Loopback names, the hosts of the origins that the settings name, and the `further` ones."""
+        return cls(LOOPBACK.union(further, (urlsplit(origin).hostname or "" for origin in origins)))
 
     def allows(self, header: bytes) -> bool:
         """True if a well-formed Host header names this server."""

@@ -195,9 +195,7 @@ class Server(uvicorn.Server):
         last.daemon = True
         last.start()
         telemetry.logger("onward").info("draining", at_most_s=self._settings.server.drain_s)
-        state = self.config.loaded_app.state
-        await state.onward.drain()
-        state.view.close()  # after the last change of the drained jobs
+        await self.config.loaded_app.state.service.drain()
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

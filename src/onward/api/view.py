@@ -43,6 +43,8 @@ HEADERS_READ = frozenset(
 )
 MAX_PARAMETERS = 20
 Headers = dict[bytes, bytes]
+Explorer = Callable[[HttpRequest], HttpResponse]
+"""Returns the page on which people write operations."""
 
 
 class View:
@@ -53,7 +55,7 @@ class View:
         gate: RequestGate,
         services: Services,
         *,
-        explorer: Callable[[HttpRequest], HttpResponse] | None = None,
+        explorer: Explorer | None = None,
         get_queries: bool = False,
     ) -> None:
         self._gate = gate

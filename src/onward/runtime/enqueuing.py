@@ -1,7 +1,8 @@
-"""Accepts jobs in a process that runs none: it claims nothing, holds no lease, and takes no part in maintenance.
+"""Accepts jobs for code outside GraphQL.
 
-Backends that run jobs elsewhere are handed them at once. A serving process that runs them itself sees in the ledger
-that there are some.
+A process that runs no jobs claims nothing, holds no lease, and takes no part in maintenance: backends that run jobs
+elsewhere are handed them at once, and a serving process that runs them itself sees in the ledger that there are some.
+A serving process accepts them by its own parts, as its mutations do.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from onward.jobs.timings import Timings
 from onward.runtime import values
 from onward.runtime.backends import ProbeRunner, backend_class, build_backend, used
 from onward.runtime.handlers import build_encryption, load_handlers
-from onward.runtime.wiring import TRACE_FLUSH_S, open_ledger
+from onward.runtime.wiring import TRACE_FLUSH_S, Runtime, open_ledger
 from onward.storage import callers, lock_order
 from onward.storage.identity import ledger_id
 from onward.storage.lock_order import ALONE, ROWS, LockOrder
@@ -101,9 +102,9 @@ class Enqueuer:
         with self._tracing.span(f"accept {request.handler}", "producer", handler=request.handler) as span:
             new = self._prepared(request, options)
             if idempotency_key is None:
-                found: Job | str = await self._writer.run(partial(ledger.accept, new=new))
+                found: Job | str = await self._writer.run(partial(self._accept, new=new))
             else:
-                found = await self._writer.run(*self._once(new, request, options, idempotency_key, ledger.accept))
+                found = await self._writer.run(*self._once(new, request, options, idempotency_key, self._accept))
             if isinstance(found, str):
                 return found
             span.set(job=found.id)
@@ -124,7 +125,7 @@ class Enqueuer:
         ids: list[str] = []
         for start in range(0, len(prepared), CHUNK):
             started = time.monotonic()
-            jobs = await self._writer.run(partial(_accept_each, chunk=prepared[start : start + CHUNK]), ROWS)
+            jobs = await self._writer.run(partial(self._accept_each, chunk=prepared[start : start + CHUNK]), ROWS)
             ids += [job.id for job in jobs]
             await self._hand_over(jobs)
             if len(ids) < len(prepared):
@@ -152,8 +153,16 @@ class Enqueuer:
 
         return callers.run(self._writer.database, session, self._ledger_id, write)
 
+    def _accept(self, tx: Tx, new: NewJob) -> Job:
+        backend = self._dispatcher.backends.get(new.backend)
+        return ledger.accept(tx, new, local_runner=backend.local_runner() if backend else None)
+
+    def _accept_each(self, tx: Tx, chunk: list[NewJob]) -> list[Job]:
+        return [self._accept(tx, new) for new in chunk]
+
     def _accept_undelivered(self, tx: Tx, new: NewJob) -> Job:
-        elsewhere = new.backend in self._dispatcher.backends
+        backend = self._dispatcher.backends.get(new.backend)
+        elsewhere = backend is not None and backend.runs_elsewhere
         return ledger.accept(tx, new, local_runner=ledger.UNDELIVERED if elsewhere else None)
 
     async def result(self, job_id: str, timeout: timedelta | None = None) -> Any:  # noqa: ASYNC109 - a public name
@@ -202,13 +211,10 @@ class Enqueuer:
         return write, lock_order.key(*names.values())
 
     async def _hand_over(self, jobs: list[Job]) -> None:
-        elsewhere = [job for job in jobs if job.backend in self._dispatcher.backends]
-        if elsewhere:
-            await self._dispatcher.deliver(elsewhere, after_response=self._dispatcher.defer)
-
-
-def _accept_each(tx: Tx, chunk: list[NewJob]) -> list[Job]:
-    return [ledger.accept(tx, new) for new in chunk]
+        self._dispatcher.count(jobs)
+        known = [job for job in jobs if job.backend in self._dispatcher.backends]
+        if known:
+            await self._dispatcher.deliver(known, after_response=self._dispatcher.defer)
 
 
 def check_request(request: JobRequest) -> None:
@@ -265,3 +271,15 @@ async def open_enqueuer(settings: Settings) -> AsyncIterator[Enqueuer]:
             tracing=tracing,
             ledger_id=await writer.run(ledger_id, ALONE),
         )
+
+
+async def enqueuer_of(runtime: Runtime) -> Enqueuer:
+    """Return an enqueuer on the parts of a running process, which closes them itself. Raises StorageError."""
+    return Enqueuer(
+        handlers=runtime.handlers,
+        dispatcher=runtime.dispatcher,
+        writer=runtime.writer,
+        changes=runtime.change_feed,
+        tracing=runtime.telemetry.tracing,
+        ledger_id=await runtime.writer.run(ledger_id, ALONE),
+    )

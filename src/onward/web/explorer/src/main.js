@@ -9,7 +9,8 @@ import { createElement } from 'react';
 import { createRoot } from 'react-dom/client';
 import { headers, opened, storage, tabs } from '../../static/shared/operations.js';
 
-const url = new URL('graphql', document.baseURI);
+const place = document.getElementById('explorer');
+const url = new URL(location.pathname, location.origin);
 const subscriptionUrl = Object.assign(new URL(url), { protocol: url.protocol === 'https:' ? 'wss:' : 'ws:' });
 
 // The toolkit opens a socket for each subscription and hands it the headers editor as the payload of connection_init.
@@ -30,10 +31,10 @@ function fetcher(params, options) {
 
 const stored = storage();
 const { query, variables } = opened(stored);
-createRoot(document.getElementById('explorer')).render(
+createRoot(place).render(
   createElement(GraphiQL, {
     fetcher, storage: stored, defaultTabs: tabs, initialQuery: query, initialVariables: variables, defaultHeaders: headers,
     defaultEditorToolsVisibility: 'variables',
   },
-    createElement(GraphiQL.Logo, null, createElement('a', { className: 'onward', href: './' }, 'Onward'))),
+    createElement(GraphiQL.Logo, null, createElement('a', { className: 'onward', href: place.dataset.jobs }, 'Onward'))),
 );

@@ -30,7 +30,7 @@ function load(link) {
 
 function show() {
   const { React, ReactDOM, GraphiQL } = window;
-  const url = new URL('graphql', document.baseURI);
+  const url = new URL(location.pathname, location.origin);
   const subscriptionUrl = Object.assign(new URL(url), { protocol: url.protocol === 'https:' ? 'wss:' : 'ws:' });
   const fetcher = GraphiQL.createFetcher({ url: url.href, subscriptionUrl: subscriptionUrl.href, enableIncrementalDelivery: false });
   const stored = storage();
@@ -49,13 +49,13 @@ function explain() {
   words.setAttribute('role', 'status');
   words.append('The explorer cannot be shown yet: it has not been built on this server, and the public CDN (cdn.jsdelivr.net) '
     + 'could not be reached. ', next, ' Until then, the jobs page does without: ');
-  words.append(Object.assign(document.createElement('a'), { href: './', textContent: 'open it' }), '.');
+  words.append(Object.assign(document.createElement('a'), { href: place.dataset.jobs, textContent: 'open it' }), '.');
   place.replaceChildren(words);
 }
 
 function reloadWhenBuilt() {
   setInterval(async () => {
-    const answer = await fetch('static/explorer/current.json', { cache: 'no-store' }).catch(() => null);
+    const answer = await fetch(new URL('../explorer/current.json', import.meta.url), { cache: 'no-store' }).catch(() => null);
     if (answer?.ok) location.reload();
   }, 3_000);
 }

@@ -1,8 +1,8 @@
-// Questions to /graphql over HTTP.
+// Questions to GraphQL over HTTP, at the address that the page links to.
 import { parse } from './exact.js';
 import { credentials } from './token.js';
 
-export const address = new URL('graphql', document.baseURI);
+export const address = new URL(document.getElementById('graphql').href);
 const PATIENCE_MS = 15_000;
 
 let ahead = 0;

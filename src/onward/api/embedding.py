@@ -1,0 +1,107 @@
+"""Onward inside an ASGI application of its users: a lifespan, and applications to mount."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import strawberry
+from starlette.requests import Request
+from starlette.responses import Response
+
+from onward.api import composition, mounts
+from onward.api.app import layers, within
+from onward.api.mounted import GraphqlApp, PagesApp, base_of, graphql_app, pages_app
+from onward.api.origins import Hosts
+from onward.api.request_gate import RequestGate
+from onward.api.service import Service, open_service
+from onward.config.settings import Settings, SettingsError
+from onward.graphql.base import SchemaError
+from onward.runtime.wiring import Runtime
+from onward.web import pages
+
+
+class Embedding:
+    """The mounted applications of one Onward, and the service behind them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._graphql: list[GraphqlApp] = []
+        self._pages: list[PagesApp] = []
+        self._places: list[mounts.Place] = []
+        self._gate: RequestGate | None = None
+        self._service: Service | None = None
+
+    def graphql(self, schema: strawberry.Schema | None = None) -> GraphqlApp:
+        """Return a new application that answers by a schema; None is the one of the settings."""
+        app = GraphqlApp(schema)
+        self._graphql.append(app)
+        if self._service is not None:
+            self._open_graphql(self._service, app)
+        return app
+
+    def pages(self, graphql: str = "") -> PagesApp:
+        """Return a new application that shows the jobs page; an empty address of GraphQL is found by itself."""
+        app = PagesApp(graphql)
+        self._pages.append(app)
+        if self._service is not None:
+            self._open_pages(app)
+        return app
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any) -> AsyncIterator[Runtime]:
+        """Start what the mounted applications need, and drain it at the end. Raises SettingsError and StorageError."""
+        async with AsyncExitStack() as stack:
+            service = await stack.enter_async_context(open_service(self._settings, embedded=True))
+            stack.callback(self._close)
+            self._service = service
+            self._places = mounts.find(app, [*self._graphql, *self._pages])
+            stack.callback(mounts.add_exact_paths(self._places))
+            for graphql in self._graphql:
+                self._open_graphql(service, graphql)
+            for page in self._pages:
+                self._open_pages(page)
+            yield service.runtime
+
+    def _close(self) -> None:
+        for app in (*self._graphql, *self._pages):
+            app.close()
+        self._service = self._gate = None
+        self._places = []
+
+    def _open_graphql(self, service: Service, app: GraphqlApp) -> None:
+        gate = self._gate_of(app)
+        view = service.view(gate, partial(self._explorer, app))
+        app.open(within(layers(self._settings, gate.hosts), graphql_app(view)))
+
+    def _open_pages(self, app: PagesApp) -> None:
+        around = layers(self._settings, self._hosts())
+        app.open(within(around, pages_app(partial(self._graphql_link, app))))
+
+    def _gate_of(self, app: GraphqlApp) -> RequestGate:
+        """Return the gate of a schema; all of them count requests and connections together."""
+        try:
+            if self._gate is None:
+                self._gate = replace(composition.request_gate(self._settings, app.schema), hosts=self._hosts())
+                return self._gate
+            return replace(self._gate, operations=composition.operations(self._settings, app.schema))
+        except SchemaError as error:
+            raise SettingsError(f"gql.modules: {error}") from error
+
+    def _hosts(self) -> Hosts:
+        # The test client asks a host of that name, and sockets cannot have another. No server loads it.
+        return composition.hosts(self._settings, ("testserver",) if "starlette.testclient" in sys.modules else ())
+
+    def _explorer(self, app: GraphqlApp, request: Request) -> Response:
+        jobs = mounts.link(request, self._places, app, self._pages)
+        return pages.explorer(request, base=base_of(request), jobs=jobs or "./")
+
+    def _graphql_link(self, app: PagesApp, request: Request) -> str | None:
+        if app.graphql:
+            return app.graphql
+        own = mounts.link(request, self._places, app, [one for one in self._graphql if one.schema is None])
+        return own or mounts.link(request, self._places, app, self._graphql)

@@ -1,0 +1,145 @@
+"""ASGI applications for another application's `mount`: GraphQL, and the jobs page.
+
+Their links are relative to the page's own address, so that they hold behind any proxy, whatever prefix it strips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from urllib.parse import quote
+
+import orjson
+import strawberry
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from onward.web import pages
+
+REASON_LENGTH = 120  # a close frame holds 123 bytes (RFC 6455, 5.5)
+NOT_RUNNING = (
+    "Onward is mounted here and not running: create the application with lifespan=onward.lifespan, or enter"
+    " `async with onward.lifespan(app):` in its own lifespan."
+)
+NO_GRAPHQL = (
+    "The jobs page knows no GraphQL: mount onward.graphql in the same application before it starts, or give the page"
+    ' an address: app.mount("/jobs", onward.pages_with(graphql="/graphql")).'
+)
+
+
+class Refusal:
+    """An answer without a service, over HTTP and to a WebSocket's handshake."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        self._message = message
+        body = orjson.dumps({"errors": [{"message": message, "extensions": {"code": code}}]})
+        self._response = Response(body, status, media_type="application/json")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()  # websocket.connect
+        if scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {}):
+            await self._response(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1011, "reason": self._message[:REASON_LENGTH]})
+
+
+class Mounted:
+    """An application at a path of another one. `routes` tells its mounts from others."""
+
+    def __init__(self) -> None:
+        self.routes: Sequence[BaseRoute] = []
+        self._inner: ASGIApp | None = None
+
+    def open(self, inner: ASGIApp) -> None:
+        """Answer by `inner` from now on."""
+        self._inner = inner
+
+    def close(self) -> None:
+        """Answer with an error from now on. May be called twice."""
+        self._inner = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            raise RuntimeError(f"Onward's applications are mounted, and take no {scope['type']} of their own")
+        await (self._inner or Refusal(503, "UNAVAILABLE", NOT_RUNNING))(scope, receive, send)
+
+
+class GraphqlApp(Mounted):
+    """GraphQL at the path of the mount, with the explorer's files below; `schema` is None for the settings' own."""
+
+    def __init__(self, schema: strawberry.Schema | None = None) -> None:
+        super().__init__()
+        self.schema = schema
+
+
+class PagesApp(Mounted):
+    """The jobs page at the path of the mount, with its files below; `graphql` is the address of its GraphQL."""
+
+    def __init__(self, graphql: str = "") -> None:
+        super().__init__()
+        self.graphql = graphql
+
+
+def graphql_app(view: ASGIApp) -> ASGIApp:
+    """Return the view, at its path with and without a slash, with the explorer's files in `static/`."""
+    file = _files()
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await (file if path_below(scope).strip("/") else view)(scope, receive, send)
+
+    return answer
+
+
+def pages_app(graphql: Callable[[Request], str | None]) -> ASGIApp:
+    """Return the jobs page, with its files in `static/`; `graphql` gives the address of its GraphQL, None without."""
+    file, show = _files(), pages.jobs_page()
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" or path_below(scope).strip("/"):
+            await file(scope, receive, send)
+        elif scope["method"] not in ("GET", "HEAD"):
+            await PlainTextResponse("Method Not Allowed", 405, headers={"Allow": "GET, HEAD"})(scope, receive, send)
+        elif (address := graphql(request := Request(scope, receive))) is None:
+            await Refusal(503, "UNAVAILABLE", NO_GRAPHQL)(scope, receive, send)
+        else:
+            await show(address, base_of(request))(scope, receive, send)
+
+    return answer
+
+
+def path_below(scope: Scope) -> str:
+    """Return the path below the mount, "" or "/..." .
+
+    Behind a proxy that strips a prefix, the mount's `root_path` begins with that prefix, and the path does not.
+    """
+    path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
+    while root:
+        if path == root or path.startswith(f"{root}/"):
+            return path[len(root) :]
+        root = root[root.index("/", 1) :] if "/" in root[1:] else ""
+    return path
+
+
+def base_of(request: Request) -> str:
+    """Return the mount's path as a link, relative to the address of the page at that path: "" or "jobs/"."""
+    path = str(request.scope["path"])
+    return "" if path.endswith("/") else f"{quote(path.rpartition('/')[2])}/"
+
+
+def _files() -> ASGIApp:
+    files = pages.files()
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        path = path_below(scope)
+        if scope["type"] == "websocket" or not path.startswith("/static/"):
+            await Refusal(404, "NOT_FOUND", "There is nothing at this path.")(scope, receive, send)
+            return
+        try:
+            await files({**scope, "path": path.removeprefix("/static"), "root_path": ""}, receive, send)
+        except HTTPException as error:
+            await PlainTextResponse(error.detail, error.status_code, headers=error.headers)(scope, receive, send)
+
+    return answer

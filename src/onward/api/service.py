@@ -1,0 +1,66 @@
+"""The serving process's parts and its views: for `serve`, and inside another application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from onward.api import composition
+from onward.api.rates import Rates
+from onward.api.request_gate import RequestGate
+from onward.api.view import Explorer, View
+from onward.backends.base import Role
+from onward.config.settings import Settings
+from onward.graphql.context import Services
+from onward.runtime.wiring import Runtime, run_process
+
+
+class Service:
+    """A running process that accepts jobs over GraphQL. `open_service` makes one."""
+
+    def __init__(self, settings: Settings, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.services: Services = composition.services(runtime)
+        self._settings = settings
+        self._views: list[View] = []
+        self._rates: Rates | None = None
+
+    def view(self, gate: RequestGate, explorer: Explorer | None = None) -> View:
+        """Return a view behind a gate, which answers until the service is closed. All gates share one `rates`."""
+        if self._rates is None:
+            self._rates = gate.rates
+            self._rates.start()
+        shown = explorer if composition.is_open(self._settings) else None
+        view = View(gate, self.services, explorer=shown, get_queries=composition.answers_get(self._settings))
+        self._views.append(view)
+        return view
+
+    async def drain(self) -> None:
+        """Begin no further job, wait for what runs or hand it back, then end streams. May be called twice."""
+        await self.runtime.drain()
+        self.end_streams()  # after the last change of the drained jobs
+
+    def end_streams(self) -> None:
+        """End the open event streams and WebSockets, so that a server can stop. May be called twice."""
+        for view in self._views:
+            view.close()
+
+    async def close(self) -> None:
+        """End what the views hold; the parts of the process are closed by `open_service`."""
+        self.end_streams()
+        if self._rates is not None:
+            await self._rates.close()
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, *, embedded: bool = False) -> AsyncIterator[Service]:
+    """Start a process that accepts and runs jobs; drain and close it at the end.
+
+    `embedded` is for a process whose other code may open the ledger's database. Raises SettingsError and StorageError,
+    and whatever a part of the project's raises.
+    """
+    async with AsyncExitStack() as stack:
+        runtime = await stack.enter_async_context(run_process(settings, Role.ACCEPT, embedded=embedded))
+        service = Service(settings, runtime)
+        stack.push_async_callback(service.close)
+        yield service

@@ -1,0 +1,231 @@
+"""Onward inside a FastAPI application, with Starlette's test client and over ASGI."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import strawberry
+from fastapi import APIRouter, FastAPI
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
+
+from onward import Onward
+from onward.config.settings import SettingsError
+from tests.embedded import parcels
+from tests.embedded.project import UPDATES, WRAP, write
+
+LONG = timedelta(seconds=60)
+PROTOCOL = "graphql-transport-ws"
+PAGE = {"accept": "text/html"}
+
+
+@strawberry.type
+class Own:
+    @strawberry.field
+    def hello(self) -> str:
+        return "from a schema of one's own"
+
+
+def embedding(folder: Path, ledger_url: str) -> tuple[Onward, FastAPI]:
+    """Return an application with all that can be mounted, also in applications and routers inside it."""
+    onward = Onward.from_settings(write(folder, ledger_url))
+    app = FastAPI(lifespan=onward.lifespan)
+    app.mount("/graphql", onward.graphql)
+    app.mount("/jobs", onward.pages)
+    app.mount("/own", onward.graphql_with(strawberry.Schema(Own)))
+    app.mount("/elsewhere", onward.pages_with(graphql="/api/graphql"))
+    inner, router = FastAPI(), APIRouter()
+    router.mount("/graphql", onward.graphql)
+    inner.include_router(router, prefix="/v1")
+    inner.mount("/jobs", onward.pages)
+    app.mount("/inner", GZipMiddleware(inner))
+    app.router.routes.append(Mount("/layered", onward.graphql, middleware=[Middleware(GZipMiddleware)]))
+    return onward, app
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Onward, FastAPI]:
+    folder = tmp_path_factory.mktemp("embedded")
+    return embedding(folder, f"sqlite:///{folder}/onward.db")
+
+
+@pytest.fixture(scope="module")
+def client(parts: tuple[Onward, FastAPI]) -> Iterator[TestClient]:
+    with TestClient(parts[1]) as client:
+        yield client
+
+
+def wrapped(client: TestClient, path: str, label: str) -> str:
+    answer = client.post(path, json={"query": WRAP, "variables": {"label": label}}, follow_redirects=False)
+    assert answer.status_code == 200, answer.text
+    payload = answer.json()["data"]["parcelsWrap"]
+    assert payload["errors"] == []
+    return str(payload["job"]["id"])
+
+
+@pytest.mark.parametrize("path", ["/graphql", "/graphql/", "/inner/v1/graphql", "/layered"])
+def test_a_mutation_is_answered_and_its_job_done_and_followed_at_each_path(client: TestClient, path: str) -> None:
+    job_id = wrapped(client, path, path)
+    with client.websocket_connect(path, subprotocols=[PROTOCOL]) as socket:
+        socket.send_json({"type": "connection_init"})
+        assert socket.receive_json() == {"type": "connection_ack"}
+        payload = {"query": UPDATES, "variables": {"id": job_id}}
+        socket.send_json({"id": "1", "type": "subscribe", "payload": payload})
+        updates = []
+        while (message := socket.receive_json())["type"] == "next":
+            updates.append(message["payload"]["data"]["jobUpdated"])
+        assert message == {"id": "1", "type": "complete"}
+    assert updates[-1] == {"id": job_id, "status": "SUCCEEDED", "done": True, "result": f"wrapped: {path}"}
+
+
+def test_a_job_is_enqueued_by_the_parts_that_serve(parts: tuple[Onward, FastAPI], client: TestClient) -> None:
+    onward = parts[0]
+
+    async def enqueued() -> list[Any]:
+        ids = await onward.enqueue_many([parcels.wrap.job(label=label) for label in ("a", "b")])
+        ids.append(await onward.enqueue(parcels.wrap.job(label="c"), idempotency_key="c"))
+        assert ids[-1] == await onward.enqueue(parcels.wrap.job(label="c"), idempotency_key="c")
+        return [await onward.result(id_, timeout=LONG) for id_ in ids]
+
+    assert client.portal is not None
+    assert client.portal.call(enqueued) == ["wrapped: a", "wrapped: b", "wrapped: c"]
+    assert onward.sync.result(onward.sync.enqueue(parcels.wrap.job(label="d")), timeout=LONG) == "wrapped: d"
+    onward.sync.close()
+
+
+def test_a_schema_of_ones_own_is_answered(client: TestClient) -> None:
+    assert client.post("/own", json={"query": "{ hello }"}).json() == {"data": {"hello": "from a schema of one's own"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "graphql"),
+    [
+        ("/jobs", "/graphql"),
+        ("/jobs/", "/graphql"),
+        ("/inner/jobs", "/graphql"),
+        ("/inner/jobs/", "/graphql"),
+        ("/elsewhere", "/api/graphql"),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "/kept"])
+def test_the_links_of_the_jobs_page_lead_to_its_files_and_to_graphql(
+    parts: tuple[Onward, FastAPI], client: TestClient, path: str, graphql: str, prefix: str
+) -> None:
+    """With a prefix that the server is told of by `root_path`, and also behind one that a proxy strips silently."""
+    behind = TestClient(parts[1], root_path=prefix) if prefix else client
+    page = behind.get(prefix + path)
+    assert page.status_code == 200
+    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+    for public in ("", "/stripped"):
+        address = httpx2.URL(f"http://example.org{public}{prefix}{path}")
+        links = {name: address.join(found) for name, found in links_of(page.text).items()}
+        expected = graphql if path == "/elsewhere" else f"{public}{prefix}{graphql}"
+        assert links["graphql"].path == expected
+        script = links["script"].path.removeprefix(public)
+        assert behind.get(script).headers["content-type"].startswith("text/javascript")
+
+
+@pytest.mark.parametrize("path", ["/graphql", "/graphql/", "/inner/v1/graphql", "/own/"])
+def test_the_links_of_the_explorer_lead_to_its_files_and_to_the_jobs_page(client: TestClient, path: str) -> None:
+    page = client.get(path, headers=PAGE)
+    assert page.status_code == 200
+    links = {name: httpx2.URL(f"http://example.org{path}").join(link) for name, link in links_of(page.text).items()}
+    assert client.get(links["script"].path).status_code == 200
+    assert client.get(links["jobs"].path).text.count("<title>Jobs") == 1
+
+
+def links_of(page: str) -> dict[str, str]:
+    marks = {"graphql": 'id="graphql" href="', "script": '<script type="module" src="', "jobs": 'data-jobs="'}
+    return {name: page.partition(mark)[2].partition('"')[0] for name, mark in marks.items() if mark in page}
+
+
+@pytest.mark.parametrize("path", ["/jobs/none", "/graphql/none", "/jobs/static/none.js", "/jobs/static/../jobs.html"])
+def test_there_is_nothing_at_other_paths(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_other_routes_are_as_they_were_after_the_lifespan(tmp_path: Path) -> None:
+    _, app = embedding(tmp_path, f"sqlite:///{tmp_path}/onward.db")
+    routes = list(app.routes)
+    for _ in range(2):
+        with TestClient(app) as client:
+            assert len(app.routes) > len(routes)
+            assert wrapped(client, "/graphql", "again")
+        assert app.routes == routes
+
+
+@pytest.mark.parametrize("path", ["/graphql/", "/jobs/"])
+def test_mounted_and_not_running_it_says_what_to_add(tmp_path: Path, path: str) -> None:
+    _, app = embedding(tmp_path, f"sqlite:///{tmp_path}/onward.db")
+    answer = TestClient(app).post(path, json={"query": "{ __typename }"})
+    assert answer.status_code == 503
+    assert "lifespan=onward.lifespan" in answer.json()["errors"][0]["message"]
+
+
+async def test_in_a_lifespan_of_ones_own_it_serves_over_asgi(tmp_path: Path, ledger_url: str) -> None:
+    onward = Onward.from_settings(write(tmp_path, ledger_url))
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, str]]:
+        async with onward.lifespan(app):
+            yield {"mine": "too"}
+
+    async def enqueue(_request: Any) -> PlainTextResponse:
+        return PlainTextResponse(await onward.enqueue(parcels.wrap.job(label="mine")))
+
+    app = Starlette(routes=[Route("/mine", enqueue), Mount("/graphql", onward.graphql)], lifespan=lifespan)
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://localhost") as client,
+    ):
+        job_id = (await client.get("/mine")).text
+        assert await onward.result(job_id, timeout=LONG) == "wrapped: mine"
+        query = {"query": "query($id: ID!) { job(id: $id) { status } }", "variables": {"id": job_id}}
+        assert (await client.post("/graphql", json=query)).json() == {"data": {"job": {"status": "SUCCEEDED"}}}
+        with pytest.raises(RuntimeError, match="open already"):
+            async with onward.lifespan(app):
+                pass
+        with pytest.raises(RuntimeError, match="open already"):
+            await onward.__aenter__()
+    with pytest.raises(RuntimeError, match=r"onward\.lifespan"):
+        await onward.enqueue(parcels.wrap.job(label="late"))
+
+
+async def test_a_jobs_page_without_graphql_says_what_to_mount(tmp_path: Path) -> None:
+    onward = Onward.from_settings(write(tmp_path, f"sqlite:///{tmp_path}/onward.db"))
+    app = FastAPI(lifespan=onward.lifespan)
+    app.mount("/jobs", onward.pages)
+    with TestClient(app) as client:
+        answer = client.get("/jobs")
+        assert answer.status_code == 503
+        assert "mount onward.graphql" in answer.text
+
+
+async def test_settings_that_are_missing_or_wrong_stop_the_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"settings\.toml is missing"):
+        Onward.from_settings(tmp_path / "settings.toml")
+    onward = Onward.from_settings(write(tmp_path, f"sqlite:///{tmp_path}/onward.db", '[gql]\nmodules = ["nowhere"]'))
+    app = FastAPI(lifespan=onward.lifespan)
+    app.mount("/graphql", onward.graphql)
+    for _ in range(2):  # and the second start meets the same error
+        with pytest.raises(SettingsError, match=r"gql\.modules"):
+            async with onward.lifespan(app):
+                pass
+
+
+def test_whoever_only_enqueues_loads_neither_fastapi_nor_strawberry() -> None:
+    loaded = "import onward, sys; onward.Onward; print({'fastapi', 'starlette', 'strawberry'} & {*sys.modules})"
+    found = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
