@@ -16,6 +16,7 @@ from onward.graphql.viewer import Viewer
 from onward.handlers.base import Handler
 from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.model import Job
+from onward.jobs.position import Position, Snapshot
 from onward.jobs.schedule import Schedule
 from onward.storage.engine import Database
 from onward.storage.writer import Writer
@@ -57,6 +58,14 @@ class Context:
     meter: Meter = field(default_factory=Meter)
     raw_headers: Sequence[tuple[bytes, bytes]] = ()  # as the server read them; on a WebSocket those of the handshake
     made: dict[Callable[[Context], Any], Any] = field(default_factory=dict)
+    position: Position | None = None  # from which nothing is missed that this answer, or event, does not show
+
+    async def take_position(self) -> Position:
+        """Return the position. Take it before the answer's jobs are read. Raises Unavailable."""
+        if self.position is None:
+            async with self.meter.shares.reads.one(self.meter.caller):
+                self.position = (await self.services.database.read(Snapshot.of)).position
+        return self.position
 
     @property
     def headers(self) -> dict[str, str]:

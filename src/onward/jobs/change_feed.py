@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from time import monotonic
 
 import sqlalchemy as sa
 import structlog
 
 from onward.jobs import row
-from onward.jobs.ledger import Snapshot, get_many
+from onward.jobs.base import JobsError
+from onward.jobs.ledger import get_many
 from onward.jobs.model import Job
+from onward.jobs.position import Position, Snapshot
 from onward.jobs.timings import Timings
 from onward.storage.base import StorageError
 from onward.storage.engine import Database
@@ -51,24 +53,33 @@ def renumber(tx: Tx) -> None:
         tx.execute(_renumber, own=tx.change)
 
 
-class SlowConsumer(Exception):
+class SlowConsumer(JobsError):
     """The subscriber reads its changes too slowly."""
 
 
 class Subscription:
     """An iterator of changed jobs, each with a higher version than before; versions in between may be left out."""
 
-    def __init__(self) -> None:
-        self._pending: dict[str, Job] = {}
+    def __init__(self, latest: Callable[[], Position]) -> None:
+        self._pending: dict[str, tuple[Job, Position]] = {}
+        self._latest = latest
         self._ready = asyncio.Event()
         self._overflow = False
 
-    def put(self, job: Job) -> None:
-        if len(self._pending) >= MAX_PENDING:
+    def put(self, job: Job, since: Position) -> None:
+        """Add a change. `since` is the position of the read before the one that found it."""
+        found = self._pending.get(job.id)
+        if found is None and len(self._pending) >= MAX_PENDING:
             self._overflow = True
         else:
-            self._pending[job.id] = job
+            self._pending[job.id] = (job, since if found is None else found[1])
         self._ready.set()
+
+    @property
+    def position(self) -> Position:
+        """The position of a reader that has got what was returned so far, and nothing else."""
+        # Those that wait are in the order of the reads that found them first.
+        return next(iter(self._pending.values()))[1] if self._pending else self._latest()
 
     def __aiter__(self) -> Subscription:
         return self
@@ -80,7 +91,7 @@ class Subscription:
             await self._ready.wait()
         if self._overflow:
             raise SlowConsumer
-        return self._pending.pop(next(iter(self._pending)))
+        return self._pending.pop(next(iter(self._pending)))[0]
 
 
 class ChangeFeed:
@@ -122,24 +133,30 @@ class ChangeFeed:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._woken.set)
 
+    def watch_job(self, job_id: str) -> AbstractAsyncContextManager[Subscription]:
+        """Subscribe to one job, as to some."""
+        return self.watch_jobs((job_id,))
+
     @asynccontextmanager
-    async def watch_job(self, job_id: str) -> AsyncIterator[Subscription]:
-        """Subscribe to one job. Read its present state afterwards, so that no change falls between the two."""
-        subscription = Subscription()
+    async def watch_jobs(self, ids: Collection[str]) -> AsyncIterator[Subscription]:
+        """Subscribe to some jobs. Read their present state afterwards, so that no change falls between the two."""
+        subscription = Subscription(self._position)
         await self._join()
-        self._jobs[job_id].add(subscription)
+        for job_id in ids:
+            self._jobs[job_id].add(subscription)
         self._begin_looking()
         try:
             yield subscription
         finally:
-            self._jobs[job_id].discard(subscription)
-            if not self._jobs[job_id]:
-                del self._jobs[job_id]
+            for job_id in ids:
+                self._jobs[job_id].discard(subscription)
+                if not self._jobs[job_id]:
+                    del self._jobs[job_id]
 
     @asynccontextmanager
     async def watch_all(self) -> AsyncIterator[Subscription]:
         """Subscribe to all jobs from now on."""
-        subscription = Subscription()
+        subscription = Subscription(self._position)
         await self._join()
         self._all.add(subscription)
         self._begin_looking()
@@ -147,6 +164,10 @@ class ChangeFeed:
             yield subscription
         finally:
             self._all.discard(subscription)
+
+    def _position(self) -> Position:
+        assert self._seen is not None  # noqa: S101 - a subscription has joined
+        return self._seen.position
 
     async def _join(self) -> None:
         if not (self._jobs or self._all):
@@ -168,9 +189,11 @@ class ChangeFeed:
                     self._seen, self._known = seen, known
                 if changed:
                     self._changed_at = monotonic()
-                for job in changed:
-                    for subscription in (*self._jobs.get(job.id, ()), *self._all):
-                        subscription.put(job)
+                    assert before is not None  # noqa: S101 - it has found changes since then
+                    since = before.position
+                    for job in changed:
+                        for subscription in (*self._jobs.get(job.id, ()), *self._all):
+                            subscription.put(job, since)
             except StorageError:
                 self._log.debug("changes cannot be read")  # of an outage the ledger's writer warns, once
                 self._revision.forget()

@@ -117,7 +117,8 @@ def promote_due(tx: Tx, *, route: Callable[[str], str], limit: int) -> list[Job]
         if tx.execute(_promote, id_=job.id, version_=job.version, change=tx.change, backend_=backend):
             tx.count(job.owner, job.status, -1)
             tx.count(job.owner, S.QUEUED, 1)
-            promoted.append(replace(job, status=S.QUEUED, backend=backend, version=job.version + 1))
+            after = replace(job, status=S.QUEUED, backend=backend, version=job.version + 1, changed=tx.change)
+            promoted.append(after)
     return promoted
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -58,7 +58,6 @@ _waiting_of = sa.select(sa.func.count()).where(
     jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(WAITING)]),
 )
 _next_sqlite = sa.select(_commits.c.n + 1)
-_snapshot_postgresql = sa.text("SELECT CAST(pg_current_snapshot() AS TEXT)")
 _oldest_postgresql = sa.text("SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)")
 
 
@@ -127,21 +126,6 @@ def horizon(tx: Tx) -> int:
     On SQLite commits are numbered one after another; on PostgreSQL it is the oldest transaction that is not over.
     """
     return int(tx.scalar(_next_sqlite if tx.dialect == "sqlite" else _oldest_postgresql) or 0)
-
-
-class Snapshot(NamedTuple):
-    """The commits that a reader has seen: all whose number is below `end` and not in `open`."""
-
-    end: int
-    open: tuple[int, ...] = ()
-
-    @classmethod
-    def of(cls, tx: Tx) -> Snapshot:
-        """Read the present one. On SQLite, commits are numbered one after another, and none is open."""
-        if tx.dialect == "sqlite":
-            return cls(int(tx.scalar(_next_sqlite) or 0))
-        _, end, running = str(tx.scalar(_snapshot_postgresql)).split(":")
-        return cls(int(end), tuple(map(int, filter(None, running.split(",")))))
 
 
 def count_open(tx: Tx, owner: str) -> int:

@@ -72,6 +72,7 @@ class Job:
     owner: str | None
     priority: int
     version: int
+    changed: int  # the number of the commit that made this version
     run: int
     params: dict[str, Any]
     params_version: int
@@ -118,7 +119,10 @@ class Visible:
     everything: bool = False
 
     def sees(self, job: Job) -> bool:
-        return self.everything or (self.owner is not None and job.owner == self.owner)
+        return self.sees_jobs_of(job.owner)
+
+    def sees_jobs_of(self, owner: str | None) -> bool:
+        return self.everything or (self.owner is not None and owner == self.owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +135,14 @@ class JobFilter:
     created_before: int | None = None
 
     def matches(self, job: Job) -> bool:
+        return (not self.status or job.status in self.status) and self.allows(job.handler, job.created_at)
+
+    def allows(self, handler: str, created_at: int) -> bool:
+        """Return whether a job matches in some status: a job's handler and time stay as they are."""
         return (
-            (not self.status or job.status in self.status)
-            and (not self.handler or any(matches(job.handler, pattern) for pattern in self.handler))
-            and (self.created_after is None or job.created_at > self.created_after)
-            and (self.created_before is None or job.created_at < self.created_before)
+            (not self.handler or any(matches(handler, pattern) for pattern in self.handler))
+            and (self.created_after is None or created_at > self.created_after)
+            and (self.created_before is None or created_at < self.created_before)
         )
 
 

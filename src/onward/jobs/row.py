@@ -83,6 +83,16 @@ class Change(NamedTuple):
     changed: int
 
 
+class Missed(NamedTuple):
+    """A changed job, and the columns that tell whether a subscriber wants it."""
+
+    id: str
+    changed: int
+    owner: str | None
+    handler: str
+    created_at: int
+
+
 def columns(kind: type[tuple[Any, ...]]) -> tuple[sa.Column[Any], ...]:
     """Return the columns of a kind of row, in the order of its fields."""
     fields: Sequence[str] = kind._fields  # type: ignore[attr-defined]
@@ -109,7 +119,7 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
     owner: str | None,
     priority: int,
     version: int,
-    _changed: int,
+    changed: int,
     run: int,
     params: str,
     params_version: int,
@@ -155,6 +165,7 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
         owner,
         priority,
         version,
+        changed,
         run,
         orjson.loads(params),
         params_version,

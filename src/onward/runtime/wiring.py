@@ -36,6 +36,7 @@ from onward.runtime.database import database_of
 from onward.runtime.handlers import build_encryption, build_tools, lifespan, load_handlers
 from onward.storage import migrate
 from onward.storage.engine import Database
+from onward.storage.identity import ledger_id
 from onward.storage.ledger import Ledger
 from onward.storage.lock_order import ALONE, LAST
 from onward.storage.revision import Revision
@@ -218,6 +219,7 @@ async def _start(
     if role is Role.ACCEPT:
         runtime.telemetry.metrics.add(partial(queue_stats.ask, runtime.database, dispatcher))
     await writer.run(renumber, ALONE)
+    await writer.run(ledger_id, ALONE)  # one of an older release has none
     stack.push_async_callback(asyncio.to_thread, runtime.lease.close)
     await asyncio.to_thread(runtime.lease.start)
     if not isolated:

@@ -11,7 +11,8 @@ from typing import Any, cast
 from graphql import ExecutionResult, Executor, GraphQLError, GraphQLSchema, OperationType
 from graphql.execution import create_source_event_stream, map_source_to_response_event
 
-from onward.graphql.base import BadRequest, public_error
+from onward.graphql import positions
+from onward.graphql.base import BadRequest, public_error, unavailable
 from onward.graphql.context import Context, Services
 from onward.graphql.execution.compiled_selections import CompiledExecutor
 from onward.graphql.execution.documents import Document, Documents, Named
@@ -21,6 +22,7 @@ from onward.graphql.execution.requests import Request
 from onward.graphql.execution.trusted import Trusted
 from onward.graphql.meter import Meter
 from onward.graphql.viewer import Viewer
+from onward.storage.base import Unavailable
 
 Response = dict[str, Any]
 Defer = Callable[..., None]
@@ -118,6 +120,8 @@ class Operations:
         try:
             async with asyncio.timeout(self.limits.timeout_s):
                 await context.meter.rest()
+                if positions.FIELD in operation.named.cost.names:
+                    await context.take_position()  # before any job is read
             result = executor.execute_operation()
             if executor.is_awaitable(result):
                 async with asyncio.timeout(self.limits.timeout_s):
@@ -126,6 +130,8 @@ class Operations:
         except TimeoutError:
             words = f"The operation took longer than {self.limits.timeout_s:g} s and was stopped."
             response = {"errors": [public_error(words, "TIMEOUT").formatted], "data": None}
+        except Unavailable:
+            response = {"errors": [unavailable().formatted], "data": None}
         except GraphQLError as error:
             response = {"errors": formatted([error], self.limits.errors), "data": None}
         except Exception as error:  # noqa: BLE001 - it is masked and logged

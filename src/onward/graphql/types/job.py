@@ -9,6 +9,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from onward.graphql.context import Info
+from onward.graphql.positions import token
 from onward.graphql.types.enums import JobStatus, StepStatus
 from onward.graphql.types.node import Node
 from onward.jobs import model
@@ -61,6 +62,10 @@ async def waiting_for(root: strawberry.Parent[model.Job], info: Info) -> str | N
     return dispatcher.waiting_for(root, await dispatcher.health())
 
 
+def change(root: strawberry.Parent[model.Job], info: Info) -> Any:
+    return token(info, root.changed)
+
+
 @strawberry.type(description="An accepted job, and its state.")
 class Job(Node):
     """Describes `onward.jobs.model.Job`, whose times are integer microseconds."""
@@ -69,7 +74,16 @@ class Job(Node):
     status: JobStatus
     done: bool = strawberry.field(description="True if the status is terminal.")
     backend: str = strawberry.field(description="The backend that delivers the job.")
-    version: int = strawberry.field(description="Grows by one with each visible change.")
+    version: int = strawberry.field(
+        description="Grows with each visible change: of two states of a job, the one with the greater version is newer."
+    )
+    change: str = strawberry.field(
+        resolver=change,
+        graphql_type=str,
+        description="Opaque; the newest change of this job. With it `jobsUpdated(afterChange:)` misses nothing that has"
+        " changed since this answer. Keep that of the subscription's last message, and before there is one that of the"
+        " page, or of any job of the query's answer. Which of two states is newer, `version` tells.",
+    )
     progress: Progress | None
     steps: list[JobStep]
     attempts: list[JobAttempt]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import strawberry
 
+from onward.graphql.context import Info
 from onward.graphql.ids import cursor
+from onward.graphql.positions import token
 from onward.graphql.types.job import Job
 from onward.jobs import model, pages
 
@@ -45,6 +49,10 @@ class ShownPage:
         )
 
 
+def change(info: Info) -> Any:
+    return token(info)
+
+
 @strawberry.type(description="A page of jobs, newest first.")
 class JobConnection:
     """Describes `ShownPage`."""
@@ -54,3 +62,8 @@ class JobConnection:
         graphql_type=list[Job], description="The jobs of `edges`, without cursors."
     )
     page_info: PageInfo
+    change: str = strawberry.field(
+        resolver=change,
+        graphql_type=str,
+        description="The newest change that the page knows of, for `jobsUpdated(afterChange:)`; also of an empty one.",
+    )

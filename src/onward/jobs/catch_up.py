@@ -1,0 +1,93 @@
+"""Changes since a position, for a subscriber that comes back. Their number is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from onward.jobs import row
+from onward.jobs.base import JobsError
+from onward.jobs.model import JobFilter, Visible
+from onward.jobs.position import Position, Snapshot
+from onward.storage.sql import as_list, in_array
+from onward.storage.tables import jobs
+from onward.storage.transaction import Tx
+
+MAX_CHANGES = 10_000  # as many as a subscriber may be behind while it is there
+
+_p = sa.bindparam
+_missed = sa.select(*row.columns(row.Missed))
+_of = _missed.where(in_array(jobs.c.id, "ids"))
+_since = (
+    _missed.where(jobs.c.changed >= _p("end"))
+    .order_by(jobs.c.changed)
+    .limit(_p("limit_", type_=sa.Integer))
+    .with_hint(jobs, "INDEXED BY _ledger.jobs_changed", "sqlite")
+)
+_by = (
+    sa.select(*row.columns(row.Missed))
+    .where(sa.text("changed = ANY(CAST(:open AS BIGINT[]))"))
+    .limit(_p("limit_", type_=sa.Integer))
+)
+
+
+class UnknownPosition(JobsError):
+    """The position is none of this ledger: of another one, or ahead of it, as after a backup was restored."""
+
+
+class TooFarBehind(JobsError):
+    """More than `MAX_CHANGES` jobs have changed since."""
+
+
+class CatchUp(NamedTuple):
+    """The ids of changed jobs, in the order of their changes, each with the position before it; and the last one."""
+
+    ids: list[tuple[str, Position]]
+    position: Position
+
+
+def catch_up(
+    tx: Tx, since: Position, *, visible: Visible, filter: JobFilter, ids: Collection[str] | None = None
+) -> CatchUp:
+    """Find the jobs that have changed since, among `ids` if they are given. Raises UnknownPosition and TooFarBehind.
+
+    Those outside the filter's status are among them, since they may have been inside.
+    """
+    now = Snapshot.of(tx)
+    if since.ledger != now.ledger or since.end > now.end:
+        raise UnknownPosition
+    late, later = _read(tx, since) if ids is None else _read_of(tx, since, ids)
+    end = now.position
+
+    def wanted(found: list[row.Missed]) -> Iterable[row.Missed]:
+        return (one for one in found if visible.sees_jobs_of(one.owner) and filter.allows(one.handler, one.created_at))
+
+    # Until the late ones are sent, the position is the old one; then it is that of the next change.
+    return CatchUp(
+        [
+            *((one.id, since) for one in wanted(late)),
+            *((one.id, end.at(min(one.changed, end.end))) for one in wanted(later)),
+        ],
+        end,
+    )
+
+
+def _read(tx: Tx, since: Position) -> tuple[list[row.Missed], list[row.Missed]]:
+    """Read the changes of transactions that were open, and those of later numbers."""
+    late: list[row.Missed] = []
+    if since.open and tx.dialect == "postgresql":
+        ended = "{" + ",".join(map(str, since.open)) + "}"
+        late = [row.Missed._make(found) for found in tx.all(_by, open=ended, limit_=MAX_CHANGES + 1)]
+    later = [row.Missed._make(found) for found in tx.all(_since, end=since.end, limit_=MAX_CHANGES + 1)]
+    if len(late) + len(later) > MAX_CHANGES:
+        raise TooFarBehind
+    return late, later
+
+
+def _read_of(tx: Tx, since: Position, ids: Collection[str]) -> tuple[list[row.Missed], list[row.Missed]]:
+    """Read the same of jobs that are given, however many others have changed."""
+    found = [row.Missed._make(values) for values in tx.all(_of, ids=as_list(sorted(ids)))]
+    late = [one for one in found if one.changed < since.end and since.includes(one.changed)]
+    return late, sorted((one for one in found if one.changed >= since.end), key=lambda one: one.changed)
