@@ -46,9 +46,9 @@ def onward(*arguments: str, project: Path, **variables: str) -> subprocess.Compl
     )
 
 
-def pytest_in(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def pytest_in(project: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run pytest in that folder, where nothing is of this repository's own tests, and return the outcome."""
-    env = environment()
+    env = environment(**variables)
     others = [f"-pno:{plugin}" for plugin in ("valkey", "cacheprovider", "hypothesispytest", "xdist")]
     return forked.template(env["PYTHONPATH"]).run(
         [*others, *arguments],
