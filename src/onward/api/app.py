@@ -8,11 +8,10 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from onward.api import composition, status
+from onward.api import composition, cors, status
 from onward.api.headers import SecureHeaders
 from onward.api.origins import Hosts
 from onward.api.request_gate import RequestGate
@@ -89,17 +88,10 @@ def _is_graphql(scope: Scope) -> bool:
     return bool(scope["path"] == scope.get("root_path", "") + "/graphql")
 
 
-def layers(settings: Settings, hosts: Hosts) -> list[Middleware]:
-    """The layers around every answer, of the view and of the routes."""
-    cors = Middleware(
-        CORSMiddleware,
-        allow_origins=list(settings.server.origins),
-        allow_methods=["POST", *(["GET"] if composition.answers_get(settings) else [])],
-        allow_headers=["Authorization", "Content-Type"],
-        expose_headers=["Retry-After"],
-        max_age=600,
-    )
-    return [Middleware(SecureHeaders, hosts=hosts), *([cors] if settings.server.origins else [])]
+def layers(settings: Settings, hosts: Hosts, *, mounted: bool = False) -> list[Middleware]:
+    """The layers around every answer, of the view and of the routes. Where they are mounted, CORS is not ours."""
+    cors_too = bool(settings.server.origins) and not mounted
+    return [Middleware(SecureHeaders, hosts=hosts), *([cors.layer(settings)] if cors_too else [])]
 
 
 def within(layers: Sequence[Middleware], app: ASGIApp) -> ASGIApp:

@@ -147,7 +147,7 @@ def hosts(settings: Settings, further: Collection[str] = ()) -> Hosts:
 
 def origins(settings: Settings) -> Origins:
     """Return the web pages that may call: those of the server's own origin, and of the origins in the settings."""
-    return Origins(settings.server.origins)
+    return Origins(settings.server.origins, cookies=settings.server.cors_credentials)
 
 
 def services(runtime: Runtime) -> Services:

@@ -76,10 +76,10 @@ class Embedding:
     def _open_graphql(self, service: Service, app: GraphqlApp) -> None:
         gate = self._gate_of(app)
         view = service.view(gate, partial(self._explorer, app))
-        app.open(within(layers(self._settings, gate.hosts), graphql_app(view)))
+        app.open(within(layers(self._settings, gate.hosts, mounted=True), graphql_app(view)))
 
     def _open_pages(self, app: PagesApp) -> None:
-        around = layers(self._settings, self._hosts())
+        around = layers(self._settings, self._hosts(), mounted=True)
         app.open(within(around, pages_app(partial(self._graphql_link, app))))
 
     def _gate_of(self, app: GraphqlApp) -> RequestGate:

@@ -48,24 +48,31 @@ class Hosts:
 class Origins:
     """Judges the `Origin` header, which browsers send and pages cannot change.
 
-    `allowed` are further origins, as in "https://app.example.com". The server's own origin is the one of its Host.
+    `allowed` are further origins, as in "https://app.example.com", whose cookies count if `cookies` is true. The
+    server's own origin is the one of its Host.
     """
 
-    def __init__(self, allowed: Collection[str] = ()) -> None:
+    def __init__(self, allowed: Collection[str] = (), *, cookies: bool = False) -> None:
         self._allowed = frozenset(origin.rstrip("/").lower() for origin in allowed)
+        self._cookies = cookies
 
     def allows(self, origin: bytes | None, host: bytes | None) -> bool:
         """True if the request may be answered. A request without an origin comes from no web page."""
-        if origin is None:
-            return True
-        text = origin.decode("latin-1").lower()
-        if text in self._allowed:
-            return True
-        try:
-            there, here = urlsplit(text), urlsplit("//" + (host or b"").decode("latin-1").lower())
-            # By host and port alone: the server cannot see the scheme behind a proxy that ends TLS.
-            default = PORTS.get(there.scheme)
-            same = there.hostname == here.hostname and (there.port or default) == (here.port or default)
-        except ValueError:
-            return False
-        return same and there.hostname is not None and there.scheme in PORTS
+        return origin is None or origin.decode("latin-1").lower() in self._allowed or _is_own(origin, host)
+
+    def allows_cookies(self, origin: bytes | None, host: bytes | None) -> bool:
+        """True if the request's cookies count: over HTTP browsers see to that, and on a WebSocket nobody does."""
+        return self._cookies or origin is None or _is_own(origin, host)
+
+
+def _is_own(origin: bytes, host: bytes | None) -> bool:
+    """True for a page of the server itself."""
+    try:
+        there = urlsplit(origin.decode("latin-1").lower())
+        here = urlsplit("//" + (host or b"").decode("latin-1").lower())
+        # By host and port alone: the server cannot see the scheme behind a proxy that ends TLS.
+        default = PORTS.get(there.scheme)
+        same = there.hostname == here.hostname and (there.port or default) == (here.port or default)
+    except ValueError:
+        return False
+    return same and there.hostname is not None and there.scheme in PORTS

@@ -76,6 +76,8 @@ class View:
             if name in HEADERS_READ:
                 headers[name] = headers[name] + b", " + value if name in headers else value
         if scope["type"] == "websocket":
+            if not self._gate.origins.allows_cookies(headers.get(b"origin"), headers.get(b"host")):
+                scope = {**scope, "headers": [header for header in scope["headers"] if header[0] != b"cookie"]}
             await Socket(self._gate, self._services, scope, receive, send).serve(headers)
             return
         address = self._gate.addresses.of(scope.get("client"), headers.get(b"x-forwarded-for"))

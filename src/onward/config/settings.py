@@ -129,6 +129,7 @@ Network = Annotated[str, AfterValidator(_network)]
 Origin = Annotated[
     str, _like(r"https?://[A-Za-z0-9.\-\[\]:]+", "a scheme and a host without a path, as in https://app.example.com")
 ]
+HeaderName = Annotated[str, _like(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,100}", "the name of a header, as in x-tenant")]
 ClassPath = Annotated[str, _like(r"[\w.]+:\w+", "package.module:Class")]
 Module = Annotated[str, AfterValidator(_module)]
 
@@ -150,6 +151,14 @@ class Server(Table):
     origins: tuple[Origin, ...] = Field(
         (),
         description="other origins that may call the API, as in https://app.example.com; its own always may",
+    )
+    cors_headers: tuple[HeaderName, ...] = Field(
+        (),
+        description="request headers that pages of `origins` may send, as in x-tenant, beside those of tokens, tracing"
+        " and GraphQL clients",
+    )
+    cors_credentials: bool = Field(
+        False, description="whether pages of `origins` may send cookies, where they say who calls"
     )
     keep_alive_s: float = Field(
         90.0, gt=0, le=3600, description="seconds that an idle connection is kept; longer than your proxy keeps its own"
