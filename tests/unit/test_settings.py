@@ -93,6 +93,18 @@ def test_a_schema_with_odd_characters_is_refused_with_an_example(project: Path, 
     assert words in refusal(project, database={"schema": name})
 
 
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("sqlite+aiosqlite:////srv/shop.db", "sqlite:////srv/shop.db"),
+        ("postgresql+asyncpg://ada:pw@h/shop+asyncpg://", "postgresql://ada:pw@h/shop+asyncpg://"),
+    ],
+)
+def test_the_url_that_sqlalchemy_takes_names_the_same_database(project: Path, given: str, url: str) -> None:
+    (project / "settings.toml").write_text(f'[database]\nurl = "{given}"')
+    assert load(project).database.url == url
+
+
 @pytest.mark.parametrize("name", ["pg_jobs", "information_schema", "sqlite_jobs"])
 def test_a_schema_of_the_database_s_own_is_refused(project: Path, name: str) -> None:
     assert "database.schema must not be a name that the database keeps for itself" in refusal(

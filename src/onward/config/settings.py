@@ -74,7 +74,8 @@ def _network(name: str) -> str:
 
 
 def _database(url: str) -> str:
-    """Return the URL if a ledger can be kept there. Raises ValueError."""
+    """Return the URL if a ledger can be kept there, without SQLAlchemy's name of a driver. Raises ValueError."""
+    url = re.sub(r"^(sqlite|postgresql)\+[a-z0-9_]+(?=://)", r"\1", url)
     if url == "sqlite://" or re.match(r"sqlite:///(file:)?(:memory:|.*[?&]mode=memory)|sqlite:///$", url):
         raise ValueError("must name a file: what is in memory ends with its process, and no other process reads it")
     if not re.match(r"sqlite:///.|postgresql://.", url):
@@ -181,7 +182,8 @@ class Worker(Table):
 class Database(Table):
     url: DatabaseUrl = Field(
         "sqlite:///var/onward.db",
-        description="the ledger: sqlite:///FILE, relative to the project's folder, or postgresql://USER:PASSWORD@HOST/NAME",
+        description="the ledger: sqlite:///FILE, relative to the project's folder, or"
+        " postgresql://USER:PASSWORD@HOST/NAME; as SQLAlchemy writes it, postgresql+asyncpg://, it is the same",
     )
     schema_: SchemaName = Field(
         "onward",
