@@ -31,6 +31,6 @@ class User(Node):
     async def find(cls, info: Info, id: str) -> users.User | None:
         """Return the user of this id to an admin or to that user, else None. Raises GraphQLError."""
         viewer = info.context.viewer
-        if not (viewer.visible.everything or viewer.id == id):
+        if not (viewer.visible.everything or viewer.subject == id):
             return None
         return await read(info, lambda tx: users.get(tx, id))

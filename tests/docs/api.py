@@ -68,7 +68,7 @@ MEMBERS = {  # of classes that are public in part
     "Context": {"viewer"},
     "Handler": {"name", "retry", "timeout", "secret", "job"},
     "Tx": {"dialect", "now", "insert", "all", "one", "execute", "new_id"},
-    "Viewer": {"id", "roles"},
+    "Viewer": {"subject", "roles", "until", "__init__"},
 }
 HANDED_OUT = {"Context", "Harness", "Ledger", "TestApp", "Tx", "UserError", "Handler"}  # nobody else constructs them
 WIDTH = 100

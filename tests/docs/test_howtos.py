@@ -1,10 +1,14 @@
 """The code of the how-tos runs: Python by its own tests, settings by reading them, GraphQL against the schema."""
 
 import asyncio
+import hashlib
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +16,7 @@ from typing import Any
 import graphql
 import pytest
 
+from onward.api.authenticators import authenticator
 from onward.backends.base import Role
 from onward.config.settings import SettingsError, load
 from onward.graphql.schema import build
@@ -19,6 +24,7 @@ from onward.handlers.base import Handler
 from onward.runtime.wiring import run_process
 from tests import application
 from tests.docs.fences import fences
+from tests.integration.graphql.conftest import running
 from tests.processes import ROOT, environment, onward
 
 DOCS = ROOT / "docs"
@@ -103,6 +109,37 @@ def test_the_example_of_telemetry_is_valid(tmp_path: Path) -> None:
     write("observability.md", tmp_path)
     telemetry = load(tmp_path).telemetry
     assert (telemetry.metrics, telemetry.traces) == ("127.0.0.1:9464", "http://127.0.0.1:4318")
+
+
+async def test_the_sessions_on_the_page_of_users_give_viewers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("your-users.md", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("SHOP_DATABASE", str(tmp_path / "shop.db"))
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as shop, shop:
+        shop.execute("CREATE TABLE sessions (token_sha256 TEXT PRIMARY KEY, user_id INTEGER, is_staff, ends_at)")
+        for token, user_id, is_staff, lasts_s in (("a", 42, 0, 60), ("b", 7, 1, 60), ("old", 42, 1, -60)):
+            digest = hashlib.sha256(token.encode()).hexdigest()
+            shop.execute("INSERT INTO sessions VALUES (?, ?, ?, ?)", (digest, user_id, is_staff, time.time() + lasts_s))
+    async with running(load(tmp_path)) as api:
+        found = {}
+        for token in ("a", "b", "old", "unknown"):
+            answer = await api.post({"query": "{ viewer { id roles } }"}, headers={"cookie": f"session={token}"})
+            found[token] = answer.json()["data"]["viewer"]
+    del sys.modules["users"]
+    nobody = {"id": None, "roles": []}
+    assert found == {
+        "a": {"id": "42", "roles": []},
+        "b": {"id": "7", "roles": ["admin"]},
+        "old": nobody,
+        "unknown": nobody,
+    }
+
+
+def test_the_claims_on_the_page_of_users_lack_a_key_file_and_nothing_else(tmp_path: Path) -> None:
+    (toml,) = (fence.text for fence in fences(DOCS / "your-users.md") if fence.language == "toml" and not fence.file)
+    (tmp_path / "settings.toml").write_text(toml)
+    with pytest.raises(SettingsError, match=r"auth\.jwt\.jwks: .*provider\.json cannot be read"):
+        authenticator(load(tmp_path))
 
 
 def test_the_settings_for_production_lack_a_key_and_nothing_else(tmp_path: Path) -> None:

@@ -147,6 +147,16 @@ def test_a_key_file_that_cannot_be_read_is_wrong(project: Path) -> None:
     assert (auth.state, auth.fix) == (State.WRONG, "correct auth.jwt.public_key")
 
 
+def test_a_function_of_viewers_is_tried(project: Path) -> None:
+    (auth,) = found(project, "auth", auth={"mode": "custom", "viewer": "nowhere:viewer"})
+    assert (auth.state, auth.fix) == (State.WRONG, "correct auth.viewer")
+    assert "there is no module 'nowhere'" in auth.message
+    (auth,) = found(project, "auth", auth={"mode": "custom", "viewer": "tests.integration.graphql.users:viewer"})
+    assert (auth.state, auth.message) == (State.OK, 'mode "custom"')
+    (auth,) = found(project, "auth", auth={"mode": "custom"}, environment="production")
+    assert (auth.state, "auth.viewer" in auth.fix) == (State.WARNING, True)
+
+
 @pytest.mark.parametrize("key", ["handlers", "gql"])
 def test_a_missing_module_is_wrong(key: str, project: Path) -> None:
     (one,) = found(project, key, **{key: {"modules": ["nowhere"]}})

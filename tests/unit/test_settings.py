@@ -335,7 +335,7 @@ def test_a_custom_backend_gets_its_other_keys_unchanged(project: Path) -> None:
 
 
 def test_production_refuses_open_mode_by_default(project: Path) -> None:
-    assert 'auth.mode must be "jwt" in production' in refusal(project, 'environment = "production"')
+    assert 'auth.mode must be "jwt" or "custom" in production' in refusal(project, 'environment = "production"')
     (project / "settings.toml").write_text('environment = "production"\n[auth]\nallow_public = true')
     assert load(project).auth.allow_public
 

@@ -16,7 +16,6 @@ from onward.api.headers import SecureHeaders
 from onward.api.origins import Hosts
 from onward.api.request_gate import RequestGate
 from onward.api.service import open_service
-from onward.api.view import bearer
 from onward.config.settings import Settings
 from onward.graphql.base import NotAuthenticated
 from onward.graphql.context import Services
@@ -120,11 +119,9 @@ def _http_spans() -> TelemetryConfig:
 
 
 def _metrics_guard(gate: RequestGate) -> status.Guard:
-    def sees_metrics(request: Request) -> bool:
-        forwarded = request.headers.get("x-forwarded-for", "").encode() or None
+    async def sees_metrics(request: Request) -> bool:
         try:
-            token = bearer(request.headers.get("authorization", "").encode() or None)
-            return gate.authenticate(token, gate.addresses.of(request.client, forwarded)).visible.everything
+            return (await gate.viewer_of(request)).visible.everything
         except NotAuthenticated:
             return False
 

@@ -22,19 +22,25 @@ from onward.graphql.execution.limits import Limits
 from onward.graphql.execution.operations import Operations
 from onward.graphql.execution.trusted import Trusted
 from onward.graphql.schema import build
+from onward.graphql.viewer import ViewerFunction
 from onward.runtime.handlers import load_handlers
 from onward.runtime.loading import load
 from onward.runtime.wiring import Runtime
 from onward.web import documents
 
 
-def request_gate(settings: Settings, own_schema: strawberry.Schema | None = None) -> RequestGate:
-    """The gate of every request, for the schema of the settings unless there is another. Raises SettingsError."""
+def request_gate(
+    settings: Settings, own_schema: strawberry.Schema | None = None, *, viewer: ViewerFunction | None = None
+) -> RequestGate:
+    """The gate of every request, for the schema of the settings unless there is another. Raises SettingsError.
+
+    A `viewer` given here identifies callers, whatever the settings say.
+    """
     return RequestGate(
         operations(settings, own_schema),
         origins(settings),
-        hosts(settings),
-        authenticator(settings),
+        hosts(settings) if viewer is None else Hosts(),
+        authenticator(settings, viewer),
         Addresses(settings.server.proxies),
         rates(settings),
         connection_limiter(settings),

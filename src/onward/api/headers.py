@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -62,3 +64,17 @@ class SecureHeaders:
             await send({"type": "http.response.body", "body": body})
         else:
             await self._app(scope, receive, secured)
+
+
+def bearer(header: bytes | None) -> str | None:
+    """Return the token of an Authorization header; None without a header. Another scheme counts as a wrong token."""
+    if header is None:
+        return None
+    scheme, _, token = header.decode("latin-1").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def joined(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """Return the values of a header; None if there is none."""
+    values = [value for found, value in headers if found == name]
+    return b", ".join(values) if values else None

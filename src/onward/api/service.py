@@ -23,6 +23,7 @@ class Service:
         self.services: Services = composition.services(runtime)
         self._settings = settings
         self._views: list[View] = []
+        self._gates: list[RequestGate] = []
         self._rates: Rates | None = None
 
     def view(self, gate: RequestGate, explorer: Explorer | None = None) -> View:
@@ -33,6 +34,7 @@ class Service:
         shown = explorer if composition.is_open(self._settings) else None
         view = View(gate, self.services, explorer=shown, get_queries=composition.answers_get(self._settings))
         self._views.append(view)
+        self._gates.append(gate)
         return view
 
     async def drain(self) -> None:
@@ -48,6 +50,8 @@ class Service:
     async def close(self) -> None:
         """End what the views hold; the parts of the process are closed by `open_service`."""
         self.end_streams()
+        for gate in self._gates:
+            gate.close()
         if self._rates is not None:
             await self._rates.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any
@@ -13,7 +12,7 @@ from starlette.background import BackgroundTasks
 from starlette.types import Receive, Scope, Send
 
 from onward.api.http_connection import CONNECTION
-from onward.graphql.base import TOKEN_EXPIRED, NotAuthenticated
+from onward.api.session import Session
 from onward.graphql.execution.operations import Invalid, Response
 
 HEADERS = (
@@ -31,20 +30,23 @@ async def one(response: Response | Invalid) -> AsyncGenerator[Response | Invalid
 
 
 async def lasting(
-    responses: AsyncGenerator[Response | Invalid, None], until: float | None
+    responses: AsyncGenerator[Response | Invalid, None], session: Session
 ) -> AsyncGenerator[Response | Invalid, None]:
-    """Yield the responses until that time, then an error; `until` is in seconds as time.time() counts them."""
-    async with aclosing(responses):
-        while True:
-            try:
-                async with asyncio.timeout(None if until is None else until - time.time()):
+    """Yield the responses until the end of the session, then an error."""
+    session.start()
+    try:
+        async with aclosing(responses):
+            while not session.is_over():
+                async with session.limit():
                     response = await anext(responses, None)
-            except TimeoutError:
-                yield Invalid({"errors": [NotAuthenticated(TOKEN_EXPIRED).formatted]})
-                return
-            if response is None:
-                return
-            yield response
+                if response is None:
+                    return
+                yield response
+    except TimeoutError:
+        pass
+    finally:
+        session.close()
+    yield Invalid({"errors": [session.error().formatted]})
 
 
 class EventStream:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from onward.api.base import HttpError
 from onward.api.rates import TooManyRequests
 from onward.backends.base import Health
 from onward.graphql.context import Services
@@ -18,8 +19,8 @@ from onward.telemetry.metrics import CONTENT_TYPE
 PROBE_TIMEOUT_S = 3.0
 FILE_REPLACED = "its file was moved, deleted or replaced while in use; the log names it"
 DISK_FULL = "its disk is full, and nothing is written: free some space"
-Guard = Callable[[Request], bool]
-"""True if the caller may see metrics. Raises TooManyRequests."""
+Guard = Callable[[Request], Awaitable[bool]]
+"""True if the caller may see metrics. Raises HttpError."""
 
 
 def routes(
@@ -58,11 +59,13 @@ def routes(
     async def metrics(request: Request) -> Response:
         nonlocal scrape
         try:
-            admitted = sees_metrics(request)
+            admitted = await sees_metrics(request)
         except TooManyRequests as refused:
             return PlainTextResponse(f"# {refused}\n", refused.status, headers={"Retry-After": str(refused.wait_s)})
+        except HttpError as refused:
+            return PlainTextResponse(f"# {refused}\n", refused.status)
         if not admitted:
-            words = "# a bearer token with the role admin is needed\n"
+            words = "# a viewer with the role admin is needed, in mode jwt by a bearer token\n"
             return PlainTextResponse(words, 401, headers={"WWW-Authenticate": "Bearer"})
         # One read for all who ask meanwhile, so that a ledger that hangs occupies one thread at most.
         if scrape is None or scrape.done():

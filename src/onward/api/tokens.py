@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from onward.api.base import ApiError
 from onward.graphql.base import TOKEN_EXPIRED, NotAuthenticated
-from onward.graphql.viewer import Viewer
+from onward.graphql.viewer import Viewer, nobody
 from onward.text.visibility import is_plain
 
 RSA_BITS = 2048
@@ -88,20 +88,37 @@ def _bound(key: object) -> Key:
     raise UnusableKey("holds a key that is neither RSA (RS256) nor on the curve P-256 (ES256)")
 
 
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The claims that hold a token's subject and its roles; a dot leads into a nested claim."""
+
+    subject: str = "sub"
+    roles: str = "roles"
+
+
 class Tokens:
     """Identifies viewers by their tokens. Without a token the viewer is nobody, who sees nothing."""
 
-    def __init__(self, keys: Keys, *, issuer: str = "", audience: str = "", leeway_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        *,
+        issuer: str = "",
+        audience: str = "",
+        leeway_s: float = 0.0,
+        claims: Claims = Claims(),
+    ) -> None:
         self._keys = keys
         self._issuer = issuer or None
         self._audience = audience or None
         self._leeway_s = leeway_s
+        self._claims = claims
         self._known: OrderedDict[str, tuple[Viewer, float]] = OrderedDict()
 
     def __call__(self, token: str | None) -> Viewer:
         """Return the token's viewer: an `onward.api.request_gate.Authenticate`. Raises NotAuthenticated."""
         if token is None:
-            return Viewer(id=None, roles=())
+            return nobody()
         known = self._known.get(token)
         if known is None:
             known = self._read(token)
@@ -125,10 +142,12 @@ class Tokens:
                 issuer=self._issuer,
                 audience=self._audience,
                 leeway=self._leeway_s,
-                options={"require": ["exp", "sub"], "verify_aud": self._audience is not None},
+                # `sub` is checked below, wherever it is: PyJWT takes no integer for it.
+                options={"require": ["exp"], "verify_sub": False, "verify_aud": self._audience is not None},
             )
             ends = float(claims["exp"]) + self._leeway_s
-            return Viewer(id=_subject(claims["sub"]), roles=_roles(claims.get("roles", [])), until=ends), ends
+            subject, roles = _claim(claims, self._claims.subject, None), _claim(claims, self._claims.roles, [])
+            return Viewer(_subject(subject), _roles(roles), until=ends), ends
         except jwt.ExpiredSignatureError:
             raise NotAuthenticated(TOKEN_EXPIRED) from None
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
@@ -145,7 +164,21 @@ class Tokens:
         return found
 
 
+def _claim(claims: Mapping[str, Any], name: str, missing: object) -> object:
+    """Return the claim of this very name, as of https://example.com/roles, else the one that its dots lead to."""
+    if name in claims:
+        return claims[name]
+    found: object = claims
+    for part in name.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            return missing
+        found = found[part]
+    return found
+
+
 def _subject(sub: object) -> str:
+    if isinstance(sub, int) and not isinstance(sub, bool):
+        sub = str(sub)
     if not isinstance(sub, str) or not 0 < len(sub) <= MAX_SUBJECT_LENGTH or not is_plain(sub):
         raise NotAuthenticated
     return sub

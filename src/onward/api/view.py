@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from graphql import OperationType
 from starlette.background import BackgroundTasks
+from starlette.requests import HTTPConnection
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,10 +17,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from onward.api import responses
 from onward.api.base import HttpError, MethodNotAllowed
 from onward.api.body import read_body
+from onward.api.headers import bearer
 from onward.api.http_connection import BODY_COMPLETE, CONNECTION
 from onward.api.negotiation import Media, accepted, check_content, wants_page
-from onward.api.request_gate import RequestGate
+from onward.api.request_gate import CROSS_SITE, RequestGate
 from onward.api.sse import EventStream, lasting, one
+from onward.api.viewers import SIGN_IN
 from onward.api.websocket import Socket
 from onward.graphql.base import BadRequest, NotAuthenticated
 from onward.graphql.context import Context, Services
@@ -60,6 +63,7 @@ class View:
     ) -> None:
         self._gate = gate
         self._services = services
+        self._asks = gate.asks
         self._operations = gate.operations
         self._limits = gate.operations.limits
         self._explorer = explorer
@@ -97,7 +101,11 @@ class View:
             media = accepted(headers.get(b"accept"))
             if media is Media.EVENTS:
                 self._gate.connection_limiter.check(address)
-            viewer = self._gate.authenticate(bearer(headers.get(b"authorization")), address)
+            viewer = (
+                await self._gate.viewer_of(HTTPConnection(scope))
+                if self._asks
+                else self._gate.authenticate(bearer(headers.get(b"authorization")), address)
+            )
             is_get = scope["method"] == "GET"
             extensions = scope.get("extensions", {})
             request = (
@@ -108,7 +116,7 @@ class View:
             trace = traceparent(headers.get(b"traceparent"))
             context = self._operations.context(self._services, viewer, address, trace, scope["headers"])
             context.meter.connection = extensions.get(CONNECTION)
-            return await self._run(request, context, media, headers, is_get=is_get)
+            return await self._run(request, context, media, scope, headers, is_get=is_get)
         except BadRequest as error:
             return responses.refusal(error, media)
         except Exception as error:  # noqa: BLE001 - it is masked and logged
@@ -120,7 +128,7 @@ class View:
             allowed = "GET, POST" if self._get_queries else "POST"
             raise MethodNotAllowed("Send the request by POST.", allowed)
         if not self._gate.origins.allows(headers.get(b"origin"), headers.get(b"host")):
-            raise HttpError(403, "This web page may not call here.", "CROSS_SITE")
+            raise HttpError(403, CROSS_SITE, "CROSS_SITE")
 
     async def _from_body(self, receive: Receive, headers: Headers, *, complete: bool) -> Request:
         check_content(headers.get(b"content-type"))
@@ -136,7 +144,7 @@ class View:
             raise HttpError(408, "The body took too long to arrive.", "TIMEOUT") from None
 
     async def _run(
-        self, request: Request, context: Context, media: Media, headers: Headers, *, is_get: bool
+        self, request: Request, context: Context, media: Media, scope: Scope, headers: Headers, *, is_get: bool
     ) -> ASGIApp:
         operation = await self._operations.prepare(request, context.meter.caller)
         events = media is Media.EVENTS
@@ -150,8 +158,9 @@ class View:
                     406, f"Accept {Media.EVENTS}: a subscription is answered as an event stream.", "NOT_ACCEPTABLE"
                 )
             if context.viewer.is_nobody:
-                raise NotAuthenticated
-            return self._stream(lasting(self._operations.subscribe(operation, context), context.viewer.until))
+                raise NotAuthenticated(SIGN_IN) if self._asks else NotAuthenticated
+            session = self._gate.session(context.viewer, HTTPConnection(scope))
+            return self._stream(lasting(self._operations.subscribe(operation, context), session))
         background = BackgroundTasks()
         response = await self._operations.execute(operation, context, background.add_task)
         if events:
@@ -179,11 +188,3 @@ class View:
             if name in values:
                 values[name] = load(values[name], self._limits.json_depth)
         return read(values)
-
-
-def bearer(header: bytes | None) -> str | None:
-    """Return the token of an Authorization header; None without a header. Another scheme counts as a wrong token."""
-    if header is None:
-        return None
-    scheme, _, token = header.decode("latin-1").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""

@@ -6,11 +6,11 @@ The protocol is one state machine over one connection, so it stays in one class;
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from typing import Any
 
 import orjson
+from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
 from onward.api.addresses import UNKNOWN
@@ -18,12 +18,13 @@ from onward.api.base import Disconnected, HttpError
 from onward.api.headers import check_host
 from onward.api.operation_task import OperationTask
 from onward.api.rates import TooManyRequests
-from onward.api.request_gate import RequestGate
-from onward.api.ws_messages import PROTOCOL, Closing, decode, id_of, token_in
-from onward.graphql.base import TOKEN_EXPIRED, BadRequest, NotAuthenticated
+from onward.api.request_gate import CROSS_SITE, RequestGate
+from onward.api.session import Session
+from onward.api.viewers import SIGN_IN, InvalidViewer, Unidentified
+from onward.api.ws_messages import PROTOCOL, Closing, decode, id_of
+from onward.graphql.base import BadRequest
 from onward.graphql.context import Services
 from onward.graphql.execution.requests import read
-from onward.graphql.viewer import Viewer
 
 TOO_MANY = {"message": "Too many operations at once on this socket.", "extensions": {"code": "TOO_MANY_OPERATIONS"}}
 ANSWERS_AT_ONCE = 3  # of one socket, that are built or wait to be sent
@@ -43,7 +44,7 @@ class Socket:
         self._loop = asyncio.get_running_loop()
         self._last_request = self._loop.time()
         self._address = UNKNOWN
-        self._viewer: Viewer | None = None
+        self._session: Session | None = None
         self._initialised = False
         self._closed = False
         self._operations: dict[str, OperationTask] = {}
@@ -58,7 +59,7 @@ class Socket:
         try:
             check_host([] if host is None else [host], self._gate.hosts)
             if not self._gate.origins.allows(headers.get(b"origin"), host):
-                await self._close(Closing(4403, "This web page may not call here"))
+                await self._close(Closing(4403, CROSS_SITE.rstrip(".")))
                 return
             limiter.check(self._address)
         except HttpError as error:
@@ -92,41 +93,45 @@ class Socket:
             pass
         finally:
             self._closed = True
+            if self._session is not None:
+                self._session.close()
             await self._gate.scheduler.turn()
             await self._finish()
 
     async def _read_messages(self) -> None:
         while True:
             try:
-                async with asyncio.timeout_at(self._deadline()):
+                async with self._limit():
                     received = await self._receive()
             except TimeoutError:
                 self._check_deadline()
                 continue
             if received["type"] == "websocket.disconnect":
                 raise Disconnected
+            self._check_session()  # also where messages come so fast that nothing is waited for
             await self._handle(decode(received.get("text"), self._limits))
             await self._gate.scheduler.turn()  # a flood waits for others after each of its messages
 
-    def _deadline(self) -> float:
-        """The time on the loop's clock by which the next message has to arrive."""
-        if not self._initialised:
-            return self._last_request + self._limits.init_timeout_s
-        idle = self._last_request + self._limits.idle_timeout_s
-        until = self._viewer.until if self._viewer else None
-        return idle if until is None else min(idle, self._loop.time() + until - time.time())
+    def _limit(self) -> asyncio.Timeout:
+        """The time limit for the arrival of the next message."""
+        if self._session is None:
+            return asyncio.timeout_at(self._last_request + self._limits.init_timeout_s)
+        return self._session.limit(self._last_request + self._limits.idle_timeout_s)
 
     def _check_deadline(self) -> None:
         """Raise Closing, unless the socket is silent only because it waits for events."""
-        if not self._initialised:
+        if self._session is None:
             raise Closing(4408, "Connection initialisation timeout")
-        if self._viewer is not None and self._viewer.until is not None and time.time() >= self._viewer.until:
-            # Not 4401, with which the official client gives up for good: at 4403 it comes back with its next token.
-            raise Closing(4403, TOKEN_EXPIRED)
+        self._check_session()
         if self._loop.time() - self._last_request >= self._limits.idle_timeout_s:
             if not self._operations:
                 raise Closing(1000, "No operation was started for a while")
             self._last_request = self._loop.time()
+
+    def _check_session(self) -> None:
+        """Raise Closing if the session is over."""
+        if self._session is not None and self._session.is_over():
+            raise _closing(self._session.error())
 
     async def _handle(self, message: dict[str, Any]) -> None:
         payload = message.get("payload")
@@ -148,18 +153,21 @@ class Socket:
         if self._initialised:
             raise Closing(4429, "Too many initialisation requests")
         self._initialised = True
+        connection = HTTPConnection(self._scope)
         try:
-            viewer = self._gate.authenticate(token_in(payload), self._address)
-        except (NotAuthenticated, TooManyRequests) as error:
-            raise Closing(4403, error.message) from None
+            viewer = await self._gate.viewer_of(connection, payload)
+        except BadRequest as error:
+            raise _closing(error) from None
         if viewer.is_nobody:
-            raise Closing(4403, "Send a bearer token in connection_init")
-        self._viewer = viewer
+            raise Closing(4403, SIGN_IN if self._gate.asks else "Send a bearer token in connection_init")
+        self._session = self._gate.session(viewer, connection, payload)
+        self._session.start()
         await self._send({"type": "connection_ack"})
 
     async def _subscribe(self, id_: str, payload: dict[str, Any] | None) -> None:
-        if self._viewer is None:
+        if self._session is None:
             raise Closing(4401, "Unauthorized")
+        viewer = self._session.viewer
         self._last_request = self._loop.time()
         if id_ in self._operations:
             raise Closing(4409, f"Subscriber for {id_[:64]} already exists")
@@ -168,7 +176,7 @@ class Socket:
         except BadRequest as error:
             raise Closing(4400, error.message) from error
         try:
-            self._gate.rates.count(self._address, self._viewer.id)
+            self._gate.rates.count(self._address, viewer.subject)
         except TooManyRequests as error:
             await self._send({"id": id_, "type": "error", "payload": [error.formatted]})
             return
@@ -180,7 +188,7 @@ class Socket:
             request,
             operations=self._gate.operations,
             context=self._gate.operations.context(
-                self._services, self._viewer, self._address, headers=self._scope["headers"]
+                self._services, viewer, self._address, headers=self._scope["headers"]
             ),
             slots=self._slots,
             send=self._send,
@@ -216,3 +224,13 @@ class Socket:
             self._end(id_)
         if self._finishing:
             await asyncio.wait(tuple(self._finishing))
+
+
+def _closing(error: BadRequest) -> Closing:
+    """The end of a socket whose viewer is unknown, or is not any more.
+
+    Not by 4401, with which the official client gives up for good: at 4403 it comes back with its next token, and at
+    1013 after a while.
+    """
+    code = 1013 if isinstance(error, Unidentified) else 4500 if isinstance(error, InvalidViewer) else 4403
+    return Closing(code, error.message)

@@ -95,6 +95,9 @@ def _email(settings: Settings) -> Finding:
 
 
 def _auth(settings: Settings) -> Finding:
+    if settings.auth.mode == "custom" and not settings.auth.viewer:
+        words = 'mode "custom" without auth.viewer: your application gives viewer= to Onward.from_settings'
+        return Finding("auth", State.WARNING, words, "name the function in auth.viewer to use `onward serve`")
     try:
         authenticator(settings)
     except SettingsError as error:

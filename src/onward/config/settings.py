@@ -132,6 +132,7 @@ Origin = Annotated[
 ]
 HeaderName = Annotated[str, _like(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,100}", "the name of a header, as in x-tenant")]
 ClassPath = Annotated[str, _like(r"[\w.]+:\w+", "package.module:Class")]
+FunctionPath = Annotated[str, _like(r"([\w.]+:\w+)?", "package.module:function, or empty")]
 Module = Annotated[str, AfterValidator(_module)]
 
 
@@ -257,7 +258,7 @@ class Handlers(Table):
     modules: tuple[Module, ...] = Field(
         (), description="your modules that define handlers; the handlers are found in them"
     )
-    lifespan: Annotated[str, _like(r"([\w.]+:\w+)?", "package.module:function, or empty")] = Field(
+    lifespan: FunctionPath = Field(
         "",
         description='an async context manager, "package.module:function"; handlers get its value as job.resources',
     )
@@ -367,12 +368,33 @@ class Jwt(Table):
     jwks: Path | None = Field(None, description="the file of the public keys, as a JWK set")
     issuer: str = Field("", description="the required `iss` of a token; empty accepts any")
     audience: str = Field("", description="the required `aud` of a token; empty accepts any")
+    subject: str = Field(
+        "sub", min_length=1, description="the claim that holds the subject; a dot leads into a nested claim"
+    )
+    roles: str = Field(
+        "roles", min_length=1, description="the claim that holds the list of roles, as in realm_access.roles"
+    )
     leeway_s: float = Field(5.0, ge=0, le=300, description="seconds by which the issuer's clock may differ")
 
 
 class Auth(Table):
-    mode: Literal["open", "jwt"] = Field(
-        "open", description='the callers that are accepted: "open" (anyone), or "jwt" (those with a valid token)'
+    mode: Literal["open", "jwt", "custom"] = Field(
+        "open",
+        description='the callers that are accepted: "open" (anyone), "jwt" (those with a valid token), or "custom"'
+        " (those whom your function knows)",
+    )
+    viewer: FunctionPath = Field(
+        "",
+        description='with mode "custom", your function from a connection to its viewer, as "package.module:function";'
+        " an application that embeds Onward may give viewer= instead",
+    )
+    viewer_timeout_s: float = Field(5.0, gt=0, le=60, description="seconds that your function may take")
+    recheck_s: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="seconds between two calls of your function for an open WebSocket or event stream: it ends where"
+        " its viewer has changed",
     )
     allow_public: bool = Field(
         default=False, description='allow mode "open" on an address that other machines can reach'
@@ -507,7 +529,7 @@ class Settings(BaseSettings):
                 )
         if self.environment == "production" and self.auth.mode == "open" and not self.auth.allow_public:
             raise ValueError(
-                'auth.mode must be "jwt" in production (got "open"); auth.allow_public = true allows "open"'
+                'auth.mode must be "jwt" or "custom" in production (got "open"); auth.allow_public = true allows "open"'
             )
         if self.gql.documents == "trusted" and self.gql.documents_dir is None:
             raise ValueError('gql.documents_dir must name a folder of documents where gql.documents is "trusted"')

@@ -159,12 +159,12 @@ async def accept(
     """
     services, viewer, started = context.services, context.viewer, time.perf_counter()
     check_key(key)
-    found = None if key is None else Key(viewer.id or "", mutation, key, idempotency.fingerprint(given))
-    order = ROWS if key is None else lock_order.key(viewer.id or "", mutation, key)
+    found = None if key is None else Key(viewer.subject or "", mutation, key, idempotency.fingerprint(given))
+    order = ROWS if key is None else lock_order.key(viewer.subject or "", mutation, key)
     when = None if run_at is None else to_us(run_at)
 
     def prepared(params: Mapping[str, Any]) -> NewJob:
-        return services.dispatcher.prepare(handler, params, owner=viewer.id, run_at=when, trace=context.trace)
+        return services.dispatcher.prepare(handler, params, owner=viewer.subject, run_at=when, trace=context.trace)
 
     def write(tx: Tx) -> Accepted[Row]:
         if found is not None and (before := found.replay(tx, companion)) is not None:
@@ -230,7 +230,7 @@ async def written(context: Context, function: Callable[[Tx], T | MutationError],
 
 def open_jobs_capacity(context: Context, tx: Tx) -> int:
     """Return the number of jobs that the viewer may still open."""
-    viewer, most = context.viewer.id, context.services.open_jobs
+    viewer, most = context.viewer.subject, context.services.open_jobs
     return sys.maxsize if viewer is None or not most else most - ledger.count_open(tx, viewer)
 
 

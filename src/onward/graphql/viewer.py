@@ -2,26 +2,65 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
 
 from onward.jobs.model import Visible
 
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
 ADMIN = "admin"
+ViewerFunction = Callable[["HTTPConnection"], "Viewer | Awaitable[Viewer | None] | None"]
+"""A project's own function from a connection to its viewer; None for nobody. It may be async."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Viewer:
-    """The caller: an id and roles. The role `admin` without an id on an open server; neither without a token."""
+    """The caller: a subject, which owns its jobs, and roles; the role `admin` sees and does everything.
 
-    id: str | None
+    An integer or a UUID is a subject as its text. After `until` event streams and WebSockets of the viewer end.
+    """
+
+    subject: str | None  # None on an open server, and without a token
     roles: tuple[str, ...]
-    until: float | None = None  # when the token expires, in seconds as time.time() counts them
+    until: float | None  # in seconds as time.time() counts them
+
+    def __init__(
+        self, subject: str | int | UUID | None, roles: Iterable[str] = (), until: datetime | float | None = None
+    ) -> None:
+        if isinstance(roles, str):
+            raise TypeError(f"roles must be a list of names (got {roles!r}): write Viewer(subject, roles=[{roles!r}])")
+        if isinstance(subject, int | UUID) and not isinstance(subject, bool):
+            subject = str(subject)
+        if isinstance(until, datetime):
+            if until.tzinfo is None:
+                raise ValueError("until must have a time zone, as in datetime.now(UTC) + timedelta(hours=1)")
+            until = until.timestamp()
+        object.__setattr__(self, "subject", subject)
+        object.__setattr__(self, "roles", tuple(roles))
+        object.__setattr__(self, "until", until)
+
+    @property
+    def id(self) -> str | None:
+        """The subject, by its name in release 0.1."""
+        warnings.warn("Viewer.id is Viewer.subject now", DeprecationWarning, stacklevel=2)
+        return self.subject
 
     @property
     def visible(self) -> Visible:
-        return Visible(owner=self.id, everything=ADMIN in self.roles)
+        return Visible(owner=self.subject, everything=ADMIN in self.roles)
 
     @property
     def is_nobody(self) -> bool:
         """True if a token is needed and was missing."""
-        return self.id is None and not self.roles
+        return self.subject is None and not self.roles
+
+
+def nobody() -> Viewer:
+    """The viewer of a caller who has not signed in: it sees nothing, and owns nothing."""
+    return Viewer(None)

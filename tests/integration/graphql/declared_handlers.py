@@ -182,7 +182,7 @@ def shout(job: JobContext, *, extra: dict[str, Any]) -> dict[str, Any]:
 def close(job: JobContext) -> None: ...
 
 
-@handler("shop.open", mutation=Mutation(allow=lambda viewer: viewer.id == "ada"))
+@handler("shop.open", mutation=Mutation(allow=lambda viewer: viewer.subject == "ada"))
 def open_(job: JobContext) -> None: ...
 
 
@@ -192,7 +192,7 @@ def pay(job: JobContext, *, pin: Annotated[str, Field(min_length=4)], amount: in
 
 
 def write_ticket(tx: Tx, *, items: list[Item], viewer: Viewer) -> Ticket:
-    if viewer.id == "mallory":
+    if viewer.subject == "mallory":
         raise Refused("You have tickets enough.", code="CONFLICT")
     for index, item in enumerate(items):
         if item.sku == "none":

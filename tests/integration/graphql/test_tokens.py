@@ -13,14 +13,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from onward.api import tokens
 from onward.api.app import create_app
-from onward.api.tokens import Tokens, UnusableKey
+from onward.api.tokens import Claims, Tokens, UnusableKey
 from onward.config.settings import SettingsError
 from onward.graphql.base import NotAuthenticated
-from tests.integration.graphql.conftest import settings_in
+from tests.integration.graphql.conftest import running, settings_in
 
 SECRET = "a secret of thirty-two characters"
 RSA = rsa.generate_private_key(65537, 2048)
 EC = ec.generate_private_key(ec.SECP256R1())
+KEYCLOAK = {"user": {"id": "k"}, "realm_access": {"roles": ["staff"]}}
 
 
 def claims(**further: Any) -> dict[str, Any]:
@@ -48,8 +49,52 @@ def signed(header: Any, payload: Any, signature: bytes = b"") -> str:
 def test_a_token_gives_its_viewer() -> None:
     until = time.time() + 60
     viewer = Tokens(tokens.secret(SECRET))(jwt.encode(claims(exp=until, roles=["admin", "x"]), SECRET, "HS256"))
-    assert (viewer.id, viewer.roles, viewer.is_nobody) == ("ada", ("admin", "x"), False)
+    assert (viewer.subject, viewer.roles, viewer.is_nobody) == ("ada", ("admin", "x"), False)
     assert viewer.until == pytest.approx(until)
+
+
+@pytest.mark.parametrize(
+    ("names", "further", "found"),
+    [
+        (Claims(), {"sub": 42}, ("42", ())),
+        (Claims(subject="uid"), {"uid": 42, "sub": "bob"}, ("42", ())),
+        (Claims(subject="user.id", roles="realm_access.roles"), KEYCLOAK, ("k", ("staff",))),
+        (Claims(roles="https://example.com/roles"), {"https://example.com/roles": ["x"]}, ("ada", ("x",))),
+        (Claims(roles="a.b"), {"a.b": ["exact"], "a": {"b": ["nested"]}}, ("ada", ("exact",))),
+        (Claims(roles="realm_access.roles"), {"realm_access": {}}, ("ada", ())),
+        (Claims(roles="realm_access.roles"), {"realm_access": "x"}, ("ada", ())),
+        (Claims(roles="groups"), {"roles": ["admin"]}, ("ada", ())),
+    ],
+)
+def test_claims_are_found_by_their_names(names: Claims, further: dict[str, Any], found: tuple[str, Any]) -> None:
+    viewer = Tokens(tokens.secret(SECRET), claims=names)(jwt.encode(claims(**further), SECRET, "HS256"))
+    assert (viewer.subject, viewer.roles) == found
+
+
+@pytest.mark.parametrize(
+    ("names", "further"),
+    [
+        (Claims(), {"sub": True}),
+        (Claims(), {"sub": 1.5}),
+        (Claims(), {"sub": ["ada"]}),
+        (Claims(), {"roles": None}),
+        (Claims(subject="uid"), {}),
+        (Claims(subject="user.id"), {"user": {"id": {"id": "x"}}}),
+        (Claims(subject="user.id"), {"user": "ada"}),
+        (Claims(roles="realm_access.roles"), {"realm_access": {"roles": "admin"}}),
+    ],
+)
+def test_a_claim_of_another_type_or_a_missing_subject_is_refused(names: Claims, further: dict[str, Any]) -> None:
+    with pytest.raises(NotAuthenticated):
+        Tokens(tokens.secret(SECRET), claims=names)(jwt.encode(claims(**further), SECRET, "HS256"))
+
+
+async def test_the_settings_name_the_claims(tmp_path: Path) -> None:
+    named = {"secret": SECRET, "subject": "user.id", "roles": "realm_access.roles"}
+    async with running(settings_in(tmp_path, auth={"mode": "jwt", "jwt": named})) as api:
+        header = {"authorization": f"Bearer {jwt.encode(claims(**KEYCLOAK), SECRET, 'HS256')}"}
+        response = await api.post({"query": "{ viewer { id roles } }"}, headers=header)
+    assert response.json() == {"data": {"viewer": {"id": "k", "roles": ["staff"]}}}
 
 
 def test_no_token_means_no_viewer() -> None:
@@ -61,8 +106,8 @@ def test_no_token_means_no_viewer() -> None:
 @pytest.mark.parametrize(("key", "algorithm"), [(RSA, "RS256"), (EC, "ES256")])
 def test_a_public_key_checks_the_one_algorithm_that_it_is_for(key: Any, algorithm: str) -> None:
     known = Tokens(tokens.public_key(pem(key)))
-    assert known(jwt.encode(claims(), key, algorithm)).id == "ada"
-    assert known(jwt.encode(claims(), key, algorithm, headers={"kid": "whatever"})).id == "ada"
+    assert known(jwt.encode(claims(), key, algorithm)).subject == "ada"
+    assert known(jwt.encode(claims(), key, algorithm, headers={"kid": "whatever"})).subject == "ada"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +174,7 @@ def test_a_key_inside_the_token_is_ignored() -> None:
 def test_issuer_and_audience_must_be_those_of_the_settings() -> None:
     known = Tokens(tokens.secret(SECRET), issuer="https://id.example", audience="onward")
     fitting = {"iss": "https://id.example", "aud": ["other", "onward"]}
-    assert known(jwt.encode(claims(**fitting), SECRET, "HS256")).id == "ada"
+    assert known(jwt.encode(claims(**fitting), SECRET, "HS256")).subject == "ada"
     for wrong in ({"iss": "https://evil.example"}, {"aud": "other"}, {"aud": None}, {"iss": None}):
         given = {name: value for name, value in {**fitting, **wrong}.items() if value is not None}
         with pytest.raises(NotAuthenticated):
@@ -138,7 +183,7 @@ def test_issuer_and_audience_must_be_those_of_the_settings() -> None:
 
 def test_a_valid_token_expires() -> None:
     known, token = Tokens(tokens.secret(SECRET)), jwt.encode(claims(exp=time.time() + 1.2), SECRET, "HS256")
-    assert known(token).id == "ada"
+    assert known(token).subject == "ada"
     time.sleep(1.3)
     with pytest.raises(NotAuthenticated, match="expired"):
         known(token)
@@ -146,7 +191,7 @@ def test_a_valid_token_expires() -> None:
 
 def test_a_clock_may_differ_by_the_leeway() -> None:
     token = jwt.encode(claims(exp=time.time() - 5), SECRET, "HS256")
-    assert Tokens(tokens.secret(SECRET), leeway_s=10)(token).id == "ada"
+    assert Tokens(tokens.secret(SECRET), leeway_s=10)(token).subject == "ada"
 
 
 def test_the_cache_of_tokens_is_bounded() -> None:
@@ -158,8 +203,8 @@ def test_the_cache_of_tokens_is_bounded() -> None:
 
 def test_a_key_set_knows_its_keys_by_their_kid() -> None:
     known = Tokens(tokens.key_set(key_set(jwk(RSA, kid="r", use="sig", alg="RS256"), jwk(EC, kid="e"))))
-    assert known(jwt.encode(claims(), RSA, "RS256", headers={"kid": "r"})).id == "ada"
-    assert known(jwt.encode(claims(), EC, "ES256", headers={"kid": "e"})).id == "ada"
+    assert known(jwt.encode(claims(), RSA, "RS256", headers={"kid": "r"})).subject == "ada"
+    assert known(jwt.encode(claims(), EC, "ES256", headers={"kid": "e"})).subject == "ada"
     for key, algorithm, kid in ((RSA, "RS256", "e"), (EC, "ES256", "r"), (RSA, "PS256", "r"), (RSA, "RS256", "x")):
         with pytest.raises(NotAuthenticated):
             known(jwt.encode(claims(), key, algorithm, headers={"kid": kid}))

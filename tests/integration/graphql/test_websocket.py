@@ -56,12 +56,18 @@ class Client:
 
 @asynccontextmanager
 async def client(
-    address: str, *, protocols: Any = (PROTOCOL,), origin: str | None = None, init: bool = True
+    address: str,
+    *,
+    protocols: Any = (PROTOCOL,),
+    origin: str | None = None,
+    headers: dict[str, str] | None = None,
+    init: bool = True,
 ) -> AsyncIterator[Client]:
     async with connect(
         f"ws://{address}/graphql",
         subprotocols=[Subprotocol(p) for p in protocols] or None,
         origin=Origin(origin) if origin else None,
+        additional_headers=headers,
         max_size=None,
         max_queue=None,
     ) as socket:

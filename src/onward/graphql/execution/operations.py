@@ -98,7 +98,7 @@ class Operations:
         headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> Context:
         """Build the context of one operation of a viewer, or of an address without one."""
-        caller = viewer.id or address
+        caller = viewer.subject or address
         meter = Meter(self.limits.answer_values, self.limits.answer_bytes, caller, self._documents.shares)
         return Context(services, viewer, trace, meter=meter, raw_headers=headers)
 

@@ -60,7 +60,7 @@ async def pause_handler(info: Info, input: PauseHandlerInput) -> PauseHandlerPay
         check_admin(info)
         if input.handler not in info.context.services.handlers:
             raise not_found()
-        by = info.context.viewer.id
+        by = info.context.viewer.subject
         return PauseHandlerPayload(
             paused=await written(info.context, lambda tx: concurrency.pause(tx, input.handler, by=by), LAST)
         )

@@ -25,7 +25,7 @@ from onward.storage.transaction import Tx
 class Viewer:
     """Describes `onward.graphql.viewer.Viewer`."""
 
-    id: strawberry.ID | None = strawberry.field(description="Null where the server is open to all.")
+    subject: strawberry.ID | None = strawberry.field(name="id", description="Null where the server is open to all.")
     roles: list[str]
 
     @classmethod

@@ -1,0 +1,197 @@
+"""Viewers by a project's own function of the connection: its cookies, its headers, its users.
+
+The function may do anything and fail in any way, so its time, its threads and its answers are bounded here. A caller
+learns of a failure that there was one; the log says which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, cast
+
+from starlette.exceptions import HTTPException, WebSocketException
+from starlette.requests import HTTPConnection
+
+from onward.api.base import HttpError
+from onward.graphql.base import NotAuthenticated
+from onward.graphql.execution.masking import MESSAGE
+from onward.graphql.viewer import Viewer, ViewerFunction, nobody
+from onward.jobs.step_threads import StepThreads
+from onward.telemetry import logger
+from onward.text.visibility import is_plain
+
+SIGN_IN = "This needs a signed-in viewer."
+MAX_SUBJECT_LENGTH = 255
+MAX_ROLE_LENGTH = 255
+MAX_ROLES = 64
+MAX_THREADS = 32  # of plain functions at once, and as many again past their time limit
+LOG_INTERVAL_S = 60.0  # between two lines about the same failure
+REFUSALS = frozenset({401, 403})
+
+
+class Unidentified(HttpError):
+    """The function failed, or took too long: nobody knows who calls."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "The server cannot find out who you are. Send it again in a while.", "UNAVAILABLE")
+
+
+class InvalidViewer(HttpError):
+    """The function returned no viewer; the log says what it was."""
+
+    def __init__(self) -> None:
+        super().__init__(500, MESSAGE, "INTERNAL")
+
+
+class CustomViewers:
+    """Asks the project's function for the viewer of a connection, and checks what it returns.
+
+    Async functions are awaited, plain ones run in threads of their own.
+    """
+
+    def __init__(self, function: ViewerFunction, *, timeout_s: float, recheck_s: float) -> None:
+        self.recheck_s = recheck_s
+        self._function = function
+        self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)  # noqa: B004 - an object's own, which may be async
+        )
+        self._timeout_s = timeout_s
+        self._threads: _Threads | None = None
+        self._logged: dict[str, float] = {}
+
+    async def __call__(self, connection: HTTPConnection) -> Viewer:
+        """Return the connection's viewer; nobody for None. Raises NotAuthenticated, Unidentified, InvalidViewer."""
+        limit = asyncio.timeout(self._timeout_s)
+        try:
+            async with limit:
+                found = await self._ask(connection)
+        except NotAuthenticated:
+            raise
+        except (HTTPException, WebSocketException) as error:
+            if isinstance(error, WebSocketException) or error.status_code in REFUSALS:
+                raise NotAuthenticated(SIGN_IN) from None
+            self._log("auth.viewer failed", error)
+            raise Unidentified from None
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a function of the project's may raise anything
+            if limit.expired():
+                self._log(f"auth.viewer did not answer within {self._timeout_s:g} s")
+            else:
+                self._log("auth.viewer failed", error)
+            raise Unidentified from None
+        if found is None:
+            return nobody()
+        if wrong := complaint(found):
+            self._log(f"auth.viewer returned {wrong}")
+            raise InvalidViewer
+        return cast("Viewer", found)
+
+    def close(self) -> None:
+        """End the threads; those of functions that run are not waited for. May be called twice."""
+        if self._threads is not None:
+            self._threads.close()
+            self._threads = None
+
+    async def _ask(self, connection: HTTPConnection) -> object:
+        if self._is_async:
+            return await cast("Awaitable[object]", self._function(connection))
+        if self._threads is None or self._threads.loop is not asyncio.get_running_loop():
+            self.close()
+            self._threads = _Threads()
+        found = await self._threads.run(partial(self._function, connection))
+        return await found if inspect.isawaitable(found) else found
+
+    def _log(self, words: str, error: BaseException | None = None) -> None:
+        """Write a line, unless one about the same was written a while ago: each request would write one."""
+        key, now = f"{words} {type(error).__name__}", time.monotonic()
+        if now - self._logged.get(key, -LOG_INTERVAL_S) >= LOG_INTERVAL_S:
+            self._logged[key] = now
+            logger("auth").error(words, exc_info=error)
+
+
+class _Threads:
+    """The threads of one event loop: an application that is started twice has two loops."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._threads = StepThreads(MAX_THREADS)
+        self._free = asyncio.Semaphore(MAX_THREADS)
+
+    async def run(self, function: Callable[[], object]) -> object:
+        """Run the function in a thread. One that is cancelled, as at a time limit, keeps its thread until its end."""
+        context = contextvars.copy_context()
+        async with self._free:
+            call = self._threads.submit(partial(context.run, _call, function), lambda _waited: None)
+            try:
+                return await asyncio.shield(call.ended)
+            except asyncio.CancelledError:
+                call.cancel()
+                self._threads.count_as_overrun(call)
+                raise
+
+    def close(self) -> None:
+        with suppress(RuntimeError):  # the loop has closed, and nobody waits for what waited there
+            self._threads.close()
+
+
+def _call(function: Callable[[], object]) -> object:
+    """Call the function. What ends a process or a generator becomes an error like any other: no future takes it."""
+    try:
+        return function()
+    except (SystemExit, KeyboardInterrupt, StopIteration) as error:
+        raise RuntimeError(f"it raised {type(error).__name__}") from error
+
+
+def complaint(found: object) -> str:
+    """Return what is wrong about a function's answer, for the log; empty if it is a viewer that can be used."""
+    if not isinstance(found, Viewer):
+        return f"a {type(found).__name__}: return onward.Viewer(subject, roles), or None for nobody"
+    until: object = found.until
+    if until is not None and not isinstance(until, int | float):
+        return f"a Viewer whose until is a {type(until).__name__}: give a datetime, or seconds as of time.time()"
+    return _subject_fault(found.subject) or _roles_fault(found.roles)
+
+
+def _subject_fault(subject: object) -> str:
+    if subject is None:
+        return "a Viewer without a subject: return None for nobody"
+    if subject == "":
+        return "a Viewer with an empty subject: return None for nobody"
+    if not isinstance(subject, str):
+        return f"a Viewer whose subject is a {type(subject).__name__}: give a text, an integer or a UUID"
+    if len(subject) > MAX_SUBJECT_LENGTH or not is_plain(subject):
+        return f"a Viewer whose subject is longer than {MAX_SUBJECT_LENGTH} characters, or has control characters"
+    return ""
+
+
+def _roles_fault(roles: tuple[object, ...]) -> str:
+    if len(roles) > MAX_ROLES:
+        return f"a Viewer with {len(roles)} roles: the most is {MAX_ROLES}"
+    if not all(isinstance(role, str) and len(role) <= MAX_ROLE_LENGTH for role in roles):
+        return f"a Viewer with a role that is no text of up to {MAX_ROLE_LENGTH} characters"
+    return ""
+
+
+def with_payload(connection: HTTPConnection, payload: Mapping[str, Any] | None) -> HTTPConnection:
+    """The connection with `state.connection_init`: the payload of a WebSocket's connection_init, {} without one."""
+    state = {**connection.scope.get("state", {}), "connection_init": payload or {}}
+    return HTTPConnection({**connection.scope, "state": state})
+
+
+def signature_fault(function: Callable[..., object]) -> str:
+    """Return why the function cannot be called with a connection; empty if it can."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+        inspect.signature(function).bind(object())
+    except ValueError:  # one of C, without a signature
+        return ""
+    except TypeError:
+        return "must take the connection as its one argument, as in `async def viewer(connection)`"
+    if any(type(one.default).__name__ == "Depends" for one in parameters):
+        return "must not use Depends, which FastAPI gives to routes alone: open what it needs in the function"
+    return ""
