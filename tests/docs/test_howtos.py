@@ -126,7 +126,7 @@ async def test_the_sessions_on_the_page_of_users_give_viewers(tmp_path: Path, mo
             answer = await api.post({"query": "{ viewer { id roles } }"}, headers={"cookie": f"session={token}"})
             found[token] = answer.json()["data"]["viewer"]
     del sys.modules["users"]
-    nobody = {"id": None, "roles": []}
+    nobody: dict[str, Any] = {"id": None, "roles": []}
     assert found == {
         "a": {"id": "42", "roles": []},
         "b": {"id": "7", "roles": ["admin"]},
@@ -195,6 +195,7 @@ def test_every_block_of_code_is_run_somewhere() -> None:
         "observability.md",
         "tables.md",
         "enqueue.md",
+        "your-users.md",
     }
     pages |= {"testing-your-jobs.md", "adding-a-backend.md", "api.md", "new-project.md"}  # by tests of their own
     pages |= {"from-celery.md", "from-dramatiq.md", "from-backgroundtasks.md", "from-taskiq.md"}  # by theirs

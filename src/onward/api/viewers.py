@@ -164,16 +164,19 @@ def _subject_fault(subject: object) -> str:
         return "a Viewer with an empty subject: return None for nobody"
     if not isinstance(subject, str):
         return f"a Viewer whose subject is a {type(subject).__name__}: give a text, an integer or a UUID"
-    if len(subject) > MAX_SUBJECT_LENGTH or not is_plain(subject):
-        return f"a Viewer whose subject is longer than {MAX_SUBJECT_LENGTH} characters, or has control characters"
-    return ""
+    if len(subject) > MAX_SUBJECT_LENGTH:
+        return f"a Viewer whose subject is longer than {MAX_SUBJECT_LENGTH} characters"
+    return "" if is_plain(subject) else "a Viewer whose subject has control characters"
 
 
 def _roles_fault(roles: tuple[object, ...]) -> str:
     if len(roles) > MAX_ROLES:
         return f"a Viewer with {len(roles)} roles: the most is {MAX_ROLES}"
-    if not all(isinstance(role, str) and len(role) <= MAX_ROLE_LENGTH for role in roles):
-        return f"a Viewer with a role that is no text of up to {MAX_ROLE_LENGTH} characters"
+    for role in roles:
+        if not isinstance(role, str):
+            return f"a Viewer with a role that is a {type(role).__name__}: give texts"
+        if len(role) > MAX_ROLE_LENGTH:
+            return f"a Viewer with a role longer than {MAX_ROLE_LENGTH} characters"
     return ""
 
 

@@ -16,7 +16,7 @@ COOKIE = "sid"
 
 @dataclass
 class Sessions:
-    """Whose each session is: a viewer, any other value, an exception to raise, or a function to call."""
+    """The owner of each session: a viewer, any other value, an exception to raise, or a function to call."""
 
     owners: dict[str, Any] = field(default_factory=dict)
     questions: dict[str, int] = field(default_factory=dict)
@@ -46,8 +46,9 @@ SESSIONS = Sessions()
 
 
 async def viewer(connection: HTTPConnection) -> Viewer | None:
-    found: Viewer | None = SESSIONS.of(connection)
-    return await found if asyncio.iscoroutine(found) else found
+    found: Any = SESSIONS.of(connection)
+    viewer: Viewer | None = await found if asyncio.iscoroutine(found) else found
+    return viewer
 
 
 def plain_viewer(connection: HTTPConnection) -> Viewer | None:
