@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -103,6 +104,15 @@ def test_a_worker_loads_dramatiq_only_for_its_backend() -> None:
 def test_a_sqlite_ledger_works_without_the_dialect_of_postgresql(modules: str) -> None:
     """One condition of an index or one insert of its own would load all that SQLAlchemy has for PostgreSQL."""
     assert "sqlalchemy.dialects.postgresql" not in loaded_by(f"import {modules}", whole=True)
+
+
+@pytest.mark.slow
+def test_a_new_sqlite_ledger_is_made_without_alembic(tmp_path: Path) -> None:
+    """Alembic loads the dialects of all databases, and takes longer than everything else that a new ledger needs."""
+    url = f"sqlite:///{tmp_path / 'onward.db'}"
+    made = f"from onward.storage import engine, migrate; assert migrate.upgrade(engine.Database({url!r}))"
+    loaded = loaded_by(made, whole=True)
+    assert not loaded & {"alembic", "sqlalchemy.dialects.postgresql"}
 
 
 def test_help_loads_only_the_library_of_the_command_line() -> None:

@@ -1,9 +1,16 @@
-"""The tables' indexes, for migrations alone: one that is partial on PostgreSQL loads all that SQLAlchemy has for it."""
+"""The tables with their indexes, as a migration finds or makes them.
+
+Apart from the tables, and for one kind of database at a time: a partial index loads all that SQLAlchemy has for it.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import Index
+from collections.abc import Mapping
+from typing import Any, cast
 
+from sqlalchemy import Column, Index, MetaData, TextClause
+
+from onward.storage.place import Place
 from onward.storage.tables import (
     at_gate,
     finished,
@@ -18,17 +25,34 @@ from onward.storage.tables import (
     unsent,
 )
 
-__all__ = ["metadata"]
+# By name: the columns, and the condition of a partial one.
+INDEXES: Mapping[str, tuple[tuple[Column[Any], ...], TextClause | None]] = {
+    "jobs_changed": ((jobs.c.changed,), None),
+    "jobs_by_status": ((jobs.c.status, jobs.c.id), None),
+    "jobs_by_handler": ((jobs.c.handler, jobs.c.id), None),
+    "jobs_by_owner": ((jobs.c.owner, jobs.c.id), owned),
+    "jobs_ready": ((jobs.c.backend, jobs.c.priority, jobs.c.due_at), ready),
+    "jobs_at_gate": ((jobs.c.handler, jobs.c.priority, jobs.c.due_at), at_gate),
+    "jobs_unsent": ((jobs.c.backend, jobs.c.priority, jobs.c.due_at), unsent),
+    "jobs_later": ((jobs.c.due_at,), later),
+    "jobs_promised": ((jobs.c.handler,), promised),
+    "jobs_held": ((jobs.c.runner, jobs.c.status, jobs.c.handler), held),
+    "jobs_finished": ((jobs.c.finished_at,), finished),
+    "idempotency_age": ((idempotency.c.created_at,), None),
+}
 
-Index("jobs_changed", jobs.c.changed)
-Index("jobs_by_status", jobs.c.status, jobs.c.id)
-Index("jobs_by_handler", jobs.c.handler, jobs.c.id)
-Index("jobs_by_owner", jobs.c.owner, jobs.c.id, sqlite_where=owned, postgresql_where=owned)
-Index("jobs_ready", jobs.c.backend, jobs.c.priority, jobs.c.due_at, sqlite_where=ready, postgresql_where=ready)
-Index("jobs_at_gate", jobs.c.handler, jobs.c.priority, jobs.c.due_at, sqlite_where=at_gate, postgresql_where=at_gate)
-Index("jobs_unsent", jobs.c.backend, jobs.c.priority, jobs.c.due_at, sqlite_where=unsent, postgresql_where=unsent)
-Index("jobs_later", jobs.c.due_at, sqlite_where=later, postgresql_where=later)
-Index("jobs_promised", jobs.c.handler, sqlite_where=promised, postgresql_where=promised)
-Index("jobs_held", jobs.c.runner, jobs.c.status, jobs.c.handler, sqlite_where=held, postgresql_where=held)
-Index("jobs_finished", jobs.c.finished_at, sqlite_where=finished, postgresql_where=finished)
-Index("idempotency_age", idempotency.c.created_at)
+
+def tables_in(place: Place) -> MetaData:
+    """Return the tables and their indexes by the names that they have in a ledger's place."""
+    found, schema = (
+        MetaData(),
+        cast("str", None if place.prefix else place.schema),
+    )  # its types forget that None is none
+    copies = {
+        table: table.to_metadata(found, schema=schema, name=f"{place.prefix}{table.name}")
+        for table in metadata.sorted_tables
+    }
+    for name, (columns, condition) in INDEXES.items():
+        where: Any = {} if condition is None else {f"{place.dialect}_where": condition}
+        Index(f"{place.prefix}{name}", *(copies[one.table].c[one.name] for one in columns), **where)
+    return found

@@ -172,6 +172,8 @@ def upgrade(database: Database) -> bool:
 
     A ledger of an older release is taken along to this one's place. Tables of others are never touched.
     """
+    from onward.storage.migrations import new_ledger  # noqa: PLC0415 - as everything of a migration
+
     revision(database)  # refuses what is no ledger
     with _site(database) as site:
         changed = _arrive(site)
@@ -180,7 +182,10 @@ def upgrade(database: Database) -> bool:
             if before == one.head:
                 continue
             one.refuse_newer(before)
-            _run(one, site, "upgrade", "head")
+            if one is LEDGER and before is None:
+                new_ledger.make(site, HEAD)
+            else:
+                _run(one, site, "upgrade", "head")
             changed = True
     return changed
 
@@ -190,7 +195,7 @@ def go_back(database: Database) -> bool:
 
     The project's own tables stay. Raises StorageError, also where the older release could not keep what is there.
     """
-    from onward.storage.migrations import former_place  # noqa: PLC0415 - as everything of a migration
+    from onward.storage.migrations import former_place  # noqa: PLC0415 - as above
 
     if revision(database) is None and prospect(database).former is None:
         return False

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from onward.storage import migrate
 from onward.storage.base import OutOfDate, StorageError
 from onward.storage.engine import Database
-from tests.integration.storage.tables import differences
+from tests.integration.storage.tables import differences, layout, removed, rows
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -33,6 +33,18 @@ def test_the_tables_after_the_migrations_are_those_of_the_code(empty: Database) 
     assert migrate.upgrade(empty)
     assert migrate.revision(empty) == migrate.HEAD
     assert differences(empty) == []
+
+
+def test_a_new_ledger_is_the_one_that_the_migrations_make(empty: Database) -> None:
+    """Each column, key and index with its name, and each row, are equal to the last."""
+    assert migrate.upgrade(empty)
+    at_once = layout(empty), rows(empty)
+    removed(empty)
+    with migrate._site(empty) as site:
+        site.arrive()
+        migrate._run(migrate.LEDGER, site, "upgrade", "head")
+    assert (layout(empty), rows(empty)) == at_once
+    assert migrate.revision(empty) == migrate.HEAD
 
 
 def test_a_second_migration_changes_nothing(empty: Database) -> None:

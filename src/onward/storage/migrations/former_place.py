@@ -14,15 +14,15 @@ from typing import NamedTuple
 
 from sqlalchemy.exc import OperationalError
 
+from onward.storage import indexes
 from onward.storage.base import StorageError, Unavailable
-from onward.storage.indexes import metadata
 from onward.storage.migrations.site import FIRST, LEDGER_REVISIONS, REVISIONS, Site
 
 OWN_PLACE = "0008"  # from this revision on a ledger is in its own place
 TABLES = {"0001": FIRST, "0002": ("schedule",), "0003": ("gates",), "0005": ("overruns",), "0006": ("dispatched",)}
 LOCKED_FIRST = ("marks", "gates", "runners", "meta", "idempotency", "jobs")  # as each transaction of a writer does
 LOCK_ATTEMPTS = 5
-INDEXES = {"jobs_queued", *(str(index.name) for table in metadata.sorted_tables for index in table.indexes)}
+INDEXES = {"jobs_queued", *indexes.INDEXES}
 COMMENT = "the former name of a table of Onward"
 VIEWS = """
     SELECT DISTINCT place.nspname, view.relname

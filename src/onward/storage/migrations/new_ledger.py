@@ -1,0 +1,23 @@
+"""Makes a new ledger as the tables are now, in one step: Alembic takes a quarter of a second to run all migrations."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from onward.storage.indexes import tables_in
+from onward.storage.migrations.site import LEDGER_REVISIONS, Site
+
+
+def make(site: Site, revision: str) -> None:
+    """Make the tables with what the migrations put into them, and Alembic's own with the newest revision."""
+    tables, name = tables_in(site.place), f"{site.place.prefix}{LEDGER_REVISIONS}"
+    sa.Table(
+        name,
+        tables,
+        sa.Column("version_num", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("version_num", name=f"{name}_pkc"),
+        schema=site.schema,
+    )
+    tables.create_all(site.bound, checkfirst=False)
+    site.run("INSERT INTO _ledger.commits (n) VALUES (0)")
+    site.run(f"INSERT INTO _ledger.{LEDGER_REVISIONS} (version_num) VALUES (:revision)", revision=revision)  # noqa: S608
