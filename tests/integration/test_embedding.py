@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import httpx2
@@ -20,6 +24,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
+from starlette.types import Message, Scope
 
 from onward import Onward
 from onward.config.settings import SettingsError
@@ -223,6 +228,43 @@ async def test_settings_that_are_missing_or_wrong_stop_the_start(tmp_path: Path)
         with pytest.raises(SettingsError, match=r"gql\.modules"):
             async with onward.lifespan(app):
                 pass
+
+
+async def test_a_stop_signal_drains_and_closes_sockets_before_the_lifespan_ends(tmp_path: Path) -> None:
+    """The server's own handler is called, too, and is back in its place afterwards."""
+    onward, app = embedding(tmp_path, f"sqlite:///{tmp_path}/onward.db")
+    heard: list[int] = []
+
+    def server_stops(number: int, _frame: FrameType | None) -> None:
+        heard.append(number)
+
+    before = signal.signal(signal.SIGTERM, server_stops)
+    try:
+        async with onward.lifespan(app):
+            received, sent = asyncio.Queue[Message](), asyncio.Queue[Message]()
+            await received.put({"type": "websocket.connect"})
+            socket = asyncio.create_task(app(handshake("/graphql"), received.get, sent.put))
+            assert await sent.get() == {"type": "websocket.accept", "subprotocol": PROTOCOL}
+            os.kill(os.getpid(), signal.SIGTERM)
+            async with asyncio.timeout(LONG.total_seconds()):
+                assert await sent.get() == {"type": "websocket.close", "code": 1012, "reason": "The server restarts"}
+                await socket
+            assert heard == [signal.SIGTERM]
+            async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://localhost") as http:
+                answer = await http.post("/graphql", json={"query": "{ __typename }"})
+                assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+            job_id = await onward.enqueue(parcels.wrap.job(label="for the next process"))
+        assert signal.getsignal(signal.SIGTERM) is server_stops
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    async with onward.lifespan(app):
+        assert await onward.result(job_id, timeout=LONG) == "wrapped: for the next process"
+
+
+def handshake(path: str) -> Scope:
+    headers = [(b"host", b"localhost")]
+    scope = {"type": "websocket", "path": path, "headers": headers, "subprotocols": [PROTOCOL], "query_string": b""}
+    return {**scope, "scheme": "ws", "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80)}
 
 
 def test_whoever_only_enqueues_loads_neither_fastapi_nor_strawberry() -> None:

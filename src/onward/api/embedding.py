@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,7 +14,7 @@ import strawberry
 from starlette.requests import Request
 from starlette.responses import Response
 
-from onward.api import composition, mounts
+from onward.api import composition, mounts, stop_signals
 from onward.api.app import layers, within
 from onward.api.mounted import GraphqlApp, PagesApp, base_of, graphql_app, pages_app
 from onward.api.origins import Hosts
@@ -22,6 +23,7 @@ from onward.api.service import Service, open_service
 from onward.config.settings import Settings, SettingsError
 from onward.graphql.base import SchemaError
 from onward.runtime.wiring import Runtime
+from onward.telemetry import logger
 from onward.web import pages
 
 
@@ -35,6 +37,7 @@ class Embedding:
         self._places: list[mounts.Place] = []
         self._gate: RequestGate | None = None
         self._service: Service | None = None
+        self._draining: asyncio.Task[None] | None = None  # since the stop signal
 
     def graphql(self, schema: strawberry.Schema | None = None) -> GraphqlApp:
         """Return a new application that answers by a schema; None is the one of the settings."""
@@ -65,12 +68,21 @@ class Embedding:
                 self._open_graphql(service, graphql)
             for page in self._pages:
                 self._open_pages(page)
+            stack.enter_context(stop_signals.heard(partial(self._stop, service)))
             yield service.runtime
+
+    def _stop(self, service: Service) -> None:
+        """Drain before the server waits for connections: their streams end with the drain."""
+        if self._draining is None:
+            logger("onward").info("draining", at_most_s=self._settings.server.drain_s)
+            self._draining = asyncio.get_running_loop().create_task(service.drain())
+            for app in (*self._graphql, *self._pages):
+                app.ends = True
 
     def _close(self) -> None:
         for app in (*self._graphql, *self._pages):
             app.close()
-        self._service = self._gate = None
+        self._service = self._gate = self._draining = None
         self._places = []
 
     def _open_graphql(self, service: Service, app: GraphqlApp) -> None:

@@ -6,6 +6,7 @@ Their links are relative to the page's own address, so that they hold behind any
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from urllib.parse import quote
 
 import orjson
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from onward.web import pages
 
@@ -52,10 +53,11 @@ class Mounted:
     def __init__(self) -> None:
         self.routes: Sequence[BaseRoute] = []
         self._inner: ASGIApp | None = None
+        self.ends = False  # the server stops: connections are not kept alive
 
     def open(self, inner: ASGIApp) -> None:
         """Answer by `inner` from now on."""
-        self._inner = inner
+        self._inner, self.ends = inner, False
 
     def close(self) -> None:
         """Answer with an error from now on. May be called twice."""
@@ -64,7 +66,15 @@ class Mounted:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             raise RuntimeError(f"Onward's applications are mounted, and take no {scope['type']} of their own")
+        if self.ends and scope["type"] == "http" and scope["http_version"].startswith("1"):
+            send = partial(_send_last, send)
         await (self._inner or Refusal(503, "UNAVAILABLE", NOT_RUNNING))(scope, receive, send)
+
+
+async def _send_last(send: Send, message: Message) -> None:
+    if message["type"] == "http.response.start":
+        message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+    await send(message)
 
 
 class GraphqlApp(Mounted):

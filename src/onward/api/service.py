@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from onward.api import composition
 from onward.api.rates import Rates
@@ -13,6 +14,8 @@ from onward.backends.base import Role
 from onward.config.settings import Settings
 from onward.graphql.context import Services
 from onward.runtime.wiring import Runtime, run_process
+
+CLOSE_TIMEOUT_S = 3.0  # for streams to end, once the jobs are drained
 
 
 class Service:
@@ -48,8 +51,15 @@ class Service:
             view.close()
 
     async def close(self) -> None:
-        """End what the views hold; the parts of the process are closed by `open_service`."""
-        self.end_streams()
+        """Drain, and end what the views hold; the parts of the process are closed by `open_service`.
+
+        Some servers end the lifespan while connections are open, and stop the event loop right after it.
+        """
+        await self.drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                for view in self._views:
+                    await view.wait_closed()
         for gate in self._gates:
             gate.close()
         if self._rates is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -69,10 +70,21 @@ class View:
         self._explorer = explorer
         self._get_queries = get_queries
         self._closing = asyncio.Event()
+        self._sockets: set[Socket] = set()
+        self._streams = 0  # event streams and WebSockets that are open
+        self._closed = asyncio.Event()  # none is, for the moment
 
     def close(self) -> None:
-        """End the open event streams, so that the server can stop; it closes WebSockets itself."""
+        """End the open event streams and WebSockets, and later ones at once, so that the server can stop."""
         self._closing.set()
+        for socket in self._sockets:
+            socket.end()
+
+    async def wait_closed(self) -> None:
+        """Wait until no event stream and no WebSocket is open."""
+        while self._streams:
+            self._closed.clear()
+            await self._closed.wait()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: Headers = {}
@@ -82,15 +94,35 @@ class View:
         if scope["type"] == "websocket":
             if not self._gate.origins.allows_cookies(headers.get(b"origin"), headers.get(b"host")):
                 scope = {**scope, "headers": [header for header in scope["headers"] if header[0] != b"cookie"]}
-            await Socket(self._gate, self._services, scope, receive, send).serve(headers)
+            await self._serve(Socket(self._gate, self._services, scope, receive, send), headers)
             return
         address = self._gate.addresses.of(scope.get("client"), headers.get(b"x-forwarded-for"))
         response = await self._respond(scope, receive, headers, address)
         if not isinstance(response, EventStream):
             await response(scope, receive, send)
             return
-        with self._gate.connection_limiter.one(address):
+        with self._gate.connection_limiter.one(address), self._counted():
             await response(scope, receive, send)
+
+    async def _serve(self, socket: Socket, headers: Headers) -> None:
+        self._sockets.add(socket)
+        if self._closing.is_set():
+            socket.end()
+        try:
+            with self._counted():
+                await socket.serve(headers)
+        finally:
+            self._sockets.discard(socket)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
+            if not self._streams:
+                self._closed.set()
 
     async def _respond(self, scope: Scope, receive: Receive, headers: Headers, address: str) -> ASGIApp:
         media = Media.JSON

@@ -47,9 +47,18 @@ class Socket:
         self._session: Session | None = None
         self._initialised = False
         self._closed = False
+        self._ends = False  # the server stops
+        self._waiting: asyncio.Timeout | None = None  # for the next message
         self._operations: dict[str, OperationTask] = {}
         self._slots = asyncio.Semaphore(ANSWERS_AT_ONCE)
         self._finishing: set[asyncio.Task[None]] = set()  # operations whose responses are no longer sent
+
+    def end(self) -> None:
+        """Close soon, as a server that restarts. May be called twice, and at any time."""
+        self._ends = True
+        if self._waiting is not None:
+            with suppress(RuntimeError):  # it has just timed out
+                self._waiting.reschedule(self._loop.time())
 
     async def serve(self, headers: dict[bytes, bytes]) -> None:
         """Serve the connection until it closes; mutations that have begun are finished."""
@@ -99,18 +108,22 @@ class Socket:
             await self._finish()
 
     async def _read_messages(self) -> None:
-        while True:
+        while not self._ends:
             try:
-                async with self._limit():
+                async with self._limit() as self._waiting:
                     received = await self._receive()
             except TimeoutError:
-                self._check_deadline()
+                if not self._ends:
+                    self._check_deadline()
                 continue
+            finally:
+                self._waiting = None
             if received["type"] == "websocket.disconnect":
                 raise Disconnected
             self._check_session()  # also where messages come so fast that nothing is waited for
             await self._handle(decode(received.get("text"), self._limits))
             await self._gate.scheduler.turn()  # a flood waits for others after each of its messages
+        raise Closing(1012, "The server restarts")
 
     def _limit(self) -> asyncio.Timeout:
         """The time limit for the arrival of the next message."""
