@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from onward.api.embedding import Embedding
+    from onward.graphql.viewer import ViewerFunction
 
 T = TypeVar("T")
 
@@ -40,20 +41,25 @@ class Onward:
         app.mount("/jobs", onward.pages)
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, viewer: ViewerFunction | None = None) -> None:
         self.sync = Sync(settings)
         self._settings = settings
+        self._viewer = viewer
         self._in_use = False
         self._context: AbstractAsyncContextManager[Enqueuer] | None = None
         self._enqueuer: Enqueuer | None = None
 
     @classmethod
-    def from_settings(cls, file: str | Path = "settings.toml") -> Self:
-        """Read the settings; nothing is opened yet. Raises SettingsError."""
+    def from_settings(cls, file: str | Path = "settings.toml", *, viewer: ViewerFunction | None = None) -> Self:
+        """Read the settings; nothing is opened yet. Raises SettingsError.
+
+        `viewer` is a function of a connection to the Viewer who calls, or None; it may be asynchronous. Without it
+        `auth.mode` says who calls.
+        """
         path = Path(file).absolute()
         if not path.is_dir() and path.name != "settings.toml":
             raise SettingsError(f"{file}: the file of a project's settings is named settings.toml: name that one")
-        return cls(enter(path if path.is_dir() else path.parent))
+        return cls(enter(path if path.is_dir() else path.parent), viewer=viewer)
 
     async def __aenter__(self) -> Self:
         self._take()
@@ -119,7 +125,7 @@ class Onward:
     def _embedding(self) -> Embedding:
         from onward.api.embedding import Embedding  # noqa: PLC0415 - as the head of this file says
 
-        return Embedding(self._settings)
+        return Embedding(self._settings, self._viewer)
 
     def _take(self) -> None:
         if self._in_use:

@@ -21,12 +21,13 @@ from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 from starlette.types import Message, Scope
 
-from onward import Onward
+from onward import Onward, Viewer
 from onward.config.settings import SettingsError
 from tests.embedded import parcels
 from tests.embedded.project import UPDATES, WRAP, write
@@ -206,6 +207,27 @@ async def test_in_a_lifespan_of_ones_own_it_serves_over_asgi(tmp_path: Path, led
             await onward.__aenter__()
     with pytest.raises(RuntimeError, match=r"onward\.lifespan"):
         await onward.enqueue(parcels.wrap.job(label="late"))
+
+
+def test_a_function_of_the_connection_says_who_calls(tmp_path: Path) -> None:
+    """Behind a host of any name: a page of another site has no cookie of this one."""
+
+    async def viewer(connection: HTTPConnection) -> Viewer | None:
+        name = connection.cookies.get("session")
+        return Viewer(name) if name else None
+
+    onward = Onward.from_settings(write(tmp_path, f"sqlite:///{tmp_path}/onward.db"), viewer=viewer)
+    app = FastAPI(lifespan=onward.lifespan)
+    app.mount("/graphql", onward.graphql)
+    with TestClient(app, base_url="http://shop.example") as client:
+        query = {"query": WRAP, "variables": {"label": "a"}}
+        refused = client.post("/graphql", json=query).json()["data"]["parcelsWrap"]
+        assert refused["job"] is None
+        client.cookies.set("session", "ada")
+        job_id = wrapped(client, "/graphql", "hers")
+        assert client.post("/graphql", json={"query": f'{{ job(id: "{job_id}") {{ id }} }}'}).json()["data"]["job"]
+        client.cookies.set("session", "eve")
+        assert not client.post("/graphql", json={"query": f'{{ job(id: "{job_id}") {{ id }} }}'}).json()["data"]["job"]
 
 
 async def test_a_jobs_page_without_graphql_says_what_to_mount(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from onward.api.request_gate import RequestGate
 from onward.api.service import Service, open_service
 from onward.config.settings import Settings, SettingsError
 from onward.graphql.base import SchemaError
+from onward.graphql.viewer import ViewerFunction
 from onward.runtime.wiring import Runtime
 from onward.telemetry import logger
 from onward.web import pages
@@ -30,8 +31,9 @@ from onward.web import pages
 class Embedding:
     """The mounted applications of one Onward, and the service behind them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, viewer: ViewerFunction | None = None) -> None:
         self._settings = settings
+        self._viewer = viewer
         self._graphql: list[GraphqlApp] = []
         self._pages: list[PagesApp] = []
         self._places: list[mounts.Place] = []
@@ -98,13 +100,16 @@ class Embedding:
         """Return the gate of a schema; all of them count requests and connections together."""
         try:
             if self._gate is None:
-                self._gate = replace(composition.request_gate(self._settings, app.schema), hosts=self._hosts())
+                gate = composition.request_gate(self._settings, app.schema, viewer=self._viewer)
+                self._gate = replace(gate, hosts=self._hosts())
                 return self._gate
             return replace(self._gate, operations=composition.operations(self._settings, app.schema))
         except SchemaError as error:
             raise SettingsError(f"gql.modules: {error}") from error
 
     def _hosts(self) -> Hosts:
+        if self._viewer is not None:
+            return Hosts()
         # The test client asks a host of that name, and sockets cannot have another. No server loads it.
         return composition.hosts(self._settings, ("testserver",) if "starlette.testclient" in sys.modules else ())
 
