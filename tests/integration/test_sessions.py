@@ -229,6 +229,23 @@ async def test_a_session_on_postgresql_that_cannot_hold_the_job_is_refused(
 
 
 @ON_POSTGRESQL
+@pytest.mark.parametrize("kind", KINDS["postgresql"])
+async def test_a_refused_session_of_another_database_keeps_its_transaction(
+    kind: str, onward: Onward, postgres_url: str
+) -> None:
+    """The rows that the caller has written are not lost, and it can go on and commit."""
+    async with calling(kind, postgres_url) as caller:
+        await caller.execute("CREATE TABLE orders (id INTEGER)")
+        with pytest.raises(UnusableSession, match="another database"):
+            await onward.enqueue(workload.noted.job(folder="x"), session=caller.session)
+        await caller.execute("INSERT INTO orders VALUES (1)")
+        await caller.commit()
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT id FROM orders").fetchall() == [(1,)]
+        connection.execute("DROP TABLE orders")
+
+
+@ON_POSTGRESQL
 async def test_a_job_of_a_savepoint_that_was_rolled_back_is_not_there(
     onward: Onward, ledger_url: str, database: Database
 ) -> None:

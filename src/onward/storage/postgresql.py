@@ -52,6 +52,11 @@ SELECT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT),
     CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT),
     (SELECT value FROM _ledger.meta WHERE name = :name)
 """)
+# Before JOIN, because an error would end the caller's transaction: this says whether the table is there.
+HAS_META = sa.text(
+    "SELECT count(*) = 2 FROM pg_attribute"
+    " WHERE attrelid = to_regclass('_ledger.meta') AND attname = ANY (ARRAY['name', 'value'])"
+)
 OUTCOME = sa.text("SELECT mark FROM _ledger.marks WHERE writer = :writer FOR UPDATE")
 LOCK_JOBS = sa.select(jobs.c.id).where(in_array(jobs.c.id, "ids")).order_by(jobs.c.id).with_for_update()
 
@@ -107,6 +112,8 @@ class PostgreSQL(Driver):
             connection.execute("COMMIT")
 
     def join(self, tx: Tx) -> tuple[int, int, int, str | None]:
+        if not tx.scalar(HAS_META):
+            return 0, 0, 0, None
         change, now, found = tx.one(JOIN, name=ID_NAME)  # type: ignore[misc]
         return change, now, SLOTS + change % CALLERS_SLOTS, found
 
