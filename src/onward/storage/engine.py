@@ -95,7 +95,11 @@ class Database:
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
         """The same in a thread of the pool. Raises Unavailable."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_sync, fn)
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(self._readers, self.read_sync, fn)
+        except RuntimeError as error:
+            raise Unavailable("the ledger is closed, or the machine starts no further thread") from error
+        return await reading
 
     def revision(self) -> int | None:
         """Return a number that changes with each commit, without a wait; None if there is none, or none yet.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import pages
+from onward.jobs import ledger, pages
 from onward.jobs.model import Job, JobFilter, Visible
 from onward.jobs.states import JobStatus
 from onward.storage.engine import Database
@@ -19,6 +20,7 @@ from tests.ledgers import accept
 
 S = JobStatus
 ALL = Visible(everything=True)
+_delete = sa.delete(jobs).where(jobs.c.id == sa.bindparam("id_"))
 HANDLERS = ("email.welcome", "email.bill", "steps.item", "e_ail.odd", "email%.odd")
 _place = (
     sa.update(jobs)
@@ -39,8 +41,6 @@ def filled(writer: Writer) -> list[Job]:
             status = chance.choice(list(JobStatus))
             tx.execute(_place, id_=job.id, status_=status.value, created_=tx.now + n // 3)
             found.append(job.id)
-        from onward.jobs import ledger
-
         by_id = ledger.get_many(tx, found)
         return [by_id[job_id] for job_id in reversed(found)]
 
@@ -113,6 +113,25 @@ def test_pages_one_after_another_are_the_whole_list(writer: Writer, filled: list
     while len(backwards) < len(filled):
         backwards = [*read(last=size, before=backwards[0].id).jobs, *backwards]
     assert backwards[-len(filled) :] == filled
+
+
+def test_a_page_leaves_out_a_job_that_is_pruned_between_its_two_reads(
+    writer: Writer, filled: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long page is weighed before it is read."""
+    rows = ledger.rows
+
+    def pruned_first(tx: Tx, ids: Sequence[str], without: frozenset[str]) -> list[Any]:
+        writer.run_sync(lambda other: other.execute(_delete, id_=ids[3]))
+        return rows(tx, ids, without)
+
+    monkeypatch.setattr(ledger, "rows", pruned_first)
+    most = pages.Allowance(1_000_000, 1_000_000)
+    page = writer.database.read_sync(
+        lambda tx: pages.page(tx, visible=ALL, filter=JobFilter(), first=20, most=most, without=frozenset({"params"}))
+    )
+    assert [job.id for job in page.jobs] == [job.id for job in (*filled[:3], *filled[4:20])]
+    assert page.has_next
 
 
 def test_a_bulk_retry_takes_the_oldest_matching_jobs(writer: Writer, filled: list[Job]) -> None:

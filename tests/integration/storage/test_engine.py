@@ -149,3 +149,21 @@ def test_a_database_that_cannot_store_every_character_is_refused(postgres_server
         finally:
             database.close()
             connection.execute("DROP DATABASE ascii WITH (FORCE)")
+
+
+async def test_a_read_after_the_end_or_without_a_thread_is_unavailable(
+    sqlite_ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request may come in while its process ends, and a machine may start no further thread."""
+    database = Database(sqlite_ledger)
+
+    def refused(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        with pytest.raises(Unavailable, match="no further thread"):
+            await database.read(lambda tx: tx.now)
+    database.close()
+    with pytest.raises(Unavailable, match="is closed"):
+        await database.read(lambda tx: tx.now)
