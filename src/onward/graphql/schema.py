@@ -30,6 +30,7 @@ from onward.graphql.mutations import Mutation
 from onward.graphql.queries import Query
 from onward.graphql.subscriptions import Subscription
 from onward.graphql.types.job import Job
+from onward.graphql.value_resolver import ValueResolver
 from onward.handlers.base import Handler
 
 KINDS = ("Query", "Mutation", "Subscription")
@@ -120,7 +121,7 @@ def _resolve(schema: strawberry.Schema, made: Sequence[MadeMutation], output: Jo
     job = core.type_map["Job"]
     assert isinstance(job, GraphQLObjectType)  # noqa: S101 - the contract's
     if "output" in job.fields:
-        job.fields["output"].resolve = output.resolve
+        job.fields["output"].resolve = ValueResolver(output.read)
 
 
 def _merged(name: str, ours: type, modules: Sequence[ModuleType], made: Sequence[MadeMutation] = ()) -> type:

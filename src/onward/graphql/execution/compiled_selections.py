@@ -1,8 +1,9 @@
 """Selections of a document, compiled once instead of being walked by graphql-core for each value.
 
-Where all fields below a root field are plain attributes, the walk is always the same and is kept as a function, the
-field's compiled selection. It decides nothing: for anything unusual (an error, a null where none is allowed, an
-awaitable) graphql-core completes the same value again and reports what is wrong.
+Where all fields below a root field are plain attributes, or made of the parent's value alone (`ValueResolver`), the
+walk is always the same and is kept as a function, the field's compiled selection. It decides nothing: for anything
+unusual (an error, a null where none is allowed, an awaitable) graphql-core completes the same value again and reports
+what is wrong.
 
 Over 300 lines, since plan, compiler and executor are one replacement for one method of graphql-core.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -25,6 +27,7 @@ from graphql import (
     GraphQLResolveInfo,
     GraphQLResolveInfoHelpers,
     GraphQLSchema,
+    GraphQLUnionType,
     OperationDefinitionNode,
     Undefined,
     default_field_resolver,
@@ -34,6 +37,7 @@ from graphql import (
     is_list_type,
     is_non_null_type,
     is_object_type,
+    is_union_type,
 )
 from graphql.execution.collect_fields import FieldDetails, FragmentDetails, collect_fields, collect_subfields
 from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
@@ -43,8 +47,10 @@ from graphql.utilities import coerce_input_value
 from strawberry.execution import optimized_is_awaitable
 
 from onward.graphql.meter import VALUE_BYTES, Meter
+from onward.graphql.value_resolver import ValueResolver
 
 Complete = Callable[[Any, GraphQLResolveInfo[Any], Meter], Any]
+Read = Callable[[Any], Any]
 NO_VARIABLES = VariableValues({}, {})
 SMALL = frozenset({"Int", "Float", "Boolean", "DateTime"})  # leaves whose size is that of any value
 LONG = 20  # items of a list; the loop gets its turn between those of a longer one
@@ -157,29 +163,51 @@ class Planner:
             return _ordinary(_list(self._compile(type_.of_type, nodes, operation)), required=required)
         if is_object_type(type_):
             return _ordinary(self._object(type_, nodes, operation), required=required)
+        if is_union_type(type_):
+            return _ordinary(self._union(type_, nodes, operation), required=required)
         raise _NotCompilable
+
+    def _union(
+        self, type_: GraphQLUnionType, nodes: list[FieldDetails], operation: OperationDefinitionNode
+    ) -> CompiledSelection:
+        resolve = type_.resolve_type
+        if resolve is None:
+            raise _NotCompilable
+        members = {member.name: self._object(member, nodes, operation) for member in type_.types}
+
+        def complete(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
+            return members[resolve(value, info, type_)].complete(value, info, meter)
+
+        async def paced(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
+            member = members[resolve(value, info, type_)]
+            if member.paced is None:
+                return member.complete(value, info, meter)
+            return await member.paced(value, info, meter)
+
+        sliced = any(member.paced is not None for member in members.values())
+        return CompiledSelection(complete, paced if sliced else None)
 
     def _object(
         self, type_: GraphQLObjectType, nodes: list[FieldDetails], operation: OperationDefinitionNode
     ) -> CompiledSelection:
-        fields: list[tuple[str, str, CompiledSelection]] = []
+        fields: list[tuple[str, Read, CompiledSelection]] = []
         collected = collect_subfields(self._schema, self._fragments, NO_VARIABLES, operation, type_, nodes)
         for name, inner in collected.grouped_field_set.items():
             if inner[0].node.name.value == "__typename":
-                fields.append((name, "__class__", CompiledSelection(lambda _value, _info, _meter: type_.name)))
+                fields.append((name, type, CompiledSelection(lambda _value, _info, _meter: type_.name)))
                 continue
             field = self._field(type_, inner)
-            fields.append((name, _attribute(field), self._compile(field.type, inner, operation)))
+            fields.append((name, _reader(field), self._compile(field.type, inner, operation)))
 
         is_type_of = type_.is_type_of
-        selected = [(name, attribute, selection.complete) for name, attribute, selection in fields]
+        selected = [(name, read, selection.complete) for name, read, selection in fields]
 
         def complete(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
             if is_type_of is not None and is_type_of(value, info) is not True:
                 raise _NotCovered
             meter.values -= len(selected)
             meter.bytes -= VALUE_BYTES * len(selected)
-            made = {name: select(getattr(value, attribute), info, meter) for name, attribute, select in selected}
+            made = {name: select(read(value), info, meter) for name, read, select in selected}
             meter.check()
             return made
 
@@ -188,8 +216,8 @@ class Planner:
                 raise _NotCovered
             meter.values -= len(selected)
             made = {}
-            for name, attribute, selection in fields:
-                found = getattr(value, attribute)
+            for name, read, selection in fields:
+                found = read(value)
                 if selection.paced is None:
                     made[name] = selection.complete(found, info, meter)
                 else:
@@ -201,8 +229,10 @@ class Planner:
         return CompiledSelection(complete, paced if sliced else None)
 
 
-def _attribute(field: GraphQLField) -> str:
-    """Return the attribute that the field reads. Raises _NotCompilable for a resolver, arguments or extensions."""
+def _reader(field: GraphQLField) -> Read:
+    """Return the way to the field's value. Raises _NotCompilable for other resolvers, arguments or extensions."""
+    if isinstance(field.resolve, ValueResolver):
+        return field.resolve.read
     definition = field.extensions.get("strawberry-definition")
     if (
         definition is None
@@ -212,8 +242,7 @@ def _attribute(field: GraphQLField) -> str:
         or definition.default_resolver is not getattr
     ):
         raise _NotCompilable
-    name: str = definition.python_name
-    return name
+    return attrgetter(definition.python_name)
 
 
 def _ordinary(inner: CompiledSelection, *, required: bool) -> CompiledSelection:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Union
 
 import strawberry
-from graphql import GraphQLResolveInfo
 from pydantic import ValidationError
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
@@ -65,7 +64,7 @@ class JobOutput:
         index = next(index for index, field in enumerate(fields) if field.python_name == "result")
         return [*fields[: index + 1], made, *fields[index + 1 :]]
 
-    def resolve(self, job: model.Job, _info: GraphQLResolveInfo[Any]) -> Any:
+    def read(self, job: model.Job) -> Any:
         """The result in its type. Raises GraphQLError for one that was stored before the handler had this type."""
         answer = self._answers.get(job.handler)
         if answer is None or job.result is None:
@@ -90,4 +89,4 @@ def _type(type_: type, handler: Handler, types: Types) -> SchemaType:
 
 
 def _signature(root: strawberry.Parent[model.Job]) -> Any:
-    """Stands for the field until `JobOutput.resolve` takes its place."""
+    """Stands for the field until `JobOutput.read` takes its place."""
