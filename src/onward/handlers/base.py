@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Concatenate, Generic
+from typing import Any, Concatenate, Generic, overload
 
 from pydantic import BaseModel
 from typing_extensions import ParamSpec
@@ -200,6 +200,36 @@ def handler(
     return decorate
 
 
+@overload
+def sequence(
+    name: str,
+    steps: tuple[Callable[Concatenate[JobContext[Any], P], Any], *tuple[Function, ...]],
+    *,
+    retry: Retry = ...,
+    timeout: timedelta | None = ...,
+    version: int = ...,
+    upgrade: Upgrade | None = ...,
+    secret: frozenset[str] = ...,
+    process: bool = ...,
+    mutation: bool | str | Mutation = ...,
+) -> Handler[P]: ...
+
+
+@overload
+def sequence(
+    name: str,
+    steps: list[Any],
+    *,
+    retry: Retry = ...,
+    timeout: timedelta | None = ...,
+    version: int = ...,
+    upgrade: Upgrade | None = ...,
+    secret: frozenset[str] = ...,
+    process: bool = ...,
+    mutation: bool | str | Mutation = ...,
+) -> Handler: ...
+
+
 def sequence(
     name: str,
     steps: Sequence[Function],
@@ -213,6 +243,8 @@ def sequence(
     mutation: bool | str | Mutation = False,
 ) -> Handler:
     """Make a handler of several steps, each with the result of the one before; `timeout` is for all together.
+
+    Type checkers know the parameters of `.job()` where the steps are a tuple: a list has one type for all its items.
 
     `mutation` is that of `handler`; its description comes from the first step's docstring.
     """
