@@ -63,6 +63,7 @@ def test_a_handler_may_have_the_name_of_the_sample() -> None:
 def test_a_new_project_depends_on_this_release(shop: Path) -> None:
     (line,) = (line for line in (shop / "pyproject.toml").read_text().splitlines() if line.startswith("dependencies"))
     assert Requirement(line.split('"')[1]).specifier.contains(metadata.version("onward"))
+    assert f"~={metadata.version('onward')}" in (shop / "README.md").read_text()
 
 
 def test_every_name_of_the_sample_is_replaced(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ def write(folder: Path) -> list[str]:
     package = _package(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingsError(f"{folder} exists already and is not empty: move it, or take another name")
-    written = samples.files({"sample-project": name, "sample_project": package})
+    release = {"~=0.0.0": f"~={metadata.version('onward')}"}  # one that writes this project
+    written = samples.files({"sample-project": name, "sample_project": package, **release})
     try:
         # Beside the folder, so that the rename stays on one file system.
         with TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as temporary:
