@@ -25,6 +25,7 @@ from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.jobs.waiting import waits_for
 from onward.storage.base import StorageError
+from onward.storage.batches import in_slices
 from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
@@ -32,7 +33,7 @@ from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 
 HEALTH_AGE_S = 1.0  # of the ledger's figures in `health`
-CONFIRMED = 500  # deliveries, by one commit
+CONFIRMED = 500  # deliveries, by one commit at most
 
 
 class Dispatcher:
@@ -133,12 +134,10 @@ class Dispatcher:
 
     async def _confirm(self, waits: Sequence[tuple[str, int]], identity: str) -> None:
         """Confirm many deliveries in several commits; unconfirmed ones are delivered again."""
+        confirm = partial(due.confirm, identity=identity)
         with suppress(StorageError):
-            for start in range(0, len(waits), CONFIRMED):
-                started = time.monotonic()
-                some = waits[start : start + CONFIRMED]
-                await self._writer.run(partial(due.confirm, waits=some, identity=identity), LAST)
-                await asyncio.sleep(time.monotonic() - started)
+            async for _ in in_slices(self._writer, waits, confirm, most=CONFIRMED, order=LAST):
+                pass
 
     def by_backend(self, jobs: Sequence[Job]) -> dict[str, list[Delivery]]:
         """Group the deliveries of the queued jobs by backend."""

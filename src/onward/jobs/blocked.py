@@ -76,7 +76,7 @@ def admissible_handlers(tx: Tx) -> tuple[list[str], int | None]:
     return found, min(waits, default=None)
 
 
-def unblock(tx: Tx, handler: str, *, limit: int) -> list[Job]:
+def unblock(tx: Tx, handler: str, limit: int) -> list[Job]:
     """Put blocked jobs of the handler back into the line, undelivered: at most `limit`, the most urgent first."""
     limits = locked_limits(tx).get(handler)
     statement = _unblock_unlimited

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from onward.jobs import commands
 from onward.jobs.model import Job, JobFilter, Visible
-from onward.storage.lock_order import ALONE
+from onward.storage.batches import ShortCommits
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
-BATCH = 50  # jobs that one commit retries; at most about a tenth of a second of the ledger's only writer
+BATCH = 50  # jobs that one commit retries at most
 
 
 def unlimited(_tx: Tx) -> int:
@@ -38,21 +36,24 @@ class BulkRetry:
     pause: float = 0.25
     is_full: bool = False  # the capacity left jobs out
     _beyond: str = ""
+    _commits: ShortCommits = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._commits = ShortCommits(self.writer, most=BATCH, pause=self.pause)
 
     async def next(self) -> list[Job]:
         """Retry the next batch, and return its jobs; after the last one `left` is 0. Raises Unavailable."""
-        started = time.monotonic()
-        most = min(self.left, BATCH)
-        ids, retried, self.is_full = await self.writer.run(self._retry, ALONE)
+        most = min(self.left, self._commits.limit)
+        ids, retried, self.is_full = await self._commits.run(self._retry)
         self.left = self.left - len(ids) if len(ids) == most or self.is_full else 0
         self._beyond = ids[-1] if ids else ""
         if self.left > 0 and not self.is_full:
-            await asyncio.sleep((time.monotonic() - started) * self.pause)
+            await self._commits.rest()
         return retried
 
-    def _retry(self, tx: Tx) -> tuple[list[str], list[Job], bool]:
+    def _retry(self, tx: Tx, limit: int) -> tuple[list[str], list[Job], bool]:
         """Retry a batch; return the ids, the retried jobs, and whether the limit of open jobs left some out."""
-        most, capacity = min(self.left, BATCH), max(self.capacity(tx), 0)
+        most, capacity = min(self.left, limit), max(self.capacity(tx), 0)
         # One more than the capacity, which shows whether the capacity or the jobs have ended.
         ids = commands.retryable(
             tx, filter=self.wanted, limit=min(most, capacity + 1), visible=self.visible, beyond=self._beyond

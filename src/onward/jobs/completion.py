@@ -13,7 +13,7 @@ import structlog
 from onward.jobs import blocked, ledger, overruns, recording
 from onward.jobs import outcome as outcomes
 from onward.jobs.base import Superseded
-from onward.jobs.dispatched import Expander, JobEnqueuer
+from onward.jobs.dispatched import Expander, JobEnqueuer, encode
 from onward.jobs.model import Job, Step
 from onward.jobs.outcome import Ended, Outcome
 from onward.jobs.running import Running, StopReason
@@ -57,13 +57,14 @@ class Completion:
 
     async def finish_step(self, running: Running, steps: tuple[Step, ...], result: object) -> tuple[Step, ...]:
         """Record a finished step, accept the jobs that it dispatched, and return the steps. Raises Superseded."""
+        dispatched = await encode(running.children)
 
         def transaction(tx: Tx) -> tuple[tuple[Step, ...], JobStatus, list[Job]]:
             after, status = recording.finish_step(tx, running.job, steps, result, running.latest)
-            return after, status, self._children.accept(tx, running.children)
+            return after, status, self._children.accept(tx, dispatched)
 
         after, status, children = await self._under_claim(running, transaction)
-        self._children.dispatch(children, of=len(running.children))
+        self._children.dispatch(children, of=dispatched.total)
         running.children.clear()
         if status is S.CANCELLING:
             running.interrupt(StopReason.CANCEL)
@@ -99,12 +100,14 @@ class Completion:
             self._metrics.retried(handler)
 
     async def _record(self, running: Running, steps: tuple[Step, ...], outcome: Outcome) -> None:
+        dispatched = await encode(running.children if outcome.status is S.SUCCEEDED else ())
+
         def transaction(tx: Tx) -> tuple[JobStatus, list[Job], list[Job]]:
             job = running.job
             status = recording.record_outcome(tx, job, outcome, steps=steps, progress=running.latest)
             if running.overrun is not None:
                 overruns.add(tx, job, runner=job.runner or "")
-            children = self._children.accept(tx, running.children) if status is S.SUCCEEDED else []
+            children = self._children.accept(tx, dispatched)
             unblocked = blocked.unblock(tx, job.handler, limit=UNBLOCK_BATCH) if job.limited else []
             return status, children, unblocked
 
@@ -113,7 +116,7 @@ class Completion:
         self._count(running.handler, status)
         if running.overrun is not None:
             self._keep_place(running, running.overrun)
-        self._children.dispatch(children, of=len(running.children))
+        self._children.dispatch(children, of=dispatched.total)
         self._enqueuer.dispatch(unblocked)
 
     def wait_for_thread(self, running: Running, waits: bool) -> None:  # noqa: FBT001 - a callback

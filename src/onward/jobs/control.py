@@ -18,8 +18,7 @@ from onward.jobs.running import Running, StopReason
 from onward.jobs.timings import Timings
 from onward.storage import lock_order
 from onward.storage.base import StorageError
-from onward.storage.batches import in_batches
-from onward.storage.lock_order import ALONE
+from onward.storage.batches import in_batches, in_slices
 from onward.storage.writer import Writer
 
 OUTAGE_CHECK_S = 0.1
@@ -140,13 +139,13 @@ class Control:
                 before = orphans
 
     async def _release(self, claims: Sequence[Claim], runner: str) -> None:
-        for start in range(0, len(claims), recovery.ROWS):
-            some = claims[start : start + recovery.ROWS]
-            await self._writer.run(partial(recovery.release, claims=some, runner=runner), ALONE)
+        release = partial(recovery.release, runner=runner)
+        async for _ in in_slices(self._writer, claims, release, most=recovery.ROWS):
+            pass
 
     async def _clear_affinity(self) -> None:
         with suppress(StorageError):
-            await in_batches(self._writer, partial(recovery.clear_affinity, runner=self._lease.id))
+            await in_batches(self._writer, partial(recovery.clear_affinity, runner=self._lease.id), most=recovery.ROWS)
 
     async def drain(self, deadline_s: float) -> None:
         """Wait until running jobs finish their step, and interrupt them just before the deadline."""

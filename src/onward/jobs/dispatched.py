@@ -1,6 +1,6 @@
 """The many jobs of one step: stored with the end of the step, and accepted in chunks.
 
-Each chunk becomes jobs in a transaction that also deletes it, so it does not matter which process does that, and others
+Chunks become jobs in a transaction that also deletes them, so it does not matter which process does that, and others
 write in between.
 """
 
@@ -10,8 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
-from time import monotonic
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 import sqlalchemy as sa
@@ -20,12 +19,14 @@ import structlog
 from onward.jobs import ledger
 from onward.jobs.model import Job, NewJob
 from onward.storage.base import StorageError
+from onward.storage.batches import ShortCommits
 from onward.storage.lock_order import LAST
 from onward.storage.tables import dispatched
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
-CHUNK = 200
+CHUNK = 50
+MOST = 200  # jobs, that one commit accepts
 
 Insert = Callable[[Tx, NewJob], Job]
 _FIELDS = tuple(field.name for field in fields(NewJob) if field.name not in ("pending", "created_at"))
@@ -34,7 +35,7 @@ _next = (
     sa.select(dispatched.c.id, dispatched.c.accepted_at, dispatched.c.jobs)
     .where(dispatched.c.accepted_at <= sa.bindparam("until"), dispatched.c.id > sa.bindparam("after_"))
     .order_by(dispatched.c.id)
-    .limit(1)
+    .limit(sa.bindparam("limit_", type_=sa.Integer))
     .with_for_update(skip_locked=True)
 )
 _delete = sa.delete(dispatched).where(dispatched.c.id == sa.bindparam("id_"))
@@ -53,30 +54,56 @@ class JobEnqueuer(Protocol):
     def dispatch(self, jobs: list[Job]) -> None: ...
 
 
-def accept(tx: Tx, children: Sequence[NewJob], insert: Insert) -> list[Job]:
-    """Accept the first chunk of a step's jobs, and store the others. Their ids are known already."""
+class Dispatched(NamedTuple):
+    """The jobs of a step: the first chunk, and the others as texts, each with the id of its first job."""
+
+    first: Sequence[NewJob] = ()
+    stored: Sequence[tuple[str, str]] = ()
+    total: int = 0
+
+
+async def encode(children: Sequence[NewJob]) -> Dispatched:
+    """Encode the jobs of a step ahead of its commit, and let the event loop go on meanwhile."""
+    stored = []
     for start in range(CHUNK, len(children), CHUNK):
         chunk = children[start : start + CHUNK]
         rows = [{name: getattr(child, name) for name in _FIELDS} for child in chunk]
-        tx.insert(_insert, {"id": chunk[0].id, "accepted_at": tx.now, "jobs": orjson.dumps(rows).decode()})
-    return [insert(tx, child) for child in children[:CHUNK]]
+        stored.append((str(chunk[0].id), orjson.dumps(rows).decode()))
+        await asyncio.sleep(0)
+    return Dispatched(children[:CHUNK], stored, len(children))
 
 
-def expand(tx: Tx, insert: Insert, *, older_than_us: int = 0, after: str = "") -> tuple[str, list[Job]] | None:
-    """Accept the next stored chunk of at least that age, and return its id and jobs; None without one.
+def accept(tx: Tx, children: Dispatched, insert: Insert) -> list[Job]:
+    """Accept the first chunk of a step's jobs, and store the others. Their ids are known already."""
+    for id_, text in children.stored:
+        tx.insert(_insert, {"id": id_, "accepted_at": tx.now, "jobs": text})
+    return [insert(tx, child) for child in children.first]
+
+
+class Expanded(NamedTuple):
+    """The id of the last chunk that was looked at, the jobs that were accepted, and the chunks that were left."""
+
+    last: str
+    jobs: list[Job]
+    unknown: list[str]
+
+
+def expand(tx: Tx, limit: int = CHUNK, *, insert: Insert, older_than_us: int = 0, after: str = "") -> Expanded | None:
+    """Accept the next stored chunks of at least that age: about `limit` jobs, and one chunk at least; None without one.
 
     A chunk of a release that gives jobs more than this one knows stays as it is.
     """
-    found = tx.one(_next, until=tx.now - older_than_us, after_=after)
-    if found is None:
-        return None
-    id_, accepted_at, text = found
-    try:
-        children = [NewJob(**{**child, "created_at": accepted_at}) for child in orjson.loads(text)]
-    except (TypeError, ValueError):
-        return id_, []
-    tx.execute(_delete, id_=id_)
-    return id_, [insert(tx, child) for child in children]
+    found = Expanded("", [], [])
+    rows = tx.all(_next, until=tx.now - older_than_us, after_=after, limit_=max(limit // CHUNK, 1))
+    for id_, accepted_at, text in rows:
+        try:
+            children = [NewJob(**{**child, "created_at": accepted_at}) for child in orjson.loads(text)]
+        except (TypeError, ValueError):
+            found.unknown.append(id_)
+            continue
+        tx.execute(_delete, id_=id_)
+        found.jobs.extend(insert(tx, child) for child in children)
+    return found._replace(last=rows[-1][0]) if rows else None
 
 
 async def expand_all(
@@ -86,21 +113,16 @@ async def expand_all(
     *,
     older_than_us: int = 0,
 ) -> None:
-    """Expand and dispatch one chunk after another; half of the writer's time is left to others. Raises Unavailable."""
-    after = ""
-    while True:
-        started = monotonic()
-        run = partial(expand, insert=insert, older_than_us=older_than_us, after=after)
-        found = await writer.run(run, LAST)
-        if found is None:
-            return
-        after, jobs = found
-        if not jobs:
+    """Expand and dispatch chunks in short commits, until none is left. Raises Unavailable."""
+    commits, after = ShortCommits(writer, most=MOST, order=LAST), ""
+    while found := await commits.run(partial(expand, insert=insert, older_than_us=older_than_us, after=after)):
+        after = found.last
+        for id_ in found.unknown:
             structlog.get_logger("maintenance").warning(
-                "dispatched jobs are left to the release that wrote them", id=after
+                "dispatched jobs are left to the release that wrote them", id=id_
             )
-        dispatch(jobs)
-        await asyncio.sleep(monotonic() - started)
+        dispatch(found.jobs)
+        await commits.rest()
 
 
 def any_left(tx: Tx, *, older_than_us: int) -> bool:
@@ -117,9 +139,9 @@ class Expander:
         self._more = False  # something was written down since the last look began
         self._task: asyncio.Task[None] | None = None
 
-    def accept(self, tx: Tx, children: Sequence[NewJob]) -> list[Job]:
+    def accept(self, tx: Tx, children: Dispatched) -> list[Job]:
         """Accept the jobs of a step; those that exist were committed before, and the answer lost."""
-        first = [child.id or "" for child in children[:CHUNK]]
+        first = [child.id or "" for child in children.first]
         found = ledger.get_many(tx, first) if first else {}
         return [*found.values()] or accept(tx, children, self._enqueuer.accept)
 

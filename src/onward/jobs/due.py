@@ -109,7 +109,7 @@ _reroute = (
 )
 
 
-def promote_due(tx: Tx, *, route: Callable[[str], str], limit: int) -> list[Job]:
+def promote_due(tx: Tx, limit: int, *, route: Callable[[str], str]) -> list[Job]:
     """Queue the jobs whose time has come, by the present routes: at most `limit`, longest due first."""
     promoted = []
     for job in map(row.decode, tx.all(_due, now=tx.now, limit_=limit)):
@@ -165,7 +165,7 @@ def postpone(tx: Tx, job_id: str) -> None:
     tx.execute(_postpone, id_=job_id, now=tx.now)
 
 
-def invalidate_deliveries(tx: Tx, *, backend: str, before: int, limit: int) -> int:
+def invalidate_deliveries(tx: Tx, limit: int, *, backend: str, before: int) -> int:
     """Have jobs delivered again that have waited since before that time; return how many, at most `limit`."""
     return tx.execute(_invalidate, backend_=backend, before_=before, limit_=limit)
 
@@ -188,6 +188,6 @@ def destinations(tx: Tx, *, since: int | None) -> tuple[set[row.Destination], in
     return {row.Destination._make(found) for found in rows}, next_since
 
 
-def reroute(tx: Tx, *, old: str, handler: str, new: str, limit: int) -> int:
+def reroute(tx: Tx, limit: int, *, old: str, handler: str, new: str) -> int:
     """Send the handler's unclaimed jobs to the new backend; return how many, at most `limit`."""
     return tx.execute(_reroute, old=old, handler_=handler, new=new, change=tx.change, limit_=limit)

@@ -74,6 +74,6 @@ def remember(
     tx.execute(_fill, viewer_=viewer, mutation_=mutation, key_=key, fingerprint_=fingerprint, reference_=text)
 
 
-def prune(tx: Tx, *, before: int, limit: int) -> int:
+def prune(tx: Tx, limit: int, *, before: int) -> int:
     """Delete keys from before that time; return how many, at most `limit`."""
     return tx.execute(_prune, before_=before, limit_=limit)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -19,13 +18,12 @@ from onward.jobs.places import ISOLATED, place
 from onward.jobs.states import TERMINAL, JobStatus
 from onward.jobs.timings import Timings
 from onward.storage.base import StorageError
-from onward.storage.lock_order import ALONE, PROCESSES
+from onward.storage.batches import ShortCommits
+from onward.storage.lock_order import PROCESSES
 from onward.storage.tables import runners
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
-
-T = TypeVar("T")
 
 _p = sa.bindparam
 _register = sa.insert(runners)
@@ -66,7 +64,6 @@ class Lease:
         self._observer = Observer(self._place, timings)
         self._reclaiming = ""  # the runner of the process that was seen dead last; it may be known for some batches
         self._raised_at = 0.0
-        self._batch_s = 0.0  # the time that the last batch took
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
         self._log = structlog.get_logger("lease")
@@ -82,9 +79,10 @@ class Lease:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(2 * self._timings.heartbeat_s)
+        commits = ShortCommits(self._writer, most=recovery.ROWS)
         with suppress(StorageError):
-            while self._write_batch(partial(recovery.hand_back, runner=self.id)).more:
-                time.sleep(self._batch_s)
+            while commits.run_sync(partial(recovery.hand_back, runner=self.id)).more:
+                time.sleep(commits.pause_s)
 
     def _enter(self, tx: Tx) -> str:
         fresh = f"runner_{secrets.token_hex(8)}"
@@ -125,23 +123,16 @@ class Lease:
         """Reclaim the jobs of a dead process; another observer goes on if this one ends."""
         self._reclaiming = runner
         released: recovery.Released = []
-        batch = self._write_batch(partial(recovery.reclaim_dead, runner=runner, beat=beat))
+        commits = ShortCommits(self._writer, most=recovery.ROWS)
+        batch = commits.run_sync(partial(recovery.reclaim_dead, runner=runner, beat=beat))
         seen = batch is not None
         while batch is not None:
             released += batch.released
-            if not batch.more or self._stop.wait(self._batch_s):
+            if not batch.more or self._stop.wait(commits.pause_s):
                 break
             if time.monotonic() - self._raised_at > self._timings.heartbeat_s:
                 self._raise_counter()
-            batch = self._write_batch(partial(recovery.reclaim_dead, runner=runner, beat=None))
+            batch = commits.run_sync(partial(recovery.reclaim_dead, runner=runner, beat=None))
         if seen:
             self._log.warning("a process died", runner=runner, jobs=len(released))
             count_rescued(self._metrics, released)
-
-    def _write_batch(self, change: Callable[[Tx], T]) -> T:
-        """Change a bounded number of rows; the database is then left to others for `_batch_s`. Raises Unavailable."""
-        started = time.monotonic()
-        try:
-            return self._writer.run_sync(change, ALONE)
-        finally:
-            self._batch_s = time.monotonic() - started

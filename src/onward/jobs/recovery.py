@@ -21,7 +21,7 @@ from onward.storage.tables import held, jobs, ready, ready_row, runners
 from onward.storage.transaction import Tx
 
 S = JobStatus
-ROWS = 200  # of jobs, that one commit changes
+ROWS = 200  # of jobs, that one commit changes at most
 Released = list[tuple[str, JobStatus]]
 """The handler of each job whose claim was ended, and the status that the job is in now."""
 
@@ -91,14 +91,14 @@ _clear_affinity = (
 )
 
 
-def hand_back(tx: Tx, *, runner: str) -> Batch:
+def hand_back(tx: Tx, limit: int = ROWS, *, runner: str) -> Batch:
     """End claims of the runner without counting an attempt, and forget it with the last of them.
 
     A runner with functions that go on keeps their places, and stays known until its process is gone.
     """
     if tx.scalar(_beat, runner_=runner) is None:
         return Batch([], more=False)
-    batch = _release_batch(tx, runner, crashed=False)
+    batch = _release_batch(tx, runner, limit, crashed=False)
     if overruns.any_of(tx, runner=runner):
         leadership.resign(tx, runner)
     elif not batch.more:
@@ -106,7 +106,7 @@ def hand_back(tx: Tx, *, runner: str) -> Batch:
     return batch
 
 
-def reclaim_dead(tx: Tx, *, runner: str, beat: int | None) -> Batch | None:
+def reclaim_dead(tx: Tx, limit: int = ROWS, *, runner: str, beat: int | None) -> Batch | None:
     """End claims of a dead runner, and forget it with the last of them, so that another process may go on with them.
 
     None if it was reclaimed before, or its counter is another one than `beat`. Pass None for further batches: with the
@@ -115,7 +115,7 @@ def reclaim_dead(tx: Tx, *, runner: str, beat: int | None) -> Batch | None:
     found = tx.scalar(_beat, runner_=runner)
     if found is None or beat not in (None, found):
         return None
-    batch = _release_batch(tx, runner, crashed=True)
+    batch = _release_batch(tx, runner, limit, crashed=True)
     if not batch.more:
         tx.execute(_forget, runner_=runner)
         overruns.forget(tx, runner=runner)
@@ -130,7 +130,7 @@ def reclaim_isolated(tx: Tx, *, runner: str) -> Released | None:
     if not tx.execute(_forget, runner_=runner):
         return None
     overruns.forget(tx, runner=runner)
-    return _release_batch(tx, runner, crashed=True, isolated=True).released
+    return _release_batch(tx, runner, ROWS, crashed=True, isolated=True).released
 
 
 def orphaned_runners(tx: Tx, *, assigned: Collection[str]) -> list[str]:
@@ -142,9 +142,9 @@ def orphaned_runners(tx: Tx, *, assigned: Collection[str]) -> list[str]:
     return sorted({*tx.scalars(_unknown_holders)} | ({*assigned} - known))
 
 
-def release_orphan(tx: Tx, *, runner: str) -> int:
+def release_orphan(tx: Tx, limit: int = ROWS, *, runner: str) -> int:
     """End claims of an orphaned runner without counting an attempt; return the number of jobs that are free again."""
-    return _free(tx, runner, crashed=False)[1]
+    return _free(tx, runner, limit, crashed=False)[1]
 
 
 def resume(tx: Tx, job: Job, *, runner: str, worker: str) -> Job | None:
@@ -180,24 +180,24 @@ def release(tx: Tx, claims: Collection[row.Claim], *, runner: str) -> None:
             _release(tx, job, crashed=False)
 
 
-def clear_affinity(tx: Tx, *, runner: str) -> int:
+def clear_affinity(tx: Tx, limit: int = ROWS, *, runner: str) -> int:
     """Let any runner claim queued jobs that were accepted for this one, except those that change at this moment.
 
-    Returns how many, at most `ROWS`.
+    Returns how many, at most `limit`.
     """
-    return tx.execute(_clear_affinity, runner_=runner, limit_=ROWS)
+    return tx.execute(_clear_affinity, runner_=runner, limit_=limit)
 
 
-def _release_batch(tx: Tx, runner: str, *, crashed: bool, isolated: bool = False) -> Batch:
-    released, changed = _free(tx, runner, crashed=crashed, isolated=isolated)
-    return Batch(released, more=changed >= ROWS)
+def _release_batch(tx: Tx, runner: str, limit: int, *, crashed: bool, isolated: bool = False) -> Batch:
+    released, changed = _free(tx, runner, limit, crashed=crashed, isolated=isolated)
+    return Batch(released, more=changed >= limit)
 
 
-def _free(tx: Tx, runner: str, *, crashed: bool, isolated: bool = False) -> tuple[Released, int]:
-    """End claims of the runner, then clear its affinity; return the number of rows, `ROWS` or more if any are left."""
-    found = [row.decode(values) for values in tx.all(_held_by, runner_=runner, limit_=ROWS)]
+def _free(tx: Tx, runner: str, limit: int, *, crashed: bool, isolated: bool = False) -> tuple[Released, int]:
+    """End claims of the runner, then clear its affinity; return the number of rows, `limit` or more if any are left."""
+    found = [row.decode(values) for values in tx.all(_held_by, runner_=runner, limit_=limit)]
     released = [(job.handler, _release(tx, job, crashed=crashed, isolated=isolated)) for job in found]
-    return released, len(found) + clear_affinity(tx, runner=runner)
+    return released, len(found) + clear_affinity(tx, limit, runner=runner)
 
 
 def _release(tx: Tx, job: Job, *, crashed: bool, isolated: bool = False) -> JobStatus:

@@ -16,7 +16,7 @@ from onward.storage.revision import Revision
 from onward.storage.writer import Writer
 
 PAGE = 500
-COUNTERS = 1_000  # that one commit adds up
+COUNTERS = 1_000  # that one commit adds up at most
 
 
 class CallersJobs(Service):
@@ -60,5 +60,5 @@ class CallersCounters(Service):
 
     async def run_once(self) -> float:
         if await self._writer.database.read(ledger.has_unfolded_counts):
-            await in_batches(self._writer, partial(ledger.fold_counts, limit=COUNTERS))
+            await in_batches(self._writer, ledger.fold_counts, most=COUNTERS)
         return self._interval_s

@@ -18,8 +18,8 @@ from onward.storage.tables import jobs, marks
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
-PAGE = 200
-ROWS = 2_000  # small ones: keys and marks, that one commit deletes
+# At most, in one commit: jobs, small rows (keys and marks), and pages of a file.
+JOBS, ROWS, PAGES = 200, 2_000, 256
 MARKS_S = 86_400
 
 _p = sa.bindparam
@@ -63,13 +63,13 @@ class Cleaner(Service):
         """Delete old rows, and return the number of jobs among them. Raises Unavailable."""
         gone = 0
         if self._retention.jobs is not None:
-            gone = await in_batches(self._writer, partial(_prune, age_us=_us(self._retention.jobs)))
+            gone = await in_batches(self._writer, partial(_prune, age_us=_us(self._retention.jobs)), most=JOBS)
         # Of writers that are no more: those that are leave a new one every second.
-        await in_batches(self._writer, _prune_marks)
+        await in_batches(self._writer, _prune_marks, most=ROWS)
         if self._retention.keys is not None:
             keys_us = _us(self._retention.keys)
-            await in_batches(self._writer, lambda tx: idempotency.prune(tx, before=tx.now - keys_us, limit=ROWS))
-        await in_batches(self._writer, self._writer.database.driver.give_back_space)
+            await in_batches(self._writer, partial(_prune_keys, age_us=keys_us), most=ROWS)
+        await in_batches(self._writer, self._writer.database.driver.give_back_space, most=PAGES)
         return gone
 
 
@@ -77,14 +77,18 @@ def _us(age: timedelta) -> int:
     return age // timedelta(microseconds=1)
 
 
-def _prune(tx: Tx, age_us: int) -> int:
+def _prune(tx: Tx, limit: int, age_us: int) -> int:
     gone = 0
-    for job_id, owner, status in sorted(tx.all(_old, before=tx.now - age_us, limit_=PAGE)):  # as `lock_order` says
+    for job_id, owner, status in sorted(tx.all(_old, before=tx.now - age_us, limit_=limit)):  # as `lock_order` says
         if tx.execute(_drop, id_=job_id, status_=status):
             tx.count(owner, JobStatus(status), -1)
             gone += 1
     return gone
 
 
-def _prune_marks(tx: Tx) -> int:
-    return tx.execute(_marks, before=str(tx.now // 1_000_000 - MARKS_S), limit_=ROWS)
+def _prune_keys(tx: Tx, limit: int, age_us: int) -> int:
+    return idempotency.prune(tx, limit, before=tx.now - age_us)
+
+
+def _prune_marks(tx: Tx, limit: int) -> int:
+    return tx.execute(_marks, before=str(tx.now // 1_000_000 - MARKS_S), limit_=limit)

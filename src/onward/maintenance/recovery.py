@@ -14,7 +14,7 @@ from onward.maintenance.service import Service
 from onward.storage.batches import in_batches
 from onward.storage.writer import Writer
 
-ROWS = 2_000  # that one commit changes
+ROWS = 2_000  # that one commit changes at most
 
 
 class Recovery(Service):
@@ -50,7 +50,8 @@ class Recovery(Service):
         here = {name for name, backend in self._dispatcher.backends.items() if not backend.runs_elsewhere}
         assigned = {runner for backend, _, runner in destinations if runner is not None and backend in here}
         for runner in await self._writer.database.read(partial(recovery.orphaned_runners, assigned=assigned)):
-            jobs = await in_batches(self._writer, partial(recovery.release_orphan, runner=runner))
+            free = partial(recovery.release_orphan, runner=runner)
+            jobs = await in_batches(self._writer, free, most=recovery.ROWS)
             self._log.warning("a process took jobs after its lease was lost", jobs=jobs)
 
     async def _expand_dispatched(self) -> None:
@@ -66,6 +67,6 @@ class Recovery(Service):
         for backend, handler in sorted({(backend, handler) for backend, handler, _ in destinations}):
             new = self._dispatcher.route(handler)
             if new != backend:
-                move = partial(due.reroute, old=backend, handler=handler, new=new, limit=ROWS)
-                moved = await in_batches(self._writer, move)
+                move = partial(due.reroute, old=backend, handler=handler, new=new)
+                moved = await in_batches(self._writer, move, most=ROWS)
                 self._log.info("jobs go elsewhere by the settings of now", handler=handler, backend=new, jobs=moved)

@@ -13,14 +13,16 @@ import structlog
 from onward.backends.base import Delivery, Health
 from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import blocked, due
+from onward.jobs.model import Job
 from onward.jobs.timings import Timings
 from onward.maintenance.service import Service
-from onward.storage.batches import in_batches
+from onward.storage.batches import ShortCommits, in_batches
 from onward.storage.lock_order import LAST
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
 PAGE = 500
-ROWS = 2_000  # that one commit changes
+ROWS = 2_000  # that one commit changes at most
 EMPTY_LOOKS = 3  # so often in a row a broker has to say that it holds nothing, before it is not believed
 
 
@@ -58,7 +60,7 @@ class Redelivery(Service):
     async def _invalidate_deliveries(self) -> None:
         now = await self._writer.database.read(lambda tx: tx.now)
         jobs = await in_batches(
-            self._writer, partial(due.invalidate_deliveries, backend=self._backend, before=now, limit=ROWS)
+            self._writer, partial(due.invalidate_deliveries, backend=self._backend, before=now), most=ROWS
         )
         self._log.warning("the broker holds nothing of what it was given; delivering again", jobs=jobs)
 
@@ -94,11 +96,17 @@ class BlockedJobs(Service):
     async def run_once(self) -> float:
         handlers, wait_us = await self._writer.database.read(blocked.admissible_handlers)
         for handler in handlers:
-            while jobs := await self._writer.run(partial(blocked.unblock, handler=handler, limit=PAGE), LAST):
+            commits = ShortCommits(self._writer, most=PAGE, order=LAST)
+            while jobs := await commits.run(partial(_unblock, handler=handler)):
                 for backend, deliveries in self._dispatcher.by_backend(jobs).items():
                     identity = self._dispatcher.broker(backend).identity
                     await deliver(self._writer, self._dispatcher, backend, deliveries, identity=identity)
+                await commits.rest()
         return self._latest_s if wait_us is None else min(max(wait_us / 1_000_000, self._soonest_s), self._latest_s)
+
+
+def _unblock(tx: Tx, limit: int, handler: str) -> list[Job]:
+    return blocked.unblock(tx, handler, limit)
 
 
 async def deliver(

@@ -9,6 +9,7 @@ from onward.jobs import due
 from onward.jobs.schedule import Schedule
 from onward.jobs.timings import Timings
 from onward.maintenance.service import Service
+from onward.storage.batches import ShortCommits
 from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
@@ -27,14 +28,16 @@ class DelayedJobs(Service):
         self._latest_s = timings.tick_interval_s
 
     async def run_once(self) -> float:
+        commits = ShortCommits(self._writer, most=PAGE, order=LAST, pause=0.25)
         while True:
             wait_us = await self._writer.database.read(_until_next)
             if wait_us is None or wait_us > 0:
                 return self._latest_s if wait_us is None else min(self._latest_s, wait_us / 1_000_000 + 0.001)
-            jobs = await self._writer.run(partial(due.promote_due, route=self._dispatcher.route, limit=PAGE), LAST)
+            jobs = await commits.run(partial(due.promote_due, route=self._dispatcher.route))
             await self._dispatcher.deliver(jobs, after_response=self._dispatcher.defer)
             if not jobs:
                 return self._latest_s
+            await commits.rest()
 
 
 class RecurringJobs(Service):

@@ -84,8 +84,8 @@ class Driver(ABC):
     def end_read(self, connection: Any) -> None:  # noqa: B027 - likewise
         """End what `begin_read` began."""
 
-    def give_back_space(self, tx: Tx) -> int:  # noqa: ARG002 - PostgreSQL's autovacuum reuses it
-        """Give a bounded piece of unused space back to the file system; return its pages, and 0 where none is left."""
+    def give_back_space(self, tx: Tx, limit: int) -> int:  # noqa: ARG002 - PostgreSQL's autovacuum reuses it
+        """Give at most so many unused pages back to the file system; return how many, and 0 where none is left."""
         return 0
 
     @abstractmethod

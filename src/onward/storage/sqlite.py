@@ -34,8 +34,6 @@ SAFE_VERSION = (3, 51, 3)  # before it, a WAL reset can corrupt a file that seve
 NOW = "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000"
 BEGIN = sa.update(commits).values(n=commits.c.n + 1).returning(commits.c.n, sa.literal_column(NOW))
 
-
-PAGES_GIVEN_BACK = 256  # in one commit: a megabyte
 _vacuum_mode, _free_pages, _pages = map(sa.text, ("PRAGMA auto_vacuum", "PRAGMA freelist_count", "PRAGMA page_count"))
 INCREMENTAL = 2
 _same_number = sa.update(commits).values(n=commits.c.n)
@@ -143,12 +141,12 @@ class SQLite(Driver):
     def verify(self) -> None:
         self.file.verify()
 
-    def give_back_space(self, tx: Tx) -> int:
+    def give_back_space(self, tx: Tx, limit: int) -> int:
         # A quarter may stay empty, because the next jobs need the space again.
         before: int = tx.scalar(_pages) or 0
         if tx.scalar(_vacuum_mode) != INCREMENTAL or (tx.scalar(_free_pages) or 0) <= before // 4:
             return 0
-        tx.all(sa.text(f"PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"))
+        tx.execute_once(sa.text(f"PRAGMA incremental_vacuum({limit})"))
         tx.execute(_same_number)  # the pragma counts as no change, and a transaction without any is rolled back
         return before - (tx.scalar(_pages) or 0)
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from onward.backends.base import Role
 from onward.config.settings import load
 from onward.jobs import dispatched, ledger
-from onward.jobs.dispatched import Expander
+from onward.jobs.dispatched import Dispatched, Expander
 from onward.jobs.model import Job, NewJob
 from onward.jobs.timings import Timings
 from onward.runtime import wiring
@@ -44,19 +44,23 @@ def children(folder: Path, count: int = COUNT) -> list[NewJob]:
     ]
 
 
+async def store(writer: Writer, new: list[NewJob]) -> list[Job]:
+    return await writer.run(partial(dispatched.accept, children=await dispatched.encode(new), insert=ledger.accept))
+
+
 def rows(tx: Tx, table: sa.Table) -> int:
     return int(tx.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
 
 
 async def test_no_transaction_accepts_more_than_a_chunk(writer: Writer, tmp_path: Path) -> None:
     new = children(tmp_path)
-    first = await writer.run(partial(dispatched.accept, children=new, insert=ledger.accept))
+    first = await writer.run(partial(dispatched.accept, children=await dispatched.encode(new), insert=ledger.accept))
     assert [job.id for job in first] == [child.id for child in new[: dispatched.CHUNK]]
     accepted: list[Job] = list(first)
     sizes = []
     while found := await writer.run(partial(dispatched.expand, insert=ledger.accept)):
-        sizes.append(len(found[1]))
-        accepted += found[1]
+        sizes.append(len(found.jobs))
+        accepted += found.jobs
     assert sizes == [dispatched.CHUNK, dispatched.CHUNK, 1]
     assert [job.id for job in accepted] == [child.id for child in new]
     assert {(job.owner, job.created_at) for job in accepted} == {("ada", first[0].created_at)}
@@ -65,7 +69,7 @@ async def test_no_transaction_accepts_more_than_a_chunk(writer: Writer, tmp_path
 
 
 async def test_a_chunk_is_left_for_a_while_to_the_process_that_wrote_it(writer: Writer, tmp_path: Path) -> None:
-    await writer.run(partial(dispatched.accept, children=children(tmp_path), insert=ledger.accept))
+    await store(writer, children(tmp_path))
     assert not await writer.database.read(partial(dispatched.any_left, older_than_us=HOUR_US))
     assert await writer.run(partial(dispatched.expand, insert=ledger.accept, older_than_us=HOUR_US)) is None
     assert await writer.database.read(partial(dispatched.any_left, older_than_us=0))
@@ -85,8 +89,10 @@ async def test_a_crash_between_two_chunks_loses_no_job_and_doubles_none(ledger_u
         raise Killed
 
     with writing(ledger_url) as dying:
-        found += await dying.run(partial(dispatched.accept, children=new, insert=ledger.accept))
-        found += (await dying.run(expand) or ("", []))[1]
+        found += await store(dying, new)
+        expanded = await dying.run(expand)
+        assert expanded is not None
+        found += expanded.jobs
         with pytest.raises(Killed):
             await dying.run(killed)
     with writing(ledger_url) as one, writing(ledger_url) as two:
@@ -104,7 +110,8 @@ async def test_a_chunk_written_at_the_last_look_of_an_expansion_is_expanded_too(
     expander, run = Expander(writer, enqueuer), writer.run
 
     async def end_step(its: list[NewJob]) -> None:
-        expander.dispatch(await run(partial(expander.accept, children=its)), of=len(its))
+        encoded = await dispatched.encode(its)
+        expander.dispatch(await run(partial(expander.accept, children=encoded)), of=encoded.total)
 
     async def last_look(transaction: Callable[[Tx], Any], order: LockOrder = ROWS) -> Any:
         found = await run(transaction, order)
@@ -125,7 +132,7 @@ async def test_maintenance_accepts_what_a_process_left_behind(tmp_path: Path) ->
     timings = Timings(delivery_grace_s=0.05, reconcile_interval_s=0.05)
     async with wiring.run_process(load(tmp_path), Role.ACCEPT, timings=timings) as running:
         new = children(tmp_path, dispatched.CHUNK + 5)
-        await running.writer.run(partial(dispatched.accept, children=new, insert=ledger.accept))
+        await store(running.writer, new)
         await until(lambda: len(notes(tmp_path)) == len(new), 60)
     assert {note.job for note in notes(tmp_path)} == {child.id for child in new}
 
@@ -137,12 +144,14 @@ async def test_chunks_follow_the_present_settings_and_one_of_a_newer_release_del
     (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["onward.testing.workload"]\n')
     timings = Timings(delivery_grace_s=0.05, reconcile_interval_s=0.05)
     async with wiring.run_process(load(tmp_path), Role.ACCEPT, timings=timings) as running:
+        encoded = await dispatched.encode(
+            [replace(child, backend="dramatiq") for child in children(tmp_path, 2 * dispatched.CHUNK)]
+        )
 
         def write_down(tx: Tx) -> None:
             newer = {"id": "job_000000", "accepted_at": tx.now, "jobs": '[{"handler": "a.b", "of_tomorrow": 1}]'}
             tx.insert(sa.insert(chunks), newer)
-            before = [replace(child, backend="dramatiq") for child in children(tmp_path, 2 * dispatched.CHUNK)]
-            dispatched.accept(tx, before, lambda *_: None)  # type: ignore[arg-type]
+            dispatched.accept(tx, Dispatched(stored=encoded.stored), ledger.accept)
 
         await running.writer.run(write_down)
         await until(lambda: len(notes(tmp_path)) == dispatched.CHUNK, 60)
@@ -156,7 +165,7 @@ async def test_the_tables_of_the_last_release_are_refused_while_a_chunk_is_there
     database = Database(sqlite_ledger)
     writer = Writer(database)
     writer.start()
-    await writer.run(partial(dispatched.accept, children=children(tmp_path), insert=ledger.accept))
+    await store(writer, children(tmp_path))
     writer.close()
     with pytest.raises(StorageError, match="start this release again"):
         migrate.go_back(database)

@@ -242,7 +242,7 @@ def test_many_jobs_of_a_dead_process_are_reclaimed_a_part_in_each_commit(writer:
     one.lease._reclaim("stranger", 1)
     assert one.lease.leads
     assert (writer.run_sync(lambda tx: tx.scalar(_beat_of, id_=one.lease.id)) or 0) > 1
-    assert largest_commit(writer) == recovery.ROWS
+    assert largest_commit(writer) <= recovery.ROWS
     left = sa.select(sa.func.count()).where(
         sa.or_(jobs.c.delivered_to.is_not(None), jobs.c.deaths + jobs.c.attempt == 1)
     )
@@ -266,7 +266,7 @@ def test_a_process_hands_many_jobs_back_a_part_in_each_commit(writer: Writer) ->
     one = Observer(writer)
     crowd(writer, one.lease.id, recovery.ROWS + 1)
     one.lease.close()
-    assert largest_commit(writer) == recovery.ROWS
+    assert largest_commit(writer) <= recovery.ROWS
     assert writer.run_sync(lambda tx: tx.scalars(_ids)) == []
 
 

@@ -14,7 +14,6 @@ from onward.jobs.outcome import Outcome
 from onward.jobs.states import HELD, TERMINAL, JobStatus
 from onward.maintenance import cleaner
 from onward.maintenance.cleaner import Cleaner, Retention
-from onward.storage import sqlite
 from onward.storage.tables import idempotency as keys
 from onward.storage.tables import jobs, marks
 from onward.storage.transaction import Tx
@@ -61,7 +60,7 @@ async def test_only_finished_jobs_that_are_old_enough_are_deleted(writer: Writer
 
 async def test_other_writes_get_their_turn_between_batches(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mutation that arrives during a long deletion is answered long before its end."""
-    monkeypatch.setattr(cleaner, "PAGE", 5)
+    monkeypatch.setattr(cleaner, "JOBS", 5)
     for _ in range(60):
         await writer.run(finished)
     await writer.run(lambda tx: tx.execute(_age))
@@ -106,7 +105,7 @@ async def test_the_file_gives_back_what_was_deleted_a_piece_a_commit(
     sqlite_ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each piece is a commit, other writes come in between, and a quarter of the file may stay empty."""
-    monkeypatch.setattr(sqlite, "PAGES_GIVEN_BACK", 8)
+    monkeypatch.setattr(cleaner, "PAGES", 8)
     with writing(sqlite_ledger) as writer:
         for _ in range(40):
             await writer.run(lambda tx: finished(tx, result="x" * 20_000))
@@ -115,22 +114,24 @@ async def test_the_file_gives_back_what_was_deleted_a_piece_a_commit(
         given: list[int] = []
         give_back = writer.database.driver.give_back_space
 
-        def noted(tx: Tx) -> int:
-            given.append(give_back(tx))
+        def noted(tx: Tx, limit: int) -> int:
+            given.append(give_back(tx, limit))
             return given[-1]
 
         monkeypatch.setattr(writer.database.driver, "give_back_space", noted)
+        statements = len(writer.database.driver._statements)
         assert await Cleaner(writer, Retention(jobs=timedelta(days=9), keys=None)).prune() == 40
         assert pages(writer) < full / 2
+        assert len(given) > 5
+        assert len(writer.database.driver._statements) - statements < len(given), "a statement is kept for each piece"
     assert given[-1] == 0
     assert max(given) <= 8 < sum(given)
 
 
-def test_marks_of_writers_that_are_gone_are_deleted_in_batches(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_marks_of_writers_that_are_gone_are_deleted_in_batches(writer: Writer) -> None:
     """Each command and each child process leaves one, on PostgreSQL."""
-    monkeypatch.setattr(cleaner, "ROWS", 2)
     before = writer.run_sync(lambda tx: tx.scalar(sa.select(sa.func.count()).select_from(marks)))
     old = [{"writer": f"old {n}", "mark": f"1000000000/{n}"} for n in range(3)]
     writer.run_sync(lambda tx: [tx.execute(sa.insert(marks), **one) for one in old])
-    assert [writer.run_sync(cleaner._prune_marks) for _ in range(3)] == [2, 1, 0]
+    assert [writer.run_sync(lambda tx: cleaner._prune_marks(tx, 2)) for _ in range(3)] == [2, 1, 0]
     assert writer.run_sync(lambda tx: tx.scalar(sa.select(sa.func.count()).select_from(marks))) == before

@@ -37,11 +37,11 @@ def chunks_apart() -> None:
     def separately(expand: Any) -> Any:
         held: list[Any] = []
 
-        def expanded(tx: Any, insert: Any, **named: Any) -> Any:
+        def expanded(tx: Any, *arguments: Any, insert: Any, **named: Any) -> Any:
             jobs = [insert(tx, new) for new in held]
             held.clear()
-            found = expand(tx, insert=lambda _, new: held.append(new), **named)
-            return (found[0], jobs) if found else ("", jobs) if jobs else None
+            found = expand(tx, *arguments, insert=lambda _, new: held.append(new), **named)
+            return found._replace(jobs=jobs) if found else dispatched.Expanded("", jobs, []) if jobs else None
 
         return expanded
 
