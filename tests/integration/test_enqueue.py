@@ -24,7 +24,7 @@ from onward.testing import workload
 from tests.processes import running
 
 LONG = timedelta(seconds=60)
-FAR = datetime(2099, 1, 1, tzinfo=UTC)
+FAR = datetime.now(UTC) + timedelta(days=300)
 
 
 def write_settings(folder: Path, ledger_url: str, more: str = "") -> Path:
@@ -96,7 +96,7 @@ async def test_an_idle_server_is_woken_by_a_job_of_another_process(project: Path
 
 
 @pytest.mark.slow
-async def test_ten_thousand_requests_are_accepted_by_commits_of_200_and_run_by_nobody_here(
+async def test_ten_thousand_requests_are_accepted_by_short_commits_and_run_by_nobody_here(
     sqlite_ledger: str, tmp_path: Path
 ) -> None:
     async with Onward.from_settings(write_settings(tmp_path, sqlite_ledger)) as onward:
@@ -106,7 +106,9 @@ async def test_ten_thousand_requests_are_accepted_by_commits_of_200_and_run_by_n
         assert len(ids) == 10_000
         database = onward._open()._writer.database
         commits = sa.select(sa.func.count()).select_from(jobs).group_by(jobs.c.changed)
-        assert await database.read(lambda tx: tx.scalars(commits)) == [200] * 50
+        sizes = await database.read(lambda tx: tx.scalars(commits))
+        assert max(sizes) <= 200
+        assert sum(sizes) == 10_000
         states = sa.select(jobs.c.status, jobs.c.token, jobs.c.runner).distinct()
         assert await database.read(lambda tx: tx.all(states)) == [("QUEUED", 0, None)]
         assert await database.read(lambda tx: tx.all(sa.select(runners.c.id))) == []

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -24,7 +23,7 @@ from onward.handlers.base import Handler, JobRequest
 from onward.jobs import idempotency, ledger
 from onward.jobs.base import JobFailed, KeyReused, NotFound
 from onward.jobs.change_feed import ChangeFeed
-from onward.jobs.model import Job, NewJob, to_us
+from onward.jobs.model import MAX_DELAY, Job, NewJob, to_us
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.runtime import values
@@ -32,6 +31,7 @@ from onward.runtime.backends import ProbeRunner, backend_class, build_backend, u
 from onward.runtime.handlers import build_encryption, load_handlers
 from onward.runtime.wiring import TRACE_FLUSH_S, Runtime, open_ledger
 from onward.storage import callers, lock_order
+from onward.storage.batches import in_slices
 from onward.storage.identity import ledger_id
 from onward.storage.lock_order import ALONE, ROWS, LockOrder
 from onward.storage.transaction import Tx
@@ -41,7 +41,7 @@ from onward.telemetry.tracing import Tracing
 from onward.telemetry.tracing import build as build_tracing
 from onward.text.visibility import is_plain
 
-CHUNK = 200  # jobs that one commit accepts
+CHUNK = 200  # jobs that one commit accepts at most
 MAX_LENGTH = 255  # of an idempotency key, and of an owner
 MAX_PRIORITY = 1_000
 DRAIN_S = 0.5  # for backends that have nothing to wait for here
@@ -49,7 +49,7 @@ DRAIN_S = 0.5  # for backends that have nothing to wait for here
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of enqueued jobs. Raises ValueError for impossible ones."""
+    """The options of enqueued jobs. Raises TypeError for values of other types, and ValueError for impossible ones."""
 
     owner: str | None = None
     priority: int | None = None
@@ -57,10 +57,16 @@ class Options:
 
     def __post_init__(self) -> None:
         check_text("owner", self.owner)
+        if self.priority is not None:
+            _check_type("priority", self.priority, int, "a whole number, as in priority=10")
+        if self.run_at is not None:
+            _check_type("run_at", self.run_at, datetime, "a datetime, as in datetime.now(UTC) + timedelta(hours=1)")
         if self.priority is not None and not -MAX_PRIORITY <= self.priority <= MAX_PRIORITY:
             raise ValueError(f"priority must be -{MAX_PRIORITY:,} to {MAX_PRIORITY:,} (got {self.priority})")
         if self.run_at is not None and self.run_at.tzinfo is None:
             raise ValueError("run_at needs a time zone, as in datetime.now(UTC)")
+        if self.run_at is not None and self.run_at > datetime.now(UTC) + MAX_DELAY:
+            raise ValueError(f"run_at must be at most {MAX_DELAY.days} days ahead (got {self.run_at.isoformat()})")
 
     @property
     def ledger_priority(self) -> int | None:
@@ -123,13 +129,9 @@ class Enqueuer:
             if len(prepared) % CHUNK == 0:
                 await asyncio.sleep(0)
         ids: list[str] = []
-        for start in range(0, len(prepared), CHUNK):
-            started = time.monotonic()
-            jobs = await self._writer.run(partial(self._accept_each, chunk=prepared[start : start + CHUNK]), ROWS)
+        async for jobs in in_slices(self._writer, prepared, self._accept_each, most=CHUNK, order=ROWS):
             ids += [job.id for job in jobs]
             await self._hand_over(jobs)
-            if len(ids) < len(prepared):
-                await asyncio.sleep(time.monotonic() - started)
         return ids
 
     def enqueue_within(
@@ -157,7 +159,7 @@ class Enqueuer:
         backend = self._dispatcher.backends.get(new.backend)
         return ledger.accept(tx, new, local_runner=backend.local_runner() if backend else None)
 
-    def _accept_each(self, tx: Tx, chunk: list[NewJob]) -> list[Job]:
+    def _accept_each(self, tx: Tx, chunk: Sequence[NewJob]) -> list[Job]:
         return [self._accept(tx, new) for new in chunk]
 
     def _accept_undelivered(self, tx: Tx, new: NewJob) -> Job:
@@ -167,6 +169,9 @@ class Enqueuer:
 
     async def result(self, job_id: str, timeout: timedelta | None = None) -> Any:  # noqa: ASYNC109 - a public name
         """Wait until the job is over, and return its result. Raises JobFailed, NotFound, TimeoutError, Unavailable."""
+        _check_type("job_id", job_id, str, "a job's id, as enqueue returns it")
+        if timeout is not None:
+            _check_type("timeout", timeout, timedelta, "a timedelta, as in timedelta(seconds=30)")
         async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
             async with self._changes.watch_job(job_id) as changes:
                 job = await self._writer.database.read(partial(ledger.get, job_id=job_id))
@@ -223,8 +228,15 @@ def check_request(request: JobRequest) -> None:
         raise TypeError(f"enqueue needs a job, as made by HANDLER.job(...) (got {type(request).__name__})")
 
 
+def _check_type(name: str, value: object, type_: type, words: str) -> None:
+    if not isinstance(value, type_) or isinstance(value, bool):
+        raise TypeError(f"{name} must be {words} (got {type(value).__name__})")
+
+
 def check_text(name: str, text: str | None) -> None:
-    """Check an owner or a key. Raises ValueError."""
+    """Check an owner or a key. Raises TypeError and ValueError."""
+    if text is not None:
+        _check_type(name, text, str, "a string")
     if text is not None and not (0 < len(text) <= MAX_LENGTH and is_plain(text)):
         raise ValueError(f"{name} must have 1 to {MAX_LENGTH} characters, none of them a control character")
 

@@ -1,5 +1,6 @@
 """`handler.job(...)`: a request for a job. mypy has to refuse a wrong call, or its comment would be unused."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from onward import Handler, JobContext, JobRequest, handler, sequence
 from onward.jobs.model import to_us
 from onward.jobs.running import unpacked
+from onward.runtime.enqueuing import Options
 from tests.integration.jobs.process_handlers import LATER
 
 
@@ -51,6 +53,44 @@ def test_a_sequence_has_the_parameters_of_its_first_step() -> None:
     assert both.job(order="A-17") == JobRequest("test.both", {"order": "A-17"})
     with pytest.raises(TypeError, match="order is missing"):
         both.job()
+
+
+def test_type_checkers_know_the_parameters_of_a_sequence_whose_steps_are_a_tuple() -> None:
+    async def first(job: JobContext, *, order: str) -> str:
+        return order
+
+    async def last(job: JobContext, value: str) -> None: ...
+
+    both = sequence("test.typed", (first, last, last_of_all))
+    assert both.job(order="A-17") == JobRequest("test.typed", {"order": "A-17"})
+    with pytest.raises(TypeError, match="order is missing"):
+        both.job()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="no parameter oder"):
+        both.job(oder="A-17")  # type: ignore[call-arg]
+
+
+def last_of_all(job: JobContext, value: None) -> None: ...
+
+
+LATE = datetime.now(UTC) + timedelta(days=366)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"owner": 7}, TypeError, r"owner must be a string \(got int\)"),
+        ({"owner": ""}, ValueError, "owner must have 1 to 255 characters"),
+        ({"priority": "high"}, TypeError, r"priority must be a whole number, as in priority=10 \(got str\)"),
+        ({"priority": True}, TypeError, r"priority must be a whole number, as in priority=10 \(got bool\)"),
+        ({"run_at": 3600}, TypeError, r"run_at must be a datetime, as in datetime.now\(UTC\) \+ .* \(got int\)"),
+        ({"run_at": LATE}, ValueError, "run_at must be at most 365 days ahead"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_the_way_to_write_it(
+    given: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Options(**given)
 
 
 @pytest.mark.parametrize(
