@@ -11,6 +11,7 @@ SECONDS = MappingProxyType(
         "tests/system/faults/test_faults.py": 150,
         "tests/system/examples/test_frontend.py": 40,
         "tests/system/clients": 35,
+        "tests/system/typescript": 40,
         "tests/contract/test_builtin_backends.py": 60,
         "tests/contract/test_documented_backend.py": 20,
         "tests/system/examples/test_shop.py": 20,

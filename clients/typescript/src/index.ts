@@ -1,0 +1,12 @@
+export { delayMs } from './backoff.js';
+export type { ParsedDocument, TypedDocument } from './documents.js';
+export { onwardFetch, type FetchOptions } from './fetch.js';
+export { followJob, type Followed, type FollowSink, type JobDocument, type JobSource } from './follow.js';
+export { keyed } from './keyed.js';
+export { JobMemory, type Listener, type Snapshot } from './memory.js';
+export { connect, type ConnectOptions, type Onward } from './connect.js';
+export { outcome, type Outcome, type RequestError } from './outcome.js';
+export { plainSource, request } from './plain.js';
+export { scalars } from './scalars.js';
+export { socketOptions, type SocketOptions } from './socket.js';
+export type { TokenSource } from './token.js';
