@@ -80,13 +80,15 @@ def test_a_handler_s_module_loads_neither_a_database_nor_a_server() -> None:
 
 
 def test_parts_that_the_default_settings_do_not_use_are_not_loaded() -> None:
-    """Imports are most of a start: SMTP, tokens, encryption, Redis, PostgreSQL."""
+    """Imports are most of a start: SMTP, tokens, encryption, Redis, PostgreSQL, FastAPI and its models of OpenAPI."""
     assert not {name.partition(".")[0] for name in loaded_by(f"import {API}", whole=True)} & {
         "aiosmtplib",
         "alembic",
         "cryptography",
         "dramatiq",
+        "fastapi",
         "jwt",
+        "opentelemetry",
         "psycopg",
         "redis",
     }

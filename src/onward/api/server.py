@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from onward import children, telemetry
 from onward.api.app import create_app
@@ -128,7 +128,7 @@ def explorer_build(settings: Settings) -> subprocess.Popen[bytes] | None:
     return None if settings.environment == "production" else build.build_in_background()
 
 
-def configured(app: FastAPI, settings: Settings, **options: Any) -> uvicorn.Config:
+def configured(app: Starlette, settings: Settings, **options: Any) -> uvicorn.Config:
     """Uvicorn's configuration, with the connection classes of this package."""
     limits = settings.gql.limits
     http: Any = partial(  # called as Uvicorn calls a class

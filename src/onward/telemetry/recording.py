@@ -84,7 +84,7 @@ class Recording(Tracing):
             trace.set_tracer_provider(made)
 
     def request(self, name: str, parent: str | None, /, **attributes: Attribute) -> AbstractContextManager[Span]:
-        if trace.get_current_span().get_span_context().is_valid:  # FastAPI's, over HTTP
+        if trace.get_current_span().get_span_context().is_valid:  # the request's, over HTTP
             return self._traced(name, SpanKind.INTERNAL, None, attributes)
         return self._traced(name, SpanKind.SERVER, self._context(parent), attributes)
 

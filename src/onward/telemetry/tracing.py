@@ -8,9 +8,10 @@ context that a request came with. `build` gives the one that records.
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from onward.findings import Finding, State
@@ -102,8 +103,14 @@ def check(traces: str) -> Finding:
     return Finding("traces", State.OK, f"the collector at {shown} accepts spans")
 
 
-def is_recorded() -> bool:
-    """Return whether spans are exported: by the provider of `build`, or by one set elsewhere for the process."""
-    from opentelemetry import trace  # noqa: PLC0415 - a worker without traces has no need of it
+def over_http(app: Any) -> Any:
+    """Return an ASGI application with a span around each request; as it is where no spans are exported.
 
-    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+    Their provider is that of `build`, or one set elsewhere for the process.
+    """
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        return app
+    from onward.telemetry.http_spans import HttpSpans  # noqa: PLC0415 - without spans nobody needs it
+
+    return HttpSpans(app)

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import httpx2
 import orjson
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from onward.api.app import create_app
 from onward.backends.base import Delivery
@@ -30,7 +30,7 @@ class TestApp:
 
     __test__ = False  # pytest takes a class of this name for a test otherwise
 
-    def __init__(self, app: FastAPI, client: httpx2.AsyncClient) -> None:
+    def __init__(self, app: Starlette, client: httpx2.AsyncClient) -> None:
         self.app = app
         self.onward: wiring.Runtime = app.state.onward
         self._client = client

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from onward.api.app import create_app
 from onward.api.server import configured
@@ -43,7 +43,7 @@ class Api:
     """A client of the application."""
 
     http: httpx2.AsyncClient
-    app: FastAPI
+    app: Starlette
 
     async def post(self, body: Any = None, **options: Any) -> httpx2.Response:
         if isinstance(body, str | bytes):
