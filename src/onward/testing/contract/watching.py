@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from collections.abc import Callable
+from contextlib import aclosing
 
-from onward.jobs.model import Job
+from onward.jobs.following import follow
+from onward.jobs.model import Job, Visible
+from onward.jobs.position import Position, Snapshot
 from onward.jobs.states import MOVES, JobStatus
 from onward.testing.harness import Harness
 
@@ -25,6 +29,18 @@ async def _watched(harness: Harness, job: Job) -> list[Job]:
             ):  # a change from before the first read may still arrive
                 seen.append(change)
     return seen
+
+
+async def _followed(harness: Harness, seen: dict[str, Job], since: Position, enough: Callable[[], bool]) -> Position:
+    """Collect the newest snapshot of each job until there is enough; return the position of the last one."""
+    front = harness.front
+    following = follow(front.change_feed, front.database.read, visible=Visible(everything=True), since=since)
+    async with asyncio.timeout(15), aclosing(following) as changes:
+        while not enough():
+            job, since = await anext(changes)
+            assert job.id not in seen or seen[job.id].version <= job.version
+            seen[job.id] = job
+    return since
 
 
 class Watching:
@@ -70,3 +86,15 @@ class Watching:
                 job = await anext(watch)
                 if job.done:
                     waiting.discard(job.id)
+
+    async def test_a_watcher_that_comes_back_gets_what_it_has_missed(self, harness: Harness) -> None:
+        """It is cut off after a few changes, and the jobs end meanwhile. It goes on from its last position."""
+        position = (await harness.front.database.read(Snapshot.of)).position
+        one = {"handler": "conformance.note", "params": {"folder": str(harness.folder)}}
+        jobs = await harness.request([one] * 10)
+        seen: dict[str, Job] = {}
+        position = await _followed(harness, seen, position, lambda: len(seen) > 2)
+        for job in jobs:
+            await harness.done(job)
+        await _followed(harness, seen, position, lambda: all(job.id in seen and seen[job.id].done for job in jobs))
+        assert {job.id: seen[job.id] for job in jobs} == {job.id: await harness.get(job.id) for job in jobs}

@@ -225,9 +225,9 @@ def old_changes_again() -> None:
 
     def twice(look: Any) -> Any:
         def looked(self: Any, tx: Any) -> Any:
-            found = look(self, tx)
+            found, *rest = look(self, tx)
             self.before, again = found, getattr(self, "before", [])
-            return [*found, *again]
+            return [*found, *again], *rest
 
         return looked
 
@@ -238,4 +238,27 @@ def changes_skipped() -> None:
     """Deliver only the first few of many simultaneous changes."""
     from onward.jobs.change_feed import ChangeFeed
 
-    base.around(ChangeFeed, "_poll", lambda look: lambda self, tx: look(self, tx)[:3])
+    def few(look: Any) -> Any:
+        def looked(self: Any, tx: Any) -> Any:
+            found, *rest = look(self, tx)
+            return found[:3], *rest
+
+        return looked
+
+    base.around(ChangeFeed, "_poll", few)
+
+
+def begins_anew() -> None:
+    """Give a subscriber that comes back what changes from then on."""
+    from onward.jobs import following
+    from onward.jobs.catch_up import CatchUp
+    from onward.jobs.position import Snapshot
+
+    base.put(following, "catch_up", lambda tx, **_: CatchUp([], Snapshot.of(tx).position))
+
+
+def open_ones_forgotten() -> None:
+    """Leave the transactions that are open out of a subscriber's position."""
+    from onward.jobs.position import Position
+
+    base.put(Position, "at", lambda self, end: self._replace(end=end, open=()))

@@ -1,10 +1,22 @@
 """All fault tests, in the order in which an installation runs them."""
 
-from tests.system.faults.fault_tests import change, clocks, deploys, handlers, kills, ledgers, mail, points, redis
+from tests.system.faults.fault_tests import (
+    change,
+    clocks,
+    deploys,
+    handlers,
+    kills,
+    ledgers,
+    mail,
+    points,
+    redis,
+    watchers,
+)
 from tests.system.faults.fault_tests.base import FaultTest
 
 FAULT_TESTS: tuple[FaultTest, ...] = (
     *kills.FAULT_TESTS,
+    *watchers.FAULT_TESTS,
     *deploys.FAULT_TESTS,
     *redis.FAULT_TESTS,
     *ledgers.FAULT_TESTS,

@@ -1,0 +1,110 @@
+"""Follows the changes of jobs for a subscriber: those that it has missed, then the others as they come."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from functools import partial
+from typing import Any, Protocol
+
+from onward.jobs import ledger, pages
+from onward.jobs.catch_up import catch_up
+from onward.jobs.change_feed import ChangeFeed
+from onward.jobs.model import Job, JobFilter, Visible
+from onward.jobs.position import Position
+from onward.storage.transaction import Tx
+
+MAX_INSIDE = 10_000  # jobs that a subscription knows to be inside its filter
+MAX_KNOWN_AT_START = 1_000
+READ_AT_ONCE = 50  # jobs that a subscriber has missed
+EVERY_JOB = JobFilter()
+
+Changes = AsyncGenerator[tuple[Job, Position], None]
+"""Changed jobs, each with the position of a subscriber that has got it and all before it."""
+
+
+class Read(Protocol):
+    """Runs a function on the ledger, as `Database.read` does."""
+
+    def __call__(self, function: Callable[[Tx], Any], /) -> Awaitable[Any]: ...
+
+
+async def follow(
+    feed: ChangeFeed,
+    read: Read,
+    *,
+    visible: Visible,
+    filter: JobFilter = EVERY_JOB,
+    ids: frozenset[str] | None = None,
+    since: Position | None = None,
+) -> Changes:
+    """Yield the jobs as they change; those that leave the filter, too, and first what has changed since a position.
+
+    A job may come twice, and never an older version after a newer one. Raises UnknownPosition and TooFarBehind at the
+    begin, SlowConsumer, and what `read` raises.
+    """
+    async with feed.watch_all() if ids is None else feed.watch_jobs(ids) as watch:
+        passage = _Passage(filter)
+        if filter.status:
+            passage.know(await read(partial(_known, filter=filter, visible=visible, ids=ids)))
+        sent: dict[str, int] = {}  # the versions of missed jobs: what has come in meanwhile may be older
+        if since is not None:
+            async with aclosing(_missed(read, since, filter, visible, ids)) as missed:
+                async for job, position in missed:
+                    passage.lets_through(job)
+                    sent[job.id] = job.version
+                    yield job, position
+        async for job in watch:
+            is_new = sent.get(job.id, 0) < job.version
+            if visible.sees(job) and passage.lets_through(job) and is_new:
+                sent.pop(job.id, None)
+                yield job, watch.position
+
+
+class _Passage:
+    """Lets the jobs inside a filter through, and those that leave it once more."""
+
+    def __init__(self, filter: JobFilter) -> None:
+        self._filter = filter
+        self._inside: OrderedDict[str, None] = OrderedDict()
+
+    def know(self, ids: list[str]) -> None:
+        """Take note of jobs that are inside."""
+        self._inside = OrderedDict.fromkeys(ids)
+
+    def lets_through(self, job: Job) -> bool:
+        """Return whether the change of the job is to be sent."""
+        if not self._filter.matches(job):
+            # Only a status can change, so only a filter by status can be left.
+            return self._inside.pop(job.id, job) is None
+        if self._filter.status:
+            self._inside[job.id] = None
+            self._inside.move_to_end(job.id)
+            if len(self._inside) > MAX_INSIDE:
+                self._inside.popitem(last=False)
+        return True
+
+
+async def _missed(
+    read: Read, since: Position, filter: JobFilter, visible: Visible, ids: frozenset[str] | None
+) -> Changes:
+    """Read the jobs that have changed since, each with the position after it.
+
+    One whose status is outside of the filter is among them: it may have left the filter meanwhile.
+    """
+    found, last = await read(partial(catch_up, since=since, visible=visible, filter=filter, ids=ids))
+    after = [*(position for _, position in found[1:]), last]
+    for start in range(0, len(found), READ_AT_ONCE):
+        some = [job_id for job_id, _ in found[start : start + READ_AT_ONCE]]
+        jobs = await read(partial(ledger.get_many, ids=some))
+        for at, job_id in enumerate(some, start):
+            if job_id in jobs:  # else it was pruned
+                yield jobs[job_id], after[at]
+
+
+def _known(tx: Tx, filter: JobFilter, visible: Visible, ids: frozenset[str] | None) -> list[str]:
+    """Return the newest jobs inside the filter, oldest first; of `ids` all that are inside."""
+    if ids is not None:
+        return [job.id for job in ledger.get_many(tx, sorted(ids)).values() if filter.matches(job)]
+    return pages.ids(tx, visible=visible, filter=filter, limit=MAX_KNOWN_AT_START, newest=True)[::-1]
