@@ -8,7 +8,7 @@ from graphql import GraphQLError, OperationType
 
 from onward.graphql.base import public_error, unavailable
 from onward.graphql.context import Info
-from onward.jobs.position import Position
+from onward.jobs.position import BadToken, Position
 from onward.storage.base import Unavailable
 
 FIELD = "change"
@@ -41,7 +41,7 @@ def position_of(change: str | None) -> Position | None:
     """Return the position of a `change`. Raises GraphQLError BAD_CHANGE."""
     try:
         return None if change is None else Position.of(change)
-    except ValueError:
+    except BadToken:
         raise unknown_change() from None
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 
 import sqlalchemy as sa
 
+from onward.jobs.base import JobsError
 from onward.storage.identity import LEDGER_ID
 from onward.storage.tables import commits, jobs
 from onward.storage.transaction import Tx
@@ -26,6 +27,10 @@ _SNAPSHOT = {
     "sqlite": sa.select(commits.c.n + 1, _newest),
     "postgresql": sa.select(sa.text("CAST(pg_current_snapshot() AS TEXT)"), _newest),
 }
+
+
+class BadToken(JobsError):
+    """The text is no position, or not as this release writes one."""
 
 
 class Position(NamedTuple):
@@ -61,14 +66,17 @@ class Position(NamedTuple):
 
     @classmethod
     def of(cls, token: str) -> Self:
-        """Read a token. Raises ValueError for a text that is none."""
-        found = _FORM.fullmatch(urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode("ascii"))
+        """Read a token. Raises BadToken."""
+        try:
+            found = _FORM.fullmatch(urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode("ascii"))
+        except ValueError:
+            found = None
         if found is None:
-            raise ValueError("this is no position")
+            raise BadToken
         ledger, change, end, numbers = found.groups()
         position = cls(ledger, int(end, 16), tuple(int(number, 16) for number in numbers.split(",")[:-1]))
         if position.token(int(change, 16)) != token or max((position.end, *position.open)) > MAX_NUMBER:
-            raise ValueError("this is no position")
+            raise BadToken
         return position
 
 

@@ -321,6 +321,7 @@ class Ledger(RuleBasedStateMachine):
             new = after[job_id]
             seen = {name for name in old if old[name] != new[name]} - UNSEEN
             assert new["version"] - old["version"] == bool(seen), (old, new)
+            assert (new["changed"] > old["changed"]) == bool(seen), (old, new)
             was, now = S(old["status"]), S(new["status"])
             if was is not now:
                 assert now in MOVES[was], (was, now)
