@@ -245,5 +245,11 @@ def _closing(error: BadRequest) -> Closing:
     Not by 4401, with which the official client gives up for good: at 4403 it comes back with its next token, and at
     1013 after a while.
     """
-    code = 1013 if isinstance(error, Unidentified) else 4500 if isinstance(error, InvalidViewer) else 4403
+    code = (
+        1013
+        if isinstance(error, Unidentified | TooManyRequests)
+        else 4500
+        if isinstance(error, InvalidViewer)
+        else 4403
+    )
     return Closing(code, error.message)

@@ -285,7 +285,7 @@ async def test_operations_over_a_socket_are_counted(tmp_path: Path) -> None:
         assert answers[-1]["payload"][0]["extensions"]["code"] == "RATE_LIMITED"
         async with client(address, init=False) as late:
             await late.send(INIT)
-            assert await late.closed() == 4403
+            assert await late.closed() == 1013  # "try again later": the token is not to blame
 
 
 async def test_in_development_requests_from_loopback_are_not_limited(tmp_path: Path) -> None:
