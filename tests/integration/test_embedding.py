@@ -24,7 +24,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import Message, Scope
 
 from onward import Onward, Viewer
@@ -228,6 +228,32 @@ def test_a_function_of_the_connection_says_who_calls(tmp_path: Path) -> None:
         assert client.post("/graphql", json={"query": f'{{ job(id: "{job_id}") {{ id }} }}'}).json()["data"]["job"]
         client.cookies.set("session", "eve")
         assert not client.post("/graphql", json={"query": f'{{ job(id: "{job_id}") {{ id }} }}'}).json()["data"]["job"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "more", "status"),
+    [
+        ("127.0.0.1", "", 200),
+        ("::1", "", 200),
+        ("192.0.2.7", "", 403),
+        ("2001:db8::1", "", 403),
+        ("192.0.2.7", "[auth]\nallow_public = true", 200),
+    ],
+)
+def test_another_machine_is_not_answered_without_authentication(
+    tmp_path: Path, peer: str, more: str, status: int
+) -> None:
+    """As `serve` refuses to listen there: everyone is an admin in that mode."""
+    onward = Onward.from_settings(write(tmp_path, f"sqlite:///{tmp_path}/onward.db", more))
+    app = FastAPI(lifespan=onward.lifespan)
+    app.mount("/graphql", onward.graphql)
+    with TestClient(app, client=(peer, 1)) as client:
+        answer = client.post("/graphql", json={"query": "{ __typename }"})
+        assert answer.status_code == status
+        assert (status == 200) != ("auth.mode" in answer.text)
+        if status != 200:
+            with pytest.raises(WebSocketDenialResponse), client.websocket_connect("/graphql", subprotocols=[PROTOCOL]):
+                pass
 
 
 async def test_a_jobs_page_without_graphql_says_what_to_mount(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from onward.api import composition, mounts, stop_signals
 from onward.api.app import layers, within
-from onward.api.mounted import GraphqlApp, PagesApp, base_of, graphql_app, pages_app
+from onward.api.mounted import GraphqlApp, LocalOnly, PagesApp, base_of, graphql_app, pages_app
 from onward.api.origins import Hosts
 from onward.api.request_gate import RequestGate
 from onward.api.service import Service, open_service
@@ -90,7 +90,10 @@ class Embedding:
     def _open_graphql(self, service: Service, app: GraphqlApp) -> None:
         gate = self._gate_of(app)
         view = service.view(gate, partial(self._explorer, app))
-        app.open(within(layers(self._settings, gate.hosts, mounted=True), graphql_app(view)))
+        answer = within(layers(self._settings, gate.hosts, mounted=True), graphql_app(view))
+        auth = self._settings.auth
+        is_public = self._viewer is not None or auth.mode != "open" or auth.allow_public
+        app.open(answer if is_public else LocalOnly(answer))
 
     def _open_pages(self, app: PagesApp) -> None:
         around = layers(self._settings, self._hosts(), mounted=True)

@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from onward.api.addresses import UNKNOWN, Addresses, is_loopback
 from onward.web import pages
 
 REASON_LENGTH = 120  # a close frame holds 123 bytes (RFC 6455, 5.5)
@@ -27,6 +28,10 @@ NOT_RUNNING = (
 NO_GRAPHQL = (
     "The jobs page knows no GraphQL: mount onward.graphql in the same application before it starts, or give the page"
     ' an address: app.mount("/jobs", onward.pages_with(graphql="/graphql")).'
+)
+NOT_LOCAL = (
+    'auth.mode is "open" (no authentication), and another machine asks: give Onward a function, as in'
+    ' Onward.from_settings("settings.toml", viewer=...), or set auth.mode = "jwt", or auth.allow_public = true.'
 )
 
 
@@ -75,6 +80,22 @@ async def _send_last(send: Send, message: Message) -> None:
     if message["type"] == "http.response.start":
         message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
     await send(message)
+
+
+class LocalOnly:
+    """Answers this machine only, as an open server that binds its own socket does: everyone is an admin there.
+
+    A caller without an address, of a Unix socket or of a test client, is on this machine.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._addresses = Addresses()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        address = self._addresses.of(scope.get("client"), None)
+        local = address == UNKNOWN or is_loopback(address)
+        await (self._app if local else Refusal(403, "NOT_ALLOWED", NOT_LOCAL))(scope, receive, send)
 
 
 class GraphqlApp(Mounted):
