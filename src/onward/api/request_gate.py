@@ -16,7 +16,7 @@ from onward.api.headers import bearer, joined
 from onward.api.origins import Hosts, Origins
 from onward.api.rates import Rates
 from onward.api.session import Session
-from onward.api.viewers import CustomViewers, with_payload
+from onward.api.viewers import CustomViewers, with_payload, without_cookies
 from onward.api.ws_messages import token_in
 from onward.graphql.base import NotAuthenticated
 from onward.graphql.execution.operations import Operations
@@ -80,7 +80,7 @@ class RequestGate:
                 token_in(connection_init or {}) if is_socket else bearer(joined(headers, b"authorization")), address
             )
         try:
-            viewer = await self.identify(with_payload(connection, connection_init))
+            viewer = await self.identify(self._seen(connection, connection_init))
         except NotAuthenticated:
             self.rates.count(address, None)
             raise
@@ -94,5 +94,13 @@ class RequestGate:
         identify = self.identify
         if not isinstance(identify, CustomViewers):
             return Session(viewer)
-        asked = with_payload(connection, connection_init)
+        asked = self._seen(connection, connection_init)
         return Session(viewer, lambda: identify(asked), identify.recheck_s)
+
+    def _seen(self, connection: HTTPConnection, connection_init: Mapping[str, Any] | None) -> HTTPConnection:
+        """The connection as a project's function sees it."""
+        if connection.scope["type"] == "websocket":
+            headers = connection.scope["headers"]
+            if not self.origins.allows_cookies(joined(headers, b"origin"), joined(headers, b"host")):
+                connection = without_cookies(connection)
+        return with_payload(connection, connection_init)

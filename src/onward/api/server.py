@@ -89,7 +89,7 @@ def _refuse_public_without_auth(settings: Settings, address: str, host: str) -> 
     if not private and settings.auth.mode == "open" and not settings.auth.allow_public:
         raise SettingsError(
             f'auth.mode is "open" (no authentication), and other machines reach {host}: '
-            'set auth.mode = "jwt", or allow it with auth.allow_public = true'
+            'set auth.mode = "jwt" or "custom", or allow it with auth.allow_public = true'
         )
 
 

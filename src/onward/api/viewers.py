@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
+from starlette.authentication import AuthCredentials, UnauthenticatedUser
 from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection
 
@@ -184,6 +185,13 @@ def with_payload(connection: HTTPConnection, payload: Mapping[str, Any] | None) 
     """The connection with `state.connection_init`: the payload of a WebSocket's connection_init, {} without one."""
     state = {**connection.scope.get("state", {}), "connection_init": payload or {}}
     return HTTPConnection({**connection.scope, "state": state})
+
+
+def without_cookies(connection: HTTPConnection) -> HTTPConnection:
+    """The connection as if the browser had sent no cookies; a middleware may have read them already."""
+    scope = {**connection.scope, "headers": [one for one in connection.scope["headers"] if one[0] != b"cookie"]}
+    blank = {"session": dict[str, Any](), "user": UnauthenticatedUser(), "auth": AuthCredentials()}
+    return HTTPConnection({**scope, **{name: value for name, value in blank.items() if name in scope}})
 
 
 def signature_fault(function: Callable[..., object]) -> str:

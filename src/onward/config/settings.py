@@ -412,7 +412,7 @@ class Auth(Table):
 
 
 class Registration(Table):
-    anonymous: bool = Field(default=False, description='with auth.mode "jwt", allow registration without a token')
+    anonymous: bool = Field(default=False, description='with auth.mode "jwt" or "custom", allow registration by nobody')
     disclose: bool = Field(default=True, description="let registerUser say that an address is already registered")
 
 
