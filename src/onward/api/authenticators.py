@@ -13,6 +13,7 @@ from onward.runtime.loading import load
 if TYPE_CHECKING:
     from onward.api.tokens import Keys
 
+EVERYONE = Viewer(None, roles=(ADMIN,))
 NO_FUNCTION = (
     'auth.viewer: mode "custom" needs a function from a connection to its viewer: name it, as in "shop.users:viewer",'
     " or give viewer= to Onward.from_settings"
@@ -38,7 +39,7 @@ def authenticator(settings: Settings, viewer: ViewerFunction | None = None) -> A
 
 def everyone_is_admin(_token: str | None) -> Viewer:
     """The viewer of an open server: the one user of their own machine, who may do everything."""
-    return Viewer(None, roles=(ADMIN,))
+    return EVERYONE
 
 
 def _custom(auth: Auth, given: ViewerFunction | None) -> CustomViewers:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from onward.api.base import ApiError
 from onward.graphql.base import TOKEN_EXPIRED, NotAuthenticated
-from onward.graphql.viewer import Viewer, nobody
+from onward.graphql.viewer import NOBODY, Viewer
 from onward.text.visibility import is_plain
 
 RSA_BITS = 2048
@@ -118,7 +118,7 @@ class Tokens:
     def __call__(self, token: str | None) -> Viewer:
         """Return the token's viewer: an `onward.api.request_gate.Authenticate`. Raises NotAuthenticated."""
         if token is None:
-            return nobody()
+            return NOBODY
         known = self._known.get(token)
         if known is None:
             known = self._read(token)

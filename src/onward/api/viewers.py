@@ -22,7 +22,7 @@ from starlette.requests import HTTPConnection
 from onward.api.base import HttpError
 from onward.graphql.base import NotAuthenticated
 from onward.graphql.execution.masking import MESSAGE
-from onward.graphql.viewer import Viewer, ViewerFunction, nobody
+from onward.graphql.viewer import NOBODY, Viewer, ViewerFunction
 from onward.jobs.step_threads import StepThreads
 from onward.telemetry import logger
 from onward.text.visibility import is_plain
@@ -86,7 +86,7 @@ class CustomViewers:
                 self._log("auth.viewer failed", error)
             raise Unidentified from None
         if found is None:
-            return nobody()
+            return NOBODY
         if wrong := complaint(found):
             self._log(f"auth.viewer returned {wrong}")
             raise InvalidViewer

@@ -61,6 +61,5 @@ class Viewer:
         return self.subject is None and not self.roles
 
 
-def nobody() -> Viewer:
-    """The viewer of a caller who has not signed in: it sees nothing, and owns nothing."""
-    return Viewer(None)
+NOBODY = Viewer(None)
+"""The viewer of a caller who has not signed in: it sees nothing, and owns nothing."""
