@@ -243,7 +243,7 @@ def test_a_function_of_the_connection_says_who_calls(tmp_path: Path) -> None:
 def test_another_machine_is_not_answered_without_authentication(
     tmp_path: Path, peer: str, more: str, status: int
 ) -> None:
-    """As `serve` refuses to listen there: everyone is an admin in that mode."""
+    """`serve` refuses to listen there, too: everyone is an admin in that mode."""
     onward = Onward.from_settings(write(tmp_path, f"sqlite:///{tmp_path}/onward.db", more))
     app = FastAPI(lifespan=onward.lifespan)
     app.mount("/graphql", onward.graphql)

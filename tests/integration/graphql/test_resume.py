@@ -216,7 +216,7 @@ async def test_a_viewer_gets_her_own_jobs_alone(server: Server) -> None:
 
 
 async def test_a_subscriber_too_far_behind_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It loads the jobs again, and goes on. Jobs that are named are few enough."""
+    """The jobs are loaded again, and the subscriber goes on. Jobs that are named are few enough."""
     monkeypatch.setattr(catch_up, "MAX_CHANGES", 3)
     token = (await server.page())["change"]
     jobs = [await server.accept() for _ in range(4)]
@@ -233,7 +233,7 @@ async def test_a_text_that_is_no_change_is_refused(server: Server) -> None:
 
 
 async def test_a_change_of_another_ledger_or_of_the_future_is_refused(server: Server) -> None:
-    """Such as one that was taken before a backup was restored."""
+    """A ledger that was restored from a backup is behind the changes that clients have."""
     position = Position.of((await server.page())["change"])
     assert await server.error(after=position._replace(ledger="00000000").token(1)) == "BAD_CHANGE"
     assert await server.error(after=position._replace(end=2**40).token(1)) == "BAD_CHANGE"
@@ -260,7 +260,7 @@ async def test_ids_and_a_filter_by_status_see_a_job_leave(
 
 
 async def test_a_commit_that_ends_late_is_not_missed(postgres_ledger: str, tmp_path: Path, anyio_backend: str) -> None:
-    """Its number is smaller than those that the subscriber has seen; the open transaction brings nothing twice."""
+    """The number is smaller than those that the subscriber has seen; an open transaction brings nothing twice."""
     async with serving_on(postgres_ledger, tmp_path) as server:
         early, late = await server.accept(), await server.accept()
         with held(postgres_ledger, lambda tx: cancel(tx, early.id)) as end:

@@ -41,7 +41,7 @@ def test_its_own_tests_pass(package: Path) -> None:
 
 
 def test_it_is_small_and_needs_no_other_package_at_run_time(node: Run) -> None:
-    """As a page loads it: all entries in one file each, minified and compressed."""
+    """Measured as a page loads it: all entries in one file each, minified and compressed."""
     built = MODULES / "onward-client"
     size = 0
     for entry in json.loads((built / "package.json").read_text("utf-8"))["exports"].values():
@@ -52,7 +52,7 @@ def test_it_is_small_and_needs_no_other_package_at_run_time(node: Run) -> None:
 
 
 def test_its_packages_are_the_tested_ones() -> None:
-    """Its lock is a part of that of the tests: the same versions, by their digests, and no addresses."""
+    """The package's lock is a part of that of the tests: the same versions, by their digests, and no addresses."""
     mine, tested = (
         json.loads((folder / "package-lock.json").read_text("utf-8"))["packages"]
         for folder in (PACKAGE, MODULES.parent)

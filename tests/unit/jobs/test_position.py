@@ -42,7 +42,7 @@ def test_a_number_that_is_given_again_after_a_crash_is_included(history: tuple[S
 
 
 def test_a_job_that_stays_as_it_is_keeps_its_position_for_a_while() -> None:
-    """It moves at last, so that a reader is never far behind."""
+    """The position moves at last, so that a reader is never far behind."""
     jobs = [Position("1e30", end).near(100) for end in range(101, 300)]
     assert len(set(jobs[: STEP - 101 % STEP])) == 1
     assert all(end - one.end < STEP or one.end == 101 for end, one in zip(range(101, 300), jobs, strict=True))

@@ -88,7 +88,7 @@ class Watching:
                     waiting.discard(job.id)
 
     async def test_a_watcher_that_comes_back_gets_what_it_has_missed(self, harness: Harness) -> None:
-        """It is cut off after a few changes, and the jobs end meanwhile. It goes on from its last position."""
+        """Cut off after a few changes, while the jobs end, the watcher goes on from its last position."""
         position = (await harness.front.database.read(Snapshot.of)).position
         one = {"handler": "conformance.note", "params": {"folder": str(harness.folder)}}
         jobs = await harness.request([one] * 10)

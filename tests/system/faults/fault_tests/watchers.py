@@ -68,7 +68,7 @@ def watched(installation: Installation) -> Iterator[Watcher]:
 
 
 def a_subscriber_of_a_killed_api_misses_nothing(stage: Stage) -> None:
-    """It comes back to a new process, or to another one, with the change that it has seen last."""
+    """The subscriber comes back to a new process, or to another one, with the change that it has seen last."""
     installation = stage.installation
     with watched(installation) as watcher:
         with load(installation) as sent:
