@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -22,6 +22,7 @@ from onward.storage.callers import UnusableSession
 
 if TYPE_CHECKING:
     import strawberry
+    from starlette.requests import HTTPConnection
     from starlette.types import ASGIApp
 
     from onward.api.embedding import Embedding
@@ -41,25 +42,29 @@ class Onward:
         app.mount("/jobs", onward.pages)
     """
 
-    def __init__(self, settings: Settings, *, viewer: ViewerFunction | None = None) -> None:
+    def __init__(self, settings: Settings, *, viewer: ViewerFunction | None = None, type_prefix: str = "") -> None:
         self.sync = Sync(settings)
         self._settings = settings
         self._viewer = viewer
+        self._type_prefix = type_prefix
         self._in_use = False
         self._context: AbstractAsyncContextManager[Enqueuer] | None = None
         self._enqueuer: Enqueuer | None = None
 
     @classmethod
-    def from_settings(cls, file: str | Path = "settings.toml", *, viewer: ViewerFunction | None = None) -> Self:
+    def from_settings(
+        cls, file: str | Path = "settings.toml", *, viewer: ViewerFunction | None = None, type_prefix: str = ""
+    ) -> Self:
         """Read the settings; nothing is opened yet. Raises SettingsError.
 
         `viewer` is a function of a connection to the Viewer who calls, or None; it may be asynchronous. Without it
-        `auth.mode` says who calls.
+        `auth.mode` says who calls. `type_prefix` begins the names of Onward's types in a schema of your own, where
+        yours have the same names.
         """
         path = Path(file).absolute()
         if not path.is_dir() and path.name != "settings.toml":
             raise SettingsError(f"{file}: the file of a project's settings is named settings.toml: name that one")
-        return cls(enter(path if path.is_dir() else path.parent), viewer=viewer)
+        return cls(enter(path if path.is_dir() else path.parent), viewer=viewer, type_prefix=type_prefix)
 
     async def __aenter__(self) -> Self:
         self._take()
@@ -108,6 +113,44 @@ class Onward:
         """Return the jobs page for a GraphQL at another address of the same origin, such as "/api/graphql"."""
         return self._embedding.pages(graphql)
 
+    @property
+    def Query(self) -> Any:  # noqa: N802 - a class
+        """The library's queries, as a base of the class Query in a Strawberry schema of your own."""
+        return self._embedding.library.query
+
+    @property
+    def Mutation(self) -> Any:  # noqa: N802 - a class
+        """The same for mutations, with those of the handlers."""
+        return self._embedding.library.mutation
+
+    @property
+    def Subscription(self) -> Any:  # noqa: N802 - a class
+        """The same for subscriptions."""
+        return self._embedding.library.subscription
+
+    @property
+    def Job(self) -> Any:  # noqa: N802 - a class
+        """The type Job of such a schema, for fields of your own: `strawberry.field(graphql_type=onward.Job | None)`."""
+        return self._embedding.library.job
+
+    @property
+    def JobPayload(self) -> Any:  # noqa: N802 - a class
+        """The type of the payload that `send` answers with, in such a schema."""
+        return self._embedding.library.job_payload
+
+    @property
+    def UserError(self) -> Any:  # noqa: N802 - a class
+        """The type of the `errors` of payloads, in such a schema."""
+        return self._embedding.library.user_error
+
+    @property
+    def context(self) -> Callable[[HTTPConnection], Awaitable[Any]]:
+        """The context getter of Strawberry's routers: `GraphQLRouter(schema, context_getter=onward.context)`.
+
+        In a context of your own: `{"onward": await onward.context(connection)}`, or an attribute of that name.
+        """
+        return self._embedding.context
+
     @asynccontextmanager
     async def _lifespan(self, app: Any) -> AsyncIterator[None]:
         self._take()
@@ -125,7 +168,7 @@ class Onward:
     def _embedding(self) -> Embedding:
         from onward.api.embedding import Embedding  # noqa: PLC0415 - as the head of this file says
 
-        return Embedding(self._settings, self._viewer)
+        return Embedding(self._settings, self._viewer, self._type_prefix)
 
     def _take(self) -> None:
         if self._in_use:

@@ -14,14 +14,15 @@ from onward.api.origins import Hosts, Origins
 from onward.api.rates import Rates
 from onward.api.request_gate import RequestGate
 from onward.config.settings import Settings, SettingsError, version
-from onward.graphql.base import HandlerSchemaError
+from onward.graphql.base import HandlerSchemaError, SchemaError
 from onward.graphql.context import Services
 from onward.graphql.counts import Counts
 from onward.graphql.execution import trusted
 from onward.graphql.execution.limits import Limits
 from onward.graphql.execution.operations import Operations
 from onward.graphql.execution.trusted import Trusted
-from onward.graphql.schema import build
+from onward.graphql.library import Library
+from onward.graphql.schema import build, served
 from onward.graphql.viewer import ViewerFunction
 from onward.runtime.handlers import load_handlers
 from onward.runtime.loading import load
@@ -57,7 +58,7 @@ def operations(settings: Settings, own_schema: strawberry.Schema | None = None) 
     except (OSError, trusted.BadDocument) as error:
         raise SettingsError(f"gql.documents_dir: {error}") from error
     made = Operations(
-        (own_schema or schema(settings))._schema,  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
+        served(own_schema or schema(settings)),
         limits(settings),
         open_schema=is_open(settings),
         trusted=Trusted([*texts.values(), *(documents.documents() if only_trusted else ())], only=only_trusted),
@@ -75,7 +76,7 @@ def schema(settings: Settings) -> strawberry.Schema:
         return build(
             modules,
             handlers=load_handlers(settings),
-            open_to_all=("registerUser",) if settings.registration.anonymous else (),
+            open_to_all=open_to_all(settings),
         )
     except SettingsError:
         raise
@@ -86,6 +87,16 @@ def schema(settings: Settings) -> strawberry.Schema:
             raise
         # Types that do not fit raise errors of many classes, of Strawberry's and of graphql-core's.
         raise SettingsError(f"gql.modules: {error}") from error
+
+
+def library(settings: Settings, prefix: str = "") -> Library:
+    """The library's types, with its handlers' mutations, for a schema of one's own. Raises SettingsError."""
+    try:
+        return Library(load_handlers(settings).values(), prefix=prefix)
+    except HandlerSchemaError as error:
+        raise SettingsError(f"handlers.modules: {error}") from error
+    except SchemaError as error:
+        raise SettingsError(str(error)) from error
 
 
 def limits(settings: Settings) -> Limits:
@@ -174,7 +185,13 @@ def services(runtime: Runtime) -> Services:
         discloses=runtime.settings.registration.disclose,
         mail_directory=mail_directory(runtime.settings),
         open_jobs=runtime.settings.gql.limits.open_jobs,
+        open_to_all=open_to_all(runtime.settings),
     )
+
+
+def open_to_all(settings: Settings) -> tuple[str, ...]:
+    """The mutations that need no token where tokens are needed."""
+    return ("registerUser",) if settings.registration.anonymous else ()
 
 
 def mail_directory(settings: Settings) -> Path | None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import strawberry
@@ -16,12 +16,14 @@ from starlette.responses import Response
 
 from onward.api import composition, mounts, stop_signals
 from onward.api.app import layers, within
-from onward.api.mounted import GraphqlApp, LocalOnly, PagesApp, base_of, graphql_app, pages_app
+from onward.api.mounted import NOT_RUNNING, GraphqlApp, LocalOnly, PagesApp, base_of, graphql_app, pages_app
 from onward.api.origins import Hosts
 from onward.api.request_gate import RequestGate
+from onward.api.router_context import ContextGetter, Running, context_getter
 from onward.api.service import Service, open_service
 from onward.config.settings import Settings, SettingsError
 from onward.graphql.base import SchemaError
+from onward.graphql.library import Library
 from onward.graphql.viewer import ViewerFunction
 from onward.runtime.wiring import Runtime
 from onward.telemetry import logger
@@ -31,9 +33,10 @@ from onward.web import pages
 class Embedding:
     """The mounted applications of one Onward, and the service behind them."""
 
-    def __init__(self, settings: Settings, viewer: ViewerFunction | None = None) -> None:
+    def __init__(self, settings: Settings, viewer: ViewerFunction | None = None, type_prefix: str = "") -> None:
         self._settings = settings
         self._viewer = viewer
+        self._type_prefix = type_prefix
         self._graphql: list[GraphqlApp] = []
         self._pages: list[PagesApp] = []
         self._places: list[mounts.Place] = []
@@ -57,6 +60,16 @@ class Embedding:
             self._open_pages(app)
         return app
 
+    @cached_property
+    def library(self) -> Library:
+        """The library's types for a Strawberry schema of one's own. Raises SettingsError."""
+        return composition.library(self._settings, self._type_prefix)
+
+    @cached_property
+    def context(self) -> ContextGetter:
+        """The context getter for Strawberry's own routers."""
+        return context_getter(self._running)
+
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[Runtime]:
         """Start what the mounted applications need, and drain it at the end. Raises SettingsError and StorageError."""
@@ -70,6 +83,8 @@ class Embedding:
                 self._open_graphql(service, graphql)
             for page in self._pages:
                 self._open_pages(page)
+            if "context" in vars(self):  # a router has it, and its first request shall not wait for a schema
+                self._running()
             stack.enter_context(stop_signals.heard(partial(self._stop, service)))
             yield service.runtime
 
@@ -88,7 +103,7 @@ class Embedding:
         self._places = []
 
     def _open_graphql(self, service: Service, app: GraphqlApp) -> None:
-        gate = self._gate_of(app)
+        gate = self._gate_of(app.schema)
         view = service.view(gate, partial(self._explorer, app))
         answer = within(layers(self._settings, gate.hosts, mounted=True), graphql_app(view))
         auth = self._settings.auth
@@ -99,16 +114,24 @@ class Embedding:
         around = layers(self._settings, self._hosts(), mounted=True)
         app.open(within(around, pages_app(partial(self._graphql_link, app))))
 
-    def _gate_of(self, app: GraphqlApp) -> RequestGate:
+    def _running(self) -> Running:
+        """Return what a router's requests need. Raises RuntimeError before the lifespan and after it."""
+        if self._service is None:
+            raise RuntimeError(NOT_RUNNING)
+        gate = self._gate or self._gate_of(None)
+        self._service.count_by(gate)
+        return Running(gate, self._service.services)
+
+    def _gate_of(self, schema: strawberry.Schema | None) -> RequestGate:
         """Return the gate of a schema; all of them count requests and connections together."""
         try:
             if self._gate is None:
-                gate = composition.request_gate(self._settings, app.schema, viewer=self._viewer)
+                gate = composition.request_gate(self._settings, schema, viewer=self._viewer)
                 self._gate = replace(gate, hosts=self._hosts())
                 return self._gate
-            return replace(self._gate, operations=composition.operations(self._settings, app.schema))
+            return replace(self._gate, operations=composition.operations(self._settings, schema))
         except SchemaError as error:
-            raise SettingsError(f"gql.modules: {error}") from error
+            raise SettingsError(f"graphql_with: {error}") from error
 
     def _hosts(self) -> Hosts:
         if self._viewer is not None:

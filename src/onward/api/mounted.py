@@ -22,7 +22,7 @@ from onward.web import pages
 
 REASON_LENGTH = 120  # a close frame holds 123 bytes (RFC 6455, 5.5)
 NOT_RUNNING = (
-    "Onward is mounted here and not running: create the application with lifespan=onward.lifespan, or enter"
+    "Onward is not running: create the application with lifespan=onward.lifespan, or enter"
     " `async with onward.lifespan(app):` in its own lifespan."
 )
 NO_GRAPHQL = (

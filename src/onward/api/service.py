@@ -31,14 +31,18 @@ class Service:
 
     def view(self, gate: RequestGate, explorer: Explorer | None = None) -> View:
         """Return a view behind a gate, which answers until the service is closed. All gates share one `rates`."""
-        if self._rates is None:
-            self._rates = gate.rates
-            self._rates.start()
+        self.count_by(gate)
         shown = explorer if composition.is_open(self._settings) else None
         view = View(gate, self.services, explorer=shown, get_queries=composition.answers_get(self._settings))
         self._views.append(view)
         self._gates.append(gate)
         return view
+
+    def count_by(self, gate: RequestGate) -> None:
+        """Let the gate's `rates` exchange their counts with other processes, until the service is closed."""
+        if self._rates is None:
+            self._rates = gate.rates
+            self._rates.start()
 
     async def drain(self) -> None:
         """Begin no further job, wait for what runs or hand it back, then end streams. May be called twice."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 import strawberry
+from graphql.pyutils import Path
 
 from onward.dispatch.dispatcher import Dispatcher
+from onward.graphql.base import public_error, unavailable
 from onward.graphql.counts import Counts
 from onward.graphql.meter import Meter
 from onward.graphql.viewer import Viewer
@@ -18,6 +22,7 @@ from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.model import Job
 from onward.jobs.position import Position, Snapshot
 from onward.jobs.schedule import Schedule
+from onward.storage.base import Unavailable
 from onward.storage.engine import Database
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
@@ -43,8 +48,9 @@ class Services:
     tracing: Tracing
     out_of_threads: Callable[[], bool]  # whether plain functions past their time limit keep too many threads
     discloses: bool = True  # whether an address is known already
-    mail_directory: Path | None = None  # the folder of sent messages, where they may be shown
+    mail_directory: FilePath | None = None  # the folder of sent messages, where they may be shown
     open_jobs: int = 0  # the limit of one viewer's jobs that are not finished; 0 for none
+    open_to_all: Collection[str] = ()  # the mutations that need no token where tokens are needed
 
 
 @dataclass(slots=True)
@@ -59,6 +65,7 @@ class Context:
     raw_headers: Sequence[tuple[bytes, bytes]] = ()  # as the server read them; on a WebSocket those of the handshake
     made: dict[Callable[[Context], Any], Any] = field(default_factory=dict)
     position: Position | None = None  # from which nothing is missed that this answer, or event, does not show
+    at_once: bool = False  # deliver each job at once: another server executes the operation, and nobody does it later
 
     async def take_position(self) -> Position:
         """Return the position. Take it before the answer's jobs are read. Raises Unavailable."""
@@ -76,6 +83,14 @@ class Context:
             found[name] = f"{found[name]}{'; ' if name == 'cookie' else ', '}{value}" if name in found else value
         return found
 
+    async def accept(self, *jobs: Job) -> None:
+        """Have jobs delivered, which are in the ledger: after the operation, or at once."""
+        if self.at_once:
+            dispatcher = self.services.dispatcher
+            await dispatcher.deliver(jobs, after_response=dispatcher.defer)
+        else:
+            self.accepted.extend(jobs)
+
     def once(self, make: Callable[[Context], T]) -> T:
         """Return the result of `make` for this context, such as a data loader; `make` is called once in an operation.
 
@@ -88,3 +103,88 @@ class Context:
 
 
 Info = strawberry.Info[Context, None]
+
+
+class Entrance(ABC):
+    """A request that another server answers with a schema of which the library's fields are a part."""
+
+    @abstractmethod
+    async def enter(self, connection_params: object) -> Context:
+        """The context of one field; the parameters are those of a WebSocket's connection_init.
+
+        Raises BadRequest, also where the caller's token is wrong or has expired.
+        """
+
+
+@dataclass
+class _Entered(strawberry.Info[Context, None]):
+    own: Context
+
+    @property
+    def context(self) -> Context:
+        return self.own
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The context of a root field, for the fields below; those of a subscription's events have another `root`."""
+
+    entrance: Entrance
+    root: Path | None
+    context: Context
+
+
+_held: ContextVar[_Held | None] = ContextVar("onward.context", default=None)
+
+
+async def entered(info: strawberry.Info[Any, Any], *, streams: bool = False) -> Info:
+    """The same info with the library's own context. Raises GraphQLError where the schema's context holds none."""
+    if type(info.context) is Context:
+        return info
+    own = await of(info, streams=streams)
+    return _Entered(info._raw_info, info._field, own)  # noqa: SLF001 - an Info is copied by its two fields
+
+
+async def of(info: strawberry.Info[Any, Any], *, streams: bool = False) -> Context:
+    """The library's context: the schema's own, or the `onward` in it. Raises GraphQLError where there is none.
+
+    Fields below one root field share theirs, and its budget.
+    """
+    given = info.context
+    found = _within(given)
+    if not isinstance(found, Context | Entrance):
+        found = _within(found)  # `onward.context` gives an object that holds it
+    if isinstance(found, Context):
+        return found
+    if not isinstance(found, Entrance):
+        raise public_error(
+            "info.context holds no Onward. Give the router context_getter=onward.context, or put it into a context of"
+            ' your own: {"onward": await onward.context(connection)}.',
+            "NO_CONTEXT",
+        )
+    root, held = _root(info.path), _held.get()
+    if held is not None and held.entrance is found and (held.root is None or held.root is root) and not streams:
+        return held.context
+    named = isinstance(given, Mapping)
+    params = given.get("connection_params") if named else getattr(given, "connection_params", None)
+    context = await found.enter(params)
+    _held.set(_Held(found, None if streams else root, context))
+    if not streams and "change" in (info.query or "change"):
+        try:
+            await context.take_position()  # before any job is read
+        except Unavailable as error:
+            raise unavailable() from error
+    return context
+
+
+def _root(path: Path) -> Path:
+    while path.prev is not None:
+        path = path.prev
+    return path
+
+
+def _within(given: Any) -> Any:
+    """The context in a dictionary's `onward`, in an attribute of that name, or the object itself, in this order."""
+    if isinstance(given, Mapping):
+        return given.get("onward")
+    return getattr(given, "onward", given)

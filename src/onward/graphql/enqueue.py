@@ -14,6 +14,7 @@ from onward.graphql.base import GqlError
 from onward.graphql.context import Context
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.user_error import UserError
+from onward.graphql.viewer import Viewer
 from onward.handlers.base import InvalidParameters
 from onward.jobs import idempotency, ledger
 from onward.jobs.base import KeyReused
@@ -35,6 +36,7 @@ class Identified(Protocol):
 
 
 Row = TypeVar("Row", bound=Identified)
+NOBODY = "This needs a bearer token."
 KEY_LENGTH = 255
 MAX_DELAY = timedelta(days=365)
 
@@ -182,7 +184,7 @@ async def accept(
         return accepted
 
     if viewer.is_nobody:
-        await _check_anonymous(context)
+        await _check_anonymous(context, mutation)
     with services.tracing.span(f"accept {handler}", "producer", handler=handler) as span:
         try:
             new = prepared(params)
@@ -197,7 +199,7 @@ async def accept(
         if outcome.job is not None and not outcome.replayed:
             span.set(job=outcome.job.id)
             services.metrics.accepted(handler, time.perf_counter() - started)
-            context.accepted.append(outcome.job)
+            await context.accept(outcome.job)
     return outcome
 
 
@@ -228,6 +230,12 @@ async def written(context: Context, function: Callable[[Tx], T | MutationError],
     return outcome
 
 
+def check_viewer(viewer: Viewer) -> None:
+    """Raise MutationError if a token is needed and was missing."""
+    if viewer.is_nobody:
+        raise MutationError(UserError(code=UserErrorCode.NOT_ALLOWED, message=NOBODY, path=None))
+
+
 def open_jobs_capacity(context: Context, tx: Tx) -> int:
     """Return the number of jobs that the viewer may still open."""
     viewer, most = context.viewer.subject, context.services.open_jobs
@@ -242,9 +250,14 @@ def check_open_jobs(context: Context, tx: Tx) -> None:
         raise MutationError(UserError(code=UserErrorCode.RATE_LIMITED, message=message, path=None))
 
 
-async def _check_anonymous(context: Context) -> None:
-    """Raise MutationError if all callers without a token together have as many open jobs as one viewer may have."""
+async def _check_anonymous(context: Context, mutation: str) -> None:
+    """Raise MutationError if the mutation needs a token, or if its callers without one have too many open jobs.
+
+    All of them together may have as many as one viewer.
+    """
     most = context.services.open_jobs
+    if mutation not in context.services.open_to_all:
+        check_viewer(context.viewer)
     try:
         found = await context.services.counts.open_anonymous(most) if most else 0
     except Unavailable as error:

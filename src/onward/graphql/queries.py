@@ -7,12 +7,13 @@ from typing import Annotated, Any, TypeVar, cast
 
 import strawberry
 from graphql import GraphQLInterfaceType
-from strawberry import UNSET
+from strawberry import UNSET, relay
 from strawberry.types.unset import UnsetType
 
 from onward.graphql.base import public_error, unavailable
 from onward.graphql.context import Info
 from onward.graphql.ids import is_job_id, job_id_of, kind
+from onward.graphql.resolvers import query
 from onward.graphql.types.filter import JobFilter, filtered
 from onward.graphql.types.job import Job
 from onward.graphql.types.node import Node
@@ -44,6 +45,7 @@ def given(value: T | UnsetType | None) -> T | None:
     return None if isinstance(value, UnsetType) else value
 
 
+@query
 async def job(info: Info, id: strawberry.ID) -> model.Job | None:
     if not is_job_id(id):
         return None
@@ -51,6 +53,7 @@ async def job(info: Info, id: strawberry.ID) -> model.Job | None:
     return found if found is not None and info.context.viewer.visible.sees(found) else None
 
 
+@query
 async def node(info: Info, id: strawberry.ID) -> Any:
     """Find the object of an id, by the type of the schema whose ids begin like it."""
     named = kind(id)
@@ -59,12 +62,13 @@ async def node(info: Info, id: strawberry.ID) -> Any:
     schema = info.schema._schema  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
     interface = cast("GraphQLInterfaceType", schema.type_map["Node"])
     for type_ in schema.get_implementations(interface).objects:
-        found: type[Node] = type_.extensions["strawberry-definition"].origin
-        if named is not None and found.kind == named:
+        found = type_.extensions["strawberry-definition"].origin
+        if named is not None and issubclass(found, Node) and found.kind == named:
             return await found.find(info, id)
     return None
 
 
+@query
 async def jobs(  # noqa: PLR0917 - arguments of the contract, which come by name
     info: Info,
     first: Annotated[int | None, strawberry.argument(description="So many from the front: 50, at most 200.")] = UNSET,
@@ -106,11 +110,13 @@ async def jobs(  # noqa: PLR0917 - arguments of the contract, which come by name
             raise meter.too_large() from None
 
 
-def viewer(info: Info) -> Caller:
+@query
+async def viewer(info: Info) -> Caller:
     return info.context.viewer
 
 
-def system() -> System:
+@query
+async def system(info: Info) -> System:  # noqa: ARG001 - the wrapper looks at it
     return System()
 
 
@@ -118,7 +124,7 @@ def system() -> System:
 class Query:
     node: Any = strawberry.field(
         resolver=node,
-        graphql_type=Node | None,
+        graphql_type=relay.Node | None,
         description="A job or any other object with an id; null if there is none that you may see.",
     )
     job: model.Job | None = strawberry.field(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import copy
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import strawberry
-from graphql import GraphQLObjectType
+from graphql import GraphQLSchema
 from strawberry.exceptions import DuplicatedTypeName
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
@@ -18,19 +20,19 @@ from strawberry.utils.str_converters import to_camel_case
 
 from onward.graphql import datetime_scalar, unsupported
 from onward.graphql.base import HandlerSchemaError, SchemaError
+from onward.graphql.direct import call_directly
 from onward.graphql.generated import scalars
 from onward.graphql.generated.classes import class_of
 from onward.graphql.generated.files import file_of, naming_file
 from onward.graphql.generated.mutations import MadeMutation, mutation_of
 from onward.graphql.generated.outputs import JobOutput
 from onward.graphql.generated.types import Types
-from onward.graphql.guard import answer_refusals, guard
-from onward.graphql.inputs import call_directly
+from onward.graphql.guard import Guard
+from onward.graphql.inputs import own_name
 from onward.graphql.mutations import Mutation
 from onward.graphql.queries import Query
 from onward.graphql.subscriptions import Subscription
 from onward.graphql.types.job import Job
-from onward.graphql.value_resolver import ValueResolver
 from onward.handlers.base import Handler
 
 KINDS = ("Query", "Mutation", "Subscription")
@@ -71,7 +73,7 @@ def build(
         schema = Schema(
             output,
             query=_merged("Query", Query, modules),
-            mutation=_merged("Mutation", Mutation, modules, made),
+            mutation=_merged("Mutation", Mutation, modules, made, partial(_guarded, open_to_all=open_to_all)),
             subscription=_merged("Subscription", Subscription, modules),
             types=[Job],
             config=config,
@@ -79,11 +81,13 @@ def build(
     except DuplicatedTypeName as error:
         raise _collision(error, types, all_handlers) from error
     unsupported.refuse_types(schema)
-    call_directly(schema)
-    answer_refusals(schema)
-    _resolve(schema, made, output)
-    guard(schema, open_to_all)
     return schema
+
+
+def served(schema: strawberry.Schema) -> GraphQLSchema:
+    """The schema for this package's own executor. Raises SchemaError for what that one lacks."""
+    unsupported.refuse_schema(schema)
+    return call_directly(schema)
 
 
 def _described(modules: Sequence[ModuleType]) -> dict[str, type]:
@@ -107,24 +111,18 @@ def _collision(error: DuplicatedTypeName, types: Types, handlers: Sequence[Handl
             files = " ".join(file_of(handler) for handler in handlers if handler.name in place)
             return HandlerSchemaError(f"{place}: the schema has another type named {name}; rename the class {files}")
     return SchemaError(
-        f"gql.modules: {error.message}. Onward has types of its own, such as Node and PageInfo, which those of"
-        " strawberry.relay repeat: give your type another name"
+        f"gql.modules: {error.message}. Onward has types of its own, such as Job and Viewer: give your type another"
+        " name"
     )
 
 
-def _resolve(schema: strawberry.Schema, made: Sequence[MadeMutation], output: JobOutput) -> None:
-    """Give the generated fields their resolvers, which graphql-core calls without Strawberry's conversions."""
-    core = schema._schema  # noqa: SLF001 - graphql-core's schema has no public name in Strawberry
-    for one in made:
-        assert core.mutation_type is not None  # noqa: S101 - it has the contract's mutations
-        core.mutation_type.fields[one.name].resolve = one.resolve
-    job = core.type_map["Job"]
-    assert isinstance(job, GraphQLObjectType)  # noqa: S101 - the contract's
-    if "output" in job.fields:
-        job.fields["output"].resolve = ValueResolver(output.read)
-
-
-def _merged(name: str, ours: type, modules: Sequence[ModuleType], made: Sequence[MadeMutation] = ()) -> type:
+def _merged(
+    name: str,
+    ours: type,
+    modules: Sequence[ModuleType],
+    made: Sequence[MadeMutation] = (),
+    guarded: Callable[[type], type] = lambda type_: type_,
+) -> type:
     types, taken = [ours], {field.name: "the contract" for field in ours.__strawberry_definition__.fields}  # type: ignore[attr-defined]
     for module in modules:
         if not any(hasattr(module, kind) for kind in KINDS):
@@ -140,7 +138,7 @@ def _merged(name: str, ours: type, modules: Sequence[ModuleType], made: Sequence
             if field.name in taken:
                 raise SchemaError(f"{module.__name__}.{name} has a field {field.name}, as {taken[field.name]} has")
             taken[field.name] = module.__name__
-        types.append(further)
+        types.append(guarded(further))
     names = {to_camel_case(field): place for field, place in taken.items()}
     for one in made:
         if one.name in names:
@@ -152,3 +150,14 @@ def _merged(name: str, ours: type, modules: Sequence[ModuleType], made: Sequence
         fields = {one.name: (one.field.type_annotation, one.field) for one in made}
         types.append(strawberry.type(class_of("HandlerMutations", fields)))
     return ours if len(types) == 1 else merge_types(name, tuple(types))
+
+
+def _guarded(type_: type, open_to_all: Collection[str]) -> type:
+    """The same mutations with a guard around each; the class of the project's module stays as it is."""
+    definition: StrawberryObjectDefinition = type_.__strawberry_definition__  # type: ignore[attr-defined]
+    fields: dict[str, Any] = {}
+    for field in definition.fields:
+        fields[field.python_name] = made = copy.copy(field)
+        made.extensions = [*made.extensions, Guard(open_to_all=own_name(field) in open_to_all)]  # the last is outermost
+    namespace = {"__module__": type_.__module__, **fields}
+    return strawberry.type(type(type_.__name__, (type_,), namespace), name=definition.name)

@@ -15,6 +15,7 @@ from onward.graphql.context import Info
 from onward.graphql.ids import is_job_id
 from onward.graphql.positions import position_of, unknown_change
 from onward.graphql.queries import MAX_PAGE, given, read
+from onward.graphql.resolvers import subscription
 from onward.graphql.types.filter import JobFilter, filtered
 from onward.graphql.types.job import Job
 from onward.jobs import ledger, model
@@ -46,6 +47,7 @@ def public_errors() -> Iterator[None]:
         raise unknown_change() from error
 
 
+@subscription
 async def job_updated(
     info: Info,
     id: strawberry.ID,
@@ -72,6 +74,7 @@ async def job_updated(
                 job = await anext(watch)
 
 
+@subscription
 async def jobs_updated(
     info: Info,
     filter: JobFilter | None = UNSET,

@@ -11,6 +11,7 @@ from graphql import GraphQLScalarType
 from strawberry import federation
 from strawberry.extensions import SchemaExtension
 from strawberry.federation.schema_directives import FederationDirective
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from onward.graphql.base import SchemaError
 
@@ -37,26 +38,41 @@ def refuse_modules(modules: Iterable[ModuleType]) -> None:
                 )  # a root type's gets lost when merged
 
 
-def refuse_types(schema: strawberry.Schema) -> None:
+def refuse_schema(schema: strawberry.Schema) -> None:
+    """Raise SchemaError for a schema of another builder that Onward's executor could not do justice to."""
+    found = {
+        "extensions": schema.extensions,
+        "operation directives": schema.directives,
+        "an execution_context_class": schema.execution_context_class is not StrawberryGraphQLCoreExecutionContext,
+        "federation": isinstance(schema, federation.Schema),
+    }
+    for name, there in found.items():
+        if there:
+            raise SchemaError(
+                f"the schema has {name}, which Onward does not execute: serve it with a router of Strawberry's own, as"
+                " in GraphQLRouter(schema, context_getter=onward.context)"
+            )
+    refuse_types(schema, "the schema")
+
+
+def refuse_types(schema: strawberry.Schema, place: str = "gql.modules") -> None:
     """Raise SchemaError for Upload, and for a type or field with a directive of federation."""
     types = schema._schema.type_map  # noqa: SLF001 - Strawberry has no other way to the types in use
     if isinstance(types.get("Upload"), GraphQLScalarType):
-        raise SchemaError(
-            "gql.modules use Upload, and /graphql reads no files: let the client upload to a route of yours"
-        )
+        raise SchemaError(f"{place}: Upload needs files, which Onward does not read: let the client upload to a route")
     for type_ in types.values():
-        _refuse_federation(type_.extensions.get("strawberry-definition"))
+        _refuse_federation(type_.extensions.get("strawberry-definition"), place)
 
 
-def _refuse_federation(definition: Any) -> None:
+def _refuse_federation(definition: Any, place: str = "gql.modules") -> None:
     """Raise SchemaError if a definition has a directive of federation; only object types can have one."""
     fields = getattr(definition, "fields", ())
     located = [
         ("", getattr(definition, "directives", None)),
         *((f".{field.name}", field.directives) for field in fields),
     ]
-    for place, directives in located:
+    for where, directives in located:
         for directive in directives or ():
             if isinstance(directive, FederationDirective):
                 name = type(directive).__name__
-                raise SchemaError(f"gql.modules: {name} of {definition.name}{place} {FEDERATION}")
+                raise SchemaError(f"{place}: {name} of {definition.name}{where} {FEDERATION}")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
 from graphql import GraphQLError
 
-from onward.telemetry import logger
+from onward.graphql.internal_errors import MESSAGE, masked
+
+__all__ = ["MESSAGE", "formatted", "masked", "of_request"]
 
 # graphql-core has the variable and the place of a wrong value in its message alone.
 VARIABLE = re.compile(r"Variable '\$(?P<name>\w+)' has invalid value(?: at (?P<path>(?:\.\w+|\[\d+\])+))?: ", re.ASCII)
 PLACE = re.compile(r"\w+", re.ASCII)
-MESSAGE = "Something went wrong on our side"
 
 
 def formatted(errors: Sequence[GraphQLError], most: int) -> list[dict[str, Any]]:
@@ -43,10 +43,3 @@ def _formatted(error: GraphQLError) -> dict[str, Any]:
         shown["locations"] = [location.formatted for location in error.locations]
     shown["path"] = error.path
     return shown
-
-
-def masked(error: BaseException) -> dict[str, Any]:
-    """Log an unexpected exception under an id, and return its public form."""
-    id_ = secrets.token_hex(8)
-    logger("gql").error("a resolver failed", error_id=id_, exc_info=error)
-    return {"message": MESSAGE, "extensions": {"code": "INTERNAL", "id": id_}}

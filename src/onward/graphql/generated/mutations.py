@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import strawberry
 from graphql import GraphQLResolveInfo
@@ -13,16 +13,20 @@ from strawberry.types.field import StrawberryField
 
 from onward.graphql.base import HandlerSchemaError
 from onward.graphql.context import Context, Info
-from onward.graphql.enqueue import MutationError, accept
+from onward.graphql.direct import DIRECT
+from onward.graphql.enqueue import MutationError, accept, check_viewer
 from onward.graphql.generated.classes import class_of
 from onward.graphql.generated.inputs import input_members
 from onward.graphql.generated.members import Member, reading
 from onward.graphql.generated.rows import Row, row_of
 from onward.graphql.generated.schema_type import SchemaType
 from onward.graphql.generated.types import Types
+from onward.graphql.inputs import as_given
+from onward.graphql.resolvers import query
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
+from onward.graphql.viewer import Viewer
 from onward.handlers.base import Handler, Mutation
 from onward.handlers.fields import fields_of
 from onward.jobs import model
@@ -30,16 +34,16 @@ from onward.jobs import model
 NOT_ALLOWED = "You may not send this mutation."
 KEY, RUN_AT = "idempotencyKey", "runAt"
 Resolve = Callable[..., Any]
+Answer = Callable[[Context, Mapping[str, Any]], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class MadeMutation:
-    """A field of the type Mutation; `resolve` is called by graphql-core, without Strawberry's conversions."""
+    """A field of the type Mutation."""
 
     handler: str
     name: str
     field: StrawberryField
-    resolve: Resolve
 
 
 def mutation_of(handler: Handler, types: Types) -> MadeMutation | None:
@@ -57,13 +61,15 @@ def mutation_of(handler: Handler, types: Types) -> MadeMutation | None:
             )
     row = row_of(handler, declared, types)
     input_, payload = _input(title, fields, handler, types), _payload(title, row, handler, types)
+    answer = _answering(handler, declared, members, row, payload)
     field = strawberry.mutation(
-        resolver=_signature(input_, payload),
+        resolver=_resolver(input_, payload, answer),
         name=declared.name,
         description=declared.description or f"Accept a job of `{handler.name}`.",
         deprecation_reason=declared.deprecated,
+        metadata={DIRECT: _direct(answer)},
     )
-    return MadeMutation(handler.name, declared.name, field, _resolver(handler, declared, members, row, payload))
+    return MadeMutation(handler.name, declared.name, field)
 
 
 def _input(title: str, fields: dict[str, tuple[Any, Any]], handler: Handler, types: Types) -> type:
@@ -72,7 +78,9 @@ def _input(title: str, fields: dict[str, tuple[Any, Any]], handler: Handler, typ
     key = strawberry.field(name=KEY, description="The same key with the same input gives the same job.")
     run_at = strawberry.field(name=RUN_AT, description="The earliest start; at most a year ahead.")
     made = {**fields, "idempotency_key": (str | None, key), "run_at": (datetime | None, run_at)}
-    return strawberry.input(class_of(name, made), name=name)
+    cls: Any = strawberry.input(class_of(name, made), name=name)
+    cls.__strawberry_definition__.from_input = as_given
+    return cast("type", cls)
 
 
 def _payload(title: str, row: Row | None, handler: Handler, types: Types) -> type:
@@ -90,30 +98,38 @@ def _payload(title: str, row: Row | None, handler: Handler, types: Types) -> typ
     return strawberry.type(class_of(name, fields), name=name)
 
 
-def _signature(input_: type, payload: type) -> Resolve:
-    """A function that tells Strawberry the types of the field; `MadeMutation.resolve` takes its place."""
+def _resolver(input_: type, payload: type, answer: Answer) -> Resolve:
+    """The field's resolver, with its types; `input` is the object as it was given."""
 
-    def resolver(info: Any, input: Any) -> Any:
-        raise NotImplementedError
+    async def resolve(info: Any, input: Any) -> Any:
+        return await answer(info.context, input)
 
-    resolver.__annotations__ = {"info": Info, "input": input_, "return": payload | None}
-    return resolver
+    resolve.__annotations__ = {"info": Info, "input": input_, "return": payload | None}
+    return query(resolve)
 
 
-def _resolver(
+def _direct(answer: Answer) -> Resolve:
+    """The same as graphql-core calls it, for this package's own executor."""
+
+    def resolve(_root: Any, info: GraphQLResolveInfo[Any], input: Mapping[str, Any]) -> Any:
+        return answer(info.context, input)
+
+    return resolve
+
+
+def _answering(
     handler: Handler, declared: Mutation, members: Sequence[Member], row: Row | None, payload: Callable[..., Any]
-) -> Resolve:
+) -> Answer:
     read, path = reading(members), SchemaType(None, members=_by_location(handler, members)).path
 
     def named(location: str) -> list[str]:
         return path(location.split(".")) if location else ["input"]
 
-    async def resolve(_root: Any, info: GraphQLResolveInfo[Any], input: Mapping[str, Any]) -> Any:
-        context: Context = info.context
-        if not declared.permits(context.viewer):
-            return payload(errors=[UserError(code=UserErrorCode.NOT_ALLOWED, message=NOT_ALLOWED, path=None)])
-        params, key, run_at = read(input), input.get(KEY), input.get(RUN_AT)
+    async def answer(context: Context, input: Mapping[str, Any]) -> Any:
         try:
+            check_viewer(context.viewer)
+            _check_permitted(declared, context.viewer)
+            params, key, run_at = read(input), input.get(KEY), input.get(RUN_AT)
             accepted = await accept(
                 context,
                 mutation=declared.name,
@@ -130,7 +146,13 @@ def _resolver(
         shown = {} if row is None else row.shown(accepted.row)
         return payload(job=accepted.job, replayed=accepted.replayed, **shown)
 
-    return resolve
+    return answer
+
+
+def _check_permitted(declared: Mutation, viewer: Viewer) -> None:
+    """Raise MutationError unless the viewer may send the mutation."""
+    if not declared.permits(viewer):
+        raise MutationError(UserError(code=UserErrorCode.NOT_ALLOWED, message=NOT_ALLOWED, path=None))
 
 
 def _by_location(handler: Handler, members: Sequence[Member]) -> dict[str, Member]:

@@ -12,10 +12,14 @@ from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
 from onward.graphql.base import HandlerSchemaError, public_error
+from onward.graphql.context import Info
+from onward.graphql.direct import DIRECT
 from onward.graphql.generated.files import naming_file
 from onward.graphql.generated.schema_type import Convert, SchemaType
 from onward.graphql.generated.types import Types
+from onward.graphql.resolvers import query
 from onward.graphql.types.job import Job
+from onward.graphql.value_resolver import ValueResolver
 from onward.handlers.base import Handler
 from onward.handlers.output import Output
 from onward.jobs import model
@@ -58,11 +62,22 @@ class JobOutput:
             return fields
         members: Any = self._members
         union = Annotated[Union[members], strawberry.union(NAME)] | None  # noqa: UP007 - of a tuple
-        made = strawberry.field(resolver=_signature, graphql_type=union, description=DESCRIPTION)
+        made = strawberry.field(
+            resolver=self._resolver(),
+            graphql_type=union,
+            description=DESCRIPTION,
+            metadata={DIRECT: ValueResolver(self.read)},
+        )
         made.python_name = made.name = "output"
         made.origin = Job
         index = next(index for index, field in enumerate(fields) if field.python_name == "result")
         return [*fields[: index + 1], made, *fields[index + 1 :]]
+
+    def _resolver(self) -> Any:
+        async def output(info: Info, root: strawberry.Parent[model.Job]) -> Any:  # noqa: ARG001
+            return self.read(root)
+
+        return query(output)
 
     def read(self, job: model.Job) -> Any:
         """The result in its type. Raises GraphQLError for one that was stored before the handler had this type."""
@@ -86,7 +101,3 @@ def _type(type_: type, handler: Handler, types: Types) -> SchemaType:
             " classmethod is_type_of(cls, obj, info), by which the union JobOutput knows its values"
         )
     return found
-
-
-def _signature(root: strawberry.Parent[model.Job]) -> Any:
-    """Stands for the field until `JobOutput.read` takes its place."""

@@ -9,6 +9,7 @@ from onward.graphql.context import Info
 from onward.graphql.enqueue import MutationError, written
 from onward.graphql.ids import is_job_id
 from onward.graphql.inputs import scalar_input
+from onward.graphql.resolvers import mutation
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
@@ -51,6 +52,7 @@ def conflict(found: Conflict) -> UserError:
     return UserError(code=UserErrorCode.CONFLICT, message=f"{message[:1].upper()}{message[1:]}.", path=["id"])
 
 
+@mutation(CancelJobPayload)
 async def cancel_job(info: Info, input: CancelJobInput) -> CancelJobPayload | None:
     visible = info.context.viewer.visible
 
@@ -62,13 +64,9 @@ async def cancel_job(info: Info, input: CancelJobInput) -> CancelJobPayload | No
         except Conflict as found:
             return found
 
-    outcome: model.Job | Conflict
-    try:
-        values = checked(Values, reason=input.reason)
-        check_id(input.id)
-        outcome = await written(info.context, cancel, lock_order.job(input.id))
-    except MutationError as refused:
-        return CancelJobPayload(errors=refused.errors)
+    values = checked(Values, reason=input.reason)
+    check_id(input.id)
+    outcome: model.Job | Conflict = await written(info.context, cancel, lock_order.job(input.id))
     if isinstance(outcome, Conflict):
         return CancelJobPayload(job=outcome.job, errors=[conflict(outcome)])
     if outcome.done:

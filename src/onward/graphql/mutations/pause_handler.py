@@ -7,6 +7,7 @@ import strawberry
 from onward.graphql.context import Info
 from onward.graphql.enqueue import MutationError, written
 from onward.graphql.inputs import scalar_input
+from onward.graphql.resolvers import mutation
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.pause import PausedHandler
 from onward.graphql.types.user_error import UserError
@@ -55,28 +56,24 @@ def not_found() -> MutationError:
     return MutationError(UserError(code=UserErrorCode.NOT_FOUND, message=words, path=["handler"]))
 
 
+@mutation(PauseHandlerPayload)
 async def pause_handler(info: Info, input: PauseHandlerInput) -> PauseHandlerPayload | None:
-    try:
-        check_admin(info)
-        if input.handler not in info.context.services.handlers:
-            raise not_found()
-        by = info.context.viewer.subject
-        return PauseHandlerPayload(
-            paused=await written(info.context, lambda tx: concurrency.pause(tx, input.handler, by=by), LAST)
-        )
-    except MutationError as refused:
-        return PauseHandlerPayload(errors=refused.errors)
+    check_admin(info)
+    if input.handler not in info.context.services.handlers:
+        raise not_found()
+    by = info.context.viewer.subject
+    return PauseHandlerPayload(
+        paused=await written(info.context, lambda tx: concurrency.pause(tx, input.handler, by=by), LAST)
+    )
 
 
+@mutation(ResumeHandlerPayload)
 async def resume_handler(info: Info, input: ResumeHandlerInput) -> ResumeHandlerPayload | None:
-    try:
-        check_admin(info)
-        if not is_plain(input.handler):  # which no handler's name is; PostgreSQL refuses NUL
-            raise not_found()
-        # Also a handler that this release no longer has, so that the jobs that wait for it can fail.
-        there = await written(info.context, lambda tx: concurrency.resume(tx, input.handler), LAST)
-        if not there and input.handler not in info.context.services.handlers:
-            raise not_found()
-        return ResumeHandlerPayload(handler=input.handler)
-    except MutationError as refused:
-        return ResumeHandlerPayload(errors=refused.errors)
+    check_admin(info)
+    if not is_plain(input.handler):  # which no handler's name is; PostgreSQL refuses NUL
+        raise not_found()
+    # Also a handler that this release no longer has, so that the jobs that wait for it can fail.
+    there = await written(info.context, lambda tx: concurrency.resume(tx, input.handler), LAST)
+    if not there and input.handler not in info.context.services.handlers:
+        raise not_found()
+    return ResumeHandlerPayload(handler=input.handler)

@@ -8,6 +8,7 @@ from onward.graphql.context import Info
 from onward.graphql.enqueue import MutationError, check_open_jobs, written
 from onward.graphql.inputs import scalar_input
 from onward.graphql.mutations.cancel_job import check_id, conflict, no_such_job
+from onward.graphql.resolvers import mutation
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.jobs import commands, model
@@ -29,6 +30,7 @@ class RetryJobPayload:
     errors: list[UserError] = strawberry.field(default_factory=list)
 
 
+@mutation(RetryJobPayload)
 async def retry_job(info: Info, input: RetryJobInput) -> RetryJobPayload | None:
     visible, route = info.context.viewer.visible, info.context.services.dispatcher.route
 
@@ -43,13 +45,9 @@ async def retry_job(info: Info, input: RetryJobInput) -> RetryJobPayload | None:
         except MutationError as refused:
             return refused
 
-    outcome: model.Job | Conflict
-    try:
-        check_id(input.id)
-        outcome = await written(info.context, retry, lock_order.job(input.id))
-    except MutationError as refused:
-        return RetryJobPayload(errors=refused.errors)
+    check_id(input.id)
+    outcome: model.Job | Conflict = await written(info.context, retry, lock_order.job(input.id))
     if isinstance(outcome, Conflict):
         return RetryJobPayload(job=outcome.job, errors=[conflict(outcome)])
-    info.context.accepted.append(outcome)
+    await info.context.accept(outcome)
     return RetryJobPayload(job=outcome)

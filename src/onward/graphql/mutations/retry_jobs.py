@@ -10,6 +10,7 @@ from graphql import GraphQLError
 
 from onward.graphql.context import Info
 from onward.graphql.enqueue import MutationError, open_jobs_capacity, unavailable
+from onward.graphql.resolvers import mutation
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.filter import JobFilter
 from onward.graphql.types.user_error import UserError
@@ -46,6 +47,7 @@ def checked(input: RetryJobsInput) -> model.JobFilter:
         raise MutationError(UserError.invalid("filter", error.message)) from error
 
 
+@mutation(RetryJobsPayload)
 async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | None:
     """Retry jobs in small batches, a commit each, with turns for other callers in between.
 
@@ -63,7 +65,7 @@ async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | No
         )
         while retries.left > 0 and not retries.is_full and time.monotonic() < until:
             again = await retries.next()
-            context.accepted.extend(again)
+            await context.accept(*again)
             payload.count += len(again)
         if retries.is_full:
             payload.errors = [_full(payload.count, context.services.open_jobs)]

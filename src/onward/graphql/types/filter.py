@@ -7,6 +7,7 @@ from datetime import datetime
 import strawberry
 
 from onward.graphql.base import public_error
+from onward.graphql.inputs import aware
 from onward.graphql.types.enums import JobStatus
 from onward.jobs import model
 from onward.text.visibility import is_plain
@@ -36,8 +37,8 @@ class JobFilter:
         return model.JobFilter(
             status=tuple(self.status or ()),
             handler=tuple(handlers),
-            created_after=None if self.created_after is None else model.to_us(self.created_after),
-            created_before=None if self.created_before is None else model.to_us(self.created_before),
+            created_after=None if self.created_after is None else model.to_us(aware(self.created_after)),
+            created_before=None if self.created_before is None else model.to_us(aware(self.created_before)),
         )
 
 

@@ -10,6 +10,7 @@ from strawberry.scalars import JSON
 
 from onward.graphql.context import Info
 from onward.graphql.positions import token
+from onward.graphql.resolvers import query
 from onward.graphql.types.enums import JobStatus, StepStatus
 from onward.graphql.types.node import Node
 from onward.jobs import model
@@ -55,14 +56,16 @@ class JobAttempt:
     error: JobError | None
 
 
-async def waiting_for(root: strawberry.Parent[model.Job], info: Info) -> str | None:
+@query
+async def waiting_for(info: Info, root: strawberry.Parent[model.Job]) -> str | None:
     if root.status not in WAITING and root.blocked is None:
         return None
     dispatcher = info.context.services.dispatcher
     return dispatcher.waiting_for(root, await dispatcher.health())
 
 
-def change(root: strawberry.Parent[model.Job], info: Info) -> Any:
+@query
+def change(info: Info, root: strawberry.Parent[model.Job]) -> Any:
     return token(info, root.changed)
 
 

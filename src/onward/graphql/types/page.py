@@ -5,20 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import strawberry
+from strawberry.relay import PageInfo
 
 from onward.graphql.context import Info
 from onward.graphql.ids import cursor
 from onward.graphql.positions import token
+from onward.graphql.resolvers import query
 from onward.graphql.types.job import Job
 from onward.jobs import model, pages
-
-
-@strawberry.type(description="The bounds of a page, and whether there are more.")
-class PageInfo:
-    has_next_page: bool
-    has_previous_page: bool
-    start_cursor: str | None
-    end_cursor: str | None
 
 
 @strawberry.type
@@ -49,6 +43,7 @@ class ShownPage:
         )
 
 
+@query
 def change(info: Info) -> Any:
     return token(info)
 

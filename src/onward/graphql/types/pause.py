@@ -9,6 +9,7 @@ import strawberry
 
 from onward.graphql.base import unavailable
 from onward.graphql.context import Info
+from onward.graphql.resolvers import query
 from onward.jobs import concurrency
 from onward.storage.base import Unavailable
 
@@ -28,6 +29,7 @@ class PausedHandler:
         return isinstance(obj, concurrency.Pause)
 
 
+@query
 async def pauses(info: Info) -> list[concurrency.Pause]:
     if not info.context.viewer.visible.everything:
         return []

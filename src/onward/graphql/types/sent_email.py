@@ -10,6 +10,7 @@ import strawberry
 
 from onward.graphql.base import public_error
 from onward.graphql.context import Info
+from onward.graphql.resolvers import query
 from onward.mail import mailbox
 
 MAX_SHOWN = 50
@@ -28,6 +29,7 @@ class Letter:
         return isinstance(obj, mailbox.SentEmail)
 
 
+@query
 async def sent_emails(
     info: Info, first: Annotated[int, strawberry.argument(description=f"So many, at most {MAX_SHOWN}.")] = 20
 ) -> list[mailbox.SentEmail] | None:

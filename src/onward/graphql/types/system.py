@@ -8,6 +8,7 @@ import strawberry
 
 from onward.graphql.base import unavailable
 from onward.graphql.context import Info
+from onward.graphql.resolvers import query
 from onward.graphql.types.enums import JobStatus
 from onward.graphql.types.job import Job
 from onward.graphql.types.pause import PausedHandler, pauses
@@ -60,18 +61,22 @@ class Recurring:
     last_job: model.Job | None = strawberry.field(graphql_type=Job | None)
 
 
-def version(info: Info) -> str:
+@query
+async def version(info: Info) -> str:
     return info.context.services.version
 
 
-def backend(info: Info) -> str:
+@query
+async def backend(info: Info) -> str:
     return info.context.services.backend
 
 
-def handlers(info: Info) -> list[str]:
+@query
+async def handlers(info: Info) -> list[str]:
     return sorted(info.context.services.handlers)
 
 
+@query
 async def queues(info: Info) -> list[QueueHealth]:
     health = await info.context.services.dispatcher.health()
     # Depth and age are figures of everybody's jobs.
@@ -87,6 +92,7 @@ async def queues(info: Info) -> list[QueueHealth]:
     ]
 
 
+@query
 async def counts(info: Info) -> list[StatusCount]:
     try:
         found = await info.context.services.counts.of(info.context.viewer.visible)
@@ -95,6 +101,7 @@ async def counts(info: Info) -> list[StatusCount]:
     return [StatusCount(status=status, count=found.get(status, 0)) for status in JobStatus]
 
 
+@query
 async def schedule(info: Info) -> list[Recurring]:
     entries = info.context.services.schedule.entries.values()
     if not entries or not info.context.viewer.visible.everything:

@@ -1,0 +1,94 @@
+"""Resolvers of the library's fields. Each finds its context in any schema, and guards itself.
+
+They hold in a schema that others build and execute, so nothing here depends on this package's own executor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from functools import wraps
+from inspect import isawaitable
+from typing import Any, TypeVar, cast
+
+from onward.graphql.base import TOKEN_EXPIRED, NotAuthenticated, public_error
+from onward.graphql.context import Context, Info, entered
+from onward.graphql.enqueue import MutationError, check_viewer
+from onward.graphql.internal_errors import hidden
+
+T = TypeVar("T")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def query(function: Function) -> Function:
+    """Make the resolver of a field that looks at the viewer itself; `info` is its first parameter."""
+
+    @wraps(function)
+    def resolve(info: Info, *args: Any, **given: Any) -> Any:
+        if type(info.context) is Context:  # our own executor hides internal errors itself
+            return function(info, *args, **given)
+        return _elsewhere(function, info, args, given)
+
+    return cast("Function", resolve)
+
+
+async def _elsewhere(function: Callable[..., Any], info: Info, args: Sequence[Any], given: Mapping[str, Any]) -> Any:
+    """Resolve the field in a schema that others build or execute."""
+    with hidden():
+        found = function(await entered(info), *args, **given)
+        return await found if isawaitable(found) else found
+
+
+def mutation(payload: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Make the resolver of a mutation: it needs a viewer, and a MutationError becomes the `errors` of its payload.
+
+    `payload` is the class of a payload with `errors`, whose other fields have defaults.
+    """
+
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        async def answer(info: Info, *args: Any, **given: Any) -> Any:
+            try:
+                check_viewer(info.context.viewer)
+                return await function(info, *args, **given)
+            except MutationError as refused:
+                return payload(errors=refused.errors)
+
+        return cast("Function", query(answer))
+
+    return decorate
+
+
+def subscription(function: Function) -> Function:
+    """Make the resolver of a subscription: it needs a viewer, and another server's ends when the token expires."""
+
+    @wraps(function)
+    async def events(info: Info, *args: Any, **given: Any) -> AsyncGenerator[Any, None]:
+        with hidden():
+            info = await entered(info, streams=True)
+            viewer = info.context.viewer
+            if viewer.is_nobody:
+                raise NotAuthenticated
+            source = function(info, *args, **given)
+            # Our own server closes the whole connection when the token expires.
+            timed = _until(viewer.until, source) if info.context.at_once else source
+            async with aclosing(source), aclosing(timed):
+                async for event in timed:
+                    yield event
+
+    return cast("Function", events)
+
+
+async def _until(end: float | None, events: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """Pass events on until a time in seconds since 1970. Raises GraphQLError then."""
+    while True:
+        try:
+            async with asyncio.timeout(None if end is None else end - time.time()):
+                event = await anext(events)
+        except TimeoutError:
+            raise public_error(TOKEN_EXPIRED, "NOT_AUTHENTICATED") from None
+        except StopAsyncIteration:
+            return
+        yield event
