@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from starlette.requests import HTTPConnection
 from strawberry.fastapi import BaseContext
 
+from onward.api.headers import joined
 from onward.api.request_gate import RequestGate
-from onward.api.view import bearer
-from onward.api.ws_messages import token_in
-from onward.graphql.base import TOKEN_EXPIRED, BadRequest, NotAuthenticated
+from onward.api.session import Session
+from onward.api.viewers import CustomViewers
+from onward.graphql.base import BadRequest
 from onward.graphql.context import Context, Entrance, Services
 from onward.graphql.viewer import Viewer
 from onward.telemetry.tracing import traceparent
+
+END = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,43 +42,69 @@ class RouterContext(BaseContext, Entrance):
         super().__init__()
         self._connection = connection
         self._running = running
+        self._is_socket = connection.scope["type"] == "websocket"
         self._viewer: Viewer | BadRequest | None = None
+        self._identified_at = 0.0
         self._asking = asyncio.Lock()
 
     async def enter(self, connection_params: object) -> Context:
-        """The context of one field: it has a budget of its own, and its jobs are delivered at once.
+        """The context of one root field: it has a budget of its own, and its jobs are delivered at once.
 
         Raises BadRequest.
         """
         gate, scope = self._running.gate, self._connection.scope
+        init = connection_params if isinstance(connection_params, Mapping) else None
         async with self._asking:
-            if self._viewer is None:
-                try:
-                    self._viewer = self._identified(connection_params if isinstance(connection_params, Mapping) else {})
-                except BadRequest as error:
-                    self._viewer = error
+            if self._viewer is None or self._is_stale():
+                self._viewer = await self._identified(init)
+                self._identified_at = time.monotonic()
+            elif self._is_socket and isinstance(self._viewer, Viewer):
+                gate.rates.count(self._address(), self._viewer.subject)
         viewer = self._viewer
         if isinstance(viewer, BadRequest):
             raise viewer.with_traceback(None)
-        if viewer.until is not None and time.time() >= viewer.until:
-            raise NotAuthenticated(TOKEN_EXPIRED)
-        trace = traceparent(self._header("traceparent"))
+        session = gate.session(viewer, self._connection, init)
+        if session.is_over():
+            raise session.error()
+        trace = traceparent(joined(scope["headers"], b"traceparent"))
         context = gate.operations.context(self._running.services, viewer, self._address(), trace, scope["headers"])
         context.at_once = True
+        context.lasting = partial(_lasting, session)
         return context
 
-    def _identified(self, connection_params: Mapping[str, object]) -> Viewer:
-        token = bearer(self._header("authorization"))
-        if token is None and self._connection.scope["type"] == "websocket":
-            token = token_in(connection_params)
-        return self._running.gate.authenticate(token, self._address())
+    async def _identified(self, init: Mapping[str, Any] | None) -> Viewer | BadRequest:
+        try:
+            return await self._running.gate.viewer_of(self._connection, init)
+        except BadRequest as error:  # for all of the request's fields; a wrong token is counted once
+            return error
+
+    def _is_stale(self) -> bool:
+        """True if a project's own function is to be asked again, as for an open WebSocket of Onward's own server."""
+        identify = self._running.gate.identify
+        if not self._is_socket or not isinstance(identify, CustomViewers):
+            return False
+        return time.monotonic() - self._identified_at > identify.recheck_s
 
     def _address(self) -> str:
-        return self._running.gate.addresses.of(self._connection.scope.get("client"), self._header("x-forwarded-for"))
+        headers = self._connection.scope["headers"]
+        return self._running.gate.addresses.of(self._connection.client, joined(headers, b"x-forwarded-for"))
 
-    def _header(self, name: str) -> bytes | None:
-        values = self._connection.headers.getlist(name)
-        return ", ".join(values).encode("latin-1") if values else None
+
+async def _lasting(session: Session, events: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    """Pass events on until the session ends. Raises BadRequest then."""
+    session.start()
+    try:
+        while not session.is_over():
+            async with session.limit():
+                event = await anext(events, END)
+            if event is END:
+                return
+            yield event
+    except TimeoutError:
+        pass
+    finally:
+        session.close()
+    raise session.error()
 
 
 ContextGetter = Callable[[HTTPConnection], Awaitable[RouterContext]]

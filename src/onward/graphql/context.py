@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -29,6 +29,7 @@ from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 
 T = TypeVar("T")
+Lasting = Callable[[AsyncGenerator[Any, None]], AsyncGenerator[Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Context:
     raw_headers: Sequence[tuple[bytes, bytes]] = ()  # as the server read them; on a WebSocket those of the handshake
     made: dict[Callable[[Context], Any], Any] = field(default_factory=dict)
     position: Position | None = None  # from which nothing is missed that this answer, or event, does not show
+    lasting: Lasting | None = None  # passes a subscription's events on until another server's session ends
     at_once: bool = False  # deliver each job at once: another server executes the operation, and nobody does it later
 
     async def take_position(self) -> Position:

@@ -5,15 +5,13 @@ They hold in a schema that others build and execute, so nothing here depends on 
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import wraps
 from inspect import isawaitable
 from typing import Any, TypeVar, cast
 
-from onward.graphql.base import TOKEN_EXPIRED, NotAuthenticated, public_error
+from onward.graphql.base import NotAuthenticated
 from onward.graphql.context import Context, Info, entered
 from onward.graphql.enqueue import MutationError, check_viewer
 from onward.graphql.internal_errors import hidden
@@ -62,33 +60,20 @@ def mutation(payload: Callable[..., Any]) -> Callable[[Function], Function]:
 
 
 def subscription(function: Function) -> Function:
-    """Make the resolver of a subscription: it needs a viewer, and another server's ends when the token expires."""
+    """Make the resolver of a subscription: it needs a viewer, and another server's ends with the session."""
 
     @wraps(function)
-    async def events(info: Info, *args: Any, **given: Any) -> AsyncGenerator[Any, None]:
+    async def subscribe(info: Info, *args: Any, **given: Any) -> AsyncGenerator[Any, None]:
         with hidden():
             info = await entered(info, streams=True)
-            viewer = info.context.viewer
-            if viewer.is_nobody:
+            if info.context.viewer.is_nobody:
                 raise NotAuthenticated
             source = function(info, *args, **given)
-            # Our own server closes the whole connection when the token expires.
-            timed = _until(viewer.until, source) if info.context.at_once else source
-            async with aclosing(source), aclosing(timed):
-                async for event in timed:
+            # Our own server closes the whole connection when the session ends.
+            lasting = info.context.lasting
+            events = source if lasting is None else lasting(source)
+            async with aclosing(source), aclosing(events):
+                async for event in events:
                     yield event
 
-    return cast("Function", events)
-
-
-async def _until(end: float | None, events: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-    """Pass events on until a time in seconds since 1970. Raises GraphQLError then."""
-    while True:
-        try:
-            async with asyncio.timeout(None if end is None else end - time.time()):
-                event = await anext(events)
-        except TimeoutError:
-            raise public_error(TOKEN_EXPIRED, "NOT_AUTHENTICATED") from None
-        except StopAsyncIteration:
-            return
-        yield event
+    return cast("Function", subscribe)
