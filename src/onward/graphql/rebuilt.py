@@ -8,8 +8,11 @@ are the same to Strawberry, which compares modules and names, so that both may b
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime
+from functools import partial
+from operator import attrgetter
 from typing import Any, cast
 
 import strawberry
@@ -29,12 +32,13 @@ from strawberry.types.union import StrawberryUnion
 from strawberry.utils.str_converters import to_camel_case
 
 from onward.graphql.base import SchemaError
+from onward.graphql.direct import DIRECT
 from onward.graphql.generated import scalars
 from onward.graphql.generated.outputs import JobOutput
 from onward.graphql.inputs import ScalarInput, own_name
+from onward.graphql.value_resolver import ValueResolver
 from onward.jobs.model import to_datetime
 
-TIME = "onward.time"  # in the metadata of a field of type DateTime
 THEIRS = "strawberry."  # types of Strawberry's own, such as PageInfo, are the schema's
 
 
@@ -81,8 +85,7 @@ class LibraryField(StrawberryField):
     def get_result(self, source: Any, info: Any, args: list[Any], kwargs: Any) -> Any:
         if self.base_resolver is not None:
             return super().get_result(source, info, args, kwargs)
-        value = getattr(source, self.python_name)
-        return to_datetime(value) if type(value) is int and self.metadata.get(TIME) else value
+        return self.metadata[DIRECT].read(source)
 
 
 class Rebuilt:
@@ -112,7 +115,11 @@ class Rebuilt:
     def field(self, field: StrawberryField) -> LibraryField:
         """The same field, with its types made anew."""
         type_ = field.type
-        of_time = (type_.of_type if isinstance(type_, StrawberryOptional) else type_) is datetime
+        metadata = dict(field.metadata)
+        if field.is_basic_field:
+            of_time = (type_.of_type if isinstance(type_, StrawberryOptional) else type_) is datetime
+            read = attrgetter(field.python_name)
+            metadata[DIRECT] = ValueResolver(partial(_time, read) if of_time else read)
         made = LibraryField(
             python_name=field.python_name,
             graphql_name=own_name(field),
@@ -122,7 +129,7 @@ class Rebuilt:
             base_resolver=field.base_resolver,
             default=field.default,
             default_factory=field.default_factory,
-            metadata={**field.metadata, TIME: of_time},
+            metadata=metadata,
             deprecation_reason=field.deprecation_reason,
             directives=field.directives,
             extensions=field.extensions,
@@ -177,6 +184,11 @@ class Rebuilt:
         made = copy.copy(definition)
         made.name = self._prefix + definition.name
         return made
+
+
+def _time(read: Callable[[Any], Any], source: Any) -> Any:
+    value = read(source)
+    return to_datetime(value) if type(value) is int else value
 
 
 def _place(type_: type) -> tuple[str, str]:
