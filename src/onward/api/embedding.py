@@ -106,9 +106,12 @@ class Embedding:
         gate = self._gate_of(app.schema)
         view = service.view(gate, partial(self._explorer, app))
         answer = within(layers(self._settings, gate.hosts, mounted=True), graphql_app(view))
+        app.open(LocalOnly(answer) if self._is_local_only else answer)
+
+    @property
+    def _is_local_only(self) -> bool:
         auth = self._settings.auth
-        is_public = self._viewer is not None or auth.mode != "open" or auth.allow_public
-        app.open(answer if is_public else LocalOnly(answer))
+        return self._viewer is None and auth.mode == "open" and not auth.allow_public
 
     def _open_pages(self, app: PagesApp) -> None:
         around = layers(self._settings, self._hosts(), mounted=True)
@@ -120,7 +123,7 @@ class Embedding:
             raise RuntimeError(NOT_RUNNING)
         gate = self._gate or self._gate_of(None)
         self._service.count_by(gate)
-        return Running(gate, self._service.services)
+        return Running(gate, self._service.services, local_only=self._is_local_only)
 
     def _gate_of(self, schema: strawberry.Schema | None) -> RequestGate:
         """Return the gate of a schema; all of them count requests and connections together."""

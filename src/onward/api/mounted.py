@@ -90,12 +90,15 @@ class LocalOnly:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._addresses = Addresses()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        address = self._addresses.of(scope.get("client"), None)
-        local = address == UNKNOWN or is_loopback(address)
-        await (self._app if local else Refusal(403, "NOT_ALLOWED", NOT_LOCAL))(scope, receive, send)
+        await (self._app if is_local(scope) else Refusal(403, "NOT_ALLOWED", NOT_LOCAL))(scope, receive, send)
+
+
+def is_local(scope: Scope) -> bool:
+    """Return True if the caller is on this machine."""
+    address = Addresses().of(scope.get("client"), None)
+    return address == UNKNOWN or is_loopback(address)
 
 
 class GraphqlApp(Mounted):

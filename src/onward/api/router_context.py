@@ -12,7 +12,9 @@ from typing import Any
 from starlette.requests import HTTPConnection
 from strawberry.fastapi import BaseContext
 
-from onward.api.headers import joined
+from onward.api.base import HttpError
+from onward.api.headers import check_host, joined
+from onward.api.mounted import NOT_LOCAL, is_local
 from onward.api.request_gate import RequestGate
 from onward.api.session import Session
 from onward.api.viewers import CustomViewers
@@ -30,6 +32,7 @@ class Running:
 
     gate: RequestGate
     services: Services
+    local_only: bool = False  # everyone is an admin, so only this machine is answered
 
 
 class RouterContext(BaseContext, Entrance):
@@ -73,8 +76,16 @@ class RouterContext(BaseContext, Entrance):
         return context
 
     async def _identified(self, init: Mapping[str, Any] | None) -> Viewer | BadRequest:
+        running, scope = self._running, self._connection.scope
         try:
-            return await self._running.gate.viewer_of(self._connection, init)
+            if running.local_only and not is_local(scope):
+                raise HttpError(403, NOT_LOCAL, "NOT_ALLOWED")
+            check_host(
+                [value for name, value in scope["headers"] if name == b"host"],
+                running.gate.hosts,
+                scope.get("http_version", "1.1"),
+            )
+            return await running.gate.viewer_of(self._connection, init)
         except BadRequest as error:  # for all of the request's fields; a wrong token is counted once
             return error
 
