@@ -16,8 +16,10 @@ RESERVED_US = 100_000  # the time by which a job with a reservation may have sta
 _p = sa.bindparam
 # One look at the index for each handler, however many of its jobs are blocked.
 _next_handler = (
-    sa.select(sa.func.min(jobs.c.handler))
+    sa.select(jobs.c.handler)
     .where(at_gate, jobs.c.handler > _p("after_"))
+    .order_by(jobs.c.handler, jobs.c.priority, jobs.c.due_at)  # of no other index
+    .limit(1)
     .with_hint(jobs, BY_LIMIT, "sqlite")
 )
 _first = (

@@ -25,6 +25,7 @@ from onward.jobs.timings import Timings
 from onward.storage.base import StorageError
 from onward.storage.engine import Database
 from onward.storage.revision import Revision
+from onward.storage.sql import from_on
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 
@@ -34,7 +35,7 @@ ERROR_PAUSE_S = 0.5
 MAX_PENDING = 10_000
 
 _change = sa.select(*row.columns(row.Change))
-_changed = _change.where(jobs.c.changed >= sa.bindparam("end"))
+_changed = _change.where(from_on(jobs.c.changed, "end"))
 _changed_by = _change.where(sa.text("changed = ANY(CAST(:open AS BIGINT[]))"))
 _future = "changed >= CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS TEXT) AS BIGINT) AND changed <> :own"
 _ahead = sa.text(f"SELECT 1 FROM _ledger.jobs WHERE {_future} LIMIT 1")  # noqa: S608 - a constant

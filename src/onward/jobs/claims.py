@@ -17,11 +17,11 @@ from onward.jobs.ledger import ID
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
 from onward.storage.sql import as_list, in_array
+from onward.storage.tables import dangerous, held, jobs, ready, ready_row
 from onward.storage.tables import gates as _gates
-from onward.storage.tables import held, jobs, ready, ready_row
 from onward.storage.transaction import Tx
 
-CRASHES_BEFORE_ISOLATION = 2
+CRASHES_BEFORE_ISOLATION = 2  # as in the index `jobs_dangerous`
 MAX_CRASHES = 6  # of runners that vanished together with their neighbours, so that no job is known to be the cause
 CANDIDATES = 500  # how many jobs from the front of the line are examined for handlers with limits
 
@@ -104,11 +104,7 @@ _claim_admitted = (
     .values(_CLAIM)
     .returning(*row.ALL)
 )
-_next_isolated = (
-    sa.select(jobs.c.id)
-    .where(ready, jobs.c.backend == _p("backend_"), jobs.c.deaths >= CRASHES_BEFORE_ISOLATION)
-    .limit(1)
-)
+_next_isolated = sa.select(jobs.c.id).where(dangerous, jobs.c.backend == _p("backend_")).limit(1)
 _crashes = sa.select(jobs.c.deaths).where(ID, ready_row)
 _held_by = sa.select(*row.columns(row.Claim)).where(held, jobs.c.runner == _p("runner_"))
 _cancelling = _held_by.where(jobs.c.status == S.CANCELLING.value)

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from onward.jobs import row
 from onward.jobs.ledger import horizon
 from onward.jobs.model import Job
-from onward.jobs.states import JobStatus
-from onward.storage.sql import as_list, in_array
-from onward.storage.tables import jobs, later, ready, ready_row
+from onward.jobs.states import WAITING, JobStatus
+from onward.storage.sql import as_list, from_on, in_array
+from onward.storage.tables import jobs, later, queued_row, ready, ready_row, unclaimed_row
 from onward.storage.tables import unsent as unsent_
 from onward.storage.transaction import Tx
 
@@ -63,8 +63,10 @@ _unsent = (
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(_p("limit_", type_=sa.Integer))
 )
-_forget_unsent = sa.update(jobs).where(in_array(jobs.c.id, "ids"), unsent_).values(delivered_to=None)
-_queued = (in_array(jobs.c.id, "ids"), jobs.c.status == S.QUEUED.value, jobs.c.token == _p("token_"))
+_forget_unsent = (
+    sa.update(jobs).where(in_array(jobs.c.id, "ids"), queued_row, jobs.c.delivered_to == "").values(delivered_to=None)
+)
+_queued = (in_array(jobs.c.id, "ids"), queued_row, jobs.c.token == _p("token_"))
 # A transaction that holds one of them claims it, or has it delivered again. To wait for several of them in the order of
 # their delivery, while a worker claims several in another order, would be a deadlock.
 _idle = sa.select(jobs.c.id).where(*_queued).with_for_update(skip_locked=True).cte("idle").prefix_with("MATERIALIZED")
@@ -86,12 +88,12 @@ _give_back = (
 )
 _postpone = _give_back.values(due_at=_p("now"))
 _waiting = sa.select(sa.func.count(), sa.func.min(jobs.c.due_at)).where(*_ready_of)
-_unclaimed = sa.or_(later, jobs.c.status == S.QUEUED.value)
+_unclaimed = jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(WAITING)])
 _destination = row.columns(row.Destination)
 _destinations = sa.select(*_destination).where(_unclaimed).distinct()
 _new_destinations = (
     sa.select(*_destination)
-    .where(_unclaimed, jobs.c.changed >= _p("floor"))
+    .where(unclaimed_row, from_on(jobs.c.changed, "floor"))
     .distinct()
     .with_hint(jobs, "INDEXED BY _ledger.jobs_changed", "sqlite")
 )

@@ -75,7 +75,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "storage.engine:among": "onward.storage.sql:in_array",
         "storage.engine:as_list": "onward.storage.sql:as_list",
         "storage.engine:insert_new": "onward.storage.sql:insert_new",
-        "storage.engine:listed": "onward.storage.sql:json_array",
+        "storage.engine:listed": "onward.storage.sql:in_array",
         "testkit.kit:Kit": "onward.testing.app:TestApp",
         "testkit.rig:Rig": "onward.testing.backend_fixture:BackendFixture",
         "testkit.stand:Stand": "onward.testing.harness:Harness",

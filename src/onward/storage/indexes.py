@@ -11,8 +11,10 @@ from typing import Any, cast
 from sqlalchemy import Column, Index, MetaData, TextClause
 
 from onward.storage.place import Place
+from onward.storage.sql import per_dialect
 from onward.storage.tables import (
     at_gate,
+    dangerous,
     finished,
     held,
     idempotency,
@@ -26,7 +28,7 @@ from onward.storage.tables import (
 )
 
 # By name: the columns, and the condition of a partial one.
-INDEXES: Mapping[str, tuple[tuple[Column[Any], ...], TextClause | None]] = {
+INDEXES: Mapping[str, tuple[tuple[Column[Any], ...], TextClause | per_dialect | None]] = {
     "jobs_changed": ((jobs.c.changed,), None),
     "jobs_by_status": ((jobs.c.status, jobs.c.id), None),
     "jobs_by_handler": ((jobs.c.handler, jobs.c.id), None),
@@ -34,6 +36,7 @@ INDEXES: Mapping[str, tuple[tuple[Column[Any], ...], TextClause | None]] = {
     "jobs_ready": ((jobs.c.backend, jobs.c.priority, jobs.c.due_at), ready),
     "jobs_at_gate": ((jobs.c.handler, jobs.c.priority, jobs.c.due_at), at_gate),
     "jobs_unsent": ((jobs.c.backend, jobs.c.priority, jobs.c.due_at), unsent),
+    "jobs_dangerous": ((jobs.c.backend,), dangerous),
     "jobs_later": ((jobs.c.due_at,), later),
     "jobs_promised": ((jobs.c.handler,), promised),
     "jobs_held": ((jobs.c.runner, jobs.c.status, jobs.c.handler), held),
@@ -53,6 +56,8 @@ def tables_in(place: Place) -> MetaData:
         for table in metadata.sorted_tables
     }
     for name, (columns, condition) in INDEXES.items():
+        if isinstance(condition, per_dialect):
+            condition = condition.sqlite if place.dialect == "sqlite" else condition.postgresql
         where: Any = {} if condition is None else {f"{place.dialect}_where": condition}
         Index(f"{place.prefix}{name}", *(copies[one.table].c[one.name] for one in columns), **where)
     return found

@@ -8,8 +8,14 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, Text, text
 
 from onward.storage.place import MARK
+from onward.storage.sql import per_dialect
 
 metadata = MetaData(schema=MARK)
+
+
+def _status(is_: str, further: str = "") -> per_dialect:
+    return per_dialect(f"status {is_} {further}".rstrip(), f"coalesce(status, '') {is_} {further}".rstrip())
+
 
 # Compared byte by byte: ids are ordered, and a locale's order is slower and different.
 Id = Text().with_variant(Text(collation="C"), "postgresql")
@@ -52,19 +58,23 @@ jobs = Table(
     Column("parked", Text),  # the limit or pause that blocks a queued job; null: not blocked
     Column("promised", Integer),  # the fencing token that has a reserved slot under the handler's limits
 )
-# The conditions of the partial indexes: a statement must use the same text to use an index.
+# The conditions of the partial indexes: a statement must use the same text to use an index. On PostgreSQL with
+# `coalesce`, which no other index has: a plan must not depend on statistics, which a backlog that has just come has
+# not changed yet, and without them an index of all jobs in a status looks as good.
 owned = text("owner IS NOT NULL")
-ready = text("status = 'QUEUED' AND parked IS NULL")
-at_gate = text("status = 'QUEUED' AND parked IS NOT NULL")
-unsent = text("status = 'QUEUED' AND delivered_to = ''")
-# The same of rows that are named by their ids. With statistics of a short line PostgreSQL takes a partial index for one
-# row, and reads all of it: no index has these words.
-ready_row = text("coalesce(status, '') = 'QUEUED' AND parked IS NULL")
-at_gate_row = text("coalesce(status, '') = 'QUEUED' AND parked IS NOT NULL")
-later = text("status IN ('SCHEDULED', 'RETRYING')")
-promised = text("status = 'QUEUED' AND promised = token")
-held = text("status IN ('RUNNING', 'CANCELLING')")
+ready = _status("= 'QUEUED'", "AND parked IS NULL")
+at_gate = _status("= 'QUEUED'", "AND parked IS NOT NULL")
+unsent = _status("= 'QUEUED'", "AND delivered_to = ''")
+dangerous = _status("= 'QUEUED'", "AND parked IS NULL AND deaths >= 2")
+later = _status("IN ('SCHEDULED', 'RETRYING')")
+promised = _status("= 'QUEUED'", "AND promised = token")
+held = _status("IN ('RUNNING', 'CANCELLING')")
 finished = text("finished_at IS NOT NULL")
+# The same of rows that are named by their ids or by another column with an index: no index has these words.
+queued_row = text("status || '' = 'QUEUED'")
+unclaimed_row = text("status || '' IN ('QUEUED', 'SCHEDULED', 'RETRYING')")
+ready_row = text("status || '' = 'QUEUED' AND parked IS NULL")
+at_gate_row = text("status || '' = 'QUEUED' AND parked IS NOT NULL")
 
 SLOTS = 16
 CALLERS_SLOTS = 2_000_000_000  # from SLOTS on, of callers' transactions: one each, so that a long one has nobody wait

@@ -1,24 +1,32 @@
-"""SQLite's plans of frequent statements; without statistics it uses the wrong index, unless one is named."""
+"""Plans of frequent statements. SQLite without statistics uses the wrong index, unless one is named.
+
+PostgreSQL chooses by statistics, which are missing or old when a backlog has just come.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
 
-from onward.jobs import admission, blocked, claims, due, ledger, pages, recording
+from onward.jobs import admission, blocked, change_feed, claims, due, ledger, pages, recording
 from onward.jobs.model import JobFilter, Visible
+from onward.jobs.row import COLUMNS
 from onward.jobs.states import JobStatus
+from onward.storage.sql import as_list
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
+from tests import ledgers
 
 S = JobStatus
 
 
-@pytest.fixture(autouse=True)
-def _on_sqlite(writer: Writer) -> None:
-    if writer.database.dialect != "sqlite":
-        pytest.skip("PostgreSQL keeps statistics")
+@pytest.fixture
+def writer(sqlite_ledger: str) -> Iterator[Writer]:
+    with ledgers.writing(sqlite_ledger) as writer:
+        yield writer
 
 
 def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
@@ -93,3 +101,113 @@ def test_an_owner_s_page_reads_no_jobs_of_others(writer: Writer, status: tuple[J
     writer.database.read_sync(read)
     assert sum("jobs_by_owner (owner=?)" in line for line in seen) == len(status), seen
     assert not any("jobs_by_status" in line for line in seen), seen
+
+
+BACKLOG = 2_000  # jobs in each state
+STATES = {
+    "ready": {"status": "'QUEUED'"},
+    "blocked": {"status": "'QUEUED'", "parked": "'PAUSED'"},
+    "held": {"status": "'RUNNING'", "runner": "'another'"},
+    "later": {"status": "'SCHEDULED'", "due_at": "2000000000000000 + n"},
+    "over": {"status": "'SUCCEEDED'", "finished_at": "n"},
+}
+FREQUENT = {
+    "claim": claims._claim,
+    "claim several": claims._claim_due,
+    "look for one to claim": claims._any_due,
+    "claim those with limits": claims._limited_free,
+    "look for one to run alone": claims._next_isolated,
+    "look at the own claims": claims._held_by,
+    "confirm deliveries": due._confirm,
+    "forget callers' jobs": due._forget_unsent,
+    "look for callers' jobs": due._unsent,
+    "look for undelivered ones": due._undelivered,
+    "look for those that are due": due._due,
+    "look for the next time": due._next,
+    "look for new destinations": due._new_destinations,
+    "look at the front of the line": recording._front,
+    "finish a step": recording._finish_step,
+    "record the outcome": recording._record,
+    "look at the limits": admission._candidate,
+    "count reservations": admission._count_reserved,
+    "find the first that is blocked": admission._first_blocked,
+    "find a handler with blocked jobs": blocked._next_handler,
+    "unblock": blocked._unblock,
+    "look for changes": change_feed._changed,
+    "look for changes of a transaction": change_feed._changed_by,
+}
+
+
+@pytest.mark.parametrize("statistics", ["none", "of jobs that are over"])
+def test_no_frequent_statement_reads_the_backlog_on_postgresql(postgres_ledger: str, statistics: str) -> None:
+    """The statistics are those of before the backlog came."""
+    with ledgers.writing(postgres_ledger) as writer, _connected(writer) as execute:
+        execute("ALTER TABLE _ledger.jobs SET (autovacuum_enabled = false)")
+        template = writer.run_sync(ledgers.accept).id
+        if statistics != "none":
+            _fill(execute, template, "over")
+            execute("ANALYZE _ledger.jobs")
+        ids = [job_id for state in STATES for job_id in _fill(execute, template, state)[::100]]
+        bound = {
+            **dict.fromkeys(("attempts_", "steps_", "progress_", "result_", "error_"), "[]"),
+            **dict.fromkeys(("backend_", "reason_", "worker_"), "here"),
+            **dict.fromkeys(("counted_", "due_", "finished_", "next_token", "token_", "priority_"), 0),
+            "id_": ids[0],
+            "ids": as_list(ids),
+            "exclude": "[]",
+            "limit_": 10,
+            "runner_": "own",
+            "from_": "RUNNING",
+            "to_": "SUCCEEDED",
+            "handler_": "conformance.job",
+            "identity_": "broker",
+            "before_": 2**60,
+            "now": 2**50,
+            "change": 1,
+            "crashes_": 1,
+            "floor": 2**60,
+            "end": 2**60,
+            "open": "{7}",
+        }
+        read = {}
+        for name, statement in FREQUENT.items():
+            text, defaults = writer.database.driver.compiled(statement)
+            after = "" if statement is blocked._next_handler else 2**60
+            ((found,),) = execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", {**defaults, **bound, "after_": after})
+            read[name] = _rows_read(found[0]["Plan"])
+    assert {name: rows for name, rows in read.items() if rows > claims.CANDIDATES * 2 + 100} == {}
+
+
+@contextmanager
+def _connected(writer: Writer) -> Iterator[Callable[..., list[Any]]]:
+    """A connection, by a function that executes a statement and returns its rows; nothing is kept of an EXPLAIN."""
+    connection = writer.database.connect()
+
+    def execute(text: str, given: Mapping[str, Any] | None = None) -> list[Any]:
+        connection.execute("BEGIN")
+        cursor = connection.execute(writer.database.named(text), given)
+        rows = cursor.fetchall() if cursor.description else []
+        connection.execute("ROLLBACK" if text.startswith("EXPLAIN") else "COMMIT")
+        return rows
+
+    with closing(connection):
+        yield execute
+
+
+def _fill(execute: Callable[..., list[Any]], template: str, state: str) -> list[str]:
+    """Insert jobs in that state, and return their ids."""
+    ids = f"'job_{state}_' || lpad(n::text, 8, '0') || '_' || (SELECT count(*) FROM _ledger.jobs)"
+    own = {"id": ids, "changed": "n", "due_at": "n", **STATES[state]}
+    values = ", ".join(own.get(name, name) for name in COLUMNS)
+    selected = f"SELECT {values} FROM generate_series(1, {BACKLOG}) AS numbers(n), _ledger.jobs WHERE id = '{template}'"
+    rows = execute(f"INSERT INTO _ledger.jobs ({', '.join(COLUMNS)}) {selected} RETURNING id")
+    return [job_id for (job_id,) in rows]
+
+
+def _rows_read(plan: Mapping[str, Any]) -> int:
+    """Count the rows that a plan's scans have found, also those that a filter has removed then."""
+    below: int = sum(map(_rows_read, plan.get("Plans", ())))
+    if not plan["Node Type"].endswith("Scan"):
+        return below
+    found: int = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
+    return below + found
