@@ -56,8 +56,7 @@ def tables_in(place: Place) -> MetaData:
         for table in metadata.sorted_tables
     }
     for name, (columns, condition) in INDEXES.items():
-        if isinstance(condition, per_dialect):
-            condition = condition.sqlite if place.dialect == "sqlite" else condition.postgresql
-        where: Any = {} if condition is None else {f"{place.dialect}_where": condition}
+        words = getattr(condition, place.dialect) if isinstance(condition, per_dialect) else condition
+        where: Any = {} if words is None else {f"{place.dialect}_where": words}
         Index(f"{place.prefix}{name}", *(copies[one.table].c[one.name] for one in columns), **where)
     return found
