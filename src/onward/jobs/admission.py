@@ -24,10 +24,8 @@ from onward.jobs.concurrency import (
 )
 from onward.jobs.ledger import ID
 from onward.storage.sql import as_list, in_array
-from onward.storage.tables import at_gate, held, jobs, promised, ready_row
+from onward.storage.tables import BY_HOLDER, BY_LIMIT, BY_RESERVATION, at_gate, held, jobs, promised, ready_row
 from onward.storage.transaction import Tx
-
-BY_LIMIT = "INDEXED BY _ledger.jobs_at_gate"  # left to itself, SQLite reads all that is queued
 
 _p = sa.bindparam
 REQUEUED = {  # set where a job is blocked or unblocked
@@ -63,12 +61,12 @@ _count_running = (
     sa.select(sa.func.count() + overruns.count_of_handler)
     .select_from(jobs)
     .where(held, jobs.c.handler == _p("handler_"))
-    .with_hint(jobs, "INDEXED BY _ledger.jobs_held", "sqlite")
+    .with_hint(jobs, BY_HOLDER, "sqlite")
 )
 _count_reserved = (
     sa.select(sa.func.count())
     .where(promised, jobs.c.handler == _p("handler_"))
-    .with_hint(jobs, "INDEXED BY _ledger.jobs_promised", "sqlite")
+    .with_hint(jobs, BY_RESERVATION, "sqlite")
 )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from onward.jobs import row
-from onward.jobs.admission import BY_LIMIT, REQUEUED, capacity
+from onward.jobs.admission import REQUEUED, capacity
 from onward.jobs.concurrency import all_limits, locked_limits
 from onward.jobs.model import Job
-from onward.storage.tables import at_gate, at_gate_row, jobs
+from onward.storage.tables import BY_LIMIT, at_gate, at_gate_row, jobs
 from onward.storage.transaction import Tx
 
 RESERVED_US = 100_000  # the time by which a job with a reservation may have started

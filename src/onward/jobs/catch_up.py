@@ -11,8 +11,8 @@ from onward.jobs import row
 from onward.jobs.base import JobsError
 from onward.jobs.model import JobFilter, Visible
 from onward.jobs.position import Position, Snapshot
-from onward.storage.sql import as_list, in_array
-from onward.storage.tables import jobs
+from onward.storage.sql import as_list, from_on, in_array
+from onward.storage.tables import BY_CHANGE, jobs
 from onward.storage.transaction import Tx
 
 MAX_CHANGES = 10_000  # as many as a subscriber may be behind while it is there
@@ -21,10 +21,10 @@ _p = sa.bindparam
 _missed = sa.select(*row.columns(row.Missed))
 _of = _missed.where(in_array(jobs.c.id, "ids"))
 _since = (
-    _missed.where(jobs.c.changed >= _p("end"))
+    _missed.where(from_on(jobs.c.changed, "end"))
     .order_by(jobs.c.changed)
     .limit(_p("limit_", type_=sa.Integer))
-    .with_hint(jobs, "INDEXED BY _ledger.jobs_changed", "sqlite")
+    .with_hint(jobs, BY_CHANGE, "sqlite")
 )
 _by = (
     sa.select(*row.columns(row.Missed))

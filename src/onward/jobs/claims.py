@@ -17,7 +17,7 @@ from onward.jobs.ledger import ID
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
 from onward.storage.sql import as_list, in_array
-from onward.storage.tables import dangerous, held, jobs, ready, ready_row
+from onward.storage.tables import BY_DANGER, BY_HOLDER, BY_READY, dangerous, held, jobs, ready, ready_row
 from onward.storage.tables import gates as _gates
 from onward.storage.transaction import Tx
 
@@ -59,7 +59,7 @@ _claimable = (
     sa.not_(in_array(jobs.c.id, "exclude")),
     jobs.c.deaths < CRASHES_BEFORE_ISOLATION,
 )
-_any_due = sa.select(sa.literal(1)).where(*_claimable).limit(1)
+_any_due = sa.select(sa.literal(1)).select_from(jobs).where(*_claimable).limit(1).with_hint(jobs, BY_READY, "sqlite")
 # Materialized, as a table of its own: PostgreSQL may run a subselect again for each row, and each time skip what it
 # has locked the time before, so that a LIMIT in it limits nothing.
 _due = (
@@ -68,6 +68,7 @@ _due = (
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(_p("limit_", type_=sa.Integer))
     .with_for_update(skip_locked=True)
+    .with_hint(jobs, BY_READY, "sqlite")
     .cte("due")
     .prefix_with("MATERIALIZED")
 )
@@ -82,6 +83,7 @@ _line = (
     .where(*_claimable)
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(CANDIDATES)
+    .with_hint(jobs, BY_READY, "sqlite")
     .cte("line")
     .prefix_with("MATERIALIZED")
 )
@@ -104,9 +106,16 @@ _claim_admitted = (
     .values(_CLAIM)
     .returning(*row.ALL)
 )
-_next_isolated = sa.select(jobs.c.id).where(dangerous, jobs.c.backend == _p("backend_")).limit(1)
+_next_isolated = (
+    sa.select(jobs.c.id)
+    .where(dangerous, jobs.c.backend == _p("backend_"))
+    .limit(1)
+    .with_hint(jobs, BY_DANGER, "sqlite")
+)
 _crashes = sa.select(jobs.c.deaths).where(ID, ready_row)
-_held_by = sa.select(*row.columns(row.Claim)).where(held, jobs.c.runner == _p("runner_"))
+_held_by = (
+    sa.select(*row.columns(row.Claim)).where(held, jobs.c.runner == _p("runner_")).with_hint(jobs, BY_HOLDER, "sqlite")
+)
 _cancelling = _held_by.where(jobs.c.status == S.CANCELLING.value)
 
 

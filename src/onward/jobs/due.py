@@ -12,12 +12,22 @@ from onward.jobs.ledger import horizon
 from onward.jobs.model import Job
 from onward.jobs.states import WAITING, JobStatus
 from onward.storage.sql import as_list, from_on, in_array
-from onward.storage.tables import jobs, later, queued_row, ready, ready_row, unclaimed_row
+from onward.storage.tables import (
+    BY_CALLER,
+    BY_CHANGE,
+    BY_READY,
+    BY_TIME,
+    jobs,
+    later,
+    queued_row,
+    ready,
+    ready_row,
+    unclaimed_row,
+)
 from onward.storage.tables import unsent as unsent_
 from onward.storage.transaction import Tx
 
 S = JobStatus
-BY_TIME = "INDEXED BY _ledger.jobs_later"  # left to itself, SQLite reads all that waits and sorts it, every time
 _p = sa.bindparam
 
 
@@ -56,12 +66,14 @@ _undelivered = (
     .where(sa.or_(jobs.c.delivered_to.is_(None), jobs.c.delivered_to != _p("identity_")))
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(_p("limit_", type_=sa.Integer))
+    .with_hint(jobs, BY_READY, "sqlite")
 )
 _unsent = (
     sa.select(*row.columns(row.Unconfirmed))
     .where(unsent_, jobs.c.backend == _p("backend_"))
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(_p("limit_", type_=sa.Integer))
+    .with_hint(jobs, BY_CALLER, "sqlite")
 )
 _forget_unsent = (
     sa.update(jobs).where(in_array(jobs.c.id, "ids"), queued_row, jobs.c.delivered_to == "").values(delivered_to=None)
@@ -87,7 +99,7 @@ _give_back = (
     .values(delivered_to=None, token=jobs.c.token + 1, promised=jobs.c.promised + 1)
 )
 _postpone = _give_back.values(due_at=_p("now"))
-_waiting = sa.select(sa.func.count(), sa.func.min(jobs.c.due_at)).where(*_ready_of)
+_waiting = sa.select(sa.func.count(), sa.func.min(jobs.c.due_at)).where(*_ready_of).with_hint(jobs, BY_READY, "sqlite")
 _unclaimed = jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(WAITING)])
 _destination = row.columns(row.Destination)
 _destinations = sa.select(*_destination).where(_unclaimed).distinct()
@@ -95,7 +107,7 @@ _new_destinations = (
     sa.select(*_destination)
     .where(unclaimed_row, from_on(jobs.c.changed, "floor"))
     .distinct()
-    .with_hint(jobs, "INDEXED BY _ledger.jobs_changed", "sqlite")
+    .with_hint(jobs, BY_CHANGE, "sqlite")
 )
 _misrouted = (_unclaimed, jobs.c.backend == _p("old"), jobs.c.handler == _p("handler_"))
 _reroute = (

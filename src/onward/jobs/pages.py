@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from onward.jobs import ledger, row
 from onward.jobs.model import Job, JobFilter, Visible
-from onward.storage.tables import jobs
+from onward.storage.tables import BY_OWNER, jobs
 from onward.storage.transaction import Tx
 
 _TEXTS = tuple(row.COLUMNS.index(name) for name in sorted(row.LARGE))
@@ -140,7 +140,7 @@ def _by_owner(select: sa.Select[Any], visible: Visible) -> sa.Select[Any]:
     # Left to itself SQLite reads the jobs of all owners in a status for the few of one owner.
     if visible.everything or visible.owner is None:
         return select
-    return select.with_hint(jobs, "INDEXED BY _ledger.jobs_by_owner", "sqlite")
+    return select.with_hint(jobs, BY_OWNER, "sqlite")
 
 
 def _conditions(visible: Visible, filter: JobFilter) -> list[Any]:

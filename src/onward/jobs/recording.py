@@ -17,7 +17,7 @@ from onward.jobs.ledger import ID
 from onward.jobs.model import Attempt, Job, Progress, Step
 from onward.jobs.outcome import Outcome
 from onward.jobs.states import TERMINAL, JobStatus, StepStatus
-from onward.storage.tables import jobs, ready
+from onward.storage.tables import BY_READY, jobs, ready
 from onward.storage.transaction import Tx
 
 ATTEMPTS_KEPT = 100
@@ -59,6 +59,7 @@ _front = (
     .where(ready, jobs.c.backend == _p("backend_"), jobs.c.priority == _p("priority_"))
     .order_by(jobs.c.due_at)
     .limit(1)
+    .with_hint(jobs, BY_READY, "sqlite")
 )
 _wait_for_thread = sa.update(jobs).where(*_under_claim).values({**_CHANGED, "parked": _p("reason_")})
 

@@ -17,7 +17,7 @@ from onward.jobs.model import Job, JobError
 from onward.jobs.outcome import Outcome
 from onward.jobs.states import JobStatus, StepStatus
 from onward.storage.sql import as_list, in_array
-from onward.storage.tables import held, jobs, ready, ready_row, runners
+from onward.storage.tables import BY_HOLDER, BY_READY, held, jobs, ready, ready_row, runners
 from onward.storage.transaction import Tx
 
 S = JobStatus
@@ -36,13 +36,21 @@ class Batch(NamedTuple):
 _p = sa.bindparam
 # Locked, so that nobody makes RUNNING CANCELLING between this read and the writes that follow from it; by id, as all
 # transactions lock jobs.
-_held = sa.select(*row.ALL).where(held, jobs.c.runner == _p("runner_")).order_by(jobs.c.id).with_for_update()
+_held = (
+    sa.select(*row.ALL)
+    .where(held, jobs.c.runner == _p("runner_"))
+    .order_by(jobs.c.id)
+    .with_for_update()
+    .with_hint(jobs, BY_HOLDER, "sqlite")
+)
 _held_by = _held.limit(_p("limit_", type_=sa.Integer))
 _held_among = _held.where(in_array(jobs.c.id, "ids"))
 _beat = sa.select(runners.c.beat).where(runners.c.id == _p("runner_")).with_for_update()
 _forget = sa.delete(runners).where(runners.c.id == _p("runner_"))
 _known = sa.select(runners.c.id)
-_unknown_holders = sa.select(jobs.c.runner).where(held, jobs.c.runner.not_in(_known)).distinct()
+_unknown_holders = (
+    sa.select(jobs.c.runner).where(held, jobs.c.runner.not_in(_known)).distinct().with_hint(jobs, BY_HOLDER, "sqlite")
+)
 _resumable = (
     sa.select(*row.ALL)
     .where(
@@ -81,6 +89,7 @@ _assigned = (
     .where(ready, jobs.c.delivered_to == _p("runner_"))
     .limit(_p("limit_", type_=sa.Integer))
     .with_for_update(skip_locked=True)
+    .with_hint(jobs, BY_READY, "sqlite")
     .cte("assigned")
     .prefix_with("MATERIALIZED")
 )

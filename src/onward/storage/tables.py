@@ -70,6 +70,16 @@ later = _status("IN ('SCHEDULED', 'RETRYING')")
 promised = _status("= 'QUEUED'", "AND promised = token")
 held = _status("IN ('RUNNING', 'CANCELLING')")
 finished = text("finished_at IS NOT NULL")
+# For `with_hint` on SQLite, which left to itself takes an index of all jobs in a status as well.
+BY_READY = "INDEXED BY _ledger.jobs_ready"
+BY_LIMIT = "INDEXED BY _ledger.jobs_at_gate"
+BY_CALLER = "INDEXED BY _ledger.jobs_unsent"
+BY_DANGER = "INDEXED BY _ledger.jobs_dangerous"
+BY_TIME = "INDEXED BY _ledger.jobs_later"
+BY_RESERVATION = "INDEXED BY _ledger.jobs_promised"
+BY_HOLDER = "INDEXED BY _ledger.jobs_held"
+BY_CHANGE = "INDEXED BY _ledger.jobs_changed"
+BY_OWNER = "INDEXED BY _ledger.jobs_by_owner"
 # The same of rows that are named by their ids or by another column with an index: no index has these words.
 queued_row = text("status || '' = 'QUEUED'")
 unclaimed_row = text("status || '' IN ('QUEUED', 'SCHEDULED', 'RETRYING')")

@@ -45,6 +45,10 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
         (admission._count_reserved, "jobs_promised"),
         (due._undelivered, "jobs_ready"),
         (due._waiting, "jobs_ready"),
+        (due._unsent, "jobs_unsent"),
+        (claims._any_due, "jobs_ready"),
+        (claims._next_isolated, "jobs_dangerous"),
+        (claims._held_by, "jobs_held"),
         (ledger._COUNTS["sqlite"], "(slot=? AND owner=?)"),
     ],
 )
@@ -66,6 +70,8 @@ def test_queries_of_every_tick_and_mutation_use_an_index(writer: Writer, stateme
             "handler_": "conformance.job",
             "before_": 1,
             "identity_": "",
+            "runner_": "own",
+            "exclude": "[]",
         },
     )
     assert first.startswith("SEARCH"), found
