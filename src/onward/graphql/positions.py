@@ -12,6 +12,8 @@ from onward.jobs.position import BadToken, Position
 from onward.storage.base import Unavailable
 
 FIELD = "change"
+NOWHERE = Position("", 0).token(0)
+"""The position of who sees no job: the ledger's own tells how many commits there were."""
 
 
 def token(info: Info, changed: int | None = None) -> str | Awaitable[str]:
@@ -19,6 +21,8 @@ def token(info: Info, changed: int | None = None) -> str | Awaitable[str]:
 
     In the answer to a query that of a job stays the same while the job does, so that no cache changes for it.
     """
+    if info.context.viewer.is_nobody:
+        return NOWHERE
     position = info.context.position
     if position is None:
         return _awaited(info, changed)

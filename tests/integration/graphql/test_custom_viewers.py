@@ -14,13 +14,15 @@ import httpx2
 import pytest
 import structlog
 from fastapi import HTTPException, WebSocketException
+from starlette.requests import HTTPConnection
 from websockets.exceptions import InvalidStatus
 
 from onward import Viewer
+from onward.api import composition
 from onward.api.app import create_app
 from onward.api.base import HttpError
 from onward.api.session import Session
-from onward.config.settings import SettingsError
+from onward.config.settings import Server, SettingsError
 from onward.graphql.base import NotAuthenticated
 from tests.integration.graphql.conftest import Api, running, serving, settings_in
 from tests.integration.graphql.test_sse import ACCEPT, Events
@@ -204,6 +206,24 @@ async def test_a_foreign_page_sends_nothing_with_the_browser_s_cookies(api: Api,
     assert body not in seen.text
     mine = (await api.post({"query": "{ jobs { nodes { id } } }"}, headers=hers)).json()
     assert mine == {"data": {"jobs": {"nodes": []}}}
+
+
+@pytest.mark.parametrize("cookies", [False, True])
+async def test_a_socket_of_a_named_origin_has_cookies_where_the_settings_say_so(
+    tmp_path: Path, *, cookies: bool
+) -> None:
+    """The browser sends them in any case, and a middleware may have read them."""
+    app = "https://app.example"
+    settings = custom_settings(tmp_path).model_copy(update={"server": Server(origins=(app,), cors_credentials=cookies)})
+    gate = composition.request_gate(settings, viewer=lambda one: Viewer(one.session["user"]) if one.session else None)
+    headers = [(b"origin", app.encode()), (b"host", b"shop.example"), (b"cookie", b"session=x")]
+    scope = {"type": "websocket", "path": "/graphql", "headers": headers, "session": {"user": "ada"}}
+    assert (await gate.viewer_of(HTTPConnection(scope))).subject == ("ada" if cookies else None)
+    foreign = {**scope, "headers": [(b"origin", b"https://evil.example"), *headers[1:]]}
+    with pytest.raises(HttpError) as refused:
+        await gate.viewer_of(HTTPConnection(foreign))
+    assert refused.value.code == "CROSS_SITE"
+    gate.close()
 
 
 async def test_a_socket_has_the_viewer_of_its_handshake_or_of_its_payload(address: str) -> None:

@@ -1,0 +1,233 @@
+"""Nobody sees or does anything, and no viewer another one's, in every form of the API: `onward serve`, and mounted.
+
+The fields come from the schema by themselves: one that is added is tried here as well.
+"""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import httpx2
+import jwt
+import pytest
+from fastapi import FastAPI
+
+from onward import Onward, Viewer
+from onward.api.app import create_app
+from onward.config.settings import load
+from tests import application
+from tests.integration.graphql.asgi_sockets import Closed, asgi_socket
+from tests.integration.graphql.conftest import Api
+from tests.integration.graphql.sweep import Try, operations
+from tests.integration.graphql.test_sse import ACCEPT
+from tests.integration.graphql.users import SESSIONS
+from tests.processes import ROOT
+
+SECRET = "a secret of thirty-two characters"
+MODES = {
+    "jwt": f'[auth]\nmode = "jwt"\n[auth.jwt]\nsecret = "{SECRET}"\n',
+    "custom": '[auth]\nmode = "custom"\nviewer = "tests.integration.graphql.users:viewer"\n',
+}
+CHANGE = re.compile(r'"change":"\w+"')  # moves with other jobs
+SDL = (ROOT / "gql" / "schema.graphql").read_text("utf-8")
+MARK = "c0nfidential"
+REFUSALS = ("NOT_AUTHENTICATED", "NOT_ALLOWED", "closed 4403", "METHOD_NOT_ALLOWED", "NOT_ACCEPTABLE")
+
+
+def served(folder: Path) -> Any:
+    return create_app(load(folder))
+
+
+def mounted(folder: Path) -> FastAPI:
+    onward = Onward.from_settings(folder)
+    app = FastAPI(lifespan=onward.lifespan)
+    app.mount("/graphql", onward.graphql)
+    return app
+
+
+FORMS: MappingProxyType[str, Callable[[Path], Any]] = MappingProxyType({"served": served, "mounted": mounted})
+
+
+@dataclass(frozen=True)
+class Door:
+    """One form of the API in one mode of authentication."""
+
+    api: Api
+    mode: str
+
+    def header(self, subject: str, *roles: str) -> dict[str, str]:
+        """Return the header by which a viewer calls."""
+        if self.mode == "custom":
+            return SESSIONS.open(Viewer(subject, roles))
+        claims = {"sub": subject, "exp": time.time() + 600, "roles": roles}
+        return {"authorization": f"Bearer {jwt.encode(claims, SECRET, 'HS256')}"}
+
+    def payload(self, header: dict[str, str]) -> dict[str, str]:
+        """Return the payload of connection_init that goes with a header."""
+        return {"Authorization": header["authorization"]} if "authorization" in header else {}
+
+    async def ask(self, header: dict[str, str], query: str, **variables: Any) -> Any:
+        return (await self.api.post({"query": query, "variables": variables}, headers=header)).json()
+
+
+@asynccontextmanager
+async def opened(form: str, mode: str, folder: Path) -> AsyncIterator[Door]:
+    application.write(folder, MODES[mode])
+    app = FORMS[form](folder)
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://127.0.0.1") as http,
+    ):
+        yield Door(Api(http, app), mode)
+
+
+ALL = [(form, mode) for form in FORMS for mode in MODES]
+EACH_FORM = [*zip(FORMS, ("jwt", "custom") * len(FORMS), strict=False)]
+
+
+@pytest.fixture
+async def door(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Door]:
+    form, mode = request.param
+    async with opened(form, mode, tmp_path) as door:
+        yield door
+
+
+Send = Callable[[Door, dict[str, str], Try], Any]
+
+
+async def by_post(door: Door, header: dict[str, str], one: Try) -> str:
+    return (await door.api.post({"query": one.query, "variables": one.variables}, headers=header)).text
+
+
+async def by_get(door: Door, header: dict[str, str], one: Try) -> str:
+    params = {"query": one.query, "variables": json.dumps(one.variables)}
+    return (await door.api.http.get("/graphql", params=params, headers=header)).text
+
+
+async def by_event_stream(door: Door, header: dict[str, str], one: Try) -> str:
+    body = {"query": one.query, "variables": one.variables}
+    return (await door.api.post(body, headers={**header, **ACCEPT})).text
+
+
+async def by_socket(door: Door, header: dict[str, str], one: Try) -> str:
+    cookie = {name: value for name, value in header.items() if name == "cookie"}
+    try:
+        async with asgi_socket(door.api.app, "/graphql", cookie) as socket:
+            await socket.begin(door.payload(header))
+            return json.dumps(await socket.run(one.query, one.variables))
+    except Closed as closed:
+        return f"closed {closed.code}"
+
+
+DOORS: dict[str, Send] = {"post": by_post, "get": by_get, "events": by_event_stream, "socket": by_socket}
+
+
+async def fill(door: Door) -> dict[str, str]:
+    """Have ada do all that leaves something behind, and return the ids of it."""
+    ada = door.header("ada")
+    ids = {}
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    for key, name, given in (
+        ("done", "processItem", {"item": MARK}),
+        ("scheduled", "processItem", {"item": MARK, "runAt": tomorrow}),
+        ("user", "registerUser", {"username": MARK, "email": f"{MARK}@example.com"}),
+    ):
+        fields = "job { id status } errors { message }" + (" user { id }" if name == "registerUser" else "")
+        type_ = f"{name[0].upper()}{name[1:]}Input!"
+        answer = await door.ask(ada, f"mutation($i: {type_}) {{ {name}(input: $i) {{ {fields} }} }}", i=given)
+        payload = answer["data"][name]
+        assert payload["job"], answer
+        ids[key] = payload[key if key == "user" else "job"]["id"]
+    look = "{ jobs { nodes { done status } } }"
+    async with asyncio.timeout(30):
+        while not all(job["done"] or job["status"] == "SCHEDULED" for job in await jobs_of(door, ada, look)):
+            await asyncio.sleep(0.01)
+    return ids
+
+
+async def jobs_of(door: Door, header: dict[str, str], query: str = "{ jobs { nodes { id } } }") -> Any:
+    return (await door.ask(header, query))["data"]["jobs"]["nodes"]
+
+
+async def answers(
+    door: Door, header: dict[str, str], kind: str, ids: dict[str, str], doors: Collection[str] = tuple(DOORS)
+) -> dict[str, str]:
+    """Return the answers to all operations of a kind, by each door."""
+    found = {}
+    for number, one in enumerate(operations(SDL, ids)):
+        for name in doors if one.kind == kind else ():
+            found[f"{number} {one.field} {name}"] = await DOORS[name](door, header, one)
+    return found
+
+
+@pytest.mark.parametrize("door", ALL, indirect=True, ids="-".join)
+async def test_nobody_sees_or_does_anything(door: Door) -> None:
+    """The answers to nobody are those of an empty ledger, and change nothing."""
+    empty = await answers(door, {}, "query", {"done": "job_0", "scheduled": "job_0", "user": "user_0"})
+    ids = await fill(door)
+    admin = door.header("root", "admin")
+    whole = await answers(door, admin, "query", ids, ["post"])
+    assert await answers(door, {}, "query", ids) == empty
+    assert any(MARK in text for text in whole.values())
+    assert not any("errors" in text for text in whole.values()), whole
+    for kind in ("mutation", "subscription"):
+        for name, text in (await answers(door, {}, kind, ids)).items():
+            assert any(word in text for word in REFUSALS), (name, text)
+            assert not any(id_ in text for id_ in ids.values()), (name, text)
+    assert await answers(door, admin, "query", ids, ["post"]) == whole
+
+
+@pytest.mark.parametrize("door", EACH_FORM, indirect=True, ids="-".join)
+async def test_no_viewer_sees_another_one_s(door: Door) -> None:
+    ids = await fill(door)
+    ada, bob, admin = door.header("ada"), door.header("bob"), door.header("root", "admin")
+    before = await answers(door, admin, "query", ids, ["post"])
+    for kind in ("query", "mutation"):
+        for name, text in (await answers(door, bob, kind, ids)).items():
+            own = kind == "mutation" and name.split()[1] in {"processItem", "sendNotification", "registerUser"}
+            assert MARK not in text, (name, text)
+            assert own or not any(id_ in text for id_ in ids.values()), (name, text)
+    assert not {job["id"] for job in await jobs_of(door, bob)} & set(ids.values())
+    assert MARK in str(await answers(door, ada, "query", ids, ["socket"]))
+    after = await answers(door, admin, "query", ids, ["post"])
+    kept = [[CHANGE.sub("", text) for name, text in found.items() if " job " in name] for found in (before, after)]
+    assert kept[0] == kept[1] != []
+
+
+@pytest.mark.parametrize("door", EACH_FORM, indirect=True, ids="-".join)
+async def test_a_viewer_s_subscriptions_show_her_own_alone(door: Door) -> None:
+    ada, bob = door.header("ada"), door.header("bob")
+    process = 'mutation { processItem(input: {item: "x"}) { job { id } } }'
+    everything = {"id": "all", "type": "subscribe", "payload": {"query": "subscription { jobsUpdated { id } }"}}
+    cookies = [{name: value for name, value in header.items() if name == "cookie"} for header in (ada, bob)]
+    async with (
+        asgi_socket(door.api.app, "/graphql", cookies[0]) as hers,
+        asgi_socket(door.api.app, "/graphql", cookies[1]) as his,
+    ):
+        for socket, header in ((hers, ada), (his, bob)):
+            await socket.begin(door.payload(header))
+            assert "data" in (await socket.run("{ viewer { id } }", {}))[0]["payload"]
+            await socket.send(everything)
+        seen: dict[str, set[str]] = {"ada": set(), "bob": set()}
+        made = {"ada": "", "bob": ""}
+        async with asyncio.timeout(30):
+            while not all(seen.values()):  # a subscription has begun once it sees a job
+                for name, header, socket in (("ada", ada, hers), ("bob", bob, his)):
+                    made[name] += (await door.ask(header, process))["data"]["processItem"]["job"]["id"] + " "
+                    await asyncio.sleep(0.05)
+                    while not socket.outgoing.empty():
+                        seen[name].add((await socket.receive())["payload"]["data"]["jobsUpdated"]["id"])
+        assert all(seen[name] <= set(made[name].split()) for name in seen)
+        messages = await his.run(
+            "subscription($id: ID!) { jobUpdated(id: $id) { id } }", {"id": made["ada"].split()[0]}
+        )
+        assert "NOT_FOUND" in str(messages)
+        assert made["ada"].split()[0] not in str(messages)
