@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from collections.abc import Collection
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -26,11 +26,15 @@ _since = (
     .limit(_p("limit_", type_=sa.Integer))
     .with_hint(jobs, BY_CHANGE, "sqlite")
 )
-_by = (
-    sa.select(*row.columns(row.Missed))
-    .where(sa.text("changed = ANY(CAST(:open AS BIGINT[]))"))
+_count = sa.select(sa.func.count()).select_from(
+    sa.select(jobs.c.changed)
+    .where(jobs.c.changed >= _p("end"))
+    .order_by(jobs.c.changed)
     .limit(_p("limit_", type_=sa.Integer))
+    .with_hint(jobs, "INDEXED BY _ledger.jobs_changed", "sqlite")
+    .subquery()
 )
+_by = _missed.where(sa.text("changed = ANY(CAST(:open AS BIGINT[]))")).limit(_p("limit_", type_=sa.Integer))
 
 
 class UnknownPosition(JobsError):
@@ -41,11 +45,28 @@ class TooFarBehind(JobsError):
     """More than `MAX_CHANGES` jobs have changed since."""
 
 
-class CatchUp(NamedTuple):
-    """The ids of changed jobs, in the order of their changes, each with the position before it; and the last one."""
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """The changed jobs: those of transactions that ended late, then the others in the order of their changes."""
 
-    ids: list[tuple[str, Position]]
-    position: Position
+    since: Position
+    late: list[row.Missed]
+    later: list[row.Missed]
+    end: Position
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the jobs, in their order."""
+        return [one.id for one in (*self.late, *self.later)]
+
+    def after(self, at: int) -> Position:
+        """Return the position of a subscriber that has got the jobs up to this one, and no more."""
+        upcoming = at + 1 - len(self.late)
+        if upcoming < 0:
+            return self.since
+        if upcoming >= len(self.later):
+            return self.end
+        return self.end.at(min(self.later[upcoming].changed, self.end.end))
 
 
 def catch_up(
@@ -59,23 +80,17 @@ def catch_up(
     if since.ledger != now.ledger or since.end > now.end:
         raise UnknownPosition
     late, later = _read(tx, since) if ids is None else _read_of(tx, since, ids)
-    end = now.position
 
-    def wanted(found: list[row.Missed]) -> Iterable[row.Missed]:
-        return (one for one in found if visible.sees_jobs_of(one.owner) and filter.allows(one.handler, one.created_at))
+    def wanted(found: list[row.Missed]) -> list[row.Missed]:
+        return [one for one in found if visible.sees_jobs_of(one.owner) and filter.allows(one.handler, one.created_at)]
 
-    # Until the late ones are sent, the position is the old one; then it is that of the next change.
-    return CatchUp(
-        [
-            *((one.id, since) for one in wanted(late)),
-            *((one.id, end.at(min(one.changed, end.end))) for one in wanted(later)),
-        ],
-        end,
-    )
+    return CatchUp(since, wanted(late), wanted(later), now.position)
 
 
 def _read(tx: Tx, since: Position) -> tuple[list[row.Missed], list[row.Missed]]:
     """Read the changes of transactions that were open, and those of later numbers."""
+    if (tx.scalar(_count, end=since.end, limit_=MAX_CHANGES + 1) or 0) > MAX_CHANGES:
+        raise TooFarBehind  # before the rows are read, which takes a hundred times as long
     late: list[row.Missed] = []
     if since.open and tx.dialect == "postgresql":
         ended = "{" + ",".join(map(str, since.open)) + "}"

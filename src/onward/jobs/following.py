@@ -93,14 +93,14 @@ async def _missed(
 
     One whose status is outside of the filter is among them: it may have left the filter meanwhile.
     """
-    found, last = await read(partial(catch_up, since=since, visible=visible, filter=filter, ids=ids))
-    after = [*(position for _, position in found[1:]), last]
-    for start in range(0, len(found), READ_AT_ONCE):
-        some = [job_id for job_id, _ in found[start : start + READ_AT_ONCE]]
+    found = await read(partial(catch_up, since=since, visible=visible, filter=filter, ids=ids))
+    missed = found.ids
+    for start in range(0, len(missed), READ_AT_ONCE):
+        some = missed[start : start + READ_AT_ONCE]
         jobs = await read(partial(ledger.get_many, ids=some))
         for at, job_id in enumerate(some, start):
             if job_id in jobs:  # else it was pruned
-                yield jobs[job_id], after[at]
+                yield jobs[job_id], found.after(at)
 
 
 def _known(tx: Tx, filter: JobFilter, visible: Visible, ids: frozenset[str] | None) -> list[str]:

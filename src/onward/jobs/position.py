@@ -23,9 +23,10 @@ LEDGER_LENGTH = 8
 MAX_NUMBER = 2**63 - 1
 _FORM = re.compile(r"([0-9a-f]{0,8})\.([0-9a-f]{1,16})\.([0-9a-f]{1,16})\.((?:[0-9a-f]{1,16},){0,8})", re.ASCII)
 _newest = sa.select(sa.func.max(jobs.c.changed)).scalar_subquery()
+_ledger = LEDGER_ID.scalar_subquery()
 _SNAPSHOT = {
-    "sqlite": sa.select(commits.c.n + 1, _newest),
-    "postgresql": sa.select(sa.text("CAST(pg_current_snapshot() AS TEXT)"), _newest),
+    "sqlite": sa.select(commits.c.n + 1, _newest, _ledger),
+    "postgresql": sa.select(sa.text("CAST(pg_current_snapshot() AS TEXT)"), _newest, _ledger),
 }
 
 
@@ -91,8 +92,8 @@ class Snapshot(NamedTuple):
     @classmethod
     def of(cls, tx: Tx) -> Self:
         """Read the present one. Read rows afterwards: what is committed between the two is read twice, not missed."""
-        ledger = str(tx.scalar(LEDGER_ID) or "")[:LEDGER_LENGTH]
-        now, newest = tx.one(_SNAPSHOT[tx.dialect])  # type: ignore[misc]
+        now, newest, id_ = tx.one(_SNAPSHOT[tx.dialect])  # type: ignore[misc]
+        ledger = (id_ or "")[:LEDGER_LENGTH]
         if tx.dialect == "sqlite":
             return cls(ledger, now, newest or 0)
         _, end, running = now.split(":")

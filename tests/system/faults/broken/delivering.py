@@ -254,7 +254,7 @@ def begins_anew() -> None:
     from onward.jobs.catch_up import CatchUp
     from onward.jobs.position import Snapshot
 
-    base.put(following, "catch_up", lambda tx, **_: CatchUp([], Snapshot.of(tx).position))
+    base.put(following, "catch_up", lambda tx, since, **_: CatchUp(since, [], [], Snapshot.of(tx).position))
 
 
 def open_ones_forgotten() -> None:
