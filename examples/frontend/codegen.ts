@@ -1,4 +1,5 @@
 import type { CodegenConfig } from '@graphql-codegen/cli';
+import { scalars } from 'onward-client';
 
 // From the schema in the repository: no server has to run. With a server of your own, its address stands here.
 const config: CodegenConfig = {
@@ -12,7 +13,7 @@ const config: CodegenConfig = {
         enumsAsTypes: true,
         useTypeImports: true,
         strictScalars: true,
-        scalars: { JSON: 'unknown', DateTime: 'string' },
+        scalars,
       },
     },
   },

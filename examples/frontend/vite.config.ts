@@ -17,6 +17,7 @@ const types: Plugin = {
 
 export default defineConfig({
   plugins: [types],
+  resolve: { preserveSymlinks: true }, // onward-client is a link, and takes its peers from here
   server: { proxy },
   preview: { proxy },
   build: { target: 'es2022' },

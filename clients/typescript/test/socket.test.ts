@@ -35,7 +35,7 @@ const tell = (socket: FakeSocket, data: object, index = 0) => {
   socket.say({ id, type: 'next', payload: { data } });
 };
 
-test.each([1001, 1006, 1012, 4408, 4499])('a socket that closes with %i comes back, however often', async (code) => {
+test.each([1001, 1006, 1012, 1013, 4408, 4499])('a socket that closes with %i comes back, however often', async (code) => {
   const { heard, run } = connected();
   run(ONE, { id: 'job_1' });
   for (let times = 0; times < 12; times++) {

@@ -1,12 +1,12 @@
 import { useEffect, useState } from 'react';
-import { onConnection } from './client';
+import { onward } from './client';
 import { JobCard } from './JobCard';
 import { RegisterForm, type Registered } from './RegisterForm';
 
 export function App() {
   const [registered, setRegistered] = useState<Registered[]>([]);
   const [connected, setConnected] = useState(true);
-  useEffect(() => onConnection(setConnected), []);
+  useEffect(() => onward.onConnection(setConnected), []);
 
   return (
     <main>

@@ -1,4 +1,4 @@
-import { useSubscription } from 'urql';
+import { useJob } from 'onward-client/react';
 import { graphql } from './made';
 import type { JobStatus } from './made/graphql';
 
@@ -6,6 +6,7 @@ const Watch = graphql(`
   subscription Watch($id: ID!) {
     jobUpdated(id: $id) {
       id
+      version
       status
       done
       waitingFor
@@ -27,8 +28,7 @@ const WORDS: Record<JobStatus, string> = {
 };
 
 export function JobCard({ id, username }: { id: string; username: string }) {
-  const [{ data, error }] = useSubscription({ query: Watch, variables: { id } });
-  const job = data?.jobUpdated;
+  const { job, error } = useJob(id, Watch);
 
   return (
     <li className="job" data-status={job?.status ?? 'QUEUED'}>

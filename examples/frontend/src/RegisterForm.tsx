@@ -1,33 +1,33 @@
 import { type FormEvent, useRef, useState } from 'react';
+import { keyed, outcome } from 'onward-client';
 import { useMutation } from 'urql';
 import { graphql } from './made';
-import type { RegisterMutation } from './made/graphql';
+import type { RegisterMutation, RegisterUserInput } from './made/graphql';
 
 const Register = graphql(`
   mutation Register($input: RegisterUserInput!) {
     registerUser(input: $input) {
       user { username }
-      job { id }
-      errors { message path }
+      job { id version }
+      errors { code message path }
     }
   }
 `);
 
-type Problem = NonNullable<RegisterMutation['registerUser']>['errors'][number];
+type Problem = Pick<NonNullable<RegisterMutation['registerUser']>['errors'][number], 'message' | 'path'>;
 export type Registered = { job: string; username: string };
 
 const FIELDS = [
   { name: 'username', label: 'Username', type: 'text', autoComplete: 'username' },
   { name: 'email', label: 'E-mail', type: 'email', autoComplete: 'email' },
 ] as const;
-const UNREACHABLE = { message: 'The server did not answer. Send it again: nothing is done twice.', path: null };
 
 export function RegisterForm({ onRegistered }: { onRegistered: (one: Registered) => void }) {
   const [{ fetching }, register] = useMutation(Register);
   const [problems, setProblems] = useState<Problem[]>([]);
   const form = useRef<HTMLFormElement>(null);
   // One key for one wish: sent again after a lost answer, it is the same user and the same job.
-  const wish = useRef({ text: '', key: '' });
+  const wish = useRef<RegisterUserInput>(undefined);
 
   const at = (field: string) => problems.filter((problem) => problem.path?.[0] === field);
   const elsewhere = problems.filter((problem) => !FIELDS.some((field) => field.name === problem.path?.[0]));
@@ -36,16 +36,16 @@ export function RegisterForm({ onRegistered }: { onRegistered: (one: Registered)
     event.preventDefault();
     const data = new FormData(form.current!);
     const given = { username: String(data.get('username')), email: String(data.get('email')) };
-    const text = JSON.stringify(given);
-    if (wish.current.text !== text) wish.current = { text, key: crypto.randomUUID() };
-    const { data: answer, error } = await register({ input: { ...given, idempotencyKey: wish.current.key } });
-    const payload = answer?.registerUser;
-    const found = payload?.errors ?? [error?.graphQLErrors[0] ? { message: error.graphQLErrors[0].message, path: null } : UNREACHABLE];
-    setProblems(found);
-    if (payload?.job) {
-      onRegistered({ job: payload.job.id, username: payload.user?.username ?? given.username });
+    const same = wish.current?.username === given.username && wish.current.email === given.email;
+    const input = (wish.current = same ? wish.current! : keyed<RegisterUserInput>(given));
+    const { data: answer, error } = await register({ input });
+    const made = outcome(answer?.registerUser, error);
+    const found = made.ok ? [] : made.errors;
+    setProblems([...found]);
+    if (made.ok) {
+      onRegistered({ job: made.job.id, username: made.payload.user?.username ?? given.username });
       form.current?.reset();
-      wish.current = { text: '', key: '' };
+      wish.current = undefined;
     }
     const wrong = FIELDS.find((field) => found.some((problem) => problem.path?.[0] === field.name));
     (form.current?.elements.namedItem(wrong?.name ?? 'username') as HTMLElement | null)?.focus();

@@ -1,14 +1,17 @@
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
+import { OnwardProvider } from 'onward-client/react';
 import { Provider } from 'urql';
 import { App } from './App';
-import { client } from './client';
+import { client, source } from './client';
 import './app.css';
 
 createRoot(document.getElementById('root')!).render(
   <StrictMode>
     <Provider value={client}>
-      <App />
+      <OnwardProvider source={source}>
+        <App />
+      </OnwardProvider>
     </Provider>
   </StrictMode>,
 );

@@ -12,7 +12,9 @@ const answered = new EventTarget();
 /** The last job that came by each id, in whatever answer: as urql's own cache knows no job. */
 function Frame({ children }: { children: ReactNode }) {
   const [kept, setKept] = useState<Record<string, Job>>({});
-  const keep = (...jobs: Job[]) => setKept((before) => ({ ...before, ...Object.fromEntries(jobs.map((job) => [job.id, job])) }));
+  // An effect runs after other answers: what it keeps goes through the memory once more.
+  const keep = (...jobs: Job[]) =>
+    setKept((before) => ({ ...before, ...Object.fromEntries(api.memory.fold(jobs).map((job) => [job.id, job])) }));
   const [{ data }] = useQuery({ query: Newest });
   useEffect(() => void (data && keep(...data.jobs.nodes)), [data]);
   useEffect(() => {
