@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from onward.backends.base import Backend, Defer, Delivery, Health, Run
 from onward.cli.check import findings
-from onward.config.settings import load
+from onward.config.settings import enter, load
 from onward.findings import Finding, State
 from onward.jobs import concurrency, ledger
 from onward.jobs.model import NewJob
@@ -162,6 +162,15 @@ def test_a_missing_module_is_wrong(key: str, project: Path) -> None:
     (one,) = found(project, key, **{key: {"modules": ["nowhere"]}})
     assert one.state is State.WRONG
     assert f"{key}.modules" in one.fix
+
+
+def test_a_handlers_module_that_cannot_be_imported_is_reported_once(project: Path) -> None:
+    """The schema needs it, too."""
+    (project / "broken_shop.py").write_text("raise RuntimeError('hunter2')\n")
+    every = list(findings(enter(project, handlers={"modules": ["broken_shop"]})))
+    assert [one.part for one in every if "hunter2" in one.message] == ["handlers"]
+    (gql,) = [one for one in every if one.part == "gql"]
+    assert (gql.state, gql.message) == (State.WARNING, "the schema needs the handlers")
 
 
 def test_an_invalid_sender_is_wrong_and_stops_the_start_with_one_line(project: Path) -> None:

@@ -33,7 +33,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
 def _findings(settings: Settings) -> Iterator[Finding]:
     with closing(database_of(settings)) as database:
         yield from storage.check(database)
-        handlers = None
+        handlers, wrong = None, ""
         try:
             handlers = project.load_handlers(settings)
             preparation = Preparation(
@@ -44,11 +44,12 @@ def _findings(settings: Settings) -> Iterator[Finding]:
             )
         except SettingsError as error:
             key = "secrets.keys" if handlers is not None else "handlers.modules, or the module that it names"
-            yield Finding("handlers", State.WRONG, in_one_line(error), f"correct {key}")
+            wrong = in_one_line(error)
+            yield Finding("handlers", State.WRONG, wrong, f"correct {key}")
         else:
             yield from _handlers(settings, handlers, database)
             yield from _schedule(settings, preparation)
-    yield _schema(settings)
+    yield _schema(settings, wrong)
     yield from backends.check(settings)
     yield _email(settings)
     yield project.build_log(settings).check()
@@ -77,10 +78,12 @@ def _schedule(settings: Settings, preparation: Preparation) -> Iterator[Finding]
             yield Finding("schedule", State.OK, ", ".join(entry.name for entry in entries))
 
 
-def _schema(settings: Settings) -> Finding:
+def _schema(settings: Settings, handlers_error: str) -> Finding:
     try:
         schema(settings)
     except Exception as error:  # noqa: BLE001 - a module of the project's may raise anything
+        if in_one_line(error) == handlers_error:
+            return Finding("gql", State.WARNING, "the schema needs the handlers", "correct them first, as said above")
         key, _, words = in_one_line(error).partition(": ")
         return Finding("gql", State.WRONG, words or key, f"correct {key if words else 'gql.modules'}, or its module")
     return Finding("gql", State.OK, "the schema can be built")

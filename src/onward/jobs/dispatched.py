@@ -111,16 +111,22 @@ async def expand_all(
     insert: Insert,
     dispatch: Callable[[list[Job]], None],
     *,
+    unknown: set[str],
     older_than_us: int = 0,
 ) -> None:
-    """Expand and dispatch chunks in short commits, until none is left. Raises Unavailable."""
+    """Expand and dispatch chunks in short commits, until none is left. Raises Unavailable.
+
+    `unknown` gets the ids of the chunks that are left to another release; each is warned about once.
+    """
     commits, after = ShortCommits(writer, most=MOST, order=LAST), ""
     while found := await commits.run(partial(expand, insert=insert, older_than_us=older_than_us, after=after)):
         after = found.last
         for id_ in found.unknown:
-            structlog.get_logger("maintenance").warning(
-                "dispatched jobs are left to the release that wrote them", id=id_
-            )
+            if id_ not in unknown:
+                unknown.add(id_)
+                structlog.get_logger("maintenance").warning(
+                    "dispatched jobs are left to the release that wrote them", id=id_
+                )
         dispatch(found.jobs)
         await commits.rest()
 
@@ -138,6 +144,7 @@ class Expander:
         self._enqueuer = enqueuer
         self._more = False  # something was written down since the last look began
         self._task: asyncio.Task[None] | None = None
+        self._unknown: set[str] = set()
 
     def accept(self, tx: Tx, children: Dispatched) -> list[Job]:
         """Accept the jobs of a step; those that exist were committed before, and the answer lost."""
@@ -159,7 +166,9 @@ class Expander:
         while self._more:
             self._more = False
             try:
-                await expand_all(self._writer, self._enqueuer.accept_later, self._enqueuer.dispatch_new)
+                await expand_all(
+                    self._writer, self._enqueuer.accept_later, self._enqueuer.dispatch_new, unknown=self._unknown
+                )
             except StorageError:
                 log.warning("dispatched jobs are left to maintenance")
             except Exception:  # maintenance tries again, and what is wrong is in the log

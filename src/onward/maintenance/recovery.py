@@ -28,6 +28,7 @@ class Recovery(Service):
         self._interval_s = timings.reconcile_interval_s
         self._grace_us = round(timings.delivery_grace_s * 1_000_000)
         self._since: int | None = None  # from which commit on to look; None looks at everything
+        self._unknown: set[str] = set()  # stored chunks of a newer release
         self._log = structlog.get_logger("maintenance")
 
     async def reroute_all(self) -> None:
@@ -60,7 +61,11 @@ class Recovery(Service):
         if await self._writer.database.read(partial(dispatched.any_left, older_than_us=grace_us)):
             dispatcher = self._dispatcher
             await dispatched.expand_all(
-                self._writer, dispatcher.accept_later, dispatcher.dispatch_new, older_than_us=grace_us
+                self._writer,
+                dispatcher.accept_later,
+                dispatcher.dispatch_new,
+                unknown=self._unknown,
+                older_than_us=grace_us,
             )
 
     async def _reroute(self, destinations: Collection[row.Destination]) -> None:

@@ -9,6 +9,7 @@ from onward.findings import Finding, State, check_writable, in_one_line
 from onward.storage import migrate, sqlite
 from onward.storage.base import NotALedger, StorageError, Unavailable
 from onward.storage.engine import Database
+from onward.storage.other_ledgers import elsewhere
 
 SCHEMA = "database.schema"
 
@@ -61,10 +62,10 @@ def _check_series(database: Database) -> Iterator[Finding]:
             return
 
 
-def _wrong(message: str) -> Finding:
+def _wrong(message: str, state: State = State.WRONG) -> Finding:
     """A finding of a message that ends with what to do."""
     words, _, fix = message.partition(": ")
-    return Finding("database", State.WRONG, words, fix or "correct database.url")
+    return Finding("database", state, words, fix or "correct database.url")
 
 
 def _not_a_ledger(error: NotALedger) -> Finding:
@@ -81,6 +82,8 @@ def _check_tables(database: Database, series: migrate.Migrations) -> Finding:
         if obstacle:
             return _wrong(obstacle)
         revision = former
+    if revision is None and series is migrate.LEDGER and (words := elsewhere(database)):
+        return _wrong(words, State.WARNING if database.dialect == "sqlite" else State.WRONG)
     if revision is None and database.dialect == "sqlite":
         have = "has no tables yet" if series is migrate.LEDGER else "the project's tables are not there yet"
         return Finding("database", State.OK, f"{have}; the first start makes them")

@@ -32,6 +32,8 @@ class Driver(ABC):
     """Does `revision` take microseconds? Then an event loop can wait for it."""
     tables: str
     """A statement that reads the names of all tables and views in the ledger's schema, or file."""
+    ledgers: str
+    """A statement that reads the schema of each ledger in the database."""
     clock: Any
     """A statement that reads the database's time in microseconds since 1970."""
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from onward.storage.base import NoLedger, NotALedger, OutOfDate, StorageError, Unavailable
 from onward.storage.engine import Database
+from onward.storage.other_ledgers import elsewhere
 from onward.storage.tables import metadata
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class Migrations:
             raise
         except Exception as error:
             if getattr(error, "sqlstate", None) == NOT_ALLOWED:
-                raise StorageError(_missing_rights(database)) from None
+                user = database.url.username or "this user"
+                raise StorageError(database.driver.place.missing_rights(user)) from None
             raise Unavailable("the ledger cannot be read") from error
         finally:
             connection.close()
@@ -104,14 +106,6 @@ def _not_a_ledger(database: Database, words: str) -> NotALedger:
 LEDGER = Migrations("the ledger", FOLDER / "versions", HEAD, "alembic_version")
 
 
-def _missing_rights(database: Database) -> str:
-    schema, user = database.driver.place.schema, database.url.username or "this user"
-    return (
-        f"{user} may not read the ledger's tables: let their owner run GRANT USAGE ON SCHEMA {schema} TO {user};"
-        f" GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {user};"
-    )
-
-
 def all_of(database: Database) -> list[Migrations]:
     """Return the ledger's migrations, then the project's if it has some. Raises StorageError."""
     folder = database.migrations
@@ -137,6 +131,8 @@ def is_current(database: Database) -> bool:
 def require(database: Database) -> None:
     """Do as `ensure` does where there is a ledger. Raises NoLedger where there is none: nothing is made."""
     if revision(database) is None and prospect(database).former is None:
+        if words := elsewhere(database):
+            raise NoLedger(words)
         hint = "" if database.dialect == "sqlite" else "`onward migrate` makes one"
         raise NoLedger(
             f"there is no ledger at {database.where} yet: {hint or '`onward serve` or `onward migrate` makes one'};"
@@ -164,7 +160,8 @@ def ensure(database: Database) -> None:
             upgrade(database)
             return
         state = "no tables yet" if found is None else f"revision {found}, and this release needs {one.head}"
-        raise OutOfDate(f"{one.name} has {state}: run `onward migrate`")
+        words = elsewhere(database) if one is LEDGER and found is None else ""
+        raise OutOfDate(words or f"{one.name} has {state}: run `onward migrate`")
 
 
 def upgrade(database: Database) -> bool:

@@ -25,3 +25,11 @@ class Place:
     def named(self, sql: str) -> str:
         """The statement with the names that its tables and indexes have in the database."""
         return sql.replace(f"{MARK}.", self._before)
+
+    def missing_rights(self, user: str) -> str:
+        """Return the message for a user of PostgreSQL who may not read the tables."""
+        return (
+            f"{user} may not read the ledger's tables: let their owner run"
+            f" GRANT USAGE ON SCHEMA {self.schema} TO {user};"
+            f" GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {self.schema} TO {user};"
+        )

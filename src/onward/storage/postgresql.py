@@ -68,6 +68,11 @@ class PostgreSQL(Driver):
     modules = ("psycopg",)
     # Whole: a transaction that had its number before is no longer in the list once it is over.
     revision = "SELECT CAST(pg_current_snapshot() AS TEXT)"
+    ledgers = """
+        SELECT schemaname FROM pg_tables
+        WHERE tablename IN ('alembic_version', 'commits', 'idempotency', 'jobs', 'marks', 'runners')
+        GROUP BY schemaname HAVING count(*) = 6 ORDER BY schemaname
+    """
     clock: Any = sa.text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)")
 
     def __init__(self, url: sa.URL, place: Place) -> None:

@@ -34,6 +34,9 @@ SAFE_VERSION = (3, 51, 3)  # before it, a WAL reset can corrupt a file that seve
 NOW = "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000"
 BEGIN = sa.update(commits).values(n=commits.c.n + 1).returning(commits.c.n, sa.literal_column(NOW))
 
+IS_LEDGER = (
+    "SELECT count(*) = 3 FROM sqlite_master WHERE name IN ('_ledger.commits', '_ledger.jobs', '_ledger.runners')"
+)
 _vacuum_mode, _free_pages, _pages = map(sa.text, ("PRAGMA auto_vacuum", "PRAGMA freelist_count", "PRAGMA page_count"))
 INCREMENTAL = 2
 _same_number = sa.update(commits).values(n=commits.c.n)
@@ -73,6 +76,15 @@ class SQLite(Driver):
     revision = "PRAGMA data_version"  # in the shared memory of the WAL
     is_local = True
     tables = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+    ledgers = """
+        SELECT rtrim(prefix, '_') FROM (
+            SELECT substr(name, 1, length(name) - length('alembic_version')) AS prefix FROM sqlite_master
+            WHERE substr(name, -length('_alembic_version')) = '_alembic_version'
+        ) WHERE (
+            SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN
+            (prefix || 'commits', prefix || 'idempotency', prefix || 'jobs', prefix || 'marks', prefix || 'runners')
+        ) = 5 ORDER BY prefix
+    """
     clock: Any = sa.text(f"SELECT {NOW}")
 
     def __init__(self, url: sa.URL, place: Place, *, embedded: bool = False) -> None:
@@ -114,9 +126,12 @@ class SQLite(Driver):
 
     def _prepare(self, connection: Any) -> None:
         self.file.hold()
-        if self.path.stat().st_size == 0:  # it cannot be changed later, and takes the write lock
+        is_new = self.path.stat().st_size == 0
+        if is_new:  # it cannot be changed later, and takes the write lock
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        _enter_wal_mode(connection)
+        # Another program's file stays as it is: the mode is kept in the file.
+        if is_new or connection.execute(self.place.named(IS_LEDGER)).fetchone()[0]:
+            _enter_wal_mode(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA cache_size=-4096")
         connection.execute("PRAGMA temp_store=MEMORY")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from onward.backends.base import Role
 from onward.config.settings import load
@@ -96,7 +97,9 @@ async def test_a_crash_between_two_chunks_loses_no_job_and_doubles_none(ledger_u
         with pytest.raises(Killed):
             await dying.run(killed)
     with writing(ledger_url) as one, writing(ledger_url) as two:
-        await asyncio.gather(*(dispatched.expand_all(it, ledger.accept, found.extend) for it in (one, two)))
+        await asyncio.gather(
+            *(dispatched.expand_all(it, ledger.accept, found.extend, unknown=set()) for it in (one, two))
+        )
         there = await one.database.read(lambda tx: tx.scalars(sa.select(jobs.c.id).order_by(jobs.c.id)))
         assert await one.database.read(lambda tx: rows(tx, chunks)) == 0
     assert there == sorted(job.id for job in found) == [child.id for child in new]
@@ -156,6 +159,17 @@ async def test_chunks_follow_the_present_settings_and_one_of_a_newer_release_del
         await running.writer.run(write_down)
         await until(lambda: len(notes(tmp_path)) == dispatched.CHUNK, 60)
         assert await running.database.read(lambda tx: rows(tx, chunks)) == 1
+
+
+async def test_a_chunk_of_a_newer_release_is_warned_of_once(writer: Writer) -> None:
+    """Every look finds it again, for as long as the newer release is not back."""
+    unknown = set[str]()
+    newer = {"id": "job_000000", "jobs": '[{"handler": "a.b", "of_tomorrow": 1}]'}
+    await writer.run(lambda tx: tx.insert(sa.insert(chunks), {**newer, "accepted_at": tx.now}))
+    with capture_logs() as lines:
+        for _ in range(3):
+            await dispatched.expand_all(writer, ledger.accept, list[Job]().extend, unknown=unknown)
+    assert [line["id"] for line in lines] == ["job_000000"]
 
 
 async def test_the_tables_of_the_last_release_are_refused_while_a_chunk_is_there(

@@ -13,8 +13,9 @@ from onward.cli.check import findings
 from onward.config.settings import load
 from onward.findings import Finding, State
 from onward.storage import migrate
-from onward.storage.base import NoLedger, NotALedger
+from onward.storage.base import NoLedger, NotALedger, OutOfDate
 from onward.storage.engine import Database
+from onward.storage.other_ledgers import others
 from tests import application
 from tests.processes import onward
 
@@ -101,6 +102,7 @@ def test_another_program_s_postgresql_is_refused(postgres_url: str) -> None:
 
 
 def test_tables_beside_the_ledger_s_are_left_alone(tmp_path: Path) -> None:
+    """From then on the file has a log, as every ledger's: the file is the ledger's, too."""
     file = tmp_path / "shared.db"
     write(file, "CREATE TABLE customers (id)")
     database = Database(f"sqlite:///{file}")
@@ -108,6 +110,30 @@ def test_tables_beside_the_ledger_s_are_left_alone(tmp_path: Path) -> None:
     assert migrate.is_current(database)
     database.close()
     assert "customers" in names(file)
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_file_without_a_ledger_stays_as_it_is_until_there_is_one(tmp_path: Path) -> None:
+    """The mode of its journal is in the file: other programs would find it changed."""
+    application.write(tmp_path)
+    file = tmp_path / "theirs.db"
+    write(file, "CREATE TABLE onward_jobs (id); INSERT INTO onward_jobs VALUES (1)")
+    before = file.read_bytes()
+    database = Database(f"sqlite:///{file}")
+    for start in (migrate.ensure, migrate.require, migrate.upgrade):
+        with pytest.raises(NotALedger):
+            start(database)
+    database.close()
+    assert wrong(tmp_path, f"sqlite:///{file}")
+    write(file, "ALTER TABLE onward_jobs RENAME TO jobs; VACUUM")
+    free = file.read_bytes()
+    database = Database(f"sqlite:///{file}")
+    with pytest.raises(NoLedger):
+        migrate.require(database)
+    database.close()
+    assert not wrong(tmp_path, f"sqlite:///{file}")
+    assert file.read_bytes() == free != before
 
 
 @pytest.mark.parametrize("command", [["list"], ["show", "job_x"], ["watch"], ["cancel", "job_x"]])
@@ -124,6 +150,28 @@ def test_check_makes_no_ledger(tmp_path: Path) -> None:
     application.write(tmp_path)
     list(findings(load(tmp_path)))
     assert not (tmp_path / "var").exists()
+
+
+def test_a_ledger_in_another_schema_is_named(empty: Database, tmp_path: Path) -> None:
+    """A changed `database.schema` must not look like a ledger that is lost."""
+    migrate.upgrade(empty)
+    url = empty.url.render_as_string(hide_password=False)
+    other = Database(url, schema="shop")
+    words = r'database\.schema is "shop", and the ledger in .* has "onward": correct database\.schema, or'
+    with pytest.raises(NoLedger, match=words):
+        migrate.require(other)
+    if empty.dialect == "postgresql":
+        with pytest.raises(OutOfDate, match=words):
+            migrate.ensure(other)
+    application.write(tmp_path)
+    (found,) = [
+        one for one in findings(load(tmp_path, database={"url": url, "schema": "shop"})) if "shop" in one.message
+    ]
+    assert found.state is (State.WARNING if empty.dialect == "sqlite" else State.WRONG)
+    assert found.fix.startswith("correct database.schema")
+    assert migrate.upgrade(other), "a second one may be made all the same"
+    assert others(empty) == ["shop"]
+    other.close()
 
 
 def test_a_postgresql_without_tables_is_no_ledger(postgres_url: str) -> None:

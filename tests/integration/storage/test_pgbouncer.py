@@ -104,6 +104,29 @@ def test_a_pooler_that_takes_no_further_client_is_unavailable(postgres_ledger: s
         writer.run_sync(lambda tx: put(tx, "after"))
 
 
+def test_a_read_whose_commit_fails_is_made_again(postgres_ledger: str, pooler: Pooler) -> None:
+    """A connection that has lost its transaction is not used again; a second failure is the ledger's."""
+    with (
+        pooler(postgres_ledger, default_pool_size=2) as pooled,
+        psycopg.connect(postgres_ledger, autocommit=True) as owner,
+    ):
+        database, seen = Database(pooled), list[int]()
+
+        def ended_before_the_commit(tx: Tx, times: int) -> int:
+            seen.append(tx.scalar(sa.text("SELECT pg_backend_pid()")) or 0)
+            if len(seen) <= times:
+                owner.execute("SELECT pg_terminate_backend(%s, 30000)", (seen[-1],))
+            return len(seen)
+
+        assert database.read_sync(partial(ended_before_the_commit, times=1)) == 2
+        assert seen[0] != seen[1]
+        seen.clear()
+        with pytest.raises(Unavailable, match="cannot be read"):
+            database.read_sync(partial(ended_before_the_commit, times=2))
+        assert names(database) == set()
+        database.close()
+
+
 async def test_under_load_nothing_fails(postgres_ledger: str, pooler: Pooler, tmp_path: Path) -> None:
     """All share two connections; while none is free, mutations are UNAVAILABLE, and no job loses an attempt."""
     with pooler(postgres_ledger, default_pool_size=1, query_wait_timeout=30) as pooled:
