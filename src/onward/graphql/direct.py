@@ -18,9 +18,8 @@ from strawberry.types.field import StrawberryField
 from onward.graphql.context import Context
 from onward.graphql.guard import Guard
 from onward.graphql.inputs import ScalarInput
-from onward.graphql.value_resolver import ValueResolver
+from onward.graphql.value_resolver import DIRECT, InfoResolver, ValueResolver
 
-DIRECT = "onward.direct"  # in a field's metadata: a ValueResolver, or its resolver as graphql-core calls one
 Resolve = Callable[..., Any]
 
 
@@ -34,6 +33,8 @@ def call_directly(schema: strawberry.Schema) -> GraphQLSchema:
             direct = definition.metadata.get(DIRECT) or _called(field, definition, schema.config.info_class)
             if isinstance(direct, ValueResolver):
                 field.resolve = _ReadDirectly(direct.read, usual)
+            elif isinstance(direct, InfoResolver):
+                field.resolve = _ReadByInfo(direct.read, usual)
             elif direct is not None:
                 field.resolve = partial(_resolve, direct, usual)
     return core
@@ -47,8 +48,16 @@ class _ReadDirectly(ValueResolver):
         return self.read(value) if type(info.context) is Context else self.usual(value, info)
 
 
+@dataclass(frozen=True, slots=True)
+class _ReadByInfo(InfoResolver):
+    usual: Resolve
+
+    def __call__(self, value: Any, info: Any) -> Any:
+        return self.read(value, info) if type(info.context) is Context else self.usual(value, info)
+
+
 def _is_direct(resolve: Resolve) -> bool:
-    return isinstance(resolve, ValueResolver) or getattr(resolve, "func", None) is _resolve
+    return isinstance(resolve, ValueResolver | InfoResolver) or getattr(resolve, "func", None) is _resolve
 
 
 def _fields(schema: GraphQLSchema) -> Iterator[GraphQLField]:

@@ -32,11 +32,10 @@ from strawberry.types.union import StrawberryUnion
 from strawberry.utils.str_converters import to_camel_case
 
 from onward.graphql.base import SchemaError
-from onward.graphql.direct import DIRECT
 from onward.graphql.generated import scalars
 from onward.graphql.generated.outputs import JobOutput
 from onward.graphql.inputs import ScalarInput, own_name
-from onward.graphql.value_resolver import ValueResolver
+from onward.graphql.value_resolver import DIRECT, ValueResolver
 from onward.jobs.model import to_datetime
 
 THEIRS = "strawberry."  # types of Strawberry's own, such as PageInfo, are the schema's

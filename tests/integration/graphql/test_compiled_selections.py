@@ -209,6 +209,7 @@ def test_for_any_document_and_any_values_the_answer_is_that_of_graphql_core(seed
         ),
         ("mutation { a: processItem { replayed } retryJobs { count } }", ["a", "retryJobs"]),
         ("{ viewer { ...V } job(id: 1) { id waitingFor } } fragment V on Viewer { roles }", ["viewer"]),  # a resolver
+        ("{ jobs { change nodes { id change } } }", ["jobs"]),  # made of the value and the position
         ("{ node { ... on Job { id } } }", []),  # an interface
         ("query($x: Boolean!) { viewer { id @skip(if: $x) } }", []),  # a directive
     ],

@@ -40,9 +40,12 @@ class Server:
         self._operations, self._services, self.writer = view._operations, view._services, writer
 
     async def page(self, viewer: Viewer = ADMIN) -> Any:
-        operation = await self._operations.prepare(Request(PAGE, None, None, None))
+        return (await self.answer(PAGE, viewer))["jobs"]
+
+    async def answer(self, text: str, viewer: Viewer = ADMIN) -> Any:
+        operation = await self._operations.prepare(Request(text, None, None, None))
         answer: Any = await self._operations.execute(operation, self._context(viewer), lambda *_: None)  # type: ignore[arg-type]
-        return answer["data"]["jobs"]
+        return answer["data"]
 
     @asynccontextmanager
     async def updates(self, viewer: Viewer = ADMIN, **variables: Any) -> AsyncIterator[AsyncIterator[Any]]:
@@ -189,6 +192,19 @@ async def test_ids_name_the_jobs(server: Server) -> None:
     async with asyncio.timeout(WAIT_TIMEOUT_S), server.updates(ids=ids, after=found["change"]) as stream:
         await server.cancel(other.id, mine.id)
         assert (await anext(stream))["data"]["jobsUpdated"]["id"] == mine.id
+
+
+async def test_a_mutation_s_answer_holds_the_change_that_it_made(server: Server) -> None:
+    """By `version` a client tells that it is newer than what it has; a subscription may go on from it."""
+    jobs = [await server.accept() for _ in range(2)]
+    answer = await server.answer(
+        f'mutation {{ cancelJob(input: {{id: "{jobs[0].id}"}}) {{ job {{ version change }} }} }}'
+    )
+    told = answer["cancelJob"]["job"]
+    assert told["version"] == jobs[0].version + 1
+    await server.cancel(jobs[1].id)
+    found = await server.first(2, after=told["change"])
+    assert [(one["id"], one["version"]) for one in found] == [(jobs[0].id, 2), (jobs[1].id, 2)]
 
 
 async def test_too_many_ids_are_refused(server: Server) -> None:

@@ -1,9 +1,9 @@
 """Selections of a document, compiled once instead of being walked by graphql-core for each value.
 
-Where all fields below a root field are plain attributes, or made of the parent's value alone (`ValueResolver`), the
-walk is always the same and is kept as a function, the field's compiled selection. It decides nothing: for anything
-unusual (an error, a null where none is allowed, an awaitable) graphql-core completes the same value again and reports
-what is wrong.
+Where all fields below a root field are plain attributes, or made at once of the parent's value (`ValueResolver`,
+`InfoResolver`), the walk is always the same and is kept as a function, the field's compiled selection. It decides
+nothing: for anything unusual (an error, a null where none is allowed, an awaitable) graphql-core completes the same
+value again and reports what is wrong.
 
 Over 300 lines, since plan, compiler and executor are one replacement for one method of graphql-core.
 """
@@ -47,7 +47,7 @@ from graphql.utilities import coerce_input_value
 from strawberry.execution import optimized_is_awaitable
 
 from onward.graphql.meter import VALUE_BYTES, Meter
-from onward.graphql.value_resolver import ValueResolver
+from onward.graphql.value_resolver import InfoResolver, ValueResolver
 
 Complete = Callable[[Any, GraphQLResolveInfo[Any], Meter], Any]
 Read = Callable[[Any], Any]
@@ -197,7 +197,11 @@ class Planner:
                 fields.append((name, type, CompiledSelection(lambda _value, _info, _meter: type_.name)))
                 continue
             field = self._field(type_, inner)
-            fields.append((name, _reader(field), self._compile(field.type, inner, operation)))
+            selection = self._compile(field.type, inner, operation)
+            if isinstance(field.resolve, InfoResolver) and selection.paced is None:
+                fields.append((name, _itself, _by_info(field.resolve, selection)))
+            else:
+                fields.append((name, _reader(field), selection))
 
         is_type_of = type_.is_type_of
         selected = [(name, read, selection.complete) for name, read, selection in fields]
@@ -227,6 +231,16 @@ class Planner:
 
         sliced = any(selection.paced is not None for _, _, selection in fields)
         return CompiledSelection(complete, paced if sliced else None)
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _by_info(resolver: InfoResolver, inner: CompiledSelection) -> CompiledSelection:
+    """Complete what the resolver makes of the parent."""
+    read, within = resolver.read, inner.complete
+    return CompiledSelection(lambda value, info, meter: within(read(value, info), info, meter))
 
 
 def _reader(field: GraphQLField) -> Read:

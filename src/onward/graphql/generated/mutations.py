@@ -13,7 +13,6 @@ from strawberry.types.field import StrawberryField
 
 from onward.graphql.base import HandlerSchemaError
 from onward.graphql.context import Context, Info
-from onward.graphql.direct import DIRECT
 from onward.graphql.enqueue import MutationError, accept, check_viewer
 from onward.graphql.generated.classes import class_of
 from onward.graphql.generated.inputs import input_members
@@ -26,6 +25,7 @@ from onward.graphql.resolvers import query
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
+from onward.graphql.value_resolver import DIRECT
 from onward.graphql.viewer import Viewer
 from onward.handlers.base import Handler, Mutation
 from onward.handlers.fields import fields_of

@@ -13,13 +13,12 @@ from strawberry.types.field import StrawberryField
 
 from onward.graphql.base import HandlerSchemaError, public_error
 from onward.graphql.context import Info
-from onward.graphql.direct import DIRECT
 from onward.graphql.generated.files import naming_file
 from onward.graphql.generated.schema_type import Convert, SchemaType
 from onward.graphql.generated.types import Types
 from onward.graphql.resolvers import query
 from onward.graphql.types.job import Job
-from onward.graphql.value_resolver import ValueResolver
+from onward.graphql.value_resolver import DIRECT, ValueResolver
 from onward.handlers.base import Handler
 from onward.handlers.output import Output
 from onward.jobs import model

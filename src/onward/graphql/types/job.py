@@ -13,6 +13,7 @@ from onward.graphql.positions import token
 from onward.graphql.resolvers import query
 from onward.graphql.types.enums import JobStatus, StepStatus
 from onward.graphql.types.node import Node
+from onward.graphql.value_resolver import DIRECT, InfoResolver
 from onward.jobs import model
 from onward.jobs.states import WAITING
 
@@ -83,6 +84,7 @@ class Job(Node):
     change: str = strawberry.field(
         resolver=change,
         graphql_type=str,
+        metadata={DIRECT: InfoResolver(lambda job, info: token(info, job.changed))},
         description="Opaque; the newest change of this job. With it `jobsUpdated(afterChange:)` misses nothing that has"
         " changed since this answer. Keep that of the subscription's last message, and before there is one that of the"
         " page, or of any job of the query's answer. Which of two states is newer, `version` tells.",

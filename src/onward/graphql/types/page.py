@@ -12,6 +12,7 @@ from onward.graphql.ids import cursor
 from onward.graphql.positions import token
 from onward.graphql.resolvers import query
 from onward.graphql.types.job import Job
+from onward.graphql.value_resolver import DIRECT, InfoResolver
 from onward.jobs import model, pages
 
 
@@ -60,5 +61,6 @@ class JobConnection:
     change: str = strawberry.field(
         resolver=change,
         graphql_type=str,
+        metadata={DIRECT: InfoResolver(lambda _page, info: token(info))},
         description="The newest change that the page knows of, for `jobsUpdated(afterChange:)`; also of an empty one.",
     )
