@@ -10,6 +10,8 @@ SECONDS = MappingProxyType(
         "tests/system/soak/test_soak.py::test_three_minutes": 200,
         "tests/system/faults/test_faults.py": 150,
         "tests/system/examples/test_frontend.py": 40,
+        "tests/system/examples/test_bookshop_page.py": 40,
+        "tests/system/examples/test_bookshop_servers.py": 40,
         "tests/system/clients": 35,
         "tests/system/typescript": 40,
         "tests/contract/test_builtin_backends.py": 60,

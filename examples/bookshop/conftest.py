@@ -18,6 +18,7 @@ from fastapi.testclient import TestClient
 
 FOLDER = Path(tempfile.mkdtemp(prefix="bookshop-"))
 os.environ.setdefault("DATABASE_URL", f"sqlite+aiosqlite:///{FOLDER}/bookshop.db")
+os.environ.setdefault("ONWARD_DATABASE__URL", os.environ["DATABASE_URL"])
 MAIL = Path(os.environ.setdefault("MAIL_DIR", str(FOLDER / "mail")))
 WAIT_S = 30.0
 
@@ -54,11 +55,27 @@ def ask(guest: httpx2.Client) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def ada(guest: httpx2.Client) -> str:
-    """The address of a new user. The browser is hers now."""
-    address = f"ada-{uuid.uuid4().hex}@example.org"
-    guest.post("/register", json={"email": address, "password": "correct horse"}).raise_for_status()
-    return address
+def new_user(guest: httpx2.Client) -> Callable[[], str]:
+    """Register somebody, who has the browser from then on, and return the address."""
+
+    def register() -> str:
+        address = f"{uuid.uuid4().hex}@example.org"
+        guest.post("/register", json={"email": address, "password": "correct horse"}).raise_for_status()
+        return address
+
+    return register
+
+
+@pytest.fixture
+def ada(new_user: Callable[[], str]) -> str:
+    """The address of a new user."""
+    return new_user()
+
+
+@pytest.fixture
+def mail() -> Path:
+    """The folder of the messages."""
+    return MAIL
 
 
 @pytest.fixture

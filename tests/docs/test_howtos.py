@@ -198,7 +198,13 @@ def test_every_block_of_code_is_run_somewhere() -> None:
         "your-users.md",
     }
     pages |= {"testing-your-jobs.md", "adding-a-backend.md", "api.md", "new-project.md"}  # by tests of their own
-    pages |= {"from-celery.md", "from-dramatiq.md", "from-backgroundtasks.md", "from-taskiq.md"}  # by theirs
+    pages |= {
+        "from-celery.md",
+        "from-dramatiq.md",
+        "from-backgroundtasks.md",
+        "from-taskiq.md",
+        "fastapi.md",
+    }  # by theirs
     looked_at = {"sh", "shell", "python", "toml", "graphql"}
     loose = [
         f"{page.name}:{fence.line}"

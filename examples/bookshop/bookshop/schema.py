@@ -1,39 +1,34 @@
 """The GraphQL schema: books for everybody, orders for those who are signed in."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import strawberry
-from fastapi import BackgroundTasks, Depends
+from fastapi import Depends
 from graphql import GraphQLError
 from sqlalchemy import select, update
 from sqlalchemy.orm import joinedload
-from strawberry.fastapi import BaseContext
+from strawberry.tools import merge_types
 
 from bookshop import models
 from bookshop.auth import current_user
 from bookshop.confirmation import confirm
 from bookshop.database import Session
+from bookshop.jobs import onward
+
+CurrentUser = Annotated[models.User | None, Depends(current_user)]
+Info = strawberry.Info[dict[str, Any], None]
 
 
-class Context(BaseContext):
-    def __init__(self, user: models.User | None, tasks: BackgroundTasks) -> None:
-        super().__init__()
-        self.user = user
-        self.tasks = tasks
-
-
-async def get_context(user: Annotated[models.User | None, Depends(current_user)], tasks: BackgroundTasks) -> Context:
-    return Context(user, tasks)
-
-
-Info = strawberry.Info[Context, None]
+async def get_context(user: CurrentUser, jobs: Annotated[object, Depends(onward.context)]) -> dict[str, Any]:
+    return {"user": user, "onward": jobs}
 
 
 def signed_in(info: Info) -> models.User:
     """Return the user who asks. Raises GraphQLError for a guest."""
-    if info.context.user is None:
+    user: models.User | None = info.context["user"]
+    if user is None:
         raise GraphQLError("Sign in first.")
-    return info.context.user
+    return user
 
 
 @strawberry.type
@@ -74,13 +69,14 @@ class Order:
 @strawberry.type
 class PlaceOrderPayload:
     order: Order
+    job: strawberry.ID
 
 
 @strawberry.type
 class Query:
     @strawberry.field
     async def me(self, info: Info) -> User | None:
-        user = info.context.user
+        user = info.context["user"]
         return User(email=user.email) if user else None
 
     @strawberry.field
@@ -120,8 +116,12 @@ class Mutation:
             order = models.Order(user_id=user.id, book=found, quantity=quantity)
             db.add(order)
             await db.flush()
-        info.context.tasks.add_task(confirm, order.id)
-        return PlaceOrderPayload(order=Order.of(order))
+            job = await onward.enqueue(confirm.job(order_id=order.id), owner=str(user.id), session=db)
+        return PlaceOrderPayload(order=Order.of(order), job=strawberry.ID(job))
 
 
-schema = strawberry.Schema(Query, Mutation)
+schema = strawberry.Schema(
+    query=merge_types("Query", (Query, onward.Query)),
+    mutation=merge_types("Mutation", (Mutation, onward.Mutation)),
+    subscription=onward.Subscription,
+)

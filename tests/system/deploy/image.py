@@ -100,7 +100,7 @@ class Image:
         """Run a container's process as compose.yaml has it: a read-only root, /tmp of its own, no rights."""
         (target,) = self.config["Volumes"]
         given = dict(pair.split("=", 1) for pair in self.config["Env"])
-        what = [*self.config["Entrypoint"], *(command or self.config["Cmd"])]
+        what = [*(self.config.get("Entrypoint") or ()), *(command or self.config["Cmd"])]
         log = self._folder / f"{what[-1].strip('-/')}-{len(list(self._folder.iterdir()))}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(

@@ -58,7 +58,11 @@ def vite(built: Path, api: str, *command: str) -> Iterator[str]:
     said_in = built / f"{'-'.join(command) or 'dev'}.log"
     with said_in.open("wb") as log:
         process = subprocess.Popen(
-            bound([*program, str(port)]), cwd=built, env=environment(ONWARD_URL=api), stdout=log, stderr=log
+            bound([*program, str(port)]),
+            cwd=built,
+            env=environment(ONWARD_URL=api, BOOKSHOP_URL=api),
+            stdout=log,
+            stderr=log,
         )
     try:
         deadline = time.monotonic() + WAIT_TIMEOUT_S
