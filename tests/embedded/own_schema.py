@@ -24,11 +24,11 @@ from strawberry.permission import BasePermission
 
 from onward import Onward
 
+MODULES = '["tests.integration.graphql.declared_handlers", "tests.embedded.failing"]'
 SECRET = "a secret of thirty-two characters"
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # of secret parameters
 AUTH = f'[auth]\nmode = "jwt"\n[auth.jwt]\nsecret = "{SECRET}"\n'
 PROTOCOL = "graphql-transport-ws"
-INTERNAL = "redis://user:hunter2@10.0.0.7/0"
 
 
 def bearer(subject: str, roles: Iterable[str] = (), lasts_s: float = 600) -> str:
@@ -110,11 +110,9 @@ class Application:
     app: FastAPI = field(default_factory=FastAPI)
 
 
-def project(folder: Path, more: str = AUTH) -> Path:
+def project(folder: Path, more: str = AUTH, modules: str = MODULES) -> Path:
     """Write a project with every kind of handler, and return its folder."""
-    text = (
-        f'{more}\n[secrets]\nkeys = ["{KEY}"]\n[handlers]\nmodules = ["tests.integration.graphql.declared_handlers"]\n'
-    )
+    text = f'{more}\n[secrets]\nkeys = ["{KEY}"]\n[handlers]\nmodules = {modules}\n'
     (folder / "settings.toml").write_text(f'{text}[database]\nurl = "sqlite:///{folder}/onward.db"\n')
     return folder
 

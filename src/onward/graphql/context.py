@@ -13,7 +13,7 @@ import strawberry
 from graphql.pyutils import Path
 
 from onward.dispatch.dispatcher import Dispatcher
-from onward.graphql.base import public_error, unavailable
+from onward.graphql.base import BadRequest, public_error, unavailable
 from onward.graphql.counts import Counts
 from onward.graphql.meter import Meter
 from onward.graphql.viewer import Viewer
@@ -148,11 +148,13 @@ async def entered(info: strawberry.Info[Any, Any], *, streams: bool = False) -> 
 
 
 async def of(info: strawberry.Info[Any, Any], *, streams: bool = False) -> Context:
-    """The library's context: the schema's own, or the `onward` in it. Raises GraphQLError where there is none.
+    """The library's context: the schema's own, or the `onward` in it. Fields below one root field share theirs.
 
-    Fields below one root field share theirs, and its budget.
+    Raises GraphQLError where there is none, and where the caller's token is wrong.
     """
     given = info.context
+    if type(given) is Context:
+        return given
     found = _within(given)
     if not isinstance(found, Context | Entrance):
         found = _within(found)  # `onward.context` gives an object that holds it
@@ -169,7 +171,10 @@ async def of(info: strawberry.Info[Any, Any], *, streams: bool = False) -> Conte
         return held.context
     named = isinstance(given, Mapping)
     params = given.get("connection_params") if named else getattr(given, "connection_params", None)
-    context = await found.enter(params)
+    try:
+        context = await found.enter(params)
+    except BadRequest as error:
+        raise public_error(error.message, error.code) from None
     _held.set(_Held(found, None if streams else root, context))
     if not streams and "change" in (info.query or "change"):
         try:
@@ -177,6 +182,11 @@ async def of(info: strawberry.Info[Any, Any], *, streams: bool = False) -> Conte
         except Unavailable as error:
             raise unavailable() from error
     return context
+
+
+def leave() -> None:
+    """End a subscription's context, for whatever its task executes next."""
+    _held.set(None)
 
 
 def _root(path: Path) -> Path:

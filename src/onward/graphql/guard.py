@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import isawaitable
 from typing import Any
 
 from strawberry.extensions import FieldExtension
@@ -29,7 +30,8 @@ class Guard(FieldExtension):
         try:
             if not self._open_to_all:
                 check_viewer(context.viewer)
-            return await next_(source, info, **arguments)
+            found = await next_(source, info, **arguments)
+            return await found if isawaitable(found) else found  # a plain resolver may return a coroutine
         except MutationError as refused:
             if self._payload is not None:
                 return self._payload(errors=refused.errors)

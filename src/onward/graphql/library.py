@@ -31,9 +31,7 @@ class Library:
 
     def __init__(self, handlers: Iterable[Handler], *, prefix: str = "") -> None:
         if prefix and not is_name(prefix):
-            raise SchemaError(
-                f"type_prefix: {prefix!r} cannot begin the name of a GraphQL type; use letters, as Onward"
-            )
+            raise SchemaError(f"type_prefix: {prefix!r} begins no name of a GraphQL type; use letters, as in Onward")
         handlers, types = list(handlers), Types()
         made = []
         for handler in handlers:

@@ -11,7 +11,7 @@ from strawberry import UNSET, relay
 from strawberry.types.unset import UnsetType
 
 from onward.graphql.base import public_error, unavailable
-from onward.graphql.context import Info
+from onward.graphql.context import Info, of
 from onward.graphql.ids import is_job_id, job_id_of, kind
 from onward.graphql.resolvers import query
 from onward.graphql.types.filter import JobFilter, filtered
@@ -31,11 +31,12 @@ MAX_PAGE = 200
 
 async def read(info: Info, function: Callable[[Tx], T]) -> T:
     """Read the ledger in the caller's turn. Raises GraphQLError UNAVAILABLE."""
-    meter = info.context.meter
+    context = await of(info)
+    meter = context.meter
     try:
         async with meter.shares.reads.one(meter.caller):
             meter.check_connection()
-            return await info.context.services.database.read(function)
+            return await context.services.database.read(function)
     except Unavailable as error:
         raise unavailable() from error
 

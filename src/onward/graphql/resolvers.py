@@ -12,7 +12,7 @@ from inspect import isawaitable
 from typing import Any, TypeVar, cast
 
 from onward.graphql.base import NotAuthenticated
-from onward.graphql.context import Context, Info, entered
+from onward.graphql.context import Context, Info, entered, leave
 from onward.graphql.enqueue import MutationError, check_viewer
 from onward.graphql.internal_errors import hidden
 
@@ -72,8 +72,11 @@ def subscription(function: Function) -> Function:
             # Our own server closes the whole connection when the session ends.
             lasting = info.context.lasting
             events = source if lasting is None else lasting(source)
-            async with aclosing(source), aclosing(events):
-                async for event in events:
-                    yield event
+            try:
+                async with aclosing(source), aclosing(events):
+                    async for event in events:
+                        yield event
+            finally:
+                leave()
 
     return cast("Function", subscribe)

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import strawberry
 from strawberry.utils.str_converters import to_camel_case
 
-from onward.graphql.context import Info
-from onward.graphql.enqueue import Accepted, Companion, accept
+from onward.graphql.context import Info, of
+from onward.graphql.enqueue import Accepted, Companion, MutationError, accept
+from onward.graphql.inputs import aware
 from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.jobs import model
@@ -39,23 +40,30 @@ async def send(
 
     The parameters are the fields of `input`, or `params`. `idempotency_key` and `run_at` are what they are in every
     mutation, if the input has them. `payload` makes the answer, which is a JobPayload otherwise. Raises MutationError;
-    leave it to the schema, which turns it into the `errors` of the payload.
+    leave it to the schema, which turns it into the `errors` of the payload; in a schema of your own, to a Guard. There
+    a JobPayload has them without one.
     """
+    context = await of(info)
     values = {field.name: getattr(input, field.name) for field in fields(input)}
     values = {name: value for name, value in values.items() if value is not strawberry.UNSET}
     given = {name: value for name, value in values.items() if name not in OPTIONS}
     run_at = values.get("run_at")
-    accepted: Accepted[Any] = await accept(
-        info.context,
-        mutation=info.field_name,
-        handler=handler,
-        params=given if params is None else params,
-        given={**given, "runAt": run_at and run_at.isoformat()},
-        key=values.get("idempotency_key"),
-        run_at=run_at,
-        companion=companion,
-        named=_camel,
-    )
+    try:
+        accepted: Accepted[Any] = await accept(
+            context,
+            mutation=info.field_name,
+            handler=handler,
+            params=given if params is None else params,
+            given={**given, "runAt": run_at and run_at.isoformat()},
+            key=values.get("idempotency_key"),
+            run_at=run_at and aware(run_at),
+            companion=companion,
+            named=_camel,
+        )
+    except MutationError as refused:
+        if payload is not None or not context.at_once:
+            raise
+        return JobPayload(errors=refused.errors)
     return JobPayload(job=accepted.job, replayed=accepted.replayed) if payload is None else payload(accepted)
 
 
