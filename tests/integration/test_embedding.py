@@ -9,7 +9,9 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -115,32 +117,43 @@ def test_a_schema_of_ones_own_is_answered(client: TestClient) -> None:
     assert client.post("/own", json={"query": "{ hello }"}).json() == {"data": {"hello": "from a schema of one's own"}}
 
 
+PATHS = {"/jobs": "/graphql", "/jobs/": "/graphql", "/inner/jobs": "/graphql", "/inner/jobs/": "/graphql"}
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy's prefix as people see it, as the server is told of it, and as it stands in the server's path."""
+
+    public: str = ""
+    root_path: str = ""
+    seen: str = ""
+
+
 @pytest.mark.parametrize(
-    ("path", "graphql"),
+    ("proxy", "path"),
     [
-        ("/jobs", "/graphql"),
-        ("/jobs/", "/graphql"),
-        ("/inner/jobs", "/graphql"),
-        ("/inner/jobs/", "/graphql"),
-        ("/elsewhere", "/api/graphql"),
+        *product((Proxy(), Proxy("/stripped"), Proxy("/kept", "/kept", "/kept")), PATHS),
+        *product([Proxy("/stripped", "/stripped")], ["/jobs", "/jobs/"]),  # Starlette routes nothing nested there
     ],
+    ids=str,
 )
-@pytest.mark.parametrize("prefix", ["", "/kept"])
-def test_the_links_of_the_jobs_page_lead_to_its_files_and_to_graphql(
-    parts: tuple[Onward, FastAPI], client: TestClient, path: str, graphql: str, prefix: str
+def test_links_of_the_jobs_page_lead_to_its_files_and_graphql_behind_any_prefix(
+    parts: tuple[Onward, FastAPI], client: TestClient, proxy: Proxy, path: str
 ) -> None:
-    """With a prefix that the server is told of by `root_path`, and also behind one that a proxy strips silently."""
-    behind = TestClient(parts[1], root_path=prefix) if prefix else client
-    page = behind.get(prefix + path)
+    behind = TestClient(parts[1], root_path=proxy.root_path) if proxy.root_path else client
+    page = behind.get(proxy.seen + path)
     assert page.status_code == 200
     assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
-    for public in ("", "/stripped"):
-        address = httpx2.URL(f"http://example.org{public}{prefix}{path}")
-        links = {name: address.join(found) for name, found in links_of(page.text).items()}
-        expected = graphql if path == "/elsewhere" else f"{public}{prefix}{graphql}"
-        assert links["graphql"].path == expected
-        script = links["script"].path.removeprefix(public)
-        assert behind.get(script).headers["content-type"].startswith("text/javascript")
+    links = {name: httpx2.URL(f"http://h{proxy.public}{path}").join(link) for name, link in links_of(page.text).items()}
+    assert links["graphql"].path == proxy.public + PATHS[path]
+    script = behind.get(proxy.seen + links["script"].path.removeprefix(proxy.public))
+    assert script.headers["content-type"].startswith("text/javascript")
+    answer = behind.post(proxy.seen + PATHS[path], json={"query": "{ __typename }"})
+    assert answer.json() == {"data": {"__typename": "Query"}}
+
+
+def test_a_jobs_page_uses_the_graphql_that_it_is_given(client: TestClient) -> None:
+    assert links_of(client.get("/elsewhere").text)["graphql"] == "/api/graphql"
 
 
 @pytest.mark.parametrize("path", ["/graphql", "/graphql/", "/inner/v1/graphql", "/own/"])
@@ -155,6 +168,16 @@ def test_the_links_of_the_explorer_lead_to_its_files_and_to_the_jobs_page(client
 def links_of(page: str) -> dict[str, str]:
     marks = {"graphql": 'id="graphql" href="', "script": '<script type="module" src="', "jobs": 'data-jobs="'}
     return {name: page.partition(mark)[2].partition('"')[0] for name, mark in marks.items() if mark in page}
+
+
+def test_a_body_is_bounded_by_the_settings_whatever_the_server_bounds(client: TestClient) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(1_000):
+            yield b" " * 1_000
+
+    for body in (b" " * 1_000_000, endless()):
+        answer = client.post("/graphql", content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.headers["connection"]) == (413, "close")
 
 
 @pytest.mark.parametrize("path", ["/jobs/none", "/graphql/none", "/jobs/static/none.js", "/jobs/static/../jobs.html"])
