@@ -36,6 +36,7 @@ SERVERS = {
 }
 WORKERS = {"uvicorn": "--workers", "gunicorn": "-w", "hypercorn": "-w", "granian": "--workers"}
 HOLD = "mutation($folder: String!) { parcelsHold(input: {folder: $folder}) { job { id } errors { message } } }"
+START_TIMEOUT_S = 90.0
 pytestmark = pytest.mark.slow
 
 
@@ -58,7 +59,7 @@ def served(server: str, project: Path, *more: str) -> Iterator[tuple[Running, st
     running = Running(process, log)
     try:
         address = f"http://127.0.0.1:{port}"
-        wait_until(lambda: _answers(f"{address}/jobs") or process.poll() is not None)
+        wait_until(lambda: _answers(f"{address}/jobs") or process.poll() is not None, START_TIMEOUT_S)
         assert process.poll() is None, running.output()
         yield running, address
     finally:
@@ -172,3 +173,36 @@ def test_a_stop_drains_the_jobs_and_then_ends_streams_and_sockets(
         assert (whole.statuses[-1], whole.ended) == ("SUCCEEDED", "whole")
         assert (broken.statuses[-1], broken.ended) == ("RUNNING", "IncompleteRead")
         assert [job.status for job in jobs_of(sqlite_ledger, ending, held)] == ["SUCCEEDED", "QUEUED"]
+
+
+def test_a_stop_signal_that_would_kill_a_worker_drains_it_first(sqlite_ledger: str, tmp_path: Path) -> None:
+    """As in a worker of hypercorn's, whose master ends it by a signal that it has no handler for."""
+    write(tmp_path, sqlite_ledger, "[server]\ndrain_s = 1.0")
+    program = f"""
+import asyncio, os, signal
+from tests.embedded.served import app, onward
+from tests.embedded.parcels import hold
+from onward.testing import workload
+from pathlib import Path
+async def main():
+    async with onward.lifespan(app):
+        print(await onward.enqueue(hold.job(folder={str(tmp_path)!r})), flush=True)
+        while not workload.notes(Path({str(tmp_path)!r})):
+            await asyncio.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+    variables = environment(EMBEDDED_PROJECT=str(tmp_path))
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=START_TIMEOUT_S,
+    )
+    assert found.returncode == -signal.SIGTERM, found.stderr
+    (job,) = jobs_of(sqlite_ledger, found.stdout.splitlines()[0])
+    assert (job.status, job.crash_count) == ("QUEUED", 0)
+    assert "draining" in found.stdout

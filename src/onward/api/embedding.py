@@ -74,6 +74,8 @@ class Embedding:
     async def lifespan(self, app: Any) -> AsyncIterator[Runtime]:
         """Start what the mounted applications need, and drain it at the end. Raises SettingsError and StorageError."""
         async with AsyncExitStack() as stack:
+            stack.enter_context(stop_signals.heard(self._stop))
+            stack.callback(self._forget)
             service = await stack.enter_async_context(open_service(self._settings, embedded=True))
             stack.callback(self._close)
             self._service = service
@@ -85,20 +87,22 @@ class Embedding:
                 self._open_pages(page)
             if "context" in vars(self):  # a router has it, and its first request shall not wait for a schema
                 self._running()
-            stack.enter_context(stop_signals.heard(partial(self._stop, service)))
             yield service.runtime
 
-    def _stop(self, service: Service) -> None:
-        """Drain before the server waits for connections: their streams end with the drain."""
-        if self._draining is None:
+    def _stop(self) -> asyncio.Task[None] | None:
+        """Drain before the server waits for connections: their streams end with the drain. May be called twice."""
+        if self._service is not None and self._draining is None:
             logger("onward").info("draining", at_most_s=self._settings.server.drain_s)
-            self._draining = asyncio.get_running_loop().create_task(service.drain())
+            self._draining = asyncio.get_running_loop().create_task(self._service.drain())
             for app in (*self._graphql, *self._pages):
                 app.ends = True
+        return self._draining
 
     def _close(self) -> None:
         for app in (*self._graphql, *self._pages):
             app.close()
+
+    def _forget(self) -> None:
         self._service = self._gate = self._draining = None
         self._places = []
 
