@@ -200,10 +200,10 @@ async def test_a_mutation_s_answer_holds_the_change_that_it_made(server: Server)
     answer = await server.answer(
         f'mutation {{ cancelJob(input: {{id: "{jobs[0].id}"}}) {{ job {{ version change }} }} }}'
     )
-    told = answer["cancelJob"]["job"]
-    assert told["version"] == jobs[0].version + 1
+    answered = answer["cancelJob"]["job"]
+    assert answered["version"] == jobs[0].version + 1
     await server.cancel(jobs[1].id)
-    found = await server.first(2, after=told["change"])
+    found = await server.first(2, after=answered["change"])
     assert [(one["id"], one["version"]) for one in found] == [(jobs[0].id, 2), (jobs[1].id, 2)]
 
 
