@@ -16,7 +16,6 @@ from graphql import (
     GraphQLUnionType,
 )
 
-NESTING = 3  # objects inside objects
 TEXTS = {"email": "eve@example.com", "DateTime": "2030-01-01T00:00:00Z"}
 SCALARS = {"String": "x", "Int": 1, "Float": 1.5, "Boolean": False, "JSON": {}}
 
@@ -31,8 +30,11 @@ class Try:
     variables: dict[str, Any]
 
 
-def operations(sdl: str, ids: Mapping[str, str]) -> Iterator[Try]:
-    """Yield an operation for each root field and, where it takes an ID, for each of these ids."""
+def operations(sdl: str, ids: Mapping[str, str], nesting: int) -> Iterator[Try]:
+    """Yield an operation for each root field and, where it takes an ID, for each of these ids.
+
+    It asks for objects inside objects, so many levels of them.
+    """
     schema = graphql.build_schema(sdl)
     roots = {"query": schema.query_type, "mutation": schema.mutation_type, "subscription": schema.subscription_type}
     for kind, root in roots.items():
@@ -41,7 +43,7 @@ def operations(sdl: str, ids: Mapping[str, str]) -> Iterator[Try]:
             declared = ", ".join(f"${key}: {type_}" for key, type_ in needed.items())
             given = ", ".join(f"{key}: ${key}" for key in needed)
             query = f"{kind}{f'({declared})' if declared else ''} {{ {name}{f'({given})' if given else ''}"
-            query += f" {_selection(schema, graphql.get_named_type(field.type), NESTING)} }}"
+            query += f" {_selection(schema, graphql.get_named_type(field.type), nesting)} }}"
             takes_id = any(str(one.type).startswith("ID") or _has_id(one.type) for one in field.args.values())
             for id_ in ids.values() if takes_id else (next(iter(ids.values())),):
                 yield Try(kind, name, query, {key: _value(key, type_, id_) for key, type_ in needed.items()})
