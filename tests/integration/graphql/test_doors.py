@@ -125,14 +125,25 @@ async def opened(form: str, mode: str, folder: Path) -> AsyncIterator[Door]:
         yield Door(Api(http, app), mode, sdl, 1 if form == "routed" else 3)  # which validates each time
 
 
-ALL = [(form, mode) for form in FORMS for mode in MODES]
 EACH_FORM = [*zip(FORMS, ("jwt", "custom") * len(FORMS), strict=False)]
+ALL = [
+    pytest.param((form, mode), marks=() if (form, mode) in EACH_FORM else pytest.mark.long, id=f"{form}-{mode}")
+    for form in FORMS
+    for mode in MODES
+]
 
 
-@pytest.fixture
-async def door(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Door]:
+@pytest.fixture(params=ALL)
+async def empty_door(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Door]:
     form, mode = request.param
     async with opened(form, mode, tmp_path) as door:
+        yield door
+
+
+@pytest.fixture(scope="module", params=EACH_FORM, ids="-".join)
+async def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
+    form, mode = request.param
+    async with opened(form, mode, tmp_path_factory.mktemp(form)) as door:
         yield door
 
 
@@ -220,9 +231,9 @@ async def answers(
     return found
 
 
-@pytest.mark.parametrize("door", ALL, indirect=True, ids="-".join)
-async def test_nobody_sees_or_does_anything(door: Door) -> None:
+async def test_nobody_sees_or_does_anything(empty_door: Door) -> None:
     """The answers to nobody are those of an empty ledger, and change nothing."""
+    door = empty_door
     empty = await answers(door, {}, "query", {"done": "job_0", "scheduled": "job_0", "user": "user_0"})
     ids = await fill(door)
     admin = door.header("root", "admin")
@@ -238,7 +249,6 @@ async def test_nobody_sees_or_does_anything(door: Door) -> None:
     assert await answers(door, admin, "query", ids, ["post"]) == whole
 
 
-@pytest.mark.parametrize("door", EACH_FORM, indirect=True, ids="-".join)
 async def test_no_viewer_sees_another_one_s(door: Door) -> None:
     ids = await fill(door)
     ada, bob, admin = door.header("ada"), door.header("bob"), door.header("root", "admin")
@@ -255,7 +265,6 @@ async def test_no_viewer_sees_another_one_s(door: Door) -> None:
     assert kept[0] == kept[1] != []
 
 
-@pytest.mark.parametrize("door", EACH_FORM, indirect=True, ids="-".join)
 async def test_a_viewer_s_subscriptions_show_her_own_alone(door: Door) -> None:
     ada, bob = door.header("ada"), door.header("bob")
     process = 'mutation { processItem(input: {item: "x"}) { job { id } } }'
