@@ -143,15 +143,19 @@ async def entered(info: strawberry.Info[Any, Any], *, streams: bool = False) -> 
     """The same info with the library's own context. Raises GraphQLError where the schema's context holds none."""
     if type(info.context) is Context:
         return info
-    own = await of(info, streams=streams)
+    own = await _context(info, streams=streams)
     return _Entered(info._raw_info, info._field, own)  # noqa: SLF001 - an Info is copied by its two fields
 
 
-async def of(info: strawberry.Info[Any, Any], *, streams: bool = False) -> Context:
+async def of(info: strawberry.Info[Any, Any]) -> Context:
     """The library's context: the schema's own, or the `onward` in it. Fields below one root field share theirs.
 
     Raises GraphQLError where there is none, and where the caller's token is wrong.
     """
+    return await _context(info, streams=False)
+
+
+async def _context(info: strawberry.Info[Any, Any], *, streams: bool) -> Context:
     given = info.context
     if type(given) is Context:
         return given

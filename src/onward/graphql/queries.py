@@ -48,6 +48,7 @@ def given(value: T | UnsetType | None) -> T | None:
 
 @query
 async def job(info: Info, id: strawberry.ID) -> model.Job | None:
+    """Return the job; None if there is none that the viewer may see. Raises GraphQLError."""
     if not is_job_id(id):
         return None
     found = await read(info, lambda tx: ledger.get(tx, id))
@@ -56,7 +57,7 @@ async def job(info: Info, id: strawberry.ID) -> model.Job | None:
 
 @query
 async def node(info: Info, id: strawberry.ID) -> Any:
-    """Find the object of an id, by the type of the schema whose ids begin like it."""
+    """Find the object of an id, by the type of the schema whose ids begin like it. Raises GraphQLError."""
     named = kind(id)
     if named == "job":
         return await job(info, id)
