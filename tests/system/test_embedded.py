@@ -176,7 +176,7 @@ def test_a_stop_drains_the_jobs_and_then_ends_streams_and_sockets(
 
 
 def test_a_stop_signal_that_would_kill_a_worker_drains_it_first(sqlite_ledger: str, tmp_path: Path) -> None:
-    """As in a worker of hypercorn's, whose master ends it by a signal that it has no handler for."""
+    """A worker of hypercorn's is such a one: its master ends it by a signal that it has no handler for."""
     write(tmp_path, sqlite_ledger, "[server]\ndrain_s = 1.0")
     program = f"""
 import asyncio, os, signal

@@ -57,7 +57,7 @@ def run_tests(folder: Path, *arguments: str, **variables: str) -> int:
 
 
 def test_the_diff_on_the_page_is_all_that_onward_needs(before: Path) -> None:
-    """It has under 60 lines, and leads from an application without a word of Onward to the one in examples/."""
+    """The diff has under 60 lines, and leads from an application without a word of Onward to the one in examples/."""
     changed = [line for line in diff().splitlines() if re.match(r"[+-](?!\+\+ |-- )", line)]
     assert len(changed) <= MAX_CHANGED_LINES
     files = [file for file in before.rglob("*") if file.is_file()]
