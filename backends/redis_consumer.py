@@ -42,7 +42,7 @@ class BlockingConsumer(_RedisConsumer):
     def __next__(self) -> Any:
         try:
             message = self._cached_or_fetched()
-            if message is None and self.outstanding_message_count == 0 and not self._gives_way():
+            if message is None and self.outstanding_message_count == 0 and not self._yields():
                 self._ack_and_fetch(0)
                 # A token is left for each delivery. One too many costs a look; the limit makes up for a lost one.
                 self.broker.client.blpop(
@@ -65,7 +65,7 @@ class BlockingConsumer(_RedisConsumer):
 
     def _cached_or_fetched(self) -> Any:
         free = self.prefetch - self.outstanding_message_count
-        if not self.message_cache and free >= self.prefetch * (1 - REFILL) and not self._gives_way():
+        if not self.message_cache and free >= self.prefetch * (1 - REFILL) and not self._yields():
             self.message_cache = self._ack_and_fetch(free)
             self.broker.more[self.queue_name] = len(self.message_cache) >= free
         return self._cached()
@@ -87,7 +87,7 @@ class BlockingConsumer(_RedisConsumer):
             return dramatiq.broker.MessageProxy(message)
         return None
 
-    def _gives_way(self) -> bool:
+    def _yields(self) -> bool:
         """Return whether higher queues have more: messages fetched here would run in their gaps."""
         unknown = time.monotonic() < self.broker.born + FIRST_LOOK_S
         return any(self.broker.more.get(name, unknown) for name in HIGHER_QUEUES[self.queue_name])

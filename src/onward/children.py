@@ -122,7 +122,7 @@ class _Protocol(SubprocessStreamProtocol):
             self._exited.set_result(None)
 
 
-def tell_supervisor(words: bytes) -> None:
+def notify_supervisor(words: bytes) -> None:
     """Write the line to standard output, which the supervisor reads."""
     with suppress(OSError):
         os.write(1, words + b"\n")

@@ -33,9 +33,9 @@ first = not (folder / "asked").exists()
 if not first and {broken}:
     sys.exit(1)
 print("up", flush=True)
-children.tell_supervisor(children.IS_UP)
+children.notify_supervisor(children.IS_UP)
 if first:
-    children.tell_supervisor(children.WANTS_REPLACEMENT)
+    children.notify_supervisor(children.WANTS_REPLACEMENT)
 while True:
     signal.pause()
 """

@@ -26,7 +26,7 @@ def bar(
         yield lambda _: None
         return
     columns = [TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()]
-    shown = _Asking(*columns, *([TaskProgressColumn()] if total else []), console=console, transient=True)
+    shown = _PolledProgress(*columns, *([TaskProgressColumn()] if total else []), console=console, transient=True)
     task = shown.add_task(words, total=total)
     if done:
         shown.ask = lambda: shown.update(task, completed=done())
@@ -41,7 +41,7 @@ def bar(
         shown.stop()
 
 
-class _Asking(Progress):
+class _PolledProgress(Progress):
     ask: Callable[[], None] = staticmethod(lambda: None)
 
     def get_renderables(self) -> Iterable[RenderableType]:

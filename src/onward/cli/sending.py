@@ -28,7 +28,7 @@ def send(
     priority: int | None,
 ) -> int:
     """Accept a job and print its id; return the exit code. Raises BadOption, SettingsError, StorageError."""
-    moment = None if run_at is None else _moment(run_at)
+    moment = None if run_at is None else _time(run_at)
     try:
         options = Options(owner, priority, moment)
         check_text("key", key)
@@ -68,7 +68,7 @@ def _whole(text: str | None) -> Mapping[str, Any]:
     return found
 
 
-def _moment(text: str) -> datetime:
+def _time(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:

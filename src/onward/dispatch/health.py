@@ -31,7 +31,7 @@ class BackendHealth:
     async def start(self) -> None:
         """Begin to ask, and wait a moment for the first answers."""
         answered = {name: asyncio.Event() for name in self._backends}
-        self._tasks = [asyncio.create_task(self._keep_asking(name, first)) for name, first in answered.items()]
+        self._tasks = [asyncio.create_task(self._poll_health(name, first)) for name, first in answered.items()]
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_ANSWER_S):
                 for first in answered.values():
@@ -58,7 +58,7 @@ class BackendHealth:
         """Open the breaker: the backend is left to maintenance for a while."""
         self._open_until[name] = time.monotonic() + self._timings.circuit_open_s
 
-    async def _keep_asking(self, name: str, first: asyncio.Event) -> None:
+    async def _poll_health(self, name: str, first: asyncio.Event) -> None:
         reachable = True
         while True:
             self._asked_at[name] = time.monotonic()

@@ -48,7 +48,7 @@ def fields_of(type_: Any) -> list[Field]:
     hints = typing_extensions.get_type_hints(type_, include_extras=True)
     if typing_extensions.is_typeddict(type_):
         optional = optional_keys(type_)
-        return [Field(name, _bare(hint), ABSENT if name in optional else REQUIRED) for name, hint in hints.items()]
+        return [Field(name, _unwrapped(hint), ABSENT if name in optional else REQUIRED) for name, hint in hints.items()]
     return [Field(field.name, hints[field.name], _default(field)) for field in dataclasses.fields(type_) if field.init]
 
 
@@ -77,7 +77,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return REQUIRED if field.default is dataclasses.MISSING else field.default
 
 
-def _bare(hint: Any) -> Any:
+def _unwrapped(hint: Any) -> Any:
     """Return the type within Required[...], NotRequired[...] or ReadOnly[...]."""
     while getattr(hint, "__origin__", None) in (typing.Required, typing.NotRequired, typing_extensions.ReadOnly):
         hint = hint.__args__[0]
@@ -90,7 +90,7 @@ def stripped(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
     while True:
         if typing.get_origin(annotation) is typing.Annotated:
             annotation, *further = typing.get_args(annotation)
-            metadata = (*metadata, *_spread(further))
+            metadata = (*metadata, *_flattened(further))
         elif isinstance(annotation, typing_extensions.TypeAliasType) and annotation is not JsonValue:
             annotation = annotation.__value__
         elif isinstance(annotation, NewType) and annotation.__name__ != "ID":
@@ -141,7 +141,7 @@ def root_of(model: type[BaseModel]) -> Any:
     return typing.Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
 
 
-def _spread(metadata: Iterable[Any]) -> Iterator[Any]:
+def _flattened(metadata: Iterable[Any]) -> Iterator[Any]:
     for one in metadata:
         yield one
         if isinstance(one, FieldInfo):

@@ -39,7 +39,7 @@ class Output:
         """Turn a stored result into a value of the type. Raises ValidationError."""
         return self.adapter.validate_json(to_json(stored), strict=True, by_alias=True, by_name=True)
 
-    def brings_back(self, stored: Any, value: Any) -> bool:
+    def restores(self, stored: Any, value: Any) -> bool:
         """True if the stored result is read as this value."""
         try:
             return bool(self.read(stored) == value)

@@ -107,7 +107,7 @@ class Executor:
         if running.process is not None:
             inputs = {"params": params, "version": running.job.params_version} if given is None else {"value": given[0]}
             inputs["secrets"] = running.secrets
-            result = await self._steps.run_apart(running, step, running.process, inputs)
+            result = await self._steps.run_in_process(running, step, running.process, inputs)
             return redact_value(storable(result, None), running.secrets)  # that process has checked and written it
         if given is None:
             result = await self._steps.run(running, step, **_arguments(handler, running.job, params))

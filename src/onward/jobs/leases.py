@@ -81,7 +81,7 @@ class Lease:
             self._thread.join(2 * self._timings.heartbeat_s)
         commits = ShortCommits(self._writer, most=recovery.ROWS)
         with suppress(StorageError):
-            while commits.run_sync(partial(recovery.hand_back, runner=self.id)).more:
+            while commits.run_sync(partial(recovery.release_runner, runner=self.id)).more:
                 time.sleep(commits.pause_s)
 
     def _enter(self, tx: Tx) -> str:
@@ -105,14 +105,14 @@ class Lease:
     def _raise_counter(self, *, urgent: bool = True) -> list[Heartbeat]:
         """Show that this process lives, and return the heartbeats of the others."""
         self._raised_at = time.monotonic()
-        mine, heartbeats, self.leads = self._writer.run_sync(self._pulse, PROCESSES, urgent=urgent)
+        mine, heartbeats, self.leads = self._writer.run_sync(self._beat_once, PROCESSES, urgent=urgent)
         if mine != self.id:
             self.id = mine
             self._log.warning("lease lost: this process stood still for too long, and others took over its jobs")
             self._on_lost()
         return [heartbeat for heartbeat in heartbeats if heartbeat.runner != mine]
 
-    def _pulse(self, tx: Tx) -> tuple[str, list[Heartbeat], bool]:
+    def _beat_once(self, tx: Tx) -> tuple[str, list[Heartbeat], bool]:
         """Raise the counter, and return this runner's id, all heartbeats, and whether it leads."""
         mine = self.id if tx.execute(_beat, id_=self.id) else self._enter(tx)
         heartbeats = [Heartbeat._make(found) for found in tx.all(_all)]

@@ -166,6 +166,6 @@ class NewJob:
     pending: tuple[Step, ...] = ()  # `steps`, decoded
 
 
-def legible(text: str) -> str:
+def without_surrogates(text: str) -> str:
     """Replace lone surrogates by question marks: they are no Unicode, and so no JSON."""
     return text.encode("utf-8", "replace").decode()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from onward.jobs.places import is_gone, lives
+from onward.jobs.places import is_alive, is_gone
 from onward.jobs.timings import Timings
 
 
@@ -49,7 +49,7 @@ class Observer:
             still_s = still_s + passed_s if beat == other.beat else 0.0
             self._still[other.runner] = (other.beat, still_s)
             lapsed = still_s >= self._timings.lease_timeout_s
-            if is_gone(other.place, self._place) or (lapsed and not lives(other.place, self._place)):
+            if is_gone(other.place, self._place) or (lapsed and not is_alive(other.place, self._place)):
                 dead.append(other)
             elif lapsed:
                 stalled.add(other.runner)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from onward.handlers.base import HandlerError, InvalidParameters, Permanent, Retry
 from onward.jobs.base import NotStarted, Superseded
 from onward.jobs.encryption import redact
-from onward.jobs.model import Attempt, Job, JobError, Step, legible
+from onward.jobs.model import Attempt, Job, JobError, Step, without_surrogates
 from onward.jobs.retry import delay
 from onward.jobs.running import StopReason
 from onward.jobs.states import JobStatus
@@ -137,4 +137,6 @@ def _us(duration: timedelta) -> int:
 
 
 def _error(code: str, message: str, step: str | None = None, *, retryable: bool) -> JobError:
-    return JobError(legible(code[:CODE_CHARACTERS]), legible(message[:MESSAGE_CHARACTERS]), retryable, step, 0)
+    return JobError(
+        without_surrogates(code[:CODE_CHARACTERS]), without_surrogates(message[:MESSAGE_CHARACTERS]), retryable, step, 0
+    )

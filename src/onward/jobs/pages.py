@@ -76,7 +76,7 @@ def page(
         rows = tx.execute_once(_select(row.columns_without(without), visible, filter, conditions, order, limit + 1))
         more, rows = len(rows) > limit, rows[:limit]
     if most is not None:
-        _weigh(rows, most)
+        _charge_allowance(rows, most)
     found = [row.decode(values) for values in rows]
     if backwards:
         return Page(tuple(reversed(found)), has_next=before is not None, has_previous=more)
@@ -89,7 +89,7 @@ def _size(without: frozenset[str]) -> Any:
     return reduce(operator.add, lengths, sa.literal_column("0"))
 
 
-def _weigh(rows: list[Any], most: Allowance) -> None:
+def _charge_allowance(rows: list[Any], most: Allowance) -> None:
     """Take the rows from the allowance: decoded, a byte of JSON can take dozens. Raises PageTooLarge."""
     texts = [row[at] for row in rows for at in _TEXTS if row[at]]
     most.bytes -= sum(map(len, texts))

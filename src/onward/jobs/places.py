@@ -32,7 +32,7 @@ def is_gone(other: str, mine: str) -> bool:
     return pid is not None and place_of(pid) != other
 
 
-def lives(other: str, mine: str) -> bool:
+def is_alive(other: str, mine: str) -> bool:
     """True if a process in the same boot and pid namespace as `mine` exists, and nothing has stopped it.
 
     Its counter may stand still all the same: a handler holds the interpreter's lock, or the process waits for a disk.

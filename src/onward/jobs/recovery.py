@@ -100,7 +100,7 @@ _clear_affinity = (
 )
 
 
-def hand_back(tx: Tx, limit: int = ROWS, *, runner: str) -> Batch:
+def release_runner(tx: Tx, limit: int = ROWS, *, runner: str) -> Batch:
     """End claims of the runner without counting an attempt, and forget it with the last of them.
 
     A runner with functions that go on keeps their places, and stays known until its process is gone.

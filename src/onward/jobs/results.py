@@ -33,7 +33,7 @@ def storable(value: Any, output: Output | None = None) -> Any:
         return _stored(value, None)
     try:
         stored = _stored(value, output)
-        if not output.types or output.brings_back(stored, value):
+        if not output.types or output.restores(stored, value):
             return stored
     except Permanent:
         if (written := _written(value, output)) is not None:
@@ -54,7 +54,7 @@ def _written(value: Any, output: Output) -> Any:
         stored = _stored(output.written(value), None)
     except (ValueError, TypeError, RecursionError, Permanent):
         return None
-    return stored if output.brings_back(stored, value) else None
+    return stored if output.restores(stored, value) else None
 
 
 def _stored(value: Any, output: Output | None) -> Any:

@@ -12,7 +12,7 @@ import orjson
 
 from onward.handlers.base import InvalidParameters, JobCancelled, JobRequest, LeaseLost, TimedOut, Tools
 from onward.jobs.encryption import exposed, redact
-from onward.jobs.model import Job, NewJob, Progress, legible, to_us
+from onward.jobs.model import Job, NewJob, Progress, to_us, without_surrogates
 
 if TYPE_CHECKING:
     from onward.jobs.step_process import StepProcess
@@ -72,7 +72,7 @@ class Running:
     def progress(self, completed: int, total: int | None = None, message: str | None = None) -> None:
         """Show the progress to subscribers soon. Raises as `check` does."""
         self.check()
-        shown = message and legible(redact(message, self.secrets)[:500])
+        shown = message and without_surrogates(redact(message, self.secrets)[:500])
         self.latest = Progress(_clamp(completed), None if total is None else _clamp(total), shown)
         self._on_progress(self)
 

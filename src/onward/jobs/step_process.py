@@ -122,7 +122,7 @@ class StepProcess:
                     return message["result"]
                 if "error" in message:
                     raise _error(**message["error"])
-                self._hear(message)
+                self._handle_message(message)
             raise await self._end_of_process()
         finally:
             starting.cancel()
@@ -164,7 +164,7 @@ class StepProcess:
         self.kill()
         return b""
 
-    def _hear(self, message: Mapping[str, Any]) -> None:
+    def _handle_message(self, message: Mapping[str, Any]) -> None:
         """Answer the process's requests while its step runs."""
         running = self._running
         if "started" in message:

@@ -84,7 +84,7 @@ class StepRunner:
         finally:
             del ended, plain  # as in `run`
 
-    async def run_apart(self, running: Running, step: Step, process: StepProcess, given: Mapping[str, Any]) -> Any:
+    async def run_in_process(self, running: Running, step: Step, process: StepProcess, given: Mapping[str, Any]) -> Any:
         """Run the step in a process of its own, with the job's parameters or a value, and return its result.
 
         Raises as `run` does.

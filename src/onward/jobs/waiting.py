@@ -34,13 +34,13 @@ def _in_line(job: Job, limits: concurrency.HandlerLimits | None, *, answers: boo
     if (job.blocked == concurrency.PAUSED and not its_turn) or (limits is not None and limits.pause is not None):
         return f"the handler {job.handler} to be resumed"
     if job.blocked is not None:
-        return _turn(job, limits)
+        return _limit_reason(job, limits)
     if answers:
         return "a free worker"
     return f"the backend {job.backend} to answer" + (f": {reason}" if reason else "")
 
 
-def _turn(job: Job, limits: concurrency.HandlerLimits | None) -> str:
+def _limit_reason(job: Job, limits: concurrency.HandlerLimits | None) -> str:
     """Return what a job waits for whose handler's limits block it."""
     limit = limits.limit if limits is not None else Limit()
     if limit.rate is not None and (job.blocked == concurrency.RATE or limit.concurrency is None):

@@ -47,10 +47,8 @@ INDEXES: Mapping[str, tuple[tuple[Column[Any], ...], TextClause | per_dialect | 
 
 def tables_in(place: Place) -> MetaData:
     """Return the tables and their indexes by the names that they have in a ledger's place."""
-    found, schema = (
-        MetaData(),
-        cast("str", None if place.prefix else place.schema),
-    )  # its types forget that None is none
+    found = MetaData()
+    schema = cast("str", None if place.prefix else place.schema)  # SQLAlchemy's types do not know that it may be None
     copies = {
         table: table.to_metadata(found, schema=schema, name=f"{place.prefix}{table.name}")
         for table in metadata.sorted_tables

@@ -173,7 +173,7 @@ def upgrade(database: Database) -> bool:
 
     revision(database)  # refuses what is no ledger
     with _site(database) as site:
-        changed = _arrive(site)
+        changed = _prepare_place(site)
         for one in all_of(database):
             before = site.own_revision(one.table)
             if before == one.head:
@@ -199,23 +199,23 @@ def go_back(database: Database) -> bool:
     with _site(database) as site:
         before = site.own_revision(LEDGER.table)
         if before is None and (former := former_place.find(site)) and former.revision > LAST_RELEASE[1]:
-            _arrive(site)
+            _prepare_place(site)
             before = former.revision
         LEDGER.refuse_newer(before)
         if before is None or before <= LAST_RELEASE[1]:
             return False
-        site.arrive()
+        site.create_schema()
         former_place.drop_views(site)
         _run(LEDGER, site, "downgrade", LAST_RELEASE[1])
         former_place.move_back(site, LAST_RELEASE[1])
     return True
 
 
-def _arrive(site: Site) -> bool:
+def _prepare_place(site: Site) -> bool:
     """Make sure that the ledger's place is its own; return whether a ledger of an older release was taken along."""
     from onward.storage.migrations import former_place  # noqa: PLC0415 - as above
 
-    site.arrive()
+    site.create_schema()
     if site.own_revision(LEDGER.table) is not None or not (former := former_place.find(site)):
         return False
     if site.schema is not None:  # the lock that the older release's migrations take
@@ -295,6 +295,6 @@ def _run(series: Migrations, site: Site, direction: Literal["upgrade", "downgrad
     config.attributes.update(
         connection=site.bound, version_table=f"{prefix}{series.table}", version_table_schema=site.schema, prefix=prefix
     )
-    site.look_in(own=series is LEDGER)
+    site.set_search_path(own=series is LEDGER)
     with _ALEMBIC:
         getattr(command, direction)(config, target)

@@ -82,7 +82,7 @@ class RevisionReader:
     def _start(self) -> None:
         """Start the thread if it does not run: to connect may wait for a lock, or for a network."""
         if (self._thread is None or not self._thread.is_alive()) and not self._closed.is_set():
-            run = self._connect if self._database.driver.is_local else self._look
+            run = self._connect if self._database.driver.is_local else self._poll_forever
             self._thread = threading.Thread(target=run, name="ledger-observer", daemon=True)
             self._thread.start()
 
@@ -94,7 +94,7 @@ class RevisionReader:
             if self._closed.is_set():
                 self._disconnect()
 
-    def _look(self) -> None:
+    def _poll_forever(self) -> None:
         while self._is_used() and not self._closed.is_set():
             with suppress(Exception):
                 connection = self._database.connect()

@@ -16,9 +16,9 @@ RECHECK_S = 3600.0  # without a commit nobody is woken
 class Wakeups:
     """Calls `wake` on the event loop after commits, and perhaps when there was none."""
 
-    def __init__(self, database: Database, wake: Callable[[], None], *, look_s: float) -> None:
+    def __init__(self, database: Database, wake: Callable[[], None], *, interval_s: float) -> None:
         self._wake = wake
-        self._look_s = look_s
+        self._interval_s = interval_s
         self._revision = Revision(database, RECHECK_S)
         self._database = database
         self._end: Callable[[], None] | None = None
@@ -27,7 +27,7 @@ class Wakeups:
         """Begin to look. From the event loop."""
         if self._database.driver.is_local:
             self._revision.has_changed()  # from now on: what was there before is found without a wake-up
-            self._end = asyncio.get_running_loop().call_later(self._look_s, self._look).cancel
+            self._end = asyncio.get_running_loop().call_later(self._interval_s, self._poll).cancel
         else:
             self._end = self._database.watch(partial(self._wake_in, asyncio.get_running_loop()))
 
@@ -37,9 +37,9 @@ class Wakeups:
         if end is not None:
             end()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         # A timer, and no task that waits: it takes a third of the processor time.
-        self._end = asyncio.get_running_loop().call_later(self._look_s, self._look).cancel
+        self._end = asyncio.get_running_loop().call_later(self._interval_s, self._poll).cancel
         if self._revision.has_changed():
             self._wake()
 

@@ -176,7 +176,7 @@ class _SupervisedProcess:
             *lines, rest = (rest + chunk).split(b"\n")
             if len(rest) > LINE_BYTES:
                 lines, rest = [*lines, rest], b""
-            self._write([line for line in lines if not self._heard(line, child, replace)])
+            self._write([line for line in lines if not self._handle_line(line, child, replace)])
 
         reading = asyncio.ensure_future(child.read(take))
         await child.exit()
@@ -186,7 +186,7 @@ class _SupervisedProcess:
         del self._children[child]
         return code
 
-    def _heard(self, line: bytes, child: Child, replace: asyncio.Event) -> bool:
+    def _handle_line(self, line: bytes, child: Child, replace: asyncio.Event) -> bool:
         """Return whether the line was for the supervisor: the process asks for a replacement, or is one and is up."""
         if line == WANTS_REPLACEMENT:
             replace.set()

@@ -156,7 +156,7 @@ class Metrics:
 
     def add(self, figures: Callable[[], Sequence[Figure]]) -> None:
         """Report these figures of the whole installation too; they are read at most once a second, from any thread."""
-        asked = _Asked(figures)
+        asked = _FigureCollector(figures)
         self.registry.register(asked)
         self._figures.register(asked)
 
@@ -173,7 +173,7 @@ class _Meters(NamedTuple):
     run_s: Histogram
 
 
-class _Asked(Collector):
+class _FigureCollector(Collector):
     def __init__(self, figures: Callable[[], Sequence[Figure]]) -> None:
         self._figures = figures
         self._lock = threading.Lock()

@@ -101,12 +101,12 @@ class Watchdog:
             except RuntimeError:
                 return  # the loop has closed
             if not answered.wait(STUCK_AFTER_S):
-                self._stuck(thread)
+                self._report_blocked(thread)
             while not answered.wait(PROBE_INTERVAL_S):
                 if self._stop.is_set():
                     return
 
-    def _stuck(self, thread: int) -> None:
+    def _report_blocked(self, thread: int) -> None:
         who, frame = self._now, sys._current_frames().get(thread)  # noqa: SLF001 - the documented name
         fields = {} if who is None else {"job": who.job, "handler": who.handler, "step": who.step}
         if frame is not None:

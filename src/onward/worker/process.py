@@ -111,7 +111,7 @@ def serve(settings: Settings, *, threads: int, supervised: bool = False) -> int:
     garbage_collector.started()
     structlog.get_logger("worker").info("worker is up", pid=os.getpid(), threads=threads)
     if supervised:
-        children.tell_supervisor(children.IS_UP)
+        children.notify_supervisor(children.IS_UP)
     _wait(stop, parts, recycles=supervised)
     deadline = threading.Timer(settings.server.drain_s + EXIT_GRACE_S, children.leave, (0,))
     deadline.daemon = True
@@ -137,7 +137,7 @@ def _wait(stop: threading.Event, parts: wiring.Runtime, *, recycles: bool) -> No
     while not stop.wait(SIGNAL_CHECK_S):
         if recycles and (reason := recycling.reason()) is not None:
             structlog.get_logger("worker").info("asks for a replacement", because=reason)
-            children.tell_supervisor(children.WANTS_REPLACEMENT)
+            children.notify_supervisor(children.WANTS_REPLACEMENT)
             recycles = False
 
 

@@ -153,7 +153,7 @@ def run_steps(settings: Settings, fd: int) -> int:
             tools = build_tools(settings)
             stack.push_async_callback(tools.mailer.close)
             parent.running = running = RemoteRunning(order["job"], tools, resources, parent)
-            await _take_orders(parent, running, handler, tracing)
+            await _serve_parent(parent, running, handler, tracing)
 
     with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(main())
@@ -169,7 +169,7 @@ def _writer(stack: AsyncExitStack, settings: Settings) -> Writer:
     return writer
 
 
-async def _take_orders(parent: Parent, running: RemoteRunning, handler: Handler, tracing: Tracing) -> None:
+async def _serve_parent(parent: Parent, running: RemoteRunning, handler: Handler, tracing: Tracing) -> None:
     steps = StepRunner(
         threads=StepThreads(),
         on_wait=lambda *_: None,

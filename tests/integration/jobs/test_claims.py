@@ -71,7 +71,7 @@ def test_a_job_accepted_for_a_local_runner_is_claimed_by_no_other(writer: Writer
     writer.run_sync(lambda tx: tx.execute(_enter, id="local", beat=1, place="", name="h", started_at=tx.now))
     job = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="local"))
     assert writer.run_sync(lambda tx: claim_due(tx, "other", 5)) == []
-    writer.run_sync(lambda tx: recovery.hand_back(tx, runner="local"))
+    writer.run_sync(lambda tx: recovery.release_runner(tx, runner="local"))
     assert [one.id for one in writer.run_sync(lambda tx: claim_due(tx, "other", 5))] == [job.id]
 
 

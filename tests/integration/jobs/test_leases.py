@@ -211,9 +211,9 @@ def test_a_process_on_another_machine_is_not_a_neighbour() -> None:
     assert not places.is_gone(isolated, mine), "its parent reports it"
     assert not places.is_gone(isolated, isolated)
     assert places.is_gone(f"{boot}/{namespace}/{pid}/1", isolated)
-    assert places.lives(mine, mine)
-    assert not places.lives(f"other/{namespace}/{pid}/{started}", mine)
-    assert not places.lives("", "")
+    assert places.is_alive(mine, mine)
+    assert not places.is_alive(f"other/{namespace}/{pid}/{started}", mine)
+    assert not places.is_alive("", "")
 
 
 def crowd(writer: Writer, runner: str, held: int) -> None:
@@ -295,7 +295,7 @@ def test_one_process_leads_and_another_takes_over_after_it(writer: Writer, clock
     for observer in (one, two, one, two):
         observer.observe()
     assert [one.lease.leads, two.lease.leads] == [True, False]
-    writer.run_sync(lambda tx: recovery.hand_back(tx, runner=one.lease.id))
+    writer.run_sync(lambda tx: recovery.release_runner(tx, runner=one.lease.id))
     two.observe()
     assert two.lease.leads
 

@@ -282,7 +282,7 @@ class Ledger(RuleBasedStateMachine):
         mine = [job_id for job_id, (holder, _) in self.held.items() if holder == runner]
         before = {job_id: self.job(job_id) for job_id in mine}
         if drained:
-            assert len(self.do(lambda tx: recovery.hand_back(tx, runner=runner)).released) == len(mine)
+            assert len(self.do(lambda tx: recovery.release_runner(tx, runner=runner)).released) == len(mine)
         else:
             self.do(lambda tx: recovery.reclaim_isolated(tx, runner=runner))
         for job_id in mine:

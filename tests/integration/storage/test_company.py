@@ -132,7 +132,7 @@ def test_two_ledgers_share_a_database(empty: Database) -> None:
     with closing(Database(url, schema="second")) as second:
         if empty.dialect == "postgresql":
             with migrate._site(empty) as site:
-                migrate._arrive(site)
+                migrate._prepare_place(site)
                 assert migrate.upgrade(second)
         else:  # a file has one lock for all that is written to it
             assert migrate.upgrade(second)

@@ -41,7 +41,7 @@ def test_a_new_ledger_is_the_one_that_the_migrations_make(empty: Database) -> No
     at_once = layout(empty), rows(empty)
     removed(empty)
     with migrate._site(empty) as site:
-        site.arrive()
+        site.create_schema()
         migrate._run(migrate.LEDGER, site, "upgrade", "head")
     assert (layout(empty), rows(empty)) == at_once
     assert migrate.revision(empty) == migrate.HEAD

@@ -29,7 +29,7 @@ WRITES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "step done": ("onward.jobs.recording", "finish_step"),
         "report": ("onward.jobs.recording", "report_progress"),
         "outcome": ("onward.jobs.recording", "record_outcome"),
-        "hand back": ("onward.jobs.recovery", "hand_back"),
+        "hand back": ("onward.jobs.recovery", "release_runner"),
         "reclaim": ("onward.jobs.recovery", "reclaim_dead"),
         "promote": ("onward.jobs.due", "promote_due"),
         "confirm": ("onward.jobs.due", "confirm"),

@@ -64,7 +64,7 @@ class Site:
         """The revision of a series of migrations, in the ledger's place."""
         return self.revision(f"{self.place.prefix}{table}", self.schema)
 
-    def arrive(self) -> None:
+    def create_schema(self) -> None:
         """Make the ledger's schema, if it is not there. Raises StorageError where this user may not."""
         if words := self.obstacle():
             raise StorageError(words)
@@ -94,7 +94,7 @@ class Site:
     def _has_schema(self) -> bool:
         return self.run("SELECT 1 FROM pg_namespace WHERE nspname = :schema", schema=self.schema).scalar() is not None
 
-    def look_in(self, *, own: bool) -> None:
+    def set_search_path(self, *, own: bool) -> None:
         """Let names without a schema mean the ledger's place, or everything but it where there is anything else."""
         if self.schema is None:
             return

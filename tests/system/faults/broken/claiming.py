@@ -201,14 +201,14 @@ def impatient() -> None:
 
     base.timings(lease_timeout_s=0.0)
     base.put(recovery, "resume", lambda *_, **__: None)
-    base.put(observation, "lives", lambda *_: False)
+    base.put(observation, "is_alive", lambda *_: False)
 
 
 def neighbours_by_heartbeat() -> None:
     """Declare a process of the same machine dead when its counter stands still."""
     from onward.jobs import observation
 
-    base.put(observation, "lives", lambda *_: False)
+    base.put(observation, "is_alive", lambda *_: False)
 
 
 def leader_for_life() -> None:
@@ -245,7 +245,7 @@ def beat_on_the_loop() -> None:
 
     base.around(Runner, "start", known)
     base.around(Lease, "_observe", in_turn)
-    base.put(observation, "lives", lambda *_: False)
+    base.put(observation, "is_alive", lambda *_: False)
 
 
 def leases_by_the_clock() -> None:
@@ -282,5 +282,5 @@ def leases_by_the_clock() -> None:
         return observed
 
     base.around(leases.Lease, "_enter", entering)
-    base.around(leases.Lease, "_pulse", pulsing)
+    base.around(leases.Lease, "_beat_once", pulsing)
     base.around(leases.Lease, "_observe", comparing)

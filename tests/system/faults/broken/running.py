@@ -152,8 +152,8 @@ def words_as_they_are() -> None:
     """Store messages of handlers unchanged."""
     from onward.jobs import outcome, running
 
-    base.put(outcome, "legible", lambda text: text)
-    base.put(running, "legible", lambda text: text)
+    base.put(outcome, "without_surrogates", lambda text: text)
+    base.put(running, "without_surrogates", lambda text: text)
     base.put(running, "_clamp", int)
 
 
