@@ -7,6 +7,7 @@ Every connection is in the driver's autocommit mode; code that wants a transacti
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from contextlib import suppress
@@ -18,6 +19,9 @@ from onward.storage.transaction import Tx
 
 if TYPE_CHECKING:
     from onward.storage.engine import Database
+
+
+KEPT_STATEMENTS = 1_000  # compiled; the ledger has fewer, and a project may build one for each call
 
 
 class Driver(ABC):
@@ -41,15 +45,23 @@ class Driver(ABC):
         self.place = place
         self._compiler = compiler
         self._statements: dict[int, tuple[str, dict[str, Any], Any]] = {}
+        self._keeping = threading.Lock()
 
     def compiled(self, statement: Any) -> tuple[str, dict[str, Any]]:
-        """Return the driver's text of a statement and its literal values. Keeps the statement, and with it the id."""
+        """Return the driver's text of a statement and its literal values.
+
+        Keeps the statement for a while, and with it its id.
+        """
         found = self._statements.get(id(statement))
         if found is None:
             done = statement.compile(dialect=self._compiler, compile_kwargs={"render_postcompile": True})
             required = {name for name, bind in done.binds.items() if bind.required}
             defaults = {name: value for name, value in done.params.items() if name not in required}
-            found = self._statements[id(statement)] = (self.place.named(str(done)), defaults, statement)
+            found = (self.place.named(str(done)), defaults, statement)
+            with self._keeping:
+                while len(self._statements) >= KEPT_STATEMENTS:
+                    del self._statements[next(iter(self._statements))]
+                self._statements[id(statement)] = found
         return found[0], found[1]
 
     def rendered(self, statement: Any) -> tuple[str, dict[str, Any]]:

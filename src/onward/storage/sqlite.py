@@ -94,7 +94,7 @@ class SQLite(Driver):
         self.path = Path(url.database or "")
         self.dbapi = dbapi(embedded=embedded)
         self.file = LedgerFile(self.path)
-        self._inserts: dict[tuple[int, int], str] = {}
+        self._inserts: dict[tuple[str, int], str] = {}
 
     def connect(self) -> Any:
         if self.file.is_known:
@@ -145,12 +145,13 @@ class SQLite(Driver):
 
     def _insert_text(self, insert: Any, rows: int) -> str:
         """Return the text of an insert of so many rows, whose values are bound by their order."""
-        found = self._inserts.get((id(insert), rows))
+        text = self.compiled(insert)[0]
+        found = self._inserts.get((text, rows))
         if found is None:
-            head, _, rest = self.compiled(insert)[0].partition(" VALUES (")
+            head, _, rest = text.partition(" VALUES (")
             values, _, tail = rest.partition(")")
             row = f"({', '.join('?' * (values.count(',') + 1))})"
-            found = self._inserts[id(insert), rows] = f"{head} VALUES {', '.join([row] * rows)}{tail}"
+            found = self._inserts[text, rows] = f"{head} VALUES {', '.join([row] * rows)}{tail}"
         return found
 
     def verify(self) -> None:

@@ -16,6 +16,7 @@ from database import users
 from database.items import ItemStore
 from database.tables import items
 from onward import Ledger
+from onward.storage import driver
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.engine import Database
 from onward.storage.ids import Ids
@@ -167,3 +168,22 @@ async def test_a_read_after_the_end_or_without_a_thread_is_unavailable(
     database.close()
     with pytest.raises(Unavailable, match="is closed"):
         await database.read(lambda tx: tx.now)
+
+
+def test_statements_that_are_built_for_each_call_do_not_pile_up(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project writes them so. Each is known by its id, which the next one may have when it is gone."""
+    monkeypatch.setattr(driver, "KEPT_STATEMENTS", 3)
+    for n in range(20):
+        assert writer.run_sync(lambda tx, n=n: tx.scalar(sa.select(sa.literal(n)))) == n  # type: ignore[misc]
+        writer.run_sync(lambda tx, n=n: [tx.insert(sa.insert(meta), _row(f"{n} {m}")) for m in range(3)])  # type: ignore[misc]
+    assert len(writer.database.driver._statements) <= 3
+    assert len(writer.run_sync(lambda tx: tx.scalars(_named_by_number))) == 60
+
+
+def _row(name: str) -> dict[str, str]:
+    return {"name": name, "value": name}
+
+
+_named_by_number = sa.select(meta.c.name).where(meta.c.name.like("% %"))
