@@ -15,7 +15,7 @@ import typer
 from onward import children
 from onward.cli.completion import SendCommand, handler_names
 from onward.jobs.states import RETRYABLE, JobStatus
-from onward.runtime import garbage_collector
+from onward.runtime import allocator, garbage_collector
 
 if TYPE_CHECKING:
     from socket import socket
@@ -50,6 +50,7 @@ def serve(
 ) -> None:
     """Serve the API. With the default backend it runs the jobs, too."""
     garbage_collector.start()
+    allocator.limit_pools()
     settings = _load_settings(backend=backend, host=host, port=port, workers=workers)
     from onward.api import server as serving
 
@@ -82,6 +83,7 @@ def worker(
 ) -> None:
     """Run the jobs that the API hands to Dramatiq, or to a backend of yours."""
     garbage_collector.start()
+    allocator.limit_pools()
     settings = _load_settings(backend=backend)
     from onward.worker import process
 

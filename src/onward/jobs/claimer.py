@@ -45,9 +45,14 @@ class Claimer:
         await self._writer.run(partial(due.give_back, job_id=job_id), lock_order.job(job_id))
 
     async def any_due(self, backend: str) -> bool:
-        """True if `claim_due` may find a job. Raises Unavailable."""
+        """True if `claim_due` or `next_isolated` may find a job. Raises Unavailable."""
         grace_us = round(self._timings.local_claim_grace_s * 1_000_000)
-        ask = partial(claims.any_due, runner=self._lease.id, backend=backend, grace_us=grace_us)
+        runner = self._lease.id
+
+        def ask(tx: Tx) -> bool:
+            due = claims.any_due(tx, runner=runner, backend=backend, grace_us=grace_us)
+            return due or claims.next_isolated(tx, backend=backend) is not None
+
         return await self._writer.database.read(ask)
 
     async def claim_due(self, backend: str, limit: int, *, exclude: Collection[str]) -> list[Job]:

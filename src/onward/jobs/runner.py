@@ -111,7 +111,7 @@ class Runner:
         return await self._claimer.claim_due(backend, limit, exclude=exclude)
 
     async def any_due(self, backend: str) -> bool:
-        """True if `claim_due` may find a job of the backend. Raises Unavailable."""
+        """True if `claim_due` or `next_isolated` may find a job of the backend. Raises Unavailable."""
         return await self._claimer.any_due(backend)
 
     @property

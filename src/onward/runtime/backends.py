@@ -50,7 +50,7 @@ class BackendRunner:
             self._changed = self._changed or self._revision.has_changed()
             if not (self._changed or self._runner.any_limits):
                 return calls
-            if not await self._runner.any_due(self._backend) and not await self._runner.next_isolated(self._backend):
+            if not await self._runner.any_due(self._backend):
                 self._changed = False  # only now: a read that fails is made again
                 return calls
         self._found_nothing = self._changed = False

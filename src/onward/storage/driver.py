@@ -30,10 +30,8 @@ class Driver(ABC):
     name: ClassVar[str]
     modules: ClassVar[Collection[str]]
     """The packages whose exceptions are the driver's."""
-    revision: ClassVar[str]
-    """A statement that reads a value which changes with each commit of another connection."""
     is_local: ClassVar[bool] = False
-    """Does `revision` take microseconds? Then an event loop can wait for it."""
+    """Does `read_revision` take microseconds? Then an event loop can wait for it."""
     tables: str
     """A statement that reads the names of all tables and views in the ledger's schema, or file."""
     ledgers: str
@@ -84,6 +82,10 @@ class Driver(ABC):
         return self.is_error(error) and (
             getattr(error, "sqlstate", None) == "53100" or "database or disk is full" in str(error)
         )
+
+    @abstractmethod
+    def read_revision(self, connection: Any) -> int:
+        """Return a number that is another one after each commit of another connection. Raises the driver's errors."""
 
     @abstractmethod
     def connect(self) -> Any:

@@ -73,7 +73,6 @@ class SQLite(Driver):
 
     name = "sqlite"
     modules = ("pysqlite3", "sqlite3")
-    revision = "PRAGMA data_version"  # in the shared memory of the WAL
     is_local = True
     tables = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
     ledgers = """
@@ -95,6 +94,9 @@ class SQLite(Driver):
         self.dbapi = dbapi(embedded=embedded)
         self.file = LedgerFile(self.path)
         self._inserts: dict[tuple[str, int], str] = {}
+
+    def read_revision(self, connection: Any) -> int:
+        return int(connection.execute("PRAGMA data_version").fetchone()[0])  # in the shared memory of the WAL
 
     def connect(self) -> Any:
         if self.file.is_known:
