@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -173,13 +173,23 @@ def follow(
     client: TestClient, path: str, query: str, init: dict[str, Any] | None = None, **variables: Any
 ) -> list[Any]:
     """Return the payloads of a subscription until its end; the last one may be a list of errors."""
-    found = []
+    return list(_payloads(client, path, query, init or {}, variables))
+
+
+def first(client: TestClient, path: str, query: str, init: dict[str, Any], **variables: Any) -> Any:
+    """Return the first payload of a subscription, and end it."""
+    with closing(_payloads(client, path, query, init, variables)) as payloads:
+        return next(payloads)
+
+
+def _payloads(
+    client: TestClient, path: str, query: str, init: dict[str, Any], variables: dict[str, Any]
+) -> Generator[Any, None, None]:
     with client.websocket_connect(path, subprotocols=[PROTOCOL]) as socket:
-        socket.send_json({"type": "connection_init", "payload": init or {}})
+        socket.send_json({"type": "connection_init", "payload": init})
         assert socket.receive_json()["type"] == "connection_ack"
         socket.send_json({"type": "subscribe", "id": "1", "payload": {"query": query, "variables": variables}})
         while (message := socket.receive_json())["type"] != "complete":
-            found.append(message["payload"])
+            yield message["payload"]
             if message["type"] == "error":
                 break
-    return found

@@ -22,7 +22,7 @@ from graphql import (
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from tests.embedded.own_schema import Application, application, ask, bearer, follow, running
+from tests.embedded.own_schema import Application, application, ask, bearer, first, follow, running
 
 MINE = {"fruit", "fruits", "refused", "hello", "length", "echo", "ticks"}
 PATHS = ("/theirs", "/mixed", "/asgi/", "/ours")
@@ -34,6 +34,8 @@ COUNT = """mutation ($text: String!) {
 JOB = """query ($id: ID!) {
   job(id: $id) { id status createdAt runAt waitingFor result output { ... on Figures { words longest } } }
 }"""
+
+GO_ON = "subscription ($after: String) { jobsUpdated(afterChange: $after) { id status change } }"
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,19 @@ def test_a_handlers_mutation_is_answered_and_its_job_done(client: TestClient, pa
     assert job["runAt"].startswith("2020-01-01T00:00:00")
     others = ask(client, path, JOB, bearer("eve"), id=job["id"])
     assert others == {"data": {"job": None}}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_subscription_goes_on_from_a_change(client: TestClient, path: str) -> None:
+    """The change of a page and of a message are positions of that viewer's answer, by whatever server."""
+    token = bearer("ada")
+    change = ask(client, path, "{ jobs(first: 0) { change } }", token)["data"]["jobs"]["change"]
+    for text in ("one", "two"):
+        job = ask(client, path, COUNT, token, text=text)["data"]["countWords"]["job"]["id"]
+        ended(client, path, job, token)
+        seen = first(client, path, GO_ON, {"authorization": token}, after=change)["data"]["jobsUpdated"]
+        assert (seen["id"], seen["status"]) == (job, "SUCCEEDED")
+        change = seen["change"]
 
 
 SHOWN_TO_ALL = {"version", "backend", "handlers", "queues", "change"}  # as in the library's own schema
