@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import graphql
+import httpx2
 import pytest
 
 from onward.api.authenticators import authenticator
@@ -133,6 +134,33 @@ async def test_the_sessions_on_the_page_of_users_give_viewers(tmp_path: Path, mo
         "old": nobody,
         "unknown": nobody,
     }
+
+
+async def test_the_application_on_the_page_of_users_asks_its_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    application.write(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as shop, shop:
+        shop.execute("CREATE TABLE sessions (token TEXT, user_id INTEGER, role TEXT, ends_at REAL)")
+        shop.executemany("INSERT INTO sessions VALUES (?, ?, ?, ?)", [("a", 42, "staff", 2e9), ("old", 42, "staff", 0)])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SHOP_DATABASE_URL", f"sqlite+aiosqlite:///{tmp_path}/shop.db")
+    (text,) = (fence.text for fence in fences(DOCS / "your-users.md") if fence.file == "shop.py")
+    shop_module: dict[str, Any] = {}
+    exec(compile(text, "shop.py", "exec"), shop_module)
+    app = shop_module["app"]
+    transport = httpx2.ASGITransport(app=app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=transport, base_url="http://shop.example") as http,
+    ):
+        found = [
+            (await http.post("/graphql", json={"query": "{ viewer { id roles } }"}, headers=header)).json()["data"]
+            for header in ({"cookie": "session=a"}, {"x-api-key": "a"}, {"cookie": "session=old"}, {})
+        ]
+    await shop_module["engine"].dispose()
+    hers = {"viewer": {"id": "42", "roles": ["staff"]}}
+    assert found == [hers, hers, *[{"viewer": {"id": None, "roles": []}}] * 2]
 
 
 def test_the_claims_on_the_page_of_users_lack_a_key_file_and_nothing_else(tmp_path: Path) -> None:

@@ -286,6 +286,12 @@ def test_another_encoding_is_named_with_the_fix(project: Path, encoding: str, wo
         load(project)
 
 
+@pytest.mark.parametrize("mode", ["", 'mode = "open"\n'])
+def test_a_function_of_viewers_without_its_mode_is_refused(project: Path, mode: str) -> None:
+    """Everyone would be an admin, and nobody would ask the function."""
+    assert 'needs mode "custom"' in refusal(project, f'[auth]\n{mode}viewer = "shop.users:viewer"')
+
+
 def test_the_project_is_not_set_in_its_own_file(project: Path) -> None:
     assert "project" in refusal(project, 'project = "/elsewhere"')
 

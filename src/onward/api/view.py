@@ -23,9 +23,8 @@ from onward.api.http_connection import BODY_COMPLETE, CONNECTION
 from onward.api.negotiation import Media, accepted, check_content, wants_page
 from onward.api.request_gate import CROSS_SITE, RequestGate
 from onward.api.sse import EventStream, lasting, one
-from onward.api.viewers import SIGN_IN
 from onward.api.websocket import Socket
-from onward.graphql.base import BadRequest, NotAuthenticated
+from onward.graphql.base import SIGN_IN, BadRequest, NotAuthenticated
 from onward.graphql.context import Context, Services
 from onward.graphql.execution.masking import masked
 from onward.graphql.execution.operations import Invalid
@@ -190,7 +189,7 @@ class View:
                     406, f"Accept {Media.EVENTS}: a subscription is answered as an event stream.", "NOT_ACCEPTABLE"
                 )
             if context.viewer.is_nobody:
-                raise NotAuthenticated(SIGN_IN) if self._asks else NotAuthenticated
+                raise NotAuthenticated(SIGN_IN)
             session = self._gate.session(context.viewer, HTTPConnection(scope))
             return self._stream(lasting(self._operations.subscribe(operation, context), session))
         background = BackgroundTasks()

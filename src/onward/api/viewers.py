@@ -20,14 +20,13 @@ from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection
 
 from onward.api.base import HttpError
-from onward.graphql.base import NotAuthenticated
+from onward.graphql.base import SIGN_IN, NotAuthenticated
 from onward.graphql.execution.masking import MESSAGE
 from onward.graphql.viewer import NOBODY, Viewer, ViewerFunction
 from onward.jobs.step_threads import StepThreads
 from onward.telemetry import logger
 from onward.text.visibility import is_plain
 
-SIGN_IN = "This needs a signed-in viewer."
 MAX_SUBJECT_LENGTH = 255
 MAX_ROLE_LENGTH = 255
 MAX_ROLES = 64

@@ -20,9 +20,9 @@ from onward.api.operation_task import OperationTask
 from onward.api.rates import TooManyRequests
 from onward.api.request_gate import CROSS_SITE, RequestGate
 from onward.api.session import Session
-from onward.api.viewers import SIGN_IN, InvalidViewer, Unidentified
+from onward.api.viewers import InvalidViewer, Unidentified
 from onward.api.ws_messages import PROTOCOL, Closing, decode, id_of
-from onward.graphql.base import BadRequest
+from onward.graphql.base import SIGN_IN, BadRequest
 from onward.graphql.context import Services
 from onward.graphql.execution.requests import read
 

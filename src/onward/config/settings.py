@@ -406,6 +406,8 @@ class Auth(Table):
         keys = [bool(self.jwt.secret.get_secret_value()), self.jwt.public_key is not None, self.jwt.jwks is not None]
         if self.mode == "jwt" and sum(keys) != 1:
             raise ValueError('needs exactly one of jwt.secret, jwt.public_key and jwt.jwks with mode "jwt"')
+        if self.viewer and self.mode != "custom":
+            raise ValueError(f'needs mode "custom" for the function in viewer (got "{self.mode}")')
         if keys[0] and len(self.jwt.secret.get_secret_value()) < SECRET_CHARACTERS:
             raise ValueError(f"needs a jwt.secret of {SECRET_CHARACTERS} characters or more")
         return self

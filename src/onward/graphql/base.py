@@ -22,6 +22,7 @@ class BadRequest(GqlError):
         return {"message": self.message, "extensions": {"code": self.code}}
 
 
+SIGN_IN = "This needs a bearer token, or a session."
 TOKEN_EXPIRED = "The bearer token has expired."  # noqa: S105 - a message
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, overload
 
-from onward.graphql.base import GqlError
+from onward.graphql.base import SIGN_IN, GqlError
 from onward.graphql.context import Context
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.user_error import UserError
@@ -36,7 +36,6 @@ class Identified(Protocol):
 
 
 Row = TypeVar("Row", bound=Identified)
-NOBODY = "This needs a bearer token."
 KEY_LENGTH = 255
 MAX_DELAY = timedelta(days=365)
 
@@ -233,7 +232,7 @@ async def written(context: Context, function: Callable[[Tx], T | MutationError],
 def check_viewer(viewer: Viewer) -> None:
     """Raise MutationError if a token is needed and was missing."""
     if viewer.is_nobody:
-        raise MutationError(UserError(code=UserErrorCode.NOT_ALLOWED, message=NOBODY, path=None))
+        raise MutationError(UserError(code=UserErrorCode.NOT_ALLOWED, message=SIGN_IN, path=None))
 
 
 def open_jobs_capacity(context: Context, tx: Tx) -> int:

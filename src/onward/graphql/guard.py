@@ -9,9 +9,9 @@ from strawberry.extensions import FieldExtension
 from strawberry.types.base import StrawberryList, StrawberryOptional, get_object_definition
 from strawberry.types.field import StrawberryField
 
-from onward.graphql.base import public_error
+from onward.graphql.base import SIGN_IN, public_error
 from onward.graphql.context import entered
-from onward.graphql.enqueue import NOBODY, MutationError, check_viewer
+from onward.graphql.enqueue import MutationError, check_viewer
 from onward.graphql.types.user_error import UserError
 
 
@@ -36,7 +36,7 @@ class Guard(FieldExtension):
             if self._payload is not None:
                 return self._payload(errors=refused.errors)
             if context.viewer.is_nobody and not self._open_to_all:
-                raise public_error(NOBODY, "NOT_AUTHENTICATED") from None
+                raise public_error(SIGN_IN, "NOT_AUTHENTICATED") from None
             raise
 
 

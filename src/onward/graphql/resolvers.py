@@ -11,7 +11,7 @@ from functools import wraps
 from inspect import isawaitable
 from typing import Any, TypeVar, cast
 
-from onward.graphql.base import NotAuthenticated
+from onward.graphql.base import SIGN_IN, NotAuthenticated
 from onward.graphql.context import Context, Info, entered, leave
 from onward.graphql.enqueue import MutationError, check_viewer
 from onward.graphql.internal_errors import hidden
@@ -67,7 +67,7 @@ def subscription(function: Function) -> Function:
         with hidden():
             info = await entered(info, streams=True)
             if info.context.viewer.is_nobody:
-                raise NotAuthenticated
+                raise NotAuthenticated(SIGN_IN)
             source = function(info, *args, **given)
             # Our own server closes the whole connection when the session ends.
             lasting = info.context.lasting

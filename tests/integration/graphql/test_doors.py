@@ -293,3 +293,33 @@ async def test_a_viewer_s_subscriptions_show_her_own_alone(door: Door) -> None:
         )
         assert "NOT_FOUND" in str(messages)
         assert made["ada"].split()[0] not in str(messages)
+
+
+async def test_a_foreign_page_does_nothing_in_a_viewer_s_name(door: Door) -> None:
+    """A browser sends a viewer's cookies along with the requests of any page."""
+    carol = door.header("carol")
+    process = 'mutation { processItem(input: {item: "x"}) { job { id } errors { code } } }'
+    body = json.dumps({"query": process})
+    evil = {"origin": "https://evil.example"}
+    found = []
+    for kind in (
+        "application/json",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+    ):
+        for origin in ({}, evil, {"origin": "null"}) if kind != "application/json" else (evil, {"origin": "null"}):
+            headers = {**carol, **origin, "content-type": kind}
+            found.append((await door.api.http.post("/graphql", content=body, headers=headers)).text)
+    for origin in ({}, evil):
+        params = {"query": process}
+        found.append((await door.api.http.get("/graphql", params=params, headers={**carol, **origin})).text)
+    try:
+        async with asgi_socket(door.api.app, "/graphql", {**carol, **evil}) as socket:
+            await socket.begin(door.payload(carol))
+            found.append(json.dumps(await socket.run(process, {})))
+    except Closed as closed:
+        found.append(f"closed {closed.code}")
+    assert not any("job_" in text for text in found), found
+    assert await jobs_of(door, carol) == []
+    assert "job_" in await by_post(door, carol, Try("mutation", "processItem", process, {}))

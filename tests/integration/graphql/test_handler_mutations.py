@@ -205,7 +205,7 @@ async def test_a_function_of_the_viewer_allows_it(shop: TestApp, viewer: Any) ->
 async def test_without_a_token_it_is_refused_as_every_mutation(shop: TestApp, viewer: Any) -> None:
     del shop._client.headers["authorization"]
     payload = await send(shop, "countWords", text="x")
-    assert [error["message"] for error in payload["errors"]] == ["This needs a bearer token."]
+    assert [error["message"] for error in payload["errors"]] == ["This needs a bearer token, or a session."]
 
 
 async def test_a_row_is_written_beside_the_job(shop: TestApp) -> None:

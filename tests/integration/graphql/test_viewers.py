@@ -18,7 +18,7 @@ from tests.integration.graphql.test_sse import Events
 from tests.integration.graphql.test_websocket import INIT, client
 
 SECRET = "a secret of thirty-two characters"
-NOT_ALLOWED = [{"code": "NOT_ALLOWED", "message": "This needs a bearer token.", "path": None}]
+NOT_ALLOWED = [{"code": "NOT_ALLOWED", "message": "This needs a bearer token, or a session.", "path": None}]
 EVERYTHING = """
     id handler status done backend version progress { completed } steps { name result } attempts { number worker }
     createdAt runAt startedAt finishedAt result error { message } canCancel canRetry waitingFor
