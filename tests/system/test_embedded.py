@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -23,6 +24,7 @@ from websockets.typing import Subprotocol
 from onward.jobs import ledger
 from onward.jobs.model import Job
 from onward.storage.engine import Database
+from onward.storage.tables import runners
 from onward.testing import workload
 from tests.embedded.project import UPDATES, WRAP, write
 from tests.processes import WAIT_TIMEOUT_S, Running, environment, graphql, wait_until
@@ -206,3 +208,32 @@ asyncio.run(main())
     (job,) = jobs_of(sqlite_ledger, found.stdout.splitlines()[0])
     assert (job.status, job.crash_count) == ("QUEUED", 0)
     assert "draining" in found.stdout
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("server", WORKERS)
+def test_worker_processes_share_the_jobs_and_none_is_lost_at_a_stop(
+    server: str, ledger_url: str, tmp_path: Path
+) -> None:
+    write(tmp_path, ledger_url, "[server]\ndrain_s = 2.0")
+    with served(server, tmp_path, WORKERS[server], "2") as (running, address):
+        wait_until(lambda: len(runners_of(ledger_url)) == 2, START_TIMEOUT_S)
+        ids = [graphql(address, WRAP, label=str(n))["parcelsWrap"]["job"]["id"] for n in range(40)]
+        held = graphql(address, HOLD, folder=str(tmp_path))["parcelsHold"]["job"]["id"]
+        wait_until(lambda: workload.notes(tmp_path))
+        wait_until(lambda: all(job.done for job in jobs_of(ledger_url, *ids)))
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(WAIT_TIMEOUT_S) in {0, -signal.SIGTERM}
+    assert {job.status for job in jobs_of(ledger_url, *ids)} == {"SUCCEEDED"}
+    (job,) = jobs_of(ledger_url, held)
+    assert (job.status, job.crash_count) == ("QUEUED", 0)
+    assert runners_of(ledger_url) == []
+
+
+def runners_of(ledger_url: str) -> list[str]:
+    """Return the ids of the processes that the ledger knows."""
+    database = Database(ledger_url, embedded=True)
+    try:
+        return list(database.read_sync(lambda tx: tx.scalars(sa.select(runners.c.id))))
+    finally:
+        database.close()
