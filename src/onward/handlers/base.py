@@ -79,7 +79,7 @@ class Step:
 
     name: str
     call: Function
-    written_as: Output | None = None  # by its annotation; the last one's is the handler's output
+    written_as: Output | None = None  # from the return annotation; the last step's is the handler's output
 
     @property
     def is_async(self) -> bool:

@@ -22,7 +22,7 @@ class _Missing:
 
 REQUIRED = _Missing()
 HIDDEN = _Missing()
-ABSENT = _Missing()  # the key of a TypedDict that need not be there
+ABSENT = _Missing()  # an optional key of a TypedDict
 
 
 @dataclass(frozen=True, slots=True)

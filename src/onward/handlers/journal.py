@@ -60,7 +60,7 @@ class JsonLines:
             _lock(fd, deadline)
             size = os.fstat(fd).st_size
             if size and os.pread(fd, 1, size - 1) != b"\n":
-                data = b"\n" + data  # a crash left half a line
+                data = b"\n" + data  # the line before was cut off by a crash
             if os.write(fd, data) != len(data):
                 os.ftruncate(fd, size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

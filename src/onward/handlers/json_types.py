@@ -32,7 +32,7 @@ from onward.handlers.fields import REQUIRED, Field, fields_of, has_fields, is_ro
 
 PLAIN = frozenset({str, int, float, bool, NoneType, None, Any, object, JsonValue, Decimal, UUID})
 TIMES = frozenset({datetime, date, time, timedelta})
-ENCODERS = (PlainSerializer, WrapSerializer, EncodedBytes, EncodedStr, Json)  # say themselves what is written
+ENCODERS = (PlainSerializer, WrapSerializer, EncodedBytes, EncodedStr, Json)  # they define their own form in JSON
 UNKNOWN = re.compile(r"Unable to generate pydantic-core schema for (.+?)\. Set", re.DOTALL)
 ONCE = "{} can be gone through once, and cannot be stored; declare it list"
 NO_VALUE = "a class or a function cannot be stored; pass its name"
@@ -93,7 +93,7 @@ def _check_fields(type_: Any, place: str, seen: tuple[Any, ...]) -> None:
     written = _written_by_itself(type_)
     try:
         fields = fields_of(type_)
-    except NameError:  # of a class further down in the module; the schema, and the first job, know it
+    except NameError:  # its class is defined further down in the module; the schema and the first job find it
         return
     for one in fields:
         if one.name not in written and "*" not in written:

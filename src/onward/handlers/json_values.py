@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-MAX_DEPTH = 200  # levels of lists and dictionaries, which docs/handlers.md tells
+MAX_DEPTH = 200  # nested lists and dictionaries; docs/handlers.md states the number
 
 
 def fault(value: Any, path: str, is_written: Callable[[Any], bool]) -> tuple[str, str] | None:
@@ -36,7 +36,7 @@ def _words(value: Any, is_written: Callable[[Any], bool]) -> str | None:
     if isinstance(value, dict):
         wrong = next((key for key in value if not isinstance(key, str)), None)
         return None if wrong is None else f"has a key of type {type(wrong).__name__}; the keys of JSON are text"
-    # Of floats and tuples not every writer of JSON takes subclasses, such as numpy's.
+    # Not every JSON writer takes subclasses of float and tuple, such as numpy's.
     if isinstance(value, bool | int | list) or type(value) in (float, tuple, type(None)) or is_written(value):
         return None
     return f"is of type {type(value).__name__}, which is no JSON"

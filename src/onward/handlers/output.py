@@ -50,7 +50,7 @@ class Output:
         """Write the value as pydantic does. Raises ValueError if it is not of the type."""
         try:
             return self.adapter.dump_python(value, mode="json", by_alias=False, round_trip=True, warnings="error")
-        except PydanticUserError as error:  # a name in it means nothing where it is defined
+        except PydanticUserError as error:  # its annotation has a name that its module does not define
             raise ValueError(str(error)) from error
 
     def faults(self, stored: Any) -> list[tuple[str, str]]:
@@ -75,7 +75,7 @@ def output_of(function: Callable[..., Any]) -> Output | None:
         holder = SimpleNamespace(__annotations__={"return": annotation})
         found = typing.get_type_hints(holder, getattr(function, "__globals__", {}), include_extras=True)["return"]
     except (NameError, AttributeError, KeyError):
-        return None  # imported for type checkers alone, so that a worker does without it
+        return None  # imported for type checkers only, so a worker does not load it
     members = [one for one in members_of(found) if one is not type(None)]
     if not members or any(one in UNCHECKED or isinstance(one, TypeVar) for one in members):
         return None

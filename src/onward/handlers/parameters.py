@@ -26,7 +26,9 @@ from onward.handlers.typed_dicts import supported
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 Upgrade = Callable[[int, dict[str, Any]], dict[str, Any]]
-PLAIN = frozenset({"str", "int", "float", "bool", "bytes", "list", "dict", "tuple", "set"})  # types of no job
+PLAIN = frozenset(
+    {"str", "int", "float", "bool", "bytes", "list", "dict", "tuple", "set"}
+)  # none of them can be the type of a job
 STRICT = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
 
 
@@ -141,7 +143,7 @@ def _check_default(function: str, name: str, info: FieldInfo | None) -> None:
     try:
         written = json.dumps(_dumped(adapter, info.default), allow_nan=False)
         adapter.validate_json(written, strict=True, by_alias=True, by_name=True)
-    except PydanticUserError:  # of a class further down in the module
+    except PydanticUserError:  # its class is defined further down in the module
         return
     except (ValueError, TypeError) as error:
         words = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "it is no JSON"
@@ -220,7 +222,7 @@ class Parameters:
                 found = adapter.validate_json(json.dumps(written), strict=True, by_alias=True, by_name=True)
             except (ValidationError, PydanticSerializationError):
                 raise ValueError(f"{name} is not of its type") from None
-            if found != value:  # bytes or a set where JSON of any kind is declared
+            if found != value:  # bytes, or a set, for a parameter that takes any JSON
                 raise ValueError(f"{name} is not read back as it was") from None
             return written
         return value

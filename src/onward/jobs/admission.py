@@ -56,7 +56,7 @@ _first_blocked = (
     .limit(1)
     .with_hint(jobs, BY_LIMIT, "sqlite")
 )
-# In one statement: PostgreSQL may see the end of an attempt in a second one, and not the place that it went on to keep.
+# One statement: between two, PostgreSQL may show the end of an attempt, and not the overrun that keeps its slot.
 _count_running = (
     sa.select(sa.func.count() + overruns.count_of_handler)
     .select_from(jobs)
@@ -146,7 +146,7 @@ class _Admission:
             return CONCURRENCY
         if self._capacity.starts <= reserved:
             return RATE
-        if not job.is_reserved and job.priority >= self._first_blocked:  # blocked ones come first, and very soon
+        if not job.is_reserved and job.priority >= self._first_blocked:  # blocked jobs go first, and their turn is near
             return RATE if self._limits.limit.concurrency is None else CONCURRENCY
         return None
 

@@ -18,7 +18,7 @@ _p = sa.bindparam
 _next_handler = (
     sa.select(jobs.c.handler)
     .where(at_gate, jobs.c.handler > _p("after_"))
-    .order_by(jobs.c.handler, jobs.c.priority, jobs.c.due_at)  # of no other index
+    .order_by(jobs.c.handler, jobs.c.priority, jobs.c.due_at)  # no other index has this order
     .limit(1)
     .with_hint(jobs, BY_LIMIT, "sqlite")
 )

@@ -34,7 +34,7 @@ class BulkRetry:
     left: int
     capacity: Callable[[Tx], int] = unlimited
     pause: float = 0.25
-    is_full: bool = False  # the capacity left jobs out
+    is_full: bool = False  # the capacity was too small for all jobs
     _beyond: str = ""
     _commits: ShortCommits = field(init=False)
 

@@ -22,7 +22,7 @@ from onward.storage.tables import gates as _gates
 from onward.storage.transaction import Tx
 
 CRASHES_BEFORE_ISOLATION = 2  # as in the index `jobs_dangerous`
-MAX_CRASHES = 6  # of runners that vanished together with their neighbours, so that no job is known to be the cause
+MAX_CRASHES = 6  # counted where runners crash together, so that no single job is known to be the cause
 CANDIDATES = 500  # how many jobs from the front of the line are examined for handlers with limits
 
 S = JobStatus

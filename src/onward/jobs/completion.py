@@ -26,7 +26,7 @@ from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 
-UNBLOCK_BATCH = 100  # that the end of one job may unblock, if others ended without unblocking any
+UNBLOCK_BATCH = 100  # jobs that one end may unblock: others may have ended without unblocking any
 RETRY_PAUSE_S = 0.25
 
 S = JobStatus
@@ -52,7 +52,9 @@ class Completion:
         self._tracing = tracing
         self._children = Expander(writer, enqueuer)
         self._closed = False
-        self._overruns: dict[asyncio.Task[None], Running] = {}  # wait for functions that go on past their attempt
+        self._overruns: dict[
+            asyncio.Task[None], Running
+        ] = {}  # tasks that wait for functions which outlive their attempt
         self._log = structlog.get_logger("runner")
 
     async def finish_step(self, running: Running, steps: tuple[Step, ...], result: object) -> tuple[Step, ...]:

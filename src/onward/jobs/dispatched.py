@@ -26,7 +26,7 @@ from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
 CHUNK = 50
-MOST = 200  # jobs, that one commit accepts
+MOST = 200  # jobs that one commit accepts at most
 
 Insert = Callable[[Tx, NewJob], Job]
 _FIELDS = tuple(field.name for field in fields(NewJob) if field.name not in ("pending", "created_at"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CLOCK_TOLERANCE_US = 60_000_000  # by which the `now` of a transaction that waited may be before that of an earlier one
+CLOCK_TOLERANCE_US = 60_000_000  # by so much a transaction that waited may have an earlier `now` than one before it
 UNITS_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
 

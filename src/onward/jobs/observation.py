@@ -32,9 +32,7 @@ class Observer:
         self._timings = timings
         self._still: dict[str, tuple[int, float]] = {}  # by runner: its counter, and the seconds it has stood still
         self._observed_at = 0.0
-        self.stalled: set[str] = (
-            set()
-        )  # their counter stands still, and they live: they keep their jobs, and lead nobody
+        self.stalled: set[str] = set()  # silent, and their process exists: they keep their jobs, and cannot lead
 
     def observe(self, others: Iterable[Heartbeat]) -> list[Heartbeat]:
         """Look at the counters of the others, just read, and return those that are dead."""

@@ -40,5 +40,5 @@ class ProgressReporter:
             write = self._writer.run(
                 lambda tx: recording.report_progress(tx, running.job, latest), lock_order.job(running.id)
             )
-            # An error is of no interest: the outcome is recorded with the progress once more.
+            # An error may be ignored: the outcome is recorded with the progress again.
             asyncio.ensure_future(write).add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -21,7 +21,7 @@ from onward.storage.tables import BY_HOLDER, BY_READY, held, jobs, ready, ready_
 from onward.storage.transaction import Tx
 
 S = JobStatus
-ROWS = 200  # of jobs, that one commit changes at most
+ROWS = 200  # jobs that one commit changes at most
 Released = list[tuple[str, JobStatus]]
 """The handler of each job whose claim was ended, and the status that the job is in now."""
 

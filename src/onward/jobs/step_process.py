@@ -155,7 +155,7 @@ class StepProcess:
 
     def _send(self, message: Mapping[str, Any]) -> None:
         if self._writer is not None:
-            with suppress(OSError, RuntimeError):  # one that has ended is noticed where it is read
+            with suppress(OSError, RuntimeError):  # the reader notices a process that has ended
                 self._writer.write(orjson.dumps(message) + b"\n")
 
     async def _read(self) -> bytes:

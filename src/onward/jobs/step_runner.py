@@ -20,7 +20,7 @@ from onward.jobs.step_threads import PlainCall, StepThreads
 from onward.jobs.timings import Timings
 from onward.telemetry.watchdog import CurrentWork, Watchdog
 
-MAX_WAIT_S = 86_400.0  # for one timer of the event loop
+MAX_WAIT_S = 86_400.0  # the longest time of one event-loop timer
 EXHAUSTED = (
     "plain functions wait for a thread: too many go on past their time limit;"
     " have the handlers call job.check(), or give them process=True, and restart this process"
@@ -56,7 +56,7 @@ class StepRunner:
         call = partial(step.call, running, *values, **arguments)
         if step.is_async:
             return await self._until_end(running, step, self._start(running, step, call()))
-        # Under no name here: an error's traceback knows this frame, and would keep what holds the error.
+        # In no local variable: an error's traceback refers to this frame, and each would keep the other.
         result = await self._until_end(running, step, *self._submit(running, call))
         if inspect.iscoroutine(result):  # of a decorator's plain function around an async one
             return await self._until_end(running, step, self._start(running, step, result))

@@ -32,7 +32,7 @@ class PlainCall:
         self.has_started = False
         self._function = function
         self._on_begin = on_begin
-        self._claimed = threading.Lock()  # by its thread, or by the cancel that comes before: never by both
+        self._claimed = threading.Lock()  # by its thread, or by a cancel before it: never by both
 
     def cancel(self) -> None:
         """Prevent the start of the function. A running one goes on."""
@@ -54,7 +54,7 @@ class PlainCall:
             result = self._function()
         except BaseException as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
             failed = _Failed(ended, error)
-            del self, ended  # the error's traceback knows this frame: each would keep the other
+            del self, ended  # an error's traceback refers to this frame, and each would keep the other
             return failed
         return lambda: None if ended.done() else ended.set_result(result)
 
@@ -76,7 +76,7 @@ class StepThreads:
 
     def __init__(self, max_overrun: int = MAX_OVERRUN) -> None:
         self._max_overrun = max_overrun
-        self._queue: SimpleQueue[PlainCall | None] = SimpleQueue()  # what a thread is there for
+        self._queue: SimpleQueue[PlainCall | None] = SimpleQueue()  # None ends one thread
         self._idle = 0
         self._waiting: deque[PlainCall] = deque()
         self._overrun: set[PlainCall] = set()
@@ -129,7 +129,7 @@ class StepThreads:
         # A daemon: one that hangs keeps no process.
         try:
             threading.Thread(target=_serve, args=arguments, name="step", daemon=True).start()
-        except RuntimeError as error:  # the system gives no more of them
+        except RuntimeError as error:  # the system starts no more threads
             raise NotStarted("No thread could be started for a plain function.") from error
         self._queue.put(call)  # after it: where no thread can be started, no other one may run the call later
 

@@ -46,7 +46,7 @@ class BackendRunner:
     async def claim(self, limit: int, *, exclude: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
         calls: list[Callable[[], Awaitable[None]]] = []
         if self._found_nothing:
-            # An empty claim costs a hundred times the question; limits also change with time.
+            # An empty claim costs a hundred times as much as the check. Limits also change with time.
             self._changed = self._changed or self._revision.has_changed()
             if not (self._changed or self._runner.any_limits):
                 return calls

@@ -122,7 +122,7 @@ async def lifespan(settings: Settings, ledger: Ledger) -> AsyncIterator[Any]:
 
         async def leave(*error: Any) -> bool:
             await manager.__aexit__(*error)
-            return False  # one that catches everything must not hide why the process cannot start
+            return False  # a lifespan that suppresses errors must not hide why the process cannot start
 
         found = await manager.__aenter__()
         stack.push_async_exit(leave)

@@ -40,7 +40,7 @@ class HttpSpans:
                 scope["method"] if scope["method"] in METHODS else "HTTP",
                 kind=SpanKind.SERVER,
                 attributes=_attributes(scope, headers.get("host", "")),
-                record_exception=False,  # its words may hold a parameter
+                record_exception=False,  # its message may hold a parameter
                 set_status_on_exception=False,
             ) as span:
                 try:

@@ -57,7 +57,7 @@ def refusal(url: str, timeout_s: float) -> str | None:
         spoken.propagate = loud
         spoken.removeHandler(listener)
     parts = urlsplit(url)
-    try:  # the exporter's words for this are a paragraph
+    try:  # the exporter's own message is a paragraph
         socket.create_connection((parts.hostname or "", parts.port or PORTS[parts.scheme]), timeout_s).close()
     except OSError as error:
         return f"does not answer: {error.strerror or error}"
@@ -97,7 +97,7 @@ class Recording(Tracing):
         return self._open(name, SpanKind.PRODUCER if kind == "producer" else SpanKind.INTERNAL, None, attributes)
 
     def _context(self, parent: str | None) -> Context:
-        nothing = Context()  # not that of whoever called: it may be another job's
+        nothing = Context()  # not the caller's context, which may be another job's
         return self._propagator.extract({"traceparent": parent}, nothing) if parent else nothing
 
     @contextmanager
@@ -119,7 +119,7 @@ class Recording(Tracing):
             context,
             kind,
             {f"onward.{key}": value for key, value in attributes.items()},
-            record_exception=False,  # its words, and its traceback's, may hold a secret parameter
+            record_exception=False,  # its message and traceback may hold a secret parameter
             set_status_on_exception=False,
         ) as recorded:
             opened = _Recorded(recorded)
