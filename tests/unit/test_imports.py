@@ -131,6 +131,11 @@ def test_help_loads_only_the_library_of_the_command_line() -> None:
     }
 
 
+def test_a_look_at_the_jobs_loads_nothing_that_runs_them() -> None:
+    loaded = loaded_by("from onward.cli import main, terminal; main.program()", whole=True)
+    assert not loaded & {"onward.jobs.runner", "onward.jobs.leases", "onward.mail", "prometheus_client", "graphql"}
+
+
 def test_nothing_happens_at_import() -> None:
     """One process imports them all, because a module's code runs at its first import only."""
     loaded_by(

@@ -24,7 +24,6 @@ from onward.jobs.bulk_retry import BulkRetry
 from onward.jobs.model import Job, JobFilter, Visible
 from onward.jobs.states import JobStatus
 from onward.jobs.waiting import waits_for
-from onward.runtime import backends, handlers
 from onward.runtime.database import database_of
 from onward.storage import migrate
 from onward.storage.engine import Database
@@ -133,6 +132,8 @@ def resume(settings: Settings, names: Sequence[str]) -> int:
 
 def _answers(settings: Settings, name: str) -> bool:
     """Return whether the backend answers; one that the settings do not use is not asked."""
+    from onward.runtime import backends
+
     if name not in backends.used(settings):
         return True
     try:
@@ -161,7 +162,7 @@ def _command(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], J
 
 def _switch(settings: Settings, names: Sequence[str], word: str, turn: Callable[[Tx, str], object]) -> int:
     worst = DONE
-    known = handlers.load_handlers(settings)
+    known = _handlers(settings)
     with _writer(settings, make=True) as writer:  # a handler may be paused before the first start
         # Also those that this release has no more, for the jobs that wait for them.
         there = {*known, *(found.handler for found in writer.database.read_sync(concurrency.pauses))}
@@ -177,12 +178,18 @@ def _switch(settings: Settings, names: Sequence[str], word: str, turn: Callable[
 
 def _known(settings: Settings, names: Sequence[str]) -> int:
     """Report names and patterns that match neither a job nor a handler."""
-    known = handlers.load_handlers(settings) if names else ()
+    known = _handlers(settings) if names else ()
     worst = DONE
     for name in names:
         if not any(matches(one, name) for one in known):
             worst = _no_such_handler(name, known)
     return worst
+
+
+def _handlers(settings: Settings) -> Collection[str]:
+    from onward.runtime.handlers import load_handlers
+
+    return load_handlers(settings)
 
 
 def _no_such_handler(name: str, known: Collection[str]) -> int:
