@@ -86,14 +86,10 @@ def _called(field: GraphQLField, definition: StrawberryField, info_class: type[s
         return None
     call: Any = resolver.wrapped_func
 
-    async def guarded(_root: Any, info: Any, input: Any) -> Any:
-        found = call(info=info, input=make(cls, input))
-        return await found if info._raw_info.is_awaitable(found) else found  # noqa: SLF001 - as Info's own properties do
-
-    def resolve(root: Any, info: GraphQLResolveInfo[Any], input: Any) -> Any:
+    def resolve(_root: Any, info: GraphQLResolveInfo[Any], input: Any) -> Any:
         shown = info_class(_raw_info=info, _field=definition)
         if guards:
-            return guards[0].resolve_async(guarded, root, shown, input=input)
+            return guards[0].around(info.context, partial(call, info=shown, input=make(cls, input)))
         return call(info=shown, input=make(cls, input))
 
     return resolve

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from inspect import isawaitable
+from collections.abc import Callable
 from typing import Any
 
+from strawberry.execution import optimized_is_awaitable
 from strawberry.extensions import FieldExtension
 from strawberry.types.base import StrawberryList, StrawberryOptional, get_object_definition
 from strawberry.types.field import StrawberryField
 
 from onward.graphql.base import SIGN_IN, public_error
-from onward.graphql.context import entered
+from onward.graphql.context import Context, entered
 from onward.graphql.enqueue import MutationError, check_viewer
 from onward.graphql.types.user_error import UserError
 
@@ -26,12 +27,20 @@ class Guard(FieldExtension):
         self._payload = _payload(field.type)
 
     async def resolve_async(self, next_: Any, source: Any, info: Any, **arguments: Any) -> Any:
-        context = (await entered(info)).context
+        # A plain resolver may return a coroutine, which `next_` gives as it is.
+        async def found() -> Any:
+            made = await next_(source, info, **arguments)
+            return await made if optimized_is_awaitable(made) else made
+
+        return await self.around((await entered(info)).context, found)
+
+    async def around(self, context: Context, resolve: Callable[[], Any]) -> Any:
+        """Return what the resolver gives, or the payload of a refusal. Raises GraphQLError."""
         try:
             if not self._open_to_all:
                 check_viewer(context.viewer)
-            found = await next_(source, info, **arguments)
-            return await found if isawaitable(found) else found  # a plain resolver may return a coroutine
+            found = resolve()
+            return await found if optimized_is_awaitable(found) else found
         except MutationError as refused:
             if self._payload is not None:
                 return self._payload(errors=refused.errors)
