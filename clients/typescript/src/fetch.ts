@@ -11,6 +11,7 @@ export interface FetchOptions {
 }
 
 const UNAUTHENTICATED = 401;
+const MAX_RENEWALS = 2; // a browser sends few requests at once: a short token may run out before its request leaves
 const ANSWER_MS = 20_000; // longer than the server takes for any answer
 const AWAY = new Set([502, 503, 504]); // of a proxy whose server restarts, or of the server itself
 
@@ -30,8 +31,9 @@ export function onwardFetch({ token, fetch: given, retryForMs = 60_000 }: FetchO
       if (bearer) headers.set('Authorization', `Bearer ${bearer}`);
       return send(input, { ...init, headers });
     };
-    const response = await withToken(false);
-    return response.status === UNAUTHENTICATED ? withToken(true) : response;
+    let response = await withToken(false);
+    for (let renewed = 0; renewed < MAX_RENEWALS && response.status === UNAUTHENTICATED; renewed++) response = await withToken(true);
+    return response;
   }
 
   return async (input, init = {}) => {
@@ -41,8 +43,7 @@ export function onwardFetch({ token, fetch: given, retryForMs = 60_000 }: FetchO
       const pause = delayMs(attempts);
       const last = init.signal?.aborted || Date.now() + pause > end;
       try {
-        const signals = [AbortSignal.timeout(ANSWER_MS), ...(init.signal ? [init.signal] : [])];
-        const response = await authorized(input, { ...init, signal: AbortSignal.any(signals) });
+        const response = await authorized(input, { ...init, signal: limited(init.signal) });
         const text = await response.text(); // throws if the connection is lost in it
         if (last || !isLost(response.status, text)) return new Response(text, response);
       } catch (error) {
@@ -51,6 +52,11 @@ export function onwardFetch({ token, fetch: given, retryForMs = 60_000 }: FetchO
       await wait(pause, init.signal);
     }
   };
+}
+
+/** The signal, and the end of the time for an answer; browsers of before 2024 wait for the network's own end. */
+function limited(signal: AbortSignal | null | undefined): AbortSignal | null {
+  return AbortSignal.any?.([AbortSignal.timeout(ANSWER_MS), ...(signal ? [signal] : [])]) ?? signal ?? null;
 }
 
 /** True if the answer does not tell whether the job was accepted. */

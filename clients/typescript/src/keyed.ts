@@ -5,11 +5,10 @@ interface Keyable {
 /**
  * The input with an idempotency key, made here unless it has one: sent again, the same input makes no second job.
  *
- * An input type that takes no key is refused by the compiler. One call is one wish: a form that is sent again by hand
- * after an error keeps the input that it has got from here.
+ * One call is one wish: a form that is sent again by hand after an error keeps the input that it has got from here.
  */
-export function keyed<Input extends object>(input: 'idempotencyKey' extends keyof Input ? Input : Input & Keyable): Input & { idempotencyKey: string } {
-  return { ...(input as Input), idempotencyKey: (input as Keyable).idempotencyKey ?? newKey() };
+export function keyed<Input extends object>(input: Input): Input & { idempotencyKey: string } {
+  return { ...input, idempotencyKey: (input as Keyable).idempotencyKey ?? newKey() };
 }
 
 /** A random key. Not `crypto.randomUUID`, which pages without TLS lack. */

@@ -49,10 +49,6 @@ export function socketOptions({ url, token, on = {}, ...others }: SocketOptions)
     ...others,
     on: {
       ...on,
-      connecting: (again) => {
-        if (!again) refusals = 0;
-        on.connecting?.(again);
-      },
       opened: (opened) => {
         socket = opened;
         accepted = false;
@@ -67,6 +63,7 @@ export function socketOptions({ url, token, on = {}, ...others }: SocketOptions)
         if ((event as CloseEvent).code === REFUSED) {
           renew = true;
           if (!accepted) refusals += 1;
+          if (refusals === 2) setTimeout(() => (refusals = 0)); // all subscriptions have ended: later ones try anew
         }
         accepted = false;
         on.closed?.(event);

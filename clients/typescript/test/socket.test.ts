@@ -78,6 +78,13 @@ test('it gives up on a token that is refused twice in a row, and on no other', a
   await pass(60_000);
   expect(FakeSocket.all.length).toBe(4);
   expect(heard).toEqual(['error 4403']);
+  FakeSocket.answer = () => {};
+  run(ONE, { id: 'job_1' }); // as after signing in
+  await pass(11_000);
+  FakeSocket.answer = accept;
+  newest().close(1006);
+  await pass(11_000);
+  expect(newest().subscribed.length).toBe(1);
 });
 
 test('a token that cannot be fetched is asked for again', async () => {

@@ -111,9 +111,10 @@ class Scene:
 
     async def ended(self, count: int) -> None:
         """Wait until so many rows have ended, and check all that they have shown."""
-        await expect(self.page.get_by_role("listitem")).to_have_count(count, timeout=END_TIMEOUT_MS)
-        await expect(self.page.locator("[data-done=no]")).to_have_text([], timeout=END_TIMEOUT_MS)
+        answered = "count => document.querySelectorAll('li').length + window.refused.length === count"
+        await self.page.wait_for_function(answered, arg=count, timeout=END_TIMEOUT_MS)
         assert await self.page.evaluate("window.refused") == []
+        await expect(self.page.locator("[data-done=no]")).to_have_text([], timeout=END_TIMEOUT_MS)
         shown: dict[str, list[str]] = await self.page.evaluate("window.shown")
         ledger = self.server.jobs()
         assert {name.partition(" ")[2] for name in shown} == set(ledger)

@@ -22,6 +22,7 @@ let token: { text: string; until: number } | undefined;
 export const api = connect({
   url: query.get('api')!,
   createClient,
+  retryForMs: 180_000, // a busy machine takes its time for two restarts
   token: async (refused) => {
     if (refused || !token || Date.now() > token.until) {
       const text = await window.mint();
