@@ -35,8 +35,8 @@ from tests.processes import ROOT
 
 SECRET = "a secret of thirty-two characters"
 MODES = {
-    "jwt": f'[auth]\nmode = "jwt"\n[auth.jwt]\nsecret = "{SECRET}"\n',
-    "custom": '[auth]\nmode = "custom"\nviewer = "tests.integration.graphql.users:viewer"\n',
+    "jwt": f'[auth]\nmode = "jwt"\n[auth.jwt]\nsecret = "{SECRET}"\nleeway_s = 0\n',
+    "custom": '[auth]\nmode = "custom"\nviewer = "tests.integration.graphql.users:viewer"\nrecheck_s = 0.2\n',
 }
 CHANGE = re.compile(r'"change":"\w+"')  # moves with other jobs
 SDL = (ROOT / "gql" / "schema.graphql").read_text("utf-8")
@@ -99,11 +99,11 @@ class Door:
     sdl: str
     nesting: int  # of what is asked for
 
-    def header(self, subject: str, *roles: str) -> dict[str, str]:
-        """Return the header by which a viewer calls."""
+    def header(self, subject: str, *roles: str, lasts_s: float = 600) -> dict[str, str]:
+        """Return the header by which a viewer calls; a token has an end."""
         if self.mode == "custom":
             return SESSIONS.open(Viewer(subject, roles))
-        claims = {"sub": subject, "exp": time.time() + 600, "roles": roles}
+        claims = {"sub": subject, "exp": time.time() + lasts_s, "roles": roles}
         return {"authorization": f"Bearer {jwt.encode(claims, SECRET, 'HS256')}"}
 
     def payload(self, header: dict[str, str]) -> dict[str, str]:
@@ -323,3 +323,19 @@ async def test_a_foreign_page_does_nothing_in_a_viewer_s_name(door: Door) -> Non
     assert not any("job_" in text for text in found), found
     assert await jobs_of(door, carol) == []
     assert "job_" in await by_post(door, carol, Try("mutation", "processItem", process, {}))
+
+
+async def test_a_subscription_ends_with_its_viewer_s_session(door: Door) -> None:
+    dora = door.header("dora", lasts_s=1.5)  # a token that has ended before it is used is refused likewise
+    cookie = {name: value for name, value in dora.items() if name == "cookie"}
+    async with asgi_socket(door.api.app, "/graphql", cookie) as socket:
+        try:
+            await socket.begin(door.payload(dora))
+            running = asyncio.create_task(socket.run("subscription { jobsUpdated { id } }", {}))
+            await asyncio.sleep(0)
+            if door.mode == "custom":
+                SESSIONS.change(dora, None)
+            ended = str(await running)
+        except Closed as closed:
+            ended = f"closed {closed.code}"
+    assert ended == "closed 4403" or "NOT_AUTHENTICATED" in ended
