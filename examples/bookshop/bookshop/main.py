@@ -22,4 +22,5 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
 app = FastAPI(title="Bookshop", lifespan=lifespan)
 app.include_router(auth.router)
 app.include_router(GraphQLRouter(schema, context_getter=get_context), prefix="/graphql")
-app.mount("/jobs", onward.pages_with(graphql="/graphql"))
+app.mount("/jobs/graphql", onward.graphql)
+app.mount("/jobs", onward.pages)

@@ -60,7 +60,9 @@ def test_mail_that_cannot_leave_is_sent_later(
     assert len(letters(ada)) == 1
 
 
-def test_the_jobs_page_is_there(guest: httpx2.Client) -> None:
+def test_the_jobs_page_shows_the_buyer_s_jobs(ask: Ask, ada: str, guest: httpx2.Client) -> None:
     page = guest.get("/jobs/", headers={"accept": "text/html"})
     assert page.status_code == 200
-    assert "/graphql" in page.text
+    job = place(ask)["data"]["placeOrder"]["job"]
+    answer = guest.post("/jobs/graphql", json={"query": "{ jobs { nodes { id } } }"})  # as the page asks
+    assert answer.json()["data"]["jobs"]["nodes"] == [{"id": job}]
