@@ -27,6 +27,7 @@ ALL = Visible(everything=True)
 ADMIN = Viewer(None, ("admin",))
 ANN, BOB = Viewer("ann", ()), Viewer("bob", ())
 LATER_US = 9_000_000_000_000_000
+WRITE_TIMEOUT_S = 60.0  # a busy machine may take long for a commit
 PAGE = "{ jobs(first: 200) { change nodes { id version status change } } }"
 UPDATES = """subscription($filter: JobFilter, $ids: [ID!], $after: String) {
   jobsUpdated(filter: $filter, ids: $ids, afterChange: $after) { id version status change }
@@ -83,7 +84,7 @@ def cancel(tx: Tx, job_id: str) -> None:
 @asynccontextmanager
 async def serving_on(url: str, folder: Path) -> AsyncIterator[Server]:
     async with running(settings_in(folder, database={"url": url})) as api:
-        with writing(url) as writer:
+        with writing(url, timeout_s=WRITE_TIMEOUT_S) as writer:
             yield Server(api.app.state.view, writer)
 
 
@@ -113,7 +114,7 @@ def held(url: str, write: Callable[[Tx], object]) -> Iterator[threading.Event]:
         entered.set()
         end.wait(WAIT_TIMEOUT_S)
 
-    with writing(url) as writer:
+    with writing(url, timeout_s=WRITE_TIMEOUT_S) as writer:
         thread = threading.Thread(target=writer.run_sync, args=(holds,))
         thread.start()
         assert entered.wait(WAIT_TIMEOUT_S)
@@ -358,7 +359,7 @@ class Browser:
         page = await self._server.page(self._viewer)
         found = {node["id"]: (node["version"], node["status"]) for node in page["nodes"]}
         return all(
-            self.rows.get(job_id) == row for job_id, row in found.items() if not self._ids or job_id in self._ids
+            self.rows.get(job_id) == row for job_id, row in found.items() if self._ids is None or job_id in self._ids
         )
 
 
