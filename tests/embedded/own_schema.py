@@ -151,6 +151,8 @@ def application(folder: Path, *, prefix: str = "") -> Application:
     app.include_router(GraphQLRouter(schema, context_getter=onward.context), prefix="/theirs")
     app.include_router(GraphQLRouter(schema, context_getter=mixed), prefix="/mixed")
     app.include_router(GraphQLRouter(schema), prefix="/without")
+    marked = GraphQLRouter(schema_of(onward, extensions=[Marks]), context_getter=onward.context)
+    app.include_router(marked, prefix="/marked")
     app.mount("/asgi", Asgi(schema))
     app.mount("/ours", onward.graphql_with(schema))
     return Application(onward, schema, app)

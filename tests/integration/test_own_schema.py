@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from graphql import (
-    GraphQLEnumType,
-    GraphQLInputObjectType,
-    GraphQLInputType,
-    GraphQLList,
-    GraphQLNonNull,
-    GraphQLObjectType,
-    GraphQLOutputType,
-    GraphQLSchema,
-    get_named_type,
-    is_leaf_type,
-)
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from tests.embedded.own_schema import Application, application, ask, bearer, first, follow, running
+from tests.integration.graphql.sweep import Try, operations
 
 MINE = {"fruit", "fruits", "refused", "hello", "length", "echo", "ticks"}
 PATHS = ("/theirs", "/mixed", "/asgi/", "/ours")
@@ -85,84 +74,74 @@ def test_a_subscription_goes_on_from_a_change(client: TestClient, path: str) -> 
 SHOWN_TO_ALL = {"version", "backend", "handlers", "queues", "change"}  # as in the library's own schema
 
 
-def minimal(type_: GraphQLInputType) -> Any:
-    """Return a value for an argument or a field of an input."""
-    if isinstance(type_, GraphQLNonNull):
-        return minimal(type_.of_type)
-    if isinstance(type_, GraphQLList):
-        return [minimal(type_.of_type)]
-    if isinstance(type_, GraphQLInputObjectType):
-        return {name: minimal(one.type) for name, one in type_.fields.items() if isinstance(one.type, GraphQLNonNull)}
-    if isinstance(type_, GraphQLEnumType):
-        return next(iter(type_.values))
-    texts = {"Int": 1, "Float": 1.0, "Boolean": True, "JSON": {}, "Duration": "PT1S", "Decimal": "1.5"}
-    return texts.get(type_.name, "10.0.0.1")
-
-
-def selected(type_: GraphQLOutputType, depth: int = 4) -> str:
-    """Return the selection of all fields below a type that need no arguments."""
-    named = get_named_type(type_)
-    if not isinstance(named, GraphQLObjectType):
-        return "" if is_leaf_type(named) else "{ __typename }"
-    inner = {name: selected(one.type, depth - 1) for name, one in named.fields.items()}
-    lines = [f"{name} {text}" for name, text in inner.items() if depth or text == ""]
-    return "{ " + " ".join(lines) + " }" if lines else "{ __typename }"
-
-
-def operations(schema: GraphQLSchema, mine: Iterable[str]) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-    """Yield an operation for each field of the root types that is not one of `mine`."""
-    for kind, type_ in (
-        ("query", schema.query_type),
-        ("mutation", schema.mutation_type),
-        ("subscription", schema.subscription_type),
-    ):
-        assert type_ is not None
-        for name, field in type_.fields.items():
-            if name in mine:
-                continue
-            needed = {key: one.type for key, one in field.args.items() if isinstance(one.type, GraphQLNonNull)}
-            declared = ", ".join(f"${key}: {one}" for key, one in needed.items())
-            given = ", ".join(f"{key}: ${key}" for key in needed)
-            text = f"{kind}{f'({declared})' if declared else ''} {{ {name}{f'({given})' if given else ''}"
-            yield kind, name, f"{text} {selected(field.type)} }}", {key: minimal(one) for key, one in needed.items()}
-
-
 def empty(value: Any) -> bool:
     """Return True if nothing is shown: nulls, zeros, false, a status's words, and lists and objects of those."""
     if isinstance(value, dict):
-        return all(key in {"status", *SHOWN_TO_ALL} or empty(one) for key, one in value.items())
+        return all(key in {"status", "__typename", *SHOWN_TO_ALL} or empty(one) for key, one in value.items())
     return all(empty(one) for one in value) if isinstance(value, list) else not value
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_an_anonymous_caller_gets_nothing_by_any_field(client: TestClient, served: Application, path: str) -> None:
-    """The fields of the handlers included."""
+    """The fields of the handlers are tried, too."""
     token, admin = bearer("ada"), bearer("root", ["admin"])
     job_id = ask(client, path, COUNT, token, text="x")["data"]["countWords"]["job"]["id"]
     ended(client, path, job_id, token)
-    before = ask(client, path, "{ jobs(first: 200) { nodes { id version } } }", admin)
-    checked = set()
-    for kind, name, text, given in operations(served.schema._schema, MINE):
-        variables = {**given, **({"id": job_id} if "id" in given else {})}
-        if name in {"cancelJob", "retryJob"}:
-            variables["input"]["id"] = job_id
-        if kind == "subscription":
-            refused = None
-            if path == "/ours":
-                with pytest.raises(WebSocketDisconnect) as closed:
-                    follow(client, path, text, **variables)
-                assert closed.value.code == 4403
-            else:
-                (refused,) = follow(client, path, text, **variables)
-                assert refused["errors"][0]["extensions"]["code"] == "NOT_AUTHENTICATED", refused
+    whole = "{ jobs(first: 200) { nodes { id version } } }"
+    before = ask(client, path, whole, admin)
+    tried = set()
+    for one in operations(served.schema.as_str(), {"job": job_id}, nesting=1):
+        if one.field in MINE:
+            continue
+        if one.kind == "subscription":
+            refused(client, path, one)
         else:
-            answer = ask(client, path, text, **variables)
-            assert "errors" not in answer, (name, answer)
-            found = answer["data"][name]
-            if kind == "mutation":
+            answer = ask(client, path, one.query, **one.variables)
+            assert "errors" not in answer, (one.field, answer)
+            found = answer["data"][one.field]
+            if one.kind == "mutation":
                 errors = found.pop("errors")
-                assert [error["code"] for error in errors] == ["NOT_ALLOWED"], (name, errors)
-            assert empty(found), (name, found)
-        checked.add(name)
-    assert {"job", "jobs", "node", "cancelJob", "retryJobs", "shopOrder", "countWords", "jobUpdated"} <= checked
-    assert ask(client, path, "{ jobs(first: 200) { nodes { id version } } }", admin) == before
+                assert [error["code"] for error in errors] == ["NOT_ALLOWED"], (one.field, errors)
+            assert empty(found), (one.field, found)
+        tried.add(one.field)
+    assert {"job", "jobs", "node", "cancelJob", "retryJobs", "shopOrder", "countWords", "jobUpdated"} <= tried
+    assert ask(client, path, whole, admin) == before
+
+
+def refused(client: TestClient, path: str, one: Try) -> None:
+    """Check that a subscription is refused, by an error or by the socket's end."""
+    if path == "/ours":
+        with pytest.raises(WebSocketDisconnect) as closed:
+            follow(client, path, one.query, **one.variables)
+        assert closed.value.code == 4403
+    else:
+        (answer,) = follow(client, path, one.query, **one.variables)
+        assert answer["errors"][0]["extensions"]["code"] == "NOT_AUTHENTICATED", answer
+
+
+@pytest.mark.parametrize("path", ["/theirs", "/mixed", "/ours"])
+def test_a_job_is_followed_over_a_socket_beside_a_subscription_of_ones_own(client: TestClient, path: str) -> None:
+    init = {"Authorization": bearer("ada")}
+    job_id = ask(client, path, COUNT, bearer("ada"), text="a b")["data"]["countWords"]["job"]["id"]
+    updates = "subscription ($id: ID!) { jobUpdated(id: $id) { id version done result change } }"
+    events = [one["data"]["jobUpdated"] for one in follow(client, path, updates, init, id=job_id)]
+    assert [event["done"] for event in events[:-1]] == [False] * (len(events) - 1)
+    assert (events[-1]["done"], events[-1]["result"]["words"]) == (True, 2)
+    ticks = follow(client, path, "subscription { ticks(to: 3) }", init)
+    assert [one["data"]["ticks"] for one in ticks] == [0, 1, 2]
+    others = follow(client, path, updates, {"Authorization": bearer("eve")}, id=job_id)
+    assert others[-1]["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+
+
+def test_loaders_permissions_and_extensions_of_ones_own_work_beside(client: TestClient) -> None:
+    text = '{ a: length(word: "one") b: length(word: "three") hello refused viewer { id } }'
+    answer = ask(client, "/mixed", text, bearer("ada"))
+    assert answer["data"] == {"a": 3, "b": 5, "hello": "HELLO YOU", "refused": None, "viewer": {"id": "ada"}}
+    assert [error["message"] for error in answer["errors"]] == ["Not you."]
+    marked = ask(client, "/marked", "{ viewer { id } }", bearer("ada"))
+    assert marked == {"data": {"viewer": {"id": "ada"}}, "extensions": {"marked": True}}
+
+
+def test_a_router_without_onward_s_context_says_what_to_add(client: TestClient) -> None:
+    answer = ask(client, "/without", "{ viewer { id } }", bearer("ada"))
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["NO_CONTEXT"]
