@@ -180,7 +180,7 @@ def upgrade(database: Database) -> bool:
                 continue
             one.refuse_newer(before)
             if one is LEDGER and before is None:
-                new_ledger.make(site, HEAD)
+                new_ledger.make(site, HEAD, database.driver.ledgers)
             else:
                 _run(one, site, "upgrade", "head")
             changed = True

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from onward.cli.check import findings
 from onward.config.settings import load
@@ -169,7 +170,9 @@ def test_a_ledger_in_another_schema_is_named(empty: Database, tmp_path: Path) ->
     ]
     assert found.state is (State.WARNING if empty.dialect == "sqlite" else State.WRONG)
     assert found.fix.startswith("correct database.schema")
-    assert migrate.upgrade(other), "a second one may be made all the same"
+    with capture_logs() as lines:
+        assert migrate.upgrade(other), "a second one may be made all the same"
+    assert [(line["log_level"], line["schema"], line["other"]) for line in lines] == [("warning", "shop", "onward")]
     assert others(empty) == ["shop"]
     other.close()
 

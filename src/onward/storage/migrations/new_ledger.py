@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+import structlog
 
 from onward.storage.indexes import tables_in
 from onward.storage.migrations.site import LEDGER_REVISIONS, Site
 
 
-def make(site: Site, revision: str) -> None:
-    """Make the tables with what the migrations put into them, and Alembic's own with the newest revision."""
+def make(site: Site, revision: str, ledgers: str) -> None:
+    """Make the tables with what the migrations put into them, and Alembic's own with the newest revision.
+
+    `ledgers` is the driver's statement for the other ledgers of the database: after a change of `database.schema` the
+    new ledger would look like one that has lost its jobs.
+    """
+    if others := [schema for schema in site.run(ledgers).scalars() if schema != site.place.schema]:
+        words = "a new ledger is made beside another one; if that one is meant, correct database.schema"
+        structlog.get_logger("ledger").warning(words, schema=site.place.schema, other=", ".join(others))
     tables, name = tables_in(site.place), f"{site.place.prefix}{LEDGER_REVISIONS}"
     sa.Table(
         name,
