@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def served(server: str, project: Path, *more: str) -> Iterator[tuple[Running, st
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            start_new_session=True,  # its workers end with it
         )
     running = Running(process, log)
     try:
@@ -65,8 +67,8 @@ def served(server: str, project: Path, *more: str) -> Iterator[tuple[Running, st
         assert process.poll() is None, running.output()
         yield running, address
     finally:
-        if process.poll() is None:
-            process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
