@@ -175,7 +175,8 @@ def test_a_stop_drains_the_jobs_and_then_ends_streams_and_sockets(
             broken.thread.join(WAIT_TIMEOUT_S)
             assert running.process.wait(WAIT_TIMEOUT_S) in {0, -signal.SIGTERM}
         assert (whole.statuses[-1], whole.ended) == ("SUCCEEDED", "whole")
-        assert (broken.statuses[-1], broken.ended) == ("RUNNING", "IncompleteRead")
+        assert broken.ended == "IncompleteRead"
+        assert broken.statuses in (["RUNNING"], ["RUNNING", "QUEUED"])  # the last change may come in time
         assert [job.status for job in jobs_of(sqlite_ledger, ending, held)] == ["SUCCEEDED", "QUEUED"]
 
 
