@@ -17,7 +17,7 @@ import httpx2
 import jwt
 import pytest
 from anyio.to_thread import run_sync
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests import application
 from tests.processes import Running, running
@@ -155,6 +155,29 @@ async def test_each_of_20_jobs_is_followed_over_a_restart_and_a_cut_to_its_end(
         scene.network.cut()
         await scene.server.end()
         await scene.server.start()
+        await scene.ended(21)
+
+
+@pytest.mark.parametrize("client", ["apollo", "urql"])
+async def test_a_mutation_s_answer_that_comes_after_the_job_s_end_changes_nothing(
+    browser: Browser, pages: str, client: str, tmp_path: Path
+) -> None:
+    """The subscription has had the last word on each job before the page hears of it."""
+
+    async def hold(route: Route) -> None:
+        if "mutation" not in (route.request.post_data or ""):
+            await route.continue_()
+            return
+        answer = await route.fetch()
+        job = (await answer.json())["data"]["slowCount"]["job"]["id"]
+        while not (await run_sync(scene.server.jobs))[job].endswith("SUCCEEDED"):
+            await anyio.sleep(0.1)
+        await anyio.sleep(0.5)  # for the subscription
+        await route.fulfill(response=answer)
+
+    async with opened(browser, pages, client, tmp_path, ticks=1) as scene:
+        await scene.page.route("**/graphql", hold)
+        await scene.send(20)
         await scene.ended(21)
 
 
