@@ -3,7 +3,7 @@ import { ApolloProvider, useFragment, useQuery, useSubscription } from '@apollo/
 import { apolloSource, onwardLink } from 'onward-client/apollo';
 import { type ReactNode, useState } from 'react';
 import { Fields, input, Live, Newest, Send } from './documents';
-import { api, open } from './page';
+import { api, hear, open } from './page';
 
 const client = new ApolloClient({ cache: new InMemoryCache(), link: onwardLink(api) });
 
@@ -20,7 +20,7 @@ function Frame({ children }: { children: ReactNode }) {
 /** Keeps the jobs in the cache live, from the first answer on. */
 function Changes({ after }: { after: string }) {
   const [variables] = useState({ afterChange: after });
-  useSubscription(Live, { variables });
+  useSubscription(Live, { variables, onData: ({ data: { data } }) => data && hear(data.jobsUpdated) });
   return null;
 }
 

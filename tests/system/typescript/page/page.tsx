@@ -38,6 +38,10 @@ export function show(kind: string, job: Job) {
   (window.shown[`${kind} ${job.id}`] ??= []).push(`${job.version} ${job.status}`);
 }
 
+/** The newest version of each job that `jobsUpdated` has told. */
+const heard = new Map<string, number>();
+export const hear = ({ id, version }: Job) => void heard.set(id, version);
+
 function Row({ id, cached }: { id: string; cached: Job | undefined }) {
   const { job, error } = useJob(id, Watch);
   useEffect(() => void (job && show('useJob', job)), [job]);
@@ -63,6 +67,7 @@ export function open({ source, send, useCached, Frame }: {
     const one = async () => {
       const { payload, error } = await send(ticks);
       const found = outcome(payload, error);
+      if (found.ok && found.job.version < (heard.get(found.job.id) ?? 0)) window.refused.push('an older state');
       if (found.ok) setIds((before) => [...before, found.job.id]);
       else window.refused.push(...found.errors.map(({ code, message }) => `${code}: ${message}`));
     };

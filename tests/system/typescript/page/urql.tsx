@@ -3,7 +3,7 @@ import { urqlOptions, urqlSource } from 'onward-client/urql';
 import { createContext, type ReactNode, useContext, useEffect, useState } from 'react';
 import { Provider, useQuery, useSubscription } from 'urql';
 import { input, type Job, Live, Newest, Send } from './documents';
-import { api, open } from './page';
+import { api, hear, open } from './page';
 
 const client = new Client(urqlOptions(api));
 const Kept = createContext<Record<string, Job>>({});
@@ -33,6 +33,7 @@ function Frame({ children }: { children: ReactNode }) {
 function Changes({ after, keep }: { after: string; keep(job: Job): void }) {
   const [variables] = useState({ afterChange: after });
   useSubscription({ query: Live, variables }, (_, data) => {
+    hear(data.jobsUpdated);
     queueMicrotask(() => keep(data.jobsUpdated));
     return data;
   });
