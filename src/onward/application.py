@@ -157,12 +157,9 @@ class Onward:
         try:
             async with self._embedding.lifespan(app) as runtime:
                 self._enqueuer = await enqueuer_of(runtime)
-                try:
-                    yield
-                finally:
-                    self._enqueuer = None
-        finally:
-            self._in_use = False
+                yield
+        finally:  # not before the drain: the handlers that it waits for enqueue jobs, too
+            self._enqueuer, self._in_use = None, False
 
     @cached_property
     def _embedding(self) -> Embedding:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from onward import JobContext, Retry, handler
+from onward import JobContext, Onward, Retry, handler
 from onward.testing import workload
 
 ONCE = Retry(max_attempts=1)
+shops: list[Onward] = []  # those that run, for handlers that enqueue
 
 
 @handler("parcels.wrap", mutation=True, retry=ONCE)
@@ -20,3 +21,11 @@ async def hold(job: JobContext, *, folder: str) -> str:
     workload.note(job, folder, "started")
     await workload.gate(folder)
     return "gone"
+
+
+@handler("parcels.reorder", retry=ONCE)
+async def reorder(job: JobContext, *, folder: str) -> str:
+    """Enqueue a job once there is a file `go` in the folder, and return its id."""
+    workload.note(job, folder, "started")
+    await workload.gate(folder)
+    return await shops[-1].enqueue(wrap.job(label="again"))

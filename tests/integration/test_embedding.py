@@ -31,6 +31,7 @@ from starlette.types import Message, Scope
 
 from onward import Onward, Viewer
 from onward.config.settings import SettingsError
+from onward.testing import workload
 from tests.embedded import parcels
 from tests.embedded.project import UPDATES, WRAP, write
 
@@ -330,6 +331,22 @@ async def test_a_stop_signal_drains_and_closes_sockets_before_the_lifespan_ends(
         signal.signal(signal.SIGTERM, before)
     async with onward.lifespan(app):
         assert await onward.result(job_id, timeout=LONG) == "wrapped: for the next process"
+
+
+async def test_a_job_enqueues_another_while_the_lifespan_drains_it(
+    tmp_path: Path, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onward = Onward.from_settings(write(tmp_path, ledger_url))
+    monkeypatch.setattr(parcels, "shops", [onward])
+    async with onward.lifespan():
+        job_id = await onward.enqueue(parcels.reorder.job(folder=str(tmp_path)))
+        async with asyncio.timeout(LONG.total_seconds()):
+            while not workload.notes(tmp_path):
+                await asyncio.sleep(0.01)
+        asyncio.get_running_loop().call_soon((tmp_path / "go").touch)  # runs once the end of the lifespan waits
+    async with onward.lifespan():
+        again = await onward.result(job_id, timeout=LONG)
+        assert await onward.result(again, timeout=LONG) == "wrapped: again"
 
 
 def handshake(path: str) -> Scope:
