@@ -30,7 +30,10 @@ def call_directly(schema: strawberry.Schema) -> GraphQLSchema:
         definition = field.extensions.get("strawberry-definition")
         usual = field.resolve
         if isinstance(definition, StrawberryField) and usual is not None and not _is_direct(usual):
-            direct = definition.metadata.get(DIRECT) or _called(field, definition, schema.config.info_class)
+            # Another extension, such as a permission, is called on the usual way alone.
+            alone = all(isinstance(one, Guard) for one in definition.extensions)
+            own = definition.metadata.get(DIRECT) if alone else None
+            direct = own or _called(field, definition, schema.config.info_class)
             if isinstance(direct, ValueResolver):
                 field.resolve = _ReadDirectly(direct.read, usual)
             elif isinstance(direct, InfoResolver):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,14 @@ def test_two_simultaneous_migrations_create_the_tables_once(empty: Database) -> 
     for thread in threads:
         thread.join(60)
     assert sorted(map(str, done)) == ["False", "True"]
+
+
+def test_a_migration_may_take_long(postgres_url: str) -> None:
+    """An index of many jobs takes longer than a statement of a mutation may."""
+    database = Database(postgres_url)
+    with closing(database), migrate._site(database) as site:
+        assert site.bound.exec_driver_sql("SHOW statement_timeout").scalar() == "0"
+        assert site.bound.exec_driver_sql("SHOW lock_timeout").scalar() == "10s"
 
 
 def test_processes_that_start_together_find_a_ledger(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ def migration_lock(bound: sa.Connection, dialect: str, lock: int, timeout_s: flo
                 bound.exec_driver_sql("BEGIN")
                 bound.exec_driver_sql("SET LOCAL lock_timeout = '10s'")  # sessions of a pooler do not have it
                 bound.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
+                bound.exec_driver_sql("SET LOCAL statement_timeout = 0")  # an index of many jobs may take minutes
         except sa.exc.OperationalError as error:
             if time.monotonic() > deadline:
                 raise Unavailable("another migration does not end") from error
