@@ -15,7 +15,7 @@ from onward.api.fair_scheduler import FairScheduler
 from onward.api.headers import bearer, joined
 from onward.api.origins import Hosts, Origins
 from onward.api.rates import Rates
-from onward.api.session import Session
+from onward.api.session import SESSION_ENDED, Session
 from onward.api.viewers import CustomViewers, with_payload, without_cookies
 from onward.api.ws_messages import token_in
 from onward.graphql.base import NotAuthenticated
@@ -81,7 +81,7 @@ class RequestGate:
                 token_in(connection_init or {}) if is_socket else bearer(joined(headers, b"authorization")), address
             )
         try:
-            viewer = await self.identify(self._seen(connection, connection_init))
+            viewer = await _viewer_by(self.identify, self._seen(connection, connection_init))
         except NotAuthenticated:
             self.rates.count(address, None)
             raise
@@ -105,3 +105,11 @@ class RequestGate:
             if not self.origins.allows_cookies(joined(headers, b"origin"), joined(headers, b"host")):
                 connection = without_cookies(connection)
         return with_payload(connection, connection_init)
+
+
+async def _viewer_by(identify: CustomViewers, connection: HTTPConnection) -> Viewer:
+    """The viewer that a project's function returns. Raises NotAuthenticated for one whose session has ended, too."""
+    viewer = await identify(connection)
+    if Session(viewer).is_over():
+        raise NotAuthenticated(SESSION_ENDED)
+    return viewer

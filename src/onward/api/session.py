@@ -39,6 +39,7 @@ class Session:
         """Look for the end from now on."""
         if self._again is not None:
             self._task = asyncio.create_task(self._watch(self._again), name="session")
+            self._task.add_done_callback(self._unwatched)
 
     def close(self) -> None:
         """Look no more. May be called twice."""
@@ -88,7 +89,17 @@ class Session:
                     self.viewer = found  # it may last longer now
                 else:
                     self.ended = NotAuthenticated(SESSION_ENDED)
-            if self._limit is not None:
-                with suppress(RuntimeError):  # nothing is waited for at the moment
-                    self._limit.reschedule(self._deadline())
+            self._hurry()
             await asyncio.sleep(self._interval_s)
+
+    def _unwatched(self, task: asyncio.Task[None]) -> None:
+        """End the session with the task that asks for it: nobody would notice its end any more."""
+        if self._task is task and self.ended is None:
+            self.ended = NotAuthenticated(SESSION_ENDED)
+            self._hurry()
+
+    def _hurry(self) -> None:
+        """Move the limit of what waits to the session's end."""
+        if self._limit is not None:
+            with suppress(RuntimeError):  # nothing is waited for at the moment
+                self._limit.reschedule(self._deadline())

@@ -78,7 +78,9 @@ class CustomViewers:
                 raise NotAuthenticated(SIGN_IN) from None
             self._log("auth.viewer failed", error)
             raise Unidentified from None
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a function of the project's may raise anything
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise  # not one of a task that the function waits for, and somebody else has cancelled
             if limit.expired():
                 self._log(f"auth.viewer did not answer within {self._timeout_s:g} s")
             else:
@@ -145,6 +147,12 @@ def _call(function: Callable[[], object]) -> object:
         return function()
     except (SystemExit, KeyboardInterrupt, StopIteration) as error:
         raise RuntimeError(f"it raised {type(error).__name__}") from error
+
+
+def _is_cancelled() -> bool:
+    """True if the task that runs is to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def complaint(found: object) -> str:

@@ -23,7 +23,8 @@ ViewerFunction = Callable[["HTTPConnection"], "Viewer | Awaitable[Viewer | None]
 class Viewer:
     """The caller: a subject, which owns its jobs, and roles; the role `admin` sees and does everything.
 
-    An integer or a UUID is a subject as its text. After `until` event streams and WebSockets of the viewer end.
+    An integer or a UUID is a subject as its text. At `until` event streams and WebSockets of the viewer
+    end; from then on its requests are refused.
     """
 
     subject: str | None  # None on an open server, and without a token

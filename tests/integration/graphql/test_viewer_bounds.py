@@ -1,0 +1,94 @@
+"""A project's function of the viewer at its bounds: sessions that have ended, failures, floods and foreign sockets."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.requests import HTTPConnection
+
+from onward import Viewer
+from onward.api import composition
+from onward.api.request_gate import RequestGate
+from onward.api.session import Session
+from onward.api.viewers import Unidentified
+from onward.graphql.base import NotAuthenticated
+from onward.graphql.viewer import ViewerFunction
+from tests.integration.graphql.conftest import settings_in
+
+MakeGate = Callable[..., RequestGate]
+
+
+def connection(kind: str = "http", **scope: Any) -> HTTPConnection:
+    return HTTPConnection({"type": kind, "path": "/graphql", "headers": [(b"host", b"shop.example")], **scope})
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> MakeGate:
+    def make(viewer: ViewerFunction, **tables: Any) -> RequestGate:
+        return composition.request_gate(settings_in(tmp_path, auth={"mode": "custom"}, **tables), viewer=viewer)
+
+    return make
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+async def test_a_viewer_whose_session_has_ended_is_refused_at_every_door(gate: MakeGate, kind: str) -> None:
+    until = time.time() - 1
+    asked = gate(lambda _connection: Viewer("ada", until=until))
+    with pytest.raises(NotAuthenticated):
+        await asked.viewer_of(connection(kind))
+    until += 3600
+    assert (await asked.viewer_of(connection(kind))).subject == "ada"
+    asked.close()
+
+
+async def cancelled() -> None:
+    """Raise what a task raises that somebody else has cancelled, as a look-up that several requests share."""
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_a_function_that_lets_a_cancellation_out_has_failed(gate: MakeGate, *, plain: bool) -> None:
+    """Ended requests and rechecks cancel their own task; this one is the function's."""
+
+    def viewer(_connection: HTTPConnection) -> Viewer:
+        raise asyncio.CancelledError
+
+    async def async_viewer(_connection: HTTPConnection) -> Viewer:
+        await asyncio.create_task(cancelled())
+        return Viewer("ada")
+
+    asked = gate(viewer if plain else async_viewer)
+    with pytest.raises(Unidentified):
+        await asked.viewer_of(connection())
+    asked.close()
+
+
+async def test_a_request_that_is_cancelled_ends_while_its_viewer_is_asked_for(gate: MakeGate) -> None:
+    begun = asyncio.Event()
+
+    async def viewer(_connection: HTTPConnection) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(gate(viewer).viewer_of(connection()))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit(), ValueError("x")])
+async def test_a_session_that_nobody_asks_for_any_more_is_over(error: BaseException) -> None:
+    async def again() -> Viewer:
+        raise error
+
+    session = Session(Viewer("ada"), again, 0.001)
+    session.start()
+    with pytest.raises(TimeoutError):
+        async with session.limit(asyncio.get_running_loop().time() + 30):
+            await asyncio.Event().wait()
+    assert session.is_over()
+    session.close()
