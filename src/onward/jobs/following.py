@@ -48,38 +48,50 @@ async def follow(
         passage = _Passage(filter)
         if filter.status:
             passage.know(await read(partial(_known, filter=filter, visible=visible, ids=ids)))
-        sent: dict[str, int] = {}  # the versions of missed jobs: what has come in meanwhile may be older
         if since is not None:
             async with aclosing(_missed(read, since, filter, visible, ids)) as missed:
                 async for job, position in missed:
-                    passage.lets_through(job)
-                    sent[job.id] = job.version
+                    passage.send(job)
                     yield job, position
         async for job in watch:
-            is_new = sent.get(job.id, 0) < job.version
-            if visible.sees(job) and passage.lets_through(job) and is_new:
-                sent.pop(job.id, None)
+            if visible.sees(job) and passage.lets_through(job):
                 yield job, watch.position
 
 
 class _Passage:
-    """Lets the jobs inside a filter through, and those that leave it once more."""
+    """Lets the jobs inside a filter through, and those that leave it once more.
+
+    A change that came in while the ledger was read may be older than what was read: it is passed over, since the newer
+    one, which comes after it, may be that with which the job leaves the filter.
+    """
 
     def __init__(self, filter: JobFilter) -> None:
         self._filter = filter
-        self._inside: OrderedDict[str, None] = OrderedDict()
+        self._inside: OrderedDict[str, int] = OrderedDict()  # the newest version of each job that was seen
+        self._sent: dict[str, int] = {}  # the versions of missed jobs
 
-    def know(self, ids: list[str]) -> None:
-        """Take note of jobs that are inside."""
-        self._inside = OrderedDict.fromkeys(ids)
+    def know(self, versions: dict[str, int]) -> None:
+        """Take note of jobs that are inside, and of their versions in the ledger."""
+        self._inside = OrderedDict(versions)
+
+    def send(self, job: Job) -> None:
+        """Take note of a missed job, which is sent wherever it is."""
+        self._sent[job.id] = job.version
+        self._passes(job)
 
     def lets_through(self, job: Job) -> bool:
         """Return whether the change of the job is to be sent."""
+        if job.version <= self._sent.get(job.id, 0) or job.version < self._inside.get(job.id, 0):
+            return False
+        self._sent.pop(job.id, None)  # the changes that come in now are newer and newer
+        return self._passes(job)
+
+    def _passes(self, job: Job) -> bool:
         if not self._filter.matches(job):
             # Only a status can change, so only a filter by status can be left.
-            return self._inside.pop(job.id, job) is None
+            return self._inside.pop(job.id, None) is not None
         if self._filter.status:
-            self._inside[job.id] = None
+            self._inside[job.id] = job.version
             self._inside.move_to_end(job.id)
             if len(self._inside) > MAX_INSIDE:
                 self._inside.popitem(last=False)
@@ -103,8 +115,7 @@ async def _missed(
                 yield jobs[job_id], found.after(at)
 
 
-def _known(tx: Tx, filter: JobFilter, visible: Visible, ids: frozenset[str] | None) -> list[str]:
-    """Return the newest jobs inside the filter, oldest first; of `ids` all that are inside."""
-    if ids is not None:
-        return [job.id for job in ledger.get_many(tx, sorted(ids)).values() if filter.matches(job)]
-    return pages.ids(tx, visible=visible, filter=filter, limit=MAX_KNOWN_AT_START, newest=True)[::-1]
+def _known(tx: Tx, filter: JobFilter, visible: Visible, ids: frozenset[str] | None) -> dict[str, int]:
+    """Return the versions of the newest jobs inside the filter, oldest first; of `ids` all that are inside."""
+    limit = MAX_KNOWN_AT_START if ids is None else len(ids)
+    return pages.versions(tx, visible=visible, filter=filter, limit=limit, among=ids)

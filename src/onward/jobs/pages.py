@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -104,16 +104,20 @@ def json_values(text: Any) -> int:
     return sum(map(text.count, marks))
 
 
-def ids(
-    tx: Tx, *, visible: Visible, filter: JobFilter, limit: int, newest: bool = False, beyond: str = ""
-) -> list[str]:
-    """Return the ids of the oldest `limit` jobs that match, oldest first; of the newest ones, newest first.
-
-    Only ids greater than `beyond` are looked at.
-    """
-    order = jobs.c.id.desc() if newest else jobs.c.id.asc()
+def ids(tx: Tx, *, visible: Visible, filter: JobFilter, limit: int, beyond: str = "") -> list[str]:
+    """Return the ids of the oldest `limit` jobs that match, oldest first, greater than `beyond`."""
     conditions = [jobs.c.id > beyond] if beyond else []
-    return [job_id for (job_id,) in tx.execute_once(_select([jobs.c.id], visible, filter, conditions, order, limit))]
+    found = tx.execute_once(_select([jobs.c.id], visible, filter, conditions, jobs.c.id.asc(), limit))
+    return [job_id for (job_id,) in found]
+
+
+def versions(
+    tx: Tx, *, visible: Visible, filter: JobFilter, limit: int, among: Collection[str] | None = None
+) -> dict[str, int]:
+    """Return the versions of the newest `limit` jobs that match, oldest first; only ids `among` these are looked at."""
+    conditions = [] if among is None else [jobs.c.id.in_(sorted(among))]
+    found = tx.execute_once(_select([jobs.c.id, jobs.c.version], visible, filter, conditions, jobs.c.id.desc(), limit))
+    return dict(reversed(found))
 
 
 def _select(  # noqa: PLR0917 - private
