@@ -177,11 +177,6 @@ def test_the_settings_for_production_lack_a_key_and_nothing_else(tmp_path: Path)
         load(tmp_path)
 
 
-@pytest.mark.parametrize("text", [fence.text for fence in fences(DOCS / "frontend.md")])
-def test_the_operations_on_the_frontend_page_are_valid(text: str) -> None:
-    assert graphql.validate(SCHEMA, graphql.parse(text)) == []
-
-
 async def test_the_programs_that_enqueue_work(
     tmp_path: Path, sqlite_ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
