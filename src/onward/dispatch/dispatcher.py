@@ -10,8 +10,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import structlog
-
 from onward.backends.base import Backend, Defer, Delivery, Health
 from onward.dispatch.batching import Batches
 from onward.dispatch.health import BackendHealth
@@ -29,6 +27,7 @@ from onward.storage.batches import in_slices
 from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
+from onward.telemetry import logger
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 
@@ -67,7 +66,7 @@ class Dispatcher:
         self._measured: dict[str, Health] = {}
         self._limits: Mapping[str, concurrency.HandlerLimits] = {}
         self._measured_at = 0.0
-        self._log = structlog.get_logger("dispatch")
+        self._log = logger("dispatch")
 
     async def start(self) -> None:
         """Begin to ask each backend for its health."""

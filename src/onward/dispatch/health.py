@@ -7,10 +7,9 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-import structlog
-
 from onward.backends.base import Backend, Health
 from onward.jobs.timings import Timings
+from onward.telemetry import logger
 
 SILENCE_S = 1.0  # a backend that has not answered for so long is unreachable
 FIRST_ANSWER_S = 0.5  # for all backends at the start
@@ -26,7 +25,7 @@ class BackendHealth:
         self._asked_at: dict[str, float] = {}  # of the questions that are not answered yet
         self._open_until: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._log = structlog.get_logger("dispatch")
+        self._log = logger("dispatch")
 
     async def start(self) -> None:
         """Begin to ask, and wait a moment for the first answers."""

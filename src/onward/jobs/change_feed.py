@@ -14,7 +14,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from time import monotonic
 
 import sqlalchemy as sa
-import structlog
 
 from onward.jobs import row
 from onward.jobs.base import JobsError
@@ -28,6 +27,7 @@ from onward.storage.revision import Revision
 from onward.storage.sql import from_on
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
+from onward.telemetry import logger
 
 MIN_INTERVAL_S = 0.005  # at least, between two reads
 PAGE = 500
@@ -112,7 +112,7 @@ class ChangeFeed:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._waking = False
-        self._log = structlog.get_logger("changes")
+        self._log = logger("changes")
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()

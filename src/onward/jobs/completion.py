@@ -8,8 +8,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-import structlog
-
 from onward.jobs import blocked, ledger, overruns, recording
 from onward.jobs import outcome as outcomes
 from onward.jobs.base import Superseded
@@ -23,6 +21,7 @@ from onward.storage.base import StorageError
 from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
+from onward.telemetry import logger
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 
@@ -55,7 +54,7 @@ class Completion:
         self._overruns: dict[
             asyncio.Task[None], Running
         ] = {}  # tasks that wait for functions which outlive their attempt
-        self._log = structlog.get_logger("runner")
+        self._log = logger("runner")
 
     async def finish_step(self, running: Running, steps: tuple[Step, ...], result: object) -> tuple[Step, ...]:
         """Record a finished step, accept the jobs that it dispatched, and return the steps. Raises Superseded."""

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 
-import structlog
-
 from onward.jobs import claims, recovery
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job
@@ -20,6 +18,7 @@ from onward.storage import lock_order
 from onward.storage.base import StorageError
 from onward.storage.batches import in_batches, in_slices
 from onward.storage.writer import Writer
+from onward.telemetry import logger
 
 OUTAGE_CHECK_S = 0.1
 
@@ -39,7 +38,7 @@ class Control:
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self.draining = False
-        self._log = structlog.get_logger("runner")
+        self._log = logger("runner")
 
     @property
     def busy(self) -> int:

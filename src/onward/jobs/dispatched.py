@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 import sqlalchemy as sa
-import structlog
 
 from onward.jobs import ledger
 from onward.jobs.model import Job, NewJob
@@ -24,6 +23,7 @@ from onward.storage.lock_order import LAST
 from onward.storage.tables import dispatched
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
+from onward.telemetry import logger
 
 CHUNK = 50
 MOST = 200  # jobs that one commit accepts at most
@@ -124,9 +124,7 @@ async def expand_all(
         for id_ in found.unknown:
             if id_ not in unknown:
                 unknown.add(id_)
-                structlog.get_logger("maintenance").warning(
-                    "dispatched jobs are left to the release that wrote them", id=id_
-                )
+                logger("maintenance").warning("dispatched jobs are left to the release that wrote them", id=id_)
         dispatch(found.jobs)
         await commits.rest()
 
@@ -162,7 +160,7 @@ class Expander:
 
     async def _expand(self) -> None:
         """Expand all chunks. Maintenance does so, too, if this process does not."""
-        log = structlog.get_logger("runner")
+        log = logger("runner")
         while self._more:
             self._more = False
             try:

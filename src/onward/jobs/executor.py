@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import structlog
-
 from onward.handlers.base import Handler, HandlerError, TimedOut
 from onward.handlers.base import Step as HandlerStep
 from onward.jobs import outcome as outcomes
@@ -27,6 +25,7 @@ from onward.jobs.states import JobStatus, StepStatus
 from onward.jobs.step_process import StepProcesses
 from onward.jobs.step_runner import StepRunner
 from onward.storage.base import StorageError
+from onward.telemetry import logger
 from onward.telemetry.tracing import Tracing
 from onward.text.errors import text_of
 
@@ -55,7 +54,7 @@ class Executor:
         self._encryption = encryption
         self._tracing = tracing
         self._chance = random.Random()  # noqa: S311 - jitter
-        self._log = structlog.get_logger("runner")
+        self._log = logger("runner")
 
     async def execute(self, running: Running) -> Ended:
         """Run the remaining steps, and return how the attempt ended. Raises Superseded if the claim was lost."""

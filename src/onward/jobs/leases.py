@@ -10,7 +10,6 @@ from contextlib import suppress
 from functools import partial
 
 import sqlalchemy as sa
-import structlog
 
 from onward.jobs import leadership, recovery
 from onward.jobs.observation import Heartbeat, Observer
@@ -23,6 +22,7 @@ from onward.storage.lock_order import PROCESSES
 from onward.storage.tables import runners
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
+from onward.telemetry import logger
 from onward.telemetry.metrics import Metrics
 
 _p = sa.bindparam
@@ -66,7 +66,7 @@ class Lease:
         self._raised_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
-        self._log = structlog.get_logger("lease")
+        self._log = logger("lease")
 
     def start(self) -> None:
         """Register the process with the ledger, and begin to raise its counter. Raises Unavailable."""

@@ -23,6 +23,7 @@ from onward.handlers.base import HandlerError, InvalidParameters, Permanent
 from onward.jobs.base import NotStarted
 from onward.jobs.running import Running, StopReason
 from onward.storage.base import Unavailable
+from onward.telemetry import logger
 from onward.telemetry.tracing import Tracing
 
 LINE_BYTES = 2**25  # of one message: parameters, a result, the text of an error
@@ -102,7 +103,7 @@ class StepProcess:
         self._socket: socket.socket | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._killing: asyncio.TimerHandle | None = None
-        self._log = structlog.get_logger("process")
+        self._log = logger("process")
 
     async def run(self, step: str, given: Mapping[str, Any]) -> Any:
         """Run the step there, and return its result.

@@ -11,13 +11,12 @@ from functools import partial
 from time import monotonic
 from typing import Any, NoReturn
 
-import structlog
-
 from onward.handlers.base import Step, TimedOut
 from onward.jobs.running import Running, StopReason
 from onward.jobs.step_process import StepProcess
 from onward.jobs.step_threads import PlainCall, StepThreads
 from onward.jobs.timings import Timings
+from onward.telemetry import logger
 from onward.telemetry.watchdog import CurrentWork, Watchdog
 
 MAX_WAIT_S = 86_400.0  # the longest time of one event-loop timer
@@ -42,7 +41,7 @@ class StepRunner:
         self._timings = timings
         self._waiting: set[Running] = set()
         self._closed = False
-        self._log = structlog.get_logger("runner")
+        self._log = logger("runner")
 
     async def run(self, running: Running, step: Step, /, *values: Any, **arguments: Any) -> Any:
         """Call the step with the job, the values and the arguments, and return its result.

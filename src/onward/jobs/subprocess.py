@@ -12,14 +12,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-import structlog
-
 from onward.children import Child, shield
 from onward.jobs import due, recovery
 from onward.jobs.leases import count_rescued
 from onward.storage import lock_order
 from onward.storage.lock_order import ALONE
 from onward.storage.writer import Writer
+from onward.telemetry import logger
 from onward.telemetry.metrics import Metrics
 
 MAX_CHILDREN = 2  # at once: each takes as much memory as its parent
@@ -36,7 +35,7 @@ class SubprocessRunner:
         self._started: set[str] = set()
         self._children: set[Child] = set()
         shield(self._descriptors)
-        self._log = structlog.get_logger("isolation")
+        self._log = logger("isolation")
 
     def _descriptors(self) -> Iterator[int]:
         """The pipes of the children, whose end says that this process is gone."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import structlog
-
 from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs.leases import Lease
 from onward.jobs.schedule import Schedule
@@ -19,6 +17,7 @@ from onward.maintenance.scheduler import DelayedJobs, RecurringJobs
 from onward.maintenance.service import Service
 from onward.storage.base import StorageError
 from onward.storage.writer import Writer
+from onward.telemetry import logger
 
 
 class Maintenance:
@@ -52,7 +51,7 @@ class Maintenance:
             Cleaner(writer, retention, timings),
         )
         self._tasks: list[asyncio.Task[None]] = []
-        self._log = structlog.get_logger("maintenance")
+        self._log = logger("maintenance")
 
     async def start(self) -> None:
         """Reroute waiting jobs by the present settings, and start the services. Raises Unavailable."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import partial
 
-import structlog
-
 from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import dispatched, due, recovery, row
 from onward.jobs.timings import Timings
 from onward.maintenance.service import Service
 from onward.storage.batches import in_batches
 from onward.storage.writer import Writer
+from onward.telemetry import logger
 
 ROWS = 2_000  # that one commit changes at most
 
@@ -29,7 +28,7 @@ class Recovery(Service):
         self._grace_us = round(timings.delivery_grace_s * 1_000_000)
         self._since: int | None = None  # from which commit on to look; None looks at everything
         self._unknown: set[str] = set()  # stored chunks of a newer release
-        self._log = structlog.get_logger("maintenance")
+        self._log = logger("maintenance")
 
     async def reroute_all(self) -> None:
         """Reroute all waiting jobs by the present settings. Raises Unavailable."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import structlog
-
 from onward.backends.base import Delivery, Health
 from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import blocked, due
@@ -20,6 +18,7 @@ from onward.storage.batches import ShortCommits, in_batches
 from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
+from onward.telemetry import logger
 
 PAGE = 500
 ROWS = 2_000  # that one commit changes at most
@@ -38,7 +37,7 @@ class Redelivery(Service):
         self._grace_us = round(timings.delivery_grace_s * 1_000_000)
         self._interval_s = timings.tick_interval_s
         self._empty_looks = 0  # in a row, at which the broker held nothing
-        self._log = structlog.get_logger("maintenance")
+        self._log = logger("maintenance")
 
     async def run_once(self) -> float:
         health = self._dispatcher.broker(self._backend)

@@ -36,6 +36,7 @@ from onward.storage.identity import ledger_id
 from onward.storage.lock_order import ALONE, ROWS, LockOrder
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
+from onward.telemetry import set_environment
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 from onward.telemetry.tracing import build as build_tracing
@@ -244,6 +245,7 @@ def check_text(name: str, text: str | None) -> None:
 @asynccontextmanager
 async def open_enqueuer(settings: Settings) -> AsyncIterator[Enqueuer]:
     """Open the ledger and the brokers, and close them at the end. Raises SettingsError and StorageError."""
+    set_environment(settings.environment)
     timings = Timings.inherited(os.environ)
     async with AsyncExitStack() as stack:
         handlers = load_handlers(settings)

@@ -5,8 +5,9 @@ process would end, or, where the loop has a thread of its own, look alive and ne
 handlers of their own, so that Ctrl-C needs no exception here.
 """
 
-import structlog
 import uvloop
+
+from onward.telemetry import logger
 
 
 class Loop(uvloop.Loop):
@@ -17,6 +18,6 @@ class Loop(uvloop.Loop):
             try:
                 super().run_forever()
             except (SystemExit, KeyboardInterrupt):
-                structlog.get_logger("loop").exception("something tried to end the process")
+                logger("loop").exception("something tried to end the process")
             else:
                 return

@@ -42,7 +42,7 @@ from onward.storage.lock_order import ALONE, LAST
 from onward.storage.revision import Revision
 from onward.storage.wakeups import Wakeups
 from onward.storage.writer import Writer
-from onward.telemetry import logger
+from onward.telemetry import logger, set_environment
 from onward.telemetry.endpoint import Endpoint, NoPort
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
@@ -94,6 +94,7 @@ async def run_process(
     open the ledger's database. Without `timings`, those are used that the parent process handed down. Raises
     SettingsError and StorageError, and whatever a part of the project's raises.
     """
+    set_environment(settings.environment)
     timings = timings or Timings.inherited(os.environ)
     async with AsyncExitStack() as stack:
         telemetry = await _open_telemetry(stack, settings, address="" if isolated else settings.telemetry.metrics)

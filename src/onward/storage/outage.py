@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-import structlog
+from onward.telemetry import logger
 
 LOG_EVERY_S = 10.0
 
@@ -13,7 +13,7 @@ class Outage:
     """Logs the first refused writes at once, then their number every ten seconds, and the end."""
 
     def __init__(self) -> None:
-        self._log = structlog.get_logger("ledger")
+        self._log = logger("ledger")
         self._refused = 0  # since the last line
         self._total = 0
         self._logged_at = -LOG_EVERY_S

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 import traceback
+from functools import cache
 from typing import Any, cast
 
 import orjson
@@ -20,8 +21,36 @@ CHATTY = ("aiosmtplib", "alembic", "asyncio", "dramatiq", "uvicorn")
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:
-    """Return a logger with the name of its package; cheap, and configured at its first use."""
-    return cast("structlog.stdlib.BoundLogger", structlog.get_logger(name))
+    """Return a logger with the name of its package; cheap, and configured at each line.
+
+    Where nobody has configured structlog, as inside an application of somebody's own, its lines are like those of
+    `configure`: structlog's own would show the values of local variables in tracebacks.
+    """
+    return cast("structlog.stdlib.BoundLogger", _Logger(name))
+
+
+def set_environment(environment: str) -> None:
+    """Say how lines are written where nobody configures structlog. May be called again."""
+    global _production  # noqa: PLW0603 - of the process, as structlog's configuration
+    _production = environment == "production"
+
+
+_production = False
+
+
+class _Logger:
+    """A logger of structlog, made at each line by the configuration of the moment."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, method: str) -> Any:
+        return getattr(structlog.get_logger(self._name) if structlog.is_configured() else _own(self._name), method)
+
+
+def _own(name: str) -> structlog.stdlib.BoundLogger:
+    processors = [_drop_debug, *_shared(production=_production), *_rendering(production=_production)]
+    return structlog.stdlib.BoundLogger(structlog.PrintLogger(sys.stderr), processors, {"logger": name})
 
 
 def configure(environment: str, level: str = "INFO") -> None:
@@ -30,23 +59,14 @@ def configure(environment: str, level: str = "INFO") -> None:
     Control characters in values are escaped. May be called again.
     """
     production = environment == "production"
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.PositionalArgumentsFormatter(),
-        structlog.processors.TimeStamper(fmt="iso" if production else "%H:%M:%S", utc=production),
-        _format_exception,
-        _shorten,
-    ]
-    as_json: list[Processor] = [structlog.processors.JSONRenderer(serializer=_json)]
+    shared = [structlog.stdlib.add_logger_name, *_shared(production=production)]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *(as_json if production else [_escape, _readable()]),
+                *_rendering(production=production),
             ],
         )
     )
@@ -68,6 +88,28 @@ def configure(environment: str, level: str = "INFO") -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+@cache
+def _shared(*, production: bool) -> tuple[Processor, ...]:
+    return (
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso" if production else "%H:%M:%S", utc=production),
+        _format_exception,
+        _shorten,
+    )
+
+
+def _rendering(*, production: bool) -> list[Processor]:
+    return [structlog.processors.JSONRenderer(serializer=_json)] if production else [_escape, _readable()]
+
+
+def _drop_debug(_logger: Any, method: str, fields: EventDict) -> EventDict:
+    if method == "debug":
+        raise structlog.DropEvent
+    return fields
 
 
 def _readable() -> Processor:

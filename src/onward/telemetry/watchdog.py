@@ -16,8 +16,7 @@ from time import perf_counter
 from types import coroutine
 from typing import Any, TypeVar
 
-import structlog
-
+from onward.telemetry.logs import logger
 from onward.telemetry.metrics import Metrics
 
 T = TypeVar("T")
@@ -45,7 +44,7 @@ class Watchdog:
         self._logged: dict[tuple[str, str], float] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._log = structlog.get_logger("watchdog")
+        self._log = logger("watchdog")
 
     def start(self) -> None:
         arguments = (asyncio.get_running_loop(), threading.get_ident())

@@ -8,7 +8,6 @@ import threading
 from typing import Any
 
 import dramatiq
-import structlog
 from dramatiq.worker import Worker
 
 from onward import children, telemetry
@@ -19,6 +18,7 @@ from onward.config.settings import Settings, SettingsError, enter
 from onward.jobs.timings import Timings
 from onward.runtime import backends, garbage_collector, wiring
 from onward.storage.base import StorageError
+from onward.telemetry import logger
 from onward.worker.process import EXIT_GRACE_S, WorkerRuntime
 
 
@@ -57,7 +57,7 @@ class _RuntimeMiddleware(dramatiq.Middleware):
         except Exception as error:
             # Dramatiq would log it and go on, without a single job for as long as the process is up.
             known = isinstance(error, SettingsError | StorageError)
-            structlog.get_logger("worker").error("cannot start", error=str(error), exc_info=not known)
+            logger("worker").error("cannot start", error=str(error), exc_info=not known)
             raise SystemExit(2) from error
         # The broker that Dramatiq imported is the one that it consumes; ours runs its actor.
         backend.broker = broker

@@ -11,8 +11,6 @@ from concurrent.futures import Future
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Never, Protocol
 
-import structlog
-
 from onward import children, telemetry
 from onward.backends.base import Role
 from onward.config.settings import Settings, SettingsError, enter
@@ -20,6 +18,7 @@ from onward.runtime import backends, garbage_collector, wiring
 from onward.runtime.event_loop import Loop
 from onward.runtime.sqlite_copies import is_embedded
 from onward.storage.base import StorageError
+from onward.telemetry import logger
 from onward.worker.recycling import Recycling
 
 SIGNAL_CHECK_S = 0.5
@@ -54,7 +53,7 @@ class WorkerRuntime:
 
     def warn_of_backends(self) -> None:
         """Say once what `onward check` says of a backend that cannot be reached."""
-        log = structlog.get_logger("worker")
+        log = logger("worker")
         for name, backend in self.parts.dispatcher.backends.items():
             with suppress(TimeoutError):
                 if not self._call(backend.health()).result(CHECK_TIMEOUT_S).reachable:
@@ -109,7 +108,7 @@ def serve(settings: Settings, *, threads: int, supervised: bool = False) -> int:
     consumers = _start_consumers(parts, threads)
     runtime.warn_of_backends()
     garbage_collector.started()
-    structlog.get_logger("worker").info("worker is up", pid=os.getpid(), threads=threads)
+    logger("worker").info("worker is up", pid=os.getpid(), threads=threads)
     if supervised:
         children.notify_supervisor(children.IS_UP)
     _wait(stop, parts, recycles=supervised)
@@ -136,7 +135,7 @@ def _wait(stop: threading.Event, parts: wiring.Runtime, *, recycles: bool) -> No
     # Not one wait without an end: a signal that comes just before it would not be seen until the next one.
     while not stop.wait(SIGNAL_CHECK_S):
         if recycles and (reason := recycling.reason()) is not None:
-            structlog.get_logger("worker").info("asks for a replacement", because=reason)
+            logger("worker").info("asks for a replacement", because=reason)
             children.notify_supervisor(children.WANTS_REPLACEMENT)
             recycles = False
 

@@ -103,6 +103,36 @@ def test_a_traceback_shows_no_values_of_variables(capsys: pytest.CaptureFixture[
     assert "hunter2" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("environment", ["development", "production"])
+def test_lines_are_the_same_where_nobody_has_configured_structlog(
+    environment: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Inside an application of one's own nothing may have done so."""
+    structlog.reset_defaults()
+    telemetry.set_environment(environment)
+
+    def connect(password: str) -> None:
+        raise ConnectionError(len(password))
+
+    try:
+        connect("hunter" + "2")
+    except ConnectionError:
+        telemetry.logger("jobs").exception("failed", name=FORGED)
+    finally:
+        telemetry.set_environment("development")
+    telemetry.logger("jobs").debug("a detail")
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert not re.search("hunter2|a detail|[\x1b\u2028\u202e]", written.err)
+    if environment == "production":
+        entry = json.loads(written.err)
+        assert (entry["event"], entry["logger"], entry["name"]) == ("failed", "jobs", FORGED)
+        assert entry["exception"].endswith("ConnectionError: 7")
+    else:
+        first = [line for line in written.err.splitlines() if not line.startswith("    | ")]
+        assert [line.split()[1:5] for line in first] == [["[error", "]", "failed", "[jobs]"]]
+
+
 def test_configuring_twice_writes_each_line_once(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.configure("development")
     telemetry.configure("development")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-import structlog
 
 from onward.storage.indexes import tables_in
 from onward.storage.migrations.site import LEDGER_REVISIONS, Site
+from onward.telemetry import logger
 
 
 def make(site: Site, revision: str, ledgers: str) -> None:
@@ -17,7 +17,7 @@ def make(site: Site, revision: str, ledgers: str) -> None:
     """
     if others := [schema for schema in site.run(ledgers).scalars() if schema != site.place.schema]:
         words = "a new ledger is made beside another one; if that one is meant, correct database.schema"
-        structlog.get_logger("ledger").warning(words, schema=site.place.schema, other=", ".join(others))
+        logger("ledger").warning(words, schema=site.place.schema, other=", ".join(others))
     tables, name = tables_in(site.place), f"{site.place.prefix}{LEDGER_REVISIONS}"
     sa.Table(
         name,
