@@ -195,9 +195,17 @@ def with_payload(connection: HTTPConnection, payload: Mapping[str, Any] | None) 
 
 
 def without_cookies(connection: HTTPConnection) -> HTTPConnection:
-    """The connection as if the browser had sent no cookies; a middleware may have read them already."""
+    """The connection as if the browser had sent no cookies.
+
+    A middleware may have read them already, so `session`, `user`, `auth` and `state` are empty.
+    """
     scope = {**connection.scope, "headers": [one for one in connection.scope["headers"] if one[0] != b"cookie"]}
-    blank = {"session": dict[str, Any](), "user": UnauthenticatedUser(), "auth": AuthCredentials()}
+    blank = {
+        "state": dict[str, Any](),
+        "session": dict[str, Any](),
+        "user": UnauthenticatedUser(),
+        "auth": AuthCredentials(),
+    }
     return HTTPConnection({**scope, **{name: value for name, value in blank.items() if name in scope}})
 
 

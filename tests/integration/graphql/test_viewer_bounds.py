@@ -67,14 +67,14 @@ async def test_a_function_that_lets_a_cancellation_out_has_failed(gate: MakeGate
 
 
 async def test_a_request_that_is_cancelled_ends_while_its_viewer_is_asked_for(gate: MakeGate) -> None:
-    begun = asyncio.Event()
+    asked_for = asyncio.Event()
 
     async def viewer(_connection: HTTPConnection) -> None:
-        begun.set()
+        asked_for.set()
         await asyncio.Event().wait()
 
     task = asyncio.create_task(gate(viewer).viewer_of(connection()))
-    await begun.wait()
+    await asked_for.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -92,3 +92,21 @@ async def test_a_session_that_nobody_asks_for_any_more_is_over(error: BaseExcept
             await asyncio.Event().wait()
     assert session.is_over()
     session.close()
+
+
+async def test_a_socket_whose_cookies_do_not_count_has_no_state_of_them_either(gate: MakeGate) -> None:
+    """A middleware has put the cookie's user into the request's state."""
+
+    def viewer(asked: HTTPConnection) -> Viewer | None:
+        user = getattr(asked.state, "user_id", None) or asked.state.connection_init.get("user")
+        return Viewer(user) if user else None
+
+    asked = gate(viewer, server={"origins": ["https://app.example"]})
+    headers = [(b"origin", b"https://app.example"), (b"host", b"shop.example"), (b"cookie", b"session=x")]
+    scope = {"headers": headers, "state": {"user_id": "ada"}}
+    assert (await asked.viewer_of(connection("websocket", **scope))).is_nobody
+    assert (await asked.viewer_of(connection("websocket", **scope), {"user": "bob"})).subject == "bob"
+    own = {**scope, "headers": [(b"origin", b"https://shop.example"), *headers[1:]]}
+    assert (await asked.viewer_of(connection("websocket", **own))).subject == "ada"
+    assert scope["state"] == {"user_id": "ada"}
+    asked.close()
