@@ -30,6 +30,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import Message, Scope
 
 from onward import Onward, Viewer
+from onward.api.mounted import is_local
 from onward.config.settings import SettingsError
 from onward.testing import workload
 from tests.embedded import parcels
@@ -278,6 +279,28 @@ def test_another_machine_is_not_answered_without_authentication(
         if status != 200:
             with pytest.raises(WebSocketDenialResponse), client.websocket_connect("/graphql", subprotocols=[PROTOCOL]):
                 pass
+
+
+@pytest.mark.parametrize(
+    ("client", "headers", "local"),
+    [
+        (None, [], True),  # a Unix socket
+        (("testclient", 50_000), [], True),
+        (("127.0.0.9", 1), [], True),
+        (("::ffff:127.0.0.1", 1), [], True),
+        (("203.0.113.5:51234", 0), [], False),
+        (("127.0.0.1.example.org", 0), [], False),
+        (("unknown", 0), [], False),
+        (("", 0), [], False),
+        (("127.0.0.1", 1), [(b"x-forwarded-for", b"203.0.113.5")], False),
+        (("127.0.0.1", 1), [(b"forwarded", b"for=203.0.113.5")], False),
+        (None, [(b"x-forwarded-for", b"203.0.113.5")], False),
+    ],
+)
+def test_a_caller_whose_machine_is_not_surely_this_one_is_another(
+    client: tuple[str, int] | None, headers: list[tuple[bytes, bytes]], *, local: bool
+) -> None:
+    assert is_local({"type": "http", "client": client, "headers": headers}) == local
 
 
 async def test_a_jobs_page_without_graphql_says_what_to_mount(tmp_path: Path) -> None:

@@ -17,10 +17,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from onward.api.addresses import UNKNOWN, Addresses, is_loopback
+from onward.api.addresses import Addresses, is_loopback
 from onward.web import pages
 
 REASON_LENGTH = 120  # a close frame holds 123 bytes (RFC 6455, 5.5)
+FORWARDED = frozenset({b"forwarded", b"x-forwarded-for"})
+TEST_CLIENT = "testclient"  # the address that Starlette's gives itself
 NOT_RUNNING = (
     "Onward is not running: create the application with lifespan=onward.lifespan, or enter"
     " `async with onward.lifespan(app):` in its own lifespan."
@@ -30,7 +32,7 @@ NO_GRAPHQL = (
     ' an address: app.mount("/jobs", onward.pages_with(graphql="/graphql")).'
 )
 NOT_LOCAL = (
-    'auth.mode is "open" (no authentication), and another machine asks: give Onward a function, as in'
+    'auth.mode is "open" (no authentication), and another machine or a proxy asks: give Onward a function, as in'
     ' Onward.from_settings("settings.toml", viewer=...), or set auth.mode = "jwt", or auth.allow_public = true.'
 )
 
@@ -85,7 +87,7 @@ async def _send_last(send: Send, message: Message) -> None:
 class LocalOnly:
     """Answers this machine only, as an open server that binds its own socket does: everyone is an admin there.
 
-    A caller without an address, of a Unix socket or of a test client, is on this machine.
+    A caller at a Unix socket, without an address, is on this machine; one whose address cannot be read is not.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -96,9 +98,11 @@ class LocalOnly:
 
 
 def is_local(scope: Scope) -> bool:
-    """Return True if the caller is on this machine."""
-    address = Addresses().of(scope.get("client"), None)
-    return address == UNKNOWN or is_loopback(address)
+    """Return True if the caller is surely on this machine, and no proxy speaks for another one."""
+    if any(name in FORWARDED for name, _ in scope["headers"]):
+        return False
+    client = scope.get("client")
+    return client is None or client[0] == TEST_CLIENT or is_loopback(Addresses().of(client, None))
 
 
 class GraphqlApp(Mounted):
