@@ -18,12 +18,13 @@ from onward.api.mounted import NOT_LOCAL, is_local
 from onward.api.request_gate import RequestGate
 from onward.api.session import Session
 from onward.api.viewers import CustomViewers
-from onward.graphql.base import BadRequest
+from onward.graphql.base import BadRequest, NotAuthenticated
 from onward.graphql.context import Context, Entrance, Services
 from onward.graphql.viewer import Viewer
 from onward.telemetry.tracing import traceparent
 
 END = object()
+FOR_GOOD = frozenset({"NOT_ALLOWED", "CROSS_SITE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +91,28 @@ class RouterContext(BaseContext, Entrance):
             return error
 
     def _is_stale(self) -> bool:
-        """True if a project's own function is to be asked again, as for an open WebSocket of Onward's own server."""
+        """True if the caller of an open WebSocket is to be identified again.
+
+        That is after a failure that passes, as at a limit of requests, and where a project's own function is asked
+        anew, as for a WebSocket of Onward's own server.
+        """
+        if not self._is_socket:
+            return False
+        if isinstance(self._viewer, BadRequest) and not _is_for_good(self._viewer):
+            return True
         identify = self._running.gate.identify
-        if not self._is_socket or not isinstance(identify, CustomViewers):
+        if not isinstance(identify, CustomViewers):
             return False
         return time.monotonic() - self._identified_at > identify.recheck_s
 
     def _address(self) -> str:
         headers = self._connection.scope["headers"]
         return self._running.gate.addresses.of(self._connection.client, joined(headers, b"x-forwarded-for"))
+
+
+def _is_for_good(error: BadRequest) -> bool:
+    """True for a refusal that the same connection would get again."""
+    return isinstance(error, NotAuthenticated) or error.code in FOR_GOOD
 
 
 async def _lasting(session: Session, events: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:

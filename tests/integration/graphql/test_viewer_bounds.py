@@ -3,21 +3,26 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from onward import Viewer
 from onward.api import composition
+from onward.api.rates import TooManyRequests
 from onward.api.request_gate import RequestGate
+from onward.api.router_context import RouterContext, Running
 from onward.api.session import Session
 from onward.api.viewers import Unidentified
-from onward.graphql.base import NotAuthenticated
+from onward.graphql.base import BadRequest, NotAuthenticated
 from onward.graphql.viewer import ViewerFunction
 from tests.integration.graphql.conftest import settings_in
 
+NO_SERVICES: Any = None
 MakeGate = Callable[..., RequestGate]
 
 
@@ -110,3 +115,44 @@ async def test_a_socket_whose_cookies_do_not_count_has_no_state_of_them_either(g
     assert (await asked.viewer_of(connection("websocket", **own))).subject == "ada"
     assert scope["state"] == {"user_id": "ada"}
     asked.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "asked"),
+    [("websocket", KeyError("x"), 2), ("websocket", HTTPException(401), 1), ("http", KeyError("x"), 1)],
+    ids=["a failure passes", "a refusal stays", "one request"],
+)
+async def test_a_socket_of_a_router_outlives_a_failure(gate: MakeGate, kind: str, error: Exception, asked: int) -> None:
+    outcomes: list[Exception] = []
+
+    async def viewer(_connection: HTTPConnection) -> Viewer:
+        outcomes.append(error)
+        if len(outcomes) == 1:
+            raise error
+        return Viewer("ada")
+
+    context = RouterContext(connection(kind), Running(gate(viewer), NO_SERVICES))
+    for _ in range(2):
+        with suppress(BadRequest):
+            await context.enter({})
+    assert len(outcomes) == asked
+    if asked == 2:
+        assert (await context.enter({})).viewer.subject == "ada"
+
+
+async def test_a_limit_of_requests_of_a_router_s_socket_ends_with_its_minute(
+    gate: MakeGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 6000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+
+    async def viewer(_connection: HTTPConnection) -> Viewer:
+        return Viewer("ada")
+
+    counted = gate(viewer, environment="production", gql={"limits": {"requests": 1}})
+    await counted.viewer_of(connection())
+    context = RouterContext(connection("websocket"), Running(counted, NO_SERVICES))
+    with pytest.raises(TooManyRequests):
+        await context.enter({})
+    now += 60
+    assert (await context.enter({})).viewer.subject == "ada"
