@@ -1,10 +1,11 @@
 """The table of jobs: filters, pages, and a calm display of many changes."""
 
+import asyncio
 import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.system.web.conftest import Watched
 from tests.system.web.jobs_page import opened, process
@@ -52,6 +53,27 @@ async def test_paging_works_in_both_directions(watched: Watched, served: str) ->
     await expect(rows.first).to_contain_text(ids[-26])
     await page.get_by_role("button", name="Newest").click()
     await expect(rows.first).to_contain_text(ids[-1])
+
+
+async def test_a_new_job_does_not_bring_the_newest_page_back(watched: Watched, served: str) -> None:
+    """A person has asked for an older page, whose answer is slow."""
+    ids = [process(served, f"item {number}") for number in range(26)]
+    page = await opened(watched, served, "#/?handler=steps.process_item")
+    rows, answered = page.locator("table.jobs tbody tr"), asyncio.Event()
+    await expect(rows).to_have_count(25)
+
+    async def hold(route: Route) -> None:
+        if '"after"' in (route.request.post_data or ""):
+            await answered.wait()
+        await route.continue_()
+
+    await page.route("**/graphql", hold)
+    async with page.expect_request("**/graphql"):
+        await page.get_by_role("button", name="Older").click()
+    process(served, "another")
+    await page.wait_for_timeout(2_000)  # the table shows a new job within a second
+    answered.set()
+    await expect(rows.first).to_contain_text(ids[0])
 
 
 async def test_all_matching_jobs_are_retried(watched: Watched, served: str) -> None:

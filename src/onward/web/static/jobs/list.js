@@ -23,6 +23,7 @@ export class List {
   #asked = 0;
   #refreshing = 0;
   #onResult;
+  #turning = 0; // pages that a person waits for
   #more = el('button', { type: 'button', class: 'more', hidden: true, onclick: () => this.load({ first: SIZE }) });
   #empty = el('div', { class: 'empty', hidden: true });
   #newer = el('button', { type: 'button', class: 'quiet', onclick: () => this.#turn({ last: SIZE, before: this.#info.startCursor }) }, 'Newer');
@@ -75,7 +76,7 @@ export class List {
   refresh() {
     this.#refreshing ||= setTimeout(() => {
       this.#refreshing = 0;
-      if (!this.#newest) return;
+      if (!this.#newest || this.#turning) return; // a person has asked for another page
       if (this.#table.size === SIZE && (this.#fresh.size > FEW || this.#table.held)) this.#offer();
       else this.load({ first: SIZE });
     }, CALM_MS);
@@ -84,7 +85,10 @@ export class List {
   focus(id) { this.#table.focus(id); }
 
   async #turn(page) {
-    if (await this.load(page)) announce(`${plural(this.#table.size, 'job')} shown`);
+    this.#turning += 1;
+    const shown = await this.load(page);
+    this.#turning -= 1;
+    if (shown) announce(`${plural(this.#table.size, 'job')} shown`);
   }
 
   #above(job) {
