@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -355,6 +358,26 @@ async def test_a_subscription_ends_with_the_session(tmp_path: Path) -> None:
         answer = await schema.execute("{ viewer { id } }", context_value=entrance)
         assert answer.errors is not None
         assert answer.errors[0].extensions == {"code": "NOT_AUTHENTICATED"}
+
+
+async def test_a_stop_signal_ends_subscriptions_of_other_servers_views_before_the_lifespan(tmp_path: Path) -> None:
+    """A server waits for its open connections first."""
+    onward = Onward.from_settings(project(tmp_path, IMMEDIATE, FEW))
+    schema = schema_of(onward)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # the server's own
+    try:
+        async with onward.lifespan(), asyncio.timeout(60):
+            for stopped in (False, True):
+                entrance = await onward.context(connection(None))
+                stream: Any = await schema.subscribe("subscription { jobsUpdated { id } }", context_value=entrance)
+                upcoming = asyncio.ensure_future(anext(stream))
+                if not stopped:
+                    await asyncio.sleep(0)
+                    os.kill(os.getpid(), signal.SIGTERM)
+                assert (await upcoming).errors[0].extensions == {"code": "UNAVAILABLE"}
+                assert [answer async for answer in stream] == []
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 async def test_a_subscription_goes_on_from_the_change_of_an_answer(onward: Onward, schema: strawberry.Schema) -> None:

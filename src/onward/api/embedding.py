@@ -127,7 +127,8 @@ class Embedding:
             raise RuntimeError(NOT_RUNNING)
         gate = self._gate or self._gate_of(None)
         self._service.count_by(gate)
-        return Running(gate, self._service.services, local_only=self._is_local_only)
+        service = self._service
+        return Running(gate, service.services, service.sessions, local_only=self._is_local_only)
 
     def _gate_of(self, schema: strawberry.Schema | None) -> RequestGate:
         """Return the gate of a schema; all of them count requests and connections together."""

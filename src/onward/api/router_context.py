@@ -16,7 +16,7 @@ from onward.api.base import HttpError
 from onward.api.headers import check_host, joined
 from onward.api.mounted import NOT_LOCAL, is_local
 from onward.api.request_gate import RequestGate
-from onward.api.session import Session
+from onward.api.session import OpenSessions, Session
 from onward.api.viewers import CustomViewers
 from onward.graphql.base import BadRequest, NotAuthenticated
 from onward.graphql.context import Context, Entrance, Services
@@ -33,6 +33,7 @@ class Running:
 
     gate: RequestGate
     services: Services
+    sessions: OpenSessions
     local_only: bool = False  # everyone is an admin, so only this machine is answered
 
 
@@ -73,7 +74,7 @@ class RouterContext(BaseContext, Entrance):
         trace = traceparent(joined(scope["headers"], b"traceparent"))
         context = gate.operations.context(self._running.services, viewer, self._address(), trace, scope["headers"])
         context.at_once = True
-        context.lasting = partial(_lasting, session)
+        context.lasting = partial(_lasting, session, self._running.sessions)
         return context
 
     async def _identified(self, init: Mapping[str, Any] | None) -> Viewer | BadRequest:
@@ -115,16 +116,19 @@ def _is_for_good(error: BadRequest) -> bool:
     return isinstance(error, NotAuthenticated) or error.code in FOR_GOOD
 
 
-async def _lasting(session: Session, events: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
-    """Pass events on until the session ends. Raises BadRequest then."""
+async def _lasting(
+    session: Session, sessions: OpenSessions, events: AsyncGenerator[Any, None]
+) -> AsyncGenerator[Any, None]:
+    """Pass events on until the session ends, or the service. Raises BadRequest then."""
     session.start()
     try:
-        while not session.is_over():
-            async with session.limit():
-                event = await anext(events, END)
-            if event is END:
-                return
-            yield event
+        with sessions.hold(session):
+            while not session.is_over():
+                async with session.limit():
+                    event = await anext(events, END)
+                if event is END:
+                    return
+                yield event
     except TimeoutError:
         pass
     finally:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from onward.api import composition
 from onward.api.rates import Rates
 from onward.api.request_gate import RequestGate
+from onward.api.session import OpenSessions
 from onward.api.view import Explorer, View
 from onward.backends.base import Role
 from onward.config.settings import Settings
@@ -24,6 +25,7 @@ class Service:
     def __init__(self, settings: Settings, runtime: Runtime) -> None:
         self.runtime = runtime
         self.services: Services = composition.services(runtime)
+        self.sessions = OpenSessions()
         self._settings = settings
         self._views: list[View] = []
         self._gates: list[RequestGate] = []
@@ -51,6 +53,7 @@ class Service:
 
     def end_streams(self) -> None:
         """End the open event streams and WebSockets, so that a server can stop. May be called twice."""
+        self.sessions.close()
         for view in self._views:
             view.close()
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from math import inf
 
 from onward.graphql.base import TOKEN_EXPIRED, BadRequest, NotAuthenticated
 from onward.graphql.viewer import Viewer
 
 SESSION_ENDED = "The session has ended."
+STOPS = "The server stops. Send it again in a while."
 MAX_FAILURES = 2  # of the project's function, one after another: from then on nobody knows whose the connection is
 
 
@@ -47,6 +48,11 @@ class Session:
         if self._task is not None:
             self._task.cancel()
             self._task = None
+
+    def end(self, error: BadRequest) -> None:
+        """End the session now."""
+        self.ended = error
+        self._hurry()
 
     def is_over(self) -> bool:
         """True once the session has ended."""
@@ -103,3 +109,28 @@ class Session:
         if self._limit is not None:
             with suppress(RuntimeError):  # nothing is waited for at the moment
                 self._limit.reschedule(self._deadline())
+
+
+class OpenSessions:
+    """The sessions of event streams and WebSockets of other servers' views, which end with the service."""
+
+    def __init__(self) -> None:
+        self._open: set[Session] = set()
+        self._is_closed = False
+
+    @contextmanager
+    def hold(self, session: Session) -> Iterator[None]:
+        """End the session if the service stops meanwhile, or has stopped."""
+        self._open.add(session)
+        if self._is_closed:
+            session.end(BadRequest(STOPS, "UNAVAILABLE"))
+        try:
+            yield
+        finally:
+            self._open.discard(session)
+
+    def close(self) -> None:
+        """End the sessions, and later ones at once. May be called twice."""
+        self._is_closed = True
+        for session in self._open:
+            session.end(BadRequest(STOPS, "UNAVAILABLE"))
