@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ from tests.embedded.failing import INTERNAL
 from tests.embedded.own_schema import AUTH, Fruit, Mine, bearer, project, schema_of
 
 pytestmark = pytest.mark.anyio
+LONG_S = 30.0
 FEW = '["tests.embedded.failing"]'
 IMMEDIATE = 'backend = "immediate"\n[backends.immediate]\nclass = "onward.testing.backends:Immediate"\n'
 COUNT = 'mutation { countWords(input: {text: "one three"}) { job { id status } errors { code message } } }'
@@ -360,13 +362,30 @@ async def test_a_subscription_ends_with_the_session(tmp_path: Path) -> None:
         assert answer.errors[0].extensions == {"code": "NOT_AUTHENTICATED"}
 
 
+async def test_the_threads_of_a_function_end_with_the_lifespan_where_a_router_alone_asks_it(tmp_path: Path) -> None:
+    threads: list[threading.Thread] = []
+
+    def viewer(_connection: HTTPConnection) -> Viewer:
+        threads.append(threading.current_thread())
+        return Viewer("ada")
+
+    onward = Onward.from_settings(project(tmp_path, IMMEDIATE, FEW), viewer=viewer)
+    schema = schema_of(onward)
+    async with onward.lifespan():
+        entrance = await onward.context(connection(None))
+        answer: Any = await schema.execute("{ viewer { id } }", context_value=entrance)
+        assert answer.data == {"viewer": {"id": "ada"}}
+    await asyncio.to_thread(threads[0].join, LONG_S)
+    assert not threads[0].is_alive()
+
+
 async def test_a_stop_signal_ends_subscriptions_of_other_servers_views_before_the_lifespan(tmp_path: Path) -> None:
     """A server waits for its open connections first."""
     onward = Onward.from_settings(project(tmp_path, IMMEDIATE, FEW))
     schema = schema_of(onward)
     before = signal.signal(signal.SIGTERM, lambda *_: None)  # the server's own
     try:
-        async with onward.lifespan(), asyncio.timeout(60):
+        async with onward.lifespan(), asyncio.timeout(LONG_S):
             for stopped in (False, True):
                 entrance = await onward.context(connection(None))
                 stream: Any = await schema.subscribe("subscription { jobsUpdated { id } }", context_value=entrance)

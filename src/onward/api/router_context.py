@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -33,7 +33,7 @@ class Running:
 
     gate: RequestGate
     services: Services
-    sessions: OpenSessions
+    sessions: OpenSessions = field(default_factory=OpenSessions)
     local_only: bool = False  # everyone is an admin, so only this machine is answered
 
 

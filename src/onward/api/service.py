@@ -37,11 +37,12 @@ class Service:
         shown = explorer if composition.is_open(self._settings) else None
         view = View(gate, self.services, explorer=shown, get_queries=composition.answers_get(self._settings))
         self._views.append(view)
-        self._gates.append(gate)
         return view
 
     def count_by(self, gate: RequestGate) -> None:
-        """Let the gate's `rates` exchange their counts with other processes, until the service is closed."""
+        """Let the gate's `rates` exchange their counts with other processes, until the service closes the gate."""
+        if not any(one is gate for one in self._gates):  # a router's is counted by at each request
+            self._gates.append(gate)
         if self._rates is None:
             self._rates = gate.rates
             self._rates.start()
