@@ -30,7 +30,8 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import Message, Scope
 
 from onward import Onward, Viewer
-from onward.api.mounted import is_local
+from onward.api.mounted import NOT_RUNNING, is_local
+from onward.api.session import STOPS
 from onward.config.settings import SettingsError
 from onward.testing import workload
 from tests.embedded import parcels
@@ -370,6 +371,32 @@ async def test_a_job_enqueues_another_while_the_lifespan_drains_it(
     async with onward.lifespan():
         again = await onward.result(job_id, timeout=LONG)
         assert await onward.result(again, timeout=LONG) == "wrapped: again"
+
+
+async def test_a_request_is_told_that_the_server_stops_while_the_lifespan_drains(tmp_path: Path) -> None:
+    onward, app = embedding(tmp_path, f"sqlite:///{tmp_path}/onward.db")
+
+    async def asked(path: str) -> str:
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            answer = await http.post(path, json={"query": "{ __typename }"})
+            assert answer.status_code == 503
+            return str(answer.json()["errors"][0]["message"])
+
+    async def asked_in_the_drain() -> list[str]:
+        try:
+            return [await asked(path) for path in ("/graphql/", "/jobs/")]
+        finally:
+            (tmp_path / "go").touch()
+
+    async with onward.lifespan(app):
+        await onward.enqueue(parcels.hold.job(folder=str(tmp_path)))
+        async with asyncio.timeout(LONG.total_seconds()):
+            while not workload.notes(tmp_path):
+                await asyncio.sleep(0.01)
+        answers = asyncio.create_task(asked_in_the_drain())  # begins once the end of the lifespan waits
+    assert await answers == [STOPS, STOPS]
+    assert await asked("/graphql/") == NOT_RUNNING
 
 
 def handshake(path: str) -> Scope:

@@ -77,7 +77,7 @@ class Embedding:
             stack.enter_context(stop_signals.heard(self._stop))
             stack.callback(self._forget)
             service = await stack.enter_async_context(open_service(self._settings, embedded=True))
-            stack.callback(self._close)
+            stack.callback(self._end)
             self._service = service
             self._places = mounts.find(app, [*self._graphql, *self._pages])
             stack.callback(mounts.add_exact_paths(self._places))
@@ -98,11 +98,13 @@ class Embedding:
                 app.ends = True
         return self._draining
 
-    def _close(self) -> None:
+    def _end(self) -> None:
         for app in (*self._graphql, *self._pages):
-            app.close()
+            app.stop()
 
     def _forget(self) -> None:
+        for app in (*self._graphql, *self._pages):
+            app.close()
         self._service = self._gate = self._draining = None
         self._places = []
 

@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from onward.api.addresses import Addresses, is_loopback
+from onward.api.session import STOPS
 from onward.web import pages
 
 REASON_LENGTH = 120  # a close frame holds 123 bytes (RFC 6455, 5.5)
@@ -66,8 +67,12 @@ class Mounted:
         """Answer by `inner` from now on."""
         self._inner, self.ends = inner, False
 
+    def stop(self) -> None:
+        """Answer that the server stops from now on."""
+        self._inner = Refusal(503, "UNAVAILABLE", STOPS)
+
     def close(self) -> None:
-        """Answer with an error from now on. May be called twice."""
+        """Answer that nothing runs from now on. May be called twice."""
         self._inner = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

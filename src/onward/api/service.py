@@ -41,7 +41,7 @@ class Service:
 
     def count_by(self, gate: RequestGate) -> None:
         """Let the gate's `rates` exchange their counts with other processes, until the service closes the gate."""
-        if not any(one is gate for one in self._gates):  # a router's is counted by at each request
+        if not any(one is gate for one in self._gates):  # a router's comes at each request
             self._gates.append(gate)
         if self._rates is None:
             self._rates = gate.rates
