@@ -57,20 +57,27 @@ class Rates:
         self._window = Window(0)
         self._exchanging: asyncio.Task[None] | None = None
 
-    def count(self, address: str, viewer: str | None) -> None:
-        """Count one more request. Raises TooManyRequests."""
+    def check(self, address: str, viewer: str | None) -> None:
+        """Raise TooManyRequests if the next request would be one too many."""
         if not self._per_minute or (self._exempt_loopback and is_loopback(address)):
             return
         now = time.time()
         window = self._window
         if int(now // WINDOW_S) != window.number:
             window = self._window = Window(int(now // WINDOW_S))
-        key = f"address {address}" if viewer is None else f"viewer {viewer}"
+        key = _key(address, viewer)
         if max(window.here[key], window.everywhere[key] + window.unsent[key]) >= self._per_minute:
             raise TooManyRequests(max(1, round(WINDOW_S - now % WINDOW_S)))
-        window.here[key] += 1
+
+    def count(self, address: str, viewer: str | None) -> None:
+        """Count one more request. Raises TooManyRequests."""
+        if not self._per_minute or (self._exempt_loopback and is_loopback(address)):
+            return
+        self.check(address, viewer)
+        key = _key(address, viewer)
+        self._window.here[key] += 1
         if self._exchanging is not None:
-            window.unsent[key] += 1
+            self._window.unsent[key] += 1
 
     def start(self) -> None:
         """Exchange the counts from now on, where there is a Redis."""
@@ -125,3 +132,7 @@ class Rates:
             window.everywhere[key] = total
             if not window.unsent[key]:
                 del window.unsent[key]
+
+
+def _key(address: str, viewer: str | None) -> str:
+    return f"address {address}" if viewer is None else f"viewer {viewer}"

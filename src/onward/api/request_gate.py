@@ -80,6 +80,7 @@ class RequestGate:
             return self.authenticate(
                 token_in(connection_init or {}) if is_socket else bearer(joined(headers, b"authorization")), address
             )
+        self.rates.check(address, None)  # before the project's function works for a caller who is answered no more
         try:
             viewer = await _viewer_by(self.identify, self._seen(connection, connection_init))
         except NotAuthenticated:

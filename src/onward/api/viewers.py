@@ -19,7 +19,7 @@ from starlette.authentication import AuthCredentials, UnauthenticatedUser
 from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection
 
-from onward.api.base import HttpError
+from onward.api.base import ApiError, HttpError
 from onward.graphql.base import SIGN_IN, NotAuthenticated
 from onward.graphql.execution.masking import MESSAGE
 from onward.graphql.viewer import NOBODY, Viewer, ViewerFunction
@@ -31,6 +31,7 @@ MAX_SUBJECT_LENGTH = 255
 MAX_ROLE_LENGTH = 255
 MAX_ROLES = 64
 MAX_THREADS = 32  # of plain functions at once, and as many again past their time limit
+MAX_AWAITED = 256  # async functions at once
 LOG_INTERVAL_S = 60.0  # between two lines about the same failure
 REFUSALS = frozenset({401, 403})
 
@@ -49,6 +50,10 @@ class InvalidViewer(HttpError):
         super().__init__(500, MESSAGE, "INTERNAL")
 
 
+class NoThread(ApiError):
+    """Every thread has a function that hangs."""
+
+
 class CustomViewers:
     """Asks the project's function for the viewer of a connection, and checks what it returns.
 
@@ -62,7 +67,7 @@ class CustomViewers:
             getattr(function, "__call__", None)  # noqa: B004 - an object's own, which may be async
         )
         self._timeout_s = timeout_s
-        self._threads: _Threads | None = None
+        self._calls: _Calls | None = None
         self._logged: dict[str, float] = {}
 
     async def __call__(self, connection: HTTPConnection) -> Viewer:
@@ -81,7 +86,7 @@ class CustomViewers:
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise  # not one of a task that the function waits for, and somebody else has cancelled
-            if limit.expired():
+            if limit.expired() or isinstance(error, NoThread):
                 self._log(f"auth.viewer did not answer within {self._timeout_s:g} s")
             else:
                 self._log("auth.viewer failed", error)
@@ -95,18 +100,19 @@ class CustomViewers:
 
     def close(self) -> None:
         """End the threads; those of functions that run are not waited for. May be called twice."""
-        if self._threads is not None:
-            self._threads.close()
-            self._threads = None
+        if self._calls is not None:
+            self._calls.close()
+            self._calls = None
 
     async def _ask(self, connection: HTTPConnection) -> object:
-        if self._is_async:
-            return await cast("Awaitable[object]", self._function(connection))
-        if self._threads is None or self._threads.loop is not asyncio.get_running_loop():
+        if self._calls is None or self._calls.loop is not asyncio.get_running_loop():
             self.close()
-            self._threads = _Threads()
-        found = await self._threads.run(partial(self._function, connection))
-        return await found if inspect.isawaitable(found) else found
+            self._calls = _Calls(MAX_AWAITED if self._is_async else MAX_THREADS)
+        async with self._calls.free:
+            if self._is_async:
+                return await cast("Awaitable[object]", self._function(connection))
+            found = await self._calls.run(partial(self._function, connection))
+            return await found if inspect.isawaitable(found) else found
 
     def _log(self, words: str, error: BaseException | None = None) -> None:
         """Write a line, unless one about the same was written a while ago: each request would write one."""
@@ -116,25 +122,30 @@ class CustomViewers:
             logger("auth").error(words, exc_info=error)
 
 
-class _Threads:
-    """The threads of one event loop: an application that is started twice has two loops."""
+class _Calls:
+    """The calls of one event loop, `at_once` of them: an application that is started twice has two loops."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int) -> None:
         self.loop = asyncio.get_running_loop()
+        self.free = asyncio.Semaphore(at_once)
         self._threads = StepThreads(MAX_THREADS)
-        self._free = asyncio.Semaphore(MAX_THREADS)
 
     async def run(self, function: Callable[[], object]) -> object:
-        """Run the function in a thread. One that is cancelled, as at a time limit, keeps its thread until its end."""
+        """Run the function in a thread. One that is cancelled, as at a time limit, keeps its thread until its end.
+
+        Raises NoThread where no thread will become free but by the end of a function that hangs.
+        """
         context = contextvars.copy_context()
-        async with self._free:
-            call = self._threads.submit(partial(context.run, _call, function), lambda _waited: None)
-            try:
-                return await asyncio.shield(call.ended)
-            except asyncio.CancelledError:
-                call.cancel()
-                self._threads.count_as_overrun(call)
-                raise
+        call = self._threads.submit(partial(context.run, _call, function), lambda _waited: None)
+        if call.waits and self._threads.all_overrun:
+            call.cancel()
+            raise NoThread
+        try:
+            return await asyncio.shield(call.ended)
+        except asyncio.CancelledError:
+            call.cancel()
+            self._threads.count_as_overrun(call)
+            raise
 
     def close(self) -> None:
         with suppress(RuntimeError):  # the loop has closed, and nobody waits for what waited there

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -77,8 +77,9 @@ class StepThreads:
     def __init__(self, max_overrun: int = MAX_OVERRUN) -> None:
         self._max_overrun = max_overrun
         self._queue: SimpleQueue[PlainCall | None] = SimpleQueue()  # None ends one thread
+        self._started = 0
         self._idle = 0
-        self._waiting: deque[PlainCall] = deque()
+        self._waiting: OrderedDict[PlainCall, None] = OrderedDict()  # the longest wait first
         self._overrun: set[PlainCall] = set()
         self._closed = False
 
@@ -92,6 +93,11 @@ class StepThreads:
         """Return whether no further thread is started."""
         return len(self._overrun) >= self._max_overrun
 
+    @property
+    def all_overrun(self) -> bool:
+        """Return whether each thread has a function that runs on past its time limit."""
+        return self._started <= len(self._overrun)
+
     def submit(self, function: Callable[[], Any], on_begin: Callable[[float], None]) -> PlainCall:
         """Run the function in a thread; `on_begin` is called there first, with the seconds of its wait."""
         call = PlainCall(function, on_begin)
@@ -102,7 +108,9 @@ class StepThreads:
             self._start(call)
         else:
             call.waits = True
-            self._waiting.append(call)
+            self._waiting[call] = None
+            # A cancelled one holds all that its function holds, and no thread may become free for long.
+            call.ended.add_done_callback(lambda _: self._waiting.pop(call, None))
         return call
 
     def count_as_overrun(self, call: PlainCall) -> None:
@@ -131,12 +139,13 @@ class StepThreads:
             threading.Thread(target=_serve, args=arguments, name="step", daemon=True).start()
         except RuntimeError as error:  # the system starts no more threads
             raise NotStarted("No thread could be started for a plain function.") from error
+        self._started += 1
         self._queue.put(call)  # after it: where no thread can be started, no other one may run the call later
 
     def _next(self) -> None:
         """Give an idle thread its next function, or end it."""
         while self._waiting:
-            call = self._waiting.popleft()
+            call, _ = self._waiting.popitem(last=False)
             if not call.ended.done():
                 call.waits = False
                 self._queue.put(call)

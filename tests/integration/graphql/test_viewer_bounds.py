@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -12,12 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from onward import Viewer
-from onward.api import composition
+from onward.api import composition, viewers
 from onward.api.rates import TooManyRequests
 from onward.api.request_gate import RequestGate
 from onward.api.router_context import RouterContext, Running
 from onward.api.session import Session
-from onward.api.viewers import Unidentified
+from onward.api.viewers import CustomViewers, Unidentified
 from onward.graphql.base import BadRequest, NotAuthenticated
 from onward.graphql.viewer import ViewerFunction
 from tests.integration.graphql.conftest import settings_in
@@ -156,3 +157,89 @@ async def test_a_limit_of_requests_of_a_router_s_socket_ends_with_its_minute(
         await context.enter({})
     now += 60
     assert (await context.enter({})).viewer.subject == "ada"
+
+
+async def test_where_every_thread_hangs_a_caller_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a function may still answer in time, the caller waits for its thread."""
+    monkeypatch.setattr(viewers, "MAX_THREADS", 2)
+    hang, answer, started = Event(), Event(), Event()
+
+    def viewer(asked: HTTPConnection) -> Viewer:
+        started.set()
+        (hang if asked.scope["type"] == "websocket" else answer).wait(60)
+        return Viewer("ada")
+
+    asked = CustomViewers(viewer, timeout_s=600, recheck_s=600)
+
+    async def ask(kind: str) -> asyncio.Task[Viewer]:
+        """Ask, until the function runs in a thread."""
+        started.clear()
+        task = asyncio.create_task(asked(connection(kind)))
+        assert await asyncio.to_thread(started.wait, 30)
+        return task
+
+    async def overrun() -> None:
+        """Ask, and end as at a time limit."""
+        task = await ask("websocket")
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    try:
+        async with asyncio.timeout(60):
+            in_time = await ask("http")
+            await overrun()
+            await overrun()
+            waits = asyncio.create_task(asked(connection()))
+            await asyncio.sleep(0)
+            answer.set()
+            assert {await in_time, await waits} == {Viewer("ada")}
+            await overrun()
+            with pytest.raises(Unidentified):
+                await asked(connection())
+    finally:
+        hang.set()
+        answer.set()
+        asked.close()
+
+
+async def test_an_address_that_has_used_up_its_requests_is_not_asked_about(gate: MakeGate) -> None:
+    """The function would work, as long as the flood goes on, for requests that are refused."""
+    addresses = []
+
+    async def viewer(asked: HTTPConnection) -> Viewer | None:
+        addresses.append(asked.scope["client"][0])
+        return Viewer("ada") if asked.scope["client"][0] == "203.0.113.9" else None
+
+    limited = gate(viewer, environment="production", gql={"limits": {"requests": 2}})
+    refused = 0
+    for _ in range(5):
+        try:
+            await limited.viewer_of(connection(client=("203.0.113.5", 1)))
+        except TooManyRequests:
+            refused += 1
+    assert refused == 3
+    assert addresses == ["203.0.113.5"] * 2
+    assert (await limited.viewer_of(connection(client=("203.0.113.9", 1)))).subject == "ada"
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_a_function_runs_so_many_times_at_once(monkeypatch: pytest.MonkeyPatch, *, plain: bool) -> None:
+    monkeypatch.setattr(viewers, "MAX_AWAITED", 2)
+    monkeypatch.setattr(viewers, "MAX_THREADS", 2)
+    running: list[int] = [0]
+
+    async def viewer(_connection: HTTPConnection) -> Viewer:
+        running.append(running[-1] + 1)
+        await asyncio.sleep(0)
+        running.append(running[-1] - 1)
+        return Viewer("ada")
+
+    def awaitable(asked: HTTPConnection) -> Any:
+        return viewer(asked)
+
+    asked = CustomViewers(awaitable if plain else viewer, timeout_s=60, recheck_s=60)
+    found = await asyncio.gather(*(asked(connection()) for _ in range(6)))
+    assert found == [Viewer("ada")] * 6
+    assert max(running) <= 2
+    asked.close()

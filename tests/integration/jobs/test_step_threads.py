@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
@@ -228,3 +230,17 @@ async def test_a_function_without_a_thread_is_tried_again_and_runs_once(
         assert ran == [second.id]
         found = await here.get(first)
         assert (found.status, found.counted_attempts) == (S.RETRYING, 0)
+
+
+async def test_a_function_that_is_cancelled_while_it_waits_for_a_thread_is_forgotten() -> None:
+    """No thread may become free for long, and each holds what it was called with."""
+    threads = step_threads.StepThreads(0)
+    held = Stuck()
+    call = threads.submit(partial(held, None), lambda _waited: None)  # type: ignore[arg-type]
+    assert call.waits
+    gone = weakref.ref(held)
+    call.cancel()
+    await asyncio.sleep(0)
+    del call, held
+    gc.collect()
+    assert gone() is None
