@@ -36,7 +36,7 @@ export function newestLink(memory: JobMemory): ApolloLink {
 export function refetchLink(onward: Onward): ApolloLink {
   let known: ApolloClient | undefined;
   return new ApolloLink((operation, forward) => {
-    if (!known) onward.onGap(() => void operation.client.refetchQueries({ include: 'active' }));
+    if (!known) onward.onGap(() => void known!.refetchQueries({ include: 'active' }));
     known = operation.client;
     return forward(operation);
   });

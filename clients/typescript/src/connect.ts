@@ -1,6 +1,7 @@
 import type { Client, ClientOptions, Sink, SubscribePayload } from 'graphql-ws';
 import { onwardFetch, type FetchOptions } from './fetch.js';
 import { JobMemory } from './memory.js';
+import { request } from './plain.js';
 import { SocketPool } from './pool.js';
 import { absolute, socketOptions, watchSilence, type SocketOptions } from './socket.js';
 import { LiveSubscription } from './subscription.js';
@@ -33,7 +34,8 @@ export interface Onward {
   dispose(): void;
 }
 
-const SETTLE_MS = 500; // until a subscription that was just sent is surely at work
+const NOW = '{ jobs(first: 0) { change } }';
+const SETTLE_MS = 500; // until a subscription that was just sent, from no change, is surely at work
 
 export function connect(options: ConnectOptions): Onward {
   const url = absolute(options.url);
@@ -50,20 +52,22 @@ export function connect(options: ConnectOptions): Onward {
     return client;
   };
   const pool = new SocketPool(open, options.subscriptionsPerSocket ?? 20);
-  const gap = () => void setTimeout(() => gaps.forEach((listener) => listener()), SETTLE_MS);
+  const gap = (sent: boolean) => void setTimeout(() => gaps.forEach((listener) => listener()), sent ? 0 : SETTLE_MS);
+  const now = async () => (await request<any, object>(onward, NOW, {})).jobs.change;
 
-  return {
+  const onward: Onward = {
     url,
     memory: options.memory ?? new JobMemory(),
     fetch: onwardFetch(options),
     subscribe: (payload, sink) => {
-      const live = new LiveSubscription(pool, payload, sink, gap);
+      const live = new LiveSubscription(pool, payload, sink, gap, now);
       return () => live.end();
     },
     onGap: (listener) => listen(gaps, listener),
     onConnection: (listener) => listen(watchers, listener),
     dispose: () => pool.dispose(),
   };
+  return onward;
 }
 
 function listen<T>(listeners: Set<T>, listener: T): () => void {

@@ -93,6 +93,7 @@ export class JobMemory {
       const selected = fields?.get(name);
       if (selected?.hasArguments) continue;
       const key = selected?.key ?? name;
+      if (key === 'change') continue; // a page's own go with its jobs: with a later one, what the others missed is not sent
       const field = known.fields.get(key);
       if (field && field.version > version) {
         if (folded === job) folded = { ...job };

@@ -2,6 +2,9 @@ import type { Sink, SubscribePayload } from 'graphql-ws';
 import { delayMs, wait } from './backoff.js';
 import type { SocketPool } from './pool.js';
 
+/** Told that changes may have been missed; `sent` is true where all that come from now on are surely sent. */
+export type Gap = (sent: boolean) => void;
+
 const AGAIN = new Set(['LAGGING', 'UNAVAILABLE', 'TIMEOUT', 'RATE_LIMITED']);
 
 /** A subscription for as long as it is wanted: begun again where the server ends it by an error that passes. */
@@ -9,13 +12,16 @@ export class LiveSubscription {
   readonly #pool: SocketPool;
   readonly #sink: Sink<any>;
   readonly #resumed: Resumed;
+  readonly #now: () => Promise<unknown>;
   #failures = 0; // in a row
   #ended = false;
   #stop = () => {};
 
-  constructor(pool: SocketPool, payload: SubscribePayload, sink: Sink<any>, gap: () => void) {
+  /** `now` asks for the ledger's present `change`, and `gap` is told when changes may have been missed. */
+  constructor(pool: SocketPool, payload: SubscribePayload, sink: Sink<any>, gap: Gap, now: () => Promise<unknown>) {
     this.#pool = pool;
     this.#sink = sink;
+    this.#now = now;
     this.#resumed = new Resumed(payload, gap);
     this.#begin();
   }
@@ -61,6 +67,8 @@ export class LiveSubscription {
       return;
     }
     await wait(delayMs(this.#failures++));
+    // From there, nothing is missed between the lists that the page fetches then and the first change that is sent.
+    if (!this.#ended && this.#resumed.isNowhere) this.#resumed.startFrom(await this.#now().catch(() => undefined));
     if (!this.#ended) this.#begin();
   }
 }
@@ -69,23 +77,37 @@ export class LiveSubscription {
 class Resumed {
   /** The one that is sent: graphql-ws makes JSON of it each time. */
   readonly payload: SubscribePayload;
+  readonly #resumes: boolean;
   #change: unknown;
+  #fresh = false; // a change that the page was not fetched with
   #sent = 0;
   #heard = false;
 
-  constructor(payload: SubscribePayload, gap: () => void) {
+  constructor(payload: SubscribePayload, gap: Gap) {
     const many = /\bjobsUpdated\b/.test(payload.query);
-    const resumes = /\$afterChange\b/.test(payload.query);
+    this.#resumes = many && /\$afterChange\b/.test(payload.query);
     const { afterChange, ...variables } = payload.variables ?? {};
     this.#change = afterChange;
     const toJSON = () => {
       this.#sent += 1;
       this.#heard = false;
-      const from = resumes ? { afterChange: this.#change } : {};
-      if (many && this.#sent > 1 && !from.afterChange) gap();
+      const from = this.#resumes ? { afterChange: this.#change } : {};
+      if (many && this.#sent > 1 && (this.#fresh || !from.afterChange)) gap(this.#fresh);
+      this.#fresh = false;
       return { ...payload, variables: { ...variables, ...from } };
     };
     this.payload = { ...payload, toJSON } as SubscribePayload;
+  }
+
+  /** True if it would go on from a change, and knows none. */
+  get isNowhere(): boolean {
+    return this.#resumes && !this.#change;
+  }
+
+  /** Begin at a change that is newer than what the page shows; anywhere if there is none. */
+  startFrom(change: unknown): void {
+    this.#change = change;
+    this.#fresh = Boolean(change);
   }
 
   read(data: unknown): void {

@@ -30,18 +30,27 @@ export function newestExchange(memory: JobMemory): Exchange {
 export function refetchExchange(onward: Onward): Exchange {
   return (input) => {
     const active = new Map<number, Operation>();
-    onward.onGap(() => {
+    let leave = () => {};
+    const refetch = () => {
       for (const operation of active.values()) {
         const context = { ...operation.context, requestPolicy: 'cache-and-network' as const };
         input.client.reexecuteOperation(input.client.createRequestOperation('query', operation, context));
       }
-    });
-    return mapExchange({
-      onOperation: (operation) => {
-        if (operation.kind === 'query') active.set(operation.key, operation);
-        else if (operation.kind === 'teardown') active.delete(operation.key);
-      },
-    })(input);
+    };
+    const note = (operation: Operation) => {
+      if (operation.kind === 'query') {
+        if (!active.size) leave = onward.onGap(refetch);
+        active.set(operation.key, operation);
+      } else if (operation.kind === 'teardown' && active.delete(operation.key) && !active.size) leave(); // a client has no end
+    };
+    // `mapExchange` hides teardowns. A source calls its sink with 0 at the end, and else with a start or [an operation].
+    return (operations) =>
+      input.forward((sink) =>
+        operations((signal) => {
+          if (signal !== 0 && signal.tag === 1) note(signal[0]);
+          sink(signal);
+        }),
+      );
   };
 }
 

@@ -1,7 +1,7 @@
 import { ApolloClient, ApolloLink, gql, InMemoryCache, type TypePolicies } from '@apollo/client';
-import { Subject } from 'rxjs';
+import { of, Subject } from 'rxjs';
 import { expect, test } from 'vitest';
-import { newestLink, onwardLink } from '../src/apollo.js';
+import { newestLink, onwardLink, refetchLink } from '../src/apollo.js';
 import { connect, JobMemory } from '../src/index.js';
 
 const FIELDS = gql`
@@ -80,6 +80,21 @@ test('an active query is fetched anew after a gap', async () => {
   JSON.stringify(payloads[0]); // as graphql-ws does when it sends
   JSON.stringify(payloads[0]); // and again, on the next socket
   await expect.poll(() => seen.at(-1)).toBe('FAILED');
+});
+
+test('of two clients one after the other, the one in use fetches anew', async () => {
+  let tell = () => {};
+  const link = refetchLink({ onGap: (listener: () => void) => ((tell = listener), () => {}) } as never);
+  const fetched: number[] = [];
+  const clients = [0, 1].map((number) => {
+    const server = new ApolloLink(() => (fetched.push(number), of({ data: { job: job(1, 'QUEUED', 0) } })));
+    return new ApolloClient({ cache: new InMemoryCache(), link: link.concat(server) });
+  });
+  const read = gql('{ job(id: "job_1") { id version status progress { completed } } }');
+  for (const client of clients) client.watchQuery({ query: read }).subscribe(() => {});
+  await expect.poll(() => fetched).toEqual([0, 1]);
+  tell();
+  await expect.poll(() => fetched).toEqual([0, 1, 1]);
 });
 
 test('without the link it overwrites the job, and no type policy can prevent it', async () => {

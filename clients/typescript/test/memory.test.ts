@@ -42,6 +42,16 @@ test('a field with arguments keeps its own value, and the jobs in it are followe
   );
 });
 
+test('a job keeps the change of its own answer, from which nothing is missed', () => {
+  const memory = new JobMemory();
+  memory.fold({ jobUpdated: job(5, { status: 'SUCCEEDED', change: 'c9' }) });
+  const page = { jobs: { change: 'c3', nodes: [job(2, { status: 'RUNNING', change: 'c2' })] } };
+  expect(memory.fold(page)).toEqual({ jobs: { change: 'c3', nodes: [job(5, { status: 'SUCCEEDED', change: 'c2' })] } });
+  const document = parse('{ jobs { change nodes { id version position: change } } }');
+  const named = { jobs: { change: 'c3', nodes: [{ ...job(2), position: 'c2' }] } };
+  expect(memory.fold(named, document).jobs.nodes[0]!.position).toBe('c2');
+});
+
 test('the JSON of a result is no job, whatever it looks like', () => {
   const memory = new JobMemory();
   memory.fold({ job: job(5) });

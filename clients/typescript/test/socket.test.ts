@@ -6,7 +6,11 @@ import { accept, FakeSocket, type Message } from './sockets.js';
 const ONE = 'subscription One($id: ID!) { jobUpdated(id: $id) { id version done } }';
 const MANY = 'subscription Many($afterChange: String) { jobsUpdated(afterChange: $afterChange) { id version change } }';
 
+const now = () => new Response(JSON.stringify({ data: { jobs: { change: 'now' } } }));
+let answer: () => Response; // to a request over HTTP
+
 beforeEach(() => {
+  answer = now;
   vi.useFakeTimers();
   FakeSocket.all = [];
   FakeSocket.answer = accept;
@@ -15,7 +19,11 @@ afterEach(() => void vi.useRealTimers());
 
 function connected(token?: (refused: boolean) => string | Promise<string>) {
   const heard: string[] = [];
-  const api = connect({ url: 'http://api.example/graphql', createClient, token, socket: { webSocketImpl: FakeSocket } });
+  const send = async (_: unknown, init?: RequestInit) => {
+    heard.push(`asked ${String(init?.body)}`);
+    return answer();
+  };
+  const api = connect({ url: 'http://api.example/graphql', createClient, token, fetch: send as typeof fetch, socket: { webSocketImpl: FakeSocket } });
   const run = (query: string, variables: Record<string, unknown> = {}) =>
     api.subscribe(
       { query, variables },
@@ -153,8 +161,36 @@ test('where it cannot go on, the page is told to fetch anew', async () => {
   newest().say({ id, type: 'error', payload: [{ message: 'Too old.', extensions: { code: 'BAD_CHANGE' } }] });
   await pass(2_000);
   expect(gaps).toBe(2);
-  expect(newest().subscribed.map(({ variables }) => variables)).toEqual([{}, {}]);
-  expect(heard.length).toBe(1);
+  expect(newest().subscribed.map(({ variables }) => variables)).toEqual([{}, { afterChange: 'now' }]);
+  expect(heard).toEqual([expect.stringContaining('c1'), expect.stringContaining('jobs(first: 0) { change }')]);
+});
+
+test('after a change that is lost it goes on from a new one, and the page fetches after that was read', async () => {
+  const { api, heard, run } = connected();
+  api.onGap(() => heard.push(`gap ${newest().subscribed.length}`));
+  run(MANY, { afterChange: 'c0' });
+  await pass();
+  const fail = (index: number) => newest().say({ id: newest().sent.filter(({ type }) => type === 'subscribe')[index]!.id, type: 'error', payload: [{ message: 'x', extensions: { code: 'BAD_CHANGE' } }] });
+  fail(0);
+  await pass(2_000);
+  expect(heard.map((one) => one.split(' ')[0])).toEqual(['asked', 'gap']);
+  expect(heard[1]).toBe('gap 2');
+  newest().close(1006); // the page was fetched since: it misses nothing
+  await pass(2_000);
+  expect(FakeSocket.all.flatMap((socket) => socket.subscribed.map(({ variables }) => variables.afterChange))).toEqual(['c0', 'now', 'now']);
+  expect(heard.length).toBe(2);
+});
+
+test('without an answer it begins anywhere, and the page fetches once it has surely begun', async () => {
+  answer = () => new Response('{"errors": [{"message": "no"}]}');
+  const { api, heard, run } = connected();
+  api.onGap(() => heard.push('gap'));
+  run(MANY, { afterChange: 'c0' });
+  await pass();
+  newest().say({ id: newest().sent.find(({ type }) => type === 'subscribe')!.id, type: 'error', payload: [{ message: 'x', extensions: { code: 'LAGGING' } }] });
+  await pass(3_000);
+  expect(newest().subscribed.map(({ variables }) => variables)).toEqual([{ afterChange: 'c0' }, {}]);
+  expect(heard.map((one) => one.split(' ')[0])).toEqual(['asked', 'gap']);
 });
 
 test('a subscription that was too slow goes on, and is given up where too much has changed', async () => {
@@ -171,7 +207,7 @@ test('a subscription that was too slow goes on, and is given up where too much h
   lag(1);
   await pass(2_000);
   expect(gaps).toBe(1);
-  expect(newest().subscribed.map(({ variables }) => variables)).toEqual([{}, { afterChange: 'c1' }, {}]);
+  expect(newest().subscribed.map(({ variables }) => variables)).toEqual([{}, { afterChange: 'c1' }, { afterChange: 'now' }]);
 });
 
 test('a socket that never opens is given up for another one', async () => {

@@ -51,6 +51,16 @@ test('neither a late answer nor the cache shows a job older than it was seen', a
   expect(asked.length).toBe(1);
 });
 
+test('a client without queries is not told of gaps', async () => {
+  const { api } = connected();
+  let listening = 0;
+  const counted = { ...api, onGap: (listener: () => void) => (listening++, api.onGap(listener), () => void listening--) };
+  const running = new Client(urqlOptions(counted)).query(READ, {}).subscribe(() => {});
+  expect(listening).toBe(1);
+  running.unsubscribe();
+  await expect.poll(() => listening).toBe(0);
+});
+
 test('an active query is fetched anew after a gap', async () => {
   const { api, payloads, become } = connected();
   const client = new Client(urqlOptions(api));

@@ -87,7 +87,7 @@ class Job(Node):
         metadata={DIRECT: InfoResolver(lambda job, info: token(info, job.changed))},
         description="Opaque; the newest change of this job. With it `jobsUpdated(afterChange:)` misses nothing that has"
         " changed since this answer. Keep that of the subscription's last message, and before there is one that of the"
-        " page, or of any job of the query's answer. Which of two states is newer, `version` tells.",
+        " page. Which of two states is newer, `version` tells.",
     )
     progress: Progress | None
     steps: list[JobStep]
