@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from onward.config.settings import Settings
+from onward.runtime.backends import backend_class, used
 from onward.runtime.database import database_of
 from onward.runtime.loading import load
 
@@ -27,6 +28,10 @@ def is_embedded(settings: Settings, *, with_gql: bool = False) -> bool:
         load(name, "gql.modules")
     if settings.handlers.lifespan:
         load(settings.handlers.lifespan.partition(":")[0], "handlers.lifespan")
+    if settings.auth.viewer and with_gql:
+        load(settings.auth.viewer.partition(":")[0], "auth.viewer")
+    for name in settings.backends.custom.keys() & used(settings):
+        backend_class(settings, name)
     if "sqlite3" in sys.modules:
         return True
 
