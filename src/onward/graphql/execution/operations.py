@@ -22,6 +22,7 @@ from onward.graphql.execution.requests import Request
 from onward.graphql.execution.trusted import Trusted
 from onward.graphql.meter import Meter
 from onward.graphql.viewer import Viewer
+from onward.jobs.position import Position
 from onward.storage.base import Unavailable
 
 Response = dict[str, Any]
@@ -148,9 +149,15 @@ class Operations:
 
         Each is built in one of the `slots`, and keeps it until the next one is asked for.
         """
+        shows_change = positions.FIELD in operation.named.cost.names
         executor = self._executor(operation, context)
         if isinstance(executor, Invalid):
             yield executor
+            return
+        try:
+            taken = await context.take_position() if shows_change else None  # before any job is read
+        except Unavailable:
+            yield {"errors": [unavailable().formatted]}
             return
         stream = create_source_event_stream(executor)
         if executor.is_awaitable(stream):
@@ -160,11 +167,14 @@ class Operations:
             return
         try:
             # Closed here: the generators of graphql-core leave it to the garbage collector when they are dropped.
-            async with aclosing(cast("Any", stream)), aclosing(_in_slots(cast("Any", stream), slots)) as events:
+            source = cast("Any", stream)
+            async with aclosing(source), aclosing(_in_slots(source, slots, context, taken)) as events:
                 async for result in map_source_to_response_event(executor, events):
                     yield self._response(result)
                     context.meter.start()
                     context.made.clear()
+        except Unavailable:
+            yield {"errors": [unavailable().formatted]}
         except GraphQLError as error:
             yield {"errors": formatted([error], self.limits.errors)}
         except Exception as error:  # noqa: BLE001 - it is masked and logged
@@ -197,8 +207,15 @@ class Operations:
 
 
 async def _in_slots(
-    events: AsyncIterator[Any], slots: AbstractAsyncContextManager[Any] | None
+    events: AsyncIterator[Any],
+    slots: AbstractAsyncContextManager[Any] | None,
+    context: Context,
+    taken: Position | None,
 ) -> AsyncGenerator[Any, None]:
+    """Pass the events on. A position that was `taken`, and that they leave as it is, is taken anew before each."""
     async for event in events:
         async with slots or nullcontext():
             yield event
+        if taken is not None and context.position is taken:
+            context.position = None
+            taken = await context.take_position()
