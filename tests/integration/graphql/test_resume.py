@@ -70,7 +70,7 @@ class Server:
 
     async def accept(self, owner: str | None = None) -> Job:
         """Accept a job that nobody runs."""
-        return await self.writer.run(lambda tx: accept(tx, owner=owner, run_at=LATER_US))
+        return await self.writer.run(lambda tx: accept(tx, owner=owner, run_at=LATER_US, backend="background"))
 
     async def cancel(self, *ids: str) -> None:
         for job_id in ids:
