@@ -210,7 +210,7 @@ asyncio.run(main())
     assert found.returncode == -signal.SIGTERM, found.stderr
     (job,) = jobs_of(sqlite_ledger, found.stdout.splitlines()[0])
     assert (job.status, job.crash_count) == ("QUEUED", 0)
-    assert "draining" in found.stdout
+    assert "draining" in found.stderr
 
 
 @pytest.mark.long

@@ -63,7 +63,7 @@ async def test_a_machine_that_becomes_slow_gets_smaller_commits_at_once(writer: 
 
 async def test_a_row_that_takes_longer_than_a_commit_may_still_ends(writer: Writer, clock: Clock) -> None:
     sizes: list[int] = []
-    assert await in_batches(writer, clock.change(lambda: 1.0, sizes, 53), most=200) == 53
+    assert await in_batches(writer, clock.change(lambda: 0.06, sizes, 53), most=200) == 53
     assert sizes == [50, 1, 1, 1]
 
 
