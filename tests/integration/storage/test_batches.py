@@ -100,7 +100,7 @@ def finished(writer: Writer, count: int) -> None:
 
 
 async def test_each_long_change_is_bounded_by_its_time(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where each row takes longer than a commit may, it is one row a commit."""
+    """A row that takes longer than a commit may has a commit of its own."""
     monkeypatch.setattr(batches, "STATEMENTS_S", 0.0)
     finished(writer, FIRST_ROWS + 2)
     sizes = []
