@@ -6,6 +6,8 @@ from types import MappingProxyType
 
 from onward.graphql.base import BadRequest
 
+REASON_LENGTH = 120  # of a close: its frame holds 123 bytes (RFC 6455, 5.5)
+
 
 class ApiError(Exception):
     """Base class for errors of this package."""

@@ -18,10 +18,10 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from onward.api.addresses import Addresses, is_loopback
+from onward.api.base import REASON_LENGTH
 from onward.api.session import STOPS
 from onward.web import pages
 
-REASON_LENGTH = 120  # a close frame holds 123 bytes (RFC 6455, 5.5)
 FORWARDED = frozenset({b"forwarded", b"x-forwarded-for"})
 TEST_CLIENT = "testclient"  # the address that Starlette's gives itself
 NOT_RUNNING = (

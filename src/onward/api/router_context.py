@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -23,7 +24,6 @@ from onward.graphql.context import Context, Entrance, Services
 from onward.graphql.viewer import Viewer
 from onward.telemetry.tracing import traceparent
 
-END = object()
 FOR_GOOD = frozenset({"NOT_ALLOWED", "CROSS_SITE"})
 
 
@@ -120,20 +120,10 @@ async def _lasting(
     session: Session, sessions: OpenSessions, events: AsyncGenerator[Any, None]
 ) -> AsyncGenerator[Any, None]:
     """Pass events on until the session ends, or the service. Raises BadRequest then."""
-    session.start()
-    try:
-        with sessions.hold(session):
-            while not session.is_over():
-                async with session.limit():
-                    event = await anext(events, END)
-                if event is END:
-                    return
+    with sessions.hold(session):
+        async with aclosing(session.during(events)) as passed:
+            async for event in passed:
                 yield event
-    except TimeoutError:
-        pass
-    finally:
-        session.close()
-    raise session.error()
 
 
 ContextGetter = Callable[[HTTPConnection], Awaitable[RouterContext]]

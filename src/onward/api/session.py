@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from math import inf
+from typing import TypeVar
 
 from onward.graphql.base import TOKEN_EXPIRED, BadRequest, NotAuthenticated
 from onward.graphql.viewer import Viewer
 
+T = TypeVar("T")
 SESSION_ENDED = "The session has ended."
 STOPS = "The server stops. Send it again in a while."
 MAX_FAILURES = 2  # of the project's function, one after another: from then on nobody knows whose the connection is
@@ -62,6 +64,26 @@ class Session:
     def error(self) -> BadRequest:
         """The error that a session ends with: NotAuthenticated, unless the project's function fails."""
         return self.ended or NotAuthenticated(TOKEN_EXPIRED if self._again is None else SESSION_ENDED)
+
+    async def during(self, events: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+        """Pass events on until the session ends. Raises BadRequest then."""
+        self.start()
+        try:
+            while not self.is_over():
+                limit = self.limit()
+                try:
+                    async with limit:
+                        event = await anext(events)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    if not limit.expired():  # the events' own
+                        raise
+                    break
+                yield event
+        finally:
+            self.close()
+        raise self.error()
 
     def limit(self, others: float = inf) -> asyncio.Timeout:
         """Return a time limit that ends a wait as the session ends, or at `others` on the loop's clock."""

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from onward.api.http_connection import CONNECTION
 from onward.api.session import Session
+from onward.graphql.base import BadRequest
 from onward.graphql.execution.operations import Invalid, Response
 
 HEADERS = (
@@ -33,20 +34,12 @@ async def lasting(
     responses: AsyncGenerator[Response | Invalid, None], session: Session
 ) -> AsyncGenerator[Response | Invalid, None]:
     """Yield the responses until the end of the session, then an error."""
-    session.start()
     try:
-        async with aclosing(responses):
-            while not session.is_over():
-                async with session.limit():
-                    response = await anext(responses, None)
-                if response is None:
-                    return
+        async with aclosing(responses), aclosing(session.during(responses)) as passed:
+            async for response in passed:
                 yield response
-    except TimeoutError:
-        pass
-    finally:
-        session.close()
-    yield Invalid({"errors": [session.error().formatted]})
+    except BadRequest as error:
+        yield Invalid({"errors": [error.formatted]})
 
 
 class EventStream:

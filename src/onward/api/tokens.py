@@ -17,14 +17,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from onward.api.base import ApiError
 from onward.graphql.base import TOKEN_EXPIRED, NotAuthenticated
-from onward.graphql.viewer import NOBODY, Viewer
+from onward.graphql.viewer import MAX_ROLES, MAX_SUBJECT_LENGTH, NOBODY, Viewer
 from onward.text.visibility import is_plain
 
 RSA_BITS = 2048
 MAX_KNOWN = 1_000  # tokens whose signature has been checked
 MAX_TOKEN_LENGTH = 8_000
-MAX_SUBJECT_LENGTH = 255
-MAX_ROLES = 64
 
 
 class UnusableKey(ApiError):

@@ -22,14 +22,12 @@ from starlette.requests import HTTPConnection
 from onward.api.base import ApiError, HttpError
 from onward.graphql.base import SIGN_IN, NotAuthenticated
 from onward.graphql.execution.masking import MESSAGE
-from onward.graphql.viewer import NOBODY, Viewer, ViewerFunction
+from onward.graphql.viewer import MAX_ROLES, MAX_SUBJECT_LENGTH, NOBODY, Viewer, ViewerFunction
 from onward.jobs.step_threads import StepThreads
 from onward.telemetry import logger
 from onward.text.visibility import is_plain
 
-MAX_SUBJECT_LENGTH = 255
 MAX_ROLE_LENGTH = 255
-MAX_ROLES = 64
 MAX_THREADS = 32  # of plain functions at once, and as many again past their time limit
 MAX_AWAITED = 256  # async functions at once
 LOG_INTERVAL_S = 60.0  # between two lines about the same failure

@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
 from onward.api.addresses import UNKNOWN
-from onward.api.base import Disconnected, HttpError
+from onward.api.base import REASON_LENGTH, Disconnected, HttpError
 from onward.api.headers import check_host
 from onward.api.operation_task import OperationTask
 from onward.api.rates import TooManyRequests
@@ -28,7 +28,6 @@ from onward.graphql.execution.requests import read
 
 TOO_MANY = {"message": "Too many operations at once on this socket.", "extensions": {"code": "TOO_MANY_OPERATIONS"}}
 ANSWERS_AT_ONCE = 3  # of one socket, that are built or wait to be sent
-REASON_LENGTH = 120  # a close frame holds 123 bytes (RFC 6455, 5.5)
 
 
 class Socket:

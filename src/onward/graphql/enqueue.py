@@ -18,7 +18,7 @@ from onward.graphql.viewer import Viewer
 from onward.handlers.base import InvalidParameters
 from onward.jobs import idempotency, ledger
 from onward.jobs.base import KeyReused
-from onward.jobs.model import Job, NewJob, to_us
+from onward.jobs.model import MAX_DELAY, Job, NewJob, to_us
 from onward.storage import lock_order
 from onward.storage.base import DiskFull, Unavailable
 from onward.storage.lock_order import ROWS, LockOrder
@@ -37,7 +37,6 @@ class Identified(Protocol):
 
 Row = TypeVar("Row", bound=Identified)
 KEY_LENGTH = 255
-MAX_DELAY = timedelta(days=365)
 
 
 class MutationError(GqlError):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
 ADMIN = "admin"
+MAX_SUBJECT_LENGTH = 255
+MAX_ROLES = 64
 ViewerFunction = Callable[["HTTPConnection"], "Viewer | Awaitable[Viewer | None] | None"]
 """A project's own function from a connection to its viewer; None for nobody. It may be async."""
 

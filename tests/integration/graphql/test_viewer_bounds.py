@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
@@ -98,6 +98,17 @@ async def test_a_session_that_nobody_asks_for_any_more_is_over(error: BaseExcept
             await asyncio.Event().wait()
     assert session.is_over()
     session.close()
+
+
+async def test_a_time_limit_of_the_events_own_is_not_taken_for_the_end_of_the_session() -> None:
+    async def events() -> AsyncGenerator[int, None]:
+        yield 1
+        raise TimeoutError("of a resolver")
+
+    passed = Session(Viewer("ada", until=time.time() + 600)).during(events())
+    assert await anext(passed) == 1
+    with pytest.raises(TimeoutError, match="of a resolver"):
+        await anext(passed)
 
 
 async def test_a_socket_whose_cookies_do_not_count_has_no_state_of_them_either(gate: MakeGate) -> None:
