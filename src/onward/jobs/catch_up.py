@@ -28,10 +28,10 @@ _since = (
 )
 _count = sa.select(sa.func.count()).select_from(
     sa.select(jobs.c.changed)
-    .where(jobs.c.changed >= _p("end"))
+    .where(from_on(jobs.c.changed, "end"))
     .order_by(jobs.c.changed)
     .limit(_p("limit_", type_=sa.Integer))
-    .with_hint(jobs, "INDEXED BY _ledger.jobs_changed", "sqlite")
+    .with_hint(jobs, BY_CHANGE, "sqlite")
     .subquery()
 )
 _by = _missed.where(sa.text("changed = ANY(CAST(:open AS BIGINT[]))")).limit(_p("limit_", type_=sa.Integer))

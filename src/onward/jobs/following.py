@@ -42,7 +42,7 @@ async def follow(
     """Yield the jobs as they change; those that leave the filter, too, and first what has changed since a position.
 
     A job may come twice, and never an older version after a newer one. Raises UnknownPosition and TooFarBehind at the
-    begin, SlowConsumer, and what `read` raises.
+    start, SlowConsumer, and what `read` raises.
     """
     async with feed.watch_all() if ids is None else feed.watch_jobs(ids) as watch:
         passage = _Passage(filter)

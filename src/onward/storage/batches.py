@@ -2,7 +2,7 @@
 
 A number of rows says little of how long a commit takes on a busy machine, and everybody who writes waits for it. So
 the statements of each commit are timed, and the next one gets the number of rows that fits. The wait for the disk is
-not counted: it is the same for one row, and many small commits on a slow disk would end never.
+not counted: it is the same for one row, and many small commits on a slow disk would never end.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from onward.jobs import admission, blocked, change_feed, claims, due, ledger, pages, recording
+from onward.jobs import admission, blocked, catch_up, change_feed, claims, due, ledger, pages, recording
 from onward.jobs.model import JobFilter, Visible
 from onward.jobs.row import COLUMNS
 from onward.jobs.states import JobStatus
@@ -139,6 +139,8 @@ FREQUENT = {
     "find the first that is blocked": admission._first_blocked,
     "find a handler with blocked jobs": blocked._next_handler,
     "unblock": blocked._unblock,
+    "count what a subscriber has missed": catch_up._count,
+    "read what a subscriber has missed": catch_up._since,
     "look for changes": change_feed._changed,
     "look for changes of a transaction": change_feed._changed_by,
 }
