@@ -48,7 +48,11 @@ def variables(table: type[BaseModel], head: str = "ONWARD_") -> Iterator[str]:
 
 @pytest.mark.parametrize(
     "file",
-    [ROOT / "README.md", *DEPLOY.rglob("*.*"), *sorted((ROOT / "docs").rglob("*.md"))],
+    [
+        ROOT / "README.md",
+        *(file for file in DEPLOY.rglob("*.*") if "__pycache__" not in file.parts),
+        *sorted((ROOT / "docs").rglob("*.md")),
+    ],
     ids=lambda file: str(file.relative_to(ROOT)),
 )
 def test_every_variable_of_the_files_is_a_setting(file: Path) -> None:
