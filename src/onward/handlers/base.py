@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Concatenate, Generic, overload
 
@@ -80,11 +80,10 @@ class Step:
     name: str
     call: Function
     written_as: Output | None = None  # from the return annotation; the last step's is the handler's output
+    is_async: bool = field(init=False)  # it runs on the event loop; if not, in a thread
 
-    @property
-    def is_async(self) -> bool:
-        """True if the handler runs on the event loop; false if in a thread."""
-        return inspect.iscoroutinefunction(self.call)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_async", inspect.iscoroutinefunction(self.call))
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,13 +59,16 @@ def _written(value: Any, output: Output) -> Any:
 
 def _stored(value: Any, output: Output | None) -> Any:
     """Return the value after a round trip through JSON. Raises Permanent if it is not JSON, too deep or too large."""
-    wrapped = value
-    for _ in range(JSON_DEPTH_RESERVE):
-        wrapped = [wrapped]
     typed = output is not None and bool(output.types)
     is_written = _is_written_typed if typed else _is_written
+    default = _plain if typed else None
     try:
-        text = orjson.dumps(wrapped, default=_plain if typed else None)[JSON_DEPTH_RESERVE:-JSON_DEPTH_RESERVE]
+        text = orjson.dumps(value, default=default)
+        if text.count(b"[") + text.count(b"{") > MAX_DEPTH:  # it may be nested that deeply: let orjson measure it
+            wrapped = value
+            for _ in range(JSON_DEPTH_RESERVE):
+                wrapped = [wrapped]
+            orjson.dumps(wrapped, default=default)
     except (TypeError, ValueError) as error:
         where, words = fault(value, "result", is_written) or ("result", "is no JSON, or nested too deeply")
         raise Permanent(f"{where} {words}; return plain values", code="RESULT_NOT_JSON") from error

@@ -127,7 +127,7 @@ class StepRunner:
     ) -> bool:
         """Wait for the step's end, and interrupt it at its limit; return False if it goes on all the same."""
         while not ended.done() and (left_s := _left_s(running, plain)) > 0:
-            await asyncio.wait({ended}, timeout=min(left_s, MAX_WAIT_S))
+            await asyncio.wait({ended}, timeout=None if left_s == math.inf else min(left_s, MAX_WAIT_S))
         if not ended.done():
             running.interrupt(StopReason.TIMEOUT)
             await asyncio.wait({ended}, timeout=self._timings.write_retry_s)

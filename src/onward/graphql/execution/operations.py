@@ -123,9 +123,8 @@ class Operations:
                 await context.meter.rest()
                 if positions.FIELD in operation.named.cost.names:
                     await context.take_position()  # before any job is read
-            result = executor.execute_operation()
-            if executor.is_awaitable(result):
-                async with asyncio.timeout(self.limits.timeout_s):
+                result = executor.execute_operation()
+                if executor.is_awaitable(result):
                     result = await cast("Awaitable[ExecutionResult]", result)
             response = self._response(cast("ExecutionResult", result))
         except TimeoutError:
