@@ -39,7 +39,7 @@ class Embedding:
         self._type_prefix = type_prefix
         self._graphql: list[GraphqlApp] = []
         self._pages: list[PagesApp] = []
-        self._places: list[mounts.Place] = []
+        self._mounts: list[mounts.FoundMount] = []
         self._gate: RequestGate | None = None
         self._service: Service | None = None
         self._draining: asyncio.Task[None] | None = None  # since the stop signal
@@ -79,8 +79,8 @@ class Embedding:
             service = await stack.enter_async_context(open_service(self._settings, embedded=True))
             stack.callback(self._end)
             self._service = service
-            self._places = mounts.find(app, [*self._graphql, *self._pages])
-            stack.callback(mounts.add_exact_paths(self._places))
+            self._mounts = mounts.find(app, [*self._graphql, *self._pages])
+            stack.callback(mounts.add_exact_paths(self._mounts))
             for graphql in self._graphql:
                 self._open_graphql(service, graphql)
             for page in self._pages:
@@ -106,7 +106,7 @@ class Embedding:
         for app in (*self._graphql, *self._pages):
             app.close()
         self._service = self._gate = self._draining = None
-        self._places = []
+        self._mounts = []
 
     def _open_graphql(self, service: Service, app: GraphqlApp) -> None:
         gate = self._gate_of(app.schema)
@@ -150,11 +150,11 @@ class Embedding:
         return composition.hosts(self._settings, ("testserver",) if "starlette.testclient" in sys.modules else ())
 
     def _explorer(self, app: GraphqlApp, request: Request) -> Response:
-        jobs = mounts.link(request, self._places, app, self._pages)
+        jobs = mounts.link(request, self._mounts, app, self._pages)
         return pages.explorer(request, base=base_of(request), jobs=jobs or "./")
 
     def _graphql_link(self, app: PagesApp, request: Request) -> str | None:
         if app.graphql:
             return app.graphql
-        own = mounts.link(request, self._places, app, [one for one in self._graphql if one.schema is None])
-        return own or mounts.link(request, self._places, app, self._graphql)
+        own = mounts.link(request, self._mounts, app, [one for one in self._graphql if one.schema is None])
+        return own or mounts.link(request, self._mounts, app, self._graphql)

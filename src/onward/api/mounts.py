@@ -21,12 +21,12 @@ MAX_LAYERS = 50  # of middleware around an application
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FoundMount:
     """A mount of ours, its whole path in the outermost application, and where a route in front of it belongs."""
 
     app: Mounted
     path: str
-    mount: Any  # a Mount, or FastAPI's view of one in a router that it includes
+    inner: Any  # a Mount, or FastAPI's view of one in a router that it includes
     routes: list[BaseRoute]
     before: BaseRoute
 
@@ -53,14 +53,14 @@ class ExactPath(BaseRoute):
         raise NoMatchFound(name, path_params)
 
 
-def find(app: Any, ours: Collection[Mounted]) -> list[Place]:
+def find(app: Any, ours: Collection[Mounted]) -> list[FoundMount]:
     """Return the mounts of our applications in another one, also in applications and routers inside it."""
-    return list(_places(_routes_of(app), "", ours))
+    return list(_mounts(_routes_of(app), "", ours))
 
 
-def add_exact_paths(places: Collection[Place]) -> Callable[[], None]:
+def add_exact_paths(mounts: Collection[FoundMount]) -> Callable[[], None]:
     """Let the path itself lead to each mount, not only the paths below. Return the function that undoes it."""
-    added = [(place.routes, place.before, ExactPath(place.mount)) for place in places if place.mount.path]
+    added = [(mount.routes, mount.before, ExactPath(mount.inner)) for mount in mounts if mount.inner.path]
     for routes, before, exact in added:
         routes.insert(routes.index(before), exact)
 
@@ -72,23 +72,23 @@ def add_exact_paths(places: Collection[Place]) -> Callable[[], None]:
     return remove
 
 
-def link(request: Request, places: Collection[Place], here: Mounted, there: Collection[Mounted]) -> str | None:
+def link(request: Request, mounts: Collection[FoundMount], here: Mounted, there: Collection[Mounted]) -> str | None:
     """Return the relative link from the page of one mount to another one; None if it is not mounted.
 
     Of several mounts, the one that shares the most of the path is taken.
     """
     slash, root = str(request.scope["path"]).endswith("/"), str(request.scope.get("root_path", ""))
-    starts = sorted((place.path for place in places if place.app is here), key=len)
+    starts = sorted((mount.path for mount in mounts if mount.app is here), key=len)
     here_now = [path for path in starts if root.endswith(path)][-1:]  # unless the path has parameters
     links = []
     for start in here_now or starts:
         folder = start if slash else start.rpartition("/")[0]
-        links += [relpath(end.path or "/", folder or "/") for end in places if end.app in there]
+        links += [relpath(end.path or "/", folder or "/") for end in mounts if end.app in there]
     found = min(links, key=lambda each: each.count("/"), default=None)
     return f"{found}/" if found in (".", "..") else found
 
 
-def _places(routes: list[BaseRoute], above: str, ours: Collection[Mounted]) -> Iterator[Place]:
+def _mounts(routes: list[BaseRoute], above: str, ours: Collection[Mounted]) -> Iterator[FoundMount]:
     for route in routes:
         for context in iter_route_contexts([route]):
             if not isinstance(context.original_route, (Mount, Host)):
@@ -98,9 +98,9 @@ def _places(routes: list[BaseRoute], above: str, ours: Collection[Mounted]) -> I
             further = inner.routes or _routes_of(inner.app)
             app = next((one for one in ours if one.routes is further), None)
             if app is None:
-                yield from _places(further, path, ours)
+                yield from _mounts(further, path, ours)
             elif isinstance(context.original_route, Mount):
-                yield Place(app, path, inner, routes, route)
+                yield FoundMount(app, path, inner, routes, route)
 
 
 def _routes_of(app: Any) -> list[BaseRoute]:

@@ -20,7 +20,7 @@ from onward.api.request_gate import RequestGate
 from onward.api.session import OpenSessions, Session
 from onward.api.viewers import CustomViewers
 from onward.graphql.base import BadRequest, NotAuthenticated
-from onward.graphql.context import Context, Entrance, Services
+from onward.graphql.context import Context, ForeignRequest, Services
 from onward.graphql.viewer import Viewer
 from onward.telemetry.tracing import traceparent
 
@@ -37,7 +37,7 @@ class Running:
     local_only: bool = False  # everyone is an admin, so only this machine is answered
 
 
-class RouterContext(BaseContext, Entrance):
+class RouterContext(BaseContext, ForeignRequest):
     """The library's part of a request; the caller is identified when the first field of the library asks.
 
     On a WebSocket that is after connection_init, whose payload may hold the token.
@@ -52,8 +52,8 @@ class RouterContext(BaseContext, Entrance):
         self._identified_at = 0.0
         self._asking = asyncio.Lock()
 
-    async def enter(self, connection_params: object) -> Context:
-        """The context of one root field: it has a budget of its own, and its jobs are delivered at once.
+    async def field_context(self, connection_params: object) -> Context:
+        """Build the context of one root field, which has a budget of its own, and its jobs are delivered at once.
 
         Raises BadRequest.
         """

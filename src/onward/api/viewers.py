@@ -91,7 +91,7 @@ class CustomViewers:
             raise Unidentified from None
         if found is None:
             return NOBODY
-        if wrong := complaint(found):
+        if wrong := reason_against(found):
             self._log(f"auth.viewer returned {wrong}")
             raise InvalidViewer
         return cast("Viewer", found)
@@ -164,17 +164,17 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def complaint(found: object) -> str:
+def reason_against(found: object) -> str:
     """Return what is wrong about a function's answer, for the log; empty if it is a viewer that can be used."""
     if not isinstance(found, Viewer):
         return f"a {type(found).__name__}: return onward.Viewer(subject, roles), or None for nobody"
     until: object = found.until
     if until is not None and not isinstance(until, int | float):
         return f"a Viewer whose until is a {type(until).__name__}: give a datetime, or seconds as of time.time()"
-    return _subject_fault(found.subject) or _roles_fault(found.roles)
+    return _wrong_subject(found.subject) or _wrong_roles(found.roles)
 
 
-def _subject_fault(subject: object) -> str:
+def _wrong_subject(subject: object) -> str:
     if subject is None:
         return "a Viewer without a subject: return None for nobody"
     if subject == "":
@@ -186,7 +186,7 @@ def _subject_fault(subject: object) -> str:
     return "" if is_plain(subject) else "a Viewer whose subject has control characters"
 
 
-def _roles_fault(roles: tuple[object, ...]) -> str:
+def _wrong_roles(roles: tuple[object, ...]) -> str:
     if len(roles) > MAX_ROLES:
         return f"a Viewer with {len(roles)} roles: the most is {MAX_ROLES}"
     for role in roles:

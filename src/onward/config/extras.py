@@ -24,7 +24,7 @@ MODULES = MappingProxyType(
 
 
 def missing(settings: Settings) -> str:
-    """Return the complaint about the first setting whose extra is not installed; empty if there is none."""
+    """Describe the first setting whose extra is not installed; empty if there is none."""
     return next((f"{key} {needs(extra)}" for key, extra in _needed(settings) if not is_installed(extra)), "")
 
 

@@ -557,8 +557,8 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
         raise SettingsError(
             f"{file} is missing: write a project by `onward new project NAME`, or name its folder by --project"
         )
-    if complaint := misnamed_variable(Settings, os.environ):
-        raise SettingsError(complaint)
+    if problem := misnamed_variable(Settings, os.environ):
+        raise SettingsError(problem)
 
     class FromFile(Settings):
         @classmethod
@@ -610,8 +610,8 @@ def enter(project: Path | None = None, **overrides: Any) -> Settings:
     Raises SettingsError, also where a setting needs an extra that is not installed.
     """
     settings = load(project, **overrides)
-    if complaint := extras.missing(settings):
-        raise SettingsError(complaint)
+    if problem := extras.missing(settings):
+        raise SettingsError(problem)
     if str(settings.project) not in sys.path:
         sys.path.append(str(settings.project))
     return settings

@@ -107,19 +107,19 @@ class Context:
 Info = strawberry.Info[Context, None]
 
 
-class Entrance(ABC):
+class ForeignRequest(ABC):
     """A request that another server answers with a schema of which the library's fields are a part."""
 
     @abstractmethod
-    async def enter(self, connection_params: object) -> Context:
-        """The context of one field; the parameters are those of a WebSocket's connection_init.
+    async def field_context(self, connection_params: object) -> Context:
+        """Build the context of one field; the parameters are those of a WebSocket's connection_init.
 
         Raises BadRequest, also where the caller's token is wrong or has expired.
         """
 
 
 @dataclass
-class _Entered(strawberry.Info[Context, None]):
+class _OwnInfo(strawberry.Info[Context, None]):
     own: Context
 
     @property
@@ -131,7 +131,7 @@ class _Entered(strawberry.Info[Context, None]):
 class _Held:
     """The context of a root field, for the fields below; those of a subscription's events have another `root`."""
 
-    entrance: Entrance
+    request: ForeignRequest
     root: Path | None
     context: Context
 
@@ -139,12 +139,12 @@ class _Held:
 _held: ContextVar[_Held | None] = ContextVar("onward.context", default=None)
 
 
-async def entered(info: strawberry.Info[Any, Any], *, streams: bool = False) -> Info:
-    """The same info with the library's own context. Raises GraphQLError where the schema's context holds none."""
+async def own_info(info: strawberry.Info[Any, Any], *, streams: bool = False) -> Info:
+    """Return the info with the library's own context. Raises GraphQLError where the schema's context holds none."""
     if type(info.context) is Context:
         return info
     own = await _context(info, streams=streams)
-    return _Entered(info._raw_info, info._field, own)  # noqa: SLF001 - an Info is copied by its two fields
+    return _OwnInfo(info._raw_info, info._field, own)  # noqa: SLF001 - an Info is copied by its two fields
 
 
 async def of(info: strawberry.Info[Any, Any]) -> Context:
@@ -160,23 +160,23 @@ async def _context(info: strawberry.Info[Any, Any], *, streams: bool) -> Context
     if type(given) is Context:
         return given
     found = _within(given)
-    if not isinstance(found, Context | Entrance):
+    if not isinstance(found, Context | ForeignRequest):
         found = _within(found)  # `onward.context` gives an object that holds it
     if isinstance(found, Context):
         return found
-    if not isinstance(found, Entrance):
+    if not isinstance(found, ForeignRequest):
         raise public_error(
             "info.context holds no Onward. Give the router context_getter=onward.context, or put it into a context of"
             ' your own: {"onward": await onward.context(connection)}.',
             "NO_CONTEXT",
         )
     root, held = _root(info.path), _held.get()
-    if held is not None and held.entrance is found and (held.root is None or held.root is root) and not streams:
+    if held is not None and held.request is found and (held.root is None or held.root is root) and not streams:
         return held.context
     named = isinstance(given, Mapping)
     params = given.get("connection_params") if named else getattr(given, "connection_params", None)
     try:
-        context = await found.enter(params)
+        context = await found.field_context(params)
     except BadRequest as error:
         raise public_error(error.message, error.code) from None
     _held.set(_Held(found, None if streams else root, context))
@@ -188,8 +188,8 @@ async def _context(info: strawberry.Info[Any, Any], *, streams: bool) -> Context
     return context
 
 
-def leave() -> None:
-    """End a subscription's context, for whatever its task executes next."""
+def forget() -> None:
+    """Forget a subscription's context, since its task executes other operations later."""
     _held.set(None)
 
 

@@ -11,7 +11,7 @@ from strawberry.types.base import StrawberryList, StrawberryOptional, get_object
 from strawberry.types.field import StrawberryField
 
 from onward.graphql.base import SIGN_IN, public_error
-from onward.graphql.context import Context, entered
+from onward.graphql.context import Context, own_info
 from onward.graphql.enqueue import MutationError, check_viewer
 from onward.graphql.types.user_error import UserError
 
@@ -32,7 +32,7 @@ class Guard(FieldExtension):
             made = await next_(source, info, **arguments)
             return await made if optimized_is_awaitable(made) else made
 
-        return await self.around((await entered(info)).context, found)
+        return await self.around((await own_info(info)).context, found)
 
     async def around(self, context: Context, resolve: Callable[[], Any]) -> Any:
         """Return what the resolver gives, or the payload of a refusal. Raises GraphQLError."""

@@ -12,7 +12,7 @@ from inspect import isawaitable
 from typing import Any, TypeVar, cast
 
 from onward.graphql.base import SIGN_IN, NotAuthenticated
-from onward.graphql.context import Context, Info, entered, leave
+from onward.graphql.context import Context, Info, forget, own_info
 from onward.graphql.enqueue import MutationError, check_viewer
 from onward.graphql.internal_errors import hidden
 
@@ -35,7 +35,7 @@ def query(function: Function) -> Function:
 async def _elsewhere(function: Callable[..., Any], info: Info, args: Sequence[Any], given: Mapping[str, Any]) -> Any:
     """Resolve the field in a schema that others build or execute."""
     with hidden():
-        found = function(await entered(info), *args, **given)
+        found = function(await own_info(info), *args, **given)
         return await found if isawaitable(found) else found
 
 
@@ -65,7 +65,7 @@ def subscription(function: Function) -> Function:
     @wraps(function)
     async def subscribe(info: Info, *args: Any, **given: Any) -> AsyncGenerator[Any, None]:
         with hidden():
-            info = await entered(info, streams=True)
+            info = await own_info(info, streams=True)
             if info.context.viewer.is_nobody:
                 raise NotAuthenticated(SIGN_IN)
             source = function(info, *args, **given)
@@ -77,6 +77,6 @@ def subscription(function: Function) -> Function:
                     async for event in events:
                         yield event
             finally:
-                leave()
+                forget()
 
     return cast("Function", subscribe)

@@ -45,21 +45,21 @@ async def follow(
     start, SlowConsumer, and what `read` raises.
     """
     async with feed.watch_all() if ids is None else feed.watch_jobs(ids) as watch:
-        passage = _Passage(filter)
+        sender = _ChangeFilter(filter)
         if filter.status:
-            passage.know(await read(partial(_known, filter=filter, visible=visible, ids=ids)))
+            sender.set_known(await read(partial(_known, filter=filter, visible=visible, ids=ids)))
         if since is not None:
             async with aclosing(_missed(read, since, filter, visible, ids)) as missed:
                 async for job, position in missed:
-                    passage.send(job)
+                    sender.add_missed(job)
                     yield job, position
         async for job in watch:
-            if visible.sees(job) and passage.lets_through(job):
+            if visible.sees(job) and sender.is_to_send(job):
                 yield job, watch.position
 
 
-class _Passage:
-    """Lets the jobs inside a filter through, and those that leave it once more.
+class _ChangeFilter:
+    """Chooses the changes to send: those of jobs inside a filter, and the one with which a job leaves it.
 
     A change that came in while the ledger was read may be older than what was read: it is passed over, since the newer
     one, which comes after it, may be that with which the job leaves the filter.
@@ -70,23 +70,23 @@ class _Passage:
         self._inside: OrderedDict[str, int] = OrderedDict()  # the newest version of each job that was seen
         self._sent: dict[str, int] = {}  # the versions of missed jobs
 
-    def know(self, versions: dict[str, int]) -> None:
+    def set_known(self, versions: dict[str, int]) -> None:
         """Take note of jobs that are inside, and of their versions in the ledger."""
         self._inside = OrderedDict(versions)
 
-    def send(self, job: Job) -> None:
+    def add_missed(self, job: Job) -> None:
         """Take note of a missed job, which is sent wherever it is."""
         self._sent[job.id] = job.version
-        self._passes(job)
+        self._matches(job)
 
-    def lets_through(self, job: Job) -> bool:
+    def is_to_send(self, job: Job) -> bool:
         """Return whether the change of the job is to be sent."""
         if job.version <= self._sent.get(job.id, 0) or job.version < self._inside.get(job.id, 0):
             return False
         self._sent.pop(job.id, None)  # the changes that come in now are newer and newer
-        return self._passes(job)
+        return self._matches(job)
 
-    def _passes(self, job: Job) -> bool:
+    def _matches(self, job: Job) -> bool:
         if not self._filter.matches(job):
             # Only a status can change, so only a filter by status can be left.
             return self._inside.pop(job.id, None) is not None

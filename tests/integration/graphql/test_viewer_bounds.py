@@ -146,10 +146,10 @@ async def test_a_socket_of_a_router_outlives_a_failure(gate: MakeGate, kind: str
     context = RouterContext(connection(kind), Running(gate(viewer), NO_SERVICES))
     for _ in range(2):
         with suppress(BadRequest):
-            await context.enter({})
+            await context.field_context({})
     assert len(outcomes) == asked
     if asked == 2:
-        assert (await context.enter({})).viewer.subject == "ada"
+        assert (await context.field_context({})).viewer.subject == "ada"
 
 
 async def test_a_limit_of_requests_of_a_router_s_socket_ends_with_its_minute(
@@ -165,9 +165,9 @@ async def test_a_limit_of_requests_of_a_router_s_socket_ends_with_its_minute(
     await counted.viewer_of(connection())
     context = RouterContext(connection("websocket"), Running(counted, NO_SERVICES))
     with pytest.raises(TooManyRequests):
-        await context.enter({})
+        await context.field_context({})
     now += 60
-    assert (await context.enter({})).viewer.subject == "ada"
+    assert (await context.field_context({})).viewer.subject == "ada"
 
 
 async def test_where_every_thread_hangs_a_caller_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
