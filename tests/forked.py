@@ -19,7 +19,9 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from runpy import run_module
 
 POLL_S = 0.01
 
@@ -80,9 +82,18 @@ class Template:
         out: Path,
         error: Path,
         program: str = "onward",
+        preloaded: Sequence[str] = (),
     ) -> Forked:
-        """Start `onward` or `pytest` with these arguments; its output is added to the files."""
-        wanted = {"arguments": [program, *arguments], "environment": dict(environment), "cwd": str(cwd)}
+        """Start `onward`, `pytest` or a module as a program; its output is added to the files.
+
+        The template loads the `preloaded` modules before it forks, and keeps them for all that follow.
+        """
+        wanted = {
+            "arguments": [program, *arguments],
+            "environment": dict(environment),
+            "cwd": str(cwd),
+            "preloaded": list(preloaded),
+        }
         with self._turn:
             assert self._process.stdin is not None
             assert self._process.stdout is not None
@@ -139,9 +150,12 @@ def _serve(codes: Path) -> None:
             return
         *wanted, lines = (lines + read).split(b"\n")
         for line in wanted:
+            command = json.loads(line)
+            for name in command["preloaded"]:
+                import_module(name)
             pid = os.fork()
             if pid == 0:
-                _become(json.loads(line))
+                _become(command)
                 return
             os.write(1, f"{pid}\n".encode())
 
@@ -177,8 +191,10 @@ def _become(wanted: dict[str, object]) -> None:
             import pytest
 
             code = pytest.console_main()
-        else:
+        elif sys.argv[0] == "onward":
             main.run()
+        else:
+            run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:  # noqa: BLE001 - as the interpreter does

@@ -9,11 +9,23 @@ from pathlib import Path
 
 import redis
 
+from onward.jobs.timings import Timings
+from onward.testing import processes
 from onward.testing.backend_fixture import BackendFixture
+from onward.testing.processes import Worker
+from tests import forked
+from tests.processes import environment
+
+POSTGRESQL = ("psycopg", "sqlalchemy.dialects.postgresql.psycopg")
 
 
 class OnDatabase(BackendFixture):
-    """A backend fixture whose ledger is SQLite, or the PostgreSQL database that it is given."""
+    """A backend fixture whose ledger is SQLite, or the PostgreSQL database that it is given.
+
+    Its workers are forked, which saves the second of processor time that their imports take.
+    """
+
+    preloaded: Sequence[str] = ("onward.runtime.wiring", "onward.testing.workload")
 
     def __init__(self, database: str | None = None) -> None:
         self._database = database
@@ -21,6 +33,21 @@ class OnDatabase(BackendFixture):
 
     def database(self, project: Path) -> str:
         return self._database or super().database(project)
+
+    def start(self, project: Path, timings: Timings) -> Worker:
+        """Fork a process that runs the command's module."""
+        program, *arguments = self.worker()[self.worker().index("-m") + 1 :]
+        log = processes.log_of(project)
+        process = forked.template(environment()["PYTHONPATH"]).start(
+            arguments,
+            environment=processes.environment(project, timings),
+            cwd=project,
+            out=log,
+            error=log,
+            program=program,
+            preloaded=[*self.preloaded, *(POSTGRESQL if self._database else ())],
+        )
+        return Worker(process)
 
 
 class BackgroundFixture(OnDatabase):

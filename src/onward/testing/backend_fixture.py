@@ -7,6 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
+from onward.jobs.timings import Timings
+from onward.testing import processes
+from onward.testing.processes import Worker
+
 
 class BackendFixture(ABC):
     """One backend as the suite sets it up: its settings, its worker command and its database.
@@ -28,6 +32,10 @@ class BackendFixture(ABC):
         is a process that accepts jobs; it suits a backend that runs jobs where they are accepted.
         """
         return (sys.executable, "-P", "-m", "onward.testing.node")
+
+    def start(self, project: Path, timings: Timings) -> Worker:
+        """Start a process of that command on the project."""
+        return processes.start(self.worker(), project, timings)
 
     def database(self, project: Path) -> str:
         """Return the URL of an empty database for the ledger."""

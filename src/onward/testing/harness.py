@@ -177,7 +177,7 @@ class Harness:
 
     async def start_worker(self, timings: Timings = TIMINGS) -> Worker:
         """Start one more worker process and wait until it takes part."""
-        worker = processes.start(self.backend_fixture.worker(), self.project, timings)
+        worker = self.backend_fixture.start(self.project, timings)
         self.workers.append(worker)
         deadline = time.monotonic() + START_TIMEOUT_S
         while not await self.runners(worker) or (
@@ -223,7 +223,7 @@ class Harness:
 
     def log(self) -> str:
         """Return the last 4,000 characters of the workers' output."""
-        file = self.project / "workers.log"
+        file = processes.log_of(self.project)
         return file.read_text(errors="replace")[-4000:] if file.exists() else ""
 
 

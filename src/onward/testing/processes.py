@@ -11,16 +11,29 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from onward.jobs.timings import Timings
 from onward.supervisor.supervisor import bound
+
+
+class Process(Protocol):
+    """The part of `subprocess.Popen` that a worker needs, for a process with any parent."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+    def wait(self) -> int: ...
+    def send_signal(self, sig: int, /) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
     """One process that runs jobs."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
 
     @property
     def pid(self) -> int:
@@ -60,12 +73,21 @@ def start(command: Sequence[str], project: Path, timings: Timings = Timings()) -
 
     On Linux the kernel ends it with this process, however that ends.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ONWARD_")}
-    environment |= {"ONWARD_PROJECT": str(project), **timings.environment()}
-    environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, sys.path)))
-    with (project / "workers.log").open("ab") as log:
+    with log_of(project).open("ab") as log:
         return Worker(
             subprocess.Popen(  # noqa: S603 - the backend fixture's own command
-                bound(command), env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                bound(command), env=environment(project, timings), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         )
+
+
+def environment(project: Path, timings: Timings) -> dict[str, str]:
+    """Return the environment of a worker on that project."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ONWARD_")}
+    path = os.pathsep.join(dict.fromkeys(filter(None, sys.path)))
+    return {**inherited, "ONWARD_PROJECT": str(project), **timings.environment(), "PYTHONPATH": path}
+
+
+def log_of(project: Path) -> Path:
+    """Return the file of the workers' output."""
+    return project / "workers.log"
