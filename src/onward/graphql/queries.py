@@ -13,6 +13,7 @@ from strawberry.types.unset import UnsetType
 from onward.graphql.base import public_error, unavailable
 from onward.graphql.context import Info, of
 from onward.graphql.ids import is_job_id, job_id_of, kind
+from onward.graphql.meter import Meter
 from onward.graphql.resolvers import query
 from onward.graphql.types.filter import JobFilter, filtered
 from onward.graphql.types.job import Job
@@ -39,6 +40,12 @@ async def read(info: Info, function: Callable[[Tx], T]) -> T:
             return await context.services.database.read(function)
     except Unavailable as error:
         raise unavailable() from error
+
+
+def unread(meter: Meter) -> frozenset[str]:
+    """Return the large columns that the operation does not show; none if its fields are not known."""
+    left = {"steps", "result"} - meter.fields - ({"result"} if "output" in meter.fields else set())
+    return frozenset({"params", *left}) if meter.fields else frozenset()
 
 
 def given(value: T | UnsetType | None) -> T | None:
@@ -89,8 +96,7 @@ async def jobs(  # noqa: PLR0917 - arguments of the contract, which come by name
     wanted, visible = filtered(given(filter)), info.context.viewer.visible
     newer, older = job_id_of(given(before)), job_id_of(given(after))
     meter = info.context.meter
-    wanted_columns = {"steps", "result"} - meter.fields - ({"result"} if "output" in meter.fields else set())
-    unread = frozenset({"params", *wanted_columns}) if meter.fields else frozenset[str]()
+    without = unread(meter)
 
     def look(tx: Tx) -> pages.Page:
         return pages.page(
@@ -102,7 +108,7 @@ async def jobs(  # noqa: PLR0917 - arguments of the contract, which come by name
             after=older,
             before=newer,
             most=meter.pages,
-            without=unread,
+            without=without,
         )
 
     async with meter.reading:

@@ -14,7 +14,7 @@ from onward.graphql.base import public_error, unavailable
 from onward.graphql.context import Info
 from onward.graphql.ids import is_job_id
 from onward.graphql.positions import position_of, unknown_change
-from onward.graphql.queries import MAX_PAGE, given, read
+from onward.graphql.queries import MAX_PAGE, given, read, unread
 from onward.graphql.resolvers import subscription
 from onward.graphql.types.filter import JobFilter, filtered
 from onward.graphql.types.job import Job
@@ -101,6 +101,7 @@ async def jobs_updated(
         filter=wanted,
         ids=chosen,
         since=since,
+        without=unread(context.meter),
     )
     with public_errors():
         async with aclosing(following) as changes:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any, Protocol
 
-from onward.jobs import ledger, pages
+from onward.jobs import ledger, pages, row
 from onward.jobs.catch_up import catch_up
 from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.model import Job, JobFilter, Visible
@@ -18,6 +18,7 @@ from onward.storage.transaction import Tx
 MAX_INSIDE = 10_000  # jobs that a subscription knows to be inside its filter
 MAX_KNOWN_AT_START = 1_000
 READ_AT_ONCE = 50  # jobs that a subscriber has missed
+READ_BYTES = 250_000  # of their large columns, which are kept while the subscriber reads slowly
 EVERY_JOB = JobFilter()
 
 Changes = AsyncGenerator[tuple[Job, Position], None]
@@ -38,18 +39,19 @@ async def follow(
     filter: JobFilter = EVERY_JOB,
     ids: frozenset[str] | None = None,
     since: Position | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> Changes:
     """Yield the jobs as they change; those that leave the filter, too, and first what has changed since a position.
 
-    A job may come twice, and never an older version after a newer one. Raises UnknownPosition and TooFarBehind at the
-    start, SlowConsumer, and what `read` raises.
+    A job may come twice, and never an older version after a newer one. Columns `without` of missed jobs are not read.
+    Raises UnknownPosition and TooFarBehind at the start, SlowConsumer, and what `read` raises.
     """
     async with feed.watch_all() if ids is None else feed.watch_jobs(ids) as watch:
         sender = _ChangeFilter(filter)
         if filter.status:
             sender.set_known(await read(partial(_known, filter=filter, visible=visible, ids=ids)))
         if since is not None:
-            async with aclosing(_missed(read, since, filter, visible, ids)) as missed:
+            async with aclosing(_missed(read, since, filter, visible, ids, without)) as missed:
                 async for job, position in missed:
                     sender.add_missed(job)
                     yield job, position
@@ -98,8 +100,13 @@ class _ChangeFilter:
         return True
 
 
-async def _missed(
-    read: Read, since: Position, filter: JobFilter, visible: Visible, ids: frozenset[str] | None
+async def _missed(  # noqa: PLR0917 - private
+    read: Read,
+    since: Position,
+    filter: JobFilter,
+    visible: Visible,
+    ids: frozenset[str] | None,
+    without: frozenset[str],
 ) -> Changes:
     """Read the jobs that have changed since, each with the position after it.
 
@@ -107,12 +114,20 @@ async def _missed(
     """
     found = await read(partial(catch_up, since=since, visible=visible, filter=filter, ids=ids))
     missed = found.ids
-    for start in range(0, len(missed), READ_AT_ONCE):
-        some = missed[start : start + READ_AT_ONCE]
-        jobs = await read(partial(ledger.get_many, ids=some))
-        for at, job_id in enumerate(some, start):
-            if job_id in jobs:  # else it was pruned
-                yield jobs[job_id], found.after(at)
+    start = 0
+    while start < len(missed):
+        jobs = await read(partial(_some, ids=missed[start : start + READ_AT_ONCE], without=without))
+        for at, job in enumerate(jobs, start):
+            if job is not None:
+                yield job, found.after(at)
+        start += len(jobs)
+
+
+def _some(tx: Tx, ids: list[str], without: frozenset[str]) -> list[Job | None]:
+    """Return the first of the jobs, as many as are not too large together; None for one that was pruned."""
+    some = pages.fitting(tx, ids, bytes=READ_BYTES, without=without)
+    found = {job.id: job for job in map(row.decode, ledger.rows(tx, some, without))}
+    return [found.get(job_id) for job_id in some]
 
 
 def _known(tx: Tx, filter: JobFilter, visible: Visible, ids: frozenset[str] | None) -> dict[str, int]:

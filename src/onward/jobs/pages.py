@@ -6,6 +6,7 @@ import operator
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import accumulate
 from typing import Any
 
 import sqlalchemy as sa
@@ -118,6 +119,13 @@ def versions(
     conditions = [] if among is None else [jobs.c.id.in_(sorted(among))]
     found = tx.execute_once(_select([jobs.c.id, jobs.c.version], visible, filter, conditions, jobs.c.id.desc(), limit))
     return dict(reversed(found))
+
+
+def fitting(tx: Tx, ids: Sequence[str], *, bytes: int, without: frozenset[str]) -> list[str]:
+    """Return the first of the ids, whose rows hold so many bytes of large columns together; at least one."""
+    sizes = dict(map(tuple, tx.execute_once(sa.select(jobs.c.id, _size(without)).where(jobs.c.id.in_(ids)))))
+    sums = accumulate(sizes.get(job_id, 0) for job_id in ids)
+    return list(ids[: max(1, sum(held <= bytes for held in sums))])
 
 
 def _select(  # noqa: PLR0917 - private

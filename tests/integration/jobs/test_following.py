@@ -11,7 +11,7 @@ import pytest
 
 from onward.jobs import commands
 from onward.jobs.change_feed import ChangeFeed, Subscription
-from onward.jobs.following import follow
+from onward.jobs.following import READ_BYTES, follow
 from onward.jobs.model import Job, JobFilter, Visible
 from onward.jobs.position import Snapshot
 from onward.jobs.states import JobStatus
@@ -63,3 +63,27 @@ async def test_an_older_change_that_comes_late_hides_no_newer_one(
         last = await writer.run(lambda tx: cancelled(tx, job.id))
         watched[0].put(last, feed._position())
         assert (await coming)[0].version == last.version
+
+
+async def test_missed_jobs_are_read_a_few_at_once_where_they_are_large(writer: Writer, anyio_backend: str) -> None:
+    """Without the columns that nobody asks for they are as small as others."""
+    since = (await writer.database.read(Snapshot.of)).position
+    jobs = [await writer.run(lambda tx: accept(tx, steps=("s" * READ_BYTES,))) for _ in range(3)]
+    feed = ChangeFeed(writer.database)
+    reads = 0
+
+    async def read(function: Callable[[Tx], Any]) -> Any:
+        nonlocal reads
+        reads += 1
+        return await writer.database.read(function)
+
+    async def missed(without: frozenset[str]) -> list[Job]:
+        stream = follow(feed, read, visible=ALL, since=since, without=without)
+        async with asyncio.timeout(30), aclosing(stream):
+            return [(await anext(stream))[0] for _ in jobs]
+
+    assert [job.id for job in await missed(frozenset())] == [job.id for job in jobs]
+    whole, reads = reads, 0
+    found = await missed(frozenset({"steps", "params", "result"}))
+    assert ([job.id for job in found], [job.steps for job in found]) == ([job.id for job in jobs], [()] * 3)
+    assert (whole, reads) == (1 + len(jobs), 2), "one for what has changed, and then one for each, or for all"
