@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import graphql
@@ -35,7 +36,7 @@ def operations(sdl: str, ids: Mapping[str, str], nesting: int) -> Iterator[Try]:
 
     It asks for objects inside objects, so many levels of them.
     """
-    schema = graphql.build_schema(sdl)
+    schema = _built(sdl)
     roots = {"query": schema.query_type, "mutation": schema.mutation_type, "subscription": schema.subscription_type}
     for kind, root in roots.items():
         for name, field in root.fields.items() if root else ():
@@ -47,6 +48,11 @@ def operations(sdl: str, ids: Mapping[str, str], nesting: int) -> Iterator[Try]:
             takes_id = any(str(one.type).startswith("ID") or _has_id(one.type) for one in field.args.values())
             for id_ in ids.values() if takes_id else (next(iter(ids.values())),):
                 yield Try(kind, name, query, {key: _value(key, type_, id_) for key, type_ in needed.items()})
+
+
+@cache
+def _built(sdl: str) -> graphql.GraphQLSchema:
+    return graphql.build_schema(sdl)
 
 
 def _has_id(type_: Any) -> bool:

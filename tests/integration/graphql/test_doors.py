@@ -20,6 +20,7 @@ import jwt
 import pytest
 import strawberry
 from fastapi import FastAPI
+from strawberry.extensions import ParserCache, SchemaExtension, ValidationCache
 from strawberry.fastapi import GraphQLRouter
 
 from onward import Onward, Viewer
@@ -72,17 +73,18 @@ def merged(folder: Path) -> tuple[Any, str]:
 
 
 def routed(folder: Path) -> tuple[Any, str]:
-    """Answer by such a schema with Strawberry's own router."""
+    """Answer by such a schema with Strawberry's own router, which keeps what it has validated once."""
     onward = Onward.from_settings(folder)
-    app, schema = FastAPI(lifespan=onward.lifespan), schema_of(onward)
+    app, schema = FastAPI(lifespan=onward.lifespan), schema_of(onward, ParserCache, ValidationCache)
     app.include_router(GraphQLRouter(schema, context_getter=onward.context), prefix="/graphql")
     return app, schema.as_str()
 
 
-def schema_of(onward: Onward) -> strawberry.Schema:
-    query = strawberry.type(type("Query", (onward.Query,), {}))
-    mutation = strawberry.type(type("Mutation", (onward.Mutation,), {}))
-    return strawberry.Schema(query, mutation, strawberry.type(type("Subscription", (onward.Subscription,), {})))
+def schema_of(onward: Onward, *extensions: type[SchemaExtension]) -> strawberry.Schema:
+    query, mutation, subscription = (
+        strawberry.type(type(name, (getattr(onward, name),), {})) for name in ("Query", "Mutation", "Subscription")
+    )
+    return strawberry.Schema(query, mutation, subscription, extensions=extensions)
 
 
 FORMS: MappingProxyType[str, Callable[[Path], tuple[Any, str]]] = MappingProxyType(

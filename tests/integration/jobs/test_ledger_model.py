@@ -335,7 +335,8 @@ class Ledger(RuleBasedStateMachine):
 
     @invariant()
     def finished_steps_stay(self) -> None:
-        found = {job_id: self.job(job_id) for job_id in self.rows}
+        found = self.do(lambda tx: ledger.get_many(tx, [*self.rows]))
+        assert found.keys() == self.rows.keys()
         for job_id, job in found.items():
             old = getattr(self, "steps", {}).get(job_id)
             if old is not None and job_id not in self.restarted:
@@ -347,11 +348,10 @@ class Ledger(RuleBasedStateMachine):
 
     @invariant()
     def the_counters_are_a_recount(self) -> None:
-        found = self.do(lambda tx: tx.all(_recount))
-        for owner in (None, *OWNERS):
-            visible = Visible(owner, everything=owner is None)
+        found, counted = self.do(_counts)
+        for owner, counts in counted.items():
             recount = Counter(status for whose, status in found if owner in (None, whose))
-            assert self.do(partial(ledger.counts, visible=visible)) == {status: recount[status] for status in JobStatus}
+            assert counts == {status: recount[status] for status in JobStatus}
 
     @invariant()
     def what_is_held_is_the_model_s(self) -> None:
@@ -360,6 +360,12 @@ class Ledger(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.stack.close()
+
+
+def _counts(tx: Tx) -> tuple[list[Any], dict[str | None, dict[JobStatus, int]]]:
+    """Return the owner and state of each job, and the counters of everybody and of each owner."""
+    visible = {owner: Visible(owner, everything=owner is None) for owner in (None, *OWNERS)}
+    return tx.all(_recount), {owner: ledger.counts(tx, visible=one) for owner, one in visible.items()}
 
 
 def _step_done(tx: Tx, *, job: Job, steps: tuple[Step, ...], value: object) -> None:
