@@ -52,12 +52,14 @@ async def request(onward: wiring.Runtime, handlers: list[str], folder: Path, **p
 
 
 async def ended(onward: wiring.Runtime, jobs: list[Job]) -> list[Job]:
-    async with asyncio.timeout(20):
-        while True:
-            found = await onward.database.read(lambda tx: ledger.get_many(tx, [job.id for job in jobs]))
-            if all(job.done for job in found.values()):
-                return [found[job.id] for job in jobs]
+    """Return the jobs once all have ended; they are asked for a few at a time, in their order."""
+    done: dict[str, Job] = {}
+    async with asyncio.timeout(60):
+        while waiting := [job.id for job in jobs if job.id not in done]:
+            found = await onward.database.read(lambda tx, some=waiting[:20]: ledger.get_many(tx, some))  # type: ignore[misc]
+            done |= {job.id: job for job in found.values() if job.done}
             await asyncio.sleep(0.01)
+    return [done[job.id] for job in jobs]
 
 
 async def test_jobs_of_one_request_run_one_after_another_in_order(onward: wiring.Runtime, tmp_path: Path) -> None:
