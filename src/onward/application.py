@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from uuid import UUID
 
 from onward.config.settings import Settings, SettingsError, enter
 from onward.handlers.base import JobRequest
@@ -176,13 +177,15 @@ class Onward:
         self,
         request: JobRequest,
         *,
-        owner: str | None = None,
+        owner: str | int | UUID | None = None,
         priority: int | None = None,
         run_at: datetime | None = None,
         idempotency_key: str | None = None,
         session: object = None,
     ) -> str:
         """Accept the job durably, and return its id. A job of a higher `priority` goes first.
+
+        `owner` is the subject of the viewer who sees the job; an integer or a UUID is one as its text, as in `Viewer`.
 
         With a `session` the job belongs to its transaction: it is there when that commits, and only then. A session, or
         connection, is one of SQLAlchemy, psycopg, asyncpg, sqlite3 or aiosqlite, on the ledger's own database.
@@ -199,7 +202,7 @@ class Onward:
         self,
         requests: Iterable[JobRequest],
         *,
-        owner: str | None = None,
+        owner: str | int | UUID | None = None,
         priority: int | None = None,
         run_at: datetime | None = None,
         session: object = None,
@@ -251,7 +254,7 @@ class Sync:
         self,
         request: JobRequest,
         *,
-        owner: str | None = None,
+        owner: str | int | UUID | None = None,
         priority: int | None = None,
         run_at: datetime | None = None,
         idempotency_key: str | None = None,
@@ -267,7 +270,7 @@ class Sync:
         self,
         requests: Iterable[JobRequest],
         *,
-        owner: str | None = None,
+        owner: str | int | UUID | None = None,
         priority: int | None = None,
         run_at: datetime | None = None,
         session: object = None,

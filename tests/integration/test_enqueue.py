@@ -7,11 +7,22 @@ import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
-from onward import InvalidParameters, JobFailed, JobRequest, KeyReused, NotFound, Onward, Unavailable, UnknownHandler
+from onward import (
+    InvalidParameters,
+    JobFailed,
+    JobRequest,
+    KeyReused,
+    NotFound,
+    Onward,
+    Unavailable,
+    UnknownHandler,
+    Viewer,
+)
 from onward.backends.base import Role
 from onward.config.settings import SettingsError, load
 from onward.jobs import ledger
@@ -163,7 +174,24 @@ async def test_errors_have_types_and_nothing_is_accepted(onward: Onward, ledger_
     for options in ({"owner": ""}, {"priority": 1_001}, {"run_at": datetime(2099, 1, 1)}, {"idempotency_key": "\0"}):  # noqa: DTZ001
         with pytest.raises(ValueError, match=next(iter(options))):
             await onward.enqueue(good, **options)
+    for owner in (True, 1.5, b"ada", ["ada"]):
+        with pytest.raises(TypeError, match=r"^owner must be a string, an integer or a UUID \(got "):
+            await onward.enqueue(good, owner=owner)  # type: ignore[arg-type]
     assert await count(ledger_url) == 0
+
+
+async def test_an_owner_is_a_subject_as_that_of_a_viewer_is(onward: Onward, ledger_url: str, tmp_path: Path) -> None:
+    """One key belongs to an owner in either form."""
+    given, key = workload.noted.job(folder=str(tmp_path)), UUID(int=7)
+    owners: list[str | int | UUID] = [42, "42", key, str(key)]
+    ids = [await onward.enqueue(given, owner=owner, idempotency_key="k") for owner in owners]
+    assert ids[::2] == ids[1::2]
+    database = Database(ledger_url, embedded=True)
+    try:
+        found = await database.read(lambda tx: [ledger.get(tx, job_id) for job_id in ids[::2]])
+    finally:
+        database.close()
+    assert [job and job.owner for job in found] == [Viewer(42).subject, Viewer(key).subject] == ["42", str(key)]
 
 
 async def test_thousands_are_accepted_in_order_while_others_write(

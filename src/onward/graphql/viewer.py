@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from onward.jobs.model import Visible
+from onward.jobs.model import Visible, as_subject
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -38,13 +38,11 @@ class Viewer:
     ) -> None:
         if isinstance(roles, str):
             raise TypeError(f"roles must be a list of names (got {roles!r}): write Viewer(subject, roles=[{roles!r}])")
-        if isinstance(subject, int | UUID) and not isinstance(subject, bool):
-            subject = str(subject)
         if isinstance(until, datetime):
             if until.tzinfo is None:
                 raise ValueError("until must have a time zone, as in datetime.now(UTC) + timedelta(hours=1)")
             until = until.timestamp()
-        object.__setattr__(self, "subject", subject)
+        object.__setattr__(self, "subject", as_subject(subject))
         object.__setattr__(self, "roles", tuple(roles))
         object.__setattr__(self, "until", until)
 

@@ -68,6 +68,10 @@ class JobContext(Protocol[Resources_co]):
     @property
     def handler(self) -> str: ...
     @property
+    def owner(self) -> str | None:
+        """The subject of the viewer who sent it, or the `owner` that it was enqueued with; None if it has no owner."""
+
+    @property
     def attempt(self) -> int:
         """The number of the attempt, from 1."""
 

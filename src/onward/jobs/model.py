@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from onward.jobs.states import RETRYABLE, TERMINAL, JobStatus, StepStatus
 from onward.text.patterns import matches
@@ -21,6 +22,13 @@ def to_datetime(us: int) -> datetime:
 def to_us(moment: datetime) -> int:
     """Convert an aware datetime to microseconds since 1970."""
     return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def as_subject(value: str | int | UUID | None) -> str | None:
+    """Return an integer or a UUID as its text, by which it owns jobs, and any other value as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | UUID):
+        return value  # type: ignore[return-value]  # a bool, which the callers refuse
+    return str(value)
 
 
 @dataclass(frozen=True, slots=True)

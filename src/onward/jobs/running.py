@@ -52,6 +52,7 @@ class Running:
         self.id = job.id
         self.idempotency_key = job.id
         self.handler = job.handler
+        self.owner = job.owner
         self.attempt = job.attempt
         self.tools = tools
         self.resources = resources

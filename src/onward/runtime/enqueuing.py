@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from onward.backends.base import Backend, Role
 from onward.config.settings import Settings
@@ -23,7 +24,7 @@ from onward.handlers.base import Handler, JobRequest
 from onward.jobs import idempotency, ledger
 from onward.jobs.base import JobFailed, KeyReused, NotFound
 from onward.jobs.change_feed import ChangeFeed
-from onward.jobs.model import MAX_DELAY, Job, NewJob, to_us
+from onward.jobs.model import MAX_DELAY, Job, NewJob, as_subject, to_us
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.runtime import values
@@ -52,12 +53,12 @@ DRAIN_S = 0.5  # for backends that have nothing to wait for here
 class Options:
     """The options of enqueued jobs. Raises TypeError for values of other types, and ValueError for impossible ones."""
 
-    owner: str | None = None
+    owner: str | int | UUID | None = None
     priority: int | None = None
     run_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        check_text("owner", self.owner)
+        check_text("owner", self.subject, "a string, an integer or a UUID")
         if self.priority is not None:
             _check_type("priority", self.priority, int, "a whole number, as in priority=10")
         if self.run_at is not None:
@@ -68,6 +69,11 @@ class Options:
             raise ValueError("run_at needs a time zone, as in datetime.now(UTC)")
         if self.run_at is not None and self.run_at > datetime.now(UTC) + MAX_DELAY:
             raise ValueError(f"run_at must be at most {MAX_DELAY.days} days ahead (got {self.run_at.isoformat()})")
+
+    @property
+    def subject(self) -> str | None:
+        """Return the owner as the ledger has it, which is the subject of the viewer who sees the job."""
+        return as_subject(self.owner)
 
     @property
     def ledger_priority(self) -> int | None:
@@ -189,7 +195,7 @@ class Enqueuer:
         return self._dispatcher.prepare(
             request.handler,
             request.params,
-            owner=options.owner,
+            owner=options.subject,
             priority=options.ledger_priority,
             run_at=None if options.run_at is None else to_us(options.run_at),
         )
@@ -199,7 +205,7 @@ class Enqueuer:
     ) -> tuple[Callable[[Tx], Job | str], LockOrder]:
         """Return a function that accepts the job or returns the id of the key's earlier job, and its lock order."""
         params = self.handlers[new.handler].bind(request.params)  # not those of `new`: encrypted ones always differ
-        names = {"viewer": options.owner or "", "mutation": f"enqueue {new.handler}", "key": key}
+        names = {"viewer": options.subject or "", "mutation": f"enqueue {new.handler}", "key": key}
         digest = idempotency.fingerprint({"params": params, **options.as_json()})
 
         def write(tx: Tx) -> Job | str:
@@ -234,10 +240,10 @@ def _check_type(name: str, value: object, type_: type, words: str) -> None:
         raise TypeError(f"{name} must be {words} (got {type(value).__name__})")
 
 
-def check_text(name: str, text: str | None) -> None:
+def check_text(name: str, text: str | None, words: str = "a string") -> None:
     """Check an owner or a key. Raises TypeError and ValueError."""
     if text is not None:
-        _check_type(name, text, str, "a string")
+        _check_type(name, text, str, words)
     if text is not None and not (0 < len(text) <= MAX_LENGTH and is_plain(text)):
         raise ValueError(f"{name} must have 1 to {MAX_LENGTH} characters, none of them a control character")
 

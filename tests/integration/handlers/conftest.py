@@ -34,6 +34,7 @@ class PlainJob:
     resources: Resources
     id: str = "job_1"
     handler: str = "test.handler"
+    owner: str | None = None
     attempt: int = 1
     dispatched: list[tuple[str, dict[str, JSON]]] = field(default_factory=list)
 

@@ -31,6 +31,7 @@ async def first(job: JobContext, *, folder: str, pin: str) -> dict[str, str]:
         "folder": folder,
         "child": job.dispatch(bad.job(kind="permanent"), run_at=LATER),
         "key": job.idempotency_key,
+        "owner": str(job.owner),
     }
 
 

@@ -48,7 +48,7 @@ async def here(writer: Writer, tmp_path: Path) -> AsyncIterator[Node]:
 
 
 async def start(here: Node, handler: Handler, **params: Any) -> tuple[Job, asyncio.Task[bool]]:
-    job = await here.accept(handler, given=params)
+    job = await here.accept(handler, given=params, owner="ada")
     return job, here.start(job)
 
 
@@ -76,7 +76,7 @@ async def test_steps_progress_and_dispatched_jobs_of_a_process_are_the_job_s(her
     done = await here.get(job)
     assert (done.status, done.result) == (
         S.SUCCEEDED,
-        {"folder": str(tmp_path), "child": "job_child", "key": job.id},
+        {"folder": str(tmp_path), "child": "job_child", "key": job.id, "owner": "ada"},
     )
     assert done.progress is not None
     assert (done.progress.completed, done.progress.message) == (1000, "counting")
