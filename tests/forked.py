@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from runpy import run_module
+from runpy import run_module, run_path
 
 POLL_S = 0.01
 
@@ -84,7 +84,7 @@ class Template:
         program: str = "onward",
         preloaded: Sequence[str] = (),
     ) -> Forked:
-        """Start `onward`, `pytest` or a module as a program; its output is added to the files.
+        """Start `onward`, `pytest`, a module or a file of the folder as a program; its output is added to the files.
 
         The template loads the `preloaded` modules before it forks, and keeps them for all that follow.
         """
@@ -193,6 +193,9 @@ def _become(wanted: dict[str, object]) -> None:
             code = pytest.console_main()
         elif sys.argv[0] == "onward":
             main.run()
+        elif sys.argv[0].endswith(".py"):
+            sys.path.insert(0, str(wanted["cwd"]))
+            run_path(sys.argv[0], run_name="__main__")
         else:
             run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:

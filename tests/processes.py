@@ -46,6 +46,14 @@ def onward(*arguments: str, project: Path, **variables: str) -> subprocess.Compl
     )
 
 
+def python(file: str, *, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a file of the folder as a program that ends by itself, and return its outcome."""
+    env = environment(**variables)
+    return forked.template(env["PYTHONPATH"]).run(
+        [], environment=env, cwd=folder, timeout_s=WAIT_TIMEOUT_S * 2, program=file
+    )
+
+
 def pytest_in(project: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run pytest in that folder, where nothing is of this repository's own tests, and return the outcome."""
     env = environment(**variables)

@@ -26,7 +26,7 @@ from onward.runtime.wiring import run_process
 from tests import application
 from tests.docs.fences import fences
 from tests.integration.graphql.conftest import running
-from tests.processes import ROOT, environment, onward
+from tests.processes import ROOT, environment, onward, python
 
 DOCS = ROOT / "docs"
 SCHEMA = graphql.build_schema((ROOT / "gql" / "schema.graphql").read_text("utf-8"))
@@ -191,12 +191,8 @@ async def test_the_programs_that_enqueue_work(
     commands = [fence.text for fence in fences(DOCS / "enqueue.md") if fence.language == "sh"]
     async with run_process(load(tmp_path), Role.ACCEPT):
         for program in ("send.py", "order.py", "send_plainly.py"):
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, program, cwd=tmp_path, env=environment(ONWARD_DATABASE__URL=sqlite_ledger),
-                stdout=subprocess.PIPE,
-            )  # fmt: skip
-            output, _ = await process.communicate()
-            assert (process.returncode, output) == (0, b"A-17 is confirmed\n")
+            ran = await asyncio.to_thread(python, program, folder=tmp_path, ONWARD_DATABASE__URL=sqlite_ledger)
+            assert (ran.returncode, ran.stdout) == (0, "A-17 is confirmed\n"), ran
         for line in "".join(commands).splitlines():
             words = shlex.split(line)[1:]
             sent = await asyncio.to_thread(onward, *words, project=tmp_path, ONWARD_DATABASE__URL=sqlite_ledger)

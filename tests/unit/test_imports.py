@@ -42,7 +42,7 @@ def loaded_by(statements: Mapping[str, str]) -> dict[str, frozenset[str]]:
     It fails if one of them connects, listens, or starts a thread.
     """
     command = [sys.executable, "-P", "-c", CHILD, json.dumps(statements)]
-    output = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, text=True, check=True).stdout
     return {name: frozenset(modules) for name, modules in json.loads(output).items()}
 
 
