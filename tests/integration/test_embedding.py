@@ -120,6 +120,26 @@ def test_a_schema_of_ones_own_is_answered(client: TestClient) -> None:
     assert client.post("/own", json={"query": "{ hello }"}).json() == {"data": {"hello": "from a schema of one's own"}}
 
 
+def test_the_jobs_page_has_forms_for_the_mutations_of_the_served_schema_alone(
+    tmp_path: Path, ledger_url: str, client: TestClient
+) -> None:
+    @strawberry.type
+    class Sends:
+        @strawberry.mutation
+        def process_item(self) -> str | None:
+            return None
+
+    assert 'data-mutations=""' in client.get("/jobs", headers=PAGE).text
+    onward = Onward.from_settings(write(tmp_path, ledger_url))
+    app = FastAPI(lifespan=onward.lifespan)
+    app.mount("/own", onward.graphql_with(strawberry.Schema(Own, mutation=Sends)))
+    app.mount("/jobs", onward.pages)
+    app.mount("/given", onward.pages_with(graphql="/own"))
+    with TestClient(app) as other:
+        for path in ("/jobs", "/given"):
+            assert 'data-mutations="processItem"' in other.get(path, headers=PAGE).text
+
+
 PATHS = {"/jobs": "/graphql", "/jobs/": "/graphql", "/inner/jobs": "/graphql", "/inner/jobs/": "/graphql"}
 
 

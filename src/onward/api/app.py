@@ -44,7 +44,10 @@ def create_app(settings: Settings, *, embedded: bool = False) -> Starlette:
 
     sees_metrics, own_metrics = _metrics_guard(gate), settings.server.workers == 1
     return Api(
-        routes=[*status.routes(_services_of, sees_metrics, own_metrics=own_metrics), *pages.routes()],
+        routes=[
+            *status.routes(_services_of, sees_metrics, own_metrics=own_metrics),
+            *pages.routes(gate.operations.mutations),
+        ],
         middleware=around,
         exception_handlers={HTTPException: _refusal},
         lifespan=lifespan,

@@ -110,6 +110,7 @@ class Embedding:
 
     def _open_graphql(self, service: Service, app: GraphqlApp) -> None:
         gate = self._gate_of(app.schema)
+        app.mutations = gate.operations.mutations
         view = service.view(gate, partial(self._explorer, app))
         answer = within(layers(self._settings, gate.hosts, mounted=True), graphql_app(view))
         app.open(LocalOnly(answer) if self._is_local_only else answer)
@@ -121,7 +122,7 @@ class Embedding:
 
     def _open_pages(self, app: PagesApp) -> None:
         around = layers(self._settings, self._hosts(), mounted=True)
-        app.open(within(around, pages_app(partial(self._graphql_link, app))))
+        app.open(within(around, pages_app(partial(self._graphql_link, app), partial(self._mutations, app))))
 
     def _running(self) -> Running:
         """Return what a router's requests need. Raises RuntimeError before the lifespan and after it."""
@@ -158,3 +159,9 @@ class Embedding:
             return app.graphql
         own = mounts.link(request, self._mounts, app, [one for one in self._graphql if one.schema is None])
         return own or mounts.link(request, self._mounts, app, self._graphql)
+
+    def _mutations(self, app: PagesApp) -> set[str]:
+        """Return the mutations of the GraphQL that the page asks; of an address that it was given, those of any."""
+        mounted = [mount.app for mount in self._mounts]
+        own = [one for one in self._graphql if one.schema is None and one in mounted and not app.graphql]
+        return {name for one in own or self._graphql for name in one.mutations}

@@ -5,7 +5,7 @@ Their links are relative to the page's own address, so that they hold behind any
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from urllib.parse import quote
 
@@ -116,6 +116,7 @@ class GraphqlApp(Mounted):
     def __init__(self, schema: strawberry.Schema | None = None) -> None:
         super().__init__()
         self.schema = schema
+        self.mutations: Collection[str] = ()  # of the served schema, once it is open
 
 
 class PagesApp(Mounted):
@@ -136,8 +137,11 @@ def graphql_app(view: ASGIApp) -> ASGIApp:
     return answer
 
 
-def pages_app(graphql: Callable[[Request], str | None]) -> ASGIApp:
-    """Return the jobs page, with its files in `static/`; `graphql` gives the address of its GraphQL, None without."""
+def pages_app(graphql: Callable[[Request], str | None], mutations: Callable[[], Collection[str]]) -> ASGIApp:
+    """Return the jobs page, with its files in `static/`.
+
+    `graphql` gives the address of its GraphQL, None without, and `mutations` those that are known to be there.
+    """
     file, show = _files(), pages.jobs_page()
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -148,7 +152,7 @@ def pages_app(graphql: Callable[[Request], str | None]) -> ASGIApp:
         elif (address := graphql(request := Request(scope, receive))) is None:
             await Refusal(503, "UNAVAILABLE", NO_GRAPHQL)(scope, receive, send)
         else:
-            await show(address, base_of(request))(scope, receive, send)
+            await show(address, base_of(request), mutations())(scope, receive, send)
 
     return answer
 

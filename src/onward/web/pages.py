@@ -4,7 +4,7 @@ Inside another application they stand elsewhere. Every link is relative to the p
 path that the page's files are below, and the pages know each other's addresses as links, too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from html import escape
 from pathlib import Path
 
@@ -17,14 +17,16 @@ from onward.web.files import Files
 
 HERE = Path(__file__).resolve().parent
 GRAPHQL_LINK = 'href="graphql"'  # of the jobs page; its scripts read the address from this link
+FORMS = ("registerUser", "sendNotification", "processItem")  # the mutations that the jobs page has forms for
+OFFERED = 'data-mutations=""'  # of the jobs page: those of them that the schema has, which may hide itself
 
 
-def routes() -> list[BaseRoute]:
-    """The jobs page at `/`, and the files of both pages below `/static/`."""
+def routes(mutations: Collection[str]) -> list[BaseRoute]:
+    """The jobs page at `/`, for a schema with these mutations, and the files of both pages below `/static/`."""
     show = jobs_page()
 
     async def jobs(_request: Request) -> Response:
-        return show("graphql", "")
+        return show("graphql", "", mutations)
 
     return [Route("/", jobs, methods=["GET"], name="jobs"), Mount("/static", files(), name="static")]
 
@@ -34,16 +36,17 @@ def files() -> Files:
     return Files(directory=HERE / "static")
 
 
-def jobs_page() -> Callable[[str, str], Response]:
-    """Return a function of the GraphQL's address and `base` to the jobs page.
+def jobs_page() -> Callable[[str, str, Collection[str]], Response]:
+    """Return a function of the GraphQL's address, `base` and the schema's mutations to the jobs page.
 
     The page is the same for everyone: what it shows comes from GraphQL.
     """
     page = (HERE / "jobs.html").read_text("utf-8")
     headers = {**policy.COMMON, "Content-Security-Policy": policy.JOBS, "Cache-Control": "no-cache"}
 
-    def show(graphql: str, base: str) -> Response:
+    def show(graphql: str, base: str, mutations: Collection[str]) -> Response:
         html = page.replace('="static/', f'="{escape(base)}static/')
+        html = html.replace(OFFERED, f'data-mutations="{" ".join(name for name in FORMS if name in mutations)}"')
         return HTMLResponse(html.replace(GRAPHQL_LINK, f'href="{escape(graphql)}"'), headers=headers)
 
     return show

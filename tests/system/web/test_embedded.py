@@ -63,4 +63,7 @@ async def test_the_jobs_page_lists_jobs_at_its_mount_and_behind_a_proxy(
             await expect(page.get_by_role("row").filter(has_text="parcels.wrap")).to_be_visible()
             if address == stripped[0]:  # the proxy of this test lets no WebSocket through
                 await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+            await expect(page.get_by_role("heading", name="Per minute")).to_be_visible()
+            for gone in ("Send a job", "Sent from here"):  # its forms are for mutations that this schema has not
+                await expect(page.get_by_role("heading", name=gone)).to_be_hidden()
             await page.close()

@@ -85,3 +85,18 @@ async def test_no_content_overflows_the_page(watched: Watched, served: str, widt
         await page.reload()
         await page.wait_for_timeout(500)
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+async def test_the_jobs_that_another_viewer_sees_are_not_counted_as_new(watched: Watched, served: str) -> None:
+    """Without a connection the growth of the counts stands in for changes."""
+    page = await opened(watched, served)
+    found = await page.evaluate(
+        """async () => {
+          const { Rates } = await import('./static/jobs/rates.js');
+          const rates = new Rates();
+          for (const [number, viewer] of [[0, 'nobody'], [900, 'ada'], [902, 'ada'], [5, 'bob']])
+            rates.seeCounts({ SUCCEEDED: number }, false, viewer);
+          return rates.last(2).reduce((sum, minute) => sum + minute.accepted, 0);
+        }"""
+    )
+    assert found == 2

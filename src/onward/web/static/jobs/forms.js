@@ -1,4 +1,4 @@
-// The three mutations as forms. The server says what is wrong; its words appear at the field that they name.
+// Mutations as forms, those that the served schema has. The server says what is wrong; its words appear at the field that they name.
 import { ask } from './api.js';
 import { el, setAttribute, setText } from './dom.js';
 import { PROCESS_ITEM, REGISTER_USER, SEND_NOTIFICATION } from './queries.js';
@@ -32,15 +32,17 @@ const FORMS = [
   },
 ];
 
-// `accepted` is called with each job that the server has taken.
+// `accepted` is called with each job that the server has taken. Returns whether there is a form.
 export function forms(place, { accepted }) {
-  const panels = FORMS.map((form) => panel(form, accepted));
-  const tabs = FORMS.map((form, index) => el('button', {
+  const offered = FORMS.filter((form) => place.dataset.mutations.split(' ').includes(form.mutation));
+  const panels = offered.map((form) => panel(form, accepted));
+  const tabs = offered.map((form, index) => el('button', {
     type: 'button', role: 'tab', id: `tab-${form.mutation}`, 'aria-controls': `panel-${form.mutation}`,
     onclick: () => choose(index), onkeydown: (event) => arrow(event, index),
   }, form.tab));
   place.append(el('div', { class: 'tabs', role: 'tablist', 'aria-label': 'What to send' }, tabs), ...panels);
   choose(0);
+  return offered.length > 0;
 
   function choose(chosen) {
     tabs.forEach((tab, index) => {

@@ -39,7 +39,8 @@ let from = '#/'; // the list that a job was opened from
 let left = null; // the job that was opened last
 const job = new JobView({ feed, back: () => from });
 
-forms(byId('send'), { accepted: (accepted) => { follow.add(accepted); feed.take(accepted); system.stir(); } });
+const sends = forms(byId('send'), { accepted: (accepted) => { follow.add(accepted); feed.take(accepted); system.stir(); } });
+for (const id of ['send', 'follow']) byId(id).closest('section').hidden = !sends;
 feed.onEach((changed) => rates.see(changed));
 feed.onBatch((batch) => { list.take(batch); system.stir(); });
 system.onTold((error) => {

@@ -26,11 +26,11 @@ export class Rates {
     if (job.status === 'FAILED') this.#now().failed += 1;
   }
 
-  // The counts by status. While no changes come in, their growth stands in, and the minute is marked.
-  seeCounts(counts, live) {
-    const before = this.#counts;
+  // The counts by status that `viewer` sees. While no changes come in, their growth stands in, and the minute is marked.
+  seeCounts(counts, live, viewer) {
+    const before = this.#counts?.viewer === viewer ? this.#counts : null; // another one sees other jobs: none of them is new
     const total = Object.values(counts).reduce((sum, number) => sum + number, 0);
-    this.#counts = { total, succeeded: counts.SUCCEEDED ?? 0, failed: counts.FAILED ?? 0 };
+    this.#counts = { viewer, total, succeeded: counts.SUCCEEDED ?? 0, failed: counts.FAILED ?? 0 };
     if (live || !before) return;
     const minute = this.#now();
     minute.accepted += Math.max(0, total - before.total);

@@ -75,7 +75,7 @@ export class System {
       setText(number, count(counts[status] ?? 0));
       setAttribute(press, 'data-none', counts[status] ? null : '');
     }
-    this.#rates.seeCounts(counts, this.#live());
+    this.#rates.seeCounts(counts, this.#live(), `${viewer.id} ${viewer.roles}`);
     this.handlers = system.handlers;
     this.refused = !viewer.id && !viewer.roles.length;
     this.mailed = system.mailed !== null;
