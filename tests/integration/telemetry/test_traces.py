@@ -66,5 +66,5 @@ def test_the_url_of_a_collector_may_omit_the_path() -> None:
 
 
 def test_without_a_collector_nothing_is_exported() -> None:
-    """Nor are the libraries of the export loaded: `tests/unit/test_imports.py`."""
+    """The libraries of the export are not even loaded: `tests/unit/test_imports.py`."""
     assert type(build("")) is Tracing
