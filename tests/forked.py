@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import json
 import os
 import select
@@ -140,10 +141,15 @@ def _serve(codes: Path) -> None:
     from onward.worker import process  # noqa: F401 - likewise
 
     assert threading.active_count() == 1, "a fork takes no threads along"
+    gc.freeze()  # no fork copies the pages of all that is loaded by looking for garbage in it
     lines = b""
+    alive: dict[int, int] = {}  # the forks, by the descriptors that become readable at their end
     while True:
-        _reap(codes)
-        if not select.select([0], [], [], POLL_S)[0]:
+        ready = select.select([0, *alive], [], [])[0]
+        for ended in set(ready) - {0}:
+            _reap(codes, alive.pop(ended))
+            os.close(ended)
+        if 0 not in ready:
             continue
         read = os.read(0, 65536)
         if not read:
@@ -157,17 +163,14 @@ def _serve(codes: Path) -> None:
             if pid == 0:
                 _become(command)
                 return
+            alive[os.pidfd_open(pid)] = pid
             os.write(1, f"{pid}\n".encode())
 
 
-def _reap(codes: Path) -> None:
-    try:
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            aside = codes / f"{ended[0]}.new"
-            aside.write_text(str(os.waitstatus_to_exitcode(ended[1])))
-            aside.rename(codes / str(ended[0]))
-    except ChildProcessError:
-        return
+def _reap(codes: Path, pid: int) -> None:
+    aside = codes / f"{pid}.new"
+    aside.write_text(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+    aside.rename(codes / str(pid))
 
 
 def _become(wanted: dict[str, object]) -> None:

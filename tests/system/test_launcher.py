@@ -60,8 +60,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def checkout(made: Path, tmp_path: Path) -> Path:
-    """A copy of it; its .venv stands at another path, and so has to be made anew."""
+def checkout(tmp_path: Path) -> Path:
+    """A checkout in which the launcher has not run yet."""
     root = tmp_path / "checkout"
     lay_out(root)
     return root
@@ -242,10 +242,13 @@ def test_faults_installs_its_test_servers(checkout: Path) -> None:
 
 
 def test_a_venv_without_permission_is_reported_in_one_line(
-    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Root has installed it, for example, on a Python in root's own folder."""
-    module = as_module(made)
+    module = as_module(checkout)
+    module.PYTHON.parent.mkdir(parents=True)
+    module.PYTHON.symlink_to(sys.executable)
+    module.stamp(module.PYPROJECT).write_text(module.fingerprint(module.PYPROJECT))  # as an install leaves it
 
     def hidden(_lock: Path) -> bool:
         raise PermissionError(13, "Permission denied", str(module.PYTHON))

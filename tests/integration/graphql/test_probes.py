@@ -37,9 +37,9 @@ TOO_MUCH = (
 )
 
 
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    async with behind_tokens(tmp_path, environment="production") as api:
+@pytest.fixture(scope="module")
+async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    async with behind_tokens(tmp_path_factory.mktemp("onward"), environment="production") as api:
         yield api
 
 

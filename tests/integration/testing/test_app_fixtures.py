@@ -17,6 +17,7 @@ from onward.jobs.states import JobStatus
 from onward.testing.app import TestApp
 from onward.testing.waiting import until
 from tests import application
+from tests.processes import pytest_in
 
 ROOT = Path(__file__).resolve().parents[3]
 S = JobStatus
@@ -96,14 +97,7 @@ def test_the_documented_tests_pass(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "testing-your-jobs.md").read_text()
     for name, text in re.findall(r"`(\w+\.py)`[^`]*?:\n\n```python\n(.*?)```", page, re.DOTALL):
         (tmp_path / name).write_text(text)
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "test_greetings.py", "-q", "-p", "no:valkey", "-p", "no:cacheprovider"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = pytest_in(tmp_path, "test_greetings.py", "-q", PYTEST_ADDOPTS="")
     assert "3 passed" in run.stdout, run.stdout[-4000:]
 
 
