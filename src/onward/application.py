@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -43,6 +43,8 @@ class Onward:
         app.mount("/jobs", onward.pages)
     """
 
+    sync: Sync
+
     def __init__(self, settings: Settings, *, viewer: ViewerFunction | None = None, type_prefix: str = "") -> None:
         self.sync = Sync(settings)
         self._settings = settings
@@ -54,18 +56,25 @@ class Onward:
 
     @classmethod
     def from_settings(
-        cls, file: str | Path = "settings.toml", *, viewer: ViewerFunction | None = None, type_prefix: str = ""
+        cls,
+        file: str | Path = "settings.toml",
+        *,
+        viewer: ViewerFunction | None = None,
+        type_prefix: str = "",
+        overrides: Mapping[str, Any] | None = None,
     ) -> Self:
         """Read the settings; nothing is opened yet. Raises SettingsError.
 
         `viewer` is a function of a connection to the Viewer who calls, or None; it may be asynchronous. Without it
         `auth.mode` says who calls. `type_prefix` begins the names of Onward's types in a schema of your own, where
-        yours have the same names.
+        yours have the same names. `overrides` win over the file and the environment, as in
+        `{"database": {"url": "sqlite:///var/test.db"}}`; workers and commands do not know of them.
         """
         path = Path(file).absolute()
         if not path.is_dir() and path.name != "settings.toml":
             raise SettingsError(f"{file}: the file of a project's settings is named settings.toml: name that one")
-        return cls(enter(path if path.is_dir() else path.parent), viewer=viewer, type_prefix=type_prefix)
+        folder = path if path.is_dir() else path.parent
+        return cls(enter(folder, **(overrides or {})), viewer=viewer, type_prefix=type_prefix)
 
     async def __aenter__(self) -> Self:
         self._take()

@@ -32,6 +32,7 @@ class Public:
 
 PUBLIC = {
     "onward": Public("Handlers, and the types that they meet.", tuple(onward.__all__)),
+    "onward.application": Public("`onward.sync`, for code without an event loop.", ("Sync",)),
     "onward.graphql.enqueue": Public(
         "Accept a job from a resolver.", ("accept", "Accepted", "Companion", "ReplaceParams", "MutationError")
     ),
@@ -71,7 +72,16 @@ MEMBERS = {  # of classes that are public in part
     "Tx": {"dialect", "now", "insert", "all", "one", "execute", "new_id"},
     "Viewer": {"subject", "roles", "until", "__init__"},
 }
-HANDED_OUT = {"Context", "Harness", "Ledger", "TestApp", "Tx", "UserError", "Handler"}  # nobody else constructs them
+HANDED_OUT = {
+    "Context",
+    "Harness",
+    "Ledger",
+    "Sync",
+    "TestApp",
+    "Tx",
+    "UserError",
+    "Handler",
+}  # nobody else constructs them
 WIDTH = 100
 Defined = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -28,6 +28,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import Message, Scope
+from starlette.websockets import WebSocketDisconnect
 
 from onward import Onward, Viewer
 from onward.api.mounted import NOT_RUNNING, is_local
@@ -224,6 +225,16 @@ def test_mounted_and_not_running_it_says_what_to_add(tmp_path: Path, path: str) 
     answer = TestClient(app).post(path, json={"query": "{ __typename }"})
     assert answer.status_code == 503
     assert "lifespan=onward.lifespan" in answer.json()["errors"][0]["message"]
+
+
+def test_a_socket_is_told_what_to_add_where_nothing_runs(tmp_path: Path) -> None:
+    _, app = embedding(tmp_path, f"sqlite:///{tmp_path}/onward.db")
+    socket = TestClient(app).websocket_connect("/graphql/", subprotocols=[PROTOCOL])
+    with socket, pytest.raises(WebSocketDisconnect) as closed:
+        socket.receive_json()
+    assert closed.value.code == 1013
+    assert "lifespan=onward.lifespan" in closed.value.reason
+    assert "async with onward.lifespan(app)" in closed.value.reason
 
 
 async def test_in_a_lifespan_of_ones_own_it_serves_over_asgi(tmp_path: Path, ledger_url: str) -> None:

@@ -268,3 +268,16 @@ async def count(ledger_url: str) -> int:
 async def test_a_handler_instead_of_its_job_is_refused(onward: Onward) -> None:
     with pytest.raises(TypeError, match=r"HANDLER\.job"):
         await onward.enqueue(workload.noted)  # type: ignore[arg-type]
+
+
+async def test_settings_may_be_given_in_the_program_and_win(
+    tmp_path: Path, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_settings(tmp_path, "sqlite:////proc/no/where.db")
+    monkeypatch.setenv("ONWARD_DATABASE__URL", "sqlite:////proc/no/where/else.db")
+    async with Onward.from_settings(file, overrides={"database": {"url": ledger_url}}) as onward:
+        await onward.enqueue(workload.noted.job(folder=str(tmp_path)))  # the file's other keys stay
+    assert await count(ledger_url) == 1
+    for wrong, words in (({"databse": {}}, "databse"), ({"project": "."}, "project is not a setting")):
+        with pytest.raises(SettingsError, match=words):
+            Onward.from_settings(file, overrides=wrong)

@@ -22,6 +22,7 @@ from onward.api.base import REASON_LENGTH
 from onward.api.session import STOPS
 from onward.web import pages
 
+TRY_AGAIN_LATER = 1013  # as a process that ends is not running, too, clients do not give up
 FORWARDED = frozenset({b"forwarded", b"x-forwarded-for"})
 TEST_CLIENT = "testclient"  # the address that Starlette's gives itself
 NOT_RUNNING = (
@@ -80,7 +81,17 @@ class Mounted:
             raise RuntimeError(f"Onward's applications are mounted, and take no {scope['type']} of their own")
         if self.ends and scope["type"] == "http" and scope["http_version"].startswith("1"):
             send = partial(_send_last, send)
-        await (self._inner or Refusal(503, "UNAVAILABLE", NOT_RUNNING))(scope, receive, send)
+        if self._inner is None and scope["type"] == "websocket":
+            await _close(scope, receive, send)
+        else:
+            await (self._inner or Refusal(503, "UNAVAILABLE", NOT_RUNNING))(scope, receive, send)
+
+
+async def _close(scope: Scope, receive: Receive, send: Send) -> None:
+    """Say what is missing: of a handshake that is refused a client hears the status alone. It may try again."""
+    await receive()  # websocket.connect
+    await send({"type": "websocket.accept", "subprotocol": next(iter(scope.get("subprotocols", ())), None)})
+    await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": NOT_RUNNING[:REASON_LENGTH]})
 
 
 async def _send_last(send: Send, message: Message) -> None:

@@ -540,7 +540,7 @@ class Settings(BaseSettings):
         return self
 
 
-def load(project: Path | None = None, **overrides: Any) -> Settings:
+def load(project: Path | None = None, /, **overrides: Any) -> Settings:
     """Load the settings of `project`; None means the folder in ONWARD_PROJECT, else the current one.
 
     `overrides` win over the environment, which wins over the file.
@@ -576,6 +576,8 @@ def load(project: Path | None = None, **overrides: Any) -> Settings:
                 raise SettingsError(f"{file}: project is not a setting; --project names the folder of this file")
             return init_settings, env_settings, toml
 
+    if "project" in overrides:
+        raise SettingsError("project is not a setting; name the file of the project's settings")
     try:
         return _anchored(FromFile(**{**overrides, "project": folder}), folder)
     except ValidationError as error:
@@ -603,7 +605,7 @@ def version() -> str:
     return metadata.version("onward")
 
 
-def enter(project: Path | None = None, **overrides: Any) -> Settings:
+def enter(project: Path | None = None, /, **overrides: Any) -> Settings:
     """Load the settings and make the project's modules importable.
 
     Its folder comes last, so that nothing in it hides a module of ours or of a library. May be called twice.
