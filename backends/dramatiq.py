@@ -7,7 +7,7 @@
 | priority | a queue each for what goes before the rest, for the rest, and for what goes after it |
 | a job | runs on the event loop: Dramatiq's thread hands it over, see `in_flight.py` |
 | pick-up | an idle consumer blocks on a wake-up list, so that it need not poll |
-| a worker dies with messages fetched | Dramatiq's own maintenance gives them back after some seconds |
+| a worker dies with messages fetched | the others give them back after some seconds, see `redis_rescue.py` |
 | Redis forgets | its run id or our sentinel key changes, and maintenance delivers again |
 
 The parts of it that speak to Redis are in the `redis_*.py` files beside this one.
@@ -70,13 +70,13 @@ class Dramatiq(Backend):
     def declare(self, worker: Worker) -> None:
         """Let a worker, before its start, run jobs of this backend, as many at once as it has threads."""
         assert self._loop is not None  # noqa: S101 - for the type checker
-        self.broker.in_flight = InFlightJobs(self._loop, self._retry_write, worker.worker_threads)
+        self.broker.in_flight = InFlightJobs(self._loop, self._run_until_recorded, worker.worker_threads)
         self.broker.add_middleware(self.broker.in_flight)
         worker.worker_threads = 1
         for queue_name, (name, priority) in ACTORS.items():
-            dramatiq.actor(actor_name=name, queue_name=queue_name, priority=priority, broker=self.broker)(_read)
+            dramatiq.actor(actor_name=name, queue_name=queue_name, priority=priority, broker=self.broker)(_do_nothing)
 
-    async def _retry_write(self, job_id: str) -> bool:
+    async def _run_until_recorded(self, job_id: str) -> bool:
         """Run the job and retry while the ledger is away: its message may be the only one.
 
         Return False if the process ends before: the message is not acknowledged, and another process gets it.
@@ -134,5 +134,5 @@ class Dramatiq(Backend):
             self._tried_at = time.monotonic()
 
 
-def _read(job_id: object) -> None:
+def _do_nothing(job_id: object) -> None:
     """The actor, which does nothing: the consumer's `ack` begins the job."""

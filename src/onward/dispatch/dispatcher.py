@@ -101,7 +101,7 @@ class Dispatcher:
                     await backend.deliver(deliveries, after_response=after_response)
                 except Exception:  # noqa: BLE001 - the jobs are accepted, whatever a backend of the project's raises
                     self._log.warning("delivery failed", backend=name, exc_info=True)
-            elif self._broker_health.is_closed(name):
+            elif self._broker_health.lets_through(name):
                 with self._tracing.span(f"deliver {name}", "producer", backend=name, jobs=len(deliveries)) as span:
                     if not await self._batches.deliver(name, deliveries):
                         span.fail("DELIVERY_FAILED")
@@ -111,7 +111,7 @@ class Dispatcher:
         try:
             await self.backends[name].deliver(deliveries, after_response=self.defer)
         except Exception as error:  # noqa: BLE001 - whatever a backend raises, maintenance delivers again
-            if self._broker_health.is_closed(name):
+            if self._broker_health.lets_through(name):
                 self._log.warning(
                     "delivery failed; maintenance delivers again", backend=name, error=type(error).__name__
                 )
@@ -120,7 +120,7 @@ class Dispatcher:
         return True
 
     async def _send_and_confirm(self, name: str, deliveries: Sequence[Delivery]) -> bool:
-        identity = self.broker(name).identity  # before the delivery: one that is forgotten meanwhile has another
+        identity = self.health_of(name).identity  # before the delivery: one that is forgotten meanwhile has another
         if not await self.send(name, deliveries):
             return False
         if identity:
@@ -183,7 +183,7 @@ class Dispatcher:
         for backend in self.backends.values():
             backend.wake()
 
-    def broker(self, name: str) -> Health:
+    def health_of(self, name: str) -> Health:
         """Return the backend's newest health, at most a second old; unreachable if it does not answer."""
         return self._broker_health[name]
 
@@ -204,7 +204,7 @@ class Dispatcher:
         return Health(reachable=False, depth=depth, oldest_age_s=None if age_us is None else age_us / 1_000_000)
 
     def _with_broker(self, name: str, measured: Health) -> Health:
-        broker = self.broker(name)
+        broker = self.health_of(name)
         return replace(measured, reachable=broker.reachable, identity=broker.identity, reason=broker.reason)
 
     def waiting_for(self, job: Job, health: Mapping[str, Health]) -> str | None:

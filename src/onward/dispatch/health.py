@@ -49,7 +49,7 @@ class BackendHealth:
             return Health(reachable=False)
         return self._answers.get(name, Health(reachable=False))
 
-    def is_closed(self, name: str) -> bool:
+    def lets_through(self, name: str) -> bool:
         """Return whether the breaker lets deliveries through."""
         return time.monotonic() >= self._open_until.get(name, 0.0)
 

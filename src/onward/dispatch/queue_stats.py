@@ -35,7 +35,7 @@ def ask(database: Database, dispatcher: Dispatcher) -> list[Figure]:
         stats: QueueStats | None = database.read_sync(partial(_read, backends=tuple(dispatcher.backends)))
     except StorageError:
         stats = None
-    return figures(stats, {name: dispatcher.broker(name) for name in dispatcher.backends})
+    return figures(stats, {name: dispatcher.health_of(name) for name in dispatcher.backends})
 
 
 def _read(tx: Tx, backends: tuple[str, ...]) -> QueueStats:

@@ -12,7 +12,7 @@ from onward.handlers.base import HandlerError, InvalidParameters, Permanent, Ret
 from onward.jobs.base import NotStarted, Superseded
 from onward.jobs.encryption import redact
 from onward.jobs.model import Attempt, Job, JobError, Step, without_surrogates
-from onward.jobs.retry import delay
+from onward.jobs.retry import LEDGER_DELAY, delay, internal_delay
 from onward.jobs.running import StopReason
 from onward.jobs.states import JobStatus
 from onward.storage.base import StorageError
@@ -21,8 +21,6 @@ from onward.text.errors import text_of
 UNEXPECTED = "the handler failed unexpectedly; the log tells more under this job's id"
 MESSAGE_CHARACTERS = 2000
 CODE_CHARACTERS = 100
-LEDGER_RETRY = timedelta(seconds=1)
-MAX_INTERNAL_RETRY = timedelta(minutes=5)
 MAX_INTERNAL_ERRORS = 10
 
 S = JobStatus
@@ -65,8 +63,7 @@ def internal_error(attempts: Sequence[Attempt]) -> Outcome:
     error = _error("INTERNAL", UNEXPECTED, retryable=True)
     if in_a_row >= MAX_INTERNAL_ERRORS:
         return Outcome(S.FAILED, error=error, counts_as_attempt=False)
-    wait = min(LEDGER_RETRY * 2 ** (in_a_row - 1), MAX_INTERNAL_RETRY)
-    return Outcome(S.RETRYING, error=error, counts_as_attempt=False, delay_us=_us(wait))
+    return Outcome(S.RETRYING, error=error, counts_as_attempt=False, delay_us=_us(internal_delay(in_a_row)))
 
 
 def after_error(
@@ -95,7 +92,7 @@ def after_error(
         return internal_error(job.attempts)
     if isinstance(error, StorageError):
         job_error = _error("UNAVAILABLE", "the ledger did not answer; the job is tried again", step, retryable=True)
-        return Outcome(S.RETRYING, error=job_error, counts_as_attempt=False, delay_us=_us(LEDGER_RETRY))
+        return Outcome(S.RETRYING, error=job_error, counts_as_attempt=False, delay_us=_us(LEDGER_DELAY))
     permanent = isinstance(error, Permanent | InvalidParameters)
     if isinstance(error, HandlerError):
         job_error = _error(code_of(error), redact(text_of(error), secrets), step, retryable=not permanent)

@@ -7,6 +7,9 @@ from random import Random
 
 from onward.handlers.base import Retry
 
+LEDGER_DELAY = timedelta(seconds=1)  # after an attempt that the ledger did not let begin or end
+MAX_INTERNAL_DELAY = timedelta(minutes=5)
+
 
 def ceiling(policy: Retry, attempt: int) -> timedelta:
     """Return the longest wait after the n-th attempt, from 1 on: `base` doubled each time, up to `cap`."""
@@ -23,3 +26,8 @@ def delay(policy: Retry, attempt: int, chance: Random) -> timedelta:
     clients of a service that comes back best.
     """
     return ceiling(policy, attempt) * chance.random()
+
+
+def internal_delay(in_a_row: int) -> timedelta:
+    """Return the wait after the n-th attempt in a row, from 1 on, that an error of ours ended."""
+    return min(LEDGER_DELAY * (1 << (in_a_row - 1)), MAX_INTERNAL_DELAY)

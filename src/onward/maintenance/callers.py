@@ -32,7 +32,7 @@ class CallersJobs(Service):
         self._interval_s = timings.commit_check_s
 
     async def run_once(self) -> float:
-        health = self._dispatcher.broker(self._backend)
+        health = self._dispatcher.health_of(self._backend)
         if health.reachable and self._revision.has_changed():
             rows = await self._writer.database.read(partial(due.unsent, backend=self._backend, limit=PAGE))
             deliveries = [Delivery(job.id, job.handler, job.priority, job.fencing_token) for job in rows]

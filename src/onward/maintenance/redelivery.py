@@ -40,7 +40,7 @@ class Redelivery(Service):
         self._log = logger("maintenance")
 
     async def run_once(self) -> float:
-        health = self._dispatcher.broker(self._backend)
+        health = self._dispatcher.health_of(self._backend)
         if health.reachable:
             if await self._has_lost_all(health):
                 await self._invalidate_deliveries()
@@ -98,7 +98,7 @@ class BlockedJobs(Service):
             commits = ShortCommits(self._writer, most=PAGE, order=LAST)
             while jobs := await commits.run(partial(_unblock, handler=handler)):
                 for backend, deliveries in self._dispatcher.by_backend(jobs).items():
-                    identity = self._dispatcher.broker(backend).identity
+                    identity = self._dispatcher.health_of(backend).identity
                     await deliver(self._writer, self._dispatcher, backend, deliveries, identity=identity)
                 await commits.rest()
         return self._latest_s if wait_us is None else min(max(wait_us / 1_000_000, self._soonest_s), self._latest_s)

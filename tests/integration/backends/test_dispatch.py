@@ -132,7 +132,7 @@ async def test_a_broker_without_an_identity_gets_the_job_of_a_caller_s_transacti
 ) -> None:
     """Nothing confirms a delivery there, and each commit has the callers' jobs looked for again."""
     holes(onward).identity = ""
-    await until(lambda: onward.dispatcher.broker("holes").identity == "")
+    await until(lambda: onward.dispatcher.health_of("holes").identity == "")
     new = onward.dispatcher.prepare("conformance.result", {"kind": "nothing"}, owner=None)
     theirs: list[str] = []
     for _ in range(3):

@@ -41,7 +41,7 @@ class Thread:
 
     def __init__(self, backend: Dramatiq) -> None:
         self.acknowledged = threading.Event()
-        self._in_flight = InFlightJobs(asyncio.get_running_loop(), backend._retry_write, 1)
+        self._in_flight = InFlightJobs(asyncio.get_running_loop(), backend._run_until_recorded, 1)
         self._thread = threading.Thread(
             target=self._in_flight.accept, args=("job_1", self.acknowledged.set), daemon=True
         )

@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 from onward.jobs.states import TERMINAL
@@ -61,11 +62,12 @@ Counts = Counter[tuple[str, str]]  # by handler and event: accepted, pruned, or 
 
 
 class Audit:
-    """The ledger with triggers that count. Each read uses a connection of its own."""
+    """The ledger with triggers that count. Each read uses a connection of its own, but those in one `snapshot`."""
 
     def __init__(self, url: str) -> None:
         """Create the ledger's tables, and the triggers."""
         self.database = Database(url, application.MIGRATIONS)
+        self._snapshot: Any = None
         migrate.upgrade(self.database)
         connection = self.database.connect()
         try:
@@ -76,13 +78,27 @@ class Audit:
         finally:
             connection.close()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read the ledger as of one moment, since jobs are pruned meanwhile."""
+        isolation = " ISOLATION LEVEL REPEATABLE READ" if self.database.dialect == "postgresql" else ""
+        with closing(self.database.connect()) as self._snapshot:
+            self._snapshot.execute(f"BEGIN{isolation}")
+            try:
+                yield
+            finally:
+                self._snapshot.execute("ROLLBACK")
+        self._snapshot = None
+
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        connection = self.database.connect()
-        try:
-            found: list[tuple[Any, ...]] = connection.execute(self.database.named(sql)).fetchall()
-            return found
-        finally:
-            connection.close()
+        if self._snapshot is not None:
+            return self._read(self._snapshot, sql)
+        with closing(self.database.connect()) as connection:
+            return self._read(connection, sql)
+
+    def _read(self, connection: Any, sql: str) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = connection.execute(self.database.named(sql)).fetchall()
+        return found
 
     def open(self) -> int:
         """Return the number of unfinished jobs."""
@@ -120,7 +136,8 @@ def scraped(texts: Iterable[str]) -> Counts:
 
 def differences(audit: Audit, sent: Counter[str], retried: int, metrics: Counts) -> list[str]:
     """Return each count that is wrong, once every job is over."""
-    counts = audit.counts()
+    with audit.snapshot():
+        counts, (rows, kept), unfinished = audit.counts(), audit.statuses(), audit.open()
     wrong = []
 
     def same(what: str, first: object, second: object) -> None:
@@ -139,9 +156,8 @@ def differences(audit: Audit, sent: Counter[str], retried: int, metrics: Counts)
                 wrong.append(f"{handler}: {counts[handler, status]} times {status}")
     accepted = sum(n for (_, what), n in counts.items() if what == NEW)
     pruned = sum(n for (_, what), n in counts.items() if what == GONE)
-    rows, kept = audit.statuses()
     same("runs that began, runs that ended", accepted + retried, ends.total())
     same("rows that were accepted and not pruned, rows", accepted - pruned, sum(rows.values()))
     same("rows of each status, the ledger's own count", rows, kept)
-    same("unfinished jobs", 0, audit.open())
+    same("unfinished jobs", 0, unfinished)
     return wrong
