@@ -33,7 +33,7 @@ def test_a_result_may_have_the_levels_that_docs_and_message_tell(inner: Any, own
 
 
 def test_progress_below_zero_is_zero() -> None:
-    job = SimpleNamespace(id="job_1", handler="a.b", attempt=1, progress=None)
+    job = SimpleNamespace(id="job_1", handler="a.b", owner=None, attempt=1, progress=None)
     running = Running(cast("Job", job), cast("Any", None), None, cast("Any", None), lambda _: None)
     running.progress(-5, -1)
     assert running.latest == Progress(0, 0)
