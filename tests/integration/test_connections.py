@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import resource
+import signal
 import socket
 import struct
 import subprocess
@@ -674,3 +675,28 @@ def test_an_idle_connection_is_kept_longer_than_proxies_keep_theirs(tmp_path: Pa
     """A proxy would otherwise send a request into a connection that is just being closed, and answer 502."""
     settings = settings_in(tmp_path)
     assert serving.configured(create_app(settings), settings).timeout_keep_alive == settings.server.keep_alive_s > 75
+
+
+async def test_a_server_without_requests_waits_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anyio_backend: str
+) -> None:
+    """Uvicorn's own loop wakes the process ten times a second, to see whether it shall end."""
+    monkeypatch.setattr(os, "register_at_fork", lambda **_: None)  # nothing could undo it
+    monkeypatch.setattr(serving, "TICK_S", 3600.0, raising=False)
+    settings, ticks = settings_in(tmp_path), 0
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        server = serving.Server(serving.configured(create_app(settings), settings), settings, bound, None)
+        on_tick = server.on_tick
+
+        async def counted(counter: int) -> bool:
+            nonlocal ticks
+            ticks += 1
+            return await on_tick(counter)
+
+        monkeypatch.setattr(server, "on_tick", counted)
+        serves = asyncio.create_task(server.main_loop())
+        await asyncio.sleep(0.35)  # there is no condition to wait for: nothing should happen
+        assert ticks == 1
+        server.handle_exit(signal.SIGTERM, None)
+        async with asyncio.timeout(30):
+            await serves

@@ -109,6 +109,7 @@ class ChangeFeed:
         self._looking: asyncio.TimerHandle | None = None
         self._changed_at = 0.0  # when a change was seen
         self._woken = asyncio.Event()
+        self._end_watch: Callable[[], None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._waking = False
@@ -123,6 +124,7 @@ class ChangeFeed:
             self._task.cancel()
             if self._looking is not None:
                 self._looking.cancel()
+            self._stop_watching()
             with suppress(asyncio.CancelledError):
                 await self._task
 
@@ -183,12 +185,15 @@ class ChangeFeed:
             await self._woken.wait()
             self._woken.clear()
             self._waking = False
+            self._revision.has_changed()  # the read below is the answer to it
             try:
                 before = self._seen
                 changed, seen, known = await self._database.read(self._poll)
                 if self._seen is before:  # else the first subscription has come meanwhile, and begins anew
                     self._seen, self._known = seen, known
                 if changed:
+                    if self._is_quiet:
+                        self._look_in(self._timings.change_poll_s)
                     self._changed_at = monotonic()
                     assert before is not None  # noqa: S101 - it has found changes since then
                     since = before.position
@@ -207,20 +212,39 @@ class ChangeFeed:
 
     def _begin_looking(self) -> None:
         if self._looking is None:
-            loop = asyncio.get_running_loop()
-            self._looking = loop.call_later(self._timings.change_poll_s, self._look)
+            self._look_in(self._timings.change_poll_s)
+        if self._end_watch is None and not self._database.driver.is_local:
+            self._end_watch = self._database.watch(self.wake)
+
+    def _stop_watching(self) -> None:
+        end, self._end_watch = self._end_watch, None
+        if end is not None:
+            end()
+
+    def _look_in(self, pause_s: float) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+        # A timer, and no task that waits: it takes a third of the processor time.
+        self._looking = asyncio.get_running_loop().call_later(pause_s, self._look)
 
     def _look(self) -> None:
         """Let the reader read if the ledger has changed, and look again in a while. Ends with the subscriptions."""
         self._looking = None
         if not (self._jobs or self._all):
+            self._stop_watching()
             return
         if self._revision.has_changed():
             self._woken.set()
-        is_quiet = monotonic() - self._changed_at > self._timings.quiet_after_s
-        pause_s = self._timings.quiet_poll_s if is_quiet else self._timings.change_poll_s
-        # A timer, and no task that waits: it takes a third of the processor time.
-        self._looking = asyncio.get_running_loop().call_later(pause_s, self._look)
+        if not self._is_quiet:
+            self._look_in(self._timings.change_poll_s)
+        elif self._end_watch is None or self._database.revision() is None:
+            self._look_in(self._timings.quiet_poll_s)
+        else:  # the watch tells of each commit
+            self._look_in(self._timings.recheck_s)
+
+    @property
+    def _is_quiet(self) -> bool:
+        return monotonic() - self._changed_at > self._timings.quiet_after_s
 
     def _poll(self, tx: Tx) -> tuple[list[Job], Snapshot | None, dict[str, int]]:
         """Return the changed jobs, and what is seen and known then; it may be run twice."""

@@ -38,8 +38,10 @@ class Timings:
     quiet_poll_s: float = 0.1
     """The same once nothing has changed for `quiet_after_s`: most of a look's cost is that the process wakes up."""
     quiet_after_s: float = 2.0
-    recheck_s: float = 1.0
-    """The ledger is read again by those who look for changes, though nothing seems to have changed."""
+    recheck_s: float = 1.5
+    """The ledger is read again by those who look for changes, though nothing seems to have changed.
+
+    Longer than `heartbeat_s`: the commits of heartbeats are changes, and one reason to read each second is enough."""
     tick_interval_s: float = 0.5
     """Maintenance looks at the ledger, at the latest."""
     min_tick_s: float = 0.02

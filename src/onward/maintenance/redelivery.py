@@ -13,6 +13,7 @@ from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import blocked, due
 from onward.jobs.model import Job
 from onward.jobs.timings import Timings
+from onward.maintenance.agenda import Agenda
 from onward.maintenance.service import Service
 from onward.storage.batches import ShortCommits, in_batches
 from onward.storage.lock_order import LAST
@@ -90,9 +91,11 @@ class BlockedJobs(Service):
         self._writer = writer
         self._dispatcher = dispatcher
         self._soonest_s = timings.min_tick_s
-        self._latest_s = timings.tick_interval_s
+        self._agenda = Agenda(writer.database, timings)
 
     async def run_once(self) -> float:
+        if not self._agenda.is_due():
+            return self._agenda.pause_s
         handlers, wait_us = await self._writer.database.read(blocked.admissible_handlers)
         for handler in handlers:
             commits = ShortCommits(self._writer, most=PAGE, order=LAST)
@@ -101,7 +104,11 @@ class BlockedJobs(Service):
                     identity = self._dispatcher.health_of(backend).identity
                     await deliver(self._writer, self._dispatcher, backend, deliveries, identity=identity)
                 await commits.rest()
-        return self._latest_s if wait_us is None else min(max(wait_us / 1_000_000, self._soonest_s), self._latest_s)
+        self._agenda.wait(None if wait_us is None else max(wait_us / 1_000_000, self._soonest_s))
+        return self._agenda.pause_s
+
+    def stand_by(self) -> None:
+        self._agenda.forget()
 
 
 def _unblock(tx: Tx, limit: int, handler: str) -> list[Job]:

@@ -8,6 +8,7 @@ from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import due
 from onward.jobs.schedule import Schedule
 from onward.jobs.timings import Timings
+from onward.maintenance.agenda import Agenda
 from onward.maintenance.service import Service
 from onward.storage.batches import ShortCommits
 from onward.storage.lock_order import LAST
@@ -25,19 +26,25 @@ class DelayedJobs(Service):
     def __init__(self, writer: Writer, dispatcher: Dispatcher, timings: Timings) -> None:
         self._writer = writer
         self._dispatcher = dispatcher
-        self._latest_s = timings.tick_interval_s
+        self._agenda = Agenda(writer.database, timings)
 
     async def run_once(self) -> float:
+        if not self._agenda.is_due():
+            return self._agenda.pause_s
         commits = ShortCommits(self._writer, most=PAGE, order=LAST, pause=0.25)
         while True:
             wait_us = await self._writer.database.read(_until_next)
             if wait_us is None or wait_us > 0:
-                return self._latest_s if wait_us is None else min(self._latest_s, wait_us / 1_000_000 + 0.001)
+                self._agenda.wait(None if wait_us is None else wait_us / 1_000_000 + 0.001)
+                return self._agenda.pause_s
             jobs = await commits.run(partial(due.promote_due, route=self._dispatcher.route))
             await self._dispatcher.deliver(jobs, after_response=self._dispatcher.defer)
             if not jobs:
-                return self._latest_s
+                return self._agenda.pause_s
             await commits.rest()
+
+    def stand_by(self) -> None:
+        self._agenda.forget()
 
 
 class RecurringJobs(Service):

@@ -214,6 +214,23 @@ async def test_a_sqlite_ledger_that_has_not_changed_is_not_read(
         await changes.close()
 
 
+async def test_a_quiet_postgresql_ledger_tells_of_a_change_between_two_looks(
+    postgres_ledger: str, anyio_backend: str
+) -> None:
+    """The thread that looks for commits wakes the reader, which therefore has no reason to wake up by itself."""
+    timings = Timings(change_poll_s=0.002, quiet_after_s=-1.0, quiet_poll_s=3600.0, recheck_s=3600.0)
+    with writing(postgres_ledger) as writer:
+        jobs = [await writer.run(accept) for _ in range(2)]
+        changes = ChangeFeed(writer.database, timings)
+        changes.start()
+        async with changes.watch_all() as subscription, asyncio.timeout(30):
+            for job in jobs:
+                await writer.run(lambda tx, job=job: cancel(tx, job.id))  # type: ignore[misc]
+                while (await anext(subscription)).id != job.id:
+                    pass
+        await changes.close()
+
+
 async def test_subscribers_see_changes_in_a_restored_dump(postgres_ledger: str, anyio_backend: str) -> None:
     """The transactions that changed the jobs have higher numbers than the new server's."""
     with writing(postgres_ledger) as writer:

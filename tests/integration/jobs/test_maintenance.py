@@ -1,10 +1,11 @@
-"""Maintenance: no service delays another."""
+"""Maintenance: no service delays another, and none reads a ledger that has not changed."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,11 +16,15 @@ from onward.jobs import ledger
 from onward.jobs.model import Job, Visible
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
+from onward.maintenance.redelivery import BlockedJobs
+from onward.maintenance.scheduler import DelayedJobs
 from onward.runtime.wiring import Runtime, run_process
+from onward.storage.engine import Database
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 from tests import application
 
+S = JobStatus
 pytestmark = pytest.mark.anyio
 OLD = 20_000
 MONTH_US = 30 * 86_400_000_000
@@ -77,3 +82,55 @@ async def test_pruning_many_jobs_delays_neither_delayed_jobs_nor_ticks(project: 
     assert left < OLD, "nothing was deleted meanwhile"
     late = {run_at: started_at - run_at for run_at, started_at in found}
     assert max(late.values()) < LATE_US, late
+
+
+@pytest.mark.parametrize("kind", [DelayedJobs, BlockedJobs])
+async def test_a_ledger_that_has_not_changed_is_not_read(
+    kind: type[DelayedJobs | BlockedJobs],
+    tmp_path: Path,
+    ledger_url: str,
+    anyio_backend: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The service reads after a commit, and not again before the next one."""
+    application.write(tmp_path)
+    project = settings.load(tmp_path, **application.tables({"database": {"url": ledger_url}}))
+    timings = Timings(heartbeat_s=3600.0, recheck_s=3600.0)
+    reads, read = 0, Database.read
+
+    async def counted(database: Database, fn: Any) -> Any:
+        nonlocal reads
+        reads += asyncio.current_task() is own
+        return await read(database, fn)
+
+    async def reads_now() -> bool:
+        before = reads
+        await service.run_once()
+        return reads > before
+
+    own = asyncio.current_task()
+    async with run_process(project, Role.RUN, timings=timings) as parts, asyncio.timeout(60):
+        service = kind(parts.writer, parts.dispatcher, timings)
+        monkeypatch.setattr(Database, "read", counted)
+        assert await reads_now()
+        while await reads_now():  # other commits of the start, or a PostgreSQL that is not looked at yet
+            await asyncio.sleep(0.02)
+        await delayed(parts, 3600.0)
+        while not await reads_now():
+            await asyncio.sleep(0.02)
+        service.stand_by()
+        assert await reads_now()
+
+
+async def test_a_job_of_a_quiet_ledger_is_queued_at_its_time(
+    tmp_path: Path, ledger_url: str, anyio_backend: str
+) -> None:
+    """Time passes without a commit."""
+    application.write(tmp_path)
+    project = settings.load(tmp_path, **application.tables({"database": {"url": ledger_url}}))
+    timings = Timings(heartbeat_s=3600.0, recheck_s=3600.0)
+    async with run_process(project, Role.RUN, timings=timings) as parts, asyncio.timeout(60):
+        service = DelayedJobs(parts.writer, parts.dispatcher, timings)
+        job_id = (await delayed(parts, 0.3)).id
+        while (job := await parts.database.read(lambda tx: ledger.get(tx, job_id))) and job.status is not S.QUEUED:
+            await asyncio.sleep(await service.run_once())
