@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.base import ROOT, BenchError
 
-NEW, OLDER = "bench", "bench-older"
+NEW, OLDER, POSTGRES = "bench", "bench-older", "bench-postgres"
 FOLDER = ROOT / "var" / "bench"
 
 

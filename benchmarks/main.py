@@ -12,13 +12,13 @@ from rich.console import Console
 from benchmarks import machine, table
 from benchmarks.base import BenchError, Row, Scope
 from benchmarks.environment import FOLDER
-from benchmarks.figures import accept, jobs, memory, pickup, size, start, watch
+from benchmarks.figures import accept, durable, jobs, memory, pickup, queues, size, start, watch
 from onward.web.base import BuildFailed
 from onward.web.build import build
 from tests.servers import Missing
 
 QUICK = "ABCDEFJ"  # figures that are meaningful on a CI machine
-FIGURES = "ABCDEFGHIJK"
+FIGURES = "ABCDEFGHIJKLMNO"
 Take = Callable[[Scope, str], Iterator[Row]]
 TAKES: tuple[tuple[str, Take], ...] = (
     ("AB", accept.take_in_process),
@@ -30,6 +30,9 @@ TAKES: tuple[tuple[str, Take], ...] = (
     ("I", lambda scope, _: watch.take(scope)),
     ("J", lambda scope, _: start.take(scope)),
     ("K", lambda scope, _: pickup.take_within(scope)),
+    ("LM", durable.take),
+    ("N", lambda scope, _: queues.take(scope)),
+    ("O", lambda scope, _: queues.take_pickup(scope)),
 )
 
 

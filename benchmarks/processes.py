@@ -46,12 +46,7 @@ class Program:
 
     def cpu_s(self) -> float:
         """Return the processor seconds of the process and its children, free of the machine's other work."""
-        total = 0.0
-        for pid in (self.process.pid, *_children(self.process.pid)):
-            with suppress(OSError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        return total
+        return cpu_s(self.process.pid)
 
     def rss_mb(self) -> float:
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
@@ -130,6 +125,16 @@ def ours(folder: Path, *, backend: str, redis_url: str = "", database_url: str =
 def theirs(**further: str) -> dict[str, str]:
     """Return the environment for a rival's process."""
     return {"PYTHONPATH": str(RIVALS), **further}
+
+
+def cpu_s(pid: int, *, ended: bool = False) -> float:
+    """Return the processor seconds of a process and its children; with `ended`, of those too that have ended."""
+    ticks = 0
+    for each in (pid, *_children(pid)):
+        with suppress(OSError):
+            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11 : 15 if ended else 13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _environ() -> dict[str, str]:

@@ -43,25 +43,33 @@ def of_tallies(folder: Path) -> list[tuple[float, int]]:
     return _summed(sorted(steps))
 
 
-def of_ledger(path: Path) -> list[tuple[float, int]]:
+def tallied(folder: Path) -> int:
+    """Return the number of jobs that a rival has done."""
+    totals = of_tallies(folder)
+    return totals[-1][1] if totals else 0
+
+
+def of_ledger(ledger: Path | Database) -> list[tuple[float, int]]:
     """Return the times at which the ledger's jobs finished."""
-    return _summed([(at / 1e6, n) for at, n in _read(path, _finished)])
+    return _summed([(at / 1e6, n) for at, n in _read(ledger, _finished)])
 
 
-def done_in_ledger(path: Path) -> int:
+def done_in_ledger(ledger: Path | Database) -> int:
     """Return the number of jobs that succeeded."""
-    return int(_read(path, _succeeded)[0][0] or 0)
+    return int(_read(ledger, _succeeded)[0][0] or 0)
 
 
-def in_ledger(path: Path) -> int:
+def in_ledger(ledger: Path | Database) -> int:
     """Return the number of accepted jobs."""
-    return int(_read(path, _all)[0][0] or 0)
+    return int(_read(ledger, _all)[0][0] or 0)
 
 
-def _read(path: Path, statement: Any) -> list[Any]:
-    database = Database(f"sqlite:///{path}")
+def _read(ledger: Path | Database, statement: Any) -> list[Any]:
+    if isinstance(ledger, Database):
+        return ledger.read_sync(lambda tx: tx.all(statement))
+    database = Database(f"sqlite:///{ledger}")
     try:
-        return database.read_sync(lambda tx: tx.all(statement))
+        return _read(database, statement)
     finally:
         database.close()
 

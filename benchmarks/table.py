@@ -20,6 +20,7 @@ _UNITS = {
     "mean_ms": "mean {:.1f} ms",
     "block_ms": "loop blocked {:.0f} ms",
     "cpu_us": "{:.0f} us CPU each",
+    "db_us": "{:.0f} us of PostgreSQL's",
     "drain_s": "drained in {:.1f} s",
     "empty_mb": "empty {:.0f} MB",
 }

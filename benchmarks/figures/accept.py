@@ -12,7 +12,7 @@ import redis
 
 from benchmarks import load, progress
 from benchmarks.base import RIVALS, BenchError, Measured, Row, Scope, emptied, in_turn
-from benchmarks.environment import NEW, program
+from benchmarks.environment import NEW, POSTGRES, program
 from benchmarks.graphql import ITEM, Caller, process_item
 from benchmarks.processes import Program, free_port, ours, python, running, theirs, wait_for_port
 from tests.servers import redis_server
@@ -25,14 +25,19 @@ Taking = Callable[[Measured], None]
 def take_in_process(scope: Scope, figures: str) -> Iterator[Row]:
     """Measure the rows of A and B: ours is measured once for both."""
     onward, rest, router = Measured("Onward"), Measured("FastAPI, BackgroundTasks"), Measured("Strawberry's router")
+    row = Measured("an endpoint that commits a row")
     ways: list[tuple[Measured, Taking]] = [(onward, lambda m: _onward(scope, m))]
     if "A" in figures:
-        ways.append((rest, lambda m: _rival(scope, m, "rest_app:app", "/items")))
+        ways.append((rest, lambda m: rival(scope, m, "rest_app:app", "/items")))
     if "B" in figures:
-        ways.append((router, lambda m: _rival(scope, m, "graphql_app:app", "/graphql")))
+        ways.append((router, lambda m: rival(scope, m, "graphql_app:app", "/graphql")))
+    if "A" in figures and not scope.quick:
+        ways.append((row, lambda m: _committed(scope, m)))
     in_turn(scope.many_rounds, ways)
     if "A" in figures:
         yield Row("A", "mutations accepted, background", "/s", onward, rest, reach=1.0, generous=0.25)
+    if row.values:
+        yield Row("A", "mutations accepted, background", "/s", onward, row, reach=5.0)
     if "B" in figures:
         yield Row("B", "mutations accepted, background", "/s", onward, router, reach=15.0, generous=4.0)
 
@@ -45,7 +50,7 @@ def take_dramatiq(scope: Scope) -> Iterator[Row]:
             scope.many_rounds,
             [
                 (onward, lambda m: _onward(scope, m, server.url)),
-                (sent, lambda m: _rival(scope, m, "graphql_app:app", "/graphql", server.url)),
+                (sent, lambda m: rival(scope, m, "graphql_app:app", "/graphql", env=theirs(BENCH_REDIS=server.url))),
             ],
         )
     yield Row("C", "mutations accepted, Dramatiq", "/s", onward, sent, reach=10.0, generous=3.0)
@@ -70,7 +75,7 @@ def _onward(scope: Scope, measured: Measured, redis_url: str = "") -> None:
             raise BenchError("the mutation gave no job")
         url = f"http://127.0.0.1:{port}/graphql"
         warm = load.post(url, process_item(), seconds=WARM_S, folder=folder)
-        load_result, beside = _loaded(scope, server, url, process_item(), folder)
+        load_result, beside = loaded(scope, server, url, process_item(), folder)
         ended = time.monotonic()
         accepted = 1 + warm.requests + load_result.requests
         if load_result.refused or progress.in_ledger(folder / "ledger.db") < accepted:
@@ -89,29 +94,55 @@ def _drained(ledger: Path, since: float) -> float:
     return time.monotonic() - since
 
 
-def _rival(scope: Scope, measured: Measured, app: str, path: str, redis_url: str = "") -> None:
+def _committed(scope: Scope, measured: Measured) -> None:
+    """Measure the endpoint that commits a row, on SQLite as Onward's ledger is."""
+    file = emptied(scope.folder / "rows") / "rows.db"
+    env = theirs(BENCH_DATABASE=f"sqlite+aiosqlite:///{file}")
+    rival(scope, measured, "row_app:app", "/items", environment=POSTGRES, env=env)
+
+
+def rival(
+    scope: Scope,
+    measured: Measured,
+    app: str,
+    path: str,
+    *,
+    env: dict[str, str] | None = None,
+    environment: str = NEW,
+    costs: Callable[[], float] | None = None,
+) -> None:
+    """Measure a rival's endpoint; `costs` returns the processor seconds of its database."""
     folder = emptied(scope.folder / "rival")
-    if redis_url:
-        redis.Redis.from_url(redis_url).flushall()
+    env = env or theirs()
+    if url := env.get("BENCH_REDIS"):
+        redis.Redis.from_url(url).flushall()
     port = free_port()
     given = process_item() if path == "/graphql" else json.dumps({"item": ITEM}).encode()
-    interpreter = program(NEW, "python")
+    interpreter = program(environment, "python")
     arguments = [app, "--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
     command = python("uvicorn", *arguments, "--log-level", "warning", executable=interpreter)
-    env = theirs(**({"BENCH_REDIS": redis_url} if redis_url else {}))
     with running(command, folder, "serve", env=env, cwd=RIVALS) as server:
         wait_for_port(port, server)
         Caller(port).post(given, path)
         url = f"http://127.0.0.1:{port}{path}"
         load.post(url, given, seconds=WARM_S, folder=folder)
-        load_result, beside = _loaded(scope, server, url, given, folder)
+        load_result, beside = loaded(scope, server, url, given, folder, costs=costs)
     if load_result.refused:
         raise BenchError(f"{measured.name} refused {load_result.refused} requests")
     measured.add(load_result.per_second, **beside)
 
 
-def _loaded(scope: Scope, server: Program, url: str, given: bytes, folder: Path) -> tuple[load.Load, dict[str, float]]:
+def loaded(
+    scope: Scope,
+    server: Program,
+    url: str,
+    given: bytes,
+    folder: Path,
+    *,
+    costs: Callable[[], float] | None = None,
+) -> tuple[load.Load, dict[str, float]]:
     """Load the server; return the result, and the figures beside its rate."""
+    database_s = costs() if costs else 0.0
     started, cpu_s = time.monotonic(), server.cpu_s()
     load_result = load.post(url, given, seconds=_seconds(scope), folder=folder)
     beside = {
@@ -120,6 +151,8 @@ def _loaded(scope: Scope, server: Program, url: str, given: bytes, folder: Path)
         "block_ms": server.longest_block_ms(started, time.monotonic()),
         "cpu_us": (server.cpu_s() - cpu_s) / max(load_result.requests, 1) * 1e6,
     }
+    if costs:
+        beside["db_us"] = (costs() - database_s) / max(load_result.requests, 1) * 1e6
     return load_result, beside
 
 

@@ -119,15 +119,10 @@ def _rival(scope: Scope, url: str, count: int, rival: Rival, measured: Measured)
     finished([python_, f"{rival.module}.py", str(count)], folder, "fill", env=env, cwd=RIVALS)
     name, *arguments = rival.worker.format(redis=url).split()
     with running([program(rival.environment, name), *arguments], folder, "worker", env=env, cwd=RIVALS) as worker:
-        done_before, cpu_s = _cpu_from(lambda: _tallied(tallies), count, worker)
-        wait_until(lambda: _tallied(tallies) >= progress.TO * count, worker, timeout_s=120, step_s=0.05)
-        each_us = (worker.cpu_s() - cpu_s) / (_tallied(tallies) - done_before) * 1e6
+        done_before, cpu_s = _cpu_from(lambda: progress.tallied(tallies), count, worker)
+        wait_until(lambda: progress.tallied(tallies) >= progress.TO * count, worker, timeout_s=120, step_s=0.05)
+        each_us = (worker.cpu_s() - cpu_s) / (progress.tallied(tallies) - done_before) * 1e6
         measured.add(progress.rate(progress.of_tallies(tallies), count), cpu_us=each_us)
-
-
-def _tallied(folder: Path) -> int:
-    totals = progress.of_tallies(folder)
-    return totals[-1][1] if totals else 0
 
 
 def _worked(folder: Path, count: int, worker: Program) -> dict[str, float]:

@@ -16,7 +16,7 @@ from benchmarks.base import RIVALS, Measured, Row, Scope, emptied, in_turn
 from benchmarks.environment import NEW, program
 from benchmarks.figures.accept import api
 from benchmarks.graphql import Caller, body
-from benchmarks.processes import finished, ours, python, running, theirs, wait_until
+from benchmarks.processes import Program, finished, ours, python, running, theirs, wait_until
 from tests.servers import postgres_database, postgres_server, redis_server
 
 SAMPLES, SAMPLES_QUICK = 40, 10
@@ -35,21 +35,25 @@ def take(scope: Scope) -> Iterator[Row]:
 
 def _onward(scope: Scope, measured: Measured, redis_url: str) -> None:
     folder = emptied(scope.folder / "onward")
-    stamps = folder / "stamps"
     env = ours(folder, backend="dramatiq", redis_url=redis_url)
     with (
         api(folder, backend="dramatiq", redis_url=redis_url) as (_, port),
         running(python("onward.worker", "serve", "8", probed=False), folder, "worker", env=env) as worker,
     ):
         wait_until(lambda: "worker is up" in worker.log.read_text(), worker)
-        caller, took = Caller(port), []
-        for number in range(_samples(scope)):
-            time.sleep(random.uniform(0.3, 0.7))  # noqa: S311 - nothing is guarded
-            caller.post(body("mutation($path: String!) { stamp(path: $path) }", path=str(stamps)))
-            answered = time.monotonic()
-            wait_until(lambda n=number: stamps.exists() and len(_read(stamps)) > n, worker, step_s=0.001)  # type: ignore[misc]
-            took.append((_read(stamps)[-1] - answered) * 1000)
-        _add(measured, took[1:])
+        add(measured, stamped(scope, port, folder / "stamps", worker))
+
+
+def stamped(scope: Scope, port: int, stamps: Path, worker: Program) -> list[float]:
+    """Return the milliseconds from each answer of the server at the port to the first line of its job."""
+    caller, took = Caller(port), []
+    for number in range(samples(scope)):
+        time.sleep(random.uniform(0.3, 0.7))  # noqa: S311 - nothing is guarded
+        caller.post(body("mutation($path: String!) { stamp(path: $path) }", path=str(stamps)))
+        answered = time.monotonic()
+        wait_until(lambda n=number: stamps.exists() and len(_read(stamps)) > n, worker, step_s=0.001)  # type: ignore[misc]
+        took.append((_read(stamps)[-1] - answered) * 1000)
+    return took
 
 
 def _rival(scope: Scope, measured: Measured, redis_url: str) -> None:
@@ -58,11 +62,11 @@ def _rival(scope: Scope, measured: Measured, redis_url: str) -> None:
     work = [str(program(NEW, "dramatiq")), "dramatiq_app", "--processes", "1", "--threads", "8"]
     with running(work, folder, "worker", env=env, cwd=RIVALS):
         time.sleep(2.0)
-        count = str(_samples(scope))
+        count = str(samples(scope))
         finished(
             [program(NEW, "python"), "send_stamps.py", folder / "stamps", count], folder, "send", env=env, cwd=RIVALS
         )
-    _add(measured, [float(line) for line in (folder / "send.log").read_text().splitlines()][1:])
+    add(measured, [float(line) for line in (folder / "send.log").read_text().splitlines()])
 
 
 def take_within(scope: Scope) -> Iterator[Row]:
@@ -86,20 +90,23 @@ def _within(scope: Scope, measured: Measured, url: str) -> None:
     if url:
         finished(python("onward", "migrate", probed=False), folder, "migrate", env=env)
     with api(folder, backend="background", database_url=url):
-        command = python("benchmarks.enqueue_within", env["ONWARD_DATABASE__URL"], str(stamps), str(_samples(scope)))
+        command = python("benchmarks.enqueue_within", env["ONWARD_DATABASE__URL"], str(stamps), str(samples(scope)))
         finished(command, folder, "enqueue", env=env)
         committed = [float(line) for line in (folder / "enqueue.log").read_text().splitlines()]
     # The server has drained: every job has run.
     took = [(ran - at) * 1000 for ran, at in zip(_read(stamps), committed, strict=True)]
-    _add(measured, took[1:])
+    add(measured, took)
 
 
-def _samples(scope: Scope) -> int:
+def samples(scope: Scope) -> int:
+    """Return the number of jobs of a round."""
     # The first does not count: connections are made with it.
     return 1 + (SAMPLES_QUICK if scope.quick else SAMPLES)
 
 
-def _add(measured: Measured, took: list[float]) -> None:
+def add(measured: Measured, took: list[float]) -> None:
+    """Add the 95th percentile of a round, with its mean and median beside; the first time does not count."""
+    took = took[1:]
     # Inclusive: with few values the other method's 95th percentile is above the largest.
     p95 = statistics.quantiles(took, n=20, method="inclusive")[-1]
     measured.add(p95, mean_ms=statistics.mean(took), p50_ms=statistics.median(took))
