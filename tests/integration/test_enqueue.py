@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -281,3 +283,21 @@ async def test_settings_may_be_given_in_the_program_and_win(
     for wrong, words in (({"databse": {}}, "databse"), ({"project": "."}, "project is not a setting")):
         with pytest.raises(SettingsError, match=words):
             Onward.from_settings(file, overrides=wrong)
+
+
+def test_plain_code_may_open_the_ledger_inside_a_transaction_that_has_written(
+    sqlite_ledger: str, tmp_path: Path
+) -> None:
+    """On SQLite that transaction holds the file's only lock, for which the opening must not wait."""
+    onward = Onward.from_settings(write_settings(tmp_path, sqlite_ledger))
+    with onward.sync:
+        onward.sync.enqueue(workload.noted.job(folder=str(tmp_path)))  # the ledger has its id
+    with closing(sqlite3.connect(sqlite_ledger.removeprefix("sqlite:///"))) as mine:
+        mine.execute("CREATE TABLE mine (name TEXT)")
+        mine.execute("INSERT INTO mine VALUES ('held')")
+        try:
+            onward.sync.enqueue(workload.noted.job(folder=str(tmp_path)), session=mine)
+            mine.commit()
+        finally:
+            onward.sync.close()
+        assert mine.execute("SELECT count(*) FROM onward_jobs").fetchone() == (2,)

@@ -33,7 +33,7 @@ from onward.runtime.handlers import build_encryption, load_handlers
 from onward.runtime.wiring import TRACE_FLUSH_S, Runtime, open_ledger
 from onward.storage import callers, lock_order
 from onward.storage.batches import in_slices
-from onward.storage.identity import ledger_id
+from onward.storage.identity import LEDGER_ID, ledger_id
 from onward.storage.lock_order import ALONE, ROWS, LockOrder
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
@@ -289,7 +289,7 @@ async def open_enqueuer(settings: Settings) -> AsyncIterator[Enqueuer]:
             writer=writer,
             changes=changes,
             tracing=tracing,
-            ledger_id=await writer.run(ledger_id, ALONE),
+            ledger_id=await _ledger_id(writer),
         )
 
 
@@ -301,5 +301,11 @@ async def enqueuer_of(runtime: Runtime) -> Enqueuer:
         writer=runtime.writer,
         changes=runtime.change_feed,
         tracing=runtime.telemetry.tracing,
-        ledger_id=await runtime.writer.run(ledger_id, ALONE),
+        ledger_id=await _ledger_id(runtime.writer),
     )
+
+
+async def _ledger_id(writer: Writer) -> str:
+    """Write nothing where there is an id: the transaction for which `sync` opens may hold the lock of a SQLite file."""
+    found = await writer.database.read(lambda tx: tx.scalar(LEDGER_ID))
+    return await writer.run(ledger_id, ALONE) if found is None else str(found)
