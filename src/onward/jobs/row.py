@@ -246,7 +246,7 @@ def encode_steps(steps: tuple[Step, ...]) -> str:
             else {
                 "n": step.name,
                 # That a step runs is read from the claim, and never written.
-                "s": "PENDING" if step.status is StepStatus.RUNNING else step.status.value,
+                "s": "PENDING" if step.status is StepStatus.RUNNING else step.status._value_,
                 "b": step.started_at,
                 "e": step.finished_at,
                 "r": step.result,
