@@ -127,10 +127,10 @@ class StepRunner:
     ) -> bool:
         """Wait for the step's end, and interrupt it at its limit; return False if it goes on all the same."""
         while not ended.done() and (left_s := _left_s(running, plain)) > 0:
-            await asyncio.wait({ended}, timeout=None if left_s == math.inf else min(left_s, MAX_WAIT_S))
+            await _wait(ended, min(left_s, MAX_WAIT_S))
         if not ended.done():
             running.interrupt(StopReason.TIMEOUT)
-            await asyncio.wait({ended}, timeout=self._timings.write_retry_s)
+            await _wait(ended, self._timings.write_retry_s)
         return ended.done()
 
     def _overrun(
@@ -165,6 +165,24 @@ def _left_s(running: Running, plain: PlainCall | StepProcess | None) -> float:
     if running.deadline is None:
         return math.inf
     return running.deadline - (monotonic() if plain is None or plain.has_started else plain.submitted_at)
+
+
+async def _wait(ended: asyncio.Future[Any], timeout_s: float) -> None:
+    """Wait for the future's end or the timeout, as `asyncio.wait` does for many at four times the price."""
+    loop = ended.get_loop()
+    over = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not over.done():
+            over.set_result(None)
+
+    ended.add_done_callback(wake)
+    timer = loop.call_later(timeout_s, wake)
+    try:
+        await over
+    finally:
+        timer.cancel()
+        ended.remove_done_callback(wake)
 
 
 async def _contain_async_exit(coroutine: Awaitable[Any]) -> Any:
