@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from onward.jobs import blocked, ledger, overruns, recording
 from onward.jobs import outcome as outcomes
 from onward.jobs.base import Superseded
-from onward.jobs.dispatched import Expander, JobEnqueuer, encode
+from onward.jobs.dispatched import NONE, Expander, JobEnqueuer, encode
 from onward.jobs.model import Job, Step
 from onward.jobs.outcome import Ended, Outcome
 from onward.jobs.running import Running, StopReason
@@ -58,7 +58,7 @@ class Completion:
 
     async def finish_step(self, running: Running, steps: tuple[Step, ...], result: object) -> tuple[Step, ...]:
         """Record a finished step, accept the jobs that it dispatched, and return the steps. Raises Superseded."""
-        dispatched = await encode(running.children)
+        dispatched = await encode(running.children) if running.children else NONE
 
         def transaction(tx: Tx) -> tuple[tuple[Step, ...], JobStatus, list[Job]]:
             after, status = recording.finish_step(tx, running.job, steps, result, running.latest)
@@ -101,7 +101,8 @@ class Completion:
             self._metrics.retried(handler)
 
     async def _record(self, running: Running, steps: tuple[Step, ...], outcome: Outcome) -> None:
-        dispatched = await encode(running.children if outcome.status is S.SUCCEEDED else ())
+        dispatches = running.children and outcome.status is S.SUCCEEDED
+        dispatched = await encode(running.children) if dispatches else NONE
 
         def transaction(tx: Tx) -> tuple[JobStatus, list[Job], list[Job]]:
             job = running.job
@@ -118,7 +119,8 @@ class Completion:
         if running.overrun is not None:
             self._keep_place(running, running.overrun)
         self._children.dispatch(children, of=dispatched.total)
-        self._enqueuer.dispatch(unblocked)
+        if unblocked:
+            self._enqueuer.dispatch(unblocked)
 
     def wait_for_thread(self, running: Running, waits: bool) -> None:  # noqa: FBT001 - a callback
         """Show soon that the job waits for a thread, or does so no longer."""

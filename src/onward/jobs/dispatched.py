@@ -62,6 +62,9 @@ class Dispatched(NamedTuple):
     total: int = 0
 
 
+NONE = Dispatched()
+
+
 async def encode(children: Sequence[NewJob]) -> Dispatched:
     """Encode the jobs of a step ahead of its commit, and let the event loop go on meanwhile."""
     stored = []
@@ -146,14 +149,17 @@ class Expander:
 
     def accept(self, tx: Tx, children: Dispatched) -> list[Job]:
         """Accept the jobs of a step; those that exist were committed before, and the answer lost."""
-        first = [child.id or "" for child in children.first]
-        found = ledger.get_many(tx, first) if first else {}
+        if not children.first:
+            return []
+        found = ledger.get_many(tx, [child.id or "" for child in children.first])
         return [*found.values()] or accept(tx, children, self._enqueuer.accept)
 
     def dispatch(self, accepted: list[Job], *, of: int) -> None:
         """Dispatch the accepted jobs of a step, and expand the others in a task. From the event loop."""
+        if not accepted:
+            return
         self._enqueuer.dispatch_new(accepted)
-        if accepted and len(accepted) < of:
+        if len(accepted) < of:
             self._more = True
             if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._expand(), name="dispatched jobs")
