@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from onward.findings import Finding
+from onward.storage.lock_order import Ordered
 from onward.storage.place import Place
 from onward.storage.transaction import Tx
 
@@ -141,8 +142,8 @@ class WriteConnection(ABC):
     def _begin(self, tx: Tx, deadline: float) -> tuple[int, int]:
         """Begin, and return the commit's number and the ledger's time."""
 
-    def lock_jobs(self, tx: Tx, ids: list[str]) -> None:  # noqa: B027 - SQLite has one lock for all
-        """Lock the rows of these jobs, in order, if a function of the transaction may lock limits between them."""
+    def lock_jobs(self, tx: Tx, batch: Collection[Ordered]) -> None:  # noqa: B027 - SQLite has one lock for all
+        """Lock the batch's rows of jobs, in order, if a function of it may lock limits between them."""
 
     @abstractmethod
     def commit(self, tx: Tx, deadline: float) -> None:

@@ -16,8 +16,10 @@ the writer runs it again.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from operator import attrgetter
 from typing import NamedTuple, Protocol, TypeVar
 
 
@@ -59,6 +61,7 @@ class Ordered(Protocol):
 
 
 T = TypeVar("T", bound=Ordered)
+_order = attrgetter("order")
 
 
 def transactions(batch: Sequence[T]) -> tuple[list[T], list[list[T]]]:
@@ -66,8 +69,9 @@ def transactions(batch: Sequence[T]) -> tuple[list[T], list[list[T]]]:
 
     Functions of equal order stay in the order they came in.
     """
-    shared = sorted((one for one in batch if one.order.rank is not Rank.ALONE), key=lambda one: one.order)
-    return shared, [[one] for one in batch if one.order.rank is Rank.ALONE]
+    ordered = sorted(batch, key=_order)
+    shared = bisect_left(ordered, ALONE, key=_order)  # the last rank
+    return ordered[:shared], [[one] for one in ordered[shared:]]
 
 
 def job_ids(batch: Iterable[Ordered]) -> list[str]:

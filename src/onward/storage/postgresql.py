@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from onward.findings import Finding, State
-from onward.storage import pooler
+from onward.storage import lock_order, pooler
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.driver import Driver, WriteConnection
 from onward.storage.identity import ID_NAME
+from onward.storage.lock_order import Ordered
 from onward.storage.place import Place
 from onward.storage.sql import as_list, in_array
 from onward.storage.tables import CALLERS_SLOTS, SLOTS, jobs
@@ -182,8 +184,8 @@ class PostgreSQLWriteConnection(WriteConnection):
         change, now, self._any_limits = tx.one(BEGIN, writer=self._writer, mark=self._mark)  # type: ignore[misc]
         return change, now
 
-    def lock_jobs(self, tx: Tx, ids: list[str]) -> None:
-        if self._any_limits and len(ids) > 1:
+    def lock_jobs(self, tx: Tx, batch: Collection[Ordered]) -> None:
+        if self._any_limits and len(ids := lock_order.job_ids(batch)) > 1:
             tx.all(LOCK_JOBS, ids=as_list(ids))
 
     def commit(self, tx: Tx, deadline: float) -> None:

@@ -191,7 +191,7 @@ class Writer:
 
     def _commit(self, batch: list[WriteRequest[Any]], deadline: float, *, with_savepoints: bool) -> None:
         tx = self._connection.begin(deadline)
-        self._connection.lock_jobs(tx, lock_order.job_ids(batch))
+        self._connection.lock_jobs(tx, batch)
         self._apply(tx, batch, with_savepoints=with_savepoints)
         for (owner, status), n in sorted(tx.deltas.items()):
             if n:
