@@ -16,6 +16,7 @@ HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
+NAMES = frozenset(dict(HEADERS))
 
 
 def check_host(values: list[bytes], hosts: Hosts, http_version: str = "1.1") -> None:
@@ -50,8 +51,9 @@ class SecureHeaders:
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message["headers"]
-                there = {name for name, _ in headers}
-                message["headers"] = [*headers, *(header for header in HEADERS if header[0] not in there)]
+                there = dict(headers)
+                missing = HEADERS if NAMES.isdisjoint(there) else [one for one in HEADERS if one[0] not in there]
+                message["headers"] = [*headers, *missing]
             await send(message)
 
         try:
