@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 import sqlalchemy as sa
 
 from onward.storage.base import StorageError
+from onward.storage.driver import Driver
 from onward.storage.engine import Database
 from onward.storage.transaction import Tx
 from onward.storage.writer import COUNT
@@ -79,6 +80,11 @@ class CallerTx(Tx):
             if n:
                 self.insert(COUNT, {"slot": self._slot, "owner": owner, "status": status, "n": n})
         self.flush()
+
+    def _run(self, statement: Any, params: dict[str, Any]) -> Any:
+        self.flush()
+        Driver.execute(self._driver, self._cursor, statement, params)  # by names, as below
+        return self._cursor
 
     def flush(self) -> None:
         """Insert the buffered rows one by one: not every kind of connection binds values by their order."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from onward.findings import Finding
 from onward.storage.lock_order import Ordered
@@ -23,6 +23,30 @@ if TYPE_CHECKING:
 
 
 KEPT_STATEMENTS = 1_000  # compiled; the ledger has fewer, and a project may build one for each call
+
+V = TypeVar("V")
+
+
+class Kept(Generic[V]):
+    """The values that a function makes of statements: made once a statement, and kept for a while."""
+
+    def __init__(self, make: Callable[[Any], V]) -> None:
+        self._make = make
+        self._found: dict[int, tuple[V, Any]] = {}  # with the statement, so that its id stays its own
+        self._keeping = threading.Lock()
+
+    def __call__(self, statement: Any) -> V:
+        found = self._found.get(id(statement))
+        if found is None:
+            found = (self._make(statement), statement)
+            with self._keeping:
+                while len(self._found) >= KEPT_STATEMENTS:
+                    del self._found[next(iter(self._found))]
+                self._found[id(statement)] = found
+        return found[0]
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 class Driver(ABC):
@@ -43,25 +67,18 @@ class Driver(ABC):
     def __init__(self, compiler: Any, place: Place) -> None:
         self.place = place
         self._compiler = compiler
-        self._statements: dict[int, tuple[str, dict[str, Any], Any]] = {}
-        self._keeping = threading.Lock()
+        self.compiled = Kept(self._compile)
+        """Return the driver's text of a statement, its values by their names, and its literal values."""
+        self._statements: Kept[Any] = self.compiled
 
-    def compiled(self, statement: Any) -> tuple[str, dict[str, Any]]:
-        """Return the driver's text of a statement and its literal values.
+    def _compile(self, statement: Any) -> tuple[str, dict[str, Any]]:
+        done = statement.compile(dialect=self._compiler, compile_kwargs={"render_postcompile": True})
+        return self.place.named(str(done)), defaults_of(done)
 
-        Keeps the statement for a while, and with it its id.
-        """
-        found = self._statements.get(id(statement))
-        if found is None:
-            done = statement.compile(dialect=self._compiler, compile_kwargs={"render_postcompile": True})
-            required = {name for name, bind in done.binds.items() if bind.required}
-            defaults = {name: value for name, value in done.params.items() if name not in required}
-            found = (self.place.named(str(done)), defaults, statement)
-            with self._keeping:
-                while len(self._statements) >= KEPT_STATEMENTS:
-                    del self._statements[next(iter(self._statements))]
-                self._statements[id(statement)] = found
-        return found[0], found[1]
+    def execute(self, cursor: Any, statement: Any, params: dict[str, Any]) -> None:
+        """Run a statement that is kept; `params` may have more names than it needs."""
+        text, defaults = self.compiled(statement)
+        cursor.execute(text, {**defaults, **params} if defaults else params)
 
     def rendered(self, statement: Any) -> tuple[str, dict[str, Any]]:
         """Return the same for a statement of a single use, without keeping it."""
@@ -116,6 +133,12 @@ class Driver(ABC):
     @abstractmethod
     def write_connection(self, database: Database) -> WriteConnection:
         """The connection for a writer's transactions; not opened yet."""
+
+
+def defaults_of(compiled: Any) -> dict[str, Any]:
+    """Return the values that a compiled statement brings along."""
+    required = {name for name, bind in compiled.binds.items() if bind.required}
+    return {name: value for name, value in compiled.params.items() if name not in required}
 
 
 class WriteConnection(ABC):

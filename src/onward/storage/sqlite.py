@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from importlib import import_module
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -16,7 +18,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from onward.files import private_directory, private_file
 from onward.findings import Finding, State
 from onward.storage.base import FileReplaced, NotALedger, Unavailable
-from onward.storage.driver import Driver, WriteConnection
+from onward.storage.driver import Driver, Kept, WriteConnection, defaults_of
 from onward.storage.identity import LEDGER_ID
 from onward.storage.ledger_file import LedgerFile
 from onward.storage.place import Place
@@ -68,6 +70,20 @@ class _Compiler(SQLiteCompiler):
         return text
 
 
+class _Positional(NamedTuple):
+    """A text with question marks, its literal values, and the function that puts its values in order."""
+
+    text: str
+    defaults: dict[str, Any]
+    in_order: Callable[[dict[str, Any]], Any]
+
+
+def _dialect(paramstyle: Literal["named", "qmark"]) -> SQLiteDialect_pysqlite:
+    dialect = SQLiteDialect_pysqlite(paramstyle=paramstyle)
+    dialect.statement_compiler = _Compiler
+    return dialect
+
+
 class SQLite(Driver):
     """A SQLite file with a WAL."""
 
@@ -87,13 +103,13 @@ class SQLite(Driver):
     clock: Any = sa.text(f"SELECT {NOW}")
 
     def __init__(self, url: sa.URL, place: Place, *, embedded: bool = False) -> None:
-        compiler = SQLiteDialect_pysqlite(paramstyle="named")
-        compiler.statement_compiler = _Compiler
-        super().__init__(compiler, place)
+        super().__init__(_dialect("named"), place)
+        self._positional = _dialect("qmark")
         self.path = Path(url.database or "")
         self.dbapi = dbapi(embedded=embedded)
         self.file = LedgerFile(self.path)
         self._inserts: dict[tuple[str, int], str] = {}
+        self._statements: Kept[_Positional] = Kept(self._by_position)
 
     def read_revision(self, connection: Any) -> int:
         return int(connection.execute("PRAGMA data_version").fetchone()[0])  # in the shared memory of the WAL
@@ -143,7 +159,24 @@ class SQLite(Driver):
         while len(rows) > 1:
             some, rows = rows[:ROWS_PER_INSERT], rows[ROWS_PER_INSERT:]
             cursor.execute(self._insert_text(insert, len(some)), [value for row in some for value in row.values()])
-        super().insert_many(cursor, insert, rows)
+        if rows:
+            self.execute(cursor, insert, rows[0])
+
+    def execute(self, cursor: Any, statement: Any, params: dict[str, Any]) -> None:
+        # By position: the driver asks SQLite for each name, and lets another thread have the interpreter meanwhile.
+        text, defaults, in_order = self._statements(statement)
+        try:
+            values = in_order({**defaults, **params} if defaults else params)
+        except KeyError:  # the driver says which one is missing
+            super().execute(cursor, statement, params)
+        else:
+            cursor.execute(text, values)
+
+    def _by_position(self, statement: Any) -> _Positional:
+        done = statement.compile(dialect=self._positional, compile_kwargs={"render_postcompile": True})
+        names = done.positiontup
+        in_order = itemgetter(*names) if len(names) > 1 else lambda params: [params[name] for name in names]
+        return _Positional(self.place.named(str(done)), defaults_of(done), in_order)
 
     def _insert_text(self, insert: Any, rows: int) -> str:
         """Return the text of an insert of so many rows, whose values are bound by their order."""

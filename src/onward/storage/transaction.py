@@ -61,8 +61,7 @@ class Tx:
     def _run(self, statement: Any, params: dict[str, Any]) -> Any:
         if self._new:
             self.flush()
-        text, defaults = self._driver.compiled(statement)
-        self._cursor.execute(text, {**defaults, **params} if defaults else params)
+        self._driver.execute(self._cursor, statement, params)
         return self._cursor
 
     def execute_once(self, statement: Any) -> list[Any]:
