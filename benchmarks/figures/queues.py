@@ -15,6 +15,7 @@ from benchmarks.processes import Program, finished, free_port, python, running, 
 
 JOBS = 5_000
 SLOW = 3
+TALLIED = 20  # a rival's process tells of every twentieth job, so some more are enqueued than are counted
 START_S = 2.0  # a rival does not tell when it is up
 
 
@@ -66,7 +67,8 @@ def _process(run: Round, backend: str, number: int) -> Iterator[Program]:
 def _queue(on: Servers, queue: Queue, processes: int, measured: Measured) -> None:
     count = on.scope.jobs(JOBS) // (SLOW if queue.slow else 1)
     with on.rival(queue) as run, ExitStack() as stack:
-        finished(queued("enqueue", str(count)), run.folder, "fill", env=run.env, cwd=RIVALS)
+        enqueue = queued("enqueue", str(count + TALLIED * processes))
+        finished(enqueue, run.folder, "fill", env=run.env, cwd=RIVALS)
         programs = [
             stack.enter_context(running(queued("work"), run.folder, f"worker-{number}", env=run.env, cwd=RIVALS))
             for number in range(processes)
