@@ -176,6 +176,7 @@ def _reap(codes: Path, pid: int) -> None:
 def _become(wanted: dict[str, object]) -> None:
     """Turn this process into a command of the program."""
     from onward.cli import main
+    from onward.jobs.timings import VARIABLE
 
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # it ends with the template
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -184,8 +185,10 @@ def _become(wanted: dict[str, object]) -> None:
     for target, source in ((0, nothing), (1, out), (2, error)):
         os.dup2(source, target)
     os.closerange(3, 64)
+    # A break that the environment names has been made at the template's start, wrong timings as well.
+    broken = {VARIABLE: os.environ[VARIABLE]} if {"FAULTS_BREAK", VARIABLE} <= os.environ.keys() else {}
     os.environ.clear()
-    os.environ.update(wanted["environment"])  # type: ignore[call-overload]
+    os.environ.update({**wanted["environment"], **broken})  # type: ignore[dict-item]
     os.chdir(str(wanted["cwd"]))
     sys.argv = [*wanted["arguments"]]  # type: ignore[misc]
     code = 0

@@ -16,7 +16,7 @@ from onward.testing.processes import Worker
 from tests import forked
 from tests.processes import environment
 
-POSTGRESQL = ("psycopg", "sqlalchemy.dialects.postgresql.psycopg")
+POSTGRESQL = ("onward.storage.pooler", "onward.storage.postgresql", "psycopg", "sqlalchemy.dialects.postgresql.psycopg")
 
 
 class OnDatabase(BackendFixture):
@@ -25,7 +25,7 @@ class OnDatabase(BackendFixture):
     Its workers are forked, which saves the second of processor time that their imports take.
     """
 
-    preloaded: Sequence[str] = ("onward.runtime.wiring", "onward.testing.workload")
+    preloaded: Sequence[str] = ("onward.testing.workload", "tomllib")
 
     def __init__(self, database: str | None = None) -> None:
         self._database = database
@@ -52,6 +52,7 @@ class OnDatabase(BackendFixture):
 
 class BackgroundFixture(OnDatabase):
     name = "background"
+    preloaded = (*OnDatabase.preloaded, "onward.backends.background")
 
     def settings(self, project: Path) -> str:  # noqa: ARG002 - it keeps nothing of its own
         return "[backends.background]\nconcurrency = 16"
@@ -59,6 +60,7 @@ class BackgroundFixture(OnDatabase):
 
 class DramatiqFixture(OnDatabase):
     name = "dramatiq"
+    preloaded = (*OnDatabase.preloaded, "onward.backends.dramatiq", "onward.worker.consumers")
 
     def __init__(self, redis_url: str, database: str | None = None) -> None:
         super().__init__(database)
