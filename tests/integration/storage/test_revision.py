@@ -13,6 +13,7 @@ import pytest
 
 from onward.jobs import ledger
 from onward.jobs.model import NewJob
+from onward.storage import revision as looks
 from onward.storage.engine import Database
 from onward.storage.revision import Revision
 from onward.storage.transaction import Tx
@@ -86,3 +87,23 @@ def test_a_ledger_that_cannot_be_opened_has_no_revision(tmp_path: Path) -> None:
     assert database.revision() is None
     database.close()
     assert database.revision() is None
+
+
+def test_the_thread_looks_more_often_for_those_alone_who_ask_as_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A timer that asks four times a second leaves an idle process asleep."""
+    now = 100.0
+    monkeypatch.setattr(looks, "monotonic", lambda: now)
+    database = Database(f"sqlite:///{tmp_path / 'ledger.db'}")
+    reader = database._revision
+    pauses = []
+    for asks in (True, False, True, True, True, False):
+        if asks:
+            reader.revision()
+        pauses.append(reader._pause_s())
+        now += pauses[-1]
+    database.close()
+    idle, busy = looks.WATCH_POLL_S, looks.POLL_S
+    assert pauses == [idle, idle, idle, busy, busy, busy]
+    assert idle < 0.1 - busy / 2  # the docs promise that an idle server begins a job within a tenth of a second
