@@ -135,6 +135,19 @@ def test_a_folder_that_cannot_be_written_is_wrong(project: Path) -> None:
     assert [one.state for one in (*found(project, "email"), *found(project, "log"))] == [State.WRONG] * 2
 
 
+def test_folders_that_no_handler_writes_to_are_not_needed(tmp_path: Path) -> None:
+    """Where the settings name them they are."""
+    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.embedded.parcels"]\n')
+    unused = [found(tmp_path, part)[0] for part in ("email", "log")]
+    assert [one.message for one in unused] == ["not in use: no handler names job.tools"] * 2
+    (tmp_path / "var").write_text("a file where a folder has to be")
+    unused = [found(tmp_path, part)[0] for part in ("email", "log")]
+    assert [one.state for one in unused] == [State.WARNING] * 2
+    (email,) = found(tmp_path, "email", email={"directory": "var/letters"})
+    (log,) = found(tmp_path, "log", log={"path": "var/lines.jsonl"})
+    assert [email.state, log.state] == [State.WRONG] * 2
+
+
 def test_a_missing_backend_class_is_wrong(project: Path) -> None:
     mine = {"mine": {"class": "nowhere:Mine", "password": "s3cret"}}
     (backend,) = found(project, "mine", backend="mine", backends=mine)

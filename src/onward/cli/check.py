@@ -1,14 +1,16 @@
 """Gathers the findings of the configured parts: each part checks itself."""
 
 import asyncio
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from onward.api import server as serving
 from onward.api.authenticators import authenticator
 from onward.api.composition import schema
-from onward.config.settings import Settings, SettingsError
+from onward.config.settings import Email, Log, Settings, SettingsError
 from onward.dispatch.preparation import Preparation
 from onward.findings import Finding, State, in_one_line
 from onward.handlers.base import Handler
@@ -51,8 +53,12 @@ def _findings(settings: Settings) -> Iterator[Finding]:
             yield from _schedule(settings, preparation)
     yield _schema(settings, wrong)
     yield from backends.check(settings)
-    yield _email(settings)
-    yield project.build_log(settings).check()
+    email, log = settings.email, settings.log
+    used = handlers is None or _name_tools(settings, handlers)
+    named = email != Email(directory=settings.project / Email().directory)
+    yield _email(settings) if used or named else _unused(_email(settings))
+    found = project.build_log(settings).check()
+    yield found if used or log != Log(path=settings.project / Log().path) else _unused(found)
     yield _auth(settings)
     traces, metrics = settings.telemetry.traces, settings.telemetry.metrics
     if traces not in {"", "console"}:
@@ -95,6 +101,22 @@ def _email(settings: Settings) -> Finding:
     except SettingsError as error:
         return Finding("email", State.WRONG, in_one_line(error), "correct email.sender")
     return asyncio.run(mailer.check())
+
+
+def _name_tools(settings: Settings, handlers: Mapping[str, Handler]) -> bool:
+    """Return whether a module of a handler, or one of the project's that is loaded with them, names `job.tools`."""
+    names = {*settings.handlers.modules, *(step.call.__module__ for one in handlers.values() for step in one.steps)}
+    files = {name: Path(file) for name, module in [*sys.modules.items()] if (file := getattr(module, "__file__", None))}
+    ours = {file for name, file in files.items() if name in names or settings.project in file.parents}
+    return any(b"tools" in file.read_bytes() for file in ours if file.suffix == ".py" and file.is_file())
+
+
+def _unused(found: Finding) -> Finding:
+    """Return the finding of a folder that the settings do not name, where no handler seems to write to it."""
+    words = "no handler names job.tools"
+    if found.state is State.OK:
+        return Finding(found.part, State.OK, f"not in use: {words}")
+    return Finding(found.part, State.WARNING, f"{found.message}, and {words}", found.fix)
 
 
 def _auth(settings: Settings) -> Finding:
