@@ -37,6 +37,15 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a ledger without jobs, which tests only read."""
+    project = tmp_path_factory.mktemp("empty")
+    application.write(project)
+    assert onward("migrate", project=project).returncode == 0
+    return project
+
+
 @pytest.fixture
 def waiting(project: Path) -> Iterator[tuple[Path, str]]:
     """A project with a job that waits, because it went to Dramatiq and there is no Redis."""
@@ -257,19 +266,17 @@ def test_a_terminal_shows_the_reason_why_a_job_waits(waiting: tuple[Path, str]) 
 
 
 @pytest.mark.parametrize("command", ["list", "retry"])
-def test_a_pattern_without_handlers_gives_3(command: str, project: Path) -> None:
+def test_a_pattern_without_handlers_gives_3(command: str, empty: Path) -> None:
     """A pattern that fits a handler without jobs gives 0."""
-    assert onward("migrate", project=project).returncode == 0
-    assert onward("jobs", command, "--handler", "email.*", project=project).returncode == 0
-    unknown = onward("jobs", command, "--handler", "emial.*", project=project)
+    assert onward("jobs", command, "--handler", "email.*", project=empty).returncode == 0
+    unknown = onward("jobs", command, "--handler", "emial.*", project=empty)
     assert unknown.returncode == 3
     assert "emial.*: there is no such handler; known are email.welcome" in unknown.stderr
 
 
 @pytest.mark.parametrize("command", ["show", "watch", "retry", "cancel"])
-def test_an_unknown_job_gives_3(command: str, project: Path) -> None:
-    assert onward("migrate", project=project).returncode == 0
-    outcome = onward("jobs", command, "job_none", project=project)
+def test_an_unknown_job_gives_3(command: str, empty: Path) -> None:
+    outcome = onward("jobs", command, "job_none", project=empty)
     assert (outcome.returncode, outcome.stderr) == (3, "job_none: there is no such job\n")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onward.jobs import idempotency
@@ -22,13 +22,19 @@ json = st.recursive(
 inputs = st.dictionaries(st.text(max_size=4), json, max_size=4)
 
 
-@given(inputs, inputs)
-def test_a_fingerprint_depends_on_the_whole_input(one: dict[str, object], other: dict[str, object]) -> None:
+@pytest.mark.parametrize("examples", [25, pytest.param(100, marks=pytest.mark.long)])
+def test_a_fingerprint_depends_on_the_whole_input(examples: int) -> None:
     """Fingerprints are equal for equal values in any order, and differ for others."""
-    assert idempotency.fingerprint(one) == idempotency.fingerprint(dict(reversed(one.items())))
-    same = repr(sorted(one.items(), key=repr)) == repr(sorted(other.items(), key=repr))
-    if not same and one != other:
-        assert idempotency.fingerprint(one) != idempotency.fingerprint(other)
+
+    @settings(max_examples=examples, deadline=None)
+    @given(inputs, inputs)
+    def holds(one: dict[str, object], other: dict[str, object]) -> None:
+        assert idempotency.fingerprint(one) == idempotency.fingerprint(dict(reversed(one.items())))
+        same = repr(sorted(one.items(), key=repr)) == repr(sorted(other.items(), key=repr))
+        if not same and one != other:
+            assert idempotency.fingerprint(one) != idempotency.fingerprint(other)
+
+    holds()
 
 
 def mutate(
