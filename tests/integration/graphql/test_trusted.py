@@ -41,9 +41,9 @@ def with_documents(tmp_path: Path, mode: str = "trusted") -> Any:
     return settings_in(tmp_path, gql={**MODULES, "documents": mode, "documents_dir": "documents"})
 
 
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    async with running(with_documents(tmp_path)) as api:
+@pytest.fixture(scope="module")
+async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    async with running(with_documents(tmp_path_factory.mktemp("onward"))) as api:
         yield api
 
 
