@@ -36,6 +36,7 @@ from onward.graphql.execution.documents import Document, Documents
 from onward.graphql.execution.limits import Limits
 from onward.graphql.inputs import scalar_input
 from onward.jobs.model import Job
+from onward.jobs.states import StepStatus
 from tests import application
 
 DEEP = 4
@@ -238,6 +239,30 @@ def test_awaitables_and_errors_are_not_values_of_a_field_of_any_type(result: Any
     job = object.__new__(Job)
     object.__setattr__(job, "result", result)
     context = {"processItem": SimpleNamespace(job=job)}
+    theirs = asyncio.run(answer(Executor, document, {}, context))
+    assert asyncio.run(answer(CompiledExecutor, document, {}, context)) == theirs
+
+
+def step(status: Any, name: Any = "é") -> Any:
+    return SimpleNamespace(name=name, index=1, status=status, result={"a": True})
+
+
+@pytest.mark.parametrize("odd", [StepStatus.FAILED, "FAILED", 7, None, RuntimeError("boom"), Later(StepStatus.FAILED)])
+def test_lists_that_are_sliced_inside_each_other_are_answered_as_by_graphql_core(odd: Any) -> None:
+    jobs: list[Any] = []
+    for number in range(25):
+        job = object.__new__(Job)
+        object.__setattr__(job, "handler", f"h{number}")
+        object.__setattr__(job, "steps", [step(StepStatus.SUCCEEDED) for _ in range(number)])
+        jobs.append(job)
+    jobs[-2].steps.append(step(odd))
+    jobs[-1].steps.append(step(StepStatus.PENDING, name=StepStatus.PENDING))
+    document = CORE.get("{ jobs { nodes { __typename handler steps { name index status result } } } }")
+    named = document.find(None)
+    assert named is not None
+    assert named.plan is not None
+    assert list(named.plan.compiled) == ["jobs"]
+    context = {"jobs": SimpleNamespace(nodes=jobs)}
     theirs = asyncio.run(answer(Executor, document, {}, context))
     assert asyncio.run(answer(CompiledExecutor, document, {}, context)) == theirs
 

@@ -5,12 +5,13 @@ Where all fields below a root field are plain attributes, or made at once of the
 nothing: for anything unusual (an error, a null where none is allowed, an awaitable) graphql-core completes the same
 value again and reports what is wrong.
 
-Over 300 lines, since plan, compiler and executor are one replacement for one method of graphql-core.
+`completions` completes the values of each kind of type. Over 300 lines, since plan, compiler and executor are
+one replacement for one method of graphql-core.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -21,7 +22,6 @@ from graphql import (
     FragmentDefinitionNode,
     GraphQLError,
     GraphQLField,
-    GraphQLLeafType,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
@@ -32,7 +32,7 @@ from graphql import (
     Undefined,
     default_field_resolver,
     default_type_resolver,
-    is_enum_type,
+    get_nullable_type,
     is_leaf_type,
     is_list_type,
     is_non_null_type,
@@ -46,23 +46,20 @@ from graphql.pyutils import Path
 from graphql.utilities import coerce_input_value
 from strawberry.execution import optimized_is_awaitable
 
-from onward.graphql.meter import VALUE_BYTES, Meter
+from onward.graphql.execution.completions import (
+    LONG,
+    CompiledSelection,
+    Long,
+    Selected,
+    complete_leaf,
+    complete_list,
+    complete_nullable,
+    complete_object,
+)
+from onward.graphql.meter import Meter
 from onward.graphql.value_resolver import InfoResolver, ValueResolver
 
-Complete = Callable[[Any, GraphQLResolveInfo[Any], Meter], Any]
-Read = Callable[[Any], Any]
 NO_VARIABLES = VariableValues({}, {})
-SMALL = frozenset({"Int", "Float", "Boolean", "DateTime"})  # leaves whose size is that of any value
-LONG = 20  # items of a list; the loop gets its turn between those of a longer one
-
-
-class CompiledSelection(NamedTuple):
-    """Completes a value at once, or in slices; `paced` is None where there is no list to be sliced."""
-
-    complete: Complete
-    paced: Complete | None = None
-
-
 CompiledSelections = dict[str, CompiledSelection]
 
 
@@ -97,14 +94,6 @@ class Plan:
                 return None
             sources[signature.name] = VariableValueSource(signature, value)
         return VariableValues(sources, coerced)
-
-
-class _NotCovered(Exception):
-    """Leaves the completion of this value to graphql-core."""
-
-
-class _Long(Exception):
-    """The value has a list that is completed in slices."""
 
 
 class _NotCompilable(Exception):
@@ -158,13 +147,13 @@ class Planner:
         if is_non_null_type(type_):
             type_ = type_.of_type
         if is_leaf_type(type_):
-            return _ordinary(CompiledSelection(_leaf(type_)), required=required)
+            return complete_nullable(CompiledSelection(complete_leaf(type_)), required=required)
         if is_list_type(type_):
-            return _ordinary(_list(self._compile(type_.of_type, nodes, operation)), required=required)
+            return complete_nullable(complete_list(self._compile(type_.of_type, nodes, operation)), required=required)
         if is_object_type(type_):
-            return _ordinary(self._object(type_, nodes, operation), required=required)
+            return complete_nullable(self._object(type_, nodes, operation), required=required)
         if is_union_type(type_):
-            return _ordinary(self._union(type_, nodes, operation), required=required)
+            return complete_nullable(self._union(type_, nodes, operation), required=required)
         raise _NotCompilable
 
     def _union(
@@ -190,47 +179,25 @@ class Planner:
     def _object(
         self, type_: GraphQLObjectType, nodes: list[FieldDetails], operation: OperationDefinitionNode
     ) -> CompiledSelection:
-        fields: list[tuple[str, Read, CompiledSelection]] = []
+        fields: list[Selected] = []
         collected = collect_subfields(self._schema, self._fragments, NO_VARIABLES, operation, type_, nodes)
         for name, inner in collected.grouped_field_set.items():
             if inner[0].node.name.value == "__typename":
-                fields.append((name, type, CompiledSelection(lambda _value, _info, _meter: type_.name)))
+                typename = CompiledSelection(lambda _value, _info, _meter: type_.name)
+                fields.append(Selected(name, "__class__", type, typename))
                 continue
             field = self._field(type_, inner)
             selection = self._compile(field.type, inner, operation)
+            type_of_value = get_nullable_type(field.type)
+            plain = type_of_value if is_leaf_type(type_of_value) else None
             if isinstance(field.resolve, InfoResolver) and selection.paced is None:
-                fields.append((name, _itself, _by_info(field.resolve, selection)))
+                fields.append(Selected(name, None, _itself, _by_info(field.resolve, selection)))
+            elif isinstance(field.resolve, ValueResolver):
+                fields.append(Selected(name, None, field.resolve.read, selection, plain))
             else:
-                fields.append((name, _reader(field), selection))
-
-        is_type_of = type_.is_type_of
-        selected = [(name, read, selection.complete) for name, read, selection in fields]
-
-        def complete(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
-            if is_type_of is not None and is_type_of(value, info) is not True:
-                raise _NotCovered
-            meter.values -= len(selected)
-            meter.bytes -= VALUE_BYTES * len(selected)
-            made = {name: select(read(value), info, meter) for name, read, select in selected}
-            meter.check()
-            return made
-
-        async def paced(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
-            if is_type_of is not None and is_type_of(value, info) is not True:
-                raise _NotCovered
-            meter.values -= len(selected)
-            made = {}
-            for name, read, selection in fields:
-                found = read(value)
-                if selection.paced is None:
-                    made[name] = selection.complete(found, info, meter)
-                else:
-                    made[name] = await selection.paced(found, info, meter)
-            meter.check()
-            return made
-
-        sliced = any(selection.paced is not None for _, _, selection in fields)
-        return CompiledSelection(complete, paced if sliced else None)
+                attribute = _attribute(field)
+                fields.append(Selected(name, attribute, attrgetter(attribute), selection, plain))
+        return complete_object(type_, fields)
 
 
 def _itself(value: Any) -> Any:
@@ -243,10 +210,8 @@ def _by_info(resolver: InfoResolver, inner: CompiledSelection) -> CompiledSelect
     return CompiledSelection(lambda value, info, meter: within(read(value, info), info, meter))
 
 
-def _reader(field: GraphQLField) -> Read:
-    """Return the way to the field's value. Raises _NotCompilable for other resolvers, arguments or extensions."""
-    if isinstance(field.resolve, ValueResolver):
-        return field.resolve.read
+def _attribute(field: GraphQLField) -> str:
+    """Return the attribute that a field shows. Raises _NotCompilable for resolvers, arguments or extensions."""
     definition = field.extensions.get("strawberry-definition")
     if (
         definition is None
@@ -256,69 +221,7 @@ def _reader(field: GraphQLField) -> Read:
         or definition.default_resolver is not getattr
     ):
         raise _NotCompilable
-    return attrgetter(definition.python_name)
-
-
-def _ordinary(inner: CompiledSelection, *, required: bool) -> CompiledSelection:
-    def is_null(value: Any) -> bool:
-        if value is None or value is Undefined:
-            if required:
-                raise _NotCovered
-            return True
-        if isinstance(value, Exception) or optimized_is_awaitable(value):
-            raise _NotCovered
-        return False
-
-    within, paced_within = inner
-
-    def complete(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
-        return None if is_null(value) else within(value, info, meter)
-
-    if paced_within is None:
-        return CompiledSelection(complete)
-
-    async def paced(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
-        return None if is_null(value) else await paced_within(value, info, meter)
-
-    return CompiledSelection(complete, paced)
-
-
-def _leaf(type_: GraphQLLeafType) -> Complete:
-    coerce = type_.coerce_output_value
-    small = type_.name in SMALL or is_enum_type(type_)
-
-    def complete(value: Any, _info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
-        coerced = coerce(value)
-        if coerced is None or coerced is Undefined:
-            raise _NotCovered
-        if not small:
-            meter.count_value(coerced)
-        return coerced
-
-    return complete
-
-
-def _list(item: CompiledSelection) -> CompiledSelection:
-    within, paced_within = item
-
-    def complete(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
-        if type(value) is not list and type(value) is not tuple:
-            raise _NotCovered
-        if len(value) > LONG:
-            raise _Long
-        return [within(each, info, meter) for each in value]
-
-    async def paced(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
-        if type(value) is not list and type(value) is not tuple:
-            raise _NotCovered
-        made = []
-        for each in value:
-            made.append(await paced_within(each, info, meter) if paced_within else within(each, info, meter))
-            if meter.is_due():
-                await meter.rest()
-        return made
-
-    return CompiledSelection(complete, paced)
+    return str(definition.python_name)
 
 
 class CompiledExecutor(Executor[Any]):
@@ -415,7 +318,7 @@ class CompiledExecutor(Executor[Any]):
             before = meter.values, meter.bytes
             try:
                 return compiled.complete(result, info, meter)
-            except _Long:
+            except Long:
                 meter.values, meter.bytes = before
                 return self._in_slices(compiled, return_type, field_details_list, info, path, result, position_context)
             except Exception:  # noqa: BLE001 - graphql-core meets it too, and says what is wrong
