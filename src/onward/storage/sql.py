@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnElement
@@ -37,6 +38,29 @@ def _in_array_postgresql(element: in_array, compiler: Any, **kw: Any) -> str:
     # An array is made once, and looked up in the column's index. A subselect may be run again for each row that another
     # index finds.
     return f"({column} = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST({bind} AS JSONB)))))"
+
+
+class in_one(ColumnElement[Any]):  # noqa: N801 - likewise
+    """The columns of a row; on SQLite in one JSON array, which `cells` reads.
+
+    SQLite's driver releases the interpreter's lock for each column that it reads.
+    """
+
+    inherit_cache = False
+
+    def __init__(self, *columns: ColumnElement[Any]) -> None:
+        self.columns = columns
+
+
+@compiles(in_one)
+def _in_one(element: in_one, compiler: Any, **kw: Any) -> str:
+    cells = ", ".join(compiler.process(column, **kw) for column in element.columns)
+    return f"json_array({cells})" if compiler.dialect.name == "sqlite" else cells
+
+
+def cells(row: Sequence[Any]) -> Sequence[Any]:
+    """Return the values of a row that `in_one` has selected alone."""
+    return orjson.loads(row[0]) if len(row) == 1 else row
 
 
 class insert_new(sa.Insert):  # noqa: N801 - likewise: `insert_new(users)`
