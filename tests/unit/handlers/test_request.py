@@ -78,7 +78,7 @@ LATE = datetime.now(UTC) + timedelta(days=366)
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"owner": 7}, TypeError, r"owner must be a string \(got int\)"),
+        ({"owner": 7.5}, TypeError, r"owner must be a string, an integer or a UUID \(got float\)"),
         ({"owner": ""}, ValueError, "owner must have 1 to 255 characters"),
         ({"priority": "high"}, TypeError, r"priority must be a whole number, as in priority=10 \(got str\)"),
         ({"priority": True}, TypeError, r"priority must be a whole number, as in priority=10 \(got bool\)"),
