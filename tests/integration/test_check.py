@@ -137,9 +137,10 @@ def test_a_folder_that_cannot_be_written_is_wrong(project: Path) -> None:
 
 def test_folders_that_no_handler_writes_to_are_not_needed(tmp_path: Path) -> None:
     """Where the settings name them they are."""
-    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.embedded.parcels"]\n')
-    unused = [found(tmp_path, part)[0] for part in ("email", "log")]
-    assert [one.message for one in unused] == ["not in use: no handler names job.tools"] * 2
+    for module in ("tests.embedded.parcels", "tests.embedded.couriers"):
+        (tmp_path / "settings.toml").write_text(f'[handlers]\nmodules = ["{module}"]\n')
+        unused = [found(tmp_path, part)[0] for part in ("email", "log")]
+        assert [one.message for one in unused] == ["not in use: no handler names job.tools"] * 2
     (tmp_path / "var").write_text("a file where a folder has to be")
     unused = [found(tmp_path, part)[0] for part in ("email", "log")]
     assert [one.state for one in unused] == [State.WARNING] * 2

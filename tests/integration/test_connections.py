@@ -682,7 +682,7 @@ async def test_a_server_without_requests_waits_for_its_end(
 ) -> None:
     """Uvicorn's own loop wakes the process ten times a second, to see whether it shall end."""
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)  # nothing could undo it
-    monkeypatch.setattr(serving, "TICK_S", 3600.0, raising=False)
+    monkeypatch.setattr(serving, "TICK_S", 3600.0)
     settings, ticks = settings_in(tmp_path), 0
     with socket.create_server(("127.0.0.1", 0)) as bound:
         server = serving.Server(serving.configured(create_app(settings), settings), settings, bound, None)

@@ -1,6 +1,7 @@
 """Gathers the findings of the configured parts: each part checks itself."""
 
 import asyncio
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -23,6 +24,8 @@ from onward.storage.engine import Database
 from onward.telemetry import tracing
 from onward.telemetry.endpoint import check as check_metrics
 from onward.telemetry.tracing import Tracing
+
+TOOLS = re.compile(rb"\.tools\b")
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
@@ -107,8 +110,12 @@ def _name_tools(settings: Settings, handlers: Mapping[str, Handler]) -> bool:
     """Return whether a module of a handler, or one of the project's that is loaded with them, names `job.tools`."""
     names = {*settings.handlers.modules, *(step.call.__module__ for one in handlers.values() for step in one.steps)}
     files = {name: Path(file) for name, module in [*sys.modules.items()] if (file := getattr(module, "__file__", None))}
-    ours = {file for name, file in files.items() if name in names or settings.project in file.parents}
-    return any(b"tools" in file.read_bytes() for file in ours if file.suffix == ".py" and file.is_file())
+    ours = {
+        file
+        for name, file in files.items()
+        if name in names or (settings.project in file.parents and "site-packages" not in file.parts)
+    }
+    return any(TOOLS.search(file.read_bytes()) for file in ours if file.suffix == ".py" and file.is_file())
 
 
 def _unused(found: Finding) -> Finding:

@@ -202,13 +202,17 @@ class ChangeFeed:
                             subscription.put(job, since)
             except StorageError:
                 self._log.debug("changes cannot be read")  # of an outage the ledger's writer warns, once
-                self._revision.forget()
-                await asyncio.sleep(ERROR_PAUSE_S)
+                await self._pause_after_error()
             except Exception:  # noqa: BLE001 - the loop must go on
                 self._log.exception("changes cannot be read")
-                self._revision.forget()
-                await asyncio.sleep(ERROR_PAUSE_S)
+                await self._pause_after_error()
             await asyncio.sleep(MIN_INTERVAL_S)
+
+    async def _pause_after_error(self) -> None:
+        """Wait, and have the changes read again: the next look may be seconds away."""
+        self._revision.forget()
+        await asyncio.sleep(ERROR_PAUSE_S)
+        self._woken.set()
 
     def _begin_looking(self) -> None:
         if self._looking is None:

@@ -43,7 +43,7 @@ class Timings:
 
     Longer than `heartbeat_s`: the commits of heartbeats are changes, and one reason to read each second is enough."""
     tick_interval_s: float = 0.5
-    """Maintenance looks at the ledger, at the latest."""
+    """Maintenance looks, at the latest; delayed and blocked jobs are read if the ledger has changed, or one is due."""
     min_tick_s: float = 0.02
     """Between two looks of maintenance, however fast a rate is."""
     delivery_grace_s: float = 5.0

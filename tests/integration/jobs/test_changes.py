@@ -231,6 +231,29 @@ async def test_a_quiet_postgresql_ledger_tells_of_a_change_between_two_looks(
         await changes.close()
 
 
+async def test_changes_that_could_not_be_read_are_read_again_without_a_further_commit(
+    postgres_ledger: str, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timings = Timings(change_poll_s=0.002, quiet_after_s=-1.0, quiet_poll_s=3600.0, recheck_s=3600.0)
+    monkeypatch.setattr(change_feed, "ERROR_PAUSE_S", 0.01)
+    with writing(postgres_ledger) as writer:
+        job = await writer.run(accept)
+        changes = ChangeFeed(writer.database, timings)
+        changes.start()
+        read, failures = writer.database.read, iter(range(3))  # the commit and the thread wake the reader twice
+
+        async def fails_at_first(function: Any) -> Any:
+            if next(failures, None) is not None:
+                raise Unavailable("the connection was lost")
+            return await read(function)
+
+        async with changes.watch_all() as subscription, asyncio.timeout(30):
+            monkeypatch.setattr(writer.database, "read", fails_at_first)
+            await writer.run(lambda tx: cancel(tx, job.id))
+            assert (await anext(subscription)).id == job.id
+        await changes.close()
+
+
 async def test_subscribers_see_changes_in_a_restored_dump(postgres_ledger: str, anyio_backend: str) -> None:
     """The transactions that changed the jobs have higher numbers than the new server's."""
     with writing(postgres_ledger) as writer:
