@@ -16,7 +16,7 @@ HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
-NAMES = frozenset(dict(HEADERS))
+HEADER_NAMES = frozenset(dict(HEADERS))
 
 
 def check_host(values: list[bytes], hosts: Hosts, http_version: str = "1.1") -> None:
@@ -52,7 +52,7 @@ class SecureHeaders:
             if message["type"] == "http.response.start":
                 headers = message["headers"]
                 there = dict(headers)
-                missing = HEADERS if NAMES.isdisjoint(there) else [one for one in HEADERS if one[0] not in there]
+                missing = HEADERS if HEADER_NAMES.isdisjoint(there) else [one for one in HEADERS if one[0] not in there]
                 message["headers"] = [*headers, *missing]
             await send(message)
 

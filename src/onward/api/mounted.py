@@ -88,7 +88,7 @@ class Mounted:
 
 
 async def _close(scope: Scope, receive: Receive, send: Send) -> None:
-    """Say what is missing: of a handshake that is refused a client hears the status alone. It may try again."""
+    """Close the WebSocket with the reason; a client of a refused handshake sees the status alone. It may try again."""
     await receive()  # websocket.connect
     await send({"type": "websocket.accept", "subprotocol": next(iter(scope.get("subprotocols", ())), None)})
     await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": NOT_RUNNING[:REASON_LENGTH]})

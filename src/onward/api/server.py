@@ -165,7 +165,7 @@ class Server(uvicorn.Server):
         self._settings = settings
         self._bound = bound
         self._explorer = explorer
-        self._ending = asyncio.Event()
+        self._exit_requested = asyncio.Event()
         children.shield(self._descriptors)
         children.default_signals_in_forks()
 
@@ -193,7 +193,7 @@ class Server(uvicorn.Server):
         while not await self.on_tick(0):
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
-                    await self._ending.wait()
+                    await self._exit_requested.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -210,7 +210,7 @@ class Server(uvicorn.Server):
         if self.should_exit and sig == signal.SIGINT:  # second Ctrl-C: exit now; running jobs are recovered
             children.leave(128 + sig)
         super().handle_exit(sig, frame)
-        self._ending.set()
+        self._exit_requested.set()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from onward.jobs import blocked, ledger, overruns, recording
 from onward.jobs import outcome as outcomes
 from onward.jobs.base import Superseded
-from onward.jobs.dispatched import NONE, Expander, JobEnqueuer, encode
+from onward.jobs.dispatched import NO_JOBS, Expander, JobEnqueuer, encode
 from onward.jobs.model import Job, Step
 from onward.jobs.outcome import Ended, Outcome
 from onward.jobs.running import Running, StopReason
@@ -58,7 +58,7 @@ class Completion:
 
     async def finish_step(self, running: Running, steps: tuple[Step, ...], result: object) -> tuple[Step, ...]:
         """Record a finished step, accept the jobs that it dispatched, and return the steps. Raises Superseded."""
-        dispatched = await encode(running.children) if running.children else NONE
+        dispatched = await encode(running.children) if running.children else NO_JOBS
 
         def transaction(tx: Tx) -> tuple[tuple[Step, ...], JobStatus, list[Job]]:
             after, status = recording.finish_step(tx, running.job, steps, result, running.latest)
@@ -102,7 +102,7 @@ class Completion:
 
     async def _record(self, running: Running, steps: tuple[Step, ...], outcome: Outcome) -> None:
         dispatches = running.children and outcome.status is S.SUCCEEDED
-        dispatched = await encode(running.children) if dispatches else NONE
+        dispatched = await encode(running.children) if dispatches else NO_JOBS
 
         def transaction(tx: Tx) -> tuple[JobStatus, list[Job], list[Job]]:
             job = running.job

@@ -62,7 +62,7 @@ class Dispatched(NamedTuple):
     total: int = 0
 
 
-NONE = Dispatched()
+NO_JOBS = Dispatched()
 
 
 async def encode(children: Sequence[NewJob]) -> Dispatched:

@@ -11,7 +11,7 @@ from onward.storage.revision import Revision
 
 
 class Agenda:
-    """The time of a service's next read. A read that is begun and not answered by `wait` is due at once."""
+    """The time of a service's next read. A read without a `schedule` after it is due again at once."""
 
     def __init__(self, database: Database, timings: Timings) -> None:
         self._revision = Revision(database, timings.recheck_s)
@@ -25,11 +25,12 @@ class Agenda:
         self._due_at = 0.0
         return True
 
-    def wait(self, due_s: float | None) -> None:
-        """Wait for a change, and for so many seconds at most; None if nothing is due without a change."""
+    def schedule(self, due_s: float | None) -> None:
+        """Set the next read to a change, or to so many seconds from now; None if nothing is due without a change."""
         self._due_at = math.inf if due_s is None else time.monotonic() + due_s
 
     def forget(self) -> None:
+        """Have the ledger read at the next look."""
         self._due_at = 0.0
 
     @property

@@ -104,7 +104,7 @@ class BlockedJobs(Service):
                     identity = self._dispatcher.health_of(backend).identity
                     await deliver(self._writer, self._dispatcher, backend, deliveries, identity=identity)
                 await commits.rest()
-        self._agenda.wait(None if wait_us is None else max(wait_us / 1_000_000, self._soonest_s))
+        self._agenda.schedule(None if wait_us is None else max(wait_us / 1_000_000, self._soonest_s))
         return self._agenda.pause_s
 
     def stand_by(self) -> None:

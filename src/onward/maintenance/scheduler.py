@@ -35,7 +35,7 @@ class DelayedJobs(Service):
         while True:
             wait_us = await self._writer.database.read(_until_next)
             if wait_us is None or wait_us > 0:
-                self._agenda.wait(None if wait_us is None else wait_us / 1_000_000 + 0.001)
+                self._agenda.schedule(None if wait_us is None else wait_us / 1_000_000 + 0.001)
                 return self._agenda.pause_s
             jobs = await commits.run(partial(due.promote_due, route=self._dispatcher.route))
             await self._dispatcher.deliver(jobs, after_response=self._dispatcher.defer)

@@ -306,6 +306,6 @@ async def enqueuer_of(runtime: Runtime) -> Enqueuer:
 
 
 async def _ledger_id(writer: Writer) -> str:
-    """Write nothing where there is an id: the transaction for which `sync` opens may hold the lock of a SQLite file."""
+    """Return the ledger's id; write only if it has none, since the caller may hold the lock of a SQLite file."""
     found = await writer.database.read(lambda tx: tx.scalar(LEDGER_ID))
     return await writer.run(ledger_id, ALONE) if found is None else str(found)

@@ -27,26 +27,26 @@ KEPT_STATEMENTS = 1_000  # compiled; the ledger has fewer, and a project may bui
 V = TypeVar("V")
 
 
-class Kept(Generic[V]):
+class StatementCache(Generic[V]):
     """The values that a function makes of statements: made once a statement, and kept for a while."""
 
     def __init__(self, make: Callable[[Any], V]) -> None:
         self._make = make
-        self._found: dict[int, tuple[V, Any]] = {}  # with the statement, so that its id stays its own
-        self._keeping = threading.Lock()
+        self._entries: dict[int, tuple[V, Any]] = {}  # with the statement, so that its id stays its own
+        self._lock = threading.Lock()
 
     def __call__(self, statement: Any) -> V:
-        found = self._found.get(id(statement))
+        found = self._entries.get(id(statement))
         if found is None:
             found = (self._make(statement), statement)
-            with self._keeping:
-                while len(self._found) >= KEPT_STATEMENTS:
-                    del self._found[next(iter(self._found))]
-                self._found[id(statement)] = found
+            with self._lock:
+                while len(self._entries) >= KEPT_STATEMENTS:
+                    del self._entries[next(iter(self._entries))]
+                self._entries[id(statement)] = found
         return found[0]
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._entries)
 
 
 class Driver(ABC):
@@ -67,9 +67,9 @@ class Driver(ABC):
     def __init__(self, compiler: Any, place: Place) -> None:
         self.place = place
         self._compiler = compiler
-        self.compiled = Kept(self._compile)
+        self.compiled = StatementCache(self._compile)
         """Return the driver's text of a statement, its values by their names, and its literal values."""
-        self._statements: Kept[Any] = self.compiled
+        self._statements: StatementCache[Any] = self.compiled
 
     def _compile(self, statement: Any) -> tuple[str, dict[str, Any]]:
         done = statement.compile(dialect=self._compiler, compile_kwargs={"render_postcompile": True})

@@ -114,7 +114,7 @@ class RevisionReader:
             self._closed.wait(RECONNECT_S)
 
     def _pause_s(self) -> float:
-        """Return a short pause if somebody asked before this look and before the last one; a lone question is none."""
+        """Return a short pause if somebody asked before this look and before the last one, too."""
         before, self._was_asked = self._was_asked, monotonic() - self._asked_at < OFTEN_S
         return POLL_S if before and self._was_asked else WATCH_POLL_S
 

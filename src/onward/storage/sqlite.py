@@ -18,7 +18,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from onward.files import private_directory, private_file
 from onward.findings import Finding, State
 from onward.storage.base import FileReplaced, NotALedger, Unavailable
-from onward.storage.driver import Driver, Kept, WriteConnection, defaults_of
+from onward.storage.driver import Driver, StatementCache, WriteConnection, defaults_of
 from onward.storage.identity import LEDGER_ID
 from onward.storage.ledger_file import LedgerFile
 from onward.storage.place import Place
@@ -109,7 +109,7 @@ class SQLite(Driver):
         self.dbapi = dbapi(embedded=embedded)
         self.file = LedgerFile(self.path)
         self._inserts: dict[tuple[str, int], str] = {}
-        self._statements: Kept[_Positional] = Kept(self._by_position)
+        self._statements: StatementCache[_Positional] = StatementCache(self._by_position)
 
     def read_revision(self, connection: Any) -> int:
         return int(connection.execute("PRAGMA data_version").fetchone()[0])  # in the shared memory of the WAL

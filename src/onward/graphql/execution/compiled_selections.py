@@ -47,9 +47,9 @@ from graphql.utilities import coerce_input_value
 from strawberry.execution import optimized_is_awaitable
 
 from onward.graphql.execution.completions import (
-    LONG,
+    MAX_UNSLICED_ITEMS,
     CompiledSelection,
-    Long,
+    ListTooLong,
     Selected,
     complete_leaf,
     complete_list,
@@ -318,7 +318,7 @@ class CompiledExecutor(Executor[Any]):
             before = meter.values, meter.bytes
             try:
                 return compiled.complete(result, info, meter)
-            except Long:
+            except ListTooLong:
                 meter.values, meter.bytes = before
                 return self._in_slices(compiled, return_type, field_details_list, info, path, result, position_context)
             except Exception:  # noqa: BLE001 - graphql-core meets it too, and says what is wrong
@@ -355,7 +355,7 @@ class CompiledExecutor(Executor[Any]):
     def _sliced(self, items: Any) -> Any:
         """Complete the items of a list, in slices where there are many, with a turn of the loop between them."""
         self._meter.check()
-        return self._items(items) if isinstance(items, list | tuple) and len(items) > LONG else items
+        return self._items(items) if isinstance(items, list | tuple) and len(items) > MAX_UNSLICED_ITEMS else items
 
     async def _items(self, items: Sequence[Any]) -> AsyncIterator[Any]:
         meter = self._meter

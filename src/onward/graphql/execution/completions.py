@@ -28,7 +28,7 @@ SMALL = frozenset({"Int", "Float", "Boolean", "DateTime"})  # leaves whose size 
 MIN_INT, MAX_INT = -(2**31), 2**31 - 1
 ORDINARY = frozenset({bool, int, float, str, list, tuple})  # classes of no error, and of nothing awaitable
 MAX_SORTED = 16  # combinations of classes that an object type remembers
-LONG = 20  # items of a list; the loop gets its turn between those of a longer one
+MAX_UNSLICED_ITEMS = 20  # items of a list; the loop gets its turn between those of a longer one
 
 
 class CompiledSelection(NamedTuple):
@@ -43,7 +43,7 @@ class NotCovered(Exception):
     """Leaves the completion of this value to graphql-core."""
 
 
-class Long(Exception):
+class ListTooLong(Exception):
     """The value has a list that is completed in slices."""
 
 
@@ -157,6 +157,7 @@ def complete_nullable(inner: CompiledSelection, *, required: bool) -> CompiledSe
 
 
 def complete_leaf(type_: GraphQLLeafType) -> Complete:
+    """Return the completion of a scalar's or an enum's values."""
     coerce = type_.coerce_output_value
     small = type_.name in SMALL or is_enum_type(type_)
 
@@ -186,13 +187,14 @@ def complete_leaf(type_: GraphQLLeafType) -> Complete:
 
 
 def complete_list(item: CompiledSelection) -> CompiledSelection:
+    """Return the completion of a list, at once or in slices, from that of its items."""
     within, paced_within, _ = item
 
     def complete(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
         if type(value) is not list and type(value) is not tuple:
             raise NotCovered
-        if len(value) > LONG:
-            raise Long
+        if len(value) > MAX_UNSLICED_ITEMS:
+            raise ListTooLong
         return [within(each, info, meter) for each in value]
 
     async def paced(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
@@ -203,7 +205,7 @@ def complete_list(item: CompiledSelection) -> CompiledSelection:
             before = meter.values, meter.bytes
             try:
                 made.append(within(each, info, meter))
-            except Long:
+            except ListTooLong:
                 assert paced_within is not None  # noqa: S101 - a list inside was too long
                 meter.values, meter.bytes = before
                 made.append(await paced_within(each, info, meter))
