@@ -6,18 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
-from pydantic import BaseModel
+from items import Accepted, Item
 
 queue = importlib.import_module(os.environ["BENCH_QUEUE"])
-
-
-class Item(BaseModel):
-    item: str
-
-
-class Accepted(BaseModel):
-    id: str
-    status: str
 
 
 @asynccontextmanager

@@ -3,19 +3,10 @@
 import uuid
 
 from fastapi import BackgroundTasks, FastAPI
-from pydantic import BaseModel
+from items import Accepted, Item
 from work import process
 
 app = FastAPI()
-
-
-class Item(BaseModel):
-    item: str
-
-
-class Accepted(BaseModel):
-    id: str
-    status: str
 
 
 async def run(item: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from fastapi import FastAPI
-from pydantic import BaseModel
+from items import Accepted, Item
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -40,15 +40,6 @@ if SQLITE:
     def connected(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-
-
-class Item(BaseModel):
-    item: str
-
-
-class Accepted(BaseModel):
-    id: str
-    status: str
 
 
 @asynccontextmanager

@@ -136,7 +136,7 @@ def test_a_folder_that_cannot_be_written_is_wrong(project: Path) -> None:
 
 
 def test_folders_that_no_handler_writes_to_are_not_needed(tmp_path: Path) -> None:
-    """Where the settings name them they are."""
+    """A folder that the settings name is needed all the same."""
     for module in ("tests.embedded.parcels", "tests.embedded.couriers"):
         (tmp_path / "settings.toml").write_text(f'[handlers]\nmodules = ["{module}"]\n')
         unused = [found(tmp_path, part)[0] for part in ("email", "log")]
