@@ -16,7 +16,7 @@ from onward.jobs.concurrency import has_limits
 from onward.jobs.ledger import ID
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
-from onward.storage.sql import as_list, cells, in_array, in_one
+from onward.storage.sql import as_list, in_array, row_as_json, row_values
 from onward.storage.tables import BY_DANGER, BY_HOLDER, BY_READY, dangerous, held, jobs, ready, ready_row
 from onward.storage.tables import gates as _gates
 from onward.storage.transaction import Tx
@@ -43,7 +43,7 @@ _claim = (
     sa.update(jobs)
     .where(ID, ready_row, jobs.c.deaths <= _p("crashes_"), ~has_limits)
     .values(_CLAIM)
-    .returning(in_one(*row.ALL))
+    .returning(row_as_json(*row.ALL))
 )
 _claimable = (
     ready,
@@ -76,7 +76,7 @@ _claim_due = (
     sa.update(jobs)
     .where(jobs.c.id.in_(sa.select(_due.c.id)), ready_row, ~has_limits)
     .values(_CLAIM)
-    .returning(in_one(*row.ALL))
+    .returning(row_as_json(*row.ALL))
 )
 _line = (
     sa.select(*row.columns(row.Candidate), jobs.c.due_at)
@@ -104,7 +104,7 @@ _claim_admitted = (
     sa.update(jobs)
     .where(jobs.c.id.in_(sa.select(admission.free.c.id)), ready_row, jobs.c.deaths <= _p("crashes_"))
     .values(_CLAIM)
-    .returning(in_one(*row.ALL))
+    .returning(row_as_json(*row.ALL))
 )
 _next_isolated = (
     sa.select(jobs.c.id)
@@ -203,7 +203,7 @@ def _bounds(tx: Tx, exclude: Collection[str], grace_us: int) -> dict[str, Any]:
 
 
 def _claimed(tx: Tx, found: Sequence[Any]) -> Job:
-    job = row.decode(cells(found))
+    job = row.decode(row_values(found))
     tx.count(job.owner, S.QUEUED, -1)
     tx.count(job.owner, S.RUNNING, 1)
     return job

@@ -67,8 +67,9 @@ class Driver(ABC):
     def __init__(self, compiler: Any, place: Place) -> None:
         self.place = place
         self._compiler = compiler
-        self.compiled = StatementCache(self._compile)
-        """Return the driver's text of a statement, its values by their names, and its literal values."""
+        self.compiled = StatementCache(
+            self._compile
+        )  # a statement's text, with names for values, and its literal values
         self._statements: StatementCache[Any] = self.compiled
 
     def _compile(self, statement: Any) -> tuple[str, dict[str, Any]]:

@@ -40,8 +40,8 @@ def _in_array_postgresql(element: in_array, compiler: Any, **kw: Any) -> str:
     return f"({column} = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST({bind} AS JSONB)))))"
 
 
-class in_one(ColumnElement[Any]):  # noqa: N801 - likewise
-    """The columns of a row; on SQLite in one JSON array, which `cells` reads.
+class row_as_json(ColumnElement[Any]):  # noqa: N801 - likewise
+    """The columns of a row; on SQLite in one JSON array, which `row_values` reads.
 
     SQLite's driver releases the interpreter's lock for each column that it reads.
     """
@@ -52,14 +52,14 @@ class in_one(ColumnElement[Any]):  # noqa: N801 - likewise
         self.columns = columns
 
 
-@compiles(in_one)
-def _in_one(element: in_one, compiler: Any, **kw: Any) -> str:
+@compiles(row_as_json)
+def _row_as_json(element: row_as_json, compiler: Any, **kw: Any) -> str:
     cells = ", ".join(compiler.process(column, **kw) for column in element.columns)
     return f"json_array({cells})" if compiler.dialect.name == "sqlite" else cells
 
 
-def cells(row: Sequence[Any]) -> Sequence[Any]:
-    """Return the values of a row that `in_one` has selected alone."""
+def row_values(row: Sequence[Any]) -> Sequence[Any]:
+    """Return the values of a row that `row_as_json` has selected alone."""
     return orjson.loads(row[0]) if len(row) == 1 else row
 
 
