@@ -20,7 +20,7 @@ from functools import partial
 import structlog
 
 from onward.backends.base import Backend, Defer, Delivery, Health, Role, Run
-from onward.jobs.timings import Timings
+from onward.jobs.timings import Timings, to_next_tick
 from onward.storage.base import StorageError
 
 
@@ -116,7 +116,7 @@ class Background(Backend):
         """Fill free slots with waiting requests, then with waiting jobs of the ledger."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._timings.slot_check_s):
+                async with asyncio.timeout(to_next_tick(self._timings.slot_check_s)):
                     await self._more.wait()
             self._more.clear()
             try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from onward.backends.base import Backend, Health
-from onward.jobs.timings import Timings
+from onward.jobs.timings import Timings, to_next_tick
 from onward.telemetry import logger
 
 SILENCE_S = 1.0  # a backend that has not answered for so long is unreachable
@@ -77,4 +77,4 @@ class BackendHealth:
                 if reachable:
                     self._log.warning("the backend does not answer; jobs are accepted and wait", backend=name)
             reachable = answer.reachable
-            await asyncio.sleep(self._timings.health_interval_s)
+            await asyncio.sleep(to_next_tick(self._timings.health_interval_s))

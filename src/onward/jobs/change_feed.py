@@ -217,7 +217,7 @@ class ChangeFeed:
     def _begin_looking(self) -> None:
         if self._looking is None:
             self._look_in(self._timings.change_poll_s)
-        if self._end_watch is None and not self._database.driver.is_local:
+        if self._end_watch is None:
             self._end_watch = self._database.watch(self.wake)
 
     def _stop_watching(self) -> None:

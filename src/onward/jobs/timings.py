@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
+SOON = 0.25  # of an interval: a tick so near has just been, as the clocks of timers are a little apart
 VARIABLE = "ONWARD_TIMINGS"
 """The environment variable by which a process hands its timings to those that it starts; no setting."""
 
@@ -56,9 +58,9 @@ class Timings:
     """Seconds of a request that all its deliveries may take."""
     circuit_open_s: float = 1.0
     """A backend that failed is left to maintenance."""
-    health_interval_s: float = 0.4
+    health_interval_s: float = 0.5
     """Each backend is asked how it is."""
-    slot_check_s: float = 0.25
+    slot_check_s: float = 0.5
     """Free slots of the background backend look for work, at the latest."""
     commit_check_s: float = 0.05
     """Commits of other processes are looked for, where jobs run and by maintenance: they may bring some."""
@@ -83,3 +85,12 @@ class Timings:
         default = asdict(Timings())
         changed = {name: value for name, value in asdict(self).items() if value != default[name]}
         return {VARIABLE: json.dumps(changed)} if changed else {}
+
+
+def to_next_tick(interval_s: float) -> float:
+    """Return the seconds until the next multiple of an interval.
+
+    Those who look at the same interval look at the same moment, and an idle process wakes up once for all of them.
+    """
+    left_s = interval_s - time.monotonic() % interval_s
+    return left_s if left_s > SOON * interval_s else left_s + interval_s

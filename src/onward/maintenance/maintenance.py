@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs.leases import Lease
 from onward.jobs.schedule import Schedule
-from onward.jobs.timings import Timings
+from onward.jobs.timings import Timings, to_next_tick
 from onward.maintenance.callers import CallersCounters, CallersJobs
 from onward.maintenance.cleaner import Cleaner, Retention
 from onward.maintenance.recovery import Recovery
@@ -77,4 +77,4 @@ class Maintenance:
                 self._log.debug("the ledger cannot be reached", service=service.name)
             except Exception:  # noqa: BLE001 - one service's defect stops neither it nor the others
                 self._log.exception("maintenance failed", service=service.name)
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(pause_s if pause_s < self._interval_s else to_next_tick(pause_s))

@@ -107,7 +107,7 @@ async def run_process(
         )
         runtime = await _start(stack, *parts, role=role, isolated=isolated)
         if role is Role.ACCEPT and not all(backend.runs_elsewhere for backend in runtime.dispatcher.backends.values()):
-            wakeups = Wakeups(writer.database, runtime.dispatcher.wake, interval_s=timings.commit_check_s)
+            wakeups = Wakeups(writer.database, runtime.dispatcher.wake)
             stack.callback(wakeups.close)
             wakeups.start()
         yield runtime

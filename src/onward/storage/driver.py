@@ -104,7 +104,7 @@ class Driver(ABC):
 
     @abstractmethod
     def read_revision(self, connection: Any) -> int:
-        """Return a number that is another one after each commit of another connection. Raises the driver's errors."""
+        """Return a number that is another one after each commit that is a change. Raises the driver's errors."""
 
     @abstractmethod
     def connect(self) -> Any:
@@ -149,13 +149,16 @@ class WriteConnection(ABC):
         self._database = database
         self._connection: Any = None
 
-    def begin(self, deadline: float) -> Tx:
-        """Begin a transaction that can write. Raises the driver's errors, for a lock after the deadline."""
+    def begin(self, deadline: float, *, is_change: bool = True) -> Tx:
+        """Begin a transaction that can write. Raises the driver's errors, for a lock after the deadline.
+
+        One that is no change moves no job and no limit, and may leave the ledger's revision as it was.
+        """
         if self._connection is None:
             self._connection = self._database.connect()
             self._prepare(self._connection)
         tx = Tx(self._database, self._connection)
-        tx.set_clock(*self._begin(tx, deadline))
+        tx.set_clock(*self._begin(tx, deadline, is_change=is_change))
         return tx
 
     @abstractmethod
@@ -163,7 +166,7 @@ class WriteConnection(ABC):
         """Set a new connection up."""
 
     @abstractmethod
-    def _begin(self, tx: Tx, deadline: float) -> tuple[int, int]:
+    def _begin(self, tx: Tx, deadline: float, *, is_change: bool) -> tuple[int, int]:
         """Begin, and return the commit's number and the ledger's time."""
 
     def lock_jobs(self, tx: Tx, batch: Collection[Ordered]) -> None:  # noqa: B027 - SQLite has one lock for all

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.driver import Driver
+from onward.storage.file_watch import FileWatch
 from onward.storage.ids import Ids
 from onward.storage.place import DEFAULT_SCHEMA, Place
 from onward.storage.revision import RevisionReader
@@ -43,6 +44,7 @@ class Database:
         self._idle_lock = threading.Lock()
         self._closed = False
         self._revision = RevisionReader(self)
+        self._file_watch = None if self.path is None else FileWatch(self.path, self)
 
     @property
     def dialect(self) -> str:
@@ -109,8 +111,11 @@ class Database:
         return None if self._closed else self._revision.revision()
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
-        """Call the function in a thread after each commit, where a look takes a thread; return how to end that."""
-        return self._revision.watch(changed)
+        """Call the function after each commit; return how to end that.
+
+        It is called on the running event loop where a look takes microseconds, else in a thread.
+        """
+        return (self._file_watch or self._revision).watch(changed)
 
     def _acquire(self) -> Any:
         with self._idle_lock:

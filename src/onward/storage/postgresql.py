@@ -175,7 +175,7 @@ class PostgreSQLWriteConnection(WriteConnection):
         Tx(self._database, connection).execute(WRITERS_MARK, writer=self._writer)
         self._database.driver.end_read(connection)
 
-    def _begin(self, tx: Tx, deadline: float) -> tuple[int, int]:
+    def _begin(self, tx: Tx, deadline: float, *, is_change: bool) -> tuple[int, int]:  # noqa: ARG002 - all count
         if pooler.is_marked(self._connection):
             pooler.run(self._connection, POOLED_BEGIN, deadline)
         else:

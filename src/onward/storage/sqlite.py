@@ -41,6 +41,8 @@ IS_LEDGER = (
 )
 _vacuum_mode, _free_pages, _pages = map(sa.text, ("PRAGMA auto_vacuum", "PRAGMA freelist_count", "PRAGMA page_count"))
 INCREMENTAL = 2
+_number = sa.select(commits.c.n)
+_number_and_time = sa.select(commits.c.n, sa.literal_column(NOW))
 _same_number = sa.update(commits).values(n=commits.c.n)
 
 
@@ -112,7 +114,8 @@ class SQLite(Driver):
         self._statements: StatementCache[_Positional] = StatementCache(self._by_position)
 
     def read_revision(self, connection: Any) -> int:
-        return int(connection.execute("PRAGMA data_version").fetchone()[0])  # in the shared memory of the WAL
+        # In the shared memory of the WAL, or in its cache. `PRAGMA data_version` would count heartbeats too.
+        return int(connection.execute(self.compiled(_number)[0]).fetchone()[0])
 
     def connect(self) -> Any:
         if self.file.is_known:
@@ -245,7 +248,7 @@ class SQLiteWriteConnection(WriteConnection):
         # SQLite's own waiting sleeps up to 100 ms at a time, and so keeps losing to a busier process.
         connection.execute("PRAGMA busy_timeout=0")
 
-    def _begin(self, tx: Tx, deadline: float) -> tuple[int, int]:
+    def _begin(self, tx: Tx, deadline: float, *, is_change: bool) -> tuple[int, int]:
         pause = 0.0001
         while True:
             try:
@@ -264,7 +267,7 @@ class SQLiteWriteConnection(WriteConnection):
         except FileReplaced:
             self.rollback()
             raise
-        change, now = tx.one(BEGIN)  # type: ignore[misc]
+        change, now = tx.one(BEGIN if is_change else _number_and_time)  # type: ignore[misc]
         self._changes_before = self._connection.total_changes
         return change, now
 

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from onward.storage import lock_order
 from onward.storage.base import DiskFull, FileReplaced, Unavailable
 from onward.storage.engine import Database
-from onward.storage.lock_order import ROWS, LockOrder
+from onward.storage.lock_order import ROWS, LockOrder, Rank
 from onward.storage.outage import Outage
 from onward.storage.tables import SLOTS
 from onward.storage.transaction import TransactionFunction, Tx
@@ -190,7 +190,9 @@ class Writer:
             return
 
     def _commit(self, batch: list[WriteRequest[Any]], deadline: float, *, with_savepoints: bool) -> None:
-        tx = self._connection.begin(deadline)
+        # Heartbeats alone are no change: else the processes of an idle ledger would wake each other all the time.
+        is_change = any(request.order.rank is not Rank.PROCESSES for request in batch)
+        tx = self._connection.begin(deadline, is_change=is_change)
         self._connection.lock_jobs(tx, batch)
         self._apply(tx, batch, with_savepoints=with_savepoints)
         for (owner, status), n in sorted(tx.deltas.items()):

@@ -10,23 +10,48 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from onward.jobs import ledger
+from onward.jobs.leases import Lease
 from onward.jobs.model import NewJob
+from onward.jobs.timings import Timings
+from onward.storage import file_watch
 from onward.storage import revision as looks
 from onward.storage.engine import Database
 from onward.storage.revision import Revision
+from onward.storage.tables import runners
 from onward.storage.transaction import Tx
+from onward.telemetry.metrics import Metrics
 from onward.testing.waiting import until
 from tests.ledgers import writing
 
 NEVER_S = 3600.0
 
 
+COUNT = 'UPDATE "_ledger.commits" SET n = n + 1'
+
+
+def in_another_process(database: Database, statement: str) -> None:
+    """Run a statement on the ledger's file, whose tables have their own names there."""
+    program = "import sqlite3, sys; sqlite3.connect(sys.argv[1], isolation_level=None).execute(sys.argv[2])"
+    subprocess.run([sys.executable, "-c", program, str(database.path), database.named(statement)], check=True)
+
+
 def accept(tx: Tx) -> None:
     ledger.accept(
         tx, NewJob("item.process", "background", params="{}", params_version=1, steps='[{"n": "one"}]', max_attempts=1)
     )
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/dev/fd").iterdir())
+
+
+async def counter(database: Database) -> int:
+    found = await database.read(lambda tx: tx.scalar(sa.select(runners.c.beat)))
+    assert isinstance(found, int)
+    return found
 
 
 async def known(revision: Revision) -> None:
@@ -68,11 +93,54 @@ async def test_the_revision_changes_with_commits_of_other_processes(sqlite_ledge
     with writing(sqlite_ledger) as writer:
         revision = Revision(writer.database, NEVER_S)
         await known(revision)
-        program = (
-            "import sqlite3, sys; sqlite3.connect(sys.argv[1], isolation_level=None).execute('CREATE TABLE t (a)')"
-        )
-        await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program, str(writer.database.path)], check=True)
+        await asyncio.to_thread(in_another_process, writer.database, "CREATE TABLE t (a)")
+        assert not revision.has_changed()  # a table of somebody else's, in the same file
+        await asyncio.to_thread(in_another_process, writer.database, COUNT)
         assert [revision.has_changed(), revision.has_changed()] == [True, False]
+
+
+async def test_heartbeats_alone_are_no_change(sqlite_ledger: str) -> None:
+    """The processes of an idle ledger do not wake each other."""
+    with writing(sqlite_ledger) as writer:
+        revision = Revision(writer.database, NEVER_S)
+        await known(revision)
+        lease = Lease(writer, Metrics(), name="a process", on_lost=lambda: None, timings=Timings(heartbeat_s=0.02))
+        lease.start()  # it registers
+        try:
+            before = await counter(writer.database)
+            assert revision.has_changed()
+            while await counter(writer.database) < before + 3:
+                await asyncio.sleep(0.01)
+            assert not revision.has_changed()
+        finally:
+            await asyncio.to_thread(lease.close)
+        assert revision.has_changed()  # it is gone
+
+
+@pytest.mark.parametrize("system", ["reports writes", "reports nothing"])
+async def test_a_watcher_is_called_after_commits_of_any_process(
+    sqlite_ledger: str, system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system reports writes, nobody looks while there are none."""
+    if system == "reports nothing":
+        monkeypatch.setattr(file_watch, "_reports", lambda _: None)
+    with writing(sqlite_ledger) as writer:
+        await known(Revision(writer.database, NEVER_S))
+        called: list[None] = []
+        ends = [writer.database.watch(lambda: called.append(None)) for _ in range(2)]
+        await writer.run(accept)
+        await until(lambda: len(called) == 2)
+        ends[0]()
+        await asyncio.to_thread(in_another_process, writer.database, COUNT)
+        await until(lambda: len(called) == 3)
+        watch = writer.database._file_watch
+        assert watch is not None
+        if watch._events is not None:  # on Linux
+            await until(lambda: watch._timer is None)
+        ends[1]()
+        before = descriptors()
+        writer.database.watch(lambda: None)()
+        assert descriptors() == before
 
 
 def test_a_ledger_without_a_revision_is_always_read(postgres_ledger: str) -> None:
