@@ -157,6 +157,14 @@ def leave(code: int) -> Never:
     os._exit(code)
 
 
+def signal_name(number: int) -> str:
+    """Return the name of a signal, such as SIGKILL; the number of one that has no name, as most real-time signals."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def stop_signals() -> tuple[signal.Signals, ...]:
     """The signals at which a process drains and ends: of a user, a service manager, and a terminal that closes.
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from onward.supervisor.supervisor import ProcessSpec, Supervisor, bound
 from tests.processes import environment
 from tests.terminals import on_a_terminal
 
+CLOSED_FD = 900  # a number that nothing in the tests' process gets
 FOREVER = "import signal; print('up', flush=True); signal.pause()"
 STUBBORN = (
     "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)\nwhile True: signal.pause()"
@@ -91,6 +93,25 @@ async def test_a_dead_process_is_restarted_with_growing_pauses(capfd: pytest.Cap
     assert [line.split("| ")[1] for line in said.splitlines()] == [
         "ended with 1", "starting again in 1 s", "ended with 1", "starting again in 2 s",
     ]  # fmt: skip
+
+
+async def test_a_start_that_the_system_refuses_is_tried_again_with_growing_pauses(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A restart may find no process or no memory left; here it is a descriptor that is not open."""
+    part = replace(python("worker", FOREVER), descriptors=(CLOSED_FD,))
+    said = await stopped_after("trying again in 2 s", [part], capfd)
+    assert [line.split("| ")[1] for line in said.splitlines()] == [
+        "cannot be started (Bad file descriptor): trying again in 1 s",
+        "cannot be started (Bad file descriptor): trying again in 2 s",
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has signals without a name")
+async def test_a_process_is_restarted_after_a_signal_without_a_name(capfd: pytest.CaptureFixture[str]) -> None:
+    part = python("api", "import os, signal; os.kill(os.getpid(), signal.SIGRTMIN + 1)")
+    said = await stopped_after("starting again in 1 s", [part], capfd)
+    assert f"killed by signal {signal.SIGRTMIN + 1}" in said
 
 
 async def test_a_process_that_cannot_start_stops_all_with_its_exit_code(capfd: pytest.CaptureFixture[str]) -> None:

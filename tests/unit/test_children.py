@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from onward.children import Child, shield
+from onward.children import Child, shield, signal_name
 from tests.processes import environment, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -92,3 +92,7 @@ async def test_waiting_for_a_process_does_not_wait_for_its_children() -> None:
     left = Path(f"/proc/{int(output)}")
     child.kill_group()
     wait_until(lambda: not left.exists())
+
+
+def test_a_signal_without_a_name_is_its_number() -> None:
+    assert (signal_name(signal.SIGKILL), signal_name(35)) == ("SIGKILL", "signal 35")

@@ -7,7 +7,6 @@ over a socket; `onward.worker.step_process` is the other end. The ledger is writ
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,7 @@ from typing import Any
 import orjson
 import structlog
 
-from onward.children import Child, shield
+from onward.children import Child, shield, signal_name
 from onward.handlers.base import HandlerError, InvalidParameters, Permanent
 from onward.jobs.base import NotStarted
 from onward.jobs.running import Running, StopReason
@@ -193,7 +192,7 @@ class StepProcess:
         if self._running.stop is not None:
             return asyncio.CancelledError()
         code = self._child.process.returncode or 0
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        how = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with {code}"
         if not self.has_started:
             return NotStarted(f"the process of a handler {how} before it began; its own log lines say more")
         return ProcessEnded(f"the handler's process {how} before the handler had ended")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onward.children import IS_UP, WANTS_REPLACEMENT, Child, stop_signals
+from onward.children import IS_UP, WANTS_REPLACEMENT, Child, signal_name, stop_signals
 
 CANNOT_START = 2  # the exit code of a process that would fail the same way again, unless it has started before
 HEALTHY_AFTER_S = 30.0  # a process that has lived as long starts its next back-off from the beginning
@@ -116,7 +116,14 @@ class _SupervisedProcess:
         before = False
         while True:
             started = time.monotonic()
-            code = await self._live()
+            try:
+                code = await self._live()
+            except OSError as error:  # no process or no memory is left: for a while, as a rule
+                pause_s = min(pause_s * 2, MAX_PAUSE_S)
+                self._log(f"cannot be started ({error.strerror or error}): trying again in {pause_s:.0f} s")
+                if await self._is_ended_within(pause_s):
+                    return 0
+                continue
             if self._ending.is_set():
                 return 0
             if code is None:
@@ -131,22 +138,28 @@ class _SupervisedProcess:
                     f"wants to be replaced after {lived_s:.0f} s, and is in {pause_s:.0f} s: where this goes on, raise "
                     "recycle_after_jobs or recycle_above_mb of [worker]"
                 )
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._ending.wait(), pause_s)
+                if await self._is_ended_within(pause_s):
                     return 0
                 continue
-            self._log(f"ended with {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}")
+            self._log(f"ended with {code}" if code >= 0 else f"killed by {signal_name(-code)}")
             if code == CANNOT_START and not before:
                 return code
             before = True  # what it needs was there, and comes back: the ledger, say
             pause_s = 0.5 if time.monotonic() - started > HEALTHY_AFTER_S else min(pause_s * 2, MAX_PAUSE_S)
             self._log(f"starting again in {pause_s:.0f} s")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), pause_s)
+            if await self._is_ended_within(pause_s):
                 return 0
 
+    async def _is_ended_within(self, pause_s: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), pause_s)
+        return self._ending.is_set()
+
     async def _live(self) -> int | None:
-        """Run the process until its end, and return its exit code; None if it asks for a replacement before."""
+        """Run the process until its end, and return its exit code; None if it asks for a replacement before.
+
+        Raises OSError if it cannot be started.
+        """
         child = await Child.start(
             bound(self.part.command),
             stderr=asyncio.subprocess.STDOUT,

@@ -65,4 +65,6 @@ def bad(job: JobContext, *, kind: str, pin: str = "") -> None:
         job.dispatch("apart.unknown")
     if kind == "exit":
         os._exit(3)
+    if kind == "signal":
+        os.kill(os.getpid(), 35)
     raise ValueError(f"a stranger's {pin}")

@@ -125,6 +125,7 @@ async def test_a_process_is_killed_at_the_end_of_the_drain(here: Node, tmp_path:
     [
         ("permanent", "NEVER", "never "),
         ("exit", "PROCESS_ENDED", "the handler's process ended with 3 before"),
+        ("signal", "PROCESS_ENDED", "the handler's process was killed by signal 35 before"),
         ("other", "UNEXPECTED", "the handler failed unexpectedly"),
     ],
 )
