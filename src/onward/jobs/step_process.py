@@ -141,9 +141,11 @@ class StepProcess:
                 command, env=self._environment, stdout=None, pass_fds=(theirs.fileno(),), start_new_session=True
             )
             self._reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_BYTES)
-        except OSError as error:
+        except BaseException as error:  # a cancel, too, would leave the descriptor open
             self.kill()
             ours.close()
+            if not isinstance(error, OSError):
+                raise
             raise NotStarted("the process of a handler could not be started") from error
         finally:
             theirs.close()

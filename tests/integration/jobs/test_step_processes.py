@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -19,9 +19,11 @@ from onward.handlers.base import Handler, Step
 from onward.jobs import commands, ledger, step_process
 from onward.jobs.model import Job, Visible, to_us
 from onward.jobs.states import JobStatus
+from onward.jobs.step_process import StepProcesses
 from onward.jobs.timings import Timings
 from onward.runtime import values
 from onward.storage.writer import Writer
+from onward.telemetry.tracing import Tracing
 from tests.integration.jobs import process_handlers
 from tests.ledgers import writing
 from tests.processes import environment, wait_until
@@ -168,6 +170,17 @@ async def test_a_process_that_does_not_start_counts_against_no_job(
     await task
     waiting = await here.get(job)
     assert (waiting.status, waiting.counted_attempts) == (S.RETRYING, 0)
+
+
+async def test_a_start_that_is_cancelled_leaves_no_descriptor_open() -> None:
+    process = StepProcesses(os.environ, Tracing()).open(cast("Any", None))
+    task = asyncio.create_task(process.run("first", {}))
+    await asyncio.sleep(0)
+    assert list(process.descriptors()), "the start has begun"
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not list(process.descriptors())
 
 
 ORPHANED = r"""
