@@ -45,10 +45,11 @@ class RequestGate:
         """True if a function of the project identifies callers, by the whole connection."""
         return isinstance(self.identify, CustomViewers)
 
-    def close(self) -> None:
-        """End the threads of a project's function. May be called twice, and the gate may be used again."""
+    async def close(self) -> None:
+        """End the threads of a project's function and of documents. May be called twice, and used again."""
         if isinstance(self.identify, CustomViewers):
             self.identify.close()
+        await self.operations.close()
 
     def authenticate(self, token: str | None, address: str) -> Viewer:
         """Identify the caller by a token and count the request; a wrong token counts for its address.

@@ -69,7 +69,7 @@ class Service:
                 for view in self._views:
                     await view.wait_closed()
         for gate in self._gates:
-            gate.close()
+            await gate.close()
         if self._rates is not None:
             await self._rates.close()
 

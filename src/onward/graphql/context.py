@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from onward.jobs.position import Position, Snapshot
 from onward.jobs.schedule import Schedule
 from onward.storage.base import Unavailable
 from onward.storage.engine import Database
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
@@ -72,9 +74,18 @@ class Context:
     async def take_position(self) -> Position:
         """Return the position. Take it before the answer's jobs are read. Raises Unavailable."""
         if self.position is None:
-            async with self.meter.shares.reads.one(self.meter.caller):
-                self.position = (await self.services.database.read(Snapshot.of)).position
+            snapshot = partial(self.services.database.read, Snapshot.of)
+            self.position = (await self.meter.shares.reads.run(self.meter.caller, snapshot)).position
         return self.position
+
+    async def read(self, function: Callable[[Tx], T]) -> T:
+        """Read the ledger in the caller's turn. Raises Unavailable, and GraphQLError if the client has gone."""
+
+        def begin() -> Awaitable[T]:
+            self.meter.check_connection()
+            return self.services.database.read(function)
+
+        return await self.meter.shares.reads.run(self.meter.caller, begin)
 
     @property
     def headers(self) -> dict[str, str]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import count
 from time import perf_counter
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 SLICE_S = 0.002  # of the event loop, for one caller at a time
 WAIT_MARGIN = 10_000  # callers that are remembered, at most
 
@@ -106,31 +108,48 @@ class LoopScheduler:
 
 
 class FairSlots:
-    """A few slots, which callers take in turn and are charged for by the time that they hold them."""
+    """A few slots for work, which callers take in turn and are charged for by the time that it takes."""
 
     def __init__(self, slots: int) -> None:
         self._free = slots
         self._queue = FairQueue()
 
-    @asynccontextmanager
-    async def one(self, caller: str) -> AsyncIterator[None]:
-        """Hold a slot for as long as the block lasts."""
+    async def run(self, caller: str, begin: Callable[[], Awaitable[T]]) -> T:
+        """Begin work in a slot, and return its result.
+
+        The work goes on to its end if the caller is cancelled, and keeps its slot until then: a thread cannot be
+        ended, and a caller that leaves over and over would have one beside the other.
+        """
+        await self._take(caller)
+        try:
+            working = asyncio.ensure_future(begin())
+        except BaseException:
+            self._pass_on()
+            raise
+        working.add_done_callback(partial(self._end, caller, perf_counter()))
+        try:
+            await asyncio.wait((working,))
+            return working.result()
+        finally:
+            del working  # its error has a traceback that refers to this frame
+
+    async def _take(self, caller: str) -> None:
         if self._free and not self._queue:
             self._free -= 1
-        else:
-            turn = self._queue.add(caller)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._pass_on()
-                raise
-        started = perf_counter()
+            return
+        turn = self._queue.add(caller)
         try:
-            yield
-        finally:
-            self._queue.charge(caller, perf_counter() - started)
-            self._pass_on()
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()
+            raise
+
+    def _end(self, caller: str, started: float, working: asyncio.Future[Any]) -> None:
+        self._queue.charge(caller, perf_counter() - started)
+        self._pass_on()
+        if not working.cancelled():
+            working.exception()  # nobody may be left who asks for it
 
     def _pass_on(self) -> None:
         if self._queue.next() is None:

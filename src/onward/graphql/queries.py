@@ -33,11 +33,8 @@ MAX_PAGE = 200
 async def read(info: Info, function: Callable[[Tx], T]) -> T:
     """Read the ledger in the caller's turn. Raises GraphQLError UNAVAILABLE."""
     context = await of(info)
-    meter = context.meter
     try:
-        async with meter.shares.reads.one(meter.caller):
-            meter.check_connection()
-            return await context.services.database.read(function)
+        return await context.read(function)
     except Unavailable as error:
         raise unavailable() from error
 

@@ -59,7 +59,7 @@ async def job_updated(
     # Watch before reading, so that no change is missed in between.
     with public_errors():
         async with parts.changes.watch_job(id) as watch:
-            job = await parts.database.read(lambda tx: ledger.get(tx, id))
+            job = await info.context.read(lambda tx: ledger.get(tx, id))
             if job is None or not visible.sees(job):
                 raise public_error("There is no such job.", "NOT_FOUND")
             latest = 0

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from functools import partial
 from typing import Any
 
@@ -182,21 +182,63 @@ async def test_a_slot_goes_to_the_next_caller_even_if_one_gave_up() -> None:
     slots = FairSlots(1)
     order: list[str] = []
 
-    async def hold(caller: str) -> None:
-        async with slots.one(caller):
-            order.append(caller)
-            await asyncio.sleep(0)
+    async def work(caller: str) -> None:
+        order.append(caller)
+        await asyncio.sleep(0)
 
-    async with slots.one("first"):
+    async def hold(caller: str) -> None:
+        await slots.run(caller, partial(work, caller))
+
+    async def compete() -> list[asyncio.Task[None]]:
         gone = asyncio.create_task(hold("gone"))
         waiting = [asyncio.create_task(hold(caller)) for caller in ("much", "much", "little")]
         await asyncio.sleep(0)
         gone.cancel()
-    await asyncio.gather(*waiting)
+        return waiting
+
+    await asyncio.gather(*await slots.run("first", compete))
     assert sorted(order) == ["little", "much", "much"]
     assert order[-1] == "much"
-    async with slots.one("again"):
-        pass
+    await hold("again")
+
+
+async def test_work_keeps_its_slot_when_its_caller_is_cancelled() -> None:
+    """A caller that begins work and leaves, over and over, has one piece of it under way, as all others have."""
+    slots, go = FairSlots(1), asyncio.Event()
+    started, ended = 0, 0
+
+    async def work() -> None:
+        nonlocal started, ended
+        started += 1
+        await go.wait()
+        ended += 1
+
+    for _ in range(5):
+        gone = asyncio.create_task(slots.run("impatient", work))
+        await asyncio.sleep(0.001)  # begins the work if it may
+        gone.cancel()
+        await asyncio.wait((gone,))
+    assert (started, ended) == (1, 0)
+    go.set()
+    async with asyncio.timeout(30):
+        await slots.run("patient", work)
+    assert (started, ended) == (2, 2)
+
+
+async def test_a_slot_is_free_again_after_work_that_cannot_begin() -> None:
+    slots = FairSlots(1)
+
+    def fails() -> Awaitable[None]:
+        raise LookupError
+
+    async def works() -> int:
+        return 1
+
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            await slots.run("a", fails)
+    async with asyncio.timeout(30):
+        assert await slots.run("a", works) == 1
 
 
 def test_a_caller_that_was_alone_is_not_behind_a_newcomer() -> None:

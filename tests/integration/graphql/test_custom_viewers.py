@@ -224,7 +224,7 @@ async def test_a_socket_of_a_named_origin_has_cookies_where_the_settings_say_so(
     with pytest.raises(HttpError) as refused:
         await gate.viewer_of(HTTPConnection(foreign))
     assert refused.value.code == "CROSS_SITE"
-    gate.close()
+    await gate.close()
 
 
 async def test_a_socket_has_the_viewer_of_its_handshake_or_of_its_payload(address: str) -> None:

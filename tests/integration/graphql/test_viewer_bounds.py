@@ -47,7 +47,7 @@ async def test_a_viewer_whose_session_has_ended_is_refused_at_every_door(gate: M
         await asked.viewer_of(connection(kind))
     until += 3600
     assert (await asked.viewer_of(connection(kind))).subject == "ada"
-    asked.close()
+    await asked.close()
 
 
 async def cancelled() -> None:
@@ -69,7 +69,7 @@ async def test_a_function_that_lets_a_cancellation_out_has_failed(gate: MakeGate
     asked = gate(viewer if plain else async_viewer)
     with pytest.raises(Unidentified):
         await asked.viewer_of(connection())
-    asked.close()
+    await asked.close()
 
 
 async def test_a_request_that_is_cancelled_ends_while_its_viewer_is_asked_for(gate: MakeGate) -> None:
@@ -126,7 +126,7 @@ async def test_a_socket_whose_cookies_do_not_count_has_no_state_of_them_either(g
     own = {**scope, "headers": [(b"origin", b"https://shop.example"), *headers[1:]]}
     assert (await asked.viewer_of(connection("websocket", **own))).subject == "ada"
     assert scope["state"] == {"user_id": "ada"}
-    asked.close()
+    await asked.close()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import asyncio
 import gc
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from graphql import (
@@ -76,6 +78,7 @@ class Documents:
         self._rules = specified_rules if open_schema else (*specified_rules, NoSchemaIntrospectionCustomRule)
         self._kept: OrderedDict[str, Document] = OrderedDict()
         self._weight = 0
+        self._thread: ThreadPoolExecutor | None = None  # for long documents
         self.shares = Shares()
 
     def get(self, text: str) -> Document:
@@ -94,11 +97,26 @@ class Documents:
                 if len(text) <= SHORT:
                     await self.shares.loop.turn(caller)
                     return self.get(text)
-                async with self.shares.documents.one(caller):
-                    return self._known(text) or self._keep(text, await asyncio.to_thread(self._read_long, text))
+                return await self.shares.documents.run(caller, partial(self._find_long, text))
         except TimeoutError:
             message = f"This document was not read within {self._limits.timeout_s:g} s; send it again later."
             raise BadRequest(message, "TIMEOUT") from None
+
+    async def close(self) -> None:
+        """Wait for the thread, and end it. May be called twice; a later document starts it again."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.to_thread(thread.shutdown)
+
+    async def _find_long(self, text: str) -> Document:
+        """Read a document in the thread. It is kept even if nobody waits for it any more."""
+        known = self._known(text)
+        if known is not None:
+            return known
+        if self._thread is None:
+            # Of its own: the loop's default threads serve the metrics, a backend's health and the lease.
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="documents")
+        return self._keep(text, await asyncio.get_running_loop().run_in_executor(self._thread, self._read_long, text))
 
     def _known(self, text: str) -> Document | None:
         found = self._kept.get(text)

@@ -72,6 +72,10 @@ class Operations:
         errors = self._documents.get(text).errors
         return errors[0]["message"] if errors else None
 
+    async def close(self) -> None:
+        """End the thread that reads documents. May be called twice; a later document starts it again."""
+        await self._documents.close()
+
     async def prepare(self, request: Request, caller: str = "") -> Operation | Invalid:
         """Find the operation of a request; `caller` is the client that queues for it."""
         try:

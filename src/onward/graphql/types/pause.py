@@ -34,6 +34,6 @@ async def pauses(info: Info) -> list[concurrency.Pause]:
     if not info.context.viewer.visible.everything:
         return []
     try:
-        return await info.context.services.database.read(concurrency.pauses)
+        return await info.context.read(concurrency.pauses)
     except Unavailable as error:
         raise unavailable() from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 import strawberry
@@ -38,4 +39,6 @@ async def sent_emails(
     directory = info.context.services.mail_directory
     if directory is None or not info.context.viewer.visible.everything:
         return None
-    return await asyncio.to_thread(mailbox.newest, directory, first)
+    meter = info.context.meter
+    # A caller's turn, as for the ledger: the loop's default threads are needed for more than pages.
+    return await meter.shares.reads.run(meter.caller, partial(asyncio.to_thread, mailbox.newest, directory, first))

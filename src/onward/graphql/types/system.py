@@ -112,7 +112,7 @@ async def schedule(info: Info) -> list[Recurring]:
         return rows, ledger.get_many(tx, [row.last_job for row in rows.values() if row.last_job])
 
     try:
-        rows, jobs = await info.context.services.database.read(look)
+        rows, jobs = await info.context.read(look)
     except Unavailable as error:
         raise unavailable() from error
     found = []
