@@ -6,6 +6,7 @@ FastAPI and Strawberry are imported where the application is embedded: code that
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID
 
+from onward.children import call_in_forks
 from onward.config.settings import Settings, SettingsError, enter
 from onward.handlers.base import JobRequest
 from onward.runtime.enqueuing import Enqueuer, Options, enqueuer_of, open_enqueuer
+from onward.storage.base import Unavailable
 from onward.storage.callers import UnusableSession
 
 if TYPE_CHECKING:
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
     from onward.graphql.viewer import ViewerFunction
 
 T = TypeVar("T")
+CLOSED = (
+    "onward.sync was closed before this call had ended: call it again, with the same idempotency key if it has one, "
+    "and close onward.sync after the last call"
+)
 
 
 class Onward:
@@ -242,8 +249,9 @@ class Sync:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._opening = threading.Lock()
         self._thread: _LoopThread | None = None
+        self._renew_lock()
+        call_in_forks(self._renew_lock)
 
     def __enter__(self) -> Self:
         self._open()
@@ -253,7 +261,10 @@ class Sync:
         self.close()
 
     def close(self) -> None:
-        """Close the ledger; a later call opens it again. May be called twice."""
+        """Close the ledger; a later call opens it again. May be called twice.
+
+        Calls of other threads that have not ended by then raise Unavailable.
+        """
         with self._opening:
             thread, self._thread = self._thread, None
         if thread is not None and thread.pid == os.getpid():
@@ -295,6 +306,9 @@ class Sync:
         thread = self._open()
         return thread.run(thread.enqueuer.result(job_id, timeout))
 
+    def _renew_lock(self) -> None:
+        self._opening = threading.Lock()  # the thread that holds it as the process is forked is not in the fork
+
     def _open(self) -> _LoopThread:
         with self._opening:
             if self._thread is None or self._thread.pid != os.getpid():  # after a fork its thread is not here
@@ -319,6 +333,8 @@ class _LoopThread:
 
     def __init__(self, settings: Settings) -> None:
         self.pid = os.getpid()
+        self._submitting = threading.Lock()
+        self._closing = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="onward-sync", daemon=True)
         self._thread.start()
@@ -330,18 +346,41 @@ class _LoopThread:
             raise
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()  # Ctrl-C
-            raise
+        """Run the coroutine in the loop, and return its result. Raises Unavailable if the loop is closed meanwhile."""
+        with self._submitting:  # not behind the cancel of all calls, where nothing would ever run it
+            if self._closing:
+                coroutine.close()
+                raise Unavailable(CLOSED)
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        return _result(future)
 
     def close(self) -> None:
+        with self._submitting:
+            self._closing = True
         try:
-            self.run(self._stack.aclose())
-            self.run(self._loop.shutdown_default_executor())
+            _result(asyncio.run_coroutine_threadsafe(self._stack.aclose(), self._loop))
         finally:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+            try:
+                _result(asyncio.run_coroutine_threadsafe(self._cancel_calls(), self._loop))
+            finally:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._thread.join()
+                self._loop.close()
+
+    async def _cancel_calls(self) -> None:
+        """Cancel all that still runs: threads that wait for it would do so for ever on a loop that has stopped."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self._loop.shutdown_default_executor()
+
+
+def _result(future: concurrent.futures.Future[T]) -> T:
+    try:
+        return future.result()
+    except concurrent.futures.CancelledError:
+        raise Unavailable(CLOSED) from None
+    except BaseException:
+        future.cancel()  # Ctrl-C
+        raise

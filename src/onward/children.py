@@ -147,6 +147,17 @@ def shield(descriptors: Callable[[], Iterable[int]]) -> None:
     os.register_at_fork(after_in_child=close)
 
 
+def call_in_forks(method: Callable[[], object]) -> None:
+    """Call the method in processes that are forked later on; it is held weakly."""
+    held = weakref.WeakMethod(method)
+
+    def call() -> None:
+        if (found := held()) is not None:
+            found()
+
+    os.register_at_fork(after_in_child=call)
+
+
 def leave(code: int) -> Never:
     """End this process at once, without a wait for hanging threads or processes of multiprocessing."""
     forks = sys.modules.get("multiprocessing.process")

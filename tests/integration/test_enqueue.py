@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
@@ -34,7 +36,7 @@ from onward.runtime import wiring
 from onward.storage.engine import Database
 from onward.storage.tables import jobs, runners
 from onward.testing import workload
-from tests.processes import running
+from tests.processes import running, wait_until
 
 LONG = timedelta(seconds=60)
 FAR = datetime.now(UTC) + timedelta(days=300)
@@ -231,6 +233,41 @@ def test_plain_code_enqueues_from_any_thread_and_closes(project: Path, tmp_path:
     assert onward.sync.enqueue(given)  # it opens again
     onward.sync.close()
     onward.sync.close()
+
+
+def test_a_close_ends_the_calls_of_other_threads(tmp_path: Path, sqlite_ledger: str) -> None:
+    """They would wait for ever, even those with a timeout, for a loop that has stopped."""
+    sync = Onward.from_settings(write_settings(tmp_path, sqlite_ledger)).sync
+    job_id = sync.enqueue(workload.noted.job(folder=str(tmp_path)), run_at=FAR)
+    errors: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            sync.result(job_id, timeout=LONG)
+        except Exception as error:  # noqa: BLE001 - for the test's thread
+            errors.append(error)
+
+    waiter = threading.Thread(target=wait, daemon=True)
+    waiter.start()
+    opened = sync._open()
+    wait_until(lambda: opened.enqueuer._changes._jobs.get(job_id))
+    sync.close()
+    waiter.join(30)
+    assert [type(error) for error in errors] == [Unavailable]
+    assert "close onward.sync after the last call" in str(errors[0])
+    with pytest.raises(Unavailable, match="was closed"):
+        opened.run(opened.enqueuer.result(job_id))  # it had opened before the close, and began after it
+
+
+def test_a_fork_may_open_while_another_thread_of_its_parent_does(project: Path) -> None:
+    sync = Onward.from_settings(project).sync
+    with sync._opening:
+        if (pid := os.fork()) == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(30)  # a process that hangs is ended
+            sync.close()  # it takes the lock that an open takes
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 async def test_dramatiq_has_the_message_at_once(
