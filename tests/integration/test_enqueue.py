@@ -236,7 +236,7 @@ def test_plain_code_enqueues_from_any_thread_and_closes(project: Path, tmp_path:
 
 
 def test_a_close_ends_the_calls_of_other_threads(tmp_path: Path, sqlite_ledger: str) -> None:
-    """They would wait for ever, even those with a timeout, for a loop that has stopped."""
+    """The loop that they wait for has stopped, and with it the timers of their timeouts."""
     sync = Onward.from_settings(write_settings(tmp_path, sqlite_ledger)).sync
     job_id = sync.enqueue(workload.noted.job(folder=str(tmp_path)), run_at=FAR)
     errors: list[Exception] = []
