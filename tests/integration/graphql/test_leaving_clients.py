@@ -129,7 +129,7 @@ async def test_folders_of_messages_are_read_as_few_at_once_as_the_ledger(
 
 
 async def test_the_thread_of_documents_ends_with_an_embedded_service(tmp_path: Path) -> None:
-    """It may be started again."""
+    """The service may be started again."""
     onward = Onward.from_settings(write(tmp_path, f"sqlite:///{tmp_path}/onward.db"))
     app = FastAPI(lifespan=onward.lifespan)
     app.mount("/graphql", onward.graphql)
