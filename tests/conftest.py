@@ -1,6 +1,7 @@
 """Fixtures for all tests. Servers are real; each test has its own namespace or database on them."""
 
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -17,6 +18,11 @@ from tests.servers import Missing, Server, postgres_database, postgres_server, r
 pytest_plugins = ("onward.testing.fixtures", "tests.system.package.fixtures")
 pytest.register_assert_rewrite("onward.testing.contract", "tests.system.faults.fault_tests")
 SHARING = ("node", "made", "fault_test")  # fixtures that cost more than a test in another process gains
+
+
+def pytest_configure() -> None:
+    # Of `nohup`, which children inherit: those that are sent a hang-up would live on.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -118,6 +118,7 @@ def test_api_and_worker_do_a_mutations_job_and_drain(
         late = [_ask(port, ITEM)["processItem"]["job"]["id"] for _ in range(20)]
         assert worker.end(60) == 0, worker.output()
         with image.running("worker", "--processes", "1", volume=volume, variables=variables) as second:
+            second.wait_for("worker is up")  # a signal before that ends it at once
             wait_until(lambda: {_status(port, job) for job in late} == {"SUCCEEDED"}, 60)
             assert second.end(60) == 0, second.output()
         assert api.end(60) == 0, api.output()

@@ -88,10 +88,16 @@ class Process:
             self.wait_ready()
 
     def wait_ready(self) -> None:
+        assert self._becomes_ready(), f"{self.name} ended at its start:\n{self.output()[-4000:]}"
+
+    def _becomes_ready(self) -> bool:
+        """Wait until the process takes part; return False if it ends instead."""
         wait_for(lambda: self.is_ready or not self.alive, START_S, f"{self.name} takes part")
-        assert self.is_ready, f"{self.name} ended at its start:\n{self.output()[-4000:]}"
+        if not self.is_ready:
+            return False
         self.up_at = time.time()
         self.start_s = time.monotonic() - self._started_s
+        return True
 
     @property
     def is_ready(self) -> bool:
@@ -134,11 +140,12 @@ class Process:
         os.kill(self.pid, signal.SIGCONT)
 
     def tend(self) -> bool:
-        """Restart the process if it ended by itself; return True if so."""
+        """Restart the process if it ended by itself, also where it ends again at once; return True if so."""
         if self._started is None or self._started.poll() is None:
             return False
         self._ends.add(self.pid, "itself")
-        self.start()
+        self.start(wait=False)
+        self._becomes_ready()
         return True
 
     def children(self) -> list[int]:

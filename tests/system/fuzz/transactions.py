@@ -131,18 +131,18 @@ def run_clients(folder: Path, url: str, transactions: int, outcome: Outcome, cha
                 str(left[0]),
             ]
             variables = environment(PYTHONPATH=f"{Path.cwd()}:{folder}")
-            process = subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.PIPE)
-            killer = threading.Timer(seeds.uniform(*CLIENT_LIFE_S), process.kill)
-            assert process.stdout is not None
-            for _ in process.stdout:
-                if killer.ident is None:  # its life begins with the first transaction
-                    killer.start()
-                with lock:
-                    left[0] -= 1
-                if left[0] <= 0:
-                    process.kill()
-            killer.cancel()
-            outcome.clients_killed += process.wait() == -9
+            with subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.PIPE) as process:
+                killer = threading.Timer(seeds.uniform(*CLIENT_LIFE_S), process.kill)
+                assert process.stdout is not None
+                for _ in process.stdout:
+                    if killer.ident is None:  # its life begins with the first transaction
+                        killer.start()
+                    with lock:
+                        left[0] -= 1
+                    if left[0] <= 0:
+                        process.kill()
+                killer.cancel()
+                outcome.clients_killed += process.wait() == -9
             assert process.returncode in (0, -9), process.returncode
 
     seeds = [random.Random(chance.random()) for _ in range(CLIENTS)]
