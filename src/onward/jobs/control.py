@@ -13,7 +13,7 @@ from onward.jobs.leases import Lease
 from onward.jobs.model import Job
 from onward.jobs.row import Claim
 from onward.jobs.running import Running, StopReason
-from onward.jobs.timings import Timings, to_next_tick
+from onward.jobs.timings import Timings
 from onward.storage import lock_order
 from onward.storage.base import StorageError
 from onward.storage.batches import in_batches, in_slices
@@ -127,7 +127,7 @@ class Control:
         """Release claims of this process that it does not run, for example after a commit whose answer was lost."""
         before: set[Claim] = set()
         while True:
-            await asyncio.sleep(to_next_tick(self._timings.orphan_check_s))
+            await asyncio.sleep(self._timings.orphan_check_s)
             runner = self._lease.id
             with suppress(StorageError):
                 held = await self._writer.database.read(partial(claims.held_by, runner=runner))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
-SOON = 0.25  # of an interval: a tick so near has just been, as the clocks of timers are a little apart
+TIMER_S = 0.002  # a timer may fire so early; the tick that it was for counts as gone
+GOLDEN = 0.6180339887  # its multiples are spread evenly over an interval
 VARIABLE = "ONWARD_TIMINGS"
 """The environment variable by which a process hands its timings to those that it starts; no setting."""
 
@@ -41,9 +43,8 @@ class Timings:
     """The same once nothing has changed for `quiet_after_s`: most of a look's cost is that the process wakes up."""
     quiet_after_s: float = 2.0
     recheck_s: float = 1.5
-    """The ledger is read again by those who look for changes, though nothing seems to have changed.
-
-    Longer than `heartbeat_s`: the commits of heartbeats are changes, and one reason to read each second is enough."""
+    """The ledger is read again by those who look for changes, though nothing seems to have changed: time alone makes
+    some jobs due. Longer than `heartbeat_s`: on PostgreSQL heartbeats are changes, and one reason to read is enough."""
     tick_interval_s: float = 0.5
     """Maintenance looks, at the latest; delayed and blocked jobs are read if the ledger has changed, or one is due."""
     min_tick_s: float = 0.02
@@ -63,7 +64,7 @@ class Timings:
     slot_check_s: float = 0.5
     """Free slots of the background backend look for work, at the latest."""
     commit_check_s: float = 0.05
-    """Commits of other processes are looked for, where jobs run and by maintenance: they may bring some."""
+    """Maintenance looks for commits of other processes that may bring jobs for a broker."""
     redis_timeout_s: float | None = 2.0
     """A call of Redis gives up; None waits for ever."""
     redis_block_s: float = 1.0
@@ -88,9 +89,13 @@ class Timings:
 
 
 def to_next_tick(interval_s: float) -> float:
-    """Return the seconds until the next multiple of an interval.
+    """Return the seconds until the next multiple of an interval, as this process counts it.
 
     Those who look at the same interval look at the same moment, and an idle process wakes up once for all of them.
+    The processes of a machine, which have one clock, look at different moments.
     """
-    left_s = interval_s - time.monotonic() % interval_s
-    return left_s if left_s > SOON * interval_s else left_s + interval_s
+    if interval_s <= 0:
+        return 0.0
+    phase_s = os.getpid() * GOLDEN % 1
+    left_s = interval_s - (time.monotonic() + phase_s) % interval_s
+    return left_s if left_s > TIMER_S else left_s + interval_s

@@ -104,7 +104,7 @@ class Driver(ABC):
 
     @abstractmethod
     def read_revision(self, connection: Any) -> int:
-        """Return a number that is another one after each commit that is a change. Raises the driver's errors."""
+        """Return a number that each commit changes, except one of heartbeats alone. Raises the driver's errors."""
 
     @abstractmethod
     def connect(self) -> Any:
@@ -152,7 +152,7 @@ class WriteConnection(ABC):
     def begin(self, deadline: float, *, is_change: bool = True) -> Tx:
         """Begin a transaction that can write. Raises the driver's errors, for a lock after the deadline.
 
-        One that is no change moves no job and no limit, and may leave the ledger's revision as it was.
+        A transaction of heartbeats alone is no change: it may leave the ledger's revision as it was.
         """
         if self._connection is None:
             self._connection = self._database.connect()

@@ -104,7 +104,7 @@ class Database:
         return await reading
 
     def revision(self) -> int | None:
-        """Return a number that changes with each commit, without a wait; None if there is none, or none yet.
+        """Return a number that each commit changes, except one of heartbeats alone; None if there is none, or none yet.
 
         Call it from one thread.
         """

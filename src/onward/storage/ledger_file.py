@@ -19,7 +19,7 @@ class LedgerFile:
     """The ledger's file as this process first opened it; -wal and -shm as the open write connection has them."""
 
     def __init__(self, path: Path) -> None:
-        self._path = str(path)
+        self._path = self._resolved = str(path)
         self._held: dict[str, _Inode] = {}
 
     @property
@@ -31,6 +31,7 @@ class LedgerFile:
         """Remember the ledger's file, just opened. Later calls change nothing."""
         if not self._held and (found := _inode(self._path)) is not None:
             self._held[""] = found
+            self._resolved = os.path.realpath(self._path)  # SQLite's other files are beside what a link names
 
     def hold_wal(self) -> None:
         """Remember -wal and -shm, which stay for as long as a connection is open."""
@@ -55,7 +56,7 @@ class LedgerFile:
                 )
 
     def _beside(self, suffix: str) -> str:
-        return self._path + suffix
+        return self._resolved + suffix if suffix else self._path
 
 
 def _inode(path: str) -> _Inode | None:

@@ -11,7 +11,7 @@ from onward.storage.engine import Database
 
 
 class Wakeups:
-    """Calls `wake` on the event loop after commits, and perhaps when there was none."""
+    """Calls `wake` on the event loop after commits, and may call it without one."""
 
     def __init__(self, database: Database, wake: Callable[[], None]) -> None:
         self._wake = wake

@@ -190,7 +190,7 @@ class Writer:
             return
 
     def _commit(self, batch: list[WriteRequest[Any]], deadline: float, *, with_savepoints: bool) -> None:
-        # Heartbeats alone are no change: else the processes of an idle ledger would wake each other all the time.
+        # A batch of heartbeats alone leaves the revision as it is: else idle processes would keep waking each other.
         is_change = any(request.order.rank is not Rank.PROCESSES for request in batch)
         tx = self._connection.begin(deadline, is_change=is_change)
         self._connection.lock_jobs(tx, batch)

@@ -123,7 +123,7 @@ async def test_a_watcher_is_called_after_commits_of_any_process(
 ) -> None:
     """Where the system reports writes, nobody looks while there are none."""
     if system == "reports nothing":
-        monkeypatch.setattr(file_watch, "_reports", lambda _: None)
+        monkeypatch.setattr(file_watch, "_open_inotify", lambda _: None)
     with writing(sqlite_ledger) as writer:
         await known(Revision(writer.database, NEVER_S))
         called: list[None] = []
@@ -175,3 +175,41 @@ def test_the_thread_looks_more_often_for_those_alone_who_ask_as_often(
     idle, busy = looks.WATCH_POLL_S, looks.POLL_S
     assert pauses == [idle, idle, idle, busy, busy, busy]
     assert idle < 0.1 - busy / 2  # the docs promise that an idle server begins a job within a tenth of a second
+
+
+async def test_a_commit_is_seen_through_a_link_and_after_a_slow_disk(
+    sqlite_ledger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite writes beside the file that the link names; a commit is visible only when the disk has confirmed it."""
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (elsewhere / "link.db").symlink_to(Path(sqlite_ledger.removeprefix("sqlite:///")))
+    monkeypatch.setattr(file_watch, "SLOW_SYNC_S", (0.01, 0.01, 0.01))
+    with writing(f"sqlite:///{elsewhere / 'link.db'}") as writer:
+        await known(Revision(writer.database, NEVER_S))
+        called: list[None] = []
+        end = writer.database.watch(lambda: called.append(None))
+        watch = writer.database._file_watch
+        assert watch is not None
+        has_changed, looks = watch._revision.has_changed, iter(range(5))  # the first three follow the report
+        await until(lambda: watch._revision.has_changed() is False)
+        monkeypatch.setattr(watch._revision, "has_changed", lambda: next(looks, None) is None and has_changed())
+        await asyncio.to_thread(in_another_process, writer.database, COUNT)
+        await until(lambda: len(called) == 1)
+        end()
+
+
+async def test_an_error_of_a_look_does_not_end_the_watch(sqlite_ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with writing(sqlite_ledger) as writer:
+        await known(Revision(writer.database, NEVER_S))
+        called: list[None] = []
+
+        def changed() -> None:
+            called.append(None)
+            if len(called) == 1:
+                raise RuntimeError("no further thread")
+
+        end = writer.database.watch(changed)
+        for n in (1, 2):
+            await writer.run(accept)
+            await until(lambda n=n: len(called) >= n)  # type: ignore[misc]
+        end()
