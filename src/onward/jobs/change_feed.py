@@ -113,6 +113,7 @@ class ChangeFeed:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._waking = False
+        self._closed = False
         self._log = logger("changes")
 
     def start(self) -> None:
@@ -120,11 +121,13 @@ class ChangeFeed:
         self._task = asyncio.create_task(self._read_forever(), name="changes")
 
     async def close(self) -> None:
+        """Read no more. Later subscriptions are told nothing. May be called twice."""
+        self._closed = True
+        if self._looking is not None:
+            self._looking.cancel()
+        self._stop_watching()
         if self._task is not None:
             self._task.cancel()
-            if self._looking is not None:
-                self._looking.cancel()
-            self._stop_watching()
             with suppress(asyncio.CancelledError):
                 await self._task
 
@@ -145,9 +148,9 @@ class ChangeFeed:
         """Subscribe to some jobs. Read their present state afterwards, so that no change falls between the two."""
         subscription = Subscription(self._position)
         await self._join()
+        self._begin_looking()
         for job_id in ids:
             self._jobs[job_id].add(subscription)
-        self._begin_looking()
         try:
             yield subscription
         finally:
@@ -161,8 +164,8 @@ class ChangeFeed:
         """Subscribe to all jobs from now on."""
         subscription = Subscription(self._position)
         await self._join()
-        self._all.add(subscription)
         self._begin_looking()
+        self._all.add(subscription)
         try:
             yield subscription
         finally:
@@ -215,7 +218,12 @@ class ChangeFeed:
         self._woken.set()
 
     def _begin_looking(self) -> None:
-        if self._looking is None:
+        """Look for changes from now on, for a subscription that is about to be added."""
+        if self._closed:
+            return
+        if not (self._jobs or self._all):
+            # A commit since `_join` has woken nobody, and a read for an earlier subscription may have answered to it.
+            self._revision.forget()
             self._look_in(self._timings.change_poll_s)
         if self._end_watch is None:
             self._end_watch = self._database.watch(self.wake)

@@ -230,6 +230,52 @@ async def test_a_quiet_ledger_tells_of_a_change_between_two_looks(ledger_url: st
         await changes.close()
 
 
+async def test_a_commit_while_the_first_subscription_begins_is_seen_soon(
+    ledger_url: str, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It wakes nobody, since nobody is subscribed, and the next look of an earlier subscription is far away."""
+    timings = Timings(change_poll_s=0.002, quiet_after_s=-1.0, quiet_poll_s=3600.0, recheck_s=3600.0)
+    with writing(ledger_url) as writer, writing(ledger_url) as other:
+        job = await other.run(accept)
+        changes, loop = ChangeFeed(writer.database, timings), asyncio.get_running_loop()
+        changes.start()
+        async with changes.watch_all():
+            await until(lambda: changes._looking is not None and changes._looking.when() > loop.time() + 1_000)
+        read, reads = writer.database.read, 0
+
+        async def interrupted(function: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            if reads > 1:
+                return await read(function)
+            found = await read(function)
+            await other.run(lambda tx: cancel(tx, job.id))
+            changes._woken.set()  # a wake-up of the earlier subscription, which comes late
+            await until(lambda: reads > 1 and not changes._woken.is_set())
+            return found
+
+        monkeypatch.setattr(writer.database, "read", interrupted)
+        async with changes.watch_job(job.id) as subscription, asyncio.timeout(30):
+            assert (await anext(subscription)).status is S.CANCELLED
+        await changes.close()
+
+
+async def test_a_subscription_after_the_close_watches_nothing(
+    ledger_url: str, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would end its watch of the file, nor its timer."""
+    watched: list[object] = []
+    with writing(ledger_url) as writer:
+        changes = ChangeFeed(writer.database)
+        changes.start()
+        monkeypatch.setattr(writer.database, "watch", watched.append)
+        await changes.close()
+        async with changes.watch_all():
+            assert changes._looking is None
+        assert not watched
+        await changes.close()
+
+
 async def test_changes_that_could_not_be_read_are_read_again_without_a_further_commit(
     postgres_ledger: str, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
