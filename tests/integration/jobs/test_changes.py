@@ -233,7 +233,7 @@ async def test_a_quiet_ledger_tells_of_a_change_between_two_looks(ledger_url: st
 async def test_a_commit_while_the_first_subscription_begins_is_seen_soon(
     ledger_url: str, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It wakes nobody, since nobody is subscribed, and the next look of an earlier subscription is far away."""
+    """The wake-up is dropped, and the next look of an earlier subscription is far away."""
     timings = Timings(change_poll_s=0.002, quiet_after_s=-1.0, quiet_poll_s=3600.0, recheck_s=3600.0)
     with writing(ledger_url) as writer, writing(ledger_url) as other:
         job = await other.run(accept)
