@@ -227,7 +227,7 @@ def test_the_test_command_passes_its_arguments_on_and_gives_1_when_a_part_fails(
     assert (some.returncode, some.stdout) == (0, "pytest -k word\n")
     whole = launch(made, "test")
     assert whole.returncode == 1
-    faults = "pytest tests/system/faults -m alone and "
+    faults = "pytest tests/system/faults tests/system/soak -m alone and "
     assert whole.stdout.splitlines()[-1] == f"{faults}(not long and not slow)"
     assert launch(made, "test", "--slow").stdout.splitlines()[-1] == f"{faults}(not long)"
     assert launch(made, "test", "--slow", "-k", "word").stdout == "pytest -m not long -k word\n"

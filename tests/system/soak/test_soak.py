@@ -92,6 +92,7 @@ def test_metrics_of_all_processes_are_summed() -> None:
     assert counted == Counter({("soak.quick", "accepted"): 3, ("soak.quick", "SUCCEEDED"): 2_400_000})
 
 
+@pytest.mark.alone
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("combination", COMBINATIONS)
