@@ -134,11 +134,14 @@ def test_the_jobs_page_has_forms_for_the_mutations_of_the_served_schema_alone(
     onward = Onward.from_settings(write(tmp_path, ledger_url))
     app = FastAPI(lifespan=onward.lifespan)
     app.mount("/own", onward.graphql_with(strawberry.Schema(Own, mutation=Sends)))
+    app.mount("/team/own", onward.graphql_with(strawberry.Schema(Own)))
     app.mount("/jobs", onward.pages)
+    app.mount("/team/jobs", onward.pages)
     app.mount("/given", onward.pages_with(graphql="/own"))
+    forms = {"/jobs": "processItem", "/team/jobs": "", "/given": "processItem"}  # of the address that each page asks
     with TestClient(app) as other:
-        for path in ("/jobs", "/given"):
-            assert 'data-mutations="processItem"' in other.get(path, headers=PAGE).text
+        for path, names in forms.items():
+            assert f'data-mutations="{names}"' in other.get(path, headers=PAGE).text
 
 
 PATHS = {"/jobs": "/graphql", "/jobs/": "/graphql", "/inner/jobs": "/graphql", "/inner/jobs/": "/graphql"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cached_property, partial
@@ -122,7 +122,7 @@ class Embedding:
 
     def _open_pages(self, app: PagesApp) -> None:
         around = layers(self._settings, self._hosts(), mounted=True)
-        app.open(within(around, pages_app(partial(self._graphql_link, app), partial(self._mutations, app))))
+        app.open(within(around, pages_app(partial(self._graphql_of, app))))
 
     def _running(self) -> Running:
         """Return what a router's requests need. Raises RuntimeError before the lifespan and after it."""
@@ -154,14 +154,16 @@ class Embedding:
         jobs = mounts.link(request, self._mounts, app, self._pages)
         return pages.explorer(request, base=base_of(request), jobs=jobs or "./")
 
-    def _graphql_link(self, app: PagesApp, request: Request) -> str | None:
-        if app.graphql:
-            return app.graphql
-        own = mounts.link(request, self._mounts, app, [one for one in self._graphql if one.schema is None])
-        return own or mounts.link(request, self._mounts, app, self._graphql)
+    def _graphql_of(self, app: PagesApp, request: Request) -> tuple[str, Collection[str]] | None:
+        """Return the address and the mutations of the GraphQL that a page asks: the settings' schema, else the nearest.
 
-    def _mutations(self, app: PagesApp) -> set[str]:
-        """Return the mutations of the GraphQL that the page asks; of an address that it was given, those of any."""
-        mounted = [mount.app for mount in self._mounts]
-        own = [one for one in self._graphql if one.schema is None and one in mounted and not app.graphql]
-        return {name for one in own or self._graphql for name in one.mutations}
+        None if there is no GraphQL. At an address that the page was given, the mutations of any schema may be.
+        """
+        if app.graphql:
+            return app.graphql, {name for one in self._graphql for name in one.mutations}
+        found = [
+            (one.schema is not None, address.count("/"), address, one.mutations)
+            for one in self._graphql
+            if (address := mounts.link(request, self._mounts, app, [one])) is not None
+        ]
+        return min(found, key=lambda each: each[:2])[2:] if found else None

@@ -148,10 +148,10 @@ def graphql_app(view: ASGIApp) -> ASGIApp:
     return answer
 
 
-def pages_app(graphql: Callable[[Request], str | None], mutations: Callable[[], Collection[str]]) -> ASGIApp:
+def pages_app(graphql: Callable[[Request], tuple[str, Collection[str]] | None]) -> ASGIApp:
     """Return the jobs page, with its files in `static/`.
 
-    `graphql` gives the address of its GraphQL, None without, and `mutations` those that are known to be there.
+    `graphql` gives the address of its GraphQL and the mutations that are known to be there; None if there is none.
     """
     file, show = _files(), pages.jobs_page()
 
@@ -160,10 +160,11 @@ def pages_app(graphql: Callable[[Request], str | None], mutations: Callable[[], 
             await file(scope, receive, send)
         elif scope["method"] not in ("GET", "HEAD"):
             await PlainTextResponse("Method Not Allowed", 405, headers={"Allow": "GET, HEAD"})(scope, receive, send)
-        elif (address := graphql(request := Request(scope, receive))) is None:
+        elif (found := graphql(request := Request(scope, receive))) is None:
             await Refusal(503, "UNAVAILABLE", NO_GRAPHQL)(scope, receive, send)
         else:
-            await show(address, base_of(request), mutations())(scope, receive, send)
+            address, mutations = found
+            await show(address, base_of(request), mutations)(scope, receive, send)
 
     return answer
 
