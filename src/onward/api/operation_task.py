@@ -31,7 +31,7 @@ class OperationTask:
         context: Context,
         slots: asyncio.Semaphore,
         send: SendMessage,
-        on_end: Callable[[str], object],
+        on_end: Callable[[str, asyncio.Task[None]], object],
     ) -> None:
         self.id = id_
         self._operations = operations
@@ -86,7 +86,8 @@ class OperationTask:
             await self._send({"id": self.id, "type": "next", "payload": response})
 
     async def _last(self, message: Message) -> None:
-        if self._sends:
+        task, self._task = self._task, None
+        if self._sends and task is not None:
             self._sends = False
-            self._on_end(self.id)  # before it is sent: the client may reuse the id at once
+            self._on_end(self.id, task)  # before it is sent: the client may reuse the id at once
             await self._send({"id": self.id, **message})

@@ -51,6 +51,7 @@ class Socket:
         self._operations: dict[str, OperationTask] = {}
         self._slots = asyncio.Semaphore(ANSWERS_AT_ONCE)
         self._finishing: set[asyncio.Task[None]] = set()  # operations whose responses are no longer sent
+        self._ending: set[asyncio.Task[None]] = set()  # operations whose last message is being sent
 
     def end(self) -> None:
         """Close soon, as a server that restarts. May be called twice, and at any time."""
@@ -192,7 +193,7 @@ class Socket:
         except TooManyRequests as error:
             await self._send({"id": id_, "type": "error", "payload": [error.formatted]})
             return
-        if len(self._operations) + len(self._finishing) >= self._limits.subscriptions:
+        if len(self._operations) + len(self._finishing) + len(self._ending) >= self._limits.subscriptions:
             await self._send({"id": id_, "type": "error", "payload": [TOO_MANY]})
             return
         self._operations[id_] = OperationTask(
@@ -204,8 +205,14 @@ class Socket:
             ),
             slots=self._slots,
             send=self._send,
-            on_end=self._operations.pop,
+            on_end=self._ended,
         )
+
+    def _ended(self, id_: str, task: asyncio.Task[None]) -> None:
+        """Give the id back to the client. The operation counts until the client has taken its last message."""
+        del self._operations[id_]
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     def _end(self, id_: str) -> None:
         """End the operation for the client; a mutation runs on."""
@@ -234,8 +241,10 @@ class Socket:
     async def _finish(self) -> None:
         for id_ in list(self._operations):
             self._end(id_)
-        if self._finishing:
-            await asyncio.wait(tuple(self._finishing))
+        for task in self._ending:
+            task.cancel()
+        if tasks := self._finishing | self._ending:
+            await asyncio.wait(tasks)
 
 
 def _closing(error: BadRequest) -> Closing:

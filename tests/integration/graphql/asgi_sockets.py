@@ -21,9 +21,9 @@ class Closed(Exception):
 
 
 class AsgiSocket:
-    def __init__(self) -> None:
+    def __init__(self, most_unread: int) -> None:
         self.incoming: asyncio.Queue[Message] = asyncio.Queue()
-        self.outgoing: asyncio.Queue[Message] = asyncio.Queue()
+        self.outgoing: asyncio.Queue[Message] = asyncio.Queue(most_unread)
 
     async def send(self, *messages: Any) -> None:
         for message in messages:
@@ -58,9 +58,14 @@ async def _call(app: ASGIApp, scope: Scope, socket: AsgiSocket) -> None:
 
 
 @asynccontextmanager
-async def asgi_socket(app: ASGIApp, path: str, headers: Mapping[str, str]) -> AsyncIterator[AsgiSocket]:
-    """Open a socket, and leave it like a browser that closes its page. Raises Closed where it is refused."""
-    socket = AsgiSocket()
+async def asgi_socket(
+    app: ASGIApp, path: str, headers: Mapping[str, str], *, most_unread: int = 0
+) -> AsyncIterator[AsgiSocket]:
+    """Open a socket, and leave it like a browser that closes its page. Raises Closed where it is refused.
+
+    The server waits with a message while `most_unread` wait to be received; 0 for no limit.
+    """
+    socket = AsgiSocket(most_unread)
     raw = [(b"host", b"127.0.0.1"), *((name.encode(), value.encode()) for name, value in headers.items())]
     scope = {
         "type": "websocket",

@@ -23,6 +23,7 @@ from tests.embedded.project import write
 from tests.integration.graphql.asgi_sockets import HANG_S, AsgiSocket, asgi_socket
 from tests.integration.graphql.conftest import Api
 
+VIEWER = {"type": "subscribe", "payload": {"query": "{ viewer { id } }"}}
 SETTLING_PINGS = 20  # each takes the server's loop once around at least
 
 
@@ -126,6 +127,37 @@ async def test_folders_of_messages_are_read_as_few_at_once_as_the_ledger(
         assert held.running == READS_AT_ONCE
         held.go.set()
         await until(lambda: not held.running)
+
+
+async def test_operations_count_until_their_last_message_is_taken(api: Api) -> None:
+    """A client that takes no message could else begin any number of operations."""
+    async with asgi_socket(api.app, "/graphql", {}, most_unread=1) as socket:
+        await socket.begin({})
+        invalid = {"type": "subscribe", "payload": {"query": "{ nope }"}}
+        await socket.send(*({**invalid, "id": str(n)} for n in range(60)))
+        most = api.app.state.view._limits.subscriptions
+        await until(lambda: waiting(socket) > most)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert waiting(socket) == most + 1  # and the refusal of the next one, which the socket waits with
+        answers = [await socket.receive() for _ in range(60)]
+        assert {answer["type"] for answer in answers} == {"error"}
+        assert {answer["id"] for answer in answers} == {str(n) for n in range(60)}
+        assert len(await socket.run("{ viewer { id } }", {})) == 2
+
+
+async def test_a_client_that_goes_before_it_takes_the_last_message_ends_its_operation(api: Api) -> None:
+    """The server may never tell that the message cannot be sent any more."""
+    async with asyncio.timeout(HANG_S):
+        async with asgi_socket(api.app, "/graphql", {}, most_unread=1) as socket:
+            await socket.begin({})
+            await socket.send(*({**VIEWER, "id": str(n)} for n in range(3)))
+            await until(lambda: waiting(socket) > 0)
+
+
+def waiting(socket: AsgiSocket) -> int:
+    """Count the messages that the server waits with."""
+    return len(socket.outgoing._putters)  # type: ignore[attr-defined]
 
 
 async def test_the_thread_of_documents_ends_with_an_embedded_service(tmp_path: Path) -> None:
