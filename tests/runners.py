@@ -14,7 +14,7 @@ from onward.jobs.encryption import Encryption
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job, NewJob
 from onward.jobs.row import encode
-from onward.jobs.runner import Runner, build_runner
+from onward.jobs.runner import Isolate, Runner, build_runner
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.storage.transaction import Tx
@@ -105,7 +105,11 @@ class Node:
 
 @asynccontextmanager
 async def node(
-    writer: Writer, *handlers: Handler, timings: Timings = QUICK, environment: Mapping[str, str] | None = None
+    writer: Writer,
+    *handlers: Handler,
+    timings: Timings = QUICK,
+    environment: Mapping[str, str] | None = None,
+    isolate: Isolate | None = None,
 ) -> AsyncIterator[Node]:
     """Open a runner of these handlers, and drain it at the end."""
     metrics, enqueuer = Metrics(), Enqueuer()
@@ -119,7 +123,7 @@ async def node(
         tools=cast("Any", None),
         resources=None,
         enqueuer=enqueuer,
-        isolate=None,
+        isolate=isolate,
         encryption=Encryption([]),
         environment=environment or {},
         metrics=metrics,

@@ -30,4 +30,5 @@ def delay(policy: Retry, attempt: int, chance: Random) -> timedelta:
 
 def internal_delay(in_a_row: int) -> timedelta:
     """Return the wait after the n-th attempt in a row, from 1 on, that an error of ours ended."""
-    return min(LEDGER_DELAY * (1 << (in_a_row - 1)), MAX_INTERNAL_DELAY)
+    doublings = min(in_a_row - 1, (MAX_INTERNAL_DELAY // LEDGER_DELAY).bit_length())  # as in `ceiling`
+    return min(LEDGER_DELAY * (1 << doublings), MAX_INTERNAL_DELAY)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -36,8 +36,16 @@ from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Span, Tracing, trace_id
 from onward.telemetry.watchdog import Watchdog
 
-Isolate = Callable[[str, str], Awaitable[bool]]
-"""Runs the job of an id, of a backend, in a process of its own; False if it could not be claimed there."""
+
+class Isolate(Protocol):
+    """Runs jobs in processes of their own."""
+
+    @property
+    def paused(self) -> bool:
+        """Return whether no process is started for the moment."""
+
+    async def run(self, job_id: str, backend: str) -> bool:
+        """Run the job in a process of its own; return False if it could not be claimed there."""
 
 
 class Runner:
@@ -102,7 +110,7 @@ class Runner:
         if isinstance(found, Job):
             await self.execute(found, wait_for_commit=wait_for_commit)
             return True
-        return found and self._isolate is not None and await self._isolate(job_id, backend)
+        return found and self._isolate is not None and await self._isolate.run(job_id, backend)
 
     async def claim_due(self, backend: str, limit: int, *, exclude: Collection[str] = ()) -> list[Job]:
         """Claim queued jobs of the backend, without those in `exclude`; each has to be passed to `execute`."""
@@ -120,7 +128,9 @@ class Runner:
         return self._claimer.any_limits
 
     async def next_isolated(self, backend: str) -> str | None:
-        """Return the id of a job of the backend that `run` would run in a process of its own."""
+        """Return the id of a job of the backend that `run` would run in a process of its own now."""
+        if self._isolate is not None and self._isolate.paused:
+            return None
         return await self._claimer.next_isolated(backend)
 
     async def execute(self, job: Job, *, wait_for_commit: bool = True) -> None:

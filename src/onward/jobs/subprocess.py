@@ -9,12 +9,14 @@ import asyncio
 import re
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from time import monotonic
 
 from onward.children import Child, shield
 from onward.jobs import due, recovery
 from onward.jobs.leases import count_rescued
+from onward.jobs.retry import internal_delay
 from onward.storage import lock_order
 from onward.storage.lock_order import ALONE
 from onward.storage.writer import Writer
@@ -28,7 +30,16 @@ MAX_OUTPUT_BYTES = 1_000_000  # of a child: its runner's id, the jobs that ended
 class SubprocessRunner:
     """Child processes that run one job at a time, with a lease of their own."""
 
-    def __init__(self, environment: Mapping[str, str], writer: Writer, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        writer: Writer,
+        metrics: Metrics,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._clock = clock
+        self._failed_starts = 0  # in a row
+        self._paused_until = 0.0
         self._environment = environment
         self._metrics = metrics
         self._writer = writer
@@ -42,14 +53,19 @@ class SubprocessRunner:
         for child in self._children:
             yield from child.descriptors()
 
+    @property
+    def paused(self) -> bool:
+        """Return whether no process is started for the moment, since the last one did not come up."""
+        return self._clock() < self._paused_until
+
     async def run(self, job_id: str, backend: str) -> bool:
         """Run the job in a child process, and record a crash; return False if the job did not run to its end there."""
         # The job is queued, and may be delivered again, until the child has claimed it: no reason for a second child.
         if job_id in self._started:
             return False
-        if len(self._started) >= MAX_CHILDREN:
+        if self.paused or len(self._started) >= MAX_CHILDREN:
             # The children there will claim it; if they end before that, maintenance delivers it once more.
-            await self._writer.run(partial(due.postpone, job_id=job_id), lock_order.job(job_id))
+            await self._postpone(job_id)
             return False
         self._started.add(job_id)
         try:
@@ -59,7 +75,12 @@ class SubprocessRunner:
 
     async def _run(self, job_id: str, backend: str) -> bool:
         command = (sys.executable, "-P", "-m", "onward.worker", "alone", job_id, backend)
-        child = await Child.start(command, env=self._environment)
+        try:
+            child = await Child.start(command, env=self._environment)
+        except OSError as error:
+            self._pause(job_id, error=error.strerror or str(error))
+            await self._postpone(job_id)
+            return False
         self._children.add(child)
         self._log.warning("a job that crashed its runner twice runs isolated", job=job_id, pid=child.pid)
         output = bytearray()
@@ -77,8 +98,10 @@ class SubprocessRunner:
         # A child that did not crash has given back its lease; its exit code may be a handler's.
         found = re.search(rb"^(runner_[0-9a-f]+)$", output, re.MULTILINE)
         if found is None:
-            self._log.error("a process for an isolated job did not start", job=job_id, code=code)
+            self._pause(job_id, code=code)
+            await self._postpone(job_id)
             return False
+        self._failed_starts = 0
         for handler, status in re.findall(rb"^ended ([\w.-]+) ([A-Z]+)$", output, re.MULTILINE):
             self._metrics.finished(handler.decode(), status.decode())
         released = await self._writer.run(partial(recovery.reclaim_isolated, runner=found[1].decode()), ALONE)
@@ -87,3 +110,14 @@ class SubprocessRunner:
         self._log.error("a job killed its process", job=job_id, code=code)
         count_rescued(self._metrics, released)
         return False
+
+    def _pause(self, job_id: str, **why: object) -> None:
+        """Start no process for a while, longer each time in a row: the job would be claimed again at once."""
+        if not self.paused:  # else one that was started at the same time has failed before
+            self._failed_starts += 1
+        pause_s = internal_delay(self._failed_starts).total_seconds()
+        self._paused_until = self._clock() + pause_s
+        self._log.error("a process for an isolated job did not start", job=job_id, again_in_s=pause_s, **why)
+
+    async def _postpone(self, job_id: str) -> None:
+        await self._writer.run(partial(due.postpone, job_id=job_id), lock_order.job(job_id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -17,6 +18,7 @@ from onward.jobs.runner import Runner
 from onward.jobs.subprocess import MAX_CHILDREN
 from onward.jobs.timings import Timings
 from onward.runtime.loading import load
+from onward.storage.base import StorageError
 from onward.storage.revision import Revision
 
 BUILT_IN = {"background": "onward.backends.background:Background", "dramatiq": "onward.backends.dramatiq:Dramatiq"}
@@ -66,7 +68,8 @@ class BackendRunner:
 
     async def _run_isolated(self, job_id: str) -> None:
         try:
-            await self(job_id)
+            with suppress(StorageError):  # the job waits on; of an outage the ledger's writer warns, once
+                await self(job_id)
         finally:
             self._isolated.discard(job_id)
 

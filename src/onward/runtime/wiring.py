@@ -182,7 +182,7 @@ def _build(
         tools=tools,
         resources=resources,
         enqueuer=dispatcher,
-        isolate=None if isolated else children.run,
+        isolate=None if isolated else children,
         encryption=encryption,
         environment=environment,
         metrics=telemetry.metrics,

@@ -1,0 +1,61 @@
+"""Jobs that run in a process of their own, where such a process cannot be started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+import sqlalchemy as sa
+from structlog.testing import capture_logs
+
+from onward.jobs import claims, due
+from onward.jobs.retry import MAX_INTERNAL_DELAY, internal_delay
+from onward.jobs.subprocess import SubprocessRunner
+from onward.runtime.backends import BackendRunner
+from onward.storage.revision import Revision
+from onward.storage.tables import jobs
+from onward.telemetry.metrics import Metrics
+from tests.ledgers import accept, writing
+from tests.runners import node
+
+pytestmark = pytest.mark.anyio
+UNUSABLE = {"a process that ends": {"PYTHONHOME": "/nowhere"}, "a refusal": {"TOO_LONG": "x" * 2**20}}
+
+
+@pytest.mark.parametrize("environment", UNUSABLE.values(), ids=UNUSABLE)
+async def test_after_a_failed_start_none_is_tried_for_a_while_that_grows(
+    sqlite_ledger: str, environment: Mapping[str, str]
+) -> None:
+    """The job would be claimed again at once, by a process that could not run it either, without an end."""
+    now = 1.0
+    with writing(sqlite_ledger) as writer:
+        job = writer.run_sync(accept)
+        crashed = sa.update(jobs).values(deaths=claims.CRASHES_BEFORE_ISOLATION)
+        writer.run_sync(lambda tx: tx.execute(crashed))
+        children = SubprocessRunner(environment, writer, Metrics(), lambda: now)
+        async with node(writer, isolate=children) as here:
+            backend = BackendRunner("here", here.runner, here.lease, Revision(writer.database, 0.0))
+            with capture_logs() as logs:
+                for pause_s in (1.0, 2.0, 4.0):
+                    (call,) = await backend.claim(5)
+                    await call()
+                    now += pause_s * 0.9
+                    assert await backend.claim(5) == []
+                    assert await backend(job.id) is False, "nor when it is delivered"
+                    now += pause_s * 0.2
+            assert [line["again_in_s"] for line in logs if "did not start" in line["event"]] == [1.0, 2.0, 4.0]
+
+
+async def test_a_job_whose_process_did_not_start_is_delivered_again(sqlite_ledger: str) -> None:
+    """The message of its delivery is used up."""
+    with writing(sqlite_ledger) as writer:
+        job = writer.run_sync(accept)
+        writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.fencing_token)], identity="broker"))
+        assert not await SubprocessRunner(UNUSABLE["a refusal"], writer, Metrics()).run(job.id, "here")
+        asked = {"backend": "here", "identity": "broker"}
+        found = writer.run_sync(lambda tx: due.undelivered(tx, grace_us=-1, limit=9, **asked))
+    assert [one.id for one in found] == [job.id]
+
+
+def test_the_delay_after_many_failures_in_a_row_is_bounded() -> None:
+    assert internal_delay(10_000) == MAX_INTERNAL_DELAY
