@@ -147,7 +147,7 @@ class View:
             trace = traceparent(headers.get(b"traceparent"))
             context = self._operations.context(self._services, viewer, address, trace, scope["headers"])
             context.meter.connection = extensions.get(CONNECTION)
-            return await self._run(request, context, media, scope, headers, is_get=is_get)
+            return await self._run(request, context, media, scope, headers, address=address, is_get=is_get)
         except BadRequest as error:
             return responses.refusal(error, media)
         except Exception as error:  # noqa: BLE001 - it is masked and logged
@@ -175,7 +175,15 @@ class View:
             raise HttpError(408, "The body took too long to arrive.", "TIMEOUT") from None
 
     async def _run(
-        self, request: Request, context: Context, media: Media, scope: Scope, headers: Headers, *, is_get: bool
+        self,
+        request: Request,
+        context: Context,
+        media: Media,
+        scope: Scope,
+        headers: Headers,
+        *,
+        address: str,
+        is_get: bool,
     ) -> ASGIApp:
         operation = await self._operations.prepare(request, context.meter.caller)
         events = media is Media.EVENTS
@@ -190,6 +198,7 @@ class View:
                 )
             if context.viewer.is_nobody:
                 raise NotAuthenticated(SIGN_IN)
+            self._gate.connection_limiter.check(address)  # others have opened streams while this one was prepared
             session = self._gate.session(context.viewer, HTTPConnection(scope))
             return self._stream(lasting(self._operations.subscribe(operation, context), session))
         background = BackgroundTasks()

@@ -1,6 +1,7 @@
 """Quotas of a viewer, an address and a process: requests, open jobs, streams, time."""
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.types import Message, Scope
 from websockets.exceptions import InvalidStatus
 
 from onward.api.addresses import UNKNOWN, Addresses
@@ -18,6 +20,7 @@ from onward.api.base import HttpError
 from onward.api.connection_limiter import ConnectionLimiter
 from onward.api.rates import Rates, TooManyRequests
 from onward.graphql import counts
+from onward.testing.waiting import until as eventually
 from tests.integration.graphql.conftest import MODULES, running, serving, settings_in, until
 from tests.integration.graphql.test_viewers import ask, behind_tokens, header, process
 from tests.integration.graphql.test_websocket import FOREVER, INIT, client
@@ -242,6 +245,35 @@ async def test_a_socket_too_many_is_refused_at_the_handshake(address: str) -> No
         return False
 
     assert await until(answered)
+
+
+async def test_streams_that_begin_together_are_limited_as_those_that_do_not(tmp_path: Path) -> None:
+    """All of them pass the first check, before their bodies have arrived."""
+    go, leave, statuses = asyncio.Event(), asyncio.Event(), []
+    asked = 0
+
+    async def receive() -> Message:
+        nonlocal asked
+        asked += 1
+        await (go if asked <= 3 else leave).wait()
+        disconnected: Message = {"type": "http.disconnect"}
+        return disconnected if leave.is_set() else {"type": "http.request", "body": json.dumps(FOREVER).encode()}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"accept", b"text/event-stream")]
+    scope: Scope = {"type": "http", "method": "POST", "path": "/graphql", "query_string": b"", "headers": headers}
+    scope.update({"client": ("192.0.2.1", 1), "http_version": "1.1"})
+    async with running(limited(tmp_path, streams_each=1)) as api, asyncio.timeout(30):
+        streams = [asyncio.create_task(api.app(dict(scope), receive, send)) for _ in range(3)]
+        await eventually(lambda: asked == 3)
+        go.set()
+        await eventually(lambda: len(statuses) == 3)
+        leave.set()
+        await asyncio.gather(*streams)
+    assert sorted(statuses) == [200, 429, 429]
 
 
 async def test_an_idle_socket_is_closed_and_one_that_waits_for_events_is_not(address: str) -> None:
