@@ -88,7 +88,7 @@ async def in_batches(writer: Writer, change: Callable[[Tx, int], int], *, most: 
     """
     commits = ShortCommits(writer, most=most, order=order)
     changed = 0
-    while rows := await commits.run(change):
+    while (rows := await commits.run(change)) > 0:
         changed += rows
         await commits.rest()
     return changed

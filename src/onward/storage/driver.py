@@ -92,6 +92,10 @@ class Driver(ABC):
         for row in rows:
             cursor.execute(text, row)
 
+    def rows_touched(self, cursor: Any) -> int:
+        """Return how many rows the statement that a cursor has just run has inserted, updated or deleted."""
+        return int(cursor.rowcount)
+
     def is_error(self, error: BaseException) -> bool:
         """Return whether an exception came out of the driver."""
         return type(error).__module__.partition(".")[0] in self.modules

@@ -175,6 +175,12 @@ class SQLite(Driver):
         else:
             cursor.execute(text, values)
 
+    def rows_touched(self, cursor: Any) -> int:
+        if cursor.rowcount < 0:  # Python's sqlite3 counts no rows for a statement that begins with WITH
+            cursor.execute("SELECT changes()")
+            return int(cursor.fetchone()[0])
+        return int(cursor.rowcount)
+
     def _by_position(self, statement: Any) -> _Positional:
         done = statement.compile(dialect=self._positional, compile_kwargs={"render_postcompile": True})
         names = done.positiontup

@@ -89,7 +89,7 @@ class Tx:
 
     def execute(self, statement: Any, **params: Any) -> int:
         """Run a statement that is kept, and return how many rows it touched."""
-        return self._run(statement, params).rowcount  # type: ignore[no-any-return]
+        return self._driver.rows_touched(self._run(statement, params))
 
     def raw(self, sql: str) -> None:
         self._cursor.execute(sql)

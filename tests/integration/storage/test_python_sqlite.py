@@ -9,7 +9,7 @@ from tests.processes import ROOT, environment
 WITHOUT = """
 import sys, time
 sys.modules["pysqlite3"] = None  # as if it were not installed
-from onward.jobs import ledger
+from onward.jobs import due, ledger
 from onward.jobs.model import NewJob
 from onward.storage import migrate
 from onward.storage.engine import Database
@@ -23,6 +23,8 @@ job = writer.run_sync(lambda tx: ledger.accept(tx, NewJob("a.b", "background", "
 assert abs(job.created_at / 1e6 - time.time()) < 60
 assert abs(database.read_sync(lambda tx: tx.now) / 1e6 - time.time()) < 60
 assert database.read_sync(lambda tx: ledger.get(tx, job.id)).steps[0].name == "b"
+assert writer.run_sync(lambda tx: due.reroute(tx, 9, old="background", handler="a.b", new="dramatiq")) == 1
+assert writer.run_sync(lambda tx: due.reroute(tx, 9, old="background", handler="a.b", new="dramatiq")) == 0
 writer.close()
 database.close()
 """
