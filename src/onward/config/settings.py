@@ -549,7 +549,17 @@ def load(project: Path | None = None, /, **overrides: Any) -> Settings:
         SettingsError: in one line, with the wrong key and its allowed values.
 
     """
-    folder = (project or Path(os.environ.get("ONWARD_PROJECT") or Path.cwd())).absolute()
+    folder = project or Path(os.environ.get("ONWARD_PROJECT") or Path.cwd())
+    return _load(folder.absolute(), os.environ, overrides)
+
+
+def load_without_environment(project: Path, /, **overrides: Any) -> Settings:
+    """Load the settings of `project` as if no variable of the environment were set; for tests. Raises SettingsError."""
+    return _load(project.absolute(), {}, overrides)
+
+
+def _load(folder: Path, environ: Mapping[str, str], overrides: Mapping[str, Any]) -> Settings:
+    """Load the settings of a folder; without any variables in `environ`, those of the process do not count either."""
     file = folder / "settings.toml"
     if not folder.is_dir():
         raise SettingsError(f"{folder} is not a folder; --project must name the folder of settings.toml")
@@ -557,7 +567,7 @@ def load(project: Path | None = None, /, **overrides: Any) -> Settings:
         raise SettingsError(
             f"{file} is missing: write a project by `onward new project NAME`, or name its folder by --project"
         )
-    if problem := misnamed_variable(Settings, os.environ):
+    if problem := misnamed_variable(Settings, environ):
         raise SettingsError(problem)
 
     class FromFile(Settings):
@@ -574,16 +584,16 @@ def load(project: Path | None = None, /, **overrides: Any) -> Settings:
             toml = TomlConfigSettingsSource(settings_cls, file)
             if "project" in toml.toml_data:
                 raise SettingsError(f"{file}: project is not a setting; --project names the folder of this file")
-            return init_settings, env_settings, toml
+            return (init_settings, env_settings, toml) if environ else (init_settings, toml)
 
     if "project" in overrides:
         raise SettingsError("project is not a setting; name the file of the project's settings")
     try:
         return _anchored(FromFile(**{**overrides, "project": folder}), folder)
     except ValidationError as error:
-        raise SettingsError(describe(error, Settings, file=file, environ=os.environ, overrides=overrides)) from error
+        raise SettingsError(describe(error, Settings, file=file, environ=environ, overrides=overrides)) from error
     except UnreadableVariable as error:
-        raise SettingsError(unreadable_variable(Settings, os.environ) or " ".join(str(error).split())) from error
+        raise SettingsError(unreadable_variable(Settings, environ) or " ".join(str(error).split())) from error
     except (OSError, ValueError) as error:  # the file cannot be read, is no UTF-8, or no TOML
         message = " ".join(str(error).split())
         hint = '; text stands in quotes, as in backend = "dramatiq"' if message.startswith("Invalid value") else ""

@@ -78,11 +78,14 @@ class TestApp:
 
 @asynccontextmanager
 async def running(backend: str, folder: Path, given: Mapping[str, Any]) -> AsyncIterator[TestApp]:
-    """Run the application with `folder` as its project; `given` holds further tables of settings.toml."""
+    """Run the application with `folder` as its project; `given` holds further tables of settings.toml.
+
+    The environment's settings do not count: they may name a ledger whose jobs are somebody's.
+    """
     (folder / "settings.toml").touch()
     tables = {**given, "backends": {**given.get("backends", {}), backend: {"class": CLASSES[backend]}}}
     # Tests open the file with Python's own SQLite, and enqueue.
-    app = create_app(settings.load(folder, backend=backend, **tables), embedded=True)
+    app = create_app(settings.load_without_environment(folder, backend=backend, **tables), embedded=True)
     transport = httpx2.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),

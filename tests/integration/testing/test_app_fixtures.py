@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from onward.backends.base import Delivery
 from onward.jobs.states import JobStatus
+from onward.testing import app as application_under_test
 from onward.testing.app import TestApp
 from onward.testing.waiting import until
 from tests import application
@@ -89,6 +91,40 @@ async def test_the_log_can_be_read(onward_immediate: TestApp) -> None:
     await onward_immediate.accept("logging.write", email="ada@example.org", message="hello")
     (entry,) = onward_immediate.log()
     assert entry["message"] == "hello"
+
+
+async def test_the_environment_does_not_reach_the_application_under_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A developer's shell may name the ledger of production, whose waiting jobs would be rerouted."""
+    for name, value in {
+        "DATABASE__URL": f"sqlite:///{tmp_path / 'theirs.db'}",
+        "DATABASE__SCHEMA": "theirs",
+        "BACKEND": "dramatiq",
+        "ROUTES": '{"conformance.*": "dramatiq"}',
+        "BACKENDS__DRAMATIQ__URL": "redis://theirs.invalid/0",
+        "EMAIL__TRANSPORT": "smtp",
+        "EMAIL__DIRECTORY": str(tmp_path / "theirs"),
+        "LOG__PATH": str(tmp_path / "theirs.jsonl"),
+        "HANDLERS__LIFESPAN": "theirs:open",
+        "AUTH__MODE": "custom",
+        "NO_SUCH_TABLE__KEY": "1",
+    }.items():
+        monkeypatch.setenv(f"ONWARD_{name}", value)
+    found = {}
+    for backend in ("immediate", "recording"):
+        folder = tmp_path / backend
+        folder.mkdir()
+        async with application_under_test.running(
+            backend, folder, application.tables({"handlers": {"modules": ["onward.testing.workload"]}})
+        ) as app:
+            job = await app.accept("conformance.note", folder=str(folder), text="here")
+            found[backend] = (app.onward.settings, job.status, job.backend)
+    for backend, (given, status, chosen) in found.items():
+        assert given.database.url == f"sqlite:///{tmp_path / backend / 'var' / 'onward.db'}"
+        assert (given.email.transport, given.auth.mode, given.routes) == ("file", "open", {})
+        assert (status, chosen) == (S.SUCCEEDED if backend == "immediate" else S.QUEUED, backend)
+    assert not await asyncio.to_thread(lambda: list(tmp_path.glob("theirs*")))
 
 
 @pytest.mark.timeout(120)
