@@ -11,6 +11,7 @@ from typing import Any, Concatenate, Generic, overload
 from pydantic import BaseModel
 from typing_extensions import ParamSpec
 
+from onward.arguments import check_argument
 from onward.handlers.context import JSON, JobContext, Log, Mailer, Toolbox, Tools
 from onward.handlers.errors import (
     HandlerError,
@@ -23,9 +24,11 @@ from onward.handlers.errors import (
     UnknownHandler,
 )
 from onward.handlers.mutation import Mutation, declared
+from onward.handlers.options import check_options
 from onward.handlers.output import Output, output_of, written_by
 from onward.handlers.parameters import Parameters, Upgrade, check_later, model_of, name_of, not_json
 from onward.handlers.request import JobRequest
+from onward.handlers.retry import Retry
 
 __all__ = [
     "JSON",
@@ -56,21 +59,6 @@ __all__ = [
 Function = Callable[..., Any]
 P = ParamSpec("P")
 Params = ParamSpec("Params", default=...)
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """A retry policy: the wait is `base`, doubled with each attempt, and at most `cap`. One attempt means no retry."""
-
-    max_attempts: int = 5
-    base: timedelta = timedelta(seconds=1)
-    cap: timedelta = timedelta(minutes=5)
-
-    def __post_init__(self) -> None:
-        if self.max_attempts < 1:
-            raise ValueError(f"max_attempts must be at least 1, the first attempt (got {self.max_attempts})")
-        if not timedelta(0) <= self.base <= self.cap:
-            raise ValueError(f"base must be 0 to cap (got base {self.base}, cap {self.cap})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +167,16 @@ def handler(
     """
     if callable(name):  # by a decorator without parentheses: the module would seem to have no handler
         raise TypeError(f'{name_of(name)}: @handler needs a name, as in @handler("group.{name_of(name)}")')
+    check_options(
+        name,
+        retry=retry,
+        timeout=timeout,
+        version=version,
+        upgrade=upgrade,
+        secret=secret,
+        process=process,
+        mutation=mutation,
+    )
 
     def decorate(function: Callable[Concatenate[JobContext[Any], P], Any]) -> Handler[P]:
         with _named(name):
@@ -247,6 +245,18 @@ def sequence(
 
     `mutation` is that of `handler`; its description comes from the first step's docstring.
     """
+    check_options(
+        name,
+        retry=retry,
+        timeout=timeout,
+        version=version,
+        upgrade=upgrade,
+        secret=secret,
+        process=process,
+        mutation=mutation,
+    )
+    expected = f"a tuple or list of functions, as in sequence({name!r}, (first, second))"
+    check_argument(f"{name}: steps", steps, expected, tuple, list)
     if not steps:
         raise ValueError(f"{name} has no steps: give at least one function")
     with _named(name):

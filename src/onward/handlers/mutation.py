@@ -6,9 +6,12 @@ import inspect
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
+
+from onward.arguments import check_argument, check_names
 
 if TYPE_CHECKING:
     from onward.graphql.viewer import Viewer
@@ -45,6 +48,13 @@ class Mutation:
     def __post_init__(self) -> None:
         if isinstance(self.roles, str):
             raise TypeError(f"roles must be a list of names (got {self.roles!r}): write roles=[{self.roles!r}]")
+        check_argument("name", self.name, 'a string, as in Mutation("confirmOrder")', str)
+        check_argument("description", self.description, "a string", str)
+        check_argument("deprecated", self.deprecated, "the reason as a string, or None", str, NoneType)
+        check_names("roles", self.roles, 'a list of names, as in roles=["staff"]', Collection)
+        check_argument("allow", self.allow, "a function of the viewer, or None", Callable, NoneType)  # type: ignore[arg-type]
+        check_argument("beside", self.beside, "a function of the transaction, or None", Callable, NoneType)  # type: ignore[arg-type]
+        check_argument("read", self.read, "a function of the transaction and an id, or None", Callable, NoneType)  # type: ignore[arg-type]
         object.__setattr__(self, "roles", tuple(self.roles))
         if inspect.iscoroutinefunction(self.allow):
             raise TypeError("allow must be a plain function of the viewer, as in `def allow(viewer)`: nobody awaits it")

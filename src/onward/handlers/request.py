@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from onward.arguments import check_argument
+
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
@@ -13,3 +15,7 @@ class JobRequest:
 
     handler: str
     params: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        check_argument("handler", self.handler, 'the name of a handler, as in JobRequest("orders.confirm", {})', str)
+        check_argument("params", self.params, 'a dict of parameters, as in {"order": "A-17"}', Mapping)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from onward.handlers.base import Handler, Permanent, Retry, handler, sequence
+from onward.handlers.base import Handler, JobRequest, Mutation, Permanent, Retry, handler, sequence
 
 
 def first(job: Any, *, number: int) -> int:
@@ -150,3 +150,55 @@ def test_a_decorator_without_a_name_is_refused() -> None:
     bare: Any = handler
     with pytest.raises(TypeError, match=r'first: @handler needs a name, as in @handler\("group\.first"\)'):
         bare(first)
+
+
+OPTIONS = [
+    ({"retry": 3}, r"test\.one: retry must be a Retry, as in Retry\(max_attempts=3\) \(got 3\)"),
+    ({"timeout": 3}, r"test\.one: timeout must be a timedelta, as in timedelta\(seconds=30\), or None \(got 3\)"),
+    ({"version": "x"}, r"test\.one: version must be a whole number, as in version=2 \(got 'x'\)"),
+    ({"version": True}, r"test\.one: version must be a whole number"),
+    ({"upgrade": 5}, r"test\.one: upgrade must be a function of the version and the parameters, or None \(got 5\)"),
+    ({"secret": "number"}, r"test\.one: secret must be a set of parameters, as in frozenset.* \(got 'number'\)"),
+    ({"secret": "n"}, r"test\.one: secret must be a set"),
+    ({"secret": ["number"]}, r"test\.one: secret must be a set"),
+    ({"secret": {5}}, r"test\.one: secret must be a set of parameters.*\(got \{5\}\)"),
+    ({"process": 1}, r"test\.one: process must be True or False \(got 1\)"),
+    ({"mutation": 5}, r"test\.one: mutation must be True, False, a name, or a Mutation"),
+    ({"mutation": None}, r"test\.one: mutation must be"),
+    ({"mutation": Mutation}, r"test\.one: mutation must be"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), OPTIONS)
+def test_an_option_of_another_type_is_refused_where_it_is_given(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        handler("test.one", **options)
+    with pytest.raises(TypeError, match=message):
+        sequence("test.one", [first, second], **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (handler, r'the name of a handler must be a string, as in "orders.confirm" \(got 5\)'),
+        (lambda given: sequence(given, [first]), "the name of a handler must be a string"),
+        (lambda given: sequence("test.one", given), r"test\.one: steps must be a tuple or list of functions.*got 5"),
+        (lambda _: sequence("test.one", first), r"test\.one: steps must be a tuple or list of functions"),  # type: ignore[call-overload]
+        (lambda given: Retry(given * "x"), r"max_attempts must be a whole number.*got 'xxxxx'"),
+        (lambda given: Retry(base=given), r"base must be a timedelta, as in Retry\(base=.*got 5"),
+        (lambda given: Retry(cap=given), r"cap must be a timedelta, as in Retry\(cap=.*got 5"),
+        (Mutation, r'name must be a string, as in Mutation\("confirmOrder"\) \(got 5\)'),
+        (lambda given: Mutation(description=given), "description must be a string"),
+        (lambda given: Mutation(deprecated=given), "deprecated must be the reason as a string, or None"),
+        (lambda given: Mutation(roles=given), "roles must be a list of names"),
+        (lambda given: Mutation(roles=[given]), r"roles must be a list of names.*\(got \[5\]\)"),
+        (lambda given: Mutation(allow=given), "allow must be a function of the viewer, or None"),
+        (lambda given: Mutation(beside=given), "beside must be a function of the transaction, or None"),
+        (lambda given: Mutation(read=given), "read must be a function of the transaction and an id, or None"),
+        (lambda given: JobRequest(given, {}), "handler must be the name of a handler"),
+        (lambda given: JobRequest("test.one", given), "params must be a dict of parameters"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused_by_its_name(make: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        make(5)
