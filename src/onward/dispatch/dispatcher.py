@@ -66,6 +66,7 @@ class Dispatcher:
         self._measured: dict[str, Health] = {}
         self._limits: Mapping[str, concurrency.HandlerLimits] = {}
         self._measured_at = 0.0
+        self._measuring: asyncio.Task[None] | None = None
         self._log = logger("dispatch")
 
     async def start(self) -> None:
@@ -189,12 +190,20 @@ class Dispatcher:
 
     async def health(self) -> dict[str, Health]:
         """The health of each backend with the ledger's depth and age, at most about a second old; does not block."""
-        if not self._measured or time.monotonic() - self._measured_at > HEALTH_AGE_S:
-            self._measured_at = time.monotonic()
-            self._measured = {name: await self._measure(name) for name in self.backends}
-            with suppress(StorageError):
-                self._limits = await self._writer.database.read(concurrency.all_limits)
+        task = self._measuring
+        if task is None or task.done():
+            if not self._measured or time.monotonic() - self._measured_at > HEALTH_AGE_S:
+                self._measured_at = time.monotonic()
+                task = self._measuring = self._spawn(self._measure_all())
+                await asyncio.wait((task,))  # it goes on for others if this caller is cancelled
+        elif not self._measured:
+            await asyncio.wait((task,))
         return {name: self._with_broker(name, found) for name, found in self._measured.items()}
+
+    async def _measure_all(self) -> None:
+        self._measured = {name: await self._measure(name) for name in self.backends}
+        with suppress(StorageError):
+            self._limits = await self._writer.database.read(concurrency.all_limits)
 
     async def _measure(self, name: str) -> Health:
         try:

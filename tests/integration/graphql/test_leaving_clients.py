@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,6 +17,7 @@ from fastapi import FastAPI
 from onward import Onward
 from onward.graphql.execution.documents import Documents
 from onward.graphql.meter import READS_AT_ONCE
+from onward.jobs import due
 from onward.mail import mailbox
 from onward.storage.engine import Database
 from onward.testing.waiting import until
@@ -114,6 +116,31 @@ async def test_reads_of_clients_that_leave_keep_a_thread_for_others(
             assert await api.app.state.onward.database.read(lambda tx: tx.now)
         held.go.set()
         assert "data" in (await socket.run("{ jobs { nodes { id } } }", {}))[0]["payload"]
+
+
+async def test_a_measurement_of_the_queues_goes_on_when_its_client_leaves(
+    api: Api, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody who asks within a second shares it, and a ledger that hangs keeps one thread for it."""
+    dispatcher, read_sync = api.app.state.onward.dispatcher, Database.read_sync
+
+    def read(database: Database, fn: Any) -> Any:
+        is_measured = getattr(fn, "func", None) is due.waiting
+        return held.call(read_sync, database, fn) if is_measured else read_sync(database, fn)
+
+    await dispatcher.health()
+    before = dispatcher._measured
+    monkeypatch.setattr(Database, "read_sync", read)
+    async with asgi_socket(api.app, "/graphql", {}) as socket:
+        await socket.begin({})
+        query = "{ system { queues { depth } } }"
+        dispatcher._measured_at = -math.inf  # a second has passed
+        await leave(socket, query, "x", lambda: held.running > 0)
+        dispatcher._measured_at = -math.inf
+        assert "data" in (await socket.run(query, {}))[0]["payload"]  # the figures of before
+        assert held.running == 1
+        held.go.set()
+        await until(lambda: dispatcher._measured is not before)
 
 
 async def test_folders_of_messages_are_read_as_few_at_once_as_the_ledger(
