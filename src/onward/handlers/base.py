@@ -23,6 +23,7 @@ from onward.handlers.errors import (
     TimedOut,
     UnknownHandler,
 )
+from onward.handlers.handed_on import check_handed_on
 from onward.handlers.mutation import Mutation, declared
 from onward.handlers.options import check_options
 from onward.handlers.output import Output, output_of, written_by
@@ -262,6 +263,7 @@ def sequence(
     with _named(name):
         for function in steps[1:]:
             check_later(function)
+        check_handed_on(tuple(steps))
         model, output = model_of(steps[0]), output_of(steps[-1])
         named = (*(Step(name_of(one), one, written_by(one)) for one in steps[:-1]), Step(name_of(steps[-1]), steps[-1]))
     if len({step.name for step in named}) < len(named):
