@@ -131,15 +131,15 @@ def reclaim_dead(tx: Tx, limit: int = ROWS, *, runner: str, beat: int | None) ->
     return batch
 
 
-def reclaim_isolated(tx: Tx, *, runner: str) -> Released | None:
+def reclaim_isolated(tx: Tx, *, runner: str, crashed: bool = True) -> Released | None:
     """End the claims of a child process that ran one job at a time, so that the job is known to have killed it.
 
-    None if it did not crash, but gave back its lease.
+    Not `crashed` if the parent killed it at a stop. None if it gave back its lease itself.
     """
     if not tx.execute(_forget, runner_=runner):
         return None
     overruns.forget(tx, runner=runner)
-    return _release_batch(tx, runner, ROWS, crashed=True, isolated=True).released
+    return _release_batch(tx, runner, ROWS, crashed=crashed, isolated=True).released
 
 
 def orphaned_runners(tx: Tx, *, assigned: Collection[str]) -> list[str]:

@@ -24,6 +24,7 @@ from onward.telemetry import logger
 from onward.telemetry.metrics import Metrics
 
 MAX_CHILDREN = 2  # at once: each takes as much memory as its parent
+RECORD_S = 0.8  # at the end of a drain, to record that the children were killed
 MAX_OUTPUT_BYTES = 1_000_000  # of a child: its runner's id, the jobs that ended in it, and what handlers print
 
 
@@ -45,6 +46,9 @@ class SubprocessRunner:
         self._writer = writer
         self._started: set[str] = set()
         self._children: set[Child] = set()
+        self._draining = False
+        self._killed: set[Child] = set()  # at the end of the drain
+        self._running: set[asyncio.Future[bool]] = set()
         shield(self._descriptors)
         self._log = logger("isolation")
 
@@ -63,15 +67,32 @@ class SubprocessRunner:
         # The job is queued, and may be delivered again, until the child has claimed it: no reason for a second child.
         if job_id in self._started:
             return False
-        if self.paused or len(self._started) >= MAX_CHILDREN:
+        if self._draining or self.paused or len(self._started) >= MAX_CHILDREN:
             # The children there will claim it; if they end before that, maintenance delivers it once more.
             await self._postpone(job_id)
             return False
         self._started.add(job_id)
+        running = asyncio.ensure_future(self._run(job_id, backend))
+        self._running.add(running)
         try:
-            return await self._run(job_id, backend)
+            return await running
         finally:
+            self._running.discard(running)
             self._started.discard(job_id)
+
+    async def drain(self, deadline_s: float) -> None:
+        """Start no further child; let those there finish their job or hand it back, and kill them at the deadline."""
+        self._draining = True
+        for child in self._children:
+            child.signal(signal.SIGTERM)
+        if self._running:
+            await asyncio.wait(self._running, timeout=deadline_s)
+        self._killed.update(self._children)
+        for child in self._killed:
+            self._log.warning("a process for isolated jobs does not end: killed", pid=child.pid)
+            child.signal(signal.SIGKILL)
+        if self._running:
+            await asyncio.wait(self._running, timeout=RECORD_S)
 
     async def _run(self, job_id: str, backend: str) -> bool:
         command = (sys.executable, "-P", "-m", "onward.worker", "alone", job_id, backend)
@@ -82,6 +103,8 @@ class SubprocessRunner:
             await self._postpone(job_id)
             return False
         self._children.add(child)
+        if self._draining:  # since it was being started
+            child.signal(signal.SIGTERM)
         self._log.warning("a job that crashed its runner twice runs isolated", job=job_id, pid=child.pid)
         output = bytearray()
 
@@ -98,15 +121,20 @@ class SubprocessRunner:
         # A child that did not crash has given back its lease; its exit code may be a handler's.
         found = re.search(rb"^(runner_[0-9a-f]+)$", output, re.MULTILINE)
         if found is None:
-            self._pause(job_id, code=code)
+            if not self._draining:
+                self._pause(job_id, code=code)
             await self._postpone(job_id)
             return False
         self._failed_starts = 0
         for handler, status in re.findall(rb"^ended ([\w.-]+) ([A-Z]+)$", output, re.MULTILINE):
             self._metrics.finished(handler.decode(), status.decode())
-        released = await self._writer.run(partial(recovery.reclaim_isolated, runner=found[1].decode()), ALONE)
+        crashed = child not in self._killed
+        reclaim = partial(recovery.reclaim_isolated, runner=found[1].decode(), crashed=crashed)
+        released = await self._writer.run(reclaim, ALONE)
         if released is None:
             return True
+        if not crashed:
+            return False
         self._log.error("a job killed its process", job=job_id, code=code)
         count_rescued(self._metrics, released)
         return False

@@ -202,7 +202,7 @@ def _build(
         retention=values.retention(settings),
         timings=timings,
     )
-    drain = Drain(runner, settings.server.drain_s)
+    drain = Drain(runner, children, settings.server.drain_s)
     database, changes = writer.database, ChangeFeed(writer.database, timings)
     runtime = Runtime(
         settings, database, writer, handlers, dispatcher, changes, schedule, runner, lease, telemetry, drain
@@ -242,11 +242,12 @@ async def _start(
 
 
 class Drain:
-    """Drains the runner and the backends: once, however often it is called."""
+    """Drains the runner, the processes of isolated jobs and the backends: once, however often it is called."""
 
-    def __init__(self, runner: Runner, deadline_s: float) -> None:
+    def __init__(self, runner: Runner, children: SubprocessRunner, deadline_s: float) -> None:
         self.backends: dict[str, Backend] = {}  # those that have started
         self._runner = runner
+        self._children = children
         self._deadline_s = deadline_s
         self._done: asyncio.Task[None] | None = None
 
@@ -257,6 +258,7 @@ class Drain:
 
     async def _drain(self) -> None:
         started = time.monotonic()
+        children = asyncio.create_task(self._children.drain(self._deadline_s))
         draining = [asyncio.create_task(self._drain_backend(name, one)) for name, one in self.backends.items()]
         try:
             if draining:
@@ -264,7 +266,7 @@ class Drain:
                 await asyncio.wait(draining, timeout=min(QUICK_DRAIN_S, self._deadline_s / 2))
             await self._runner.drain(self._deadline_s - (time.monotonic() - started))
         finally:
-            await asyncio.gather(*draining)
+            await asyncio.gather(*draining, children)
 
     async def _drain_backend(self, name: str, backend: Backend) -> None:
         """Drain one backend; log an error, since the process ends all the same."""
