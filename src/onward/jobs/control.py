@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from onward.jobs import claims, recovery
@@ -114,11 +114,21 @@ class Control:
         running.job = after
         return True
 
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Let a loop go on after an outage, of which the ledger's writer warns, and after any other error."""
+        try:
+            yield
+        except StorageError:
+            pass
+        except Exception:  # noqa: BLE001 - it is in the log
+            self._log.exception("claims cannot be read")
+
     async def _poll_cancellations(self) -> None:
         """Interrupt jobs that are to be cancelled, as long as any job runs."""
         while self._running:
             await asyncio.sleep(self._timings.cancellation_poll_s)
-            with suppress(StorageError):
+            with self._going_on():
                 for claim in await self._writer.database.read(partial(claims.cancelling, runner=self._lease.id)):
                     if claim in self._running:
                         self._running[claim].interrupt(StopReason.CANCEL)
@@ -129,7 +139,7 @@ class Control:
         while True:
             await asyncio.sleep(self._timings.orphan_check_s)
             runner = self._lease.id
-            with suppress(StorageError):
+            with self._going_on():
                 held = await self._writer.database.read(partial(claims.held_by, runner=runner))
                 orphans = held - self._running.keys() - self._claimed
                 if confirmed := orphans & before:  # seen twice: one that was claimed a moment ago is about to run

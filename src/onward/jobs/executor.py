@@ -24,7 +24,7 @@ from onward.jobs.running import Running, StopReason
 from onward.jobs.states import JobStatus, StepStatus
 from onward.jobs.step_process import StepProcesses
 from onward.jobs.step_runner import StepRunner
-from onward.storage.base import StorageError
+from onward.storage.base import Unavailable
 from onward.telemetry import logger
 from onward.telemetry.tracing import Tracing
 from onward.text.errors import text_of
@@ -135,7 +135,7 @@ class Executor:
         if isinstance(error, HandlerError):
             code, message = outcomes.code_of(error), redact(text_of(error), running.secrets)
             self._log.info("attempt failed", code=code, message=message, step=step)
-        elif not isinstance(error, StorageError):
+        elif not isinstance(error, Unavailable):
             trace = redact("".join(traceback.format_exception(raised)).rstrip(), running.secrets)
             self._log.error("handler raised", step=step, exception=trace)
 

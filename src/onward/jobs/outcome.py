@@ -15,7 +15,7 @@ from onward.jobs.model import Attempt, Job, JobError, Step, without_surrogates
 from onward.jobs.retry import LEDGER_DELAY, delay, internal_delay
 from onward.jobs.running import StopReason
 from onward.jobs.states import JobStatus
-from onward.storage.base import StorageError
+from onward.storage.base import Unavailable
 from onward.text.errors import text_of
 
 UNEXPECTED = "the handler failed unexpectedly; the log tells more under this job's id"
@@ -90,7 +90,7 @@ def after_error(
             raise Superseded(job.id)
     if isinstance(error, NotStarted):
         return internal_error(job.attempts)
-    if isinstance(error, StorageError):
+    if isinstance(error, Unavailable):
         job_error = _error("UNAVAILABLE", "the ledger did not answer; the job is tried again", step, retryable=True)
         return Outcome(S.RETRYING, error=job_error, counts_as_attempt=False, delay_us=_us(LEDGER_DELAY))
     permanent = isinstance(error, Permanent | InvalidParameters)
@@ -107,7 +107,7 @@ def after_error(
 def cause_of(error: BaseException | None) -> BaseException | None:
     """Return the deciding error: of a group, as a TaskGroup raises it, a permanent one, or else one with a code."""
     inner = _members(error)
-    for kinds in (Permanent | InvalidParameters, StorageError, HandlerError):
+    for kinds in (Permanent | InvalidParameters, Unavailable, HandlerError):
         if (found := next((one for one in inner if isinstance(one, kinds)), None)) is not None:
             return found
     return error

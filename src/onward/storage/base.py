@@ -27,5 +27,9 @@ class DiskFull(Unavailable):
     """The ledger's disk is full; nothing was written, and nothing will be until there is space."""
 
 
+class TransactionEnded(StorageError):
+    """A statement was refused, and its transaction function went on; nothing of the function was written."""
+
+
 class OutOfDate(StorageError):
     """The ledger's tables are not those of this release: run `onward migrate`."""

@@ -256,7 +256,7 @@ def _in_transaction(holds: bool) -> None:  # noqa: FBT001 - read at the call as 
 def _is_absent(error: Exception) -> bool:
     original = getattr(error, "orig", None) or error
     state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    return state in ABSENT or "no such table" in str(original)
+    return state in ABSENT or str(original).startswith("no such table: ")
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from onward.findings import Finding
+from onward.storage.base import TransactionEnded
 from onward.storage.lock_order import Ordered
 from onward.storage.place import Place
 from onward.storage.transaction import Tx
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 
 KEPT_STATEMENTS = 1_000  # compiled; the ledger has fewer, and a project may build one for each call
+
+WENT_ON = (
+    "the database refused a statement of the transaction function, which went on, and nothing of it is written:"
+    " let the statement's error end the function"
+)
 
 V = TypeVar("V")
 
@@ -100,11 +106,28 @@ class Driver(ABC):
         """Return whether an exception came out of the driver."""
         return type(error).__module__.partition(".")[0] in self.modules
 
+    @abstractmethod
+    def is_lost(self, error: BaseException, connection: Any) -> bool:
+        """Return whether the connection, the disk, the server or a lock failed; else a statement was refused."""
+
+    @abstractmethod
+    def is_transient(self, error: BaseException) -> bool:
+        """Return whether the error is a conflict with another transaction, so that trying again may help."""
+
+    def server_limit_s(self, error: BaseException) -> float | None:  # noqa: ARG002 - SQLite has none
+        """Return the server's limit for a statement or its wait for a lock, if the error is that it was ended.
+
+        If less time has passed, then the statement had a limit of its own, or somebody cancelled it.
+        """
+        return None
+
+    @abstractmethod
     def is_disk_full(self, error: BaseException) -> bool:
         """Return whether the database refused a write for lack of space."""
-        return self.is_error(error) and (
-            getattr(error, "sqlstate", None) == "53100" or "database or disk is full" in str(error)
-        )
+
+    @abstractmethod
+    def is_idle(self, connection: Any) -> bool:
+        """Return whether the connection is in no transaction."""
 
     @abstractmethod
     def read_revision(self, connection: Any) -> int:
@@ -180,14 +203,34 @@ class WriteConnection(ABC):
     def commit(self, tx: Tx, deadline: float) -> None:
         """Commit durably. Raises the driver's errors, and then nothing was written."""
 
-    @abstractmethod
     def is_transient(self, error: BaseException) -> bool:
         """Return whether trying again may help, and nothing was written."""
+        return self._database.driver.is_transient(error)
 
     def is_lost(self, error: BaseException) -> bool:
-        """Return whether the connection, the disk or a lock failed, and not one transaction function."""
-        names = ("OperationalError", "InterfaceError", "InternalError", "AdminShutdown")
-        return self._database.driver.is_error(error) and type(error).__name__ in names
+        """Return the driver's `is_lost` of this connection."""
+        return self._database.driver.is_lost(error, self._connection)
+
+    @abstractmethod
+    def _is_open(self) -> bool:
+        """Return whether the transaction can still be committed."""
+
+    def require_open(self) -> None:
+        """Raise TransactionEnded if a statement has ended the transaction, or spoilt it: a commit would write nothing.
+
+        The driver's commit raises nothing then on PostgreSQL, and on SQLite later statements commit by themselves.
+        """
+        if not self._is_open():
+            raise TransactionEnded(WENT_ON)
+
+    def undo(self, tx: Tx) -> bool:
+        """Roll back to the savepoint of a request; return False if there is none left, nor what was done before it."""
+        tx.drop_inserts()
+        try:
+            tx.raw("ROLLBACK TO SAVEPOINT request")
+        except Exception:  # noqa: BLE001 - a statement has ended the transaction, or the connection
+            return False
+        return True
 
     def rollback(self) -> None:
         """Roll back; a connection that cannot is closed, and its transaction with it."""

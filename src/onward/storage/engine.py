@@ -75,25 +75,40 @@ class Database:
             raise Unavailable("the ledger cannot be reached") from error
 
     def read_sync(self, fn: Callable[[Tx], T]) -> T:
-        """Run the function on one connection and return its result. It may be run again. Raises Unavailable."""
+        """Run the function on one connection and return its result.
+
+        It is run again where the connection was lost. Raises Unavailable, or the error of the function, and so the
+        driver's for a statement that the database refuses.
+        """
         for attempt in (1, 2):
             connection = self._acquire() if attempt == 1 else self.connect()
             try:
-                self.driver.begin_read(connection)
-                result = fn(Tx(self, connection))
-                self.driver.end_read(connection)
+                result = self._read_on(connection, fn)
             except Exception as error:
-                broken = self.driver.is_error(error) or isinstance(error, Unavailable)
+                lost = isinstance(error, Unavailable) or self.driver.is_lost(error, connection)
+                if not lost and self.driver.is_idle(connection):
+                    self._release(connection)
+                    raise
                 with suppress(Exception):
                     connection.close()
-                if broken and attempt == 1:
+                if not lost:
+                    raise
+                if attempt == 1 and self.driver.server_limit_s(error) is None:
                     continue
-                if broken:
-                    raise Unavailable("the ledger cannot be read") from error
-                raise
+                raise Unavailable("the ledger cannot be read") from error
             self._release(connection)
             return result
         raise AssertionError("unreachable")
+
+    def _read_on(self, connection: Any, fn: Callable[[Tx], T]) -> T:
+        self.driver.begin_read(connection)
+        tx = Tx(self, connection)
+        try:
+            result = fn(tx)
+        finally:
+            tx.close()
+        self.driver.end_read(connection)
+        return result
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
         """The same in a thread of the pool. Raises Unavailable."""

@@ -255,7 +255,7 @@ def _site(database: Database) -> Iterator[Site]:
 
     lock = LOCK ^ zlib.crc32(database.driver.place.schema.encode())  # of this ledger alone
     try:
-        with _bound(database) as bound, migration_lock(bound, database.dialect, lock, LOCK_TIMEOUT_S):
+        with _bound(database) as bound, migration_lock(bound, database.driver, lock, LOCK_TIMEOUT_S):
             yield Site(bound, database.driver.place)
     except sa.exc.DBAPIError as error:
         raise StorageError(f"{database.where} was not migrated, and is as it was") from error.orig

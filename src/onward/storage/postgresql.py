@@ -28,18 +28,26 @@ if TYPE_CHECKING:
 OLDEST_VERSION = 13
 CONNECT_TIMEOUT_S = 3
 POOLED_READ_TIMEOUT_S = 5.0  # for a read to get one of the pooler's connections
+LOCK_TIMEOUT_S = 10
+STATEMENT_TIMEOUT_S = 30
 # Settings of a session; behind a pooler, where each transaction has another session, of each transaction.
 SETTINGS = (
     "synchronous_commit = on",
     "timezone = 'UTC'",
-    "lock_timeout = '10s'",
-    "statement_timeout = '30s'",
+    f"lock_timeout = '{LOCK_TIMEOUT_S}s'",
+    f"statement_timeout = '{STATEMENT_TIMEOUT_S}s'",
     "idle_in_transaction_session_timeout = '60s'",
 )
 POOLED_BEGIN = "; ".join(["BEGIN", *(f"SET LOCAL {setting}" for setting in SETTINGS)])
 SESSION_FACTS = "SELECT pg_backend_pid(), current_setting('server_encoding')"
-LOST_CLASSES = ("08", "40", "53", "55", "57", "58", "XX")  # connection, conflict, resources, locks, operator, system
+LOST_CLASSES = ("08", "40", "53", "57", "58", "F0", "XX")  # connection, conflict, resources, operator, system, files
 TRANSIENT_STATES = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not available: nothing was written
+SERVER_LIMITS_S = {"55P03": LOCK_TIMEOUT_S, "57014": STATEMENT_TIMEOUT_S}  # a lock not available, cancelled
+# Of no such class: read only, as a server that was demoted; prepared statements that the connection does not have.
+LOST_STATES = ("55P03", "25006", "26000", "42P05")
+TOO_LARGE = "53400"  # the files of one statement, for `temp_file_limit`
+STALE_PLAN = ("0A000", "RevalidateCachedQuery")  # a prepared statement, and its table has other columns now
+IDLE, IN_TRANSACTION = 0, 2  # libpq's PGTransactionStatusType
 OUTCOME_TIMEOUT_S = 1.0  # at least, to ask for the outcome of a commit whose answer was lost
 # A transaction's number does not tell afterwards whether it was committed: a crash forgets numbers that reached no disk
 # and gives them out again. So each commit leaves a mark in a row of its writer's, which is locked until it is over.
@@ -83,6 +91,28 @@ class PostgreSQL(Driver):
         schema = f"SELECT oid FROM pg_namespace WHERE nspname = '{place.schema}'"  # noqa: S608 - a name without quotes
         kinds = "relkind IN ('r', 'p', 'v', 'm')"
         self.tables = f"SELECT relname FROM pg_class WHERE {kinds} AND relnamespace = ({schema})"  # noqa: S608 - as above
+
+    def is_lost(self, error: BaseException, connection: Any) -> bool:
+        if not self.is_error(error):
+            return False
+        state = getattr(error, "sqlstate", None) or ""
+        if getattr(connection, "closed", True) or state in LOST_STATES:
+            return True
+        if state == STALE_PLAN[0]:
+            return bool(error.diag.source_function == STALE_PLAN[1])  # type: ignore[attr-defined]
+        return state[:2] in LOST_CLASSES and state != TOO_LARGE
+
+    def is_transient(self, error: BaseException) -> bool:
+        return getattr(error, "sqlstate", None) in TRANSIENT_STATES
+
+    def server_limit_s(self, error: BaseException) -> float | None:
+        return SERVER_LIMITS_S.get(getattr(error, "sqlstate", None) or "")
+
+    def is_disk_full(self, error: BaseException) -> bool:
+        return getattr(error, "sqlstate", None) == "53100"
+
+    def is_idle(self, connection: Any) -> bool:
+        return bool(connection.pgconn.transaction_status == IDLE)
 
     def read_revision(self, connection: Any) -> int:
         import psycopg  # noqa: PLC0415
@@ -191,8 +221,8 @@ class PostgreSQLWriteConnection(WriteConnection):
     def commit(self, tx: Tx, deadline: float) -> None:
         try:
             tx.raw("COMMIT")
-        except Exception:
-            if not self._was_committed(deadline):
+        except Exception as error:
+            if not self.is_lost(error) or not self._was_committed(deadline):
                 raise
 
     def _was_committed(self, deadline: float) -> bool:
@@ -201,19 +231,15 @@ class PostgreSQLWriteConnection(WriteConnection):
         # Never before the deadline: while the outcome is open nothing may be written again.
         deadline = max(deadline, time.monotonic() + OUTCOME_TIMEOUT_S)
         while time.monotonic() < deadline:
-            with suppress(StorageError):
+            with suppress(Exception):  # whatever it is, the outcome is not known yet
                 found = self._database.read_sync(lambda tx: tx.one(OUTCOME, writer=self._writer))
                 return found is not None and bool(found[0] == self._mark)
             time.sleep(0.05)
         return False
 
     def is_transient(self, error: BaseException) -> bool:
-        if getattr(error, "sqlstate", None) in TRANSIENT_STATES:
-            return True
-        return isinstance(error, Unavailable) or bool(getattr(self._connection, "closed", True))
+        away = isinstance(error, Unavailable) or bool(getattr(self._connection, "closed", True))
+        return away or super().is_transient(error)
 
-    def is_lost(self, error: BaseException) -> bool:
-        if not self._database.driver.is_error(error):
-            return False
-        state = getattr(error, "sqlstate", None) or ""
-        return super().is_lost(error) or state[:2] in LOST_CLASSES or bool(getattr(self._connection, "closed", False))
+    def _is_open(self) -> bool:
+        return bool(self._connection.pgconn.transaction_status == IN_TRANSACTION)

@@ -17,11 +17,13 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from onward.files import private_directory, private_file
 from onward.findings import Finding, State
+from onward.storage import sqlite_errors
 from onward.storage.base import FileReplaced, NotALedger, Unavailable
 from onward.storage.driver import Driver, StatementCache, WriteConnection, defaults_of
 from onward.storage.identity import LEDGER_ID
 from onward.storage.ledger_file import LedgerFile
 from onward.storage.place import Place
+from onward.storage.sqlite_errors import TRANSIENT, Code, code_of
 from onward.storage.tables import commits
 from onward.storage.transaction import Tx
 
@@ -113,6 +115,18 @@ class SQLite(Driver):
         self._inserts: dict[tuple[str, int], str] = {}
         self._statements: StatementCache[_Positional] = StatementCache(self._by_position)
 
+    def is_lost(self, error: BaseException, connection: Any) -> bool:  # noqa: ARG002 - the code tells
+        return self.is_error(error) and sqlite_errors.is_lost(error)
+
+    def is_transient(self, error: BaseException) -> bool:
+        return self.is_error(error) and code_of(error) in TRANSIENT
+
+    def is_disk_full(self, error: BaseException) -> bool:
+        return self.is_error(error) and code_of(error) == Code.FULL
+
+    def is_idle(self, connection: Any) -> bool:
+        return not connection.in_transaction
+
     def read_revision(self, connection: Any) -> int:
         # In the shared memory of the WAL, or in its cache. `PRAGMA data_version` would count heartbeats too.
         return int(connection.execute(self.compiled(_number)[0]).fetchone()[0])
@@ -139,7 +153,7 @@ class SQLite(Driver):
             self._prepare(connection)
         except Exception as error:
             connection.close()
-            if "not a database" in str(error):
+            if code_of(error) == Code.NOTADB:
                 words = f"{self.path} is not a SQLite file; name another file, or move this one away"
                 raise NotALedger(f"database.url: {words}") from error
             raise
@@ -235,7 +249,7 @@ def _enter_wal_mode(connection: Any) -> None:
             connection.execute("PRAGMA journal_mode=WAL")
             return
         except Exception as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
+            if code_of(error) not in TRANSIENT or time.monotonic() > deadline:
                 raise
             time.sleep(0.005)
 
@@ -288,7 +302,5 @@ class SQLiteWriteConnection(WriteConnection):
         self._file.release_wal()
         self._holds_wal = False
 
-    def is_transient(self, error: BaseException) -> bool:
-        if isinstance(error, FileReplaced):
-            return False
-        return "locked" in str(error) or "busy" in str(error)
+    def _is_open(self) -> bool:
+        return bool(self._connection.in_transaction)

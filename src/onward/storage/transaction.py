@@ -58,6 +58,10 @@ class Tx:
         """Forget the buffered rows, because their transaction function is rolled back."""
         self._new = []
 
+    def close(self) -> None:
+        """End the last statement, which would keep later ones of the connection at the state that it reads."""
+        self._cursor.close()
+
     def _run(self, statement: Any, params: dict[str, Any]) -> Any:
         if self._new:
             self.flush()

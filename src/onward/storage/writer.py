@@ -1,7 +1,8 @@
 """The one writer of a process: transaction functions that come together share one commit.
 
 A batch is first run as it is; where a function raises, the batch is rolled back and run again with a savepoint around
-each function, so that the others are kept: savepoints are paid for only when they are needed.
+each function, so that the others are kept: savepoints are paid for only when they are needed. Where not even they keep
+the others, as for a constraint that is checked at the commit, each function gets a transaction of its own.
 The functions of a batch run in the order of the rows that they lock (`lock_order`).
 """
 
@@ -56,8 +57,8 @@ class WriteRequest(Generic[T]):
         self.put_at = time.monotonic()
 
 
-class _NeedsSavepoints(Exception):
-    """A function of a batch without savepoints raised an error."""
+class _Refused(Exception):
+    """An error of a function that its batch, as it is run, cannot leave out."""
 
 
 class Writer:
@@ -165,11 +166,12 @@ class Writer:
         while True:
             try:
                 self._commit(batch, deadline, with_savepoints=with_savepoints)
-            except _NeedsSavepoints:
+            except _Refused:
                 self._connection.rollback()
                 if len(batch) > 1 and not with_savepoints:
                     with_savepoints = True
                     continue
+                self._write_apart(batch)
             except Exception as error:  # noqa: BLE001 - whatever it is, the requests are answered
                 transient = self._connection.is_transient(error)
                 if not isinstance(error, FileReplaced):  # its connection is the last way to what it holds
@@ -181,13 +183,18 @@ class Writer:
                 self.disk_is_full = self.database.driver.is_disk_full(error)
                 self._outage.refused(error, len(batch))
                 for request in batch:
-                    request.error = _refusal(disk_is_full=self.disk_is_full)
-                    request.error.__cause__ = error
+                    request.error = _refusal(error, disk_is_full=self.disk_is_full)
             else:
                 self.failing = self.disk_is_full = False
                 self._outage.over()
                 self.on_commit()
             return
+
+    def _write_apart(self, batch: list[WriteRequest[Any]]) -> None:
+        """Commit each function by itself; one that was by itself has its error."""
+        if len(batch) > 1:
+            for request in batch:
+                self._write([request])
 
     def _commit(self, batch: list[WriteRequest[Any]], deadline: float, *, with_savepoints: bool) -> None:
         # A batch of heartbeats alone leaves the revision as it is: else idle processes would keep waking each other.
@@ -195,13 +202,21 @@ class Writer:
         tx = self._connection.begin(deadline, is_change=is_change)
         self._connection.lock_jobs(tx, batch)
         self._apply(tx, batch, with_savepoints=with_savepoints)
-        for (owner, status), n in sorted(tx.deltas.items()):
-            if n:
-                tx.insert(COUNT, {"slot": self._slot, "owner": owner, "status": status, "n": n})
-        tx.flush()
-        self._connection.commit(tx, deadline)
+        try:
+            for (owner, status), n in sorted(tx.deltas.items()):
+                if n:
+                    tx.insert(COUNT, {"slot": self._slot, "owner": owner, "status": status, "n": n})
+            tx.flush()
+            self._connection.commit(tx, deadline)
+        except Exception as error:
+            if self._connection.is_lost(error) or not self.database.driver.is_error(error):
+                raise
+            for request in batch:
+                request.error = error
+            raise _Refused from error
 
     def _apply(self, tx: Tx, batch: list[WriteRequest[Any]], *, with_savepoints: bool) -> None:
+        began = time.monotonic()
         for request in batch:
             request.error = None
             before = dict(tx.deltas) if with_savepoints else None
@@ -211,23 +226,28 @@ class Writer:
                 request.result = request.transaction(tx)
                 if with_savepoints or request is batch[-1]:
                     tx.flush()
+                self._connection.require_open()
                 if with_savepoints:
                     tx.raw("RELEASE SAVEPOINT request")
             except Exception as error:
-                if self._connection.is_lost(error):
-                    raise
                 request.error = error
-                if before is None:
-                    raise _NeedsSavepoints from error
-                tx.drop_inserts()
-                tx.raw("ROLLBACK TO SAVEPOINT request")
+                if self._connection.is_lost(error):
+                    limit_s = self.database.driver.server_limit_s(error)
+                    if limit_s is None or time.monotonic() - began >= limit_s:
+                        raise
+                    request.error = _refusal(error)
+                if before is None or not self._connection.undo(tx):
+                    raise _Refused from error
                 tx.deltas = before
 
 
-def _refusal(*, disk_is_full: bool) -> Unavailable:
+def _refusal(cause: Exception, *, disk_is_full: bool = False) -> Unavailable:
     if disk_is_full:
-        return DiskFull("the ledger's disk is full, and nothing was written: free some space")
-    return Unavailable("the ledger cannot be written at the moment")
+        refusal: Unavailable = DiskFull("the ledger's disk is full, and nothing was written: free some space")
+    else:
+        refusal = Unavailable("the ledger cannot be written at the moment")
+    refusal.__cause__ = cause
+    return refusal
 
 
 def _answer(batch: list[WriteRequest[Any]]) -> None:

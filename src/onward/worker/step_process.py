@@ -34,7 +34,7 @@ from onward.jobs.timings import Timings
 from onward.runtime.database import database_of
 from onward.runtime.event_loop import Loop
 from onward.runtime.handlers import build_tools, lifespan, load_handlers
-from onward.storage.base import StorageError
+from onward.storage.base import Unavailable
 from onward.storage.ledger import Ledger
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
@@ -214,7 +214,7 @@ def _described(raised: BaseException) -> dict[str, Any]:
         case InvalidParameters():
             errors = [[_plain(path), _plain(words)] for path, words in error.errors]
             return {"kind": "parameters", "message": _text(error), "errors": errors}
-        case StorageError():
+        case Unavailable():
             return {"kind": "ledger", "message": _text(error)}
         case HandlerError():
             return {"kind": "handler", "message": _text(error), "code": _plain(outcome.code_of(error))}

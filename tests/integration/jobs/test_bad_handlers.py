@@ -21,6 +21,7 @@ from onward.handlers.base import HandlerError, JobContext, LeaseLost, Permanent,
 from onward.jobs.running import Running, StopReason
 from onward.jobs.states import JobStatus
 from onward.storage.base import Unavailable
+from onward.storage.callers import UnusableSession
 from onward.storage.writer import Writer
 from tests.ledgers import writing
 from tests.runners import node
@@ -84,6 +85,7 @@ RAISED: dict[str, tuple[Exception, JobStatus, str, str]] = {
     "a permanent one in a group": (group(Permanent("never", code="NEVER")), S.FAILED, "NEVER", "never"),
     "one with a code in a group": (group(Numbered("words")), S.FAILED, "404", "words"),
     "one of the ledger in a group": (group(Unavailable("gone")), S.RETRYING, "UNAVAILABLE", "the ledger did not"),
+    "a refusal of the ledger's": (UnusableSession("no"), S.FAILED, "UNEXPECTED", "the handler failed unexpectedly"),
     "strangers in a group": (group(KeyError("x")), S.FAILED, "UNEXPECTED", "the handler failed unexpectedly"),
 }
 

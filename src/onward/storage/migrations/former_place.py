@@ -22,6 +22,7 @@ OWN_PLACE = "0008"  # from this revision on a ledger is in its own place
 TABLES = {"0001": FIRST, "0002": ("schedule",), "0003": ("gates",), "0005": ("overruns",), "0006": ("dispatched",)}
 LOCKED_FIRST = ("marks", "gates", "runners", "meta", "idempotency", "jobs")  # as each transaction of a writer does
 LOCK_ATTEMPTS = 5
+LOCKED = ("55P03", "40P01")  # PostgreSQL's codes for a lock that is not available, and for a deadlock
 INDEXES = {"jobs_queued", *indexes.INDEXES}
 COMMENT = "the former name of a table of Onward"
 VIEWS = """
@@ -131,6 +132,8 @@ def _move(site: Site, names: list[str], before: str | None, after: str) -> None:
             site.run(f"LOCK TABLE {', '.join(moved)} IN ACCESS EXCLUSIVE MODE")
             break
         except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) not in LOCKED:
+                raise
             if attempt == LOCK_ATTEMPTS:
                 words = "transactions hold the ledger's tables: migrate again, or stop the processes that use them"
                 raise Unavailable(words) from error

@@ -1,0 +1,322 @@
+"""A statement that the database refuses is an error of its function, and of nobody else's."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pysqlite3
+import pytest
+import sqlalchemy as sa
+
+from onward.handlers.base import JobContext, Retry, handler
+from onward.jobs.states import JobStatus
+from onward.storage.base import TransactionEnded, Unavailable
+from onward.storage.driver import Driver
+from onward.storage.engine import Database
+from onward.storage.ledger import Ledger
+from onward.storage.migrations.guard import migration_lock
+from onward.storage.sqlite_errors import Code
+from onward.storage.transaction import Tx
+from onward.storage.writer import Writer
+from tests.integration.storage.test_writer import names, put, together
+from tests.ledgers import copied_postgres, copied_sqlite, writing
+from tests.runners import node
+
+pytestmark = pytest.mark.anyio
+WITH_STATE = "DO $$ BEGIN RAISE EXCEPTION 'the connection is lost' USING ERRCODE = '{}'; END $$"
+STATEMENTS = {
+    "sqlite": {
+        "data": "SELECT json_extract('{', '$')",
+        "a number": "SELECT abs(-9223372036854775808)",
+        "a pattern": "SELECT 'a' LIKE printf('%.60000c', '%')",
+        "a search": "SELECT * FROM found WHERE found MATCH 'busy:locked'",
+        "a lock's word": "SELECT locked_at FROM sqlite_master",
+        "the words of a full disk": 'SELECT s."database or disk is full" FROM sqlite_master s',
+        "the words of a lock": 'SELECT s."database is locked" FROM sqlite_master s',
+        "a function": "SELECT busy()",
+        "a savepoint": "ROLLBACK TO SAVEPOINT nowhere",
+        "a constraint": "INSERT INTO onward_meta (name) VALUES (NULL)",
+    },
+    "postgresql": {
+        "data": "SELECT CAST('x' AS INTEGER)",
+        "a number": "SELECT 1 / 0",
+        "a column": "SELECT locked_at FROM pg_class",
+        "a sequence": "CREATE TEMP SEQUENCE unused; SELECT currval('unused')",
+        "a savepoint": "ROLLBACK TO SAVEPOINT nowhere",
+        "a constraint": "INSERT INTO onward.meta (name) VALUES (NULL)",
+        "a deep statement": WITH_STATE.format("54001"),
+        "large files": WITH_STATE.format("53400"),
+        "a table in use": WITH_STATE.format("55006"),
+    },
+}
+CASES = [(name, what) for name, statements in STATEMENTS.items() for what in statements]
+
+
+@pytest.fixture(scope="module")
+def writers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """Return the writer of either ledger, which the tests share."""
+    with ExitStack() as stack:
+        found: dict[str, Writer] = {}
+
+        def writer(name: str) -> Writer:
+            if name not in found:
+                given = request.getfixturevalue
+                if name == "sqlite":
+                    url = copied_sqlite(given("migrated_sqlite"), tmp_path_factory.mktemp("refused"))
+                else:
+                    server, template = given("postgres_server_url"), given("migrated_postgres")
+                    url = stack.enter_context(copied_postgres(server, template))
+                found[name] = stack.enter_context(writing(url))
+                if name == "sqlite":
+                    found[name].run_sync(lambda tx: tx.raw("CREATE VIRTUAL TABLE found USING fts5(words)"))
+            return found[name]
+
+        yield writer
+
+
+def is_driver_s(error: object) -> bool:
+    return isinstance(error, psycopg.Error | pysqlite3.Error)
+
+
+@pytest.mark.parametrize(("name", "what"), CASES)
+async def test_its_neighbours_in_the_commit_are_written(writers: Callable[[str], Writer], name: str, what: str) -> None:
+    """It is run once with the others and once in its savepoint, on one connection, and nobody waits for it."""
+    writer, runs = writers(name), []
+
+    def refused(tx: Tx) -> None:
+        runs.append(tx.change)
+        put(tx, f"{what} refused")
+        tx.raw(STATEMENTS[name][what])
+
+    await writer.run(lambda _tx: None)
+    connection = writer._connection._connection
+    found = await together(writer, lambda tx: put(tx, f"{what} before"), refused, lambda tx: put(tx, f"{what} behind"))
+    assert is_driver_s(found[1]), found
+    assert isinstance(found[0], int)
+    assert found[0] == found[2]
+    assert len(runs) == 2
+    assert not writer.failing
+    assert writer._connection._connection is connection
+    assert {f"{what} before", f"{what} behind"} == {one for one in names(writer.database) if one.startswith(what)}
+
+
+@pytest.mark.parametrize(("name", "what"), CASES)
+def test_a_read_is_not_run_again(writers: Callable[[str], Writer], name: str, what: str) -> None:
+    """Its connection serves the next read."""
+    database, runs = writers(name).database, []
+
+    def refused(tx: Tx) -> None:
+        runs.append(1)
+        tx.raw(STATEMENTS[name][what])
+
+    database.read_sync(lambda tx: tx.now)
+    kept = list(database._idle)
+    with pytest.raises((psycopg.Error, pysqlite3.Error)):
+        database.read_sync(refused)
+    assert runs == [1]
+    assert database._idle == kept
+    assert database.read_sync(lambda tx: tx.now) > 0
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_read_that_fails_half_way_leaves_its_connection_fresh(writers: Callable[[str], Writer], name: str) -> None:
+    """An open statement would keep later reads of the connection at its state, an open transaction too."""
+    writer = writers(name)
+    begins = "BEGIN" if name == "postgresql" else "SELECT 1"
+    writer.run_sync(lambda tx: [put(tx, f"fresh {n}") for n in range(3)])
+
+    def fails(tx: Tx) -> None:
+        tx.raw(begins)
+        tx.one(sa.text("SELECT name FROM _ledger.meta"))
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError) as held:
+        writer.database.read_sync(fails)
+    writer.run_sync(lambda tx: put(tx, "fresh later"))
+    assert "fresh later" in names(writer.database)
+    assert held.value.__traceback__ is not None
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+@pytest.mark.parametrize("kind", ["read", "write"])
+async def test_a_handler_fails_for_it_by_its_own_policy(writers: Callable[[str], Writer], name: str, kind: str) -> None:
+    """An outage is no fault of a handler's, and its attempts are not counted; this is one."""
+    writer = writers(name)
+    ledger = Ledger(writer)
+
+    @handler("conformance.refused", retry=Retry(max_attempts=1))
+    async def fail(_job: JobContext) -> None:
+        await getattr(ledger, kind)(lambda tx: tx.raw(STATEMENTS[name]["data"]))
+
+    async with node(writer, fail) as here:
+        job = await here.run(fail)
+        assert job.status is JobStatus.FAILED
+        assert (error := job.attempts[-1].error) is not None
+        assert error.code == "UNEXPECTED"
+
+
+ENDING = {
+    "sqlite": "INSERT OR ROLLBACK INTO onward_meta (name, value) VALUES ('twice', '')",
+    "postgresql": "INSERT INTO later VALUES (1)",
+}
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+async def test_a_statement_that_ends_the_transaction_affects_no_other(
+    writers: Callable[[str], Writer], name: str
+) -> None:
+    """A violation that rolls back, and one that PostgreSQL finds at the commit."""
+    writer = writers(name)
+    await writer.run(lambda tx: put(tx, "twice"))
+    if name == "postgresql":
+        table = "CREATE TABLE later (n INTEGER UNIQUE DEFERRABLE INITIALLY DEFERRED); INSERT INTO later VALUES (1)"
+        await writer.run(lambda tx: tx.raw(table))
+
+    def refused(tx: Tx) -> None:
+        put(tx, "end refused")
+        tx.raw(ENDING[name])
+
+    found = await together(writer, lambda tx: put(tx, "end before"), refused, lambda tx: put(tx, "end behind"))
+    assert is_driver_s(found[1]), found
+    assert {"end before", "end behind"} == {one for one in names(writer.database) if one.startswith("end ")}
+    with pytest.raises((psycopg.IntegrityError, pysqlite3.IntegrityError)):
+        await writer.run(refused)
+    assert not writer.failing
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+async def test_a_function_that_goes_on_after_the_end_of_its_transaction_is_not_told_that_it_was_written(
+    writers: Callable[[str], Writer], name: str
+) -> None:
+    """PostgreSQL rolls back at the commit, and says so in no error; SQLite commits each later statement by itself."""
+    writer = writers(name)
+    ends = ENDING["sqlite"] if name == "sqlite" else "SELECT 1 / 0"
+    await together(writer, lambda tx: put(tx, "twice"))  # there already, or from now on
+
+    def goes_on(tx: Tx) -> None:
+        put(tx, "gone")
+        with suppress(psycopg.Error, pysqlite3.Error):
+            tx.raw(ends)
+
+    with pytest.raises(TransactionEnded, match="let the statement's error end the function"):
+        await writer.run(goes_on)
+    found = await together(writer, lambda tx: put(tx, "on before"), goes_on, lambda tx: put(tx, "on behind"))
+    assert isinstance(found[1], Exception)
+    assert not isinstance(found[1], Unavailable)
+    assert {"on before", "on behind"} == {one for one in names(writer.database) if one.startswith(("on ", "gone"))}
+
+
+@contextmanager
+def held_row(url: str) -> Iterator[None]:
+    with psycopg.connect(url) as other:
+        other.execute("LOCK TABLE onward.schedule IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+LIMITED = (
+    "SET LOCAL statement_timeout = 20; SELECT pg_sleep(60)",
+    "SET LOCAL lock_timeout = 20; SELECT * FROM onward.schedule",
+    "LOCK TABLE onward.schedule IN ACCESS SHARE MODE NOWAIT",
+)
+
+
+@pytest.mark.parametrize("cut_short", LIMITED)
+async def test_a_statement_that_takes_too_long_affects_no_other(
+    writers: Callable[[str], Writer], cut_short: str
+) -> None:
+    """It has a limit of its own; one that the server's limits end is an outage."""
+    writer = writers("postgresql")
+
+    def slow(tx: Tx) -> None:
+        put(tx, "slow itself")
+        tx.raw(cut_short)
+
+    with held_row(writer.database.url.render_as_string(hide_password=False)):
+        found = await together(writer, lambda tx: put(tx, f"slow 1 {cut_short}"), slow, lambda tx: put(tx, cut_short))
+    assert isinstance(found[1], Unavailable), found
+    assert isinstance(found[1].__cause__, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable)
+    assert found[0] == found[2]
+    assert "slow itself" not in names(writer.database)
+    assert not writer.failing
+
+
+@pytest.mark.parametrize("cut_short", LIMITED)
+async def test_a_statement_of_a_project_s_that_takes_too_long_is_its_own_error(
+    writers: Callable[[str], Writer], cut_short: str
+) -> None:
+    """It is run once, and not until the writer's timeout, for which all others would wait."""
+    writer, runs = writers("postgresql"), []
+
+    def slow(tx: Tx) -> None:
+        runs.append(1)
+        tx.raw(cut_short)
+
+    with (
+        held_row(writer.database.url.render_as_string(hide_password=False)),
+        pytest.raises((psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)),
+    ):
+        await Ledger(writer).write(slow)
+    assert runs == [1]
+    assert not writer.failing
+
+
+def test_the_database_s_own_faults_are_told_by_their_codes(sqlite_ledger: str) -> None:
+    """The class of the exception does not matter; Python's own module has extended codes."""
+    database = Database(sqlite_ledger)
+    for code in Code:
+        for extended in (code, code | 3 << 8):
+            error = pysqlite3.DatabaseError("some words")
+            error.sqlite_errorcode = extended
+            assert database.driver.is_lost(error, None)
+            assert database.driver.is_transient(error) == (code in (Code.BUSY, Code.LOCKED, Code.SCHEMA))
+            assert database.driver.is_disk_full(error) == (code is Code.FULL)
+    database.close()
+
+
+@pytest.mark.parametrize("module", [sqlite3, pysqlite3])
+def test_both_modules_of_sqlite_tell_the_code(sqlite_ledger: str, module: Any) -> None:
+    database = Database(sqlite_ledger)
+    assert not lost(database.driver, module.connect(":memory:"), "SELECT json_extract('{', '$')")
+    closed = module.connect(":memory:")
+    closed.close()
+    assert lost(database.driver, closed, "SELECT 1")
+    database.close()
+
+
+def lost(driver: Driver, connection: Any, statement: str) -> bool:
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - its kind is asked for
+        connection.execute(statement)
+    return driver.is_lost(raised.value, connection)
+
+
+def test_a_prepared_statement_of_other_columns_costs_a_connection_and_no_read(
+    writers: Callable[[str], Writer],
+) -> None:
+    """A migration of another process changes a column's type, and the connection keeps the statement of before."""
+    writer = writers("postgresql")
+    writer.run_sync(lambda tx: tx.raw("CREATE TABLE typed AS SELECT 1 AS n"))
+    select = sa.text("SELECT n FROM typed")
+    for _ in range(10):
+        assert writer.database.read_sync(lambda tx: tx.scalar(select)) == 1
+    writer.run_sync(lambda tx: tx.raw("ALTER TABLE typed ALTER n TYPE TEXT"))
+    assert writer.database.read_sync(lambda tx: tx.scalar(select)) == "1"
+
+
+def test_a_migration_waits_for_a_lock_alone(tmp_path: Path) -> None:
+    """Another error is told at once, and not as another migration."""
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'new.db'}", module=pysqlite3, isolation_level="AUTOCOMMIT")
+    database = Database(f"sqlite:///{tmp_path / 'new.db'}")
+    with engine.connect() as bound:
+        bound.exec_driver_sql("BEGIN")
+        with (
+            pytest.raises(sa.exc.OperationalError, match="within a transaction"),
+            migration_lock(bound, database.driver, 0, timeout_s=0.3),
+        ):
+            pass
+    engine.dispose()
+    database.close()
