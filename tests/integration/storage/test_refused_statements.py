@@ -85,7 +85,7 @@ def is_driver_s(error: object) -> bool:
 
 @pytest.mark.parametrize(("name", "what"), CASES)
 async def test_its_neighbours_in_the_commit_are_written(writers: Callable[[str], Writer], name: str, what: str) -> None:
-    """It is run once with the others and once in its savepoint, on one connection, and nobody waits for it."""
+    """The function runs with the others, then in its savepoint, on one connection, and nobody waits for it."""
     writer, runs = writers(name), []
 
     def refused(tx: Tx) -> None:
@@ -107,7 +107,7 @@ async def test_its_neighbours_in_the_commit_are_written(writers: Callable[[str],
 
 @pytest.mark.parametrize(("name", "what"), CASES)
 def test_a_read_is_not_run_again(writers: Callable[[str], Writer], name: str, what: str) -> None:
-    """Its connection serves the next read."""
+    """The connection serves the next read."""
     database, runs = writers(name).database, []
 
     def refused(tx: Tx) -> None:
@@ -229,7 +229,7 @@ LIMITED = (
 async def test_a_statement_that_takes_too_long_affects_no_other(
     writers: Callable[[str], Writer], cut_short: str
 ) -> None:
-    """It has a limit of its own; one that the server's limits end is an outage."""
+    """The limit is the function's own; a statement that the server's limits end is an outage."""
     writer = writers("postgresql")
 
     def slow(tx: Tx) -> None:
@@ -249,7 +249,7 @@ async def test_a_statement_that_takes_too_long_affects_no_other(
 async def test_a_statement_of_a_project_s_that_takes_too_long_is_its_own_error(
     writers: Callable[[str], Writer], cut_short: str
 ) -> None:
-    """It is run once, and not until the writer's timeout, for which all others would wait."""
+    """The function runs once, and not until the writer's timeout, for which all others would wait."""
     writer, runs = writers("postgresql"), []
 
     def slow(tx: Tx) -> None:
