@@ -14,9 +14,11 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID
 
+from onward.arguments import check_argument, check_names
 from onward.children import call_in_forks
 from onward.config.settings import Settings, SettingsError, enter
 from onward.handlers.base import JobRequest
@@ -53,6 +55,11 @@ class Onward:
     sync: Sync
 
     def __init__(self, settings: Settings, *, viewer: ViewerFunction | None = None, type_prefix: str = "") -> None:
+        check_argument("settings", settings, "the project's: write Onward.from_settings(FILE)", Settings)
+        expected = "a function of the connection, as in viewer=my_viewer; auth.viewer of the settings takes a name"
+        check_argument("viewer", viewer, expected, Callable, NoneType)  # type: ignore[arg-type]
+        check_argument("type_prefix", type_prefix, 'a string, as in type_prefix="Onward"', str)
+        _check_prefix(type_prefix)
         self.sync = Sync(settings)
         self._settings = settings
         self._viewer = viewer
@@ -77,11 +84,14 @@ class Onward:
         yours have the same names. `overrides` win over the file and the environment, as in
         `{"database": {"url": "sqlite:///var/test.db"}}`; workers and commands do not know of them.
         """
+        check_argument("file", file, 'the path of settings.toml, as in "settings.toml"', str, os.PathLike)
+        given = {} if overrides is None else overrides
+        check_names("overrides", given, 'a dict of settings, as in {"backend": "background"}', Mapping)
         path = Path(file).absolute()
         if not path.is_dir() and path.name != "settings.toml":
             raise SettingsError(f"{file}: the file of a project's settings is named settings.toml: name that one")
         folder = path if path.is_dir() else path.parent
-        return cls(enter(folder, **(overrides or {})), viewer=viewer, type_prefix=type_prefix)
+        return cls(enter(folder, "overrides", **given), viewer=viewer, type_prefix=type_prefix)
 
     async def __aenter__(self) -> Self:
         self._take()
@@ -314,6 +324,19 @@ class Sync:
             if self._thread is None or self._thread.pid != os.getpid():  # after a fork its thread is not here
                 self._thread = _LoopThread(self._settings)
             return self._thread
+
+
+def _check_prefix(prefix: str) -> None:
+    """Raise SettingsError for what begins no name of a type."""
+    if not prefix:
+        return
+    from onward.graphql.base import SchemaError  # noqa: PLC0415 - as the head of this file says
+    from onward.graphql.generated.names import check_prefix  # noqa: PLC0415 - likewise
+
+    try:
+        check_prefix(prefix)
+    except SchemaError as error:
+        raise SettingsError(str(error)) from error
 
 
 async def _awaited(ids: list[str] | Awaitable[list[str]]) -> list[str]:

@@ -171,6 +171,8 @@ async def test_errors_have_types_and_nothing_is_accepted(onward: Onward, ledger_
     good = workload.noted.job(folder=str(tmp_path))
     with pytest.raises(UnknownHandler, match=r"no.such"):
         await onward.enqueue(JobRequest("no.such", {}))
+    with pytest.raises(TypeError, match="requests must be a list of jobs"):
+        await onward.enqueue_many(good)  # type: ignore[arg-type]
     with pytest.raises(InvalidParameters, match="text"):
         await onward.enqueue_many([good] * 300 + [JobRequest("conformance.note", {"folder": "x", "text": 5})])
     with pytest.raises(NotFound):

@@ -46,6 +46,26 @@ def test_an_invalid_handlers_module_is_reported_in_one_line(
     assert "\n" not in str(refusal.value)
 
 
+def test_a_name_that_two_functions_have_is_reported_with_both_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "@handler('a.b')\ndef {}(job): ...\n"
+    for module, functions in (("twice", ("one", "two")), ("once", ("three",))):
+        body = "".join(map(text.format, functions))
+        (tmp_path / f"{module}.py").write_text(f"from onward import handler\n{body}", "utf-8")
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    application.write(tmp_path, '[handlers]\nmodules = ["twice"]\n')
+    both = r"twice, line 2 \(one\), and twice, line 4 \(two\), both define 'a\.b': give one of them another name"
+    with pytest.raises(SettingsError, match=rf"^handlers\.modules: {both}$"):
+        load_handlers(load(tmp_path))
+    (tmp_path / "twice.py").write_text(f"from onward import handler\n{text.format('one')}", "utf-8")
+    monkeypatch.delitem(sys.modules, "twice")
+    application.write(tmp_path, '[handlers]\nmodules = ["twice", "once"]\n')
+    with pytest.raises(SettingsError, match=r"twice, line 2 \(one\), and once, line 2 \(three\), both define"):
+        load_handlers(load(tmp_path))
+
+
 @pytest.mark.parametrize("command", ["serve", "check"])
 def test_a_module_that_raises_shows_no_traceback(command: str, tmp_path: Path) -> None:
     application.write(tmp_path, '[handlers]\nmodules = ["broken"]\n[server]\nport = 0\n')

@@ -115,8 +115,12 @@ def describe(
     file: Path,
     environ: Mapping[str, str],
     overrides: Mapping[str, Any],
+    given_by: str,
 ) -> str:
-    """Describe the first error of a validation in one line, without the value of anything that may be secret."""
+    """Describe the first error of a validation in one line, without the value of anything that may be secret.
+
+    `given_by` names the place of the overrides.
+    """
     first = error.errors(include_url=False)[0]
     where = [str(part) for part in first["loc"]]
     table, field = _field(model, where)
@@ -131,7 +135,7 @@ def describe(
         message = f"{key} must be {_allowed(first, field)} (got {_shown(field, first['input'])}): {_meaning(field)}"
     # A rule over several keys has no location: its message begins with the key.
     place = where or message.partition(" ")[0].split(".")
-    return " ".join(f"{_source(place, file, environ, overrides)}: {message}".split())
+    return " ".join(f"{_source(place, file, environ, overrides, given_by)}: {message}".split())
 
 
 def _misplaced(where: list[str], model: type[BaseModel]) -> str:
@@ -187,14 +191,16 @@ def _plain(number: float) -> str:
     return str(int(number)) if number == int(number) else str(number)
 
 
-def _source(where: list[str], file: Path, environ: Mapping[str, str], overrides: Mapping[str, Any]) -> str:
-    """Return the place where the key was set: the command line, a variable, or the file."""
+def _source(
+    where: list[str], file: Path, environ: Mapping[str, str], overrides: Mapping[str, Any], given_by: str
+) -> str:
+    """Return the place where the key was set: the overrides, a variable, or the file."""
     parts = [part for part in where if part != "custom"]
     given: Any = overrides
     for part in parts:
         given = given.get(part) if isinstance(given, Mapping) else None
     if given is not None:
-        return "command line"
+        return given_by
     upper = {name.upper() for name in environ}
     variables = (PREFIX + "__".join(parts[:count]).upper() for count in range(len(parts), 0, -1))
     return next((f"{name} (environment)" for name in variables if name in upper), str(file))

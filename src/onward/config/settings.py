@@ -540,25 +540,25 @@ class Settings(BaseSettings):
         return self
 
 
-def load(project: Path | None = None, /, **overrides: Any) -> Settings:
+def load(project: Path | None = None, given_by: str = "command line", /, **overrides: Any) -> Settings:
     """Load the settings of `project`; None means the folder in ONWARD_PROJECT, else the current one.
 
-    `overrides` win over the environment, which wins over the file.
+    `overrides` win over the environment, which wins over the file; messages name `given_by` as their place.
 
     Raises:
         SettingsError: in one line, with the wrong key and its allowed values.
 
     """
     folder = project or Path(os.environ.get("ONWARD_PROJECT") or Path.cwd())
-    return _load(folder.absolute(), os.environ, overrides)
+    return _load(folder.absolute(), os.environ, overrides, given_by)
 
 
 def load_without_environment(project: Path, /, **overrides: Any) -> Settings:
     """Load the settings of `project` as if no variable of the environment were set; for tests. Raises SettingsError."""
-    return _load(project.absolute(), {}, overrides)
+    return _load(project.absolute(), {}, overrides, "command line")
 
 
-def _load(folder: Path, environ: Mapping[str, str], overrides: Mapping[str, Any]) -> Settings:
+def _load(folder: Path, environ: Mapping[str, str], overrides: Mapping[str, Any], given_by: str) -> Settings:
     """Load the settings of a folder; without any variables in `environ`, those of the process do not count either."""
     file = folder / "settings.toml"
     if not folder.is_dir():
@@ -591,7 +591,8 @@ def _load(folder: Path, environ: Mapping[str, str], overrides: Mapping[str, Any]
     try:
         return _anchored(FromFile(**{**overrides, "project": folder}), folder)
     except ValidationError as error:
-        raise SettingsError(describe(error, Settings, file=file, environ=environ, overrides=overrides)) from error
+        words = describe(error, Settings, file=file, environ=environ, overrides=overrides, given_by=given_by)
+        raise SettingsError(words) from error
     except UnreadableVariable as error:
         raise SettingsError(unreadable_variable(Settings, environ) or " ".join(str(error).split())) from error
     except (OSError, ValueError) as error:  # the file cannot be read, is no UTF-8, or no TOML
@@ -615,13 +616,13 @@ def version() -> str:
     return metadata.version("onward")
 
 
-def enter(project: Path | None = None, /, **overrides: Any) -> Settings:
+def enter(project: Path | None = None, given_by: str = "command line", /, **overrides: Any) -> Settings:
     """Load the settings and make the project's modules importable.
 
     Its folder comes last, so that nothing in it hides a module of ours or of a library. May be called twice.
     Raises SettingsError, also where a setting needs an extra that is not installed.
     """
-    settings = load(project, **overrides)
+    settings = load(project, given_by, **overrides)
     if problem := extras.missing(settings):
         raise SettingsError(problem)
     if str(settings.project) not in sys.path:

@@ -12,7 +12,7 @@ from strawberry.types.field import StrawberryField
 from onward.graphql.base import SchemaError
 from onward.graphql.generated.files import naming_file
 from onward.graphql.generated.mutations import mutation_of
-from onward.graphql.generated.names import is_name
+from onward.graphql.generated.names import check_prefix
 from onward.graphql.generated.outputs import JobOutput
 from onward.graphql.generated.types import Types
 from onward.graphql.inputs import own_name
@@ -30,8 +30,7 @@ class Library:
     """The library's types with those of a project's handlers, for one schema of others. Raises SchemaError."""
 
     def __init__(self, handlers: Iterable[Handler], *, prefix: str = "") -> None:
-        if prefix and not is_name(prefix):
-            raise SchemaError(f"type_prefix: {prefix!r} begins no name of a GraphQL type; use letters, as in Onward")
+        check_prefix(prefix)
         handlers, types = list(handlers), Types()
         made = []
         for handler in handlers:

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from onward.arguments import check_argument
 from onward.backends.base import Backend, Role
 from onward.config.settings import Settings
 from onward.dispatch.dispatcher import Dispatcher
@@ -130,6 +131,7 @@ class Enqueuer:
         Half of the writer's time is left to others. Raises what `enqueue` raises; a wrong request before any is
         accepted, Unavailable perhaps when some are.
         """
+        check_requests(requests)
         prepared: list[NewJob] = []
         for request in requests:
             prepared.append(self._prepared(request, options))
@@ -150,6 +152,7 @@ class Enqueuer:
         library as they are.
         """
         check_text("idempotency_key", idempotency_key)
+        check_requests(requests)
         prepared = [(self._prepared(request, options), request) for request in requests]
 
         def write(tx: Tx) -> list[str]:
@@ -233,6 +236,12 @@ def check_request(request: JobRequest) -> None:
     """Raise TypeError for anything but a job, such as a handler without `.job(...)`."""
     if not isinstance(request, JobRequest):
         raise TypeError(f"enqueue needs a job, as made by HANDLER.job(...) (got {type(request).__name__})")
+
+
+def check_requests(requests: Iterable[JobRequest]) -> None:
+    """Raise TypeError for a single job, or anything else that is no collection of them."""
+    expected = "a list of jobs, as in enqueue_many([HANDLER.job(...)])"
+    check_argument("requests", requests, expected, Iterable)
 
 
 def _check_type(name: str, value: object, type_: type, words: str) -> None:

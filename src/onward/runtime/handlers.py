@@ -34,8 +34,11 @@ def load_handlers(settings: Settings) -> dict[str, Handler]:
                 f"handlers.modules: {name} has no handler; decorate a function with @handler, or remove the module"
             )
         for handler in handlers:
-            if found.setdefault(handler.name, handler) is not handler:
-                raise SettingsError(f"handlers.modules: {name} defines {handler.name!r}, which another module defines")
+            if (earlier := found.setdefault(handler.name, handler)) is not handler:
+                places = f"{_place(earlier)} and {_place(handler)}"
+                raise SettingsError(
+                    f"handlers.modules: {places} both define {handler.name!r}: give one of them another name"
+                )
     return found
 
 
@@ -51,6 +54,12 @@ def _handlers_in(module: ModuleType) -> list[Handler]:
                 " decorate it with @handler"
             )
     return list(dict.fromkeys((*listed, *named)))
+
+
+def _place(handler: Handler) -> str:
+    """Return the module, the line and the name of the handler's first function."""
+    function = inspect.unwrap(handler.steps[0].call)
+    return f"{function.__module__}, line {function.__code__.co_firstlineno} ({function.__name__}),"
 
 
 def build_encryption(settings: Settings, handlers: Mapping[str, Handler]) -> Encryption:

@@ -7,7 +7,7 @@ from typing import Any
 
 from strawberry.utils.str_converters import to_camel_case
 
-from onward.graphql.base import HandlerSchemaError
+from onward.graphql.base import HandlerSchemaError, SchemaError
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*|_[A-Za-z0-9][A-Za-z0-9_]*", re.ASCII)
 NO_ENUM_VALUES = frozenset({"true", "false", "null"})  # by GraphQL
@@ -45,6 +45,12 @@ class Names:
 def is_name(text: str) -> bool:
     """True if GraphQL takes it for a name; those with two underscores in front are its own."""
     return NAME.fullmatch(text) is not None and not text.startswith("__")
+
+
+def check_prefix(prefix: str) -> None:
+    """Check what is to begin the names of types; nothing may. Raises SchemaError."""
+    if prefix and not is_name(prefix):
+        raise SchemaError(f"type_prefix: {prefix!r} begins no name of a GraphQL type; use letters, as in Onward")
 
 
 def is_literal_name(text: str) -> bool:
