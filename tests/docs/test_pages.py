@@ -10,6 +10,7 @@ import pytest
 from onward.jobs.states import MOVES, JobStatus
 from onward.jobs.timings import Timings
 from onward.storage.tables import jobs
+from tests.docs.fences import fences
 from tests.docs.reference import PAGES
 from tests.processes import ROOT
 
@@ -101,3 +102,21 @@ def _leads(page: Path, link: str) -> bool:
         return target.exists()
     headings = re.findall(r"^#+ (.*)$", FENCED.sub("", target.read_text("utf-8")), re.MULTILINE)
     return anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_an_install_from_a_clone_says_where_the_reader_stands() -> None:
+    """In the clone `./onward` is the launcher, which pip cannot install."""
+    seen = set()
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        text = page.read_text("utf-8")
+        for found in re.finditer(r'pip install "?\./onward[^\n]*', text):
+            seen.add(page.name)
+            assert "beside the clone" in text[found.start() : found.end() + 1].replace("`", ""), (page.name, found[0])
+        for fence in fences(page):
+            if "pip install" in fence.text and "./onward" in fence.text:
+                before = fence.text.partition("pip install")[0]
+                assert ("git clone ADDRESS onward\n" in re.sub(r" +#.*", "", before), "-m venv .venv" in before) == (
+                    True,
+                    True,
+                ), page.name
+    assert seen >= {"README.md", "installing.md", "new-project.md"}
