@@ -22,6 +22,7 @@ from onward.graphql.execution.limits import Limits
 from onward.graphql.execution.operations import Operations
 from onward.graphql.execution.trusted import Trusted
 from onward.graphql.library import Library
+from onward.graphql.meter import Shares
 from onward.graphql.schema import build, served
 from onward.graphql.viewer import ViewerFunction
 from onward.runtime.handlers import load_handlers
@@ -48,8 +49,13 @@ def request_gate(
     )
 
 
-def operations(settings: Settings, own_schema: strawberry.Schema | None = None) -> Operations:
-    """The executor of operations, with the documents that are known beforehand. Raises SettingsError."""
+def operations(
+    settings: Settings, own_schema: strawberry.Schema | None = None, shares: Shares | None = None
+) -> Operations:
+    """The executor of operations, with the documents that are known beforehand. Raises SettingsError.
+
+    Give it the `shares` of an earlier one in the process.
+    """
     folder, only_trusted = settings.gql.documents_dir, settings.gql.documents == "trusted"
     try:
         texts = trusted.read(folder) if folder else {}
@@ -62,6 +68,7 @@ def operations(settings: Settings, own_schema: strawberry.Schema | None = None) 
         limits(settings),
         open_schema=is_open(settings),
         trusted=Trusted([*texts.values(), *(documents.documents() if only_trusted else ())], only=only_trusted),
+        shares=shares,
     )
     for name, text in texts.items():
         if wrong := made.check(text):

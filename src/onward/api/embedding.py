@@ -134,13 +134,14 @@ class Embedding:
         return Running(gate, service.services, service.sessions, local_only=self._is_local_only)
 
     def _gate_of(self, schema: strawberry.Schema | None) -> RequestGate:
-        """Return the gate of a schema; all of them count requests and connections together."""
+        """Return the gate of a schema; all of them count requests and connections, and take turns, together."""
         try:
             if self._gate is None:
                 gate = composition.request_gate(self._settings, schema, viewer=self._viewer)
                 self._gate = replace(gate, hosts=self._hosts())
                 return self._gate
-            return replace(self._gate, operations=composition.operations(self._settings, schema))
+            shares = self._gate.operations.shares
+            return replace(self._gate, operations=composition.operations(self._settings, schema, shares))
         except SchemaError as error:
             raise SettingsError(f"graphql_with: {error}") from error
 

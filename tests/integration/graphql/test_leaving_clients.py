@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import strawberry
 from fastapi import FastAPI
 
 from onward import Onward
@@ -97,15 +98,21 @@ async def test_documents_of_clients_that_leave_are_read_one_at_a_time(
     assert not [name for name in held.threads if name.startswith("asyncio")]
 
 
-async def test_reads_of_clients_that_leave_keep_a_thread_for_others(
-    api: Api, held: Held, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def hold_pages(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold the reads of `jobs`, and no others."""
     read_sync = Database.read_sync
 
     def read(database: Database, fn: Any) -> Any:
-        return held.call(read_sync, database, fn) if "jobs.<locals>" in fn.__qualname__ else read_sync(database, fn)
+        is_page = "jobs.<locals>" in getattr(fn, "__qualname__", "")
+        return held.call(read_sync, database, fn) if is_page else read_sync(database, fn)
 
     monkeypatch.setattr(Database, "read_sync", read)
+
+
+async def test_reads_of_clients_that_leave_keep_a_thread_for_others(
+    api: Api, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold_pages(held, monkeypatch)
     async with asgi_socket(api.app, "/graphql", {}) as socket:
         await socket.begin({})
         for n in range(READS_AT_ONCE + 3):
@@ -202,3 +209,27 @@ async def test_the_thread_of_documents_ends_with_an_embedded_service(tmp_path: P
             assert answer.status_code == 200
             assert len(readers() - before) == 1
         assert readers() == before
+
+
+async def test_schemas_of_one_process_read_the_ledger_as_few_times_at_once_as_one(
+    tmp_path: Path, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would else leave no thread to the process itself."""
+    onward = Onward.from_settings(write(tmp_path, f"sqlite:///{tmp_path}/onward.db"))
+    app = FastAPI(lifespan=onward.lifespan)
+    app.mount("/graphql", onward.graphql)
+    app.mount("/own", onward.graphql_with(strawberry.Schema(onward.Query)))
+    hold_pages(held, monkeypatch)
+    query = {"query": "{ jobs { nodes { id } } }"}
+    async with (
+        onward.lifespan(app),
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://localhost") as http,
+    ):
+        paths = ["/graphql", "/own"] * READS_AT_ONCE
+        asked = [asyncio.create_task(http.post(path, json=query)) for path in paths]
+        await until(lambda: held.running >= READS_AT_ONCE)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert held.running == READS_AT_ONCE
+        held.go.set()
+        assert {(await one).status_code for one in asked} == {200}

@@ -71,7 +71,9 @@ class Documents:
     A closed schema refuses introspection, and its errors suggest no names.
     """
 
-    def __init__(self, schema: GraphQLSchema, limits: Limits, *, open_schema: bool = True) -> None:
+    def __init__(
+        self, schema: GraphQLSchema, limits: Limits, *, open_schema: bool = True, shares: Shares | None = None
+    ) -> None:
         self._schema = schema
         self._limits = limits
         self._hide_suggestions = not open_schema
@@ -79,7 +81,7 @@ class Documents:
         self._kept: OrderedDict[str, Document] = OrderedDict()
         self._weight = 0
         self._thread: ThreadPoolExecutor | None = None  # for long documents
-        self.shares = Shares()
+        self.shares = shares or Shares()
 
     def get(self, text: str) -> Document:
         return self._known(text) or self._keep(text, self._read(text))

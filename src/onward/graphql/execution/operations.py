@@ -20,7 +20,7 @@ from onward.graphql.execution.limits import Limits
 from onward.graphql.execution.masking import formatted, masked, of_request
 from onward.graphql.execution.requests import Request
 from onward.graphql.execution.trusted import Trusted
-from onward.graphql.meter import Meter
+from onward.graphql.meter import Meter, Shares
 from onward.graphql.viewer import Viewer
 from onward.jobs.position import Position
 from onward.storage.base import Unavailable
@@ -51,16 +51,27 @@ class Invalid:
 
 
 class Operations:
-    """Runs operations against one schema."""
+    """Runs operations against one schema. Those of several schemas in a process have the same `shares`."""
 
     def __init__(
-        self, schema: GraphQLSchema, limits: Limits, *, open_schema: bool = True, trusted: Trusted | None = None
+        self,
+        schema: GraphQLSchema,
+        limits: Limits,
+        *,
+        open_schema: bool = True,
+        trusted: Trusted | None = None,
+        shares: Shares | None = None,
     ) -> None:
         self.limits = limits
         self._schema = schema
-        self._documents = Documents(schema, limits, open_schema=open_schema)
+        self._documents = Documents(schema, limits, open_schema=open_schema, shares=shares)
         self._hide_suggestions = not open_schema
         self._trusted = trusted or Trusted()
+
+    @property
+    def shares(self) -> Shares:
+        """The parts of the process that callers share."""
+        return self._documents.shares
 
     @property
     def mutations(self) -> Collection[str]:
@@ -109,7 +120,7 @@ class Operations:
     ) -> Context:
         """Build the context of one operation of a viewer, or of an address without one."""
         caller = viewer.subject or address
-        meter = Meter(self.limits.answer_values, self.limits.answer_bytes, caller, self._documents.shares)
+        meter = Meter(self.limits.answer_values, self.limits.answer_bytes, caller, self.shares)
         return Context(services, viewer, trace, meter=meter, raw_headers=headers)
 
     async def execute(self, operation: Operation, context: Context, defer: Defer) -> Response | Invalid:
