@@ -214,7 +214,7 @@ async def test_the_thread_of_documents_ends_with_an_embedded_service(tmp_path: P
 async def test_schemas_of_one_process_read_the_ledger_as_few_times_at_once_as_one(
     tmp_path: Path, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They would else leave no thread to the process itself."""
+    """The process itself keeps a thread."""
     onward = Onward.from_settings(write(tmp_path, f"sqlite:///{tmp_path}/onward.db"))
     app = FastAPI(lifespan=onward.lifespan)
     app.mount("/graphql", onward.graphql)
