@@ -251,7 +251,8 @@ def test_a_silent_backend_does_not_block_a_terminal(tmp_path: Path, monkeypatch:
     application.write(tmp_path)
     monkeypatch.setattr(backends, "HEALTH_TIMEOUT_S", 0.05)
     mine = {"mine": {"class": "tests.system.test_cli:Slow"}}
-    assert not terminal._answers(settings.load(tmp_path, backend="mine", backends=mine), "mine")
+    found = terminal._health(settings.load(tmp_path, backend="mine", backends=mine), "mine")
+    assert found == Health(reachable=False)
 
 
 def test_a_terminal_shows_the_reason_why_a_job_waits(waiting: tuple[Path, str]) -> None:
@@ -261,6 +262,9 @@ def test_a_terminal_shows_the_reason_why_a_job_waits(waiting: tuple[Path, str]) 
         assert f"\nwaits for {reported}\n" in onward("jobs", "show", job, project=project).stdout
         assert json.loads(onward("jobs", "show", job, "--json", project=project).stdout)["waitingFor"] == reported
         onward("jobs", "pause", "steps.*", project=project)
+    onward("jobs", "resume", "steps.*", project=project)
+    other = onward("jobs", "show", job, project=project, ONWARD_BACKEND="background").stdout
+    assert "waits for a free worker of the backend dramatiq, which the settings do not use" in other
     onward("jobs", "cancel", job, project=project)
     assert "waits for" not in onward("jobs", "show", job, project=project).stdout
 

@@ -14,6 +14,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from onward.backends.base import Health
 from onward.cli import job_text
 from onward.cli.progress_bar import bar
 from onward.config.settings import Settings, SettingsError
@@ -60,8 +61,10 @@ def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
         job, there = database.read_sync(look)
     if job is None:
         return _unknown(job_id)
-    answers = job.status is not JobStatus.QUEUED or job.blocked is not None or _answers(settings, job.backend)
-    waiting = waits_for(job, there.get(job.handler), answers=answers)
+    asked = job.status is JobStatus.QUEUED and job.blocked is None  # else it waits for something else
+    health = _health(settings, job.backend) if asked else None
+    answers, reason = (None, "") if health is None else (health.reachable, health.reason)
+    waiting = waits_for(job, there.get(job.handler), answers=answers, reason=reason)
     if as_json:
         print(json.dumps({**job_text.as_object(job), "waitingFor": waiting}))
     else:
@@ -130,16 +133,16 @@ def resume(settings: Settings, names: Sequence[str]) -> int:
     return _switch(settings, names, "resumed", concurrency.resume)
 
 
-def _answers(settings: Settings, name: str) -> bool:
-    """Return whether the backend answers; one that the settings do not use is not asked."""
+def _health(settings: Settings, name: str) -> Health | None:
+    """Ask the backend for its health; None for one that the settings do not use, which may be configured elsewhere."""
     from onward.runtime import backends
 
     if name not in backends.used(settings):
-        return True
+        return None
     try:
-        return backends.answers(backends.build_backend(settings, name, backends.ProbeRunner()))
+        return backends.health(backends.build_backend(settings, name, backends.ProbeRunner()))
     except SettingsError:
-        return False
+        return Health(reachable=False)
 
 
 def _command(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], Job], *, as_json: bool) -> int:

@@ -219,5 +219,5 @@ class Dispatcher:
     def waiting_for(self, job: Job, health: Mapping[str, Health]) -> str | None:
         """Return the reason why the job does not run, as text; None if it runs or is over."""
         found = health.get(job.backend)
-        answers, reason = (True, "") if found is None else (found.reachable, found.reason)
+        answers, reason = (None, "") if found is None else (found.reachable, found.reason)
         return waits_for(job, self._limits.get(job.handler), answers=answers, reason=reason)

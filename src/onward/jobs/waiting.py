@@ -10,10 +10,13 @@ from onward.jobs.model import Job, to_datetime
 from onward.jobs.states import JobStatus
 
 
-def waits_for(job: Job, limits: concurrency.HandlerLimits | None, *, answers: bool, reason: str = "") -> str | None:
+def waits_for(
+    job: Job, limits: concurrency.HandlerLimits | None, *, answers: bool | None, reason: str = ""
+) -> str | None:
     """Say what the job waits for; None if it runs or is over.
 
-    `answers` says whether its backend can be reached, and `reason` why not, if that is known.
+    `answers` says whether its backend can be reached, and `reason` why not, if that is known. None for a backend that
+    the settings do not use, so that nobody here has asked it.
     """
     at = to_datetime(job.due_at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     match job.status:
@@ -28,13 +31,15 @@ def waits_for(job: Job, limits: concurrency.HandlerLimits | None, *, answers: bo
     return None
 
 
-def _in_line(job: Job, limits: concurrency.HandlerLimits | None, *, answers: bool, reason: str) -> str:
+def _in_line(job: Job, limits: concurrency.HandlerLimits | None, *, answers: bool | None, reason: str) -> str:
     # After the pause of a handler with limits, all that was blocked meanwhile waits for its turn.
     its_turn = limits is not None and limits.pause is None and limits.limit != Limit()
     if (job.blocked == concurrency.PAUSED and not its_turn) or (limits is not None and limits.pause is not None):
         return f"the handler {job.handler} to be resumed"
     if job.blocked is not None:
         return _limit_reason(job, limits)
+    if answers is None:
+        return f"a free worker of the backend {job.backend}, which the settings do not use"
     if answers:
         return "a free worker"
     return f"the backend {job.backend} to answer" + (f": {reason}" if reason else "")

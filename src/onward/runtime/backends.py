@@ -10,7 +10,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from onward.backends.base import Backend, Run, unreachable
+from onward.backends.base import Backend, Health, Run, unreachable
 from onward.config.settings import Settings, SettingsError
 from onward.findings import Finding, State, in_one_line
 from onward.jobs.leases import Lease
@@ -154,9 +154,9 @@ async def _check(backend: Backend, name: str) -> Sequence[Finding]:
         return [unreachable(name)]
 
 
-def answers(backend: Backend) -> bool:
-    """Return whether a backend that has not started can be reached; for callers without an event loop."""
+def health(backend: Backend) -> Health:
+    """Ask a backend that has not started; for callers without an event loop."""
     try:
-        return asyncio.run(asyncio.wait_for(backend.health(), HEALTH_TIMEOUT_S)).reachable
+        return asyncio.run(asyncio.wait_for(backend.health(), HEALTH_TIMEOUT_S))
     except Exception:  # noqa: BLE001 - a backend of the project's may raise anything
-        return False
+        return Health(reachable=False)
