@@ -22,7 +22,7 @@ from starlette.requests import HTTPConnection
 from onward.api.base import ApiError, HttpError
 from onward.graphql.base import SIGN_IN, NotAuthenticated
 from onward.graphql.execution.masking import MESSAGE
-from onward.graphql.viewer import MAX_ROLES, MAX_SUBJECT_LENGTH, NOBODY, Viewer, ViewerFunction
+from onward.graphql.viewer import MAX_ROLES, MAX_SUBJECT_LENGTH, NOBODY, Viewer, ViewerFunction, WrongViewer
 from onward.jobs.step_threads import StepThreads
 from onward.telemetry import logger
 from onward.text.visibility import is_plain
@@ -42,7 +42,7 @@ class Unidentified(HttpError):
 
 
 class InvalidViewer(HttpError):
-    """The function returned no viewer; the log says what it was."""
+    """The function made no viewer; the log says what it made."""
 
     def __init__(self) -> None:
         super().__init__(500, MESSAGE, "INTERNAL")
@@ -81,6 +81,9 @@ class CustomViewers:
                 raise NotAuthenticated(SIGN_IN) from None
             self._log("auth.viewer failed", error)
             raise Unidentified from None
+        except WrongViewer as error:  # it fails likewise when it is called again, so nobody is told to
+            self._log("auth.viewer made no viewer", error)
+            raise InvalidViewer from None
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise  # not one of a task that the function waits for, and somebody else has cancelled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import warnings
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ ViewerFunction = Callable[["HTTPConnection"], "Viewer | Awaitable[Viewer | None]
 """A project's own function from a connection to its viewer; None for nobody. It may be async."""
 
 
+class WrongViewer(TypeError, ValueError):
+    """An argument of a Viewer is not of its type, or cannot be used: a mistake in the function that makes it."""
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class Viewer:
     """The caller: a subject, which owns its jobs, and roles; the role `admin` sees and does everything.
@@ -37,10 +42,13 @@ class Viewer:
         self, subject: str | int | UUID | None, roles: Iterable[str] = (), until: datetime | float | None = None
     ) -> None:
         if isinstance(roles, str):
-            raise TypeError(f"roles must be a list of names (got {roles!r}): write Viewer(subject, roles=[{roles!r}])")
+            shown = reprlib.repr(roles)
+            raise WrongViewer(f"roles must be a list of names (got {shown}): write Viewer(subject, roles=[{shown}])")
+        if not isinstance(roles, Iterable):
+            raise WrongViewer(f"roles must be a list of names, as in ['staff'] (got {reprlib.repr(roles)})")
         if isinstance(until, datetime):
             if until.tzinfo is None:
-                raise ValueError("until must have a time zone, as in datetime.now(UTC) + timedelta(hours=1)")
+                raise WrongViewer("until must have a time zone, as in datetime.now(UTC) + timedelta(hours=1)")
             until = until.timestamp()
         object.__setattr__(self, "subject", as_subject(subject))
         object.__setattr__(self, "roles", tuple(roles))

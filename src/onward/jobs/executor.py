@@ -27,7 +27,6 @@ from onward.jobs.step_runner import StepRunner
 from onward.storage.base import Unavailable
 from onward.telemetry import logger
 from onward.telemetry.tracing import Tracing
-from onward.text.errors import text_of
 
 S = JobStatus
 
@@ -133,7 +132,7 @@ class Executor:
     def _log_error(self, running: Running, step: str, raised: BaseException) -> None:
         error = outcomes.cause_of(raised)
         if isinstance(error, HandlerError):
-            code, message = outcomes.code_of(error), redact(text_of(error), running.secrets)
+            code, message = outcomes.code_of(error), redact(outcomes.message_of(error), running.secrets)
             self._log.info("attempt failed", code=code, message=message, step=step)
         elif not isinstance(error, Unavailable):
             trace = redact("".join(traceback.format_exception(raised)).rstrip(), running.secrets)

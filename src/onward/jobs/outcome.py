@@ -19,6 +19,7 @@ from onward.storage.base import Unavailable
 from onward.text.errors import text_of
 
 UNEXPECTED = "the handler failed unexpectedly; the log tells more under this job's id"
+NO_MESSAGE = "the handler gave no reason"
 MESSAGE_CHARACTERS = 2000
 CODE_CHARACTERS = 100
 MAX_INTERNAL_ERRORS = 10
@@ -95,7 +96,7 @@ def after_error(
         return Outcome(S.RETRYING, error=job_error, counts_as_attempt=False, delay_us=_us(LEDGER_DELAY))
     permanent = isinstance(error, Permanent | InvalidParameters)
     if isinstance(error, HandlerError):
-        job_error = _error(code_of(error), redact(text_of(error), secrets), step, retryable=not permanent)
+        job_error = _error(code_of(error), redact(message_of(error), secrets), step, retryable=not permanent)
     else:
         job_error = _error("UNEXPECTED", UNEXPECTED, step, retryable=True)
     attempts = job.counted_attempts + 1
@@ -127,6 +128,11 @@ def code_of(error: HandlerError) -> str:
         return code if isinstance(code, str) else HandlerError.code if code is None else str(code)
     except Exception:  # noqa: BLE001 - a property, or the text of a value, is other people's code
         return HandlerError.code
+
+
+def message_of(error: HandlerError) -> str:
+    """Return the error's message, which is never empty: it stands behind the code."""
+    return text_of(error) or NO_MESSAGE
 
 
 def _us(duration: timedelta) -> int:

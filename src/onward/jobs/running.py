@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Protocol
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Protocol, SupportsInt
 
 import orjson
 
+from onward.arguments import check_argument
 from onward.handlers.base import InvalidParameters, JobCancelled, JobRequest, LeaseLost, TimedOut, Tools
 from onward.jobs.encryption import exposed, redact
 from onward.jobs.model import Job, NewJob, Progress, to_us, without_surrogates
 
 if TYPE_CHECKING:
     from onward.jobs.step_process import StepProcess
+
+
+NUMBERS = (int, bool, float, SupportsInt)  # those of other libraries, too; the commonest first, which is quick
 
 
 class StopReason(Enum):
@@ -73,6 +79,10 @@ class Running:
     def progress(self, completed: int, total: int | None = None, message: str | None = None) -> None:
         """Show the progress to subscribers soon. Raises as `check` does."""
         self.check()
+        number = "a whole number, as in job.progress(3, 10)"
+        check_argument("completed", completed, number, *NUMBERS)
+        check_argument("total", total, f"{number}, or None", *NUMBERS, NoneType)
+        check_argument("message", message, "a string, or None", str, NoneType)
         shown = message and without_surrogates(redact(message, self.secrets)[:500])
         self.latest = Progress(_clamp(completed), None if total is None else _clamp(total), shown)
         self._on_progress(self)
@@ -126,9 +136,12 @@ def unpacked(request: str | JobRequest, given: dict[str, Any]) -> tuple[str, Map
     """
     if isinstance(request, str):
         return request, given, None
+    check_argument("job.dispatch: the request", request, "HANDLER.job(...), or the name of a handler", JobRequest)
     run_at = given.pop("run_at", None)
     if given:
         raise TypeError(f"{request.handler}: give {', '.join(given)} to .job(...); dispatch itself knows only run_at")
+    at = "a datetime, as in datetime.now(UTC) + timedelta(hours=1), or None"
+    check_argument(f"{request.handler}: run_at", run_at, at, datetime, NoneType)
     if run_at is not None and run_at.tzinfo is None:
         raise TypeError(f"{request.handler}: run_at needs a time zone, as in datetime.now(UTC)")
     return request.handler, request.params, None if run_at is None else to_us(run_at)

@@ -22,6 +22,7 @@ from onward.api import composition
 from onward.api.app import create_app
 from onward.api.base import HttpError
 from onward.api.session import Session
+from onward.api.viewers import CustomViewers, InvalidViewer
 from onward.config.settings import Server, SettingsError
 from onward.graphql.base import NotAuthenticated
 from tests.integration.graphql.conftest import Api, running, serving, settings_in
@@ -151,6 +152,35 @@ async def test_an_answer_that_is_no_viewer_is_an_internal_error(api: Api, found:
     lines = [line for line in logs if "auth.viewer returned" in line["event"]]
     assert all(words in line["event"] and len(str(line)) < 500 for line in lines)
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"roles": "admin"}, r"roles must be a list of names \(got 'admin'\)"),
+        ({"roles": 5}, r"roles must be a list of names, as in \['staff'\] \(got 5\)"),
+        ({"until": datetime(2030, 1, 1)}, "until must have a time zone"),  # noqa: DTZ001 - the mistake
+    ],
+)
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_viewer_of_wrong_arguments_is_an_internal_error(
+    wrong: dict[str, Any], words: str, *, is_async: bool
+) -> None:
+    """Not one that a caller is asked to send again: it would fail again."""
+
+    def plain(connection: HTTPConnection) -> Viewer:
+        return Viewer("ada", **wrong)
+
+    async def awaited(connection: HTTPConnection) -> Viewer:
+        return plain(connection)
+
+    viewers = CustomViewers(awaited if is_async else plain, timeout_s=30, recheck_s=30)
+    with structlog.testing.capture_logs() as logs, pytest.raises(InvalidViewer):
+        await viewers(HTTPConnection({"type": "http", "headers": []}))
+    viewers.close()
+    assert [line["event"] for line in logs] == ["auth.viewer made no viewer"]
+    with pytest.raises(TypeError, match=words):
+        raise logs[0]["exc_info"]
 
 
 async def test_a_plain_function_blocks_nobody_else(tmp_path: Path) -> None:

@@ -98,11 +98,17 @@ def test_a_wrong_option_is_refused_with_the_way_to_write_it(
     [
         ({"order": "x"}, r"give order to \.job\(...\)"),
         ({"run_at": LATER.replace(tzinfo=None)}, "run_at needs a time zone"),
+        ({"run_at": 5}, r"test\.plain: run_at must be a datetime, as in .*\(got 5\)"),
     ],
 )
 def test_a_wrong_dispatch_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         unpacked(plain.job(), given)
+
+
+def test_a_dispatch_of_a_handler_says_how_to_make_its_job() -> None:
+    with pytest.raises(TypeError, match=r"job\.dispatch: the request must be HANDLER\.job\(\.\.\.\), or the name"):
+        unpacked(plain, {})  # type: ignore[arg-type]
 
 
 def test_a_dispatch_has_its_earliest_start() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from onward.handlers.base import Permanent
+from onward.handlers.base import HandlerError, InvalidParameters, Permanent, Retry
+from onward.jobs import outcome
 from onward.jobs.model import Job, Progress
 from onward.jobs.results import storable
 from onward.jobs.running import Running
@@ -32,8 +35,44 @@ def test_a_result_may_have_the_levels_that_docs_and_message_tell(inner: Any, own
         storable([deepest])
 
 
-def test_progress_below_zero_is_zero() -> None:
+def running_job() -> Running:
     job = SimpleNamespace(id="job_1", handler="a.b", owner=None, attempt=1, progress=None)
-    running = Running(cast("Job", job), cast("Any", None), None, cast("Any", None), lambda _: None)
+    return Running(cast("Job", job), cast("Any", None), None, cast("Any", None), lambda _: None)
+
+
+def test_progress_below_zero_is_zero() -> None:
+    running = running_job()
     running.progress(-5, -1)
     assert running.latest == Progress(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("a",), r"completed must be a whole number, as in job\.progress\(3, 10\) \(got 'a'\)"),
+        ((None, 5), r"completed must be a whole number"),
+        ((1, "a"), r"total must be a whole number, as in job\.progress\(3, 10\), or None \(got 'a'\)"),
+        ((1, None, 5), r"message must be a string, or None \(got 5\)"),
+        ((1, None, 0), r"message must be a string, or None \(got 0\)"),
+    ],
+)
+def test_progress_of_another_type_is_refused_by_its_name(given: tuple[Any, ...], message: str) -> None:
+    running = running_job()
+    with pytest.raises(TypeError, match=message):
+        running.progress(*given)
+    assert running.latest is None
+
+
+def test_progress_may_be_any_number() -> None:
+    running = running_job()
+    running.progress(1.5, Decimal(3), "half")  # type: ignore[arg-type]
+    assert running.latest == Progress(1, 3, "half")
+
+
+@pytest.mark.parametrize("error", [Permanent(""), HandlerError(), InvalidParameters([])])
+def test_an_error_without_a_message_says_so(error: HandlerError) -> None:
+    job = SimpleNamespace(id="job_1", counted_attempts=0, max_attempts=1)
+    options: dict[str, Any] = {"step": "one", "policy": Retry(), "secrets": (), "chance": Random(1)}
+    found = outcome.after_error(error, job=cast("Job", job), stop=None, **options).error
+    assert found is not None
+    assert (found.code, found.message) == (error.code, "the handler gave no reason")
