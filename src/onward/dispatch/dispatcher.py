@@ -202,13 +202,20 @@ class Dispatcher:
 
     async def _measure_all(self) -> None:
         self._measured = {name: await self._measure(name) for name in self.backends}
-        with suppress(StorageError):
+        try:
             self._limits = await self._writer.database.read(concurrency.all_limits)
+        except StorageError:
+            pass
+        except Exception:  # noqa: BLE001 - as below
+            self._log.exception("the handlers' limits cannot be read")
 
     async def _measure(self, name: str) -> Health:
         try:
             depth, age_us = await self._writer.database.read(partial(due.waiting, backend=name))
         except StorageError:
+            return Health(reachable=False)
+        except Exception:  # noqa: BLE001 - a table may be missing while a backup is restored, and the backends answer all the same
+            self._log.exception("the waiting jobs cannot be counted", backend=name)
             return Health(reachable=False)
         return Health(reachable=False, depth=depth, oldest_age_s=None if age_us is None else age_us / 1_000_000)
 

@@ -14,6 +14,7 @@ from onward.jobs.states import JobStatus
 from onward.storage.base import StorageError
 from onward.storage.engine import Database
 from onward.storage.transaction import Tx
+from onward.telemetry import logger
 from onward.telemetry.metrics import Figure
 
 ALL = Visible(everything=True)
@@ -34,6 +35,9 @@ def ask(database: Database, dispatcher: Dispatcher) -> list[Figure]:
     try:
         stats: QueueStats | None = database.read_sync(partial(_read, backends=tuple(dispatcher.backends)))
     except StorageError:
+        stats = None
+    except Exception:  # noqa: BLE001 - a table may be missing while a backup is restored, and the other figures are right
+        logger("dispatch").exception("the ledger's figures cannot be read")
         stats = None
     return figures(stats, {name: dispatcher.health_of(name) for name in dispatcher.backends})
 

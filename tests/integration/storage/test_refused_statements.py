@@ -211,6 +211,33 @@ async def test_a_function_that_goes_on_after_the_end_of_its_transaction_is_not_t
     assert {"on before", "on behind"} == {one for one in names(writer.database) if one.startswith(("on ", "gone"))}
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(["a\0b"], id="a zero"),
+        pytest.param([object()], id="an object"),
+        pytest.param([None] * 65_536, id="too many", marks=pytest.mark.long),  # psycopg takes a second
+    ],
+)
+@pytest.mark.parametrize("name", STATEMENTS)
+async def test_values_that_the_driver_refuses_affect_no_other(
+    writers: Callable[[str], Writer], name: str, value: list[object]
+) -> None:
+    """They never reach the database, and the error may have no code."""
+    writer, mark = writers(name), "?" if name == "sqlite" else "%s"
+
+    def refused(tx: Tx) -> None:
+        tx._cursor.execute(f"SELECT 1 WHERE '' IN ({', '.join([mark] * len(value))})", value)
+
+    await writer.run(lambda _tx: None)
+    connection = writer._connection._connection
+    found = await together(writer, lambda tx: tx.change, refused, lambda tx: tx.change)
+    assert not isinstance(found[1], Unavailable)
+    assert isinstance(found[0], int)
+    assert found[0] == found[2]
+    assert writer._connection._connection is connection
+
+
 @contextmanager
 def held_row(url: str) -> Iterator[None]:
     with psycopg.connect(url) as other:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pysqlite3
 import pytest
 import sqlalchemy as sa
 
@@ -105,16 +106,21 @@ async def test_an_isolated_job_is_counted_by_the_parent_of_its_process(tmp_path:
         await until(lambda: process.metrics().get(ended) == 1)
 
 
+@pytest.mark.parametrize("error", [Unavailable("away"), pysqlite3.OperationalError("no such table: onward_counts")])
 async def test_without_its_ledger_a_process_still_serves_its_counters(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
+    """The ledger does not answer, or has no tables while a backup is restored."""
+
     def away(_function: Any) -> Any:
-        raise Unavailable
+        raise error
 
     async with processing(tmp_path) as process:
         await process.run("tests.talk")
         monkeypatch.setattr(process.onward.database, "read_sync", away)
         samples = process.metrics()
+        health = await process.onward.dispatcher.health()
+        assert [found.depth for found in health.values()] == [None] * len(health)
     assert samples["onward_ledger_up"] == 0
     assert samples['onward_jobs_started_total{handler="tests.talk"}'] == 1
     assert not any(name.startswith("onward_jobs{") for name in samples)
