@@ -11,7 +11,7 @@ from graphql import DocumentNode, parse
 from onward.api.base import status_of
 from onward.graphql.base import BadRequest
 from onward.graphql.execution.documents import Documents
-from onward.graphql.execution.limits import Limits, check
+from onward.graphql.execution.limits import Limits, check, long_number
 from onward.graphql.execution.requests import load
 from tests import application
 from tests.integration.graphql.conftest import Api
@@ -56,6 +56,29 @@ async def test_an_operation_above_a_limit_is_400(api: Api, query: str, what: str
     assert response.status_code == 400
     message = response.json()["errors"][0]["message"]
     assert what in message or "Parsing aborted" in message
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{{ jobs(first: {}) {{ nodes {{ id }} }} }}",
+        "query($n: Int = {}) {{ jobs(first: $n) {{ nodes {{ id }} }} }}",
+        "mutation {{ cancelJob(input: {{id: {}}}) {{ errors {{ message }} }} }}",
+    ],
+)
+@pytest.mark.parametrize("number", ["9" * 5_000, "-0." + "1" * 5_000])
+async def test_a_number_too_long_to_convert_is_refused_in_plain_words(api: Api, query: str, number: str) -> None:
+    response = await api.post({"query": query.format(number)})
+    (error,) = response.json()["errors"]
+    assert (response.status_code, error["message"]) == (400, "A number in the document has more than 1,000 characters.")
+    assert error["extensions"] == {"code": "TOO_COMPLEX"}
+    assert error["locations"] == [{"line": 1, "column": query.format("?").index("?") + 1}]
+
+
+@pytest.mark.parametrize("text", ["9" * 5_000, "-1." + "9" * 5_000])
+def test_digits_in_a_text_are_no_number(text: str) -> None:
+    assert long_number(parse(f'{{ job(id: "{text}") {{ id }} }}')) is None
+    assert long_number(parse(f'{{ job(id: """{text}""") {{ id }} }}')) is None
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from graphql.validation import NoSchemaIntrospectionCustomRule
 from onward.graphql.base import BadRequest
 from onward.graphql.execution.compiled_selections import Plan, Planner
 from onward.graphql.execution.costs import Cost, cost, defaults
-from onward.graphql.execution.limits import Limits, check
+from onward.graphql.execution.limits import Limits, check, long_number
 from onward.graphql.execution.masking import of_request
 from onward.graphql.meter import Shares
 
@@ -144,7 +144,7 @@ class Documents:
             node = parse(text, max_lexical_tokens=self._limits.tokens, max_comments=self._limits.tokens)
         except GraphQLError as error:
             return _wrong([error], size)
-        excess = check(node, self._limits)
+        excess = long_number(node) or check(node, self._limits)
         if excess is not None:
             return _wrong([excess], size)
         errors = validate(self._schema, node, self._rules, self._limits.errors, self._hide_suggestions)

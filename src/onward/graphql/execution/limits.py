@@ -14,6 +14,8 @@ from graphql import (
     OperationDefinitionNode,
     OperationType,
     SelectionSetNode,
+    Token,
+    TokenKind,
 )
 
 from onward.graphql.base import public_error
@@ -23,6 +25,7 @@ INTROSPECTION = frozenset({"__schema", "__type"})
 DEFINITIONS_FACTOR = (
     20  # all definitions together, operations and unused fragments included, may have as many times `fields`
 )
+MAX_DIGITS = 1_000  # of a number in a document; the longest float has 309 before its point
 NESTING = 64  # selection sets inside one definition; braces of introspection and inline fragments included
 
 
@@ -134,6 +137,21 @@ def check(document: DocumentNode, limits: Limits) -> GraphQLError | None:
         )
     except (_TooDeep, RecursionError):
         return public_error(f"The operation has more than {limits.depth} levels of fields.", "TOO_COMPLEX")
+    return None
+
+
+def long_number(document: DocumentNode) -> GraphQLError | None:
+    """Return the error of a number that is too long to convert, or None: Python's own would name a setting of it."""
+    if document.loc is None:
+        return None
+    token: Token | None = document.loc.start_token
+    while token is not None:
+        if token.end - token.start > MAX_DIGITS and token.kind in (TokenKind.INT, TokenKind.FLOAT):
+            found = public_error(f"A number in the document has more than {MAX_DIGITS:,} characters.", "TOO_COMPLEX")
+            return GraphQLError(
+                found.message, source=document.loc.source, positions=[token.start], extensions=found.extensions
+            )
+        token = token.next
     return None
 
 
