@@ -622,19 +622,22 @@ async def test_a_reader_of_a_body_learns_when_it_is_complete(tmp_path: Path) -> 
 async def test_a_query_whose_client_has_gone_is_not_read_further(tmp_path: Path) -> None:
     async with running(settings_in(tmp_path)) as api:
         database = api.app.state.onward.database
-        read, started, gone = database.read, asyncio.Event(), asyncio.Event()
+        begin_read, started, gone = database.begin_read, asyncio.Event(), asyncio.Event()
         reads = 0
 
         async def slow_read(function: Any) -> Any:
-            nonlocal reads
-            if function.__qualname__ != "jobs.<locals>.look":  # the server's own
-                return await read(function)
-            reads += 1
             started.set()
             await gone.wait()
-            return await read(function)
+            return await begin_read(function)
 
-        database.read = slow_read
+        def begin(function: Any) -> Any:
+            nonlocal reads
+            if getattr(function, "__qualname__", "") != "jobs.<locals>.look":  # the server's own
+                return begin_read(function)
+            reads += 1
+            return asyncio.ensure_future(slow_read(function))
+
+        database.begin_read = begin
         query = json.dumps({"query": "{ a: jobs { nodes { id } } b: jobs(first: 1) { nodes { id } } }"}).encode()
         ended = asyncio.Event()
 

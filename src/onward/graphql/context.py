@@ -74,7 +74,7 @@ class Context:
     async def take_position(self) -> Position:
         """Return the position. Take it before the answer's jobs are read. Raises Unavailable."""
         if self.position is None:
-            snapshot = partial(self.services.database.read, Snapshot.of)
+            snapshot = partial(self.services.database.begin_read, Snapshot.of)
             self.position = (await self.meter.shares.reads.run(self.meter.caller, snapshot)).position
         return self.position
 
@@ -83,7 +83,7 @@ class Context:
 
         def begin() -> Awaitable[T]:
             self.meter.check_connection()
-            return self.services.database.read(function)
+            return self.services.database.begin_read(function)
 
         return await self.meter.shares.reads.run(self.meter.caller, begin)
 

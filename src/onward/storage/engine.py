@@ -112,11 +112,14 @@ class Database:
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
         """The same in a thread of the pool. Raises Unavailable."""
+        return await self.begin_read(fn)
+
+    def begin_read(self, fn: Callable[[Tx], T]) -> asyncio.Future[T]:
+        """Begin the same, and return its future. Raises Unavailable."""
         try:
-            reading = asyncio.get_running_loop().run_in_executor(self._readers, self.read_sync, fn)
+            return asyncio.get_running_loop().run_in_executor(self._readers, self.read_sync, fn)
         except RuntimeError as error:
             raise Unavailable("the ledger is closed, or the machine starts no further thread") from error
-        return await reading
 
     def revision(self) -> int | None:
         """Return a number that each commit changes, except one of heartbeats alone; None if there is none, or none yet.

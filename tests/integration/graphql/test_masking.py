@@ -40,10 +40,10 @@ async def test_a_caller_s_mistakes_are_reported_in_full(api: Api) -> None:
 async def test_a_ledger_that_does_not_answer_is_unavailable(
     api: Api, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
-    async def read(_function: Any) -> Any:
+    def begin_read(_function: Any) -> Any:
         raise Unavailable("at 10.0.0.7")
 
-    monkeypatch.setattr(api.app.state.services.database, "read", read)
+    monkeypatch.setattr(api.app.state.services.database, "begin_read", begin_read)
     [error] = await api.errors(query)
     assert error["extensions"]["code"] == "UNAVAILABLE"
     assert "10.0.0.7" not in error["message"]
