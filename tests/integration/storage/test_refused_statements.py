@@ -223,7 +223,7 @@ async def test_a_function_that_goes_on_after_the_end_of_its_transaction_is_not_t
 async def test_values_that_the_driver_refuses_affect_no_other(
     writers: Callable[[str], Writer], name: str, value: list[object]
 ) -> None:
-    """They never reach the database, and the error may have no code."""
+    """The database never sees them, and the error may have no code."""
     writer, mark = writers(name), "?" if name == "sqlite" else "%s"
 
     def refused(tx: Tx) -> None:
