@@ -95,6 +95,8 @@ class Background(Backend):
             self._reserved.discard(job_id)
             try:
                 await self._run(job_id)
+            except StorageError as error:  # a known refusal, such as a full disk: the job waits in the ledger
+                self._log.warning("not run yet", job=job_id, error=str(error))
             except Exception:  # noqa: BLE001 - an error of one job must not stop the next
                 self._log.warning("not run yet", job=job_id, exc_info=True)
 
@@ -104,6 +106,8 @@ class Background(Backend):
         async def in_slot() -> None:
             try:
                 await call()
+            except StorageError as error:
+                self._log.warning("not run to its end", error=str(error))
             finally:
                 self._free += 1
                 self._more.set()

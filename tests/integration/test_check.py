@@ -1,7 +1,9 @@
 """`./onward check`: each part of the settings checks itself, and each problem comes with a fix."""
 
+import shutil
 import socket
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from onward.findings import Finding, State
 from onward.jobs import concurrency, ledger
 from onward.jobs.model import NewJob
 from onward.jobs.states import JobStatus
+from onward.runtime.database import database_of
 from onward.storage import migrate, tables
 from onward.storage.engine import Database
 from onward.storage.transaction import Tx
@@ -53,6 +56,18 @@ def test_a_correct_project_passes(project: Path) -> None:
     outcome = onward("check", project=project)
     assert outcome.returncode == 0, outcome.stdout
     assert {line.split()[0] for line in outcome.stdout.splitlines()} == {"ok"}
+
+
+def test_a_full_disk_is_wrong(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger's file can still be opened and read there."""
+    loaded = load(project)
+    with closing(database_of(loaded)) as database:
+        migrate.upgrade(database)
+    usage = shutil.disk_usage(project)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))
+    first = found(project, "database")[0]
+    assert (first.state, first.fix) == (State.WRONG, "free some space")
+    assert "onward.db is full (4,096 bytes free)" in first.message
 
 
 def test_a_fault_gives_exit_code_1_and_names_the_fix(project: Path) -> None:

@@ -115,7 +115,12 @@ def test_an_unreachable_ledger_is_reported_in_one_line(command: str, project: Pa
 def test_a_place_that_no_ledger_can_be_in_is_named_with_its_setting(command: str, project: Path) -> None:
     words = refused(*command.split(), project=project, ONWARD_DATABASE__URL="sqlite:////proc/no/onward.db")
     assert "database.url: /proc/no/onward.db cannot be used" in words
-    assert "give a place that this user may write" in words
+    assert words.endswith("give a place that this user may write\n"), "and says it once"
+
+
+def test_a_folder_in_place_of_a_ledger_is_called_one(project: Path) -> None:
+    words = refused("serve", project=project, ONWARD_DATABASE__URL="sqlite:///.")
+    assert words == f"onward: database.url: {project} is a folder: name a file in it, as in {project / 'onward.db'}\n"
 
 
 def test_missing_modules_are_reported_in_one_line(project: Path) -> None:
@@ -377,6 +382,20 @@ def test_a_shell_completes_words() -> None:
         [sys.executable, "-P", "-m", "onward"], env=environment(**asked), capture_output=True, text=True, check=False
     )
     assert outcome.stdout.split() == ["retry"]
+
+
+def test_an_interrupt_while_the_commands_are_imported_prints_no_traceback(tmp_path: Path) -> None:
+    """The first package that they import sends it."""
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    path = os.pathsep.join((str(tmp_path), *sys.path))
+    outcome = subprocess.run(
+        [sys.executable, "-P", "-m", "onward"],
+        env=environment(PYTHONPATH=path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_up_says_what_a_private_redis_needs(project: Path) -> None:

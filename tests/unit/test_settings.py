@@ -263,6 +263,9 @@ def test_a_missing_file_or_folder_is_named(tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(SettingsError, match="is not a folder"):
         load(tmp_path / "nowhere")
+    (tmp_path / "settings.toml").mkdir()
+    with pytest.raises(SettingsError, match=re.escape(f"{tmp_path}/settings.toml is a folder, and must be a file")):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize("toml", ["backend = ", "[server\n", 'backend = "a"\nbackend = "b"'])

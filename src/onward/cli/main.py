@@ -543,7 +543,7 @@ def _misplaced_project(arguments: list[str]) -> str:
 
 
 def run() -> None:
-    """Run the command line: the console script `onward`."""
+    """Run the command line; `onward.__main__` is its entry."""
     if misplaced := _misplaced_project(sys.argv[1:]):
         print(f"onward: {misplaced}", file=sys.stderr)
         sys.exit(CANNOT_START)

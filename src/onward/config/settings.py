@@ -558,15 +558,23 @@ def load_without_environment(project: Path, /, **overrides: Any) -> Settings:
     return _load(project.absolute(), {}, overrides, "command line")
 
 
-def _load(folder: Path, environ: Mapping[str, str], overrides: Mapping[str, Any], given_by: str) -> Settings:
-    """Load the settings of a folder; without any variables in `environ`, those of the process do not count either."""
+def _file_in(folder: Path) -> Path:
+    """Return the file of the settings. Raises SettingsError."""
     file = folder / "settings.toml"
     if not folder.is_dir():
         raise SettingsError(f"{folder} is not a folder; --project must name the folder of settings.toml")
+    if file.is_dir():
+        raise SettingsError(f"{file} is a folder, and must be a file: rename the folder")
     if not file.is_file():
         raise SettingsError(
             f"{file} is missing: write a project by `onward new project NAME`, or name its folder by --project"
         )
+    return file
+
+
+def _load(folder: Path, environ: Mapping[str, str], overrides: Mapping[str, Any], given_by: str) -> Settings:
+    """Load the settings of a folder; without any variables in `environ`, those of the process do not count either."""
+    file = _file_in(folder)
     if problem := misnamed_variable(Settings, environ):
         raise SettingsError(problem)
 

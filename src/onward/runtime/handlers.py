@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import shlex
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import ModuleType
@@ -19,8 +21,9 @@ from onward.storage.ledger import Ledger
 if TYPE_CHECKING:
     from onward.mail.smtp import SmtpMailer
 
-KEY_HINT = (
-    "make one by: .venv/bin/python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+KEY_HINT = (  # by this Python, wherever it is installed: another one may lack the package
+    f"make one by: {shlex.quote(sys.executable)} -c"
+    " 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
 )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 from onward.findings import Finding, State, check_writable, in_one_line
 from onward.storage import migrate, sqlite
@@ -12,6 +14,7 @@ from onward.storage.engine import Database
 from onward.storage.other_ledgers import elsewhere
 
 SCHEMA = "database.schema"
+MIN_FREE_BYTES = 1_000_000  # below that a disk counts as full: a commit writes its pages into the log first
 
 
 def check(database: Database) -> Iterator[Finding]:
@@ -32,14 +35,24 @@ def check(database: Database) -> Iterator[Finding]:
         return
     except StorageError as error:
         start = "start PostgreSQL, or " if database.dialect == "postgresql" else ""
-        words = f"cannot be opened: {in_one_line(error.__cause__ or error)}"
+        words = f"cannot be opened: {in_one_line(error.__cause__ or error).removeprefix('database.url: ')}"
         yield Finding("database", State.WRONG, words, f"{start}correct database.url")
         return
     try:
-        yield database.driver.check(connection)
+        found = database.driver.check(connection)
     finally:
         connection.close()
+    yield (database.path and _full_disk(database.path)) or found
     yield from _check_series(database)
+
+
+def _full_disk(file: Path) -> Finding | None:
+    free_bytes = shutil.disk_usage(file.parent).free
+    if free_bytes >= MIN_FREE_BYTES:
+        return None
+    return Finding(
+        "database", State.WRONG, f"the disk of {file} is full ({free_bytes:,} bytes free)", "free some space"
+    )
 
 
 def _check_series(database: Database) -> Iterator[Finding]:

@@ -138,9 +138,12 @@ class SQLite(Driver):
             try:
                 private_directory(self.path.parent)
                 private_file(self.path)  # -wal and -shm get its rights
+            except IsADirectoryError:
+                words = f"{self.path} is a folder: name a file in it, as in {self.path / 'onward.db'}"
+                raise Unavailable(f"database.url: {words}") from None
             except OSError as error:
                 words = f"{self.path} cannot be used ({error.strerror}): give a place that this user may write"
-                raise Unavailable(f"database.url: {words}") from error
+                raise Unavailable(f"database.url: {words}") from None
         connection = self.dbapi.connect(
             f"file:{quote(str(self.path))}?mode={'rw' if self.file.is_known else 'rwc'}",
             uri=True,

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
 from onward.backends.background import Background
 from onward.backends.base import Delivery, Role
+from onward.storage.base import DiskFull
 from onward.testing.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -110,6 +112,27 @@ async def test_jobs_unblocked_by_maintenance_run_in_parallel(run: Run) -> None:
     assert run.started == ["job_1", "job_2", "job_3"]
     run.go.set()
     await backend.drain(1.0)
+
+
+class Refused(Run):
+    """A runner whose ledger's disk is full."""
+
+    async def __call__(self, job_id: str, *, wait_for_commit: bool = True) -> bool:  # noqa: ARG002
+        self.started.append(job_id)
+        raise DiskFull("the ledger's disk is full, and nothing was written: free some space")
+
+
+async def test_a_full_disk_is_a_line_of_the_log_without_a_traceback() -> None:
+    """The job was accepted, or its claim found, just before."""
+    refused = Refused()
+    refused.answers.put_nowait(["job_2"])
+    with capture_logs() as lines:
+        backend = Background(refused, concurrency=2)
+        await backend.start(Role.ACCEPT)
+        await request(backend, "job_1", local_runner=refused.runner_id)
+        await until(lambda: sorted(refused.started) == ["job_1", "job_2"] and not backend._tasks)
+        await backend.drain(1.0)
+    assert [("exc_info" in line, "disk is full" in line["error"]) for line in lines] == [(False, True)] * 2
 
 
 async def test_a_drain_begins_no_further_job_of_a_request(backend: Background, run: Run) -> None:

@@ -1,6 +1,8 @@
 """Secret parameters are readable only in the call of the handler."""
 
 import asyncio
+import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +137,15 @@ def test_a_handler_with_secrets_needs_a_key(tmp_path: Path) -> None:
 
 
 async def test_without_a_key_the_start_is_refused_with_a_reason(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"secrets.keys: tests.pay has secret .* need a key; make one by"):
+    """The command in it works as it is typed, wherever Onward is installed."""
+    with pytest.raises(
+        SettingsError, match=r"secrets.keys: tests.pay has secret .* need a key; make one by"
+    ) as refused:
         async with wiring.run_process(settings_with(tmp_path), Role.ACCEPT):
             pass
+    command = shlex.split(str(refused.value).partition("make one by: ")[2])
+    made = await asyncio.to_thread(subprocess.run, command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    Encryption([made.stdout.strip()])
 
 
 def test_an_invalid_key_is_refused_and_not_shown(tmp_path: Path) -> None:
