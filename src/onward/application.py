@@ -126,6 +126,9 @@ class Onward:
 
     def graphql_with(self, schema: strawberry.Schema) -> ASGIApp:
         """Return the same for a Strawberry schema of your own. Call it before the application starts."""
+        import strawberry  # noqa: PLC0415 - as the head of this file says
+
+        check_argument("schema", schema, "a strawberry.Schema, as in strawberry.Schema(query=Query)", strawberry.Schema)
         return self._embedding.graphql(schema)
 
     @cached_property
@@ -138,6 +141,7 @@ class Onward:
 
     def pages_with(self, *, graphql: str) -> ASGIApp:
         """Return the jobs page for a GraphQL at another address of the same origin, such as "/api/graphql"."""
+        check_argument("graphql", graphql, 'an address as a string, as in graphql="/api/graphql"', str)
         return self._embedding.pages(graphql)
 
     @property

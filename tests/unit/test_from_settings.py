@@ -43,6 +43,15 @@ def test_the_settings_themselves_are_asked_for() -> None:
         Onward("settings.toml")  # type: ignore[arg-type]
 
 
+def test_a_mounted_application_is_made_of_a_schema_and_an_address(tmp_path: Path) -> None:
+    application.write(tmp_path)
+    onward: Any = Onward.from_settings(tmp_path)
+    with pytest.raises(TypeError, match=r"schema must be a strawberry\.Schema, as in .* \(got 5\)"):
+        onward.graphql_with(5)
+    with pytest.raises(TypeError, match=r"graphql must be an address as a string, as in .* \(got 5\)"):
+        onward.pages_with(graphql=5)
+
+
 @pytest.mark.parametrize("given", [one.job(), one, 5, None])
 def test_one_job_is_no_list_of_jobs(given: Any) -> None:
     with pytest.raises(TypeError, match=r"requests must be a list of jobs, as in enqueue_many\(\[HANDLER\.job"):

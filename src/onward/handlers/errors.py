@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from onward.arguments import check_argument, wrong_argument
+
 
 class HandlerError(Exception):
     """Base class for errors of handlers. Callers see code and message: put no address and no path into them."""
@@ -23,8 +25,14 @@ class InvalidParameters(HandlerError):
     code = "INVALID_PARAMETERS"
 
     def __init__(self, errors: list[tuple[str, str]]) -> None:
+        if not _are_pairs(errors):
+            raise wrong_argument("errors", errors, 'a list of pairs, as in [("order", "is closed")]')
         super().__init__("; ".join(f"{path}: {message}" if path else message for path, message in errors))
         self.errors = errors
+
+
+def _are_pairs(errors: object) -> bool:
+    return isinstance(errors, list | tuple) and all(isinstance(one, list | tuple) and len(one) == 2 for one in errors)  # noqa: PLR2004 - a pair
 
 
 class UnknownHandler(InvalidParameters):
@@ -47,6 +55,8 @@ class Refused(HandlerError):
         super().__init__(message)
         if code not in REFUSALS:
             raise ValueError(f"the code of Refused must be one of {', '.join(REFUSALS)} (got {code!r})")
+        names = 'the name of a parameter, or a tuple, as in ("items", 0, "price")'
+        check_argument("path", path, names, Sequence)
         self.code = code
         self.path = (path,) if isinstance(path, str) else tuple(path)
 

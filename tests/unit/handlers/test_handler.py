@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from onward.handlers.base import Handler, JobRequest, Mutation, Permanent, Retry, handler, sequence
+from onward.handlers.base import (
+    Handler,
+    InvalidParameters,
+    JobRequest,
+    Mutation,
+    Permanent,
+    Refused,
+    Retry,
+    handler,
+    sequence,
+)
 
 
 def first(job: Any, *, number: int) -> int:
@@ -195,6 +205,10 @@ def test_an_option_of_another_type_is_refused_where_it_is_given(options: dict[st
         (lambda given: Mutation(allow=given), "allow must be a function of the viewer, or None"),
         (lambda given: Mutation(beside=given), "beside must be a function of the transaction, or None"),
         (lambda given: Mutation(read=given), "read must be a function of the transaction and an id, or None"),
+        (lambda given: Refused("No.", path=given), r"path must be the name of a parameter, or a tuple.* \(got 5\)"),
+        (InvalidParameters, "errors must be a list of pairs"),
+        (lambda _: InvalidParameters("no"), "errors must be a list of pairs"),  # type: ignore[arg-type]
+        (lambda _: InvalidParameters(["no", 5]), "errors must be a list of pairs"),  # type: ignore[list-item]
         (lambda given: JobRequest(given, {}), "handler must be the name of a handler"),
         (lambda given: JobRequest("test.one", given), "params must be a dict of parameters"),
     ],
