@@ -43,6 +43,7 @@ class Database:
         self._idle: list[Any] = []
         self._idle_lock = threading.Lock()
         self._closed = False
+        self.heartbeat_at = 0.0  # when this process began to write its last heartbeat, by its own clock
         self._revision = RevisionReader(self)
         self._file_watch = None if self.path is None else FileWatch(self.path, self)
 

@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -38,6 +39,7 @@ class FileWatch:
     def __init__(self, path: Path, database: Database) -> None:
         self._watchers: list[Callable[[], None]] = []
         self._folder = Path(os.path.realpath(path)).parent
+        self._database = database
         self._revision = Revision(database, RECHECK_S)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._events: int | None = None  # the descriptor of the system's reports
@@ -90,8 +92,12 @@ class FileWatch:
         """Look once the commit can be seen, and hear of no write until then: a busy file reports thousands."""
         assert self._loop is not None and self._events is not None  # noqa: S101, PT018 - it has reported
         self._loop.remove_reader(self._events)
-        self._pause_s = SYNC_S
-        self._schedule(SYNC_S, self._look)
+        self._pause_s = POLL_S if self._is_heartbeat() else SYNC_S
+        self._schedule(self._pause_s, self._look)
+
+    def _is_heartbeat(self) -> bool:
+        """Return whether this process's own heartbeat is what is written, so that a single look is enough."""
+        return time.monotonic() - self._database.heartbeat_at < POLL_S
 
     def _look(self) -> None:
         """Look; while there is reason to, look again, ever later: every `POLL_S` while commit follows commit."""

@@ -199,6 +199,8 @@ class Writer:
     def _commit(self, batch: list[WriteRequest[Any]], deadline: float, *, with_savepoints: bool) -> None:
         # A batch of heartbeats alone leaves the revision as it is: else idle processes would keep waking each other.
         is_change = any(request.order.rank is not Rank.PROCESSES for request in batch)
+        if not is_change:
+            self.database.heartbeat_at = time.monotonic()
         tx = self._connection.begin(deadline, is_change=is_change)
         self._connection.lock_jobs(tx, batch)
         self._apply(tx, batch, with_savepoints=with_savepoints)
