@@ -1,6 +1,7 @@
 """The object by which any code enqueues jobs, asynchronous or not, and which an application of its users embeds.
 
 FastAPI and Strawberry are imported where the application is embedded: code that only enqueues loads neither.
+The file is long because each public function stands here with its errors, once for each way to call it.
 """
 
 from __future__ import annotations

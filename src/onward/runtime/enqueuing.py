@@ -2,7 +2,8 @@
 
 A process that runs no jobs claims nothing, holds no lease, and takes no part in maintenance: backends that run jobs
 elsewhere are handed them at once, and a serving process that runs them itself sees in the ledger that there are some.
-A serving process accepts them by its own parts, as its mutations do.
+A serving process accepts them by its own parts, as its mutations do. The file is long because each kind of call checks
+its arguments here, before anything is opened.
 """
 
 from __future__ import annotations

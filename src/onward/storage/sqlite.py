@@ -1,4 +1,7 @@
-"""The ledger in a SQLite file: connections, time, the writer's transactions."""
+"""The ledger in a SQLite file: connections, time, the writer's transactions.
+
+The file is long because all that differs from PostgreSQL is here, as all of PostgreSQL is in the file beside it.
+"""
 
 from __future__ import annotations
 
