@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,13 +140,13 @@ class FileWatch:
         call()
 
     def _was_written(self) -> bool:
-        """Return whether there are reports, and forget them."""
-        found = False
-        if self._events is not None:
-            with suppress(BlockingIOError):
-                while os.read(self._events, EVENTS):
-                    found = True
-        return found
+        """Return whether there are reports, and forget them; many of a busy folder are left for the next look."""
+        if self._events is None:
+            return False
+        try:
+            return bool(os.read(self._events, EVENTS))
+        except BlockingIOError:
+            return False
 
 
 def _open_inotify(folder: Path) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -212,4 +213,35 @@ async def test_an_error_of_a_look_does_not_end_the_watch(sqlite_ledger: str, mon
         for n in (1, 2):
             await writer.run(accept)
             await until(lambda n=n: len(called) >= n)  # type: ignore[misc]
+        end()
+
+
+async def test_a_folder_that_is_written_all_the_time_does_not_hold_the_loop(
+    sqlite_ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tracer that writes its log there reports each of the process's own reads."""
+    with writing(sqlite_ledger) as writer:
+        called: list[None] = []
+        end = writer.database.watch(lambda: called.append(None))
+        watch = writer.database._file_watch
+        assert watch is not None
+        if watch._events is not None:  # on Linux
+            log = writer.database.path.parent / "trace.log"  # type: ignore[union-attr]
+            read, reads = os.read, 0
+
+            def traced(descriptor: int, size: int) -> bytes:
+                nonlocal reads
+                reads += 1
+                with log.open("a") as file:
+                    file.write("read")
+                if reads > 1_000:
+                    raise BlockingIOError
+                return read(descriptor, size)
+
+            monkeypatch.setattr(os, "read", traced)
+            await asyncio.to_thread(log.write_text, "begun")
+            await asyncio.sleep(4 * file_watch.POLL_S)
+            assert reads < 1_000
+        await writer.run(accept)
+        await until(lambda: bool(called))
         end()
