@@ -21,8 +21,10 @@ SHARING = ("node", "made", "fault_test")  # fixtures that cost more than a test 
 
 
 def pytest_configure() -> None:
-    # Of `nohup`, which children inherit: those that are sent a hang-up would live on.
+    # `nohup`, and a shell that runs this in the background, have signals ignored, and so would the children have them.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
