@@ -122,7 +122,7 @@ async def test_heartbeats_alone_are_no_change(sqlite_ledger: str) -> None:
 async def test_a_watcher_is_called_after_commits_of_any_process(
     sqlite_ledger: str, system: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the system reports writes, nobody looks while there are none."""
+    """On a system that reports writes, the watch looks at nothing while there are none."""
     if system == "reports nothing":
         monkeypatch.setattr(file_watch, "_open_inotify", lambda _: None)
     with writing(sqlite_ledger) as writer:
