@@ -36,6 +36,8 @@ LAZY_COMMIT_S = 0.2  # a posted function waits this long for others
 BATCH_WAIT_S = 0.0005  # for others, where the last commit was of several; a lone request waits for nobody
 # For a request that has waited too long already, so that it is tried at all; less where the last write failed too.
 MIN_RETRY_S, MIN_RETRY_FAILING_S = 0.5, 0.1
+# The longest pause before a batch is tried again: at first, since a deadlock is over at once, and in an outage.
+RETRY_PAUSE_S, MAX_RETRY_PAUSE_S = 0.02, 0.5
 COUNT = sa.text(
     "INSERT INTO _ledger.counts AS counts (slot, owner, status, n) VALUES (:slot, :owner, :status, :n)"
     " ON CONFLICT (slot, owner, status) DO UPDATE SET n = counts.n + excluded.n"
@@ -162,7 +164,7 @@ class Writer:
         waited_s = time.monotonic() - min(request.put_at for request in batch)
         least_s = MIN_RETRY_FAILING_S if self.failing else MIN_RETRY_S
         deadline = time.monotonic() + max(self.timeout_s - waited_s, least_s)
-        with_savepoints = False
+        with_savepoints, pause_s = False, RETRY_PAUSE_S
         while True:
             try:
                 self._commit(batch, deadline, with_savepoints=with_savepoints)
@@ -176,8 +178,9 @@ class Writer:
                 transient = self._connection.is_transient(error)
                 if not isinstance(error, FileReplaced):  # its connection is the last way to what it holds
                     self._connection.close()
-                if transient and time.monotonic() < deadline:
-                    time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - spreads, guards nothing
+                if transient and (left_s := deadline - time.monotonic()) > 0:
+                    time.sleep(min(random.uniform(0.001, pause_s), left_s))  # noqa: S311 - spreads, guards nothing
+                    pause_s = min(pause_s * 2, MAX_RETRY_PAUSE_S)
                     continue
                 self.failing = True
                 self.disk_is_full = self.database.driver.is_disk_full(error)

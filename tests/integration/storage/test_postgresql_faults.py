@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -178,6 +179,22 @@ def test_an_absent_server_is_reported_and_its_return_is_noticed() -> None:
             assert writer.run_sync(lambda tx: tx.change) > 0
             assert database.read_sync(lambda tx: tx.now) > 0
     database.close()
+
+
+def test_an_absent_server_is_tried_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outage costs each process a few connections a second; at first it is tried at once, as after a deadlock."""
+    tried: list[float] = []
+    connect = psycopg.connect
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        tried.append(time.monotonic())
+        return connect(*arguments, **named)
+
+    monkeypatch.setattr(psycopg, "connect", counted)
+    absent = f"postgresql://127.0.0.1:{free_port()}/nothing"
+    with writing(absent, timeout_s=2.0) as writer, pytest.raises(Unavailable):
+        writer.run_sync(lambda tx: put(tx, "a"))
+    assert 3 <= len(tried) <= 30, "a pause of 20 ms at most would make some two hundred of them"
 
 
 def test_a_commit_is_synced(postgres_ledger: str) -> None:
