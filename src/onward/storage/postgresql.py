@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import deque
 from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,7 @@ LOST_STATES = ("55P03", "25006", "26000", "42P05")
 TOO_LARGE = "53400"  # the files of one statement, for `temp_file_limit`
 STALE_PLAN = ("0A000", "RevalidateCachedQuery")  # a prepared statement, and its table has other columns now
 IDLE, IN_TRANSACTION = 0, 2  # libpq's PGTransactionStatusType
+HEARTBEATS_KEPT = 60  # a minute's: later ones are no longer at the end of a snapshot
 OUTCOME_TIMEOUT_S = 1.0  # at least, to ask for the outcome of a commit whose answer was lost
 # A transaction's number does not tell afterwards whether it was committed: a crash forgets numbers that reached no disk
 # and gives them out again. So each commit leaves a mark in a row of its writer's, which is locked until it is over.
@@ -91,6 +93,7 @@ class PostgreSQL(Driver):
         schema = f"SELECT oid FROM pg_namespace WHERE nspname = '{place.schema}'"  # noqa: S608 - a name without quotes
         kinds = "relkind IN ('r', 'p', 'v', 'm')"
         self.tables = f"SELECT relname FROM pg_class WHERE {kinds} AND relnamespace = ({schema})"  # noqa: S608 - as above
+        self._heartbeats: deque[int] = deque(maxlen=HEARTBEATS_KEPT)  # transactions of this process
 
     def is_lost(self, error: BaseException, connection: Any) -> bool:
         if not self.is_error(error):
@@ -121,7 +124,7 @@ class PostgreSQL(Driver):
         found = connection.pgconn.exec_(SNAPSHOT)
         if found.status != psycopg.pq.ExecStatus.TUPLES_OK:
             raise psycopg.OperationalError(found.error_message.decode(errors="replace").strip())
-        return hash(found.get_value(0, 0))
+        return hash(without(found.get_value(0, 0) or b"0:0:", self._heartbeats))
 
     def connect(self) -> Any:
         import psycopg  # noqa: PLC0415
@@ -176,7 +179,19 @@ class PostgreSQL(Driver):
         return Finding("database", State.OK, f"PostgreSQL {version} answers{through}")
 
     def write_connection(self, database: Database) -> WriteConnection:
-        return PostgreSQLWriteConnection(database)
+        return PostgreSQLWriteConnection(database, self._heartbeats)
+
+
+def without(snapshot: bytes, transactions: Collection[int]) -> tuple[int, int, bytes]:
+    """Return a snapshot's oldest open transaction, next one and open ones, as if the newest had not been.
+
+    Only transactions that the newest ones end with are left out: any other that has ended since shows.
+    """
+    oldest, following, running = snapshot.split(b":")
+    after = int(following)
+    while after - 1 in transactions:
+        after -= 1
+    return min(int(oldest), after), after, running
 
 
 def _set_up(connection: Any) -> None:
@@ -194,8 +209,9 @@ def _set_up(connection: Any) -> None:
 class PostgreSQLWriteConnection(WriteConnection):
     """Transactions whose outcome can be asked for when the answer to a commit is lost."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, heartbeats: deque[int]) -> None:
         super().__init__(database)
+        self._heartbeats = heartbeats
         self._writer = secrets.token_hex(8)
         self._mark = ""
         self._any_limits = False
@@ -205,13 +221,15 @@ class PostgreSQLWriteConnection(WriteConnection):
         Tx(self._database, connection).execute(WRITERS_MARK, writer=self._writer)
         self._database.driver.end_read(connection)
 
-    def _begin(self, tx: Tx, deadline: float, *, is_change: bool) -> tuple[int, int]:  # noqa: ARG002 - all count
+    def _begin(self, tx: Tx, deadline: float, *, is_change: bool) -> tuple[int, int]:
         if pooler.is_marked(self._connection):
             pooler.run(self._connection, POOLED_BEGIN, deadline)
         else:
             tx.raw("BEGIN")  # the server has a timeout for locks
         self._mark = f"{time.time():.0f}/{secrets.token_hex(8)}"
         change, now, self._any_limits = tx.one(BEGIN, writer=self._writer, mark=self._mark)  # type: ignore[misc]
+        if not is_change:
+            self._heartbeats.append(change)
         return change, now
 
     def lock_jobs(self, tx: Tx, batch: Collection[Ordered]) -> None:

@@ -20,6 +20,7 @@ from onward.jobs.timings import Timings
 from onward.storage import file_watch
 from onward.storage import revision as looks
 from onward.storage.engine import Database
+from onward.storage.postgresql import without
 from onward.storage.revision import Revision
 from onward.storage.tables import runners
 from onward.storage.transaction import Tx
@@ -100,22 +101,38 @@ async def test_the_revision_changes_with_commits_of_other_processes(sqlite_ledge
         assert [revision.has_changed(), revision.has_changed()] == [True, False]
 
 
-async def test_heartbeats_alone_are_no_change(sqlite_ledger: str) -> None:
-    """The processes of an idle ledger do not wake each other."""
-    with writing(sqlite_ledger) as writer:
+async def test_heartbeats_alone_are_no_change(ledger_url: str) -> None:
+    """The process of an idle ledger does not wake itself, nor do those of one on SQLite each other."""
+    with writing(ledger_url) as writer:
         revision = Revision(writer.database, NEVER_S)
         await known(revision)
         lease = Lease(writer, Metrics(), name="a process", on_lost=lambda: None, timings=Timings(heartbeat_s=0.02))
         lease.start()  # it registers
         try:
             before = await counter(writer.database)
-            assert revision.has_changed()
+            await until(revision.has_changed)
+            await known(revision)
             while await counter(writer.database) < before + 3:
                 await asyncio.sleep(0.01)
             assert not revision.has_changed()
         finally:
             await asyncio.to_thread(lease.close)
-        assert revision.has_changed()  # it is gone
+        await until(revision.has_changed)  # it is gone
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "found"),
+    [
+        (b"10:10:", (10, 10, b"")),  # before
+        (b"12:12:", (10, 10, b"")),  # after heartbeats
+        (b"13:13:", (13, 13, b"")),  # another one after them
+        (b"9:12:9", (9, 10, b"9")),  # while another one is open
+    ],
+)
+def test_a_snapshot_is_read_as_if_the_newest_heartbeats_had_not_been(
+    snapshot: bytes, found: tuple[int, int, bytes]
+) -> None:
+    assert without(snapshot, {10, 11}) == found
 
 
 @pytest.mark.parametrize("system", ["reports writes", "reports nothing"])
