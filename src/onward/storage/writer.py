@@ -58,6 +58,19 @@ class WriteRequest(Generic[T]):
         self.done: threading.Event | None = None
         self.put_at = time.monotonic()
 
+    def outcome(self) -> T:
+        """Return the result, or raise the error. Call it once: what it gives is kept no longer.
+
+        An error's traceback refers to the request, and each would keep the other until the collector comes.
+        """
+        error, self.error = self.error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error
+        return self.result  # type: ignore[return-value]
+
 
 class _Refused(Exception):
     """An error of a function that its batch, as it is run, cannot leave out."""
@@ -109,9 +122,7 @@ class Writer:
         request.done = threading.Event()
         self._put(request, urgent=urgent)
         request.done.wait()
-        if request.error is not None:
-            raise request.error
-        return request.result  # type: ignore[return-value]
+        return request.outcome()
 
     def post(self, transaction: TransactionFunction, order: LockOrder = ROWS) -> None:
         """Run the function with a later commit, without a result. It is lost if that commit fails."""
@@ -263,6 +274,8 @@ def _answer(batch: list[WriteRequest[Any]]) -> None:
             by_loop.setdefault(request.future.get_loop(), []).append(request)
         elif request.done is not None:
             request.done.set()
+        else:
+            request.error = None  # as in `outcome`
     for loop, requests in by_loop.items():
         with suppress(RuntimeError):  # the loop has closed, and nobody waits there
             loop.call_soon_threadsafe(_resolve, requests)
@@ -270,10 +283,11 @@ def _answer(batch: list[WriteRequest[Any]]) -> None:
 
 def _resolve(requests: list[WriteRequest[Any]]) -> None:
     for request in requests:
-        future = request.future
+        future, request.future = request.future, None
         if future is None or future.done():
             continue
         if request.error is not None:
             future.set_exception(request.error)
+            request.error = None  # as in `outcome`
         else:
             future.set_result(request.result)

@@ -57,7 +57,9 @@ class Watchdog:
     @coroutine
     def pieces(self, doing: Coroutine[Any, Any, T], who: CurrentWork) -> Generator[Any, Any, T]:
         """Run the coroutine and time each of its pieces."""
-        resume, value = doing.send, None
+        # An error's traceback refers to this frame, and each would keep the other: no variable keeps an error, nor a
+        # future that may have one.
+        resume, value, awaited = doing.send, None, None
         while True:
             started = perf_counter()
             self._now = who
@@ -66,7 +68,7 @@ class Watchdog:
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
             finally:
-                self._now = None
+                self._now = value = None
                 if perf_counter() - started > BLOCKED_S:
                     self._blocked(who, perf_counter() - started)
             try:
@@ -74,6 +76,8 @@ class Watchdog:
                 resume = doing.send
             except BaseException as error:  # noqa: BLE001 - it is thrown into the coroutine
                 resume, value = doing.throw, error
+            finally:
+                awaited = None
 
     def _blocked(self, who: CurrentWork, seconds: float) -> None:
         self._metrics.loop_blocked(who.handler)

@@ -9,15 +9,20 @@ import math
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import pytest
 
 from onward.handlers.base import HandlerError, JobContext, LeaseLost, Permanent, Retry, handler
+from onward.jobs import commands, recording
+from onward.jobs.base import Superseded
+from onward.jobs.model import Progress, Visible
 from onward.jobs.running import Running, StopReason
 from onward.jobs.states import JobStatus
 from onward.storage.base import Unavailable
@@ -214,8 +219,19 @@ async def test_a_dispatch_after_the_job_s_end_raises(sqlite_writer: Writer) -> N
             left[0].dispatch("conformance.leave")
 
 
-@pytest.mark.parametrize("is_async", ["async", "plain"])
-async def test_nothing_of_a_failed_attempt_is_left_for_the_collector(sqlite_writer: Writer, is_async: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("async", S.FAILED),
+        ("plain", S.FAILED),
+        ("late", S.FAILED),
+        ("cancelled", S.CANCELLED),
+        ("superseded", S.SUCCEEDED),
+    ],
+)
+async def test_nothing_of_an_attempt_is_left_for_the_collector(
+    sqlite_writer: Writer, kind: str, status: JobStatus
+) -> None:
     """Long-lived processes collect garbage rarely, so an error, its traceback and its job must not form a cycle."""
     left: list[weakref.ref[JobContext]] = []
 
@@ -229,12 +245,37 @@ async def test_nothing_of_a_failed_attempt_is_left_for_the_collector(sqlite_writ
         left.append(weakref.ref(job))
         raise ValueError("as ever")
 
-    failing = fail if is_async == "async" else fail_plain
+    @handler("conformance.late", retry=ONCE, timeout=timedelta(milliseconds=50))
+    async def be_late(job: JobContext) -> None:
+        left.append(weakref.ref(job))
+        await asyncio.sleep(3600)
+
+    @handler("conformance.cancelled", retry=ONCE)
+    async def be_cancelled(job: JobContext) -> None:
+        left.append(weakref.ref(job))
+        everything = Visible(everything=True)
+        await sqlite_writer.run(partial(commands.cancel, job_id=job.id, reason=None, visible=everything))
+        await asyncio.sleep(3600)
+
+    @handler("conformance.superseded", retry=ONCE)
+    async def be_superseded(job: JobContext) -> None:
+        left.append(weakref.ref(job))
+        assert isinstance(job, Running)
+        over = replace(job.job, fencing_token=0)
+        refused = partial(recording.report_progress, job=over, progress=Progress(1))
+        with suppress(Superseded):
+            await sqlite_writer.run(refused)
+        with suppress(Superseded):
+            await asyncio.to_thread(sqlite_writer.run_sync, refused)
+        sqlite_writer.post(refused)
+
+    handlers = (fail, fail_plain, be_late, be_cancelled, be_superseded)
+    chosen = next(one for one in handlers if one.name.endswith(kind))
     gc.disable()
     try:
-        async with node(sqlite_writer, failing) as here:
+        async with node(sqlite_writer, chosen) as here:
             for _ in range(3):
-                assert (await here.run(failing)).status is S.FAILED
+                assert (await here.run(chosen)).status is status
             async with asyncio.timeout(60):
                 while any(job() is not None for job in left[:2]):  # the last one may still be named by its thread
                     await asyncio.sleep(0.01)
