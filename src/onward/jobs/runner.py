@@ -36,6 +36,8 @@ from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Span, Tracing, trace_id
 from onward.telemetry.watchdog import Watchdog
 
+RECORDING_GRACE_S = 0.8  # past the end of a drain, for the writes of what has ended; a worker leaves a second after it
+
 
 class Isolate(Protocol):
     """Runs jobs in processes of their own."""
@@ -181,6 +183,8 @@ class Runner:
         """Claim nothing more; let jobs finish their step, or interrupt them just before the deadline. Then close."""
         self._executor.drain()
         await self._control.drain(deadline_s)
+        if self._recordings:  # else another process would have to notice that this one is gone
+            await asyncio.wait(self._recordings, timeout=RECORDING_GRACE_S)
         self._closed = True
         with suppress(StorageError):
             await self._completion.keep_slots(self._control.running)

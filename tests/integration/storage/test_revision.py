@@ -20,7 +20,8 @@ from onward.jobs.timings import Timings
 from onward.storage import file_watch
 from onward.storage import revision as looks
 from onward.storage.engine import Database
-from onward.storage.postgresql import without
+from onward.storage.lock_order import LAST, PROCESSES
+from onward.storage.postgresql import PostgreSQL, without
 from onward.storage.revision import Revision
 from onward.storage.tables import runners
 from onward.storage.transaction import Tx
@@ -101,9 +102,9 @@ async def test_the_revision_changes_with_commits_of_other_processes(sqlite_ledge
         assert [revision.has_changed(), revision.has_changed()] == [True, False]
 
 
-async def test_heartbeats_alone_are_no_change(ledger_url: str) -> None:
-    """The process of an idle ledger does not wake itself, nor do those of one on SQLite each other."""
-    with writing(ledger_url) as writer:
+async def test_heartbeats_alone_are_no_change(sqlite_ledger: str) -> None:
+    """The processes of an idle ledger do not wake each other."""
+    with writing(sqlite_ledger) as writer:
         revision = Revision(writer.database, NEVER_S)
         await known(revision)
         lease = Lease(writer, Metrics(), name="a process", on_lost=lambda: None, timings=Timings(heartbeat_s=0.02))
@@ -118,6 +119,16 @@ async def test_heartbeats_alone_are_no_change(ledger_url: str) -> None:
         finally:
             await asyncio.to_thread(lease.close)
         await until(revision.has_changed)  # it is gone
+
+
+async def test_a_process_on_postgresql_knows_its_own_heartbeats(postgres_ledger: str) -> None:
+    """Transactions of heartbeats alone are remembered, and no others."""
+    with writing(postgres_ledger) as writer:
+        driver = writer.database.driver
+        assert isinstance(driver, PostgreSQL)
+        for order, known in ((PROCESSES, True), (LAST, False)):
+            number = await writer.run(lambda tx: tx.change, order)
+            assert (number in driver._heartbeats) is known
 
 
 @pytest.mark.parametrize(
