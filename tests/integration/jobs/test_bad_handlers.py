@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import math
+import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -281,6 +282,24 @@ async def test_nothing_of_an_attempt_is_left_for_the_collector(
                     await asyncio.sleep(0.01)
     finally:
         gc.enable()
+
+
+async def test_a_drain_waits_for_the_writes_of_what_it_has_interrupted(sqlite_writer: Writer) -> None:
+    """The ledger is busy when the process stops: a job is handed back all the same, before its process ends."""
+
+    @handler("conformance.wait", retry=ONCE)
+    async def wait(_job: JobContext) -> None:
+        await asyncio.sleep(3600)
+
+    async with node(sqlite_writer, wait) as here:
+        job = await here.accept(wait)
+        here.start(job)
+        await here.is_now(job, S.RUNNING)
+        busy = asyncio.create_task(sqlite_writer.run(lambda _tx: time.sleep(0.4)))
+        await asyncio.sleep(0)
+        await here.runner.drain(0.1)
+        assert (await here.get(job)).status is S.QUEUED
+        await busy
 
 
 async def test_a_job_cancelled_before_its_first_piece_leaves_no_coroutine(
