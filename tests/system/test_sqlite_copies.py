@@ -33,7 +33,7 @@ def outcome(address: str, mutation: str) -> dict[str, object]:
     return found
 
 
-@pytest.mark.parametrize("place", ["head", "inside"])
+@pytest.mark.parametrize("place", ["head", pytest.param("inside", marks=pytest.mark.slow)])
 def test_a_handler_that_opens_the_ledger_s_file_takes_nothing_away(place: str, tmp_path: Path) -> None:
     lines = {"head": "", "inside": "pass", place: "import sqlite3"}
     (tmp_path / "files.py").write_text(MODULE.format(**lines), "utf-8")

@@ -127,6 +127,7 @@ async def test_the_environment_does_not_reach_the_application_under_test(
     assert not await asyncio.to_thread(lambda: list(tmp_path.glob("theirs*")))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_the_documented_tests_pass(tmp_path: Path) -> None:
     """The tests are copied from docs/testing-your-jobs.md without changes."""

@@ -62,6 +62,7 @@ def test_a_worker_ends_with_killed_tests(tmp_path: Path) -> None:
     wait_until(lambda: not command_line(worker))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "failing", "words"),
     [

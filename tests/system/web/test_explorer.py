@@ -91,6 +91,7 @@ async def test_on_a_phone_the_response_is_below_the_request(watched: Watched, se
     assert answer["y"] + answer["height"] <= 900
 
 
+@pytest.mark.slow
 async def test_without_a_build_and_without_the_internet_it_says_so(watched: Watched, served: str) -> None:
     page = watched.page
     html, _ = pages._from_cdn()

@@ -129,7 +129,7 @@ def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
 
 FAULT_TESTS = (
     FaultTest(accepted_jobs_outlive_the_api, BOTH_ENDS),
-    FaultTest(jobs_of_killed_workers_go_on_within_15_s, BOTH_ENDS, quick=2),
+    FaultTest(jobs_of_killed_workers_go_on_within_15_s, BOTH_ENDS, quick=2, slow=True),
     FaultTest(many_jobs_of_two_crashes_go_on_within_15_s, (BACKGROUND,), slow=True),
     FaultTest(messages_of_killed_workers_are_delivered_within_15_s, ON_REDIS, slow=True),
     FaultTest(the_late_result_of_a_frozen_runner_is_refused, EVERYWHERE, slow=True),
