@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from onward.jobs import row
 from onward.jobs.ledger import horizon
 from onward.jobs.model import Job
-from onward.jobs.states import WAITING, JobStatus
+from onward.jobs.states import UNCLAIMED, JobStatus
 from onward.storage.sql import as_list, from_on, in_array
 from onward.storage.tables import (
     BY_CALLER,
@@ -100,7 +100,7 @@ _give_back = (
 )
 _postpone = _give_back.values(due_at=_p("now"))
 _waiting = sa.select(sa.func.count(), sa.func.min(jobs.c.due_at)).where(*_ready_of).with_hint(jobs, BY_READY, "sqlite")
-_unclaimed = jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(WAITING)])
+_unclaimed = jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(UNCLAIMED)])
 _destination = row.columns(row.Destination)
 _destinations = sa.select(*_destination).where(_unclaimed).distinct()
 _new_destinations = (

@@ -29,7 +29,7 @@ class StepStatus(StrEnum):
 S = JobStatus
 TERMINAL = frozenset({S.SUCCEEDED, S.FAILED, S.CANCELLED})
 HELD = frozenset({S.RUNNING, S.CANCELLING})
-WAITING = frozenset({S.SCHEDULED, S.QUEUED, S.RETRYING})
+UNCLAIMED = frozenset({S.SCHEDULED, S.QUEUED, S.RETRYING})
 RETRYABLE = frozenset({S.FAILED, S.CANCELLED})
 
 MOVES = MappingProxyType(

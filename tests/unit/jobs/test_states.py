@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from onward.jobs.states import HELD, MOVES, RETRYABLE, TERMINAL, WAITING, JobStatus, may_move
+from onward.jobs.states import HELD, MOVES, RETRYABLE, TERMINAL, UNCLAIMED, JobStatus, may_move
 
 S = JobStatus
 
 
 def test_every_state_has_its_moves() -> None:
     assert set(MOVES) == set(JobStatus)
-    assert set(JobStatus) == TERMINAL | HELD | WAITING
+    assert set(JobStatus) == TERMINAL | HELD | UNCLAIMED
     assert not TERMINAL & HELD
-    assert not TERMINAL & WAITING
-    assert not HELD & WAITING
+    assert not TERMINAL & UNCLAIMED
+    assert not HELD & UNCLAIMED
 
 
 def test_only_a_manual_retry_leaves_a_terminal_state() -> None:

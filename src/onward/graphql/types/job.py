@@ -15,7 +15,7 @@ from onward.graphql.types.enums import JobStatus, StepStatus
 from onward.graphql.types.node import Node
 from onward.graphql.value_resolver import DIRECT, InfoResolver
 from onward.jobs import model
-from onward.jobs.states import WAITING
+from onward.jobs.states import UNCLAIMED
 
 
 @strawberry.type(description="The progress of a job, in the handler's own units.")
@@ -59,7 +59,7 @@ class JobAttempt:
 
 @query
 async def waiting_for(info: Info, root: strawberry.Parent[model.Job]) -> str | None:
-    if root.status not in WAITING and root.blocked is None:
+    if root.status not in UNCLAIMED and root.blocked is None:
         return None
     dispatcher = info.context.services.dispatcher
     return dispatcher.waiting_for(root, await dispatcher.health())

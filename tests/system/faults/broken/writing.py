@@ -128,12 +128,12 @@ def past_is_later() -> None:
 def cancels_only_what_runs() -> None:
     """Leave the cancel of a waiting job to its runner."""
     from onward.jobs import commands
-    from onward.jobs.states import WAITING
+    from onward.jobs.states import UNCLAIMED
 
     def heedless(cancel: Any) -> Any:
         def cancelled(tx: Any, job_id: str, *, reason: str | None, visible: Any) -> Any:
             job = commands._visible(tx, job_id, visible)
-            return job if job.status in WAITING else cancel(tx, job_id, reason=reason, visible=visible)
+            return job if job.status in UNCLAIMED else cancel(tx, job_id, reason=reason, visible=visible)
 
         return cancelled
 
