@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from onward.handlers.base import JSON as JSON
     from onward.handlers.base import Handler as Handler
     from onward.handlers.base import HandlerError as HandlerError
+    from onward.handlers.base import HandlerOptions as HandlerOptions
     from onward.handlers.base import InvalidParameters as InvalidParameters
     from onward.handlers.base import JobCancelled as JobCancelled
     from onward.handlers.base import JobContext as JobContext
@@ -42,6 +43,7 @@ _MODULES = {
     "JSON": "onward.handlers.base",
     "Handler": "onward.handlers.base",
     "HandlerError": "onward.handlers.base",
+    "HandlerOptions": "onward.handlers.base",
     "InvalidParameters": "onward.handlers.base",
     "JobCancelled": "onward.handlers.base",
     "JobContext": "onward.handlers.base",

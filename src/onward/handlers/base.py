@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Concatenate, Generic, overload
 
 from pydantic import BaseModel
-from typing_extensions import ParamSpec
+from typing_extensions import ParamSpec, Unpack
 
 from onward.arguments import check_argument
 from onward.handlers.context import JSON, JobContext, Log, Mailer, Toolbox, Tools
@@ -25,7 +25,7 @@ from onward.handlers.errors import (
 )
 from onward.handlers.handed_on import check_handed_on
 from onward.handlers.mutation import Mutation, declared
-from onward.handlers.options import check_options
+from onward.handlers.options import HandlerOptions, complete
 from onward.handlers.output import Output, output_of, written_by
 from onward.handlers.parameters import Parameters, Upgrade, check_later, model_of, name_of, not_json
 from onward.handlers.request import JobRequest
@@ -35,6 +35,7 @@ __all__ = [
     "JSON",
     "Handler",
     "HandlerError",
+    "HandlerOptions",
     "InvalidParameters",
     "JobCancelled",
     "JobContext",
@@ -151,49 +152,20 @@ class Handler(Generic[Params]):
 
 
 def handler(
-    name: str,
-    *,
-    retry: Retry = Retry(),
-    timeout: timedelta | None = None,
-    version: int = 1,
-    upgrade: Upgrade | None = None,
-    secret: frozenset[str] = frozenset(),
-    process: bool = False,
-    mutation: bool | str | Mutation = False,
+    name: str, **options: Unpack[HandlerOptions]
 ) -> Callable[[Callable[Concatenate[JobContext[Any], P], Any]], Handler[P]]:
     """Make a function a `Handler`. Its parameters after the job are keyword-only and typed.
 
-    `process=True` runs it in a process of its own, which can be killed. `mutation=True`, a name, or a `Mutation` gives
-    the GraphQL schema a mutation that accepts its jobs.
+    Raises TypeError and ValueError for a function or an option that cannot be one of a handler.
     """
     if callable(name):  # by a decorator without parentheses: the module would seem to have no handler
         raise TypeError(f'{name_of(name)}: @handler needs a name, as in @handler("group.{name_of(name)}")')
-    check_options(
-        name,
-        retry=retry,
-        timeout=timeout,
-        version=version,
-        upgrade=upgrade,
-        secret=secret,
-        process=process,
-        mutation=mutation,
-    )
+    given = complete(name, options)
 
     def decorate(function: Callable[Concatenate[JobContext[Any], P], Any]) -> Handler[P]:
         with _named(name):
             model, output = model_of(function), output_of(function)
-        params = Parameters(model, version, upgrade, secret)
-        return Handler(
-            name,
-            (Step(name_of(function), function),),
-            retry,
-            timeout,
-            False,
-            params,
-            process,
-            declared(mutation, name, function, model),
-            output,
-        )
+        return _made(name, (Step(name_of(function), function),), given, model, output)
 
     return decorate
 
@@ -202,60 +174,22 @@ def handler(
 def sequence(
     name: str,
     steps: tuple[Callable[Concatenate[JobContext[Any], P], Any], *tuple[Function, ...]],
-    *,
-    retry: Retry = ...,
-    timeout: timedelta | None = ...,
-    version: int = ...,
-    upgrade: Upgrade | None = ...,
-    secret: frozenset[str] = ...,
-    process: bool = ...,
-    mutation: bool | str | Mutation = ...,
+    **options: Unpack[HandlerOptions],
 ) -> Handler[P]: ...
 
 
 @overload
-def sequence(
-    name: str,
-    steps: list[Any],
-    *,
-    retry: Retry = ...,
-    timeout: timedelta | None = ...,
-    version: int = ...,
-    upgrade: Upgrade | None = ...,
-    secret: frozenset[str] = ...,
-    process: bool = ...,
-    mutation: bool | str | Mutation = ...,
-) -> Handler: ...
+def sequence(name: str, steps: list[Any], **options: Unpack[HandlerOptions]) -> Handler: ...
 
 
-def sequence(
-    name: str,
-    steps: Sequence[Function],
-    *,
-    retry: Retry = Retry(),
-    timeout: timedelta | None = None,
-    version: int = 1,
-    upgrade: Upgrade | None = None,
-    secret: frozenset[str] = frozenset(),
-    process: bool = False,
-    mutation: bool | str | Mutation = False,
-) -> Handler:
+def sequence(name: str, steps: Sequence[Function], **options: Unpack[HandlerOptions]) -> Handler:
     """Make a handler of several steps, each with the result of the one before; `timeout` is for all together.
 
     Type checkers know the parameters of `.job()` where the steps are a tuple: a list has one type for all its items.
 
     `mutation` is that of `handler`; its description comes from the first step's docstring.
     """
-    check_options(
-        name,
-        retry=retry,
-        timeout=timeout,
-        version=version,
-        upgrade=upgrade,
-        secret=secret,
-        process=process,
-        mutation=mutation,
-    )
+    given = complete(name, options)
     expected = f"a tuple or list of functions, as in sequence({name!r}, (first, second))"
     check_argument(f"{name}: steps", steps, expected, tuple, list)
     if not steps:
@@ -268,16 +202,28 @@ def sequence(
         named = (*(Step(name_of(one), one, written_by(one)) for one in steps[:-1]), Step(name_of(steps[-1]), steps[-1]))
     if len({step.name for step in named}) < len(named):
         raise ValueError(f"{name}: two of its steps have the same name; rename one of the functions")
-    params = Parameters(model, version, upgrade, secret)
+    return _made(name, named, given, model, output, is_sequence=True)
+
+
+def _made(
+    name: str,
+    steps: tuple[Step, ...],
+    given: HandlerOptions,
+    model: type[BaseModel],
+    output: Output | None,
+    *,
+    is_sequence: bool = False,
+) -> Handler[Any]:
+    """Make the handler of steps and of complete options."""
     return Handler(
         name,
-        named,
-        retry,
-        timeout,
-        True,
-        params,
-        process,
-        declared(mutation, name, steps[0], model),
+        steps,
+        given["retry"],
+        given["timeout"],
+        is_sequence,
+        Parameters(model, given["version"], given["upgrade"], given["secret"]),
+        given["process"],
+        declared(given["mutation"], name, steps[0].call, model),
         output,
     )
 

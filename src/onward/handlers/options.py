@@ -1,35 +1,55 @@
-"""Checks of the options that `handler` and `sequence` share, before anything is made of them."""
+"""The options that `handler` and `sequence` share, and their checks, before anything is made of them."""
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from types import NoneType
+from typing import TypedDict
 
 from onward.arguments import check_argument, check_names
 from onward.handlers.mutation import Mutation
+from onward.handlers.parameters import Upgrade
 from onward.handlers.retry import Retry
 
 
-def check_options(
-    name: object,
-    *,
-    retry: object,
-    timeout: object,
-    version: object,
-    upgrade: object,
-    secret: object,
-    process: object,
-    mutation: object,
-) -> None:
-    """Check the types of a handler's options. Raises TypeError with the handler and the way to write the option."""
+class HandlerOptions(TypedDict, total=False):
+    """The options of a handler, each of which may be left out.
+
+    `retry` is the policy of failed attempts, `Retry()` by default; `timeout` the longest time of an attempt, without a
+    limit by default. `secret` names parameters that are never logged or shown. `upgrade` brings parameters of an older
+    `version` up to date; the version is 1 by default. `process=True` runs each attempt in a process of its own, which
+    can be killed. `mutation=True`, a name, or a `Mutation` gives the GraphQL schema a mutation that accepts the jobs.
+    """
+
+    retry: Retry
+    timeout: timedelta | None
+    version: int
+    upgrade: Upgrade | None
+    secret: frozenset[str]
+    process: bool
+    mutation: bool | str | Mutation
+
+
+def complete(name: str, options: HandlerOptions) -> HandlerOptions:
+    """Return the options with the defaults of those that were left out.
+
+    Raises TypeError with the handler and the way to write the option, for a wrong type and for an unknown option.
+    """
+    defaults = HandlerOptions(
+        retry=Retry(), timeout=None, version=1, upgrade=None, secret=frozenset(), process=False, mutation=False
+    )
+    if unknown := [one for one in options if one not in defaults]:
+        raise TypeError(f"{name}: there is no option {', '.join(unknown)}; the options are {', '.join(defaults)}")
+    given = HandlerOptions(**{**defaults, **options})
     check_argument("the name of a handler", name, 'a string, as in "orders.confirm"', str)
-    check_argument(f"{name}: retry", retry, "a Retry, as in Retry(max_attempts=3)", Retry)
+    check_argument(f"{name}: retry", given["retry"], "a Retry, as in Retry(max_attempts=3)", Retry)
     limit = "a timedelta, as in timedelta(seconds=30), or None"
-    check_argument(f"{name}: timeout", timeout, limit, timedelta, NoneType)
-    check_argument(f"{name}: version", version, "a whole number, as in version=2", int)
+    check_argument(f"{name}: timeout", given["timeout"], limit, timedelta, NoneType)
+    check_argument(f"{name}: version", given["version"], "a whole number, as in version=2", int)
     function = "a function of the version and the parameters, or None"
-    check_argument(f"{name}: upgrade", upgrade, function, Callable, NoneType)  # type: ignore[arg-type]
-    check_names(f"{name}: secret", secret, 'a set of parameters, as in frozenset({"pin"})', AbstractSet)
-    check_argument(f"{name}: process", process, "True or False", bool)
+    check_argument(f"{name}: upgrade", given["upgrade"], function, Callable, NoneType)  # type: ignore[arg-type]
+    check_names(f"{name}: secret", given["secret"], 'a set of parameters, as in frozenset({"pin"})', AbstractSet)
+    check_argument(f"{name}: process", given["process"], "True or False", bool)
     fields = "True, False, a name, or a Mutation, as in Mutation(...)"
-    check_argument(f"{name}: mutation", mutation, fields, bool, str, Mutation)
+    check_argument(f"{name}: mutation", given["mutation"], fields, bool, str, Mutation)
+    return given
