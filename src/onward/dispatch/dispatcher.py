@@ -83,7 +83,8 @@ class Dispatcher:
     def prepare_child(self, parent: Job, handler: str, params: Mapping[str, Any], run_at: int | None = None) -> NewJob:
         """Prepare a job that a running one dispatches, for the same owner, with its id. Raises InvalidParameters."""
         new = self.prepare(handler, params, owner=parent.owner, run_at=run_at, trace=parent.trace)
-        return replace(new, id=self._writer.database.ids.next("job", parent.attempts[-1].started_at // 1000))
+        id_ = self._writer.database.ids.next("job", parent.attempts[-1].started_at // 1000)
+        return replace(new, id=id_, parent=parent.id)
 
     def accept(self, tx: Tx, new: NewJob) -> Job:
         """Insert the job; it is accepted with the transaction's commit."""

@@ -8,12 +8,10 @@ from typing import Annotated, Any, TypeVar, cast
 import strawberry
 from graphql import GraphQLInterfaceType
 from strawberry import UNSET, relay
-from strawberry.types.unset import UnsetType
 
-from onward.graphql.base import public_error, unavailable
 from onward.graphql.context import Info, of
-from onward.graphql.ids import is_job_id, job_id_of, kind
-from onward.graphql.meter import Meter
+from onward.graphql.ids import is_job_id, kind
+from onward.graphql.reading import given, read_in, read_page
 from onward.graphql.resolvers import query
 from onward.graphql.types.filter import JobFilter, filtered
 from onward.graphql.types.job import Job
@@ -21,33 +19,15 @@ from onward.graphql.types.node import Node
 from onward.graphql.types.page import JobConnection, ShownPage
 from onward.graphql.types.system import System, Viewer
 from onward.graphql.viewer import Viewer as Caller
-from onward.jobs import ledger, model, pages
-from onward.storage.base import Unavailable
+from onward.jobs import ledger, model
 from onward.storage.transaction import Tx
 
 T = TypeVar("T")
-PAGE = 50
-MAX_PAGE = 200
 
 
 async def read(info: Info, function: Callable[[Tx], T]) -> T:
     """Read the ledger in the caller's turn. Raises GraphQLError UNAVAILABLE."""
-    context = await of(info)
-    try:
-        return await context.read(function)
-    except Unavailable as error:
-        raise unavailable() from error
-
-
-def unread(meter: Meter) -> frozenset[str]:
-    """Return the large columns that the operation does not show; none if its fields are not known."""
-    left = {"steps", "result"} - meter.fields - ({"result"} if "output" in meter.fields else set())
-    return frozenset({"params", *left}) if meter.fields else frozenset()
-
-
-def given(value: T | UnsetType | None) -> T | None:
-    """Return the argument; None if it was left out, because a default of None would be printed in the schema."""
-    return None if isinstance(value, UnsetType) else value
+    return await read_in(await of(info), function)
 
 
 @query
@@ -83,36 +63,16 @@ async def jobs(  # noqa: PLR0917 - arguments of the contract, which come by name
     before: Annotated[str | None, strawberry.argument(description="Only what comes before this cursor.")] = UNSET,
     filter: JobFilter | None = UNSET,
 ) -> ShownPage:
-    first, last = given(first), given(last)
-    if first is not None and last is not None:
-        raise public_error("Ask for `first` or for `last`, not for both.", "INVALID")
-    for name, count in (("first", first), ("last", last)):
-        if count is not None and not 0 <= count <= MAX_PAGE:
-            raise public_error(f"`{name}` is between 0 and {MAX_PAGE}.", "INVALID")
-    first = PAGE if first is None and last is None else first
-    wanted, visible = filtered(given(filter)), info.context.viewer.visible
-    newer, older = job_id_of(given(before)), job_id_of(given(after))
-    meter = info.context.meter
-    without = unread(meter)
-
-    def look(tx: Tx) -> pages.Page:
-        return pages.page(
-            tx,
-            visible=visible,
-            filter=wanted,
-            first=first,
-            last=last,
-            after=older,
-            before=newer,
-            most=meter.pages,
-            without=without,
+    return ShownPage(
+        await read_page(
+            info,
+            filtered(given(filter)),
+            first=given(first),
+            after=given(after),
+            last=given(last),
+            before=given(before),
         )
-
-    async with meter.reading:
-        try:
-            return ShownPage(await read(info, look))
-        except pages.PageTooLarge:
-            raise meter.too_large() from None
+    )
 
 
 @query

@@ -8,7 +8,7 @@ are the same to Strawberry, which compares modules and names, so that both may b
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import datetime
 from functools import partial
@@ -27,6 +27,7 @@ from strawberry.types.base import (
 )
 from strawberry.types.enum import StrawberryEnumDefinition, has_enum_definition
 from strawberry.types.field import StrawberryField
+from strawberry.types.lazy_type import LazyType
 from strawberry.types.scalar import ScalarDefinition
 from strawberry.types.union import StrawberryUnion
 from strawberry.utils.str_converters import to_camel_case
@@ -87,12 +88,24 @@ class LibraryField(StrawberryField):
         return self.metadata[DIRECT].read(source)
 
 
+class _Later(LazyType[Any, Any]):
+    """A type that is being made, by its key."""
+
+    def __init__(self, made: Mapping[Any, Any], key: Any) -> None:
+        super().__init__(key.__name__, key.__module__)
+        object.__setattr__(self, "_find", partial(made.__getitem__, key))
+
+    def resolve_type(self) -> Any:
+        return self._find()  # type: ignore[attr-defined]
+
+
 class Rebuilt:
     """The library's types for one schema, each made once."""
 
     def __init__(self, prefix: str, output: JobOutput) -> None:
         self._prefix = prefix
         self._output = output
+        self._started: set[Any] = set()  # types that are made, or being made
         self._made: dict[Any, Any] = {
             type_: type(definition.name, (), {"_scalar_definition": self._scalar(definition)})
             for type_, definition in scalars.definitions().items()
@@ -100,6 +113,8 @@ class Rebuilt:
 
     def of(self, type_: Any) -> Any:
         """The type for a schema of others; that of a scalar which every schema has is the same."""
+        if isinstance(type_, LazyType):
+            type_ = type_.resolve_type()
         if isinstance(type_, StrawberryContainer):
             return type(type_)(self.of(type_.of_type))
         if isinstance(type_, StrawberryUnion):
@@ -108,6 +123,9 @@ class Rebuilt:
             type_ = type_.__strawberry_definition__
         key = type_.wrapped_cls if isinstance(type_, StrawberryEnumDefinition) else type_
         if key not in self._made:
+            if key in self._started:  # a type with a field of its own kind, perhaps by way of another type
+                return _Later(self._made, key)
+            self._started.add(key)
             self._made[key] = self._new(type_)
         return self._made[key]
 

@@ -14,7 +14,8 @@ from onward.graphql.base import public_error, unavailable
 from onward.graphql.context import Info
 from onward.graphql.ids import is_job_id
 from onward.graphql.positions import position_of, unknown_change
-from onward.graphql.queries import MAX_PAGE, given, read, unread
+from onward.graphql.queries import read
+from onward.graphql.reading import MAX_PAGE, given, unread
 from onward.graphql.resolvers import subscription
 from onward.graphql.types.filter import JobFilter, filtered
 from onward.graphql.types.job import Job

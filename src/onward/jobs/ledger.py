@@ -92,6 +92,7 @@ def accept(tx: Tx, new: NewJob, *, local_runner: str | None = None) -> Job:
             "created_at": new.created_at or now,
             "run_at": new.run_at,
             "trace": new.trace,
+            "parent": new.parent,
         }
     )
     tx.insert(_insert, values)

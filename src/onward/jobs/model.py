@@ -106,6 +106,7 @@ class Job:
     trace: str | None
     blocked: str | None = None
     limited: bool = False  # claimed under its handler's limits, so that its end may unblock another job
+    parent: str | None = None  # the job whose handler dispatched it
 
     @property
     def done(self) -> bool:
@@ -171,6 +172,7 @@ class NewJob:
     trace: str | None = None
     id: str | None = None
     created_at: int | None = None  # microseconds; None: when it is inserted
+    parent: str | None = None
     pending: tuple[Step, ...] = ()  # `steps`, decoded
 
 

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from onward.jobs import ledger, row
 from onward.jobs.model import Job, JobFilter, Visible
-from onward.storage.tables import BY_OWNER, jobs
+from onward.jobs.states import JobStatus
+from onward.storage.tables import BY_OWNER, BY_PARENT, jobs
 from onward.storage.transaction import Tx
 
 _TEXTS = tuple(row.COLUMNS.index(name) for name in sorted(row.LARGE))
@@ -49,24 +50,27 @@ def page(
     last: int | None = None,
     after: str | None = None,
     before: str | None = None,
+    parent: str | None = None,
     most: Allowance | None = None,
     without: frozenset[str] = frozenset(),
 ) -> Page:
     """Return the `first` jobs after a job, newest first, or the `last` ones before one; ids are the cursors.
 
-    Columns `without` are left empty. What it holds is taken from the allowance `most`. Raises PageTooLarge before the
-    rows are decoded, and for a long page before they are read.
+    With a `parent` they are jobs that its handler dispatched. Columns `without` are left empty. What it holds is taken
+    from the allowance `most`. Raises PageTooLarge before the rows are decoded, and for a long page before they are
+    read.
     """
     backwards = last is not None
     limit = (last if backwards else first) or 0
-    conditions = []
+    conditions = [] if parent is None else [jobs.c.parent == parent]
     if after is not None:
         conditions.append(jobs.c.id < after)
     if before is not None:
         conditions.append(jobs.c.id > before)
     order = jobs.c.id.asc() if backwards else jobs.c.id.desc()
     if most is not None and limit > WEIGHED_FROM:
-        sizes = tx.execute_once(_select([jobs.c.id, _size(without)], visible, filter, conditions, order, limit + 1))
+        wanted = _select([jobs.c.id, _size(without)], visible, filter, conditions, order, limit + 1, parent)
+        sizes = tx.execute_once(wanted)
         if sum(size for _, size in sizes[:limit]) > most.bytes:
             raise PageTooLarge
         more = len(sizes) > limit
@@ -74,7 +78,8 @@ def page(
             tx, [job_id for job_id, _ in sizes[:limit]], without
         )  # without those that were pruned meanwhile
     else:
-        rows = tx.execute_once(_select(row.columns_without(without), visible, filter, conditions, order, limit + 1))
+        columns = row.columns_without(without)
+        rows = tx.execute_once(_select(columns, visible, filter, conditions, order, limit + 1, parent))
         more, rows = len(rows) > limit, rows[:limit]
     if most is not None:
         _charge_allowance(rows, most)
@@ -82,6 +87,13 @@ def page(
     if backwards:
         return Page(tuple(reversed(found)), has_next=before is not None, has_previous=more)
     return Page(tuple(found), has_next=more, has_previous=after is not None)
+
+
+def named(tx: Tx, ids: Sequence[str], *, most: Allowance, without: frozenset[str] = frozenset()) -> dict[str, Job]:
+    """Return the jobs that exist, by their ids, and take them from the allowance. Raises PageTooLarge."""
+    rows = ledger.rows(tx, ids, without)
+    _charge_allowance(rows, most)
+    return {job.id: job for job in map(row.decode, rows)}
 
 
 def _size(without: frozenset[str]) -> Any:
@@ -129,27 +141,36 @@ def fitting(tx: Tx, ids: Sequence[str], *, bytes: int, without: frozenset[str]) 
 
 
 def _select(  # noqa: PLR0917 - private
-    columns: Sequence[Any], visible: Visible, filter: JobFilter, conditions: list[Any], order: Any, limit: int
+    columns: Sequence[Any],
+    visible: Visible,
+    filter: JobFilter,
+    conditions: list[Any],
+    order: Any,
+    limit: int,
+    parent: str | None = None,
 ) -> Any:
     conditions = [*_conditions(visible, filter), *conditions]
-    if len(filter.status) > 1:
+    statuses = filter.status or (tuple(JobStatus) if parent is not None else ())
+    if len(statuses) > 1:
         # Each status by its own index, then merged: otherwise the whole table is read for a rare one.
         parts = [
-            _by_owner(sa.select(jobs.c.id).where(*conditions, jobs.c.status == status.value), visible)
+            _hinted(sa.select(jobs.c.id).where(*conditions, jobs.c.status == status.value), visible, parent)
             .order_by(order)
             .limit(limit)
             .subquery()
-            for status in dict.fromkeys(filter.status)
+            for status in dict.fromkeys(statuses)
         ]
         wanted = sa.union_all(*(sa.select(part.c.id) for part in parts)).subquery()
         return sa.select(*columns).where(jobs.c.id.in_(sa.select(wanted.c.id))).order_by(order).limit(limit)
-    if filter.status:
-        conditions = [*conditions, jobs.c.status == filter.status[0].value]
-    return _by_owner(sa.select(*columns).where(*conditions), visible).order_by(order).limit(limit)
+    if statuses:
+        conditions = [*conditions, jobs.c.status == statuses[0].value]
+    return _hinted(sa.select(*columns).where(*conditions), visible, parent).order_by(order).limit(limit)
 
 
-def _by_owner(select: sa.Select[Any], visible: Visible) -> sa.Select[Any]:
-    # Left to itself SQLite reads the jobs of all owners in a status for the few of one owner.
+def _hinted(select: sa.Select[Any], visible: Visible, parent: str | None) -> sa.Select[Any]:
+    # Left to itself SQLite reads the jobs of all owners in a status for the few of one owner, or of one parent.
+    if parent is not None:
+        return select.with_hint(jobs, BY_PARENT, "sqlite")
     if visible.everything or visible.owner is None:
         return select
     return select.with_hint(jobs, BY_OWNER, "sqlite")

@@ -146,6 +146,7 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
     trace: str | None,
     blocked: str | None,
     _reserved: int | None,
+    parent: str | None,
 ) -> Job:
     """Return the job of a row. The parameters after the first are the columns, in the order of the table; JSON is text.
 
@@ -189,6 +190,7 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
         reason,
         trace,
         blocked,
+        parent=parent,
     )
 
 

@@ -57,11 +57,13 @@ jobs = Table(
     Column("trace", Text),  # W3C traceparent of the mutation
     Column("parked", Text),  # the limit or pause that blocks a queued job; null: not blocked
     Column("promised", Integer),  # the fencing token that has a reserved slot under the handler's limits
+    Column("parent", Id),  # the job whose handler dispatched this one
 )
 # The conditions of the partial indexes: a statement must use the same text to use an index. On PostgreSQL with
 # `coalesce`, which no other index has: a plan must not depend on statistics, which a backlog that has just come has
 # not changed yet, and without them an index of all jobs in a status looks as good.
 owned = text("owner IS NOT NULL")
+has_parent = text("parent IS NOT NULL")
 ready = _status("= 'QUEUED'", "AND parked IS NULL")
 at_gate = _status("= 'QUEUED'", "AND parked IS NOT NULL")
 unsent = _status("= 'QUEUED'", "AND delivered_to = ''")
@@ -80,6 +82,7 @@ BY_RESERVATION = "INDEXED BY _ledger.jobs_promised"
 BY_HOLDER = "INDEXED BY _ledger.jobs_held"
 BY_CHANGE = "INDEXED BY _ledger.jobs_changed"
 BY_OWNER = "INDEXED BY _ledger.jobs_by_owner"
+BY_PARENT = "INDEXED BY _ledger.jobs_by_parent"
 # The same of rows that are named by their ids or by another column with an index: no index has these words.
 queued_row = text("status || '' = 'QUEUED'")
 unclaimed_row = text("status || '' IN ('QUEUED', 'SCHEDULED', 'RETRYING')")

@@ -160,9 +160,37 @@ def test_a_page_reads_no_more_than_it_shows(sqlite_ledger: str) -> None:
         for wanted in (JobFilter(), JobFilter(status=(S.FAILED,)), JobFilter(handler=("email.welcome",))):
             pages.page(tx, visible=ALL, filter=wanted, first=50)
         pages.page(tx, visible=Visible("ann"), filter=JobFilter(), first=50)
+        pages.page(tx, visible=Visible("ann"), filter=JobFilter(status=(S.FAILED,)), first=50, parent="job_1")
 
     database = Database(sqlite_ledger)
     database.read_sync(plans)
     database.close()
     assert seen
     assert not [line for line in seen if "TEMP B-TREE" in line]
+
+
+def test_a_page_of_children_equals_the_naive_one(writer: Writer, filled: list[Job]) -> None:
+    """By the parent's index, newest first, of each status and of all of them."""
+    parent, other = filled[0].id, filled[1].id
+    family = sa.update(jobs).where(jobs.c.id == sa.bindparam("id_")).values(parent=sa.bindparam("parent_"))
+
+    def adopt(tx: Tx) -> None:
+        for n, job in enumerate(filled[2:]):
+            tx.execute(family, id_=job.id, parent_=parent if n % 2 else other)
+
+    writer.run_sync(adopt)
+    hers = [job for n, job in enumerate(filled[2:]) if n % 2]
+    for status in ((), (S.FAILED,), (S.QUEUED, S.SUCCEEDED)):
+        expected = [job.id for job in hers if not status or job.status in status]
+        seen: list[str] = []
+        while True:
+            after = seen[-1] if seen else None
+            page = writer.database.read_sync(
+                lambda tx, after=after, status=status: pages.page(  # type: ignore[misc]
+                    tx, visible=ALL, filter=JobFilter(status), first=4, after=after, parent=parent
+                )
+            )
+            seen += [job.id for job in page.jobs]
+            if not page.has_next:
+                break
+        assert seen == expected

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
+from strawberry import UNSET
 from strawberry.scalars import JSON
 
 from onward.graphql.context import Info
 from onward.graphql.positions import token
+from onward.graphql.reading import given, jobs_by_id, read_page
 from onward.graphql.resolvers import query
 from onward.graphql.types.enums import JobStatus, StepStatus
 from onward.graphql.types.node import Node
 from onward.graphql.value_resolver import DIRECT, InfoResolver
 from onward.jobs import model
 from onward.jobs.states import UNCLAIMED
+
+if TYPE_CHECKING:
+    from onward.graphql.types.page import JobConnection
 
 
 @strawberry.type(description="The progress of a job, in the handler's own units.")
@@ -70,6 +75,25 @@ def change(info: Info, root: strawberry.Parent[model.Job]) -> Any:
     return token(info, root.changed)
 
 
+@query
+async def parent(info: Info, root: strawberry.Parent[model.Job]) -> Any:
+    return None if root.parent is None else await info.context.once(jobs_by_id).load(root.parent)
+
+
+@query
+async def children(
+    info: Info,
+    root: strawberry.Parent[model.Job],
+    first: Annotated[int | None, strawberry.argument(description="So many from the front: 50, at most 200.")] = UNSET,
+    after: Annotated[str | None, strawberry.argument(description="Only what comes after this cursor.")] = UNSET,
+    status: Annotated[list[JobStatus] | None, strawberry.argument(description="Any of these statuses.")] = UNSET,
+) -> Any:
+    from onward.graphql.types.page import ShownPage  # noqa: PLC0415 - a page is made of jobs
+
+    wanted = model.JobFilter(status=tuple(given(status) or ()))
+    return ShownPage(await read_page(info, wanted, first=given(first), after=given(after), parent=root.id))
+
+
 @strawberry.type(description="An accepted job, and its state.")
 class Job(Node):
     """Describes `onward.jobs.model.Job`, whose times are integer microseconds."""
@@ -108,6 +132,17 @@ class Job(Node):
         resolver=waiting_for,
         description="Why it is not running: waiting for its time, for a free worker, for the backend to answer,"
         " for its handler to be resumed, for its turn under the handler's limits; or for a thread, where it runs.",
+    )
+
+    parent: Any = strawberry.field(
+        resolver=parent,
+        graphql_type=Annotated["Job", strawberry.lazy("onward.graphql.types.job")] | None,
+        description="The job whose handler dispatched it; null also if you may not see that one.",
+    )
+    children: Any = strawberry.field(
+        resolver=children,
+        graphql_type=Annotated["JobConnection", strawberry.lazy("onward.graphql.types.page")],
+        description="The jobs that its handler has dispatched, newest first.",
     )
 
     @classmethod

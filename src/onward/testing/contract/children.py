@@ -19,7 +19,7 @@ class Children:
         assert parent.finished_at is not None
         assert child.created_at == parent.finished_at
         done = await harness.done(child)
-        assert (done.status, done.result, done.owner) == (S.SUCCEEDED, "child", parent.owner)
+        assert (done.status, done.result, done.owner, done.parent) == (S.SUCCEEDED, "child", parent.owner, parent.id)
 
     async def test_many_dispatched_jobs_run_once_each(self, harness: Harness) -> None:
         """The jobs need more than one transaction, and each is accepted with the parent's outcome."""
@@ -29,6 +29,7 @@ class Children:
         await until(lambda: len(notes(harness.folder)) >= count, 60)
         first, last = [await harness.get(job_id) for job_id in parent.result]
         assert first.created_at == last.created_at == parent.finished_at
+        assert first.parent == last.parent == parent.id
         ran = [note.job for note in notes(harness.folder)]
         assert (len(ran), len(set(ran)), {first.id, last.id} - set(ran)) == (count, count, set())
 

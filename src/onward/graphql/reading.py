@@ -1,0 +1,99 @@
+"""Reads of the ledger for resolvers, in the caller's turn and within what an answer may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from strawberry.dataloader import DataLoader
+from strawberry.types.unset import UnsetType
+
+from onward.graphql.base import public_error, unavailable
+from onward.graphql.context import Context, Info
+from onward.graphql.ids import job_id_of
+from onward.graphql.meter import Meter
+from onward.jobs import model, pages
+from onward.storage.base import Unavailable
+from onward.storage.transaction import Tx
+
+T = TypeVar("T")
+PAGE = 50
+MAX_PAGE = 200
+
+
+async def read_in(context: Context, function: Callable[[Tx], T]) -> T:
+    """Read the ledger in the caller's turn. Raises GraphQLError UNAVAILABLE."""
+    try:
+        return await context.read(function)
+    except Unavailable as error:
+        raise unavailable() from error
+
+
+def unread(meter: Meter) -> frozenset[str]:
+    """Return the large columns that the operation does not show; none if its fields are not known."""
+    left = {"steps", "result"} - meter.fields - ({"result"} if "output" in meter.fields else set())
+    return frozenset({"params", *left}) if meter.fields else frozenset()
+
+
+def given(value: T | UnsetType | None) -> T | None:
+    """Return the argument; None if it was left out, because a default of None would be printed in the schema."""
+    return None if isinstance(value, UnsetType) else value
+
+
+async def read_page(
+    info: Info,
+    filter: model.JobFilter,
+    *,
+    first: int | None,
+    after: str | None,
+    last: int | None = None,
+    before: str | None = None,
+    parent: str | None = None,
+) -> pages.Page:
+    """Read a page of jobs that the viewer may see, of a parent's where one is given. Raises GraphQLError."""
+    if first is not None and last is not None:
+        raise public_error("Ask for `first` or for `last`, not for both.", "INVALID")
+    for name, count in (("first", first), ("last", last)):
+        if count is not None and not 0 <= count <= MAX_PAGE:
+            raise public_error(f"`{name}` is between 0 and {MAX_PAGE}.", "INVALID")
+    first = PAGE if first is None and last is None else first
+    newer, older = job_id_of(before), job_id_of(after)
+    meter, visible = info.context.meter, info.context.viewer.visible
+    without = unread(meter)
+
+    def look(tx: Tx) -> pages.Page:
+        return pages.page(
+            tx,
+            visible=visible,
+            filter=filter,
+            first=first,
+            last=last,
+            after=older,
+            before=newer,
+            parent=parent,
+            most=meter.pages,
+            without=without,
+        )
+
+    async with meter.reading:
+        try:
+            return await read_in(info.context, look)
+        except pages.PageTooLarge:
+            raise meter.too_large() from None
+
+
+def jobs_by_id(context: Context) -> DataLoader[str, model.Job | None]:
+    """Return a loader of jobs, for `context.once`; it gives None for one that the viewer may not see."""
+    return DataLoader(partial(_read_jobs, context), max_batch_size=MAX_PAGE)
+
+
+async def _read_jobs(context: Context, ids: list[str]) -> list[model.Job | None]:
+    meter, visible = context.meter, context.viewer.visible
+    without = unread(meter)
+    async with meter.reading:
+        try:
+            found = await read_in(context, lambda tx: pages.named(tx, ids, most=meter.pages, without=without))
+        except pages.PageTooLarge:
+            raise meter.too_large() from None
+    return [job if (job := found.get(job_id)) is not None and visible.sees(job) else None for job_id in ids]
