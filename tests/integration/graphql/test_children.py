@@ -13,6 +13,7 @@ from onward.graphql.ids import cursor
 from onward.jobs import commands, ledger
 from onward.jobs.model import Job, Visible
 from onward.runtime.wiring import Runtime
+from onward.storage.transaction import Tx
 from tests.integration.graphql.conftest import Api
 from tests.integration.graphql.test_viewers import ask, behind_tokens, header
 
@@ -81,8 +82,12 @@ async def test_the_parents_of_a_page_are_read_at_once(api: Api, monkeypatch: pyt
     parent = await accept(api)
     for _ in range(5):
         await accept(api, parent=parent.id)
-    reads = []
-    rows = ledger.rows
-    monkeypatch.setattr(ledger, "rows", lambda tx, ids, *rest: reads.append(list(ids)) or rows(tx, ids, *rest))
+    reads, rows = [], ledger.rows
+
+    def noted(tx: Tx, ids: list[str], *rest: Any) -> list[Any]:
+        reads.append(list(ids))
+        return rows(tx, ids, *rest)
+
+    monkeypatch.setattr(ledger, "rows", noted)
     await ask(api, ADA, "{ jobs(first: 5) { nodes { parent { id } } } }")
     assert reads == [[parent.id]]
