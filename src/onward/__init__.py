@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from onward.handlers.base import Refused as Refused
     from onward.handlers.base import Retry as Retry
     from onward.handlers.base import TimedOut as TimedOut
+    from onward.handlers.base import Unique as Unique
     from onward.handlers.base import UnknownHandler as UnknownHandler
     from onward.handlers.base import handler as handler
     from onward.handlers.base import sequence as sequence
     from onward.jobs.base import JobFailed as JobFailed
     from onward.jobs.base import KeyReused as KeyReused
     from onward.jobs.base import NotFound as NotFound
+    from onward.jobs.base import NotUnique as NotUnique
     from onward.storage.base import Unavailable as Unavailable
     from onward.storage.callers import UnusableSession as UnusableSession
     from onward.storage.ledger import Ledger as Ledger
@@ -54,12 +56,14 @@ _MODULES = {
     "Refused": "onward.handlers.base",
     "Retry": "onward.handlers.base",
     "TimedOut": "onward.handlers.base",
+    "Unique": "onward.handlers.base",
     "UnknownHandler": "onward.handlers.base",
     "handler": "onward.handlers.base",
     "sequence": "onward.handlers.base",
     "JobFailed": "onward.jobs.base",
     "KeyReused": "onward.jobs.base",
     "NotFound": "onward.jobs.base",
+    "NotUnique": "onward.jobs.base",
     "Unavailable": "onward.storage.base",
     "UnusableSession": "onward.storage.callers",
     "Tx": "onward.storage.transaction",

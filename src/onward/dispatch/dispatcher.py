@@ -16,7 +16,7 @@ from onward.dispatch.health import BackendHealth
 from onward.dispatch.patterns import NO_PRIORITIES, Patterns, Routes
 from onward.dispatch.preparation import Preparation
 from onward.handlers.base import Handler
-from onward.jobs import concurrency, due, ledger
+from onward.jobs import concurrency, due, ledger, uniqueness
 from onward.jobs.encryption import Encryption
 from onward.jobs.model import Job, NewJob
 from onward.jobs.states import JobStatus
@@ -87,7 +87,10 @@ class Dispatcher:
         return replace(new, id=id_, parent=parent.id)
 
     def accept(self, tx: Tx, new: NewJob) -> Job:
-        """Insert the job; it is accepted with the transaction's commit."""
+        """Insert the job, or return the one that holds its unique key; it is accepted with the transaction's commit."""
+        return uniqueness.accept(tx, new, self._insert)
+
+    def _insert(self, tx: Tx, new: NewJob) -> Job:
         return ledger.accept(tx, new, local_runner=self.backends[new.backend].local_runner())
 
     def accept_later(self, tx: Tx, new: NewJob) -> Job:
@@ -144,7 +147,7 @@ class Dispatcher:
         """Group the deliveries of the queued jobs by backend."""
         found: dict[str, list[Delivery]] = {}
         for job in jobs:
-            if job.status is JobStatus.QUEUED:
+            if job.status is JobStatus.QUEUED and not job.replayed:
                 delivery = Delivery(job.id, job.handler, job.priority, job.fencing_token, job.delivered_to)
                 found.setdefault(job.backend, []).append(delivery)
         return found
@@ -152,7 +155,8 @@ class Dispatcher:
     def count(self, jobs: Sequence[Job]) -> None:
         """Count accepted jobs; those of a mutation are counted where their time is measured."""
         for job in jobs:
-            self._metrics.accepted(job.handler)
+            if not job.replayed:
+                self._metrics.accepted(job.handler)
 
     def dispatch_new(self, jobs: Sequence[Job]) -> None:
         """Count and dispatch jobs that a handler has made."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from onward.dispatch.patterns import NO_PRIORITIES, Patterns, Routes
-from onward.handlers.base import Handler, InvalidParameters, UnknownHandler
+from onward.handlers.base import Handler, InvalidParameters, Unique, UnknownHandler
 from onward.handlers.json_values import fault
 from onward.jobs.encryption import Encryption
-from onward.jobs.model import NewJob, Step
+from onward.jobs.idempotency import fingerprint
+from onward.jobs.model import NewJob, Step, UniqueKey
 from onward.jobs.row import encode, encode_steps
 from onward.telemetry.tracing import Tracing
 
@@ -56,7 +58,8 @@ class Preparation:
         found = self._handlers.get(handler)
         if found is None:
             raise UnknownHandler(handler)
-        bound = self._encryption.encrypt(found, found.bind(params))
+        clear = found.bind(params)
+        bound = self._encryption.encrypt(found, clear)
         try:
             stored = encode(bound)
         except TypeError as error:
@@ -74,4 +77,24 @@ class Preparation:
             run_at=run_at,
             trace=self._tracing.current() or trace,
             pending=self._steps[handler],
+            unique=None if found.unique is None else _unique_key(found.unique, clear, owner),
         )
+
+
+def _unique_key(unique: Unique, params: Mapping[str, Any], owner: str | None) -> UniqueKey:
+    """Return the key of a job with these parameters: of secret ones, too, it shows nothing but a digest."""
+    given: dict[str, Any] = {"by": {name: params[name] for name in unique.by}}
+    if unique.per_owner:
+        given["owner"] = owner
+    return UniqueKey(
+        fingerprint(given),
+        unique.situations,
+        _us(unique.within),
+        unique.replace,
+        _us(unique.debounce),
+        _us(unique.max_wait) or 0,
+    )
+
+
+def _us(time: timedelta | None) -> int | None:
+    return None if time is None else time // timedelta(microseconds=1)

@@ -16,8 +16,8 @@ from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.user_error import UserError
 from onward.graphql.viewer import Viewer
 from onward.handlers.base import InvalidParameters
-from onward.jobs import idempotency, ledger
-from onward.jobs.base import KeyReused
+from onward.jobs import idempotency, ledger, uniqueness
+from onward.jobs.base import KeyReused, NotUnique
 from onward.jobs.model import MAX_DELAY, Job, NewJob, to_us
 from onward.storage import lock_order
 from onward.storage.base import DiskFull, Unavailable
@@ -51,7 +51,8 @@ class MutationError(GqlError):
 class Accepted(Generic[Row]):
     """The accepted job. None if an old key is used again and its job has been pruned since.
 
-    `row` is the one that the mutation's companion wrote beside the job.
+    `row` is the one that the mutation's companion wrote beside the job. `replayed` says that the job was there before:
+    by an old idempotency key, with the row of then, or as the one that holds the unique key, with a new row.
     """
 
     job: Job | None
@@ -171,12 +172,13 @@ async def accept(
             return before
         if when is not None and when > tx.now + MAX_DELAY // timedelta(microseconds=1):
             raise MutationError(UserError.invalid("runAt", f"runAt is at most {MAX_DELAY.days} days ahead."))
-        check_open_jobs(context, tx)
+        _check_room(context, tx, new)
         row, job = None if companion is None else companion.write(tx), new
         if isinstance(row, ReplaceParams):
             job = replace(prepared(row.params), trace=new.trace)
             row = None
-        accepted = Accepted(services.dispatcher.accept(tx, job), row)
+        made = _accept_job(context, tx, job)
+        accepted = Accepted(made, row, made.replayed)
         if found is not None:
             found.remember(tx, accepted, companion)
         return accepted
@@ -193,7 +195,8 @@ async def accept(
                     for path, message in error.errors
                 )
             ) from error
-        outcome = await written(context, partial(_refused, write, keyed=found is not None), order)
+        keyed = found is not None or new.unique is not None
+        outcome = await written(context, partial(_refused, write, keyed=keyed), uniqueness.order(new, order))
         if outcome.job is not None and not outcome.replayed:
             span.set(job=outcome.job.id)
             services.metrics.accepted(handler, time.perf_counter() - started)
@@ -201,14 +204,30 @@ async def accept(
     return outcome
 
 
+def _check_room(context: Context, tx: Tx, new: NewJob) -> None:
+    """Raise MutationError if the viewer may open no further job; for a unique one `_accept_job` knows if it is new."""
+    if new.unique is None:
+        check_open_jobs(context, tx)
+
+
+def _accept_job(context: Context, tx: Tx, new: NewJob) -> Job:
+    """Accept the job, or return the one that holds its unique key. Raises MutationError and NotUnique."""
+    job = uniqueness.refuse_foreign(context.services.dispatcher.accept(tx, new), new)
+    if new.unique is not None and not job.replayed:
+        check_open_jobs(context, tx, accepted=1)
+    return job
+
+
 def _refused(write: Callable[[Tx], Accepted[Row]], tx: Tx, *, keyed: bool) -> Accepted[Row] | MutationError:
     try:
         return write(tx)
     except KeyReused:
         refused = MutationError(reused())
+    except NotUnique:
+        refused = MutationError(not_unique())
     except MutationError as error:
         refused = error
-    # Raised, it rolls the key back; without a key nothing was written, and the savepoint can be kept.
+    # Raised, it rolls the keys back; without a key nothing was written, and the savepoint can be kept.
     if keyed:
         raise refused
     return refused
@@ -240,9 +259,9 @@ def open_jobs_capacity(context: Context, tx: Tx) -> int:
     return sys.maxsize if viewer is None or not most else most - ledger.count_open(tx, viewer)
 
 
-def check_open_jobs(context: Context, tx: Tx) -> None:
-    """Raise MutationError if the viewer may open no further job."""
-    if open_jobs_capacity(context, tx) <= 0:
+def check_open_jobs(context: Context, tx: Tx, *, accepted: int = 0) -> None:
+    """Raise MutationError if the viewer may open no further job, or has opened one too many of `accepted` ones."""
+    if open_jobs_capacity(context, tx) + accepted <= 0:
         most = context.services.open_jobs
         message = f"You have {most:,} unfinished jobs, which is the limit. Wait for some, or cancel them."
         raise MutationError(UserError(code=UserErrorCode.RATE_LIMITED, message=message, path=None))
@@ -275,6 +294,11 @@ def check_key(key: str | None) -> None:
 def reused() -> UserError:
     message = "This idempotency key was used before, with another input. Take a new key for a new input."
     return UserError(code=UserErrorCode.IDEMPOTENCY_KEY_REUSED, message=message, path=["idempotencyKey"])
+
+
+def not_unique() -> UserError:
+    message = "Only one such job is allowed at a time, and somebody else's is there. Try again once it is over."
+    return UserError(code=UserErrorCode.CONFLICT, message=message, path=None)
 
 
 def unavailable(error: Unavailable) -> UserError:

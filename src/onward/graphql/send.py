@@ -23,7 +23,7 @@ OPTIONS = ("idempotency_key", "run_at")
 @strawberry.type(description="The job that a mutation has accepted, or the reasons why it has not.")
 class JobPayload:
     job: model.Job | None = strawberry.field(default=None, graphql_type=Job | None)
-    replayed: bool = strawberry.field(default=False, description="True if the key had made this job before.")
+    replayed: bool = strawberry.field(default=False, description="True if the job was there before.")
     errors: list[UserError] = strawberry.field(default_factory=list)
 
 

@@ -30,6 +30,7 @@ from onward.handlers.output import Output, output_of, written_by
 from onward.handlers.parameters import Parameters, Upgrade, check_later, model_of, name_of, not_json
 from onward.handlers.request import JobRequest
 from onward.handlers.retry import Retry
+from onward.handlers.unique import Unique
 
 __all__ = [
     "JSON",
@@ -52,6 +53,7 @@ __all__ = [
     "TimedOut",
     "Toolbox",
     "Tools",
+    "Unique",
     "UnknownHandler",
     "handler",
     "not_json",
@@ -93,6 +95,7 @@ class Handler(Generic[Params]):
     process: bool = False
     mutation: Mutation | None = None
     output: Output | None = None
+    unique: Unique | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", self.name):
@@ -103,6 +106,9 @@ class Handler(Generic[Params]):
             raise ValueError(f"{self.name}: version must be at least 1 (got {self.version})")
         if unknown := self.secret - self.parameters.model_fields.keys():
             raise ValueError(f"{self.name}: secret names {', '.join(sorted(unknown))}, which are not parameters")
+        by = () if self.unique is None else self.unique.by
+        if unknown := frozenset(by) - self.parameters.model_fields.keys():
+            raise ValueError(f"{self.name}: unique names {', '.join(sorted(unknown))}, which are not parameters")
 
     @property
     def parameters(self) -> type[BaseModel]:
@@ -225,6 +231,7 @@ def _made(
         given["process"],
         declared(given["mutation"], name, steps[0].call, model),
         output,
+        given["unique"],
     )
 
 

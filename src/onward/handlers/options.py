@@ -10,6 +10,7 @@ from onward.arguments import check_argument, check_names
 from onward.handlers.mutation import Mutation
 from onward.handlers.parameters import Upgrade
 from onward.handlers.retry import Retry
+from onward.handlers.unique import Unique
 
 
 class HandlerOptions(TypedDict, total=False):
@@ -19,6 +20,7 @@ class HandlerOptions(TypedDict, total=False):
     limit by default. `secret` names parameters that are never logged or shown. `upgrade` brings parameters of an older
     `version` up to date; the version is 1 by default. `process=True` runs each attempt in a process of its own, which
     can be killed. `mutation=True`, a name, or a `Mutation` gives the GraphQL schema a mutation that accepts the jobs.
+    `unique` is a `Unique` where jobs with the same parameters are one.
     """
 
     retry: Retry
@@ -28,6 +30,7 @@ class HandlerOptions(TypedDict, total=False):
     secret: frozenset[str]
     process: bool
     mutation: bool | str | Mutation
+    unique: Unique | None
 
 
 def complete(name: str, options: HandlerOptions) -> HandlerOptions:
@@ -36,7 +39,14 @@ def complete(name: str, options: HandlerOptions) -> HandlerOptions:
     Raises TypeError with the handler and the way to write the option, for a wrong type and for an unknown option.
     """
     defaults = HandlerOptions(
-        retry=Retry(), timeout=None, version=1, upgrade=None, secret=frozenset(), process=False, mutation=False
+        retry=Retry(),
+        timeout=None,
+        version=1,
+        upgrade=None,
+        secret=frozenset(),
+        process=False,
+        mutation=False,
+        unique=None,
     )
     if unknown := [one for one in options if one not in defaults]:
         raise TypeError(f"{name}: there is no option {', '.join(unknown)}; the options are {', '.join(defaults)}")
@@ -52,4 +62,6 @@ def complete(name: str, options: HandlerOptions) -> HandlerOptions:
     check_argument(f"{name}: process", given["process"], "True or False", bool)
     fields = "True, False, a name, or a Mutation, as in Mutation(...)"
     check_argument(f"{name}: mutation", given["mutation"], fields, bool, str, Mutation)
+    words = 'a Unique, as in Unique(by=("order",)), or None'
+    check_argument(f"{name}: unique", given["unique"], words, Unique, NoneType)
     return given

@@ -28,6 +28,15 @@ class KeyReused(JobsError):
     """The idempotency key was used before with another input."""
 
 
+class NotUnique(JobsError):
+    """Another owner's job holds the key of a handler whose jobs are unique for all owners."""
+
+    def __init__(self, handler: str) -> None:
+        super().__init__(
+            f"{handler}: a job of another owner is there, and only one is allowed at a time: try again later"
+        )
+
+
 class JobFailed(JobsError):
     """The job is over and has no result: it failed, or was cancelled. `job` is the job as it is."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
-from onward.jobs import pages, row
+from onward.jobs import pages, row, uniqueness
 from onward.jobs.base import Conflict, NotFound
 from onward.jobs.ledger import ID, get, get_many
 from onward.jobs.model import Job, JobFilter, Step, Visible
@@ -78,22 +78,31 @@ def cancel(tx: Tx, job_id: str, *, reason: str | None, visible: Visible) -> Job:
 def retry(tx: Tx, job_id: str, *, from_start: bool, visible: Visible, route: Callable[[str], str]) -> Job:
     """Queue the job for a new run, with a fresh budget of attempts: from its first unfinished step, or the first.
 
-    `route` gives a handler's backend. Raises NotFound, and Conflict if the job is neither FAILED nor CANCELLED.
+    `route` gives a handler's backend. Raises NotFound, and Conflict if the job is neither FAILED nor CANCELLED, or if
+    another one holds its unique key now. It waits for the key and the job, in a transaction of its own.
     """
     for _ in range(TRIES):
         job = _visible(tx, job_id, visible)
         if job.status not in RETRYABLE:
             raise Conflict(f"the job is {job.status}; only FAILED and CANCELLED jobs can be retried", job)
+        if job.unique_key is not None and (other := uniqueness.retake(tx, [job]).get(job.id)) is not None:
+            whose = other.id if visible.sees(other) else "a job that you may not see"
+            raise Conflict(f"only one such job is allowed at a time, and {whose} is there now", job)
         if (again := _retried(tx, job, from_start=from_start, route=route)) is not None:
             return again
     raise Conflict("the job changes too fast; try again", _visible(tx, job_id, visible))
 
 
 def retry_each(tx: Tx, ids: Sequence[str], *, visible: Visible, route: Callable[[str], str]) -> list[Job]:
-    """Retry those of the jobs that can be retried, each from its first unfinished step."""
+    """Retry those of the jobs that can be retried, each from its first unfinished step.
+
+    Leaves out a job whose unique key another one holds now.
+    """
     there = get_many(tx, ids) if ids else {}
     found = [there[job_id] for job_id in ids if job_id in there]
     wanted = [job for job in found if job.status in RETRYABLE and visible.sees(job)]
+    refused = uniqueness.retake(tx, wanted)
+    wanted = [job for job in wanted if job.id not in refused]
     # One that has changed meanwhile was first another command's.
     return [again for job in wanted if (again := _retried(tx, job, from_start=False, route=route)) is not None]
 

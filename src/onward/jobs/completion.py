@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from onward.jobs import blocked, ledger, overruns, recording
+from onward.jobs import blocked, ledger, overruns, recording, uniqueness
 from onward.jobs import outcome as outcomes
 from onward.jobs.base import Superseded
 from onward.jobs.dispatched import NO_JOBS, Expander, JobEnqueuer, encode
-from onward.jobs.model import Job, Step
+from onward.jobs.model import Job, NewJob, Step
 from onward.jobs.outcome import Ended, Outcome
 from onward.jobs.running import Running, StopReason
 from onward.jobs.states import TERMINAL, JobStatus
@@ -61,10 +61,11 @@ class Completion:
         dispatched = await encode(running.children) if running.children else NO_JOBS
 
         def transaction(tx: Tx) -> tuple[tuple[Step, ...], JobStatus, list[Job]]:
+            uniqueness.reserve(tx, dispatched.first, parent=running.id)
             after, status = recording.finish_step(tx, running.job, steps, result, running.latest)
             return after, status, self._children.accept(tx, dispatched)
 
-        after, status, children = await self._under_claim(running, transaction)
+        after, status, children = await self._under_claim(running, transaction, dispatched.first)
         self._children.dispatch(children, of=dispatched.total)
         running.children.clear()
         if status is S.CANCELLING:
@@ -106,6 +107,7 @@ class Completion:
 
         def transaction(tx: Tx) -> tuple[JobStatus, list[Job], list[Job]]:
             job = running.job
+            uniqueness.reserve(tx, dispatched.first, parent=job.id)
             status = recording.record_outcome(tx, job, outcome, steps=steps, progress=running.latest)
             if running.overrun is not None:
                 overruns.add(tx, job, runner=job.runner or "")
@@ -114,7 +116,7 @@ class Completion:
             return status, children, unblocked
 
         with self._tracing.span("record", status=outcome.status.value):
-            status, children, unblocked = await self._under_claim(running, transaction)
+            status, children, unblocked = await self._under_claim(running, transaction, dispatched.first)
         self._count(running.handler, status)
         if running.overrun is not None:
             self._keep_place(running, running.overrun)
@@ -155,12 +157,14 @@ class Completion:
         if jobs:
             await self._writer.run(partial(overruns.add_all, jobs=jobs), LAST)
 
-    async def _under_claim(self, running: Running, transaction: Callable[[Tx], T]) -> T:
+    async def _under_claim(
+        self, running: Running, transaction: Callable[[Tx], T], children: Sequence[NewJob] = ()
+    ) -> T:
         """Run the transaction, which raises Superseded unless the job's claim is the newest one.
 
         A claim that was ended because this process was taken for dead goes on, if nobody has claimed the job since.
         """
-        order = lock_order.job(running.id)
+        order = uniqueness.order_of_many(children, lock_order.job(running.id))
         running.recording = True
         try:
             return await self._retry(lambda: self._writer.run(transaction, order))

@@ -15,11 +15,10 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 import sqlalchemy as sa
 
-from onward.jobs import ledger
-from onward.jobs.model import Job, NewJob
+from onward.jobs import ledger, uniqueness
+from onward.jobs.model import Job, NewJob, UniqueKey
 from onward.storage.base import StorageError
 from onward.storage.batches import ShortCommits
-from onward.storage.lock_order import LAST
 from onward.storage.tables import dispatched
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
@@ -29,7 +28,7 @@ CHUNK = 50
 MOST = 200  # jobs that one commit accepts at most
 
 Insert = Callable[[Tx, NewJob], Job]
-_FIELDS = tuple(field.name for field in fields(NewJob) if field.name not in ("pending", "created_at"))
+_FIELDS = tuple(field.name for field in fields(NewJob) if field.name not in ("pending", "created_at", "unique"))
 _insert = sa.insert(dispatched)
 _next = (
     sa.select(dispatched.c.id, dispatched.c.accepted_at, dispatched.c.jobs)
@@ -70,10 +69,22 @@ async def encode(children: Sequence[NewJob]) -> Dispatched:
     stored = []
     for start in range(CHUNK, len(children), CHUNK):
         chunk = children[start : start + CHUNK]
-        rows = [{name: getattr(child, name) for name in _FIELDS} for child in chunk]
+        rows = [_encoded(child) for child in chunk]
         stored.append((str(chunk[0].id), orjson.dumps(rows).decode()))
         await asyncio.sleep(0)
     return Dispatched(children[:CHUNK], stored, len(children))
+
+
+def _encoded(child: NewJob) -> dict[str, Any]:
+    """Return the values of a job for JSON, as an older release reads them if it is not unique."""
+    values = {name: getattr(child, name) for name in _FIELDS}
+    return values if child.unique is None else {**values, "unique": child.unique}
+
+
+def _decoded(values: dict[str, Any], accepted_at: int) -> NewJob:
+    """Return the job of stored values. Raises TypeError for those of a newer release."""
+    unique = values.pop("unique", None)
+    return NewJob(**values, created_at=accepted_at, unique=None if unique is None else UniqueKey(**unique))
 
 
 def accept(tx: Tx, children: Dispatched, insert: Insert) -> list[Job]:
@@ -96,16 +107,18 @@ def expand(tx: Tx, limit: int = CHUNK, *, insert: Insert, older_than_us: int = 0
 
     A chunk of a release that gives jobs more than this one knows stays as it is.
     """
-    found = Expanded("", [], [])
+    found, new = Expanded("", [], []), list[NewJob]()
     rows = tx.all(_next, until=tx.now - older_than_us, after_=after, limit_=max(limit // CHUNK, 1))
     for id_, accepted_at, text in rows:
         try:
-            children = [NewJob(**{**child, "created_at": accepted_at}) for child in orjson.loads(text)]
+            children = [_decoded({**child}, accepted_at) for child in orjson.loads(text)]
         except (TypeError, ValueError):
             found.unknown.append(id_)
             continue
         tx.execute(_delete, id_=id_)
-        found.jobs.extend(insert(tx, child) for child in children)
+        new += children
+    uniqueness.reserve(tx, new)
+    found.jobs.extend(insert(tx, child) for child in new)
     return found._replace(last=rows[-1][0]) if rows else None
 
 
@@ -121,7 +134,7 @@ async def expand_all(
 
     `unknown` gets the ids of the chunks that are left to another release; each is warned about once.
     """
-    commits, after = ShortCommits(writer, most=MOST, order=LAST), ""
+    commits, after = ShortCommits(writer, most=MOST), ""
     while found := await commits.run(partial(expand, insert=insert, older_than_us=older_than_us, after=after)):
         after = found.last
         for id_ in found.unknown:

@@ -93,6 +93,7 @@ def accept(tx: Tx, new: NewJob, *, local_runner: str | None = None) -> Job:
             "run_at": new.run_at,
             "trace": new.trace,
             "parent": new.parent,
+            "unique_key": new.unique.digest if new.unique else None,
         }
     )
     tx.insert(_insert, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -107,6 +108,8 @@ class Job:
     blocked: str | None = None
     limited: bool = False  # claimed under its handler's limits, so that its end may unblock another job
     parent: str | None = None  # the job whose handler dispatched it
+    unique_key: str | None = None  # the digest of the key that no other job of its handler may hold
+    replayed: bool = False  # given in place of a new one, because it holds the unique key
 
     @property
     def done(self) -> bool:
@@ -157,6 +160,31 @@ class JobFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class UniqueKey:
+    """The key that one job of a handler may hold at a time, and its terms, with times in microseconds.
+
+    `digest` is of the parameters and the owner; `situations` are those of `Unique.while_`.
+    """
+
+    digest: str
+    situations: Collection[str]
+    within: int | None = None
+    replaces: bool = False
+    debounce: int | None = None
+    max_wait: int = 0
+
+    @property
+    def changes(self) -> bool:
+        """True if a second acceptance changes the job that holds the key."""
+        return self.replaces or self.debounce is not None
+
+    @property
+    def locks_holder(self) -> bool:
+        """True if a job that holds the key may not begin before the commit: it counts while it has not begun."""
+        return "running" not in self.situations and not {"scheduled", "queued"}.isdisjoint(self.situations)
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
     """A job that was validated and not yet accepted; `params` and `steps` are encoded."""
 
@@ -174,6 +202,7 @@ class NewJob:
     created_at: int | None = None  # microseconds; None: when it is inserted
     parent: str | None = None
     pending: tuple[Step, ...] = ()  # `steps`, decoded
+    unique: UniqueKey | None = None
 
 
 def without_surrogates(text: str) -> str:

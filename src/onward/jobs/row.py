@@ -147,6 +147,7 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
     blocked: str | None,
     _reserved: int | None,
     parent: str | None,
+    unique_key: str | None,
 ) -> Job:
     """Return the job of a row. The parameters after the first are the columns, in the order of the table; JSON is text.
 
@@ -191,6 +192,7 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
         trace,
         blocked,
         parent=parent,
+        unique_key=unique_key,
     )
 
 

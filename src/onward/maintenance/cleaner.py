@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from operator import itemgetter
 
 import sqlalchemy as sa
 
-from onward.jobs import idempotency
+from onward.jobs import idempotency, uniqueness
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.maintenance.service import Service
@@ -24,7 +25,7 @@ MARKS_S = 86_400
 
 _p = sa.bindparam
 _old = (
-    sa.select(jobs.c.id, jobs.c.owner, jobs.c.status)
+    sa.select(jobs.c.id, jobs.c.owner, jobs.c.status, jobs.c.handler, jobs.c.unique_key)
     .where(jobs.c.finished_at.is_not(None), jobs.c.finished_at < _p("before"))
     .order_by(jobs.c.finished_at)
     .limit(_p("limit_", type_=sa.Integer))
@@ -78,11 +79,15 @@ def _us(age: timedelta) -> int:
 
 
 def _prune(tx: Tx, limit: int, age_us: int) -> int:
-    gone = 0
-    for job_id, owner, status in sorted(tx.all(_old, before=tx.now - age_us, limit_=limit)):  # as `lock_order` says
+    gone, keys = 0, []
+    old = tx.all(_old, before=tx.now - age_us, limit_=limit)
+    for job_id, owner, status, handler, key in sorted(old, key=itemgetter(0)):  # as `lock_order` says
         if tx.execute(_drop, id_=job_id, status_=status):
             tx.count(owner, JobStatus(status), -1)
             gone += 1
+            if key is not None:
+                keys.append((handler, key, job_id))
+    uniqueness.forget(tx, keys)
     return gone
 
 

@@ -23,7 +23,7 @@ from onward.backends.base import Backend, Role
 from onward.config.settings import Settings
 from onward.dispatch.dispatcher import Dispatcher
 from onward.handlers.base import Handler, JobRequest
-from onward.jobs import idempotency, ledger
+from onward.jobs import idempotency, ledger, uniqueness
 from onward.jobs.base import JobFailed, KeyReused, NotFound
 from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.model import MAX_DELAY, Job, NewJob, as_subject, to_us
@@ -36,7 +36,7 @@ from onward.runtime.wiring import TRACE_FLUSH_S, Runtime, open_ledger
 from onward.storage import callers, lock_order
 from onward.storage.batches import in_slices
 from onward.storage.identity import LEDGER_ID, ledger_id
-from onward.storage.lock_order import ALONE, ROWS, LockOrder
+from onward.storage.lock_order import ALONE, LockOrder
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry import set_environment
@@ -110,20 +110,21 @@ class Enqueuer:
     async def enqueue(self, request: JobRequest, options: Options, idempotency_key: str | None = None) -> str:
         """Commit the job, hand it over, and return its id.
 
-        Raises InvalidParameters, UnknownHandler, KeyReused, Unavailable.
+        Raises InvalidParameters, UnknownHandler, KeyReused, NotUnique, Unavailable.
         """
         check_request(request)
         check_text("idempotency_key", idempotency_key)
         with self._tracing.span(f"accept {request.handler}", "producer", handler=request.handler) as span:
             new = self._prepared(request, options)
             if idempotency_key is None:
-                found: Job | str = await self._writer.run(partial(self._accept, new=new))
+                found: Job | str = await self._writer.run(partial(self._accept, new=new), uniqueness.order(new))
             else:
-                found = await self._writer.run(*self._once(new, request, options, idempotency_key, self._accept))
+                found = await self._writer.run(*self._once(new, request, options, idempotency_key, self._insert))
             if isinstance(found, str):
                 return found
-            span.set(job=found.id)
-            await self._hand_over([found])
+            if not found.replayed:
+                span.set(job=found.id)
+                await self._hand_over([found])
         return found.id
 
     async def enqueue_many(self, requests: Iterable[JobRequest], options: Options) -> list[str]:
@@ -139,7 +140,8 @@ class Enqueuer:
             if len(prepared) % CHUNK == 0:
                 await asyncio.sleep(0)
         ids: list[str] = []
-        async for jobs in in_slices(self._writer, prepared, self._accept_each, most=CHUNK, order=ROWS):
+        order = uniqueness.order_of_many(prepared)
+        async for jobs in in_slices(self._writer, prepared, self._accept_each, most=CHUNK, order=order):
             ids += [job.id for job in jobs]
             await self._hand_over(jobs)
         return ids
@@ -158,22 +160,27 @@ class Enqueuer:
 
         def write(tx: Tx) -> list[str]:
             if idempotency_key is None:
-                return [self._accept_undelivered(tx, new).id for new, _ in prepared]
+                news = [new for new, _ in prepared]
+                return [job.id for job in self._accept_each(tx, news, self._insert_undelivered)]
             ((new, request),) = prepared
-            once, _ = self._once(new, request, options, idempotency_key, self._accept_undelivered)
+            once, _ = self._once(new, request, options, idempotency_key, self._insert_undelivered)
             found = once(tx)
             return [found if isinstance(found, str) else found.id]
 
         return callers.run(self._writer.database, session, self._ledger_id, write)
 
     def _accept(self, tx: Tx, new: NewJob) -> Job:
+        return self._accept_each(tx, [new])[0]
+
+    def _accept_each(self, tx: Tx, chunk: Sequence[NewJob], insert: uniqueness.Insert | None = None) -> list[Job]:
+        accepted = uniqueness.accept_each(tx, chunk, insert or self._insert)
+        return [uniqueness.refuse_foreign(job, new) for job, new in zip(accepted, chunk, strict=True)]
+
+    def _insert(self, tx: Tx, new: NewJob) -> Job:
         backend = self._dispatcher.backends.get(new.backend)
         return ledger.accept(tx, new, local_runner=backend.local_runner() if backend else None)
 
-    def _accept_each(self, tx: Tx, chunk: Sequence[NewJob]) -> list[Job]:
-        return [self._accept(tx, new) for new in chunk]
-
-    def _accept_undelivered(self, tx: Tx, new: NewJob) -> Job:
+    def _insert_undelivered(self, tx: Tx, new: NewJob) -> Job:
         backend = self._dispatcher.backends.get(new.backend)
         elsewhere = backend is not None and backend.runs_elsewhere
         return ledger.accept(tx, new, local_runner=ledger.UNDELIVERED if elsewhere else None)
@@ -205,7 +212,7 @@ class Enqueuer:
         )
 
     def _once(
-        self, new: NewJob, request: JobRequest, options: Options, key: str, accept: Callable[[Tx, NewJob], Job]
+        self, new: NewJob, request: JobRequest, options: Options, key: str, insert: uniqueness.Insert
     ) -> tuple[Callable[[Tx], Job | str], LockOrder]:
         """Return a function that accepts the job or returns the id of the key's earlier job, and its lock order."""
         params = self.handlers[new.handler].bind(request.params)  # not those of `new`: encrypted ones always differ
@@ -220,11 +227,11 @@ class Enqueuer:
                 raise KeyReused(f"{words}: take a new key for a new job") from error
             if before is not None:
                 return str(before["job"])
-            job = accept(tx, new)
+            (job,) = self._accept_each(tx, [new], insert)
             idempotency.remember(tx, **names, fingerprint=digest, reference={"job": job.id})
             return job
 
-        return write, lock_order.key(*names.values())
+        return write, uniqueness.order(new, lock_order.key(*names.values()))
 
     async def _hand_over(self, jobs: list[Job]) -> None:
         self._dispatcher.count(jobs)

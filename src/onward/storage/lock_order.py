@@ -2,13 +2,15 @@
 
 1. the rows of processes, and the leader's (`PROCESSES`)
 2. the project's own rows and idempotency keys, by key (`ROWS`, `key`)
-3. the rows of jobs, by id (`job`)
-4. the limits of handlers, and then rows that are free: with SKIP LOCKED nobody waits (`LAST`)
-5. the counters, by their key: the writer adds them
+3. the keys of unique jobs, by handler and digest (`unique`)
+4. the rows of jobs, by id (`job`)
+5. the limits of handlers, and then rows that are free: with SKIP LOCKED nobody waits (`LAST`)
+6. the counters, by their key: the writer adds them
 
 A transaction combines functions that arrive together, so the writer runs them in this order. Claims and ends of jobs
 lock the limits after the job; where any handler has limits the writer locks the jobs of the whole batch before. A
-function that waits for several jobs locks them by their ids, in a transaction of its own (`ALONE`).
+function that waits for several jobs, or for several keys, or for jobs after keys, locks them in this order in a
+transaction of its own (`ALONE`).
 
 A project's own rows are in no order that the library knows. PostgreSQL ends one of two that wait for each other, and
 the writer runs it again.
@@ -28,9 +30,10 @@ class Rank(IntEnum):
 
     PROCESSES = 1
     ROWS = 2
-    JOB = 3
-    LAST = 4
-    ALONE = 5
+    KEYS = 3
+    JOB = 4
+    LAST = 5
+    ALONE = 6
 
 
 class LockOrder(NamedTuple):
@@ -51,6 +54,11 @@ def job(job_id: str) -> LockOrder:
 def key(*parts: str) -> LockOrder:
     """Return the order of a function that uses the idempotency key of these parts."""
     return LockOrder(Rank.ROWS, "\0".join(parts))
+
+
+def unique(handler: str, digest: str) -> LockOrder:
+    """Return the order of a function that takes this key of a unique job, and waits for no job."""
+    return LockOrder(Rank.KEYS, f"{handler}\0{digest}")
 
 
 class Ordered(Protocol):

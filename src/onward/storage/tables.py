@@ -58,6 +58,7 @@ jobs = Table(
     Column("parked", Text),  # the limit or pause that blocks a queued job; null: not blocked
     Column("promised", Integer),  # the fencing token that has a reserved slot under the handler's limits
     Column("parent", Id),  # the job whose handler dispatched this one
+    Column("unique_key", Text),  # the digest of the key under which it is unique; null: it is not
 )
 # The conditions of the partial indexes: a statement must use the same text to use an index. On PostgreSQL with
 # `coalesce`, which no other index has: a plan must not depend on statistics, which a backlog that has just come has
@@ -140,6 +141,16 @@ dispatched = Table(  # jobs that a step has dispatched and that are not rows of 
     Column("id", Text, primary_key=True),  # of its first job: chunks of one step are in the order of their jobs
     Column("accepted_at", BigInteger, nullable=False),  # when the step ended
     Column("jobs", Text, nullable=False),  # JSON: a list of the values of each
+)
+
+uniques = Table(  # the jobs that hold the unique keys; whether one still counts is seen when its key is wanted
+    "uniques",
+    metadata,
+    Column("handler", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("job", Text, nullable=False),
+    Column("until", BigInteger),  # it counts until then in any state but FAILED and CANCELLED
+    Column("situations", Text, nullable=False),  # those in which it counts, with spaces between them
 )
 
 schedule = Table(  # the recurring jobs

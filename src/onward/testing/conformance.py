@@ -22,6 +22,7 @@ from onward.testing.contract.limits import Limits  # noqa: E402
 from onward.testing.contract.manual_retries import ManualRetries  # noqa: E402
 from onward.testing.contract.priorities import Priorities  # noqa: E402
 from onward.testing.contract.stops import Stops  # noqa: E402
+from onward.testing.contract.uniqueness import Uniqueness  # noqa: E402
 from onward.testing.contract.watching import Watching  # noqa: E402
 
 
@@ -34,6 +35,7 @@ class Conformance(
     Children,
     Cancelling,
     ManualRetries,
+    Uniqueness,
     Watching,
     Priorities,
     Concurrency,

@@ -24,6 +24,7 @@ from onward.runtime import backends, wiring
 from onward.runtime.database import database_of
 from onward.storage import migrate
 from onward.storage.base import StorageError
+from onward.storage.lock_order import ALONE
 from onward.storage.tables import runners
 from onward.testing import node, processes
 from onward.testing.backend_fixture import BackendFixture
@@ -144,7 +145,7 @@ class Harness:
         """Retry the job by hand and deliver it."""
         route = self.front.dispatcher.route
         after = await self.front.writer.run(
-            lambda tx: commands.retry(tx, job.id, from_start=from_start, visible=ALL, route=route)
+            lambda tx: commands.retry(tx, job.id, from_start=from_start, visible=ALL, route=route), ALONE
         )
         await self.front.dispatcher.deliver([after], after_response=self.front.dispatcher.defer)
         return after

@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from onward.handlers.base import JobContext, Permanent, Retry, handler, sequence
+from onward.handlers.base import JobContext, Permanent, Retry, Unique, handler, sequence
 
 POLL_INTERVAL_S = 0.01
 MOMENT_S = 0.1
@@ -80,6 +80,24 @@ async def wait(job: JobContext, *, folder: str) -> int:
     await gate(folder)
     note(job, folder, "ended")
     return os.getpid()
+
+
+@handler("conformance.unique", retry=ONCE, unique=Unique(by=("folder",)))
+async def unique(job: JobContext, *, folder: str) -> None:
+    """Wait for a file `go`; there is one such job for each folder."""
+    note(job, folder, "started")
+    await gate(folder)
+
+
+@handler(
+    "conformance.debounced",
+    retry=ONCE,
+    unique=Unique(by=("folder",), replace=True, debounce=timedelta(seconds=LINGER_S)),
+)
+async def debounced(job: JobContext, *, folder: str, text: str) -> str:
+    """Begin a moment after the last call."""
+    note(job, folder, "ran")
+    return text
 
 
 @handler("conformance.linger", retry=ONCE)

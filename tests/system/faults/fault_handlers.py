@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from onward.handlers.base import Handler, JobContext, Permanent, Retry, handler, sequence
+from onward.handlers.base import Handler, JobContext, Permanent, Retry, Unique, handler, sequence
 from tests.system.faults import journal
 
 QUICK = Retry(max_attempts=4, base=timedelta(milliseconds=50), cap=timedelta(milliseconds=200))
@@ -83,6 +83,13 @@ async def dull(job: JobContext, *, marker: int) -> None:
     """Do nothing."""
     journal.write(job.id, job.attempt, "dull", marker, "begin")
     journal.write(job.id, job.attempt, "dull", marker, "end")
+
+
+@handler("faults.only", retry=QUICK, unique=Unique(by=("marker",), within=timedelta(hours=1)))
+async def only(job: JobContext, *, marker: int) -> None:
+    """Do nothing; there is one such job for each marker."""
+    journal.write(job.id, job.attempt, "only", marker, "begin")
+    journal.write(job.id, job.attempt, "only", marker, "end")
 
 
 @handler("faults.raises", retry=QUICK)
@@ -161,6 +168,7 @@ HANDLERS: tuple[Handler, ...] = (
     flaky,
     tells,
     dull,
+    only,
     raises,
     refuses,
     hangs,

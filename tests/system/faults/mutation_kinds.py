@@ -65,6 +65,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _act("steps", "first", "second", "third"),
             _act("flaky", "flaky"),
             _act("tells", "tells"),
+            _act("only", "only"),
             _act("cancelled", status="CANCELLED"),
             _act("raises", status="FAILED", code="UNEXPECTED"),
             _act("refuses", status="FAILED", code="NEVER"),

@@ -45,7 +45,7 @@ def test_a_signature_becomes_an_input(schema: graphql.GraphQLSchema, name: str) 
     assert made.mutation is not None
     title = made.mutation.name[0].upper() + made.mutation.name[1:]
     assert fields(schema, f"{title}Input") == f"{expected} {KEY} {RUN_AT}".strip()
-    assert fields(schema, f"{title}Payload").replace('"""True if the key had made this job before.""" ', "") == (
+    assert fields(schema, f"{title}Payload").replace('"""True if the job was there before.""" ', "") == (
         "job: Job replayed: Boolean! errors: [UserError!]!"
     )
     assert schema.mutation_type is not None

@@ -92,7 +92,7 @@ def _payload(title: str, row: Row | None, handler: Handler, types: Types) -> typ
     if row is not None and row.type is not None:
         type_ = row.type.annotation | None
         fields[row.name] = (Any, strawberry.field(default=None, graphql_type=type_, name=row.name))
-    replayed = strawberry.field(default=False, description="True if the key had made this job before.")
+    replayed = strawberry.field(default=False, description="True if the job was there before.")
     fields["replayed"] = (bool, replayed)
     fields["errors"] = (list[UserError], strawberry.field(default_factory=list))
     return strawberry.type(class_of(name, fields), name=name)

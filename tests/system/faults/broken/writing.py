@@ -214,3 +214,17 @@ def newest_first() -> None:
         ]
 
     base.around(pages, "ids", newest)
+
+
+def uniqueness_unread() -> None:
+    """Take no job for one that keeps others from its unique key."""
+    from onward.jobs import uniqueness
+
+    base.put(uniqueness, "_counts", lambda *_: False)
+
+
+def never_put_off() -> None:
+    """Leave a debounced job where it is."""
+    from onward.jobs import uniqueness
+
+    base.put(uniqueness, "_later", lambda *_: None)

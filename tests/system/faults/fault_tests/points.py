@@ -78,6 +78,26 @@ def a_kill_between_the_chunks_of_a_step_loses_none_of_its_jobs(stage: Stage) -> 
     _restore(installation, victim)
 
 
+def a_kill_before_the_answer_leaves_one_unique_job(stage: Stage) -> None:
+    """Callers without an answer ask again, without an idempotency key, and get the job if it was committed."""
+    workers = int(stage.installation.combination.backend == "dramatiq")
+    installation = stage.make(apis=1, workers=workers)
+    installation.start()
+    for point, drive in _points({"accept": _only, "answer": _only}):
+        _visit(installation, installation.apis[0], point, drive)
+    installation.apis[0].faults = {}
+    installation.apis[0].start()
+    there = {row.params["marker"] for row in installation.ledger.jobs().values() if row.handler == "faults.only"}
+    for request in installation.client.requests:
+        asked = request.kind.query, request.kind.variables(request.marker, None, request.params)
+        first, again = installation.client.ask(*asked)["r"], installation.client.ask(*asked)["r"]
+        assert (first["replayed"], again["replayed"]) == (request.marker in there, True)
+        assert first["job"] == again["job"]
+    assert 0 < len(there) < len(installation.client.requests), "no job was committed, or each was"
+    installation.wait_for_jobs()
+    installation.check()
+
+
 def _points(drives: Mapping[str, Drive]) -> list[tuple[str, Drive]]:
     named = [
         (name, drive) for name in failpoints.names() for what, drive in drives.items() if name.endswith(f" {what}")
@@ -142,6 +162,10 @@ def _when_idle(installation: Installation) -> None:
         lambda: installation.ledger.open() == 0 or not process.alive, WAIT_TIMEOUT_S, "what was left behind is done"
     )
     _few(installation)
+
+
+def _only(installation: Installation) -> None:
+    installation.client.send("only", 1, keyed=False)
 
 
 def _register(installation: Installation) -> None:
@@ -243,5 +267,6 @@ FAULT_TESTS = (
     FaultTest(every_point_of_a_neighbour_is_survived, (BACKGROUND,), slow=True),
     FaultTest(every_point_of_a_delivery_is_survived, (DRAMATIQ,), slow=True),
     FaultTest(every_point_of_a_worker_is_survived, (DRAMATIQ, ON_POSTGRESQL), slow=True),
+    FaultTest(a_kill_before_the_answer_leaves_one_unique_job, BOTH_ENDS, slow=True),
     FaultTest(a_kill_between_the_chunks_of_a_step_loses_none_of_its_jobs, BOTH_ENDS, quick=0),
 )
