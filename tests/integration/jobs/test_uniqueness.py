@@ -260,7 +260,7 @@ async def test_a_bulk_retry_leaves_out_all_but_one_of_a_key(writer: Writer) -> N
 
 
 async def test_many_dispatched_jobs_with_one_key_are_one(writer: Writer) -> None:
-    """Also in chunks that are accepted later."""
+    """Chunks that are accepted later are no exception."""
     news = [new(id=f"job_{n:04}") for n in range(2 * dispatched.CHUNK)]
     insert = partial(uniqueness.accept, insert=ledger.accept)
     stored = await dispatched.encode(news)

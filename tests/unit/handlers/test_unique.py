@@ -1,4 +1,4 @@
-"""What a handler's uniqueness may be, and what is said of one that cannot be."""
+"""The uniqueness of a handler, and the words for one that is impossible."""
 
 from __future__ import annotations
 

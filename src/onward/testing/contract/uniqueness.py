@@ -33,7 +33,7 @@ class Uniqueness:
         assert harness.count("started") == 2
 
     async def test_a_debounced_job_runs_once_after_the_last_call(self, harness: Harness) -> None:
-        """It has the newest parameters, and begins when the delay has passed since it was asked for last."""
+        """The job has the newest parameters, and begins when the delay has passed since it was asked for last."""
         first, last, folder = await self._twice(harness, TRIES)
         assert (last.id, last.status, last.due_at > first.due_at) == (first.id, S.SCHEDULED, True)
         done = await harness.done(first)
