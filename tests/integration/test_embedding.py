@@ -35,6 +35,7 @@ from onward.api.mounted import NOT_RUNNING, is_local
 from onward.api.session import STOPS
 from onward.config.settings import SettingsError
 from onward.testing import workload
+from onward.web import pages
 from tests.embedded import parcels
 from tests.embedded.project import UPDATES, WRAP, write
 
@@ -122,23 +123,18 @@ def test_a_schema_of_ones_own_is_answered(client: TestClient) -> None:
 
 
 def test_the_jobs_page_has_forms_for_the_mutations_of_the_served_schema_alone(
-    tmp_path: Path, ledger_url: str, client: TestClient
+    tmp_path: Path, ledger_url: str, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @strawberry.type
-    class Sends:
-        @strawberry.mutation
-        def process_item(self) -> str | None:
-            return None
-
     assert 'data-mutations=""' in client.get("/jobs", headers=PAGE).text
+    monkeypatch.setattr(pages, "FORMS", {"parcelsWrap": 'label: ""'})
     onward = Onward.from_settings(write(tmp_path, ledger_url))
     app = FastAPI(lifespan=onward.lifespan)
-    app.mount("/own", onward.graphql_with(strawberry.Schema(Own, mutation=Sends)))
+    app.mount("/own", onward.graphql_with(strawberry.Schema(onward.Query, mutation=onward.Mutation)))
     app.mount("/team/own", onward.graphql_with(strawberry.Schema(Own)))
     app.mount("/jobs", onward.pages)
     app.mount("/team/jobs", onward.pages)
     app.mount("/given", onward.pages_with(graphql="/own"))
-    forms = {"/jobs": "processItem", "/team/jobs": "", "/given": "processItem"}  # of the address that each page asks
+    forms = {"/jobs": "parcelsWrap", "/team/jobs": "", "/given": "parcelsWrap"}  # of the address that each page asks
     with TestClient(app) as other:
         for path, names in forms.items():
             assert f'data-mutations="{names}"' in other.get(path, headers=PAGE).text

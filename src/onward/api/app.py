@@ -46,7 +46,7 @@ def create_app(settings: Settings, *, embedded: bool = False) -> Starlette:
     return Api(
         routes=[
             *status.routes(_services_of, sees_metrics, own_metrics=own_metrics),
-            *pages.routes(gate.operations.mutations),
+            *pages.routes(pages.fitting_forms(gate.operations.check)),
         ],
         middleware=around,
         exception_handlers={HTTPException: _refusal},

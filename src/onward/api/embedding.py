@@ -110,7 +110,7 @@ class Embedding:
 
     def _open_graphql(self, service: Service, app: GraphqlApp) -> None:
         gate = self._gate_of(app.schema)
-        app.mutations = gate.operations.mutations
+        app.forms = pages.fitting_forms(gate.operations.check)
         view = service.view(gate, partial(self._explorer, app))
         answer = within(layers(self._settings, gate.hosts, mounted=True), graphql_app(view))
         app.open(LocalOnly(answer) if self._is_local_only else answer)
@@ -156,14 +156,14 @@ class Embedding:
         return pages.explorer(request, base=base_of(request), jobs=jobs or "./")
 
     def _graphql_of(self, app: PagesApp, request: Request) -> tuple[str, Collection[str]] | None:
-        """Return the address and the mutations of the GraphQL that a page asks: the settings' schema, else the nearest.
+        """Return the address of the GraphQL that a page asks, the settings' schema, else the nearest, and its forms.
 
-        None if there is no GraphQL. At an address that the page was given, the mutations of any schema may be.
+        None if there is no GraphQL. At an address that the page was given, the forms of any schema are offered.
         """
         if app.graphql:
-            return app.graphql, {name for one in self._graphql for name in one.mutations}
+            return app.graphql, {name for one in self._graphql for name in one.forms}
         found = [
-            (one.schema is not None, address.count("/"), address, one.mutations)
+            (one.schema is not None, address.count("/"), address, one.forms)
             for one in self._graphql
             if (address := mounts.link(request, self._mounts, app, [one])) is not None
         ]

@@ -127,7 +127,7 @@ class GraphqlApp(Mounted):
     def __init__(self, schema: strawberry.Schema | None = None) -> None:
         super().__init__()
         self.schema = schema
-        self.mutations: Collection[str] = ()  # of the served schema, once it is open
+        self.forms: Collection[str] = ()  # that the jobs page has for the served schema, once it is open
 
 
 class PagesApp(Mounted):
@@ -151,7 +151,7 @@ def graphql_app(view: ASGIApp) -> ASGIApp:
 def pages_app(graphql: Callable[[Request], tuple[str, Collection[str]] | None]) -> ASGIApp:
     """Return the jobs page, with its files in `static/`.
 
-    `graphql` gives the address of its GraphQL and the mutations that are known to be there; None if there is none.
+    `graphql` gives the address of its GraphQL and the forms that fit it; None if there is none.
     """
     file, show = _files(), pages.jobs_page()
 
@@ -163,8 +163,8 @@ def pages_app(graphql: Callable[[Request], tuple[str, Collection[str]] | None]) 
         elif (found := graphql(request := Request(scope, receive))) is None:
             await Refusal(503, "UNAVAILABLE", NO_GRAPHQL)(scope, receive, send)
         else:
-            address, mutations = found
-            await show(address, base_of(request), mutations)(scope, receive, send)
+            address, forms = found
+            await show(address, base_of(request), forms)(scope, receive, send)
 
     return answer
 

@@ -7,6 +7,7 @@ path that the page's files are below, and the pages know each other's addresses 
 from collections.abc import Callable, Collection
 from html import escape
 from pathlib import Path
+from types import MappingProxyType
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -17,18 +18,36 @@ from onward.web.files import Files
 
 HERE = Path(__file__).resolve().parent
 GRAPHQL_LINK = 'href="graphql"'  # of the jobs page; its scripts read the address from this link
-FORMS = ("registerUser", "sendNotification", "processItem")  # the mutations that the jobs page has forms for
-OFFERED = 'data-mutations=""'  # of the jobs page: those of them that the schema has, which may hide itself
+FORMS = MappingProxyType(
+    {
+        "registerUser": 'username: "", email: ""',
+        "sendNotification": 'email: "", message: "", runAt: "2000-01-01T00:00:00Z"',
+        "processItem": 'item: "", runAt: "2000-01-01T00:00:00Z"',
+    }
+)
+"""The mutations that the jobs page has forms for, each with the input that its form sends."""
+OFFERED = 'data-mutations=""'  # of the jobs page: the forms that fit the schema, which may hide itself
 
 
-def routes(mutations: Collection[str]) -> list[BaseRoute]:
-    """The jobs page at `/`, for a schema with these mutations, and the files of both pages below `/static/`."""
+def routes(forms: Collection[str]) -> list[BaseRoute]:
+    """The jobs page at `/`, with these of its forms, and the files of both pages below `/static/`."""
     show = jobs_page()
 
     async def jobs(_request: Request) -> Response:
-        return show("graphql", "", mutations)
+        return show("graphql", "", forms)
 
     return [Route("/", jobs, methods=["GET"], name="jobs"), Mount("/static", files(), name="static")]
+
+
+def fitting_forms(check: Callable[[str], str | None]) -> Collection[str]:
+    """Return the forms whose mutations a schema has with just this input; `check` returns a document's first error."""
+    return tuple(name for name, sent in FORMS.items() if check(_document_of(name, sent)) is None)
+
+
+def _document_of(name: str, sent: str) -> str:
+    answered = "{ job { id } replayed errors { code message path } }"
+    by_variable = f"mutation ($input: {name[0].upper()}{name[1:]}Input!) {{ {name}(input: $input) {answered}"
+    return f'{by_variable} all: {name}(input: {{ {sent}, idempotencyKey: "" }}) {answered} }}'
 
 
 def files() -> Files:
@@ -37,16 +56,16 @@ def files() -> Files:
 
 
 def jobs_page() -> Callable[[str, str, Collection[str]], Response]:
-    """Return a function of the GraphQL's address, `base` and the schema's mutations to the jobs page.
+    """Return a function of the GraphQL's address, `base` and the forms to the jobs page.
 
     The page is the same for everyone: what it shows comes from GraphQL.
     """
     page = (HERE / "jobs.html").read_text("utf-8")
     headers = {**policy.COMMON, "Content-Security-Policy": policy.JOBS, "Cache-Control": "no-cache"}
 
-    def show(graphql: str, base: str, mutations: Collection[str]) -> Response:
+    def show(graphql: str, base: str, forms: Collection[str]) -> Response:
         html = page.replace('="static/', f'="{escape(base)}static/')
-        html = html.replace(OFFERED, f'data-mutations="{" ".join(name for name in FORMS if name in mutations)}"')
+        html = html.replace(OFFERED, f'data-mutations="{" ".join(name for name in FORMS if name in forms)}"')
         return HTMLResponse(html.replace(GRAPHQL_LINK, f'href="{escape(graphql)}"'), headers=headers)
 
     return show

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
@@ -72,11 +72,6 @@ class Operations:
     def shares(self) -> Shares:
         """The parts of the process that callers share."""
         return self._documents.shares
-
-    @property
-    def mutations(self) -> Collection[str]:
-        """The names of the schema's mutations, whoever may send them."""
-        return self._schema.mutation_type.fields.keys() if self._schema.mutation_type else ()
 
     def check(self, text: str) -> str | None:
         """Return the first error of a document, or None."""
