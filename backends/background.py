@@ -37,6 +37,7 @@ class Background(Backend):
         self._waiting: deque[Sequence[str]] = deque()  # requests that had a slot when accepted, and none when delivered
         self._reserved: set[str] = set()  # jobs that wait behind others of their request, and must not be claimed
         self._backlog = False  # the last claim filled all its slots: there is a backlog
+        self._any_left = True  # whether jobs may wait in the ledger that a free slot could run
         self._runs_here = False
         self._more = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -56,7 +57,7 @@ class Background(Backend):
                 await self._claimer
 
     def wake(self) -> None:
-        self._more.set()
+        self._ask()
 
     def local_runner(self) -> str | None:
         # Not while others wait that had a slot when they were accepted, so that these stay few.
@@ -85,7 +86,7 @@ class Background(Backend):
                 self._waiting.append(ids)
                 self._more.set()
             else:
-                self._more.set()
+                self._ask()
                 break  # they wait in the ledger
 
     async def _in_order(self, job_ids: Sequence[str]) -> None:
@@ -110,18 +111,26 @@ class Background(Backend):
                 self._log.warning("not run to its end", error=str(error))
             finally:
                 self._free += 1
-                self._more.set()
+                if self._any_left or self._waiting:
+                    self._more.set()
 
         task = asyncio.create_task(in_slot())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _ask(self) -> None:
+        """Ask the ledger for jobs as soon as a slot is free."""
+        self._any_left = True
+        self._more.set()
+
     async def _claim_more(self) -> None:
         """Fill free slots with waiting requests, then with waiting jobs of the ledger."""
         while True:
-            with suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(to_next_tick(self._timings.slot_check_s)):
                     await self._more.wait()
+            except TimeoutError:
+                self._any_left = True
             self._more.clear()
             try:
                 while self._free > 0 and (calls := await self._next()):
@@ -137,10 +146,17 @@ class Background(Backend):
         if self._waiting:
             return [partial(self._in_order, self._waiting.popleft())]
         # Requests arrive while the ledger is asked: half of the slots are kept for them, unless there is a backlog.
+        if not self._any_left:
+            return ()
         self._asked = self._free if self._backlog else (self._free + 1) // 2
+        self._any_left = False  # from here on: a job may come while the ledger is asked
         try:
             calls = await self._run.claim(self._asked, exclude=tuple(self._reserved))
             self._backlog = len(calls) == self._asked
+        except BaseException:
+            self._any_left = True
+            raise
         finally:
             self._asked = 0
+        self._any_left = self._any_left or bool(calls) or bool(self._reserved)
         return calls

@@ -17,7 +17,7 @@ from onward.storage.driver import Driver
 from onward.storage.file_watch import FileWatch
 from onward.storage.ids import Ids
 from onward.storage.place import DEFAULT_SCHEMA, Place
-from onward.storage.revision import RevisionReader
+from onward.storage.revision import OwnCommits, RevisionReader
 from onward.storage.transaction import Tx
 
 T = TypeVar("T")
@@ -44,6 +44,7 @@ class Database:
         self._idle_lock = threading.Lock()
         self._closed = False
         self.heartbeat_at = 0.0  # when this process began to write its last heartbeat, by its own clock
+        self.own_commits = OwnCommits()
         self._revision = RevisionReader(self)
         self._file_watch = None if self.path is None else FileWatch(self.path, self)
 

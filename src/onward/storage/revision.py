@@ -40,6 +40,53 @@ class Revision:
         self._seen = None
 
 
+class RevisionOfOthers:
+    """The state of the ledger at the last look, without what this process's writer has committed since.
+
+    Where commits are numbered, as on SQLite, the writer notes its own; elsewhere each change may be another's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._own = database.own_commits
+        self._seen: tuple[int, int | None] = (-1, None)
+
+    def has_changed(self) -> bool:
+        """Return whether another connection may have committed since the last True."""
+        if self._own.last is None:
+            return True
+        found = self._database.revision()
+        last_own, interrupted = self._own.last, self._own.interrupted  # in this order, and after the revision
+        if found is None:
+            return True
+        if interrupted == self._seen[0] and (found <= last_own or found == self._seen[1]):
+            return False
+        self._seen = interrupted, found
+        return True
+
+
+class OwnCommits:
+    """The numbers of the commits of this process's writer.
+
+    `last` is the newest one, which may still be on its way; `interrupted` counts the gaps, each of which is another's.
+    """
+
+    def __init__(self) -> None:
+        self.last: int | None = None
+        self.interrupted = 0
+
+    def begin(self, number: int) -> None:
+        """Note the number of the transaction that has begun."""
+        if self.last is None or number != self.last + 1:
+            self.interrupted += 1  # before `last`, by which a reader knows that it has to look here
+        self.last = number
+
+    def undo(self) -> None:
+        """Note that the transaction was rolled back: another may get its number."""
+        if self.last is not None:
+            self.last -= 1
+
+
 class RevisionReader:
     """Reads the ledger's revision: at once where that takes microseconds, else in a thread that looks all the time.
 

@@ -269,6 +269,7 @@ class SQLiteWriteConnection(WriteConnection):
         super().__init__(database)
         self._file = file
         self._holds_wal = False
+        self._has_number = False  # the transaction that has begun
 
     def _prepare(self, connection: Any) -> None:
         # SQLite's own waiting sleeps up to 100 ms at a time, and so keeps losing to a busier process.
@@ -295,6 +296,9 @@ class SQLiteWriteConnection(WriteConnection):
             raise
         change, now = tx.one(BEGIN if is_change else _number_and_time)  # type: ignore[misc]
         self._changes_before = self._connection.total_changes
+        if is_change:
+            self._database.own_commits.begin(change)
+            self._has_number = True
         return change, now
 
     def commit(self, tx: Tx, deadline: float) -> None:  # noqa: ARG002 - SQLite's answer is the outcome
@@ -302,11 +306,22 @@ class SQLiteWriteConnection(WriteConnection):
             self.rollback()  # nothing was written, so there is nothing to wait for the disk for
         else:
             tx.raw("COMMIT")
+            self._has_number = False
+
+    def rollback(self) -> None:
+        super().rollback()
+        self._give_number_back()
 
     def close(self) -> None:
         super().close()
+        self._give_number_back()
         self._file.release_wal()
         self._holds_wal = False
+
+    def _give_number_back(self) -> None:
+        if self._has_number:
+            self._has_number = False
+            self._database.own_commits.undo()
 
     def _is_open(self) -> bool:
         return bool(self._connection.in_transaction)

@@ -8,13 +8,18 @@ from contextlib import suppress
 from functools import partial
 
 from onward.storage.engine import Database
+from onward.storage.revision import RevisionOfOthers
 
 
 class Wakeups:
-    """Calls `wake` on the event loop after commits, and may call it without one."""
+    """Calls `wake` on the event loop after commits of others, and may call it without one.
+
+    Jobs of this process's own commits are delivered by it.
+    """
 
     def __init__(self, database: Database, wake: Callable[[], None]) -> None:
         self._wake = wake
+        self._others = RevisionOfOthers(database)
         self._database = database
         self._end: Callable[[], None] | None = None
 
@@ -30,4 +35,8 @@ class Wakeups:
 
     def _wake_in(self, loop: asyncio.AbstractEventLoop) -> None:
         with suppress(RuntimeError):  # the loop is closed, and nobody is there to be woken
-            loop.call_soon_threadsafe(self._wake)
+            loop.call_soon_threadsafe(self._look)
+
+    def _look(self) -> None:
+        if self._others.has_changed():
+            self._wake()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from onward.storage import revision as looks
 from onward.storage.engine import Database
 from onward.storage.lock_order import LAST, PROCESSES
 from onward.storage.postgresql import PostgreSQL, without
-from onward.storage.revision import Revision
+from onward.storage.revision import Revision, RevisionOfOthers
 from onward.storage.tables import runners
 from onward.storage.transaction import Tx
 from onward.telemetry.metrics import Metrics
@@ -47,6 +49,12 @@ def accept(tx: Tx) -> None:
     )
 
 
+def refuse(tx: Tx) -> None:
+    accept(tx)
+    tx.flush()
+    raise ValueError("of mine")
+
+
 def descriptors() -> int:
     return sum(1 for _ in Path("/dev/fd").iterdir())
 
@@ -57,10 +65,60 @@ async def counter(database: Database) -> int:
     return found
 
 
-async def known(revision: Revision) -> None:
+async def known(revision: Revision | RevisionOfOthers) -> None:
     """Wait until the revision has a number: its connection is opened in another thread."""
     revision.has_changed()
     await until(lambda: not revision.has_changed())
+
+
+async def test_only_commits_of_others_wake_a_process(sqlite_ledger: str) -> None:
+    """A function that is refused, a transaction that writes nothing, and a heartbeat change nothing about it."""
+    with writing(sqlite_ledger) as writer, writing(sqlite_ledger) as other:
+        revision = RevisionOfOthers(writer.database)
+        assert revision.has_changed()  # nothing is known yet
+        await writer.run(accept)
+        await known(revision)
+        for _ in range(3):
+            await writer.run(accept)
+            assert not revision.has_changed()
+        with pytest.raises(ValueError, match="of mine"):
+            await writer.run(refuse)
+        await writer.run(lambda _: None)
+        revision.has_changed()  # it may say so once: a number was given back
+        await writer.run(accept)
+        assert not revision.has_changed()
+        await other.run(accept)
+        assert revision.has_changed()
+        assert not revision.has_changed()
+        await other.run(accept)
+        await writer.run(accept)
+        assert revision.has_changed()
+        assert not revision.has_changed()
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_no_commit_of_another_is_missed_in_any_order(sqlite_ledger: str, seed: int) -> None:
+    with writing(sqlite_ledger) as writer, writing(sqlite_ledger) as other:
+        revision = RevisionOfOthers(writer.database)
+        await writer.run(accept)
+        await known(revision)
+        chance = random.Random(seed)
+        missed = False
+        for _ in range(60):
+            match chance.choice(["mine", "refused", "other", "beat", "look", "look"]):
+                case "mine":
+                    await writer.run(accept)
+                case "refused":
+                    with suppress(ValueError):
+                        await writer.run(refuse)
+                case "other":
+                    await other.run(accept)
+                    missed = True
+                case "beat":
+                    await writer.run(lambda tx: tx.execute(sa.update(runners).values(beat=runners.c.beat)), PROCESSES)
+                case "look":
+                    assert revision.has_changed() or not missed
+                    missed = False
 
 
 async def test_a_commit_changes_the_revision_and_a_read_does_not(sqlite_ledger: str) -> None:
