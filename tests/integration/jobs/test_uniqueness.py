@@ -17,6 +17,7 @@ from onward.jobs.model import Job, JobFilter, NewJob, UniqueKey, Visible
 from onward.jobs.outcome import Outcome
 from onward.jobs.states import JobStatus
 from onward.maintenance.cleaner import Cleaner, Retention
+from onward.storage import lock_order
 from onward.storage.lock_order import ALONE
 from onward.storage.tables import jobs, uniques
 from onward.storage.transaction import Tx
@@ -219,6 +220,26 @@ async def test_callers_that_meet_in_any_order_wait_for_each_other(postgres_ledge
             there, back = await asyncio.gather(accept_each(one, wanted), accept_each(two, wanted[::-1]))
             assert [job.id for job in there] == [job.id for job in back][::-1]
         assert await count(one, _jobs) == 25 * 8
+    assert ended_by_the_database == []
+
+
+async def test_callers_and_runners_that_meet_wait_for_each_other(postgres_ledger: str) -> None:
+    """Nobody waits for a key while it holds a job, also where a commit claims many of them."""
+    ended_by_the_database: list[BaseException] = []
+    with writing(postgres_ledger) as one, writing(postgres_ledger) as two:
+        for writer in (one, two):
+            writer._connection.is_transient = ended_by_the_database.append  # type: ignore[assignment, method-assign]
+        for n in range(15):
+            wanted = [new(f"{n}/{place}", NOT_BEGUN, replaces=True) for place in range(8)]
+            there = await accept_each(one, wanted[::-1])
+            claiming = [two.run(partial(claimed, job=job), lock_order.job(job.id)) for job in there]
+            again, _, *running = await asyncio.gather(
+                accept_each(one, wanted),
+                accept(two, new(f"{n}/0")),
+                *claiming,
+            )
+            assert all(running)
+            assert {job.id for job in again} & {job.id for job in there} == {job.id for job in again if job.replayed}
     assert ended_by_the_database == []
 
 
