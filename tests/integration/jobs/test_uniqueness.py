@@ -152,7 +152,7 @@ async def test_a_job_that_has_not_begun_gets_the_new_parameters(writer: Writer) 
 async def test_no_parameters_are_lost_to_a_claim_of_the_same_moment(writer: Writer, ledger_url: str) -> None:
     """Each set of parameters is that of a job which begins afterwards."""
     with writing(ledger_url) as other:
-        for n in range(40):
+        for n in range(15):
             digest = f"k{n}"
             first = await accept(writer, new(digest, NOT_BEGUN, params='{"n":1}', replaces=True))
             running, second = await asyncio.gather(
@@ -213,13 +213,13 @@ async def test_callers_that_meet_in_any_order_wait_for_each_other(postgres_ledge
     with writing(postgres_ledger) as one, writing(postgres_ledger) as two:
         for writer in (one, two):
             writer._connection.is_transient = ended_by_the_database.append  # type: ignore[assignment, method-assign]
-        for n in range(25):
+        for n in range(10):
             situations, changes = (NOT_BEGUN, True) if n % 2 else (IN_PROGRESS, False)
             wanted = [new(f"{n}/{place}", situations, replaces=changes) for place in range(8)]
             await accept_each(one, wanted[2:6])
             there, back = await asyncio.gather(accept_each(one, wanted), accept_each(two, wanted[::-1]))
             assert [job.id for job in there] == [job.id for job in back][::-1]
-        assert await count(one, _jobs) == 25 * 8
+        assert await count(one, _jobs) == 10 * 8
     assert ended_by_the_database == []
 
 
@@ -229,7 +229,7 @@ async def test_callers_and_runners_that_meet_wait_for_each_other(postgres_ledger
     with writing(postgres_ledger) as one, writing(postgres_ledger) as two:
         for writer in (one, two):
             writer._connection.is_transient = ended_by_the_database.append  # type: ignore[assignment, method-assign]
-        for n in range(15):
+        for n in range(8):
             wanted = [new(f"{n}/{place}", NOT_BEGUN, replaces=True) for place in range(8)]
             there = await accept_each(one, wanted[::-1])
             claiming = [two.run(partial(claimed, job=job), lock_order.job(job.id)) for job in there]
