@@ -233,10 +233,8 @@ async def test_callers_and_runners_that_meet_wait_for_each_other(postgres_ledger
             wanted = [new(f"{n}/{place}", NOT_BEGUN, replaces=True) for place in range(8)]
             there = await accept_each(one, wanted[::-1])
             claiming = [two.run(partial(claimed, job=job), lock_order.job(job.id)) for job in there]
-            again, _, *running = await asyncio.gather(
-                accept_each(one, wanted),
-                accept(two, new(f"{n}/0")),
-                *claiming,
+            again, _, running = await asyncio.gather(
+                accept_each(one, wanted), accept(two, new(f"{n}/0")), asyncio.gather(*claiming)
             )
             assert all(running)
             assert {job.id for job in again} & {job.id for job in there} == {job.id for job in again if job.replayed}
