@@ -43,8 +43,10 @@ def write(page: str, folder: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_the_tests_on_the_pages_pass(tmp_path: Path) -> None:
-    tests = [name for page in ("handlers.md", "mutations.md", "fastapi.md") for name in write(page, tmp_path)]
-    assert len(tests) == 4
+    tests = [
+        name for page in ("handlers.md", "mutations.md", "fastapi.md", "flows.md") for name in write(page, tmp_path)
+    ]
+    assert len(tests) == 5
     run_tests(tmp_path, tests)
 
 
@@ -215,6 +217,7 @@ def test_every_block_of_code_is_run_somewhere() -> None:
         "tables.md",
         "enqueue.md",
         "your-users.md",
+        "flows.md",
     }
     pages |= {
         "testing-your-jobs.md",
