@@ -97,6 +97,26 @@ def test_the_example_of_a_schedule_is_valid(tmp_path: Path) -> None:
     assert load(tmp_path).schedule["nightly"].handler == "logging.write"
 
 
+@pytest.mark.slow
+async def test_schedules_are_made_at_run_time_as_on_the_page(tmp_path: Path) -> None:
+    write("schedule.md", tmp_path)
+    application.write(tmp_path, (tmp_path / "settings.toml").read_text("utf-8"))
+    (mutation,) = (fence.text for fence in fences(DOCS / "schedule.md") if fence.language == "graphql")
+    (commands,) = (fence.text for fence in fences(DOCS / "schedule.md") if fence.language == "sh")
+    async with running(load(tmp_path)) as api:
+        payload = (await api.data(mutation))["createSchedule"]
+        assert (payload["schedule"]["name"], payload["errors"]) == ("digest-acme", [])
+        for line in commands.splitlines():
+            outcome = await asyncio.to_thread(onward, *shlex.split(line)[1:], project=tmp_path)
+            assert outcome.returncode == 0, outcome
+        found = (await api.data("{ system { schedules { name pausedAt } } }"))["system"]["schedules"]
+    assert [(one["name"], one["pausedAt"] is None) for one in found] == [
+        ("digest-acme", True),
+        ("digest-globex", True),
+        ("nightly", False),
+    ]
+
+
 def test_the_example_of_queues_is_valid(tmp_path: Path) -> None:
     """The commands and handlers of the example exist, too."""
     write("queues.md", tmp_path)

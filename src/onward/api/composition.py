@@ -185,7 +185,7 @@ def services(runtime: Runtime) -> Services:
         changes=runtime.change_feed,
         handlers=runtime.handlers,
         counts=Counts(runtime.database),
-        schedule=runtime.schedule,
+        schedules=runtime.schedules,
         out_of_threads=lambda: runtime.runner.out_of_threads,
         metrics=runtime.telemetry.metrics,
         tracing=runtime.telemetry.tracing,

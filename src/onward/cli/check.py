@@ -84,7 +84,7 @@ def _schedule(settings: Settings, preparation: Preparation) -> Iterator[Finding]
         yield Finding("schedule", State.WRONG, in_one_line(error), "correct [schedule]")
     else:
         if entries:
-            yield Finding("schedule", State.OK, ", ".join(entry.name for entry in entries))
+            yield Finding("schedule", State.OK, ", ".join(entries))
 
 
 def _schema(settings: Settings, handlers_error: str) -> Finding:

@@ -14,6 +14,7 @@ import typer
 
 from onward import children
 from onward.cli.completion import SendCommand, handler_names
+from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
 from onward.jobs.states import RETRYABLE, JobStatus
 from onward.runtime import allocator, garbage_collector
 
@@ -37,6 +38,7 @@ Processes = Annotated[int | None, typer.Option(min=1, help="How many worker proc
 Threads = Annotated[int, typer.Option(min=1, help="How many Dramatiq jobs each worker process runs at once.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on each line.")]
 Statuses = Annotated[list[JobStatus] | None, typer.Option("--status", case_sensitive=False, help="Only these states.")]
+ScheduleNames = Annotated[list[str], typer.Argument(help="Names of schedules.")]
 Handlers = Annotated[list[str] | None, typer.Option("--handler", help="Only these handlers; a name may contain *.")]
 
 
@@ -298,6 +300,63 @@ def jobs_send(
         raise typer.Exit(code)
 
 
+def schedules_list(*, as_json: AsJson = False) -> None:
+    """List the schedules of the settings, and those made at run time."""
+    with _schedules() as (schedules, settings):
+        raise typer.Exit(schedules.list_all(settings, as_json=as_json))
+
+
+def schedules_create(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The name, of this schedule alone.")],
+    handler: Annotated[str, typer.Argument(help="The handler of its jobs.", autocompletion=handler_names)],
+    *,
+    cron: Annotated[str, typer.Option(help="Its times in cron's form, as in '30 7 * * MON-FRI'.")],
+    time_zone: Annotated[str, typer.Option(help="Their time zone, as in Europe/Berlin.")] = "UTC",
+    overlap: Annotated[
+        ScheduleOverlap, typer.Option(case_sensitive=False, help="What to do while its last job is not over.")
+    ] = ScheduleOverlap.ALLOW,
+    missed: Annotated[
+        ScheduleMissed, typer.Option(case_sensitive=False, help="What to do after times at which no process ran.")
+    ] = ScheduleMissed.RUN_ONCE,
+    whole: Annotated[str | None, typer.Option("--json", help="The handler's parameters as a JSON object.")] = None,
+) -> None:
+    """Make a schedule. Further options are the handler's parameters, as in --order A-17."""
+    with _schedules() as (schedules, settings):
+        from onward.cli.parameter_options import BadOption
+
+        chosen = {"cron": cron, "time_zone": time_zone, "overlap": overlap, "missed": missed}
+        try:
+            code = schedules.create(settings, name, handler, context.args, whole=whole, **chosen)
+        except BadOption as error:
+            _fail(str(error))
+        raise typer.Exit(code)
+
+
+def schedules_pause(names: ScheduleNames) -> None:
+    """Let no tick of these schedules make a job, in any process."""
+    with _schedules() as (schedules, settings):
+        raise typer.Exit(schedules.pause(settings, names))
+
+
+def schedules_resume(names: ScheduleNames) -> None:
+    """Let paused schedules go on with their next ticks."""
+    with _schedules() as (schedules, settings):
+        raise typer.Exit(schedules.resume(settings, names))
+
+
+def schedules_run(name: Annotated[str, typer.Argument(help="A schedule, paused or not.")]) -> None:
+    """Accept a job of a schedule now and print its id. Its ticks stay as they are."""
+    with _schedules() as (schedules, settings):
+        raise typer.Exit(schedules.run(settings, name))
+
+
+def schedules_delete(names: ScheduleNames) -> None:
+    """Delete schedules that were made at run time. Their jobs stay."""
+    with _schedules() as (schedules, settings):
+        raise typer.Exit(schedules.delete(settings, names))
+
+
 def bench(
     *,
     quick: Annotated[
@@ -364,6 +423,15 @@ JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("resume", jobs_resume),
 )
 
+SCHEDULES_COMMANDS: tuple[tuple[str, Command], ...] = (
+    ("list", schedules_list),
+    ("create", schedules_create),
+    ("pause", schedules_pause),
+    ("resume", schedules_resume),
+    ("run", schedules_run),
+    ("delete", schedules_delete),
+)
+
 
 def program() -> typer.Typer:
     """Build the command line from the tables above."""
@@ -378,14 +446,22 @@ def program() -> typer.Typer:
         app.command()(command)
     jobs = typer.Typer(help="Look at jobs and control them.", no_args_is_help=True)
     for name, command in JOBS_COMMANDS:
-        free = {"ignore_unknown_options": True, "allow_extra_args": True} if command is jobs_send else None
-        jobs.command(name, cls=SendCommand if command is jobs_send else None, context_settings=free)(command)
+        _add(jobs, name, command, takes_parameters=command is jobs_send)
     app.add_typer(jobs, name="jobs")
+    schedules = typer.Typer(help="Look at schedules, make and change them.", no_args_is_help=True)
+    for name, command in SCHEDULES_COMMANDS:
+        _add(schedules, name, command, takes_parameters=command is schedules_create)
+    app.add_typer(schedules, name="schedules")
     new = typer.Typer(help="Write the first files of something new.", no_args_is_help=True)
     new.command("project")(new_project)
     new.command("handler")(new_handler)
     app.add_typer(new, name="new")
     return app
+
+
+def _add(group: typer.Typer, name: str, command: Command, *, takes_parameters: bool) -> None:
+    free = {"ignore_unknown_options": True, "allow_extra_args": True} if takes_parameters else None
+    group.command(name, cls=SendCommand if takes_parameters else None, context_settings=free)(command)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's way to call
@@ -504,6 +580,15 @@ def _terminal() -> Iterator[tuple[Any, "Settings"]]:
         from onward.cli import terminal
 
         yield terminal, settings
+
+
+@contextmanager
+def _schedules() -> Iterator[tuple[Any, "Settings"]]:
+    settings = _load_settings()
+    with _errors_in_one_line():
+        from onward.cli import schedules
+
+        yield schedules, settings
 
 
 @contextmanager

@@ -51,12 +51,13 @@ async def _send(
                 f"{name}: there is no such handler; known are {', '.join(sorted(enqueuer.handlers))}", file=sys.stderr
             )
             return UNKNOWN
-        params = {**_whole(whole), **parameters(handler, given)}
+        params = {**whole_parameters(whole), **parameters(handler, given)}
         print(await enqueuer.enqueue(JobRequest(name, params), options, key))
     return DONE
 
 
-def _whole(text: str | None) -> Mapping[str, Any]:
+def whole_parameters(text: str | None) -> Mapping[str, Any]:
+    """Return the parameters of the option --json. Raises BadOption."""
     if text is None:
         return {}
     try:

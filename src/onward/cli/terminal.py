@@ -41,13 +41,13 @@ PIPED_COLUMNS = 240
 
 def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: bool) -> int:
     """Print the newest matching jobs: a table, or one JSON object on each line."""
-    with _ledger(settings) as database:
+    with ledger_of(settings) as database:
         found = database.read_sync(lambda tx: pages.page(tx, visible=EVERYTHING, filter=wanted, first=limit)).jobs
     if as_json:
         for job in found:
             print(json.dumps(job_text.as_object(job)))
     else:
-        _out().print(job_text.table(found) if found else "no jobs")
+        out().print(job_text.table(found) if found else "no jobs")
     return DONE if found else _known(settings, wanted.handler)
 
 
@@ -57,7 +57,7 @@ def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
     def look(tx: Tx) -> tuple[Job | None, Mapping[str, concurrency.HandlerLimits]]:
         return ledger.get(tx, job_id), concurrency.all_limits(tx)
 
-    with _ledger(settings) as database:
+    with ledger_of(settings) as database:
         job, there = database.read_sync(look)
     if job is None:
         return _unknown(job_id)
@@ -68,9 +68,7 @@ def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({**job_text.as_object(job), "waitingFor": waiting}))
     else:
-        _out().print(
-            job_text.whole(job), *([Text(f"waits for {job_text.plain(waiting)}")] if waiting else []), sep="\n"
-        )
+        out().print(job_text.whole(job), *([Text(f"waits for {job_text.plain(waiting)}")] if waiting else []), sep="\n")
     return DONE
 
 
@@ -79,7 +77,7 @@ def watch(settings: Settings, job_id: str | None, *, as_json: bool) -> int:
 
     Into a pipe, and as JSON, each change is a line.
     """
-    with _ledger(settings) as database:
+    with ledger_of(settings) as database:
         return _watch_job(database, job_id, as_json=as_json) if job_id else _watch_all(database, as_json=as_json)
 
 
@@ -104,7 +102,7 @@ def retry(settings: Settings, ids: Sequence[str], *, from_start: bool, as_json: 
 def retry_matching(settings: Settings, wanted: JobFilter, limit: int) -> int:
     """Queue up to `limit` matching jobs for a new run, a small batch in each commit."""
     route = Routes(settings.backend, settings.routes)
-    with _writer(settings) as writer:
+    with writer_of(settings) as writer:
         retryable = partial(commands.retryable, filter=wanted, limit=limit, visible=EVERYTHING)
         total = len(writer.database.read_sync(retryable))
         done = asyncio.run(_retry_all(BulkRetry(writer, wanted, EVERYTHING, route, left=limit, pause=1.0), total))
@@ -148,7 +146,7 @@ def _health(settings: Settings, name: str) -> Health | None:
 def _command(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], Job], *, as_json: bool) -> int:
     worst = DONE
     shown = nullcontext(lambda _: None) if as_json else bar(f"{len(ids)} jobs", len(ids))
-    with _writer(settings) as writer, shown as show:
+    with writer_of(settings) as writer, shown as show:
         for number, one in enumerate(ids):
             show(number)
             try:
@@ -156,7 +154,7 @@ def _command(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], J
             except NotFound:
                 worst = max(worst, _unknown(one))
             except Conflict as conflict:
-                _fail(f"{job_text.plain(one)}: {job_text.plain(str(conflict))}")
+                fail(f"{job_text.plain(one)}: {job_text.plain(str(conflict))}")
                 worst = max(worst, REFUSED)
             else:
                 print(json.dumps(job_text.as_object(job)) if as_json else f"{one} {job.status}")
@@ -166,7 +164,7 @@ def _command(settings: Settings, ids: Sequence[str], move: Callable[[Tx, str], J
 def _switch(settings: Settings, names: Sequence[str], word: str, turn: Callable[[Tx, str], object]) -> int:
     worst = DONE
     known = _handlers(settings)
-    with _writer(settings, make=True) as writer:  # a handler may be paused before the first start
+    with writer_of(settings, make=True) as writer:  # a handler may be paused before the first start
         # Also those that this release has no more, for the jobs that wait for them.
         there = {*known, *(found.handler for found in writer.database.read_sync(concurrency.pauses))}
         for name in names:
@@ -175,7 +173,7 @@ def _switch(settings: Settings, names: Sequence[str], word: str, turn: Callable[
                 writer.run_sync(lambda tx, one=one: turn(tx, one))  # type: ignore[misc]
                 print(f"{job_text.plain(one)} {word}")
             if not found:
-                worst = _no_such_handler(name, known)
+                worst = no_such_handler(name, known)
     return worst
 
 
@@ -185,7 +183,7 @@ def _known(settings: Settings, names: Sequence[str]) -> int:
     worst = DONE
     for name in names:
         if not any(matches(one, name) for one in known):
-            worst = _no_such_handler(name, known)
+            worst = no_such_handler(name, known)
     return worst
 
 
@@ -195,8 +193,8 @@ def _handlers(settings: Settings) -> Collection[str]:
     return load_handlers(settings)
 
 
-def _no_such_handler(name: str, known: Collection[str]) -> int:
-    _fail(f"{job_text.plain(name)}: there is no such handler; known are {', '.join(sorted(known))}")
+def no_such_handler(name: str, known: Collection[str]) -> int:
+    fail(f"{job_text.plain(name)}: there is no such handler; known are {', '.join(sorted(known))}")
     return UNKNOWN
 
 
@@ -246,23 +244,23 @@ def _watch_all(database: Database, *, as_json: bool) -> int:
             return DONE
 
 
-def _out() -> Console:
+def out() -> Console:
     """Return a console on standard output; lines for another program keep their length."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=PIPED_COLUMNS)
 
 
 def _unknown(job_id: str) -> int:
-    _fail(f"{job_text.plain(job_id)}: there is no such job")
+    fail(f"{job_text.plain(job_id)}: there is no such job")
     return UNKNOWN
 
 
-def _fail(line: str) -> None:
+def fail(line: str) -> None:
     Console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def _ledger(settings: Settings, *, make: bool = False) -> Iterator[Database]:
+def ledger_of(settings: Settings, *, make: bool = False) -> Iterator[Database]:
     """The ledger, which has to be there unless `make` allows to make it."""
     database = database_of(settings)
     try:
@@ -273,8 +271,8 @@ def _ledger(settings: Settings, *, make: bool = False) -> Iterator[Database]:
 
 
 @contextmanager
-def _writer(settings: Settings, *, make: bool = False) -> Iterator[Writer]:
-    with _ledger(settings, make=make) as database:
+def writer_of(settings: Settings, *, make: bool = False) -> Iterator[Writer]:
+    with ledger_of(settings, make=make) as database:
         writer = Writer(database)
         writer.start()
         try:

@@ -448,6 +448,11 @@ class Recurring(Table):
         "once",
         description='after times at which no process ran: "once" makes one job for all of them, "skip" none',
     )
+    overlap: Literal["allow", "skip", "cancel_last"] = Field(
+        "allow",
+        description='at a time whose last job is not over: "allow" makes the next one all the same, "skip" makes none,'
+        ' "cancel_last" cancels the last one',
+    )
 
 
 class Queue(Table):

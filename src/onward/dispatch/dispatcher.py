@@ -158,6 +158,11 @@ class Dispatcher:
             if not job.replayed:
                 self._metrics.accepted(job.handler)
 
+    def count_ended(self, jobs: Sequence[Job]) -> None:
+        """Count jobs that have ended without a run."""
+        for job in jobs:
+            self._metrics.finished(job.handler, job.status.value)
+
     def dispatch_new(self, jobs: Sequence[Job]) -> None:
         """Count and dispatch jobs that a handler has made."""
         self.count(jobs)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+import orjson
+
 from onward.dispatch.patterns import NO_PRIORITIES, Patterns, Routes
 from onward.handlers.base import Handler, InvalidParameters, Unique, UnknownHandler
 from onward.handlers.json_values import fault
@@ -55,9 +57,7 @@ class Preparation:
 
         Raises InvalidParameters, UnknownHandler; NoKey for want of one.
         """
-        found = self._handlers.get(handler)
-        if found is None:
-            raise UnknownHandler(handler)
+        found = self._known(handler)
         clear = found.bind(params)
         bound = self._encryption.encrypt(found, clear)
         try:
@@ -65,18 +65,58 @@ class Preparation:
         except TypeError as error:
             wrong = (fault(value, name, lambda _: False) for name, value in bound.items())
             raise InvalidParameters([one for one in wrong if one is not None]) from error
+        return self._new(
+            found, stored, found.version, clear=clear, owner=owner, run_at=run_at, priority=priority, trace=trace
+        )
+
+    def prepare_stored(self, handler: str, params: str, version: int) -> NewJob:
+        """Return a job of parameters that were checked, encrypted and encoded before, in that version.
+
+        Raises UnknownHandler; for a unique job also Permanent without the right key, and KeyError for parameters of
+        another version.
+        """
+        found = self._known(handler)
+        clear: dict[str, Any] = {}
+        if found.unique is not None:
+            clear, _ = self._encryption.decrypt(orjson.loads(params))
+            if version < found.version and found.upgrade is not None:
+                clear = found.upgrade(version, clear)
+        return self._new(found, params, version, clear=clear)
+
+    def knows(self, handler: str) -> bool:
+        """Return whether there is a handler of that name."""
+        return handler in self._handlers
+
+    def _known(self, handler: str) -> Handler:
+        found = self._handlers.get(handler)
+        if found is None:
+            raise UnknownHandler(handler)
+        return found
+
+    def _new(
+        self,
+        found: Handler,
+        params: str,
+        version: int,
+        *,
+        clear: Mapping[str, Any],
+        owner: str | None = None,
+        run_at: int | None = None,
+        priority: int | None = None,
+        trace: str | None = None,
+    ) -> NewJob:
         return NewJob(
-            handler=handler,
-            backend=self.route(handler),
-            params=stored,
-            params_version=found.version,
-            steps=self._dumped[handler],
+            handler=found.name,
+            backend=self.route(found.name),
+            params=params,
+            params_version=version,
+            steps=self._dumped[found.name],
             max_attempts=found.retry.max_attempts,
             owner=owner,
-            priority=self._priority(handler) if priority is None else priority,
+            priority=self._priority(found.name) if priority is None else priority,
             run_at=run_at,
             trace=self._tracing.current() or trace,
-            pending=self._steps[handler],
+            pending=self._steps[found.name],
             unique=None if found.unique is None else _unique_key(found.unique, clear, owner),
         )
 

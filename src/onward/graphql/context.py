@@ -14,6 +14,7 @@ import strawberry
 from graphql.pyutils import Path
 
 from onward.dispatch.dispatcher import Dispatcher
+from onward.dispatch.schedules import Schedules
 from onward.graphql.base import BadRequest, public_error, unavailable
 from onward.graphql.counts import Counts
 from onward.graphql.meter import Meter
@@ -22,7 +23,6 @@ from onward.handlers.base import Handler
 from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.model import Job
 from onward.jobs.position import Position, Snapshot
-from onward.jobs.schedule import Schedule
 from onward.storage.base import Unavailable
 from onward.storage.engine import Database
 from onward.storage.transaction import Tx
@@ -46,7 +46,7 @@ class Services:
     changes: ChangeFeed
     handlers: Mapping[str, Handler]
     counts: Counts
-    schedule: Schedule
+    schedules: Schedules
     metrics: Metrics
     tracing: Tracing
     out_of_threads: Callable[[], bool]  # whether plain functions past their time limit keep too many threads

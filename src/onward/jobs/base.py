@@ -24,6 +24,15 @@ class Conflict(JobsError):
         self.job = job
 
 
+class ScheduleRefused(JobsError):
+    """A schedule cannot be made or changed: a code of `UserErrorCode`, and the parts of the path of what is wrong."""
+
+    def __init__(self, code: str, message: str, *path: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.path = path
+
+
 class KeyReused(JobsError):
     """The idempotency key was used before with another input."""
 

@@ -1,177 +1,157 @@
-"""Recurring jobs: one for each tick, in any number of processes, by a compare-and-set on the tick."""
+"""Recurring jobs: one for each tick, in any number of processes, decided in one transaction on the schedule's row."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from datetime import datetime
-from zoneinfo import ZoneInfo
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-import sqlalchemy as sa
-from cronsim import CronSim, CronSimError
-
-from onward.jobs.model import Job, NewJob, to_datetime, to_us
+from onward.jobs import commands, ledger, schedule_rows
+from onward.jobs.base import Conflict, NotFound
+from onward.jobs.model import Job, NewJob, Visible
+from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
+from onward.jobs.schedule_entry import BadRule, Entry
+from onward.jobs.schedule_rows import Row, Stored, Ticked
+from onward.storage.batches import ShortCommits
 from onward.storage.lock_order import ALONE
-from onward.storage.tables import schedule as _schedule
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
 MISSED_AFTER_US = 60_000_000  # a tick found this late was missed: no process led, or the ledger was away
-CHECK_INTERVAL_S = 30.0  # at the latest, since the ledger's clock may be set in between
-
-_p = sa.bindparam
-_all = sa.select(_schedule).order_by(_schedule.c.name)
-_insert = sa.insert(_schedule)
-_delete = sa.delete(_schedule).where(_schedule.c.name == _p("name_"))
-_set_rule = (
-    sa.update(_schedule)
-    .where(_schedule.c.name == _p("name_"), _schedule.c.rule == _p("old"))
-    .values(rule=_p("rule_"), next_at=_p("next_"))
-)
-_take = (
-    sa.update(_schedule)
-    .where(_schedule.c.name == _p("name_"), _schedule.c.next_at == _p("tick_"))
-    .values(next_at=_p("next_"))
-)
-_set_last = sa.update(_schedule).where(_schedule.c.name == _p("name_")).values(last_at=_p("tick_"), last_job=_p("job_"))
-
-
-class BadRule(ValueError):
-    """An invalid rule; `key` is the setting that is wrong."""
-
-    def __init__(self, key: str, message: str) -> None:
-        super().__init__(message)
-        self.key = key
-
+RECHECK_US = 30_000_000  # a tick with a problem is tried again, before it counts as missed
+MAX_ROWS = 100  # schedules made at run time, whose ticks one commit records
+MAX_COMMITS = 200  # of them in a row, before it is asked again whether this process leads
+PAUSE = 0.25  # of a commit's time, left to others before the next one
+CANCEL_REASON = "the next tick of its schedule came"
+EVERYTHING = Visible(everything=True)
 
 Accept = Callable[[Tx, NewJob], Job]
+Restore = Callable[[Stored], Entry]
+"""Make the entry of a schedule made at run time. Raises UnknownHandler, and BadRule for want of its time zone."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A recurring job, and its cron expression in a time zone."""
+class Made:
+    """The outcome of one commit's ticks."""
 
-    name: str
-    new: NewJob
-    cron: str
-    zone: ZoneInfo
-    catch_up: bool = True  # after missed ticks one job is made; otherwise none
-
-    @classmethod
-    def checked(cls, name: str, new: NewJob, cron: str, timezone: str, *, catch_up: bool) -> Entry:
-        """Validate an entry. Raises BadRule."""
-        try:
-            zone = ZoneInfo(timezone)
-        except (KeyError, ValueError, OSError) as error:
-            raise BadRule("timezone", f"{timezone!r} is no time zone; use a name such as Europe/Berlin") from error
-        entry = cls(name, new, cron, zone, catch_up)
-        try:
-            entry.next(0)
-        except CronSimError as error:
-            raise BadRule(
-                "cron", f"{cron!r} is no cron expression ({error}); write one such as 30 7 * * MON-FRI"
-            ) from error
-        except StopIteration as error:
-            raise BadRule("cron", f"{cron!r} matches no time; write one such as 30 7 * * MON-FRI") from error
-        return entry
-
-    @property
-    def rule(self) -> str:
-        return f"{self.cron} {self.zone.key}"
-
-    def next(self, after: int) -> int:
-        """Return the first tick after a time; both in microseconds."""
-        return to_us(next(CronSim(self.cron, self._local(after))))
-
-    def newest(self, now: int) -> int:
-        """Return the last tick that is not after a time; both in microseconds."""
-        # Backwards, CronSim gives times strictly before a whole second.
-        return to_us(next(CronSim(self.cron, self._local(now - now % 1_000_000 + 1_000_000), reverse=True)))
-
-    def _local(self, at: int) -> datetime:
-        return to_datetime(at).astimezone(self.zone)
+    jobs: list[Job] = field(default_factory=list)
+    cancelled: list[Job] = field(default_factory=list)  # last jobs that were waiting, and are over
+    problems: dict[str, str] = field(default_factory=dict)  # schedules that are left for later, with the reasons
+    looked_at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An entry's row; times in microseconds."""
+class _Due(NamedTuple):
+    """A schedule that is due, and the decision about its tick."""
 
-    name: str
-    rule: str
-    next_at: int
-    last_at: int | None
-    last_job: str | None
+    row: Row | Stored
+    ticked: Ticked
+    new: NewJob | None = None
+    cancels: str | None = None
 
 
 class Schedule:
-    """Makes the jobs of all entries, in the process that leads."""
+    """Makes the jobs of all schedules, in the process that leads: those of the settings, and those made at run time."""
 
-    def __init__(self, entries: Iterable[Entry], accept: Accept) -> None:
+    def __init__(self, entries: Iterable[Entry], accept: Accept, restore: Restore) -> None:
         self.entries = {entry.name: entry for entry in entries}
         self._accept = accept
-        self._check_at = 0.0
-        self._known = False
+        self._restore = restore
+        self.known = False
+        """True once the rows are those of this process's settings."""
 
-    async def tick(self, writer: Writer) -> list[Job]:
-        """Accept a job for each tick that has come, and return the jobs. Raises Unavailable."""
-        if time.monotonic() < self._check_at:
-            return []
-        wait_us, due = await writer.database.read(self._due)
-        jobs: list[Job] = []
-        if due or not self._known:
-            wait_us, jobs = await writer.run(self._make, ALONE)
-            self._known = True
-        self._check_at = time.monotonic() + (
-            CHECK_INTERVAL_S if wait_us is None else min(CHECK_INTERVAL_S, max(wait_us, 0) / 1_000_000)
-        )
-        return jobs
-
-    @property
-    def wait_s(self) -> float:
-        """Return the seconds until the next check."""
-        return max(self._check_at - time.monotonic(), 0.0)
+    async def tick(self, writer: Writer) -> AsyncIterator[Made]:
+        """Accept a job for each tick that has come, in short commits; yield what each has made. Raises Unavailable."""
+        yield await writer.run(self._make_own, ALONE)
+        self.known = True
+        commits = ShortCommits(writer, most=MAX_ROWS, order=ALONE, pause=PAUSE)
+        for _ in range(MAX_COMMITS):
+            made = await commits.run(self._make_stored)
+            if not made.looked_at:
+                break
+            yield made
+            await commits.rest()
 
     def forget(self) -> None:
-        """Compare the rows with the entries again, because another process may have led with other settings."""
-        self._check_at, self._known = 0.0, False
+        """Compare the rows with the settings again, because another process may have led with others."""
+        self.known = False
 
-    def _due(self, tx: Tx) -> tuple[int | None, bool]:
-        wait_us = _until_next(tx, rows(tx))
-        return wait_us, wait_us is not None and wait_us <= 0
-
-    def _make(self, tx: Tx) -> tuple[int | None, list[Job]]:
-        present = {row.name: row for row in rows(tx)}
+    def _make_own(self, tx: Tx) -> Made:
+        made, present = Made(), schedule_rows.rows(tx)
         for name in present.keys() - self.entries.keys():
-            tx.execute(_delete, name_=name)
-        jobs = []
+            schedule_rows.delete_row(tx, name)
+        due: list[_Due] = []
         for entry in self.entries.values():
             row = present.get(entry.name)
             if row is None:
-                row = Row(entry.name, entry.rule, entry.next(tx.now), None, None)
-                tx.execute(_insert, name=row.name, rule=row.rule, next_at=row.next_at, last_at=None, last_job=None)
+                schedule_rows.insert_row(tx, entry)
             elif row.rule != entry.rule:
-                tx.execute(_set_rule, name_=row.name, old=row.rule, rule_=entry.rule, next_=entry.next(tx.now))
-            elif row.next_at <= tx.now:
-                jobs += self._take(tx, entry, row)
-        return _until_next(tx, rows(tx)), jobs
+                schedule_rows.set_rule(tx, row, entry)
+            elif row.paused_at is None and row.next_at <= tx.now:
+                due.append(_decide(tx, entry, row))
+        self._make(tx, made, due)
+        return made
 
-    def _take(self, tx: Tx, entry: Entry, row: Row) -> list[Job]:
-        if not tx.execute(_take, name_=row.name, tick_=row.next_at, next_=entry.next(tx.now)):
-            return []
-        tick = max(entry.newest(tx.now), row.next_at)
-        if tx.now - tick > MISSED_AFTER_US and not entry.catch_up:
-            return []
-        job = self._accept(tx, replace(entry.new, run_at=tick))
-        tx.execute(_set_last, name_=row.name, tick_=tick, job_=job.id)
-        return [job]
+    def _make_stored(self, tx: Tx, limit: int) -> Made:
+        found = schedule_rows.due(tx, limit)
+        made, due = Made(looked_at=len(found)), list[_Due]()
+        for row in found:
+            try:
+                due.append(_decide(tx, self._entry(row), row))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one schedule keeps no other from its ticks
+                problem = str(error) or type(error).__name__
+                if schedule_rows.hold(tx, row, problem, look_at=tx.now + RECHECK_US):
+                    made.problems[row.name] = problem
+        self._make(tx, made, due)
+        return made
+
+    def _entry(self, row: Stored) -> Entry:
+        """Return the entry of a schedule made at run time. Raises BadRule, UnknownHandler."""
+        if row.name in self.entries:
+            raise BadRule("name", f"the settings have a schedule {row.name}, too: rename that one, or delete this one")
+        return self._restore(row)
+
+    def _make(self, tx: Tx, made: Made, due: Iterable[_Due]) -> None:
+        for one in sorted(due, key=_lock_order):
+            take = schedule_rows.tick if isinstance(one.row, Stored) else schedule_rows.tick_row
+            if not take(tx, one.row, one.ticked) or one.new is None:  # type: ignore[arg-type] # each has its kind of row
+                continue
+            if one.cancels is not None:
+                with suppress(Conflict, NotFound):  # it has ended meanwhile
+                    last = commands.cancel(tx, one.cancels, reason=CANCEL_REASON, visible=EVERYTHING)
+                    if last.done:
+                        made.cancelled.append(last)
+            job = self._accept(tx, one.new)
+            if job.replayed:  # it was there, and holds the unique key
+                schedule_rows.set_last(tx, one.row, job.id)
+            else:
+                made.jobs.append(job)
 
 
-def rows(tx: Tx) -> list[Row]:
-    """Return the rows of all entries, by name."""
-    return [Row(*row) for row in tx.all(_all)]
+def until_next(tx: Tx) -> int | None:
+    """Return the microseconds until a schedule is due; None if none will be without a change."""
+    at = schedule_rows.next_look(tx)
+    return None if at is None else at - tx.now
 
 
-def _until_next(tx: Tx, present: Iterable[Row]) -> int | None:
-    soonest = min((row.next_at for row in present), default=None)
-    return None if soonest is None else soonest - tx.now
+def _decide(tx: Tx, entry: Entry, row: Row | Stored) -> _Due:
+    """Decide about the tick of a schedule that is due: one job stands for all ticks that have come meanwhile."""
+    tick = max(entry.newest(tx.now), row.next_at)
+    ticked = Ticked(entry.next(tx.now), row.last_at, row.last_job, row.skipped_at)
+    if tx.now - tick > MISSED_AFTER_US and entry.missed is ScheduleMissed.SKIP:
+        return _Due(row, ticked)
+    open_ = None
+    if entry.overlap is not ScheduleOverlap.ALLOW and row.last_job is not None:
+        last = ledger.get(tx, row.last_job)
+        open_ = None if last is None or last.done else last.id
+    if open_ is not None and entry.overlap is ScheduleOverlap.SKIP:
+        return _Due(row, ticked._replace(skipped_at=tick))
+    new = replace(entry.new, run_at=tick, id=tx.new_id("job"))
+    return _Due(row, ticked._replace(last_at=tick, last_job=new.id), new, open_)
+
+
+def _lock_order(due: _Due) -> tuple[str, ...]:
+    """Return the place in which a tick is taken: by unique keys, and then by the jobs that may be cancelled."""
+    if due.new is not None and due.new.unique is not None:
+        return ("keys", due.new.handler, due.new.unique.digest)
+    return ("then jobs", due.row.last_job or "")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import due
-from onward.jobs.schedule import Schedule
+from onward.jobs.schedule import Schedule, until_next
 from onward.jobs.timings import Timings
 from onward.maintenance.agenda import Agenda
 from onward.maintenance.service import Service
@@ -14,8 +15,10 @@ from onward.storage.batches import ShortCommits
 from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
+from onward.telemetry import logger
 
 PAGE = 500
+LOCKED_PAUSE_S = 0.02
 
 
 class DelayedJobs(Service):
@@ -48,7 +51,7 @@ class DelayedJobs(Service):
 
 
 class RecurringJobs(Service):
-    """Accepts and delivers the jobs of the schedule's ticks."""
+    """Accepts and delivers the jobs of the schedules' ticks."""
 
     name = "recurring jobs"
 
@@ -56,16 +59,34 @@ class RecurringJobs(Service):
         self._writer = writer
         self._dispatcher = dispatcher
         self._schedule = schedule
-        self._latest_s = timings.tick_interval_s
+        self._agenda = Agenda(writer.database, timings)
+        self._problems: dict[str, str] = {}  # those that the log has, by schedule
 
     async def run_once(self) -> float:
-        jobs = await self._schedule.tick(self._writer)
-        self._dispatcher.count(jobs)
-        await self._dispatcher.deliver(jobs, after_response=self._dispatcher.defer)
-        return min(self._schedule.wait_s, self._latest_s)
+        if not self._agenda.is_due():
+            return self._agenda.pause_s
+        wait_us = await self._writer.database.read(until_next)
+        if not self._schedule.known or (wait_us is not None and wait_us <= 0):
+            async for made in self._schedule.tick(self._writer):
+                self._warn(made.problems)
+                self._dispatcher.count(made.jobs)
+                self._dispatcher.count_ended(made.cancelled)
+                await self._dispatcher.deliver(made.jobs, after_response=self._dispatcher.defer)
+            wait_us = await self._writer.database.read(until_next)
+        # One that is due still is locked by somebody who changes it.
+        self._agenda.schedule(None if wait_us is None else max(wait_us / 1_000_000, LOCKED_PAUSE_S))
+        return self._agenda.pause_s
 
     def stand_by(self) -> None:
         self._schedule.forget()
+        self._agenda.forget()
+
+    def _warn(self, problems: Mapping[str, str]) -> None:
+        """Log each problem of a schedule once."""
+        for name, problem in problems.items():
+            if self._problems.get(name) != problem:
+                self._problems[name] = problem
+                logger("maintenance").warning("a schedule's tick is left for later", schedule=name, problem=problem)
 
 
 def _until_next(tx: Tx) -> int | None:

@@ -108,7 +108,12 @@ def used(settings: Settings) -> list[str]:
 
 def runs_elsewhere(settings: Settings) -> bool:
     """Return whether a backend sends jobs to worker processes. Raises SettingsError."""
-    return any(backend_class(settings, name)[0].runs_elsewhere for name in used(settings))
+    return any(runs_elsewhere_by_name(settings).values())
+
+
+def runs_elsewhere_by_name(settings: Settings) -> dict[str, bool]:
+    """Return the same of each backend that the settings use, by its name. Raises SettingsError."""
+    return {name: backend_class(settings, name)[0].runs_elsewhere for name in used(settings)}
 
 
 def uses_dramatiq(settings: Settings) -> bool:

@@ -14,7 +14,8 @@ from onward.dispatch.preparation import Preparation
 from onward.findings import Finding, State
 from onward.handlers.base import InvalidParameters
 from onward.jobs.limits import Limit, Rate
-from onward.jobs.schedule import BadRule, Entry
+from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
+from onward.jobs.schedule_entry import BadRule, Entry
 from onward.jobs.timings import Timings
 from onward.maintenance.cleaner import Retention
 from onward.text.patterns import matches
@@ -67,13 +68,20 @@ def _limit(queue: Queue) -> Limit:
     return Limit(queue.concurrency, Rate.parsed(queue.rate) if queue.rate is not None else None)
 
 
-def schedule_entries(settings: Settings, preparation: Preparation) -> list[Entry]:
-    """Return the recurring jobs, checked. Raises SettingsError."""
-    entries = []
+def schedule_entries(settings: Settings, preparation: Preparation) -> dict[str, Entry]:
+    """Return the recurring jobs by name, checked. Raises SettingsError."""
+    entries = {}
     for name, given in settings.schedule.items():
         try:
             new = preparation.prepare(given.handler, given.params, owner=None)
-            entries.append(Entry.checked(name, new, given.cron, given.timezone, catch_up=given.missed == "once"))
+            entries[name] = Entry.checked(
+                name,
+                new,
+                given.cron,
+                given.timezone,
+                missed=ScheduleMissed.RUN_ONCE if given.missed == "once" else ScheduleMissed.SKIP,
+                overlap=ScheduleOverlap(given.overlap.upper()),
+            )
         except InvalidParameters as error:
             raise SettingsError(f"schedule.{name}: {error}") from error
         except BadRule as error:

@@ -20,6 +20,7 @@ from onward.backends.base import Backend, Role
 from onward.config.settings import Settings, SettingsError
 from onward.dispatch import queue_stats
 from onward.dispatch.dispatcher import Dispatcher
+from onward.dispatch.schedules import Schedules
 from onward.handlers.base import Handler, Toolbox
 from onward.jobs import concurrency
 from onward.jobs.change_feed import ChangeFeed, renumber
@@ -72,7 +73,7 @@ class Runtime:
     handlers: Mapping[str, Handler]
     dispatcher: Dispatcher
     change_feed: ChangeFeed
-    schedule: Schedule
+    schedules: Schedules
     runner: Runner
     lease: Lease
     telemetry: Telemetry
@@ -193,7 +194,9 @@ def _build(
     for name in used(settings):
         revision = Revision(writer.database, timings.recheck_s)
         backends[name] = build_backend(settings, name, BackendRunner(name, runner, lease, revision), timings)
-    schedule = Schedule(values.schedule_entries(settings, dispatcher.preparation), dispatcher.accept)
+    entries = values.schedule_entries(settings, dispatcher.preparation)
+    schedules = Schedules(entries, dispatcher.preparation)
+    schedule = Schedule(entries.values(), dispatcher.accept, schedules.restored)
     maintenance = Maintenance(
         writer=writer,
         lease=lease,
@@ -205,7 +208,7 @@ def _build(
     drain = Drain(runner, children, settings.server.drain_s)
     database, changes = writer.database, ChangeFeed(writer.database, timings)
     runtime = Runtime(
-        settings, database, writer, handlers, dispatcher, changes, schedule, runner, lease, telemetry, drain
+        settings, database, writer, handlers, dispatcher, changes, schedules, runner, lease, telemetry, drain
     )
     return runtime, maintenance, drain
 

@@ -25,6 +25,7 @@ from onward.storage.tables import (
     owned,
     promised,
     ready,
+    schedules,
     unsent,
 )
 
@@ -44,6 +45,7 @@ INDEXES: Mapping[str, tuple[tuple[Column[Any], ...], TextClause | per_dialect | 
     "jobs_held": ((jobs.c.runner, jobs.c.status, jobs.c.handler), held),
     "jobs_finished": ((jobs.c.finished_at,), finished),
     "idempotency_age": ((idempotency.c.created_at,), None),
+    "schedules_due": ((schedules.c.look_at,), None),
 }
 
 

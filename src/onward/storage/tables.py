@@ -153,7 +153,7 @@ uniques = Table(  # the jobs that hold the unique keys; whether one still counts
     Column("situations", Text, nullable=False),  # those in which it counts, with spaces between them
 )
 
-schedule = Table(  # the recurring jobs
+schedule = Table(  # the schedules of the settings
     "schedule",
     metadata,
     Column("name", Text, primary_key=True),
@@ -161,6 +161,34 @@ schedule = Table(  # the recurring jobs
     Column("next_at", BigInteger, nullable=False),
     Column("last_at", BigInteger),
     Column("last_job", Text),
+    Column("paused_at", BigInteger),
+    Column("paused_by", Text),  # as in `gates`
+    Column("skipped_at", BigInteger),  # the newest tick without a job, because the one before was not over
+)
+
+# The schedules made at run time. Apart from `schedule`, of which an older release deletes what its settings lack.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", Id, primary_key=True),
+    Column("version", Integer, nullable=False),  # grows with each change of the row
+    Column("handler", Text, nullable=False),
+    Column("params", Text, nullable=False),  # as in `jobs`
+    Column("params_version", Integer, nullable=False),
+    Column("cron", Text, nullable=False),
+    Column("time_zone", Text, nullable=False),
+    Column("overlap", Text, nullable=False),
+    Column("missed", Text, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+    Column("made_by", Text),  # as in `gates`
+    Column("next_at", BigInteger, nullable=False),  # the next tick
+    Column("look_at", BigInteger),  # when it is due: later than the tick if there is a problem; null: paused
+    Column("last_at", BigInteger),
+    Column("last_job", Text),
+    Column("paused_at", BigInteger),
+    Column("paused_by", Text),
+    Column("skipped_at", BigInteger),
+    Column("problem", Text),  # the reason why the process that leads made no job at the tick
 )
 
 meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from onward.jobs import admission, blocked, catch_up, change_feed, claims, due, ledger, pages, recording
+from onward.jobs import admission, blocked, catch_up, change_feed, claims, due, ledger, pages, recording, schedule_rows
 from onward.jobs.model import JobFilter, Visible
 from onward.jobs.row import COLUMNS
 from onward.jobs.states import JobStatus
@@ -49,6 +49,8 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
         (claims._any_due, "jobs_ready"),
         (claims._next_isolated, "jobs_dangerous"),
         (claims._held_by, "jobs_held"),
+        (schedule_rows._due, "schedules_due"),
+        (schedule_rows._next_stored, "schedules_due"),
         (ledger._COUNTS["sqlite"], "(slot=? AND owner=?)"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -14,9 +15,12 @@ import sqlalchemy as sa
 
 from onward.backends.base import Role
 from onward.config.settings import SettingsError, load
-from onward.jobs import ledger, schedule
+from onward.jobs import ledger, schedule_rows
 from onward.jobs.model import Job, to_us
-from onward.jobs.schedule import Entry, Schedule
+from onward.jobs.schedule import Made, Schedule
+from onward.jobs.schedule_choices import ScheduleMissed
+from onward.jobs.schedule_entry import Entry
+from onward.jobs.schedule_rows import Row, Stored
 from onward.jobs.states import JobStatus
 from onward.runtime.wiring import run_process
 from onward.storage.tables import jobs
@@ -31,16 +35,28 @@ HOUR_US = 3_600_000_000
 
 
 def entry(cron: str = HOURLY, timezone: str = "UTC", name: str = "sums", *, catch_up: bool = True) -> Entry:
-    return Entry.checked(name, new_job(), cron, timezone, catch_up=catch_up)
+    missed = ScheduleMissed.RUN_ONCE if catch_up else ScheduleMissed.SKIP
+    return Entry.checked(name, new_job(), cron, timezone, missed=missed)
+
+
+def none_stored(row: Stored) -> Entry:
+    raise AssertionError(f"{row.name} was not made at run time")
 
 
 def made_by(*entries: Entry) -> Schedule:
-    return Schedule(entries, ledger.accept)
+    return Schedule(entries, ledger.accept, none_stored)
 
 
 def tick(writer: Writer, plan: Schedule) -> list[Job]:
-    plan.forget()
-    return asyncio.run(plan.tick(writer))
+    async def jobs() -> list[Job]:
+        return [job async for made in plan.tick(writer) for job in made.jobs]
+
+    return asyncio.run(jobs())
+
+
+def row_of(writer: Writer) -> Row:
+    (row,) = writer.database.read_sync(schedule_rows.rows).values()
+    return row
 
 
 def put_off(writer: Writer, by_us: int) -> None:
@@ -78,7 +94,7 @@ def test_the_newest_tick_is_the_one_at_or_before_a_moment(past_us: int) -> None:
 
 def test_nothing_is_made_before_its_time(writer: Writer) -> None:
     assert tick(writer, made_by(entry())) == []
-    [row] = writer.database.read_sync(schedule.rows)
+    row = row_of(writer)
     assert row.next_at == entry().next(writer.run_sync(lambda tx: tx.now))
 
 
@@ -87,7 +103,7 @@ def test_a_tick_makes_one_job_and_the_next_is_known(writer: Writer) -> None:
     tick(writer, plan)
     put_off(writer, 0)
     [job] = tick(writer, plan)
-    [row] = writer.database.read_sync(schedule.rows)
+    row = row_of(writer)
     assert (row.last_at, row.last_job) == (job.run_at, job.id)
     assert row.next_at > job.created_at
 
@@ -128,7 +144,7 @@ def test_a_changed_rule_applies_from_now_on_and_a_removed_entry_is_deleted(write
     tick(writer, made_by(entry(HOURLY), entry(HOURLY, name="gone")))
     put_off(writer, HOUR_US)
     assert tick(writer, made_by(entry("0 7 * * *"))) == []
-    [row] = writer.database.read_sync(schedule.rows)
+    row = row_of(writer)
     assert (row.name, row.rule) == ("sums", "0 7 * * * UTC")
     assert row.next_at > writer.run_sync(lambda tx: tx.now)
 
@@ -150,6 +166,7 @@ def recurring(**changes: object) -> dict[str, object]:
         ({"cron": "often"}, "schedule.sums.cron: 'often' is no cron expression"),
         ({"timezone": "Mars/Olympus"}, "schedule.sums.timezone: 'Mars/Olympus' is no time zone"),
         ({"timezone": "../../etc/passwd"}, "is no time zone"),
+        ({"cron": "1," * 200}, "schedule.sums.cron: it must have at most 200 characters (got 400)"),
         ({"handler": "none"}, "schedule.sums: no handler is named 'none'"),
         ({"params": {"items": "x"}}, "schedule.sums: item"),
     ],
@@ -186,8 +203,10 @@ async def test_however_many_processes_run_each_tick_is_one_job(project: Path) ->
 
 
 async def test_a_schedule_that_fails_delays_no_other_job(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tick(_self: Schedule, _writer: Writer) -> list[Job]:
-        raise RuntimeError("a defect")
+    async def tick(_self: Schedule, _writer: Writer) -> AsyncIterator[Made]:
+        for wrong in (RuntimeError("a defect"),):
+            raise wrong
+        yield Made()
 
     monkeypatch.setattr(Schedule, "tick", tick)
     async with run_process(load(project), Role.ACCEPT) as parts:

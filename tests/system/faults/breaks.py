@@ -57,6 +57,7 @@ FAULTS = (
     Red("a_subscriber_of_a_killed_api_misses_nothing", "begins_anew", "the subscriber has seen every end"),
     Red("many_jobs_of_two_crashes_go_on_within_15_s", "one_job_a_child", "every job is over|< 15"),
     Red("messages_of_killed_workers_are_delivered_within_15_s", "fetched_forgotten", "every job is claimed"),
+    Red("each_tick_of_killed_schedulers_is_one_job", "ticks_stand", "ticks with two jobs"),
     Red("the_late_result_of_a_frozen_runner_is_refused", "no_fence", "every_move_is_legal: .* was changed after"),
     Red("a_deploy_fails_no_job", "stops_counted", "crashes_and_shutdowns_count_against_no_job: .* charged"),
     Red("a_deploy_fails_no_job", "stops_fail", "every_job_has_ended_as_expected: .* FAILED STOPPED"),

@@ -59,6 +59,11 @@ async def leaf(job: JobContext, *, marker: int) -> None:
     journal.write(job.id, job.attempt, "leaf", marker, "end")
 
 
+@handler("faults.tick", retry=QUICK)
+async def tick(job: JobContext, *, schedule: str) -> None:
+    """The job of a schedule; nobody sends it."""
+
+
 @handler("faults.flaky", retry=QUICK)
 async def flaky(job: JobContext, *, marker: int, times: int = 2) -> None:
     """Fail that often, then succeed."""

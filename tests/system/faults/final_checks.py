@@ -14,6 +14,7 @@ from tests.system.faults.journal import Line
 from tests.system.faults.ledger import OVER, Change, Ledger, Row
 from tests.system.faults.process import End
 
+UNASKED = ("faults.leaf", "faults.tick")  # handlers whose jobs a handler, or a schedule, makes
 SHOWN = 5  # of each kind of violation
 CLAIMED = tuple(status.value for status in HELD)
 LOST = ("LEASE_LOST", "POISON")  # error codes of claims of dead processes
@@ -89,7 +90,7 @@ def each_request_has_one_job(records: Records) -> Iterator[str]:
     made: dict[str, list[str]] = defaultdict(list)
     children = {child for row in records.jobs.values() for child in (row.result or {}).get("children", ())}
     for row in records.jobs.values():
-        if row.id not in children and row.handler != "faults.leaf":
+        if row.id not in children and row.handler not in UNASKED:
             made[_name(row)].append(row.id)
     for request in records.requests:
         name = f"{request.kind.handler} {request.marker}"

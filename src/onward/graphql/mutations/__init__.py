@@ -13,6 +13,14 @@ from onward.graphql.mutations.pause_handler import (
 )
 from onward.graphql.mutations.retry_job import RetryJobPayload, retry_job
 from onward.graphql.mutations.retry_jobs import RetryJobsPayload, retry_jobs
+from onward.graphql.mutations.schedules import (
+    SchedulePayload,
+    create_schedule,
+    delete_schedule,
+    pause_schedule,
+    resume_schedule,
+    run_schedule,
+)
 
 
 @strawberry.type(
@@ -35,4 +43,24 @@ class Mutation:
     )
     resume_handler: ResumeHandlerPayload | None = strawberry.mutation(
         resolver=resume_handler, description="Start the handler's jobs again, waiting ones first. For admins."
+    )
+    create_schedule: SchedulePayload | None = strawberry.mutation(
+        resolver=create_schedule,
+        description="Make a schedule that lasts until it is deleted. For admins.",
+    )
+    pause_schedule: SchedulePayload | None = strawberry.mutation(
+        resolver=pause_schedule,
+        description="Let no tick of the schedule make a job, in any process, until it is resumed. For admins.",
+    )
+    resume_schedule: SchedulePayload | None = strawberry.mutation(
+        resolver=resume_schedule,
+        description="Go on with the next tick; those of the pause are not made up. For admins.",
+    )
+    run_schedule: SchedulePayload | None = strawberry.mutation(
+        resolver=run_schedule,
+        description="Accept a job of the schedule now, paused or not; its ticks stay as they are. For admins.",
+    )
+    delete_schedule: SchedulePayload | None = strawberry.mutation(
+        resolver=delete_schedule,
+        description="Delete a schedule that was made at run time; its jobs stay. For admins.",
     )

@@ -8,9 +8,10 @@ from enum import Enum, EnumMeta
 import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
+from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
 from onward.jobs.states import JobStatus, StepStatus
 
-__all__ = ["JobStatus", "StepStatus", "UserErrorCode"]
+__all__ = ["JobStatus", "ScheduleMissed", "ScheduleOverlap", "StepStatus", "UserErrorCode"]
 
 
 def described(cls: EnumMeta, description: str, values: Mapping[str, str]) -> None:
@@ -57,6 +58,21 @@ described(
         "SKIPPED": "Not needed.",
         "CANCELLED": "Cancelled with the job before its end.",
     },
+)
+described(
+    ScheduleOverlap,
+    "What a schedule does at a tick whose last job is not over.",
+    {
+        "ALLOW": "Makes the next job all the same.",
+        "SKIP": "Makes none; `skippedAt` shows it.",
+        "CANCEL_LAST": "Cancels the last job, and makes the next one in the same commit. It does not wait for the end"
+        " of one that runs.",
+    },
+)
+described(
+    ScheduleMissed,
+    "What a schedule does about ticks at which no process ran.",
+    {"SKIP": "Nothing: it goes on with the next tick.", "RUN_ONCE": "Makes one job for all of them."},
 )
 described(
     UserErrorCode,

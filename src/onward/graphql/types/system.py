@@ -12,11 +12,11 @@ from onward.graphql.resolvers import query
 from onward.graphql.types.enums import JobStatus
 from onward.graphql.types.job import Job
 from onward.graphql.types.pause import PausedHandler, pauses
+from onward.graphql.types.schedule import Schedule, schedules
 from onward.graphql.types.sent_email import Letter, sent_emails
 from onward.graphql.viewer import Viewer as Caller
-from onward.jobs import concurrency, ledger, model
-from onward.jobs import schedule as recurring
-from onward.jobs.schedule import Row
+from onward.jobs import concurrency, ledger, model, schedule_rows
+from onward.jobs.schedule_rows import Row
 from onward.mail import mailbox
 from onward.storage.base import Unavailable
 from onward.storage.transaction import Tx
@@ -103,12 +103,12 @@ async def counts(info: Info) -> list[StatusCount]:
 
 @query
 async def schedule(info: Info) -> list[Recurring]:
-    entries = info.context.services.schedule.entries.values()
+    entries = info.context.services.schedules.entries.values()
     if not entries or not info.context.viewer.visible.everything:
         return []
 
     def look(tx: Tx) -> tuple[dict[str, Row], dict[str, model.Job]]:
-        rows = {row.name: row for row in recurring.rows(tx)}
+        rows = schedule_rows.rows(tx)
         return rows, ledger.get_many(tx, [row.last_job for row in rows.values() if row.last_job])
 
     try:
@@ -124,7 +124,7 @@ async def schedule(info: Info) -> list[Recurring]:
                 handler=entry.new.handler,
                 cron=entry.cron,
                 timezone=entry.zone.key,
-                next_at=model.to_datetime(row.next_at) if row else None,
+                next_at=model.to_datetime(row.next_at) if row and row.paused_at is None else None,
                 last_at=model.to_datetime(row.last_at) if row and row.last_at is not None else None,
                 last_job=jobs.get(row.last_job) if row and row.last_job else None,
             )
@@ -146,7 +146,15 @@ class System:
         graphql_type=list[PausedHandler],
         description="The paused handlers. For admins.",
     )
-    schedule: list[Recurring] = strawberry.field(resolver=schedule, description="The recurring jobs. For admins.")
+    schedules: list[Schedule] = strawberry.field(
+        resolver=schedules,
+        description="The schedules of the settings, and those made at run time, by name. For admins.",
+    )
+    schedule: list[Recurring] = strawberry.field(
+        resolver=schedule,
+        description="The recurring jobs of the settings. For admins.",
+        deprecation_reason="`schedules` has those made at run time, too.",
+    )
     letters: list[mailbox.SentEmail] | None = strawberry.field(
         resolver=sent_emails,
         graphql_type=list[Letter] | None,

@@ -46,6 +46,16 @@ def no_promotion() -> None:
     base.put(DelayedJobs, "run_once", nothing)
 
 
+def ticks_stand() -> None:
+    """Leave a schedule due again soon after its tick."""
+    from onward.jobs import schedule_rows
+
+    def standing(tick: Any) -> Any:
+        return lambda tx, row, ticked: tick(tx, row, ticked._replace(next_at=ticked.next_at - 700_000))
+
+    base.around(schedule_rows, "tick", standing)
+
+
 def no_reroute() -> None:
     """Deliver a job where the settings sent it when it was accepted."""
     from onward.maintenance.recovery import Recovery

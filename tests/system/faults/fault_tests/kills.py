@@ -1,6 +1,7 @@
 """SIGKILL, and a runner that is declared dead and wakes up."""
 
 import time
+from collections import Counter
 
 from tests.system.faults import fault_injection, final_checks
 from tests.system.faults.fault_tests.base import (
@@ -109,6 +110,54 @@ def _all_claimed(stage: Stage, jobs: set[str | None]) -> bool:
     return not any(row.started_at is None for id_, row in stage.installation.ledger.jobs().items() if id_ in jobs)
 
 
+def each_tick_of_killed_schedulers_is_one_job(stage: Stage) -> None:
+    """Whichever process leads is killed, while schedules are paused, resumed, deleted and made again."""
+    installation = stage.installation
+    names = [f"every-second-{n}" for n in range(12)]
+    for name in names:
+        _change_schedule(installation, "createSchedule", name, handler="faults.tick", params={"schedule": name})
+    for process in (*installation.processes, *installation.apis):
+        before = len(_ticks(installation))
+        wait_for(lambda least=before + 12: len(_ticks(installation)) > least, 30, "ticks go on")  # type: ignore[misc]
+        process.kill()
+        process.start()
+        name = stage.chance.choice(names)
+        _change_schedule(installation, "pauseSchedule", name)
+        _change_schedule(installation, "resumeSchedule", name)
+        _change_schedule(installation, "deleteSchedule", name)
+        _change_schedule(installation, "createSchedule", name, handler="faults.tick", params={"schedule": name})
+    newest = {name: _newest(installation, name) for name in names}
+    for name in names:
+        _change_schedule(installation, "pauseSchedule", name)
+    ticks = _ticks(installation)
+    twice = {tick for tick, n in Counter(ticks).items() if n > 1}
+    assert not twice, f"ticks with two jobs: {sorted(twice)[:5]}"
+    jobs = installation.ledger.jobs()
+    assert all(job is None or job in jobs for job in newest.values()), "a tick is recorded without its job"
+
+
+def _change_schedule(installation: Installation, mutation: str, name: str, **more: object) -> None:
+    """Send the mutation until it is answered; one that was done before says so."""
+    type_ = "ScheduleNameInput" if not more else "CreateScheduleInput"
+    query = f"mutation($input: {type_}!) {{ {mutation}(input: $input) {{ errors {{ code message }} }} }}"
+    given = {"name": name, **more, **({"cron": "* * * * * *"} if more else {})}
+    done = {"createSchedule": "ALREADY_EXISTS", "deleteSchedule": "NOT_FOUND"}.get(mutation)
+    while errors := installation.client.ask(query, {"input": given})[mutation]["errors"]:
+        assert errors[0]["code"] in {done, "UNAVAILABLE"}, errors
+        if errors[0]["code"] == done:
+            break
+
+
+def _ticks(installation: Installation) -> list[tuple[str, int]]:
+    sql = "SELECT params, run_at FROM _ledger.jobs WHERE handler = 'faults.tick'"
+    return [(str(params), int(at)) for params, at in installation.ledger.rows(sql)]
+
+
+def _newest(installation: Installation, name: str) -> str | None:
+    sql = f"SELECT last_job FROM _ledger.schedules WHERE name = '{name}'"
+    return installation.ledger.rows(sql)[0][0]  # type: ignore[no-any-return]
+
+
 def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
     """The runner is frozen for longer than its lease, and finds its job done by another when it wakes."""
     installation = stage.installation
@@ -132,5 +181,6 @@ FAULT_TESTS = (
     FaultTest(jobs_of_killed_workers_go_on_within_15_s, BOTH_ENDS, quick=2, slow=True),
     FaultTest(many_jobs_of_two_crashes_go_on_within_15_s, (BACKGROUND,), slow=True),
     FaultTest(messages_of_killed_workers_are_delivered_within_15_s, ON_REDIS, slow=True),
+    FaultTest(each_tick_of_killed_schedulers_is_one_job, BOTH_ENDS, quick=2, slow=True),
     FaultTest(the_late_result_of_a_frozen_runner_is_refused, EVERYWHERE, slow=True),
 )

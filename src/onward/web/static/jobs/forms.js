@@ -102,11 +102,13 @@ function panel(form, accepted) {
       el('p', { class: 'faint' }, form.says), ...fields.map((field) => field.element), el('div', { class: 'actions' }, send), said));
 }
 
-function input(mutation, { name, label, type, value = '', placeholder, clear }) {
+// One labelled field. The options of a "select" are a list, or what each value is called.
+export function input(mutation, { name, label, type, value = '', placeholder, clear, options = [] }) {
   const id = `${mutation}-${name}`;
   const error = el('p', { class: 'error', id: `${id}-error`, hidden: true });
-  const control = type === 'textarea'
-    ? el('textarea', { id, name, rows: 3, value })
+  const choices = Array.isArray(options) ? options.map((one) => [one, one]) : Object.entries(options);
+  const control = type === 'textarea' ? el('textarea', { id, name, rows: 3, value })
+    : type === 'select' ? el('select', { id, name }, choices.map(([one, text]) => el('option', { value: one }, text)))
     : el('input', { id, name, type, placeholder, value, autocomplete: 'off', step: type === 'datetime-local' ? 1 : null });
   return {
     name,

@@ -19,11 +19,13 @@ export const JOBS = `query jobs($first: Int, $after: String, $last: Int, $before
     pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
   }
 }`;
+export const SCHEDULES_SHOWN = 50;
 export const SYSTEM = `query system {
   system { version backend handlers queues { backend reachable depth oldestAgeMs } counts { status count }
     paused { handler since by }
     mailed: letters(first: 0) { id }
-    schedule { name handler cron timezone nextAt lastAt lastJob { id } } }
+    schedules(first: ${SCHEDULES_SHOWN}) { name handler cron timeZone overlap fromSettings nextAt upcoming pausedAt pausedBy
+      lastAt lastJob { id } skippedAt problem } }
   viewer { id roles }
 }`;
 
@@ -43,3 +45,8 @@ export const RETRY_JOB = `mutation retryJob($input: RetryJobInput!) { retryJob(i
 export const RETRY_JOBS = `mutation retryJobs($input: RetryJobsInput!) { retryJobs(input: $input) { count ${ERRORS} } }`;
 export const PAUSE_HANDLER = `mutation pauseHandler($input: PauseHandlerInput!) { pauseHandler(input: $input) { ${ERRORS} } }`;
 export const RESUME_HANDLER = `mutation resumeHandler($input: ResumeHandlerInput!) { resumeHandler(input: $input) { ${ERRORS} } }`;
+export const CREATE_SCHEDULE = `mutation createSchedule($input: CreateScheduleInput!) { createSchedule(input: $input) { ${ERRORS} } }`;
+export const PAUSE_SCHEDULE = `mutation pauseSchedule($input: ScheduleNameInput!) { pauseSchedule(input: $input) { ${ERRORS} } }`;
+export const RESUME_SCHEDULE = `mutation resumeSchedule($input: ScheduleNameInput!) { resumeSchedule(input: $input) { ${ERRORS} } }`;
+export const RUN_SCHEDULE = `mutation runSchedule($input: ScheduleNameInput!) { runSchedule(input: $input) { ${ERRORS} } }`;
+export const DELETE_SCHEDULE = `mutation deleteSchedule($input: ScheduleNameInput!) { deleteSchedule(input: $input) { ${ERRORS} } }`;

@@ -19,7 +19,7 @@ export class System {
   #timer = 0;
   #cells = new Map();
   #queues = new Map();
-  #schedule = new Schedule();
+  #schedule = new Schedule(() => this.look());
   #gates = new Handlers(() => this.look());
   handlers = [];
   refused = false; // whether the server wants a token and has none
@@ -80,8 +80,9 @@ export class System {
     this.refused = !viewer.id && !viewer.roles.length;
     this.mailed = system.mailed !== null;
     for (const queue of system.queues) this.#queue(queue, queue.backend === system.backend);
-    this.#schedule.show(system.schedule);
-    this.#gates.show(viewer.roles.includes('admin') ? system.handlers : [], system.paused);
+    const own = viewer.roles.includes('admin') ? system.handlers : [];
+    this.#schedule.show(system.schedules, own);
+    this.#gates.show(own, system.paused);
     const who = viewer.id ? `You are ${viewer.id}${viewer.roles.length ? ` (${viewer.roles.join(', ')})` : ''}` : 'No one is signed in';
     setText(byId('about'), `Onward ${system.version} · jobs go to “${system.backend}” · ${who}`);
   }

@@ -1,0 +1,98 @@
+"""A recurring job: its cron expression in a time zone, and the choices about late and overlapping ticks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from onward.jobs.model import NewJob, to_datetime, to_us
+from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
+
+MAX_LENGTH = 200  # of a cron expression, and of a time zone's name
+
+
+class BadRule(ValueError):
+    """An invalid rule; `key` is the setting that is wrong."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A recurring job, and its cron expression in a time zone."""
+
+    name: str
+    new: NewJob
+    cron: str
+    zone: ZoneInfo
+    missed: ScheduleMissed = ScheduleMissed.RUN_ONCE
+    overlap: ScheduleOverlap = ScheduleOverlap.ALLOW
+
+    @classmethod
+    def checked(
+        cls,
+        name: str,
+        new: NewJob,
+        cron: str,
+        timezone: str,
+        *,
+        missed: ScheduleMissed = ScheduleMissed.RUN_ONCE,
+        overlap: ScheduleOverlap = ScheduleOverlap.ALLOW,
+    ) -> Entry:
+        """Validate an entry. Raises BadRule."""
+        for key, text in (("cron", cron), ("timezone", timezone)):
+            if len(text) > MAX_LENGTH:  # before anything is computed of it
+                raise BadRule(key, f"it must have at most {MAX_LENGTH} characters (got {len(text):,})")
+        try:
+            zone = ZoneInfo(timezone)
+        except (KeyError, ValueError, OSError) as error:
+            raise BadRule("timezone", f"{timezone!r} is no time zone; use a name such as Europe/Berlin") from error
+        entry = cls(name, new, cron, zone, missed, overlap)
+        try:
+            entry.next(0)
+        except CronSimError as error:
+            raise BadRule(
+                "cron", f"{cron!r} is no cron expression ({error}); write one such as 30 7 * * MON-FRI"
+            ) from error
+        except StopIteration as error:
+            raise BadRule("cron", f"{cron!r} matches no time; write one such as 30 7 * * MON-FRI") from error
+        return entry
+
+    @property
+    def rule(self) -> str:
+        return f"{self.cron} {self.zone.key}"
+
+    def next(self, after: int) -> int:
+        """Return the first tick after a time; both in microseconds."""
+        return _next(self.cron, self.zone, after)
+
+    def newest(self, now: int) -> int:
+        """Return the last tick that is not after a time; both in microseconds."""
+        # Backwards, CronSim gives times strictly before a whole second.
+        return to_us(next(CronSim(self.cron, _local(self.zone, now - now % 1_000_000 + 1_000_000), reverse=True)))
+
+
+@lru_cache(maxsize=1_024)  # a page of schedules is asked for again and again, and a rare tick takes long to find
+def upcoming(cron: str, timezone: str, next_at: int, count: int) -> tuple[int, ...]:
+    """Return the next tick and those after it, at most `count`; times in microseconds."""
+    found = [next_at]
+    while len(found) < count:
+        try:
+            found.append(_next(cron, ZoneInfo(timezone), found[-1]))
+        except StopIteration:
+            break
+    return tuple(found)
+
+
+def _next(cron: str, zone: ZoneInfo, after: int) -> int:
+    return to_us(next(CronSim(cron, _local(zone, after))))
+
+
+def _local(zone: ZoneInfo, at: int) -> datetime:
+    return to_datetime(at).astimezone(zone)

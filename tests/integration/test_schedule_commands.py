@@ -1,0 +1,96 @@
+"""`onward schedules`, in the test's process: what is printed, and the exit codes."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onward.cli import schedules
+from onward.config.settings import Settings, load
+from onward.jobs import ledger
+from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
+from onward.runtime.database import database_of
+from tests import application
+
+LEAP = {"handler": "steps.process_item", "cron": "0 7 29 2 *", "params": {"item": "a leap day"}}
+RULE: Any = {
+    "cron": "30 2 * * *",
+    "time_zone": "Europe/Berlin",
+    "overlap": ScheduleOverlap.SKIP,
+    "missed": ScheduleMissed.RUN_ONCE,
+}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    application.write(tmp_path)
+    return load(tmp_path, schedule={"leap": LEAP})
+
+
+def create(settings: Settings, *given: str, whole: str | None = None, **rule: Any) -> int:
+    return schedules.create(settings, "nightly", "steps.process_item", given, whole=whole, **{**RULE, **rule})
+
+
+def listed(settings: Settings, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    capsys.readouterr()
+    assert schedules.list_all(settings, as_json=True) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_schedule_is_made_listed_paused_resumed_and_deleted(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert create(settings, "--item", "x") == 0
+    assert capsys.readouterr().out == "nightly made\n"
+    leap, nightly = listed(settings, capsys)
+    assert (leap["name"], leap["fromSettings"]) == ("leap", True)
+    assert (nightly["overlap"], nightly["timeZone"], nightly["madeBy"]) == ("SKIP", "Europe/Berlin", getpass.getuser())
+    assert len(nightly["upcoming"]) == 5
+    assert schedules.pause(settings, ["nightly", "leap", "none"]) == 3
+    said = capsys.readouterr()
+    assert said.out == "nightly paused\nleap paused\n"
+    assert said.err.startswith("none: There is no such schedule")
+    assert [one["pausedBy"] for one in listed(settings, capsys)] == [getpass.getuser()] * 2
+    assert schedules.list_all(settings, as_json=False) == 0
+    assert f"paused by {getpass.getuser()}" in capsys.readouterr().out
+    assert schedules.resume(settings, ["nightly"]) == 0
+    assert listed(settings, capsys)[1] == nightly | {"nextAt": listed(settings, capsys)[1]["nextAt"]}
+    assert schedules.delete(settings, ["nightly", "leap"]) == 1
+    assert "[schedule.leap] in settings.toml" in capsys.readouterr().err
+    assert [one["name"] for one in listed(settings, capsys)] == ["leap"]
+
+
+def test_a_run_leaves_a_job_in_the_ledger(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert schedules.run(settings, "leap") == 0
+    job_id = capsys.readouterr().out.strip()
+    database = database_of(settings)
+    try:
+        job = database.read_sync(lambda tx: ledger.get(tx, job_id))
+    finally:
+        database.close()
+    assert job is not None
+    assert (job.handler, job.params["item"], job.run_at) == ("steps.process_item", "a leap day", None)
+    assert schedules.run(settings, "none") == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "changes", "words"),
+    [
+        (("--item", "x"), {"cron": "often"}, "'often' is no cron expression"),
+        (("--item", "x"), {"time_zone": "Mars"}, "'Mars' is no time zone"),
+        ((), {}, "steps.process_item: item"),
+        ((), {"whole": '{"item": 1}'}, "steps.process_item: item"),
+    ],
+)
+def test_a_wrong_schedule_is_refused_in_one_line(
+    settings: Settings, capsys: pytest.CaptureFixture[str], given: tuple[str, ...], changes: dict[str, Any], words: str
+) -> None:
+    assert create(settings, *given, **changes) == 1
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+    assert schedules.create(settings, "n", "none", (), whole=None, **RULE) == 3
