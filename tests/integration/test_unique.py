@@ -20,7 +20,7 @@ from cryptography.fernet import Fernet
 from onward import InvalidParameters, JobRequest, NotUnique, Onward
 from onward.backends.base import Role
 from onward.config.settings import load
-from onward.jobs import ledger
+from onward.jobs import claims, ledger
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
 from onward.runtime import wiring
@@ -29,7 +29,7 @@ from onward.storage.tables import jobs
 from onward.testing.waiting import until
 from onward.testing.workload import notes
 from tests.integration.test_sessions import ALL, calling
-from tests.integration.unique_handlers import everything, index, make, mark, months, send
+from tests.integration.unique_handlers import everything, fresh, index, make, mark, months, send
 from tests.processes import environment
 from tests.processes import onward as command
 
@@ -219,6 +219,24 @@ class TestSessions:
             (connection.commit if commits else connection.rollback)()
             connection.close()
             assert (await waiting == taken) is commits
+
+    @pytest.mark.parametrize("ledger_url", ["postgres_ledger"], indirect=True)
+    async def test_a_job_that_counts_until_it_begins_does_not_begin_before_the_commit(
+        self, onward: Onward, ledger_url: str
+    ) -> None:
+        """A start before the commit would miss the rows of the caller that the job was given to."""
+
+        async def claimed() -> list[str]:
+            line = {"runner": "one", "worker": "w", "backend": "background"}
+            found = await onward._open()._writer.run(lambda tx: claims.claim_due(tx, limit=5, **line))  # type: ignore[arg-type]
+            return [job.id for job in found]
+
+        first = await onward.enqueue(fresh.job(month=1))
+        with psycopg.connect(ledger_url) as connection:
+            assert await onward.enqueue(fresh.job(month=1), session=connection) == first
+            assert await claimed() == []
+        assert await claimed() == [first]
+        assert await onward.enqueue(fresh.job(month=1)) != first
 
     @pytest.mark.parametrize("ledger_url", ["sqlite_ledger"], indirect=True)
     async def test_a_foreign_job_leaves_the_caller_s_transaction_as_it_is(

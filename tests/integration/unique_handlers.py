@@ -19,6 +19,10 @@ async def make(job: JobContext, *, month: int, words: str = "") -> str:
     return words
 
 
+@handler("report.fresh", retry=ONCE, unique=Unique(by=("month",), while_=("queued",)))
+async def fresh(job: JobContext, *, month: int) -> None: ...
+
+
 @handler("report.index", retry=ONCE, unique=Unique(by=("month",), replace=True, debounce=MINUTE), mutation=True)
 async def index(job: JobContext, *, month: int, words: str = "") -> str:
     return words
