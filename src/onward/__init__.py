@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from onward.handlers.base import Permanent as Permanent
     from onward.handlers.base import Refused as Refused
     from onward.handlers.base import Retry as Retry
+    from onward.handlers.base import RetryIn as RetryIn
     from onward.handlers.base import TimedOut as TimedOut
     from onward.handlers.base import Unique as Unique
     from onward.handlers.base import UnknownHandler as UnknownHandler
@@ -55,6 +56,7 @@ _MODULES = {
     "Permanent": "onward.handlers.base",
     "Refused": "onward.handlers.base",
     "Retry": "onward.handlers.base",
+    "RetryIn": "onward.handlers.base",
     "TimedOut": "onward.handlers.base",
     "Unique": "onward.handlers.base",
     "UnknownHandler": "onward.handlers.base",

@@ -5,6 +5,7 @@ import pytest
 OF_THE_LIBRARY = {
     "test_a_job_that_kills_its_process_is_poison_and_counts_against_no_other",
     "test_a_handler_with_a_process_of_its_own_is_killed_with_its_job",
+    "test_the_ends_of_a_handler_with_a_process_of_its_own_are_the_same",
 }
 """Tests of processes that the library starts whatever the backend: the same tests with background tasks fail with them.
 

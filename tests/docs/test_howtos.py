@@ -46,7 +46,7 @@ def test_the_tests_on_the_pages_pass(tmp_path: Path) -> None:
     tests = [
         name for page in ("handlers.md", "mutations.md", "fastapi.md", "flows.md") for name in write(page, tmp_path)
     ]
-    assert len(tests) == 5
+    assert len(tests) == 6
     run_tests(tmp_path, tests)
 
 

@@ -16,9 +16,10 @@ from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.user_error import UserError
 from onward.graphql.viewer import Viewer
 from onward.handlers.base import InvalidParameters
+from onward.handlers.request import MAX_DELAY
 from onward.jobs import idempotency, ledger, uniqueness
 from onward.jobs.base import KeyReused, NotUnique
-from onward.jobs.model import MAX_DELAY, Job, NewJob, to_us
+from onward.jobs.model import Job, NewJob, to_us
 from onward.storage import lock_order
 from onward.storage.base import DiskFull, Unavailable
 from onward.storage.lock_order import ROWS, LockOrder

@@ -20,6 +20,7 @@ from onward.handlers.errors import (
     LeaseLost,
     Permanent,
     Refused,
+    RetryIn,
     TimedOut,
     UnknownHandler,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "Permanent",
     "Refused",
     "Retry",
+    "RetryIn",
     "Step",
     "TimedOut",
     "Toolbox",

@@ -1,8 +1,12 @@
 """Errors of handlers, and of their parameters."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from onward.arguments import check_argument, wrong_argument
+from onward.handlers.request import MAX_DELAY
+
+MIN_UNCHARGED_DELAY = timedelta(seconds=1)  # a loop of attempts that do not count costs little
 
 
 class HandlerError(Exception):
@@ -17,6 +21,34 @@ class Permanent(HandlerError):
     def __init__(self, message: str, code: str = "PERMANENT") -> None:
         super().__init__(message)
         self.code = code
+
+
+class RetryIn(HandlerError):
+    """Fail this attempt, and begin the next one after `delay`, in place of the wait of the retry policy.
+
+    With `charged=False` the attempt does not count against `max_attempts`; the delay is at least a second then, and
+    every hundredth such attempt in a row counts all the same. Raises TypeError and ValueError for a wrong delay.
+    """
+
+    delay = timedelta(0)
+    charged = True
+
+    def __init__(
+        self,
+        delay: timedelta,
+        message: str = "the handler asked for another attempt",
+        *,
+        charged: bool = True,
+        code: str = "RETRY_IN",
+    ) -> None:
+        super().__init__(message)
+        check_argument("delay", delay, "a timedelta, as in RetryIn(timedelta(minutes=5))", timedelta)
+        check_argument("charged", charged, "True or False", bool)
+        least = timedelta(0) if charged else MIN_UNCHARGED_DELAY
+        if not least <= delay <= MAX_DELAY:
+            named = "delay" if charged else "delay with charged=False"
+            raise ValueError(f"{named} must be {least} to {MAX_DELAY.days} days (got {delay})")
+        self.delay, self.charged, self.code = delay, charged, code
 
 
 class InvalidParameters(HandlerError):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from onward.arguments import check_argument
+
+MAX_DELAY = timedelta(days=365)  # until a job, or its next attempt, begins
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from onward.jobs.states import RETRYABLE, TERMINAL, JobStatus, StepStatus
 from onward.text.patterns import matches
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MAX_DELAY = timedelta(days=365)  # of a job that is accepted for a later time
 
 
 def to_datetime(us: int) -> datetime:

@@ -8,13 +8,14 @@ from datetime import timedelta
 from random import Random
 from typing import Any, NamedTuple
 
-from onward.handlers.base import HandlerError, InvalidParameters, Permanent, Retry
+from onward.handlers.base import HandlerError, InvalidParameters, Permanent, Retry, RetryIn
 from onward.jobs.base import NotStarted, Superseded
 from onward.jobs.encryption import redact
 from onward.jobs.model import Attempt, Job, JobError, Step, without_surrogates
-from onward.jobs.retry import LEDGER_DELAY, delay, internal_delay
+from onward.jobs.retry import LEDGER_DELAY, delay, internal_delay, name_of, rule_for
 from onward.jobs.running import StopReason
 from onward.jobs.states import JobStatus
+from onward.jobs.step_process import RemoteError, RemoteFailure
 from onward.storage.base import Unavailable
 from onward.text.errors import text_of
 
@@ -23,6 +24,8 @@ NO_MESSAGE = "the handler gave no reason"
 MESSAGE_CHARACTERS = 2000
 CODE_CHARACTERS = 100
 MAX_INTERNAL_ERRORS = 10
+UNCHARGED_IN_A_ROW = 100  # of these the last one counts, so that an endless loop uses up its attempts
+MAX_ERRORS = 100  # of a group, of which the classes are looked at
 
 S = JobStatus
 
@@ -94,21 +97,41 @@ def after_error(
     if isinstance(error, Unavailable):
         job_error = _error("UNAVAILABLE", "the ledger did not answer; the job is tried again", step, retryable=True)
         return Outcome(S.RETRYING, error=job_error, counts_as_attempt=False, delay_us=_us(LEDGER_DELAY))
-    permanent = isinstance(error, Permanent | InvalidParameters)
+    chosen = error if isinstance(error, RetryIn) else None
+    rule = policy if chosen is not None else rule_for(policy, kinds_of(error))
+    permanent = rule is None or isinstance(error, Permanent | InvalidParameters)
     if isinstance(error, HandlerError):
         job_error = _error(code_of(error), redact(message_of(error), secrets), step, retryable=not permanent)
     else:
-        job_error = _error("UNEXPECTED", UNEXPECTED, step, retryable=True)
-    attempts = job.counted_attempts + 1
-    if permanent or attempts >= job.max_attempts:
+        job_error = _error("UNEXPECTED", UNEXPECTED, step, retryable=not permanent)
+    counts = chosen is None or chosen.charged or _none_counts(job.attempts[-UNCHARGED_IN_A_ROW:-1])
+    attempts = job.counted_attempts + counts
+    most = job.max_attempts if rule is None or rule is policy else rule.max_attempts
+    if rule is None or permanent or (counts and attempts >= most):
         return Outcome(S.FAILED, error=job_error)
-    return Outcome(S.RETRYING, error=job_error, delay_us=_us(delay(policy, attempts, chance)))
+    wait = delay(rule, attempts, chance) if chosen is None else chosen.delay
+    return Outcome(S.RETRYING, error=job_error, counts_as_attempt=counts, delay_us=_us(wait))
+
+
+def _none_counts(earlier: Sequence[Attempt]) -> bool:
+    """Return whether there were so many attempts before the present one that one has to count, and none does."""
+    return len(earlier) == UNCHARGED_IN_A_ROW - 1 and not any(attempt.counts_as_attempt for attempt in earlier)
+
+
+def kinds_of(error: BaseException | None) -> list[list[str]]:
+    """Return the names of an error's classes, the most specific first; of a group, its members' before its own."""
+    if isinstance(error, RemoteError | RemoteFailure):
+        return error.kinds
+    judged = _members(error)[:MAX_ERRORS]
+    if isinstance(error, BaseExceptionGroup):
+        judged.append(error)
+    return [[name_of(kind) for kind in type(one).__mro__] for one in judged]
 
 
 def cause_of(error: BaseException | None) -> BaseException | None:
-    """Return the deciding error: of a group, as a TaskGroup raises it, a permanent one, or else one with a code."""
+    """Return the deciding error: of a group, as a TaskGroup raises it, a permanent one, a RetryIn, one with a code."""
     inner = _members(error)
-    for kinds in (Permanent | InvalidParameters, Unavailable, HandlerError):
+    for kinds in (Permanent | InvalidParameters, RetryIn, Unavailable, HandlerError):
         if (found := next((one for one in inner if isinstance(one, kinds)), None)) is not None:
             return found
     return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from random import Random
 
@@ -9,6 +10,24 @@ from onward.handlers.base import Retry
 
 LEDGER_DELAY = timedelta(seconds=1)  # after an attempt that the ledger did not let begin or end
 MAX_INTERNAL_DELAY = timedelta(minutes=5)
+
+
+def name_of(kind: type) -> str:
+    """Return the full name of a class, by which the process of a handler and its parent mean the same one."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def rule_for(policy: Retry, errors: Iterable[Sequence[str]]) -> Retry | None:
+    """Return the policy for errors that were raised together; None if there is to be no further attempt.
+
+    Each error is given by the names of its classes, the most specific first. One that is `Permanent` by its class
+    decides, or else the first that has a policy of its own in `by_type`.
+    """
+    rules = {name_of(kind): rule for kind, rule in policy.by_type.items()}
+    found = [rule for names in errors if (rule := next((rules[name] for name in names if name in rules), None))]
+    if any(not isinstance(rule, Retry) for rule in found):
+        return None
+    return next((rule for rule in found if isinstance(rule, Retry)), policy)
 
 
 def ceiling(policy: Retry, attempt: int) -> timedelta:

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from time import monotonic
 from typing import Any
 
@@ -18,7 +19,7 @@ import orjson
 import structlog
 
 from onward.children import Child, shield, signal_name
-from onward.handlers.base import HandlerError, InvalidParameters, Permanent
+from onward.handlers.base import HandlerError, InvalidParameters, Permanent, RetryIn
 from onward.jobs.base import NotStarted
 from onward.jobs.running import Running, StopReason
 from onward.storage.base import Unavailable
@@ -39,15 +40,20 @@ class ProcessEnded(HandlerError):
 
 
 class RemoteError(HandlerError):
-    """An error with a code, raised in the handler's process."""
+    """An error with a code, raised in the handler's process; `kinds` has the names of its classes, as `kinds_of`."""
 
-    def __init__(self, message: str, code: str) -> None:
+    def __init__(self, message: str, code: str, kinds: list[list[str]]) -> None:
         super().__init__(message)
         self.code = code
+        self.kinds = kinds
 
 
 class RemoteFailure(Exception):
     """Any other error that was raised in the handler's process; its text is the traceback there."""
+
+    def __init__(self, message: str, kinds: list[list[str]]) -> None:
+        super().__init__(message)
+        self.kinds = kinds
 
 
 class StepProcesses:
@@ -240,7 +246,9 @@ class StepProcess:
             yield from self._child.descriptors()
 
 
-def _error(kind: str, message: str, code: str = "", errors: Any = ()) -> Exception:
+def _error(  # noqa: PLR0917 - by keyword, from JSON
+    kind: str, message: str, code: str = "", errors: Any = (), kinds: Any = (), retry_in: Any = None
+) -> Exception:
     """Return the error that was raised in the process, as far as this one has to know it."""
     match kind:
         case "permanent":
@@ -249,6 +257,9 @@ def _error(kind: str, message: str, code: str = "", errors: Any = ()) -> Excepti
             return InvalidParameters([(path, words) for path, words in errors])
         case "ledger":
             return Unavailable(message)
+        case "retry":
+            delay_us, charged = retry_in
+            return RetryIn(timedelta(microseconds=delay_us), message, charged=charged, code=code)
         case "handler":
-            return RemoteError(message, code)
-    return RemoteFailure(message)
+            return RemoteError(message, code, kinds)
+    return RemoteFailure(message, kinds)

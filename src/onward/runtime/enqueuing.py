@@ -23,10 +23,11 @@ from onward.backends.base import Backend, Role
 from onward.config.settings import Settings
 from onward.dispatch.dispatcher import Dispatcher
 from onward.handlers.base import Handler, JobRequest
+from onward.handlers.request import MAX_DELAY
 from onward.jobs import idempotency, ledger, uniqueness
 from onward.jobs.base import JobFailed, KeyReused, NotFound
 from onward.jobs.change_feed import ChangeFeed
-from onward.jobs.model import MAX_DELAY, Job, NewJob, as_subject, to_us
+from onward.jobs.model import Job, NewJob, as_subject, to_us
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.runtime import values

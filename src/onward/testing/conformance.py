@@ -17,6 +17,7 @@ from onward.testing.contract.children import Children  # noqa: E402
 from onward.testing.contract.concurrency import Concurrency  # noqa: E402
 from onward.testing.contract.crashes import Crashes  # noqa: E402
 from onward.testing.contract.delivering import Delivering  # noqa: E402
+from onward.testing.contract.ends import Ends  # noqa: E402
 from onward.testing.contract.failures import Failures  # noqa: E402
 from onward.testing.contract.limits import Limits  # noqa: E402
 from onward.testing.contract.manual_retries import ManualRetries  # noqa: E402
@@ -31,6 +32,7 @@ class Conformance(
     Accepting,
     Delivering,
     Failures,
+    Ends,
     Limits,
     Children,
     Cancelling,

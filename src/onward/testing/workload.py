@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from onward.handlers.base import JobContext, Permanent, Retry, Unique, handler, sequence
+from onward.handlers.base import JobContext, Permanent, Retry, RetryIn, Unique, handler, sequence
 
 POLL_INTERVAL_S = 0.01
 MOMENT_S = 0.1
@@ -25,6 +25,9 @@ LINGER_S = 0.3
 ONCE = Retry(max_attempts=1)
 SLOWLY = Retry(max_attempts=8, base=timedelta(seconds=4), cap=timedelta(seconds=4))
 QUICKLY = Retry(max_attempts=4, base=timedelta(milliseconds=50), cap=timedelta(milliseconds=150))
+BRIEFLY = Retry(max_attempts=3, base=timedelta(milliseconds=10), cap=timedelta(milliseconds=10))
+BY_TYPE = Retry(max_attempts=1, by_type={OSError: BRIEFLY, ConnectionError: Permanent})
+CHOSEN = timedelta(milliseconds=300)  # the delay that handlers choose
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,37 @@ async def fail_slowly(job: JobContext, *, folder: str) -> None:
         raise ValueError("the first time")
 
 
+@handler("conformance.later", retry=SLOWLY)
+async def later(job: JobContext, *, folder: str) -> None:
+    """Put off the first attempt."""
+    note(job, folder, "tried")
+    if job.attempt == 1:
+        raise RetryIn(CHOSEN, "the printer is busy", code="BUSY")
+
+
+@handler("conformance.later_plain", retry=SLOWLY)
+def later_plain(job: JobContext, *, folder: str) -> None:
+    note(job, folder, "tried")
+    if job.attempt == 1:
+        raise RetryIn(CHOSEN, "the printer is busy", code="BUSY")
+
+
+@handler("conformance.later_apart", retry=BY_TYPE, process=True)
+def later_apart(job: JobContext, *, folder: str) -> None:
+    """Put off the first attempt, of one that the policy allows; fail for good at the second."""
+    note(job, folder, "tried")
+    if job.attempt == 1:
+        raise RetryIn(timedelta(seconds=1), "the printer is busy", code="BUSY", charged=False)
+    raise ConnectionResetError("by the printer")
+
+
+@handler("conformance.by_type", retry=BY_TYPE)
+async def by_type(job: JobContext, *, folder: str, kind: str) -> None:
+    """Raise an error of that class."""
+    note(job, folder, "tried")
+    raise {"ValueError": ValueError, "TimeoutError": TimeoutError, "ConnectionResetError": ConnectionResetError}[kind]
+
+
 @handler("conformance.permanent", retry=QUICKLY)
 async def permanent(job: JobContext, *, folder: str) -> None:
     note(job, folder, "tried")
@@ -355,6 +389,13 @@ async def second_fails_once(job: JobContext, value: dict[str, str]) -> dict[str,
     return {**value, "from": "second"}
 
 
+async def second_later(job: JobContext, value: dict[str, str]) -> dict[str, str]:
+    note(job, value["folder"], "second")
+    if job.attempt == 1:
+        raise RetryIn(timedelta(seconds=1), charged=False)
+    return value
+
+
 async def third(job: JobContext, value: dict[str, str]) -> str:
     note(job, value["folder"], "third")
     return value.get("from", "")
@@ -362,5 +403,6 @@ async def third(job: JobContext, value: dict[str, str]) -> str:
 
 steps = sequence("conformance.steps", [first, second, third], retry=QUICKLY)
 steps_retry = sequence("conformance.steps_retry", [first, second_fails_once, third], retry=QUICKLY)
+steps_later = sequence("conformance.steps_later", [first, second_later, third], retry=ONCE)
 steps_wait = sequence("conformance.steps_wait", [first, second_waits, third], retry=ONCE)
 steps_wait_plain = sequence("conformance.steps_wait_plain", [first, second_waits_plain, third], retry=ONCE)

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import fields
+from datetime import timedelta
 from time import monotonic
 from typing import Any
 
@@ -21,7 +22,16 @@ import orjson
 import structlog
 
 from onward.config.settings import Settings
-from onward.handlers.base import Handler, HandlerError, InvalidParameters, LeaseLost, Permanent, Step, not_json
+from onward.handlers.base import (
+    Handler,
+    HandlerError,
+    InvalidParameters,
+    LeaseLost,
+    Permanent,
+    RetryIn,
+    Step,
+    not_json,
+)
 from onward.handlers.parameters import to_json
 from onward.jobs import outcome
 from onward.jobs.arguments import arguments_of
@@ -208,18 +218,26 @@ def _step(handler: Handler, name: str) -> Step:
 def _described(raised: BaseException) -> dict[str, Any]:
     """Return the error as JSON, because its class cannot be sent."""
     error = outcome.cause_of(raised)
+    kinds = [[_plain(name) for name in names] for names in outcome.kinds_of(error)]
     match error:
         case Permanent():
-            return {"kind": "permanent", "message": _text(error), "code": _plain(outcome.code_of(error))}
+            return {"kind": "permanent", "message": _text(error), "code": _code(error)}
         case InvalidParameters():
             errors = [[_plain(path), _plain(words)] for path, words in error.errors]
             return {"kind": "parameters", "message": _text(error), "errors": errors}
         case Unavailable():
             return {"kind": "ledger", "message": _text(error)}
+        case RetryIn():
+            retry_in = [error.delay // timedelta(microseconds=1), error.charged]
+            return {"kind": "retry", "message": _text(error), "code": _code(error), "retry_in": retry_in}
         case HandlerError():
-            return {"kind": "handler", "message": _text(error), "code": _plain(outcome.code_of(error))}
+            return {"kind": "handler", "message": _text(error), "code": _code(error), "kinds": kinds}
     trace = "".join(traceback.format_exception(raised)).rstrip()
-    return {"kind": "other", "message": _plain(trace[-TRACE_CHARACTERS:])}
+    return {"kind": "other", "message": _plain(trace[-TRACE_CHARACTERS:]), "kinds": kinds}
+
+
+def _code(error: HandlerError) -> str:
+    return _plain(outcome.code_of(error))
 
 
 def _text(error: BaseException) -> str:

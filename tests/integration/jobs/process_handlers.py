@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from onward.handlers.base import JobContext, Permanent, Retry, handler, sequence
+from onward.handlers.base import HandlerError, JobContext, Permanent, Retry, RetryIn, handler, sequence
 
 ONCE = Retry(max_attempts=1)
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -68,3 +68,17 @@ def bad(job: JobContext, *, kind: str, pin: str = "") -> None:
     if kind == "signal":
         os.kill(os.getpid(), 35)
     raise ValueError(f"a stranger's {pin}")
+
+
+class Busy(HandlerError):
+    code = "BUSY"
+
+
+POLICY = Retry(max_attempts=1, by_type={Busy: Retry(9), LookupError: Retry(9), KeyError: Permanent})
+
+
+@handler("apart.judged", retry=POLICY, process=True)
+async def judged(_job: JobContext, *, kind: str) -> None:
+    if kind == "later":
+        raise RetryIn(timedelta(days=2), "not now", code="LATER", charged=False)
+    raise {"busy": Busy("so \ud800"), "index": IndexError(), "key": KeyError()}[kind]

@@ -45,6 +45,7 @@ async def here(writer: Writer, tmp_path: Path) -> AsyncIterator[Node]:
     (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.process_handlers"]\n')
     variables = values.environment(load(tmp_path), Timings())
     handlers = (process_handlers.steps, process_handlers.stuck, process_handlers.deaf, process_handlers.bad)
+    handlers = (*handlers, process_handlers.judged)
     async with node(writer, *handlers, environment=variables) as made:
         yield made
 
@@ -142,6 +143,29 @@ async def test_errors_of_a_process_are_the_job_s(here: Node, kind: str, code: st
     assert failed.error.message.startswith(words)
     if kind == "other":
         assert 'raise ValueError(f"a stranger' in str(logs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "code", "counted"),
+    [
+        ("later", S.RETRYING, "LATER", 0),
+        ("busy", S.RETRYING, "BUSY", 1),
+        ("index", S.RETRYING, "UNEXPECTED", 1),
+        ("key", S.FAILED, "UNEXPECTED", 1),
+    ],
+)
+async def test_the_class_of_an_error_is_judged_across_processes(
+    here: Node, kind: str, status: JobStatus, code: str, counted: int
+) -> None:
+    job, task = await start(here, process_handlers.judged, kind=kind)
+    await task
+    ended = await here.get(job)
+    assert ended.error is not None
+    assert (ended.status, ended.error.code, ended.counted_attempts) == (status, code, counted)
+    assert ended.error.retryable is (status is S.RETRYING)
+    if kind == "later":
+        assert ended.attempts[-1].finished_at is not None
+        assert ended.due_at - ended.attempts[-1].finished_at == 2 * 86_400_000_000
 
 
 async def test_a_step_that_the_modules_have_no_longer_is_named(writer: Writer, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from onward.handlers.base import (
     Permanent,
     Refused,
     Retry,
+    RetryIn,
     handler,
     sequence,
 )
@@ -148,6 +149,45 @@ def test_an_invalid_retry_policy_is_refused(options: dict[str, Any]) -> None:
         Retry(**options)
 
 
+@pytest.mark.parametrize("kind", [Permanent, InvalidParameters, RetryIn])
+def test_errors_that_decide_by_themselves_have_no_policy(kind: type[Exception]) -> None:
+    with pytest.raises(ValueError, match=f"by_type needs no {kind.__name__}"):
+        Retry(by_type={kind: Retry()})
+
+
+def test_a_policy_of_a_class_has_no_classes_of_its_own() -> None:
+    with pytest.raises(ValueError, match="by_type of OSError: its policy cannot have a by_type"):
+        Retry(by_type={OSError: Retry(by_type={TimeoutError: Permanent})})
+
+
+def test_a_handler_with_policies_by_class_is_found_in_its_module() -> None:
+    """Handlers are kept in sets."""
+    policy = Retry(by_type={OSError: Retry(10)})
+    made = handler("test.first", retry=policy)(first)
+    assert {made} == {handler("test.first", retry=Retry(by_type={OSError: Retry(10)}))(first)}
+    assert policy != Retry(by_type={OSError: Permanent})
+
+
+@pytest.mark.parametrize(
+    ("delay", "charged"),
+    [
+        (timedelta(seconds=-1), True),
+        (timedelta(days=365, seconds=1), True),
+        (timedelta(days=365, seconds=1), False),
+        (timedelta(milliseconds=999), False),
+    ],
+)
+def test_a_delay_out_of_bounds_is_refused(delay: timedelta, charged: bool) -> None:  # noqa: FBT001 - a parameter
+    with pytest.raises(ValueError, match=r"delay .*must be .* to 365 days"):
+        RetryIn(delay, charged=charged)
+
+
+def test_a_delay_has_a_message_and_a_code() -> None:
+    made = RetryIn(timedelta(days=365), "The printer is busy.", code="BUSY", charged=False)
+    assert (str(made), made.code, made.delay, made.charged) == ("The printer is busy.", "BUSY", timedelta(365), False)
+    assert (RetryIn(timedelta(0)).code, RetryIn(timedelta(0)).charged) == ("RETRY_IN", True)
+
+
 def test_a_permanent_error_has_a_message_and_a_code() -> None:
     assert (str(Permanent("No.")), Permanent("No.").code, Permanent("No.", code="NEVER").code) == (
         "No.",
@@ -197,6 +237,13 @@ def test_an_option_of_another_type_is_refused_where_it_is_given(options: dict[st
         (lambda given: Retry(given * "x"), r"max_attempts must be a whole number.*got 'xxxxx'"),
         (lambda given: Retry(base=given), r"base must be a timedelta, as in Retry\(base=.*got 5"),
         (lambda given: Retry(cap=given), r"cap must be a timedelta, as in Retry\(cap=.*got 5"),
+        (lambda given: Retry(by_type=given), "by_type must be a dict of classes and their policies.*got 5"),
+        (lambda given: Retry(by_type={given: Retry()}), "a key of by_type must be a class of exceptions.*got 5"),
+        (lambda _: Retry(by_type={KeyboardInterrupt: Retry()}), "a key of by_type must be"),  # type: ignore[dict-item]
+        (lambda given: Retry(by_type={OSError: given}), r"by_type of OSError must be a Retry or Permanent.*got 5"),
+        (lambda _: Retry(by_type={OSError: Permanent("no")}), "by_type of OSError must be"),  # type: ignore[dict-item]
+        (RetryIn, r"delay must be a timedelta, as in RetryIn\(timedelta\(minutes=5\)\) \(got 5\)"),
+        (lambda given: RetryIn(timedelta(1), charged=given), r"charged must be True or False \(got 5\)"),
         (Mutation, r'name must be a string, as in Mutation\("confirmOrder"\) \(got 5\)'),
         (lambda given: Mutation(description=given), "description must be a string"),
         (lambda given: Mutation(deprecated=given), "deprecated must be the reason as a string, or None"),

@@ -148,6 +148,24 @@ def permanent_retried() -> None:
     base.put(outcome, "Permanent", Never)
 
 
+def delays_ignored() -> None:
+    """Treat the delay that a handler chooses as any other error."""
+    from onward.handlers.base import RetryIn
+    from onward.jobs import outcome
+
+    class Never(RetryIn):
+        """An error that is never raised."""
+
+    base.put(outcome, "RetryIn", Never)
+
+
+def classes_ignored() -> None:
+    """Give every error the policy of the handler."""
+    from onward.jobs import outcome
+
+    base.put(outcome, "rule_for", lambda policy, _errors: policy)
+
+
 def words_as_they_are() -> None:
     """Store messages of handlers unchanged."""
     from onward.jobs import outcome, running
