@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, cast
 
+from onward.dispatch.preparation import in_us
 from onward.handlers.base import Handler
 from onward.jobs import claims, ledger
 from onward.jobs.encryption import Encryption
@@ -42,8 +44,9 @@ class Enqueuer:
         handler: str,
         params: Mapping[str, Any],  # noqa: ARG004
         run_at: int | None = None,
+        expires: timedelta | None = None,
     ) -> NewJob:
-        return new_job(handler, id="job_child", run_at=run_at)
+        return new_job(handler, id="job_child", run_at=run_at, expires=in_us(expires))
 
     def dispatch_new(self, jobs: list[Job]) -> None:
         self.dispatch(jobs)

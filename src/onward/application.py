@@ -211,6 +211,7 @@ class Onward:
         owner: str | int | UUID | None = None,
         priority: int | None = None,
         run_at: datetime | None = None,
+        expires: timedelta | None = None,
         idempotency_key: str | None = None,
         session: object = None,
     ) -> str:
@@ -218,13 +219,15 @@ class Onward:
 
         `owner` is the subject of the viewer who sees the job; an integer or a UUID is one as its text, as in `Viewer`.
 
+        A job that has not begun within `expires` from its due time is cancelled; the handler's option is the default.
+
         With a `session` the job belongs to its transaction: it is there when that commits, and only then. A session, or
         connection, is one of SQLAlchemy, psycopg, asyncpg, sqlite3 or aiosqlite, on the ledger's own database.
 
         The same `idempotency_key` of the same owner gives the same job. Raises InvalidParameters, UnknownHandler,
         KeyReused, UnusableSession, Unavailable.
         """
-        options = Options(owner, priority, run_at)
+        options = Options(owner, priority, run_at, expires)
         if session is None:
             return await self._open().enqueue(request, options, idempotency_key)
         return (await _awaited(self._open().enqueue_within(session, [request], options, idempotency_key)))[0]
@@ -236,13 +239,14 @@ class Onward:
         owner: str | int | UUID | None = None,
         priority: int | None = None,
         run_at: datetime | None = None,
+        expires: timedelta | None = None,
         session: object = None,
     ) -> list[str]:
         """Accept jobs in chunks of 200 a commit, or all with that of the `session`, and return their ids in order.
 
         A wrong request is refused before any is accepted; after Unavailable some may be accepted.
         """
-        options = Options(owner, priority, run_at)
+        options = Options(owner, priority, run_at, expires)
         if session is None:
             return await self._open().enqueue_many(requests, options)
         return await _awaited(self._open().enqueue_within(session, requests, options))
@@ -292,11 +296,12 @@ class Sync:
         owner: str | int | UUID | None = None,
         priority: int | None = None,
         run_at: datetime | None = None,
+        expires: timedelta | None = None,
         idempotency_key: str | None = None,
         session: object = None,
     ) -> str:
         """Accept the job durably, and return its id, as `Onward.enqueue` does."""
-        thread, options = self._open(), Options(owner, priority, run_at)
+        thread, options = self._open(), Options(owner, priority, run_at, expires)
         if session is None:
             return thread.run(thread.enqueuer.enqueue(request, options, idempotency_key))
         return _at_once(thread.enqueuer.enqueue_within(session, [request], options, idempotency_key))[0]
@@ -308,10 +313,11 @@ class Sync:
         owner: str | int | UUID | None = None,
         priority: int | None = None,
         run_at: datetime | None = None,
+        expires: timedelta | None = None,
         session: object = None,
     ) -> list[str]:
         """Accept jobs, and return their ids in order, as `Onward.enqueue_many` does."""
-        thread, options = self._open(), Options(owner, priority, run_at)
+        thread, options = self._open(), Options(owner, priority, run_at, expires)
         if session is None:
             return thread.run(thread.enqueuer.enqueue_many(requests, options))
         return _at_once(thread.enqueuer.enqueue_within(session, requests, options))

@@ -156,9 +156,25 @@ async def test_a_key_gives_the_same_job_to_one_owner_and_one_handler(onward: Onw
         onward.enqueue(workload.noted.job(folder=str(tmp_path), text="b"), owner="ada", idempotency_key="k"),
         onward.enqueue(given, owner="ada", idempotency_key="k", run_at=FAR),
         onward.enqueue(given, owner="ada", idempotency_key="k", priority=1),
+        onward.enqueue(given, owner="ada", idempotency_key="k", expires=LONG),
     ):
         with pytest.raises(KeyReused, match="take a new key"):
             await wrong
+
+
+async def test_an_enqueued_job_expires(onward: Onward, ledger_url: str, tmp_path: Path) -> None:
+    """The option of the handler is the default; the time counts from the due time."""
+    handlers = (workload.noted, workload.fleeting)
+    note, fleeting = (handler.job(folder=str(tmp_path)) for handler in handlers)
+    ids = [await onward.enqueue(note, expires=LONG, run_at=FAR), *await onward.enqueue_many([note, fleeting])]
+    ids += await onward.enqueue_many([fleeting], expires=LONG)
+    database = Database(ledger_url, embedded=True)
+    try:
+        found = await database.read(lambda tx: [ledger.get(tx, job_id) for job_id in ids])
+    finally:
+        database.close()
+    spans = [job and job.expires_at and timedelta(microseconds=job.expires_at - job.due_at) for job in found]
+    assert spans == [LONG, None, timedelta(hours=1), LONG]
 
 
 async def test_calls_with_one_key_at_the_same_time_make_one_job(onward: Onward, tmp_path: Path) -> None:

@@ -45,7 +45,9 @@ def as_object(job: Job) -> dict[str, Any]:
         "steps": [_named(asdict(step)) for step in job.steps],
         "attempts": [_named(attempt) for attempt in attempts],
         "maxAttempts": job.max_attempts,
-        **_named({key: getattr(job, key) for key in ("created_at", "run_at", "started_at", "finished_at")}),
+        **_named(
+            {key: getattr(job, key) for key in ("created_at", "run_at", "expires_at", "started_at", "finished_at")}
+        ),
         "result": job.result,
         "error": _error(job.error),
     }

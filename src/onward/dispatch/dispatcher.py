@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -80,9 +81,16 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def prepare_child(self, parent: Job, handler: str, params: Mapping[str, Any], run_at: int | None = None) -> NewJob:
+    def prepare_child(
+        self,
+        parent: Job,
+        handler: str,
+        params: Mapping[str, Any],
+        run_at: int | None = None,
+        expires: timedelta | None = None,
+    ) -> NewJob:
         """Prepare a job that a running one dispatches, for the same owner, with its id. Raises InvalidParameters."""
-        new = self.prepare(handler, params, owner=parent.owner, run_at=run_at, trace=parent.trace)
+        new = self.prepare(handler, params, owner=parent.owner, run_at=run_at, expires=expires, trace=parent.trace)
         id_ = self._writer.database.ids.next("job", parent.attempts[-1].started_at // 1000)
         return replace(new, id=id_, parent=parent.id)
 

@@ -18,6 +18,11 @@ from onward.jobs.row import encode, encode_steps
 from onward.telemetry.tracing import Tracing
 
 
+def in_us(span: timedelta | None) -> int | None:
+    """Return a span as microseconds."""
+    return None if span is None else span // timedelta(microseconds=1)
+
+
 class Preparation:
     """Checks, encrypts and stores parameters; adds the settings of the handler."""
 
@@ -48,12 +53,13 @@ class Preparation:
         *,
         owner: str | None,
         run_at: int | None = None,
+        expires: timedelta | None = None,
         priority: int | None = None,
         trace: str | None = None,
     ) -> NewJob:
         """Check the parameters, and return the job; it carries the context of the open span, or else `trace`.
 
-        Its `priority` is the handler's unless one is given: smaller goes first.
+        Its `priority` is the handler's unless one is given: smaller goes first; `expires` likewise.
 
         Raises InvalidParameters, UnknownHandler; NoKey for want of one.
         """
@@ -66,7 +72,15 @@ class Preparation:
             wrong = (fault(value, name, lambda _: False) for name, value in bound.items())
             raise InvalidParameters([one for one in wrong if one is not None]) from error
         return self._new(
-            found, stored, found.version, clear=clear, owner=owner, run_at=run_at, priority=priority, trace=trace
+            found,
+            stored,
+            found.version,
+            clear=clear,
+            owner=owner,
+            run_at=run_at,
+            expires=expires,
+            priority=priority,
+            trace=trace,
         )
 
     def prepare_stored(self, handler: str, params: str, version: int) -> NewJob:
@@ -102,6 +116,7 @@ class Preparation:
         clear: Mapping[str, Any],
         owner: str | None = None,
         run_at: int | None = None,
+        expires: timedelta | None = None,
         priority: int | None = None,
         trace: str | None = None,
     ) -> NewJob:
@@ -115,6 +130,7 @@ class Preparation:
             owner=owner,
             priority=self._priority(found.name) if priority is None else priority,
             run_at=run_at,
+            expires=in_us(found.expires if expires is None else expires),
             trace=self._tracing.current() or trace,
             pending=self._steps[found.name],
             unique=None if found.unique is None else _unique_key(found.unique, clear, owner),
@@ -129,12 +145,8 @@ def _unique_key(unique: Unique, params: Mapping[str, Any], owner: str | None) ->
     return UniqueKey(
         fingerprint(given),
         unique.situations,
-        _us(unique.within),
+        in_us(unique.within),
         unique.replace,
-        _us(unique.debounce),
-        _us(unique.max_wait) or 0,
+        in_us(unique.debounce),
+        in_us(unique.max_wait) or 0,
     )
-
-
-def _us(time: timedelta | None) -> int | None:
-    return None if time is None else time // timedelta(microseconds=1)

@@ -29,7 +29,7 @@ from onward.handlers.mutation import Mutation, declared
 from onward.handlers.options import HandlerOptions, complete
 from onward.handlers.output import Output, output_of, written_by
 from onward.handlers.parameters import Parameters, Upgrade, check_later, model_of, name_of, not_json
-from onward.handlers.request import JobRequest
+from onward.handlers.request import JobRequest, check_expires
 from onward.handlers.retry import Retry
 from onward.handlers.unique import Unique
 
@@ -98,12 +98,15 @@ class Handler(Generic[Params]):
     mutation: Mutation | None = None
     output: Output | None = None
     unique: Unique | None = None
+    expires: timedelta | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", self.name):
             raise ValueError(f"{self.name!r} must look like `family.name`: lowercase, digits, underscores, dots")
         if self.timeout is not None and self.timeout <= timedelta(0):
             raise ValueError(f"{self.name}: timeout must be positive, or None (got {self.timeout})")
+        if self.expires is not None:
+            check_expires(f"{self.name}: expires", self.expires)
         if self.version < 1:
             raise ValueError(f"{self.name}: version must be at least 1 (got {self.version})")
         if unknown := self.secret - self.parameters.model_fields.keys():
@@ -234,6 +237,7 @@ def _made(
         declared(given["mutation"], name, steps[0].call, model),
         output,
         given["unique"],
+        given["expires"],
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import Any, Protocol, TypeAlias, overload
@@ -93,11 +93,13 @@ class JobContext(Protocol[Resources_co]):
     @overload
     def dispatch(self, handler: str, /, **params: JSON) -> str: ...
     @overload
-    def dispatch(self, request: JobRequest, /, *, run_at: datetime | None = None) -> str: ...
+    def dispatch(
+        self, request: JobRequest, /, *, run_at: datetime | None = None, expires: timedelta | None = None
+    ) -> str: ...
     def dispatch(self, request: str | JobRequest, /, **given: Any) -> str:
         """Commit a further job together with the end of this step, and return its id.
 
-        `job.dispatch(bill.job(order="A-17"), run_at=...)`, or by the handler's name:
+        `job.dispatch(bill.job(order="A-17"), run_at=..., expires=...)`, or by the handler's name:
         `job.dispatch("orders.bill", order="A-17")`.
 
         Raises `InvalidParameters`; `LeaseLost` after the job's end, when nothing would be committed any more.

@@ -17,9 +17,10 @@ class HandlerOptions(TypedDict, total=False):
     """The options of a handler, each of which may be left out.
 
     `retry` is the policy of failed attempts, `Retry()` by default; `timeout` the longest time of an attempt, without a
-    limit by default. `secret` names parameters that are never logged or shown. `upgrade` brings parameters of an older
-    `version` up to date; the version is 1 by default. `process=True` runs each attempt in a process of its own, which
-    can be killed. `mutation=True`, a name, or a `Mutation` gives the GraphQL schema a mutation that accepts the jobs.
+    limit by default. A job that has not begun within `expires` from its due time is cancelled; none is by default.
+    `secret` names parameters that are never logged or shown. `upgrade` brings parameters of an older `version` up to
+    date; the version is 1 by default. `process=True` runs each attempt in a process of its own, which can be killed.
+    `mutation=True`, a name, or a `Mutation` gives the GraphQL schema a mutation that accepts the jobs.
     `unique` is a `Unique` where jobs with the same parameters are one.
     """
 
@@ -31,6 +32,7 @@ class HandlerOptions(TypedDict, total=False):
     process: bool
     mutation: bool | str | Mutation
     unique: Unique | None
+    expires: timedelta | None
 
 
 def complete(name: str, options: HandlerOptions) -> HandlerOptions:
@@ -47,6 +49,7 @@ def complete(name: str, options: HandlerOptions) -> HandlerOptions:
         process=False,
         mutation=False,
         unique=None,
+        expires=None,
     )
     if unknown := [one for one in options if one not in defaults]:
         raise TypeError(f"{name}: there is no option {', '.join(unknown)}; the options are {', '.join(defaults)}")
@@ -55,6 +58,7 @@ def complete(name: str, options: HandlerOptions) -> HandlerOptions:
     check_argument(f"{name}: retry", given["retry"], "a Retry, as in Retry(max_attempts=3)", Retry)
     limit = "a timedelta, as in timedelta(seconds=30), or None"
     check_argument(f"{name}: timeout", given["timeout"], limit, timedelta, NoneType)
+    check_argument(f"{name}: expires", given["expires"], limit, timedelta, NoneType)
     check_argument(f"{name}: version", given["version"], "a whole number, as in version=2", int)
     function = "a function of the version and the parameters, or None"
     check_argument(f"{name}: upgrade", given["upgrade"], function, Callable, NoneType)  # type: ignore[arg-type]

@@ -12,6 +12,13 @@ from onward.arguments import check_argument
 MAX_DELAY = timedelta(days=365)  # until a job, or its next attempt, begins
 
 
+def check_expires(name: str, expires: object) -> None:
+    """Check the span in which a job has to begin. Raises TypeError and ValueError."""
+    check_argument(name, expires, "a timedelta, as in expires=timedelta(hours=1), or None", timedelta)
+    if isinstance(expires, timedelta) and not timedelta(0) < expires <= MAX_DELAY:
+        raise ValueError(f"{name} must be positive, and at most {MAX_DELAY.days} days (got {expires})")
+
+
 @dataclass(frozen=True, slots=True)
 class JobRequest:
     """A job to be accepted, as `confirm.job(order="A-17")` makes it. Its parameters are checked at the acceptance."""

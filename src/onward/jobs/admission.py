@@ -22,6 +22,7 @@ from onward.jobs.concurrency import (
     locked_limits,
     set_theoretical_arrival,
 )
+from onward.jobs.expiry import IN_TIME
 from onward.jobs.ledger import ID
 from onward.storage.sql import as_list, in_array
 from onward.storage.tables import BY_HOLDER, BY_LIMIT, BY_RESERVATION, at_gate, held, jobs, promised, ready_row
@@ -35,7 +36,7 @@ REQUEUED = {  # set where a job is blocked or unblocked
     "changed": _p("change"),
 }
 # Locked before the limits are (`lock_order`).
-_candidate = sa.select(*row.columns(row.Candidate)).where(ID, ready_row, has_limits).with_for_update()
+_candidate = sa.select(*row.columns(row.Candidate)).where(ID, ready_row, IN_TIME, has_limits).with_for_update()
 free = (
     sa.select(jobs.c.id)
     .where(in_array(jobs.c.id, "ids"))
@@ -96,7 +97,7 @@ def capacity(tx: Tx, limits: HandlerLimits) -> Capacity:
 
 def candidate(tx: Tx, job_id: str) -> list[row.Candidate]:
     """Return the job, if it is in line and its handler has limits."""
-    return [row.Candidate._make(found) for found in tx.all(_candidate, id_=job_id)]
+    return [row.Candidate._make(found) for found in tx.all(_candidate, id_=job_id, now=tx.now)]
 
 
 def admit(tx: Tx, line: Sequence[row.Candidate], *, limit: int, max_crashes: int) -> list[str]:

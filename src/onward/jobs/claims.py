@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from onward.jobs import admission, row
 from onward.jobs.concurrency import has_limits
+from onward.jobs.expiry import IN_TIME
 from onward.jobs.ledger import ID
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
@@ -41,7 +42,7 @@ _CLAIM = {
 }
 _claim = (
     sa.update(jobs)
-    .where(ID, ready_row, jobs.c.deaths <= _p("crashes_"), ~has_limits)
+    .where(ID, ready_row, jobs.c.deaths <= _p("crashes_"), IN_TIME, ~has_limits)
     .values(_CLAIM)
     .returning(row_as_json(*row.ALL))
 )
@@ -58,6 +59,7 @@ _claimable = (
     ),
     sa.not_(in_array(jobs.c.id, "exclude")),
     jobs.c.deaths < CRASHES_BEFORE_ISOLATION,
+    IN_TIME,
 )
 _any_due = sa.select(sa.literal(1)).select_from(jobs).where(*_claimable).limit(1).with_hint(jobs, BY_READY, "sqlite")
 # Materialized, as a table of its own: PostgreSQL may run a subselect again for each row, and each time skip what it
@@ -150,7 +152,7 @@ def claim_due(
 
 def any_due(tx: Tx, *, runner: str, backend: str, exclude: Collection[str] = (), grace_us: int = 0) -> bool:
     """True if a claim would look at a job. A read: on PostgreSQL each claim counts as a commit."""
-    return bool(tx.scalar(_any_due, runner_=runner, backend_=backend, **_bounds(tx, exclude, grace_us)))
+    return bool(tx.scalar(_any_due, runner_=runner, backend_=backend, now=tx.now, **_bounds(tx, exclude, grace_us)))
 
 
 def claim_limited(
@@ -162,7 +164,8 @@ def claim_limited(
     """
     bounds = _bounds(tx, exclude, grace_us)
     statement = _limited if tx.dialect == "sqlite" else _limited_free  # SQLite has one lock for all
-    line = [row.Candidate._make(found) for found in tx.all(statement, runner_=runner, backend_=backend, **bounds)]
+    named = {"runner_": runner, "backend_": backend, "now": tx.now}
+    line = [row.Candidate._make(found) for found in tx.all(statement, **named, **bounds)]
     if not line:
         return [], False
     crashes = CRASHES_BEFORE_ISOLATION - 1

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from onward.jobs import pages, row, uniqueness
 from onward.jobs.base import Conflict, NotFound
+from onward.jobs.expiry import FRESH
 from onward.jobs.ledger import ID, get, get_many
 from onward.jobs.model import Job, JobFilter, Step, Visible
 from onward.jobs.states import RETRYABLE, TERMINAL, JobStatus, StepStatus
@@ -37,6 +38,7 @@ _retry = (
             "delivered_to": None,
             "parked": None,
             "due_at": _p("now"),
+            "expires_at": FRESH,
             "finished_at": None,
             "result": None,
             "error": None,

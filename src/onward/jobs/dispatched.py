@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -45,7 +46,12 @@ class JobEnqueuer(Protocol):
     """Prepares, accepts and dispatches the jobs that handlers dispatch."""
 
     def prepare_child(
-        self, parent: Job, handler: str, params: Mapping[str, Any], run_at: int | None = None
+        self,
+        parent: Job,
+        handler: str,
+        params: Mapping[str, Any],
+        run_at: int | None = None,
+        expires: timedelta | None = None,
     ) -> NewJob: ...
     def accept(self, tx: Tx, new: NewJob) -> Job: ...
     def accept_later(self, tx: Tx, new: NewJob) -> Job: ...

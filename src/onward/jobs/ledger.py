@@ -72,7 +72,8 @@ def accept(tx: Tx, new: NewJob, *, local_runner: str | None = None) -> Job:
     will deliver it; UNDELIVERED if the caller cannot.
     """
     now = tx.now
-    later = new.run_at is not None and new.run_at > now
+    due_at = now if new.run_at is None else max(new.run_at, now)
+    later = due_at > now
     status = JobStatus.SCHEDULED if later else JobStatus.QUEUED
     values = row.new(
         {
@@ -88,12 +89,14 @@ def accept(tx: Tx, new: NewJob, *, local_runner: str | None = None) -> Job:
             "steps": new.steps,
             "max_attempts": new.max_attempts,
             "delivered_to": None if later else local_runner,
-            "due_at": new.run_at if later else now,
+            "due_at": due_at,
             "created_at": new.created_at or now,
             "run_at": new.run_at,
             "trace": new.trace,
             "parent": new.parent,
             "unique_key": new.unique.digest if new.unique else None,
+            "expires_at": None if new.expires is None else due_at + new.expires,
+            "on_failure": new.on_failure,
         }
     )
     tx.insert(_insert, values)

@@ -109,6 +109,8 @@ class Job:
     parent: str | None = None  # the job whose handler dispatched it
     unique_key: str | None = None  # the digest of the key that no other job of its handler may hold
     replayed: bool = False  # given in place of a new one, because it holds the unique key
+    expires_at: int | None = None  # unless its first attempt has begun by then, it is cancelled
+    on_failure: str | None = None  # the handler of the job that is accepted when this one fails
 
     @property
     def done(self) -> bool:
@@ -200,6 +202,8 @@ class NewJob:
     id: str | None = None
     created_at: int | None = None  # microseconds; None: when it is inserted
     parent: str | None = None
+    expires: int | None = None  # microseconds from its due time, by which its first attempt has to begin
+    on_failure: str | None = None
     pending: tuple[Step, ...] = ()  # `steps`, decoded
     unique: UniqueKey | None = None
 

@@ -148,6 +148,8 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
     _reserved: int | None,
     parent: str | None,
     unique_key: str | None,
+    expires_at: int | None,
+    on_failure: str | None,
 ) -> Job:
     """Return the job of a row. The parameters after the first are the columns, in the order of the table; JSON is text.
 
@@ -193,6 +195,8 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
         blocked,
         parent=parent,
         unique_key=unique_key,
+        expires_at=expires_at,
+        on_failure=on_failure,
     )
 
 

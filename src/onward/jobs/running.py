@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Protocol, SupportsInt
@@ -14,6 +14,7 @@ import orjson
 
 from onward.arguments import check_argument
 from onward.handlers.base import InvalidParameters, JobCancelled, JobRequest, LeaseLost, TimedOut, Tools
+from onward.handlers.request import check_expires
 from onward.jobs.encryption import exposed, redact
 from onward.jobs.model import Job, NewJob, Progress, to_us, without_surrogates
 
@@ -51,7 +52,7 @@ class Running:
         job: Job,
         tools: Tools,
         resources: Any,
-        prepare: Callable[[Job, str, Mapping[str, Any], int | None], NewJob],
+        prepare: Callable[[Job, str, Mapping[str, Any], int | None, timedelta | None], NewJob],
         on_progress: Callable[[Running], None],
     ) -> None:
         self.job = job
@@ -105,15 +106,17 @@ class Running:
         """Accept a further job together with the end of this step, and return its id. Raises as `dispatch_at` does."""
         return self.dispatch_at(*unpacked(request, given))
 
-    def dispatch_at(self, handler: str, params: Mapping[str, Any], run_at: int | None) -> str:
-        """Accept a further job of the handler, which starts no earlier than `run_at`.
+    def dispatch_at(
+        self, handler: str, params: Mapping[str, Any], run_at: int | None, expires: timedelta | None
+    ) -> str:
+        """Accept a further job of the handler, which starts no earlier than `run_at`, and within `expires` from then.
 
         Raises InvalidParameters, also where a secret of this job would be in the clear; LeaseLost after the attempt's
         end.
         """
         if self.over:
             raise LeaseLost(f"the job is over: {handler} would not be accepted; dispatch it before the handler returns")
-        child = self._prepare(self.job, handler, params, run_at)
+        child = self._prepare(self.job, handler, params, run_at, expires)
         if self.secrets and (clear := exposed(orjson.loads(child.params), self.secrets)):
             words = f"holds a secret parameter of {self.handler}; name it in `secret` of {handler}, or leave it out"
             raise InvalidParameters([(name, words) for name in clear])
@@ -129,22 +132,27 @@ class Running:
             self.task.cancel()
 
 
-def unpacked(request: str | JobRequest, given: dict[str, Any]) -> tuple[str, Mapping[str, Any], int | None]:
-    """Return the handler, the parameters and the earliest start of a job that a handler dispatches.
+def unpacked(
+    request: str | JobRequest, given: dict[str, Any]
+) -> tuple[str, Mapping[str, Any], int | None, timedelta | None]:
+    """Return the handler, the parameters, the earliest start and the expiry of a job that a handler dispatches.
 
-    Raises TypeError.
+    Raises TypeError and ValueError.
     """
     if isinstance(request, str):
-        return request, given, None
+        return request, given, None, None
     check_argument("job.dispatch: the request", request, "HANDLER.job(...), or the name of a handler", JobRequest)
-    run_at = given.pop("run_at", None)
+    run_at, expires = given.pop("run_at", None), given.pop("expires", None)
     if given:
-        raise TypeError(f"{request.handler}: give {', '.join(given)} to .job(...); dispatch itself knows only run_at")
+        words = f"give {', '.join(given)} to .job(...); dispatch itself knows only run_at and expires"
+        raise TypeError(f"{request.handler}: {words}")
     at = "a datetime, as in datetime.now(UTC) + timedelta(hours=1), or None"
     check_argument(f"{request.handler}: run_at", run_at, at, datetime, NoneType)
     if run_at is not None and run_at.tzinfo is None:
         raise TypeError(f"{request.handler}: run_at needs a time zone, as in datetime.now(UTC)")
-    return request.handler, request.params, None if run_at is None else to_us(run_at)
+    if expires is not None:
+        check_expires(f"{request.handler}: expires", expires)
+    return request.handler, request.params, None if run_at is None else to_us(run_at), expires
 
 
 def _clamp(n: int) -> int:

@@ -183,10 +183,11 @@ class StepProcess:
             with suppress(HandlerError):  # the handler's own check stops it
                 running.progress(*message["progress"])
         elif "dispatch" in message:
+            given = message["dispatch"], message["params"], message["run_at"]
+            expires_us = message.get("expires")
+            expires = None if expires_us is None else timedelta(microseconds=expires_us)
             try:
-                self._send(
-                    {"dispatched": running.dispatch_at(message["dispatch"], message["params"], message["run_at"])}
-                )
+                self._send({"dispatched": running.dispatch_at(*given, expires)})
             except InvalidParameters as error:
                 self._send({"refused": error.errors})
             except HandlerError as error:  # the job is over, or has to stop

@@ -52,7 +52,11 @@ _WORK: dict[str, Any] = {
     "steps": _p("steps_"),
     "max_attempts": _p("max_attempts_"),
 }
-_TIME: dict[str, Any] = {"due_at": _p("due_"), "run_at": _p("due_")}
+_TIME: dict[str, Any] = {
+    "due_at": _p("due_"),
+    "run_at": _p("due_"),
+    "expires_at": jobs.c.expires_at + (_p("due_") - jobs.c.due_at),  # as long after the new time as after the old one
+}
 _CHANGES = {
     (True, False): _unchanged.values({**_BUMP, **_WORK}),
     (False, True): _unchanged.values({**_BUMP, **_TIME}),
@@ -213,7 +217,9 @@ def _hold(tx: Tx, handler: str, digest: str, holder: Holder) -> None:
 
 def _counts(job: Job, situations: Collection[str], until: int | None, now: int) -> bool:
     """Return whether a job that holds a key keeps others from it."""
-    if job.status in (S.FAILED, S.CANCELLED):
+    if job.status in (S.FAILED, S.CANCELLED) or (
+        job.expires_at is not None and not job.attempt and job.expires_at <= now
+    ):
         return False
     if until is not None and until > now:
         return True

@@ -1,12 +1,12 @@
-"""Services that queue jobs whose time has come: delayed jobs and retries, and the jobs of the schedule."""
+"""Services for the times of jobs: they are due, they expire, the schedule makes them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
 from onward.dispatch.dispatcher import Dispatcher
-from onward.jobs import due
+from onward.jobs import due, expiry
+from onward.jobs.model import Job
 from onward.jobs.schedule import Schedule, until_next
 from onward.jobs.timings import Timings
 from onward.maintenance.agenda import Agenda
@@ -22,7 +22,7 @@ LOCKED_PAUSE_S = 0.02
 
 
 class DelayedJobs(Service):
-    """Queues and delivers the jobs that are due."""
+    """Queues and delivers the jobs that are due, and cancels those that have expired."""
 
     name = "delayed jobs"
 
@@ -40,14 +40,20 @@ class DelayedJobs(Service):
             if wait_us is None or wait_us > 0:
                 self._agenda.schedule(None if wait_us is None else wait_us / 1_000_000 + 0.001)
                 return self._agenda.pause_s
-            jobs = await commits.run(partial(due.promote_due, route=self._dispatcher.route))
+            expired, jobs = await commits.run(self._at_their_times)
+            self._dispatcher.count_ended(expired)
             await self._dispatcher.deliver(jobs, after_response=self._dispatcher.defer)
-            if not jobs:
+            if not expired and not jobs:
                 return self._agenda.pause_s
             await commits.rest()
 
     def stand_by(self) -> None:
         self._agenda.forget()
+
+    def _at_their_times(self, tx: Tx, limit: int) -> tuple[list[Job], list[Job]]:
+        """Cancel what has expired and queue what is due: at most `limit` jobs."""
+        expired = expiry.expire_due(tx, limit)
+        return expired, due.promote_due(tx, limit - len(expired), route=self._dispatcher.route)
 
 
 class RecurringJobs(Service):
@@ -90,5 +96,5 @@ class RecurringJobs(Service):
 
 
 def _until_next(tx: Tx) -> int | None:
-    at = due.next_due(tx)
-    return None if at is None else at - tx.now
+    times = [at for at in (due.next_due(tx), expiry.next_expiry(tx)) if at is not None]
+    return min(times) - tx.now if times else None

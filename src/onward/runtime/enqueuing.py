@@ -22,8 +22,9 @@ from onward.arguments import check_argument
 from onward.backends.base import Backend, Role
 from onward.config.settings import Settings
 from onward.dispatch.dispatcher import Dispatcher
+from onward.dispatch.preparation import in_us
 from onward.handlers.base import Handler, JobRequest
-from onward.handlers.request import MAX_DELAY
+from onward.handlers.request import MAX_DELAY, check_expires
 from onward.jobs import idempotency, ledger, uniqueness
 from onward.jobs.base import JobFailed, KeyReused, NotFound
 from onward.jobs.change_feed import ChangeFeed
@@ -59,6 +60,7 @@ class Options:
     owner: str | int | UUID | None = None
     priority: int | None = None
     run_at: datetime | None = None
+    expires: timedelta | None = None
 
     def __post_init__(self) -> None:
         check_text("owner", self.subject, "a string, an integer or a UUID")
@@ -72,6 +74,8 @@ class Options:
             raise ValueError("run_at needs a time zone, as in datetime.now(UTC)")
         if self.run_at is not None and self.run_at > datetime.now(UTC) + MAX_DELAY:
             raise ValueError(f"run_at must be at most {MAX_DELAY.days} days ahead (got {self.run_at.isoformat()})")
+        if self.expires is not None:
+            check_expires("expires", self.expires)
 
     @property
     def subject(self) -> str | None:
@@ -85,7 +89,9 @@ class Options:
 
     def as_json(self) -> dict[str, Any]:
         """Return the options that an idempotency key covers; the key belongs to the owner."""
-        return {"priority": self.priority, "runAt": None if self.run_at is None else to_us(self.run_at)}
+        # Without `expires` as ever: a key of an older release covers the same options.
+        expires = {} if self.expires is None else {"expires": in_us(self.expires)}
+        return {"priority": self.priority, "runAt": None if self.run_at is None else to_us(self.run_at), **expires}
 
 
 class Enqueuer:
@@ -210,6 +216,7 @@ class Enqueuer:
             owner=options.subject,
             priority=options.ledger_priority,
             run_at=None if options.run_at is None else to_us(options.run_at),
+            expires=options.expires,
         )
 
     def _once(

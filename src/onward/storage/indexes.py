@@ -15,6 +15,7 @@ from onward.storage.sql import per_dialect
 from onward.storage.tables import (
     at_gate,
     dangerous,
+    expiring,
     finished,
     has_parent,
     held,
@@ -43,6 +44,7 @@ INDEXES: Mapping[str, tuple[tuple[Column[Any], ...], TextClause | per_dialect | 
     "jobs_later": ((jobs.c.due_at,), later),
     "jobs_promised": ((jobs.c.handler,), promised),
     "jobs_held": ((jobs.c.runner, jobs.c.status, jobs.c.handler), held),
+    "jobs_expiring": ((jobs.c.expires_at,), expiring),
     "jobs_finished": ((jobs.c.finished_at,), finished),
     "idempotency_age": ((idempotency.c.created_at,), None),
     "schedules_due": ((schedules.c.look_at,), None),

@@ -59,6 +59,8 @@ jobs = Table(
     Column("promised", Integer),  # the fencing token that has a reserved slot under the handler's limits
     Column("parent", Id),  # the job whose handler dispatched this one
     Column("unique_key", Text),  # the digest of the key under which it is unique; null: it is not
+    Column("expires_at", BigInteger),  # unless its first attempt has begun by then, it is cancelled
+    Column("on_failure", Text),  # the handler of the job that is accepted when this one fails
 )
 # The conditions of the partial indexes: a statement must use the same text to use an index. On PostgreSQL with
 # `coalesce`, which no other index has: a plan must not depend on statistics, which a backlog that has just come has
@@ -72,6 +74,7 @@ dangerous = _status("= 'QUEUED'", "AND parked IS NULL AND deaths >= 2")
 later = _status("IN ('SCHEDULED', 'RETRYING')")
 promised = _status("= 'QUEUED'", "AND promised = token")
 held = _status("IN ('RUNNING', 'CANCELLING')")
+expiring = _status("IN ('QUEUED', 'SCHEDULED')", "AND attempt = 0 AND expires_at IS NOT NULL")
 finished = text("finished_at IS NOT NULL")
 # For `with_hint` on SQLite, which left to itself takes an index of all jobs in a status as well.
 BY_READY = "INDEXED BY _ledger.jobs_ready"
@@ -81,6 +84,7 @@ BY_DANGER = "INDEXED BY _ledger.jobs_dangerous"
 BY_TIME = "INDEXED BY _ledger.jobs_later"
 BY_RESERVATION = "INDEXED BY _ledger.jobs_promised"
 BY_HOLDER = "INDEXED BY _ledger.jobs_held"
+BY_EXPIRY = "INDEXED BY _ledger.jobs_expiring"
 BY_CHANGE = "INDEXED BY _ledger.jobs_changed"
 BY_OWNER = "INDEXED BY _ledger.jobs_by_owner"
 BY_PARENT = "INDEXED BY _ledger.jobs_by_parent"
@@ -89,6 +93,7 @@ queued_row = text("status || '' = 'QUEUED'")
 unclaimed_row = text("status || '' IN ('QUEUED', 'SCHEDULED', 'RETRYING')")
 ready_row = text("status || '' = 'QUEUED' AND parked IS NULL")
 at_gate_row = text("status || '' = 'QUEUED' AND parked IS NOT NULL")
+expiring_row = text("status || '' IN ('QUEUED', 'SCHEDULED') AND attempt = 0 AND expires_at IS NOT NULL")
 
 SLOTS = 16
 CALLERS_SLOTS = 2_000_000_000  # from SLOTS on, of callers' transactions: one each, so that a long one has nobody wait

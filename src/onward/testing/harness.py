@@ -75,9 +75,18 @@ class Harness:
         """Create a file of that name in the test's folder; handlers of `onward.testing.workload` wait for it."""
         (self.folder / name).touch()
 
-    async def accept(self, handler: str, *, run_at: int | None = None, priority: int = 0, **params: Any) -> Job:
+    async def accept(
+        self,
+        handler: str,
+        *,
+        run_at: int | None = None,
+        priority: int = 0,
+        expires_us: int | None = None,
+        **params: Any,
+    ) -> Job:
         """Accept one job, as one request does."""
         wanted = {"handler": handler, "params": params, "run_at": run_at, "priority": priority}
+        wanted |= {} if expires_us is None else {"expires_us": expires_us}
         return (await self.request([wanted]))[0]
 
     async def request(self, wanted: Sequence[dict[str, Any]]) -> list[Job]:

@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ async def accept(onward: wiring.Runtime, wanted: list[dict[str, Any]]) -> list[J
     jobs = []
     for one in wanted:
         params = one.pop("params")
+        if "expires_us" in one:
+            one["expires"] = timedelta(microseconds=one.pop("expires_us"))
         new = onward.dispatcher.prepare(one.pop("handler"), params, owner=one.pop("owner", None), **one)
         jobs.append(await onward.writer.run(lambda tx, new=new: onward.dispatcher.accept(tx, new)))  # type: ignore[misc]
     return jobs

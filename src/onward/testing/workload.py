@@ -231,6 +231,15 @@ async def by_type(job: JobContext, *, folder: str, kind: str) -> None:
     raise {"ValueError": ValueError, "TimeoutError": TimeoutError, "ConnectionResetError": ConnectionResetError}[kind]
 
 
+@handler("conformance.fleeting", retry=QUICKLY, expires=timedelta(hours=1))
+async def fleeting(job: JobContext, *, folder: str, fails: bool = False) -> None:
+    """Fail once at a file `go`, if asked to."""
+    note(job, folder, "started")
+    if fails and job.attempt == 1:
+        await gate(folder)
+        raise ValueError("the first time")
+
+
 @handler("conformance.permanent", retry=QUICKLY)
 async def permanent(job: JobContext, *, folder: str) -> None:
     note(job, folder, "tried")

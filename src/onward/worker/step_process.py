@@ -22,6 +22,7 @@ import orjson
 import structlog
 
 from onward.config.settings import Settings
+from onward.dispatch.preparation import in_us
 from onward.handlers.base import (
     Handler,
     HandlerError,
@@ -125,14 +126,16 @@ class RemoteRunning(Running):
             self.reporting = False
             self._parent.send(progress=[self.latest.completed, self.latest.total, self.latest.message])
 
-    def dispatch_at(self, handler: str, params: Mapping[str, Any], run_at: int | None) -> str:
+    def dispatch_at(
+        self, handler: str, params: Mapping[str, Any], run_at: int | None, expires: timedelta | None
+    ) -> str:
         if self.over:
             raise LeaseLost(f"the job is over: {handler} would not be accepted; dispatch it before the handler returns")
         try:
             plain = orjson.loads(to_json(params))
         except ValueError:
             raise InvalidParameters(not_json(params)) from None
-        found = self._parent.ask(dispatch=handler, params=plain, run_at=run_at)
+        found = self._parent.ask(dispatch=handler, params=plain, run_at=run_at, expires=in_us(expires))
         if "over" in found:
             raise LeaseLost(found["over"])
         if "refused" in found:

@@ -11,7 +11,19 @@ from typing import Any
 
 import pytest
 
-from onward.jobs import admission, blocked, catch_up, change_feed, claims, due, ledger, pages, recording, schedule_rows
+from onward.jobs import (
+    admission,
+    blocked,
+    catch_up,
+    change_feed,
+    claims,
+    due,
+    expiry,
+    ledger,
+    pages,
+    recording,
+    schedule_rows,
+)
 from onward.jobs.model import JobFilter, Visible
 from onward.jobs.row import COLUMNS
 from onward.jobs.states import JobStatus
@@ -38,6 +50,8 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
     [
         (due._due, "jobs_later"),
         (due._next, "jobs_later"),
+        (expiry._over, "jobs_expiring"),
+        (expiry._next, "jobs_expiring"),
         (due._new_destinations, "jobs_changed"),
         (recording._front, "jobs_ready"),
         (blocked._next_handler, "jobs_at_gate"),

@@ -117,6 +117,8 @@ def test_a_sequence_needs_steps_with_distinct_names() -> None:
     [
         {"timeout": timedelta(0)},
         {"timeout": timedelta(seconds=-1)},
+        {"expires": timedelta(0)},
+        {"expires": timedelta(days=365, seconds=1)},
         {"version": 0},
         {"secret": frozenset({"password"})},
     ],
@@ -205,6 +207,7 @@ def test_a_decorator_without_a_name_is_refused() -> None:
 OPTIONS = [
     ({"retry": 3}, r"test\.one: retry must be a Retry, as in Retry\(max_attempts=3\) \(got 3\)"),
     ({"timeout": 3}, r"test\.one: timeout must be a timedelta, as in timedelta\(seconds=30\), or None \(got 3\)"),
+    ({"expires": 3}, r"test\.one: expires must be a timedelta, as in timedelta\(seconds=30\), or None \(got 3\)"),
     ({"version": "x"}, r"test\.one: version must be a whole number, as in version=2 \(got 'x'\)"),
     ({"version": True}, r"test\.one: version must be a whole number"),
     ({"upgrade": 5}, r"test\.one: upgrade must be a function of the version and the parameters, or None \(got 5\)"),

@@ -72,6 +72,7 @@ def test_type_checkers_know_the_parameters_of_a_sequence_whose_steps_are_a_tuple
 def last_of_all(job: JobContext, value: None) -> None: ...
 
 
+HOUR = timedelta(hours=1)
 LATE = datetime.now(UTC) + timedelta(days=366)
 
 
@@ -84,6 +85,7 @@ LATE = datetime.now(UTC) + timedelta(days=366)
         ({"priority": True}, TypeError, r"priority must be a whole number, as in priority=10 \(got bool\)"),
         ({"run_at": 3600}, TypeError, r"run_at must be a datetime, as in datetime.now\(UTC\) \+ .* \(got int\)"),
         ({"run_at": LATE}, ValueError, "run_at must be at most 365 days ahead"),
+        ({"expires": 3600}, TypeError, r"expires must be a timedelta, as in expires=timedelta\(hours=1\).*got 3600"),
     ],
 )
 def test_a_wrong_option_is_refused_with_the_way_to_write_it(
@@ -98,6 +100,7 @@ def test_a_wrong_option_is_refused_with_the_way_to_write_it(
     [
         ({"order": "x"}, r"give order to \.job\(...\)"),
         ({"run_at": LATER.replace(tzinfo=None)}, "run_at needs a time zone"),
+        ({"expires": 5}, r"test\.plain: expires must be a timedelta, as in expires=.* \(got 5\)"),
         ({"run_at": 5}, r"test\.plain: run_at must be a datetime, as in .*\(got 5\)"),
     ],
 )
@@ -111,6 +114,20 @@ def test_a_dispatch_of_a_handler_says_how_to_make_its_job() -> None:
         unpacked(plain, {})  # type: ignore[arg-type]
 
 
-def test_a_dispatch_has_its_earliest_start() -> None:
-    assert unpacked(confirm.job(order="A"), {"run_at": LATER}) == ("test.confirm", {"order": "A"}, to_us(LATER))
-    assert unpacked("test.confirm", {"run_at": "x"}) == ("test.confirm", {"run_at": "x"}, None)
+def test_a_dispatch_has_its_earliest_start_and_its_expiry() -> None:
+    given = {"run_at": LATER, "expires": HOUR}
+    assert unpacked(confirm.job(order="A"), given) == ("test.confirm", {"order": "A"}, to_us(LATER), HOUR)
+    assert unpacked("test.confirm", {"run_at": "x"}) == ("test.confirm", {"run_at": "x"}, None, None)
+
+
+@pytest.mark.parametrize("expires", [timedelta(0), timedelta(days=365, seconds=1)])
+def test_an_expiry_out_of_bounds_is_refused(expires: timedelta) -> None:
+    for give in (lambda: unpacked(plain.job(), {"expires": expires}), lambda: Options(expires=expires)):
+        with pytest.raises(ValueError, match="expires must be positive, and at most 365 days"):
+            give()
+
+
+def test_options_without_an_expiry_are_those_of_an_older_release() -> None:
+    """A key that was used before the upgrade covers the same options after it."""
+    assert Options().as_json() == {"priority": None, "runAt": None}
+    assert Options(expires=HOUR).as_json() == {"priority": None, "runAt": None, "expires": 3_600_000_000}

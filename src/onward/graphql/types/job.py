@@ -121,6 +121,9 @@ class Job(Node):
     run_at: datetime | None = strawberry.field(
         description="The requested earliest start; `waitingFor` says when the next attempt is due."
     )
+    expires_at: datetime | None = strawberry.field(
+        description="Unless its first attempt has begun by then, the job is cancelled, with the code EXPIRED."
+    )
     started_at: datetime | None
     finished_at: datetime | None
     result: JSON | None

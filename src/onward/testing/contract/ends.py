@@ -1,15 +1,23 @@
-"""Ends that handlers choose: the delay of the next attempt, and policies by the class of an error."""
+"""Ends that handlers choose: the next attempt's delay, policies by the class of an error, the time to begin."""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from onward.jobs.states import JobStatus
+import pytest
+import sqlalchemy as sa
+
+from onward.jobs import concurrency
+from onward.jobs.states import JobStatus, StepStatus
+from onward.storage.tables import jobs
 from onward.testing.harness import Harness
 from onward.testing.workload import CHOSEN, notes
 
 S = JobStatus
 US = 1_000_000
+SOON_US = 300_000
+_set_expired = sa.update(jobs).where(jobs.c.id == sa.bindparam("id_")).values(expires_at=1)
 
 
 class Ends:
@@ -61,3 +69,49 @@ class Ends:
         assert second.started_at - first.finished_at >= US
         assert job.error is not None
         assert not job.error.retryable
+
+    async def test_a_job_that_has_not_begun_by_its_time_is_cancelled(self, harness: Harness) -> None:
+        """The job never runs: not while no worker is up, and not when one comes later."""
+        await harness.no_worker()
+        job = await harness.accept("conformance.note", folder=str(harness.folder), expires_us=SOON_US)
+        assert job.expires_at == job.due_at + SOON_US
+        done = await harness.done(job)
+        assert done.error is not None
+        assert (done.status, done.error.code, done.attempts) == (S.CANCELLED, "EXPIRED", ())
+        assert [step.status for step in done.steps] == [StepStatus.SKIPPED]
+        assert done.finished_at is not None
+        assert done.finished_at >= job.expires_at
+        await harness.start_worker()
+        other = await harness.accept("conformance.note", folder=str(harness.folder))
+        assert (await harness.done(other)).status is S.SUCCEEDED
+        assert [note.job for note in notes(harness.folder)] == [other.id]
+
+    async def test_a_job_of_a_paused_handler_expires(self, harness: Harness) -> None:
+        """It is blocked, in no queue; others of its handler run once it is resumed."""
+        async with _paused(harness, "conformance.fleeting"):
+            job = await harness.accept("conformance.fleeting", folder=str(harness.folder), expires_us=SOON_US)
+            other = await harness.accept("conformance.fleeting", folder=str(harness.folder))
+            done = await harness.done(job)
+        assert done.error is not None
+        assert (done.status, done.error.code) == (S.CANCELLED, "EXPIRED")
+        assert other.expires_at == other.due_at + 3600 * US
+        assert (await harness.done(other)).status is S.SUCCEEDED
+        assert {note.job for note in notes(harness.folder)} == {other.id}
+
+    async def test_a_job_that_has_begun_does_not_expire(self, harness: Harness) -> None:
+        """Its time is over before its second attempt."""
+        job = await harness.accept("conformance.fleeting", folder=str(harness.folder), fails=True)
+        await harness.noted("started")
+        await harness.front.writer.run(lambda tx: tx.execute(_set_expired, id_=job.id))
+        harness.say("go")
+        done = await harness.done(job)
+        assert (done.status, len(done.attempts), done.expires_at) == (S.SUCCEEDED, 2, 1)
+
+
+@asynccontextmanager
+async def _paused(harness: Harness, handler: str) -> AsyncIterator[None]:
+    await harness.front.writer.run(lambda tx: concurrency.pause(tx, handler, by="a test"))
+    try:
+        yield
+    finally:
+        await harness.front.writer.run(lambda tx: concurrency.resume(tx, handler))

@@ -46,6 +46,16 @@ def pauses_ignored() -> None:
     base.around(claims, "_claim_due", anyway(jobs.c.id.in_(sa.select(claims._due.c.id))))
 
 
+def expires_though_begun() -> None:
+    """Claim no job whose time is over, though it has begun before."""
+    from onward.jobs import claims
+    from onward.storage.tables import jobs
+
+    in_time = sa.or_(jobs.c.expires_at.is_(None), jobs.c.expires_at > sa.bindparam("now"))
+    for name in ("_claim", "_claim_due"):
+        base.around(claims, name, lambda claim: claim.where(in_time))
+
+
 def limits_unread() -> None:
     """Ignore the limits of a handler that is not paused."""
     from onward.jobs import admission

@@ -56,6 +56,13 @@ def ticks_stand() -> None:
     base.around(schedule_rows, "tick", standing)
 
 
+def no_expiry() -> None:
+    """Cancel no job that has expired."""
+    from onward.jobs import expiry
+
+    base.put(expiry, "expire_due", lambda _tx, _limit: [])
+
+
 def no_reroute() -> None:
     """Deliver a job where the settings sent it when it was accepted."""
     from onward.maintenance.recovery import Recovery

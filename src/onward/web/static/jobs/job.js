@@ -145,6 +145,7 @@ function facts(job) {
   const known = [
     ['Accepted', time(job.createdAt)],
     ['Not before', job.runAt && time(job.runAt)],
+    ['Expires', !job.startedAt && job.expiresAt && time(job.expiresAt)],
     ['Started', job.startedAt && time(job.startedAt)],
     ['Finished', job.finishedAt && time(job.finishedAt)],
     ['Waited', job.startedAt && length(between(job.createdAt, job.startedAt))],

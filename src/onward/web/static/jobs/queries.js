@@ -3,7 +3,7 @@
 const ROW = 'id handler status version done backend createdAt runAt startedAt finishedAt '
   + 'progress { completed total message } error { code message }';
 
-const WHOLE = `${ROW} waitingFor maxAttempts result canCancel canRetry
+const WHOLE = `${ROW} expiresAt waitingFor maxAttempts result canCancel canRetry
   error { retryable step occurredAt }
   steps { name index status startedAt finishedAt result }
   attempts { number charged backend worker startedAt finishedAt error { code message retryable step } }`;
