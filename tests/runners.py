@@ -10,11 +10,12 @@ from datetime import timedelta
 from typing import Any, cast
 
 from onward.dispatch.preparation import in_us
-from onward.handlers.base import Handler
+from onward.handlers.base import Handler, InvalidParameters
+from onward.handlers.on_failure import FAILURE_FIELDS
 from onward.jobs import claims, ledger
 from onward.jobs.encryption import Encryption
 from onward.jobs.leases import Lease
-from onward.jobs.model import Job, NewJob
+from onward.jobs.model import Job, JobError, NewJob
 from onward.jobs.row import encode
 from onward.jobs.runner import Isolate, Runner, build_runner
 from onward.jobs.states import JobStatus
@@ -36,7 +37,16 @@ class Enqueuer:
     def __init__(self) -> None:
         self.dispatched: list[str] = []
 
-    accept = accept_later = staticmethod(ledger.accept)
+    accept = accept_later = accept_undelivered = staticmethod(ledger.accept)
+
+    @staticmethod
+    def prepare_on_failure(failed: Job, error: JobError) -> NewJob:
+        """Refuse the jobs of one handler."""
+        if failed.on_failure == "conformance.refused":
+            raise InvalidParameters([("message", "is too long")])
+        new = new_job(failed.on_failure or "", id="job_notice")
+        values = (failed.id, failed.handler, error.code, error.message)
+        return replace(new, params=encode(dict(zip(FAILURE_FIELDS, values, strict=True))))
 
     @staticmethod
     def prepare_child(

@@ -229,6 +229,7 @@ def test_every_block_of_code_is_run_somewhere() -> None:
         "tutorial.md",
         "backup.md",
         "handlers.md",
+        "flows.md",
         "mutations.md",
         "schedule.md",
         "queues.md",

@@ -26,6 +26,18 @@ WRONG = {
         "class Broken(Exception):\n    def __str__(self): return 1 / 0\nraise Broken",
         "line 4: Broken: Broken, whose text could not be made",
     ),
+    "a failure that nobody hears of": (
+        "@handler('a.b', on_failure='a.c')\ndef one(job): ...",
+        "a.b: on_failure names 'a.c', and no module here has it: add its module, or correct the name",
+    ),
+    "a failure that comes back": (
+        "@handler('a.b', on_failure='a.c')\ndef one(job): ...\n@handler('a.c', on_failure=one)\ndef two(job): ...",
+        "on_failure names 'a.b', whose own failure comes back to it: leave one of these out",
+    ),
+    "a failure with other parameters": (
+        "@handler('a.b', on_failure='a.c')\ndef one(job): ...\n@handler('a.c')\ndef two(job, *, order: str): ...",
+        "a.b: on_failure: a.c may have job_id, handler, code, message, and others with a default: give one to order",
+    ),
     "no handler": ("async def confirm(job): ...", "broken has no handler; decorate a function with @handler"),
     "no handler in a list": ("HANDLERS = (print,)", "HANDLERS of broken holds <built-in function print>, which is not"),
 }

@@ -19,7 +19,7 @@ from onward.dispatch.preparation import Preparation
 from onward.handlers.base import Handler
 from onward.jobs import concurrency, due, ledger, uniqueness
 from onward.jobs.encryption import Encryption
-from onward.jobs.model import Job, NewJob
+from onward.jobs.model import Job, JobError, NewJob
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.jobs.waiting import waits_for
@@ -94,12 +94,26 @@ class Dispatcher:
         id_ = self._writer.database.ids.next("job", parent.attempts[-1].started_at // 1000)
         return replace(new, id=id_, parent=parent.id)
 
+    def prepare_on_failure(self, failed: Job, error: JobError) -> NewJob:
+        """Prepare the job of a failed job's `on_failure`. Raises InvalidParameters, UnknownHandler; NoKey."""
+        return self.prepare_child(failed, failed.on_failure or "", self.preparation.failure_params(failed, error))
+
     def accept(self, tx: Tx, new: NewJob) -> Job:
         """Insert the job, or return the one that holds its unique key; it is accepted with the transaction's commit."""
         return uniqueness.accept(tx, new, self._insert)
 
     def _insert(self, tx: Tx, new: NewJob) -> Job:
         return ledger.accept(tx, new, local_runner=self.backends[new.backend].local_runner())
+
+    def accept_undelivered(self, tx: Tx, new: NewJob) -> Job:
+        """Accept a job that nobody here delivers: maintenance does, as soon as the transaction is committed."""
+        job = uniqueness.accept(tx, new, self._insert_undelivered)
+        self.count([job])
+        return job
+
+    def _insert_undelivered(self, tx: Tx, new: NewJob) -> Job:
+        elsewhere = self.backends[new.backend].runs_elsewhere
+        return ledger.accept(tx, new, local_runner=ledger.UNDELIVERED if elsewhere else None)
 
     def accept_later(self, tx: Tx, new: NewJob) -> Job:
         """Insert a job that was prepared some time ago, routed by the present settings."""

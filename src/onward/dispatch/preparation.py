@@ -11,9 +11,10 @@ import orjson
 from onward.dispatch.patterns import NO_PRIORITIES, Patterns, Routes
 from onward.handlers.base import Handler, InvalidParameters, Unique, UnknownHandler
 from onward.handlers.json_values import fault
+from onward.handlers.on_failure import given_to
 from onward.jobs.encryption import Encryption
 from onward.jobs.idempotency import fingerprint
-from onward.jobs.model import NewJob, Step, UniqueKey
+from onward.jobs.model import Job, JobError, NewJob, Step, UniqueKey
 from onward.jobs.row import encode, encode_steps
 from onward.telemetry.tracing import Tracing
 
@@ -132,9 +133,17 @@ class Preparation:
             run_at=run_at,
             expires=in_us(found.expires if expires is None else expires),
             trace=self._tracing.current() or trace,
+            on_failure=found.on_failure,
             pending=self._steps[found.name],
             unique=None if found.unique is None else _unique_key(found.unique, clear, owner),
         )
+
+    def failure_params(self, failed: Job, error: JobError) -> dict[str, str]:
+        """Return the parameters of the job that a failed job's `on_failure` gets. Raises UnknownHandler."""
+        name = failed.on_failure or ""
+        if name not in self._handlers:
+            raise UnknownHandler(name)
+        return given_to(self._handlers[name].parameters, (failed.id, failed.handler, error.code, error.message))
 
 
 def _unique_key(unique: Unique, params: Mapping[str, Any], owner: str | None) -> UniqueKey:

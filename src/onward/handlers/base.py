@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import NoneType
 from typing import Any, Concatenate, Generic, overload
 
 from pydantic import BaseModel
@@ -26,6 +27,7 @@ from onward.handlers.errors import (
 )
 from onward.handlers.handed_on import check_handed_on
 from onward.handlers.mutation import Mutation, declared
+from onward.handlers.on_failure import check_notified
 from onward.handlers.options import HandlerOptions, complete
 from onward.handlers.output import Output, output_of, written_by
 from onward.handlers.parameters import Parameters, Upgrade, check_later, model_of, name_of, not_json
@@ -99,6 +101,7 @@ class Handler(Generic[Params]):
     output: Output | None = None
     unique: Unique | None = None
     expires: timedelta | None = None
+    on_failure: str | None = None  # the name of the handler that is told of its failures
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", self.name):
@@ -107,6 +110,8 @@ class Handler(Generic[Params]):
             raise ValueError(f"{self.name}: timeout must be positive, or None (got {self.timeout})")
         if self.expires is not None:
             check_expires(f"{self.name}: expires", self.expires)
+        if self.on_failure == self.name:
+            raise ValueError(f"{self.name}: on_failure must be another handler, or its failure would have no end")
         if self.version < 1:
             raise ValueError(f"{self.name}: version must be at least 1 (got {self.version})")
         if unknown := self.secret - self.parameters.model_fields.keys():
@@ -171,7 +176,7 @@ def handler(
     """
     if callable(name):  # by a decorator without parentheses: the module would seem to have no handler
         raise TypeError(f'{name_of(name)}: @handler needs a name, as in @handler("group.{name_of(name)}")')
-    given = complete(name, options)
+    given = _complete(name, options)
 
     def decorate(function: Callable[Concatenate[JobContext[Any], P], Any]) -> Handler[P]:
         with _named(name):
@@ -200,7 +205,7 @@ def sequence(name: str, steps: Sequence[Function], **options: Unpack[HandlerOpti
 
     `mutation` is that of `handler`; its description comes from the first step's docstring.
     """
-    given = complete(name, options)
+    given = _complete(name, options)
     expected = f"a tuple or list of functions, as in sequence({name!r}, (first, second))"
     check_argument(f"{name}: steps", steps, expected, tuple, list)
     if not steps:
@@ -216,6 +221,18 @@ def sequence(name: str, steps: Sequence[Function], **options: Unpack[HandlerOpti
     return _made(name, named, given, model, output, is_sequence=True)
 
 
+def _complete(name: str, options: HandlerOptions) -> HandlerOptions:
+    """Return the options with the defaults of those that were left out. Raises TypeError and ValueError."""
+    given = complete(name, options)
+    notified = given["on_failure"]
+    check_argument(
+        f"{name}: on_failure", notified, "a handler, or its name as a string, or None", Handler, str, NoneType
+    )
+    if isinstance(notified, Handler):
+        check_notified(name, notified.name, notified.parameters)
+    return given
+
+
 def _made(
     name: str,
     steps: tuple[Step, ...],
@@ -226,6 +243,7 @@ def _made(
     is_sequence: bool = False,
 ) -> Handler[Any]:
     """Make the handler of steps and of complete options."""
+    notified = given["on_failure"]
     return Handler(
         name,
         steps,
@@ -238,6 +256,7 @@ def _made(
         output,
         given["unique"],
         given["expires"],
+        notified.name if isinstance(notified, Handler) else notified,
     )
 
 

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from types import NoneType
-from typing import TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from onward.arguments import check_argument, check_names
 from onward.handlers.mutation import Mutation
 from onward.handlers.parameters import Upgrade
 from onward.handlers.retry import Retry
 from onward.handlers.unique import Unique
+
+if TYPE_CHECKING:
+    from onward.handlers.base import Handler
 
 
 class HandlerOptions(TypedDict, total=False):
@@ -22,6 +25,8 @@ class HandlerOptions(TypedDict, total=False):
     date; the version is 1 by default. `process=True` runs each attempt in a process of its own, which can be killed.
     `mutation=True`, a name, or a `Mutation` gives the GraphQL schema a mutation that accepts the jobs.
     `unique` is a `Unique` where jobs with the same parameters are one.
+    `on_failure` is a handler, or its name, of which a failed job brings a job: its parameters may be `job_id`,
+    `handler`, `code` and `message`.
     """
 
     retry: Retry
@@ -33,6 +38,7 @@ class HandlerOptions(TypedDict, total=False):
     mutation: bool | str | Mutation
     unique: Unique | None
     expires: timedelta | None
+    on_failure: "Handler[Any] | str | None"
 
 
 def complete(name: str, options: HandlerOptions) -> HandlerOptions:
@@ -50,6 +56,7 @@ def complete(name: str, options: HandlerOptions) -> HandlerOptions:
         mutation=False,
         unique=None,
         expires=None,
+        on_failure=None,
     )
     if unknown := [one for one in options if one not in defaults]:
         raise TypeError(f"{name}: there is no option {', '.join(unknown)}; the options are {', '.join(defaults)}")

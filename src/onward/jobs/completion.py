@@ -8,10 +8,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from onward.jobs import blocked, ledger, overruns, recording, uniqueness
+from onward.jobs import blocked, ledger, on_failure, overruns, recording, uniqueness
 from onward.jobs import outcome as outcomes
 from onward.jobs.base import Superseded
-from onward.jobs.dispatched import NO_JOBS, Expander, JobEnqueuer, encode
+from onward.jobs.dispatched import NO_JOBS, Dispatched, Expander, JobEnqueuer, encode
 from onward.jobs.model import Job, NewJob, Step
 from onward.jobs.outcome import Ended, Outcome
 from onward.jobs.running import Running, StopReason
@@ -87,13 +87,18 @@ class Completion:
 
     async def _record_internal_error(self, running: Running) -> None:
         job = running.job
-        outcome = outcomes.internal_error(job.attempts)
+        outcome, notice = on_failure.prepared(job, outcomes.internal_error(job.attempts), self._enqueuer)
+        dispatched = NO_JOBS if notice is None else Dispatched((notice,), total=1)
 
-        def transaction(tx: Tx) -> JobStatus:
+        def transaction(tx: Tx) -> tuple[JobStatus, list[Job]]:
+            uniqueness.reserve(tx, dispatched.first, parent=job.id)
             now = ledger.get(tx, job.id) or job  # with the steps that have finished since it was claimed
-            return recording.record_outcome(tx, running.job, outcome, steps=now.steps)
+            status = recording.record_outcome(tx, running.job, outcome, steps=now.steps)
+            return status, self._children.accept(tx, dispatched)
 
-        self._count(job.handler, await self._under_claim(running, transaction))
+        status, children = await self._under_claim(running, transaction, dispatched.first)
+        self._count(job.handler, status)
+        self._children.dispatch(children, of=dispatched.total)
 
     def _count(self, handler: str, status: JobStatus) -> None:
         if status in TERMINAL:
@@ -104,6 +109,9 @@ class Completion:
     async def _record(self, running: Running, steps: tuple[Step, ...], outcome: Outcome) -> None:
         dispatches = running.children and outcome.status is S.SUCCEEDED
         dispatched = await encode(running.children) if dispatches else NO_JOBS
+        outcome, notice = on_failure.prepared(running.job, outcome, self._enqueuer)
+        if notice is not None:
+            dispatched = Dispatched((notice,), total=1)
 
         def transaction(tx: Tx) -> tuple[JobStatus, list[Job], list[Job]]:
             job = running.job

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from onward.jobs import ledger, uniqueness
 from onward.jobs.model import Job, NewJob, UniqueKey
+from onward.jobs.on_failure import FailureEnqueuer
 from onward.storage.base import StorageError
 from onward.storage.batches import ShortCommits
 from onward.storage.tables import dispatched
@@ -42,8 +43,8 @@ _delete = sa.delete(dispatched).where(dispatched.c.id == sa.bindparam("id_"))
 _any = sa.select(sa.literal(1)).where(dispatched.c.accepted_at <= sa.bindparam("until")).limit(1)
 
 
-class JobEnqueuer(Protocol):
-    """Prepares, accepts and dispatches the jobs that handlers dispatch."""
+class JobEnqueuer(FailureEnqueuer, Protocol):
+    """Prepares, accepts and dispatches the jobs that handlers dispatch, and those of failures."""
 
     def prepare_child(
         self,
@@ -55,6 +56,7 @@ class JobEnqueuer(Protocol):
     ) -> NewJob: ...
     def accept(self, tx: Tx, new: NewJob) -> Job: ...
     def accept_later(self, tx: Tx, new: NewJob) -> Job: ...
+    def accept_undelivered(self, tx: Tx, new: NewJob) -> Job: ...
     def dispatch_new(self, jobs: list[Job]) -> None: ...
     def dispatch(self, jobs: list[Job]) -> None: ...
 

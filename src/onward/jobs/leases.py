@@ -12,6 +12,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from onward.jobs import leadership, recovery
+from onward.jobs.dispatched import JobEnqueuer
 from onward.jobs.observation import Heartbeat, Observer
 from onward.jobs.places import ISOLATED, place
 from onward.jobs.states import TERMINAL, JobStatus
@@ -49,6 +50,7 @@ class Lease:
         *,
         name: str,
         on_lost: Callable[[], None],
+        enqueuer: JobEnqueuer | None = None,
         isolated: bool = False,
         timings: Timings = Timings(),
     ) -> None:
@@ -59,6 +61,7 @@ class Lease:
         self._writer = writer
         self._metrics = metrics
         self._on_lost = on_lost
+        self._enqueuer = enqueuer  # of the jobs that failures bring
         # The parent of an isolated process reports its death, and no neighbour may do so before.
         self._place = ISOLATED + place() if isolated else place()
         self._observer = Observer(self._place, timings)
@@ -124,7 +127,8 @@ class Lease:
         self._reclaiming = runner
         released: recovery.Released = []
         commits = ShortCommits(self._writer, most=recovery.ROWS)
-        batch = commits.run_sync(partial(recovery.reclaim_dead, runner=runner, beat=beat))
+        reclaim = partial(recovery.reclaim_dead, runner=runner, enqueuer=self._enqueuer)
+        batch = commits.run_sync(partial(reclaim, beat=beat))
         seen = batch is not None
         while batch is not None:
             released += batch.released
@@ -132,7 +136,7 @@ class Lease:
                 break
             if time.monotonic() - self._raised_at > self._timings.heartbeat_s:
                 self._raise_counter()
-            batch = commits.run_sync(partial(recovery.reclaim_dead, runner=runner, beat=None))
+            batch = commits.run_sync(partial(reclaim, beat=None))
         if seen:
             self._log.warning("a process died", runner=runner, jobs=len(released))
             count_rescued(self._metrics, released)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from onward.jobs import leadership, overruns, recording, row
+from onward.jobs import leadership, on_failure, overruns, recording, row
 from onward.jobs.claims import CRASHES_BEFORE_ISOLATION, MAX_CRASHES
+from onward.jobs.dispatched import JobEnqueuer
 from onward.jobs.model import Job, JobError
 from onward.jobs.outcome import Outcome
 from onward.jobs.states import JobStatus, StepStatus
@@ -115,23 +116,28 @@ def release_runner(tx: Tx, limit: int = ROWS, *, runner: str) -> Batch:
     return batch
 
 
-def reclaim_dead(tx: Tx, limit: int = ROWS, *, runner: str, beat: int | None) -> Batch | None:
+def reclaim_dead(
+    tx: Tx, limit: int = ROWS, *, runner: str, beat: int | None, enqueuer: JobEnqueuer | None = None
+) -> Batch | None:
     """End claims of a dead runner, and forget it with the last of them, so that another process may go on with them.
 
     None if it was reclaimed before, or its counter is another one than `beat`. Pass None for further batches: with the
-    first one it is dead, and when it is forgotten it notices that, should it live.
+    first one it is dead, and when it is forgotten it notices that, should it live. `enqueuer` accepts the jobs of
+    `on_failure`.
     """
     found = tx.scalar(_beat, runner_=runner)
     if found is None or beat not in (None, found):
         return None
-    batch = _release_batch(tx, runner, limit, crashed=True)
+    batch = _release_batch(tx, runner, limit, crashed=True, enqueuer=enqueuer)
     if not batch.more:
         tx.execute(_forget, runner_=runner)
         overruns.forget(tx, runner=runner)
     return batch
 
 
-def reclaim_isolated(tx: Tx, *, runner: str, crashed: bool = True) -> Released | None:
+def reclaim_isolated(
+    tx: Tx, *, runner: str, crashed: bool = True, enqueuer: JobEnqueuer | None = None
+) -> Released | None:
     """End the claims of a child process that ran one job at a time, so that the job is known to have killed it.
 
     Not `crashed` if the parent killed it at a stop. None if it gave back its lease itself.
@@ -139,7 +145,7 @@ def reclaim_isolated(tx: Tx, *, runner: str, crashed: bool = True) -> Released |
     if not tx.execute(_forget, runner_=runner):
         return None
     overruns.forget(tx, runner=runner)
-    return _release_batch(tx, runner, ROWS, crashed=crashed, isolated=True).released
+    return _release_batch(tx, runner, ROWS, crashed=crashed, isolated=True, enqueuer=enqueuer).released
 
 
 def orphaned_runners(tx: Tx, *, assigned: Collection[str]) -> list[str]:
@@ -197,21 +203,27 @@ def clear_affinity(tx: Tx, limit: int = ROWS, *, runner: str) -> int:
     return tx.execute(_clear_affinity, runner_=runner, limit_=limit)
 
 
-def _release_batch(tx: Tx, runner: str, limit: int, *, crashed: bool, isolated: bool = False) -> Batch:
-    released, changed = _free(tx, runner, limit, crashed=crashed, isolated=isolated)
+def _release_batch(tx: Tx, runner: str, limit: int, *, crashed: bool, **options: Any) -> Batch:
+    released, changed = _free(tx, runner, limit, crashed=crashed, **options)
     return Batch(released, more=changed >= limit)
 
 
-def _free(tx: Tx, runner: str, limit: int, *, crashed: bool, isolated: bool = False) -> tuple[Released, int]:
+def _free(tx: Tx, runner: str, limit: int, *, crashed: bool, **options: Any) -> tuple[Released, int]:
     """End claims of the runner, then clear its affinity; return the number of rows, `limit` or more if any are left."""
     found = [row.decode(values) for values in tx.all(_held_by, runner_=runner, limit_=limit)]
-    released = [(job.handler, _release(tx, job, crashed=crashed, isolated=isolated)) for job in found]
+    released = [(job.handler, _release(tx, job, crashed=crashed, **options)) for job in found]
     return released, len(found) + clear_affinity(tx, limit, runner=runner)
 
 
-def _release(tx: Tx, job: Job, *, crashed: bool, isolated: bool = False) -> JobStatus:
-    outcome = _outcome(job, crashed=crashed, isolated=isolated)
+def _release(
+    tx: Tx, job: Job, *, crashed: bool, isolated: bool = False, enqueuer: JobEnqueuer | None = None
+) -> JobStatus:
+    outcome, notice = _outcome(job, crashed=crashed, isolated=isolated), None
+    if enqueuer is not None:
+        outcome, notice = on_failure.prepared(job, outcome, enqueuer)
     recording.write(tx, job, job.status, outcome, job.steps, job.progress)
+    if enqueuer is not None and notice is not None:
+        enqueuer.accept_undelivered(tx, notice)
     return outcome.status
 
 

@@ -15,6 +15,7 @@ from time import monotonic
 
 from onward.children import Child, shield
 from onward.jobs import due, recovery
+from onward.jobs.dispatched import JobEnqueuer
 from onward.jobs.leases import count_rescued
 from onward.jobs.retry import internal_delay
 from onward.storage import lock_order
@@ -37,6 +38,7 @@ class SubprocessRunner:
         writer: Writer,
         metrics: Metrics,
         clock: Callable[[], float] = monotonic,
+        enqueuer: JobEnqueuer | None = None,
     ) -> None:
         self._clock = clock
         self._failed_starts = 0  # in a row
@@ -44,6 +46,7 @@ class SubprocessRunner:
         self._environment = environment
         self._metrics = metrics
         self._writer = writer
+        self._enqueuer = enqueuer  # of the jobs that failures bring
         self._started: set[str] = set()
         self._children: set[Child] = set()
         self._draining = False
@@ -129,7 +132,7 @@ class SubprocessRunner:
         for handler, status in re.findall(rb"^ended ([\w.-]+) ([A-Z]+)$", output, re.MULTILINE):
             self._metrics.finished(handler.decode(), status.decode())
         crashed = child not in self._killed
-        reclaim = partial(recovery.reclaim_isolated, runner=found[1].decode(), crashed=crashed)
+        reclaim = partial(recovery.reclaim_isolated, runner=found[1].decode(), crashed=crashed, enqueuer=self._enqueuer)
         released = await self._writer.run(reclaim, ALONE)
         if released is None:
             return True

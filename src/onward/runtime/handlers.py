@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from onward.config.settings import Settings, SettingsError
 from onward.handlers.base import Handler, Toolbox
 from onward.handlers.journal import JsonLines
+from onward.handlers.on_failure import check_notified
 from onward.jobs.encryption import Encryption, NoKey
 from onward.mail.mailer import FileMailer
 from onward.runtime.loading import load
@@ -42,7 +43,25 @@ def load_handlers(settings: Settings) -> dict[str, Handler]:
                 raise SettingsError(
                     f"handlers.modules: {places} both define {handler.name!r}: give one of them another name"
                 )
+    for handler in found.values():
+        _check_on_failure(handler, found)
     return found
+
+
+def _check_on_failure(failing: Handler, handlers: Mapping[str, Handler]) -> None:
+    """Check the handlers that hear of a failure, one after another. Raises SettingsError."""
+    names = [failing.name]
+    while (name := handlers[names[-1]].on_failure) is not None:
+        words = f"handlers.modules: {names[-1]}: on_failure names {name!r}"
+        if name in names:
+            raise SettingsError(f"{words}, whose own failure comes back to it: leave one of these out")
+        if name not in handlers:
+            raise SettingsError(f"{words}, and no module here has it: add its module, or correct the name")
+        try:
+            check_notified(names[-1], name, handlers[name].parameters)
+        except ValueError as error:
+            raise SettingsError(f"handlers.modules: {error}") from error
+        names.append(name)
 
 
 def _handlers_in(module: ModuleType) -> list[Handler]:

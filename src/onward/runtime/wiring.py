@@ -155,14 +155,6 @@ def _build(
     handlers = load_handlers(settings)
     encryption = build_encryption(settings, handlers)
     backends: dict[str, Backend] = {}
-    lease = Lease(
-        writer,
-        telemetry.metrics,
-        name=f"{socket.gethostname()}:{os.getpid()}",
-        on_lost=lambda: runner.lost(),  # noqa: PLW0108 - the runner is built with the lease
-        isolated=isolated,
-        timings=timings,
-    )
     dispatcher = Dispatcher(
         handlers=handlers,
         route=values.routes(settings),
@@ -174,8 +166,17 @@ def _build(
         tracing=telemetry.tracing,
         timings=timings,
     )
+    lease = Lease(
+        writer,
+        telemetry.metrics,
+        name=f"{socket.gethostname()}:{os.getpid()}",
+        on_lost=lambda: runner.lost(),  # noqa: PLW0108 - the runner is built with the lease
+        enqueuer=dispatcher,
+        isolated=isolated,
+        timings=timings,
+    )
     environment = values.environment(settings, timings)
-    children = SubprocessRunner(environment, writer, telemetry.metrics)
+    children = SubprocessRunner(environment, writer, telemetry.metrics, enqueuer=dispatcher)
     runner = build_runner(
         writer=writer,
         lease=lease,

@@ -15,7 +15,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from onward.handlers.base import JobContext, Permanent, Retry, RetryIn, Unique, handler, sequence
 
@@ -68,6 +70,16 @@ async def gate(folder: str) -> None:
     """Return whether handlers may go on: all with a file `go`, one process with `go` and its pid."""
     while not (says(folder, "go") or says(folder, f"go-{os.getpid()}")):
         await asyncio.sleep(POLL_INTERVAL_S)
+
+
+@handler("conformance.notified", retry=ONCE)
+async def notified(job: JobContext, *, job_id: str, handler: str, code: str, message: str) -> dict[str, str | None]:
+    """Hear of a failure."""
+    return {"job_id": job_id, "handler": handler, "code": code, "message": message, "owner": job.owner}
+
+
+@handler("conformance.notified_briefly", retry=ONCE)
+async def notified_briefly(job: JobContext, *, message: Annotated[str, Field(max_length=5)]) -> None: ...
 
 
 @handler("conformance.note", retry=ONCE)
@@ -231,6 +243,28 @@ async def by_type(job: JobContext, *, folder: str, kind: str) -> None:
     raise {"ValueError": ValueError, "TimeoutError": TimeoutError, "ConnectionResetError": ConnectionResetError}[kind]
 
 
+@handler("conformance.failing", retry=BRIEFLY, on_failure=notified)
+async def failing(job: JobContext, *, folder: str, kind: str) -> None:
+    """Fail, unless there is a file `go`."""
+    note(job, folder, "started")
+    if kind == "error":
+        raise ValueError("a secret of the handler's")
+    if kind == "permanent":
+        raise Permanent("it can never be done", code="NEVER")
+    await gate(folder)
+
+
+@handler("conformance.failing_apart", retry=ONCE, process=True, on_failure="conformance.notified")
+def failing_apart(job: JobContext, *, folder: str) -> None:
+    note(job, folder, "started")
+    os._exit(3)
+
+
+@handler("conformance.failing_for_long", retry=ONCE, on_failure=notified_briefly)
+async def failing_for_long(_job: JobContext) -> None:
+    raise Permanent("longer than five characters", code="NEVER")
+
+
 @handler("conformance.fleeting", retry=QUICKLY, expires=timedelta(hours=1))
 async def fleeting(job: JobContext, *, folder: str, fails: bool = False) -> None:
     """Fail once at a file `go`, if asked to."""
@@ -246,7 +280,7 @@ async def permanent(job: JobContext, *, folder: str) -> None:
     raise Permanent("it can never be done", code="NEVER")
 
 
-@handler("conformance.endless", retry=ONCE, timeout=timedelta(seconds=0.3))
+@handler("conformance.endless", retry=ONCE, timeout=timedelta(seconds=0.3), on_failure=notified)
 async def endless(job: JobContext, *, folder: str) -> None:
     note(job, folder, "started")
     await gate(folder)
@@ -293,7 +327,7 @@ async def words(job: JobContext, *, kind: str) -> None:
         job.progress(2**80, 2**80)
 
 
-@handler("conformance.exit", retry=ONCE)
+@handler("conformance.exit", retry=ONCE, on_failure=notified)
 async def kill(job: JobContext, *, folder: str) -> str:
     """Kill its process, unless there is a file `fixed`."""
     note(job, folder, "started")

@@ -45,8 +45,7 @@ async def here(writer: Writer, tmp_path: Path) -> AsyncIterator[Node]:
     (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.process_handlers"]\n')
     variables = values.environment(load(tmp_path), Timings())
     handlers = (process_handlers.steps, process_handlers.stuck, process_handlers.deaf, process_handlers.bad)
-    handlers = (*handlers, process_handlers.judged)
-    async with node(writer, *handlers, environment=variables) as made:
+    async with node(writer, *handlers, process_handlers.judged, environment=variables) as made:
         yield made
 
 

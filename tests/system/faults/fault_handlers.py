@@ -64,6 +64,13 @@ async def tick(job: JobContext, *, schedule: str) -> None:
     """The job of a schedule; nobody sends it."""
 
 
+@handler("faults.notified", retry=QUICK)
+async def notified(job: JobContext, *, job_id: str, code: str) -> None:
+    """The job that a failure brings; a final check reads its parameters."""
+    journal.write(job.id, job.attempt, "notified", 0, "begin")
+    journal.write(job.id, job.attempt, "notified", 0, "end")
+
+
 @handler("faults.flaky", retry=QUICK)
 async def flaky(job: JobContext, *, marker: int, times: int = 2) -> None:
     """Fail that often, then succeed."""
@@ -97,28 +104,28 @@ async def only(job: JobContext, *, marker: int) -> None:
     journal.write(job.id, job.attempt, "only", marker, "end")
 
 
-@handler("faults.raises", retry=QUICK)
+@handler("faults.raises", retry=QUICK, on_failure=notified)
 async def raises(job: JobContext, *, marker: int) -> None:
     """Fail each time."""
     journal.write(job.id, job.attempt, "raises", marker, "begin")
     raise RuntimeError("as ever")
 
 
-@handler("faults.refuses", retry=QUICK)
+@handler("faults.refuses", retry=QUICK, on_failure=notified)
 async def refuses(job: JobContext, *, marker: int) -> None:
     """Fail for good at once."""
     journal.write(job.id, job.attempt, "refuses", marker, "begin")
     raise Permanent("never", code="NEVER")
 
 
-@handler("faults.hangs", retry=ONCE, timeout=timedelta(seconds=1))
+@handler("faults.hangs", retry=ONCE, timeout=timedelta(seconds=1), on_failure=notified)
 async def hangs(job: JobContext, *, marker: int) -> None:
     """Run for ever."""
     journal.write(job.id, job.attempt, "hangs", marker, "begin")
     await asyncio.sleep(3600)
 
 
-@handler("faults.stuck", retry=ONCE, timeout=timedelta(seconds=1))
+@handler("faults.stuck", retry=ONCE, timeout=timedelta(seconds=1), on_failure=notified)
 def stuck(job: JobContext, *, marker: int, pause_s: float = 3600.0) -> None:
     """Run in a thread and ignore every stop."""
     journal.write(job.id, job.attempt, "stuck", marker, "begin")
@@ -133,7 +140,7 @@ async def blocks(job: JobContext, *, marker: int, pause_s: float) -> None:
     journal.write(job.id, job.attempt, "blocks", marker, "end")
 
 
-@handler("faults.dies", retry=QUICK)
+@handler("faults.dies", retry=QUICK, on_failure=notified)
 async def dies(job: JobContext, *, marker: int) -> None:
     """Kill the process, as long as there is no fix."""
     journal.write(job.id, job.attempt, "dies", marker, "begin")
@@ -142,7 +149,7 @@ async def dies(job: JobContext, *, marker: int) -> None:
     journal.write(job.id, job.attempt, "dies", marker, "end")
 
 
-@handler("faults.eats", retry=ONCE)
+@handler("faults.eats", retry=ONCE, on_failure=notified)
 def eats(job: JobContext, *, marker: int) -> None:
     """Allocate memory until the kernel kills the process, or a limit refuses more."""
     journal.write(job.id, job.attempt, "eats", marker, "begin")
@@ -153,14 +160,14 @@ def eats(job: JobContext, *, marker: int) -> None:
     journal.write(job.id, job.attempt, "eats", marker, "end")
 
 
-@handler("faults.unjson", retry=QUICK)
+@handler("faults.unjson", retry=QUICK, on_failure=notified)
 async def unjson(job: JobContext, *, marker: int) -> Any:
     """Return a value that is not JSON."""
     journal.write(job.id, job.attempt, "unjson", marker, "begin")
     return object()
 
 
-@handler("faults.leaves", retry=ONCE)
+@handler("faults.leaves", retry=ONCE, on_failure=notified)
 async def leaves(job: JobContext, *, marker: int) -> None:
     """Call sys.exit."""
     journal.write(job.id, job.attempt, "leaves", marker, "begin")
@@ -170,6 +177,7 @@ async def leaves(job: JobContext, *, marker: int) -> None:
 HANDLERS: tuple[Handler, ...] = (
     sequence("faults.steps", [first, second, third], retry=QUICK),
     leaf,
+    notified,
     flaky,
     tells,
     dull,

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onward.jobs.states import HELD, MOVES, JobStatus
-from tests.system.faults import journal
+from tests.system.faults import fault_handlers, journal
 from tests.system.faults.client import Request
 from tests.system.faults.journal import Line
 from tests.system.faults.ledger import OVER, Change, Ledger, Row
 from tests.system.faults.process import End
 
-UNASKED = ("faults.leaf", "faults.tick")  # handlers whose jobs a handler, or a schedule, makes
+UNASKED = ("faults.leaf", "faults.tick", "faults.notified")  # handlers whose jobs a handler, or a schedule, makes
 SHOWN = 5  # of each kind of violation
 CLAIMED = tuple(status.value for status in HELD)
 LOST = ("LEASE_LOST", "POISON")  # error codes of claims of dead processes
@@ -267,6 +267,18 @@ def children_came_with_their_parents(records: Records) -> Iterator[str]:
     yield from (f"{child} was dispatched {n} times" for child, n in Counter(children).items() if n > 1)
 
 
+def each_failure_brought_one_job(records: Records) -> Iterator[str]:
+    """Check that each failure of a job whose handler has `on_failure` brought one job."""
+    named = {one.name for one in fault_handlers.HANDLERS if one.on_failure}
+    heard_of = {row.id for row in records.jobs.values() if row.handler in named}
+    ends = (change for change in records.changes if change.new == "FAILED" != change.old)
+    failed = Counter(change.job for change in ends if change.job in heard_of)
+    notice = Counter(row.params["job_id"] for row in records.jobs.values() if row.handler == "faults.notified")
+    for job in failed | notice:
+        if failed[job] != notice[job]:
+            yield f"{job} failed {failed[job]} times, and brought {notice[job]} jobs"
+
+
 def every_user_has_a_job(records: Records) -> Iterator[str]:
     """Check that each user has a job, and each such job a user."""
     jobs = {row.params["username"] for row in records.jobs.values() if row.handler == "email.welcome"}
@@ -288,5 +300,6 @@ CHECKS: tuple[Callable[[Records], Iterator[str]], ...] = (
     no_live_process_was_declared_dead,
     crashes_and_shutdowns_count_against_no_job,
     children_came_with_their_parents,
+    each_failure_brought_one_job,
     every_user_has_a_job,
 )

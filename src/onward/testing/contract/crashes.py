@@ -7,6 +7,7 @@ import os
 
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
+from onward.testing.contract.ends import notices_of
 from onward.testing.harness import TIMINGS, Harness
 from onward.testing.workload import notes
 
@@ -62,6 +63,9 @@ class Crashes:
         assert poisoned.error is not None
         assert poisoned.error.code == "POISON"
         assert len(poisoned.attempts) == 3
+        (notice,) = await notices_of(harness, poisoned)
+        assert (notice.created_at, notice.params["code"]) == (poisoned.finished_at, "POISON")
+        assert (await harness.done(notice)).status is S.SUCCEEDED
         assert [attempt.counts_as_attempt for attempt in poisoned.attempts] == [False] * 3
         assert sum(note.job == deadly.id for note in notes(harness.folder)) == 3
         harness.say("go")

@@ -166,6 +166,59 @@ def classes_ignored() -> None:
     base.put(outcome, "rule_for", lambda policy, _errors: policy)
 
 
+def failures_unnoticed() -> None:
+    """Make no job of a failure."""
+    from onward.jobs import on_failure
+
+    base.put(on_failure, "prepared", lambda _job, outcome, _enqueuer: (outcome, None))
+
+
+def failures_apart() -> None:
+    """Accept the job of a failure one transaction before the failure."""
+    from onward.jobs import on_failure
+    from onward.jobs.completion import Completion
+
+    prepared = on_failure.prepared
+
+    def separately(record: Any) -> Any:
+        async def recorded(self: Any, running: Any, steps: Any, outcome: Any) -> None:
+            outcome, notice = prepared(running.job, outcome, self._enqueuer)
+            if notice is not None:
+                await self._writer.run(lambda tx: self._enqueuer.accept(tx, notice))
+            await record(self, running, steps, outcome)
+
+        return recorded
+
+    base.around(Completion, "_record", separately)
+    failures_unnoticed()
+
+
+def every_end_noticed() -> None:
+    """Make a job of every end of an attempt."""
+    from onward.jobs import on_failure
+    from onward.jobs.model import JobError
+
+    def notice(job: Any, outcome: Any, enqueuer: Any) -> Any:
+        if job.on_failure is None:
+            return outcome, None
+        error = outcome.error or JobError("NONE", "none", False, None, 0)
+        return outcome, enqueuer.prepare_on_failure(job, error)
+
+    base.put(on_failure, "prepared", notice)
+
+
+def refusals_raised() -> None:
+    """Let a refused job of a failure keep the failure from being written."""
+    from onward.jobs import on_failure
+    from onward.jobs.states import JobStatus
+
+    def unguarded(job: Any, outcome: Any, enqueuer: Any) -> Any:
+        failed = job.on_failure is not None and outcome.status is JobStatus.FAILED
+        return outcome, enqueuer.prepare_on_failure(job, outcome.error) if failed else None
+
+    base.put(on_failure, "prepared", unguarded)
+
+
 def words_as_they_are() -> None:
     """Store messages of handlers unchanged."""
     from onward.jobs import outcome, running

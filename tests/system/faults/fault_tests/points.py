@@ -69,13 +69,26 @@ def every_point_of_a_worker_is_survived(stage: Stage) -> None:
 
 def a_kill_between_the_chunks_of_a_step_loses_none_of_its_jobs(stage: Stage) -> None:
     """Before a chunk of them is committed and after it; those that are left become jobs after the restart."""
+    _survive(stage, {"expand": _many_children})
+
+
+def a_kill_at_a_failure_brings_its_job_once(stage: Stage) -> None:
+    """Before the commit of the failure and after it: the handler in `on_failure` hears of each once."""
+    installation = _survive(stage, {"outcome": _refused})
+    notice = installation.ledger.rows("SELECT count(*) FROM _ledger.jobs WHERE handler = 'faults.notified'")
+    assert notice[0][0] >= len(WHEN), "too few jobs have failed"
+
+
+def _survive(stage: Stage, drives: Mapping[str, Drive]) -> Installation:
+    """Kill the process that runs jobs at each point."""
     workers = int(stage.installation.combination.backend == "dramatiq")
     installation = stage.make(apis=1, workers=workers)
     installation.start()
     victim = installation.workers[0] if workers else installation.apis[0]
-    for point, drive in _points({"expand": _many_children}):
+    for point, drive in _points(drives):
         _visit(installation, victim, point, drive)
     _restore(installation, victim)
+    return installation
 
 
 def a_kill_before_the_answer_leaves_one_unique_job(stage: Stage) -> None:
@@ -153,6 +166,10 @@ def _few(installation: Installation) -> None:
 
 def _many_children(installation: Installation) -> None:
     installation.client.send("steps", 1, params={"pause_s": 0.0, "children": 2 * dispatched.CHUNK + 10})
+
+
+def _refused(installation: Installation) -> None:
+    installation.client.send("refuses", 2)
 
 
 def _when_idle(installation: Installation) -> None:
@@ -269,4 +286,5 @@ FAULT_TESTS = (
     FaultTest(every_point_of_a_worker_is_survived, (DRAMATIQ, ON_POSTGRESQL), slow=True),
     FaultTest(a_kill_before_the_answer_leaves_one_unique_job, BOTH_ENDS, slow=True),
     FaultTest(a_kill_between_the_chunks_of_a_step_loses_none_of_its_jobs, BOTH_ENDS, quick=0),
+    FaultTest(a_kill_at_a_failure_brings_its_job_once, BOTH_ENDS, slow=True),
 )
