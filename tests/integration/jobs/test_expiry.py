@@ -7,15 +7,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onward.jobs import claims, commands, concurrency, due, expiry, ledger, recording
+from onward.jobs import claims, commands, concurrency, due, expiry, ledger, recording, uniqueness
 from onward.jobs.limits import Limit
-from onward.jobs.model import Job, Visible
+from onward.jobs.model import Job, UniqueKey, Visible
 from onward.jobs.outcome import HANDED_BACK, Outcome
 from onward.jobs.states import JobStatus, StepStatus
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
-from tests.ledgers import accept, route
+from tests.ledgers import accept, new_job, route
 
 S = JobStatus
 ALL = Visible(everything=True)
@@ -146,3 +146,29 @@ def test_a_manual_retry_gives_a_job_that_never_began_as_long_again(writer: Write
     writer.run_sync(lambda tx: recording.record_outcome(tx, claimed, Outcome(S.FAILED), steps=claimed.steps))
     again = writer.run_sync(lambda tx: commands.retry(tx, started.id, from_start=False, visible=ALL, route=route))
     assert (again.status, again.expires_at) == (S.QUEUED, None)
+
+
+def test_an_expired_job_keeps_no_other_from_its_unique_key(writer: Writer) -> None:
+    """A caller gets another one, though maintenance has not been there yet."""
+
+    def ask(tx: Tx) -> Job:
+        key = UniqueKey("key", ("scheduled", "queued", "running"))
+        return uniqueness.accept(tx, new_job(expires=HOUR_US, unique=key), ledger.accept)
+
+    job = writer.run_sync(ask)
+    assert writer.run_sync(ask).id == job.id
+    writer.run_sync(partial(set_over, job=job))
+    other = writer.run_sync(ask)
+    assert (other.id != job.id, other.replayed) == (True, False)
+    assert writer.run_sync(ask).id == other.id
+
+
+def test_a_job_that_is_put_off_expires_as_long_after_its_new_time(writer: Writer) -> None:
+    def ask(tx: Tx) -> Job:
+        key = UniqueKey("key", ("scheduled", "queued"), debounce=HOUR_US, max_wait=10 * HOUR_US)
+        return uniqueness.accept(tx, new_job(expires=HOUR_US, unique=key), ledger.accept)
+
+    first, last = writer.run_sync(ask), writer.run_sync(ask)
+    assert last.id == first.id
+    assert last.due_at > first.due_at
+    assert [job.expires_at and job.expires_at - job.due_at for job in (first, last)] == [HOUR_US, HOUR_US]
