@@ -229,7 +229,6 @@ def test_every_block_of_code_is_run_somewhere() -> None:
         "tutorial.md",
         "backup.md",
         "handlers.md",
-        "flows.md",
         "mutations.md",
         "schedule.md",
         "queues.md",
