@@ -112,20 +112,26 @@ class Schedule:
         return self._restore(row)
 
     def _make(self, tx: Tx, made: Made, due: Iterable[_Due]) -> None:
-        for one in sorted(due, key=_lock_order):
-            take = schedule_rows.tick if isinstance(one.row, Stored) else schedule_rows.tick_row
-            if not take(tx, one.row, one.ticked) or one.new is None:  # type: ignore[arg-type] # each has its kind of row
-                continue
+        taken = [(one, one.new) for one in sorted(due, key=_lock_order) if _take(tx, one) and one.new is not None]
+        for one, _ in taken:
             if one.cancels is not None:
                 with suppress(Conflict, NotFound):  # it has ended meanwhile
                     last = commands.cancel(tx, one.cancels, reason=CANCEL_REASON, visible=EVERYTHING)
                     if last.done:
                         made.cancelled.append(last)
-            job = self._accept(tx, one.new)
+        for one, new in taken:  # after all other statements, so that the jobs are inserted by one
+            job = self._accept(tx, new)
             if job.replayed:  # it was there, and holds the unique key
                 schedule_rows.set_last(tx, one.row, job.id)
             else:
                 made.jobs.append(job)
+
+
+def _take(tx: Tx, due: _Due) -> bool:
+    """Record the decision on the schedule's row; return False if the row has changed since it was read."""
+    if isinstance(due.row, Stored):
+        return schedule_rows.tick(tx, due.row, due.ticked)
+    return schedule_rows.tick_row(tx, due.row, due.ticked)
 
 
 def until_next(tx: Tx) -> int | None:
