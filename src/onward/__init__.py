@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from onward.jobs.base import KeyReused as KeyReused
     from onward.jobs.base import NotFound as NotFound
     from onward.jobs.base import NotUnique as NotUnique
+    from onward.jobs.model import JobChunk as JobChunk
     from onward.storage.base import Unavailable as Unavailable
     from onward.storage.callers import UnusableSession as UnusableSession
     from onward.storage.ledger import Ledger as Ledger
@@ -66,6 +67,7 @@ _MODULES = {
     "KeyReused": "onward.jobs.base",
     "NotFound": "onward.jobs.base",
     "NotUnique": "onward.jobs.base",
+    "JobChunk": "onward.jobs.model",
     "Unavailable": "onward.storage.base",
     "UnusableSession": "onward.storage.callers",
     "Tx": "onward.storage.transaction",

@@ -10,7 +10,7 @@ import asyncio
 import concurrent.futures
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from onward.api.embedding import Embedding
     from onward.graphql.viewer import ViewerFunction
+    from onward.jobs.model import JobChunk
 
 T = TypeVar("T")
 CLOSED = (
@@ -255,6 +256,13 @@ class Onward:
         """Wait until the job is over, and return its result. Raises JobFailed, NotFound, TimeoutError, Unavailable."""
         return await self._open().result(job_id, timeout)
 
+    def output(self, job_id: str, *, after: int | None = None) -> AsyncGenerator[JobChunk, None]:
+        """Yield the job's output as it comes, until the job is over: `async for chunk in onward.output(job_id):`.
+
+        `after` is the offset of the last chunk that you have: none comes twice. Raises NotFound, Unavailable.
+        """
+        return self._open().output(job_id, after)
+
     def _open(self) -> Enqueuer:
         if self._enqueuer is None:
             raise RuntimeError(
@@ -326,6 +334,26 @@ class Sync:
         """Wait until the job is over, and return its result, as `Onward.result` does."""
         thread = self._open()
         return thread.run(thread.enqueuer.result(job_id, timeout))
+
+    def output(self, job_id: str, *, after: int | None = None) -> Generator[JobChunk, None, None]:
+        """Yield the job's output as it comes, until the job is over, as `Onward.output` does."""
+        thread = self._open()
+        chunks = thread.enqueuer.output(job_id, after)
+
+        async def upcoming() -> JobChunk | None:
+            return await anext(chunks, None)
+
+        async def end() -> None:
+            await chunks.aclose()
+
+        def each() -> Generator[JobChunk, None, None]:
+            try:
+                while (chunk := thread.run(upcoming())) is not None:
+                    yield chunk
+            finally:
+                thread.run(end())
+
+        return each()
 
     def _renew_lock(self) -> None:
         self._opening = threading.Lock()  # the thread that holds it as the process is forked is not in the fork

@@ -64,6 +64,7 @@ PUBLIC = {
     "onward.testing.backend_fixture": Public("A backend, described for the conformance suite.", ("BackendFixture",)),
     "onward.testing.conformance": Public("The conformance suite.", ("Conformance",)),
     "onward.testing.harness": Public("The running backend of a conformance test.", ("Harness", "open_harness")),
+    "onward.testing.job": Public("A job for a test that calls a step's function itself.", ("FakeJob",)),
     "onward.testing.waiting": Public("Wait in a test.", ("until",)),
 }
 MEMBERS = {  # of classes that are public in part

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import importlib
 import re
 import shlex
 import sqlite3
@@ -70,6 +71,24 @@ def test_the_mutations_on_the_page_are_in_the_schema() -> None:
         assert " ".join(part.split()) in " ".join(sdl.split())
     assert "buyTicket(input: BuyTicketInput!): BuyTicketPayload @deprecated" in sdl
     assert "ticket: Ticket" in sdl
+
+
+def test_the_flows_on_the_page_are_handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operations on the page fit the schema of its handlers."""
+    tests = write("flows.md", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    found: dict[str, Handler] = {}
+    for file in sorted(tmp_path.glob("*.py")):
+        if file.name not in tests:
+            monkeypatch.delitem(sys.modules, file.stem, raising=False)
+            module = importlib.import_module(file.stem)
+            found |= {one.name: one for one in vars(module).values() if isinstance(one, Handler)}
+            monkeypatch.delitem(sys.modules, file.stem)
+    assert found
+    schema = graphql.build_schema(build(handlers=found).as_str())
+    for fence in fences(DOCS / "flows.md"):
+        if fence.language == "graphql":
+            assert graphql.validate(schema, graphql.parse(fence.text)) == []
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from onward import (
     InvalidParameters,
+    JobChunk,
     JobFailed,
     JobRequest,
     KeyReused,
@@ -75,6 +76,32 @@ async def test_a_job_is_run_by_the_process_that_serves_and_gives_its_result(proj
         with pytest.raises(JobFailed, match="FAILED") as failed:
             await onward.result(failing, timeout=LONG)
         assert failed.value.job.id == failing
+
+
+async def test_output_is_read_as_it_comes_by_any_program(project: Path, tmp_path: Path) -> None:
+    """From an event loop and from plain code, to the job's end, and behind an offset."""
+    async with (
+        wiring.run_process(load(tmp_path), Role.ACCEPT, embedded=True),
+        Onward.from_settings(project) as onward,
+    ):
+        job_id = await onward.enqueue(workload.emits.job(folder=str(tmp_path), chunks=20))
+        got: list[JobChunk] = []
+        async with asyncio.timeout(LONG.total_seconds()):
+            async for chunk in onward.output(job_id):
+                got.append(chunk)
+                if len(got) == 5:
+                    break
+            (tmp_path / "go").touch()
+            got += [chunk async for chunk in onward.output(job_id, after=got[-1].offset)]
+        with onward.sync:
+            assert await asyncio.to_thread(lambda: list(onward.sync.output(job_id))) == got
+            assert list(await asyncio.to_thread(lambda: list(onward.sync.output(job_id, after=20)))) == got[21:]
+        with pytest.raises(NotFound):
+            await anext(onward.output("job_0"))
+        with pytest.raises(TypeError, match="after must be the offset of a chunk"):
+            onward.output(job_id, after="1")  # type: ignore[arg-type]
+    assert [chunk.data for chunk in got] == [*(f"{n} " for n in range(20)), {"second": 1}, "the end"]
+    assert [chunk.offset for chunk in got] == list(range(22))
 
 
 async def test_a_program_that_enqueues_is_no_process_of_the_installation_and_runs_nothing(

@@ -21,7 +21,7 @@ from onward.backends.base import Backend, Defer, Delivery, Health, Run
 from onward.cli import job_text, main, terminal
 from onward.config import settings
 from onward.jobs import ledger
-from onward.jobs.model import JobError, NewJob, Progress
+from onward.jobs.model import JobChunk, JobError, NewJob, Progress
 from onward.runtime import backends
 from onward.storage.writer import Writer
 from tests import application
@@ -283,7 +283,7 @@ def test_a_pattern_without_handlers_gives_3(command: str, empty: Path) -> None:
     assert "emial.*: there is no such handler; known are email.welcome" in unknown.stderr
 
 
-@pytest.mark.parametrize("command", ["show", "watch", "retry", "cancel"])
+@pytest.mark.parametrize("command", ["show", "watch", "output", "retry", "cancel"])
 def test_an_unknown_job_gives_3(command: str, empty: Path) -> None:
     outcome = onward("jobs", command, "job_none", project=empty)
     assert (outcome.returncode, outcome.stderr) == (3, "job_none: there is no such job\n")
@@ -314,6 +314,50 @@ def test_jobs_are_watched_and_controlled_as_json(waiting: tuple[Path, str]) -> N
     assert json.loads(onward("jobs", "retry", job, "--json", project=project).stdout)["status"] == "QUEUED"
     again = onward("jobs", "retry", job, "--json", project=project)
     assert (again.returncode, again.stdout, again.stderr.count("\n")) == (1, "", 1)
+
+
+SPEAK = """mutation ($words: Int!) { speak(input: {folder: "/nowhere", words: $words}) { job { id } } }"""
+
+
+def test_output_is_printed_as_it_comes(project: Path) -> None:
+    """Texts follow each other, any other chunk is a line; as JSON each is a line, also from an offset on."""
+    module = "tests.integration.graphql.emitting_handlers"
+    application.write(project, f'[server]\nport = 0\n[handlers]\nmodules = ["{module}"]\n')
+    with running("serve", project=project) as api:
+        job = graphql(api.serving(), SPEAK, words=3)["speak"]["job"]["id"]
+        shown = onward("jobs", "output", job, project=project)
+        assert (shown.returncode, shown.stdout, shown.stderr) == (0, '{"word": 0}\n1 2 the end\n', "")
+    rest = onward("jobs", "output", job, "--after", "1", "--json", project=project)
+    assert [json.loads(line) for line in rest.stdout.splitlines()] == [
+        {"offset": 2, "attempt": 1, "data": "2 "},
+        {"offset": 3, "attempt": 1, "data": "the end"},
+    ]
+
+
+def test_output_tells_of_attempts_and_of_what_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither a text nor JSON can control a terminal."""
+    printer = terminal.OutputPrinter(None, as_json=False)
+    for chunk in (
+        JobChunk(7, 1, "a\x1b[2J\n"),
+        JobChunk(8, 1, "b"),
+        JobChunk(9, 2, {"c": "\u202e"}),
+        JobChunk(10, 2, "d"),
+    ):
+        printer.show(chunk)
+    printer.end()
+    shown = capsys.readouterr()
+    assert shown.out == 'a\\x1b[2J\nb\n{"c": "\\u202e"}\nd\n'
+    assert shown.err == "7 chunks before offset 7 are no longer kept\nattempt 2\n"
+
+
+def test_a_watched_job_shows_the_end_of_its_output() -> None:
+    """A later attempt begins anew."""
+    tail = terminal.OutputTail()
+    tail.add([JobChunk(n, 1, f"line {n}\n") for n in range(30)])
+    assert [str(line) for line in tail.lines()] == [f"  line {n}" for n in range(20, 30)]
+    tail.add([JobChunk(30, 2, "again "), JobChunk(31, 2, {"a": 1})])
+    assert [str(line) for line in tail.lines()] == ['  again {"a": 1}']
+    assert tail.offset == 31
 
 
 def test_migrate_says_whether_there_was_anything_to_do(project: Path, postgres_url: str) -> None:

@@ -136,3 +136,8 @@ def _remark(job: Job) -> str:
 def plain(text: str) -> str:
     """Return the text without control characters."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def lines(text: str) -> str:
+    """Return the text of several lines without other control characters than their ends and tabs."""
+    return "".join(c if c in "\n\t" else plain(c) for c in text)

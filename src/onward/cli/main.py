@@ -222,6 +222,17 @@ def jobs_watch(
         raise typer.Exit(terminal.watch(settings, job, as_json=as_json))
 
 
+def jobs_output(
+    job: str,
+    *,
+    after: Annotated[int | None, typer.Option(help="Begin behind the chunk with this offset.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the output of one job as it comes, until it is over (1 unless it succeeded)."""
+    with _terminal() as (terminal, settings):
+        raise typer.Exit(terminal.output(settings, job, after=after, as_json=as_json))
+
+
 def jobs_retry(
     jobs: Annotated[list[str] | None, typer.Argument(help="Jobs that are FAILED or CANCELLED.")] = None,
     *,
@@ -417,6 +428,7 @@ JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("show", jobs_show),
     ("send", jobs_send),
     ("watch", jobs_watch),
+    ("output", jobs_output),
     ("retry", jobs_retry),
     ("cancel", jobs_cancel),
     ("pause", jobs_pause),

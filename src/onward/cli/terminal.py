@@ -19,10 +19,10 @@ from onward.cli import job_text
 from onward.cli.progress_bar import bar
 from onward.config.settings import Settings, SettingsError
 from onward.dispatch.patterns import Routes
-from onward.jobs import commands, concurrency, ledger, pages
+from onward.jobs import chunks, commands, concurrency, ledger, pages
 from onward.jobs.base import Conflict, NotFound
 from onward.jobs.bulk_retry import BulkRetry
-from onward.jobs.model import Job, JobFilter, Visible
+from onward.jobs.model import Job, JobChunk, JobFilter, Visible
 from onward.jobs.states import JobStatus
 from onward.jobs.waiting import waits_for
 from onward.runtime.database import database_of
@@ -37,6 +37,7 @@ EVERYTHING = Visible(everything=True)
 POLL_INTERVAL_S = 0.25
 SHOWN = 20
 PIPED_COLUMNS = 240
+TAIL_LINES, TAIL_CHARACTERS = 10, 4_000  # of a job's output, below the job
 
 
 def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: bool) -> int:
@@ -79,6 +80,66 @@ def watch(settings: Settings, job_id: str | None, *, as_json: bool) -> int:
     """
     with ledger_of(settings) as database:
         return _watch_job(database, job_id, as_json=as_json) if job_id else _watch_all(database, as_json=as_json)
+
+
+def output(settings: Settings, job_id: str, *, after: int | None, as_json: bool) -> int:
+    """Print the job's output as it comes, until the job is over; return 1 unless it succeeded.
+
+    Texts follow each other as they are, any other chunk is a line. As JSON each chunk is a line. A later attempt, and
+    chunks that are no longer kept, are told on standard error.
+    """
+    printer = OutputPrinter(after, as_json=as_json)
+    with ledger_of(settings) as database:
+        while True:
+            page = database.read_sync(lambda tx: chunks.page(tx, job_id, after=printer.offset, visible=EVERYTHING))
+            if page is None:
+                return _unknown(job_id)
+            for chunk in page.chunks:
+                printer.show(chunk)
+            if page.is_last and page.done:
+                break
+            if page.is_last:
+                time.sleep(POLL_INTERVAL_S)
+        printer.end()
+        job = database.read_sync(lambda tx: ledger.get(tx, job_id))
+    return DONE if job is not None and job.status is JobStatus.SUCCEEDED else REFUSED
+
+
+class OutputPrinter:
+    """Prints chunks in their order."""
+
+    def __init__(self, after: int | None, *, as_json: bool) -> None:
+        self.offset = -1 if after is None else max(after, -1)  # of the last chunk
+        self._as_json = as_json
+        self._attempt: int | None = None
+        self._in_line = False  # the last text did not end its line
+
+    def show(self, chunk: JobChunk) -> None:
+        missing, self.offset = chunk.offset - self.offset - 1, chunk.offset
+        if self._as_json:
+            print(json.dumps({"offset": chunk.offset, "attempt": chunk.attempt, "data": chunk.data}), flush=True)
+            return
+        if missing:
+            self._remark(f"{missing} chunks before offset {chunk.offset} are no longer kept")
+        if self._attempt not in (None, chunk.attempt):
+            self._remark(f"attempt {chunk.attempt}")
+        self._attempt = chunk.attempt
+        if isinstance(chunk.data, str):
+            print(job_text.lines(chunk.data), end="", flush=True)
+            self._in_line = not chunk.data.endswith("\n") if chunk.data else self._in_line
+        else:
+            self.end()
+            print(json.dumps(chunk.data), flush=True)
+
+    def end(self) -> None:
+        """End the line that a text has begun."""
+        if self._in_line:
+            print(flush=True)
+        self._in_line = False
+
+    def _remark(self, words: str) -> None:
+        self.end()
+        Console(stderr=True).print(words, style="bright_black", highlight=False)
 
 
 def cancel(settings: Settings, ids: Sequence[str], *, reason: str | None, as_json: bool) -> int:
@@ -200,21 +261,51 @@ def no_such_handler(name: str, known: Collection[str]) -> int:
 
 def _watch_job(database: Database, job_id: str, *, as_json: bool) -> int:
     console = Console()
-    seen = 0
+    seen, tail = 0, OutputTail()
+
+    def look(tx: Tx) -> tuple[Job | None, chunks.Page | None]:
+        return ledger.get(tx, job_id), chunks.page(tx, job_id, after=tail.offset, visible=EVERYTHING)
+
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
-            job = database.read_sync(lambda tx: ledger.get(tx, job_id))
-            if job is None:
+            job, page = database.read_sync(look)
+            if job is None or page is None:
                 return _unknown(job_id)
-            if job.version != seen:
-                seen = job.version
-                if as_json or not console.is_terminal:
+            shown = not as_json and console.is_terminal
+            if job.version != seen or (shown and page.chunks):
+                if shown:
+                    tail.add(page.chunks)
+                    live.update(Group(job_text.whole(job), *tail.lines()), refresh=True)
+                elif job.version != seen:
                     print(json.dumps(job_text.as_object(job)) if as_json else job_text.line(job), flush=True)
-                else:
-                    live.update(job_text.whole(job), refresh=True)
+                seen = job.version
+            if shown and not page.is_last:
+                continue
             if job.done:
                 return DONE if job.status is JobStatus.SUCCEEDED else REFUSED
             time.sleep(POLL_INTERVAL_S)
+
+
+class OutputTail:
+    """The last lines of a job's output, for a screen that shows the job as well."""
+
+    def __init__(self) -> None:
+        self.offset = -1
+        self._attempt = 0
+        self._text = ""
+
+    def add(self, found: Sequence[JobChunk]) -> None:
+        """Add chunks. Those of a new attempt begin anew."""
+        for chunk in found:
+            if chunk.attempt != self._attempt:
+                self._attempt, self._text = chunk.attempt, ""
+            text = chunk.data if isinstance(chunk.data, str) else f"{json.dumps(chunk.data)}\n"
+            self._text = (self._text + job_text.lines(text))[-TAIL_CHARACTERS:]
+            self.offset = chunk.offset
+
+    def lines(self) -> list[Text]:
+        """Return the last lines, under each other."""
+        return [Text(f"  {line}", no_wrap=True, overflow="crop") for line in self._text.splitlines()[-TAIL_LINES:]]
 
 
 def _watch_all(database: Database, *, as_json: bool) -> int:

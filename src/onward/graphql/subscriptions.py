@@ -19,10 +19,12 @@ from onward.graphql.reading import MAX_PAGE, given, unread
 from onward.graphql.resolvers import subscription
 from onward.graphql.types.filter import JobFilter, filtered
 from onward.graphql.types.job import Job
+from onward.graphql.types.job_chunk import JobChunk
 from onward.jobs import ledger, model
+from onward.jobs.base import NotFound
 from onward.jobs.catch_up import MAX_CHANGES, TooFarBehind, UnknownPosition
 from onward.jobs.change_feed import SlowConsumer
-from onward.jobs.following import follow
+from onward.jobs.following import follow, follow_output
 from onward.storage.base import Unavailable
 
 MAX_IDS = MAX_PAGE  # a page of jobs is followed by one subscription
@@ -46,6 +48,8 @@ def public_errors() -> Iterator[None]:
         raise public_error(words, "LAGGING") from error
     except UnknownPosition as error:
         raise unknown_change() from error
+    except NotFound as error:
+        raise public_error("There is no such job.", "NOT_FOUND") from error
 
 
 @subscription
@@ -111,6 +115,26 @@ async def jobs_updated(
                 yield job
 
 
+@subscription
+async def job_output(
+    info: Info,
+    id: strawberry.ID,
+    after: Annotated[
+        int | None, strawberry.argument(description="The offset of the last chunk that you have; none for all.")
+    ] = UNSET,
+) -> AsyncGenerator[model.JobChunk, None]:
+    if not is_job_id(id):
+        raise public_error("There is no such job.", "NOT_FOUND")
+    context = info.context
+    following = follow_output(
+        context.services.changes, context.read, str(id), visible=context.viewer.visible, after=given(after)
+    )
+    with public_errors():
+        async with aclosing(following) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+
 def _chosen(ids: list[strawberry.ID] | None) -> frozenset[str] | None:
     """Return the ids that can be a job's; None if all jobs are meant. Raises GraphQLError INVALID."""
     if ids is None:
@@ -133,4 +157,11 @@ class Subscription:
         description="Jobs as they change, without their present state; a job that leaves the filter is sent once more."
         " `afterChange` resumes: what has changed since comes first, also a job that may have left the filter. A job"
         " may be sent twice, never an older version after a newer one.",
+    )
+    job_output: AsyncGenerator[model.JobChunk, None] = strawberry.subscription(
+        resolver=job_output,
+        graphql_type=JobChunk,
+        description="The job's output as it comes, from the chunk after `after` on; ends with the job. After a cut,"
+        " `after` resumes: no chunk is missed, and none comes twice. A retry by hand begins a new run: subscribe again"
+        " for its chunks.",
     )

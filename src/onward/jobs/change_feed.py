@@ -11,11 +11,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from time import monotonic
+from typing import TypeVar
 
 import sqlalchemy as sa
 
-from onward.jobs import row
+from onward.jobs import chunks, row
 from onward.jobs.base import JobsError
 from onward.jobs.ledger import get_many
 from onward.jobs.model import Job
@@ -33,6 +35,7 @@ MIN_INTERVAL_S = 0.005  # at least, between two reads
 PAGE = 500
 ERROR_PAUSE_S = 0.5
 MAX_PENDING = 10_000
+W = TypeVar("W")
 
 _change = sa.select(*row.columns(row.Change))
 _changed = _change.where(from_on(jobs.c.changed, "end"))
@@ -95,13 +98,37 @@ class Subscription:
         return self._pending.pop(next(iter(self._pending)))[0]
 
 
+class OutputWatch:
+    """Says when a job may have more output than a reader has read, or may be over."""
+
+    def __init__(self, read_to: int) -> None:
+        self.read_to = read_to  # the offset of the last chunk that the reader has, -1 for none
+        self._ready = asyncio.Event()
+
+    def put(self, job: Job, since: Position) -> None:  # noqa: ARG002 - as a Subscription's
+        self.see()
+
+    def see(self) -> None:
+        """Take note of a change of the job, or of chunks that the reader has not got."""
+        self._ready.set()
+
+    def begin_read(self) -> None:
+        """Forget what was seen. What comes into the ledger from now on is seen, even if this read finds it, too."""
+        self._ready.clear()
+
+    async def wait(self) -> None:
+        """Wait until something was seen since the last `begin_read`."""
+        await self._ready.wait()
+
+
 class ChangeFeed:
     """The reader of a process, and its subscriptions."""
 
     def __init__(self, database: Database, timings: Timings = Timings()) -> None:
         self._database = database
         self._timings = timings
-        self._jobs: dict[str, set[Subscription]] = defaultdict(set)
+        self._jobs: dict[str, set[Subscription | OutputWatch]] = defaultdict(set)
+        self._outputs: dict[str, set[OutputWatch]] = defaultdict(set)  # those among them
         self._all: set[Subscription] = set()
         self._seen: Snapshot | None = None
         self._known: dict[str, int] = {}  # by job: the version that the last read has found
@@ -155,9 +182,21 @@ class ChangeFeed:
             yield subscription
         finally:
             for job_id in ids:
-                self._jobs[job_id].discard(subscription)
-                if not self._jobs[job_id]:
-                    del self._jobs[job_id]
+                _discard(self._jobs, job_id, subscription)
+
+    @asynccontextmanager
+    async def watch_output(self, job_id: str, read_to: int) -> AsyncIterator[OutputWatch]:
+        """Subscribe to the output of a job, and to its end. Read what there is afterwards, likewise."""
+        watch = OutputWatch(read_to)
+        await self._join()
+        self._begin_looking()
+        self._jobs[job_id].add(watch)
+        self._outputs[job_id].add(watch)
+        try:
+            yield watch
+        finally:
+            _discard(self._jobs, job_id, watch)
+            _discard(self._outputs, job_id, watch)
 
     @asynccontextmanager
     async def watch_all(self) -> AsyncIterator[Subscription]:
@@ -191,18 +230,19 @@ class ChangeFeed:
             self._revision.has_changed()  # the read below is the answer to it
             try:
                 before = self._seen
-                changed, seen, known = await self._database.read(self._poll)
+                read = partial(self._poll_all, outputs=[*self._outputs])
+                (changed, seen, known), newest = await self._database.read(read)
                 if self._seen is before:  # else the first subscription has come meanwhile, and begins anew
                     self._seen, self._known = seen, known
-                if changed:
+                grown = [job_id for job_id, offset in newest.items() if self._see(job_id, offset)]
+                if changed or grown:
                     if self._is_quiet:
                         self._look_in(self._timings.change_poll_s)
                     self._changed_at = monotonic()
+                for job in changed:
                     assert before is not None  # noqa: S101 - it has found changes since then
-                    since = before.position
-                    for job in changed:
-                        for subscription in (*self._jobs.get(job.id, ()), *self._all):
-                            subscription.put(job, since)
+                    for subscription in (*self._jobs.get(job.id, ()), *self._all):
+                        subscription.put(job, before.position)
             except StorageError:
                 self._log.debug("changes cannot be read")  # of an outage the ledger's writer warns, once
                 await self._pause_after_error()
@@ -258,6 +298,19 @@ class ChangeFeed:
     def _is_quiet(self) -> bool:
         return monotonic() - self._changed_at > self._timings.quiet_after_s
 
+    def _see(self, job_id: str, newest: int) -> bool:
+        """Tell those who read a job's output of its newest offset; return whether it is new to any of them."""
+        watches = [watch for watch in self._outputs.get(job_id, ()) if newest > watch.read_to]
+        for watch in watches:
+            watch.see()
+        return bool(watches)
+
+    def _poll_all(
+        self, tx: Tx, outputs: list[str]
+    ) -> tuple[tuple[list[Job], Snapshot | None, dict[str, int]], dict[str, int]]:
+        """Do as `_poll` does, and return the newest offset of each job whose output is read."""
+        return self._poll(tx), chunks.newest(tx, outputs) if outputs else {}
+
     def _poll(self, tx: Tx) -> tuple[list[Job], Snapshot | None, dict[str, int]]:
         """Return the changed jobs, and what is seen and known then; it may be run twice."""
         seen = self._seen
@@ -278,3 +331,10 @@ class ChangeFeed:
         # A job may have changed once more since its number was read: that change is in `found`, and is not sent again.
         known = {change.id: change.version for change in changes} | {job.id: job.version for job in found}
         return sorted(found, key=lambda job: (job.status.value, job.id)), now, known
+
+
+def _discard(watches: dict[str, set[W]], job_id: str, watch: W) -> None:
+    """Remove a watch of a job, and with the last one the job."""
+    watches[job_id].discard(watch)
+    if not watches[job_id]:
+        del watches[job_id]

@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 from onward.jobs import blocked, ledger, on_failure, overruns, recording, uniqueness
 from onward.jobs import outcome as outcomes
 from onward.jobs.base import Superseded
+from onward.jobs.chunks import Kept
 from onward.jobs.dispatched import NO_JOBS, Dispatched, Expander, JobEnqueuer, encode
+from onward.jobs.emitting import NOTHING, Batch, OutputWriter
 from onward.jobs.model import Job, NewJob, Step
 from onward.jobs.outcome import Ended, Outcome
 from onward.jobs.running import Running, StopReason
@@ -43,8 +45,10 @@ class Completion:
         tracing: Tracing,
         *,
         resume: Callable[[Running], Awaitable[bool]],
+        output: OutputWriter,
     ) -> None:
         self._writer = writer
+        self._output = output
         self._resume = resume
         self._enqueuer = enqueuer
         self._metrics = metrics
@@ -59,18 +63,27 @@ class Completion:
     async def finish_step(self, running: Running, steps: tuple[Step, ...], result: object) -> tuple[Step, ...]:
         """Record a finished step, accept the jobs that it dispatched, and return the steps. Raises Superseded."""
         dispatched = await encode(running.children) if running.children else NO_JOBS
+        output = await self._left(running)
 
-        def transaction(tx: Tx) -> tuple[tuple[Step, ...], JobStatus, list[Job]]:
+        def transaction(tx: Tx) -> tuple[tuple[Step, ...], JobStatus, list[Job], Kept]:
             uniqueness.reserve(tx, dispatched.first, parent=running.id)
             after, status = recording.finish_step(tx, running.job, steps, result, running.latest)
-            return after, status, self._children.accept(tx, dispatched)
+            return after, status, self._children.accept(tx, dispatched), output.append(tx, running.job)
 
-        after, status, children = await self._under_claim(running, transaction, dispatched.first)
+        after, status, children, kept = await self._under_claim(running, transaction, dispatched.first)
+        self._output.written(running, output, kept)
         self._children.dispatch(children, of=dispatched.total)
         running.children.clear()
         if status is S.CANCELLING:
             running.interrupt(StopReason.CANCEL)
         return after
+
+    async def _left(self, running: Running) -> Batch:
+        """Return the output that is to be written with the end of a step. Raises Superseded."""
+        if running.output is None:
+            return NOTHING
+        running.recording = True  # until `_under_claim` has written it
+        return await self._retry(lambda: self._output.take(running))
 
     async def complete(self, running: Running, ended: Ended | Exception) -> None:
         """Record the end of an attempt; an error of ours is code INTERNAL, and does not count."""
@@ -112,11 +125,13 @@ class Completion:
         outcome, notice = on_failure.prepared(running.job, outcome, self._enqueuer)
         if notice is not None:
             dispatched = Dispatched((notice,), total=1)
+        output = await self._left(running)
 
         def transaction(tx: Tx) -> tuple[JobStatus, list[Job], list[Job]]:
             job = running.job
             uniqueness.reserve(tx, dispatched.first, parent=job.id)
             status = recording.record_outcome(tx, job, outcome, steps=steps, progress=running.latest)
+            output.append(tx, job)
             if running.overrun is not None:
                 overruns.add(tx, job, runner=job.runner or "")
             children = self._children.accept(tx, dispatched)

@@ -1,4 +1,4 @@
-"""Follows the changes of jobs for a subscriber: those that it has missed, then the others as they come."""
+"""Follows the changes of jobs, or the output of one: what a subscriber has missed, then the rest as it comes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any, Protocol
 
-from onward.jobs import ledger, pages, row
+from onward.jobs import chunks, ledger, pages, row
+from onward.jobs.base import NotFound
 from onward.jobs.catch_up import catch_up
 from onward.jobs.change_feed import ChangeFeed
-from onward.jobs.model import Job, JobFilter, Visible
+from onward.jobs.model import Job, JobChunk, JobFilter, Visible
 from onward.jobs.position import Position
 from onward.storage.transaction import Tx
 
@@ -58,6 +59,29 @@ async def follow(
         async for job in watch:
             if visible.sees(job) and sender.is_to_send(job):
                 yield job, watch.position
+
+
+async def follow_output(
+    feed: ChangeFeed, read: Read, job_id: str, *, visible: Visible, after: int | None = None
+) -> AsyncGenerator[JobChunk, None]:
+    """Yield the job's chunks behind an offset, or from the first one kept, in order; end when the job is over.
+
+    No more than a page is read ahead of a slow reader. Raises NotFound if the viewer sees no such job, and what `read`
+    raises.
+    """
+    async with feed.watch_output(job_id, -1 if after is None else max(after, -1)) as watch:
+        while True:
+            watch.begin_read()
+            page = await read(partial(chunks.page, job_id=job_id, after=watch.read_to, visible=visible))
+            if page is None:
+                raise NotFound(f"there is no job {job_id}")
+            for chunk in page.chunks:
+                yield chunk
+                watch.read_to = chunk.offset
+            if page.is_last:
+                if page.done:
+                    return
+                await watch.wait()
 
 
 class _ChangeFilter:

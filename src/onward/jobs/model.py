@@ -126,6 +126,17 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class JobChunk:
+    """A piece of a job's output: text, or any other JSON."""
+
+    offset: int
+    """The number of the chunk, from 0 over all attempts and runs of the job."""
+    attempt: int
+    """The number of the attempt that emitted it."""
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Visible:
     """The jobs that a viewer may see: all of them, or those of one owner."""
 

@@ -1,12 +1,13 @@
-"""The results of steps, as the ledger keeps them."""
+"""The results of steps, and the chunks that they emit, as the ledger keeps them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -16,10 +17,28 @@ from pydantic_core import to_jsonable_python
 from onward.handlers.base import Permanent
 from onward.handlers.json_values import MAX_DEPTH, fault
 from onward.handlers.output import Output
+from onward.jobs.encryption import redact, redact_value
 
 RESULT_BYTES = 64_000
+CHUNK_BYTES = 32_000  # of a job's output, as JSON
 FAULTS = 5  # places that a message names
 JSON_DEPTH_RESERVE = 254 - MAX_DEPTH  # levels of an answer around a result, of those that JSON is written with
+
+
+class Kind(NamedTuple):
+    """A kind of value that a handler gives."""
+
+    name: str
+    verb: str  # by which a handler gives one
+    bytes: int  # that may be kept of one, as JSON
+
+    @property
+    def code(self) -> str:
+        return self.name.upper()
+
+
+RESULT = Kind("result", "return", RESULT_BYTES)
+CHUNK = Kind("chunk", "emit", CHUNK_BYTES)
 
 
 def storable(value: Any, output: Output | None = None) -> Any:
@@ -48,6 +67,15 @@ def storable(value: Any, output: Output | None = None) -> Any:
     return stored
 
 
+def chunk_json(chunk: Any, secrets: Sequence[str]) -> str:
+    """Return a chunk of output as JSON, without secrets. Raises Permanent if it is no JSON, too deep or too large."""
+    if chunk is None:
+        raise TypeError("emit needs a chunk: text, or any other JSON but None")
+    if secrets:
+        chunk = redact(chunk, secrets) if isinstance(chunk, str) else redact_value(_stored(chunk, None, CHUNK), secrets)
+    return _json(chunk, None, CHUNK).decode()
+
+
 def _written(value: Any, output: Output) -> Any:
     """Return the result as pydantic writes it by the annotation; None if the value is not of that type."""
     try:
@@ -57,8 +85,13 @@ def _written(value: Any, output: Output) -> Any:
     return stored if output.restores(stored, value) else None
 
 
-def _stored(value: Any, output: Output | None) -> Any:
-    """Return the value after a round trip through JSON. Raises Permanent if it is not JSON, too deep or too large."""
+def _stored(value: Any, output: Output | None, kind: Kind = RESULT) -> Any:
+    """Return the value after a round trip through JSON. Raises as `_json` does."""
+    return orjson.loads(_json(value, output, kind))
+
+
+def _json(value: Any, output: Output | None, kind: Kind) -> bytes:
+    """Return the value as JSON. Raises Permanent if it is not JSON, too deep or too large."""
     typed = output is not None and bool(output.types)
     is_written = _is_written_typed if typed else _is_written
     default = _plain if typed else None
@@ -70,14 +103,16 @@ def _stored(value: Any, output: Output | None) -> Any:
                 wrapped = [wrapped]
             orjson.dumps(wrapped, default=default)
     except (TypeError, ValueError) as error:
-        where, words = fault(value, "result", is_written) or ("result", "is no JSON, or nested too deeply")
-        raise Permanent(f"{where} {words}; return plain values", code="RESULT_NOT_JSON") from error
+        where, words = fault(value, kind.name, is_written) or (kind.name, "is no JSON, or nested too deeply")
+        raise Permanent(f"{where} {words}; {kind.verb} plain values", code=f"{kind.code}_NOT_JSON") from error
     # NaN and infinity are written as null without a word.
-    if b"null" in text and (found := fault(value, "result", is_written)) is not None:
-        raise Permanent(f"{found[0]} {found[1]}; return a finite number or None", code="RESULT_NOT_JSON")
-    if len(text) > RESULT_BYTES:
-        raise Permanent(f"the result has {len(text)} bytes; {RESULT_BYTES} may be kept", code="RESULT_TOO_LARGE")
-    return orjson.loads(text)
+    if b"null" in text and (found := fault(value, kind.name, is_written)) is not None:
+        words = f"{found[0]} {found[1]}; {kind.verb} a finite number or None"
+        raise Permanent(words, code=f"{kind.code}_NOT_JSON")
+    if len(text) > kind.bytes:
+        words = f"the {kind.name} has {len(text)} bytes; {kind.bytes} may be kept"
+        raise Permanent(words, code=f"{kind.code}_TOO_LARGE")
+    return text
 
 
 def _is_written(value: Any) -> bool:

@@ -19,6 +19,7 @@ from onward.jobs.claimer import Claimer
 from onward.jobs.completion import Completion
 from onward.jobs.control import Control
 from onward.jobs.dispatched import JobEnqueuer
+from onward.jobs.emitting import OutputWriter
 from onward.jobs.encryption import Encryption
 from onward.jobs.executor import Executor
 from onward.jobs.leases import Lease
@@ -61,6 +62,7 @@ class Runner:
         completion: Completion,
         control: Control,
         progress: ProgressReporter,
+        output: OutputWriter,
         context: Callable[[Job], Running],
         isolate: Isolate | None,
         metrics: Metrics,
@@ -71,6 +73,7 @@ class Runner:
         self._completion = completion
         self._control = control
         self._progress = progress
+        self._output = output
         self._context = context
         self._isolate = isolate
         self._metrics = metrics
@@ -99,6 +102,7 @@ class Runner:
         """Begin to watch claims. From the event loop on which jobs run."""
         self._control.start()
         self._progress.start()
+        self._output.start()
 
     async def run(self, job_id: str, backend: str, *, wait_for_commit: bool = True) -> bool:
         """Run the job; return False if it could not be claimed. Raises Unavailable if the ledger did not answer.
@@ -214,11 +218,12 @@ def build_runner(
     `environment` is that of processes which handlers ask for.
     """
     control = Control(writer, lease, timings)
-    completion = Completion(writer, enqueuer, metrics, tracing, resume=control.resume)
+    output = OutputWriter(writer, control, timings)
+    completion = Completion(writer, enqueuer, metrics, tracing, resume=control.resume, output=output)
     progress = ProgressReporter(writer, control, timings)
 
     def context(job: Job) -> Running:
-        return Running(job, tools, resources, enqueuer.prepare_child, progress.report)
+        return Running(job, tools, resources, enqueuer.prepare_child, on_progress=progress.report, on_emit=output.emit)
 
     threads = StepThreads()
     metrics.count_overruns(lambda: threads.overrun)
@@ -237,6 +242,7 @@ def build_runner(
         completion=completion,
         control=control,
         progress=progress,
+        output=output,
         context=context,
         isolate=isolate,
         metrics=metrics,

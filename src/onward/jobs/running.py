@@ -17,8 +17,10 @@ from onward.handlers.base import InvalidParameters, JobCancelled, JobRequest, Le
 from onward.handlers.request import check_expires
 from onward.jobs.encryption import exposed, redact
 from onward.jobs.model import Job, NewJob, Progress, to_us, without_surrogates
+from onward.jobs.results import chunk_json
 
 if TYPE_CHECKING:
+    from onward.jobs.emitting import Output
     from onward.jobs.step_process import StepProcess
 
 
@@ -45,7 +47,7 @@ class Cancellable(Protocol):
 
 
 class Running:
-    """The `JobContext` of one claim. `progress`, `check` and `dispatch` may be called from any thread."""
+    """The `JobContext` of one claim. Its methods but `interrupt` may be called from any thread."""
 
     def __init__(
         self,
@@ -53,7 +55,9 @@ class Running:
         tools: Tools,
         resources: Any,
         prepare: Callable[[Job, str, Mapping[str, Any], int | None, timedelta | None], NewJob],
+        *,
         on_progress: Callable[[Running], None],
+        on_emit: Callable[[Running, str], None],
     ) -> None:
         self.job = job
         self.id = job.id
@@ -72,10 +76,12 @@ class Running:
         self.overrun: asyncio.Future[Any] | None = None  # the end of a plain step that went on past the deadline
         self.latest: Progress | None = job.progress
         self.reporting = False  # `latest` is about to be written
+        self.output: Output | None = None  # once there is some
         self.children: list[NewJob] = []
         self.secrets: tuple[str, ...] = ()  # texts among its parameters that are not shown
         self._prepare = prepare
         self._on_progress = on_progress
+        self._on_emit = on_emit
 
     def progress(self, completed: int, total: int | None = None, message: str | None = None) -> None:
         """Show the progress to subscribers soon. Raises as `check` does."""
@@ -87,6 +93,20 @@ class Running:
         shown = message and without_surrogates(redact(message, self.secrets)[:500])
         self.latest = Progress(_clamp(completed), None if total is None else _clamp(total), shown)
         self._on_progress(self)
+
+    def emit(self, chunk: Any) -> None:
+        """Add a chunk to the job's output. Raises as `check` does.
+
+        Raises TypeError for None; Permanent if the chunk is no JSON, or too large; LeaseLost after the attempt's end.
+        """
+        self.check()
+        if self.over:
+            raise LeaseLost("the job is over, and its output with it: emit the chunk before the handler returns")
+        self.emit_json(chunk_json(chunk, self.secrets))
+
+    def emit_json(self, data: str) -> None:
+        """Add a chunk that was checked and is written as JSON."""
+        self._on_emit(self, data)
 
     def check(self) -> None:
         """Return if the job may go on. Raises JobCancelled, TimedOut or LeaseLost if it may not."""

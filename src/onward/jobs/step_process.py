@@ -182,6 +182,8 @@ class StepProcess:
         elif "progress" in message:
             with suppress(HandlerError):  # the handler's own check stops it
                 running.progress(*message["progress"])
+        elif "emit" in message:
+            running.emit_json(message["emit"])
         elif "dispatch" in message:
             given = message["dispatch"], message["params"], message["run_at"]
             expires_us = message.get("expires")

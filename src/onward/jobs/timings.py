@@ -33,6 +33,8 @@ class Timings:
     """A running job learns within this time that it is to stop."""
     progress_interval_s: float = 0.1
     """Progress is written at most this often."""
+    output_interval_s: float = 0.05
+    """Output is written at most this often."""
     outage_grace_s: float = 5.0
     """A drain waits this long for a ledger that is away, once nothing is left but to record what has ended."""
     write_retry_s: float = 5.0

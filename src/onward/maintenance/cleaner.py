@@ -6,11 +6,10 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from operator import itemgetter
 
 import sqlalchemy as sa
 
-from onward.jobs import idempotency, uniqueness
+from onward.jobs import chunks, idempotency, uniqueness
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.maintenance.service import Service
@@ -79,16 +78,18 @@ def _us(age: timedelta) -> int:
 
 
 def _prune(tx: Tx, limit: int, age_us: int) -> int:
-    gone, keys = 0, []
-    old = tx.all(_old, before=tx.now - age_us, limit_=limit)
-    for job_id, owner, status, handler, key in sorted(old, key=itemgetter(0)):  # as `lock_order` says
+    gone, keys = [], []
+    old = {row[0]: row for row in tx.all(_old, before=tx.now - age_us, limit_=limit)}
+    for job_id in sorted(chunks.deletable(tx, list(old))):  # as `lock_order` says
+        _, owner, status, handler, key = old[job_id]
         if tx.execute(_drop, id_=job_id, status_=status):
             tx.count(owner, JobStatus(status), -1)
-            gone += 1
+            gone.append(job_id)
             if key is not None:
                 keys.append((handler, key, job_id))
     uniqueness.forget(tx, keys)
-    return gone
+    chunks.delete(tx, gone)
+    return len(gone)
 
 
 def _prune_keys(tx: Tx, limit: int, age_us: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,8 @@ from onward.handlers.request import MAX_DELAY, check_expires
 from onward.jobs import idempotency, ledger, uniqueness
 from onward.jobs.base import JobFailed, KeyReused, NotFound
 from onward.jobs.change_feed import ChangeFeed
-from onward.jobs.model import Job, NewJob, as_subject, to_us
+from onward.jobs.following import follow_output
+from onward.jobs.model import Job, JobChunk, NewJob, Visible, as_subject, to_us
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.runtime import values
@@ -47,6 +48,7 @@ from onward.telemetry.tracing import Tracing
 from onward.telemetry.tracing import build as build_tracing
 from onward.text.visibility import is_plain
 
+EVERY_JOB = Visible(everything=True)
 CHUNK = 200  # jobs that one commit accepts at most
 MAX_LENGTH = 255  # of an idempotency key, and of an owner
 MAX_PRIORITY = 1_000
@@ -207,6 +209,13 @@ class Enqueuer:
         if job.status is not JobStatus.SUCCEEDED:
             raise JobFailed(job)
         return job.result
+
+    def output(self, job_id: str, after: int | None = None) -> AsyncGenerator[JobChunk, None]:
+        """Yield the job's chunks behind an offset, as they come, until it is over. Raises NotFound, Unavailable."""
+        _check_type("job_id", job_id, str, "a job's id, as enqueue returns it")
+        if after is not None:
+            _check_type("after", after, int, "the offset of a chunk, as in after=chunk.offset, or None")
+        return follow_output(self._changes, self._writer.database.read, job_id, visible=EVERY_JOB, after=after)
 
     def _prepared(self, request: JobRequest, options: Options) -> NewJob:
         check_request(request)

@@ -6,6 +6,7 @@ Times are integer microseconds since 1970 in UTC, by the ledger's own clock; JSO
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, Text, text
+from sqlalchemy.sql import quoted_name
 
 from onward.storage.place import MARK
 from onward.storage.sql import per_dialect
@@ -156,6 +157,16 @@ uniques = Table(  # the jobs that hold the unique keys; whether one still counts
     Column("job", Text, nullable=False),
     Column("until", BigInteger),  # it counts until then in any state but FAILED and CANCELLED
     Column("situations", Text, nullable=False),  # those in which it counts, with spaces between them
+)
+
+output = Table(  # the chunks that handlers emit; a chunk is deleted with its job, or earlier if the job has too many
+    "output",
+    metadata,
+    Column("job", Id, primary_key=True),
+    Column(quoted_name("offset", quote=True), Integer, primary_key=True),  # from 0, over all attempts and runs
+    Column("attempt", Integer, nullable=False),
+    Column("size", Integer, nullable=False),  # of the data, in bytes of UTF-8
+    Column("data", Text, nullable=False),  # JSON
 )
 
 schedule = Table(  # the schedules of the settings

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,11 +18,12 @@ from onward.api.app import create_app
 from onward.backends.base import Delivery
 from onward.config import settings
 from onward.handlers.base import JobRequest
-from onward.jobs import ledger
-from onward.jobs.model import Job
+from onward.jobs import chunks, ledger
+from onward.jobs.model import Job, JobChunk, Visible
 from onward.runtime import wiring
 from onward.testing.backends import Recording
 
+EVERYTHING = Visible(everything=True)
 CLASSES = {"immediate": "onward.testing.backends:Immediate", "recording": "onward.testing.backends:Recording"}
 
 
@@ -58,6 +60,18 @@ class TestApp:
         if job is None:
             raise LookupError(f"no job {job_id}")
         return job
+
+    async def output(self, job_id: str) -> list[JobChunk]:
+        """Return the chunks of the job's output that are in the ledger, in order."""
+        found: list[JobChunk] = []
+        page = None
+        while page is None or not page.is_last:
+            after = found[-1].offset if found else -1
+            page = await self.onward.database.read(partial(chunks.page, job_id=job_id, after=after, visible=EVERYTHING))
+            if page is None:
+                raise LookupError(f"no job {job_id}")
+            found += page.chunks
+        return found
 
     @property
     def delivered(self) -> list[Delivery]:

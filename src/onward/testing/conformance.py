@@ -21,6 +21,7 @@ from onward.testing.contract.ends import Ends  # noqa: E402
 from onward.testing.contract.failures import Failures  # noqa: E402
 from onward.testing.contract.limits import Limits  # noqa: E402
 from onward.testing.contract.manual_retries import ManualRetries  # noqa: E402
+from onward.testing.contract.output import Streaming  # noqa: E402
 from onward.testing.contract.priorities import Priorities  # noqa: E402
 from onward.testing.contract.stops import Stops  # noqa: E402
 from onward.testing.contract.uniqueness import Uniqueness  # noqa: E402
@@ -39,6 +40,7 @@ class Conformance(
     ManualRetries,
     Uniqueness,
     Watching,
+    Streaming,
     Priorities,
     Concurrency,
     Stops,

@@ -302,6 +302,45 @@ async def progress(job: JobContext, *, of: int) -> None:
         await asyncio.sleep(0.005)
 
 
+async def emit(job: JobContext, *, folder: str, chunks: int) -> str:
+    """Emit chunks, the last ones just before the step ends."""
+    for n in range(chunks):
+        job.emit(f"{n} ")
+        if n % 10 == 0:
+            await asyncio.sleep(POLL_INTERVAL_S)
+    return folder
+
+
+def emit_in_a_thread(job: JobContext, folder: str) -> None:
+    """Emit one chunk, and another one after there is a file `go`."""
+    job.emit({"second": job.attempt})
+    note(job, folder, "second")
+    while not says(folder, "go"):
+        job.check()
+        time.sleep(POLL_INTERVAL_S)
+    job.emit("the end")
+
+
+emits = sequence("conformance.emits", [emit, emit_in_a_thread], retry=QUICKLY)
+
+
+@handler("conformance.emit_and_fail", retry=QUICKLY)
+async def emit_and_fail(job: JobContext, *, times: int) -> None:
+    """Emit twice in each attempt, and fail `times` times."""
+    job.emit(f"attempt {job.attempt}")
+    await asyncio.sleep(MOMENT_S)
+    job.emit("its last word")
+    if job.attempt <= times:
+        raise ValueError("after its last word")
+
+
+@handler("conformance.emit_apart", retry=ONCE, process=True)
+def emit_apart(job: JobContext, *, chunks: int) -> None:
+    """Emit from a process of its own."""
+    for n in range(chunks):
+        job.emit(n)
+
+
 @handler("conformance.result", retry=ONCE)
 def result(_job: JobContext, *, kind: str) -> Any:
     return {

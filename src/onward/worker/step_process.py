@@ -111,7 +111,9 @@ class RemoteRunning(Running):
 
     def __init__(self, given: Mapping[str, Any], tools: Any, resources: Any, parent: Parent) -> None:
         job: Any = {field.name: None for field in fields(Job)}
-        super().__init__(Job(**{**job, **given}), tools, resources, _never, self._report_soon)
+        super().__init__(
+            Job(**{**job, **given}), tools, resources, _never, on_progress=self._report_soon, on_emit=self._send_chunk
+        )
         self._parent = parent
         self._loop = asyncio.get_running_loop()
 
@@ -125,6 +127,10 @@ class RemoteRunning(Running):
         if self.reporting and self.latest is not None:
             self.reporting = False
             self._parent.send(progress=[self.latest.completed, self.latest.total, self.latest.message])
+
+    def _send_chunk(self, _running: Running, data: str) -> None:
+        """Send a chunk at once: the parent writes those of a moment together, and a crash here loses none."""
+        self._parent.send(emit=data)
 
     def dispatch_at(
         self, handler: str, params: Mapping[str, Any], run_at: int | None, expires: timedelta | None

@@ -43,6 +43,28 @@ def second(_job: JobContext, value: dict[str, str]) -> dict[str, str]:
 steps = sequence("apart.steps", [first, second], retry=ONCE, process=True, secret=frozenset({"pin"}))
 
 
+async def tell(job: JobContext) -> str:
+    for n in range(300):
+        job.emit(f"word {n}")
+    return "told"
+
+
+def tell_in_a_thread(job: JobContext, value: str) -> None:
+    job.emit({value: job.attempt})
+    job.emit("x" * 32_000)
+
+
+tells = sequence("apart.tells", [tell, tell_in_a_thread], retry=ONCE, process=True)
+
+
+@handler("apart.dies", retry=ONCE, process=True)
+def dies(job: JobContext) -> None:
+    """Emit, and kill the process at once."""
+    for n in range(50):
+        job.emit(n)
+    os._exit(3)
+
+
 @handler("apart.stuck", retry=ONCE, process=True, timeout=timedelta(seconds=0.1))
 def stuck(_job: JobContext, *, folder: str) -> None:
     """Hold the interpreter's lock."""

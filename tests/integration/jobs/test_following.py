@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from onward.jobs import commands
-from onward.jobs.change_feed import ChangeFeed, Subscription
+from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.following import READ_BYTES, follow
 from onward.jobs.model import Job, JobFilter, Visible
 from onward.jobs.position import Snapshot
@@ -43,7 +43,7 @@ async def test_an_older_change_that_comes_late_hides_no_newer_one(
     old = await writer.run(lambda tx: cancelled(tx, job.id))
     now = await writer.run(lambda tx: retried(tx, job.id))
     feed = ChangeFeed(writer.database)  # it is not started: the test gives its changes
-    watched: list[Subscription] = []
+    watched: list[Any] = []
 
     async def read(function: Callable[[Tx], Any]) -> Any:
         if not watched:

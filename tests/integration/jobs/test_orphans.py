@@ -200,7 +200,7 @@ async def test_a_step_whose_commit_s_answer_was_lost_is_finished_once(
             lambda tx: claims.claim(tx, job.id, runner=lease.id, worker="w", backend="here", isolated=False)
         )
         assert held is not None
-        step = Running(held, cast("Any", None), None, cast("Any", None), lambda _: None)
+        step = Running(held, cast("Any", None), None, cast("Any", None), on_progress=print, on_emit=print)
         step.children.append(new_job(id="job_child"))
         monkeypatch.setattr(writer, "run", unheard)
         one, two = await made._completion.finish_step(step, held.steps, None)

@@ -17,6 +17,8 @@ from structlog.testing import capture_logs
 from onward.config.settings import load
 from onward.handlers.base import Handler, Step
 from onward.jobs import commands, ledger, step_process
+from onward.jobs.change_feed import ChangeFeed
+from onward.jobs.following import follow_output
 from onward.jobs.model import Job, Visible, to_us
 from onward.jobs.states import JobStatus
 from onward.jobs.step_process import StepProcesses
@@ -44,8 +46,8 @@ def writer(sqlite_ledger: str) -> Iterator[Writer]:
 async def here(writer: Writer, tmp_path: Path) -> AsyncIterator[Node]:
     (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.process_handlers"]\n')
     variables = values.environment(load(tmp_path), Timings())
-    handlers = (process_handlers.steps, process_handlers.stuck, process_handlers.deaf, process_handlers.bad)
-    async with node(writer, *handlers, process_handlers.judged, environment=variables) as made:
+    handlers = [one for one in vars(process_handlers).values() if isinstance(one, Handler)]
+    async with node(writer, *handlers, environment=variables) as made:
         yield made
 
 
@@ -69,6 +71,29 @@ async def pid_of_started(folder: Path) -> int:
 
 def is_gone(pid: int) -> None:
     wait_until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+async def output(here: Node, job: Job) -> list[Any]:
+    feed = ChangeFeed(here.writer.database)  # it is not needed for a job that is over
+    following = follow_output(feed, here.writer.database.read, job.id, visible=EVERYTHING)
+    return [chunk.data async for chunk in following]
+
+
+async def test_the_output_of_a_process_is_the_job_s(here: Node) -> None:
+    """The output is whole when a step has ended; a chunk that is too large is refused where it is emitted."""
+    job, task = await start(here, process_handlers.tells)
+    await task
+    done = await here.get(job)
+    assert (done.status, done.error and done.error.code) == (S.FAILED, "CHUNK_TOO_LARGE")
+    assert await output(here, job) == [*(f"word {n}" for n in range(300)), {"told": 1}]
+
+
+async def test_a_process_that_dies_has_given_all_that_it_has_emitted(here: Node) -> None:
+    job, task = await start(here, process_handlers.dies)
+    await task
+    done = await here.get(job)
+    assert (done.status, done.error and done.error.code) == (S.FAILED, "PROCESS_ENDED")
+    assert await output(here, job) == list(range(50))
 
 
 async def test_steps_progress_and_dispatched_jobs_of_a_process_are_the_job_s(here: Node, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ QUICK = Retry(max_attempts=4, base=timedelta(milliseconds=50), cap=timedelta(mil
 ONCE = Retry(max_attempts=1)
 BROKEN = "FAULTS_BROKEN"  # a file; while it is there, `faults.dies` and `faults.eats` kill their process
 EATEN_MB = 400
+STREAMED = 40  # chunks of each step of `faults.streams`
 
 Value = dict[str, Any]
 
@@ -88,6 +89,26 @@ async def tells(job: JobContext, *, marker: int) -> None:
         job.progress(n, 3, "on its way")
         await asyncio.sleep(0.15)
     journal.write(job.id, job.attempt, "tells", marker, "end")
+
+
+async def draft(job: JobContext, *, marker: int, pause_s: float) -> Value:
+    """Emit chunks one by one."""
+    journal.write(job.id, job.attempt, "draft", marker, "begin")
+    for n in range(STREAMED):
+        job.emit({"step": "draft", "n": n})
+        await asyncio.sleep(pause_s)
+    journal.write(job.id, job.attempt, "draft", marker, "end")
+    return {"marker": marker, "pause_s": pause_s}
+
+
+def polish(job: JobContext, value: Value) -> Value:
+    """Do the same in a thread."""
+    journal.write(job.id, job.attempt, "polish", value["marker"], "begin")
+    for n in range(STREAMED):
+        job.emit({"step": "polish", "n": n})
+        time.sleep(value["pause_s"])
+    journal.write(job.id, job.attempt, "polish", value["marker"], "end")
+    return value
 
 
 @handler("faults.dull", retry=QUICK)
@@ -176,6 +197,7 @@ async def leaves(job: JobContext, *, marker: int) -> None:
 
 HANDLERS: tuple[Handler, ...] = (
     sequence("faults.steps", [first, second, third], retry=QUICK),
+    sequence("faults.streams", [draft, polish], retry=QUICK),
     leaf,
     notified,
     flaky,

@@ -63,6 +63,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _contract("sendNotification", "logging.write", _notify),
             _contract("processItem", "steps.process_item", _process),
             _act("steps", "first", "second", "third"),
+            _act("streams", "draft", "polish"),
             _act("flaky", "flaky"),
             _act("tells", "tells"),
             _act("only", "only"),

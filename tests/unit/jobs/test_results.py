@@ -13,7 +13,7 @@ import pytest
 from onward.handlers.base import HandlerError, InvalidParameters, Permanent, Retry
 from onward.jobs import outcome
 from onward.jobs.model import Job, Progress
-from onward.jobs.results import storable
+from onward.jobs.results import chunk_json, storable
 from onward.jobs.running import Running
 
 DOCS = Path(__file__).parents[3] / "docs" / "handlers.md"
@@ -37,7 +37,7 @@ def test_a_result_may_have_the_levels_that_docs_and_message_tell(inner: Any, own
 
 def running_job() -> Running:
     job = SimpleNamespace(id="job_1", handler="a.b", owner=None, attempt=1, progress=None)
-    return Running(cast("Job", job), cast("Any", None), None, cast("Any", None), lambda _: None)
+    return Running(cast("Job", job), cast("Any", None), None, cast("Any", None), on_progress=print, on_emit=print)
 
 
 def test_progress_below_zero_is_zero() -> None:
@@ -76,3 +76,17 @@ def test_an_error_without_a_message_says_so(error: HandlerError) -> None:
     found = outcome.after_error(error, job=cast("Job", job), stop=None, **options).error
     assert found is not None
     assert (found.code, found.message) == (error.code, "the handler gave no reason")
+
+
+@pytest.mark.parametrize(
+    ("chunk", "written"),
+    [
+        ("the pin is 12345678.", '"the pin is ***."'),
+        ({"a": ["12345678"]}, '{"a":["***"]}'),
+        (12345678, "12345678"),
+        ("\u00e4\0", '"\u00e4\\u0000"'),
+    ],
+)
+def test_a_chunk_is_written_without_secrets(chunk: Any, written: str) -> None:
+    """Numbers stay, as in results."""
+    assert chunk_json(chunk, ("12345678",)) == written

@@ -295,7 +295,7 @@ def low_cap() -> None:
     """Cap results at ten kilobytes."""
     from onward.jobs import results
 
-    base.put(results, "RESULT_BYTES", 10_000)
+    base.around(results, "RESULT", lambda result: result._replace(bytes=10_000))
 
 
 def results_unchecked() -> None:

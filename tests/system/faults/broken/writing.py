@@ -228,3 +228,34 @@ def never_put_off() -> None:
     from onward.jobs import uniqueness
 
     base.put(uniqueness, "_later", lambda *_: None)
+
+
+def last_chunks_lost() -> None:
+    """Record the end of a step without the chunks that it has emitted last."""
+    from onward.jobs import emitting
+
+    base.put(emitting.Batch, "append", lambda batch, _tx, _job: batch.before)
+
+
+def attempts_alike() -> None:
+    """Number the chunks of each attempt from 0."""
+    from onward.jobs import chunks
+
+    base.put(chunks, "kept", lambda *_, **__: chunks.Kept())
+
+
+def processes_mute() -> None:
+    """Hear nothing of the chunks that a handler emits in a process of its own."""
+    from onward.jobs.step_process import StepProcess
+
+    def deaf(handle: Any) -> Any:
+        return lambda self, message: None if "emit" in message else handle(self, message)
+
+    base.around(StepProcess, "_handle_message", deaf)
+
+
+def begins_at_the_first_chunk() -> None:
+    """Give a reader that comes back all chunks again."""
+    from onward.jobs import chunks
+
+    base.around(chunks, "page", lambda page: lambda tx, job_id, **given: page(tx, job_id, **{**given, "after": -1}))

@@ -5,19 +5,22 @@ import { question } from './dialogs.js';
 import { announce, byId, el, setAttribute, setText } from './dom.js';
 import { showProgress } from './follow.js';
 import { between, fully, json, length, moment } from './format.js';
+import { Output } from './output.js';
 import { CANCEL_JOB, RETRY_JOB } from './queries.js';
 import { mark, remark, word } from './status.js';
 import { Steps } from './steps.js';
 
 export class JobView {
   #feed;
+  #socket;
   #back;
   #stop = () => {};
   #place = byId('job');
 
   // `back` gives the address of the list that one came from.
-  constructor({ feed, back }) {
+  constructor({ feed, socket, back }) {
     this.#feed = feed;
+    this.#socket = socket;
     this.#back = back;
   }
 
@@ -27,7 +30,7 @@ export class JobView {
       cancel: () => this.#cancel(id),
       retry: () => this.#change(id, RETRY_JOB, 'retryJob', { id, fromStart: false }),
       restart: () => this.#change(id, RETRY_JOB, 'retryJob', { id, fromStart: true }),
-    });
+    }, this.#socket);
     this.#place.replaceChildren(...parts.all);
     parts.title.focus();
     this.#watch(id);
@@ -35,6 +38,7 @@ export class JobView {
 
   close() {
     this.#stop();
+    this.#parts?.output.close();
     this.#place.replaceChildren();
   }
 
@@ -42,6 +46,7 @@ export class JobView {
 
   #watch(id) {
     this.#stop();
+    this.#parts.output.follow(id);
     let before = null;
     this.#stop = this.#feed.watch(id, (job) => {
       show(this.#parts, job);
@@ -72,7 +77,7 @@ export class JobView {
   }
 }
 
-function frame(id, back, { cancel, retry, restart }) {
+function frame(id, back, { cancel, retry, restart }, socket) {
   const parts = {
     title: el('h1', { tabindex: '-1' }, 'Job'),
     status: mark('QUEUED'),
@@ -87,6 +92,7 @@ function frame(id, back, { cancel, retry, restart }) {
     facts: el('dl', { class: 'facts' }),
     steps: new Steps(),
     attempts: new Attempts(),
+    output: new Output(socket),
     result: el('pre', { tabindex: '0', 'aria-label': 'Result' }),
   };
   parts.status.hidden = true;
@@ -100,7 +106,7 @@ function frame(id, back, { cancel, retry, restart }) {
   parts.all = [
     el('p', {}, el('a', { href: back, class: 'back' }, '← All jobs')),
     el('header', { class: 'head' }, el('div', {}, parts.title, el('p', { class: 'mono faint' }, id)), parts.status),
-    parts.waiting, parts.error, parts.bar, parts.progress, parts.actions, parts.said, parts.more, parts.tried, parts.gave,
+    parts.waiting, parts.error, parts.bar, parts.progress, parts.actions, parts.said, parts.output.element, parts.more, parts.tried, parts.gave,
   ];
   return parts;
 }

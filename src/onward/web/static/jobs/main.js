@@ -37,7 +37,7 @@ const sentEmails = new SentEmails();
 const follow = new Follow(byId('follow'), feed);
 let from = '#/'; // the list that a job was opened from
 let left = null; // the job that was opened last
-const job = new JobView({ feed, back: () => from });
+const job = new JobView({ feed, socket, back: () => from });
 
 const sends = forms(byId('send'), { accepted: (accepted) => { follow.add(accepted); feed.take(accepted); system.stir(); } });
 for (const id of ['send', 'follow']) byId(id).closest('section').hidden = !sends;

@@ -1,0 +1,48 @@
+"""A job for tests that call a step's function themselves: `await draft(FakeJob(), topic="tides")`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from onward.handlers.base import JobRequest
+from onward.jobs.results import chunk_json
+from onward.jobs.running import unpacked
+
+
+@dataclass
+class FakeJob:
+    """A `JobContext` that writes nothing down but here: chunks in `emitted`, progress, and dispatched jobs."""
+
+    id: str = "job_test"
+    handler: str = "tests.job"
+    owner: str | None = None
+    attempt: int = 1
+    tools: Any = None
+    resources: Any = None
+    emitted: list[Any] = field(default_factory=list)
+    """The chunks of `emit`, in order."""
+    reported: list[tuple[int, int | None, str | None]] = field(default_factory=list)
+    """The arguments of `progress`, in order."""
+    dispatched: list[JobRequest] = field(default_factory=list)
+    """The jobs of `dispatch`, in order. Their parameters are not checked."""
+
+    @property
+    def idempotency_key(self) -> str:
+        return self.id
+
+    def progress(self, completed: int, total: int | None = None, message: str | None = None) -> None:
+        self.reported.append((completed, total, message))
+
+    def emit(self, chunk: Any) -> None:
+        """Keep the chunk. Raises as that of a running job does for one that is no JSON, or too large."""
+        chunk_json(chunk, ())
+        self.emitted.append(chunk)
+
+    def check(self) -> None:
+        """Let the job go on."""
+
+    def dispatch(self, request: str | JobRequest, /, **given: Any) -> str:
+        handler, values, *_ = unpacked(request, given)
+        self.dispatched.append(JobRequest(handler, dict(values)))
+        return f"{self.id}_{len(self.dispatched)}"
