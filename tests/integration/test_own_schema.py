@@ -59,6 +59,29 @@ def test_a_handlers_mutation_is_answered_and_its_job_done(client: TestClient, pa
 
 
 @pytest.mark.parametrize("path", PATHS)
+def test_a_schedule_is_made_shown_and_deleted(client: TestClient, path: str) -> None:
+    """The values of enums and times are those of the library's own schema."""
+    admin = bearer("root", ["admin"])
+    create = """mutation ($input: CreateScheduleInput!) {
+      createSchedule(input: $input) {
+        schedule { name overlap missed madeAt upcoming } errors { code path message }
+      }
+    }"""
+    rule = {"cron": "0 7 1 1 *", "overlap": "CANCEL_LAST"}
+    new = {"name": "new year", "handler": "shop.count", "params": {"text": "one"}, **rule}
+    payload = ask(client, path, create, admin, input=new)["data"]["createSchedule"]
+    assert payload["errors"] == []
+    made = payload["schedule"]
+    assert (made["name"], made["overlap"], made["missed"]) == ("new year", "CANCEL_LAST", "RUN_ONCE")
+    assert [at[4:16] for at in made["upcoming"]] == ["-01-01T07:00"] * 5
+    query = "{ system { schedules(first: 5) { name overlap missed madeAt upcoming } } }"
+    assert ask(client, path, query, admin)["data"]["system"]["schedules"] == [made]
+    delete = 'mutation { deleteSchedule(input: {name: "new year"}) { schedule { name } errors { code } } }'
+    gone = ask(client, path, delete, admin)["data"]["deleteSchedule"]
+    assert gone == {"schedule": {"name": "new year"}, "errors": []}
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_a_subscription_goes_on_from_a_change(client: TestClient, path: str) -> None:
     """The change of a page and of a message are positions of that viewer's answer, by whatever server."""
     token = bearer("ada")
