@@ -11,12 +11,14 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from onward.jobs import row
-from onward.jobs.model import Job, JobError, Step, to_datetime
+from onward.jobs.model import Job, JobError, Step
 from onward.jobs.states import JobStatus, StepStatus
+from onward.storage.sql import as_list, in_array
 from onward.storage.tables import BY_EXPIRY, expiring, expiring_row, jobs
 from onward.storage.transaction import Tx
 
 S = JobStatus
+EXPIRED = "the job had not begun by the time at which it expires"
 _p = sa.bindparam
 IN_TIME = sa.or_(jobs.c.expires_at.is_(None), jobs.c.expires_at > _p("now"), jobs.c.attempt > 0)
 """The condition of a claim."""
@@ -30,7 +32,7 @@ _over = (
 )
 _expire = (
     sa.update(jobs)
-    .where(jobs.c.id == _p("id_"), jobs.c.version == _p("version_"), expiring_row)
+    .where(in_array(jobs.c.id, "ids"), expiring_row)
     .values(
         {
             "version": jobs.c.version + 1,
@@ -49,17 +51,19 @@ FRESH = sa.case((jobs.c.attempt == 0, _p("now") + (jobs.c.expires_at - jobs.c.du
 
 def expire_due(tx: Tx, limit: int) -> list[Job]:
     """Cancel the jobs whose time is over: at most `limit`, those that expired first before others."""
-    expired = []
-    for job in map(row.decode, tx.all(_over, now=tx.now, limit_=limit)):
-        words = f"it had not begun by {to_datetime(job.expires_at or 0):%Y-%m-%d %H:%M:%S} UTC"
-        error = JobError("EXPIRED", words, retryable=True, step=None, occurred_at=tx.now)
-        steps = tuple(Step(step.name, step.index, StepStatus.SKIPPED) for step in job.steps)
-        values = {"steps_": row.encode_steps(steps), "error_": row.encode_error(error)}
-        if tx.execute(_expire, id_=job.id, version_=job.version, now=tx.now, change=tx.change, **values):
-            tx.count(job.owner, job.status, -1)
-            tx.count(job.owner, S.CANCELLED, 1)
-            expired.append(replace(job, status=S.CANCELLED))
-    return expired
+    expired = [row.decode(found) for found in tx.all(_over, now=tx.now, limit_=limit)]
+    alike: dict[tuple[str, ...], list[Job]] = {}  # by their steps: one statement for all of a handler
+    for job in expired:
+        alike.setdefault(tuple(step.name for step in job.steps), []).append(job)
+    error = row.encode_error(JobError("EXPIRED", EXPIRED, retryable=True, step=None, occurred_at=tx.now))
+    for names, same in alike.items():
+        steps = row.encode_steps(tuple(Step(name, index, StepStatus.SKIPPED) for index, name in enumerate(names)))
+        ids = as_list([job.id for job in same])
+        tx.execute(_expire, ids=ids, now=tx.now, change=tx.change, steps_=steps, error_=error)
+    for job in expired:
+        tx.count(job.owner, job.status, -1)
+        tx.count(job.owner, S.CANCELLED, 1)
+    return [replace(job, status=S.CANCELLED) for job in expired]
 
 
 def next_expiry(tx: Tx) -> int | None:
