@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from onward.findings import Finding, State
 from onward.jobs import claims, ledger, recording
@@ -70,6 +71,29 @@ def work(writer: Writer) -> Job:
     outcome = Outcome(JobStatus.SUCCEEDED, result=1)
     writer.run_sync(lambda tx: recording.record_outcome(tx, running, outcome, steps=running.steps))
     return job
+
+
+OLDER_INSERT = sa.text(
+    "INSERT INTO jobs (id, handler, status, backend, priority, version, changed, run, params, params_version, steps,"
+    " attempts, attempt, charged, max_attempts, deaths, token, due_at, created_at) VALUES (:id, 'item.process',"
+    " 'QUEUED', 'here', 0, 1, :change, 1, '{}', 1, '[]', '[]', 0, 0, 5, 0, 0, :now, :now)"
+)
+OLDER_END = sa.text(
+    "UPDATE jobs SET status = 'SUCCEEDED', version = version + 1, changed = :change, finished_at = :now, result = '1'"
+    " WHERE id = :id AND version = 1"
+)
+
+
+def work_of_an_older_release(writer: Writer) -> str:
+    """Accept a job and end it by statements that know the columns of an older release alone."""
+    job_id = f"job_{uuid.uuid4().hex}"
+
+    def done(statement: sa.TextClause) -> None:
+        writer.run_sync(lambda tx: tx.execute(statement, id=job_id, change=tx.change, now=tx.now))
+
+    done(OLDER_INSERT)
+    done(OLDER_END)
+    return job_id
 
 
 def status(database: Database, job: Job) -> JobStatus | None:
@@ -226,15 +250,17 @@ def test_a_ledger_of_before_has_this_release_s_tables_after_its_move(empty: Data
 def test_processes_of_the_older_release_work_on_while_others_are_started(on_postgresql: Database) -> None:
     """Their statements name the tables without a schema, as those for the schema of before do."""
     former(on_postgresql)
+    left = run(on_postgresql, "SELECT id FROM jobs WHERE status = 'SUCCEEDED'")
     with closing(Database(on_postgresql.url.render_as_string(hide_password=False), schema="public")) as before:
         with writing(before) as older:
-            jobs = [work(older) for _ in range(6)]  # psycopg has prepared their statements by then
+            ids = [work_of_an_older_release(older) for _ in range(6)]  # psycopg has prepared the statements by then
             migrate.upgrade(on_postgresql)
-            jobs += [work(older) for _ in range(6)]
+            ids += [work_of_an_older_release(older) for _ in range(6)]
         with writing(on_postgresql) as newer:
-            jobs.append(work(newer))
-        assert [status(on_postgresql, job) for job in jobs] == [JobStatus.SUCCEEDED] * 13
-        assert [status(before, job) for job in jobs] == [JobStatus.SUCCEEDED] * 13
+            ids.append(work(newer).id)
+        ended = "SELECT id FROM {} WHERE status = 'SUCCEEDED' ORDER BY id"
+        for database, table in ((on_postgresql, "_ledger.jobs"), (before, "jobs")):
+            assert run(database, ended.format(table)) == sorted([*left, *((job_id,) for job_id in ids)])
 
 
 def test_going_back_drops_only_the_ledger_s_own_views(on_postgresql: Database) -> None:
