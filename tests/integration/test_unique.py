@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
 
-from onward import InvalidParameters, JobRequest, NotUnique, Onward
+from onward import InvalidParameters, JobRequest, NotUnique, Onward, Unavailable
 from onward.backends.base import Role
 from onward.config.settings import load
 from onward.jobs import claims, ledger
@@ -35,7 +35,6 @@ from tests.processes import onward as command
 
 pytestmark = pytest.mark.anyio
 LONG = timedelta(seconds=60)
-BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 CALLERS = """
 import asyncio, json, sys
 from pathlib import Path
@@ -208,17 +207,28 @@ class TestSessions:
         assert found[put_off].params["words"] == "b"
 
     @pytest.mark.parametrize("ledger_url", ["postgres_ledger"], indirect=True)
-    async def test_a_caller_waits_for_the_transaction_that_took_the_key(self, onward: Onward, ledger_url: str) -> None:
+    async def test_a_caller_waits_for_the_transaction_that_took_the_key_and_no_other_with_it(
+        self, onward: Onward, ledger_url: str
+    ) -> None:
+        onward._open()._writer.timeout_s = 60.0
         for commits in (True, False):
-            connection = psycopg.connect(ledger_url)
-            taken = await onward.enqueue(make.job(month=1 + commits), session=connection)
-            waiting = asyncio.create_task(onward.enqueue(make.job(month=1 + commits)))
-            with psycopg.connect(ledger_url, autocommit=True) as looking:
-                await until(lambda looking=looking: looking.execute(BLOCKED).fetchone() != (0,), 60)  # type: ignore[misc]
-            assert not waiting.done()
-            (connection.commit if commits else connection.rollback)()
-            connection.close()
+            with psycopg.connect(ledger_url) as connection:
+                taken = await onward.enqueue(make.job(month=1 + commits), session=connection)
+                waiting = asyncio.create_task(onward.enqueue(make.job(month=1 + commits)))
+                for _ in range(3):
+                    assert await onward.enqueue(months.job(words="meanwhile"))
+                assert not waiting.done()
+                (connection.commit if commits else connection.rollback)()
             assert (await waiting == taken) is commits
+
+    @pytest.mark.parametrize("ledger_url", ["postgres_ledger"], indirect=True)
+    async def test_a_key_that_is_not_decided_in_time_is_unavailable(self, onward: Onward, ledger_url: str) -> None:
+        onward._open()._writer.timeout_s = 0.2
+        with psycopg.connect(ledger_url) as connection:
+            await onward.enqueue(make.job(month=1), session=connection)
+            with pytest.raises(Unavailable, match="try again later"):
+                await onward.enqueue(make.job(month=1))
+        assert len(await rows(ledger_url)) == 1
 
     @pytest.mark.parametrize("ledger_url", ["postgres_ledger"], indirect=True)
     async def test_a_job_that_counts_until_it_begins_does_not_begin_before_the_commit(

@@ -122,18 +122,23 @@ def reserve(tx: Tx, news: Sequence[NewJob], *, parent: str | None = None) -> Hol
     `parent` is a job that the transaction changes, and is locked with them. Does nothing without unique jobs. Until the
     end of the transaction nobody else gets the keys.
     """
+    keyed = [(new.handler, new.unique.digest, new, new.unique) for new in news if new.unique is not None]
+    if not keyed:
+        return {}
     holders: Holders = {}
     wanted = {parent} if parent is not None else set()
-    keyed = [(new.handler, new.unique.digest, new, new.unique) for new in news if new.unique is not None]
-    for handler, digest, new, key in sorted(keyed, key=lambda one: one[:2]):
-        if (handler, digest) in holders:
-            continue
-        holders[handler, digest] = holder = _held(tx, new, key)
+    ordered = sorted(keyed, key=lambda one: one[:2])
+    with tx.brief_waits():
+        for handler, digest, new, key in ordered:
+            if (handler, digest) not in holders:
+                holders[handler, digest] = _held(tx, new, key)
+    for handler, digest, new, key in ordered:
+        holder = holders[handler, digest]
         if holder.job != new.id and (key.changes or key.locks_holder):
             job = get(tx, holder.job)
             if job is not None and not _has_begun(job):
                 wanted.add(job.id)
-    for job_id in sorted(wanted) if keyed else ():
+    for job_id in sorted(wanted):
         tx.one(_lock_job, id_=job_id)
     return holders
 
@@ -147,7 +152,9 @@ def retake(tx: Tx, again: Iterable[Job]) -> dict[str, Job]:
     refused: dict[str, Job] = {}
     keyed = [(job.handler, job.unique_key, job.id) for job in again if job.unique_key is not None]
     for handler, digest, job_id in sorted(keyed):
-        if not (holder := _take_or_find(tx, handler, digest, Holder(job_id, None, ANY))):
+        with tx.brief_waits():
+            holder = _take_or_find(tx, handler, digest, Holder(job_id, None, ANY))
+        if holder is None:
             taken.add(job_id)
             continue
         if holder.job != job_id:

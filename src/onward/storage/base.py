@@ -11,6 +11,10 @@ class Unavailable(StorageError):
     """The ledger could not be read or written in time; send again, with an idempotency key where there is one."""
 
 
+class Locked(Unavailable):
+    """Another transaction has locked a row for longer than a moment; nothing was written."""
+
+
 class FileReplaced(Unavailable):
     """The ledger's file is not the one that this process opened; nothing is written until it is back."""
 

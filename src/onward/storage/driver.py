@@ -114,6 +114,13 @@ class Driver(ABC):
     def is_transient(self, error: BaseException) -> bool:
         """Return whether the error is a conflict with another transaction, so that trying again may help."""
 
+    def limit_lock_waits(self, tx: Tx, ms: int | None) -> None:  # noqa: B027 - SQLite has one lock, which a writer has
+        """Let the transaction's later statements wait so long for locked rows; None is as long as usual."""
+
+    def is_lock_timeout(self, error: BaseException) -> bool:  # noqa: ARG002 - likewise
+        """Return whether a statement was ended because it waited too long for a locked row."""
+        return False
+
     def server_limit_s(self, error: BaseException) -> float | None:  # noqa: ARG002 - SQLite has none
         """Return the server's limit for a statement or its wait for a lock, if the error is that it was ended.
 

@@ -43,7 +43,8 @@ POOLED_BEGIN = "; ".join(["BEGIN", *(f"SET LOCAL {setting}" for setting in SETTI
 SESSION_FACTS = "SELECT pg_backend_pid(), current_setting('server_encoding')"
 LOST_CLASSES = ("08", "40", "53", "57", "58", "F0", "XX")  # connection, conflict, resources, operator, system, files
 TRANSIENT_STATES = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not available: nothing was written
-SERVER_LIMITS_S = {"55P03": LOCK_TIMEOUT_S, "57014": STATEMENT_TIMEOUT_S}  # a lock not available, cancelled
+LOCK_TIMEOUT_STATE = "55P03"
+SERVER_LIMITS_S = {LOCK_TIMEOUT_STATE: LOCK_TIMEOUT_S, "57014": STATEMENT_TIMEOUT_S}  # a lock not available, cancelled
 # Of no such class: read only, as a server that was demoted; prepared statements that the connection does not have.
 LOST_STATES = ("55P03", "25006", "26000", "42P05")
 TOO_LARGE = "53400"  # the files of one statement, for `temp_file_limit`
@@ -107,6 +108,12 @@ class PostgreSQL(Driver):
 
     def is_transient(self, error: BaseException) -> bool:
         return getattr(error, "sqlstate", None) in TRANSIENT_STATES
+
+    def limit_lock_waits(self, tx: Tx, ms: int | None) -> None:
+        tx.raw(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_S * 1000 if ms is None else ms}")
+
+    def is_lock_timeout(self, error: BaseException) -> bool:
+        return getattr(error, "sqlstate", None) == LOCK_TIMEOUT_STATE
 
     def server_limit_s(self, error: BaseException) -> float | None:
         return SERVER_LIMITS_S.get(getattr(error, "sqlstate", None) or "")

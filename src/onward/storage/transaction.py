@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from onward.storage.base import Locked
 
 if TYPE_CHECKING:
     from onward.storage.engine import Database
+
+BRIEF_WAIT_MS = 50
 
 
 class Tx:
@@ -97,6 +102,21 @@ class Tx:
 
     def raw(self, sql: str) -> None:
         self._cursor.execute(sql)
+
+    @contextmanager
+    def brief_waits(self) -> Iterator[None]:
+        """Wait for rows that others have locked no longer than a moment, since the process writes nothing meanwhile.
+
+        Raises Locked; then the function has to end, and the writer runs it again.
+        """
+        self._driver.limit_lock_waits(self, BRIEF_WAIT_MS)
+        try:
+            yield
+        except Exception as error:
+            if self._driver.is_lock_timeout(error):
+                raise Locked("another transaction uses the same rows, and takes too long: try again later") from error
+            raise
+        self._driver.limit_lock_waits(self, None)
 
     def count(self, owner: str | None, status: str, n: int) -> None:
         """Move the counters of a status, of all jobs and of the owner's; written once a commit."""

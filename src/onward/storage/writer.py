@@ -21,9 +21,9 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from onward.storage import lock_order
-from onward.storage.base import DiskFull, FileReplaced, Unavailable
+from onward.storage.base import DiskFull, FileReplaced, Locked, Unavailable
 from onward.storage.engine import Database
-from onward.storage.lock_order import ROWS, LockOrder, Rank
+from onward.storage.lock_order import ALONE, ROWS, LockOrder, Rank
 from onward.storage.outage import Outage
 from onward.storage.tables import SLOTS
 from onward.storage.transaction import TransactionFunction, Tx
@@ -38,6 +38,7 @@ BATCH_WAIT_S = 0.0005  # for others, where the last commit was of several; a lon
 MIN_RETRY_S, MIN_RETRY_FAILING_S = 0.5, 0.1
 # The longest pause before a batch is tried again: at first, since a deadlock is over at once, and in an outage.
 RETRY_PAUSE_S, MAX_RETRY_PAUSE_S = 0.02, 0.5
+LOCKED_PAUSE_S = (0.02, 0.1)  # before a function is run again that found a row locked
 COUNT = sa.text(
     "INSERT INTO _ledger.counts AS counts (slot, owner, status, n) VALUES (:slot, :owner, :status, :n)"
     " ON CONFLICT (slot, owner, status) DO UPDATE SET n = counts.n + excluded.n"
@@ -110,19 +111,38 @@ class Writer:
         self._thread.join(self.timeout_s * 2)
 
     async def run(self, transaction: Callable[[Tx], T], order: LockOrder = ROWS) -> T:
-        """Return the function's result after a durable commit. Raises Unavailable, or what the function raised."""
-        request = WriteRequest(transaction, order)
-        request.future = asyncio.get_running_loop().create_future()
-        self._put(request)
-        return await request.future
+        """Return the function's result after a durable commit. Raises Unavailable, or what the function raised.
+
+        A function that finds a row locked is run again, in a transaction of its own, so that no other waits with it.
+        """
+        deadline = time.monotonic() + self.timeout_s
+        while True:
+            request = WriteRequest(transaction, order)
+            request.future = asyncio.get_running_loop().create_future()
+            self._put(request)
+            try:
+                return await request.future
+            except Locked:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(random.uniform(*LOCKED_PAUSE_S))  # noqa: S311 - spreads, guards nothing
+            order = ALONE
 
     def run_sync(self, transaction: Callable[[Tx], T], order: LockOrder = ROWS, *, urgent: bool = False) -> T:
         """Do the same in a thread that may block; an urgent function goes with the next commit, ahead of the queue."""
-        request = WriteRequest(transaction, order)
-        request.done = threading.Event()
-        self._put(request, urgent=urgent)
-        request.done.wait()
-        return request.outcome()
+        deadline = time.monotonic() + self.timeout_s
+        while True:
+            request = WriteRequest(transaction, order)
+            request.done = threading.Event()
+            self._put(request, urgent=urgent)
+            request.done.wait()
+            try:
+                return request.outcome()
+            except Locked:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(*LOCKED_PAUSE_S))  # noqa: S311 - as above
+            order = ALONE
 
     def post(self, transaction: TransactionFunction, order: LockOrder = ROWS) -> None:
         """Run the function with a later commit, without a result. It is lost if that commit fails."""
