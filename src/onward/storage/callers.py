@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Self, TypeVar
 
@@ -75,9 +75,10 @@ class CallerTx(Tx):
             raise other
         self.set_clock(change, now)
 
-    def brief_waits(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def brief_waits(self) -> Iterator[None]:
         """Wait as long as the caller's connection does: nobody else waits with it."""
-        return nullcontext()
+        yield
 
     def finish(self) -> None:
         """Write what is buffered, and the counters."""
