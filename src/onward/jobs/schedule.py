@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from onward.jobs import commands, ledger, schedule_rows
+from onward.jobs import commands, ledger, schedule_rows, uniqueness
 from onward.jobs.base import Conflict, NotFound
 from onward.jobs.model import Job, NewJob, Visible
 from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
@@ -112,8 +112,13 @@ class Schedule:
         return self._restore(row)
 
     def _make(self, tx: Tx, made: Made, due: Iterable[_Due]) -> None:
-        taken = [(one, one.new) for one in sorted(due, key=_lock_order) if _take(tx, one) and one.new is not None]
-        for one, _ in taken:
+        taken = [
+            (one, one.new)
+            for one in sorted(due, key=lambda one: one.row.name)
+            if _take(tx, one) and one.new is not None
+        ]
+        uniqueness.reserve(tx, [new for _, new in taken])  # keys before jobs, as `lock_order` says
+        for one, _ in sorted(taken, key=lambda one: one[0].cancels or ""):
             if one.cancels is not None:
                 with suppress(Conflict, NotFound):  # it has ended meanwhile
                     last = commands.cancel(tx, one.cancels, reason=CANCEL_REASON, visible=EVERYTHING)
@@ -154,10 +159,3 @@ def _decide(tx: Tx, entry: Entry, row: Row | Stored) -> _Due:
         return _Due(row, ticked._replace(skipped_at=tick))
     new = replace(entry.new, run_at=tick, id=tx.new_id("job"))
     return _Due(row, ticked._replace(last_at=tick, last_job=new.id), new, open_)
-
-
-def _lock_order(due: _Due) -> tuple[str, ...]:
-    """Return the place in which a tick is taken: by unique keys, and then by the jobs that may be cancelled."""
-    if due.new is not None and due.new.unique is not None:
-        return ("keys", due.new.handler, due.new.unique.digest)
-    return ("then jobs", due.row.last_job or "")
