@@ -49,6 +49,10 @@ class Enqueuer:
         return replace(new, params=encode(dict(zip(FAILURE_FIELDS, values, strict=True))))
 
     @staticmethod
+    def route(_handler: str) -> str:
+        return "here"
+
+    @staticmethod
     def prepare_child(
         parent: Job,  # noqa: ARG004
         handler: str,

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from onward.handlers.base import UnknownHandler as UnknownHandler
     from onward.handlers.base import handler as handler
     from onward.handlers.base import sequence as sequence
+    from onward.handlers.base import sleep as sleep
+    from onward.handlers.base import wait_for as wait_for
+    from onward.jobs.base import Conflict as Conflict
     from onward.jobs.base import JobFailed as JobFailed
     from onward.jobs.base import KeyReused as KeyReused
     from onward.jobs.base import NotFound as NotFound
@@ -63,6 +66,9 @@ _MODULES = {
     "UnknownHandler": "onward.handlers.base",
     "handler": "onward.handlers.base",
     "sequence": "onward.handlers.base",
+    "sleep": "onward.handlers.base",
+    "wait_for": "onward.handlers.base",
+    "Conflict": "onward.jobs.base",
     "JobFailed": "onward.jobs.base",
     "KeyReused": "onward.jobs.base",
     "NotFound": "onward.jobs.base",

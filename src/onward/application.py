@@ -24,6 +24,7 @@ from onward.children import call_in_forks
 from onward.config.settings import Settings, SettingsError, enter
 from onward.handlers.base import JobRequest
 from onward.runtime.enqueuing import Enqueuer, Options, enqueuer_of, open_enqueuer
+from onward.runtime.values import signal_urls
 from onward.storage.base import Unavailable
 from onward.storage.callers import UnusableSession
 
@@ -263,6 +264,27 @@ class Onward:
         """
         return self._open().output(job_id, after)
 
+    async def signal(self, job_id: str, name: str, payload: Any = None, *, session: object = None) -> None:
+        """Send the signal that a job waits for, or will wait for, durably: `await onward.signal(id, "approval", ...)`.
+
+        The same signal again changes nothing. With a `session` it belongs to that transaction, as in `enqueue`.
+
+        Raises NotFound, also where the job waits for no signal of this name; InvalidParameters for a payload that is
+        not of the declared type; Conflict after another payload, and when the job is over; UnusableSession,
+        Unavailable.
+        """
+        if session is None:
+            return await self._open().signal(job_id, name, payload)
+        return await _awaited(self._open().signal_within(session, job_id, name, payload))
+
+    def signal_url(self, job_id: str, name: str, *, expires: timedelta = timedelta(days=7)) -> str:
+        """Return an address that is the right to send the signal until it `expires`, for a mail or a webhook.
+
+        GET shows a form, POST sends the signal, as JSON or as a form. It begins with `signals.url`, and is signed with
+        the first key of `signals.secret`. Raises TypeError and ValueError.
+        """
+        return signal_urls(self._settings).make(job_id, name, expires)
+
     def _open(self) -> Enqueuer:
         if self._enqueuer is None:
             raise RuntimeError(
@@ -355,6 +377,13 @@ class Sync:
 
         return each()
 
+    def signal(self, job_id: str, name: str, payload: Any = None, *, session: object = None) -> None:
+        """Send the signal that a job waits for, or will wait for, as `Onward.signal` does."""
+        thread = self._open()
+        if session is None:
+            return thread.run(thread.enqueuer.signal(job_id, name, payload))
+        return _at_once(thread.enqueuer.signal_within(session, job_id, name, payload))
+
     def _renew_lock(self) -> None:
         self._opening = threading.Lock()  # the thread that holds it as the process is forked is not in the fork
 
@@ -378,16 +407,16 @@ def _check_prefix(prefix: str) -> None:
         raise SettingsError(str(error)) from error
 
 
-async def _awaited(ids: list[str] | Awaitable[list[str]]) -> list[str]:
-    return ids if isinstance(ids, list) else await ids
+async def _awaited(found: T | Awaitable[T]) -> T:
+    return await found if isinstance(found, Awaitable) else found
 
 
-def _at_once(ids: list[str] | Awaitable[list[str]]) -> list[str]:
-    if isinstance(ids, list):
-        return ids
-    if isinstance(ids, Coroutine):
-        ids.close()
-    raise UnusableSession("the session is asynchronous: use `await onward.enqueue(..., session=session)`")
+def _at_once(found: T | Awaitable[T]) -> T:
+    if not isinstance(found, Awaitable):
+        return found
+    if isinstance(found, Coroutine):
+        found.close()
+    raise UnusableSession("the session is asynchronous: await the method of Onward, as in `await onward.enqueue(...)`")
 
 
 class _LoopThread:

@@ -10,7 +10,7 @@ import pytest
 from onward.jobs import ledger
 from onward.jobs.states import JobStatus
 from onward.testing.harness import ALL, Harness, open_harness
-from onward.testing.workload import notes
+from onward.testing.workload import Approval, notes
 from tests.contract.backend_fixtures import BackgroundFixture, DramatiqFixture, OnDatabase
 from tests.servers import postgres_database
 
@@ -32,7 +32,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
 async def test_pending_jobs_run_on_the_new_backend(
     tmp_path: Path, redis_url: str, database: str | None, direction: str
 ) -> None:
-    """Waiting, running, retrying, scheduled and half-done jobs finish, each effect once, and none is charged for it."""
+    """Jobs in every state finish, also between two steps; each effect is there once, and none is charged for it."""
     fixtures: list[OnDatabase] = [BackgroundFixture(database), DramatiqFixture(redis_url, database)]
     before, after = fixtures if direction == "to dramatiq" else reversed(fixtures)
     async with open_harness(before, tmp_path) as harness:
@@ -41,6 +41,7 @@ async def test_pending_jobs_run_on_the_new_backend(
     async with open_harness(after, tmp_path) as harness:
         harness.say("go")
         harness.say("fixed")
+        await harness.signal(await harness.get(pending["signalled"]), "approval", Approval(approved=True))
         await harness.start_worker()
         done = {name: await harness.done(await harness.get(job_id)) for name, job_id in pending.items()}
     assert {name: job.status for name, job in done.items()} == dict.fromkeys(pending, S.SUCCEEDED)
@@ -60,12 +61,14 @@ async def _pending(harness: Harness) -> dict[str, str]:
         "half done": await harness.accept("conformance.steps_wait", folder=folder),
         "running": await harness.accept("conformance.wait", folder=folder),
         "retrying": await harness.accept("conformance.fail_slowly", folder=folder),
+        "signalled": await harness.accept("conformance.approval", folder=folder),
         "scheduled": await harness.accept("conformance.note", run_at=now + 5_000_000, folder=folder),
         "scheduled for soon": await harness.accept("conformance.note", run_at=now + 1_500_000, folder=folder),
     }
     await harness.noted("second")
     await harness.noted("started")
     await harness.is_now(found["retrying"], S.RETRYING)
+    await harness.is_now(found["signalled"], S.WAITING)
     await harness.no_worker()
     for n in range(10):
         found[f"waiting {n}"] = await harness.accept("conformance.note", folder=folder)

@@ -248,6 +248,7 @@ def test_every_block_of_code_is_run_somewhere() -> None:
         "tutorial.md",
         "backup.md",
         "handlers.md",
+        "flows.md",
         "mutations.md",
         "schedule.md",
         "queues.md",
@@ -256,7 +257,6 @@ def test_every_block_of_code_is_run_somewhere() -> None:
         "tables.md",
         "enqueue.md",
         "your-users.md",
-        "flows.md",
     }
     pages |= {
         "testing-your-jobs.md",

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from onward import KeyReused, Onward, UnusableSession
+from onward import Conflict, KeyReused, Onward, Tx, UnusableSession
 from onward.backends.base import Role
 from onward.config.settings import load
 from onward.jobs import ledger
@@ -314,3 +314,49 @@ async def test_a_job_of_a_session_is_given_to_redis_without_the_grace_of_a_deliv
         async with asyncio.timeout(60):
             while not (job := await database.read(lambda tx: ledger.get(tx, job_id))) or not job.delivered_to:
                 await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(("kind", "ledger_url"), ALL, indirect=["ledger_url"])
+async def test_a_signal_is_there_if_and_only_if_the_caller_commits(
+    kind: str, ledger_url: str, onward: Onward, tmp_path: Path
+) -> None:
+    """Of a job that is enqueued in the same transaction, too."""
+    given = workload.approval.job(folder=str(tmp_path))
+    yes, no = workload.Approval(approved=True), workload.Approval(approved=False)
+    job_id = await onward.enqueue(given)
+    async with calling(kind, ledger_url) as caller:
+        await onward.signal(job_id, "approval", no, session=caller.session)
+        await caller.rollback()
+    async with calling(kind, ledger_url) as caller:
+        other = await onward.enqueue(given, session=caller.session)
+        for one in (job_id, other):
+            await onward.signal(one, "approval", yes, session=caller.session)
+        with pytest.raises(Conflict):
+            await onward.signal(job_id, "approval", no, session=caller.session)
+        await caller.commit()
+    for one in (job_id, other):
+        await onward.signal(one, "approval", yes)
+        with pytest.raises(Conflict):
+            await onward.signal(one, "approval", no)
+
+
+@ON_BOTH
+async def test_a_waiting_job_goes_on_when_the_transaction_of_its_signal_commits(
+    ledger_url: str, onward: Onward, tmp_path: Path
+) -> None:
+    kind = "sqlite3" if ledger_url.startswith("sqlite") else "psycopg"
+    timings = replace(Timings(), local_claim_grace_s=0.1)
+    async with wiring.run_process(load(tmp_path), Role.ACCEPT, embedded=True, timings=timings) as runtime:
+        job_id = await onward.enqueue(workload.approval.job(folder=str(tmp_path)))
+        async with asyncio.timeout(LONG.total_seconds()):
+            while not await runtime.database.read(lambda tx: _waits(tx, job_id)):
+                await asyncio.sleep(0.02)
+        async with calling(kind, ledger_url) as caller:
+            await onward.signal(job_id, "approval", workload.Approval(approved=True), session=caller.session)
+            await caller.commit()
+        assert await onward.result(job_id, timeout=LONG) == "Approval True "
+
+
+def _waits(tx: Tx, job_id: str) -> bool:
+    job = ledger.get(tx, job_id)
+    return job is not None and job.status is JobStatus.WAITING

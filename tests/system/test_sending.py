@@ -185,3 +185,29 @@ async def test_a_job_is_sent_and_refusals_say_why(tmp_path: Path, sqlite_ledger:
         3,
         True,
     ), unknown
+
+
+async def test_a_signal_is_sent_and_refusals_say_why(tmp_path: Path, sqlite_ledger: str) -> None:
+    """Before its wait has begun, too."""
+    write_settings(tmp_path, sqlite_ledger)
+    job_id = onward("jobs", "send", "conformance.approval", "--folder", "x", project=tmp_path).stdout.strip()
+
+    def signal(*words: str) -> tuple[int, str]:
+        found = onward("jobs", "signal", *words, project=tmp_path)
+        return found.returncode, found.stdout + found.stderr
+
+    for _ in range(2):
+        assert signal(job_id, "approval", "--payload", '{"approved": true}') == (
+            0,
+            f"{job_id} has the signal approval\n",
+        )
+    cases = [
+        ((job_id, "approval", "--payload", '{"approved": false}'), 1, "has come before, with another payload"),
+        ((job_id, "approval", "--payload", '{"approved": "yes"}'), 1, "payload.approved: Input should be a valid"),
+        ((job_id, "approval", "--payload", "{"), 2, "--payload is not JSON"),
+        ((job_id, "other"), 3, "conformance.approval waits for no signal 'other'"),
+        (("job_0", "approval"), 3, "there is no such job"),
+    ]
+    for words, code, message in cases:
+        found, said = signal(*words)
+        assert (found, message in said) == (code, True), said

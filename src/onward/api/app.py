@@ -11,9 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from onward.api import composition, cors, status
+from onward.api import composition, cors, signals, status
 from onward.api.headers import SecureHeaders
 from onward.api.origins import Hosts
 from onward.api.request_gate import RequestGate
@@ -21,6 +22,8 @@ from onward.api.service import open_service
 from onward.config.settings import Settings
 from onward.graphql.base import NotAuthenticated
 from onward.graphql.context import Services
+from onward.runtime.values import signal_urls
+from onward.runtime.wiring import Runtime
 from onward.telemetry import tracing
 from onward.web import pages
 
@@ -47,6 +50,7 @@ def create_app(settings: Settings, *, embedded: bool = False) -> Starlette:
         routes=[
             *status.routes(_services_of, sees_metrics, own_metrics=own_metrics),
             *pages.routes(pages.fitting_forms(gate.operations.check)),
+            _signal_route(signals.answers(signal_urls(settings), _runtime_of)),
         ],
         middleware=around,
         exception_handlers={HTTPException: _refusal},
@@ -96,6 +100,18 @@ def _metrics_guard(gate: RequestGate) -> status.Guard:
             return False
 
     return sees_metrics
+
+
+def _signal_route(answer: signals.Answer) -> Route:
+    async def signal(request: Request) -> Response:
+        return await answer(request, request.path_params["token"])
+
+    return Route("/signal/{token}", signal, methods=["GET", "POST"], name="signal")
+
+
+def _runtime_of(request: Request) -> Runtime:
+    found: Runtime = request.app.state.onward
+    return found
 
 
 def _services_of(request: Request) -> Services:

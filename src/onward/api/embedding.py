@@ -14,7 +14,7 @@ import strawberry
 from starlette.requests import Request
 from starlette.responses import Response
 
-from onward.api import composition, mounts, stop_signals
+from onward.api import composition, mounts, signals, stop_signals
 from onward.api.app import layers, within
 from onward.api.mounted import NOT_RUNNING, GraphqlApp, LocalOnly, PagesApp, base_of, graphql_app, pages_app
 from onward.api.origins import Hosts
@@ -25,6 +25,7 @@ from onward.config.settings import Settings, SettingsError
 from onward.graphql.base import SchemaError
 from onward.graphql.library import Library
 from onward.graphql.viewer import ViewerFunction
+from onward.runtime.values import signal_urls
 from onward.runtime.wiring import Runtime
 from onward.telemetry import logger
 from onward.web import pages
@@ -57,7 +58,7 @@ class Embedding:
         app = PagesApp(graphql)
         self._pages.append(app)
         if self._service is not None:
-            self._open_pages(app)
+            self._open_pages(self._service, app)
         return app
 
     @cached_property
@@ -84,7 +85,7 @@ class Embedding:
             for graphql in self._graphql:
                 self._open_graphql(service, graphql)
             for page in self._pages:
-                self._open_pages(page)
+                self._open_pages(service, page)
             if "context" in vars(self):  # a router has it, and its first request shall not wait for a schema
                 self._running()
             yield service.runtime
@@ -120,9 +121,10 @@ class Embedding:
         auth = self._settings.auth
         return self._viewer is None and auth.mode == "open" and not auth.allow_public
 
-    def _open_pages(self, app: PagesApp) -> None:
+    def _open_pages(self, service: Service, app: PagesApp) -> None:
         around = layers(self._settings, self._hosts(), mounted=True)
-        app.open(within(around, pages_app(partial(self._graphql_of, app))))
+        signal = signals.answers(signal_urls(self._settings), lambda _: service.runtime)
+        app.open(within(around, pages_app(partial(self._graphql_of, app), signal)))
 
     def _running(self) -> Running:
         """Return what a router's requests need. Raises RuntimeError before the lifespan and after it."""

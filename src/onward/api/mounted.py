@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from onward.api.addresses import Addresses, is_loopback
 from onward.api.base import REASON_LENGTH
 from onward.api.session import STOPS
+from onward.api.signals import Answer
 from onward.web import pages
 
 TRY_AGAIN_LATER = 1013  # as a process that ends is not running, too, clients do not give up
@@ -148,15 +149,18 @@ def graphql_app(view: ASGIApp) -> ASGIApp:
     return answer
 
 
-def pages_app(graphql: Callable[[Request], tuple[str, Collection[str]] | None]) -> ASGIApp:
-    """Return the jobs page, with its files in `static/`.
+def pages_app(graphql: Callable[[Request], tuple[str, Collection[str]] | None], signal: Answer) -> ASGIApp:
+    """Return the jobs page, with its files in `static/` and the addresses of signals in `signal/`.
 
     `graphql` gives the address of its GraphQL and the forms that fit it; None if there is none.
     """
     file, show = _files(), pages.jobs_page()
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket" or path_below(scope).strip("/"):
+        below = path_below(scope)
+        if scope["type"] == "http" and below.startswith("/signal/"):
+            await (await _signalled(signal, Request(scope, receive), below))(scope, receive, send)
+        elif scope["type"] == "websocket" or below.strip("/"):
             await file(scope, receive, send)
         elif scope["method"] not in ("GET", "HEAD"):
             await PlainTextResponse("Method Not Allowed", 405, headers={"Allow": "GET, HEAD"})(scope, receive, send)
@@ -167,6 +171,12 @@ def pages_app(graphql: Callable[[Request], tuple[str, Collection[str]] | None]) 
             await show(address, base_of(request), forms)(scope, receive, send)
 
     return answer
+
+
+async def _signalled(signal: Answer, request: Request, below: str) -> Response:
+    if request.method not in ("GET", "HEAD", "POST"):
+        return PlainTextResponse("Method Not Allowed", 405, headers={"Allow": "GET, HEAD, POST"})
+    return await signal(request, below.removeprefix("/signal/"))
 
 
 def path_below(scope: Scope) -> str:

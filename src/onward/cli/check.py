@@ -108,7 +108,8 @@ def _email(settings: Settings) -> Finding:
 
 def _name_tools(settings: Settings, handlers: Mapping[str, Handler]) -> bool:
     """Return whether a module of a handler, or one of the project's that is loaded with them, names `job.tools`."""
-    names = {*settings.handlers.modules, *(step.call.__module__ for one in handlers.values() for step in one.steps)}
+    steps = (step for one in handlers.values() for step in one.steps if step.wait is None)
+    names = {*settings.handlers.modules, *(step.call.__module__ for step in steps)}
     files = {name: Path(file) for name, module in [*sys.modules.items()] if (file := getattr(module, "__file__", None))}
     ours = {
         file

@@ -19,6 +19,7 @@ STYLES = {
     JobStatus.QUEUED: "cyan",
     JobStatus.RUNNING: "yellow",
     JobStatus.RETRYING: "magenta",
+    JobStatus.WAITING: "blue",
     JobStatus.CANCELLING: "magenta",
     JobStatus.SUCCEEDED: "green",
     JobStatus.FAILED: "red",
@@ -50,7 +51,14 @@ def as_object(job: Job) -> dict[str, Any]:
         ),
         "result": job.result,
         "error": _error(job.error),
+        "wait": None
+        if job.wait is None
+        else {"name": job.wait.name, "since": _iso(job.wait.since), "until": _iso(job.wait.until)},
     }
+
+
+def _iso(us: int | None) -> str | None:
+    return None if us is None else to_datetime(us).isoformat()
 
 
 def _named(fields: dict[str, Any]) -> dict[str, Any]:
@@ -58,8 +66,7 @@ def _named(fields: dict[str, Any]) -> dict[str, Any]:
     named = {}
     for name, value in fields.items():
         head, *tail = name.split("_")
-        moment = name.endswith("_at") and value is not None
-        named[head + "".join(part.title() for part in tail)] = to_datetime(value).isoformat() if moment else value
+        named[head + "".join(part.title() for part in tail)] = _iso(value) if name.endswith("_at") else value
     return named
 
 

@@ -311,6 +311,24 @@ def jobs_send(
         raise typer.Exit(code)
 
 
+def jobs_signal(
+    job: str,
+    name: Annotated[str, typer.Argument(help="The name of the signal, as `onward jobs show` names it.")],
+    *,
+    payload: Annotated[str | None, typer.Option(help="The payload as JSON, as in '{\"approved\": true}'.")] = None,
+) -> None:
+    """Send the signal that a job waits for, or will wait for."""
+    settings = _load_settings()
+    with _errors_in_one_line():
+        from onward.cli import parameter_options, sending
+
+        try:
+            code = sending.signal(settings, job, name, payload)
+        except parameter_options.BadOption as error:
+            _fail(str(error))
+        raise typer.Exit(code)
+
+
 def schedules_list(*, as_json: AsJson = False) -> None:
     """List the schedules of the settings, and those made at run time."""
     with _schedules() as (schedules, settings):
@@ -431,6 +449,7 @@ JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("output", jobs_output),
     ("retry", jobs_retry),
     ("cancel", jobs_cancel),
+    ("signal", jobs_signal),
     ("pause", jobs_pause),
     ("resume", jobs_resume),
 )

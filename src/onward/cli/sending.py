@@ -1,4 +1,4 @@
-"""`onward jobs send`: a job whose parameters are options of the command line."""
+"""`onward jobs send`, a job whose parameters are options of the command line, and `onward jobs signal`."""
 
 import asyncio
 import json
@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from onward.cli.job_text import plain
 from onward.cli.parameter_options import BadOption, parameters
 from onward.config.settings import Settings
 from onward.handlers.base import InvalidParameters, JobRequest
-from onward.jobs.base import KeyReused
+from onward.jobs.base import Conflict, KeyReused, NotFound
 from onward.runtime.enqueuing import Options, check_text, open_enqueuer
 
 DONE, REFUSED, UNKNOWN = 0, 1, 3
@@ -39,6 +40,26 @@ def send(
     except (InvalidParameters, KeyReused) as error:
         print(f"{handler}: {error}" if isinstance(error, InvalidParameters) else str(error), file=sys.stderr)
         return REFUSED
+
+
+def signal(settings: Settings, job_id: str, name: str, payload: str | None) -> int:
+    """Send a signal; return the exit code. Raises BadOption, SettingsError, StorageError."""
+    try:
+        value = None if payload is None else json.loads(payload)
+    except ValueError as error:
+        raise BadOption(f"--payload is not JSON: {error}") from error
+
+    async def send() -> None:
+        async with open_enqueuer(settings) as enqueuer:
+            await enqueuer.signal(job_id, name, value)
+
+    try:
+        asyncio.run(send())
+    except (NotFound, Conflict, InvalidParameters) as error:
+        print(f"{plain(job_id)}: {plain(str(error))}", file=sys.stderr)
+        return UNKNOWN if isinstance(error, NotFound) else REFUSED
+    print(f"{job_id} has the signal {name}")
+    return DONE
 
 
 async def _send(

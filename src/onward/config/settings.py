@@ -424,6 +424,19 @@ class Secrets(Table):
     )
 
 
+class Signals(Table):
+    secret: tuple[Annotated[SecretStr, Field(min_length=32)], ...] = Field(
+        (),
+        description="the keys that sign the addresses of signals, of 32 characters or more: the first one signs, all of"
+        " them verify",
+    )
+    url: str = Field(
+        "",
+        description="the address of signals as others reach it, as in https://shop.example/signal; below the jobs page"
+        " where that is mounted, as in https://shop.example/jobs/signal",
+    )
+
+
 class Retention(Table):
     jobs_days: float = Field(
         30.0, ge=0, le=100_000, description="days for which finished jobs are kept; 0 keeps them for ever"
@@ -525,6 +538,7 @@ class Settings(BaseSettings):
     retention: Retention = Field(Retention(), description="the time for which data is kept")
     telemetry: Telemetry = Field(Telemetry(), description="traces and metrics")
     secrets: Secrets = Field(Secrets(), description="encryption of handlers' secret parameters")
+    signals: Signals = Field(Signals(), description="addresses by which jobs that wait are signalled")
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -181,9 +181,10 @@ class Dispatcher:
                 self._metrics.accepted(job.handler)
 
     def count_ended(self, jobs: Sequence[Job]) -> None:
-        """Count jobs that have ended without a run."""
+        """Count those of the jobs that are over."""
         for job in jobs:
-            self._metrics.finished(job.handler, job.status.value)
+            if job.done:
+                self._metrics.finished(job.handler, job.status.value)
 
     def dispatch_new(self, jobs: Sequence[Job]) -> None:
         """Count and dispatch jobs that a handler has made."""

@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import NoneType
 from typing import Any, Concatenate, Generic, overload
@@ -34,6 +34,7 @@ from onward.handlers.parameters import Parameters, Upgrade, check_later, model_o
 from onward.handlers.request import JobRequest, check_expires
 from onward.handlers.retry import Retry
 from onward.handlers.unique import Unique
+from onward.handlers.waits import SLEEP, Wait, sleep, wait_for
 
 __all__ = [
     "JSON",
@@ -59,9 +60,12 @@ __all__ = [
     "Tools",
     "Unique",
     "UnknownHandler",
+    "Wait",
     "handler",
     "not_json",
     "sequence",
+    "sleep",
+    "wait_for",
 ]
 
 Function = Callable[..., Any]
@@ -71,11 +75,15 @@ Params = ParamSpec("Params", default=...)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A piece of work that is never run again once it has finished. The first takes parameters, later ones a value."""
+    """A piece of work that is never run again once it has finished. The first takes parameters, later ones a value.
+
+    A step with a `wait` is not run: the job is WAITING until its end.
+    """
 
     name: str
     call: Function
     written_as: Output | None = None  # from the return annotation; the last step's is the handler's output
+    wait: Wait | None = None
     is_async: bool = field(init=False)  # it runs on the event loop; if not, in a thread
 
     def __post_init__(self) -> None:
@@ -166,6 +174,23 @@ class Handler(Generic[Params]):
         """The type by which the step's result is written, and which that of the last one has to fit."""
         return self.output if step is self.steps[-1] else step.written_as
 
+    def wait(self, name: str) -> Wait | None:
+        """The wait for the signal of this name; None without one."""
+        found = (step.wait for step in self.steps if step.wait is not None and step.name == name)
+        return next((wait for wait in found if not wait.is_sleep), None)
+
+    def source_of(self, index: int) -> int:
+        """The index of the step whose result a later one gets: the one before it, without the sleeps between."""
+        source = index - 1
+        while (wait := self.steps[source].wait) is not None and wait.is_sleep:
+            source -= 1
+        return source
+
+    def handed_on(self, step: Step, stored: Any) -> Any:
+        """The value that a later step gets, from the stored result of its source. Raises InvalidParameters."""
+        wait = self.steps[self.source_of(self.steps.index(step))].wait
+        return stored if wait is None else wait.read(stored)
+
 
 def handler(
     name: str, **options: Unpack[HandlerOptions]
@@ -189,7 +214,7 @@ def handler(
 @overload
 def sequence(
     name: str,
-    steps: tuple[Callable[Concatenate[JobContext[Any], P], Any], *tuple[Function, ...]],
+    steps: tuple[Callable[Concatenate[JobContext[Any], P], Any], *tuple[Function | Wait, ...]],
     **options: Unpack[HandlerOptions],
 ) -> Handler[P]: ...
 
@@ -198,8 +223,10 @@ def sequence(
 def sequence(name: str, steps: list[Any], **options: Unpack[HandlerOptions]) -> Handler: ...
 
 
-def sequence(name: str, steps: Sequence[Function], **options: Unpack[HandlerOptions]) -> Handler:
+def sequence(name: str, steps: Sequence[Function | Wait], **options: Unpack[HandlerOptions]) -> Handler:
     """Make a handler of several steps, each with the result of the one before; `timeout` is for all together.
+
+    Between two functions may stand waits: `sleep(timedelta(hours=1))`, `wait_for("approval", Approval)`.
 
     Type checkers know the parameters of `.job()` where the steps are a tuple: a list has one type for all its items.
 
@@ -210,14 +237,18 @@ def sequence(name: str, steps: Sequence[Function], **options: Unpack[HandlerOpti
     check_argument(f"{name}: steps", steps, expected, tuple, list)
     if not steps:
         raise ValueError(f"{name} has no steps: give at least one function")
+    first, last = steps[0], steps[-1]
+    if isinstance(first, Wait) or isinstance(last, Wait):
+        raise TypeError(f"{name}: a wait stands between two functions: begin and end the steps with a function")
     with _named(name):
         for function in steps[1:]:
-            check_later(function)
+            if not isinstance(function, Wait):
+                check_later(function)
         check_handed_on(tuple(steps))
-        model, output = model_of(steps[0]), output_of(steps[-1])
-        named = (*(Step(name_of(one), one, written_by(one)) for one in steps[:-1]), Step(name_of(steps[-1]), steps[-1]))
+        model, output = model_of(first), output_of(last)
+        named = (*_steps(steps[:-1]), Step(name_of(last), last))
     if len({step.name for step in named}) < len(named):
-        raise ValueError(f"{name}: two of its steps have the same name; rename one of the functions")
+        raise ValueError(f"{name}: two of its steps have the same name; rename one of them")
     return _made(name, named, given, model, output, is_sequence=True)
 
 
@@ -231,6 +262,23 @@ def _complete(name: str, options: HandlerOptions) -> HandlerOptions:
     if isinstance(notified, Handler):
         check_notified(name, notified.name, notified.parameters)
     return given
+
+
+def _steps(items: Sequence[Function | Wait]) -> Iterator[Step]:
+    """Return the steps of functions and waits; sleeps without a name of their own are numbered."""
+    sleeps = 0
+    for one in items:
+        if not isinstance(one, Wait):
+            yield Step(name_of(one), one, written_by(one))
+            continue
+        sleeps += one.name == SLEEP
+        name = f"{SLEEP}_{sleeps}" if one.name == SLEEP and sleeps > 1 else one.name
+        yield Step(name, _never, wait=replace(one, name=name))
+
+
+def _never(*_: Any) -> Any:
+    """Stand for the function of a wait, which has none."""
+    raise NotImplementedError
 
 
 def _made(

@@ -100,6 +100,19 @@ class JobContext(Protocol[Resources_co]):
     def check(self) -> None:
         """Return if the job may go on. Raises `JobCancelled`, `TimedOut` or `LeaseLost` if it may not."""
 
+    def result_of(self, step: str) -> Any:
+        """Return the JSON result of a step that has finished: `job.result_of("draft")`. Raises ValueError.
+
+        A step gets the result of the one before it as its value; with this also those of earlier ones.
+        """
+
+    def signal_url(self, name: str, *, expires: timedelta = ...) -> str:
+        """Return an address that sends this job the signal, for a mail or a webhook: `job.signal_url("approval")`.
+
+        It is the right to do so until it `expires`, after seven days by default. Raises TypeError and ValueError, also
+        where `signals.secret` has no key.
+        """
+
     @overload
     def dispatch(self, handler: str, /, **params: JSON) -> str: ...
     @overload

@@ -16,6 +16,14 @@ class NotFound(JobsError):
     """The job does not exist, or the viewer may not see it."""
 
 
+class UnknownSignal(NotFound):
+    """The job waits for no signal of this name."""
+
+
+class NotAllowed(JobsError):
+    """The sender lacks the right."""
+
+
 class Conflict(JobsError):
     """The state of the job does not allow the command; `job` is the job as it is."""
 

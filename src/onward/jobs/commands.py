@@ -22,7 +22,7 @@ _BUMP = {"version": jobs.c.version + 1, "changed": _p("change"), "status": _p("t
 _cancel = (
     sa.update(jobs)
     .where(*_unchanged)
-    .values({**_BUMP, "reason": _p("reason_"), "finished_at": _p("finished_"), "steps": _p("steps_")})
+    .values({**_BUMP, "reason": _p("reason_"), "finished_at": _p("finished_"), "steps": _p("steps_"), "wait": None})
 )
 _retry = (
     sa.update(jobs)

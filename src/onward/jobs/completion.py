@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from onward.jobs import blocked, ledger, on_failure, overruns, recording, uniqueness
+from onward.jobs import blocked, ledger, on_failure, overruns, recording, uniqueness, waits
 from onward.jobs import outcome as outcomes
 from onward.jobs.base import Superseded
 from onward.jobs.chunks import Kept
@@ -120,7 +120,7 @@ class Completion:
             self._metrics.retried(handler)
 
     async def _record(self, running: Running, steps: tuple[Step, ...], outcome: Outcome) -> None:
-        dispatches = running.children and outcome.status is S.SUCCEEDED
+        dispatches = running.children and outcome.status in (S.SUCCEEDED, S.WAITING)
         dispatched = await encode(running.children) if dispatches else NO_JOBS
         outcome, notice = on_failure.prepared(running.job, outcome, self._enqueuer)
         if notice is not None:
@@ -136,6 +136,8 @@ class Completion:
                 overruns.add(tx, job, runner=job.runner or "")
             children = self._children.accept(tx, dispatched)
             unblocked = blocked.unblock(tx, job.handler, limit=UNBLOCK_BATCH) if job.limited else []
+            if status is S.WAITING and (again := waits.take_early(tx, job.id, route=self._enqueuer.route)) is not None:
+                unblocked = [*unblocked, again]
             return status, children, unblocked
 
         with self._tracing.span("record", status=outcome.status.value):

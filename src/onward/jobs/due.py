@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from onward.jobs import row
 from onward.jobs.ledger import horizon
 from onward.jobs.model import Job
+from onward.jobs.outcome import NEVER
 from onward.jobs.states import UNCLAIMED, JobStatus
 from onward.storage.sql import as_list, from_on, in_array
 from onward.storage.tables import (
@@ -17,6 +18,8 @@ from onward.storage.tables import (
     BY_CHANGE,
     BY_READY,
     BY_TIME,
+    BY_WAIT,
+    between_steps,
     jobs,
     later,
     queued_row,
@@ -57,7 +60,11 @@ _promote = (
         delivered_to=None,
     )
 )
-_next = sa.select(sa.func.min(jobs.c.due_at)).where(later).with_hint(jobs, BY_TIME, "sqlite")
+_first = sa.func.min(jobs.c.due_at)
+_next = sa.union_all(
+    sa.select(_first).where(later).with_hint(jobs, BY_TIME, "sqlite"),
+    sa.select(_first).where(between_steps, jobs.c.due_at < NEVER).with_hint(jobs, BY_WAIT, "sqlite"),
+)
 _ready_of = (ready, jobs.c.backend == _p("backend_"))
 _undelivered = (
     sa.select(*row.columns(row.Unconfirmed))
@@ -137,8 +144,8 @@ def promote_due(tx: Tx, limit: int, *, route: Callable[[str], str]) -> list[Job]
 
 
 def next_due(tx: Tx) -> int | None:
-    """The time at which the next delayed job or retry is due."""
-    return tx.scalar(_next)
+    """The time at which the next delayed job or retry is due, or the next wait ends."""
+    return min((at for at in tx.scalars(_next) if at is not None), default=None)
 
 
 def undelivered(tx: Tx, *, backend: str, identity: str, grace_us: int, limit: int) -> list[row.Unconfirmed]:

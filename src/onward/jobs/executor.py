@@ -66,6 +66,8 @@ class Executor:
         if steps is None:
             message = "the handler's steps are other ones than when the job began; retry it from the start"
             return Ended(job.steps, outcomes.failed("STEPS_CHANGED", message))
+        if (wait := handler.steps[_next_step(steps)].wait) is not None:  # after another wait, or at a retry
+            return Ended(steps, outcomes.waiting(wait))
         if handler.timeout is not None:
             running.deadline = time.monotonic() + handler.timeout.total_seconds()
         if not handler.process:
@@ -78,7 +80,7 @@ class Executor:
 
     async def _run_steps(self, running: Running, handler: Handler, steps: tuple[Step, ...]) -> Ended:
         index = _next_step(steps)
-        given = (steps[index - 1].result,) if index else None
+        given = (steps[handler.source_of(index)].result,) if index else None
         while True:
             step = handler.steps[index]
             try:
@@ -93,8 +95,10 @@ class Executor:
                 return Ended(steps, self._failed(running, step.name, handler, error))
             if index == len(steps) - 1:
                 return Ended(steps, Outcome(S.SUCCEEDED, result=result))
+            if (wait := handler.steps[index + 1].wait) is not None:
+                return Ended(steps, outcomes.waiting(wait, result))
             # An error here is ours, and not the step's, which has succeeded.
-            steps = await self._completion.finish_step(running, steps, result)
+            running.steps = steps = await self._completion.finish_step(running, steps, result)
             if self._control.draining:
                 return Ended(steps, HANDED_BACK)
             index, given = index + 1, (result,)
@@ -105,12 +109,13 @@ class Executor:
         if running.process is not None:
             inputs = {"params": params, "version": running.job.params_version} if given is None else {"value": given[0]}
             inputs["secrets"] = running.secrets
+            inputs["finished"] = [(one.name, one.result) for one in running.steps if one.status is StepStatus.SUCCEEDED]
             result = await self._steps.run_in_process(running, step, running.process, inputs)
             return redact_value(storable(result, None), running.secrets)  # that process has checked and written it
         if given is None:
             result = await self._steps.run(running, step, **_arguments(handler, running.job, params))
         else:
-            result = await self._steps.run(running, step, *given)
+            result = await self._steps.run(running, step, handler.handed_on(step, *given))
         return redact_value(storable(result, handler.output_of(step)), running.secrets)
 
     def _failed(self, running: Running, step: str, handler: Handler, error: BaseException | None) -> Outcome:

@@ -55,7 +55,7 @@ _open_anonymous = sa.select(sa.func.count()).select_from(
 _next_handler = sa.select(sa.func.min(jobs.c.handler)).where(jobs.c.handler > sa.bindparam("after_"))
 _waiting_of = sa.select(sa.func.count()).where(
     jobs.c.handler == sa.bindparam("handler_"),
-    jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(UNCLAIMED)]),
+    jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted({*UNCLAIMED, JobStatus.WAITING})]),
 )
 _next_sqlite = sa.select(_commits.c.n + 1)
 _oldest_postgresql = sa.text("SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -60,6 +60,21 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class JobWait:
+    """The wait of a job between two steps. Without a time limit `until` is None.
+
+    At the end of its time the job goes on with the result in `otherwise`; where that is empty, it has failed.
+    """
+
+    handler: str
+    name: str
+    since: int
+    until: int | None
+    is_sleep: bool
+    otherwise: Sequence[Any] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One claim of the job. Crashes, drains and outages do not count against `max_attempts`."""
 
@@ -111,6 +126,7 @@ class Job:
     replayed: bool = False  # given in place of a new one, because it holds the unique key
     expires_at: int | None = None  # unless its first attempt has begun by then, it is cancelled
     on_failure: str | None = None  # the handler of the job that is accepted when this one fails
+    wait: JobWait | None = None  # while it is WAITING
 
     @property
     def done(self) -> bool:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from random import Random
 from typing import Any, NamedTuple
 
-from onward.handlers.base import HandlerError, InvalidParameters, Permanent, Retry, RetryIn
+from onward.handlers.base import HandlerError, InvalidParameters, Permanent, Retry, RetryIn, Wait
 from onward.jobs.base import NotStarted, Superseded
 from onward.jobs.encryption import redact
 from onward.jobs.model import Attempt, Job, JobError, Step, without_surrogates
@@ -26,6 +26,7 @@ CODE_CHARACTERS = 100
 MAX_INTERNAL_ERRORS = 10
 UNCHARGED_IN_A_ROW = 100  # of these the last one counts, so that an endless loop uses up its attempts
 MAX_ERRORS = 100  # of a group, of which the classes are looked at
+NEVER = 2**62  # as a delay in microseconds: the index of waits by their time has those without a limit, too
 
 S = JobStatus
 
@@ -34,12 +35,13 @@ S = JobStatus
 class Outcome:
     """The end of an attempt: the state that it leads to, and the values recorded with it."""
 
-    status: JobStatus  # SUCCEEDED, FAILED, CANCELLED, RETRYING (after `delay_us`) or QUEUED (handed back)
+    status: JobStatus  # SUCCEEDED, FAILED, CANCELLED, RETRYING (after `delay_us`), QUEUED (handed back) or WAITING
     result: object = None
     error: JobError | None = None
     counts_as_attempt: bool = True
     delay_us: int = 0
     crashed: bool = False
+    wait: Wait | None = None  # that begins; `result` is that of the step before it, if that one has just ended
 
 
 class Ended(NamedTuple):
@@ -50,6 +52,12 @@ class Ended(NamedTuple):
 
 
 HANDED_BACK = Outcome(S.QUEUED, counts_as_attempt=False)
+
+
+def waiting(wait: Wait, result: object = None) -> Outcome:
+    """Return the outcome of an attempt that ends because a wait comes next. It counts as no attempt."""
+    delay_us = NEVER if wait.time is None else _us(wait.time)
+    return Outcome(S.WAITING, result=result, counts_as_attempt=False, delay_us=delay_us, wait=wait)
 
 
 def failed(code: str, message: str, *, retryable: bool = False) -> Outcome:

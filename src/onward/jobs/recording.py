@@ -7,14 +7,17 @@ belongs to one claim, so that a runner whose claim is over can write nothing.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
+from onward.handlers.base import Wait
 from onward.jobs import row
 from onward.jobs.base import Superseded
 from onward.jobs.concurrency import THREAD
 from onward.jobs.ledger import ID
-from onward.jobs.model import Attempt, Job, Progress, Step
+from onward.jobs.model import Attempt, Job, JobWait, Progress, Step
 from onward.jobs.outcome import Outcome
 from onward.jobs.states import TERMINAL, JobStatus, StepStatus
 from onward.storage.tables import BY_READY, jobs, ready
@@ -54,6 +57,7 @@ _record = (
     )
     .returning(jobs.c.version)
 )
+_record_wait = _record.values({"wait": _p("wait_")})
 _front = (
     sa.select(jobs.c.due_at)
     .where(ready, jobs.c.backend == _p("backend_"), jobs.c.priority == _p("priority_"))
@@ -106,12 +110,14 @@ def record_outcome(
 ) -> JobStatus:
     """End the attempt and its claim, and return the job's new status. Raises Superseded.
 
-    A job that is being cancelled is not tried again: an outcome of RETRYING or QUEUED becomes CANCELLED.
+    A job that is being cancelled is not tried again: an outcome of RETRYING, QUEUED or WAITING becomes CANCELLED.
     """
+    if outcome.wait is not None and _unfinished(steps).name != outcome.wait.name:  # the step before it has ended
+        steps = _advance(steps, outcome.result, tx.now)
     if write(tx, job, S.RUNNING, outcome, steps, progress):
         return outcome.status
-    if outcome.status in (S.RETRYING, S.QUEUED):
-        outcome = replace(outcome, status=S.CANCELLED, error=None)
+    if outcome.status in (S.RETRYING, S.QUEUED, S.WAITING):
+        outcome = replace(outcome, status=S.CANCELLED, error=None, wait=None)
     if write(tx, job, S.CANCELLING, outcome, steps, progress):
         return outcome.status
     raise Superseded(job.id)
@@ -127,8 +133,11 @@ def write(  # noqa: PLR0917 - all of them in every call
     attempt = Attempt(
         started.number, outcome.counts_as_attempt, started.backend, started.worker, started.started_at, now, error
     )
+    statement, further = _record, dict[str, Any]()
+    if outcome.wait is not None:
+        statement, further = _record_wait, {"wait_": row.encode_wait(_wait_of(job, outcome.wait, now))}
     written = tx.one(
-        _record,
+        statement,
         id_=job.id,
         token_=job.fencing_token,
         from_=source.value,
@@ -144,6 +153,7 @@ def write(  # noqa: PLR0917 - all of them in every call
         finished_=now if status in TERMINAL else None,
         result_=row.encode(outcome.result) if status is S.SUCCEEDED else None,
         error_=None if status is S.CANCELLED else row.encode_error(error),
+        **further,
     )
     if written is None:
         return False
@@ -158,9 +168,18 @@ def _front_of_line(tx: Tx, job: Job) -> int:
     return job.due_at if first is None else min(job.due_at, first)
 
 
+def _wait_of(job: Job, wait: Wait, now: int) -> JobWait:
+    until = None if wait.time is None else now + wait.time // timedelta(microseconds=1)
+    return JobWait(job.handler, wait.name, now, until, wait.is_sleep, (None,) if wait.is_sleep else wait.otherwise)
+
+
+def _unfinished(steps: tuple[Step, ...]) -> Step:
+    return next(step for step in steps if step.status is not StepStatus.SUCCEEDED)
+
+
 def _advance(steps: tuple[Step, ...], result: object, now: int) -> tuple[Step, ...]:
     """Return the steps once the first unfinished one has succeeded and the next one runs."""
-    at = next(step.index for step in steps if step.status is not StepStatus.SUCCEEDED)
+    at = _unfinished(steps).index
     ended, *rest = steps[at:]
     # Built anew: `replace` takes ten times as long, and this runs for each step of each job.
     after = [*steps[:at], Step(ended.name, at, StepStatus.SUCCEEDED, ended.started_at, now, result)]
@@ -173,6 +192,8 @@ def _close(steps: tuple[Step, ...], status: JobStatus, result: object, now: int)
     """Return the steps at the end of the attempt: the current one succeeded, failed, was cancelled, or waits again."""
     if status is S.SUCCEEDED:
         return _advance(steps, result, now)
+    if status is S.WAITING:
+        return steps
     closed = []
     for step in steps:
         if step.status is StepStatus.SUCCEEDED:

@@ -175,7 +175,9 @@ def resume(tx: Tx, job: Job, *, runner: str, worker: str) -> Job | None:
     crashed = False
     if now.status is S.QUEUED:
         ended = attempts[-1]
-        crashed = ended.error is not None and ended.error.code == "LEASE_LOST"
+        if ended.error is None:  # it has ended by itself, and a wait of the job has ended since
+            return None
+        crashed = ended.error.code == "LEASE_LOST"
         attempts = attempts[:-1]
         tx.count(now.owner, S.QUEUED, -1)
         tx.count(now.owner, S.RUNNING, 1)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from onward.jobs.model import Attempt, Job, JobError, Progress, Step
+from onward.jobs.model import Attempt, Job, JobError, JobWait, Progress, Step
 from onward.jobs.states import HELD, JobStatus, StepStatus
 from onward.storage.tables import jobs
 
@@ -150,6 +150,7 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
     unique_key: str | None,
     expires_at: int | None,
     on_failure: str | None,
+    wait: str | None,
 ) -> Job:
     """Return the job of a row. The parameters after the first are the columns, in the order of the table; JSON is text.
 
@@ -159,8 +160,9 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
     attempts_ = () if attempts == "[]" else _decode_attempts(attempts)
     if held:
         attempts_ += (Attempt(attempt, True, backend, worker or "", attempt_started_at or 0),)
+    wait_ = JobWait(handler, *orjson.loads(wait)) if wait else None
     if steps_ is None:
-        steps_ = _decode_steps(steps, attempt_started_at if held else None)
+        steps_ = _decode_steps(steps, attempt_started_at if held else wait_.since if wait_ else None)
     return Job(
         id,
         handler,
@@ -197,6 +199,7 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
         unique_key=unique_key,
         expires_at=expires_at,
         on_failure=on_failure,
+        wait=wait_,
     )
 
 
@@ -244,6 +247,10 @@ def encode_progress(progress: Progress | None) -> str | None:
 
 def encode_error(error: JobError | None) -> str | None:
     return encode(_plain(error)) if error else None
+
+
+def encode_wait(wait: JobWait) -> str:
+    return encode([wait.name, wait.since, wait.until, wait.is_sleep, wait.otherwise])
 
 
 def encode_steps(steps: tuple[Step, ...]) -> str:
@@ -296,15 +303,15 @@ def _decode_attempts(text: str) -> tuple[Attempt, ...]:
     )
 
 
-def _decode_steps(text: str, attempt_started_at: int | None) -> tuple[Step, ...]:
-    """Return the steps; `attempt_started_at` is that of a claimed job, and None of any other."""
+def _decode_steps(text: str, running_since: int | None) -> tuple[Step, ...]:
+    """Return the steps; `running_since` is the start of a claimed job's attempt, or of a wait, and None otherwise."""
     steps = []
-    held = attempt_started_at is not None
+    held = running_since is not None
     for index, step in enumerate(orjson.loads(text)):
         status, started_at = _STEP_STATUS[step.get("s", "PENDING")], step.get("b")
         if status is not StepStatus.SUCCEEDED and held:
             # The first unfinished step of a claimed job is the one that runs: nobody has to write that down.
-            held, status, started_at = False, StepStatus.RUNNING, max(started_at or 0, attempt_started_at or 0)
+            held, status, started_at = False, StepStatus.RUNNING, max(started_at or 0, running_since or 0)
         elif status is StepStatus.PENDING:
             started_at = None
         steps.append(Step(step["n"], index, status, started_at, step.get("e"), step.get("r")))

@@ -26,7 +26,8 @@ from onward.jobs.leases import Lease
 from onward.jobs.model import Job
 from onward.jobs.outcome import Ended
 from onward.jobs.progress import ProgressReporter
-from onward.jobs.running import Running
+from onward.jobs.running import NO_URLS, Running
+from onward.jobs.signal_urls import SignalUrls
 from onward.jobs.step_process import StepProcesses
 from onward.jobs.step_runner import StepRunner
 from onward.jobs.step_threads import StepThreads
@@ -212,6 +213,7 @@ def build_runner(
     tracing: Tracing,
     watchdog: Watchdog,
     timings: Timings = Timings(),
+    urls: SignalUrls = NO_URLS,
 ) -> Runner:
     """Build a runner. Without `isolate` it is itself a process for isolated jobs.
 
@@ -223,7 +225,9 @@ def build_runner(
     progress = ProgressReporter(writer, control, timings)
 
     def context(job: Job) -> Running:
-        return Running(job, tools, resources, enqueuer.prepare_child, on_progress=progress.report, on_emit=output.emit)
+        return Running(
+            job, tools, resources, enqueuer.prepare_child, on_progress=progress.report, on_emit=output.emit, urls=urls
+        )
 
     threads = StepThreads()
     metrics.count_overruns(lambda: threads.overrun)

@@ -18,12 +18,15 @@ from onward.handlers.request import check_expires
 from onward.jobs.encryption import exposed, redact
 from onward.jobs.model import Job, NewJob, Progress, to_us, without_surrogates
 from onward.jobs.results import chunk_json
+from onward.jobs.signal_urls import LASTS, SignalUrls
+from onward.jobs.states import StepStatus
 
 if TYPE_CHECKING:
     from onward.jobs.emitting import Output
     from onward.jobs.step_process import StepProcess
 
 
+NO_URLS = SignalUrls((), "")
 NUMBERS = (int, bool, float, SupportsInt)  # those of other libraries, too; the commonest first, which is quick
 
 
@@ -58,6 +61,7 @@ class Running:
         *,
         on_progress: Callable[[Running], None],
         on_emit: Callable[[Running, str], None],
+        urls: SignalUrls = NO_URLS,
     ) -> None:
         self.job = job
         self.id = job.id
@@ -77,11 +81,13 @@ class Running:
         self.latest: Progress | None = job.progress
         self.reporting = False  # `latest` is about to be written
         self.output: Output | None = None  # once there is some
+        self.steps = job.steps  # as they were recorded last
         self.children: list[NewJob] = []
         self.secrets: tuple[str, ...] = ()  # texts among its parameters that are not shown
         self._prepare = prepare
         self._on_progress = on_progress
         self._on_emit = on_emit
+        self._urls = urls
 
     def progress(self, completed: int, total: int | None = None, message: str | None = None) -> None:
         """Show the progress to subscribers soon. Raises as `check` does."""
@@ -121,6 +127,17 @@ class Running:
                 raise Drained("the process is being stopped")
             case StopReason.LOST:
                 raise LeaseLost("the job belongs to another runner by now")
+
+    def result_of(self, step: str) -> Any:
+        """Return the result of a finished step, as the ledger has it. Raises ValueError for any other name."""
+        finished = {one.name: one.result for one in self.steps if one.status is StepStatus.SUCCEEDED}
+        if step not in finished:
+            raise ValueError(f"{self.handler}: no step {step!r} has finished; those that have: {', '.join(finished)}")
+        return finished[step]
+
+    def signal_url(self, name: str, *, expires: timedelta = LASTS) -> str:
+        """Return an address that sends this job the signal until it expires. Raises TypeError and ValueError."""
+        return self._urls.make(self.id, name, expires)
 
     def dispatch(self, request: str | JobRequest, /, **given: Any) -> str:
         """Accept a further job together with the end of this step, and return its id. Raises as `dispatch_at` does."""

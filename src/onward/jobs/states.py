@@ -11,6 +11,7 @@ class JobStatus(StrEnum):
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
     RETRYING = "RETRYING"
+    WAITING = "WAITING"
     CANCELLING = "CANCELLING"
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
@@ -42,10 +43,12 @@ MOVES = MappingProxyType(
                 S.FAILED,
                 S.RETRYING,  # the attempt failed, and another is allowed
                 S.QUEUED,  # handed back at a drain, or its runner crashed
+                S.WAITING,  # between two steps, for a signal or a time
                 S.CANCELLING,  # a cancel was requested
             }
         ),
         S.RETRYING: frozenset({S.QUEUED, S.CANCELLED}),
+        S.WAITING: frozenset({S.QUEUED, S.CANCELLED, S.FAILED}),  # the wait is over; cancelled; no signal came in time
         S.CANCELLING: frozenset({S.CANCELLED, S.SUCCEEDED, S.FAILED}),  # as the attempt ended
         S.SUCCEEDED: frozenset(),
         S.FAILED: frozenset({S.QUEUED}),  # a manual retry

@@ -33,7 +33,7 @@ _SITUATIONS = {
     S.RUNNING.value: {"running"},
     S.CANCELLING.value: {"running"},
     S.RETRYING.value: {"retrying"},
-    "WAITING": {"waiting"},
+    S.WAITING.value: {"waiting"},
 }
 _INTERRUPTED = {"running", "retrying"}  # the situations of a job that has begun and is in the queue again
 _p = sa.bindparam

@@ -6,7 +6,7 @@ from datetime import UTC
 
 from onward.jobs import concurrency
 from onward.jobs.limits import Limit
-from onward.jobs.model import Job, to_datetime
+from onward.jobs.model import Job, JobWait, to_datetime
 from onward.jobs.states import JobStatus
 
 
@@ -18,17 +18,29 @@ def waits_for(
     `answers` says whether its backend can be reached, and `reason` why not, if that is known. None for a backend that
     the settings do not use, so that nobody here has asked it.
     """
-    at = to_datetime(job.due_at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     match job.status:
         case JobStatus.SCHEDULED:
-            return f"its time, {at}"
+            return f"its time, {_moment(job.due_at)}"
         case JobStatus.RETRYING:
-            return f"its next attempt, at {at}"
+            return f"its next attempt, at {_moment(job.due_at)}"
+        case JobStatus.WAITING if job.wait is not None:
+            return _end_of(job.wait)
         case JobStatus.QUEUED:
             return _in_line(job, limits, answers=answers, reason=reason)
         case JobStatus.RUNNING if job.blocked == concurrency.THREAD:
             return "a free thread: too many functions go on past their time limit where it runs"
     return None
+
+
+def _end_of(wait: JobWait) -> str:
+    until = None if wait.until is None else _moment(wait.until)
+    if wait.is_sleep:
+        return f"its time, {until}"
+    return f"the signal {wait.name}" + (f", until {until}" if until else "")
+
+
+def _moment(us: int) -> str:
+    return to_datetime(us).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _in_line(job: Job, limits: concurrency.HandlerLimits | None, *, answers: bool | None, reason: str) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from onward.jobs import chunks, idempotency, uniqueness
+from onward.jobs import chunks, idempotency, uniqueness, waits
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.maintenance.service import Service
@@ -89,6 +89,8 @@ def _prune(tx: Tx, limit: int, age_us: int) -> int:
                 keys.append((handler, key, job_id))
     uniqueness.forget(tx, keys)
     chunks.delete(tx, gone)
+    if gone:
+        waits.forget(tx, gone)
     return len(gone)
 
 

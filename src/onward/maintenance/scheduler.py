@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onward.dispatch.dispatcher import Dispatcher
-from onward.jobs import due, expiry
+from onward.jobs import due, expiry, waits
 from onward.jobs.model import Job
 from onward.jobs.schedule import Schedule, until_next
 from onward.jobs.timings import Timings
@@ -22,7 +22,7 @@ LOCKED_PAUSE_S = 0.02
 
 
 class DelayedJobs(Service):
-    """Queues and delivers the jobs that are due, and cancels those that have expired."""
+    """Queues and delivers the jobs that are due or whose wait is over, and cancels those that have expired."""
 
     name = "delayed jobs"
 
@@ -40,10 +40,10 @@ class DelayedJobs(Service):
             if wait_us is None or wait_us > 0:
                 self._agenda.schedule(None if wait_us is None else wait_us / 1_000_000 + 0.001)
                 return self._agenda.pause_s
-            expired, jobs = await commits.run(self._at_their_times)
-            self._dispatcher.count_ended(expired)
+            over, jobs = await commits.run(self._at_their_times)
+            self._dispatcher.count_ended(over)
             await self._dispatcher.deliver(jobs, after_response=self._dispatcher.defer)
-            if not expired and not jobs:
+            if not over and not jobs:
                 return self._agenda.pause_s
             await commits.rest()
 
@@ -51,9 +51,12 @@ class DelayedJobs(Service):
         self._agenda.forget()
 
     def _at_their_times(self, tx: Tx, limit: int) -> tuple[list[Job], list[Job]]:
-        """Cancel what has expired and queue what is due: at most `limit` jobs."""
+        """Cancel what has expired, end waits, queue what is due: `limit` jobs at most. The first are those that are over."""
         expired = expiry.expire_due(tx, limit)
-        return expired, due.promote_due(tx, limit - len(expired), route=self._dispatcher.route)
+        waited = waits.end_due(tx, limit - len(expired), enqueuer=self._dispatcher)
+        jobs = due.promote_due(tx, limit - len(expired) - len(waited), route=self._dispatcher.route)
+        over = [*expired, *(job for job in waited if job.done)]
+        return over, [*jobs, *(job for job in waited if not job.done)]
 
 
 class RecurringJobs(Service):

@@ -21,11 +21,12 @@ from uuid import UUID
 from onward.arguments import check_argument
 from onward.backends.base import Backend, Role
 from onward.config.settings import Settings
+from onward.dispatch import signals
 from onward.dispatch.dispatcher import Dispatcher
 from onward.dispatch.preparation import in_us
 from onward.handlers.base import Handler, JobRequest
 from onward.handlers.request import MAX_DELAY, check_expires
-from onward.jobs import idempotency, ledger, uniqueness
+from onward.jobs import idempotency, ledger, uniqueness, waits
 from onward.jobs.base import JobFailed, KeyReused, NotFound
 from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.following import follow_output
@@ -178,6 +179,29 @@ class Enqueuer:
 
         return callers.run(self._writer.database, session, self._ledger_id, write)
 
+    async def signal(self, job_id: str, name: str, payload: Any) -> None:
+        """Commit a signal, and hand the job over if its wait has ended.
+
+        Raises NotFound, Conflict, InvalidParameters, Unavailable.
+        """
+        _check_signal(job_id, name)
+        await signals.send(
+            job_id, name, payload, handlers=self.handlers, dispatcher=self._dispatcher, writer=self._writer
+        )
+
+    def signal_within(self, session: object, job_id: str, name: str, payload: Any) -> Awaitable[None] | None:
+        """Send the signal in the transaction of a session, as `enqueue_within` accepts jobs."""
+        _check_signal(job_id, name)
+        route = self._dispatcher.route
+
+        def write(tx: Tx) -> None:
+            found = ledger.get(tx, job_id)
+            stored = waits.checked(found, name, payload, handlers=self.handlers)
+            delivered_to = self._undelivered(route(found.handler)) if found else None
+            waits.signal(tx, job_id, name, stored, route=route, delivered_to=delivered_to)
+
+        return callers.run(self._writer.database, session, self._ledger_id, write)
+
     def _accept(self, tx: Tx, new: NewJob) -> Job:
         return self._accept_each(tx, [new])[0]
 
@@ -190,9 +214,12 @@ class Enqueuer:
         return ledger.accept(tx, new, local_runner=backend.local_runner() if backend else None)
 
     def _insert_undelivered(self, tx: Tx, new: NewJob) -> Job:
-        backend = self._dispatcher.backends.get(new.backend)
-        elsewhere = backend is not None and backend.runs_elsewhere
-        return ledger.accept(tx, new, local_runner=ledger.UNDELIVERED if elsewhere else None)
+        return ledger.accept(tx, new, local_runner=self._undelivered(new.backend))
+
+    def _undelivered(self, backend: str) -> str | None:
+        """Return the value of `delivered_to` that has maintenance deliver a job at once, if anybody has to."""
+        found = self._dispatcher.backends.get(backend)
+        return ledger.UNDELIVERED if found is not None and found.runs_elsewhere else None
 
     async def result(self, job_id: str, timeout: timedelta | None = None) -> Any:  # noqa: ASYNC109 - a public name
         """Wait until the job is over, and return its result. Raises JobFailed, NotFound, TimeoutError, Unavailable."""
@@ -267,6 +294,11 @@ def check_requests(requests: Iterable[JobRequest]) -> None:
     """Raise TypeError for a single job, or anything else that is no collection of them."""
     expected = "a list of jobs, as in enqueue_many([HANDLER.job(...)])"
     check_argument("requests", requests, expected, Iterable)
+
+
+def _check_signal(job_id: str, name: str) -> None:
+    _check_type("job_id", job_id, str, "a job's id, as enqueue returns it")
+    _check_type("name", name, str, 'the name of a signal, as in "approval"')
 
 
 def _check_type(name: str, value: object, type_: type, words: str) -> None:

@@ -16,6 +16,7 @@ from onward.handlers.base import InvalidParameters
 from onward.jobs.limits import Limit, Rate
 from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
 from onward.jobs.schedule_entry import BadRule, Entry
+from onward.jobs.signal_urls import SignalUrls
 from onward.jobs.timings import Timings
 from onward.maintenance.cleaner import Retention
 from onward.text.patterns import matches
@@ -37,6 +38,14 @@ def environment(settings: Settings, timings: Timings) -> dict[str, str]:
         "ONWARD_HANDLERS__MODULES": json.dumps(list(settings.handlers.modules)),
         "ONWARD_HANDLERS__LIFESPAN": settings.handlers.lifespan,
     }
+
+
+def signal_urls(settings: Settings) -> SignalUrls:
+    """Return the maker and reader of signals' addresses."""
+    server = settings.server
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    base = settings.signals.url or f"http://{host}:{server.port}/signal"
+    return SignalUrls([key.get_secret_value() for key in settings.signals.secret], base)
 
 
 def routes(settings: Settings) -> Routes:

@@ -191,6 +191,7 @@ def _build(
         tracing=telemetry.tracing,
         watchdog=telemetry.watchdog,
         timings=timings,
+        urls=values.signal_urls(settings),
     )
     for name in used(settings):
         revision = Revision(writer.database, timings.recheck_s)

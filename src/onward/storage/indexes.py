@@ -14,6 +14,7 @@ from onward.storage.place import Place
 from onward.storage.sql import per_dialect
 from onward.storage.tables import (
     at_gate,
+    between_steps,
     dangerous,
     expiring,
     finished,
@@ -42,6 +43,7 @@ INDEXES: Mapping[str, tuple[tuple[Column[Any], ...], TextClause | per_dialect | 
     "jobs_unsent": ((jobs.c.backend, jobs.c.priority, jobs.c.due_at), unsent),
     "jobs_dangerous": ((jobs.c.backend,), dangerous),
     "jobs_later": ((jobs.c.due_at,), later),
+    "jobs_waiting": ((jobs.c.due_at,), between_steps),
     "jobs_promised": ((jobs.c.handler,), promised),
     "jobs_held": ((jobs.c.runner, jobs.c.status, jobs.c.handler), held),
     "jobs_expiring": ((jobs.c.expires_at,), expiring),

@@ -62,6 +62,7 @@ jobs = Table(
     Column("unique_key", Text),  # the digest of the key under which it is unique; null: it is not
     Column("expires_at", BigInteger),  # unless its first attempt has begun by then, it is cancelled
     Column("on_failure", Text),  # the handler of the job that is accepted when this one fails
+    Column("wait", Text),  # of a WAITING job: the wait, as JSON
 )
 # The conditions of the partial indexes: a statement must use the same text to use an index. On PostgreSQL with
 # `coalesce`, which no other index has: a plan must not depend on statistics, which a backlog that has just come has
@@ -73,6 +74,7 @@ at_gate = _status("= 'QUEUED'", "AND parked IS NOT NULL")
 unsent = _status("= 'QUEUED'", "AND delivered_to = ''")
 dangerous = _status("= 'QUEUED'", "AND parked IS NULL AND deaths >= 2")
 later = _status("IN ('SCHEDULED', 'RETRYING')")
+between_steps = _status("= 'WAITING'")
 promised = _status("= 'QUEUED'", "AND promised = token")
 held = _status("IN ('RUNNING', 'CANCELLING')")
 expiring = _status("IN ('QUEUED', 'SCHEDULED')", "AND attempt = 0 AND expires_at IS NOT NULL")
@@ -83,6 +85,7 @@ BY_LIMIT = "INDEXED BY _ledger.jobs_at_gate"
 BY_CALLER = "INDEXED BY _ledger.jobs_unsent"
 BY_DANGER = "INDEXED BY _ledger.jobs_dangerous"
 BY_TIME = "INDEXED BY _ledger.jobs_later"
+BY_WAIT = "INDEXED BY _ledger.jobs_waiting"
 BY_RESERVATION = "INDEXED BY _ledger.jobs_promised"
 BY_HOLDER = "INDEXED BY _ledger.jobs_held"
 BY_EXPIRY = "INDEXED BY _ledger.jobs_expiring"
@@ -167,6 +170,17 @@ output = Table(  # the chunks that handlers emit; a chunk is deleted with its jo
     Column("attempt", Integer, nullable=False),
     Column("size", Integer, nullable=False),  # of the data, in bytes of UTF-8
     Column("data", Text, nullable=False),  # JSON
+)
+
+signals = Table(  # the signals of each run of a job; one may come before its wait
+    "signals",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("run", Integer, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("payload", Text, nullable=False),
+    Column("sent_at", BigInteger, nullable=False),
+    Column("sent_by", Text),  # a viewer's subject; null: the program itself
 )
 
 schedule = Table(  # the schedules of the settings

@@ -25,6 +25,7 @@ from onward.testing.contract.output import Streaming  # noqa: E402
 from onward.testing.contract.priorities import Priorities  # noqa: E402
 from onward.testing.contract.stops import Stops  # noqa: E402
 from onward.testing.contract.uniqueness import Uniqueness  # noqa: E402
+from onward.testing.contract.waits import Waits  # noqa: E402
 from onward.testing.contract.watching import Watching  # noqa: E402
 
 
@@ -39,6 +40,7 @@ class Conformance(
     Cancelling,
     ManualRetries,
     Uniqueness,
+    Waits,
     Watching,
     Streaming,
     Priorities,

@@ -22,6 +22,7 @@ from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.runtime import backends, wiring
 from onward.runtime.database import database_of
+from onward.runtime.enqueuing import enqueuer_of
 from onward.storage import migrate
 from onward.storage.base import StorageError
 from onward.storage.lock_order import ALONE
@@ -158,6 +159,10 @@ class Harness:
         )
         await self.front.dispatcher.deliver([after], after_response=self.front.dispatcher.defer)
         return after
+
+    async def signal(self, job: Job, name: str, payload: Any = None) -> None:
+        """Send the job a signal, as a program does."""
+        await (await enqueuer_of(self.front)).signal(job.id, name, payload)
 
     @asynccontextmanager
     async def delivering_once(self) -> AsyncIterator[None]:

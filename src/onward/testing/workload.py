@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from onward.handlers.base import JobContext, Permanent, Retry, RetryIn, Unique, handler, sequence
+from onward.handlers.base import JobContext, Permanent, Retry, RetryIn, Unique, handler, sequence, sleep, wait_for
 
 POLL_INTERVAL_S = 0.01
 MOMENT_S = 0.1
@@ -483,6 +483,45 @@ async def third(job: JobContext, value: dict[str, str]) -> str:
     return value.get("from", "")
 
 
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The payload of the signal `approval`."""
+
+    approved: bool
+    comment: str = ""
+
+
+async def draft(job: JobContext, *, folder: str, waits: bool = False) -> dict[str, str]:
+    """Begin work on which somebody has to decide; wait for a file `go` first if it `waits`."""
+    note(job, folder, "drafting")
+    if waits:
+        await gate(folder)
+    note(job, folder, "draft")
+    return {"folder": folder}
+
+
+async def publish(job: JobContext, approval: Approval) -> str:
+    note(job, job.result_of("draft")["folder"], "publish")
+    return f"{type(approval).__name__} {approval.approved} {approval.comment}"
+
+
+async def report(job: JobContext, value: dict[str, str]) -> dict[str, str]:
+    note(job, value["folder"], "report")
+    return value
+
+
+APPROVAL = wait_for("approval", Approval)
+SOON = timedelta(seconds=0.4)
+late = Approval(approved=False, comment="late")
+approval = sequence("conformance.approval", [draft, APPROVAL, publish], retry=ONCE)
+deadline = sequence("conformance.deadline", [draft, wait_for("approval", Approval, timeout=SOON), publish], retry=ONCE)
+default = sequence(
+    "conformance.default",
+    [draft, wait_for("approval", Approval, timeout=SOON, otherwise=late), publish],
+    retry=ONCE,
+)
+rest = sequence("conformance.rest", [draft, sleep(SOON), report], retry=ONCE)
+several = sequence("conformance.several", [draft, sleep(SOON), wait_for("seen"), APPROVAL, publish], retry=ONCE)
 steps = sequence("conformance.steps", [first, second, third], retry=QUICKLY)
 steps_retry = sequence("conformance.steps_retry", [first, second_fails_once, third], retry=QUICKLY)
 steps_later = sequence("conformance.steps_later", [first, second_later, third], retry=ONCE)

@@ -4,6 +4,7 @@ Inside another application they stand elsewhere. Every link is relative to the p
 path that the page's files are below, and the pages know each other's addresses as links, too.
 """
 
+import json
 from collections.abc import Callable, Collection
 from html import escape
 from pathlib import Path
@@ -26,6 +27,10 @@ FORMS = MappingProxyType(
     }
 )
 """The mutations that the jobs page has forms for, each with the input that its form sends."""
+PRIVATE = {**policy.COMMON, "Cache-Control": "no-store"}  # of answers at a signal's address
+NO_SCRIPT = (
+    "<noscript><p>The form needs JavaScript. Without it, POST the answer as JSON to this address.</p></noscript>"
+)
 OFFERED = 'data-mutations=""'  # of the jobs page: the forms that fit the schema, which may hide itself
 
 
@@ -69,6 +74,31 @@ def jobs_page() -> Callable[[str, str, Collection[str]], Response]:
         return HTMLResponse(html.replace(GRAPHQL_LINK, f'href="{escape(graphql)}"'), headers=headers)
 
     return show
+
+
+def answer(name: str, words: str, status: int, *, schema: object = None) -> Response:
+    """Serve the page of a signal's address: a form made from the JSON Schema, or else the words."""
+    title, script, shown = escape(name) or "Answer", "", f"<p>{escape(words)}</p>"
+    if schema is not None:
+        script = '<script type="module" src="../static/jobs/answer.js"></script>\n'
+        shown = f'<div id="answer" data-schema="{escape(json.dumps(schema))}"></div>{NO_SCRIPT}'
+    html = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="robots" content="noindex">
+<title>{title} - Onward</title>
+<link rel="icon" href="../static/shared/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="../static/jobs/base.css">
+{script}</head>
+<body>
+<main id="main"><section class="card"><h1>{title}</h1>{shown}</section></main>
+</body>
+</html>
+"""
+    return HTMLResponse(html, status, headers={**PRIVATE, "Content-Security-Policy": policy.JOBS})
 
 
 def explorer(_request: Request, *, base: str = "", jobs: str = "./") -> Response:

@@ -37,14 +37,18 @@ from onward.handlers.parameters import to_json
 from onward.jobs import outcome
 from onward.jobs.arguments import arguments_of
 from onward.jobs.model import Job
+from onward.jobs.model import Step as JobStep
 from onward.jobs.results import storable
 from onward.jobs.running import Running, StopReason
+from onward.jobs.signal_urls import SignalUrls
+from onward.jobs.states import StepStatus
 from onward.jobs.step_runner import StepRunner
 from onward.jobs.step_threads import StepThreads
 from onward.jobs.timings import Timings
 from onward.runtime.database import database_of
 from onward.runtime.event_loop import Loop
 from onward.runtime.handlers import build_tools, lifespan, load_handlers
+from onward.runtime.values import signal_urls
 from onward.storage.base import Unavailable
 from onward.storage.ledger import Ledger
 from onward.storage.writer import Writer
@@ -109,10 +113,16 @@ class Parent:
 class RemoteRunning(Running):
     """The `JobContext` of a handler in a process of its own."""
 
-    def __init__(self, given: Mapping[str, Any], tools: Any, resources: Any, parent: Parent) -> None:
+    def __init__(self, given: Mapping[str, Any], tools: Any, resources: Any, parent: Parent, urls: SignalUrls) -> None:
         job: Any = {field.name: None for field in fields(Job)}
         super().__init__(
-            Job(**{**job, **given}), tools, resources, _never, on_progress=self._report_soon, on_emit=self._send_chunk
+            Job(**{**job, **given}),
+            tools,
+            resources,
+            _never,
+            on_progress=self._report_soon,
+            on_emit=self._send_chunk,
+            urls=urls,
         )
         self._parent = parent
         self._loop = asyncio.get_running_loop()
@@ -171,7 +181,7 @@ def run_steps(settings: Settings, fd: int) -> int:
             resources = await stack.enter_async_context(lifespan(settings, Ledger(writer)))
             tools = build_tools(settings)
             stack.push_async_callback(tools.mailer.close)
-            parent.running = running = RemoteRunning(order["job"], tools, resources, parent)
+            parent.running = running = RemoteRunning(order["job"], tools, resources, parent, signal_urls(settings))
             await _serve_parent(parent, running, handler, tracing)
 
     with asyncio.Runner(loop_factory=Loop) as runner:
@@ -199,8 +209,12 @@ async def _serve_parent(parent: Parent, running: RemoteRunning, handler: Handler
         try:
             step = _step(handler, order["run"])
             running.secrets = tuple(order.get("secrets", ()))  # struck out before a message is cut
+            running.steps = tuple(
+                JobStep(name, index, StepStatus.SUCCEEDED, result=result)
+                for index, (name, result) in enumerate(order.get("finished", ()))
+            )
             with tracing.run(f"process {step.name}", order["trace"], job=running.id, handler=running.handler):
-                values = (order["value"],) if "value" in order else ()
+                values = (handler.handed_on(step, order["value"]),) if "value" in order else ()
                 arguments = {} if values else arguments_of(handler, order["params"], order["version"])
                 parent.send(started=True)
                 left_s = order["left_s"]

@@ -174,6 +174,7 @@ async def test_the_system_field_describes_the_server(seven: tuple[Api, list[str]
         "QUEUED",
         "RUNNING",
         "RETRYING",
+        "WAITING",
         "CANCELLING",
         "SUCCEEDED",
         "FAILED",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
 
-from onward.handlers.base import HandlerError, JobContext, Permanent, Retry, RetryIn, handler, sequence
+from onward.handlers.base import HandlerError, JobContext, Permanent, Retry, RetryIn, handler, sequence, wait_for
 
 ONCE = Retry(max_attempts=1)
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -63,6 +64,24 @@ def dies(job: JobContext) -> None:
     for n in range(50):
         job.emit(n)
     os._exit(3)
+
+
+@dataclass(frozen=True)
+class Approval:
+    approved: bool
+
+
+def opened(_job: JobContext, *, folder: str) -> str:
+    note(folder)
+    return folder
+
+
+def ended(job: JobContext, approval: Approval) -> str:
+    note(job.result_of("opened"))
+    return f"{type(approval).__name__} {approval.approved}"
+
+
+waits = sequence("apart.waits", [opened, wait_for("approval", Approval), ended], retry=ONCE, process=True)
 
 
 @handler("apart.stuck", retry=ONCE, process=True, timeout=timedelta(seconds=0.1))

@@ -23,6 +23,7 @@ from onward.jobs import (
     pages,
     recording,
     schedule_rows,
+    waits,
 )
 from onward.jobs.model import JobFilter, Visible
 from onward.jobs.row import COLUMNS
@@ -49,9 +50,9 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
     ("statement", "index"),
     [
         (due._due, "jobs_later"),
-        (due._next, "jobs_later"),
         (expiry._over, "jobs_expiring"),
         (expiry._next, "jobs_expiring"),
+        (waits._due, "jobs_waiting"),
         (due._new_destinations, "jobs_changed"),
         (recording._front, "jobs_ready"),
         (blocked._next_handler, "jobs_at_gate"),
@@ -95,6 +96,13 @@ def test_queries_of_every_tick_and_mutation_use_an_index(writer: Writer, stateme
     assert not any("ORDER BY" in line for line in found)
 
 
+def test_the_next_time_is_read_from_the_front_of_two_indexes(writer: Writer) -> None:
+    """One is of delayed jobs and retries, the other of waits."""
+    text, defaults = writer.database.driver.compiled(due._next)
+    found = [line for line in plan(writer, text, defaults) if line.startswith(("SEARCH", "SCAN"))]
+    assert [index in line for index, line in zip(("jobs_later", "jobs_waiting"), found, strict=True)] == [True, True]
+
+
 @pytest.mark.parametrize("statement", [claims._claim_due, claims._limited, blocked._unblock])
 def test_a_page_of_a_queue_is_read_from_its_front(writer: Writer, statement: Any) -> None:
     """The page is read in the order of its index, however long the queue is."""
@@ -131,6 +139,7 @@ STATES = {
     "blocked": {"status": "'QUEUED'", "parked": "'PAUSED'"},
     "held": {"status": "'RUNNING'", "runner": "'another'"},
     "later": {"status": "'SCHEDULED'", "due_at": "2000000000000000 + n"},
+    "waiting": {"status": "'WAITING'", "due_at": "2000000000000000 + n"},
     "over": {"status": "'SUCCEEDED'", "finished_at": "n"},
 }
 FREQUENT = {
@@ -146,6 +155,7 @@ FREQUENT = {
     "look for undelivered ones": due._undelivered,
     "look for those that are due": due._due,
     "look for the next time": due._next,
+    "look for waits that are over": waits._due,
     "look for new destinations": due._new_destinations,
     "look at the front of the line": recording._front,
     "finish a step": recording._finish_step,

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from onward.config.settings import load
 from onward.handlers.base import Handler, Step
-from onward.jobs import commands, ledger, step_process
+from onward.jobs import commands, ledger, step_process, waits
 from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.following import follow_output
 from onward.jobs.model import Job, Visible, to_us
@@ -27,7 +27,7 @@ from onward.runtime import values
 from onward.storage.writer import Writer
 from onward.telemetry.tracing import Tracing
 from tests.integration.jobs import process_handlers
-from tests.ledgers import writing
+from tests.ledgers import route, writing
 from tests.processes import environment, wait_until
 from tests.runners import Node, node
 
@@ -115,6 +115,20 @@ async def test_steps_progress_and_dispatched_jobs_of_a_process_are_the_job_s(her
     one, two = pids(tmp_path)
     assert one == two != os.getpid()
     is_gone(one)
+
+
+async def test_no_process_waits_for_a_signal(here: Node, tmp_path: Path) -> None:
+    """Another process runs the step after the wait, with the typed payload and the results of earlier steps."""
+    job, task = await start(here, process_handlers.waits, folder=str(tmp_path))
+    await task
+    assert (await here.get(job)).status is S.WAITING
+    is_gone(pids(tmp_path)[0])
+    stored = waits.checked(await here.get(job), "approval", {"approved": True}, handlers=here.handlers)
+    await here.writer.run(lambda tx: waits.signal(tx, job.id, "approval", stored, route=route))
+    await here.start(job)
+    done = await here.get(job)
+    assert (done.status, done.result) == (S.SUCCEEDED, "Approval True")
+    assert len(set(pids(tmp_path))) == 2
 
 
 async def test_a_process_is_killed_at_its_time_limit(here: Node, tmp_path: Path) -> None:

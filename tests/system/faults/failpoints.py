@@ -32,6 +32,8 @@ WRITES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "hand back": ("onward.jobs.recovery", "release_runner"),
         "reclaim": ("onward.jobs.recovery", "reclaim_dead"),
         "promote": ("onward.jobs.due", "promote_due"),
+        "end wait": ("onward.jobs.waits", "end_due"),
+        "signal": ("onward.jobs.waits", "signal"),
         "confirm": ("onward.jobs.due", "confirm"),
         "invalidate": ("onward.jobs.due", "invalidate_deliveries"),
         "reroute": ("onward.jobs.due", "reroute"),

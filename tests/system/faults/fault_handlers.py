@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from onward.handlers.base import Handler, JobContext, Permanent, Retry, Unique, handler, sequence
+from onward.handlers.base import Handler, JobContext, Permanent, Retry, Unique, handler, sequence, sleep, wait_for
 from tests.system.faults import journal
 
 QUICK = Retry(max_attempts=4, base=timedelta(milliseconds=50), cap=timedelta(milliseconds=200))
@@ -51,6 +51,13 @@ async def third(job: JobContext, value: Value) -> Value:
     children = [job.dispatch("faults.leaf", marker=value["marker"]) for _ in range(value["children"])]
     journal.write(job.id, job.attempt, "third", value["marker"], "end")
     return {"marker": value["marker"], "children": children}
+
+
+async def decided(job: JobContext, decision: int) -> int:
+    """Record the decision that the job has waited for."""
+    journal.write(job.id, job.attempt, "decided", decision, "begin")
+    journal.write(job.id, job.attempt, "decided", decision, "end")
+    return decision
 
 
 @handler("faults.leaf", retry=QUICK)
@@ -198,6 +205,11 @@ async def leaves(job: JobContext, *, marker: int) -> None:
 HANDLERS: tuple[Handler, ...] = (
     sequence("faults.steps", [first, second, third], retry=QUICK),
     sequence("faults.streams", [draft, polish], retry=QUICK),
+    sequence(
+        "faults.waits",
+        [first, sleep(timedelta(milliseconds=50)), second, wait_for("decision", int), decided],
+        retry=QUICK,
+    ),
     leaf,
     notified,
     flaky,

@@ -64,6 +64,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _contract("processItem", "steps.process_item", _process),
             _act("steps", "first", "second", "third"),
             _act("streams", "draft", "polish"),
+            _act("waits", "first", "second", "decided"),
             _act("flaky", "flaky"),
             _act("tells", "tells"),
             _act("only", "only"),

@@ -36,7 +36,7 @@ def test_a_result_may_have_the_levels_that_docs_and_message_tell(inner: Any, own
 
 
 def running_job() -> Running:
-    job = SimpleNamespace(id="job_1", handler="a.b", owner=None, attempt=1, progress=None)
+    job = SimpleNamespace(steps=(), id="job_1", handler="a.b", owner=None, attempt=1, progress=None)
     return Running(cast("Job", job), cast("Any", None), None, cast("Any", None), on_progress=print, on_emit=print)
 
 
@@ -71,7 +71,7 @@ def test_progress_may_be_any_number() -> None:
 
 @pytest.mark.parametrize("error", [Permanent(""), HandlerError(), InvalidParameters([])])
 def test_an_error_without_a_message_says_so(error: HandlerError) -> None:
-    job = SimpleNamespace(id="job_1", counted_attempts=0, max_attempts=1)
+    job = SimpleNamespace(steps=(), id="job_1", counted_attempts=0, max_attempts=1)
     options: dict[str, Any] = {"step": "one", "policy": Retry(), "secrets": (), "chance": Random(1)}
     found = outcome.after_error(error, job=cast("Job", job), stop=None, **options).error
     assert found is not None

@@ -9,7 +9,7 @@ S = JobStatus
 
 def test_every_state_has_its_moves() -> None:
     assert set(MOVES) == set(JobStatus)
-    assert set(JobStatus) == TERMINAL | HELD | UNCLAIMED
+    assert set(JobStatus) == TERMINAL | HELD | UNCLAIMED | {S.WAITING}
     assert not TERMINAL & HELD
     assert not TERMINAL & UNCLAIMED
     assert not HELD & UNCLAIMED

@@ -21,6 +21,7 @@ from onward.graphql.mutations.schedules import (
     resume_schedule,
     run_schedule,
 )
+from onward.graphql.mutations.signal_job import SignalJobPayload, signal_job
 
 
 @strawberry.type(
@@ -36,6 +37,10 @@ class Mutation:
     )
     retry_jobs: RetryJobsPayload | None = strawberry.mutation(
         resolver=retry_jobs, description="Run matching failed and cancelled jobs again, oldest first."
+    )
+    signal_job: SignalJobPayload | None = strawberry.mutation(
+        resolver=signal_job,
+        description="Send the signal that a job waits for, or will wait for. The same signal again changes nothing.",
     )
     pause_handler: PauseHandlerPayload | None = strawberry.mutation(
         resolver=pause_handler,

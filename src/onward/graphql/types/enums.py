@@ -41,6 +41,7 @@ described(
         "QUEUED": "Waits for a free worker.",
         "RUNNING": "A worker runs it.",
         "RETRYING": "An attempt failed; waits for the next one.",
+        "WAITING": "Waits between two steps, for a signal or a time; see `wait`.",
         "CANCELLING": "Cancelling was requested; the worker has not stopped yet.",
         "SUCCEEDED": "Done.",
         "FAILED": "Ended with an error; see `error`.",

@@ -63,8 +63,29 @@ class JobAttempt:
 
 
 @query
+def schema(info: Info, root: strawberry.Parent[model.JobWait]) -> Any:
+    handler = info.context.services.handlers.get(root.handler)
+    wait = None if handler is None else handler.wait(root.name)
+    return None if wait is None else wait.schema
+
+
+@strawberry.type(description="What a WAITING job waits for: a signal, or a time.")
+class JobWait:
+    """Describes `onward.jobs.model.JobWait`, whose times are integer microseconds."""
+
+    name: str = strawberry.field(description="The name of the signal, and of the step.")
+    since: datetime
+    until: datetime | None = strawberry.field(description="The end of its time; null without a time limit.")
+    schema: JSON | None = strawberry.field(
+        resolver=schema,
+        graphql_type=JSON | None,
+        description="The JSON Schema of the signal's payload; null where it waits for a time.",
+    )
+
+
+@query
 async def waiting_for(info: Info, root: strawberry.Parent[model.Job]) -> str | None:
-    if root.status not in UNCLAIMED and root.blocked is None:
+    if root.status not in (*UNCLAIMED, JobStatus.WAITING) and root.blocked is None:
         return None
     dispatcher = info.context.services.dispatcher
     return dispatcher.waiting_for(root, await dispatcher.health())
@@ -131,9 +152,11 @@ class Job(Node):
     can_cancel: bool
     can_retry: bool
 
+    wait: JobWait | None = strawberry.field(description="What a WAITING job waits for.")
     waiting_for: str | None = strawberry.field(
         resolver=waiting_for,
-        description="Why it is not running: waiting for its time, for a free worker, for the backend to answer,"
+        description="Why it is not running: waiting for its time, for a signal, for a free worker, for the backend to"
+        " answer,"
         " for its handler to be resumed, for its turn under the handler's limits; or for a thread, where it runs.",
     )
 

@@ -22,6 +22,37 @@ def steps_forgotten() -> None:
     base.around(Runner, "execute", anew)
 
 
+def payloads_untyped() -> None:
+    """Hand the next step the payload of a signal as JSON."""
+    from onward.handlers.waits import Wait
+
+    base.put(Wait, "read", lambda _self, stored: stored)
+
+
+def sleeps_hand_nothing_on() -> None:
+    """Hand the step after a sleep the sleep's own result."""
+    from onward.handlers.base import Handler
+
+    base.put(Handler, "source_of", lambda _self, index: index - 1)
+
+
+def waits_hold_slots() -> None:
+    """Keep the slot of a job while it waits."""
+    import asyncio
+
+    from onward.jobs.runner import Runner
+
+    def holding(execute: Any) -> Any:
+        async def executed(self: Any, job: Any, **named: Any) -> None:
+            await execute(self, job, **named)
+            if len(job.steps) > 1:
+                await asyncio.sleep(3600)
+
+        return executed
+
+    base.around(Runner, "execute", holding)
+
+
 def chunks_of_now() -> None:
     """Forget when the step ended for those of its many children that are accepted later."""
     from onward.jobs import dispatched

@@ -128,12 +128,13 @@ def past_is_later() -> None:
 def cancels_only_what_runs() -> None:
     """Leave the cancel of a waiting job to its runner."""
     from onward.jobs import commands
-    from onward.jobs.states import UNCLAIMED
+    from onward.jobs.states import UNCLAIMED, JobStatus
 
     def heedless(cancel: Any) -> Any:
         def cancelled(tx: Any, job_id: str, *, reason: str | None, visible: Any) -> Any:
             job = commands._visible(tx, job_id, visible)
-            return job if job.status in UNCLAIMED else cancel(tx, job_id, reason=reason, visible=visible)
+            waits = job.status in (*UNCLAIMED, JobStatus.WAITING)
+            return job if waits else cancel(tx, job_id, reason=reason, visible=visible)
 
         return cancelled
 
@@ -259,3 +260,57 @@ def begins_at_the_first_chunk() -> None:
     from onward.jobs import chunks
 
     base.around(chunks, "page", lambda page: lambda tx, job_id, **given: page(tx, job_id, **{**given, "after": -1}))
+
+
+def waits_for_ever() -> None:
+    """Do not look whether the time of a wait has come."""
+    from onward.jobs import waits
+
+    base.put(waits, "end_due", lambda *_, **__: [])
+
+
+def early_signals_lost() -> None:
+    """Look for a signal only when it comes."""
+    from onward.jobs import waits
+
+    base.put(waits, "take_early", lambda *_, **__: None)
+
+
+def signals_of_any_run() -> None:
+    """Let a signal of an earlier run end a wait."""
+    from onward.jobs import waits
+    from onward.storage.tables import signals
+
+    named = (signals.c.job == sa.bindparam("id_"), signals.c.name == sa.bindparam("name_"))
+    base.put(waits, "_find", sa.select(signals.c.payload).where(*named))
+
+
+def second_signals_heeded() -> None:
+    """Answer a second signal as if it were the first."""
+    from onward.jobs import waits
+    from onward.jobs.base import Conflict
+
+    def heeding(signal: Any) -> Any:
+        def signalled(*arguments: Any, **named: Any) -> Any:
+            try:
+                return signal(*arguments, **named)
+            except Conflict as found:
+                return found.job
+
+        return signalled
+
+    base.around(waits, "signal", heeding)
+
+
+def timeouts_pass() -> None:
+    """Let a job go on when no signal has come."""
+    from onward.jobs import waits
+
+    base.put(waits, "_fail", lambda tx, job, *_: waits._go_on(tx, job, None, route=lambda _: job.backend))
+
+
+def payloads_unchecked() -> None:
+    """Take any payload for any signal."""
+    from onward.handlers.waits import Wait
+
+    base.put(Wait, "bind", lambda _self, value: value)

@@ -13,6 +13,10 @@ from tests.system.faults.process import Process, wait_for
 
 CANCEL = "mutation($id: ID!) { r: cancelJob(input: {id: $id}) { job { id } errors { code } } }"
 RETRY = "mutation($id: ID!) { r: retryJob(input: {id: $id}) { job { id } errors { code } } }"
+SIGNAL = (
+    'mutation($id: ID!, $payload: JSON!) { r: signalJob(input: {id: $id, name: "decision", payload: $payload})'
+    " { job { id } errors { code message } } }"
+)
 RUNNERS = "SELECT DISTINCT runner FROM _ledger.jobs WHERE runner IS NOT NULL"
 UNCONFIRMED = "SELECT id FROM _ledger.jobs WHERE status = 'RUNNING' OR (status = 'QUEUED' AND delivered_to IS NULL)"
 WAIT_TIMEOUT_S = 20.0
@@ -65,6 +69,22 @@ def every_point_of_a_worker_is_survived(stage: Stage) -> None:
         for point, drive in _points({"accept": _few}):
             _visit(installation, installation.apis[0], point, drive)
         _restore(installation, installation.apis[0])
+
+
+def every_point_of_a_wait_is_survived(stage: Stage) -> None:
+    """The points lie around a wait's begin, its end by its time, and its signal, which is not lost."""
+    workers = int(stage.installation.combination.backend == "dramatiq")
+    installation = stage.make(apis=1, workers=workers)
+    installation.start()
+    api, runner = installation.apis[0], installation.runners[0]
+    for point, drive in _points({"outcome": _wait} if workers else {"outcome": _wait, "end wait": _wait}):
+        _visit(installation, runner, point, drive)
+    if workers:
+        runner.faults = {}
+        runner.start()
+    for point, drive in _points({"signal": _signal}):
+        _visit(installation, api, point, drive)
+    _restore(installation, api)
 
 
 def a_kill_between_the_chunks_of_a_step_loses_none_of_its_jobs(stage: Stage) -> None:
@@ -154,6 +174,8 @@ def _restore(installation: Installation, process: Process) -> None:
     for request in installation.client.requests:
         if request.kind.name == "cancelled":
             installation.client.post(CANCEL, {"id": request.job})
+        if request.kind.name == "waits":  # a signal that has come already changes nothing
+            installation.client.post(SIGNAL, {"id": request.job, "payload": request.marker})
     installation.wait_for_jobs()
     installation.check()
 
@@ -162,6 +184,18 @@ def _few(installation: Installation) -> None:
     installation.client.send("processItem", 1)
     installation.client.send("steps", 1, params={"pause_s": 0.0, "children": 1})
     installation.client.send("sendNotification", 1)
+
+
+def _wait(installation: Installation) -> None:
+    installation.client.send("waits", 1)
+
+
+def _signal(installation: Installation) -> None:
+    """Signal a job before its wait has begun, or after: whatever comes first."""
+    installation.client.timeout_s = 10.0
+    (request,) = installation.client.send("waits", 1)
+    installation.client.timeout_s = 0.0
+    installation.client.post(SIGNAL, {"id": request.job, "payload": request.marker})
 
 
 def _many_children(installation: Installation) -> None:
@@ -285,6 +319,7 @@ FAULT_TESTS = (
     FaultTest(every_point_of_a_delivery_is_survived, (DRAMATIQ,), slow=True),
     FaultTest(every_point_of_a_worker_is_survived, (DRAMATIQ, ON_POSTGRESQL), slow=True),
     FaultTest(a_kill_before_the_answer_leaves_one_unique_job, BOTH_ENDS, slow=True),
+    FaultTest(every_point_of_a_wait_is_survived, BOTH_ENDS, quick=0),
     FaultTest(a_kill_between_the_chunks_of_a_step_loses_none_of_its_jobs, BOTH_ENDS, quick=0),
     FaultTest(a_kill_at_a_failure_brings_its_job_once, BOTH_ENDS, slow=True),
 )

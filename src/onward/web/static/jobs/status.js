@@ -1,7 +1,7 @@
 // The states of a job, in the order in which it goes through them.
 import { el, setAttribute, setText } from './dom.js';
 
-export const STATUSES = ['SCHEDULED', 'QUEUED', 'RUNNING', 'RETRYING', 'CANCELLING', 'SUCCEEDED', 'FAILED', 'CANCELLED'];
+export const STATUSES = ['SCHEDULED', 'QUEUED', 'RUNNING', 'RETRYING', 'WAITING', 'CANCELLING', 'SUCCEEDED', 'FAILED', 'CANCELLED'];
 export const TERMINAL = new Set(['SUCCEEDED', 'FAILED', 'CANCELLED']);
 export const RETRYABLE = ['FAILED', 'CANCELLED'];
 
