@@ -21,6 +21,7 @@ const WORDS: Record<JobStatus, string> = {
   QUEUED: 'Waiting',
   RUNNING: 'Being sent',
   RETRYING: 'Will be tried again',
+  WAITING: 'Waits for an answer',
   CANCELLING: 'Being cancelled',
   SUCCEEDED: 'Sent',
   FAILED: 'Failed',

@@ -7,6 +7,7 @@ import { showProgress } from './follow.js';
 import { between, fully, json, length, moment } from './format.js';
 import { Output } from './output.js';
 import { CANCEL_JOB, RETRY_JOB } from './queries.js';
+import { SignalForm } from './signal.js';
 import { mark, remark, word } from './status.js';
 import { Steps } from './steps.js';
 
@@ -30,6 +31,7 @@ export class JobView {
       cancel: () => this.#cancel(id),
       retry: () => this.#change(id, RETRY_JOB, 'retryJob', { id, fromStart: false }),
       restart: () => this.#change(id, RETRY_JOB, 'retryJob', { id, fromStart: true }),
+      answered: () => this.#watch(id),
     }, this.#socket);
     this.#place.replaceChildren(...parts.all);
     parts.title.focus();
@@ -77,7 +79,7 @@ export class JobView {
   }
 }
 
-function frame(id, back, { cancel, retry, restart }, socket) {
+function frame(id, back, { cancel, retry, restart, answered }, socket) {
   const parts = {
     title: el('h1', { tabindex: '-1' }, 'Job'),
     status: mark('QUEUED'),
@@ -90,6 +92,7 @@ function frame(id, back, { cancel, retry, restart }, socket) {
     retry: el('button', { type: 'button', class: 'main', onclick: retry }, 'Retry'),
     restart: el('button', { type: 'button', onclick: restart }, 'Retry from start'),
     facts: el('dl', { class: 'facts' }),
+    signal: new SignalForm({ answered }),
     steps: new Steps(),
     attempts: new Attempts(),
     output: new Output(socket),
@@ -106,7 +109,7 @@ function frame(id, back, { cancel, retry, restart }, socket) {
   parts.all = [
     el('p', {}, el('a', { href: back, class: 'back' }, '← All jobs')),
     el('header', { class: 'head' }, el('div', {}, parts.title, el('p', { class: 'mono faint' }, id)), parts.status),
-    parts.waiting, parts.error, parts.bar, parts.progress, parts.actions, parts.said, parts.output.element, parts.more, parts.tried, parts.gave,
+    parts.waiting, parts.error, parts.bar, parts.progress, parts.actions, parts.said, parts.signal.element, parts.output.element, parts.more, parts.tried, parts.gave,
   ];
   return parts;
 }
@@ -136,6 +139,7 @@ function show(parts, job) {
   parts.cancel.hidden = !job.canCancel;
   parts.retry.hidden = parts.restart.hidden = !job.canRetry;
   parts.actions.hidden = !job.canCancel && !job.canRetry;
+  parts.signal.show(job);
   parts.steps.show(job);
   parts.facts.replaceChildren(...facts(job));
   parts.attempts.show(job);

@@ -4,6 +4,7 @@ const ROW = 'id handler status version done backend createdAt runAt startedAt fi
   + 'progress { completed total message } error { code message }';
 
 const WHOLE = `${ROW} expiresAt waitingFor maxAttempts result canCancel canRetry
+  wait { name since until schema }
   error { retryable step occurredAt }
   steps { name index status startedAt finishedAt result }
   attempts { number charged backend worker startedAt finishedAt error { code message retryable step } }`;
@@ -43,6 +44,7 @@ export const PROCESS_ITEM = `mutation processItem($input: ProcessItemInput!) {
 }`;
 export const CANCEL_JOB = `mutation cancelJob($input: CancelJobInput!) { cancelJob(input: $input) { job { ${WHOLE} } ${ERRORS} } }`;
 export const RETRY_JOB = `mutation retryJob($input: RetryJobInput!) { retryJob(input: $input) { job { ${WHOLE} } ${ERRORS} } }`;
+export const SIGNAL_JOB = `mutation signalJob($input: SignalJobInput!) { signalJob(input: $input) { job { id } ${ERRORS} } }`;
 export const RETRY_JOBS = `mutation retryJobs($input: RetryJobsInput!) { retryJobs(input: $input) { count ${ERRORS} } }`;
 export const PAUSE_HANDLER = `mutation pauseHandler($input: PauseHandlerInput!) { pauseHandler(input: $input) { ${ERRORS} } }`;
 export const RESUME_HANDLER = `mutation resumeHandler($input: ResumeHandlerInput!) { resumeHandler(input: $input) { ${ERRORS} } }`;
