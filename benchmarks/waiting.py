@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -92,7 +92,7 @@ async def measure(writer: Writer) -> dict[str, float]:
     found["look for due"] = 200 / (time.perf_counter() - at)
     at = time.perf_counter()
     for _ in range(200):
-        await writer.run(partial(waits.end_due, limit=500, route=lambda _: "here"))
+        await writer.run(partial(waits.end_due, limit=500, enqueuer=cast("Any", None)))  # no wait is over
     found["end waits"] = 200 / (time.perf_counter() - at)
     return found
 

@@ -51,7 +51,7 @@ class DelayedJobs(Service):
         self._agenda.forget()
 
     def _at_their_times(self, tx: Tx, limit: int) -> tuple[list[Job], list[Job]]:
-        """Cancel what has expired, end waits, queue what is due: `limit` jobs at most. The first are those that are over."""
+        """Cancel what has expired, end waits and queue what is due, at most `limit` jobs. The first list is over."""
         expired = expiry.expire_due(tx, limit)
         waited = waits.end_due(tx, limit - len(expired), enqueuer=self._dispatcher)
         jobs = due.promote_due(tx, limit - len(expired) - len(waited), route=self._dispatcher.route)
