@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from onward.handlers.base import JobRequest
 from onward.jobs.results import chunk_json
 from onward.jobs.running import unpacked
+from onward.jobs.signal_urls import LASTS
 
 
 @dataclass
@@ -20,6 +22,8 @@ class FakeJob:
     attempt: int = 1
     tools: Any = None
     resources: Any = None
+    results: dict[str, Any] = field(default_factory=dict)
+    """The results of the steps that `result_of` finds, by their names."""
     emitted: list[Any] = field(default_factory=list)
     """The chunks of `emit`, in order."""
     reported: list[tuple[int, int | None, str | None]] = field(default_factory=list)
@@ -41,6 +45,14 @@ class FakeJob:
 
     def check(self) -> None:
         """Let the job go on."""
+
+    def result_of(self, step: str) -> Any:
+        if step not in self.results:
+            raise ValueError(f"{self.handler}: no step {step!r} has finished; give FakeJob its result in `results`")
+        return self.results[step]
+
+    def signal_url(self, name: str, *, expires: timedelta = LASTS) -> str:  # noqa: ARG002 - a real one's argument
+        return f"https://signals.invalid/{self.id}/{name}"
 
     def dispatch(self, request: str | JobRequest, /, **given: Any) -> str:
         handler, values, *_ = unpacked(request, given)

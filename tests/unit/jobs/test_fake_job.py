@@ -34,3 +34,11 @@ def test_a_fake_job_refuses_the_chunks_that_a_real_one_refuses() -> None:
     with pytest.raises(TypeError, match="emit needs a chunk"):
         job.emit(None)
     assert job.emitted == []
+
+
+def test_a_fake_job_has_the_results_that_it_is_given() -> None:
+    job = FakeJob(results={"draft": "words"})
+    assert job.result_of("draft") == "words"
+    with pytest.raises(ValueError, match="give FakeJob its result"):
+        job.result_of("publish")
+    assert job.signal_url("approval").endswith("/job_test/approval")
