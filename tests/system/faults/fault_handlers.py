@@ -53,11 +53,11 @@ async def third(job: JobContext, value: Value) -> Value:
     return {"marker": value["marker"], "children": children}
 
 
-async def decided(job: JobContext, decision: int) -> int:
+async def decided(job: JobContext, decision: int) -> Value:
     """Record the decision that the job has waited for."""
     journal.write(job.id, job.attempt, "decided", decision, "begin")
     journal.write(job.id, job.attempt, "decided", decision, "end")
-    return decision
+    return {"decision": decision}
 
 
 @handler("faults.leaf", retry=QUICK)

@@ -51,7 +51,7 @@ async def test_the_job_s_page_has_a_form_for_what_it_waits_for(
     await form.get_by_role("button", name="Send").click()
     await expect(page.locator("#job .head")).to_contain_text("Succeeded")
     await expect(form).to_be_hidden()
-    await expect(page.get_by_label("Result")).to_contain_text("True fine 5 good Ann")
+    await expect(page.locator('pre[aria-label="Result"]')).to_contain_text("True fine 5 good Ann")
     await page.close()
 
 
@@ -68,5 +68,5 @@ async def test_a_signed_address_has_the_same_form(browser: Browser, served_here:
     await page.reload()
     await expect(page.get_by_text("This has been answered.")).to_be_visible()
     await page.goto(f"{address}/#/jobs/{job_id}")
-    await expect(page.get_by_label("Result")).to_contain_text("False  4 bad nobody")
+    await expect(page.locator('pre[aria-label="Result"]')).to_contain_text("False  4 bad nobody")
     await page.close()
