@@ -64,6 +64,15 @@ async def failing_lifespan() -> AsyncIterator[None]:
     raise ZeroDivisionError("the pool cannot be closed")
 
 
+def opened() -> str:
+    raise ZeroDivisionError("the pool\ncannot be opened")
+
+
+@asynccontextmanager
+async def unready_lifespan() -> AsyncIterator[str]:
+    yield opened()
+
+
 @asynccontextmanager
 async def swallowing_lifespan() -> AsyncIterator[None]:
     with suppress(Exception):  # as in code that wants to go on
@@ -147,12 +156,29 @@ async def test_a_start_that_raises_drains_the_started_parts_and_is_raised_once(p
     assert await project.is_closed(loaded)
 
 
-async def test_a_lifespan_that_raises_at_its_end_comes_after_the_drain(project: Project) -> None:
+async def test_a_lifespan_that_raises_at_its_end_is_logged_after_the_drain(project: Project) -> None:
     loaded = project.load(lifespan="failing_lifespan")
-    with pytest.raises(ZeroDivisionError, match="the pool cannot be closed"):
+    with capture_logs() as logs:
         async with wiring.run_process(loaded, Role.ACCEPT):
             pass
+    (error,) = [line for line in logs if line["log_level"] == "error"]
+    assert error["event"] == "the lifespan of the handlers failed at its end"
+    assert error["lifespan"].endswith("failing_lifespan")
     assert {"drain one", "drain two", "drain three"} < set(project.journal)
+    assert await project.is_closed(loaded)
+
+
+async def test_a_lifespan_that_raises_at_its_start_is_told_in_one_line(project: Project) -> None:
+    loaded = project.load(lifespan="unready_lifespan")
+    with pytest.raises(settings.SettingsError) as raised:
+        async with wiring.run_process(loaded, Role.ACCEPT):
+            pytest.fail("it has started")
+    assert str(raised.value) == (
+        f"handlers.lifespan: {__name__}:unready_lifespan failed at its start:"
+        " ZeroDivisionError: the pool cannot be opened"
+    )
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+    assert not project.journal
     assert await project.is_closed(loaded)
 
 

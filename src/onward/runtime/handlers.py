@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import shlex
 import sys
+import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,10 @@ from onward.handlers.on_failure import check_notified
 from onward.jobs.encryption import Encryption, NoKey
 from onward.mail.mailer import FileMailer
 from onward.runtime.loading import load
+from onward.storage.base import StorageError
 from onward.storage.ledger import Ledger
+from onward.telemetry import logger
+from onward.text.errors import text_of
 
 if TYPE_CHECKING:
     from onward.mail.smtp import SmtpMailer
@@ -131,7 +136,10 @@ def build_log(settings: Settings) -> JsonLines:
 
 @asynccontextmanager
 async def lifespan(settings: Settings, ledger: Ledger) -> AsyncIterator[Any]:
-    """Enter the project's own lifespan and yield its resources; None without one. Raises SettingsError."""
+    """Enter the project's own lifespan and yield its resources; None without one.
+
+    Raises SettingsError, also for an error that it raises at its start; one at its end is logged.
+    """
     path = settings.handlers.lifespan
     if not path:
         yield None
@@ -151,10 +159,28 @@ async def lifespan(settings: Settings, ledger: Ledger) -> AsyncIterator[Any]:
         ) from error
     async with AsyncExitStack() as stack:
 
-        async def leave(*error: Any) -> bool:
-            await manager.__aexit__(*error)
+        async def leave(kind: Any, error: Any, trace: Any) -> bool:
+            try:
+                await manager.__aexit__(kind, error, trace)
+            except Exception as raised:  # noqa: BLE001 - code of the project's may raise anything
+                if raised is not error:
+                    logger("onward").exception("the lifespan of the handlers failed at its end", lifespan=path)
             return False  # a lifespan that suppresses errors must not hide why the process cannot start
 
-        found = await manager.__aenter__()
+        try:
+            found = await manager.__aenter__()
+        except (SettingsError, StorageError):
+            raise
+        except Exception as error:
+            words = in_one_line(error, settings.project)
+            raise SettingsError(f"handlers.lifespan: {path} failed at its start: {words}") from error
         stack.push_async_exit(leave)
         yield found
+
+
+def in_one_line(error: Exception, project: Path) -> str:
+    """Return the class and the text of an error, and the line in the project that raised it."""
+    words = " ".join(text_of(error).split())
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if project in Path(frame.filename).parents]
+    place = f" ({Path(frames[-1].filename).relative_to(project)}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}{f': {words}' if words else ''}{place}"
