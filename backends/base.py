@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from onward.findings import Finding, State
 
@@ -19,7 +19,7 @@ class BackendError(Exception):
 
 
 class Role(StrEnum):
-    """The task of a process."""
+    """The task of a process; for the jobs of a queue that it does not take, that in which it runs none."""
 
     ACCEPT = "accept"  # the API
     RUN = "run"  # a worker
@@ -81,6 +81,15 @@ class Backend(ABC):
 
     runs_elsewhere: ClassVar[bool]
     """Does another process run the jobs? Then maintenance delivers again whatever may be lost."""
+
+    @classmethod
+    def for_queue(cls, queue: str, options: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG003 - most have no place
+        """Return the options of the instance for a queue of the project, so that its messages are apart from others.
+
+        If they stay the same, the messages of all queues mix, and a worker has those delivered again that it gets of a
+        queue that it does not take.
+        """
+        return options
 
     @abstractmethod
     async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:

@@ -20,7 +20,8 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dramatiq
 import redis
@@ -37,6 +38,7 @@ from onward.findings import Finding
 from onward.jobs.timings import Timings
 
 TRY_INTERVAL_S = 10.0
+NAMESPACE = "onward"
 
 
 class Dramatiq(Backend):
@@ -49,7 +51,7 @@ class Dramatiq(Backend):
         run: Run,
         *,
         url: str,
-        namespace: str = "onward",
+        namespace: str = NAMESPACE,
         timings: Timings = Timings(),
     ) -> None:
         self.broker = Broker(url, namespace, timings)
@@ -62,6 +64,10 @@ class Dramatiq(Backend):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining = False
         self._tried_at = -math.inf  # when Redis last allowed all of our commands
+
+    @classmethod
+    def for_queue(cls, queue: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**options, "namespace": f"{options.get('namespace', NAMESPACE)}:{queue}"}
 
     async def start(self, role: Role) -> None:  # noqa: ARG002 - jobs run where a Dramatiq worker consumes `broker`
         self._loop = asyncio.get_running_loop()

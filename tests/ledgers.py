@@ -84,5 +84,5 @@ def accept(tx: Tx, handler: str = "conformance.job", **values: Any) -> Job:
     return ledger.accept(tx, new_job(handler, **values))
 
 
-def route(_handler: str) -> str:
+def route(_handler: str, _present: str = "") -> str:
     return "here"

@@ -49,7 +49,7 @@ class Enqueuer:
         return replace(new, params=encode(dict(zip(FAILURE_FIELDS, values, strict=True))))
 
     @staticmethod
-    def route(_handler: str) -> str:
+    def route(_handler: str, _present: str) -> str:
         return "here"
 
     @staticmethod

@@ -34,13 +34,13 @@ class OnDatabase(BackendFixture):
     def database(self, project: Path) -> str:
         return self._database or super().database(project)
 
-    def start(self, project: Path, timings: Timings) -> Worker:
+    def start(self, project: Path, timings: Timings, queues: str = "") -> Worker:
         """Fork a process that runs the command's module."""
         program, *arguments = self.worker()[self.worker().index("-m") + 1 :]
         log = processes.log_of(project)
         process = forked.template(environment()["PYTHONPATH"]).start(
             arguments,
-            environment=processes.environment(project, timings),
+            environment=processes.environment(project, timings, queues),
             cwd=project,
             out=log,
             error=log,

@@ -16,6 +16,7 @@ from onward.jobs.states import JobStatus
 from onward.testing import processes
 from onward.testing.harness import Harness, open_harness
 from onward.testing.waiting import until
+from onward.testing.workload import QUEUE
 from tests.contract.backend_fixtures import DramatiqFixture
 from tests.servers import Server, free_port, redis_server
 
@@ -141,13 +142,15 @@ async def test_messages_that_a_killed_worker_had_fetched_run_elsewhere(harness: 
 
 @pytest.mark.slow
 async def test_dramatiq_s_own_command_runs_jobs_too(harness: Harness) -> None:
-    """The command is `dramatiq worker:broker`, and it ends upon SIGTERM."""
+    """The command is `dramatiq worker:broker`, for one queue, and it ends upon SIGTERM."""
     await harness.no_worker()
     command = (sys.executable, "-m", "dramatiq", "worker:broker", "--processes", "1", "--threads", "2")
-    master = processes.start(command, harness.project)
+    master = processes.start(command, harness.project, queues=QUEUE)
     try:
-        job = await harness.accept("conformance.note", folder=str(harness.folder))
+        other = await harness.accept("conformance.note", folder=str(harness.folder))
+        job = await harness.accept("conformance.queued", folder=str(harness.folder))
         assert (await harness.done(job)).status is S.SUCCEEDED
+        assert (await harness.get(other.id)).status is S.QUEUED
         assert await master.stop(12) < 12
     finally:
         if master.is_up:

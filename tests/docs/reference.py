@@ -49,7 +49,8 @@ METRICS_HEAD = """# Metrics
 
 The metrics at `/metrics`, in Prometheus's text format. [Observability](observability.md) says where each process
 serves them, and how to use them. A `status` is one of the
-[states](architecture.md#states-and-the-moves-between-them) of a job.
+[states](architecture.md#states-and-the-moves-between-them) of a job; a `backend` is named with its
+[queue](flows.md#workers), as in `dramatiq:gpu`, if it has one.
 
 Metrics from `onward_ledger_up` on describe the whole installation, and only API processes have them; all others
 describe one process since its start. On Linux each process also has `process_cpu_seconds_total`,

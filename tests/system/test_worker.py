@@ -44,8 +44,18 @@ def test_dramatiq_s_own_command_is_refused_with_two_brokers(tmp_path: Path, monk
     settings = 'backend = "fast"\n[routes]\n"email.*" = "dramatiq"\n' + FAST
     application.write(tmp_path, settings)
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
-    with pytest.raises(SettingsError, match=r"only one of fast and dramatiq; run `onward worker`"):
+    with pytest.raises(SettingsError, match=r"only one of dramatiq, fast; run `onward worker`"):
         consumers.build_broker()
+
+
+def test_dramatiq_s_own_command_serves_one_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    application.write(tmp_path, 'backend = "dramatiq"\n[queues."email.*"]\nqueue = "mail"\n')
+    monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"only one of dramatiq, dramatiq:mail; .* choose a queue by ONWARD_WORKER"):
+        consumers.build_broker()
+    for queue, namespace in (("mail", "onward:mail"), ("default", "onward")):
+        monkeypatch.setenv("ONWARD_WORKER__QUEUES", queue)
+        assert consumers.build_broker().namespace == namespace
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from onward.config.settings import Email, Log, Settings, SettingsError
 from onward.dispatch.preparation import Preparation
 from onward.findings import Finding, State, in_one_line
 from onward.handlers.base import Handler
-from onward.jobs.check import check_handlers
+from onward.jobs.check import check_handlers, check_queues
 from onward.runtime import backends, values
 from onward.runtime import handlers as project
 from onward.runtime.database import database_of
@@ -43,7 +43,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
             handlers = project.load_handlers(settings)
             preparation = Preparation(
                 handlers=handlers,
-                route=values.routes(settings),
+                route=values.routes(settings, handlers),
                 encryption=project.build_encryption(settings, handlers),
                 tracing=Tracing(),
             )
@@ -75,6 +75,7 @@ def _handlers(settings: Settings, handlers: Mapping[str, Handler], database: Dat
     yield Finding("handlers", State.OK, ", ".join(names))
     yield from values.check_patterns(settings, names)
     yield from check_handlers(database, names)
+    yield from check_queues(database, values.routes(settings, handlers).destinations)
 
 
 def _schedule(settings: Settings, preparation: Preparation) -> Iterator[Finding]:

@@ -31,14 +31,15 @@ def as_object(job: Job) -> dict[str, Any]:
     """Return the job as JSON, with GraphQL's names."""
     attempts = []
     for one in job.attempts:
-        fields = {**asdict(one), "error": _error(one.error)}
+        fields = {**asdict(one), "backend": one.backend_name, "error": _error(one.error)}
         attempts.append({"number": fields.pop("number"), "charged": fields.pop("counts_as_attempt"), **fields})
     return {
         "id": job.id,
         "handler": job.handler,
         "status": job.status.value,
         "done": job.done,
-        "backend": job.backend,
+        "backend": job.backend_name,
+        "queue": job.queue,
         "owner": job.owner,
         "priority": job.priority,
         "version": job.version,

@@ -35,6 +35,10 @@ Host = Annotated[str | None, typer.Option(help="The address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="The port to listen on; 0 picks a free one.")]
 Workers = Annotated[int | None, typer.Option(help="How many API processes share the port.")]
 Processes = Annotated[int | None, typer.Option(min=1, help="How many worker processes; by default one for each core.")]
+Queues = Annotated[
+    list[str] | None,
+    typer.Option(help="Run the jobs of these queues only, with commas between; default is that of jobs without one."),
+]
 Threads = Annotated[int, typer.Option(min=1, help="How many Dramatiq jobs each worker process runs at once.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on each line.")]
 Statuses = Annotated[list[JobStatus] | None, typer.Option("--status", case_sensitive=False, help="Only these states.")]
@@ -48,15 +52,18 @@ def serve(
     port: Port = None,
     backend: Backend = None,
     workers: Workers = None,
+    queues: Queues = None,
     fd: Annotated[int | None, typer.Option(help="The number of an open socket to listen on; systemd's is 3.")] = None,
 ) -> None:
     """Serve the API. With the default backend it runs the jobs, too."""
     garbage_collector.start()
     allocator.limit_pools()
-    settings = _load_settings(backend=backend, host=host, port=port, workers=workers)
+    settings = _load_settings(backend=backend, host=host, port=port, workers=workers, queues=queues)
     from onward.api import server as serving
+    from onward.runtime import backends
 
     with _errors_in_one_line():
+        backends.check_queues(settings)
         if fd is not None:
             adopted = serving.adopt(settings, fd)
             _migrate(settings)
@@ -81,12 +88,13 @@ def worker(
     processes: Processes = None,
     threads: Threads = 8,
     backend: Backend = None,
+    queues: Queues = None,
     supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False,
 ) -> None:
     """Run the jobs that the API hands to Dramatiq, or to a backend of yours."""
     garbage_collector.start()
     allocator.limit_pools()
-    settings = _load_settings(backend=backend)
+    settings = _load_settings(backend=backend, queues=queues)
     from onward.worker import process
 
     with _errors_in_one_line():
@@ -107,17 +115,20 @@ def up(
     workers: Workers = None,
     processes: Processes = None,
     threads: Threads = 8,
+    queues: Queues = None,
 ) -> None:
     """Run the API, workers and, if none answers, a private Redis, all on this machine."""
-    settings = _load_settings(backend=backend, host=host, port=port, workers=workers)
+    settings = _load_settings(backend=backend, host=host, port=port, workers=workers, queues=queues)
     from onward.api import server as serving
     from onward.runtime import backends
     from onward.supervisor import private_redis
 
     with _errors_in_one_line(), serving.bind(settings) as bound:
+        backends.check_queues(settings)
         _migrate(settings)
         parts = _api(settings, bound)
-        if backends.runs_elsewhere(settings):
+        # Without queues nothing has to be loaded to know.
+        if backends.runs_elsewhere(settings) and (not settings.worker.taken or backends.taken_by_worker(settings)):
             parts += _workers(processes, threads)
         if backends.uses_dramatiq(settings):
             redis = private_redis.process_spec(settings)
@@ -515,7 +526,12 @@ def _onward(
 
 
 def _load_settings(
-    *, backend: str | None = None, host: str | None = None, port: int | None = None, workers: int | None = None
+    *,
+    backend: str | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    workers: int | None = None,
+    queues: list[str] | None = None,
 ) -> "Settings":
     """Load the settings under the flags, pass the flags on to child processes, and set up logging."""
     from onward import telemetry
@@ -524,9 +540,13 @@ def _load_settings(
     server = {key: value for key, value in (("host", host), ("port", port), ("workers", workers)) if value is not None}
     with _errors_in_one_line():
         flags: dict[str, Any] = {"backend": backend, "server": server}
+        if queues:
+            flags["worker"] = {"queues": ",".join(queues)}
         found = settings.enter(**{key: flag for key, flag in flags.items() if flag})
     if backend:
         os.environ["ONWARD_BACKEND"] = backend
+    if queues:
+        os.environ["ONWARD_WORKER__QUEUES"] = found.worker.queues
     os.environ.update({f"ONWARD_SERVER__{key.upper()}": str(value) for key, value in server.items()})
     telemetry.configure(found.environment)
     return found

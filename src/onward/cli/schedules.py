@@ -158,7 +158,7 @@ def _schedules(settings: Settings) -> Schedules:
     handlers = load_handlers(settings)
     preparation = Preparation(
         handlers=handlers,
-        route=values.routes(settings),
+        route=values.routes(settings, handlers),
         priority=values.priorities(settings),
         encryption=build_encryption(settings, handlers),
         tracing=Tracing(),

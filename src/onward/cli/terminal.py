@@ -24,13 +24,14 @@ from onward.jobs.base import Conflict, NotFound
 from onward.jobs.bulk_retry import BulkRetry
 from onward.jobs.model import Job, JobChunk, JobFilter, Visible
 from onward.jobs.states import JobStatus
-from onward.jobs.waiting import waits_for
+from onward.jobs.waiting import taken, waits_for
 from onward.runtime.database import database_of
 from onward.storage import migrate
 from onward.storage.engine import Database
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.text.patterns import matches
+from onward.text.queues import DEFAULT
 
 DONE, REFUSED, UNKNOWN = 0, 1, 3  # 2 is for what cannot start
 EVERYTHING = Visible(everything=True)
@@ -55,17 +56,18 @@ def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: boo
 def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
     """Print one job, and the reason why it waits."""
 
-    def look(tx: Tx) -> tuple[Job | None, Mapping[str, concurrency.HandlerLimits]]:
-        return ledger.get(tx, job_id), concurrency.all_limits(tx)
+    def look(tx: Tx) -> tuple[Job | None, Mapping[str, concurrency.HandlerLimits], Collection[str]]:
+        return ledger.get(tx, job_id), concurrency.all_limits(tx), taken(tx)
 
     with ledger_of(settings) as database:
-        job, there = database.read_sync(look)
+        job, there, takes = database.read_sync(look)
     if job is None:
         return _unknown(job_id)
     asked = job.status is JobStatus.QUEUED and job.blocked is None  # else it waits for something else
-    health = _health(settings, job.backend) if asked else None
+    health = _health(settings, job.backend_name) if asked else None
     answers, reason = (None, "") if health is None else (health.reachable, health.reason)
-    waiting = waits_for(job, there.get(job.handler), answers=answers, reason=reason)
+    here = job.queue == DEFAULT or job.backend in takes
+    waiting = waits_for(job, there.get(job.handler), answers=answers, reason=reason, taken=here)
     if as_json:
         print(json.dumps({**job_text.as_object(job), "waitingFor": waiting}))
     else:
@@ -151,7 +153,7 @@ def cancel(settings: Settings, ids: Sequence[str], *, reason: str | None, as_jso
 
 def retry(settings: Settings, ids: Sequence[str], *, from_start: bool, as_json: bool) -> int:
     """Queue the jobs for a new run."""
-    route = Routes(settings.backend, settings.routes)
+    route = _routes(settings)
     return _command(
         settings,
         ids,
@@ -162,7 +164,7 @@ def retry(settings: Settings, ids: Sequence[str], *, from_start: bool, as_json: 
 
 def retry_matching(settings: Settings, wanted: JobFilter, limit: int) -> int:
     """Queue up to `limit` matching jobs for a new run, a small batch in each commit."""
-    route = Routes(settings.backend, settings.routes)
+    route = _routes(settings)
     with writer_of(settings) as writer:
         retryable = partial(commands.retryable, filter=wanted, limit=limit, visible=EVERYTHING)
         total = len(writer.database.read_sync(retryable))
@@ -190,6 +192,12 @@ def pause(settings: Settings, names: Sequence[str]) -> int:
 def resume(settings: Settings, names: Sequence[str]) -> int:
     """Resume the matching handlers."""
     return _switch(settings, names, "resumed", concurrency.resume)
+
+
+def _routes(settings: Settings) -> Routes:
+    """Return the destinations by the settings alone; a job keeps the queue of its handler, which is not loaded."""
+    queues = {name: queue.queue for name, queue in settings.queues.items()}
+    return Routes(settings.backend, settings.routes, queues)
 
 
 def _health(settings: Settings, name: str) -> Health | None:

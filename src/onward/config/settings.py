@@ -21,6 +21,7 @@ from pydantic_settings import SettingsError as UnreadableVariable
 
 from onward.config import extras
 from onward.config.errors import SettingsError, describe, misnamed_variable, nearest, one_of, unreadable_variable
+from onward.text import queues
 
 __all__ = ["Settings", "SettingsError", "enter", "load", "version"]
 
@@ -62,6 +63,14 @@ def _rate(text: str) -> str:
     if re.fullmatch(r"[1-9]\d{0,6}/[smhd]", text, re.ASCII) is None:
         raise ValueError("must be a number and s, m, h or d for its time, as in 100/m")
     return text
+
+
+def _queues(text: str) -> str:
+    """Return the names of queues without spaces. Raises ValueError."""
+    names = [name.strip() for name in text.split(",")]
+    if text and not all(queues.NAME.fullmatch(name) for name in names):
+        raise ValueError(f'must be names of queues with commas between, as in gpu,default (got "{text}")')
+    return ",".join(names)
 
 
 def _network(name: str) -> str:
@@ -134,6 +143,7 @@ HeaderName = Annotated[str, _like(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,100}", "the name
 ClassPath = Annotated[str, _like(r"[\w.]+:\w+", "package.module:Class")]
 FunctionPath = Annotated[str, _like(r"([\w.]+:\w+)?", "package.module:function, or empty")]
 Module = Annotated[str, AfterValidator(_module)]
+QueueName = Annotated[str, _like(queues.NAME.pattern, queues.NAMED)]
 
 
 class Table(BaseModel):
@@ -172,12 +182,21 @@ class Server(Table):
 
 
 class Worker(Table):
+    queues: Annotated[str, AfterValidator(_queues)] = Field(
+        "",
+        description="the queues whose jobs a process runs, also one of `serve`, with commas between, as in gpu,default;"
+        " empty for all of them",
+    )
     recycle_after_jobs: int = Field(
         0, ge=0, description="a worker process is replaced, without a gap, after so many jobs; 0 for never"
     )
     recycle_above_mb: int = Field(
         0, ge=0, description="likewise above so many megabytes of resident memory; 0 for any amount"
     )
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        return tuple(self.queues.split(",")) if self.queues else ()
 
 
 class Database(Table):
@@ -244,6 +263,9 @@ class Backends(Table):
         if not isinstance(table, dict):
             return table
         ours = {"background", "dramatiq"}
+        for name in table:
+            if ":" in name:
+                raise ValueError(f'the name of a backend must have no colon, which is for its queues (got "{name}")')
         return {
             **{name: table[name] for name in table if name in ours},
             "custom": {name: options for name, options in table.items() if name not in ours},
@@ -469,7 +491,7 @@ class Recurring(Table):
 
 
 class Queue(Table):
-    """Priority and limits of the jobs of a handler, or of a family of them; its name is that of its table."""
+    """Queue, priority and limits of the jobs of a handler, or of a family of them; its name is that of its table."""
 
     priority: int = Field(
         0,
@@ -482,6 +504,11 @@ class Queue(Table):
     )
     rate: Annotated[str, AfterValidator(_rate)] | None = Field(
         None, description="the most jobs of one handler that begin in any second, minute, hour or day, as in 100/m"
+    )
+    queue: QueueName | None = Field(
+        None,
+        description="the queue of the jobs, which only processes that take it run; left out, that of the handler, and"
+        ' "default" without one',
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -22,7 +22,7 @@ from onward.jobs.encryption import Encryption
 from onward.jobs.model import Job, JobError, NewJob
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
-from onward.jobs.waiting import waits_for
+from onward.jobs.waiting import taken, waits_for
 from onward.storage.base import StorageError
 from onward.storage.batches import in_slices
 from onward.storage.lock_order import LAST
@@ -31,6 +31,7 @@ from onward.storage.writer import Writer
 from onward.telemetry import logger
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
+from onward.text.queues import DEFAULT, split
 
 HEALTH_AGE_S = 1.0  # of the ledger's figures in `health`
 CONFIRMED = 500  # deliveries, by one commit at most
@@ -50,14 +51,17 @@ class Dispatcher:
         encryption: Encryption,
         metrics: Metrics,
         tracing: Tracing,
+        refuses: Collection[str] = (),
         timings: Timings = Timings(),
     ) -> None:
+        """`refuses` are destinations whose jobs this process leaves to others."""
         self.route = route
         self.backends = backends
         self.preparation = Preparation(
             handlers=handlers, route=route, priority=priority, encryption=encryption, tracing=tracing
         )
         self.prepare = self.preparation.prepare
+        self._refuses = refuses
         self._writer = writer
         self._metrics = metrics
         self._tracing = tracing
@@ -66,6 +70,7 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._measured: dict[str, Health] = {}
         self._limits: Mapping[str, concurrency.HandlerLimits] = {}
+        self._taken: Collection[str] = ()  # destinations
         self._measured_at = 0.0
         self._measuring: asyncio.Task[None] | None = None
         self._log = logger("dispatch")
@@ -103,7 +108,12 @@ class Dispatcher:
         return uniqueness.accept(tx, new, self._insert)
 
     def _insert(self, tx: Tx, new: NewJob) -> Job:
-        return ledger.accept(tx, new, local_runner=self.backends[new.backend].local_runner())
+        return ledger.accept(tx, new, local_runner=self.local_runner(new.backend))
+
+    def local_runner(self, destination: str) -> str | None:
+        """Return the runner that owns a new job of the destination; None if any may claim it."""
+        backend = self.backends.get(destination)  # None for a queue of handlers that are not known here
+        return None if backend is None or destination in self._refuses else backend.local_runner()
 
     def accept_undelivered(self, tx: Tx, new: NewJob) -> Job:
         """Accept a job that nobody here delivers: maintenance does, as soon as the transaction is committed."""
@@ -112,17 +122,20 @@ class Dispatcher:
         return job
 
     def _insert_undelivered(self, tx: Tx, new: NewJob) -> Job:
-        elsewhere = self.backends[new.backend].runs_elsewhere
+        backend = self.backends.get(new.backend)
+        elsewhere = backend is not None and backend.runs_elsewhere
         return ledger.accept(tx, new, local_runner=ledger.UNDELIVERED if elsewhere else None)
 
     def accept_later(self, tx: Tx, new: NewJob) -> Job:
         """Insert a job that was prepared some time ago, routed by the present settings."""
-        return self.accept(tx, replace(new, backend=self.route(new.handler)))
+        return self.accept(tx, replace(new, backend=self.route(new.handler, new.backend)))
 
     async def deliver(self, jobs: Sequence[Job], *, after_response: Defer) -> None:
         """Deliver the jobs, or leave them to maintenance. Takes 50 ms at most, and never raises."""
         for name, deliveries in self.by_backend(jobs).items():
-            backend = self.backends[name]
+            backend = self.backends.get(name)
+            if backend is None:
+                continue  # a queue of handlers that are not known here: a process that knows them delivers
             if not backend.runs_elsewhere:
                 try:
                     await backend.deliver(deliveries, after_response=after_response)
@@ -166,7 +179,7 @@ class Dispatcher:
                 pass
 
     def by_backend(self, jobs: Sequence[Job]) -> dict[str, list[Delivery]]:
-        """Group the deliveries of the queued jobs by backend."""
+        """Group the deliveries of the queued jobs by destination."""
         found: dict[str, list[Delivery]] = {}
         for job in jobs:
             if job.status is JobStatus.QUEUED and not job.replayed:
@@ -236,11 +249,11 @@ class Dispatcher:
     async def _measure_all(self) -> None:
         self._measured = {name: await self._measure(name) for name in self.backends}
         try:
-            self._limits = await self._writer.database.read(concurrency.all_limits)
+            self._limits, self._taken = await self._writer.database.read(_limits_and_taken)
         except StorageError:
             pass
         except Exception:  # noqa: BLE001 - as below
-            self._log.exception("the handlers' limits cannot be read")
+            self._log.exception("the limits of handlers and the queues of processes cannot be read")
 
     async def _measure(self, name: str) -> Health:
         try:
@@ -258,6 +271,13 @@ class Dispatcher:
 
     def waiting_for(self, job: Job, health: Mapping[str, Health]) -> str | None:
         """Return the reason why the job does not run, as text; None if it runs or is over."""
-        found = health.get(job.backend)
+        found = health.get(job.backend) or health.get(job.backend_name)
         answers, reason = (None, "") if found is None else (found.reachable, found.reason)
-        return waits_for(job, self._limits.get(job.handler), answers=answers, reason=reason)
+        taken = job.backend in self._taken or not any(
+            split(name)[1] != DEFAULT for name in (job.backend, *self.backends)
+        )
+        return waits_for(job, self._limits.get(job.handler), answers=answers, reason=reason, taken=taken)
+
+
+def _limits_and_taken(tx: Tx) -> tuple[Mapping[str, concurrency.HandlerLimits], Collection[str]]:
+    return concurrency.all_limits(tx), taken(tx)

@@ -35,6 +35,7 @@ from onward.handlers.request import JobRequest, check_expires
 from onward.handlers.retry import Retry
 from onward.handlers.unique import Unique
 from onward.handlers.waits import SLEEP, Wait, sleep, wait_for
+from onward.text import queues
 
 __all__ = [
     "JSON",
@@ -110,6 +111,7 @@ class Handler(Generic[Params]):
     unique: Unique | None = None
     expires: timedelta | None = None
     on_failure: str | None = None  # the name of the handler that is told of its failures
+    queue: str = queues.DEFAULT
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", self.name):
@@ -122,6 +124,8 @@ class Handler(Generic[Params]):
             raise ValueError(f"{self.name}: on_failure must be another handler, or its failure would have no end")
         if self.version < 1:
             raise ValueError(f"{self.name}: version must be at least 1 (got {self.version})")
+        if not queues.NAME.fullmatch(self.queue):
+            raise ValueError(f"{self.name}: queue must be {queues.NAMED} (got {self.queue!r})")
         if unknown := self.secret - self.parameters.model_fields.keys():
             raise ValueError(f"{self.name}: secret names {', '.join(sorted(unknown))}, which are not parameters")
         by = () if self.unique is None else self.unique.by
@@ -305,6 +309,7 @@ def _made(
         given["unique"],
         given["expires"],
         notified.name if isinstance(notified, Handler) else notified,
+        given["queue"],
     )
 
 

@@ -11,6 +11,7 @@ from onward.handlers.mutation import Mutation
 from onward.handlers.parameters import Upgrade
 from onward.handlers.retry import Retry
 from onward.handlers.unique import Unique
+from onward.text.queues import DEFAULT
 
 if TYPE_CHECKING:
     from onward.handlers.base import Handler
@@ -27,6 +28,7 @@ class HandlerOptions(TypedDict, total=False):
     `unique` is a `Unique` where jobs with the same parameters are one.
     `on_failure` is a handler, or its name, of which a failed job brings a job: its parameters may be `job_id`,
     `handler`, `code` and `message`.
+    `queue` names the queue of the jobs, which only processes that take it run; it is "default" by default.
     """
 
     retry: Retry
@@ -39,6 +41,7 @@ class HandlerOptions(TypedDict, total=False):
     unique: Unique | None
     expires: timedelta | None
     on_failure: "Handler[Any] | str | None"
+    queue: str
 
 
 def complete(name: str, options: HandlerOptions) -> HandlerOptions:
@@ -57,6 +60,7 @@ def complete(name: str, options: HandlerOptions) -> HandlerOptions:
         unique=None,
         expires=None,
         on_failure=None,
+        queue=DEFAULT,
     )
     if unknown := [one for one in options if one not in defaults]:
         raise TypeError(f"{name}: there is no option {', '.join(unknown)}; the options are {', '.join(defaults)}")
@@ -75,4 +79,5 @@ def complete(name: str, options: HandlerOptions) -> HandlerOptions:
     check_argument(f"{name}: mutation", given["mutation"], fields, bool, str, Mutation)
     words = 'a Unique, as in Unique(by=("order",)), or None'
     check_argument(f"{name}: unique", given["unique"], words, Unique, NoneType)
+    check_argument(f"{name}: queue", given["queue"], 'the name of a queue, as in queue="gpu"', str)
     return given

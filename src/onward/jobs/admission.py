@@ -36,7 +36,11 @@ REQUEUED = {  # set where a job is blocked or unblocked
     "changed": _p("change"),
 }
 # Locked before the limits are (`lock_order`).
-_candidate = sa.select(*row.columns(row.Candidate)).where(ID, ready_row, IN_TIME, has_limits).with_for_update()
+_candidate = (
+    sa.select(*row.columns(row.Candidate))
+    .where(ID, ready_row, jobs.c.backend == _p("backend_"), IN_TIME, has_limits)
+    .with_for_update()
+)
 free = (
     sa.select(jobs.c.id)
     .where(in_array(jobs.c.id, "ids"))
@@ -95,9 +99,9 @@ def capacity(tx: Tx, limits: HandlerLimits) -> Capacity:
     return Capacity(slots, starts, tx.scalar(_count_reserved, handler_=limits.handler) or 0)
 
 
-def candidate(tx: Tx, job_id: str) -> list[row.Candidate]:
-    """Return the job, if it is in line and its handler has limits."""
-    return [row.Candidate._make(found) for found in tx.all(_candidate, id_=job_id, now=tx.now)]
+def candidate(tx: Tx, job_id: str, *, backend: str) -> list[row.Candidate]:
+    """Return the job, if it is in line there and its handler has limits."""
+    return [row.Candidate._make(found) for found in tx.all(_candidate, id_=job_id, backend_=backend, now=tx.now)]
 
 
 def admit(tx: Tx, line: Sequence[row.Candidate], *, limit: int, max_crashes: int) -> list[str]:

@@ -30,7 +30,7 @@ class BulkRetry:
     writer: Writer
     wanted: JobFilter
     visible: Visible
-    route: Callable[[str], str]
+    route: Callable[[str, str], str]
     left: int
     capacity: Callable[[Tx], int] = unlimited
     pause: float = 0.25

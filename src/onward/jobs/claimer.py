@@ -22,26 +22,48 @@ from onward.storage.writer import Writer
 class Claimer:
     """Claims jobs under the lease of a process. One that is `isolated` claims jobs that crash their process, too."""
 
-    def __init__(self, writer: Writer, lease: Lease, control: Control, timings: Timings, *, isolated: bool) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        lease: Lease,
+        control: Control,
+        timings: Timings,
+        *,
+        takes: Collection[str],
+        isolated: bool,
+    ) -> None:
         self._writer = writer
         self._lease = lease
         self._control = control
         self._timings = timings
+        self._takes = takes  # destinations
         self._isolated = isolated
         self.any_limits = True  # whether any handler had limits at the last check
         self._check_limits_at = 0.0
 
-    async def claim(self, job_id: str, backend: str) -> Job | bool:
-        """Claim the job; if that is impossible, return whether it has to run isolated. Raises Unavailable."""
+    async def claim(self, job_id: str, backend: str) -> Job | str | None:
+        """Claim the job; return its destination if it has to run isolated, None if it cannot be claimed.
+
+        A job of another destination is claimed there, or delivered once more where this process does not take its
+        queue: a backend may mix the messages of all queues, and an old message comes late. Raises Unavailable.
+        """
         return await self._writer.run(partial(self._claim, job_id=job_id, backend=backend), lock_order.job(job_id))
 
-    def _claim(self, tx: Tx, *, job_id: str, backend: str) -> Job | bool:
+    def _claim(self, tx: Tx, *, job_id: str, backend: str) -> Job | str | None:
         runner, worker = self._lease.id, self._lease.name
         job = claims.claim(tx, job_id, runner=runner, worker=worker, backend=backend, isolated=self._isolated)
-        return job or claims.must_run_isolated(tx, job_id)
+        if job is not None:
+            return job
+        there = claims.destination(tx, job_id)
+        if there is None or there == backend:
+            return there if claims.must_run_isolated(tx, job_id) else None
+        if there in self._takes:
+            return self._claim(tx, job_id=job_id, backend=there)
+        due.give_back(tx, job_id)
+        return None
 
     async def give_back(self, job_id: str) -> None:
-        """Have a job delivered again that arrived at this process while it drains. Raises Unavailable."""
+        """Have a job delivered again that arrived at a process which drains, or is not for it. Raises Unavailable."""
         await self._writer.run(partial(due.give_back, job_id=job_id), lock_order.job(job_id))
 
     async def any_due(self, backend: str) -> bool:

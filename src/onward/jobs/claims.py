@@ -42,7 +42,7 @@ _CLAIM = {
 }
 _claim = (
     sa.update(jobs)
-    .where(ID, ready_row, jobs.c.deaths <= _p("crashes_"), IN_TIME, ~has_limits)
+    .where(ID, ready_row, jobs.c.backend == _p("backend_"), jobs.c.deaths <= _p("crashes_"), IN_TIME, ~has_limits)
     .values(_CLAIM)
     .returning(row_as_json(*row.ALL))
 )
@@ -115,6 +115,7 @@ _next_isolated = (
     .with_hint(jobs, BY_DANGER, "sqlite")
 )
 _crashes = sa.select(jobs.c.deaths).where(ID, ready_row)
+_destination = sa.select(jobs.c.backend).where(ID, ready_row)
 _held_by = (
     sa.select(*row.columns(row.Claim)).where(held, jobs.c.runner == _p("runner_")).with_hint(jobs, BY_HOLDER, "sqlite")
 )
@@ -122,7 +123,7 @@ _cancelling = _held_by.where(jobs.c.status == S.CANCELLING.value)
 
 
 def claim(tx: Tx, job_id: str, *, runner: str, worker: str, backend: str, isolated: bool) -> Job | None:
-    """Claim the job; None if it is not queued, or has to run isolated and this runner is not `isolated`.
+    """Claim the job; None if it is not queued there, or has to run isolated and this runner is not `isolated`.
 
     If the handler's limits do not admit the job now, it becomes blocked.
     """
@@ -131,7 +132,7 @@ def claim(tx: Tx, job_id: str, *, runner: str, worker: str, backend: str, isolat
     found = tx.one(_claim, id_=job_id, crashes_=crashes, **values)
     if found is not None:
         return _claimed(tx, found)
-    line = admission.candidate(tx, job_id)
+    line = admission.candidate(tx, job_id, backend=backend)
     admitted = admission.admit(tx, line, limit=1, max_crashes=crashes) if line else []
     rows = tx.all(_claim_admitted, ids=as_list(admitted), crashes_=crashes, **values) if admitted else []
     return next((replace(_claimed(tx, found), limited=True) for found in rows), None)
@@ -174,6 +175,11 @@ def claim_limited(
     rows = tx.all(_claim_admitted, ids=as_list(admitted), crashes_=crashes, **values) if admitted else []
     claimed = {job.id: replace(job, limited=True) for job in (_claimed(tx, found) for found in rows)}
     return [claimed[job_id] for job_id in admitted if job_id in claimed], len(admitted) < limit
+
+
+def destination(tx: Tx, job_id: str) -> str | None:
+    """Return the destination of a queued job; None for any other."""
+    return tx.scalar(_destination, id_=job_id)
 
 
 def must_run_isolated(tx: Tx, job_id: str) -> bool:

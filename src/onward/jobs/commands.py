@@ -77,11 +77,12 @@ def cancel(tx: Tx, job_id: str, *, reason: str | None, visible: Visible) -> Job:
     raise Conflict("the job changes too fast; try again", _visible(tx, job_id, visible))
 
 
-def retry(tx: Tx, job_id: str, *, from_start: bool, visible: Visible, route: Callable[[str], str]) -> Job:
+def retry(tx: Tx, job_id: str, *, from_start: bool, visible: Visible, route: Callable[[str, str], str]) -> Job:
     """Queue the job for a new run, with a fresh budget of attempts: from its first unfinished step, or the first.
 
-    `route` gives a handler's backend. Raises NotFound, and Conflict if the job is neither FAILED nor CANCELLED, or if
-    another one holds its unique key now. It waits for the key and the job, in a transaction of its own.
+    `route` gives the destination of a handler's job from the present one. Raises NotFound, and Conflict if the job is
+    neither FAILED nor CANCELLED, or if another one holds its unique key now. It waits for the key and the job, in a
+    transaction of its own.
     """
     for _ in range(TRIES):
         job = _visible(tx, job_id, visible)
@@ -95,7 +96,7 @@ def retry(tx: Tx, job_id: str, *, from_start: bool, visible: Visible, route: Cal
     raise Conflict("the job changes too fast; try again", _visible(tx, job_id, visible))
 
 
-def retry_each(tx: Tx, ids: Sequence[str], *, visible: Visible, route: Callable[[str], str]) -> list[Job]:
+def retry_each(tx: Tx, ids: Sequence[str], *, visible: Visible, route: Callable[[str, str], str]) -> list[Job]:
     """Retry those of the jobs that can be retried, each from its first unfinished step.
 
     Leaves out a job whose unique key another one holds now.
@@ -109,7 +110,7 @@ def retry_each(tx: Tx, ids: Sequence[str], *, visible: Visible, route: Callable[
     return [again for job in wanted if (again := _retried(tx, job, from_start=False, route=route)) is not None]
 
 
-def _retried(tx: Tx, job: Job, *, from_start: bool, route: Callable[[str], str]) -> Job | None:
+def _retried(tx: Tx, job: Job, *, from_start: bool, route: Callable[[str, str], str]) -> Job | None:
     """Queue the job for a new run; None if it has changed since it was read."""
     steps = tuple(
         step if step.status is StepStatus.SUCCEEDED and not from_start else Step(step.name, step.index)
@@ -122,7 +123,7 @@ def _retried(tx: Tx, job: Job, *, from_start: bool, route: Callable[[str], str])
         to_=S.QUEUED.value,
         change=tx.change,
         now=tx.now,
-        backend_=route(job.handler),
+        backend_=route(job.handler, job.backend),
         steps_=row.encode_steps(steps),
     )
     if found is None:

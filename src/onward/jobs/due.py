@@ -130,11 +130,11 @@ _reroute = (
 )
 
 
-def promote_due(tx: Tx, limit: int, *, route: Callable[[str], str]) -> list[Job]:
+def promote_due(tx: Tx, limit: int, *, route: Callable[[str, str], str]) -> list[Job]:
     """Queue the jobs whose time has come, by the present routes: at most `limit`, longest due first."""
     promoted = []
     for job in map(row.decode, tx.all(_due, now=tx.now, limit_=limit)):
-        backend = route(job.handler)
+        backend = route(job.handler, job.backend)
         if tx.execute(_promote, id_=job.id, version_=job.version, change=tx.change, backend_=backend):
             tx.count(job.owner, job.status, -1)
             tx.count(job.owner, S.QUEUED, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -51,6 +51,7 @@ class Lease:
         name: str,
         on_lost: Callable[[], None],
         enqueuer: JobEnqueuer | None = None,
+        takes: Collection[str] = (),
         isolated: bool = False,
         timings: Timings = Timings(),
     ) -> None:
@@ -62,6 +63,7 @@ class Lease:
         self._metrics = metrics
         self._on_lost = on_lost
         self._enqueuer = enqueuer  # of the jobs that failures bring
+        self._takes = " ".join(sorted(takes))  # destinations
         # The parent of an isolated process reports its death, and no neighbour may do so before.
         self._place = ISOLATED + place() if isolated else place()
         self._observer = Observer(self._place, timings)
@@ -89,7 +91,7 @@ class Lease:
 
     def _enter(self, tx: Tx) -> str:
         fresh = f"runner_{secrets.token_hex(8)}"
-        tx.execute(_register, id=fresh, beat=1, place=self._place, name=self.name, started_at=tx.now)
+        tx.execute(_register, id=fresh, beat=1, place=self._place, name=self.name, started_at=tx.now, takes=self._takes)
         return fresh
 
     def _loop(self) -> None:

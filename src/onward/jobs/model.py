@@ -10,6 +10,7 @@ from uuid import UUID
 
 from onward.jobs.states import RETRYABLE, TERMINAL, JobStatus, StepStatus
 from onward.text.patterns import matches
+from onward.text.queues import split
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -80,11 +81,15 @@ class Attempt:
 
     number: int
     counts_as_attempt: bool
-    backend: str
+    backend: str  # a destination
     worker: str
     started_at: int
     finished_at: int | None = None
     error: JobError | None = None
+
+    @property
+    def backend_name(self) -> str:
+        return split(self.backend)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ class Job:
     id: str
     handler: str
     status: JobStatus
-    backend: str
+    backend: str  # its destination: with its queue, as in "dramatiq:gpu"
     owner: str | None
     priority: int
     version: int
@@ -131,6 +136,14 @@ class Job:
     @property
     def done(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def backend_name(self) -> str:
+        return split(self.backend)[0]
+
+    @property
+    def queue(self) -> str:
+        return split(self.backend)[1]
 
     @property
     def can_cancel(self) -> bool:
@@ -217,7 +230,7 @@ class NewJob:
     """A job that was validated and not yet accepted; `params` and `steps` are encoded."""
 
     handler: str
-    backend: str
+    backend: str  # its destination
     params: str
     params_version: int
     steps: str

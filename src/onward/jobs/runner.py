@@ -117,7 +117,11 @@ class Runner:
         if isinstance(found, Job):
             await self.execute(found, wait_for_commit=wait_for_commit)
             return True
-        return found and self._isolate is not None and await self._isolate.run(job_id, backend)
+        return found is not None and self._isolate is not None and await self._isolate.run(job_id, found)
+
+    async def give_back(self, job_id: str) -> None:
+        """Have a job delivered again, since it is not for this process. Raises Unavailable."""
+        await self._claimer.give_back(job_id)
 
     async def claim_due(self, backend: str, limit: int, *, exclude: Collection[str] = ()) -> list[Job]:
         """Claim queued jobs of the backend, without those in `exclude`; each has to be passed to `execute`."""
@@ -212,10 +216,13 @@ def build_runner(
     metrics: Metrics,
     tracing: Tracing,
     watchdog: Watchdog,
+    takes: Collection[str] = (),
     timings: Timings = Timings(),
     urls: SignalUrls = NO_URLS,
 ) -> Runner:
     """Build a runner. Without `isolate` it is itself a process for isolated jobs.
+
+    `takes` are the destinations whose jobs the process runs.
 
     `environment` is that of processes which handlers ask for.
     """
@@ -241,7 +248,7 @@ def build_runner(
         tracing=tracing,
     )
     return Runner(
-        claimer=Claimer(writer, lease, control, timings, isolated=isolate is None),
+        claimer=Claimer(writer, lease, control, timings, takes=takes, isolated=isolate is None),
         executor=executor,
         completion=completion,
         control=control,

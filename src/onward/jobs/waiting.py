@@ -1,22 +1,33 @@
-"""The reason why a job does not run, for people: `waitingFor`."""
+"""The reason why a job does not run, for people: `waitingFor`; and the queues that processes take."""
 
 from __future__ import annotations
 
 from datetime import UTC
 
+import sqlalchemy as sa
+
 from onward.jobs import concurrency
 from onward.jobs.limits import Limit
 from onward.jobs.model import Job, JobWait, to_datetime
 from onward.jobs.states import JobStatus
+from onward.storage.tables import runners
+from onward.storage.transaction import Tx
+
+_takes = sa.select(runners.c.takes).where(runners.c.takes.is_not(None))
+
+
+def taken(tx: Tx) -> set[str]:
+    """Return the destinations whose jobs a living process runs; those of an older release tell nothing."""
+    return {destination for (takes,) in tx.all(_takes) for destination in takes.split()}
 
 
 def waits_for(
-    job: Job, limits: concurrency.HandlerLimits | None, *, answers: bool | None, reason: str = ""
+    job: Job, limits: concurrency.HandlerLimits | None, *, answers: bool | None, reason: str = "", taken: bool = True
 ) -> str | None:
     """Say what the job waits for; None if it runs or is over.
 
     `answers` says whether its backend can be reached, and `reason` why not, if that is known. None for a backend that
-    the settings do not use, so that nobody here has asked it.
+    the settings do not use, so that nobody here has asked it. Without `taken`, no process takes its queue.
     """
     match job.status:
         case JobStatus.SCHEDULED:
@@ -26,7 +37,7 @@ def waits_for(
         case JobStatus.WAITING if job.wait is not None:
             return _end_of(job.wait)
         case JobStatus.QUEUED:
-            return _in_line(job, limits, answers=answers, reason=reason)
+            return _in_line(job, limits, answers=answers, reason=reason, taken=taken)
         case JobStatus.RUNNING if job.blocked == concurrency.THREAD:
             return "a free thread: too many functions go on past their time limit where it runs"
     return None
@@ -43,7 +54,9 @@ def _moment(us: int) -> str:
     return to_datetime(us).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _in_line(job: Job, limits: concurrency.HandlerLimits | None, *, answers: bool | None, reason: str) -> str:
+def _in_line(
+    job: Job, limits: concurrency.HandlerLimits | None, *, answers: bool | None, reason: str, taken: bool
+) -> str:
     # After the pause of a handler with limits, all that was blocked meanwhile waits for its turn.
     its_turn = limits is not None and limits.pause is None and limits.limit != Limit()
     if (job.blocked == concurrency.PAUSED and not its_turn) or (limits is not None and limits.pause is not None):
@@ -51,10 +64,10 @@ def _in_line(job: Job, limits: concurrency.HandlerLimits | None, *, answers: boo
     if job.blocked is not None:
         return _limit_reason(job, limits)
     if answers is None:
-        return f"a free worker of the backend {job.backend}, which the settings do not use"
-    if answers:
-        return "a free worker"
-    return f"the backend {job.backend} to answer" + (f": {reason}" if reason else "")
+        return f"a free worker of the backend {job.backend_name}, which the settings do not use"
+    if not answers:
+        return f"the backend {job.backend_name} to answer" + (f": {reason}" if reason else "")
+    return "a free worker" if taken else f"a worker that takes the queue {job.queue}"
 
 
 def _limit_reason(job: Job, limits: concurrency.HandlerLimits | None) -> str:

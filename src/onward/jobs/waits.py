@@ -30,8 +30,8 @@ ADMIN = "admin"
 EVERYTHING = Visible(everything=True)
 
 S = JobStatus
-Route = Callable[[str], str]
-"""Gives a handler's backend."""
+Route = Callable[[str, str], str]
+"""Gives the destination of a handler's job from the present one."""
 _p = sa.bindparam
 _locked = sa.select(*row.ALL).where(ID).with_for_update()
 _find = sa.select(signals.c.payload).where(
@@ -169,7 +169,7 @@ def forget(tx: Tx, ids: Collection[str]) -> None:
 
 def _go_on(tx: Tx, job: Job, result: Any, *, route: Route, delivered_to: str | None = None) -> Job:
     steps = _closed(job, StepStatus.SUCCEEDED, StepStatus.PENDING, tx.now, result)
-    queued = replace(job, status=S.QUEUED, steps=steps, backend=route(job.handler), due_at=tx.now)
+    queued = replace(job, status=S.QUEUED, steps=steps, backend=route(job.handler, job.backend), due_at=tx.now)
     return _write(tx, job, replace(queued, delivered_to=delivered_to))
 
 

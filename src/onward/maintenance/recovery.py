@@ -8,6 +8,7 @@ from functools import partial
 from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import dispatched, due, recovery, row
 from onward.jobs.timings import Timings
+from onward.jobs.waiting import taken
 from onward.maintenance.service import Service
 from onward.storage.batches import in_batches
 from onward.storage.writer import Writer
@@ -68,8 +69,13 @@ class Recovery(Service):
             )
 
     async def _reroute(self, destinations: Collection[row.Destination]) -> None:
-        for backend, handler in sorted({(backend, handler) for backend, handler, _ in destinations}):
-            new = self._dispatcher.route(handler)
+        found = sorted({(backend, handler) for backend, handler, _ in destinations})
+        if not found:
+            return
+        takes = await self._writer.database.read(taken)
+        for backend, handler in found:
+            # Jobs of a handler that is not known here stay in a queue that another process takes, of a newer release.
+            new = self._dispatcher.route(handler, backend if backend in takes else "")
             if new != backend:
                 move = partial(due.reroute, old=backend, handler=handler, new=new)
                 moved = await in_batches(self._writer, move, most=ROWS)

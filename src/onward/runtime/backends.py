@@ -10,16 +10,20 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from onward.backends.base import Backend, Health, Run, unreachable
+from onward.backends.base import Backend, Health, Role, Run, unreachable
+from onward.config.errors import nearest
 from onward.config.settings import Settings, SettingsError
 from onward.findings import Finding, State, in_one_line
 from onward.jobs.leases import Lease
 from onward.jobs.runner import Runner
 from onward.jobs.subprocess import MAX_CHILDREN
 from onward.jobs.timings import Timings
+from onward.runtime import values
+from onward.runtime.handlers import load_handlers
 from onward.runtime.loading import load
 from onward.storage.base import StorageError
 from onward.storage.revision import Revision
+from onward.text.queues import DEFAULT, split
 
 BUILT_IN = {"background": "onward.backends.background:Background", "dramatiq": "onward.backends.dramatiq:Dramatiq"}
 CHECK_TIMEOUT_S = 10.0
@@ -27,10 +31,13 @@ HEALTH_TIMEOUT_S = 3.0  # for a backend to say whether it can be reached
 
 
 class BackendRunner:
-    """`onward.backends.base.Run` for one backend."""
+    """`onward.backends.base.Run` for the jobs of one backend and queue."""
 
-    def __init__(self, backend: str, runner: Runner, lease: Lease, revision: Revision) -> None:
+    def __init__(
+        self, backend: str, runner: Runner, lease: Lease, revision: Revision, *, refuses: bool = False
+    ) -> None:
         self._backend = backend
+        self._refuses = refuses  # whether this process leaves the queue to others, whatever the backend does
         self._runner = runner
         self._lease = lease
         self._revision = revision
@@ -43,10 +50,15 @@ class BackendRunner:
         return self._lease.id
 
     async def __call__(self, job_id: str, *, wait_for_commit: bool = True) -> bool:
+        if self._refuses:
+            await self._runner.give_back(job_id)
+            return False
         return await self._runner.run(job_id, self._backend, wait_for_commit=wait_for_commit)
 
     async def claim(self, limit: int, *, exclude: Collection[str] = ()) -> Sequence[Callable[[], Awaitable[None]]]:
         calls: list[Callable[[], Awaitable[None]]] = []
+        if self._refuses:
+            return calls
         if self._found_nothing:
             # An empty claim costs a hundred times as much as the check. Limits also change with time.
             self._changed = self._changed or self._revision.has_changed()
@@ -106,6 +118,43 @@ def used(settings: Settings) -> list[str]:
     return list(dict.fromkeys((settings.backend, *settings.routes.values())))
 
 
+def refused(settings: Settings, destinations: Collection[str]) -> frozenset[str]:
+    """Return the destinations whose queues the processes do not take. Raises SettingsError for an unknown queue."""
+    wanted = settings.worker.taken
+    known = list(dict.fromkeys([DEFAULT, *(split(one)[1] for one in destinations)]))
+    for queue in wanted:
+        if queue not in known:
+            raise SettingsError(
+                f'worker.queues: no handler has the queue "{queue}"; the queues are {", ".join(known)}'
+                f"{nearest(queue, known)}"
+            )
+    return frozenset(one for one in destinations if wanted and split(one)[1] not in wanted)
+
+
+def taken(settings: Settings, destinations: Collection[str], role: Role) -> frozenset[str]:
+    """Return the destinations whose jobs a process of the role runs. Raises SettingsError for an unknown queue."""
+    found = frozenset(destinations) - refused(settings, destinations)
+    return frozenset(
+        one for one in found if backend_class(settings, split(one)[0])[0].runs_elsewhere == (role is Role.RUN)
+    )
+
+
+def taken_by_worker(settings: Settings) -> frozenset[str]:
+    """Return the destinations whose jobs a worker process runs. Raises SettingsError for an unknown queue."""
+    return taken(settings, values.routes(settings, load_handlers(settings)).destinations, Role.RUN)
+
+
+def check_queues(settings: Settings) -> None:
+    """Raise SettingsError for an unknown queue; before anything is started, and without a cost where none is chosen."""
+    if settings.worker.taken:
+        taken_by_worker(settings)
+
+
+def role_for(backend: Backend, *, takes: bool) -> Role:
+    """Return the role in which the backend runs jobs here, or in which it runs none."""
+    return Role.RUN if backend.runs_elsewhere == takes else Role.ACCEPT
+
+
 def runs_elsewhere(settings: Settings) -> bool:
     """Return whether a backend sends jobs to worker processes. Raises SettingsError."""
     return any(runs_elsewhere_by_name(settings).values())
@@ -124,13 +173,14 @@ def uses_dramatiq(settings: Settings) -> bool:
     return module is not None and any(issubclass(one, module.Dramatiq) for one in found)
 
 
-def build_backend(settings: Settings, name: str, run: Run, timings: Timings = Timings()) -> Backend:
-    """Build one backend, not started. Raises SettingsError."""
+def build_backend(settings: Settings, destination: str, run: Run, timings: Timings = Timings()) -> Backend:
+    """Build one backend for the jobs of a queue, not started. Raises SettingsError."""
+    name, queue = split(destination)
     found, options = backend_class(settings, name)
     if name not in settings.backends.custom:
         options["timings"] = timings
     try:
-        return found(run, **options)  # type: ignore[call-arg]
+        return found(run, **(options if queue == DEFAULT else found.for_queue(queue, options)))  # type: ignore[call-arg]
     except (TypeError, ValueError) as error:
         raise SettingsError(f"backends.{name}: {error}") from error
 

@@ -34,7 +34,7 @@ from onward.jobs.model import Job, JobChunk, NewJob, Visible, as_subject, to_us
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.runtime import values
-from onward.runtime.backends import ProbeRunner, backend_class, build_backend, used
+from onward.runtime.backends import ProbeRunner, backend_class, build_backend
 from onward.runtime.handlers import build_encryption, load_handlers
 from onward.runtime.wiring import TRACE_FLUSH_S, Runtime, open_ledger
 from onward.storage import callers, lock_order
@@ -47,6 +47,7 @@ from onward.telemetry import set_environment
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 from onward.telemetry.tracing import build as build_tracing
+from onward.text.queues import split
 from onward.text.visibility import is_plain
 
 EVERY_JOB = Visible(everything=True)
@@ -210,8 +211,7 @@ class Enqueuer:
         return [uniqueness.refuse_foreign(job, new) for job, new in zip(accepted, chunk, strict=True)]
 
     def _insert(self, tx: Tx, new: NewJob) -> Job:
-        backend = self._dispatcher.backends.get(new.backend)
-        return ledger.accept(tx, new, local_runner=backend.local_runner() if backend else None)
+        return ledger.accept(tx, new, local_runner=self._dispatcher.local_runner(new.backend))
 
     def _insert_undelivered(self, tx: Tx, new: NewJob) -> Job:
         return ledger.accept(tx, new, local_runner=self._undelivered(new.backend))
@@ -321,6 +321,7 @@ async def open_enqueuer(settings: Settings) -> AsyncIterator[Enqueuer]:
     timings = Timings.inherited(os.environ)
     async with AsyncExitStack() as stack:
         handlers = load_handlers(settings)
+        route = values.routes(settings, handlers)
         encryption = build_encryption(settings, handlers)
         tracing = build_tracing(settings.telemetry.traces)
         stack.push_async_callback(asyncio.to_thread, tracing.close, TRACE_FLUSH_S)
@@ -328,7 +329,7 @@ async def open_enqueuer(settings: Settings) -> AsyncIterator[Enqueuer]:
         backends: dict[str, Backend] = {}
         dispatcher = Dispatcher(
             handlers=handlers,
-            route=values.routes(settings),
+            route=route,
             priority=values.priorities(settings),
             backends=backends,
             writer=writer,
@@ -337,8 +338,8 @@ async def open_enqueuer(settings: Settings) -> AsyncIterator[Enqueuer]:
             tracing=tracing,
             timings=timings,
         )
-        for name in used(settings):
-            if backend_class(settings, name)[0].runs_elsewhere:
+        for name in route.destinations:
+            if backend_class(settings, split(name)[0])[0].runs_elsewhere:
                 backend = build_backend(settings, name, ProbeRunner(), timings)
                 await backend.start(Role.ACCEPT)
                 stack.push_async_callback(backend.drain, DRAIN_S)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 
 from onward.config.settings import Queue, Settings, SettingsError
 from onward.dispatch.patterns import Patterns, Routes
 from onward.dispatch.preparation import Preparation
 from onward.findings import Finding, State
-from onward.handlers.base import InvalidParameters
+from onward.handlers.base import Handler, InvalidParameters
 from onward.jobs.limits import Limit, Rate
 from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
 from onward.jobs.schedule_entry import BadRule, Entry
@@ -37,6 +37,7 @@ def environment(settings: Settings, timings: Timings) -> dict[str, str]:
         "ONWARD_LOG__PATH": str(settings.log.path),
         "ONWARD_HANDLERS__MODULES": json.dumps(list(settings.handlers.modules)),
         "ONWARD_HANDLERS__LIFESPAN": settings.handlers.lifespan,
+        "ONWARD_WORKER__QUEUES": settings.worker.queues,
     }
 
 
@@ -48,9 +49,10 @@ def signal_urls(settings: Settings) -> SignalUrls:
     return SignalUrls([key.get_secret_value() for key in settings.signals.secret], base)
 
 
-def routes(settings: Settings) -> Routes:
-    """Return the backend of each handler."""
-    return Routes(settings.backend, settings.routes)
+def routes(settings: Settings, handlers: Mapping[str, Handler]) -> Routes:
+    """Return the destination of each handler's jobs."""
+    queues = {name: queue.queue for name, queue in settings.queues.items()}
+    return Routes(settings.backend, settings.routes, queues, {one.name: one.queue for one in handlers.values()})
 
 
 def check_patterns(settings: Settings, handlers: Collection[str]) -> Iterator[Finding]:

@@ -32,7 +32,7 @@ from onward.jobs.subprocess import SubprocessRunner
 from onward.jobs.timings import Timings
 from onward.maintenance.maintenance import Maintenance
 from onward.runtime import values
-from onward.runtime.backends import BackendRunner, build_backend, used
+from onward.runtime.backends import BackendRunner, build_backend, refused, role_for, taken
 from onward.runtime.database import database_of
 from onward.runtime.handlers import build_encryption, build_tools, lifespan, load_handlers
 from onward.storage import migrate
@@ -78,6 +78,7 @@ class Runtime:
     lease: Lease
     telemetry: Telemetry
     drain: Callable[[], Awaitable[None]]  # begins no further job; waits for what runs, or hands it back
+    takes: frozenset[str]  # the destinations whose jobs it runs
 
 
 @asynccontextmanager
@@ -104,10 +105,16 @@ async def run_process(
         tools = build_tools(settings)
         stack.push_async_callback(tools.mailer.close)
         parts = _build(
-            settings, telemetry, writer, tools=tools, resources=resources, timings=timings, isolated=isolated
+            settings,
+            telemetry,
+            writer,
+            tools=tools,
+            resources=resources,
+            timings=timings,
+            role=None if isolated else role,
         )
         runtime = await _start(stack, *parts, role=role, isolated=isolated)
-        if role is Role.ACCEPT and not all(backend.runs_elsewhere for backend in runtime.dispatcher.backends.values()):
+        if not all(runtime.dispatcher.backends[name].runs_elsewhere for name in runtime.takes):
             wakeups = Wakeups(writer.database, runtime.dispatcher.wake)
             stack.callback(wakeups.close)
             wakeups.start()
@@ -149,21 +156,25 @@ def _build(
     tools: Toolbox,
     resources: Any,
     timings: Timings,
-    isolated: bool,
+    role: Role | None,
 ) -> tuple[Runtime, Maintenance, Drain]:
-    """Build the parts; nothing is started. Raises SettingsError."""
+    """Build the parts; nothing is started. Without a role, for a process of isolated jobs. Raises SettingsError."""
     handlers = load_handlers(settings)
     encryption = build_encryption(settings, handlers)
+    route = values.routes(settings, handlers)
+    takes: frozenset[str] = frozenset() if role is None else taken(settings, route.destinations, role)
+    refuses = refused(settings, route.destinations)
     backends: dict[str, Backend] = {}
     dispatcher = Dispatcher(
         handlers=handlers,
-        route=values.routes(settings),
+        route=route,
         priority=values.priorities(settings),
         backends=backends,
         writer=writer,
         encryption=encryption,
         metrics=telemetry.metrics,
         tracing=telemetry.tracing,
+        refuses=refuses,
         timings=timings,
     )
     lease = Lease(
@@ -172,7 +183,8 @@ def _build(
         name=f"{socket.gethostname()}:{os.getpid()}",
         on_lost=lambda: runner.lost(),  # noqa: PLW0108 - the runner is built with the lease
         enqueuer=dispatcher,
-        isolated=isolated,
+        takes=takes,
+        isolated=role is None,
         timings=timings,
     )
     environment = values.environment(settings, timings)
@@ -184,18 +196,20 @@ def _build(
         tools=tools,
         resources=resources,
         enqueuer=dispatcher,
-        isolate=None if isolated else children,
+        isolate=None if role is None else children,
         encryption=encryption,
         environment=environment,
         metrics=telemetry.metrics,
         tracing=telemetry.tracing,
         watchdog=telemetry.watchdog,
+        takes=takes,
         timings=timings,
         urls=values.signal_urls(settings),
     )
-    for name in used(settings):
+    for name in route.destinations:
         revision = Revision(writer.database, timings.recheck_s)
-        backends[name] = build_backend(settings, name, BackendRunner(name, runner, lease, revision), timings)
+        run = BackendRunner(name, runner, lease, revision, refuses=name in refuses)
+        backends[name] = build_backend(settings, name, run, timings)
     entries = values.schedule_entries(settings, dispatcher.preparation)
     schedules = Schedules(entries, dispatcher.preparation)
     schedule = Schedule(entries.values(), dispatcher.accept, schedules.restored)
@@ -210,7 +224,7 @@ def _build(
     drain = Drain(runner, children, settings.server.drain_s)
     database, changes = writer.database, ChangeFeed(writer.database, timings)
     runtime = Runtime(
-        settings, database, writer, handlers, dispatcher, changes, schedules, runner, lease, telemetry, drain
+        settings, database, writer, handlers, dispatcher, changes, schedules, runner, lease, telemetry, drain, takes
     )
     return runtime, maintenance, drain
 
@@ -239,7 +253,7 @@ async def _start(
     runtime.change_feed.start()
     if not isolated:
         for name, backend in dispatcher.backends.items():
-            await backend.start(role)
+            await backend.start(role_for(backend, takes=name in runtime.takes))
             drain.backends[name] = backend
         await dispatcher.start()
         await maintenance.start()

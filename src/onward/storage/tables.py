@@ -121,6 +121,7 @@ runners = Table(  # the processes that may hold claims
     ),  # boot, pid namespace, pid and its start: shows a neighbour whether the process still exists
     Column("name", Text, nullable=False),
     Column("started_at", BigInteger, nullable=False),
+    Column("takes", Text),  # the destinations of the jobs that it runs, with spaces between; null: an older release
 )
 
 gates = Table(  # the handlers that are paused or have limits; all others have no row

@@ -76,8 +76,8 @@ class TestApp:
     @property
     def delivered(self) -> list[Delivery]:
         """The deliveries that the recording backend was given, in order (`onward_recording` only)."""
-        backend = self.onward.dispatcher.backends[self.onward.settings.backend]
-        return cast("Recording", backend).delivered
+        found = self.onward.dispatcher.backends.values()  # one for each queue
+        return [delivery for backend in found for delivery in cast("Recording", backend).delivered]
 
     def mail(self) -> list[EmailMessage]:
         """The messages that handlers sent, in order."""

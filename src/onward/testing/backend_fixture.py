@@ -33,9 +33,9 @@ class BackendFixture(ABC):
         """
         return (sys.executable, "-P", "-m", "onward.testing.node")
 
-    def start(self, project: Path, timings: Timings) -> Worker:
-        """Start a process of that command on the project."""
-        return processes.start(self.worker(), project, timings)
+    def start(self, project: Path, timings: Timings, queues: str = "") -> Worker:
+        """Start a process of that command on the project, for these queues, with commas between; empty for all."""
+        return processes.start(self.worker(), project, timings, queues)
 
     def database(self, project: Path) -> str:
         """Return the URL of an empty database for the ledger."""

@@ -23,6 +23,7 @@ from onward.testing.contract.limits import Limits  # noqa: E402
 from onward.testing.contract.manual_retries import ManualRetries  # noqa: E402
 from onward.testing.contract.output import Streaming  # noqa: E402
 from onward.testing.contract.priorities import Priorities  # noqa: E402
+from onward.testing.contract.queues import Queues  # noqa: E402
 from onward.testing.contract.stops import Stops  # noqa: E402
 from onward.testing.contract.uniqueness import Uniqueness  # noqa: E402
 from onward.testing.contract.waits import Waits  # noqa: E402
@@ -44,6 +45,7 @@ class Conformance(
     Watching,
     Streaming,
     Priorities,
+    Queues,
     Concurrency,
     Stops,
     Crashes,

@@ -190,9 +190,9 @@ class Harness:
             patch.setattr(backend, "deliver", once)
             yield
 
-    async def start_worker(self, timings: Timings = TIMINGS) -> Worker:
-        """Start one more worker process and wait until it takes part."""
-        worker = self.backend_fixture.start(self.project, timings)
+    async def start_worker(self, timings: Timings = TIMINGS, queues: str = "") -> Worker:
+        """Start one more worker process, for these queues, and wait until it takes part."""
+        worker = self.backend_fixture.start(self.project, timings, queues)
         self.workers.append(worker)
         deadline = time.monotonic() + START_TIMEOUT_S
         while not await self.runners(worker) or (

@@ -68,24 +68,29 @@ class Worker:
                 await asyncio.sleep(0.01)
 
 
-def start(command: Sequence[str], project: Path, timings: Timings = Timings()) -> Worker:
-    """Start the process on that project; its output goes to the project's `workers.log`.
+def start(command: Sequence[str], project: Path, timings: Timings = Timings(), queues: str = "") -> Worker:
+    """Start the process on that project, for these queues; its output goes to the project's `workers.log`.
 
     On Linux the kernel ends it with this process, however that ends.
     """
     with log_of(project).open("ab") as log:
         return Worker(
             subprocess.Popen(  # noqa: S603 - the backend fixture's own command
-                bound(command), env=environment(project, timings), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                bound(command),
+                env=environment(project, timings, queues),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         )
 
 
-def environment(project: Path, timings: Timings) -> dict[str, str]:
-    """Return the environment of a worker on that project."""
+def environment(project: Path, timings: Timings, queues: str = "") -> dict[str, str]:
+    """Return the environment of a worker on that project; without `queues` it takes all of them."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ONWARD_")}
     path = os.pathsep.join(dict.fromkeys(filter(None, sys.path)))
-    return {**inherited, "ONWARD_PROJECT": str(project), **timings.environment(), "PYTHONPATH": path}
+    own = {"ONWARD_PROJECT": str(project), "ONWARD_WORKER__QUEUES": queues}
+    return {**inherited, **own, **timings.environment(), "PYTHONPATH": path}
 
 
 def log_of(project: Path) -> Path:

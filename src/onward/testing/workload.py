@@ -24,6 +24,7 @@ from onward.handlers.base import JobContext, Permanent, Retry, RetryIn, Unique, 
 POLL_INTERVAL_S = 0.01
 MOMENT_S = 0.1
 LINGER_S = 0.3
+QUEUE = "apart"
 ONCE = Retry(max_attempts=1)
 SLOWLY = Retry(max_attempts=8, base=timedelta(seconds=4), cap=timedelta(seconds=4))
 QUICKLY = Retry(max_attempts=4, base=timedelta(milliseconds=50), cap=timedelta(milliseconds=150))
@@ -86,6 +87,11 @@ async def notified_briefly(job: JobContext, *, message: Annotated[str, Field(max
 async def noted(job: JobContext, *, folder: str, text: str = "") -> str:
     note(job, folder, "ran")
     return text
+
+
+@handler("conformance.queued", retry=ONCE, queue=QUEUE)
+async def queued(job: JobContext, *, folder: str) -> None:
+    note(job, folder, "queued")
 
 
 @handler("conformance.wait", retry=ONCE)

@@ -19,6 +19,7 @@ from onward.jobs.timings import Timings
 from onward.runtime import backends, garbage_collector, wiring
 from onward.storage.base import StorageError
 from onward.telemetry import logger
+from onward.text.queues import DEFAULT, split
 from onward.worker.process import EXIT_GRACE_S, WorkerRuntime
 
 
@@ -40,8 +41,9 @@ def _is_no_outage(record: logging.LogRecord) -> bool:
 
 
 def backends_of(parts: wiring.Runtime) -> list[Dramatiq]:
-    """Return the backends whose messages Dramatiq's worker consumes; any other one consumes its own."""
-    return [backend for backend in parts.dispatcher.backends.values() if isinstance(backend, Dramatiq)]
+    """Return the backends whose messages Dramatiq's worker consumes here; any other one consumes its own."""
+    found = [parts.dispatcher.backends[name] for name in sorted(parts.takes)]
+    return [backend for backend in found if isinstance(backend, Dramatiq)]
 
 
 class _RuntimeMiddleware(dramatiq.Middleware):
@@ -80,17 +82,23 @@ def build_broker() -> Any:
     telemetry.configure(settings.environment)
     if not backends.uses_dramatiq(settings):
         raise SettingsError('no job goes to Dramatiq: set backend = "dramatiq", or route handlers to it in [routes]')
-    classes = {name: backends.backend_class(settings, name) for name in backends.used(settings)}
-    (name, options), *more = [
-        (name, options) for name, (kind, options) in classes.items() if issubclass(kind, Dramatiq)
-    ]
-    if more:
-        both = f"{name} and {more[0][0]}"
+    found = []
+    for one in sorted(backends.taken_by_worker(settings)):
+        name, queue = split(one)
+        kind, options = backends.backend_class(settings, name)
+        if issubclass(kind, Dramatiq):
+            found.append((one, name, options if queue == DEFAULT else kind.for_queue(queue, options)))
+    if not found:
+        raise SettingsError(f"worker.queues: Dramatiq has no jobs of {settings.worker.queues}; run `onward worker`")
+    if len(found) > 1:
+        several = ", ".join(one for one, _, _ in found)
         raise SettingsError(
-            f"backends: `dramatiq worker:broker` serves only one of {both}; run `onward worker` instead"
+            f"backends: `dramatiq worker:broker` serves only one of {several}; run `onward worker` instead, or choose a"
+            " queue by ONWARD_WORKER__QUEUES"
         )
-    if "url" not in options:
+    ((_, name, given),) = found
+    if "url" not in given:
         raise SettingsError(f"backends.{name}.url is missing: set the address of its Redis")
-    broker = Broker(options["url"], options.get("namespace", "onward"), Timings.inherited(os.environ))
+    broker = Broker(given["url"], given.get("namespace", "onward"), Timings.inherited(os.environ))
     broker.add_middleware(_RuntimeMiddleware(settings))
     return broker

@@ -19,6 +19,7 @@ from onward.runtime.event_loop import Loop
 from onward.runtime.sqlite_copies import is_embedded
 from onward.storage.base import StorageError
 from onward.telemetry import logger
+from onward.text.queues import DEFAULT, split
 from onward.worker.recycling import Recycling
 
 SIGNAL_CHECK_S = 0.5
@@ -55,6 +56,8 @@ class WorkerRuntime:
         """Say once what `onward check` says of a backend that cannot be reached."""
         log = logger("worker")
         for name, backend in self.parts.dispatcher.backends.items():
+            if split(name)[1] != DEFAULT:
+                continue  # as the backend itself
             with suppress(TimeoutError):
                 if not self._call(backend.health()).result(CHECK_TIMEOUT_S).reachable:
                     for found in self._call(backend.check(name)).result(CHECK_TIMEOUT_S):
@@ -62,7 +65,8 @@ class WorkerRuntime:
                             log.warning(found.message, part=found.part, fix=found.fix)
 
     def close(self) -> None:
-        self._call(self._stack.aclose()).result(EXIT_GRACE_S)
+        """Close the process's parts, last what the project's lifespan has opened: until the exit, if it hangs."""
+        self._call(self._stack.aclose()).result()
 
     def _call(self, coroutine: Any) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
@@ -79,6 +83,9 @@ def check_backend(settings: Settings) -> None:
     if not backends.runs_elsewhere(settings):
         fix = 'set backend = "dramatiq" (or your own that runs jobs elsewhere), or route handlers to it in [routes]'
         raise SettingsError(f"no job goes to a worker: {fix}")
+    if settings.worker.taken and not backends.taken_by_worker(settings):
+        fix = "take other queues, or run `onward serve` with these"
+        raise SettingsError(f"worker.queues: no job of {settings.worker.queues} goes to a worker: {fix}")
 
 
 def _start_consumers(parts: wiring.Runtime, threads: int) -> list[Stoppable]:

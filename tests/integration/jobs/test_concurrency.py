@@ -103,7 +103,7 @@ def test_a_blocked_job_that_is_cancelled_and_retried_waits_in_the_queue(writer: 
     writer.run_sync(lambda tx: claim(tx, job.id))
     writer.run_sync(lambda tx: commands.cancel(tx, job.id, reason=None, visible=everything))
     again = writer.run_sync(
-        lambda tx: commands.retry(tx, job.id, from_start=False, visible=everything, route=lambda _: "here")
+        lambda tx: commands.retry(tx, job.id, from_start=False, visible=everything, route=lambda *_: "here")
     )
     assert again.blocked is None
     assert writer.run_sync(blocked.count) == {}

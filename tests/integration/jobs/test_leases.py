@@ -72,7 +72,9 @@ def observer(writer: Writer, clock: Clock) -> Observer:
 
 def stranger(writer: Writer, place: str = "") -> Job:
     """Create a job that a process at that place holds."""
-    writer.run_sync(lambda tx: tx.execute(_enter, id="stranger", beat=1, place=place, name="s", started_at=tx.now))
+    writer.run_sync(
+        lambda tx: tx.execute(_enter, id="stranger", beat=1, place=place, name="s", started_at=tx.now, takes=None)
+    )
     job = writer.run_sync(accept)
     claimed = writer.run_sync(
         lambda tx: claims.claim(tx, job.id, runner="stranger", worker="w", backend="here", isolated=False)
@@ -234,7 +236,9 @@ def largest_commit(writer: Writer) -> int:
 
 def test_many_jobs_of_a_dead_process_are_reclaimed_a_part_in_each_commit(writer: Writer) -> None:
     """The process that reclaims them shows between two commits that it lives, and takes the lead of a dead leader."""
-    writer.run_sync(lambda tx: tx.execute(_enter, id="stranger", beat=1, place="", name="s", started_at=tx.now))
+    writer.run_sync(
+        lambda tx: tx.execute(_enter, id="stranger", beat=1, place="", name="s", started_at=tx.now, takes=None)
+    )
     writer.run_sync(lambda tx: leadership.elect(tx, "stranger", ["stranger"]))
     count = 2 * recovery.ROWS + 1
     crowd(writer, "stranger", count)
@@ -252,7 +256,9 @@ def test_many_jobs_of_a_dead_process_are_reclaimed_a_part_in_each_commit(writer:
 
 def test_a_reclaim_that_ends_halfway_is_gone_on_with_by_another_process(writer: Writer) -> None:
     """Each of the jobs counts the crash once."""
-    writer.run_sync(lambda tx: tx.execute(_enter, id="stranger", beat=1, place="", name="s", started_at=tx.now))
+    writer.run_sync(
+        lambda tx: tx.execute(_enter, id="stranger", beat=1, place="", name="s", started_at=tx.now, takes=None)
+    )
     crowd(writer, "stranger", recovery.ROWS + 1)
     first = writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner="stranger", beat=1))
     assert first is not None

@@ -81,7 +81,7 @@ class Ledger(RuleBasedStateMachine):
 
     @staticmethod
     def _enter(tx: Tx, name: str) -> None:
-        tx.execute(_enter, id=name, beat=1, place="", name=name, started_at=tx.now)
+        tx.execute(_enter, id=name, beat=1, place="", name=name, started_at=tx.now, takes=None)
 
     def _one(self, pick: int) -> str:
         return self.ids[pick % len(self.ids)]

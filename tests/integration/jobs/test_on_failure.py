@@ -109,7 +109,7 @@ def crashed(writer: Writer, crashes: int) -> Job:
     """Return a job whose runner, named one, is about to be found dead; it has had so many crashes before."""
 
     def make(tx: Tx) -> Job:
-        tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now)
+        tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now, takes=None)
         job = accept(tx, on_failure="test.notified")
         tx.execute(_crash, id_=job.id, crashes_=crashes)
         claimed = claims.claim(tx, job.id, runner="one", worker="w", backend="here", isolated=True)

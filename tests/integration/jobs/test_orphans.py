@@ -53,7 +53,9 @@ def now(writer: Writer, job: Job) -> Job:
 
 def test_jobs_that_a_reclaimed_runner_claimed_or_accepted_later_wait_again(writer: Writer) -> None:
     """The runner will not be reclaimed a second time."""
-    writer.run_sync(lambda tx: tx.execute(_enter, id="alive", beat=1, place="", name="a", started_at=tx.now))
+    writer.run_sync(
+        lambda tx: tx.execute(_enter, id="alive", beat=1, place="", name="a", started_at=tx.now, takes=None)
+    )
     theirs, held = claim(writer, "alive"), claim(writer, "reclaimed")
     expected = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="reclaimed"))
     kept = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="alive"))

@@ -155,7 +155,7 @@ _queue = (
 )
 
 
-def _here(_handler: str) -> str:
+def _here(_handler: str, _present: str = "") -> str:
     return "here"
 
 

@@ -136,6 +136,7 @@ def test_an_owner_s_page_reads_no_jobs_of_others(writer: Writer, status: tuple[J
 BACKLOG = 2_000  # jobs in each state
 STATES = {
     "ready": {"status": "'QUEUED'"},
+    "of another queue": {"status": "'QUEUED'", "backend": "'here:gpu'", "priority": "-1"},
     "blocked": {"status": "'QUEUED'", "parked": "'PAUSED'"},
     "held": {"status": "'RUNNING'", "runner": "'another'"},
     "later": {"status": "'SCHEDULED'", "due_at": "2000000000000000 + n"},
@@ -212,6 +213,45 @@ def test_no_frequent_statement_reads_the_backlog_on_postgresql(postgres_ledger: 
     assert {name: rows for name, rows in read.items() if rows > claims.CANDIDATES * 2 + 100} == {}
 
 
+@pytest.mark.slow
+def test_many_waiting_jobs_of_another_queue_do_not_slow_a_claim(writer: Writer) -> None:
+    """Counted in SQLite's own instructions: those of one claim, and of one that finds nothing."""
+    template = writer.run_sync(ledgers.accept).id
+    writer.run_sync(lambda tx: claims.claim_due(tx, runner="own", worker="w", backend="here", limit=9))
+    idle, busy = _steps(writer, 0), _steps(writer, 5)
+    own = {"id": "'job_other_' || n", "status": "'QUEUED'", "backend": "'here:gpu'", "due_at": "n", "priority": "-1"}
+    values = ", ".join(own.get(name, name) for name in COLUMNS)
+    numbers = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 100000)"
+    filled = f"INSERT INTO _ledger.jobs ({', '.join(COLUMNS)}) {numbers} SELECT {values} FROM numbers, _ledger.jobs"
+    with closing(writer.database.connect()) as connection:
+        connection.execute(writer.database.named(f"{filled} WHERE id = '{template}'"))
+        connection.commit()
+    assert _steps(writer, 0) <= idle * 1.2
+    assert _steps(writer, 5) <= busy * 1.2
+
+
+def _steps(writer: Writer, waiting: int) -> int:
+    """Count the instructions of a claim of as many jobs as wait; they wait no more afterwards."""
+    writer.run_sync(lambda tx: [ledgers.accept(tx) for _ in range(waiting)])
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    def claim(tx: Tx) -> int:
+        connection = tx._cursor.connection
+        connection.set_progress_handler(count, 1)
+        try:
+            return len(claims.claim_due(tx, runner="own", worker="w", backend="here", limit=9))
+        finally:
+            connection.set_progress_handler(None, 0)
+
+    assert writer.run_sync(claim) == waiting
+    return steps
+
+
 @contextmanager
 def _connected(writer: Writer) -> Iterator[Callable[..., list[Any]]]:
     """A connection, by a function that executes a statement and returns its rows; nothing is kept of an EXPLAIN."""
@@ -230,7 +270,7 @@ def _connected(writer: Writer) -> Iterator[Callable[..., list[Any]]]:
 
 def _fill(execute: Callable[..., list[Any]], template: str, state: str) -> list[str]:
     """Insert jobs in that state, and return their ids."""
-    ids = f"'job_{state}_' || lpad(n::text, 8, '0') || '_' || (SELECT count(*) FROM _ledger.jobs)"
+    ids = f"'job_{state.replace(' ', '_')}_' || lpad(n::text, 8, '0') || '_' || (SELECT count(*) FROM _ledger.jobs)"
     own = {"id": ids, "changed": "n", "due_at": "n", **STATES[state]}
     values = ", ".join(own.get(name, name) for name in COLUMNS)
     selected = f"SELECT {values} FROM generate_series(1, {BACKLOG}) AS numbers(n), _ledger.jobs WHERE id = '{template}'"

@@ -104,7 +104,7 @@ async def test_each_long_change_is_bounded_by_its_time(writer: Writer, monkeypat
     monkeypatch.setattr(batches, "STATEMENTS_S", 0.0)
     finished(writer, FIRST_ROWS + 2)
     sizes = []
-    retries = BulkRetry(writer, JobFilter(), Visible(everything=True), lambda _: "here", left=1_000)
+    retries = BulkRetry(writer, JobFilter(), Visible(everything=True), lambda *_: "here", left=1_000)
     while retries.left > 0:
         sizes.append(len(await retries.next()))
     assert sizes == [FIRST_ROWS, 1, 1, 0]

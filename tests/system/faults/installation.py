@@ -69,6 +69,7 @@ class Settings:
     concurrency: int = 16
     email: dict[str, object] = field(default_factory=dict)
     handlers: tuple[str, ...] = ("tests.system.faults.fault_handlers",)
+    queues: Mapping[str, str] = field(default_factory=dict)  # of handlers
 
     def write(self, project: Path) -> None:
         """Write the file."""
@@ -81,6 +82,7 @@ class Settings:
             "gql": {"modules": ["tests.system.faults.fault_mutations"]},
             "email": {key: value for key, value in self.email.items() if key != "smtp"},
             "email.smtp": dict(self.email.get("smtp", {})),  # type: ignore[call-overload]
+            **{f'queues."{handler}"': {"queue": queue} for handler, queue in self.queues.items()},
         }
         lines = [f"backend = {json.dumps(self.backend)}"]
         for name, table in tables.items():

@@ -232,6 +232,7 @@ OPTIONS = [
     ({"secret": ["number"]}, r"test\.one: secret must be a set"),
     ({"secret": {5}}, r"test\.one: secret must be a set of parameters.*\(got \{5\}\)"),
     ({"process": 1}, r"test\.one: process must be True or False \(got 1\)"),
+    ({"queue": 5}, r"test\.one: queue must be the name of a queue, as in queue=\"gpu\" \(got 5\)"),
     ({"mutation": 5}, r"test\.one: mutation must be True, False, a name, or a Mutation"),
     ({"mutation": None}, r"test\.one: mutation must be"),
     ({"mutation": Mutation}, r"test\.one: mutation must be"),

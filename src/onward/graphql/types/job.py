@@ -55,7 +55,7 @@ class JobAttempt:
     counts_as_attempt: bool = strawberry.field(
         name="charged", description="True if it counts towards `maxAttempts`; attempts of lost workers do not."
     )
-    backend: str
+    backend_name: str = strawberry.field(name="backend")
     worker: str
     started_at: datetime
     finished_at: datetime | None
@@ -122,7 +122,8 @@ class Job(Node):
     handler: str = strawberry.field(description="The handler's name, as in `email.welcome`.")
     status: JobStatus
     done: bool = strawberry.field(description="True if the status is terminal.")
-    backend: str = strawberry.field(description="The backend that delivers the job.")
+    backend_name: str = strawberry.field(name="backend", description="The backend that delivers the job.")
+    queue: str = strawberry.field(description="The queue of the job: only processes that take it run the job.")
     version: int = strawberry.field(
         description="Grows with each visible change: of two states of a job, the one with the greater version is newer."
     )
@@ -155,9 +156,9 @@ class Job(Node):
     wait: JobWait | None = strawberry.field(description="What a WAITING job waits for.")
     waiting_for: str | None = strawberry.field(
         resolver=waiting_for,
-        description="Why it is not running: waiting for its time, for a signal, for a free worker, for the backend to"
-        " answer,"
-        " for its handler to be resumed, for its turn under the handler's limits; or for a thread, where it runs.",
+        description="Why it is not running: waiting for its time, for a signal, for a free worker, for one that takes"
+        " its queue, for the backend to answer, for its handler to be resumed, for its turn under the handler's limits;"
+        " or for a thread, where it runs.",
     )
 
     parent: Any = strawberry.field(

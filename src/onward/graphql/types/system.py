@@ -20,6 +20,7 @@ from onward.jobs.schedule_rows import Row
 from onward.mail import mailbox
 from onward.storage.base import Unavailable
 from onward.storage.transaction import Tx
+from onward.text.queues import split
 
 
 @strawberry.type(description="The caller.")
@@ -37,6 +38,7 @@ class Viewer:
 @strawberry.type(description="A backend's health, as this process sees it.")
 class QueueHealth:
     backend: str
+    queue: str = strawberry.field(description="The queue of jobs that it is asked about.")
     reachable: bool
     depth: int | None = strawberry.field(description="The number of waiting messages, if the backend knows it.")
     oldest_age_ms: int | None
@@ -83,7 +85,8 @@ async def queues(info: Info) -> list[QueueHealth]:
     whole = info.context.viewer.visible.everything
     return [
         QueueHealth(
-            backend=name,
+            backend=split(name)[0],
+            queue=split(name)[1],
             reachable=found.reachable,
             depth=found.depth if whole else None,
             oldest_age_ms=round(found.oldest_age_s * 1000) if whole and found.oldest_age_s is not None else None,

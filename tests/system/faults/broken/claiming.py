@@ -295,3 +295,10 @@ def leases_by_the_clock() -> None:
     base.around(leases.Lease, "_enter", entering)
     base.around(leases.Lease, "_beat_once", pulsing)
     base.around(leases.Lease, "_observe", comparing)
+
+
+def every_queue_taken() -> None:
+    """Run the jobs of all queues in each process."""
+    from onward.config.settings import Worker
+
+    base.put(Worker, "taken", ())

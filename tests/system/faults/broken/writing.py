@@ -306,7 +306,7 @@ def timeouts_pass() -> None:
     """Let a job go on when no signal has come."""
     from onward.jobs import waits
 
-    base.put(waits, "_fail", lambda tx, job, *_: waits._go_on(tx, job, None, route=lambda _: job.backend))
+    base.put(waits, "_fail", lambda tx, job, *_: waits._go_on(tx, job, None, route=lambda *_: job.backend))
 
 
 def payloads_unchecked() -> None:

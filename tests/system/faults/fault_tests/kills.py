@@ -21,6 +21,9 @@ from tests.system.faults.outages import frozen_between_writes
 from tests.system.faults.process import wait_for
 
 FROZEN_S = 9.0  # longer than a lease
+QUEUES = "ONWARD_WORKER__QUEUES"
+QUEUED = "handler = 'faults.steps'"
+OPEN = "status NOT IN ('SUCCEEDED', 'FAILED', 'CANCELLED')"
 
 
 def accepted_jobs_outlive_the_api(stage: Stage) -> None:
@@ -82,8 +85,11 @@ def many_jobs_of_two_crashes_go_on_within_15_s(stage: Stage) -> None:
 
 
 def _running(installation: Installation, crashes: int) -> int:
-    sql = f"SELECT count(*) FROM _ledger.jobs WHERE status = 'RUNNING' AND deaths >= {crashes}"
-    return int(installation.ledger.rows(sql)[0][0])
+    return _count(installation, f"status = 'RUNNING' AND deaths >= {crashes}")
+
+
+def _count(installation: Installation, where: str) -> int:
+    return int(installation.ledger.rows(f"SELECT count(*) FROM _ledger.jobs WHERE {where}")[0][0])
 
 
 def messages_of_killed_workers_are_delivered_within_15_s(stage: Stage) -> None:
@@ -158,6 +164,34 @@ def _newest(installation: Installation, name: str) -> str | None:
     return installation.ledger.rows(sql)[0][0]  # type: ignore[no-any-return]
 
 
+def jobs_of_a_queue_go_on_only_where_it_is_taken(stage: Stage) -> None:
+    """The only process that takes it is killed in the middle: its jobs wait for another one, and hold up no others."""
+    installation = stage.installation
+    taking, other = installation.runners
+    taking.environment[QUEUES], other.environment[QUEUES] = "gpu", "default"
+    installation.deploy(queues={"faults.steps": "gpu"})
+    pids = {taking.pid}
+    sent = installation.client.send("steps", 12, params={"pause_s": 0.4})
+    stage.pause(0.3, 0.5)
+    taking.kill()
+    with load(installation, 40, {"processItem": 4.0, "flaky": 1.0}):
+        wait_for(
+            lambda: not _count(installation, f"{QUEUED} AND status = 'RUNNING'"), installation.rescue_s, "a rescue"
+        )
+        stage.pause(0.5, 1.0)
+    wait_for(lambda: not _count(installation, f"NOT {QUEUED} AND {OPEN}"), 60, "every other job is over")
+    assert _count(installation, f"{QUEUED} AND {OPEN}"), "no job of the queue was left"
+    taking.start()
+    pids.add(taking.pid)
+    installation.wait_for_jobs()
+    rows = installation.ledger.jobs()
+    ran = {int(attempt[3].rpartition(":")[2]) for request in sent for attempt in rows[str(request.job)].attempts}
+    assert ran == pids, "another process ran a job of the queue"
+    for process in (taking, other):
+        del process.environment[QUEUES]
+    installation.deploy(queues={})
+
+
 def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
     """The runner is frozen for longer than its lease, and finds its job done by another when it wakes."""
     installation = stage.installation
@@ -182,5 +216,6 @@ FAULT_TESTS = (
     FaultTest(many_jobs_of_two_crashes_go_on_within_15_s, (BACKGROUND,), slow=True),
     FaultTest(messages_of_killed_workers_are_delivered_within_15_s, ON_REDIS, slow=True),
     FaultTest(each_tick_of_killed_schedulers_is_one_job, BOTH_ENDS, quick=2, slow=True),
+    FaultTest(jobs_of_a_queue_go_on_only_where_it_is_taken, BOTH_ENDS, slow=True),
     FaultTest(the_late_result_of_a_frozen_runner_is_refused, EVERYWHERE, slow=True),
 )

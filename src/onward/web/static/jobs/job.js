@@ -161,6 +161,7 @@ function facts(job) {
     ['Waited', job.startedAt && length(between(job.createdAt, job.startedAt))],
     ['Took', job.startedAt && job.finishedAt && length(between(job.startedAt, job.finishedAt))],
     ['Backend', job.backend],
+    ['Queue', job.queue !== 'default' && job.queue],
     ['Attempts', `${job.attempts.filter((attempt) => attempt.charged).length} of at most ${job.maxAttempts}`],
     ['Version', String(job.version)],
   ];

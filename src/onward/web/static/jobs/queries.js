@@ -3,7 +3,7 @@
 const ROW = 'id handler status version done backend createdAt runAt startedAt finishedAt '
   + 'progress { completed total message } error { code message }';
 
-const WHOLE = `${ROW} expiresAt waitingFor maxAttempts result canCancel canRetry
+const WHOLE = `${ROW} queue expiresAt waitingFor maxAttempts result canCancel canRetry
   wait { name since until schema }
   error { retryable step occurredAt }
   steps { name index status startedAt finishedAt result }
@@ -23,7 +23,7 @@ export const JOBS = `query jobs($first: Int, $after: String, $last: Int, $before
 }`;
 export const SCHEDULES_SHOWN = 50;
 export const SYSTEM = `query system {
-  system { version backend handlers queues { backend reachable depth oldestAgeMs } counts { status count }
+  system { version backend handlers queues { backend queue reachable depth oldestAgeMs } counts { status count }
     paused { handler since by }
     mailed: letters(first: 0) { id }
     schedules(first: ${SCHEDULES_SHOWN}) { name handler cron timeZone overlap fromSettings nextAt upcoming pausedAt pausedBy

@@ -79,7 +79,7 @@ export class System {
     this.handlers = system.handlers;
     this.refused = !viewer.id && !viewer.roles.length;
     this.mailed = system.mailed !== null;
-    for (const queue of system.queues) this.#queue(queue, queue.backend === system.backend);
+    for (const queue of system.queues) this.#queue(queue, queue.backend === system.backend && queue.queue === 'default');
     const own = viewer.roles.includes('admin') ? system.handlers : [];
     this.#schedule.show(system.schedules, own);
     this.#gates.show(own, system.paused);
@@ -88,12 +88,13 @@ export class System {
   }
 
   #queue(queue, preferred) {
-    if (!this.#queues.has(queue.backend)) {
-      const parts = { name: el('b', {}, queue.backend), state: el('span', { class: 'reach' }), depth: el('span', { class: 'faint' }) };
-      this.#queues.set(queue.backend, parts);
+    const name = queue.queue === 'default' ? queue.backend : `${queue.backend}, queue ${queue.queue}`;
+    if (!this.#queues.has(name)) {
+      const parts = { name: el('b', {}, name), state: el('span', { class: 'reach' }), depth: el('span', { class: 'faint' }) };
+      this.#queues.set(name, parts);
       byId('queues').append(el('div', { class: 'queue' }, el('p', {}, parts.name, preferred ? el('span', { class: 'tag' }, 'default') : null, parts.state), el('p', {}, parts.depth)));
     }
-    const { state, depth } = this.#queues.get(queue.backend);
+    const { state, depth } = this.#queues.get(name);
     setText(state, queue.reachable ? 'reachable' : 'not reachable');
     setAttribute(state, 'data-ok', queue.reachable ? 'yes' : 'no');
     const waiting = queue.depth === null ? 'depth unknown' : queue.depth === 0 ? 'nothing waits' : `${plural(queue.depth, 'job')} waiting`;
