@@ -13,6 +13,7 @@ from onward.dispatch.preparation import in_us
 from onward.handlers.base import Handler, InvalidParameters
 from onward.handlers.on_failure import FAILURE_FIELDS
 from onward.jobs import claims, ledger
+from onward.jobs.batch_keeper import BatchKeeper
 from onward.jobs.encryption import Encryption
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job, JobError, NewJob
@@ -140,6 +141,7 @@ async def node(
         tools=cast("Any", None),
         resources=None,
         enqueuer=enqueuer,
+        keeper=BatchKeeper(writer, enqueuer, metrics),
         isolate=isolate,
         encryption=Encryption([]),
         environment=environment or {},

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from onward.backends.base import Backend as Backend
     from onward.graphql.viewer import Viewer as Viewer
     from onward.handlers.base import JSON as JSON
+    from onward.handlers.base import BatchRequest as BatchRequest
+    from onward.handlers.base import ChildResult as ChildResult
     from onward.handlers.base import Handler as Handler
     from onward.handlers.base import HandlerError as HandlerError
     from onward.handlers.base import HandlerOptions as HandlerOptions
@@ -23,15 +25,18 @@ if TYPE_CHECKING:
     from onward.handlers.base import Mutation as Mutation
     from onward.handlers.base import Permanent as Permanent
     from onward.handlers.base import Refused as Refused
+    from onward.handlers.base import Results as Results
     from onward.handlers.base import Retry as Retry
     from onward.handlers.base import RetryIn as RetryIn
     from onward.handlers.base import TimedOut as TimedOut
     from onward.handlers.base import Unique as Unique
     from onward.handlers.base import UnknownHandler as UnknownHandler
+    from onward.handlers.base import batch as batch
     from onward.handlers.base import handler as handler
     from onward.handlers.base import sequence as sequence
     from onward.handlers.base import sleep as sleep
     from onward.handlers.base import wait_for as wait_for
+    from onward.jobs.base import BatchConflict as BatchConflict
     from onward.jobs.base import Conflict as Conflict
     from onward.jobs.base import JobFailed as JobFailed
     from onward.jobs.base import KeyReused as KeyReused
@@ -48,6 +53,8 @@ _MODULES = {
     "Backend": "onward.backends.base",
     "Viewer": "onward.graphql.viewer",
     "JSON": "onward.handlers.base",
+    "BatchRequest": "onward.handlers.base",
+    "ChildResult": "onward.handlers.base",
     "Handler": "onward.handlers.base",
     "HandlerError": "onward.handlers.base",
     "HandlerOptions": "onward.handlers.base",
@@ -59,16 +66,19 @@ _MODULES = {
     "Mutation": "onward.handlers.base",
     "Permanent": "onward.handlers.base",
     "Refused": "onward.handlers.base",
+    "Results": "onward.handlers.base",
     "Retry": "onward.handlers.base",
     "RetryIn": "onward.handlers.base",
     "TimedOut": "onward.handlers.base",
     "Unique": "onward.handlers.base",
     "UnknownHandler": "onward.handlers.base",
+    "batch": "onward.handlers.base",
     "handler": "onward.handlers.base",
     "sequence": "onward.handlers.base",
     "sleep": "onward.handlers.base",
     "wait_for": "onward.handlers.base",
     "Conflict": "onward.jobs.base",
+    "BatchConflict": "onward.jobs.base",
     "JobFailed": "onward.jobs.base",
     "KeyReused": "onward.jobs.base",
     "NotFound": "onward.jobs.base",

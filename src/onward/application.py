@@ -22,7 +22,7 @@ from uuid import UUID
 from onward.arguments import check_argument, check_names
 from onward.children import call_in_forks
 from onward.config.settings import Settings, SettingsError, enter
-from onward.handlers.base import JobRequest
+from onward.handlers.base import BatchRequest, JobRequest
 from onward.runtime.enqueuing import Enqueuer, Options, enqueuer_of, open_enqueuer
 from onward.runtime.values import signal_urls
 from onward.storage.base import Unavailable
@@ -208,7 +208,7 @@ class Onward:
 
     async def enqueue(
         self,
-        request: JobRequest,
+        request: JobRequest | BatchRequest,
         *,
         owner: str | int | UUID | None = None,
         priority: int | None = None,
@@ -217,7 +217,9 @@ class Onward:
         idempotency_key: str | None = None,
         session: object = None,
     ) -> str:
-        """Accept the job durably, and return its id. A job of a higher `priority` goes first.
+        """Accept the job, or the batch, durably, and return its id. A job of a higher `priority` goes first.
+
+        The jobs of a batch have the same options; a batch is accepted as a whole, or not at all.
 
         `owner` is the subject of the viewer who sees the job; an integer or a UUID is one as its text, as in `Viewer`.
 
@@ -232,7 +234,7 @@ class Onward:
         options = Options(owner, priority, run_at, expires)
         if session is None:
             return await self._open().enqueue(request, options, idempotency_key)
-        return (await _awaited(self._open().enqueue_within(session, [request], options, idempotency_key)))[0]
+        return (await _awaited(_within(self._open(), session, request, options, idempotency_key)))[0]
 
     async def enqueue_many(
         self,
@@ -252,6 +254,20 @@ class Onward:
         if session is None:
             return await self._open().enqueue_many(requests, options)
         return await _awaited(self._open().enqueue_within(session, requests, options))
+
+    async def cancel_batch(self, batch_id: str, *, reason: str | None = None) -> None:
+        """Cancel the batch: its children are cancelled soon, and nothing follows them.
+
+        Raises NotFound, BatchConflict if it is over, Unavailable.
+        """
+        await self._open().batches.cancel(batch_id, reason)
+
+    async def retry_batch(self, batch_id: str) -> None:
+        """Run the failed and cancelled children of a finished batch again, and then the job that follows.
+
+        Raises NotFound; BatchConflict if it is not over, nothing has failed, or `then` has succeeded; Unavailable.
+        """
+        await self._open().batches.retry(batch_id)
 
     async def result(self, job_id: str, *, timeout: timedelta | None = None) -> Any:  # noqa: ASYNC109 - a public name
         """Wait until the job is over, and return its result. Raises JobFailed, NotFound, TimeoutError, Unavailable."""
@@ -321,7 +337,7 @@ class Sync:
 
     def enqueue(
         self,
-        request: JobRequest,
+        request: JobRequest | BatchRequest,
         *,
         owner: str | int | UUID | None = None,
         priority: int | None = None,
@@ -330,11 +346,11 @@ class Sync:
         idempotency_key: str | None = None,
         session: object = None,
     ) -> str:
-        """Accept the job durably, and return its id, as `Onward.enqueue` does."""
+        """Accept the job, or the batch, durably, and return its id, as `Onward.enqueue` does."""
         thread, options = self._open(), Options(owner, priority, run_at, expires)
         if session is None:
             return thread.run(thread.enqueuer.enqueue(request, options, idempotency_key))
-        return _at_once(thread.enqueuer.enqueue_within(session, [request], options, idempotency_key))[0]
+        return _at_once(_within(thread.enqueuer, session, request, options, idempotency_key))[0]
 
     def enqueue_many(
         self,
@@ -351,6 +367,16 @@ class Sync:
         if session is None:
             return thread.run(thread.enqueuer.enqueue_many(requests, options))
         return _at_once(thread.enqueuer.enqueue_within(session, requests, options))
+
+    def cancel_batch(self, batch_id: str, *, reason: str | None = None) -> None:
+        """Cancel the batch, as `Onward.cancel_batch` does."""
+        thread = self._open()
+        thread.run(thread.enqueuer.batches.cancel(batch_id, reason))
+
+    def retry_batch(self, batch_id: str) -> None:
+        """Retry the batch, as `Onward.retry_batch` does."""
+        thread = self._open()
+        thread.run(thread.enqueuer.batches.retry(batch_id))
 
     def result(self, job_id: str, *, timeout: timedelta | None = None) -> Any:
         """Wait until the job is over, and return its result, as `Onward.result` does."""
@@ -409,6 +435,15 @@ def _check_prefix(prefix: str) -> None:
 
 async def _awaited(found: T | Awaitable[T]) -> T:
     return await found if isinstance(found, Awaitable) else found
+
+
+def _within(
+    enqueuer: Enqueuer, session: object, request: JobRequest | BatchRequest, options: Options, key: str | None
+) -> list[str] | Awaitable[list[str]]:
+    """Accept a job or a batch in the transaction of a session."""
+    if isinstance(request, BatchRequest):
+        return enqueuer.enqueue_batch_within(session, request, options, key)
+    return enqueuer.enqueue_within(session, [request], options, key)
 
 
 def _at_once(found: T | Awaitable[T]) -> T:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +18,17 @@ import pytest
 import typer
 from rich.console import Console
 
+from onward import JobRequest, batch
 from onward.backends.base import Backend, Defer, Delivery, Health, Run
 from onward.cli import job_text, main, terminal
 from onward.config import settings
 from onward.jobs import ledger
+from onward.jobs.batch_making import Making
 from onward.jobs.model import JobChunk, JobError, NewJob, Progress
 from onward.runtime import backends
 from onward.storage.writer import Writer
 from tests import application
+from tests.ledgers import writing
 from tests.processes import Running, environment, graphql, onward, running, wait_until
 from tests.servers import free_port
 
@@ -236,6 +240,37 @@ def test_cancel_and_retry_report_by_their_exit_codes(waiting: tuple[Path, str]) 
     assert onward("jobs", "retry", "--handler", "steps.*", project=project).stdout.startswith("1 job waits")
     assert onward("jobs", "cancel", job, project=project).returncode == 0
     assert onward("jobs", "retry", job, "--from-start", project=project).stdout == f"{job} QUEUED\n"
+
+
+def test_a_batch_is_shown_cancelled_and_retried(project: Path) -> None:
+    """The children are cancelled by the process that serves."""
+    with running("serve", project=project) as api, _writer(project) as writer:
+        api.serving()
+        later = NewJob("steps.process_item", "background", '{"item": "x"}', 1, "[]", 1, run_at=9 * 10**15)
+        ids = writer.database.ids
+        made = Making(
+            batch([JobRequest(later.handler, {})] * 2),
+            prepare=lambda _: replace(later, id=ids.next("job", 0)),
+            new_id=lambda kind: ids.next(kind, 0),
+            owner=None,
+        )
+        list(made)
+        writer.run_sync(lambda tx: made.accept(tx, ledger.accept))
+        shown = json.loads(onward("jobs", "batch", "show", made.id, "--json", project=project).stdout)
+        assert (shown["state"], shown["counts"], shown["done"]) == ("OPEN", {"SCHEDULED": 2}, False)
+        assert onward("jobs", "batch", "retry", made.id, project=project).returncode == 1
+        cancelled = onward("jobs", "batch", "cancel", made.id, "--reason", "no more", project=project)
+        assert cancelled.stdout.startswith(f"{made.id} CANCELLING: ")
+        wait_until(lambda: "CANCELLED: 2 CANCELLED" in onward("jobs", "batch", "show", made.id, project=project).stdout)
+        assert onward("jobs", "batch", "cancel", made.id, project=project).returncode == 1
+        assert onward("jobs", "batch", "retry", made.id, project=project).stdout.startswith(f"{made.id} RETRYING: ")
+    assert onward("jobs", "batch", "show", "batch_1", project=project).returncode == 3
+
+
+@contextmanager
+def _writer(project: Path) -> Iterator[Writer]:
+    with writing(f"sqlite:///{project / 'var' / 'onward.db'}") as writer:
+        yield writer
 
 
 class Slow(Backend):

@@ -183,6 +183,7 @@ def services(runtime: Runtime) -> Services:
         writer=runtime.writer,
         dispatcher=runtime.dispatcher,
         changes=runtime.change_feed,
+        keeper=runtime.keeper,
         handlers=runtime.handlers,
         counts=Counts(runtime.database),
         schedules=runtime.schedules,

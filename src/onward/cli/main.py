@@ -280,6 +280,33 @@ def jobs_cancel(
         raise typer.Exit(terminal.cancel(settings, jobs, reason=reason, as_json=as_json))
 
 
+def batch_show(batch: Annotated[str, typer.Argument(help="The batch's id.")], *, as_json: AsJson = False) -> None:
+    """Show a batch: its state, the number of its children in each state, and the job that has followed."""
+    with _batches() as (batch_commands, settings):
+        raise typer.Exit(batch_commands.show(settings, batch, as_json=as_json))
+
+
+def batch_cancel(
+    batch: Annotated[str, typer.Argument(help="A batch that is not over.")],
+    *,
+    reason: Annotated[str | None, typer.Option(help="Kept with the batch and its jobs.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel the children of a batch. Nothing follows them; running ones end at their next check."""
+    with _batches() as (batch_commands, settings):
+        raise typer.Exit(batch_commands.cancel(settings, batch, reason=reason, as_json=as_json))
+
+
+def batch_retry(
+    batch: Annotated[str, typer.Argument(help="A batch that is over.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Run what has failed in a batch again, and then the job that follows it."""
+    with _batches() as (batch_commands, settings):
+        raise typer.Exit(batch_commands.retry(settings, batch, as_json=as_json))
+
+
 def jobs_pause(
     handlers: Annotated[list[str], typer.Argument(help="Handlers, or patterns such as email.*")],
 ) -> None:
@@ -464,6 +491,11 @@ JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("pause", jobs_pause),
     ("resume", jobs_resume),
 )
+BATCH_COMMANDS: tuple[tuple[str, Command], ...] = (
+    ("show", batch_show),
+    ("cancel", batch_cancel),
+    ("retry", batch_retry),
+)
 
 SCHEDULES_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("list", schedules_list),
@@ -489,6 +521,10 @@ def program() -> typer.Typer:
     jobs = typer.Typer(help="Look at jobs and control them.", no_args_is_help=True)
     for name, command in JOBS_COMMANDS:
         _add(jobs, name, command, takes_parameters=command is jobs_send)
+    batch = typer.Typer(help="Look at a batch of jobs and control it.", no_args_is_help=True)
+    for name, command in BATCH_COMMANDS:
+        _add(batch, name, command, takes_parameters=False)
+    jobs.add_typer(batch, name="batch")
     app.add_typer(jobs, name="jobs")
     schedules = typer.Typer(help="Look at schedules, make and change them.", no_args_is_help=True)
     for name, command in SCHEDULES_COMMANDS:
@@ -640,6 +676,15 @@ def _schedules() -> Iterator[tuple[Any, "Settings"]]:
         from onward.cli import schedules
 
         yield schedules, settings
+
+
+@contextmanager
+def _batches() -> Iterator[tuple[Any, "Settings"]]:
+    settings = _load_settings()
+    with _errors_in_one_line():
+        from onward.cli import batches
+
+        yield batches, settings
 
 
 @contextmanager

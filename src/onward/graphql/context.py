@@ -20,6 +20,7 @@ from onward.graphql.counts import Counts
 from onward.graphql.meter import Meter
 from onward.graphql.viewer import Viewer
 from onward.handlers.base import Handler
+from onward.jobs.batch_keeper import BatchKeeper
 from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.model import Job
 from onward.jobs.position import Position, Snapshot
@@ -44,6 +45,7 @@ class Services:
     writer: Writer
     dispatcher: Dispatcher
     changes: ChangeFeed
+    keeper: BatchKeeper
     handlers: Mapping[str, Handler]
     counts: Counts
     schedules: Schedules

@@ -13,7 +13,7 @@ from onward.graphql.base import public_error, unavailable
 from onward.graphql.context import Context, Info
 from onward.graphql.ids import job_id_of
 from onward.graphql.meter import Meter
-from onward.jobs import model, pages
+from onward.jobs import batches, model, pages
 from onward.storage.base import Unavailable
 from onward.storage.transaction import Tx
 
@@ -97,3 +97,14 @@ async def _read_jobs(context: Context, ids: list[str]) -> list[model.Job | None]
         except pages.PageTooLarge:
             raise meter.too_large() from None
     return [job if (job := found.get(job_id)) is not None and visible.sees(job) else None for job_id in ids]
+
+
+def batches_by_id(context: Context) -> DataLoader[str, batches.Batch | None]:
+    """Return a loader of batches, likewise."""
+    return DataLoader(partial(_read_batches, context), max_batch_size=MAX_PAGE)
+
+
+async def _read_batches(context: Context, ids: list[str]) -> list[batches.Batch | None]:
+    visible = context.viewer.visible
+    found = await read_in(context, lambda tx: [batches.get(tx, batch_id) for batch_id in ids])
+    return [batch if batch is not None and visible.sees_jobs_of(batch.owner) else None for batch in found]

@@ -32,6 +32,7 @@ from onward.graphql.inputs import own_name
 from onward.graphql.mutations import Mutation
 from onward.graphql.queries import Query
 from onward.graphql.subscriptions import Subscription
+from onward.graphql.types.batch import Batch
 from onward.graphql.types.job import Job
 from onward.handlers.base import Handler
 
@@ -75,7 +76,7 @@ def build(
             query=_merged("Query", Query, modules),
             mutation=_merged("Mutation", Mutation, modules, made, partial(_guarded, open_to_all=open_to_all)),
             subscription=_merged("Subscription", Subscription, modules),
-            types=[Job],
+            types=[Job, Batch],
             config=config,
         )
     except DuplicatedTypeName as error:

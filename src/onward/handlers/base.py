@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import NoneType
-from typing import Any, Concatenate, Generic, overload
+from typing import Any, Concatenate, Generic, Protocol, overload
 
 from pydantic import BaseModel
 from typing_extensions import ParamSpec, Unpack
 
 from onward.arguments import check_argument
+from onward.handlers.batch import BatchRequest, batch
 from onward.handlers.context import JSON, JobContext, Log, Mailer, Toolbox, Tools
 from onward.handlers.errors import (
     HandlerError,
@@ -30,8 +31,9 @@ from onward.handlers.mutation import Mutation, declared
 from onward.handlers.on_failure import check_notified
 from onward.handlers.options import HandlerOptions, complete
 from onward.handlers.output import Output, output_of, written_by
-from onward.handlers.parameters import Parameters, Upgrade, check_later, model_of, name_of, not_json
+from onward.handlers.parameters import Parameters, Upgrade, check_later, model_of, name_of, not_json, results_of
 from onward.handlers.request import JobRequest, check_expires
+from onward.handlers.results import ChildError, ChildResult, Results, ResultsParameter
 from onward.handlers.retry import Retry
 from onward.handlers.unique import Unique
 from onward.handlers.waits import SLEEP, Wait, sleep, wait_for
@@ -39,6 +41,9 @@ from onward.text import queues
 
 __all__ = [
     "JSON",
+    "BatchRequest",
+    "ChildError",
+    "ChildResult",
     "Handler",
     "HandlerError",
     "HandlerOptions",
@@ -53,6 +58,7 @@ __all__ = [
     "Parameters",
     "Permanent",
     "Refused",
+    "Results",
     "Retry",
     "RetryIn",
     "Step",
@@ -62,6 +68,7 @@ __all__ = [
     "Unique",
     "UnknownHandler",
     "Wait",
+    "batch",
     "handler",
     "not_json",
     "sequence",
@@ -112,6 +119,7 @@ class Handler(Generic[Params]):
     expires: timedelta | None = None
     on_failure: str | None = None  # the name of the handler that is told of its failures
     queue: str = queues.DEFAULT
+    results: ResultsParameter | None = None  # how the first step takes the results of a batch
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", self.name):
@@ -131,6 +139,8 @@ class Handler(Generic[Params]):
         by = () if self.unique is None else self.unique.by
         if unknown := frozenset(by) - self.parameters.model_fields.keys():
             raise ValueError(f"{self.name}: unique names {', '.join(sorted(unknown))}, which are not parameters")
+        if self.results is not None and self.process:
+            raise ValueError(f"{self.name}: a handler with process=True cannot take Results; have it do without")
 
     @property
     def parameters(self) -> type[BaseModel]:
@@ -196,9 +206,16 @@ class Handler(Generic[Params]):
         return stored if wait is None else wait.read(stored)
 
 
-def handler(
-    name: str, **options: Unpack[HandlerOptions]
-) -> Callable[[Callable[Concatenate[JobContext[Any], P], Any]], Handler[P]]:
+class Decorator(Protocol):
+    """Makes a function a `Handler`. A parameter for results, behind the job, is none of the handler's parameters."""
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[JobContext[Any], Results[Any], P], Any], /) -> Handler[P]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[JobContext[Any], P], Any], /) -> Handler[P]: ...
+
+
+def handler(name: str, **options: Unpack[HandlerOptions]) -> Decorator:
     """Make a function a `Handler`. Its parameters after the job are keyword-only and typed.
 
     Raises TypeError and ValueError for a function or an option that cannot be one of a handler.
@@ -207,12 +224,20 @@ def handler(
         raise TypeError(f'{name_of(name)}: @handler needs a name, as in @handler("group.{name_of(name)}")')
     given = _complete(name, options)
 
-    def decorate(function: Callable[Concatenate[JobContext[Any], P], Any]) -> Handler[P]:
+    def decorate(function: Function) -> Handler[Any]:
         with _named(name):
             model, output = model_of(function), output_of(function)
         return _made(name, (Step(name_of(function), function),), given, model, output)
 
     return decorate
+
+
+@overload
+def sequence(
+    name: str,
+    steps: tuple[Callable[Concatenate[JobContext[Any], Results[Any], P], Any], *tuple[Function | Wait, ...]],
+    **options: Unpack[HandlerOptions],
+) -> Handler[P]: ...
 
 
 @overload
@@ -310,6 +335,7 @@ def _made(
         given["expires"],
         notified.name if isinstance(notified, Handler) else notified,
         given["queue"],
+        results_of(steps[0].call),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias, overload
 
 from typing_extensions import TypeVar
 
+from onward.handlers.batch import BatchRequest
 from onward.handlers.request import JobRequest
 
 Resources_co = TypeVar("Resources_co", covariant=True, default=Any)
@@ -117,13 +118,18 @@ class JobContext(Protocol[Resources_co]):
     def dispatch(self, handler: str, /, **params: JSON) -> str: ...
     @overload
     def dispatch(
-        self, request: JobRequest, /, *, run_at: datetime | None = None, expires: timedelta | None = None
+        self,
+        request: JobRequest | BatchRequest,
+        /,
+        *,
+        run_at: datetime | None = None,
+        expires: timedelta | None = None,
     ) -> str: ...
-    def dispatch(self, request: str | JobRequest, /, **given: Any) -> str:
-        """Commit a further job together with the end of this step, and return its id.
+    def dispatch(self, request: str | JobRequest | BatchRequest, /, **given: Any) -> str:
+        """Commit a further job, or a batch, together with the end of this step, and return its id.
 
         `job.dispatch(bill.job(order="A-17"), run_at=..., expires=...)`, or by the handler's name:
-        `job.dispatch("orders.bill", order="A-17")`.
+        `job.dispatch("orders.bill", order="A-17")`. The options of a batch are those of each of its children.
 
         Raises `InvalidParameters`; `LeaseLost` after the job's end, when nothing would be committed any more.
         """

@@ -22,6 +22,7 @@ from onward.handlers.context import JSON
 from onward.handlers.errors import InvalidParameters
 from onward.handlers.json_types import check_type, unknown
 from onward.handlers.json_values import fault
+from onward.handlers.results import Results, ResultsParameter
 from onward.handlers.typed_dicts import supported
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -54,7 +55,7 @@ def model_of(function: Callable[..., Any]) -> type[BaseModel]:
         )
     if taken[0].name in ("self", "cls"):
         raise TypeError(f"{name} is a method: write a function of the module, or put @staticmethod above @handler")
-    rest = taken[1:]
+    rest = taken[1:] if results_of(function) is None else taken[2:]
     for parameter in rest:
         _check(name, parameter)
     types = {one: supported(type_) for one, type_ in _types(function, {p.name: p.annotation for p in rest}).items()}
@@ -68,6 +69,24 @@ def model_of(function: Callable[..., Any]) -> type[BaseModel]:
     for one in fields:
         _check_default(name, one, model.model_fields.get(one))
     return model
+
+
+def results_of(function: Callable[..., Any]) -> ResultsParameter | None:
+    """Return the parameter behind the job if it takes the results of a batch. Raises TypeError."""
+    second = list(inspect.signature(function).parameters.values())[1:2]
+    if not second or second[0].kind not in POSITIONAL or "Results" not in str(second[0].annotation):
+        return None
+    name = second[0].name
+    type_ = _types(function, {name: second[0].annotation})[name]
+    if type_ is not Results and typing.get_origin(type_) is not Results:
+        return None
+    of = next(iter(typing.get_args(type_)), Any)
+    if of is Any or of is object:
+        return ResultsParameter(None)
+    try:
+        return ResultsParameter(_adapter(of))
+    except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        raise TypeError(f"{function.__name__}: {name} {unknown(error)}") from error
 
 
 def check_later(function: Callable[..., Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from onward.jobs.batches import Batch
     from onward.jobs.model import Job
 
 
@@ -39,6 +40,14 @@ class ScheduleRefused(JobsError):
         super().__init__(message)
         self.code = code
         self.path = path
+
+
+class BatchConflict(JobsError):
+    """The state of the batch does not allow the command; `batch` is the batch as it is."""
+
+    def __init__(self, message: str, batch: Batch) -> None:
+        super().__init__(message)
+        self.batch = batch
 
 
 class KeyReused(JobsError):

@@ -110,6 +110,12 @@ def retry_each(tx: Tx, ids: Sequence[str], *, visible: Visible, route: Callable[
     return [again for job in wanted if (again := _retried(tx, job, from_start=False, route=route)) is not None]
 
 
+def rerun(tx: Tx, job_id: str, *, route: Callable[[str, str], str]) -> Job | None:
+    """Queue the job for a new run, from its first step; None if it cannot be retried, or is gone."""
+    job = get(tx, job_id)
+    return None if job is None or job.status not in RETRYABLE else _retried(tx, job, from_start=True, route=route)
+
+
 def _retried(tx: Tx, job: Job, *, from_start: bool, route: Callable[[str, str], str]) -> Job | None:
     """Queue the job for a new run; None if it has changed since it was read."""
     steps = tuple(

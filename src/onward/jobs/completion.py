@@ -8,9 +8,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from onward.jobs import blocked, ledger, on_failure, overruns, recording, uniqueness, waits
+from onward.jobs import blocked, dispatched, ledger, on_failure, overruns, recording, uniqueness, waits
 from onward.jobs import outcome as outcomes
 from onward.jobs.base import Superseded
+from onward.jobs.batch_keeper import BatchKeeper
+from onward.jobs.batch_making import Making
+from onward.jobs.batch_stage import BatchStage
 from onward.jobs.chunks import Kept
 from onward.jobs.dispatched import NO_JOBS, Dispatched, Expander, JobEnqueuer, encode
 from onward.jobs.emitting import NOTHING, Batch, OutputWriter
@@ -32,6 +35,8 @@ RETRY_PAUSE_S = 0.25
 
 S = JobStatus
 T = TypeVar("T")
+Further = tuple[Dispatched, list[Making]]
+"""The jobs and the batches that are accepted with the end of a step."""
 
 
 class Completion:
@@ -46,9 +51,13 @@ class Completion:
         *,
         resume: Callable[[Running], Awaitable[bool]],
         output: OutputWriter,
+        keeper: BatchKeeper,
+        stage: BatchStage,
     ) -> None:
         self._writer = writer
         self._output = output
+        self._keeper = keeper
+        self._stage = stage
         self._resume = resume
         self._enqueuer = enqueuer
         self._metrics = metrics
@@ -62,18 +71,19 @@ class Completion:
 
     async def finish_step(self, running: Running, steps: tuple[Step, ...], result: object) -> tuple[Step, ...]:
         """Record a finished step, accept the jobs that it dispatched, and return the steps. Raises Superseded."""
-        dispatched = await encode(running.children) if running.children else NO_JOBS
+        further = await self._further(running)
         output = await self._left(running)
 
         def transaction(tx: Tx) -> tuple[tuple[Step, ...], JobStatus, list[Job], Kept]:
-            uniqueness.reserve(tx, dispatched.first, parent=running.id)
+            uniqueness.reserve(tx, further[0].first, parent=running.id)
             after, status = recording.finish_step(tx, running.job, steps, result, running.latest)
-            return after, status, self._children.accept(tx, dispatched), output.append(tx, running.job)
+            return after, status, self._accept(tx, further), output.append(tx, running.job)
 
-        after, status, children, kept = await self._under_claim(running, transaction, dispatched.first)
+        after, status, children, kept = await self._under_claim(running, transaction, further[0].first)
         self._output.written(running, output, kept)
-        self._children.dispatch(children, of=dispatched.total)
+        self._dispatch(children, further)
         running.children.clear()
+        running.batches.clear()
         if status is S.CANCELLING:
             running.interrupt(StopReason.CANCEL)
         return after
@@ -101,51 +111,73 @@ class Completion:
     async def _record_internal_error(self, running: Running) -> None:
         job = running.job
         outcome, notice = on_failure.prepared(job, outcomes.internal_error(job.attempts), self._enqueuer)
-        dispatched = NO_JOBS if notice is None else Dispatched((notice,), total=1)
+        further = _notice(notice)
 
         def transaction(tx: Tx) -> tuple[JobStatus, list[Job]]:
-            uniqueness.reserve(tx, dispatched.first, parent=job.id)
+            uniqueness.reserve(tx, further[0].first, parent=job.id)
             now = ledger.get(tx, job.id) or job  # with the steps that have finished since it was claimed
             status = recording.record_outcome(tx, running.job, outcome, steps=now.steps)
-            return status, self._children.accept(tx, dispatched)
+            return status, self._accept(tx, further)
 
-        status, children = await self._under_claim(running, transaction, dispatched.first)
-        self._count(job.handler, status)
-        self._children.dispatch(children, of=dispatched.total)
+        status, children = await self._under_claim(running, transaction, further[0].first)
+        self._count(job, status)
+        self._dispatch(children, further)
 
-    def _count(self, handler: str, status: JobStatus) -> None:
+    def _count(self, job: Job, status: JobStatus) -> None:
         if status in TERMINAL:
-            self._metrics.finished(handler, status.value)
+            self._metrics.finished(job.handler, status.value)
+            if job.batch is not None:
+                self._keeper.look(job.batch)
         elif status is S.RETRYING:
-            self._metrics.retried(handler)
+            self._metrics.retried(job.handler)
+
+    async def _further(self, running: Running) -> Further:
+        """Prepare the jobs and batches of a step that has succeeded: whatever is long is written ahead of its end."""
+        for making in running.batches:
+            while making.pending:
+                write = partial(dispatched.stage, chunks=making.take(), batch_id=making.id)
+                await self._retry(lambda write=write: self._writer.run(write, LAST))  # type: ignore[misc]
+        return await encode(running.children) if running.children else NO_JOBS, list(running.batches)
+
+    def _accept(self, tx: Tx, further: Further) -> list[Job]:
+        children, batches = further
+        accepted = self._children.accept(tx, children)
+        for making in batches:
+            accepted += making.accept(tx, self._enqueuer.accept)
+        return accepted
+
+    def _dispatch(self, accepted: list[Job], further: Further) -> None:
+        children, batches = further
+        self._children.dispatch(accepted, more=bool(children.stored) or any(making.is_long for making in batches))
 
     async def _record(self, running: Running, steps: tuple[Step, ...], outcome: Outcome) -> None:
-        dispatches = running.children and outcome.status in (S.SUCCEEDED, S.WAITING)
-        dispatched = await encode(running.children) if dispatches else NO_JOBS
         outcome, notice = on_failure.prepared(running.job, outcome, self._enqueuer)
-        if notice is not None:
-            dispatched = Dispatched((notice,), total=1)
+        step_ended = outcome.status in (S.SUCCEEDED, S.WAITING)
+        further = await self._further(running) if step_ended else _notice(notice)
         output = await self._left(running)
 
         def transaction(tx: Tx) -> tuple[JobStatus, list[Job], list[Job]]:
             job = running.job
-            uniqueness.reserve(tx, dispatched.first, parent=job.id)
+            uniqueness.reserve(tx, further[0].first, parent=job.id)
             status = recording.record_outcome(tx, job, outcome, steps=steps, progress=running.latest)
             output.append(tx, job)
             if running.overrun is not None:
                 overruns.add(tx, job, runner=job.runner or "")
-            children = self._children.accept(tx, dispatched)
+            children = self._accept(tx, further)
             unblocked = blocked.unblock(tx, job.handler, limit=UNBLOCK_BATCH) if job.limited else []
             if status is S.WAITING and (again := waits.take_early(tx, job.id, route=self._enqueuer.route)) is not None:
                 unblocked = [*unblocked, again]
             return status, children, unblocked
 
         with self._tracing.span("record", status=outcome.status.value):
-            status, children, unblocked = await self._under_claim(running, transaction, dispatched.first)
-        self._count(running.handler, status)
+            status, children, unblocked = await self._under_claim(running, transaction, further[0].first)
+        self._count(running.job, status)
         if running.overrun is not None:
             self._keep_place(running, running.overrun)
-        self._children.dispatch(children, of=dispatched.total)
+        self._dispatch(children, further)
+        if not step_ended:
+            for making in running.batches:
+                self._stage.discard(making)
         if unblocked:
             self._enqueuer.dispatch(unblocked)
 
@@ -216,3 +248,8 @@ class Completion:
         self._children.close()
         for task in self._overruns:
             task.cancel()
+
+
+def _notice(new: NewJob | None) -> Further:
+    """Return the job of a failure, if it brings one, as those of a step."""
+    return (NO_JOBS if new is None else Dispatched((new,), total=1)), []

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 import sqlalchemy as sa
 
-from onward.jobs import ledger, uniqueness
+from onward.jobs import batches, ledger, uniqueness
 from onward.jobs.model import Job, NewJob, UniqueKey
 from onward.jobs.on_failure import FailureEnqueuer
 from onward.storage.base import StorageError
@@ -28,6 +28,7 @@ from onward.telemetry import logger
 
 CHUNK = 50
 MOST = 200  # jobs that one commit accepts at most
+STAGED = 2**62  # in `accepted_at`: of a batch that is not known as a whole yet, and may never be
 
 Insert = Callable[[Tx, NewJob], Job]
 _FIELDS = tuple(field.name for field in fields(NewJob) if field.name not in ("pending", "created_at", "unique"))
@@ -39,6 +40,16 @@ _next = (
     .limit(sa.bindparam("limit_", type_=sa.Integer))
     .with_for_update(skip_locked=True)
 )
+_publish = (
+    sa.update(dispatched).where(dispatched.c.batch == sa.bindparam("batch_")).values(accepted_at=sa.bindparam("now"))
+)
+_discard = sa.delete(dispatched).where(dispatched.c.batch == sa.bindparam("batch_"), dispatched.c.accepted_at == STAGED)
+_abandoned = (
+    sa.select(dispatched.c.id)
+    .where(dispatched.c.accepted_at == STAGED, dispatched.c.id < sa.bindparam("before_"))
+    .limit(sa.bindparam("limit_", type_=sa.Integer))
+)
+_forget = sa.delete(dispatched).where(dispatched.c.id.in_(_abandoned))
 _delete = sa.delete(dispatched).where(dispatched.c.id == sa.bindparam("id_"))
 _any = sa.select(sa.literal(1)).where(dispatched.c.accepted_at <= sa.bindparam("until")).limit(1)
 
@@ -78,14 +89,17 @@ async def encode(children: Sequence[NewJob]) -> Dispatched:
     """Encode the jobs of a step ahead of its commit, and let the event loop go on meanwhile."""
     stored = []
     for start in range(CHUNK, len(children), CHUNK):
-        chunk = children[start : start + CHUNK]
-        rows = [_encoded(child) for child in chunk]
-        stored.append((str(chunk[0].id), orjson.dumps(rows).decode()))
+        stored.append(encode_chunk(children[start : start + CHUNK]))
         await asyncio.sleep(0)
     return Dispatched(children[:CHUNK], stored, len(children))
 
 
-def _encoded(child: NewJob) -> dict[str, Any]:
+def encode_chunk(children: Sequence[NewJob]) -> tuple[str, str]:
+    """Return the id of a chunk, and its jobs as JSON."""
+    return str(children[0].id), orjson.dumps([encoded(child) for child in children]).decode()
+
+
+def encoded(child: NewJob) -> dict[str, Any]:
     """Return the values of a job for JSON, as an older release reads them if it is not unique."""
     values = {name: getattr(child, name) for name in _FIELDS}
     return values if child.unique is None else {**values, "unique": child.unique}
@@ -97,10 +111,31 @@ def _decoded(values: dict[str, Any], accepted_at: int) -> NewJob:
     return NewJob(**values, created_at=accepted_at, unique=None if unique is None else UniqueKey(**unique))
 
 
+def stage(tx: Tx, chunks: Sequence[tuple[str, str]], batch_id: str) -> None:
+    """Store chunks of a batch, which become jobs once it is published."""
+    for id_, text in chunks:
+        tx.insert(_insert, {"id": id_, "accepted_at": STAGED, "jobs": text, "batch": batch_id})
+
+
+def publish(tx: Tx, batch_id: str) -> int:
+    """Let the staged chunks of a batch become jobs; return their number."""
+    return tx.execute(_publish, batch_=batch_id, now=tx.now)
+
+
+def discard(tx: Tx, batch_id: str) -> None:
+    """Delete the staged chunks of a batch that is not to be."""
+    tx.execute(_discard, batch_=batch_id)
+
+
+def forget_staged(tx: Tx, limit: int, *, before: str) -> int:
+    """Delete chunks that were staged with ids below `before`, and never published; return how many, at most `limit`."""
+    return tx.execute(_forget, before_=before, limit_=limit)
+
+
 def accept(tx: Tx, children: Dispatched, insert: Insert) -> list[Job]:
     """Accept the first chunk of a step's jobs, and store the others. Their ids are known already."""
     for id_, text in children.stored:
-        tx.insert(_insert, {"id": id_, "accepted_at": tx.now, "jobs": text})
+        tx.insert(_insert, {"id": id_, "accepted_at": tx.now, "jobs": text, "batch": None})
     return [insert(tx, child) for child in children.first]
 
 
@@ -128,7 +163,7 @@ def expand(tx: Tx, limit: int = CHUNK, *, insert: Insert, older_than_us: int = 0
         tx.execute(_delete, id_=id_)
         new += children
     uniqueness.reserve(tx, new)
-    found.jobs.extend(insert(tx, child) for child in new)
+    found.jobs.extend(batches.count_made(tx, [insert(tx, child) for child in new]))
     return found._replace(last=rows[-1][0]) if rows else None
 
 
@@ -177,12 +212,12 @@ class Expander:
         found = ledger.get_many(tx, [child.id or "" for child in children.first])
         return [*found.values()] or accept(tx, children, self._enqueuer.accept)
 
-    def dispatch(self, accepted: list[Job], *, of: int) -> None:
-        """Dispatch the accepted jobs of a step, and expand the others in a task. From the event loop."""
+    def dispatch(self, accepted: list[Job], *, more: bool) -> None:
+        """Dispatch the accepted jobs of a step, and if there are more expand them in a task. From the event loop."""
         if not accepted:
             return
         self._enqueuer.dispatch_new(accepted)
-        if len(accepted) < of:
+        if more:
             self._more = True
             if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._expand(), name="dispatched jobs")

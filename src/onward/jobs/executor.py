@@ -14,6 +14,7 @@ from onward.handlers.base import Handler, HandlerError, TimedOut
 from onward.handlers.base import Step as HandlerStep
 from onward.jobs import outcome as outcomes
 from onward.jobs.arguments import arguments_of
+from onward.jobs.batch_results import results_of
 from onward.jobs.completion import Completion
 from onward.jobs.control import Control
 from onward.jobs.encryption import Encryption, redact, redact_value
@@ -25,6 +26,7 @@ from onward.jobs.states import JobStatus, StepStatus
 from onward.jobs.step_process import StepProcesses
 from onward.jobs.step_runner import StepRunner
 from onward.storage.base import Unavailable
+from onward.storage.engine import Database
 from onward.telemetry import logger
 from onward.telemetry.tracing import Tracing
 
@@ -44,7 +46,9 @@ class Executor:
         control: Control,
         encryption: Encryption,
         tracing: Tracing,
+        database: Database,
     ) -> None:
+        self._database = database
         self._handlers = handlers
         self._steps = steps
         self._processes = processes
@@ -113,7 +117,10 @@ class Executor:
             result = await self._steps.run_in_process(running, step, running.process, inputs)
             return redact_value(storable(result, None), running.secrets)  # that process has checked and written it
         if given is None:
-            result = await self._steps.run(running, step, **_arguments(handler, running.job, params))
+            arguments = _arguments(handler, running.job, params)
+            takes = handler.results
+            values = () if takes is None else (await results_of(self._database, running.job, takes),)
+            result = await self._steps.run(running, step, *values, **arguments)
         else:
             result = await self._steps.run(running, step, handler.handed_on(step, *given))
         return redact_value(storable(result, handler.output_of(step)), running.secrets)

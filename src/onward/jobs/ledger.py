@@ -97,6 +97,8 @@ def accept(tx: Tx, new: NewJob, *, local_runner: str | None = None) -> Job:
             "unique_key": new.unique.digest if new.unique else None,
             "expires_at": None if new.expires is None else due_at + new.expires,
             "on_failure": new.on_failure,
+            "batch": new.batch,
+            "position": new.position,
         }
     )
     tx.insert(_insert, values)

@@ -132,6 +132,8 @@ class Job:
     expires_at: int | None = None  # unless its first attempt has begun by then, it is cancelled
     on_failure: str | None = None  # the handler of the job that is accepted when this one fails
     wait: JobWait | None = None  # while it is WAITING
+    batch: str | None = None
+    position: int | None = None  # in the batch, from 0
 
     @property
     def done(self) -> bool:
@@ -244,6 +246,8 @@ class NewJob:
     parent: str | None = None
     expires: int | None = None  # microseconds from its due time, by which its first attempt has to begin
     on_failure: str | None = None
+    batch: str | None = None
+    position: int | None = None
     pending: tuple[Step, ...] = ()  # `steps`, decoded
     unique: UniqueKey | None = None
 

@@ -151,6 +151,8 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
     expires_at: int | None,
     on_failure: str | None,
     wait: str | None,
+    batch: str | None,
+    position: int | None,
 ) -> Job:
     """Return the job of a row. The parameters after the first are the columns, in the order of the table; JSON is text.
 
@@ -200,6 +202,8 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
         expires_at=expires_at,
         on_failure=on_failure,
         wait=wait_,
+        batch=batch,
+        position=position,
     )
 
 

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import structlog
 
 from onward.handlers.base import Handler, Tools
+from onward.jobs.batch_keeper import BatchKeeper
+from onward.jobs.batch_stage import BatchStage
 from onward.jobs.claimer import Claimer
 from onward.jobs.completion import Completion
 from onward.jobs.control import Control
@@ -210,6 +212,7 @@ def build_runner(
     tools: Tools,
     resources: Any,
     enqueuer: JobEnqueuer,
+    keeper: BatchKeeper,
     isolate: Isolate | None,
     encryption: Encryption,
     environment: Mapping[str, str],
@@ -228,12 +231,22 @@ def build_runner(
     """
     control = Control(writer, lease, timings)
     output = OutputWriter(writer, control, timings)
-    completion = Completion(writer, enqueuer, metrics, tracing, resume=control.resume, output=output)
+    stage = BatchStage(writer)
+    completion = Completion(
+        writer, enqueuer, metrics, tracing, resume=control.resume, output=output, keeper=keeper, stage=stage
+    )
     progress = ProgressReporter(writer, control, timings)
 
     def context(job: Job) -> Running:
         return Running(
-            job, tools, resources, enqueuer.prepare_child, on_progress=progress.report, on_emit=output.emit, urls=urls
+            job,
+            tools,
+            resources,
+            enqueuer.prepare_child,
+            on_progress=progress.report,
+            on_emit=output.emit,
+            stage=stage,
+            urls=urls,
         )
 
     threads = StepThreads()
@@ -246,6 +259,7 @@ def build_runner(
         control=control,
         encryption=encryption,
         tracing=tracing,
+        database=writer.database,
     )
     return Runner(
         claimer=Claimer(writer, lease, control, timings, takes=takes, isolated=isolate is None),

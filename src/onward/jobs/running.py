@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, Protocol, SupportsInt
 import orjson
 
 from onward.arguments import check_argument
-from onward.handlers.base import InvalidParameters, JobCancelled, JobRequest, LeaseLost, TimedOut, Tools
+from onward.handlers.base import (
+    BatchRequest,
+    InvalidParameters,
+    JobCancelled,
+    JobRequest,
+    LeaseLost,
+    Permanent,
+    TimedOut,
+    Tools,
+)
 from onward.handlers.request import check_expires
 from onward.jobs.encryption import exposed, redact
 from onward.jobs.model import Job, NewJob, Progress, to_us, without_surrogates
@@ -22,6 +31,8 @@ from onward.jobs.signal_urls import LASTS, SignalUrls
 from onward.jobs.states import StepStatus
 
 if TYPE_CHECKING:
+    from onward.jobs.batch_making import Making
+    from onward.jobs.batch_stage import BatchStage
     from onward.jobs.emitting import Output
     from onward.jobs.step_process import StepProcess
 
@@ -62,6 +73,7 @@ class Running:
         on_progress: Callable[[Running], None],
         on_emit: Callable[[Running, str], None],
         urls: SignalUrls = NO_URLS,
+        stage: BatchStage | None = None,
     ) -> None:
         self.job = job
         self.id = job.id
@@ -83,11 +95,13 @@ class Running:
         self.output: Output | None = None  # once there is some
         self.steps = job.steps  # as they were recorded last
         self.children: list[NewJob] = []
+        self.batches: list[Making] = []
         self.secrets: tuple[str, ...] = ()  # texts among its parameters that are not shown
         self._prepare = prepare
         self._on_progress = on_progress
         self._on_emit = on_emit
         self._urls = urls
+        self._stage = stage
 
     def progress(self, completed: int, total: int | None = None, message: str | None = None) -> None:
         """Show the progress to subscribers soon. Raises as `check` does."""
@@ -139,8 +153,13 @@ class Running:
         """Return an address that sends this job the signal until it expires. Raises TypeError and ValueError."""
         return self._urls.make(self.id, name, expires)
 
-    def dispatch(self, request: str | JobRequest, /, **given: Any) -> str:
-        """Accept a further job together with the end of this step, and return its id. Raises as `dispatch_at` does."""
+    def dispatch(self, request: str | JobRequest | BatchRequest, /, **given: Any) -> str:
+        """Accept a further job, or a batch, together with the end of this step, and return its id.
+
+        Raises as `dispatch_at` does; TypeError and ValueError for a batch that is none.
+        """
+        if isinstance(request, BatchRequest):
+            return self._dispatch_batch(request, *_options_of("a batch", given))
         return self.dispatch_at(*unpacked(request, given))
 
     def dispatch_at(
@@ -151,15 +170,41 @@ class Running:
         Raises InvalidParameters, also where a secret of this job would be in the clear; LeaseLost after the attempt's
         end.
         """
+        self._require_open(handler)
+        child = self._child(handler, params, run_at, expires)
+        assert child.id is not None  # noqa: S101 - for the type checker
+        self.children.append(child)
+        return child.id
+
+    def _require_open(self, what: str) -> None:
         if self.over:
-            raise LeaseLost(f"the job is over: {handler} would not be accepted; dispatch it before the handler returns")
+            raise LeaseLost(f"the job is over: {what} would not be accepted; dispatch it before the handler returns")
+
+    def _child(self, handler: str, params: Mapping[str, Any], run_at: int | None, expires: timedelta | None) -> NewJob:
         child = self._prepare(self.job, handler, params, run_at, expires)
         if self.secrets and (clear := exposed(orjson.loads(child.params), self.secrets)):
             words = f"holds a secret parameter of {self.handler}; name it in `secret` of {handler}, or leave it out"
             raise InvalidParameters([(name, words) for name in clear])
-        assert child.id is not None  # noqa: S101 - for the type checker
-        self.children.append(child)
-        return child.id
+        return child
+
+    def _dispatch_batch(self, request: BatchRequest, run_at: int | None, expires: timedelta | None) -> str:
+        """Make a batch, which is accepted with the end of the step. A plain function stages a long one as it goes."""
+        if self._stage is None:
+            raise Permanent("a handler with process=True cannot dispatch a batch: have another one do it")
+        self._require_open("the batch")
+        making = self._stage.begin(
+            request, self.job, lambda child: self._child(child.handler, child.params, run_at, expires)
+        )
+        try:
+            for _ in making:
+                self.check()
+                if not _on_event_loop():
+                    self._stage.write(making)
+        except BaseException:
+            self._stage.discard(making)
+            raise
+        self.batches.append(making)
+        return making.id
 
     def interrupt(self, reason: StopReason) -> None:
         """Stop the job at its next await, or at its next check. From the event loop."""
@@ -179,17 +224,30 @@ def unpacked(
     if isinstance(request, str):
         return request, given, None, None
     check_argument("job.dispatch: the request", request, "HANDLER.job(...), or the name of a handler", JobRequest)
+    return request.handler, request.params, *_options_of(request.handler, given)
+
+
+def _options_of(name: str, given: dict[str, Any]) -> tuple[int | None, timedelta | None]:
+    """Return the earliest start, in microseconds, and the expiry. Raises TypeError and ValueError."""
     run_at, expires = given.pop("run_at", None), given.pop("expires", None)
     if given:
         words = f"give {', '.join(given)} to .job(...); dispatch itself knows only run_at and expires"
-        raise TypeError(f"{request.handler}: {words}")
+        raise TypeError(f"{name}: {words}")
     at = "a datetime, as in datetime.now(UTC) + timedelta(hours=1), or None"
-    check_argument(f"{request.handler}: run_at", run_at, at, datetime, NoneType)
+    check_argument(f"{name}: run_at", run_at, at, datetime, NoneType)
     if run_at is not None and run_at.tzinfo is None:
-        raise TypeError(f"{request.handler}: run_at needs a time zone, as in datetime.now(UTC)")
+        raise TypeError(f"{name}: run_at needs a time zone, as in datetime.now(UTC)")
     if expires is not None:
-        check_expires(f"{request.handler}: expires", expires)
-    return request.handler, request.params, None if run_at is None else to_us(run_at), expires
+        check_expires(f"{name}: expires", expires)
+    return None if run_at is None else to_us(run_at), expires
+
+
+def _on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _clamp(n: int) -> int:

@@ -9,7 +9,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from onward.jobs import chunks, idempotency, uniqueness, waits
+from onward.jobs import batches, chunks, dispatched, idempotency, uniqueness, waits
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.maintenance.service import Service
@@ -20,12 +20,12 @@ from onward.storage.writer import Writer
 
 # At most, in one commit: jobs, small rows (keys and marks), and pages of a file.
 JOBS, ROWS, PAGES = 200, 2_000, 256
-MARKS_S = 86_400
+MARKS_S = STAGED_S = 86_400
 
 _p = sa.bindparam
 _old = (
     sa.select(jobs.c.id, jobs.c.owner, jobs.c.status, jobs.c.handler, jobs.c.unique_key)
-    .where(jobs.c.finished_at.is_not(None), jobs.c.finished_at < _p("before"))
+    .where(jobs.c.finished_at.is_not(None), jobs.c.finished_at < _p("before"), batches.not_needed(jobs.c.batch))
     .order_by(jobs.c.finished_at)
     .limit(_p("limit_", type_=sa.Integer))
 )
@@ -64,6 +64,8 @@ class Cleaner(Service):
         gone = 0
         if self._retention.jobs is not None:
             gone = await in_batches(self._writer, partial(_prune, age_us=_us(self._retention.jobs)), most=JOBS)
+            await in_batches(self._writer, partial(_prune_batches, age_us=_us(self._retention.jobs)), most=JOBS)
+        await in_batches(self._writer, _forget_staged, most=JOBS)
         # Of writers that are no more: those that are leave a new one every second.
         await in_batches(self._writer, _prune_marks, most=ROWS)
         if self._retention.keys is not None:
@@ -92,6 +94,14 @@ def _prune(tx: Tx, limit: int, age_us: int) -> int:
     if gone:
         waits.forget(tx, gone)
     return len(gone)
+
+
+def _prune_batches(tx: Tx, limit: int, age_us: int) -> int:
+    return batches.prune(tx, limit, before=tx.now - age_us)
+
+
+def _forget_staged(tx: Tx, limit: int) -> int:
+    return dispatched.forget_staged(tx, limit, before=f"job_{tx.now // 1000 - STAGED_S * 1000:012x}")
 
 
 def _prune_keys(tx: Tx, limit: int, age_us: int) -> int:

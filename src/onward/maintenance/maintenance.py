@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Sequence
 
 from onward.dispatch.dispatcher import Dispatcher
+from onward.jobs.batch_keeper import BatchKeeper
 from onward.jobs.leases import Lease
 from onward.jobs.schedule import Schedule
 from onward.jobs.timings import Timings, to_next_tick
+from onward.maintenance.batches import UnfinishedBatches
 from onward.maintenance.callers import CallersCounters, CallersJobs
 from onward.maintenance.cleaner import Cleaner, Retention
 from onward.maintenance.recovery import Recovery
@@ -29,6 +31,7 @@ class Maintenance:
         writer: Writer,
         lease: Lease,
         dispatcher: Dispatcher,
+        keeper: BatchKeeper,
         schedule: Schedule,
         retention: Retention,
         timings: Timings = Timings(),
@@ -48,6 +51,7 @@ class Maintenance:
             ),
             CallersCounters(writer, timings),
             self._recovery,
+            UnfinishedBatches(writer, keeper, timings),
             Cleaner(writer, retention, timings),
         )
         self._tasks: list[asyncio.Task[None]] = []

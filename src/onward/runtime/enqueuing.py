@@ -24,10 +24,10 @@ from onward.config.settings import Settings
 from onward.dispatch import signals
 from onward.dispatch.dispatcher import Dispatcher
 from onward.dispatch.preparation import in_us
-from onward.handlers.base import Handler, JobRequest
+from onward.handlers.base import BatchRequest, Handler, JobRequest
 from onward.handlers.request import MAX_DELAY, check_expires
 from onward.jobs import idempotency, ledger, uniqueness, waits
-from onward.jobs.base import JobFailed, KeyReused, NotFound
+from onward.jobs.base import JobFailed, NotFound
 from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.following import follow_output
 from onward.jobs.model import Job, JobChunk, NewJob, Visible, as_subject, to_us
@@ -35,6 +35,7 @@ from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.runtime import values
 from onward.runtime.backends import ProbeRunner, backend_class, build_backend
+from onward.runtime.enqueuing_batches import BatchEnqueuer, replayed
 from onward.runtime.handlers import build_encryption, load_handlers
 from onward.runtime.wiring import TRACE_FLUSH_S, Runtime, open_ledger
 from onward.storage import callers, lock_order
@@ -117,14 +118,29 @@ class Enqueuer:
         self._writer = writer
         self._changes = changes
         self._tracing = tracing
+        self.batches = BatchEnqueuer(
+            handlers=handlers,
+            dispatcher=dispatcher,
+            writer=writer,
+            prepare=self._prepared,
+            accept=self._insert,
+            hand_over=self._hand_over,
+        )
 
-    async def enqueue(self, request: JobRequest, options: Options, idempotency_key: str | None = None) -> str:
-        """Commit the job, hand it over, and return its id.
+    async def enqueue(
+        self, request: JobRequest | BatchRequest, options: Options, idempotency_key: str | None = None
+    ) -> str:
+        """Commit the job, or the batch, hand it over, and return its id.
 
-        Raises InvalidParameters, UnknownHandler, KeyReused, NotUnique, Unavailable.
+        Raises InvalidParameters, UnknownHandler, KeyReused, NotUnique, Unavailable; ValueError for a batch too large.
         """
-        check_request(request)
         check_text("idempotency_key", idempotency_key)
+        if isinstance(request, BatchRequest):
+            with self._tracing.span("accept a batch", "producer") as span:
+                batch_id = await self.batches.enqueue(request, options, idempotency_key)
+                span.set(batch=batch_id)
+                return batch_id
+        check_request(request)
         with self._tracing.span(f"accept {request.handler}", "producer", handler=request.handler) as span:
             new = self._prepared(request, options)
             if idempotency_key is None:
@@ -156,6 +172,20 @@ class Enqueuer:
             ids += [job.id for job in jobs]
             await self._hand_over(jobs)
         return ids
+
+    def enqueue_batch_within(
+        self, session: object, request: BatchRequest, options: Options, idempotency_key: str | None = None
+    ) -> list[str] | Awaitable[list[str]]:
+        """Accept the batch in the transaction of a session; a list of its id. Raises as `enqueue_within` does."""
+        check_text("idempotency_key", idempotency_key)
+        accept = partial(
+            self.batches.accept_at_once,
+            request=request,
+            options=options,
+            key=idempotency_key,
+            insert=self._insert_undelivered,
+        )
+        return callers.run(self._writer.database, session, self._ledger_id, lambda tx: [accept(tx)])
 
     def enqueue_within(
         self, session: object, requests: Iterable[JobRequest], options: Options, idempotency_key: str | None = None
@@ -264,11 +294,7 @@ class Enqueuer:
         digest = idempotency.fingerprint({"params": params, **options.as_json()})
 
         def write(tx: Tx) -> Job | str:
-            try:
-                before = idempotency.replay(tx, **names, fingerprint=digest)
-            except KeyReused as error:
-                words = f"{new.handler}: the idempotency key {key!r} was used before, with other parameters or options"
-                raise KeyReused(f"{words}: take a new key for a new job") from error
+            before = replayed(tx, names, digest, new.handler)
             if before is not None:
                 return str(before["job"])
             (job,) = self._accept_each(tx, [new], insert)
@@ -350,7 +376,7 @@ async def open_enqueuer(settings: Settings) -> AsyncIterator[Enqueuer]:
         writer.on_commit = changes.wake
         stack.push_async_callback(changes.close)
         changes.start()
-        yield Enqueuer(
+        enqueuer = Enqueuer(
             handlers=handlers,
             dispatcher=dispatcher,
             writer=writer,
@@ -358,6 +384,8 @@ async def open_enqueuer(settings: Settings) -> AsyncIterator[Enqueuer]:
             tracing=tracing,
             ledger_id=await _ledger_id(writer),
         )
+        stack.callback(enqueuer.batches.close)
+        yield enqueuer
 
 
 async def enqueuer_of(runtime: Runtime) -> Enqueuer:

@@ -23,6 +23,7 @@ from onward.dispatch.dispatcher import Dispatcher
 from onward.dispatch.schedules import Schedules
 from onward.handlers.base import Handler, Toolbox
 from onward.jobs import concurrency
+from onward.jobs.batch_keeper import BatchKeeper
 from onward.jobs.change_feed import ChangeFeed, renumber
 from onward.jobs.leases import Lease
 from onward.jobs.runner import Runner, build_runner
@@ -73,6 +74,7 @@ class Runtime:
     handlers: Mapping[str, Handler]
     dispatcher: Dispatcher
     change_feed: ChangeFeed
+    keeper: BatchKeeper
     schedules: Schedules
     runner: Runner
     lease: Lease
@@ -187,6 +189,7 @@ def _build(
         isolated=role is None,
         timings=timings,
     )
+    keeper = BatchKeeper(writer, dispatcher, telemetry.metrics)
     environment = values.environment(settings, timings)
     children = SubprocessRunner(environment, writer, telemetry.metrics, enqueuer=dispatcher)
     runner = build_runner(
@@ -196,6 +199,7 @@ def _build(
         tools=tools,
         resources=resources,
         enqueuer=dispatcher,
+        keeper=keeper,
         isolate=None if role is None else children,
         encryption=encryption,
         environment=environment,
@@ -217,6 +221,7 @@ def _build(
         writer=writer,
         lease=lease,
         dispatcher=dispatcher,
+        keeper=keeper,
         schedule=schedule,
         retention=values.retention(settings),
         timings=timings,
@@ -224,7 +229,19 @@ def _build(
     drain = Drain(runner, children, settings.server.drain_s)
     database, changes = writer.database, ChangeFeed(writer.database, timings)
     runtime = Runtime(
-        settings, database, writer, handlers, dispatcher, changes, schedules, runner, lease, telemetry, drain, takes
+        settings,
+        database,
+        writer,
+        handlers,
+        dispatcher,
+        changes,
+        keeper,
+        schedules,
+        runner,
+        lease,
+        telemetry,
+        drain,
+        takes,
     )
     return runtime, maintenance, drain
 
@@ -247,6 +264,7 @@ async def _start(
         await writer.run(partial(concurrency.configure, limits=limits), LAST)
     stack.push_async_callback(runtime.change_feed.close)
     stack.push_async_callback(dispatcher.close)
+    stack.callback(runtime.keeper.close)
     stack.push_async_callback(maintenance.close)
     stack.push_async_callback(drain)
     runtime.runner.start()

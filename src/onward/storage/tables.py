@@ -63,12 +63,15 @@ jobs = Table(
     Column("expires_at", BigInteger),  # unless its first attempt has begun by then, it is cancelled
     Column("on_failure", Text),  # the handler of the job that is accepted when this one fails
     Column("wait", Text),  # of a WAITING job: the wait, as JSON
+    Column("batch", Id),  # the batch that it is a child of
+    Column("position", Integer),  # its place there, from 0
 )
 # The conditions of the partial indexes: a statement must use the same text to use an index. On PostgreSQL with
 # `coalesce`, which no other index has: a plan must not depend on statistics, which a backlog that has just come has
 # not changed yet, and without them an index of all jobs in a status looks as good.
 owned = text("owner IS NOT NULL")
 has_parent = text("parent IS NOT NULL")
+in_batch = text("batch IS NOT NULL")
 ready = _status("= 'QUEUED'", "AND parked IS NULL")
 at_gate = _status("= 'QUEUED'", "AND parked IS NOT NULL")
 unsent = _status("= 'QUEUED'", "AND delivered_to = ''")
@@ -92,6 +95,8 @@ BY_EXPIRY = "INDEXED BY _ledger.jobs_expiring"
 BY_CHANGE = "INDEXED BY _ledger.jobs_changed"
 BY_OWNER = "INDEXED BY _ledger.jobs_by_owner"
 BY_PARENT = "INDEXED BY _ledger.jobs_by_parent"
+BY_BATCH = "INDEXED BY _ledger.jobs_in_batch"
+BY_BATCH_STATE = "INDEXED BY _ledger.batches_unfinished"
 # The same of rows that are named by their ids or by another column with an index: no index has these words.
 queued_row = text("status || '' = 'QUEUED'")
 unclaimed_row = text("status || '' IN ('QUEUED', 'SCHEDULED', 'RETRYING')")
@@ -151,7 +156,33 @@ dispatched = Table(  # jobs that a step has dispatched and that are not rows of 
     Column("id", Text, primary_key=True),  # of its first job: chunks of one step are in the order of their jobs
     Column("accepted_at", BigInteger, nullable=False),  # when the step ended
     Column("jobs", Text, nullable=False),  # JSON: a list of the values of each
+    Column("batch", Id),  # the outermost batch that they belong to
 )
+of_batch = text("batch IS NOT NULL")
+
+batches = Table(  # jobs that belong together; a row is written once all of them are known
+    "batches",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner", Text),
+    Column("state", Text, nullable=False),
+    Column("parent", Id),  # the batch that holds it
+    Column("position", Integer),  # its place there, from 0
+    Column("job", Id),  # the job whose handler dispatched it
+    Column("total", Integer, nullable=False),  # children: jobs and batches
+    Column("jobs", Integer, nullable=False),  # those of them that are jobs
+    Column("made", Integer, nullable=False),  # those of the jobs that are rows of `jobs` by now
+    Column("stops", SmallInteger, nullable=False),  # 1: a child that fails stops it
+    Column("on_success", Text),  # JSON: the values of the job that follows, as in `dispatched`
+    Column("on_failure", Text),  # likewise, where a child has stopped it
+    Column("next_job", Id),  # the job that has followed
+    Column("reason", Text),  # the reason for cancelling, as the person gave it
+    Column("created_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),  # all children are over
+)
+unfinished_batch = text("finished_at IS NULL")
+nested_batch = text("parent IS NOT NULL")
+followed_batch = text("next_job IS NOT NULL")
 
 uniques = Table(  # the jobs that hold the unique keys; whether one still counts is seen when its key is wanted
     "uniques",

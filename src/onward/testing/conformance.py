@@ -12,6 +12,7 @@ pytest.register_assert_rewrite(
 )  # before they are imported: a failing test then shows its values
 
 from onward.testing.contract.accepting import Accepting  # noqa: E402
+from onward.testing.contract.batches import Batches  # noqa: E402
 from onward.testing.contract.cancelling import Cancelling  # noqa: E402
 from onward.testing.contract.children import Children  # noqa: E402
 from onward.testing.contract.concurrency import Concurrency  # noqa: E402
@@ -38,6 +39,7 @@ class Conformance(
     Ends,
     Limits,
     Children,
+    Batches,
     Cancelling,
     ManualRetries,
     Uniqueness,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from onward.handlers.base import JobRequest
+from onward.handlers.base import BatchRequest, JobRequest
 from onward.jobs.results import chunk_json
 from onward.jobs.running import unpacked
 from onward.jobs.signal_urls import LASTS
@@ -28,8 +28,8 @@ class FakeJob:
     """The chunks of `emit`, in order."""
     reported: list[tuple[int, int | None, str | None]] = field(default_factory=list)
     """The arguments of `progress`, in order."""
-    dispatched: list[JobRequest] = field(default_factory=list)
-    """The jobs of `dispatch`, in order. Their parameters are not checked."""
+    dispatched: list[JobRequest | BatchRequest] = field(default_factory=list)
+    """The jobs and batches of `dispatch`, in order. Their parameters are not checked."""
 
     @property
     def idempotency_key(self) -> str:
@@ -54,7 +54,9 @@ class FakeJob:
     def signal_url(self, name: str, *, expires: timedelta = LASTS) -> str:  # noqa: ARG002 - a real one's argument
         return f"https://signals.invalid/{self.id}/{name}"
 
-    def dispatch(self, request: str | JobRequest, /, **given: Any) -> str:
-        handler, values, *_ = unpacked(request, given)
-        self.dispatched.append(JobRequest(handler, dict(values)))
+    def dispatch(self, request: str | JobRequest | BatchRequest, /, **given: Any) -> str:
+        if not isinstance(request, BatchRequest):
+            handler, values, *_ = unpacked(request, given)
+            request = JobRequest(handler, dict(values))
+        self.dispatched.append(request)
         return f"{self.id}_{len(self.dispatched)}"

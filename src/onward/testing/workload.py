@@ -11,15 +11,29 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from onward.handlers.base import JobContext, Permanent, Retry, RetryIn, Unique, handler, sequence, sleep, wait_for
+from onward.handlers.base import (
+    JobContext,
+    JobRequest,
+    Permanent,
+    Results,
+    Retry,
+    RetryIn,
+    Unique,
+    batch,
+    handler,
+    sequence,
+    sleep,
+    wait_for,
+)
 
 POLL_INTERVAL_S = 0.01
 MOMENT_S = 0.1
@@ -442,6 +456,67 @@ async def parent_of_many(job: JobContext, *, folder: str, children: int) -> list
     """Dispatch that many jobs, and return the ids of the first and the last."""
     ids = [job.dispatch("conformance.note", folder=folder, text="child") for _ in range(children)]
     return [ids[0], ids[-1]]
+
+
+@handler("conformance.part", retry=ONCE)
+async def part(job: JobContext, *, folder: str, number: int, does: str = "") -> int:
+    """A child of a batch: it fails until there is a file `fixed`, waits for a file `go`, or ends at once."""
+    note(job, folder, "part")
+    if does == "fails" and not says(folder, "fixed"):
+        raise Permanent(f"part {number} fails")
+    if does == "waits":
+        await gate(folder)
+    return number
+
+
+@handler("conformance.total", retry=ONCE)
+async def total(job: JobContext, results: Results, *, folder: str) -> list[Any]:
+    """Return what each child of a batch has returned, or its status."""
+    note(job, folder, "total")
+    return [child.result if child.succeeded else child.status async for child in results]
+
+
+@handler("conformance.cleanup", retry=ONCE)
+async def cleanup(job: JobContext, *, folder: str) -> None:
+    note(job, folder, "cleanup")
+
+
+def parts(folder: str, does: list[str]) -> list[JobRequest]:
+    """Return the children of a batch, by what each does."""
+    return [
+        limited.job(folder=folder, waits=True) if one == "limited" else part.job(folder=folder, number=number, does=one)
+        for number, one in enumerate(does)
+    ]
+
+
+@handler("conformance.batch", retry=ONCE)
+async def batch_of(job: JobContext, *, folder: str, does: list[str], stops: bool = False, later: bool = False) -> str:
+    """Dispatch a batch of parts, which wait for an hour if `later`, and return its id."""
+    failure = cleanup.job(folder=folder) if stops else None
+    run_at = datetime.now(UTC) + timedelta(hours=1) if later else None
+    return job.dispatch(batch(parts(folder, does), then=total.job(folder=folder), on_failure=failure), run_at=run_at)
+
+
+@handler("conformance.batch_of_batches", retry=ONCE)
+async def batch_of_batches(job: JobContext, *, folder: str) -> str:
+    """Dispatch a batch of a part, a batch with a total, one without, and another part."""
+    inner = batch(parts(folder, ["", "waits"]), then=total.job(folder=folder))
+    one, other = parts(folder, ["", ""])
+    return job.dispatch(batch([one, inner, batch(parts(folder, [""])), other], then=total.job(folder=folder)))
+
+
+@handler("conformance.batch_breaks_off", retry=ONCE)
+def batch_breaks_off(job: JobContext, *, folder: str, children: int) -> str:
+    """Dispatch a batch, and at the first attempt kill the process with the last child."""
+    note(job, folder, "making")
+
+    def made() -> Iterator[JobRequest]:
+        for number in range(children):
+            if job.attempt == 1 and number == children - 1:
+                os._exit(1)
+            yield part.job(folder=folder, number=number)
+
+    return job.dispatch(batch(made(), then=total.job(folder=folder)))
 
 
 async def first(job: JobContext, *, folder: str) -> dict[str, str]:

@@ -114,7 +114,7 @@ async def test_a_chunk_written_at_the_last_look_of_an_expansion_is_expanded_too(
 
     async def end_step(its: list[NewJob]) -> None:
         encoded = await dispatched.encode(its)
-        expander.dispatch(await run(partial(expander.accept, children=encoded)), of=encoded.total)
+        expander.dispatch(await run(partial(expander.accept, children=encoded)), more=bool(encoded.stored))
 
     async def last_look(transaction: Callable[[Tx], Any], order: LockOrder = ROWS) -> Any:
         found = await run(transaction, order)
@@ -153,7 +153,7 @@ async def test_chunks_follow_the_present_settings_and_one_of_a_newer_release_del
 
         def write_down(tx: Tx) -> None:
             newer = {"id": "job_000000", "accepted_at": tx.now, "jobs": '[{"handler": "a.b", "of_tomorrow": 1}]'}
-            tx.insert(sa.insert(chunks), newer)
+            tx.insert(sa.insert(chunks), {**newer, "batch": None})
             dispatched.accept(tx, Dispatched(stored=encoded.stored), ledger.accept)
 
         await running.writer.run(write_down)
@@ -164,7 +164,7 @@ async def test_chunks_follow_the_present_settings_and_one_of_a_newer_release_del
 async def test_a_chunk_of_a_newer_release_is_warned_of_once(writer: Writer) -> None:
     """Every look finds it again, for as long as the newer release is not back."""
     unknown = set[str]()
-    newer = {"id": "job_000000", "jobs": '[{"handler": "a.b", "of_tomorrow": 1}]'}
+    newer = {"id": "job_000000", "jobs": '[{"handler": "a.b", "of_tomorrow": 1}]', "batch": None}
     await writer.run(lambda tx: tx.insert(sa.insert(chunks), {**newer, "accepted_at": tx.now}))
     with capture_logs() as lines:
         for _ in range(3):

@@ -133,6 +133,7 @@ async def running(writer: Writer, timings: Timings = Timings()) -> AsyncIterator
         tools=cast("Any", None),
         resources=None,
         enqueuer=cast("Any", None),
+        keeper=cast("Any", None),
         isolate=None,
         encryption=cast("Any", None),
         environment={},

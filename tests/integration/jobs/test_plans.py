@@ -13,6 +13,7 @@ import pytest
 
 from onward.jobs import (
     admission,
+    batches,
     blocked,
     catch_up,
     change_feed,
@@ -66,6 +67,14 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
         (claims._held_by, "jobs_held"),
         (schedule_rows._due, "schedules_due"),
         (schedule_rows._next_stored, "schedules_due"),
+        (batches._any_open, "jobs_in_batch"),
+        (batches._any_failed, "jobs_in_batch"),
+        (batches._count, "jobs_in_batch"),
+        (batches._in_status, "jobs_in_batch"),
+        (batches._followed, "batches_followed"),
+        (batches._to_attend, "batches_unfinished"),
+        (batches._any_nested_open, "batches_nested"),
+        (batches._ended, "jobs_changed"),
         (ledger._COUNTS["sqlite"], "(slot=? AND owner=?)"),
     ],
 )
@@ -89,6 +98,9 @@ def test_queries_of_every_tick_and_mutation_use_an_index(writer: Writer, stateme
             "identity_": "",
             "runner_": "own",
             "exclude": "[]",
+            "batch_": "batch_1",
+            "status_": "FAILED",
+            "job_": "job_1",
         },
     )
     assert first.startswith("SEARCH"), found

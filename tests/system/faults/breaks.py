@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from tests.system.faults.broken import claiming, delivering, running, writing
+from tests.system.faults.broken import batching, claiming, delivering, running, writing
 
 BREAK = "FAULTS_BREAK"  # the break that a process starts with
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,7 +22,7 @@ BACKGROUND, DRAMATIQ, ON_POSTGRESQL = "background+sqlite", "dramatiq+sqlite", "d
 BREAKS: Mapping[str, Callable[[], None]] = MappingProxyType(
     {
         name: function
-        for module in (writing, claiming, delivering, running)
+        for module in (writing, claiming, delivering, running, batching)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")
     }
@@ -60,6 +60,7 @@ FAULTS = (
     ),
     Red("a_stream_that_a_kill_has_cut_goes_on_at_its_offset", "last_chunks_lost", "has its chunks at|has emitted"),
     Red("many_jobs_of_two_crashes_go_on_within_15_s", "one_job_a_child", "every job is over|< 15"),
+    Red("each_batch_is_followed_once_through_kills", "followed_twice", "every_batch_is_followed_once: .* 2 totals"),
     Red("messages_of_killed_workers_are_delivered_within_15_s", "fetched_forgotten", "every job is claimed"),
     Red("each_tick_of_killed_schedulers_is_one_job", "ticks_stand", "ticks with two jobs"),
     Red(
@@ -168,6 +169,17 @@ CONFORMANCE = (
     Red("a_dispatched_job_runs_once_its_parent_has_succeeded", "children_apart", r"assert \d+ == \d+"),
     Red("many_dispatched_jobs_run_once_each", "chunks_of_now", r"assert \d+ == \d+"),
     Red("a_step_that_fails_dispatches_nothing", "children_apart", "is None"),
+    Red(
+        "what_follows_a_batch_runs_once_with_its_results_in_order", "followed_twice", r"assert \(\d+, 2\) == \(\d+, 1\)"
+    ),
+    Red("what_follows_a_batch_runs_once_with_its_results_in_order", "results_backwards", "assert .* == "),
+    Red("a_child_that_fails_stops_its_batch", "failures_shrugged_off", "not within 20"),
+    Red("a_batch_may_hold_batches", "nested_forgotten", "assert 1 == 0|RUNNING|== .0, .0, 1., None, 1."),
+    Red("an_empty_batch_is_followed_at_once", "never_followed", "not within 20"),
+    Red("a_cancelled_batch_is_followed_by_nothing", "children_left_alone", "not within 20"),
+    Red("a_retried_batch_runs_what_has_failed_and_then_what_follows", "retries_no_child", "assert .* == "),
+    Red("a_child_that_is_cancelled_is_over", "ends_elsewhere_unseen", "not within 20"),
+    Red("a_batch_whose_maker_is_killed_is_made_once", "staged_at_once", r"assert \(\d+, 1\) == \(\d+, 1\)"),
     Red("a_waiting_job_is_cancelled_at_once_and_never_runs", "cancels_only_what_runs", "QUEUED"),
     Red("a_scheduled_job_is_cancelled_and_does_not_run_at_its_time", "cancels_only_what_runs", "SCHEDULED"),
     Red("a_running_job_is_stopped", "no_polling", "after 1.5 s: .*CANCELLING"),

@@ -9,7 +9,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from onward.handlers.base import Handler, JobContext, Permanent, Retry, Unique, handler, sequence, sleep, wait_for
+from onward.handlers.base import (
+    Handler,
+    JobContext,
+    Permanent,
+    Results,
+    Retry,
+    Unique,
+    batch,
+    handler,
+    sequence,
+    sleep,
+    wait_for,
+)
 from tests.system.faults import journal
 
 QUICK = Retry(max_attempts=4, base=timedelta(milliseconds=50), cap=timedelta(milliseconds=200))
@@ -77,6 +89,33 @@ async def notified(job: JobContext, *, job_id: str, code: str) -> None:
     """The job that a failure brings; a final check reads its parameters."""
     journal.write(job.id, job.attempt, "notified", 0, "begin")
     journal.write(job.id, job.attempt, "notified", 0, "end")
+
+
+@handler("faults.batch", retry=QUICK)
+async def batches(job: JobContext, *, marker: int, parts: int) -> None:
+    """Dispatch a batch, and a job that follows it."""
+    journal.write(job.id, job.attempt, "batch", marker, "begin")
+    children = [part.job(marker=marker, number=number) for number in range(parts)]
+    job.dispatch(batch(children, then=total.job(marker=marker)))
+    journal.write(job.id, job.attempt, "batch", marker, "end")
+
+
+@handler("faults.part", retry=QUICK)
+async def part(job: JobContext, *, marker: int, number: int) -> Value:
+    """A job of a batch."""
+    journal.write(job.id, job.attempt, "part", marker, "begin")
+    await asyncio.sleep(0.1)
+    journal.write(job.id, job.attempt, "part", marker, "end")
+    return {"number": number}
+
+
+@handler("faults.total", retry=QUICK)
+async def total(job: JobContext, results: Results[Value], *, marker: int) -> Value:
+    """The job that follows a batch; its result holds those of the parts."""
+    journal.write(job.id, job.attempt, "total", marker, "begin")
+    found = [child.result["number"] if child.result else None async for child in results]
+    journal.write(job.id, job.attempt, "total", marker, "end")
+    return {"numbers": found}
 
 
 @handler("faults.flaky", retry=QUICK)
@@ -212,6 +251,9 @@ HANDLERS: tuple[Handler, ...] = (
     ),
     leaf,
     notified,
+    batches,
+    part,
+    total,
     flaky,
     tells,
     dull,

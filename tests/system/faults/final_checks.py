@@ -14,7 +14,7 @@ from tests.system.faults.journal import Line
 from tests.system.faults.ledger import OVER, Change, Ledger, Row
 from tests.system.faults.process import End
 
-UNASKED = ("faults.leaf", "faults.tick", "faults.notified")  # handlers whose jobs a handler, or a schedule, makes
+UNASKED = ("faults.leaf", "faults.tick", "faults.notified", "faults.part", "faults.total")  # nobody sends their jobs
 SHOWN = 5  # of each kind of violation
 CLAIMED = tuple(status.value for status in HELD)
 LOST = ("LEASE_LOST", "POISON")  # error codes of claims of dead processes
@@ -279,6 +279,19 @@ def each_failure_brought_one_job(records: Records) -> Iterator[str]:
             yield f"{job} failed {failed[job]} times, and brought {notice[job]} jobs"
 
 
+def every_batch_is_followed_once(records: Records) -> Iterator[str]:
+    """Check that each batch has all of its jobs once, and one job that follows them, with their results in order."""
+    done = [row for row in records.jobs.values() if row.status == "SUCCEEDED"]
+    parts = Counter(row.params["marker"] for row in records.jobs.values() if row.handler == "faults.part")
+    totals = Counter(row.params["marker"] for row in records.jobs.values() if row.handler == "faults.total")
+    for row in done:
+        marker = row.params.get("marker")
+        if row.handler == "faults.batch" and (parts[marker], totals[marker]) != (row.params["parts"], 1):
+            yield f"the batch of {marker} has {parts[marker]} parts, and {totals[marker]} totals"
+        if row.handler == "faults.total" and row.result != {"numbers": [*range(parts[marker])]}:
+            yield f"the total of {marker} was given {row.result}"
+
+
 def every_user_has_a_job(records: Records) -> Iterator[str]:
     """Check that each user has a job, and each such job a user."""
     jobs = {row.params["username"] for row in records.jobs.values() if row.handler == "email.welcome"}
@@ -301,5 +314,6 @@ CHECKS: tuple[Callable[[Records], Iterator[str]], ...] = (
     crashes_and_shutdowns_count_against_no_job,
     children_came_with_their_parents,
     each_failure_brought_one_job,
+    every_batch_is_followed_once,
     every_user_has_a_job,
 )

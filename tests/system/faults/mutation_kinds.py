@@ -65,6 +65,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _act("steps", "first", "second", "third"),
             _act("streams", "draft", "polish"),
             _act("waits", "first", "second", "decided"),
+            _act("batch", "batch"),
             _act("flaky", "flaky"),
             _act("tells", "tells"),
             _act("only", "only"),

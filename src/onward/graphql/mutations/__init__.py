@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import strawberry
 
+from onward.graphql.mutations.cancel_batch import CancelBatchPayload, cancel_batch
 from onward.graphql.mutations.cancel_job import CancelJobPayload, cancel_job
 from onward.graphql.mutations.pause_handler import (
     PauseHandlerPayload,
@@ -11,6 +12,7 @@ from onward.graphql.mutations.pause_handler import (
     pause_handler,
     resume_handler,
 )
+from onward.graphql.mutations.retry_batch import RetryBatchPayload, retry_batch
 from onward.graphql.mutations.retry_job import RetryJobPayload, retry_job
 from onward.graphql.mutations.retry_jobs import RetryJobsPayload, retry_jobs
 from onward.graphql.mutations.schedules import (
@@ -41,6 +43,14 @@ class Mutation:
     signal_job: SignalJobPayload | None = strawberry.mutation(
         resolver=signal_job,
         description="Send the signal that a job waits for, or will wait for. The same signal again changes nothing.",
+    )
+    cancel_batch: CancelBatchPayload | None = strawberry.mutation(
+        resolver=cancel_batch,
+        description="Cancel the children of a batch, as `cancelJob` does each; nothing follows them.",
+    )
+    retry_batch: RetryBatchPayload | None = strawberry.mutation(
+        resolver=retry_batch,
+        description="Run what has failed in a finished batch again, and then the job that follows it.",
     )
     pause_handler: PauseHandlerPayload | None = strawberry.mutation(
         resolver=pause_handler,

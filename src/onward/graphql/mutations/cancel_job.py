@@ -71,4 +71,6 @@ async def cancel_job(info: Info, input: CancelJobInput) -> CancelJobPayload | No
         return CancelJobPayload(job=outcome.job, errors=[conflict(outcome)])
     if outcome.done:
         info.context.services.metrics.finished(outcome.handler, outcome.status.value)
+        if outcome.batch is not None:
+            info.context.services.keeper.look(outcome.batch)
     return CancelJobPayload(job=outcome)

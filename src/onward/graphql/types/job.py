@@ -11,7 +11,7 @@ from strawberry.scalars import JSON
 
 from onward.graphql.context import Info
 from onward.graphql.positions import token
-from onward.graphql.reading import given, jobs_by_id, read_page
+from onward.graphql.reading import batches_by_id, given, jobs_by_id, read_page
 from onward.graphql.resolvers import query
 from onward.graphql.types.enums import JobStatus, StepStatus
 from onward.graphql.types.node import Node
@@ -20,6 +20,7 @@ from onward.jobs import model
 from onward.jobs.states import UNCLAIMED
 
 if TYPE_CHECKING:
+    from onward.graphql.types.batch import Batch
     from onward.graphql.types.page import JobConnection
 
 
@@ -102,6 +103,11 @@ async def parent(info: Info, root: strawberry.Parent[model.Job]) -> Any:
 
 
 @query
+async def batch(info: Info, root: strawberry.Parent[model.Job]) -> Any:
+    return None if root.batch is None else await info.context.once(batches_by_id).load(root.batch)
+
+
+@query
 async def children(
     info: Info,
     root: strawberry.Parent[model.Job],
@@ -165,6 +171,11 @@ class Job(Node):
         resolver=parent,
         graphql_type=Annotated["Job", strawberry.lazy("onward.graphql.types.job")] | None,
         description="The job whose handler dispatched it; null also if you may not see that one.",
+    )
+    batch: Any = strawberry.field(
+        resolver=batch,
+        graphql_type=Annotated["Batch", strawberry.lazy("onward.graphql.types.batch")] | None,
+        description="The batch that it is a child of.",
     )
     children: Any = strawberry.field(
         resolver=children,

@@ -92,6 +92,23 @@ def _count(installation: Installation, where: str) -> int:
     return int(installation.ledger.rows(f"SELECT count(*) FROM _ledger.jobs WHERE {where}")[0][0])
 
 
+def each_batch_is_followed_once_through_kills(stage: Stage) -> None:
+    """Of some hundred jobs in batches none is lost, and what follows runs once, with all results."""
+    installation = stage.installation
+    sent = installation.client.send("batch", 3, params={"parts": 120})
+    for _ in range(2):
+        stage.pause(0.4, 0.8)
+        fault_injection.kill_worker(installation, stage.chance)
+    ids = {request.job for request in sent}
+    assert ids & {id_ for id_, row in installation.ledger.jobs().items() if row.status == "SUCCEEDED"}
+    wait_for(lambda: _totals(installation) >= len(sent), 60, "every batch is followed")
+
+
+def _totals(installation: Installation) -> int:
+    sql = "SELECT count(*) FROM _ledger.jobs WHERE handler = 'faults.total' AND status = 'SUCCEEDED'"
+    return int(installation.ledger.rows(sql)[0][0])
+
+
 def messages_of_killed_workers_are_delivered_within_15_s(stage: Stage) -> None:
     """Among them are messages that the worker had fetched and not claimed."""
     installation = stage.installation
@@ -214,6 +231,7 @@ FAULT_TESTS = (
     FaultTest(accepted_jobs_outlive_the_api, BOTH_ENDS),
     FaultTest(jobs_of_killed_workers_go_on_within_15_s, BOTH_ENDS, quick=2, slow=True),
     FaultTest(many_jobs_of_two_crashes_go_on_within_15_s, (BACKGROUND,), slow=True),
+    FaultTest(each_batch_is_followed_once_through_kills, BOTH_ENDS, slow=True),
     FaultTest(messages_of_killed_workers_are_delivered_within_15_s, ON_REDIS, slow=True),
     FaultTest(each_tick_of_killed_schedulers_is_one_job, BOTH_ENDS, quick=2, slow=True),
     FaultTest(jobs_of_a_queue_go_on_only_where_it_is_taken, BOTH_ENDS, slow=True),

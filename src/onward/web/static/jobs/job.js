@@ -8,6 +8,7 @@ import { between, fully, json, length, moment } from './format.js';
 import { Output } from './output.js';
 import { CANCEL_JOB, RETRY_JOB } from './queries.js';
 import { SignalForm } from './signal.js';
+import { toJob } from './route.js';
 import { mark, remark, word } from './status.js';
 import { Steps } from './steps.js';
 
@@ -150,6 +151,13 @@ function show(parts, job) {
   setAttribute(parts.error, 'data-past', job.status === 'SUCCEEDED' ? '' : null);
 }
 
+// Such as "7 of 10 over: 6 succeeded, 1 failed, 2 queued, 1 running".
+function batchLine({ total, counts }) {
+  const some = counts.filter(({ count }) => count);
+  const over = some.filter(({ status }) => ['SUCCEEDED', 'FAILED', 'CANCELLED'].includes(status)).reduce((sum, { count }) => sum + count, 0);
+  return `${over} of ${total} over` + (some.length ? `: ${some.map(({ status, count }) => `${count} ${word(status).toLowerCase()}`).join(', ')}` : '');
+}
+
 function facts(job) {
   const time = (iso) => el('time', { datetime: iso, title: fully(iso) }, moment(iso));
   const known = [
@@ -162,6 +170,8 @@ function facts(job) {
     ['Took', job.startedAt && job.finishedAt && length(between(job.startedAt, job.finishedAt))],
     ['Backend', job.backend],
     ['Queue', job.queue !== 'default' && job.queue],
+    ['Dispatched by', job.parent && el('a', { href: toJob(job.parent.id) }, job.parent.handler)],
+    ['Batch', job.batch && batchLine(job.batch)],
     ['Attempts', `${job.attempts.filter((attempt) => attempt.charged).length} of at most ${job.maxAttempts}`],
     ['Version', String(job.version)],
   ];

@@ -6,6 +6,8 @@ const ROW = 'id handler status version done backend createdAt runAt startedAt fi
 const WHOLE = `${ROW} queue expiresAt waitingFor maxAttempts result canCancel canRetry
   wait { name since until schema }
   error { retryable step occurredAt }
+  parent { id handler }
+  batch { id done total counts { status count } }
   steps { name index status startedAt finishedAt result }
   attempts { number charged backend worker startedAt finishedAt error { code message retryable step } }`;
 

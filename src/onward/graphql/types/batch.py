@@ -1,0 +1,72 @@
+"""Jobs that belong together, and how many of them are in which state."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import strawberry
+from strawberry.dataloader import DataLoader
+
+from onward.graphql.context import Context, Info
+from onward.graphql.reading import batches_by_id, jobs_by_id, read_in
+from onward.graphql.resolvers import query
+from onward.graphql.types.job import Job
+from onward.graphql.types.node import Node
+from onward.graphql.types.system import StatusCount
+from onward.jobs import batches, model
+from onward.jobs.states import JobStatus
+
+COUNTED_AT_ONCE = 10  # batches by one read of the ledger; each may have 100,000 children
+
+Counts = dict[JobStatus, int]
+
+
+def counts_by_batch(context: Context) -> DataLoader[batches.Batch, Counts]:
+    """Return a loader of the numbers of children, for `context.once`."""
+    return DataLoader(partial(_counts_of, context), max_batch_size=COUNTED_AT_ONCE)
+
+
+async def _counts_of(context: Context, wanted: list[batches.Batch]) -> list[Counts]:
+    return await read_in(context, lambda tx: [batches.counts(tx, batch) for batch in wanted])
+
+
+@query
+async def counts(info: Info, root: strawberry.Parent[batches.Batch]) -> list[StatusCount]:
+    found = await info.context.once(counts_by_batch).load(root)
+    return [StatusCount(status=status, count=found[status]) for status in JobStatus]
+
+
+@query
+async def then(info: Info, root: strawberry.Parent[batches.Batch]) -> model.Job | None:
+    return None if root.next_job is None else await info.context.once(jobs_by_id).load(root.next_job)
+
+
+@strawberry.type(description="Jobs that belong together; see `Job.batch`.")
+class Batch(Node):
+    """Describes `onward.jobs.batches.Batch`."""
+
+    kind = "batch"
+
+    done: bool = strawberry.field(description="True if all children are over, and what follows them is accepted.")
+    total: int = strawberry.field(description="The number of children: jobs, and batches in the batch.")
+    counts: list[StatusCount] = strawberry.field(
+        resolver=counts,
+        description="The number of children of each status; that of a batch in the batch is its `then`'s.",
+    )
+    then: Any = strawberry.field(
+        resolver=then,
+        graphql_type=Job | None,
+        description="The job that has followed; where a child has stopped the batch, that of its failure.",
+    )
+    created_at: datetime
+    finished_at: datetime | None
+
+    @classmethod
+    async def find(cls, info: Any, id: str) -> Any | None:
+        return await info.context.once(batches_by_id).load(id)
+
+    @classmethod
+    def is_type_of(cls, obj: Any, _info: Any) -> bool:
+        return isinstance(obj, batches.Batch)

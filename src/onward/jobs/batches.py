@@ -1,0 +1,479 @@
+"""Batches: their rows, and the moves between their states. Each is a transaction function.
+
+A batch has no counter of open children, which every end of a child would have to change: that it is over is read from
+the rows of its children, by an index, after a child has ended (`batch_keeper`). The move that follows is a
+compare-and-set on the row of the batch, in one commit with the job that follows. Where two ends are committed at once,
+whoever reads after the second commit sees both.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import orjson
+import sqlalchemy as sa
+
+from onward.handlers.results import ChildError, ChildResult
+from onward.jobs import commands, ledger
+from onward.jobs.base import BatchConflict, Conflict, NotFound
+from onward.jobs.model import Job, NewJob, Visible
+from onward.jobs.states import HELD, RETRYABLE, TERMINAL, JobStatus
+from onward.storage.sql import from_on
+from onward.storage.tables import BY_BATCH, BY_BATCH_STATE, BY_CHANGE, batches, jobs
+from onward.storage.transaction import Tx
+
+Insert = Callable[[Tx, NewJob], Job]
+Route = Callable[[str, str], str]
+S = JobStatus
+EVERYTHING = Visible(everything=True)
+PAGE = 100  # results that are read at once; each may have 64 kB
+STOPPED_WITH = "another job of its batch has failed"  # the reason of cancelled children
+
+
+class BatchState(StrEnum):
+    OPEN = "OPEN"  # its children wait or run
+    STOPPING = "STOPPING"  # a child has failed; those that do not run are being cancelled
+    CANCELLING = "CANCELLING"  # all children are being cancelled
+    RETRYING = "RETRYING"  # failed children are being queued again
+    DONE = "DONE"  # all children are over, and `then` has followed
+    STOPPED = "STOPPED"  # likewise, and `on_failure` has followed
+    CANCELLED = "CANCELLED"
+
+
+B = BatchState
+FINISHED = frozenset({B.DONE, B.STOPPED, B.CANCELLED})
+ATTENDED = frozenset({B.STOPPING, B.CANCELLING, B.RETRYING})  # somebody has to go through the children
+_ENDS = {B.OPEN: B.DONE, B.STOPPING: B.STOPPED, B.CANCELLING: B.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as the ledger has it; times in microseconds."""
+
+    id: str
+    owner: str | None
+    state: BatchState
+    parent: str | None
+    position: int | None
+    job: str | None
+    total: int
+    jobs: int
+    made: int
+    stops: bool
+    on_success: str | None
+    on_failure: str | None
+    next_job: str | None
+    reason: str | None
+    created_at: int
+    finished_at: int | None
+
+    @property
+    def done(self) -> bool:
+        return self.state in FINISHED
+
+
+_p = sa.bindparam
+
+
+def _in(column: sa.Column[Any], values: frozenset[Any]) -> sa.ColumnElement[bool]:
+    """Return a condition on a fixed set of texts, which are part of the statement."""
+    return column.in_([sa.literal_column(f"'{value}'") for value in sorted(values)])
+
+
+ID = batches.c.id == _p("id_")
+_OPEN = frozenset(JobStatus) - TERMINAL
+_all = sa.select(*batches.c)
+_COLUMNS = tuple(column.name for column in batches.c)
+_get = _all.where(ID)
+_lock = _get.with_for_update()
+_insert = sa.insert(batches)
+_exists = sa.select(batches.c.id).where(ID)
+_add_made = (
+    sa.update(batches).where(ID).values(made=batches.c.made + _p("n")).returning(batches.c.state, batches.c.reason)
+)
+_move = (
+    sa.update(batches)
+    .where(ID, batches.c.state == _p("from_"))
+    .values(state=_p("to_"), finished_at=_p("finished_"), next_job=_p("next_"), reason=_p("reason_"))
+)
+_children = sa.select(jobs.c.id).where(jobs.c.batch == _p("batch_")).with_hint(jobs, BY_BATCH, "sqlite")
+_limited = _children.limit(_p("limit_", type_=sa.Integer))
+_any_open = _children.where(_in(jobs.c.status, _OPEN)).limit(1)
+_any_failed = _children.where(_in(jobs.c.status, RETRYABLE)).limit(1)
+_waiting = _limited.where(_in(jobs.c.status, _OPEN - HELD))
+_not_cancelled = _limited.where(_in(jobs.c.status, _OPEN - {S.CANCELLING}))
+_in_status = (
+    sa.select(jobs.c.id, jobs.c.position)
+    .where(jobs.c.batch == _p("batch_"), jobs.c.status == _p("status_"), jobs.c.position > _p("after_"))
+    .order_by(jobs.c.position)
+    .limit(_p("limit_", type_=sa.Integer))
+    .with_hint(jobs, BY_BATCH, "sqlite")
+)
+_nested = sa.select(batches.c.id).where(batches.c.parent == _p("batch_"))
+_any_nested_open = _nested.where(batches.c.finished_at.is_(None)).limit(1)
+_any_nested_failed = _nested.where(_in(batches.c.state, frozenset({B.STOPPED, B.CANCELLED}))).limit(1)
+_nested_to_cancel = _nested.where(batches.c.finished_at.is_(None), batches.c.state != B.CANCELLING.value)
+_nested_to_retry = _nested.where(_in(batches.c.state, frozenset({B.STOPPED, B.CANCELLED})))
+_count = (
+    sa.select(jobs.c.status, sa.func.count())
+    .where(jobs.c.batch == _p("batch_"))
+    .group_by(jobs.c.status)
+    .with_hint(jobs, BY_BATCH, "sqlite")
+)
+# A batch in the batch: the job that has followed it, if any, is counted in its place.
+_count_nested = (
+    sa.select(batches.c.state, sa.func.count())
+    .where(batches.c.parent == _p("batch_"), sa.or_(batches.c.next_job.is_(None), batches.c.state == B.STOPPED.value))
+    .group_by(batches.c.state)
+)
+_NESTED = {B.DONE: S.SUCCEEDED, B.STOPPED: S.FAILED, B.CANCELLED: S.CANCELLED}
+_followed = _all.where(batches.c.next_job == _p("job_"))
+# Each status by the index, then merged: a page costs the same wherever it is.
+_places = sa.union_all(
+    *(
+        sa.select(part.c.id, part.c.position)
+        for part in (
+            sa.select(jobs.c.id, jobs.c.position)
+            .where(
+                jobs.c.batch == _p("batch_"),
+                jobs.c.status == sa.literal_column(f"'{status}'"),
+                jobs.c.position > _p("after_"),
+            )
+            .order_by(jobs.c.position)
+            .limit(_p("limit_", type_=sa.Integer))
+            .with_hint(jobs, BY_BATCH, "sqlite")
+            .subquery()
+            for status in JobStatus
+        )
+    )
+).subquery()
+_page = (
+    sa.select(jobs.c.position, jobs.c.id, jobs.c.status, jobs.c.result, jobs.c.error)
+    .where(jobs.c.id.in_(sa.select(_places.c.id).order_by(_places.c.position).limit(_p("limit_", type_=sa.Integer))))
+    .order_by(jobs.c.position)
+)
+_nested_page = (
+    sa.select(batches.c.position, batches.c.id, batches.c.state)
+    .where(batches.c.parent == _p("batch_"), batches.c.position > _p("after_"))
+    .order_by(batches.c.position)
+    .limit(_p("limit_", type_=sa.Integer))
+)
+_outer = batches.alias("outer_batch")
+_followers = jobs.alias("follower")
+_follower_open = sa.exists(
+    sa.select(_followers.c.id).where(_followers.c.id == batches.c.next_job, _followers.c.finished_at.is_(None))
+)
+_old = (
+    sa.select(batches.c.id)
+    .where(batches.c.finished_at < _p("before_"), ~_follower_open)
+    # The results of a batch are read from the rows of those in it, too: they go after it.
+    .where(~sa.exists(sa.select(_outer.c.id).where(_outer.c.id == batches.c.parent)))
+    .order_by(batches.c.finished_at)
+    .limit(_p("limit_", type_=sa.Integer))
+)
+_prune = sa.delete(batches).where(batches.c.id.in_(_old))
+_unfinished = batches.c.finished_at.is_(None)
+_any_unfinished = sa.select(sa.literal(1)).select_from(batches).where(_unfinished).limit(1)
+_all_unfinished = sa.select(batches.c.id).where(_unfinished)
+_to_attend = (
+    sa.select(batches.c.id)
+    .where(_unfinished, _in(batches.c.state, ATTENDED))
+    .with_hint(batches, BY_BATCH_STATE, "sqlite")
+)
+_ended = (
+    sa.select(jobs.c.batch)
+    .where(from_on(jobs.c.changed, "floor"), jobs.c.batch.is_not(None), jobs.c.finished_at.is_not(None))
+    .distinct()
+    .with_hint(jobs, BY_CHANGE, "sqlite")
+)
+
+
+def not_needed(batch_id: sa.Column[Any]) -> sa.ColumnElement[bool]:
+    """Return the condition of a job that nobody reads as a child of its batch: the job that follows is over, too."""
+    needed = sa.select(batches.c.id).where(
+        batches.c.id == batch_id, sa.or_(batches.c.finished_at.is_(None), _follower_open)
+    )
+    return sa.or_(batch_id.is_(None), ~sa.exists(needed))
+
+
+def prune(tx: Tx, limit: int, *, before: int) -> int:
+    """Delete batches that were over before that time, and what follows them too; return how many, at most `limit`."""
+    return tx.execute(_prune, before_=before, limit_=limit)
+
+
+def new_row(id_: str, **values: Any) -> dict[str, Any]:
+    """Return the values of a batch by their columns, in the order of the table; missing ones are empty."""
+    return {**dict.fromkeys(_COLUMNS), "id": id_, "state": B.OPEN.value, **values}
+
+
+def insert(tx: Tx, rows: Sequence[Mapping[str, Any]], new_jobs: Sequence[NewJob], accept: Insert) -> list[Job]:
+    """Insert batches, inner ones first, with some of their jobs; return these, and the jobs that follow empty batches.
+
+    Nothing is inserted if the last batch, which holds the others, exists: it was committed, and the answer lost.
+    """
+    if tx.one(_exists, id_=rows[-1]["id"]):
+        return []
+    made = Counter(new.batch for new in new_jobs)
+    for values in rows:
+        tx.insert(_insert, {**values, "made": made[values["id"]], "created_at": tx.now})
+    accepted = [accept(tx, new) for new in new_jobs]
+    for values in rows:
+        if not values["total"]:
+            accepted += advance(tx, values["id"], accept=accept, route=_never)
+    return accepted
+
+
+def _never(_handler: str, _present: str) -> str:
+    raise AssertionError("a new batch has no job to be retried")
+
+
+def count_made(tx: Tx, accepted: list[Job]) -> list[Job]:
+    """Count jobs that have become rows in their batches; return them, cancelled where the batch is being stopped."""
+    now = accepted
+    for batch_id, n in sorted(Counter(job.batch for job in accepted if job.batch is not None).items()):
+        state, reason = tx.one(_add_made, id_=batch_id, n=n) or (B.OPEN, None)
+        if state in (B.STOPPING, B.CANCELLING):
+            now = [_cancelled(tx, job.id, reason) or job if job.batch == batch_id else job for job in now]
+    return now
+
+
+def get(tx: Tx, batch_id: str) -> Batch | None:
+    return _decode(tx.one(_get, id_=batch_id))
+
+
+def _decode(found: Sequence[Any] | None) -> Batch | None:
+    if found is None:
+        return None
+    values = dict(zip(_COLUMNS, found, strict=True))
+    return Batch(**{**values, "state": BatchState(values["state"]), "stops": bool(values["stops"])})
+
+
+def visible_batch(tx: Tx, batch_id: str, visible: Visible) -> Batch:
+    """Return the batch. Raises NotFound."""
+    found = get(tx, batch_id)
+    if found is None or not visible.sees_jobs_of(found.owner):
+        raise NotFound(batch_id)
+    return found
+
+
+def followed(tx: Tx, job_id: str) -> Batch | None:
+    """Return the batch that the job follows."""
+    return _decode(tx.one(_followed, job_=job_id))
+
+
+def verdict(tx: Tx, batch: Batch) -> BatchState | None:
+    """Return the state that the batch has to move to because of its children; None if it stays."""
+    if batch.state not in _ENDS:
+        return None
+    failed = batch.state is B.OPEN and batch.stops and _has_failed(tx, batch)
+    if batch.made < batch.jobs or tx.one(_any_open, batch_=batch.id) or tx.one(_any_nested_open, batch_=batch.id):
+        return B.STOPPING if failed else None
+    return B.STOPPED if failed else _ENDS[batch.state]
+
+
+def _has_failed(tx: Tx, batch: Batch) -> bool:
+    return bool(tx.one(_any_failed, batch_=batch.id) or tx.one(_any_nested_failed, batch_=batch.id))
+
+
+def look(tx: Tx, batch_id: str) -> tuple[Batch | None, BatchState | None]:
+    """Return the batch, and the state that it has to move to."""
+    batch = get(tx, batch_id)
+    return batch, None if batch is None else verdict(tx, batch)
+
+
+def advance(tx: Tx, batch_id: str | None, *, accept: Insert, route: Route) -> list[Job]:
+    """Move the batch, and then those that hold it, as their children demand; return the jobs that follow.
+
+    A batch is locked before its children are read: what another transaction has moved is seen.
+    """
+    following: list[Job] = []
+    while batch_id is not None:
+        batch = _decode(tx.one(_lock, id_=batch_id))
+        to = None if batch is None else verdict(tx, batch)
+        if batch is None or to is None:
+            break
+        job = None if to is B.STOPPING else _next(tx, batch, to, accept, route)
+        _moved(tx, batch, to, next_job=batch.next_job if job is None else job.id)
+        if job is not None:
+            following.append(job)
+        batch_id = None if to is B.STOPPING else batch.parent
+    return following
+
+
+def _next(tx: Tx, batch: Batch, to: BatchState, accept: Insert, route: Route) -> Job | None:
+    """Accept the job that follows the batch. A `then` that followed before, and has failed, runs again."""
+    text = {B.DONE: batch.on_success, B.STOPPED: batch.on_failure}.get(to)
+    if text is None:
+        return None
+    if to is B.DONE and batch.next_job is not None and (again := commands.rerun(tx, batch.next_job, route=route)):
+        return again
+    return accept(tx, NewJob(**orjson.loads(text)))
+
+
+def _moved(tx: Tx, batch: Batch, to: BatchState, *, next_job: str | None, reason: str | None = None) -> Batch:
+    finished = tx.now if to in FINISHED else None
+    tx.execute(
+        _move,
+        id_=batch.id,
+        from_=batch.state.value,
+        to_=to.value,
+        finished_=finished,
+        next_=next_job,
+        reason_=reason or batch.reason,
+    )
+    after = get(tx, batch.id)
+    assert after is not None  # noqa: S101 - it is locked
+    return after
+
+
+def cancel(tx: Tx, batch_id: str, *, reason: str | None, visible: Visible) -> Batch:
+    """Make the batch CANCELLING; its children are cancelled afterwards.
+
+    Raises NotFound, and BatchConflict if it is over.
+    """
+    batch = _locked(tx, batch_id, visible)
+    if batch.done:
+        raise BatchConflict("the batch is over already", batch)
+    return batch if batch.state is B.CANCELLING else _moved(tx, batch, B.CANCELLING, next_job=None, reason=reason)
+
+
+def retry(tx: Tx, batch_id: str, *, visible: Visible) -> Batch:
+    """Make a finished batch RETRYING; its failed children are queued again afterwards.
+
+    Raises NotFound, and BatchConflict unless something in it has failed and `then` has not succeeded.
+    """
+    batch = _locked(tx, batch_id, visible)
+    if not batch.done:
+        raise BatchConflict("the batch is not over; only one that is can be retried", batch)
+    kept = None
+    if batch.state is B.DONE and batch.next_job is not None and (job := ledger.get(tx, batch.next_job)) is not None:
+        if job.status not in RETRYABLE:
+            raise BatchConflict(f"the job that follows the batch is {job.status}; retry single jobs", batch)
+        kept = job.id
+    elif not _has_failed(tx, batch):
+        raise BatchConflict("nothing in the batch has failed", batch)
+    return _moved(tx, batch, B.RETRYING, next_job=kept)
+
+
+def _locked(tx: Tx, batch_id: str, visible: Visible) -> Batch:
+    batch = _decode(tx.one(_lock, id_=batch_id))
+    if batch is None or not visible.sees_jobs_of(batch.owner):
+        raise NotFound(batch_id)
+    return batch
+
+
+def cancel_children(tx: Tx, limit: int, *, batch: Batch) -> list[Job] | None:
+    """Cancel some children of a batch that is STOPPING or CANCELLING: of the former those that do not run.
+
+    Returns those that it has cancelled; None if none were left.
+    """
+    found = tx.scalars(_waiting if batch.state is B.STOPPING else _not_cancelled, batch_=batch.id, limit_=limit)
+    cancelled = [_cancelled(tx, job_id, batch.reason) for job_id in sorted(found)]
+    return [job for job in cancelled if job is not None] if found else None
+
+
+def _cancelled(tx: Tx, job_id: str, reason: str | None) -> Job | None:
+    """Cancel a child; None if it has ended meanwhile."""
+    try:
+        return commands.cancel(tx, job_id, reason=reason or STOPPED_WITH, visible=EVERYTHING)
+    except (Conflict, NotFound):
+        return None
+
+
+def cancel_nested(tx: Tx, batch_id: str, *, reason: str | None) -> None:
+    """Cancel a batch with the one that holds it; do nothing if it is over."""
+    batch = _decode(tx.one(_lock, id_=batch_id))
+    if batch is not None and not batch.done:
+        _moved(tx, batch, B.CANCELLING, next_job=None, reason=reason or STOPPED_WITH)
+
+
+def nested_to_cancel(tx: Tx, batch: Batch) -> list[str]:
+    """Return the batches in the batch that have to be cancelled with it."""
+    return tx.scalars(_nested_to_cancel, batch_=batch.id)
+
+
+class Retried(NamedTuple):
+    """Some retried jobs; `last` is the position behind which there may be more, and None if there are none."""
+
+    jobs: list[Job]
+    last: int | None
+
+
+def retry_children(tx: Tx, limit: int, *, batch_id: str, status: JobStatus, after: int, route: Route) -> Retried:
+    """Queue some children in that status again, by their positions; none once the batch is no longer RETRYING."""
+    batch = _decode(tx.one(_lock, id_=batch_id))
+    if batch is None or batch.state is not B.RETRYING:
+        return Retried([], None)
+    found = tx.all(_in_status, batch_=batch_id, status_=status.value, after_=after, limit_=limit)
+    retried = commands.retry_each(tx, sorted(job_id for job_id, _ in found), visible=EVERYTHING, route=route)
+    return Retried(retried, found[-1][1] if found else None)
+
+
+def retry_nested(tx: Tx, batch_id: str) -> None:
+    """Retry a stopped or cancelled batch with the one that holds it."""
+    batch = _decode(tx.one(_lock, id_=batch_id))
+    if batch is not None and batch.state in (B.STOPPED, B.CANCELLED):
+        _moved(tx, batch, B.RETRYING, next_job=None)
+
+
+def nested_to_retry(tx: Tx, batch: Batch) -> list[str]:
+    """Return the batches in the batch that have to be retried with it."""
+    return tx.scalars(_nested_to_retry, batch_=batch.id)
+
+
+def reopen(tx: Tx, batch_id: str) -> None:
+    """Wait for the children of a batch that was retried."""
+    batch = _decode(tx.one(_lock, id_=batch_id))
+    if batch is not None and batch.state is B.RETRYING:
+        _moved(tx, batch, B.OPEN, next_job=batch.next_job)
+
+
+def counts(tx: Tx, batch: Batch) -> dict[JobStatus, int]:
+    """Count the children by status.
+
+    A child that is no row yet is QUEUED; a batch in the batch is counted as its `then`, where it has one.
+    """
+    found = dict.fromkeys(JobStatus, 0)
+    found[S.QUEUED] += batch.jobs - batch.made
+    for status, n in tx.all(_count, batch_=batch.id):
+        found[JobStatus(status)] += n
+    if batch.total > batch.jobs:
+        for state, n in tx.all(_count_nested, batch_=batch.id):
+            found[_NESTED.get(BatchState(state), S.RUNNING)] += n
+    return found
+
+
+def results(tx: Tx, batch: Batch, after: int) -> list[tuple[int, ChildResult[Any]]]:
+    """Return the next children behind a position, in their order, each with its position."""
+    found: dict[int, ChildResult[Any]] = {}
+    if batch.total > batch.jobs:
+        for position, id_, state in tx.all(_nested_page, batch_=batch.id, after_=after, limit_=PAGE):
+            status = _NESTED.get(BatchState(state), S.RUNNING)
+            found[position] = ChildResult(id_, status.value, None, None)
+    for position, id_, status, result, error in tx.all(_page, batch_=batch.id, after_=after, limit_=PAGE):
+        shown = orjson.loads(error) if error else None
+        found[position] = ChildResult(
+            id_,
+            status,
+            orjson.loads(result) if result else None,
+            None if shown is None else ChildError(shown["code"], shown["message"]),
+        )
+    return sorted(found.items())[:PAGE]
+
+
+def unattended(tx: Tx, *, since: int | None) -> tuple[list[str], int | None]:
+    """Return batches that may have to move, and the number of a commit to pass as `since` the next time.
+
+    With `since` only those with a child that has ended from that commit on, and those that somebody has to go through.
+    """
+    if tx.one(_any_unfinished) is None:
+        return [], ledger.horizon(tx)
+    next_since = ledger.horizon(tx)  # before the rows: what is committed between the two is read twice, not missed
+    if since is None:
+        return tx.scalars(_all_unfinished), next_since
+    # After a crash, PostgreSQL counts on from an older number.
+    return sorted({*tx.scalars(_ended, floor=min(since, next_since)), *tx.scalars(_to_attend)}), next_since

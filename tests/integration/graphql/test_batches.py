@@ -1,0 +1,141 @@
+"""Batches in GraphQL: what a viewer sees of them, and what she may do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from onward import BatchRequest, JobRequest, batch
+from onward.jobs import commands, ledger
+from onward.jobs.batch_making import Making
+from onward.jobs.batches import EVERYTHING
+from onward.jobs.model import Job, NewJob
+from onward.runtime.wiring import Runtime
+from onward.storage.tables import jobs
+from tests.integration.graphql.conftest import Api, until
+from tests.integration.graphql.test_viewers import ask, behind_tokens, header
+
+LATER_US = 9_000_000_000_000_000
+ADA, BOB, ADMIN = header("ada"), header("bob"), header("root", "admin")
+ITEM = JobRequest("steps.process_item", {"item": "x"})
+BATCH = "id done total counts { status count } then { id } createdAt finishedAt"
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with behind_tokens(tmp_path) as api:
+        yield api
+
+
+def runtime(api: Api) -> Runtime:
+    found: Runtime = api.app.state.onward
+    return found
+
+
+def prepared(api: Api, **values: Any) -> NewJob:
+    """Return a job of ada's that waits."""
+    new = runtime(api).dispatcher.prepare(ITEM.handler, ITEM.params, owner="ada", run_at=LATER_US)
+    return replace(new, **values)
+
+
+async def accept(api: Api, **values: Any) -> Job:
+    new = prepared(api, **values)
+    return await runtime(api).writer.run(lambda tx: ledger.accept(tx, new))
+
+
+async def accept_batch(api: Api, request: BatchRequest) -> str:
+    ids = runtime(api).database.ids
+    made = Making(
+        request,
+        prepare=lambda _: prepared(api, id=ids.next("job", 0)),
+        new_id=lambda kind: ids.next(kind, 0),
+        owner="ada",
+    )
+    for _ in made:
+        pass
+    await runtime(api).writer.run(lambda tx: made.accept(tx, ledger.accept))
+    return made.id
+
+
+async def cancel(api: Api, job_id: str) -> None:
+    await runtime(api).writer.run(lambda tx: commands.cancel(tx, job_id, reason=None, visible=EVERYTHING))
+
+
+async def test_a_viewer_sees_no_batch_of_others(api: Api) -> None:
+    batch_id = await accept_batch(api, batch([ITEM]))
+    his = await accept(api, owner="bob", batch=batch_id, position=7)
+    query = "query($id: ID!) { job(id: $id) { batch { id } } }"
+    assert (await ask(api, BOB, query, id=his.id))["data"]["job"] == {"batch": None}
+    assert (await ask(api, ADMIN, query, id=his.id))["data"]["job"] == {"batch": {"id": batch_id}}
+    node = "query($id: ID!) { node(id: $id) { id ... on Batch { total } } }"
+    assert (await ask(api, BOB, node, id=batch_id))["data"]["node"] is None
+    assert (await ask(api, ADA, node, id=batch_id))["data"]["node"] == {"id": batch_id, "total": 1}
+    for command in ("cancelBatch", "retryBatch"):
+        change = f"mutation($id: ID!) {{ {command}(input: {{id: $id}}) {{ errors {{ code }} }} }}"
+        for who, code in ((BOB, "NOT_FOUND"), ({}, "NOT_ALLOWED")):
+            refused = await ask(api, who, change, id=batch_id)
+            assert refused["data"][command]["errors"] == [{"code": code}]
+
+
+async def test_a_batch_is_cancelled_and_retried(api: Api) -> None:
+    batch_id = await accept_batch(api, batch([ITEM] * 3, then=ITEM))
+    query = f"query($id: ID!) {{ node(id: $id) {{ ... on Batch {{ {BATCH} }} }} }}"
+
+    async def state() -> Any:
+        return (await ask(api, ADA, query, id=batch_id))["data"]["node"]
+
+    def counts(found: Any) -> dict[str, int]:
+        return {one["status"]: one["count"] for one in found["counts"] if one["count"]}
+
+    async def over() -> Any:
+        return found if (found := await state())["done"] else None
+
+    found = await state()
+    assert (found["done"], found["total"], counts(found), found["then"]) == (False, 3, {"SCHEDULED": 3}, None)
+    change = "mutation($id: ID!) { %s(input: {id: $id}) { batch { id done } errors { code message path } } }"
+    too_early = (await ask(api, ADA, change % "retryBatch", id=batch_id))["data"]["retryBatch"]
+    assert too_early["errors"] == [
+        {"code": "CONFLICT", "message": "The batch is not over; only one that is can be retried.", "path": ["id"]}
+    ]
+    cancelled = (await ask(api, ADA, change % "cancelBatch", id=batch_id))["data"]["cancelBatch"]
+    assert cancelled == {"batch": {"id": batch_id, "done": False}, "errors": []}
+    found = await until(over)
+    assert (counts(found), found["then"], found["finishedAt"] is not None) == ({"CANCELLED": 3}, None, True)
+    again = (await ask(api, ADA, change % "cancelBatch", id=batch_id))["data"]["cancelBatch"]
+    assert again["errors"][0]["code"] == "CONFLICT"
+    retried = (await ask(api, ADA, change % "retryBatch", id=batch_id))["data"]["retryBatch"]
+    assert retried == {"batch": {"id": batch_id, "done": False}, "errors": []}
+    found = await until(over)
+    assert (counts(found), found["then"] is not None) == ({"SUCCEEDED": 3}, True)
+    unknown = (await ask(api, ADA, change % "cancelBatch", id="job_1"))["data"]["cancelBatch"]
+    assert unknown["errors"][0]["code"] == "NOT_FOUND"
+
+
+async def test_a_batch_is_watched_to_its_end(api: Api) -> None:
+    query = f"subscription($id: ID!) {{ batchUpdated(id: $id) {{ {BATCH} }} }}"
+    batch_id = await accept_batch(api, batch([ITEM] * 2, then=ITEM))
+
+    async def watched(who: dict[str, str], id_: str) -> list[Any]:
+        body = {"query": query, "variables": {"id": id_}}
+        response = await api.post(body, headers={**who, "accept": "text/event-stream"})
+        lines = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: {")]
+        return [json.loads(line) for line in lines]
+
+    watching = asyncio.create_task(watched(ADA, batch_id))
+    await asyncio.sleep(0.3)
+    for job_id in await runtime(api).database.read(lambda tx: tx.scalars(sa.select(jobs.c.id))):
+        await cancel(api, job_id)
+    found = [event["data"]["batchUpdated"] for event in await watching]
+    assert [one["done"] for one in found] == [*[False] * (len(found) - 1), True]
+    assert (len(found) > 1, found[-1]["then"] is not None) == (True, True)
+    assert [event["data"]["batchUpdated"] for event in await watched(ADA, batch_id)] == found[-1:]
+    for who, id_ in ((BOB, batch_id), (ADA, "batch_1"), (ADA, "job_1")):
+        (refused,) = await watched(who, id_)
+        assert refused["errors"][0]["extensions"]["code"] == "NOT_FOUND"

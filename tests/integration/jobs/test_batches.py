@@ -1,0 +1,247 @@
+"""Batches in the ledger: made as a whole or not at all, followed once, kept as long as they are needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+
+import pytest
+import sqlalchemy as sa
+
+from onward import BatchRequest, InvalidParameters, JobRequest, batch
+from onward.jobs import batch_making, batches, commands, dispatched, ledger
+from onward.jobs.base import BatchConflict
+from onward.jobs.batch_making import Making, StagingLost
+from onward.jobs.batches import EVERYTHING, Batch, BatchState
+from onward.jobs.dispatched import CHUNK
+from onward.jobs.model import Job, NewJob
+from onward.jobs.states import JobStatus
+from onward.maintenance.cleaner import Cleaner, Retention
+from onward.storage.tables import dispatched as chunks
+from onward.storage.tables import jobs
+from onward.storage.transaction import Tx
+from onward.storage.writer import Writer
+from tests.ledgers import new_job, route, writing
+
+S = JobStatus
+MANY = CHUNK * 3 + 10
+THEN = JobRequest("conformance.then", {})
+
+
+def making(writer: Writer, request: BatchRequest) -> Making:
+    ids = writer.database.ids
+
+    def prepare(child: JobRequest) -> NewJob:
+        if "wrong" in child.params:
+            raise InvalidParameters([("wrong", "is wrong")])
+        return new_job(child.handler, id=ids.next("job", 1_800_000_000_000))
+
+    return Making(request, prepare=prepare, new_id=lambda kind: ids.next(kind, 1_800_000_000_000), owner="ada")
+
+
+def children(count: int) -> list[JobRequest]:
+    return [JobRequest("conformance.job", {})] * count
+
+
+async def stage(writer: Writer, made: Making) -> None:
+    for _ in made:
+        pass
+    while made.pending:
+        await writer.run(partial(dispatched.stage, chunks=made.take(), batch_id=made.id))
+
+
+async def accepted(writer: Writer, request: BatchRequest) -> Batch:
+    made = making(writer, request)
+    await stage(writer, made)
+    await writer.run(partial(made.accept, insert=ledger.accept))
+    return await there(writer, made.id)
+
+
+async def there(writer: Writer, batch_id: str) -> Batch:
+    found = await writer.database.read(partial(batches.get, batch_id=batch_id))
+    assert found is not None
+    return found
+
+
+async def expand(writer: Writer) -> list[Job]:
+    found: list[Job] = []
+    await dispatched.expand_all(writer, ledger.accept, found.extend, unknown=set())
+    return found
+
+
+async def advance(writer: Writer, batch_id: str) -> list[Job]:
+    return await writer.run(partial(batches.advance, batch_id=batch_id, accept=ledger.accept, route=route))
+
+
+def rows(tx: Tx, table: sa.Table) -> int:
+    return int(tx.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
+
+
+async def end(writer: Writer, batch: Batch, status: JobStatus = S.SUCCEEDED) -> None:
+    """End all children that are rows."""
+    ended: dict[str, object] = {"status": status.value, "finished_at": jobs.c.created_at, "result": "7"}
+    ended["changed"] = sa.bindparam("now_")
+    statement = sa.update(jobs).where(jobs.c.batch == sa.bindparam("batch_"), jobs.c.finished_at.is_(None))
+    await writer.run(lambda tx: tx.execute(statement.values(ended), batch_=batch.id, now_=tx.change))
+
+
+async def test_a_batch_is_a_row_with_its_first_jobs_and_the_others_follow(writer: Writer) -> None:
+    batch_ = await accepted(writer, batch(children(MANY), then=THEN))
+    assert (batch_.total, batch_.jobs, batch_.made, batch_.state) == (MANY, MANY, CHUNK, BatchState.OPEN)
+    assert await writer.database.read(lambda tx: batches.counts(tx, batch_)[S.QUEUED]) == MANY
+    assert len(await expand(writer)) == MANY - CHUNK
+    assert (await there(writer, batch_.id)).made == MANY
+    positions = sa.select(jobs.c.position).where(jobs.c.batch == batch_.id).order_by(jobs.c.id)
+    assert await writer.database.read(lambda tx: tx.scalars(positions)) == [*range(MANY)]
+
+
+async def test_a_crash_while_a_batch_is_made_leaves_nothing_that_counts(writer: Writer) -> None:
+    """Made again, it is there once; what was staged before is deleted after a day."""
+    dead = making(writer, batch(children(MANY)))
+    await stage(writer, dead)
+    assert await expand(writer) == []
+    batch_ = await accepted(writer, batch(children(MANY)))
+    assert len(await expand(writer)) == MANY - CHUNK
+    assert await writer.database.read(lambda tx: (rows(tx, jobs), rows(tx, chunks))) == (MANY, 3)
+    assert (await there(writer, batch_.id)).made == MANY
+    await Cleaner(writer, Retention(None, None)).prune()
+    assert await writer.database.read(lambda tx: rows(tx, chunks)) == 3, "its ids are of this hour"
+    assert await writer.run(lambda tx: dispatched.forget_staged(tx, 10, before="job_z")) == 3
+    with pytest.raises(StagingLost):
+        await writer.run(partial(dead.accept, insert=ledger.accept))
+
+
+async def test_a_batch_is_over_when_all_children_are_made_and_have_ended(writer: Writer) -> None:
+    batch_ = await accepted(writer, batch(children(MANY), then=THEN))
+    await end(writer, batch_)
+    assert await advance(writer, batch_.id) == []
+    await expand(writer)
+    assert await advance(writer, batch_.id) == []
+    await end(writer, batch_)
+    (follower,) = await advance(writer, batch_.id)
+    assert (follower.handler, follower.owner, follower.batch) == ("conformance.then", None, None)
+    assert await advance(writer, batch_.id) == []
+    over = await there(writer, batch_.id)
+    assert (over.state, over.next_job, over.finished_at) == (BatchState.DONE, follower.id, follower.created_at)
+
+
+async def test_of_two_processes_that_see_the_last_end_one_accepts_what_follows(ledger_url: str) -> None:
+    with writing(ledger_url) as one, writing(ledger_url) as two:
+        for _ in range(5):
+            batch_ = await accepted(one, batch(children(3), then=THEN))
+            await end(one, batch_)
+            found = await asyncio.gather(*(advance(writer, batch_.id) for writer in (one, two, one, two)))
+            assert sum(map(len, found)) == 1
+
+
+async def test_many_ends_at_once_in_two_processes_are_followed_once(ledger_url: str) -> None:
+    """Each child ends in a commit of one of two processes, which looks afterwards."""
+    with writing(ledger_url) as one, writing(ledger_url) as two:
+        batch_ = await accepted(one, batch(children(40), then=THEN))
+        ids = await one.database.read(lambda tx: tx.scalars(sa.select(jobs.c.id).where(jobs.c.batch == batch_.id)))
+
+        async def ended(number: int, job_id: str) -> list[Job]:
+            writer = (one, two)[number % 2]
+            await writer.run(lambda tx: commands.cancel(tx, job_id, reason=None, visible=EVERYTHING))
+            _, to = await writer.database.read(partial(batches.look, batch_id=batch_.id))
+            return [] if to is None else await advance(writer, batch_.id)
+
+        found = await asyncio.gather(*(ended(number, job_id) for number, job_id in enumerate(ids)))
+        assert sum(map(len, found)) == 1
+
+
+async def test_children_that_are_made_after_a_stop_are_cancelled(writer: Writer) -> None:
+    batch_ = await accepted(writer, batch(children(MANY), then=THEN, on_failure=THEN))
+    await end(writer, batch_, S.FAILED)
+    await advance(writer, batch_.id)
+    assert (await there(writer, batch_.id)).state is BatchState.STOPPING
+    assert {job.status for job in await expand(writer)} == {S.CANCELLED}
+    assert len(await advance(writer, batch_.id)) == 1
+    assert (await there(writer, batch_.id)).state is BatchState.STOPPED
+
+
+async def test_results_are_read_in_order_a_page_at_a_time(writer: Writer) -> None:
+    """Children of all statuses are among them, and a batch in the batch."""
+    request = batch([*children(MANY), batch(children(1)), *children(2)])
+    batch_ = await accepted(writer, request)
+    await expand(writer)
+    await end(writer, batch_)
+    some = sa.update(jobs).where(jobs.c.batch == batch_.id, jobs.c.position % 3 == 0).values(status="FAILED")
+    await writer.run(lambda tx: tx.execute(some))
+    after, found = -1, []
+    while page := await writer.database.read(partial(batches.results, batch=batch_, after=after)):
+        assert len(page) <= batches.PAGE
+        after = page[-1][0]
+        found += page
+    assert [position for position, _ in found] == [*range(MANY + 3)]
+    assert {child.status for position, child in found if position % 3 == 0 and position != MANY} == {"FAILED"}
+    assert found[MANY][1].id.startswith("batch_")
+
+
+def raising() -> Iterator[JobRequest]:
+    yield from children(MANY)
+    raise LookupError("the source is gone")
+
+
+async def test_a_wrong_child_is_refused_with_its_place(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = JobRequest("conformance.job", {"wrong": 1})
+    with pytest.raises(InvalidParameters, match=r"batch, child 1\.wrong: is wrong"):
+        list(making(writer, batch([*children(1), wrong])))
+    with pytest.raises(InvalidParameters, match=r"batch, then\.wrong: is wrong"):
+        list(making(writer, batch([], then=wrong)))
+    with pytest.raises(TypeError, match="child 1 must be a job"):
+        list(making(writer, batch([*children(1), "x"])))  # type: ignore[list-item]
+    with pytest.raises(LookupError):
+        list(making(writer, batch(raising())))
+    monkeypatch.setattr(batch_making, "MAX_CHILDREN", 3)
+    with pytest.raises(ValueError, match="at most 3 children"):
+        list(making(writer, batch([*children(2), batch(children(1))])))
+    monkeypatch.setattr(batch_making, "MAX_BATCHES", 2)
+    with pytest.raises(ValueError, match="at most 2 batches"):
+        list(making(writer, batch([batch([]), batch([])])))
+    monkeypatch.setattr(batch_making, "MAX_DEPTH", 1)
+    with pytest.raises(ValueError, match="1 deep"):
+        list(making(writer, batch([batch([])])))
+
+
+async def test_only_a_batch_with_something_to_retry_is_retried(writer: Writer) -> None:
+    batch_ = await accepted(writer, batch(children(2), then=THEN))
+    retry = partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING)
+    with pytest.raises(BatchConflict, match="not over"):
+        await writer.run(retry)
+    await end(writer, batch_)
+    (follower,) = await advance(writer, batch_.id)
+    with pytest.raises(BatchConflict, match="QUEUED; retry single jobs"):
+        await writer.run(retry)
+    await writer.run(lambda tx: commands.cancel(tx, follower.id, reason=None, visible=EVERYTHING))
+    assert (await writer.run(retry)).state is BatchState.RETRYING
+    await writer.run(partial(batches.reopen, batch_id=batch_.id))
+    (again,) = await advance(writer, batch_.id)
+    assert (again.id, again.run, again.status) == (follower.id, 2, S.QUEUED)
+    alone = await accepted(writer, batch(children(1)))
+    await end(writer, alone)
+    await advance(writer, alone.id)
+    with pytest.raises(BatchConflict, match="nothing in the batch has failed"):
+        await writer.run(partial(batches.retry, batch_id=alone.id, visible=EVERYTHING))
+    with pytest.raises(BatchConflict, match="over already"):
+        await writer.run(partial(batches.cancel, batch_id=alone.id, reason=None, visible=EVERYTHING))
+
+
+async def test_children_are_kept_until_what_follows_is_over(writer: Writer) -> None:
+    cleaner = Cleaner(writer, Retention(timedelta(0), None))
+    batch_ = await accepted(writer, batch([*children(2), batch(children(1))], then=THEN))
+    nested = sa.text("SELECT id FROM _ledger.batches WHERE parent IS NOT NULL")
+    inner = await writer.database.read(lambda tx: tx.scalar(nested))
+    await end(writer, batch_)
+    await end(writer, await there(writer, str(inner)))
+    assert await cleaner.prune() == 0
+    (follower,) = await advance(writer, str(inner))
+    assert await cleaner.prune() == 1, "nobody reads the results of the inner batch"
+    assert await writer.database.read(partial(batches.get, batch_id=str(inner))) is not None
+    await writer.run(lambda tx: commands.cancel(tx, follower.id, reason=None, visible=EVERYTHING))
+    await asyncio.sleep(0.002)
+    assert await cleaner.prune() == 3
+    await cleaner.prune()
+    assert await writer.database.read(lambda tx: tx.all(sa.text("SELECT id FROM _ledger.batches"))) == []
