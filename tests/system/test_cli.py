@@ -364,8 +364,8 @@ def test_output_is_printed_as_it_comes(project: Path) -> None:
         assert (shown.returncode, shown.stdout, shown.stderr) == (0, '{"word": 0}\n1 2 the end\n', "")
     rest = onward("jobs", "output", job, "--after", "1", "--json", project=project)
     assert [json.loads(line) for line in rest.stdout.splitlines()] == [
-        {"offset": 2, "attempt": 1, "data": "2 "},
-        {"offset": 3, "attempt": 1, "data": "the end"},
+        {"offset": 2, "attempt": 1, "step": "speak", "data": "2 "},
+        {"offset": 3, "attempt": 1, "step": "speak", "data": "the end"},
     ]
 
 
@@ -373,24 +373,24 @@ def test_output_tells_of_attempts_and_of_what_is_gone(capsys: pytest.CaptureFixt
     """Neither a text nor JSON can control a terminal."""
     printer = terminal.OutputPrinter(None, as_json=False)
     for chunk in (
-        JobChunk(7, 1, "a\x1b[2J\n"),
-        JobChunk(8, 1, "b"),
-        JobChunk(9, 2, {"c": "\u202e"}),
-        JobChunk(10, 2, "d"),
+        JobChunk(7, 1, "draft", "a\x1b[2J\n"),
+        JobChunk(8, 1, "draft", "b"),
+        JobChunk(9, 2, "draft", {"c": "\u202e"}),
+        JobChunk(10, 2, "draft", "d"),
     ):
         printer.show(chunk)
     printer.end()
     shown = capsys.readouterr()
     assert shown.out == 'a\\x1b[2J\nb\n{"c": "\\u202e"}\nd\n'
-    assert shown.err == "7 chunks before offset 7 are no longer kept\nattempt 2\n"
+    assert shown.err == "7 chunks before offset 7 are no longer kept\ndraft again, in attempt 2\n"
 
 
 def test_a_watched_job_shows_the_end_of_its_output() -> None:
-    """A later attempt begins anew."""
+    """A step that runs again begins anew."""
     tail = terminal.OutputTail()
-    tail.add([JobChunk(n, 1, f"line {n}\n") for n in range(30)])
+    tail.add([JobChunk(n, 1, "draft", f"line {n}\n") for n in range(30)])
     assert [str(line) for line in tail.lines()] == [f"  line {n}" for n in range(20, 30)]
-    tail.add([JobChunk(30, 2, "again "), JobChunk(31, 2, {"a": 1})])
+    tail.add([JobChunk(30, 2, "draft", "again "), JobChunk(31, 2, "draft", {"a": 1})])
     assert [str(line) for line in tail.lines()] == ['  again {"a": 1}']
     assert tail.offset == 31
 

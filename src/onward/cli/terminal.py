@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from functools import partial
 
 from rich.console import Console, Group
@@ -87,8 +88,8 @@ def watch(settings: Settings, job_id: str | None, *, as_json: bool) -> int:
 def output(settings: Settings, job_id: str, *, after: int | None, as_json: bool) -> int:
     """Print the job's output as it comes, until the job is over; return 1 unless it succeeded.
 
-    Texts follow each other as they are, any other chunk is a line. As JSON each chunk is a line. A later attempt, and
-    chunks that are no longer kept, are told on standard error.
+    Texts follow each other as they are, any other chunk is a line. As JSON each chunk is a line. A step that runs
+    again, and chunks that are no longer kept, are told on standard error.
     """
     printer = OutputPrinter(after, as_json=as_json)
     with ledger_of(settings) as database:
@@ -113,19 +114,19 @@ class OutputPrinter:
     def __init__(self, after: int | None, *, as_json: bool) -> None:
         self.offset = -1 if after is None else max(after, -1)  # of the last chunk
         self._as_json = as_json
-        self._attempt: int | None = None
+        self._attempts: dict[str, int] = {}  # by step
         self._in_line = False  # the last text did not end its line
 
     def show(self, chunk: JobChunk) -> None:
         missing, self.offset = chunk.offset - self.offset - 1, chunk.offset
         if self._as_json:
-            print(json.dumps({"offset": chunk.offset, "attempt": chunk.attempt, "data": chunk.data}), flush=True)
+            print(json.dumps(asdict(chunk)), flush=True)
             return
         if missing:
             self._remark(f"{missing} chunks before offset {chunk.offset} are no longer kept")
-        if self._attempt not in (None, chunk.attempt):
-            self._remark(f"attempt {chunk.attempt}")
-        self._attempt = chunk.attempt
+        if self._attempts.setdefault(chunk.step, chunk.attempt) != chunk.attempt:
+            self._remark(f"{job_text.plain(chunk.step)} again, in attempt {chunk.attempt}")
+        self._attempts[chunk.step] = chunk.attempt
         if isinstance(chunk.data, str):
             print(job_text.lines(chunk.data), end="", flush=True)
             self._in_line = not chunk.data.endswith("\n") if chunk.data else self._in_line
@@ -299,14 +300,14 @@ class OutputTail:
 
     def __init__(self) -> None:
         self.offset = -1
-        self._attempt = 0
+        self._attempts: dict[str, int] = {}  # by step
         self._text = ""
 
     def add(self, found: Sequence[JobChunk]) -> None:
-        """Add chunks. Those of a new attempt begin anew."""
+        """Add chunks. Those of a step that runs again begin anew."""
         for chunk in found:
-            if chunk.attempt != self._attempt:
-                self._attempt, self._text = chunk.attempt, ""
+            if self._attempts.setdefault(chunk.step, chunk.attempt) != chunk.attempt:
+                self._attempts[chunk.step], self._text = chunk.attempt, ""
             text = chunk.data if isinstance(chunk.data, str) else f"{json.dumps(chunk.data)}\n"
             self._text = (self._text + job_text.lines(text))[-TAIL_CHARACTERS:]
             self.offset = chunk.offset

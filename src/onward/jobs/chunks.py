@@ -60,7 +60,7 @@ _first_left = sa.select(sa.func.min(_from_the_end.c.offset)).where(
 _drop = sa.delete(table).where(_job, table.c.offset < _p("before_"))
 _state = sa.select(jobs.c.owner, jobs.c.status, _newest).where(ID)
 _next = (
-    sa.select(table.c.offset, table.c.attempt, table.c.size, table.c.data)
+    sa.select(table.c.offset, table.c.attempt, table.c.step, table.c.size, table.c.data)
     .where(_job, table.c.offset.between(_p("from_"), _p("newest_")))
     .order_by(table.c.offset)
     .limit(_p("limit_", type_=sa.Integer))
@@ -69,7 +69,7 @@ _next = (
 _before = (sa.func.sum(_next.c.size).over(order_by=_next.c.offset) - _next.c.size).label("before")
 _sized = sa.select(_next, _before).subquery()
 _page = (
-    sa.select(_sized.c.offset, _sized.c.attempt, _sized.c.data)
+    sa.select(_sized.c.offset, _sized.c.attempt, _sized.c.step, _sized.c.data)
     .where(_sized.c.before < _p("bytes_"))
     .order_by(_sized.c.offset)
 )
@@ -82,6 +82,7 @@ class Emitted(NamedTuple):
     """A chunk on its way into the ledger."""
 
     offset: int
+    step: str
     size: int
     data: str
 
@@ -117,8 +118,8 @@ def append(tx: Tx, job: Job, chunks: Sequence[Emitted], before: Kept) -> Kept:
     """
     if not chunks:
         return before
-    for offset, size, data in chunks:
-        values = {"job": job.id, "offset": offset, "attempt": job.attempt, "size": size, "data": data}
+    for offset, step, size, data in chunks:
+        values = {"job": job.id, "offset": offset, "attempt": job.attempt, "step": step, "size": size, "data": data}
         tx.insert(_insert, values)
     after = Kept(chunks[-1].offset + 1, before.chunks + len(chunks), before.bytes + sum(chunk.size for chunk in chunks))
     return _trimmed(tx, job.id) if after.chunks > MAX_CHUNKS or after.bytes > MAX_BYTES else after
@@ -149,7 +150,7 @@ def page(tx: Tx, job_id: str, *, after: int, visible: Visible) -> Page | None:
     if newest > after:
         bounds = {"from_": after + 1, "newest_": newest, "limit_": PAGE_CHUNKS, "bytes_": PAGE_BYTES}
         rows = tx.all(_page, job_=job_id, **bounds)
-    chunks = tuple(JobChunk(offset, attempt, orjson.loads(data)) for offset, attempt, data in rows)
+    chunks = tuple(JobChunk(offset, attempt, step, orjson.loads(data)) for offset, attempt, step, data in rows)
     return Page(chunks, not chunks or chunks[-1].offset >= newest, JobStatus(found[1]) in TERMINAL)
 
 

@@ -60,11 +60,11 @@ class Output:
         self._emitted = 0
         self._first: int | None = None  # the offset of the attempt's first chunk
 
-    def add(self, data: str) -> None:
-        """Add a chunk as JSON. From any thread."""
+    def add(self, step: str, data: str) -> None:
+        """Add a chunk of a step as JSON. From any thread."""
         size = len(data.encode())
         with self._lock:
-            self._pending.append(Emitted(self._emitted, size, data))
+            self._pending.append(Emitted(self._emitted, step, size, data))
             self._emitted += 1
             self._bytes += size
             while len(self._pending) > MAX_CHUNKS or self._bytes > MAX_BYTES:
@@ -83,7 +83,7 @@ class Output:
         first = self._first
         with self._lock:
             some = list(islice(self._pending, limit))
-        return Batch(tuple(Emitted(first + offset, size, data) for offset, size, data in some), self.kept)
+        return Batch(tuple(chunk._replace(offset=first + chunk.offset) for chunk in some), self.kept)
 
     def written(self, batch: Batch, kept: Kept) -> None:
         """Forget the chunks of a batch, which is in the ledger."""
@@ -117,7 +117,7 @@ class OutputWriter:
         if output is None:
             with self._making:
                 output = running.output = running.output or Output(running.job)
-        output.add(data)
+        output.add(running.step, data)
         self._write_soon(running, output)
 
     def _write_soon(self, running: Running, output: Output) -> None:

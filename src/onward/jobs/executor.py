@@ -87,6 +87,7 @@ class Executor:
         given = (steps[handler.source_of(index)].result,) if index else None
         while True:
             step = handler.steps[index]
+            running.step = step.name
             try:
                 running.check()
                 with self._tracing.span(f"step {step.name}", step=step.name):

@@ -164,6 +164,8 @@ class JobChunk:
     """The number of the chunk, from 0 over all attempts and runs of the job."""
     attempt: int
     """The number of the attempt that emitted it."""
+    step: str
+    """The name of the step that emitted it."""
     data: Any
 
 

@@ -92,6 +92,7 @@ class Running:
         self.overrun: asyncio.Future[Any] | None = None  # the end of a plain step that went on past the deadline
         self.latest: Progress | None = job.progress
         self.reporting = False  # `latest` is about to be written
+        self.step = ""  # the name of the one that runs
         self.output: Output | None = None  # once there is some
         self.steps = job.steps  # as they were recorded last
         self.children: list[NewJob] = []

@@ -200,6 +200,7 @@ output = Table(  # the chunks that handlers emit; a chunk is deleted with its jo
     Column("job", Id, primary_key=True),
     Column(quoted_name("offset", quote=True), Integer, primary_key=True),  # from 0, over all attempts and runs
     Column("attempt", Integer, nullable=False),
+    Column("step", Text, nullable=False),  # the name of the step that emitted it
     Column("size", Integer, nullable=False),  # of the data, in bytes of UTF-8
     Column("data", Text, nullable=False),  # JSON
 )

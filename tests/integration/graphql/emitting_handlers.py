@@ -1,9 +1,10 @@
 """Handlers that emit output, for the tests of `jobOutput`. A file `go` in the folder lets them end."""
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 
-from onward import JobContext, Retry, handler
+from onward import JobContext, Retry, handler, sequence, wait_for
 
 
 @handler("output.speak", retry=Retry(max_attempts=1), mutation="speak")
@@ -16,3 +17,22 @@ async def speak(job: JobContext, *, folder: str, words: int, waits: bool = False
     while waits and not (Path(folder) / "go").exists():
         await asyncio.sleep(0.01)
     job.emit("the end")
+
+
+@dataclass
+class Approval:
+    """The answer to a draft."""
+
+    approved: bool
+
+
+async def draft(job: JobContext, *, text: str) -> str:
+    job.emit(text)
+    return text
+
+
+async def publish(job: JobContext, approval: Approval) -> None:
+    job.emit({"approved": approval.approved})
+
+
+asks = sequence("output.asks", [draft, wait_for("approval", Approval), publish], mutation="ask")

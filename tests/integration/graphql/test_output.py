@@ -17,7 +17,7 @@ from tests.integration.graphql.test_sse import events
 from tests.integration.graphql.test_viewers import header, jwt_settings
 from tests.integration.graphql.test_websocket import client
 
-OUTPUT = "subscription($id: ID!, $after: Int) { jobOutput(id: $id, after: $after) { offset attempt data } }"
+OUTPUT = "subscription($id: ID!, $after: Int) { jobOutput(id: $id, after: $after) { offset attempt step data } }"
 SPEAK = "mutation($input: SpeakInput!) { speak(input: $input) { job { id } errors { code message } } }"
 HANDLERS = {"handlers": {"modules": ["tests.integration.graphql.emitting_handlers"]}}
 TRANSPORTS = pytest.mark.parametrize("transport", ["websocket", "sse"])
@@ -105,6 +105,27 @@ async def test_a_job_that_is_over_gives_what_is_behind_an_offset(
 async def test_an_unknown_job_is_an_error_and_ends_the_stream(address: str, transport: str, id_: str) -> None:
     (event,) = [payload async for payload in stream(address, transport, id_)]
     assert event["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+
+
+async def test_a_stream_outlasts_a_wait_for_a_signal(address: str) -> None:
+    """The chunks of the step before are there while the job waits, and those of the next one come after the signal."""
+    ask_for = 'mutation { ask(input: {text: "a draft"}) { job { id } } }'
+    id_ = (await ask(address, ask_for))["ask"]["job"]["id"]
+    got: list[Any] = []
+    async with asyncio.timeout(30), aclosing(stream(address, "websocket", id_)) as payloads:
+        async for payload in payloads:
+            got.append(payload["data"]["jobOutput"])
+            if len(got) == 1:
+                signal = (
+                    "mutation($id: ID!, $payload: JSON) {"
+                    ' signalJob(input: {id: $id, name: "approval", payload: $payload}) { errors { code message } } }'
+                )
+                answer = await ask(address, signal, id=id_, payload={"approved": True})
+                assert answer["signalJob"]["errors"] == []
+    assert [(chunk["offset"], chunk["step"], chunk["data"]) for chunk in got] == [
+        (0, "draft", "a draft"),
+        (1, "publish", {"approved": True}),
+    ]
 
 
 async def test_each_viewer_reads_the_output_of_her_own_jobs(tmp_path: Path) -> None:

@@ -218,7 +218,8 @@ async def test_a_step_s_chunks_are_there_when_the_next_one_begins(writer: Writer
         job = await here.run(steps)
         assert job.status is S.SUCCEEDED
         assert seen == [0, 1, 2, 3, 4]
-        assert values(await chunks_of(writer, job)) == [0, 1, 2, 3, 4, 5]
+        found = await chunks_of(writer, job)
+        assert [(chunk.step, chunk.data) for chunk in found] == [*(("first", n) for n in range(5)), ("second", 5)]
 
 
 class Talker:
@@ -265,7 +266,7 @@ async def test_a_superseded_attempt_writes_nothing(writer: Writer) -> None:
         other = await writer.run(claim)
         assert other is not None
         mine = chunks.Kept(1, 1, 6)
-        await writer.run(lambda tx: chunks.append_under_claim(tx, other, [Emitted(1, 8, '"theirs"')], mine))
+        await writer.run(lambda tx: chunks.append_under_claim(tx, other, [Emitted(1, "draft", 8, '"theirs"')], mine))
         for word in ("late", "later", None):
             talker.words.put_nowait(word)
         await task
@@ -325,7 +326,7 @@ async def test_an_outage_of_the_ledger_loses_no_chunk(writer: Writer, monkeypatc
 
 async def test_a_write_whose_outcome_is_unknown_may_be_repeated(writer: Writer) -> None:
     job = await writer.run(accept)
-    some = [Emitted(0, 3, '"a"'), Emitted(1, 3, '"b"')]
+    some = [Emitted(0, "draft", 3, '"a"'), Emitted(1, "draft", 3, '"b"')]
     for _ in range(2):
         await writer.run(lambda tx: chunks.append(tx, job, some, Kept()))
     assert values(await chunks_of(writer, job)) == ["a", "b"]
@@ -466,7 +467,7 @@ async def test_a_reader_hears_of_chunks_without_any_wake_up(writer: Writer) -> N
             for n in range(5):
                 upcoming = asyncio.create_task(anext(found))
                 await asyncio.sleep(0.02)
-                await writer.run(lambda tx, n=n: chunks.append(tx, job, [Emitted(n, 1, str(n))], Kept()))  # type: ignore[misc]
+                await writer.run(lambda tx, n=n: chunks.append(tx, job, [Emitted(n, "draft", 1, str(n))], Kept()))  # type: ignore[misc]
                 assert (await upcoming).data == n
     finally:
         await quiet.close()
@@ -482,8 +483,8 @@ async def test_a_reader_who_may_not_see_the_job_gets_nothing(writer: Writer, fee
 async def test_a_page_is_bounded_in_chunks_and_bytes(writer: Writer) -> None:
     """A slow reader is no reason to hold more."""
     job = await writer.run(accept)
-    small = [Emitted(n, 1, "1") for n in range(250)]
-    large = [Emitted(n, 30_000, f'"{"x" * 29_998}"') for n in range(250, 300)]
+    small = [Emitted(n, "draft", 1, "1") for n in range(250)]
+    large = [Emitted(n, "draft", 30_000, f'"{"x" * 29_998}"') for n in range(250, 300)]
     await writer.run(lambda tx: chunks.append(tx, job, [*small, *large], Kept()))
     after, pages = -1, []
     while True:

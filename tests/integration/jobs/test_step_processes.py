@@ -76,7 +76,7 @@ def is_gone(pid: int) -> None:
 async def output(here: Node, job: Job) -> list[Any]:
     feed = ChangeFeed(here.writer.database)  # it is not needed for a job that is over
     following = follow_output(feed, here.writer.database.read, job.id, visible=EVERYTHING)
-    return [chunk.data async for chunk in following]
+    return [(chunk.step, chunk.data) async for chunk in following]
 
 
 async def test_the_output_of_a_process_is_the_job_s(here: Node) -> None:
@@ -85,7 +85,10 @@ async def test_the_output_of_a_process_is_the_job_s(here: Node) -> None:
     await task
     done = await here.get(job)
     assert (done.status, done.error and done.error.code) == (S.FAILED, "CHUNK_TOO_LARGE")
-    assert await output(here, job) == [*(f"word {n}" for n in range(300)), {"told": 1}]
+    assert await output(here, job) == [
+        *(("tell", f"word {n}") for n in range(300)),
+        ("tell_in_a_thread", {"told": 1}),
+    ]
 
 
 async def test_a_process_that_dies_has_given_all_that_it_has_emitted(here: Node) -> None:
@@ -93,7 +96,7 @@ async def test_a_process_that_dies_has_given_all_that_it_has_emitted(here: Node)
     await task
     done = await here.get(job)
     assert (done.status, done.error and done.error.code) == (S.FAILED, "PROCESS_ENDED")
-    assert await output(here, job) == list(range(50))
+    assert await output(here, job) == [("dies", n) for n in range(50)]
 
 
 async def test_steps_progress_and_dispatched_jobs_of_a_process_are_the_job_s(here: Node, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ class JobChunk:
         " the newest 10,000 of a job are kept, and 4 MB."
     )
     attempt: int = strawberry.field(
-        description="The attempt that emitted it. The chunks of a later one take the place of those that an earlier"
-        " one has emitted in the same step."
+        description="The attempt that emitted it. Its chunks of a step take the place of those that an earlier attempt"
+        " has emitted in the same step."
     )
+    step: str = strawberry.field(description="The step that emitted it.")
     data: JSON

@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("job", ID, nullable=False),
         sa.Column("offset", sa.Integer(), nullable=False, quote=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("step", sa.Text(), nullable=False),
         sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("data", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("job", "offset"),

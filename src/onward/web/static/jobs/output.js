@@ -1,4 +1,4 @@
-// What a job gives while it runs: texts follow each other as they come, any other chunk is a line, an attempt has a heading.
+// What a job gives while it runs: texts follow each other as they come, any other chunk is a line, a step that runs again has a heading.
 import { el, setText } from './dom.js';
 import { JOB_OUTPUT } from './queries.js';
 
@@ -22,7 +22,7 @@ export class Output {
   // when a run begins after the end of another.
   follow(id) {
     this.close();
-    const last = this.#last ??= { variables: { id, after: null }, attempt: null, line: true };
+    const last = this.#last ??= { variables: { id, after: null }, attempts: {}, line: true };
     this.#leave = this.#socket.subscribe(JOB_OUTPUT, last.variables, {
       next: ({ jobOutput: chunk }) => this.#take(last, chunk),
       failed: () => { this.#again = setTimeout(() => this.follow(id), AGAIN_MS); },
@@ -38,17 +38,17 @@ export class Output {
   #last = null;
   #waiting = '';
 
-  #take(last, { offset, attempt, data }) {
+  #take(last, { offset, attempt, step, data }) {
     const { after } = last.variables;
     if (after !== null && offset <= after) return;
     const missing = offset - (after ?? -1) - 1;
     let text = '';
     if (missing) text += `[${missing} older chunks are no longer kept]\n`;
-    if (attempt !== last.attempt && (last.attempt !== null || attempt > 1)) text += `${last.line ? '' : '\n'}[attempt ${attempt}]\n`;
+    if ((last.attempts[step] ?? attempt) !== attempt) text += `${last.line ? '' : '\n'}[${step} again, in attempt ${attempt}]\n`;
     if (typeof data === 'string') text += data;
     else text += `${last.line || text ? '' : '\n'}${JSON.stringify(data)}\n`;
     last.variables.after = offset;
-    last.attempt = attempt;
+    last.attempts[step] = attempt;
     if (text) last.line = text.endsWith('\n');
     this.#waiting += text;
     if (!this.#fold) this.#fold = setTimeout(() => this.#show(), FOLD_MS);

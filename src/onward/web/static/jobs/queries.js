@@ -15,7 +15,7 @@ const ERRORS = 'errors { code message path }';
 
 export const JOB = `query job($id: ID!) { job(id: $id) { ${WHOLE} } }`;
 export const JOB_UPDATED = `subscription jobUpdated($id: ID!) { jobUpdated(id: $id) { ${WHOLE} } }`;
-export const JOB_OUTPUT = 'subscription jobOutput($id: ID!, $after: Int) { jobOutput(id: $id, after: $after) { offset attempt data } }';
+export const JOB_OUTPUT = 'subscription jobOutput($id: ID!, $after: Int) { jobOutput(id: $id, after: $after) { offset attempt step data } }';
 export const JOBS_UPDATED = `subscription jobsUpdated { jobsUpdated { ${ROW} } }`;
 export const JOBS = `query jobs($first: Int, $after: String, $last: Int, $before: String, $filter: JobFilter) {
   jobs(first: $first, after: $after, last: $last, before: $before, filter: $filter) {
