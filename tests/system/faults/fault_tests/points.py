@@ -319,7 +319,7 @@ FAULT_TESTS = (
     FaultTest(every_point_of_a_delivery_is_survived, (DRAMATIQ,), slow=True),
     FaultTest(every_point_of_a_worker_is_survived, (DRAMATIQ, ON_POSTGRESQL), slow=True),
     FaultTest(a_kill_before_the_answer_leaves_one_unique_job, BOTH_ENDS, slow=True),
-    FaultTest(every_point_of_a_wait_is_survived, BOTH_ENDS, quick=0),
+    FaultTest(every_point_of_a_wait_is_survived, BOTH_ENDS, slow=True),
     FaultTest(a_kill_between_the_chunks_of_a_step_loses_none_of_its_jobs, BOTH_ENDS, quick=0),
     FaultTest(a_kill_at_a_failure_brings_its_job_once, BOTH_ENDS, slow=True),
 )
