@@ -499,10 +499,10 @@ async def batch_of(job: JobContext, *, folder: str, does: list[str], stops: bool
 
 @handler("conformance.batch_of_batches", retry=ONCE)
 async def batch_of_batches(job: JobContext, *, folder: str) -> str:
-    """Dispatch a batch of a part, a batch with a total, one without, and another part."""
+    """Dispatch a batch of two parts, a batch without a total, and at last one with a total, which waits."""
     inner = batch(parts(folder, ["", "waits"]), then=total.job(folder=folder))
     one, other = parts(folder, ["", ""])
-    return job.dispatch(batch([one, inner, batch(parts(folder, [""])), other], then=total.job(folder=folder)))
+    return job.dispatch(batch([one, batch(parts(folder, [""])), other, inner], then=total.job(folder=folder)))
 
 
 @handler("conformance.batch_breaks_off", retry=ONCE)
