@@ -23,12 +23,11 @@ export const JOBS = `query jobs($first: Int, $after: String, $last: Int, $before
     pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
   }
 }`;
-export const SCHEDULES_SHOWN = 50;
 export const SYSTEM = `query system {
   system { version backend handlers queues { backend queue reachable depth oldestAgeMs } counts { status count }
     paused { handler since by }
     mailed: letters(first: 0) { id }
-    schedules(first: ${SCHEDULES_SHOWN}) { name handler cron timeZone overlap fromSettings nextAt upcoming pausedAt pausedBy
+    schedules(first: 50) { name handler cron timeZone overlap fromSettings nextAt upcoming pausedAt pausedBy
       lastAt lastJob { id } skippedAt problem } }
   viewer { id roles }
 }`;

@@ -4,8 +4,10 @@ import { question } from './dialogs.js';
 import { announce, byId, el, setAttribute, setText } from './dom.js';
 import { input } from './forms.js';
 import { fully, moment } from './format.js';
-import { CREATE_SCHEDULE, DELETE_SCHEDULE, PAUSE_SCHEDULE, RESUME_SCHEDULE, RUN_SCHEDULE, SCHEDULES_SHOWN } from './queries.js';
+import { CREATE_SCHEDULE, DELETE_SCHEDULE, PAUSE_SCHEDULE, RESUME_SCHEDULE, RUN_SCHEDULE } from './queries.js';
 import { toJob } from './route.js';
+
+const SHOWN = 50; // as many as the query asks for
 
 const OVERLAP = { ALLOW: '', SKIP: ', skips while the last job goes on', CANCEL_LAST: ', cancels the last job' };
 
@@ -32,7 +34,7 @@ export class Schedule {
       row.element.remove();
       this.#rows.delete(key);
     }
-    byId('schedule-more').hidden = entries.length < SCHEDULES_SHOWN;
+    byId('schedule-more').hidden = entries.length < SHOWN;
     if (admin && !this.#form) byId('schedule-new').append(this.#form = this.#newForm(handlers));
     byId('schedule-new').hidden = !admin;
   }
