@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from onward.handlers.base import JobContext as JobContext
     from onward.handlers.base import JobRequest as JobRequest
     from onward.handlers.base import LeaseLost as LeaseLost
+    from onward.handlers.base import Limit as Limit
     from onward.handlers.base import Mutation as Mutation
     from onward.handlers.base import Permanent as Permanent
     from onward.handlers.base import Refused as Refused
@@ -63,6 +64,7 @@ _MODULES = {
     "JobContext": "onward.handlers.base",
     "JobRequest": "onward.handlers.base",
     "LeaseLost": "onward.handlers.base",
+    "Limit": "onward.handlers.base",
     "Mutation": "onward.handlers.base",
     "Permanent": "onward.handlers.base",
     "Refused": "onward.handlers.base",

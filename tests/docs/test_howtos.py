@@ -23,6 +23,7 @@ from onward.backends.base import Role
 from onward.config.settings import SettingsError, load
 from onward.graphql.schema import build
 from onward.handlers.base import Handler
+from onward.runtime.values import key_limits
 from onward.runtime.wiring import run_process
 from tests import application
 from tests.docs.fences import fences
@@ -49,6 +50,19 @@ def test_the_tests_on_the_pages_pass(tmp_path: Path) -> None:
     ]
     assert len(tests) >= 7
     run_tests(tmp_path, tests)
+
+
+def test_the_limits_on_the_page_are_those_of_handlers() -> None:
+    found: dict[str, Any] = {}
+    for fence in fences(DOCS / "flows.md"):
+        if fence.file == "imports.py":
+            exec(compile(fence.text, fence.file, "exec"), found)
+    rules = key_limits({one.name: one for one in found.values() if isinstance(one, Handler)})
+    assert {name: rule and rule.name for name, rule in rules.items()} == {
+        "orders.import": "orders.import",
+        "crm.update": "crm",
+        "crm.call": "crm",
+    }
 
 
 def test_the_mutations_on_the_page_are_in_the_schema() -> None:
@@ -262,6 +276,7 @@ def test_every_block_of_code_is_run_somewhere() -> None:
         "testing-your-jobs.md",
         "adding-a-backend.md",
         "api.md",
+        "flows.md",
         "new-project.md",
         "strawberry.md",
     }  # by tests of their own

@@ -42,6 +42,7 @@ def as_object(job: Job) -> dict[str, Any]:
         "queue": job.queue,
         "owner": job.owner,
         "priority": job.priority,
+        "limitKey": job.limit_key,
         "version": job.version,
         "progress": asdict(job.progress) if job.progress else None,
         "steps": [_named(asdict(step)) for step in job.steps],

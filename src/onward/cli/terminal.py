@@ -20,9 +20,10 @@ from onward.cli import job_text
 from onward.cli.progress_bar import bar
 from onward.config.settings import Settings, SettingsError
 from onward.dispatch.patterns import Routes
-from onward.jobs import chunks, commands, concurrency, ledger, pages
+from onward.jobs import chunks, commands, concurrency, key_limits, ledger, pages
 from onward.jobs.base import Conflict, NotFound
 from onward.jobs.bulk_retry import BulkRetry
+from onward.jobs.limits import Limit
 from onward.jobs.model import Job, JobChunk, JobFilter, Visible
 from onward.jobs.states import JobStatus
 from onward.jobs.waiting import taken, waits_for
@@ -57,18 +58,20 @@ def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: boo
 def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
     """Print one job, and the reason why it waits."""
 
-    def look(tx: Tx) -> tuple[Job | None, Mapping[str, concurrency.HandlerLimits], Collection[str]]:
-        return ledger.get(tx, job_id), concurrency.all_limits(tx), taken(tx)
+    def look(
+        tx: Tx,
+    ) -> tuple[Job | None, Mapping[str, concurrency.HandlerLimits], Mapping[str, Limit], Collection[str]]:
+        return ledger.get(tx, job_id), concurrency.all_limits(tx), key_limits.limits(tx), taken(tx)
 
     with ledger_of(settings) as database:
-        job, there, takes = database.read_sync(look)
+        job, there, by_key, takes = database.read_sync(look)
     if job is None:
         return _unknown(job_id)
     asked = job.status is JobStatus.QUEUED and job.blocked is None  # else it waits for something else
     health = _health(settings, job.backend_name) if asked else None
     answers, reason = (None, "") if health is None else (health.reachable, health.reason)
     here = job.queue == DEFAULT or job.backend in takes
-    waiting = waits_for(job, there.get(job.handler), answers=answers, reason=reason, taken=here)
+    waiting = waits_for(job, there.get(job.handler), by_key=by_key, answers=answers, reason=reason, taken=here)
     if as_json:
         print(json.dumps({**job_text.as_object(job), "waitingFor": waiting}))
     else:

@@ -22,6 +22,7 @@ from pydantic_settings import SettingsError as UnreadableVariable
 from onward.config import extras
 from onward.config.errors import SettingsError, describe, misnamed_variable, nearest, one_of, unreadable_variable
 from onward.text import queues
+from onward.text.patterns import is_rate
 
 __all__ = ["Settings", "SettingsError", "enter", "load", "version"]
 
@@ -60,7 +61,7 @@ def _listener(address: str) -> str:
 
 def _rate(text: str) -> str:
     """Return the text if it is a rate. Raises ValueError."""
-    if re.fullmatch(r"[1-9]\d{0,6}/[smhd]", text, re.ASCII) is None:
+    if not is_rate(text):
         raise ValueError("must be a number and s, m, h or d for its time, as in 100/m")
     return text
 

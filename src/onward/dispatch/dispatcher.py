@@ -17,8 +17,9 @@ from onward.dispatch.health import BackendHealth
 from onward.dispatch.patterns import NO_PRIORITIES, Patterns, Routes
 from onward.dispatch.preparation import Preparation
 from onward.handlers.base import Handler
-from onward.jobs import concurrency, due, ledger, uniqueness
+from onward.jobs import concurrency, due, key_limits, ledger, uniqueness
 from onward.jobs.encryption import Encryption
+from onward.jobs.limits import Limit
 from onward.jobs.model import Job, JobError, NewJob
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
@@ -27,7 +28,7 @@ from onward.storage.base import StorageError
 from onward.storage.batches import in_slices
 from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
-from onward.storage.writer import Writer
+from onward.storage.writer import Writer, left_to_maintenance
 from onward.telemetry import logger
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
@@ -71,16 +72,20 @@ class Dispatcher:
         self._measured: dict[str, Health] = {}
         self._limits: Mapping[str, concurrency.HandlerLimits] = {}
         self._taken: Collection[str] = ()  # destinations
+        self._key_limits: Mapping[str, Limit] = {}
         self._measured_at = 0.0
         self._measuring: asyncio.Task[None] | None = None
         self._log = logger("dispatch")
 
     async def start(self) -> None:
-        """Begin to ask each backend for its health."""
+        """Begin to ask each backend for its health, and to deliver jobs that get a place of their key."""
+        loop = asyncio.get_running_loop()
+        self._writer.on_end = lambda jobs: loop.call_soon_threadsafe(self._dispatch_known, jobs)
         await self._broker_health.start()
 
     async def close(self) -> None:
         """Cancel unsent deliveries, which are left to maintenance. May be called twice."""
+        self._writer.on_end = left_to_maintenance
         await self._broker_health.close()
         for task in list(self._tasks):
             task.cancel()
@@ -179,10 +184,10 @@ class Dispatcher:
                 pass
 
     def by_backend(self, jobs: Sequence[Job]) -> dict[str, list[Delivery]]:
-        """Group the deliveries of the queued jobs by destination."""
+        """Group the deliveries of the jobs in line by destination."""
         found: dict[str, list[Delivery]] = {}
         for job in jobs:
-            if job.status is JobStatus.QUEUED and not job.replayed:
+            if job.status is JobStatus.QUEUED and job.blocked is None and not job.replayed:
                 delivery = Delivery(job.id, job.handler, job.priority, job.fencing_token, job.delivered_to)
                 found.setdefault(job.backend, []).append(delivery)
         return found
@@ -208,6 +213,10 @@ class Dispatcher:
         """Deliver jobs of no request, in a task."""
         if jobs:
             self._spawn(self.deliver(jobs, after_response=self.defer))
+
+    def _dispatch_known(self, jobs: Sequence[Job]) -> None:
+        """Deliver the jobs of the backends that this process has; others are claimed from the ledger."""
+        self.dispatch([job for job in jobs if job.backend in self.backends])
 
     def defer(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Call a function soon, in a task of the process, as BackgroundTasks does for a request over HTTP."""
@@ -249,7 +258,7 @@ class Dispatcher:
     async def _measure_all(self) -> None:
         self._measured = {name: await self._measure(name) for name in self.backends}
         try:
-            self._limits, self._taken = await self._writer.database.read(_limits_and_taken)
+            self._limits, self._key_limits, self._taken = await self._writer.database.read(_limits_and_taken)
         except StorageError:
             pass
         except Exception:  # noqa: BLE001 - as below
@@ -276,8 +285,11 @@ class Dispatcher:
         taken = job.backend in self._taken or not any(
             split(name)[1] != DEFAULT for name in (job.backend, *self.backends)
         )
-        return waits_for(job, self._limits.get(job.handler), answers=answers, reason=reason, taken=taken)
+        limits, by_key = self._limits.get(job.handler), self._key_limits
+        return waits_for(job, limits, by_key=by_key, answers=answers, reason=reason, taken=taken)
 
 
-def _limits_and_taken(tx: Tx) -> tuple[Mapping[str, concurrency.HandlerLimits], Collection[str]]:
-    return concurrency.all_limits(tx), taken(tx)
+def _limits_and_taken(
+    tx: Tx,
+) -> tuple[Mapping[str, concurrency.HandlerLimits], Mapping[str, Limit], Collection[str]]:
+    return concurrency.all_limits(tx), key_limits.limits(tx), taken(tx)

@@ -136,6 +136,7 @@ class Preparation:
             on_failure=found.on_failure,
             pending=self._steps[found.name],
             unique=None if found.unique is None else _unique_key(found.unique, clear, owner),
+            limit_key=found.limit_key(clear),
         )
 
     def failure_params(self, failed: Job, error: JobError) -> dict[str, str]:

@@ -27,6 +27,7 @@ from onward.handlers.errors import (
     UnknownHandler,
 )
 from onward.handlers.handed_on import check_handed_on
+from onward.handlers.limit import Limit
 from onward.handlers.mutation import Mutation, declared
 from onward.handlers.on_failure import check_notified
 from onward.handlers.options import HandlerOptions, complete
@@ -52,6 +53,7 @@ __all__ = [
     "JobContext",
     "JobRequest",
     "LeaseLost",
+    "Limit",
     "Log",
     "Mailer",
     "Mutation",
@@ -120,6 +122,7 @@ class Handler(Generic[Params]):
     on_failure: str | None = None  # the name of the handler that is told of its failures
     queue: str = queues.DEFAULT
     results: ResultsParameter | None = None  # how the first step takes the results of a batch
+    limit: Limit | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", self.name):
@@ -141,6 +144,18 @@ class Handler(Generic[Params]):
             raise ValueError(f"{self.name}: unique names {', '.join(sorted(unknown))}, which are not parameters")
         if self.results is not None and self.process:
             raise ValueError(f"{self.name}: a handler with process=True cannot take Results; have it do without")
+        self._check_limit()
+
+    def _check_limit(self) -> None:
+        for one in self.limit.parameters if self.limit else ():
+            if one not in self.parameters.model_fields:
+                raise ValueError(f"{self.name}: limit is by {one}, which is not a parameter")
+            if one in self.secret:
+                raise ValueError(f"{self.name}: limit is by {one}, which is secret, and a key is shown")
+            if self.unique is not None and self.unique.replace and one not in self.unique.by:
+                raise ValueError(
+                    f"{self.name}: limit is by {one}, which unique may replace: name it in by of the Unique, too"
+                )
 
     @property
     def parameters(self) -> type[BaseModel]:
@@ -183,6 +198,10 @@ class Handler(Generic[Params]):
     def arguments(self, params: Mapping[str, JSON]) -> dict[str, Any]:
         """Convert stored parameters to the arguments of the first step. Raises `InvalidParameters`."""
         return self.params.arguments(params)
+
+    def limit_key(self, params: Mapping[str, JSON]) -> str | None:
+        """Return the key of a job with these bound parameters; None if the handler has no limit by key."""
+        return None if self.limit is None else self.limit.key(self.name, params)
 
     def output_of(self, step: Step) -> Output | None:
         """The type by which the step's result is written, and which that of the last one has to fit."""
@@ -336,6 +355,7 @@ def _made(
         notified.name if isinstance(notified, Handler) else notified,
         given["queue"],
         results_of(steps[0].call),
+        given["limit"],
     )
 
 

@@ -7,6 +7,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from onward.arguments import check_argument, check_names
+from onward.handlers.limit import Limit
 from onward.handlers.mutation import Mutation
 from onward.handlers.parameters import Upgrade
 from onward.handlers.retry import Retry
@@ -29,6 +30,7 @@ class HandlerOptions(TypedDict, total=False):
     `on_failure` is a handler, or its name, of which a failed job brings a job: its parameters may be `job_id`,
     `handler`, `code` and `message`.
     `queue` names the queue of the jobs, which only processes that take it run; it is "default" by default.
+    `limit` is how many jobs of one key run at once, and start in a time; without one by default.
     """
 
     retry: Retry
@@ -42,6 +44,7 @@ class HandlerOptions(TypedDict, total=False):
     expires: timedelta | None
     on_failure: "Handler[Any] | str | None"
     queue: str
+    limit: Limit | None
 
 
 def complete(name: str, options: HandlerOptions) -> HandlerOptions:
@@ -61,6 +64,7 @@ def complete(name: str, options: HandlerOptions) -> HandlerOptions:
         expires=None,
         on_failure=None,
         queue=DEFAULT,
+        limit=None,
     )
     if unknown := [one for one in options if one not in defaults]:
         raise TypeError(f"{name}: there is no option {', '.join(unknown)}; the options are {', '.join(defaults)}")
@@ -80,4 +84,6 @@ def complete(name: str, options: HandlerOptions) -> HandlerOptions:
     words = 'a Unique, as in Unique(by=("order",)), or None'
     check_argument(f"{name}: unique", given["unique"], words, Unique, NoneType)
     check_argument(f"{name}: queue", given["queue"], 'the name of a queue, as in queue="gpu"', str)
+    by_key = 'a Limit, as in Limit(concurrency=1, by="customer"), or None'
+    check_argument(f"{name}: limit", given["limit"], by_key, Limit, NoneType)
     return given

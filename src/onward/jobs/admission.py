@@ -12,51 +12,41 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from onward.jobs import overruns, row
+from onward.jobs import key_limits, overruns, row
 from onward.jobs.concurrency import (
     CONCURRENCY,
     PAUSED,
     RATE,
+    REQUEUED,
     HandlerLimits,
+    free,
     has_limits,
     locked_limits,
     set_theoretical_arrival,
 )
 from onward.jobs.expiry import IN_TIME
 from onward.jobs.ledger import ID
-from onward.storage.sql import as_list, in_array
-from onward.storage.tables import BY_HOLDER, BY_LIMIT, BY_RESERVATION, at_gate, held, jobs, promised, ready_row
+from onward.storage.sql import as_list
+from onward.storage.tables import BY_HOLDER, BY_LIMIT, BY_RESERVATION, by_handler, held, jobs, promised, ready_row
 from onward.storage.transaction import Tx
 
 _p = sa.bindparam
-REQUEUED = {  # set where a job is blocked or unblocked
-    "delivered_to": None,
-    "token": jobs.c.token + 1,  # a confirmation that comes late is for another wait
-    "version": jobs.c.version + 1,  # `waitingFor` is another one
-    "changed": _p("change"),
-}
 # Locked before the limits are (`lock_order`).
 _candidate = (
     sa.select(*row.columns(row.Candidate))
-    .where(ID, ready_row, jobs.c.backend == _p("backend_"), IN_TIME, has_limits)
+    .where(ID, ready_row, jobs.c.backend == _p("backend_"), IN_TIME, sa.or_(has_limits, jobs.c.limit_key.is_not(None)))
     .with_for_update()
 )
-free = (
-    sa.select(jobs.c.id)
-    .where(in_array(jobs.c.id, "ids"))
-    .with_for_update(skip_locked=True)
-    .cte("free")
-    .prefix_with("MATERIALIZED")
-)
-"""The jobs of `ids` that no other transaction holds, because it could wait for the limits that are locked here."""
 _block = (
     sa.update(jobs)
     .where(jobs.c.id.in_(sa.select(free.c.id)), ready_row)
     .values({**REQUEUED, "parked": _p("reason_"), "promised": None})
 )
+# Also without the place of its key, which jobs of other handlers may share.
+_block_shared = _block.values(placed=None)
 _first_blocked = (
     sa.select(jobs.c.priority)
-    .where(at_gate, jobs.c.handler == _p("handler_"))
+    .where(by_handler, jobs.c.handler == _p("handler_"))
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(1)
     .with_hint(jobs, BY_LIMIT, "sqlite")
@@ -100,7 +90,7 @@ def capacity(tx: Tx, limits: HandlerLimits) -> Capacity:
 
 
 def candidate(tx: Tx, job_id: str, *, backend: str) -> list[row.Candidate]:
-    """Return the job, if it is in line there and its handler has limits."""
+    """Return the job, if it is in line there, and its handler has limits or it has a key."""
     return [row.Candidate._make(found) for found in tx.all(_candidate, id_=job_id, backend_=backend, now=tx.now)]
 
 
@@ -111,7 +101,7 @@ def admit(tx: Tx, line: Sequence[row.Candidate], *, limit: int, max_crashes: int
     are. The ids that are returned have to be claimed in the same transaction.
     """
     admitted: list[str] = []
-    refused: dict[str, list[str]] = {}
+    refused: dict[str, list[row.Candidate]] = {}
     present = locked_limits(tx)
     for handler in dict.fromkeys(job.handler for job in line):
         if (limits := present.get(handler)) is None:
@@ -121,14 +111,24 @@ def admit(tx: Tx, line: Sequence[row.Candidate], *, limit: int, max_crashes: int
             if job.handler != handler:
                 continue
             if (reason := entry.refuses(job)) is not None:
-                refused.setdefault(reason, []).append(job.id)
+                refused.setdefault(reason, []).append(job)
             elif len(admitted) < limit and job.crash_count <= max_crashes:
                 entry.admit(job)
                 admitted.append(job.id)
         entry.write()
-    for reason, ids in refused.items():
-        tx.execute(_block, ids=as_list(ids), reason_=reason, change=tx.change)
+    for reason, those in refused.items():
+        _refuse(tx, those, reason)
     return admitted
+
+
+def _refuse(tx: Tx, refused: Sequence[row.Candidate], reason: str) -> None:
+    """Block the jobs. They keep the places of their keys, but not for a pause where others could have them."""
+    shared = [job for job in refused if reason == PAUSED and key_limits.is_shared(job.limit_key, job.handler)]
+    for statement, those in ((_block, [job for job in refused if job not in shared]), (_block_shared, shared)):
+        if those:
+            tx.execute(statement, ids=as_list([job.id for job in those]), reason_=reason, change=tx.change)
+    for job in shared:
+        key_limits.note(tx, job.limit_key)
 
 
 class _Admission:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from onward.jobs import row
-from onward.jobs.admission import REQUEUED, capacity
-from onward.jobs.concurrency import all_limits, locked_limits
+from onward.jobs import key_limits, row
+from onward.jobs.admission import capacity
+from onward.jobs.concurrency import KEY, REQUEUED, all_limits, locked_limits
+from onward.jobs.key_limits import may_start
 from onward.jobs.model import Job
-from onward.storage.tables import BY_LIMIT, at_gate, at_gate_row, jobs
+from onward.storage.tables import BY_LIMIT, blocked_row, by_handler, jobs
 from onward.storage.transaction import Tx
 
 RESERVED_US = 100_000  # the time by which a job with a reservation may have started
@@ -17,33 +18,43 @@ _p = sa.bindparam
 # One look at the index for each handler, however many of its jobs are blocked.
 _next_handler = (
     sa.select(jobs.c.handler)
-    .where(at_gate, jobs.c.handler > _p("after_"))
+    .where(by_handler, jobs.c.handler > _p("after_"))
     .order_by(jobs.c.handler, jobs.c.priority, jobs.c.due_at)  # no other index has this order
     .limit(1)
     .with_hint(jobs, BY_LIMIT, "sqlite")
 )
 _first = (
     sa.select(jobs.c.id)
-    .where(at_gate, jobs.c.handler == _p("handler_"))
+    .where(by_handler, jobs.c.handler == _p("handler_"))
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(_p("limit_", type_=sa.Integer))
     .with_for_update(skip_locked=True)
+    .with_hint(jobs, BY_LIMIT, "sqlite")
     .cte("first")
     .prefix_with("MATERIALIZED")
 )
+# One that has no place of its key waits for it next, as after a pause of a handler that shares the key.
 _unblock = (
-    sa.update(jobs).where(jobs.c.id.in_(sa.select(_first.c.id)), at_gate_row).values({**REQUEUED, "parked": None})
+    sa.update(jobs)
+    .where(jobs.c.id.in_(sa.select(_first.c.id)), blocked_row)
+    .values({**REQUEUED, "parked": sa.case((may_start, sa.null()), else_=KEY)})
 )
 _unblock_unlimited = _unblock.returning(*row.ALL)
-_unblock_reserved = _unblock.values(promised=jobs.c.token + 1).returning(*row.ALL)
+_unblock_reserved = _unblock.values(promised=sa.case((may_start, jobs.c.token + 1), else_=sa.null())).returning(
+    *row.ALL
+)
 _count = (
-    sa.select(jobs.c.parked, sa.func.count()).where(at_gate).group_by(jobs.c.parked).with_hint(jobs, BY_LIMIT, "sqlite")
+    sa.select(jobs.c.parked, sa.func.count())
+    .where(by_handler)
+    .group_by(jobs.c.parked)
+    .with_hint(jobs, BY_LIMIT, "sqlite")
 )
 
 
 def count(tx: Tx) -> dict[str, int]:
     """Count the blocked jobs by reason."""
-    return dict(tx.all(_count))
+    by_key = key_limits.count(tx)
+    return {**dict(tx.all(_count)), **({KEY: by_key} if by_key else {})}
 
 
 def handlers(tx: Tx) -> list[str]:
@@ -79,7 +90,10 @@ def admissible_handlers(tx: Tx) -> tuple[list[str], int | None]:
 
 
 def unblock(tx: Tx, handler: str, limit: int) -> list[Job]:
-    """Put blocked jobs of the handler back into the line, undelivered: at most `limit`, the most urgent first."""
+    """Put blocked jobs of the handler back into the line, undelivered: at most `limit`, the most urgent first.
+
+    Those that wait for a place of their key next are returned, too.
+    """
     limits = locked_limits(tx).get(handler)
     statement = _unblock_unlimited
     if limits is not None:
@@ -89,4 +103,8 @@ def unblock(tx: Tx, handler: str, limit: int) -> list[Job]:
     if limit <= 0:
         return []
     rows = tx.all(statement, handler_=handler, limit_=limit, change=tx.change)
-    return sorted(map(row.decode, rows), key=lambda job: (job.priority, job.due_at, job.id))
+    found = sorted(map(row.decode, rows), key=lambda job: (job.priority, job.due_at, job.id))
+    for job in found:
+        if job.blocked is not None:
+            key_limits.note(tx, job.limit_key, fresh=job)
+    return found

@@ -11,9 +11,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onward.jobs import admission, row
-from onward.jobs.concurrency import has_limits
+from onward.jobs import admission, key_limits, row
+from onward.jobs.concurrency import free, has_limits
 from onward.jobs.expiry import IN_TIME
+from onward.jobs.key_limits import may_start
 from onward.jobs.ledger import ID
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
@@ -42,7 +43,15 @@ _CLAIM = {
 }
 _claim = (
     sa.update(jobs)
-    .where(ID, ready_row, jobs.c.backend == _p("backend_"), jobs.c.deaths <= _p("crashes_"), IN_TIME, ~has_limits)
+    .where(
+        ID,
+        ready_row,
+        jobs.c.backend == _p("backend_"),
+        jobs.c.deaths <= _p("crashes_"),
+        IN_TIME,
+        ~has_limits,
+        may_start,
+    )
     .values(_CLAIM)
     .returning(row_as_json(*row.ALL))
 )
@@ -60,6 +69,7 @@ _claimable = (
     sa.not_(in_array(jobs.c.id, "exclude")),
     jobs.c.deaths < CRASHES_BEFORE_ISOLATION,
     IN_TIME,
+    may_start,  # as all in line, but for those that an older release has queued
 )
 _any_due = sa.select(sa.literal(1)).select_from(jobs).where(*_claimable).limit(1).with_hint(jobs, BY_READY, "sqlite")
 # Materialized, as a table of its own: PostgreSQL may run a subselect again for each row, and each time skip what it
@@ -104,7 +114,7 @@ _limited_free = (
 )
 _claim_admitted = (
     sa.update(jobs)
-    .where(jobs.c.id.in_(sa.select(admission.free.c.id)), ready_row, jobs.c.deaths <= _p("crashes_"))
+    .where(jobs.c.id.in_(sa.select(free.c.id)), ready_row, jobs.c.deaths <= _p("crashes_"))
     .values(_CLAIM)
     .returning(row_as_json(*row.ALL))
 )
@@ -133,6 +143,9 @@ def claim(tx: Tx, job_id: str, *, runner: str, worker: str, backend: str, isolat
     if found is not None:
         return _claimed(tx, found)
     line = admission.candidate(tx, job_id, backend=backend)
+    if line and line[0].lacks_place:
+        key_limits.block(tx, line[0])
+        return None
     admitted = admission.admit(tx, line, limit=1, max_crashes=crashes) if line else []
     rows = tx.all(_claim_admitted, ids=as_list(admitted), crashes_=crashes, **values) if admitted else []
     return next((replace(_claimed(tx, found), limited=True) for found in rows), None)
@@ -215,4 +228,5 @@ def _claimed(tx: Tx, found: Sequence[Any]) -> Job:
     job = row.decode(row_values(found))
     tx.count(job.owner, S.QUEUED, -1)
     tx.count(job.owner, S.RUNNING, 1)
+    key_limits.note(tx, job.limit_key, started=True)
     return job

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
-from onward.jobs import pages, row, uniqueness
+from onward.jobs import key_limits, pages, row, uniqueness
 from onward.jobs.base import Conflict, NotFound
+from onward.jobs.concurrency import KEY
 from onward.jobs.expiry import FRESH
 from onward.jobs.ledger import ID, get, get_many
 from onward.jobs.model import Job, JobFilter, Step, Visible
@@ -36,7 +37,7 @@ _retry = (
             "deaths": 0,
             "backend": _p("backend_"),
             "delivered_to": None,
-            "parked": None,
+            "parked": _p("blocked_"),
             "due_at": _p("now"),
             "expires_at": FRESH,
             "finished_at": None,
@@ -73,6 +74,8 @@ def cancel(tx: Tx, job_id: str, *, reason: str | None, visible: Visible) -> Job:
             finished_=None if running else tx.now,
             steps_=row.encode_steps(steps),
         ):
+            if job.status is S.QUEUED and job.blocked != KEY:  # it may have had a place
+                key_limits.note(tx, job.limit_key)
             return _moved(tx, job, target)
     raise Conflict("the job changes too fast; try again", _visible(tx, job_id, visible))
 
@@ -130,13 +133,16 @@ def _retried(tx: Tx, job: Job, *, from_start: bool, route: Callable[[str, str], 
         change=tx.change,
         now=tx.now,
         backend_=route(job.handler, job.backend),
+        blocked_=None if job.limit_key is None else KEY,
         steps_=row.encode_steps(steps),
     )
     if found is None:
         return None
     tx.count(job.owner, job.status, -1)
     tx.count(job.owner, S.QUEUED, 1)
-    return row.decode(found)
+    again = row.decode(found)
+    key_limits.note(tx, job.limit_key, fresh=again)
+    return again
 
 
 def retryable(tx: Tx, *, filter: JobFilter, limit: int, visible: Visible, beyond: str = "") -> list[str]:

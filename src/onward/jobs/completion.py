@@ -210,7 +210,8 @@ class Completion:
 
     async def keep_slots(self, running: Collection[Running]) -> None:
         """Keep the slots of functions that do not end before their process does. Raises Unavailable."""
-        jobs = [one.job for one in running if one.job.limited and one.job.runner is not None]
+        limited = [one.job for one in running if one.job.limited or one.job.limit_key is not None]
+        jobs = [job for job in limited if job.runner is not None]
         if jobs:
             await self._writer.run(partial(overruns.add_all, jobs=jobs), LAST)
 

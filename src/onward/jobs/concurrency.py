@@ -14,15 +14,31 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from onward.jobs.limits import Limit, Rate
-from onward.storage.sql import insert_new
+from onward.storage.sql import in_array, insert_new
 from onward.storage.tables import gates, jobs
 from onward.storage.transaction import Tx
 
 PAUSED, CONCURRENCY, RATE = "PAUSED", "CONCURRENCY", "RATE"
-REASONS = (PAUSED, CONCURRENCY, RATE)
+KEY = "KEY"  # by the limit of the job's key (`key_limits`), and by no limit of its handler
+REASONS = (PAUSED, CONCURRENCY, RATE, KEY)
 THREAD = "THREAD"  # of a job that runs, and whose plain function waits for a thread
 
 _p = sa.bindparam
+REQUEUED = {  # set where a job is blocked or unblocked
+    "delivered_to": None,
+    "token": jobs.c.token + 1,  # a confirmation that comes late is for another wait
+    "placed": jobs.c.placed + 1,  # a place of its key is kept
+    "version": jobs.c.version + 1,  # `waitingFor` is another one
+    "changed": _p("change"),
+}
+free = (
+    sa.select(jobs.c.id)
+    .where(in_array(jobs.c.id, "ids"))
+    .with_for_update(skip_locked=True)
+    .cte("free")
+    .prefix_with("MATERIALIZED")
+)
+"""The jobs of `ids` that no other transaction holds, because it could wait for the limits that are locked here."""
 has_limits = sa.exists(sa.select(gates.c.handler).where(gates.c.handler == jobs.c.handler).correlate(jobs))
 _any = sa.select(sa.exists(sa.select(gates.c.handler)))
 _all = sa.select(

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from onward.jobs import row
+from onward.jobs import key_limits, row
+from onward.jobs.concurrency import KEY
 from onward.jobs.ledger import horizon
 from onward.jobs.model import Job
 from onward.jobs.outcome import NEVER
@@ -58,6 +59,7 @@ _promote = (
         changed=_p("change"),
         backend=_p("backend_"),
         delivered_to=None,
+        parked=_p("blocked_"),
     )
 )
 _first = sa.func.min(jobs.c.due_at)
@@ -102,8 +104,13 @@ _invalidate = (
 _give_back = (
     sa.update(jobs)
     .where(jobs.c.id == _p("id_"), ready_row)
-    # A reservation, which is a number of this kind, is kept.
-    .values(delivered_to=None, token=jobs.c.token + 1, promised=jobs.c.promised + 1)
+    # Reservations, which are numbers of this kind, are kept.
+    .values(
+        delivered_to=None,
+        token=jobs.c.token + 1,
+        promised=jobs.c.promised + 1,
+        placed=jobs.c.placed + 1,
+    )
 )
 _postpone = _give_back.values(due_at=_p("now"))
 _waiting = sa.select(sa.func.count(), sa.func.min(jobs.c.due_at)).where(*_ready_of).with_hint(jobs, BY_READY, "sqlite")
@@ -124,6 +131,7 @@ _reroute = (
         backend=_p("new"),
         delivered_to=None,
         token=jobs.c.token + 1,
+        placed=jobs.c.placed + 1,
         version=jobs.c.version + 1,
         changed=_p("change"),
     )
@@ -134,11 +142,15 @@ def promote_due(tx: Tx, limit: int, *, route: Callable[[str, str], str]) -> list
     """Queue the jobs whose time has come, by the present routes: at most `limit`, longest due first."""
     promoted = []
     for job in map(row.decode, tx.all(_due, now=tx.now, limit_=limit)):
-        backend = route(job.handler, job.backend)
-        if tx.execute(_promote, id_=job.id, version_=job.version, change=tx.change, backend_=backend):
+        backend, reason = route(job.handler, job.backend), None if job.limit_key is None else KEY
+        values = {"change": tx.change, "backend_": backend, "blocked_": reason}
+        if tx.execute(_promote, id_=job.id, version_=job.version, **values):
             tx.count(job.owner, job.status, -1)
             tx.count(job.owner, S.QUEUED, 1)
-            after = replace(job, status=S.QUEUED, backend=backend, version=job.version + 1, changed=tx.change)
+            after = replace(
+                job, status=S.QUEUED, backend=backend, version=job.version + 1, changed=tx.change, blocked=reason
+            )
+            key_limits.note(tx, job.limit_key, fresh=after)
             promoted.append(after)
     return promoted
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onward.jobs import row
+from onward.jobs import key_limits, row
+from onward.jobs.concurrency import KEY
+from onward.jobs.key_limits import UNPLACED
 from onward.jobs.model import Job, NewJob, Visible
 from onward.jobs.states import TERMINAL, UNCLAIMED, JobStatus
 from onward.storage.sql import as_list, in_array
@@ -69,7 +71,8 @@ def accept(tx: Tx, new: NewJob, *, local_runner: str | None = None) -> Job:
     """Insert the job, which is accepted once the transaction is committed.
 
     `local_runner` is the runner that will be handed the job at once; None if any runner may claim it, or if the caller
-    will deliver it; UNDELIVERED if the caller cannot.
+    will deliver it; UNDELIVERED if the caller cannot. A job with a key is blocked until the end of the transaction,
+    which is when the returned job tells whether it may start, or, in a caller's transaction, until it is committed.
     """
     now = tx.now
     due_at = now if new.run_at is None else max(new.run_at, now)
@@ -101,9 +104,19 @@ def accept(tx: Tx, new: NewJob, *, local_runner: str | None = None) -> Job:
             "position": new.position,
         }
     )
+    if new.limit_key is not None:
+        values["limit_key"] = new.limit_key
+        if local_runner != UNDELIVERED or not tx.ends_soon:
+            values["delivered_to"] = None
+        if not later:
+            values["parked"] = KEY
+            values["placed"] = None if tx.ends_soon else UNPLACED
     tx.insert(_insert, values)
     tx.count(new.owner, status, 1)
-    return row.decode(values.values(), new.pending)
+    job = row.decode(values.values(), new.pending)
+    if job.blocked is not None and tx.ends_soon:
+        key_limits.note(tx, job.limit_key, fresh=job)
+    return job
 
 
 def get(tx: Tx, job_id: str) -> Job | None:

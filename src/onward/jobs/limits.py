@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 CLOCK_TOLERANCE_US = 60_000_000  # by so much a transaction that waited may have an earlier `now` than one before it
 UNITS_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+LONGEST_US = UNITS_US["d"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,13 @@ class Rate:
 
     def wait_us(self, arrival: int | None, now: int) -> int:
         """Return the microseconds until one more may start; 0 if one may now."""
-        return max(self.ahead(arrival, now) - (self.burst - 1) * self.interval_us, 0)
+        return self.wait_beside_us(arrival, now, 0) or 0
+
+    def wait_beside_us(self, arrival: int | None, now: int, reserved: int) -> int | None:
+        """Return the same for one more than the reserved starts; None if one of those has to begin first."""
+        if reserved >= self.burst:
+            return None
+        return max(self.ahead(arrival, now) - (self.burst - 1 - reserved) * self.interval_us, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,7 @@ class Job:
     wait: JobWait | None = None  # while it is WAITING
     batch: str | None = None
     position: int | None = None  # in the batch, from 0
+    limit_key: str | None = None  # the limit by key that it is under, and its value, as in crm:acme
 
     @property
     def done(self) -> bool:
@@ -252,6 +253,7 @@ class NewJob:
     position: int | None = None
     pending: tuple[Step, ...] = ()  # `steps`, decoded
     unique: UniqueKey | None = None
+    limit_key: str | None = None
 
 
 def without_surrogates(text: str) -> str:

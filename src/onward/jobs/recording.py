@@ -13,9 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from onward.handlers.base import Wait
-from onward.jobs import row
+from onward.jobs import key_limits, row
 from onward.jobs.base import Superseded
-from onward.jobs.concurrency import THREAD
+from onward.jobs.concurrency import KEY, THREAD
 from onward.jobs.ledger import ID
 from onward.jobs.model import Attempt, Job, JobWait, Progress, Step
 from onward.jobs.outcome import Outcome
@@ -46,7 +46,7 @@ _record = (
             "charged": _p("counted_"),
             "deaths": _p("crashes_"),
             "token": _p("next_token"),
-            "parked": None,
+            "parked": _p("blocked_"),
             "runner": None,
             "delivered_to": None,
             "due_at": _p("due_"),
@@ -149,6 +149,7 @@ def write(  # noqa: PLR0917 - all of them in every call
         counted_=job.counted_attempts + outcome.counts_as_attempt,
         crashes_=job.crash_count + outcome.crashed,
         next_token=job.fencing_token + 1,
+        blocked_=KEY if status is S.QUEUED and job.limit_key is not None else None,
         due_=_front_of_line(tx, job) if status is S.QUEUED else now + outcome.delay_us,
         finished_=now if status in TERMINAL else None,
         result_=row.encode(outcome.result) if status is S.SUCCEEDED else None,
@@ -159,6 +160,7 @@ def write(  # noqa: PLR0917 - all of them in every call
         return False
     tx.count(job.owner, source, -1)
     tx.count(job.owner, status, 1)
+    key_limits.note(tx, job.limit_key)
     return True
 
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from onward.jobs import leadership, on_failure, overruns, recording, row
 from onward.jobs.claims import CRASHES_BEFORE_ISOLATION, MAX_CRASHES
 from onward.jobs.dispatched import JobEnqueuer
+from onward.jobs.key_limits import may_start
 from onward.jobs.model import Job, JobError
 from onward.jobs.outcome import Outcome
 from onward.jobs.states import JobStatus, StepStatus
@@ -59,7 +60,7 @@ _resumable = (
         jobs.c.attempt == _p("attempt_"),
         jobs.c.run == _p("run_"),
         sa.or_(
-            jobs.c.status == S.QUEUED.value,
+            sa.and_(jobs.c.status == S.QUEUED.value, may_start),
             sa.and_(held, jobs.c.token == _p("token_")),  # its own: only the runner is another one
         ),
     )
@@ -165,7 +166,8 @@ def release_orphan(tx: Tx, limit: int = ROWS, *, runner: str) -> int:
 def resume(tx: Tx, job: Job, *, runner: str, worker: str) -> Job | None:
     """Undo the end of a claim whose process was declared dead and lives: it goes on under the new runner.
 
-    None if somebody has claimed the job since, or it is over. A crash that was counted for it is taken back.
+    None if somebody has claimed the job since or has the place of its key, or if it is over. A crash that was counted
+    for it is taken back.
     """
     found = tx.one(_resumable, id_=job.id, attempt_=job.attempt, run_=job.run, token_=job.fencing_token)
     if found is None:

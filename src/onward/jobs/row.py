@@ -26,6 +26,7 @@ _COLUMN = MappingProxyType(
         "fencing_token": "token",
         "blocked": "parked",
         "reserved": "promised",
+        "place": "placed",
     }
 )
 
@@ -46,10 +47,17 @@ class Candidate(NamedTuple):
     crash_count: int
     reserved: int | None
     fencing_token: int
+    limit_key: str | None
+    place: int | None
 
     @property
     def is_reserved(self) -> bool:
         return self.reserved == self.fencing_token
+
+    @property
+    def lacks_place(self) -> bool:
+        """True if it has a key, and no place of it: a process of an older release has queued it."""
+        return self.limit_key is not None and self.place != self.fencing_token
 
 
 class Unconfirmed(NamedTuple):
@@ -153,6 +161,8 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
     wait: str | None,
     batch: str | None,
     position: int | None,
+    limit_key: str | None,
+    _place: int | None,
 ) -> Job:
     """Return the job of a row. The parameters after the first are the columns, in the order of the table; JSON is text.
 
@@ -204,6 +214,7 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
         wait=wait_,
         batch=batch,
         position=position,
+        limit_key=limit_key,
     )
 
 

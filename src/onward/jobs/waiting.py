@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC
+from types import MappingProxyType
 
 import sqlalchemy as sa
 
-from onward.jobs import concurrency
+from onward.jobs import concurrency, key_limits
 from onward.jobs.limits import Limit
 from onward.jobs.model import Job, JobWait, to_datetime
 from onward.jobs.states import JobStatus
@@ -22,9 +24,17 @@ def taken(tx: Tx) -> set[str]:
 
 
 def waits_for(
-    job: Job, limits: concurrency.HandlerLimits | None, *, answers: bool | None, reason: str = "", taken: bool = True
+    job: Job,
+    limits: concurrency.HandlerLimits | None,
+    *,
+    by_key: Mapping[str, Limit] = MappingProxyType({}),
+    answers: bool | None,
+    reason: str = "",
+    taken: bool = True,
 ) -> str | None:
     """Say what the job waits for; None if it runs or is over.
+
+    `limits` are those of its handler, `by_key` the limits by key by their names.
 
     `answers` says whether its backend can be reached, and `reason` why not, if that is known. None for a backend that
     the settings do not use, so that nobody here has asked it. Without `taken`, no process takes its queue.
@@ -37,7 +47,7 @@ def waits_for(
         case JobStatus.WAITING if job.wait is not None:
             return _end_of(job.wait)
         case JobStatus.QUEUED:
-            return _in_line(job, limits, answers=answers, reason=reason, taken=taken)
+            return _in_line(job, limits, by_key, answers=answers, reason=reason, taken=taken)
         case JobStatus.RUNNING if job.blocked == concurrency.THREAD:
             return "a free thread: too many functions go on past their time limit where it runs"
     return None
@@ -55,12 +65,20 @@ def _moment(us: int) -> str:
 
 
 def _in_line(
-    job: Job, limits: concurrency.HandlerLimits | None, *, answers: bool | None, reason: str, taken: bool
+    job: Job,
+    limits: concurrency.HandlerLimits | None,
+    by_key: Mapping[str, Limit],
+    *,
+    answers: bool | None,
+    reason: str,
+    taken: bool,
 ) -> str:
     # After the pause of a handler with limits, all that was blocked meanwhile waits for its turn.
     its_turn = limits is not None and limits.pause is None and limits.limit != Limit()
     if (job.blocked == concurrency.PAUSED and not its_turn) or (limits is not None and limits.pause is not None):
         return f"the handler {job.handler} to be resumed"
+    if job.blocked == concurrency.KEY and job.limit_key is not None:
+        return _key_reason(job.limit_key, by_key)
     if job.blocked is not None:
         return _limit_reason(job, limits)
     if answers is None:
@@ -78,3 +96,13 @@ def _limit_reason(job: Job, limits: concurrency.HandlerLimits | None) -> str:
     if limit.concurrency is not None:
         return f"its turn: at most {limit.concurrency} of {job.handler} run at once"
     return "its turn"
+
+
+def _key_reason(key: str, by_key: Mapping[str, Limit]) -> str:
+    """Return what a job waits for that has no place of its key."""
+    name, value = key_limits.name_of(key), key_limits.value_of(key)
+    limit = by_key.get(name, Limit())
+    wanted = [] if limit.concurrency is None else [f"at most {limit.concurrency} of {name} run at once"]
+    wanted += [] if limit.rate is None else [f"at most {limit.rate} of {name} begin"]
+    words = " and ".join(wanted)
+    return f"its turn{': ' if words else ''}{words}{f' for {value}' if value else ''}"

@@ -14,9 +14,11 @@ import orjson
 import sqlalchemy as sa
 
 from onward.handlers.base import Handler, InvalidParameters, Wait
-from onward.jobs import on_failure, row
+from onward.jobs import key_limits, on_failure, row
 from onward.jobs.base import Conflict, NotAllowed, NotFound, UnknownSignal
+from onward.jobs.concurrency import KEY
 from onward.jobs.dispatched import JobEnqueuer
+from onward.jobs.key_limits import UNPLACED
 from onward.jobs.ledger import ID
 from onward.jobs.model import Job, JobError, JobWait, Step, Visible
 from onward.jobs.outcome import Outcome
@@ -54,6 +56,8 @@ _end = (
             "finished_at": _p("finished_"),
             "error": _p("error_"),
             "wait": None,
+            "parked": _p("blocked_"),
+            "placed": _p("place_"),
         }
     )
 )
@@ -196,6 +200,10 @@ def _closed(job: Job, status: StepStatus, further: StepStatus, now: int, result:
 
 
 def _write(tx: Tx, job: Job, after: Job) -> Job:
+    place = None
+    if after.status is S.QUEUED and job.limit_key is not None:  # it needs a place of its key again
+        after = replace(after, blocked=KEY, delivered_to=after.delivered_to if tx.ends_soon else None)
+        place = None if tx.ends_soon else UNPLACED
     tx.execute(
         _end,
         id_=job.id,
@@ -208,10 +216,15 @@ def _write(tx: Tx, job: Job, after: Job) -> Job:
         now=tx.now,
         finished_=after.finished_at,
         error_=row.encode_error(after.error),
+        blocked_=after.blocked,
+        place_=place,
     )
     tx.count(job.owner, S.WAITING, -1)
     tx.count(job.owner, after.status, 1)
-    return replace(after, version=job.version + 1, changed=tx.change, wait=None)
+    written = replace(after, version=job.version + 1, changed=tx.change, wait=None)
+    if written.blocked is not None and tx.ends_soon:
+        key_limits.note(tx, job.limit_key, fresh=written)
+    return written
 
 
 def _text(value: Any) -> str:

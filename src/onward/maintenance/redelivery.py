@@ -5,12 +5,12 @@ To deliver a job twice does no harm: its second delivery finds it claimed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from onward.backends.base import Delivery, Health
 from onward.dispatch.dispatcher import Dispatcher
-from onward.jobs import blocked, due
+from onward.jobs import blocked, due, key_limits
 from onward.jobs.model import Job
 from onward.jobs.timings import Timings
 from onward.maintenance.agenda import Agenda
@@ -23,6 +23,7 @@ from onward.telemetry import logger
 
 PAGE = 500
 ROWS = 2_000  # that one commit changes at most
+COMMITS_OF_KEYS = 20  # after which handlers' limits are looked at again
 EMPTY_LOOKS = 3  # so often in a row a broker has to say that it holds nothing, before it is not believed
 
 
@@ -83,7 +84,10 @@ class Redelivery(Service):
 
 
 class BlockedJobs(Service):
-    """Delivers jobs that a limit or a pause of their handler held back, once they may begin."""
+    """Delivers jobs that a limit or a pause of their handler held back, or the limit of their key, once they may begin.
+
+    Jobs that get a place of their key are delivered as those that an end of a job lets begin.
+    """
 
     name = "blocked jobs"
 
@@ -92,11 +96,12 @@ class BlockedJobs(Service):
         self._dispatcher = dispatcher
         self._soonest_s = timings.min_tick_s
         self._agenda = Agenda(writer.database, timings)
+        self._after: Mapping[tuple[str, int], str] = {}  # where to go on with limits by key that have changed
 
     async def run_once(self) -> float:
         if not self._agenda.is_due():
             return self._agenda.pause_s
-        handlers, wait_us = await self._writer.database.read(blocked.admissible_handlers)
+        handlers, wait_us, key_us = await self._writer.database.read(_may_begin)
         for handler in handlers:
             commits = ShortCommits(self._writer, most=PAGE, order=LAST)
             while jobs := await commits.run(partial(_unblock, handler=handler)):
@@ -104,11 +109,29 @@ class BlockedJobs(Service):
                     identity = self._dispatcher.health_of(backend).identity
                     await deliver(self._writer, self._dispatcher, backend, deliveries, identity=identity)
                 await commits.rest()
-        self._agenda.schedule(None if wait_us is None else max(wait_us / 1_000_000, self._soonest_s))
+        if key_us == 0:
+            key_us = await self._look_at_keys()
+        waits = [wait for wait in (wait_us, key_us) if wait is not None]
+        self._agenda.schedule(max(min(waits) / 1_000_000, self._soonest_s) if waits else None)
         return self._agenda.pause_s
+
+    async def _look_at_keys(self) -> int | None:
+        """Look at the keys that are due; return in how many microseconds the next one is."""
+        commits = ShortCommits(self._writer, most=PAGE, order=LAST)
+        for _ in range(COMMITS_OF_KEYS):  # of many keys with a rate, there is always one that is due
+            looked = await commits.run(partial(key_limits.look, after=self._after))
+            self._after = looked.after
+            if not looked.n:
+                break
+            await commits.rest()
+        return await self._writer.database.read(key_limits.next_look_us)
 
     def stand_by(self) -> None:
         self._agenda.forget()
+
+
+def _may_begin(tx: Tx) -> tuple[list[str], int | None, int | None]:
+    return *blocked.admissible_handlers(tx), key_limits.next_look_us(tx)
 
 
 def _unblock(tx: Tx, limit: int, handler: str) -> list[Job]:

@@ -26,7 +26,7 @@ from onward.dispatch.dispatcher import Dispatcher
 from onward.dispatch.preparation import in_us
 from onward.handlers.base import BatchRequest, Handler, JobRequest
 from onward.handlers.request import MAX_DELAY, check_expires
-from onward.jobs import idempotency, ledger, uniqueness, waits
+from onward.jobs import idempotency, key_limits, ledger, uniqueness, waits
 from onward.jobs.base import JobFailed, NotFound
 from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.following import follow_output
@@ -352,6 +352,7 @@ async def open_enqueuer(settings: Settings) -> AsyncIterator[Enqueuer]:
         tracing = build_tracing(settings.telemetry.traces)
         stack.push_async_callback(asyncio.to_thread, tracing.close, TRACE_FLUSH_S)
         writer = await open_ledger(stack, settings, embedded=True)
+        await _make_rules_known(writer, handlers)
         backends: dict[str, Backend] = {}
         dispatcher = Dispatcher(
             handlers=handlers,
@@ -398,6 +399,13 @@ async def enqueuer_of(runtime: Runtime) -> Enqueuer:
         tracing=runtime.telemetry.tracing,
         ledger_id=await _ledger_id(runtime.writer),
     )
+
+
+async def _make_rules_known(writer: Writer, handlers: Mapping[str, Handler]) -> None:
+    """Write the limits by key of handlers that have none in the ledger yet: no process has served them."""
+    rules = {name: rule for name, rule in values.key_limits(handlers).items() if rule is not None}
+    if rules and await writer.database.read(partial(key_limits.unknown, rules=rules)):
+        await writer.run(lambda tx: key_limits.configure(tx, key_limits.unknown(tx, rules)), ALONE)
 
 
 async def _ledger_id(writer: Writer) -> str:

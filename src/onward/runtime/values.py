@@ -13,6 +13,7 @@ from onward.dispatch.patterns import Patterns, Routes
 from onward.dispatch.preparation import Preparation
 from onward.findings import Finding, State
 from onward.handlers.base import Handler, InvalidParameters
+from onward.jobs.key_limits import Rule
 from onward.jobs.limits import Limit, Rate
 from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
 from onward.jobs.schedule_entry import BadRule, Entry
@@ -73,6 +74,27 @@ def limits(settings: Settings, handlers: Collection[str]) -> dict[str, Limit]:
     """Return each handler's limit, from the most specific table of the settings."""
     found = Patterns(Limit(), {name: _limit(queue) for name, queue in settings.queues.items()})
     return {handler: found(handler) for handler in handlers}
+
+
+def key_limits(handlers: Mapping[str, Handler]) -> dict[str, Rule | None]:
+    """Return each handler's limit by key. Raises SettingsError if two handlers disagree about one that they share."""
+    found = {name: _rule(handler) for name, handler in handlers.items()}
+    shared: dict[str, tuple[str, Rule]] = {}
+    for name, rule in found.items():
+        if rule is not None and shared.setdefault(rule.name, (name, rule))[1] != rule:
+            places = f"{shared[rule.name][0]} and {name}"
+            raise SettingsError(
+                f"handlers.modules: the limit {rule.name} is not the same in {places}: give both the same Limit"
+            )
+    return found
+
+
+def _rule(handler: Handler) -> Rule | None:
+    limit = handler.limit
+    if limit is None:
+        return None
+    rate = None if limit.rate is None else Rate.parsed(limit.rate)
+    return Rule(limit.name or handler.name, Limit(limit.concurrency, rate))
 
 
 def _limit(queue: Queue) -> Limit:

@@ -22,7 +22,7 @@ from onward.dispatch import queue_stats
 from onward.dispatch.dispatcher import Dispatcher
 from onward.dispatch.schedules import Schedules
 from onward.handlers.base import Handler, Toolbox
-from onward.jobs import concurrency
+from onward.jobs import concurrency, key_limits
 from onward.jobs.batch_keeper import BatchKeeper
 from onward.jobs.change_feed import ChangeFeed, renumber
 from onward.jobs.leases import Lease
@@ -262,6 +262,7 @@ async def _start(
     if not isolated:
         limits = values.limits(runtime.settings, runtime.handlers)
         await writer.run(partial(concurrency.configure, limits=limits), LAST)
+        await writer.run(partial(key_limits.configure, rules=values.key_limits(runtime.handlers)), ALONE)
     stack.push_async_callback(runtime.change_feed.close)
     stack.push_async_callback(dispatcher.close)
     stack.callback(runtime.keeper.close)

@@ -58,6 +58,7 @@ class CallerTx(Tx):
     """Statements in the transaction of a caller, which ends it."""
 
     _slot = 0
+    ends_soon = False
 
     def join(self, ledger_id: str) -> None:
         """Take a commit's number and the ledger's time. Raises UnusableSession in another database."""

@@ -157,6 +157,9 @@ class Driver(ABC):
         """Give at most so many unused pages back to the file system; return how many, and 0 where none is left."""
         return 0
 
+    def lock_keys(self, tx: Tx, keys: Collection[str]) -> None:  # noqa: B027 - SQLite has one lock for all
+        """Lock the keys until the end of the transaction, in the order that every transaction keeps to."""
+
     @abstractmethod
     def join(self, tx: Tx) -> tuple[int, int, int, str | None]:
         """Return the number of a caller's open transaction, the time, a slot for its counters, and the ledger's id."""

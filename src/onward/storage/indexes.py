@@ -16,16 +16,20 @@ from onward.storage.tables import (
     at_gate,
     batches,
     between_steps,
+    by_handler,
+    by_key,
     dangerous,
     dispatched,
     expiring,
     finished,
     followed_batch,
     has_parent,
+    has_place,
     held,
     idempotency,
     in_batch,
     jobs,
+    key_limits,
     later,
     metadata,
     nested_batch,
@@ -35,6 +39,7 @@ from onward.storage.tables import (
     ready,
     schedules,
     unfinished_batch,
+    unplaced,
     unsent,
 )
 
@@ -48,6 +53,10 @@ INDEXES: Mapping[str, tuple[tuple[Column[Any], ...], TextClause | per_dialect | 
     "jobs_in_batch": ((jobs.c.batch, jobs.c.status, jobs.c.position), in_batch),
     "jobs_ready": ((jobs.c.backend, jobs.c.priority, jobs.c.due_at), ready),
     "jobs_at_gate": ((jobs.c.handler, jobs.c.priority, jobs.c.due_at), at_gate),
+    "jobs_blocked": ((jobs.c.handler, jobs.c.priority, jobs.c.due_at), by_handler),
+    "jobs_by_key": ((jobs.c.limit_key, jobs.c.priority, jobs.c.id), by_key),
+    "jobs_placed": ((jobs.c.limit_key, jobs.c.status), has_place),
+    "jobs_unplaced": ((jobs.c.limit_key,), unplaced),
     "jobs_unsent": ((jobs.c.backend, jobs.c.priority, jobs.c.due_at), unsent),
     "jobs_dangerous": ((jobs.c.backend,), dangerous),
     "jobs_later": ((jobs.c.due_at,), later),
@@ -63,6 +72,7 @@ INDEXES: Mapping[str, tuple[tuple[Column[Any], ...], TextClause | per_dialect | 
     "batches_age": ((batches.c.finished_at,), None),
     "idempotency_age": ((idempotency.c.created_at,), None),
     "schedules_due": ((schedules.c.look_at,), None),
+    "key_limits_next": ((key_limits.c.next_at,), None),
 }
 
 

@@ -5,7 +5,8 @@
 3. the keys of unique jobs, by handler and digest (`unique`)
 4. the rows of jobs, by id (`job`)
 5. the limits of handlers, and then rows that are free: with SKIP LOCKED nobody waits (`LAST`)
-6. the counters, by their key: the writer adds them
+6. the keys of limits, all at once and in order, after the last function (`Tx.lock_keys`)
+7. the counters, by their key: the writer adds them
 
 A transaction combines functions that arrive together, so the writer runs them in this order. Claims and ends of jobs
 lock the limits after the job; where any handler has limits the writer locks the jobs of the whole batch before. A

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
+import zlib
 from collections import deque
 from collections.abc import Collection
 from contextlib import suppress
@@ -73,6 +75,12 @@ HAS_META = sa.text(
     " WHERE attrelid = to_regclass('_ledger.meta') AND attname = ANY (ARRAY['name', 'value'])"
 )
 OUTCOME = sa.text("SELECT mark FROM _ledger.marks WHERE writer = :writer FOR UPDATE")
+# Not of single keys: a transaction may touch many, and the server has room for some thousands of locks.
+LOCKS_OF_KEYS = 1_024
+LOCK_KEYS = sa.text("""
+SELECT pg_advisory_xact_lock(CAST(:ledger AS INTEGER), n)
+FROM (SELECT CAST(value AS INTEGER) AS n FROM jsonb_array_elements_text(CAST(:locks AS JSONB)) ORDER BY 1) AS locks
+""")
 LOCK_JOBS = sa.select(jobs.c.id).where(in_array(jobs.c.id, "ids")).order_by(jobs.c.id).with_for_update()
 
 
@@ -172,6 +180,11 @@ class PostgreSQL(Driver):
             return 0, 0, 0, None
         change, now, found = tx.one(JOIN, name=ID_NAME)  # type: ignore[misc]
         return change, now, SLOTS + change % CALLERS_SLOTS, found
+
+    def lock_keys(self, tx: Tx, keys: Collection[str]) -> None:
+        locks = {zlib.crc32(key.encode()) % LOCKS_OF_KEYS for key in keys}
+        ledger = zlib.crc32(self.place.schema.encode()) % 2**31  # those of another ledger in the database are others
+        tx.all(LOCK_KEYS, ledger=ledger, locks=json.dumps(sorted(locks)))
 
     def check(self, connection: Any) -> Finding:
         version = int(connection.execute("SHOW server_version_num").fetchone()[0]) // 10_000

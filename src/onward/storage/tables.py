@@ -65,6 +65,8 @@ jobs = Table(
     Column("wait", Text),  # of a WAITING job: the wait, as JSON
     Column("batch", Id),  # the batch that it is a child of
     Column("position", Integer),  # its place there, from 0
+    Column("limit_key", Id),  # of the limit by key, as in crm:acme; null: none
+    Column("placed", Integer),  # the fencing token that has a place of the key; negative: one is to be asked for
 )
 # The conditions of the partial indexes: a statement must use the same text to use an index. On PostgreSQL with
 # `coalesce`, which no other index has: a plan must not depend on statistics, which a backlog that has just come has
@@ -73,7 +75,9 @@ owned = text("owner IS NOT NULL")
 has_parent = text("parent IS NOT NULL")
 in_batch = text("batch IS NOT NULL")
 ready = _status("= 'QUEUED'", "AND parked IS NULL")
-at_gate = _status("= 'QUEUED'", "AND parked IS NOT NULL")
+at_gate = _status("= 'QUEUED'", "AND parked IS NOT NULL")  # of the release before this one
+by_handler = _status("= 'QUEUED'", "AND coalesce(parked, 'KEY') <> 'KEY'")
+by_key = _status("= 'QUEUED'", "AND coalesce(parked, '') = 'KEY'")
 unsent = _status("= 'QUEUED'", "AND delivered_to = ''")
 dangerous = _status("= 'QUEUED'", "AND parked IS NULL AND deaths >= 2")
 later = _status("IN ('SCHEDULED', 'RETRYING')")
@@ -81,10 +85,20 @@ between_steps = _status("= 'WAITING'")
 promised = _status("= 'QUEUED'", "AND promised = token")
 held = _status("IN ('RUNNING', 'CANCELLING')")
 expiring = _status("IN ('QUEUED', 'SCHEDULED')", "AND attempt = 0 AND expires_at IS NOT NULL")
+_has_place = "limit_key IS NOT NULL AND ({0} IN ('RUNNING', 'CANCELLING') OR ({0} = 'QUEUED' AND placed = token))"
+has_place = per_dialect(_has_place.format("status"), _has_place.format("coalesce(status, '')"))
+unplaced = _status(
+    "= 'QUEUED'",
+    "AND limit_key IS NOT NULL AND"
+    " ((parked = 'KEY' AND placed < 0) OR (parked IS NULL AND coalesce(placed, -1) <> token))",
+)
 finished = text("finished_at IS NOT NULL")
 # For `with_hint` on SQLite, which left to itself takes an index of all jobs in a status as well.
 BY_READY = "INDEXED BY _ledger.jobs_ready"
-BY_LIMIT = "INDEXED BY _ledger.jobs_at_gate"
+BY_LIMIT = "INDEXED BY _ledger.jobs_blocked"
+BY_KEY = "INDEXED BY _ledger.jobs_by_key"
+BY_PLACE = "INDEXED BY _ledger.jobs_placed"
+BY_UNPLACED = "INDEXED BY _ledger.jobs_unplaced"
 BY_CALLER = "INDEXED BY _ledger.jobs_unsent"
 BY_DANGER = "INDEXED BY _ledger.jobs_dangerous"
 BY_TIME = "INDEXED BY _ledger.jobs_later"
@@ -101,8 +115,9 @@ BY_BATCH_STATE = "INDEXED BY _ledger.batches_unfinished"
 queued_row = text("status || '' = 'QUEUED'")
 unclaimed_row = text("status || '' IN ('QUEUED', 'SCHEDULED', 'RETRYING')")
 ready_row = text("status || '' = 'QUEUED' AND parked IS NULL")
-at_gate_row = text("status || '' = 'QUEUED' AND parked IS NOT NULL")
 expiring_row = text("status || '' IN ('QUEUED', 'SCHEDULED') AND attempt = 0 AND expires_at IS NOT NULL")
+blocked_row = text("status || '' = 'QUEUED' AND parked IS NOT NULL AND parked || '' <> 'KEY'")
+by_key_row = text("status || '' = 'QUEUED' AND parked || '' = 'KEY'")
 
 SLOTS = 16
 CALLERS_SLOTS = 2_000_000_000  # from SLOTS on, of callers' transactions: one each, so that a long one has nobody wait
@@ -148,6 +163,25 @@ overruns = Table(  # functions that outlive their attempt, and keep a slot under
     Column("token", Integer, primary_key=True),  # the fencing token of the attempt that is over
     Column("handler", Text, nullable=False),
     Column("runner", Text, nullable=False),
+    Column("limit_key", Text),  # of the job
+)
+
+limit_rules = Table(  # the limits by key, as the handlers declare them
+    "limit_rules",
+    metadata,
+    Column("handler", Text, primary_key=True),
+    Column("name", Text, nullable=False),  # shared by handlers, or the handler's own
+    Column("concurrency", Integer),
+    Column("starts", Integer),
+    Column("period_us", BigInteger),
+)
+
+key_limits = Table(  # keys that have to be looked at in some time; most have no row
+    "key_limits",
+    metadata,
+    Column("key", Id, primary_key=True),  # or the name of a limit that has changed, which has no colon
+    Column("even_at", BigInteger),  # as in gates
+    Column("next_at", BigInteger, nullable=False),  # when maintenance looks
 )
 
 dispatched = Table(  # jobs that a step has dispatched and that are not rows of `jobs` yet, in chunks

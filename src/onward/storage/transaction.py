@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ BRIEF_WAIT_MS = 50
 class Tx:
     """Runs the statements of a transaction function; knows the ledger's time, makes ids, moves counters."""
 
+    ends_soon = True  # so that others may wait for what it locks at its end
+
     def __init__(self, database: Database, connection: Any) -> None:
         self._database = database
         self._driver = database.driver
@@ -26,6 +28,8 @@ class Tx:
         self._insert: Any = None
         self.change = 0
         self.deltas: dict[tuple[str, str], int] = {}
+        self.noted: list[Any] = []  # by the functions of the transaction, for `at_end`
+        self.at_end: Callable[[Tx], list[Any]] | None = None  # runs once, after all functions
 
     @property
     def dialect(self) -> str:
@@ -72,6 +76,10 @@ class Tx:
             self.flush()
         self._driver.execute(self._cursor, statement, params)
         return self._cursor
+
+    def lock_keys(self, keys: Collection[str]) -> None:
+        """Lock the keys until the end of the transaction. Call it once: all are locked in one order."""
+        self._driver.lock_keys(self, keys)
 
     def execute_once(self, statement: Any) -> list[Any]:
         """Run a statement built for a single use, with its values in it; its text is not kept. Return its rows."""

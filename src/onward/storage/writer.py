@@ -84,6 +84,7 @@ class Writer:
         self.database = database
         self.timeout_s = timeout_s
         self.on_commit: Callable[[], None] = lambda: None
+        self.on_end: Callable[[list[Any]], object] = left_to_maintenance  # gets what `Tx.at_end` returned
         self.failing = False  # whether the newest batch could not be written; a process writes once a second at least
         self.disk_is_full = False  # the reason, where it failed for that
         self._connection = database.driver.write_connection(database)
@@ -198,7 +199,7 @@ class Writer:
         with_savepoints, pause_s = False, RETRY_PAUSE_S
         while True:
             try:
-                self._commit(batch, deadline, with_savepoints=with_savepoints)
+                found = self._commit(batch, deadline, with_savepoints=with_savepoints)
             except _Refused:
                 self._connection.rollback()
                 if len(batch) > 1 and not with_savepoints:
@@ -222,6 +223,9 @@ class Writer:
                 self.failing = self.disk_is_full = False
                 self._outage.over()
                 self.on_commit()
+                if found:
+                    with suppress(RuntimeError):  # the loop that it calls has closed
+                        self.on_end(found)
             return
 
     def _write_apart(self, batch: list[WriteRequest[Any]]) -> None:
@@ -230,7 +234,7 @@ class Writer:
             for request in batch:
                 self._write([request])
 
-    def _commit(self, batch: list[WriteRequest[Any]], deadline: float, *, with_savepoints: bool) -> None:
+    def _commit(self, batch: list[WriteRequest[Any]], deadline: float, *, with_savepoints: bool) -> list[Any]:
         # A batch of heartbeats alone leaves the revision as it is: else idle processes would keep waking each other.
         is_change = any(request.order.rank is not Rank.PROCESSES for request in batch)
         if not is_change:
@@ -239,6 +243,7 @@ class Writer:
         self._connection.lock_jobs(tx, batch)
         self._apply(tx, batch, with_savepoints=with_savepoints)
         try:
+            found = tx.at_end(tx) if tx.at_end else []
             for (owner, status), n in sorted(tx.deltas.items()):
                 if n:
                     tx.insert(COUNT, {"slot": self._slot, "owner": owner, "status": status, "n": n})
@@ -250,12 +255,13 @@ class Writer:
             for request in batch:
                 request.error = error
             raise _Refused from error
+        return found
 
     def _apply(self, tx: Tx, batch: list[WriteRequest[Any]], *, with_savepoints: bool) -> None:
         began = time.monotonic()
         for request in batch:
             request.error = None
-            before = dict(tx.deltas) if with_savepoints else None
+            before, noted = (dict(tx.deltas) if with_savepoints else None), len(tx.noted)
             try:
                 if with_savepoints:
                     tx.raw("SAVEPOINT request")
@@ -275,6 +281,11 @@ class Writer:
                 if before is None or not self._connection.undo(tx):
                     raise _Refused from error
                 tx.deltas = before
+                del tx.noted[noted:]
+
+
+def left_to_maintenance(_found: list[Any]) -> None:
+    """Do nothing about what the end of a transaction has found."""
 
 
 def _refusal(cause: Exception, *, disk_is_full: bool = False) -> Unavailable:

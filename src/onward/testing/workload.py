@@ -23,6 +23,7 @@ from pydantic import Field
 from onward.handlers.base import (
     JobContext,
     JobRequest,
+    Limit,
     Permanent,
     Results,
     Retry,
@@ -173,6 +174,45 @@ async def limited(job: JobContext, *, folder: str, waits: bool = False) -> None:
 async def rated(job: JobContext, *, folder: str) -> None:
     """Run at most twenty times in a second."""
     note(job, folder, "ran")
+
+
+@handler("conformance.keyed", retry=ONCE, limit=Limit(concurrency=1, by="key"))
+async def keyed(job: JobContext, *, folder: str, key: str, waits: bool = False) -> None:
+    """Run for a moment, or until there is a file `go`; one of each key may run at once over all processes."""
+    note(job, folder, f"started:{key}")
+    await (gate(folder) if waits else asyncio.sleep(MOMENT_S))
+    note(job, folder, f"ended:{key}")
+
+
+@handler("conformance.shares", retry=ONCE, limit=Limit(concurrency=1, by="key", name="conformance-shared"))
+async def shares(job: JobContext, *, folder: str, key: str) -> None:
+    """Run for a moment; `conformance.shares_too` has the same limit."""
+    note(job, folder, f"started:{key}")
+    await asyncio.sleep(MOMENT_S)
+    note(job, folder, f"ended:{key}")
+
+
+@handler("conformance.shares_too", retry=ONCE, limit=Limit(concurrency=1, by="of", name="conformance-shared"))
+async def shares_too(job: JobContext, *, folder: str, of: str) -> None:
+    note(job, folder, f"started:{of}")
+    await asyncio.sleep(MOMENT_S)
+    note(job, folder, f"ended:{of}")
+
+
+@handler("conformance.keyed_fails", retry=QUICKLY, limit=Limit(concurrency=1, by="key"))
+async def keyed_fails(job: JobContext, *, folder: str, key: str, times: int) -> None:
+    """Fail `times` times, then succeed; one of each key may run at once."""
+    note(job, folder, f"started:{key}")
+    await asyncio.sleep(POLL_INTERVAL_S)
+    note(job, folder, f"ended:{key}")
+    if job.attempt <= times:
+        raise ValueError("not yet")
+
+
+@handler("conformance.keyed_rate", retry=ONCE, limit=Limit(rate="20/s", by="key"))
+async def keyed_rate(job: JobContext, *, folder: str, key: str) -> None:
+    """Run at most twenty times in a second for each key."""
+    note(job, folder, f"ran:{key}")
 
 
 @handler("conformance.wait_plain", retry=ONCE)

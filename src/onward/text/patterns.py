@@ -1,6 +1,8 @@
-"""Patterns in which `*` stands for any characters."""
+"""Patterns in which `*` stands for any characters, and the form of a rate."""
 
 from __future__ import annotations
+
+import re
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -18,3 +20,8 @@ def matches(name: str, pattern: str) -> bool:
             return False
         at = found + len(piece)
     return True
+
+
+def is_rate(text: str) -> bool:
+    """Return true for a number and the time that it is for: second, minute, hour or day, as in 100/m."""
+    return re.fullmatch(r"[1-9]\d{0,6}/[smhd]", text, re.ASCII) is not None

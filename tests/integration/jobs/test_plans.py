@@ -20,6 +20,7 @@ from onward.jobs import (
     claims,
     due,
     expiry,
+    key_limits,
     ledger,
     pages,
     recording,
@@ -56,8 +57,12 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
         (waits._due, "jobs_waiting"),
         (due._new_destinations, "jobs_changed"),
         (recording._front, "jobs_ready"),
-        (blocked._next_handler, "jobs_at_gate"),
-        (admission._first_blocked, "jobs_at_gate"),
+        (blocked._next_handler, "jobs_blocked"),
+        (admission._first_blocked, "jobs_blocked"),
+        (key_limits._first, "jobs_by_key"),
+        (key_limits._next_key, "jobs_by_key"),
+        (key_limits._any_unplaced, "jobs_unplaced"),
+        (key_limits._soonest, "key_limits_next"),
         (admission._count_reserved, "jobs_promised"),
         (due._undelivered, "jobs_ready"),
         (due._waiting, "jobs_ready"),
@@ -101,6 +106,9 @@ def test_queries_of_every_tick_and_mutation_use_an_index(writer: Writer, stateme
             "batch_": "batch_1",
             "status_": "FAILED",
             "job_": "job_1",
+            "key_": "crm:ann",
+            "first_": "crm:",
+            "beyond_": "crm;",
         },
     )
     assert first.startswith("SEARCH"), found
@@ -115,13 +123,23 @@ def test_the_next_time_is_read_from_the_front_of_two_indexes(writer: Writer) -> 
     assert [index in line for index, line in zip(("jobs_later", "jobs_waiting"), found, strict=True)] == [True, True]
 
 
+def test_the_state_of_keys_is_one_look_at_an_index_for_each(writer: Writer) -> None:
+    """Neither other keys nor the jobs of a key are read."""
+    text, _ = writer.database.driver.compiled(key_limits.STATE["sqlite"])
+    found = plan(writer, text, {"keys": '["crm:ann", "crm:ben"]', "most": 5})
+    assert sum("jobs_placed (limit_key=?" in line for line in found) == 2, found
+    assert sum("jobs_by_key (limit_key=?)" in line for line in found) == 2, found
+    assert not any("SCAN onward_jobs" in line for line in found), found
+    assert not any("ORDER BY" in line for line in found), found
+
+
 @pytest.mark.parametrize("statement", [claims._claim_due, claims._limited, blocked._unblock])
 def test_a_page_of_a_queue_is_read_from_its_front(writer: Writer, statement: Any) -> None:
     """The page is read in the order of its index, however long the queue is."""
     text, defaults = writer.database.driver.compiled(statement)
     bound = ("backend_", "runner_", "worker_", "handler_", "change", "now", "before_", "after_")
     found = plan(writer, text, {**dict.fromkeys(bound, 1), **defaults, "limit_": 1, "exclude": "[]"})
-    assert any("USING" in line and ("jobs_ready" in line or "jobs_at_gate" in line) for line in found), found
+    assert any("USING" in line and ("jobs_ready" in line or "jobs_blocked" in line) for line in found), found
     assert not any("ORDER BY" in line or "SCAN jobs" in line for line in found), found
 
 
@@ -150,6 +168,8 @@ STATES = {
     "ready": {"status": "'QUEUED'"},
     "of another queue": {"status": "'QUEUED'", "backend": "'here:gpu'", "priority": "-1"},
     "blocked": {"status": "'QUEUED'", "parked": "'PAUSED'"},
+    "blocked by its key": {"status": "'QUEUED'", "parked": "'KEY'", "limit_key": "'crm:' || (n % 50)"},
+    "placed": {"status": "'QUEUED'", "placed": "token", "limit_key": "'crm:' || n"},
     "held": {"status": "'RUNNING'", "runner": "'another'"},
     "later": {"status": "'SCHEDULED'", "due_at": "2000000000000000 + n"},
     "waiting": {"status": "'WAITING'", "due_at": "2000000000000000 + n"},
@@ -178,6 +198,13 @@ FREQUENT = {
     "find the first that is blocked": admission._first_blocked,
     "find a handler with blocked jobs": blocked._next_handler,
     "unblock": blocked._unblock,
+    "look at keys": key_limits.STATE["postgresql"],
+    "find the first jobs of a key": key_limits._first,
+    "let jobs of keys start": key_limits._let_start,
+    "find the next key with blocked jobs": key_limits._next_key,
+    "look for jobs to place": key_limits._any_unplaced,
+    "block those without a place": key_limits._block_unplaced,
+    "look for keys that are due": key_limits._due,
     "count what a subscriber has missed": catch_up._count,
     "read what a subscriber has missed": catch_up._since,
     "look for changes": change_feed._changed,
@@ -215,6 +242,13 @@ def test_no_frequent_statement_reads_the_backlog_on_postgresql(postgres_ledger: 
             "floor": 2**60,
             "end": 2**60,
             "open": "{7}",
+            "keys": as_list(["crm:1", "crm:2"]),
+            "most": 5,
+            "key_": "crm:1",
+            "first_": "crm:1",
+            "beyond_": "crm;",
+            "beyond": 2**60,
+            "blocked_": None,
         }
         read = {}
         for name, statement in FREQUENT.items():

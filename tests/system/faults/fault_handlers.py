@@ -12,6 +12,7 @@ from typing import Any
 from onward.handlers.base import (
     Handler,
     JobContext,
+    Limit,
     Permanent,
     Results,
     Retry,
@@ -171,6 +172,14 @@ async def only(job: JobContext, *, marker: int) -> None:
     journal.write(job.id, job.attempt, "only", marker, "end")
 
 
+@handler("faults.keyed", retry=QUICK, limit=Limit(concurrency=1, by="customer"))
+async def keyed(job: JobContext, *, marker: int, customer: str, pause_s: float = 0.1) -> None:
+    """Run alone among the jobs of its customer."""
+    journal.write(job.id, job.attempt, "keyed", marker, "begin")
+    await asyncio.sleep(pause_s)
+    journal.write(job.id, job.attempt, "keyed", marker, "end")
+
+
 @handler("faults.raises", retry=QUICK, on_failure=notified)
 async def raises(job: JobContext, *, marker: int) -> None:
     """Fail each time."""
@@ -258,6 +267,7 @@ HANDLERS: tuple[Handler, ...] = (
     tells,
     dull,
     only,
+    keyed,
     raises,
     refuses,
     hangs,

@@ -70,6 +70,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _act("tells", "tells"),
             _act("only", "only"),
             _act("cancelled", status="CANCELLED"),
+            _act("keyed", "keyed"),
             _act("raises", status="FAILED", code="UNEXPECTED"),
             _act("refuses", status="FAILED", code="NEVER"),
             _act("hangs", status="FAILED", code="TIMED_OUT"),

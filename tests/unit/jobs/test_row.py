@@ -71,4 +71,10 @@ def test_each_renamed_column_belongs_to_exactly_one_field() -> None:
     values = row.new({**NEW, "charged": 1, "deaths": 2, "token": 3, "parked": "PAUSED"})
     job = row.decode(values.values())
     assert (job.counted_attempts, job.crash_count, job.fencing_token, job.blocked) == (1, 2, 3, "PAUSED")
-    assert [column.name for column in row.columns(row.Candidate)][3:] == ["deaths", "promised", "token"]
+    assert [column.name for column in row.columns(row.Candidate)][3:] == [
+        "deaths",
+        "promised",
+        "token",
+        "limit_key",
+        "placed",
+    ]

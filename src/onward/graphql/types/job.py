@@ -158,13 +158,16 @@ class Job(Node):
     error: JobError | None = strawberry.field(description="The error of the job, or of its last attempt.")
     can_cancel: bool
     can_retry: bool
+    limit_key: str | None = strawberry.field(
+        description="The key of its handler's limit, as in `crm:acme`: the limit's name, and the parameter's value."
+    )
 
     wait: JobWait | None = strawberry.field(description="What a WAITING job waits for.")
     waiting_for: str | None = strawberry.field(
         resolver=waiting_for,
         description="Why it is not running: waiting for its time, for a signal, for a free worker, for one that takes"
-        " its queue, for the backend to answer, for its handler to be resumed, for its turn under the handler's limits;"
-        " or for a thread, where it runs.",
+        " its queue, for the backend to answer, for its handler to be resumed, for its turn under the limits of its"
+        " handler or key; or for a thread, where it runs.",
     )
 
     parent: Any = strawberry.field(

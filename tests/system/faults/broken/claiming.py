@@ -66,6 +66,30 @@ def limits_unread() -> None:
     base.put(admission._Admission, "refuses", unread)
 
 
+def keys_unlimited() -> None:
+    """Let every job of a key start."""
+    from onward.jobs import key_limits
+
+    base.put(key_limits, "limits", lambda _tx: {})
+
+
+def names_unshared() -> None:
+    """Give each handler its own keys, whatever the name of its limit is."""
+    from onward.handlers.limit import Limit
+
+    base.around(Limit, "key", lambda key: lambda limit, handler, params: f"{handler}:{key(limit, handler, params)}")
+
+
+def places_kept() -> None:
+    """Pass no place of a key on at the end of a job."""
+    from onward.jobs import key_limits
+
+    def keeping(note: Any) -> Any:
+        return lambda tx, key, **did: note(tx, key, **did) if did else None
+
+    base.around(key_limits, "note", keeping)
+
+
 def blocked_for_ever() -> None:
     """Never unblock a job."""
     from onward.jobs import blocked

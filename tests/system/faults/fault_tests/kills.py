@@ -16,6 +16,7 @@ from tests.system.faults.fault_tests.base import (
     upon_an_answer,
 )
 from tests.system.faults.figures import rescues
+from tests.system.faults.final_checks import CLAIMED
 from tests.system.faults.installation import Installation
 from tests.system.faults.outages import frozen_between_writes
 from tests.system.faults.process import wait_for
@@ -227,6 +228,30 @@ def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
     assert all("claim lost" not in process.output() for process in others)
 
 
+def no_key_has_more_claims_than_its_limit_when_workers_are_killed(stage: Stage) -> None:
+    """The place of a killed worker's job goes on with it: one job of each customer has a claim, and all run."""
+    installation = stage.installation
+    customers: dict[str | None, str] = {}
+    for _ in range(2):
+        for customer in ("ann", "ben", "eve"):
+            sent = installation.client.send("keyed", 4, params={"customer": customer, "pause_s": 0.3})
+            customers |= {request.job: customer for request in sent}
+        stage.pause(0.2, 0.5)
+        fault_injection.kill_worker(installation, stage.chance)
+    installation.wait_for_jobs()
+    claims: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+    for change in installation.ledger.changes():
+        customer = customers[change.job]
+        claims[customer] += (change.new in CLAIMED) - (change.old in CLAIMED)
+        most[customer] = max(most[customer], claims[customer])
+    assert set(most.values()) == {1}, f"so many jobs of a customer had claims at once: {dict(most)}"
+    rows = installation.ledger.jobs().values()
+    assert any(is_lost(attempt) for row in rows for attempt in row.attempts), (
+        "nothing was in progress when it was killed"
+    )
+
+
 FAULT_TESTS = (
     FaultTest(accepted_jobs_outlive_the_api, BOTH_ENDS),
     FaultTest(jobs_of_killed_workers_go_on_within_15_s, BOTH_ENDS, quick=2, slow=True),
@@ -235,5 +260,6 @@ FAULT_TESTS = (
     FaultTest(messages_of_killed_workers_are_delivered_within_15_s, ON_REDIS, slow=True),
     FaultTest(each_tick_of_killed_schedulers_is_one_job, BOTH_ENDS, quick=2, slow=True),
     FaultTest(jobs_of_a_queue_go_on_only_where_it_is_taken, BOTH_ENDS, slow=True),
+    FaultTest(no_key_has_more_claims_than_its_limit_when_workers_are_killed, BOTH_ENDS, slow=True),
     FaultTest(the_late_result_of_a_frozen_runner_is_refused, EVERYWHERE, slow=True),
 )
