@@ -68,6 +68,7 @@ class Batch:
     on_failure: str | None
     next_job: str | None
     reason: str | None
+    retried: int | None
     created_at: int
     finished_at: int | None
 
@@ -98,7 +99,13 @@ _add_made = (
 _move = (
     sa.update(batches)
     .where(ID, batches.c.state == _p("from_"))
-    .values(state=_p("to_"), finished_at=_p("finished_"), next_job=_p("next_"), reason=_p("reason_"))
+    .values(
+        state=_p("to_"),
+        finished_at=_p("finished_"),
+        next_job=_p("next_"),
+        reason=_p("reason_"),
+        retried=_p("retried_"),
+    )
 )
 _children = sa.select(jobs.c.id).where(jobs.c.batch == _p("batch_")).with_hint(jobs, BY_BATCH, "sqlite")
 _limited = _children.limit(_p("limit_", type_=sa.Integer))
@@ -106,9 +113,10 @@ _any_open = _children.where(_in(jobs.c.status, _OPEN)).limit(1)
 _any_failed = _children.where(_in(jobs.c.status, RETRYABLE)).limit(1)
 _waiting = _limited.where(_in(jobs.c.status, _OPEN - HELD))
 _not_cancelled = _limited.where(_in(jobs.c.status, _OPEN - {S.CANCELLING}))
-_in_status = (
+_to_retry = (
     sa.select(jobs.c.id, jobs.c.position)
     .where(jobs.c.batch == _p("batch_"), jobs.c.status == _p("status_"), jobs.c.position > _p("after_"))
+    .where(jobs.c.changed < _p("retried_"))
     .order_by(jobs.c.position)
     .limit(_p("limit_", type_=sa.Integer))
     .with_hint(jobs, BY_BATCH, "sqlite")
@@ -166,6 +174,11 @@ _outer = batches.alias("outer_batch")
 _followers = jobs.alias("follower")
 _follower_open = sa.exists(
     sa.select(_followers.c.id).where(_followers.c.id == batches.c.next_job, _followers.c.finished_at.is_(None))
+)
+_any_followed = (
+    sa.select(batches.c.id)
+    .where(sa.or_(batches.c.id == _p("batch_"), batches.c.parent == _p("batch_")), _follower_open)
+    .limit(1)
 )
 _old = (
     sa.select(batches.c.id)
@@ -269,8 +282,10 @@ def verdict(tx: Tx, batch: Batch) -> BatchState | None:
     """Return the state that the batch has to move to because of its children; None if it stays."""
     if batch.state not in _ENDS:
         return None
+    # The open ones first: a child that ends between the two reads is seen by the second.
+    is_open = batch.made < batch.jobs or tx.one(_any_open, batch_=batch.id) or tx.one(_any_nested_open, batch_=batch.id)
     failed = batch.state is B.OPEN and batch.stops and _has_failed(tx, batch)
-    if batch.made < batch.jobs or tx.one(_any_open, batch_=batch.id) or tx.one(_any_nested_open, batch_=batch.id):
+    if is_open:
         return B.STOPPING if failed else None
     return B.STOPPED if failed else _ENDS[batch.state]
 
@@ -305,17 +320,20 @@ def advance(tx: Tx, batch_id: str | None, *, accept: Insert, route: Route) -> li
 
 
 def _next(tx: Tx, batch: Batch, to: BatchState, accept: Insert, route: Route) -> Job | None:
-    """Accept the job that follows the batch. A `then` that followed before, and has failed, runs again."""
+    """Accept the job that follows the batch.
+
+    A `then` that followed before runs again if it has failed; one that somebody has retried meanwhile goes on.
+    """
     text = {B.DONE: batch.on_success, B.STOPPED: batch.on_failure}.get(to)
     if text is None:
         return None
-    if to is B.DONE and batch.next_job is not None and (again := commands.rerun(tx, batch.next_job, route=route)):
-        return again
+    if to is B.DONE and batch.next_job is not None and ledger.get(tx, batch.next_job) is not None:
+        return commands.rerun(tx, batch.next_job, route=route)
     return accept(tx, NewJob(**orjson.loads(text)))
 
 
 def _moved(tx: Tx, batch: Batch, to: BatchState, *, next_job: str | None, reason: str | None = None) -> Batch:
-    finished = tx.now if to in FINISHED else None
+    finished, retried = tx.now if to in FINISHED else None, tx.change if to is B.RETRYING else None
     tx.execute(
         _move,
         id_=batch.id,
@@ -324,6 +342,7 @@ def _moved(tx: Tx, batch: Batch, to: BatchState, *, next_job: str | None, reason
         finished_=finished,
         next_=next_job,
         reason_=reason or batch.reason,
+        retried_=retried,
     )
     after = get(tx, batch.id)
     assert after is not None  # noqa: S101 - it is locked
@@ -338,7 +357,9 @@ def cancel(tx: Tx, batch_id: str, *, reason: str | None, visible: Visible) -> Ba
     batch = _locked(tx, batch_id, visible)
     if batch.done:
         raise BatchConflict("the batch is over already", batch)
-    return batch if batch.state is B.CANCELLING else _moved(tx, batch, B.CANCELLING, next_job=None, reason=reason)
+    if batch.state is B.CANCELLING:
+        return batch
+    return _moved(tx, batch, B.CANCELLING, next_job=batch.next_job, reason=reason)
 
 
 def retry(tx: Tx, batch_id: str, *, visible: Visible) -> Batch:
@@ -349,14 +370,21 @@ def retry(tx: Tx, batch_id: str, *, visible: Visible) -> Batch:
     batch = _locked(tx, batch_id, visible)
     if not batch.done:
         raise BatchConflict("the batch is not over; only one that is can be retried", batch)
-    kept = None
-    if batch.state is B.DONE and batch.next_job is not None and (job := ledger.get(tx, batch.next_job)) is not None:
+    kept, job = None, None if batch.next_job is None else ledger.get(tx, batch.next_job)
+    if _is_followed(tx, batch):  # it reads the results of the batch
+        raise BatchConflict("the job that follows the batch is not over: wait for it, or cancel it", batch)
+    if batch.state is B.DONE and job is not None:
         if job.status not in RETRYABLE:
             raise BatchConflict(f"the job that follows the batch is {job.status}; retry single jobs", batch)
         kept = job.id
     elif not _has_failed(tx, batch):
-        raise BatchConflict("nothing in the batch has failed", batch)
+        raise BatchConflict("nothing in the batch has failed: there is nothing to retry", batch)
     return _moved(tx, batch, B.RETRYING, next_job=kept)
+
+
+def _is_followed(tx: Tx, batch: Batch) -> bool:
+    """Return whether the job that follows the batch, or one in it, is not over."""
+    return tx.one(_any_followed, batch_=batch.id) is not None
 
 
 def _locked(tx: Tx, batch_id: str, visible: Visible) -> Batch:
@@ -388,7 +416,7 @@ def cancel_nested(tx: Tx, batch_id: str, *, reason: str | None) -> None:
     """Cancel a batch with the one that holds it; do nothing if it is over."""
     batch = _decode(tx.one(_lock, id_=batch_id))
     if batch is not None and not batch.done:
-        _moved(tx, batch, B.CANCELLING, next_job=None, reason=reason or STOPPED_WITH)
+        _moved(tx, batch, B.CANCELLING, next_job=batch.next_job, reason=reason or STOPPED_WITH)
 
 
 def nested_to_cancel(tx: Tx, batch: Batch) -> list[str]:
@@ -404,19 +432,23 @@ class Retried(NamedTuple):
 
 
 def retry_children(tx: Tx, limit: int, *, batch_id: str, status: JobStatus, after: int, route: Route) -> Retried:
-    """Queue some children in that status again, by their positions; none once the batch is no longer RETRYING."""
+    """Queue some children in that status again, by their positions; none once the batch is no longer RETRYING.
+
+    Those that have failed since it was are left: what goes through the children a second time retries none twice.
+    """
     batch = _decode(tx.one(_lock, id_=batch_id))
     if batch is None or batch.state is not B.RETRYING:
         return Retried([], None)
-    found = tx.all(_in_status, batch_=batch_id, status_=status.value, after_=after, limit_=limit)
+    mark = batch.retried or tx.change
+    found = tx.all(_to_retry, batch_=batch_id, status_=status.value, after_=after, retried_=mark, limit_=limit)
     retried = commands.retry_each(tx, sorted(job_id for job_id, _ in found), visible=EVERYTHING, route=route)
     return Retried(retried, found[-1][1] if found else None)
 
 
 def retry_nested(tx: Tx, batch_id: str) -> None:
-    """Retry a stopped or cancelled batch with the one that holds it."""
+    """Retry a stopped or cancelled batch with the one that holds it, unless the job that follows it reads it still."""
     batch = _decode(tx.one(_lock, id_=batch_id))
-    if batch is not None and batch.state in (B.STOPPED, B.CANCELLED):
+    if batch is not None and batch.state in (B.STOPPED, B.CANCELLED) and not _is_followed(tx, batch):
         _moved(tx, batch, B.RETRYING, next_job=None)
 
 

@@ -211,6 +211,7 @@ batches = Table(  # jobs that belong together; a row is written once all of them
     Column("on_failure", Text),  # likewise, where a child has stopped it
     Column("next_job", Id),  # the job that has followed
     Column("reason", Text),  # the reason for cancelling, as the person gave it
+    Column("retried", BigInteger),  # the number of the commit that made it RETRYING: what fails after it is not retried
     Column("created_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),  # all children are over
 )

@@ -213,7 +213,7 @@ async def test_only_a_batch_with_something_to_retry_is_retried(writer: Writer) -
         await writer.run(retry)
     await end(writer, batch_)
     (follower,) = await advance(writer, batch_.id)
-    with pytest.raises(BatchConflict, match="QUEUED; retry single jobs"):
+    with pytest.raises(BatchConflict, match="is not over: wait for it"):
         await writer.run(retry)
     await writer.run(lambda tx: commands.cancel(tx, follower.id, reason=None, visible=EVERYTHING))
     assert (await writer.run(retry)).state is BatchState.RETRYING
@@ -227,6 +227,42 @@ async def test_only_a_batch_with_something_to_retry_is_retried(writer: Writer) -
         await writer.run(partial(batches.retry, batch_id=alone.id, visible=EVERYTHING))
     with pytest.raises(BatchConflict, match="over already"):
         await writer.run(partial(batches.cancel, batch_id=alone.id, reason=None, visible=EVERYTHING))
+
+
+async def test_a_job_that_follows_and_is_retried_by_hand_meanwhile_is_not_doubled(writer: Writer) -> None:
+    batch_ = await accepted(writer, batch(children(2), then=THEN))
+    await end(writer, batch_)
+    (follower,) = await advance(writer, batch_.id)
+    await writer.run(lambda tx: commands.cancel(tx, follower.id, reason=None, visible=EVERYTHING))
+    await writer.run(partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING))
+    await writer.run(lambda tx: commands.retry(tx, follower.id, from_start=False, visible=EVERYTHING, route=route))
+    await writer.run(partial(batches.reopen, batch_id=batch_.id))
+    assert await advance(writer, batch_.id) == []
+    found = await there(writer, batch_.id)
+    assert (found.state, found.next_job) == (BatchState.DONE, follower.id)
+
+
+async def test_a_batch_is_not_retried_while_what_follows_its_stop_reads_it(writer: Writer) -> None:
+    batch_ = await accepted(writer, batch(children(2), on_failure=THEN))
+    await end(writer, batch_, S.FAILED)
+    (follower,) = await advance(writer, batch_.id)
+    with pytest.raises(BatchConflict, match="is not over: wait for it"):
+        await writer.run(partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING))
+    followed = await writer.database.read(partial(batches.followed, job_id=follower.id))
+    assert followed is not None
+    assert followed.total == 2
+
+
+async def test_a_child_that_fails_again_is_not_retried_by_whoever_comes_later(writer: Writer) -> None:
+    batch_ = await accepted(writer, batch(children(2), then=THEN))
+    await end(writer, batch_, S.FAILED)
+    (follower,) = await advance(writer, batch_.id)
+    await writer.run(lambda tx: commands.cancel(tx, follower.id, reason=None, visible=EVERYTHING))
+    await writer.run(partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING))
+    retry = partial(batches.retry_children, limit=9, batch_id=batch_.id, status=S.FAILED, after=-1, route=route)
+    assert len((await writer.run(retry)).jobs) == 2
+    await end(writer, batch_, S.FAILED)
+    assert await writer.run(retry) == batches.Retried([], None)
 
 
 async def test_children_are_kept_until_what_follows_is_over(writer: Writer) -> None:

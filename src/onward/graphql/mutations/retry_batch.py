@@ -38,7 +38,7 @@ async def retry_batch(info: Info, input: RetryBatchInput) -> RetryBatchPayload |
     def retry(tx: Tx) -> batches.Batch | BatchConflict | MutationError:
         try:
             batch = batches.visible_batch(tx, input.id, visible)
-            found = batches.counts(tx, batch)
+            found = batches.counts(tx, batch) if batch.done else dict.fromkeys(RETRYABLE, 0)
             if sum(found[status] for status in RETRYABLE) > open_jobs_capacity(context, tx):
                 return _too_many(context.services.open_jobs)
             return batches.retry(tx, batch.id, visible=visible)

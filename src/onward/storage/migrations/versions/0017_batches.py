@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("on_failure", sa.Text()),
         sa.Column("next_job", ID),
         sa.Column("reason", sa.Text()),
+        sa.Column("retried", sa.BigInteger()),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("finished_at", sa.BigInteger()),
         sa.PrimaryKeyConstraint("id"),
