@@ -18,7 +18,9 @@ from graphql import (
 PAGE = 50  # of a connection whose length is not given
 MAX_PAGE = 200  # a longer one is refused, or read in slices
 LENGTHS = ("first", "last")
-ITEMS = ("nodes", "edges")
+ITEMS = frozenset({"nodes", "edges", "pageInfo"})
+COUNTED = "counts"  # of a batch: each is a read of its own, as a page inside a page is
+READ = 200  # values for each of them: that of an empty page is not free
 
 
 class Cost(NamedTuple):
@@ -27,13 +29,16 @@ class Cost(NamedTuple):
     fields: int = 0
     pages: tuple[tuple[int | str, Cost], ...] = ()
     names: frozenset[str] = frozenset()  # of all fields
+    own: frozenset[str] = frozenset()  # of those of the set itself, fragments included
+    counted: int = 0  # fields that are `COUNTED`, outside of the pages
 
-    def of(self, variables: Mapping[str, Any]) -> int:
-        """Return the number of values for these variables."""
-        values = self.fields
+    def of(self, variables: Mapping[str, Any], *, nested: bool = False) -> int:
+        """Return the number of values for these variables; inside a page each further read counts as some."""
+        values = self.fields + ((len(self.pages) + self.counted) * READ if nested else 0)
         for length, inner in self.pages:
             given = variables.get(length, PAGE) if isinstance(length, str) else length
-            values += min(max(given if type(given) is int else PAGE, 0), MAX_PAGE) * inner.of(variables)
+            items = min(max(given if type(given) is int else PAGE, 0), MAX_PAGE)
+            values += items * inner.of(variables, nested=True)
         return values
 
 
@@ -48,14 +53,17 @@ def defaults(operation: OperationDefinitionNode) -> dict[str, int]:
 
 def cost(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> Cost:
     """Return the cost of a valid document's selections, whose fields are within the limits."""
-    fields, pages, names = 0, [], set()
+    fields, counted, pages, names, own = 0, 0, [], set(), set()
     for selection in selections.selections:
         if isinstance(selection, FieldNode):
             fields += 1
             names.add(selection.name.value)
+            own.add(selection.name.value)
+            counted += selection.name.value == COUNTED
             if selection.selection_set is None:
                 continue
-            inner, length = cost(selection.selection_set, fragments), _length(selection)
+            inner = cost(selection.selection_set, fragments)
+            length = _length(selection, inner)
             names |= inner.names
             if length is not None:
                 pages.append((length, inner))
@@ -68,12 +76,14 @@ def cost(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitio
                 fragments,
             )
             names |= inner.names
+            own |= inner.own
         fields += inner.fields
+        counted += inner.counted
         pages += inner.pages
-    return Cost(fields, tuple(pages), frozenset(names))
+    return Cost(fields, tuple(pages), frozenset(names), frozenset(own), counted)
 
 
-def _length(field: FieldNode) -> int | str | None:
+def _length(field: FieldNode, inner: Cost) -> int | str | None:
     """Return the length of the page that a field asks for; None for a field that is no page."""
     for argument in field.arguments or ():
         if argument.name.value in LENGTHS:
@@ -81,9 +91,7 @@ def _length(field: FieldNode) -> int | str | None:
                 return argument.value.name.value
             if isinstance(argument.value, IntValueNode):
                 return _number(argument.value)
-    nested = field.selection_set.selections if field.selection_set else ()
-    is_page = any(isinstance(inner, FieldNode) and inner.name.value in ITEMS for inner in nested)
-    return PAGE if is_page else None
+    return PAGE if ITEMS.intersection(inner.own) else None
 
 
 def _number(node: IntValueNode) -> int:

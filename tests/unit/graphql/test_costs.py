@@ -1,0 +1,43 @@
+"""The estimate of what an operation asks for."""
+
+import pytest
+from graphql import FragmentDefinitionNode, OperationDefinitionNode, parse
+
+from onward.graphql.execution.costs import READ, cost
+
+
+def estimate(text: str) -> int:
+    document = parse(text)
+    fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
+    (operation,) = (one for one in document.definitions if isinstance(one, OperationDefinitionNode))
+    return cost(operation.selection_set, fragments).of({})
+
+
+def test_a_page_counts_as_often_as_it_is_long() -> None:
+    assert estimate("{ jobs(first: 7) { nodes { id } } }") == 1 + 7 * 2
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "children { nodes { id } }",
+        "children { edges { node { id } } }",
+        "children { ... on JobConnection { nodes { id } } }",
+        "children { ...page }",
+    ],
+)
+def test_a_page_inside_a_page_is_seen_in_any_form(inner: str) -> None:
+    fragment = "fragment page on JobConnection { nodes { id } }" if "...page" in inner else ""
+    assert estimate(f"{{ jobs(first: 200) {{ nodes {{ {inner} }} }} }} {fragment}") > 200 * 50 * 2
+
+
+@pytest.mark.parametrize(
+    "inner",
+    ["children(first: 0) { nodes { id } }", "children { pageInfo { hasNextPage } }", "batch { counts { count } }"],
+)
+def test_each_read_inside_a_page_counts_even_if_nothing_is_there(inner: str) -> None:
+    assert estimate(f"{{ jobs(first: 100) {{ nodes {{ {inner} }} }} }}") > 100 * READ
+
+
+def test_the_counts_of_the_system_are_one_read() -> None:
+    assert estimate("{ system { counts { status count } } }") == 4
