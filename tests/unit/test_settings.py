@@ -378,3 +378,9 @@ def test_modules_of_the_project_can_be_imported_and_hide_no_other(
     enter(project)
     assert sys.path.count(str(project)) == 1
     assert sys.path[-1] == str(project)
+
+
+def test_a_secret_in_a_list_is_not_shown(project: Path) -> None:
+    line = refusal(project, '[signals]\nsecret = ["my short key"]')
+    assert "my short key" not in line
+    assert "32 characters or more" in line

@@ -6,7 +6,7 @@ import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -33,6 +33,7 @@ _EXPECTED = types.MappingProxyType(
         "mapping_type": "a table",
         "model_attributes_type": "a table",
         "model_type": "a table",
+        "string_too_short": "longer",
         "string_type": "text",
         "tuple_type": "a list",
     }
@@ -169,12 +170,15 @@ def _meaning(field: FieldInfo | None) -> str:
 
 def _shown(field: FieldInfo | None, value: Any) -> str:
     """Return the value as JSON, cut short; "hidden" if it may hold a password."""
-    annotation = field.annotation if field else None
-    plain = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    if field is None or field.repr is False or SecretStr in plain:
+    if field is None or field.repr is False or _holds_secret(field.annotation):
         return "a value that is not shown"
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
+
+
+def _holds_secret(annotation: Any) -> bool:
+    """Return whether a secret may be in a value of the type, as in a list of them."""
+    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
 
 
 def _allowed(error: ErrorDetails, field: FieldInfo | None) -> str:

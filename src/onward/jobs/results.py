@@ -70,7 +70,7 @@ def storable(value: Any, output: Output | None = None) -> Any:
 def chunk_json(chunk: Any, secrets: Sequence[str]) -> str:
     """Return a chunk of output as JSON, without secrets. Raises Permanent if it is no JSON, too deep or too large."""
     if chunk is None:
-        raise TypeError("emit needs a chunk: text, or any other JSON but None")
+        raise Permanent("the chunk is None; emit text, or any other JSON but null", code="CHUNK_NOT_JSON")
     if secrets:
         chunk = redact(chunk, secrets) if isinstance(chunk, str) else redact_value(_stored(chunk, None, CHUNK), secrets)
     return _json(chunk, None, CHUNK).decode()
@@ -107,7 +107,7 @@ def _json(value: Any, output: Output | None, kind: Kind) -> bytes:
         raise Permanent(f"{where} {words}; {kind.verb} plain values", code=f"{kind.code}_NOT_JSON") from error
     # NaN and infinity are written as null without a word.
     if b"null" in text and (found := fault(value, kind.name, is_written)) is not None:
-        words = f"{found[0]} {found[1]}; {kind.verb} a finite number or None"
+        words = f"{found[0]} {found[1]}; {kind.verb} a finite number"
         raise Permanent(words, code=f"{kind.code}_NOT_JSON")
     if len(text) > kind.bytes:
         words = f"the {kind.name} has {len(text)} bytes; {kind.bytes} may be kept"

@@ -83,6 +83,7 @@ class Request:
         self._fragments: list[str] = []
         self.variables = {"yes": self._once_in(2)}
         self.resolved: dict[str, Any] = {}
+        self._within = 0  # objects in objects: a job has a parent, and children
         self._oddly = self._once_in(2)  # half of the requests meet nothing that is out of the ordinary
         kind = self._chance.choice(["query", "mutation"])
         root = SCHEMA.type_map[kind.title()]
@@ -105,7 +106,7 @@ class Request:
             odd = self._oddly and self._once_in(40)
             type_ = type_.of_type
             return None if odd else self._present(type_)
-        return None if self._once_in(6) else self._present(type_)
+        return None if self._once_in(6) or self._within > DEEP else self._present(type_)
 
     def _present(self, type_: Any) -> Any:
         if self._oddly and self._once_in(40):
@@ -113,7 +114,7 @@ class Request:
         if self._oddly and self._once_in(40):
             return Later(self._value(type_))
         if is_list_type(type_):
-            items = [self._value(type_.of_type) for _ in range(self._chance.randrange(4))]
+            items = [self._value(type_.of_type) for _ in range(self._chance.randrange(4 if self._within < DEEP else 1))]
             return self._chance.choice([items, items, tuple(items), deque(items)])
         if is_leaf_type(type_):
             return self._leaf(type_)
@@ -128,11 +129,13 @@ class Request:
 
     def _object(self, type_: Any) -> Any:
         made: Any = object.__new__(Job) if type_ is JOB else SimpleNamespace()
+        self._within += 1
         for field in type_.fields.values():
             name = field.extensions["strawberry-definition"].python_name
             settable = type_ is not JOB or name in Job.__slots__
             if settable and not (self._oddly and self._once_in(80)):
                 object.__setattr__(made, name, self._value(field.type))
+        self._within -= 1
         return made
 
     def _selection(self, type_: Any, depth: int = 0) -> str:

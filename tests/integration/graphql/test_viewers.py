@@ -25,12 +25,12 @@ EVERYTHING = """
 """
 
 
-def header(sub: str, *roles: str, lasts_s: float = 600) -> dict[str, str]:
+def header(sub: str, *roles: str, lasts_s: float = 3_600) -> dict[str, str]:
     claims = {"sub": sub, "exp": time.time() + lasts_s, "roles": list(roles)}
     return {"authorization": f"Bearer {jwt.encode(claims, SECRET, 'HS256')}"}
 
 
-def as_payload(sub: str, *roles: str, lasts_s: float = 600) -> dict[str, str]:
+def as_payload(sub: str, *roles: str, lasts_s: float = 3_600) -> dict[str, str]:
     return {"Authorization": header(sub, *roles, lasts_s=lasts_s)["authorization"]}
 
 

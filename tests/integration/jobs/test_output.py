@@ -339,7 +339,7 @@ BAD = (
     ({1, 2}, "CHUNK_NOT_JSON"),
     ("\ud800", "CHUNK_NOT_JSON"),
     ([float("nan")], "CHUNK_NOT_JSON"),
-    (None, "UNEXPECTED"),
+    (None, "CHUNK_NOT_JSON"),
 )
 
 

@@ -78,7 +78,8 @@ async def test_reclaimed_jobs_of_a_dead_process_are_counted_and_a_poison_job_has
         new = process.onward.dispatcher.prepare("tests.talk", {}, owner=None)
 
         def died(tx: Tx) -> None:
-            tx.execute(REGISTER, id="dead", beat=1, place=f"{boot}/{namespace}/{pid}/1", name="dead", started_at=1)
+            place_ = f"{boot}/{namespace}/{pid}/1"
+            tx.execute(REGISTER, id="dead", beat=1, place=place_, name="dead", started_at=1, takes=None)
             for crashes in (0, claims.MAX_CRASHES):
                 job = ledger.accept(tx, new)
                 tx.execute_once(CRASHES.where(tables.jobs.c.id == job.id).values(deaths=crashes))

@@ -46,7 +46,7 @@ async def test_states_differ_by_more_than_their_colour(watched: Watched, served:
     signs = await page.locator("#counts .status").evaluate_all(
         "found => found.map(one => getComputedStyle(one, '::before').content)"
     )
-    assert len(set(signs)) == len(signs) == 8
+    assert len(set(signs)) == len(signs) == 9
 
 
 async def test_a_long_id_is_shortened_to_show_the_note(watched: Watched, served: str) -> None:

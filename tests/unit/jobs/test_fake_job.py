@@ -31,7 +31,7 @@ def test_a_fake_job_refuses_the_chunks_that_a_real_one_refuses() -> None:
     job = FakeJob()
     with pytest.raises(Permanent, match="the chunk has 40002 bytes"):
         job.emit("x" * 40_000)
-    with pytest.raises(TypeError, match="emit needs a chunk"):
+    with pytest.raises(Permanent, match="emit text, or any other JSON but null"):
         job.emit(None)
     assert job.emitted == []
 
