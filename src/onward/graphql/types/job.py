@@ -84,12 +84,17 @@ class JobWait:
     )
 
 
+# No coroutines where there is nothing to wait for: where the client leaves before they begin, Python warns of them.
 @query
-async def waiting_for(info: Info, root: strawberry.Parent[model.Job]) -> str | None:
+def waiting_for(info: Info, root: strawberry.Parent[model.Job]) -> Any:
     if root.status not in (*UNCLAIMED, JobStatus.WAITING) and root.blocked is None:
         return None
+    return _waiting_for(info, root)
+
+
+async def _waiting_for(info: Info, job: model.Job) -> str | None:
     dispatcher = info.context.services.dispatcher
-    return dispatcher.waiting_for(root, await dispatcher.health())
+    return dispatcher.waiting_for(job, await dispatcher.health())
 
 
 @query
@@ -98,13 +103,13 @@ def change(info: Info, root: strawberry.Parent[model.Job]) -> Any:
 
 
 @query
-async def parent(info: Info, root: strawberry.Parent[model.Job]) -> Any:
-    return None if root.parent is None else await info.context.once(jobs_by_id).load(root.parent)
+def parent(info: Info, root: strawberry.Parent[model.Job]) -> Any:
+    return None if root.parent is None else info.context.once(jobs_by_id).load(root.parent)
 
 
 @query
-async def batch(info: Info, root: strawberry.Parent[model.Job]) -> Any:
-    return None if root.batch is None else await info.context.once(batches_by_id).load(root.batch)
+def batch(info: Info, root: strawberry.Parent[model.Job]) -> Any:
+    return None if root.batch is None else info.context.once(batches_by_id).load(root.batch)
 
 
 @query
