@@ -146,7 +146,7 @@ def test_a_worker_of_a_queue_that_goes_to_no_worker_is_refused(project: Path) ->
 async def test_a_backend_runs_jobs_of_the_queues_that_the_process_takes(
     project: Path, role: Role, takes: str, taken: set[str], roles: dict[str, Role]
 ) -> None:
-    """Where it takes none, or is no worker, the backend delivers only; the ledger knows what each process takes."""
+    """The backend only delivers in a process that does not take its queue; the ledger knows what each process takes."""
     queues = {"email.*": {"queue": "gpu"}}
     async with process(project, role, takes, queues=queues, **mixing()) as onward:
         assert onward.takes == taken
