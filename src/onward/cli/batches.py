@@ -6,11 +6,12 @@ from functools import partial
 from typing import Any
 
 from onward.cli import job_text
-from onward.cli.terminal import DONE, EVERYTHING, REFUSED, UNKNOWN, fail, ledger_of, writer_of
+from onward.cli.terminal import DONE, REFUSED, UNKNOWN, fail, ledger_of, writer_of
 from onward.config.settings import Settings
 from onward.jobs import batches
 from onward.jobs.base import BatchConflict, NotFound
 from onward.jobs.batches import Batch
+from onward.jobs.model import EVERYTHING
 from onward.jobs.states import JobStatus
 from onward.storage.lock_order import ALONE
 from onward.storage.transaction import Tx

@@ -24,7 +24,7 @@ from onward.jobs import chunks, commands, concurrency, key_limits, ledger, pages
 from onward.jobs.base import Conflict, NotFound
 from onward.jobs.bulk_retry import BulkRetry
 from onward.jobs.limits import Limit
-from onward.jobs.model import Job, JobChunk, JobFilter, Visible
+from onward.jobs.model import EVERYTHING, Job, JobChunk, JobFilter
 from onward.jobs.states import JobStatus
 from onward.jobs.waiting import taken, waits_for
 from onward.runtime.database import database_of
@@ -36,7 +36,6 @@ from onward.text.patterns import matches
 from onward.text.queues import DEFAULT
 
 DONE, REFUSED, UNKNOWN = 0, 1, 3  # 2 is for what cannot start
-EVERYTHING = Visible(everything=True)
 POLL_INTERVAL_S = 0.25
 SHOWN = 20
 PIPED_COLUMNS = 240

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from onward.handlers.results import ChildError, ChildResult
 from onward.jobs import commands, ledger
 from onward.jobs.base import BatchConflict, Conflict, NotFound
-from onward.jobs.model import Job, NewJob, Visible
+from onward.jobs.model import EVERYTHING, Job, NewJob, Visible
 from onward.jobs.states import HELD, RETRYABLE, TERMINAL, JobStatus
 from onward.storage.sql import from_on
 from onward.storage.tables import BY_BATCH, BY_BATCH_STATE, BY_CHANGE, batches, jobs
@@ -29,7 +29,6 @@ from onward.storage.transaction import Tx
 Insert = Callable[[Tx, NewJob], Job]
 Route = Callable[[str, str], str]
 S = JobStatus
-EVERYTHING = Visible(everything=True)
 PAGE = 100  # results that are read at once; each may have 64 kB
 STOPPED_WITH = "another job of its batch has failed"  # the reason of cancelled children
 

@@ -184,6 +184,9 @@ class Visible:
         return self.everything or (self.owner is not None and owner == self.owner)
 
 
+EVERYTHING = Visible(everything=True)
+
+
 @dataclass(frozen=True, slots=True)
 class JobFilter:
     """A filter of jobs; an empty one matches all. Handler names may hold `*`; both times are exclusive."""

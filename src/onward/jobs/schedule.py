@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from onward.jobs import commands, ledger, schedule_rows, uniqueness
 from onward.jobs.base import Conflict, NotFound
-from onward.jobs.model import Job, NewJob, Visible
+from onward.jobs.model import EVERYTHING, Job, NewJob
 from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
 from onward.jobs.schedule_entry import BadRule, Entry
 from onward.jobs.schedule_rows import Row, Stored, Ticked
@@ -24,7 +24,6 @@ MAX_ROWS = 100  # schedules made at run time, whose ticks one commit records
 MAX_COMMITS = 200  # of them in a row, before it is asked again whether this process leads
 PAUSE = 0.25  # of a commit's time, left to others before the next one
 CANCEL_REASON = "the next tick of its schedule came"
-EVERYTHING = Visible(everything=True)
 
 Accept = Callable[[Tx, NewJob], Job]
 Restore = Callable[[Stored], Entry]

@@ -20,7 +20,7 @@ from onward.jobs.concurrency import KEY
 from onward.jobs.dispatched import JobEnqueuer
 from onward.jobs.key_limits import UNPLACED
 from onward.jobs.ledger import ID
-from onward.jobs.model import Job, JobError, JobWait, Step, Visible
+from onward.jobs.model import EVERYTHING, Job, JobError, JobWait, Step, Visible
 from onward.jobs.outcome import Outcome
 from onward.jobs.results import RESULT_BYTES
 from onward.jobs.states import TERMINAL, JobStatus, StepStatus
@@ -29,7 +29,6 @@ from onward.storage.tables import BY_WAIT, between_steps, jobs, signals
 from onward.storage.transaction import Tx
 
 ADMIN = "admin"
-EVERYTHING = Visible(everything=True)
 
 S = JobStatus
 Route = Callable[[str, str], str]

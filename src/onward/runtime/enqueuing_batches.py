@@ -21,9 +21,8 @@ from onward.handlers.base import BatchRequest, Handler, JobRequest
 from onward.jobs import batches, dispatched, idempotency
 from onward.jobs.base import KeyReused
 from onward.jobs.batch_making import STAGE, Making
-from onward.jobs.batches import EVERYTHING
 from onward.jobs.dispatched import Insert
-from onward.jobs.model import Job, NewJob
+from onward.jobs.model import EVERYTHING, Job, NewJob
 from onward.storage import lock_order
 from onward.storage.base import StorageError
 from onward.storage.lock_order import ALONE, LAST, ROWS

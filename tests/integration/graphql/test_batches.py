@@ -15,8 +15,7 @@ import sqlalchemy as sa
 from onward import BatchRequest, JobRequest, batch
 from onward.jobs import commands, ledger
 from onward.jobs.batch_making import Making
-from onward.jobs.batches import EVERYTHING
-from onward.jobs.model import Job, NewJob
+from onward.jobs.model import EVERYTHING, Job, NewJob
 from onward.runtime.wiring import Runtime
 from onward.storage.tables import jobs
 from tests.integration.graphql.conftest import Api, until

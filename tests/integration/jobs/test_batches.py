@@ -14,9 +14,9 @@ from onward import BatchRequest, InvalidParameters, JobRequest, batch
 from onward.jobs import batch_making, batches, commands, dispatched, ledger
 from onward.jobs.base import BatchConflict
 from onward.jobs.batch_making import Making, StagingLost
-from onward.jobs.batches import EVERYTHING, Batch, BatchState
+from onward.jobs.batches import Batch, BatchState
 from onward.jobs.dispatched import CHUNK
-from onward.jobs.model import Job, NewJob
+from onward.jobs.model import EVERYTHING, Job, NewJob
 from onward.jobs.states import JobStatus
 from onward.maintenance.cleaner import Cleaner, Retention
 from onward.storage.tables import dispatched as chunks

@@ -9,9 +9,9 @@ import pytest
 
 from onward.jobs import batches, pages
 from onward.jobs.batch_making import STAGE
-from onward.jobs.batches import EVERYTHING, Batch, BatchState
+from onward.jobs.batches import Batch, BatchState
 from onward.jobs.dispatched import CHUNK
-from onward.jobs.model import Job, JobFilter
+from onward.jobs.model import EVERYTHING, Job, JobFilter
 from onward.jobs.states import JobStatus
 from onward.storage.lock_order import ALONE
 from onward.testing.harness import AT_ONCE, Harness
