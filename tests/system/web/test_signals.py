@@ -38,7 +38,7 @@ async def test_the_job_s_page_has_a_form_for_what_it_waits_for(
     await page.goto(f"{address}/#/jobs/{accepted(address)}")
     form = page.get_by_role("region", name="Answer: review")
     await expect(form).to_be_visible()
-    await expect(page.get_by_text("Waiting for the signal review")).to_be_visible()
+    await expect(page.get_by_text("Waiting for the signal review", exact=True)).to_be_visible()
     await form.get_by_label("Comment").fill("fine")
     await form.get_by_label("Stars").fill("9")
     await form.get_by_label("Grade").select_option("good")
