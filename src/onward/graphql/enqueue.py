@@ -213,9 +213,11 @@ def _check_room(context: Context, tx: Tx, new: NewJob) -> None:
 
 def _accept_job(context: Context, tx: Tx, new: NewJob) -> Job:
     """Accept the job, or return the one that holds its unique key. Raises MutationError and NotUnique."""
-    job = uniqueness.refuse_foreign(context.services.dispatcher.accept(tx, new), new)
-    if new.unique is not None and not job.replayed:
-        check_open_jobs(context, tx, accepted=1)
+    job = context.services.dispatcher.accept(tx, new)
+    if new.unique is not None:
+        uniqueness.refuse_foreign(job, new)
+        if not job.replayed:
+            check_open_jobs(context, tx, accepted=1)
     return job
 
 

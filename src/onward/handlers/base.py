@@ -219,9 +219,9 @@ class Handler(Generic[Params]):
             source -= 1
         return source
 
-    def handed_on(self, step: Step, stored: Any) -> Any:
+    def handed_on(self, index: int, stored: Any) -> Any:
         """The value that a later step gets, from the stored result of its source. Raises InvalidParameters."""
-        wait = self.steps[self.source_of(self.steps.index(step))].wait
+        wait = self.steps[self.source_of(index)].wait
         return stored if wait is None else wait.read(stored)
 
 

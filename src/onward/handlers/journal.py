@@ -23,14 +23,27 @@ class LogBusy(HandlerError):
     code = "LOG_BUSY"
 
 
+class _Line:
+    """A line that a thread wants to have written."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
 class JsonLines:
-    """A log of one JSON object a line. Any number of threads and processes may append to it."""
+    """A log of one JSON object a line. Any number of threads and processes may append to it.
+
+    The thread that has the lock writes the lines of those that wait for it, too: one wait for the disk serves all.
+    """
 
     def __init__(self, path: Path, *, timeout_s: float = 10.0) -> None:
         """Open nothing yet. `timeout_s` bounds the wait for other threads and processes."""
         self.path = path
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
+        self._waiting: dict[_Line, None] = {}  # in the order they came
 
     def check(self) -> Finding:
         """Check that the log can be written; make nothing."""
@@ -44,14 +57,32 @@ class JsonLines:
     def append(self, entry: Mapping[str, JSON]) -> None:
         """Write the entry to disk, on a line of its own. Raises `LogBusy`, OSError, or ValueError if it is not JSON."""
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        data = escape_json(line).encode() + b"\n"
+        mine = _Line(escape_json(line).encode() + b"\n")
         deadline = time.monotonic() + self._timeout_s
-        if not self._lock.acquire(timeout=self._timeout_s):
-            raise LogBusy("The log was busy for too long.")
+        self._waiting[mine] = None
         try:
-            self._write(data, deadline)
+            if not self._lock.acquire(timeout=self._timeout_s):
+                raise LogBusy("The log was busy for too long.")
+            try:
+                if mine in self._waiting:
+                    self._write_waiting(mine, deadline)
+            finally:
+                self._lock.release()
         finally:
-            self._lock.release()
+            self._waiting.pop(mine, None)
+
+    def _write_waiting(self, mine: _Line, deadline: float) -> None:
+        """Write all waiting lines, or this one alone where they cannot be written together."""
+        lines = list(self._waiting)
+        try:
+            self._write(b"".join(line.data for line in lines), deadline)
+        except OSError:
+            if len(lines) == 1:
+                raise
+            self._write(mine.data, deadline)  # the others have their turns: one of them may be too long for the disk
+        else:
+            for line in lines:
+                self._waiting.pop(line, None)
 
     def _write(self, data: bytes, deadline: float) -> None:
         # Opened each time, so that a log that was rotated away is not written to.

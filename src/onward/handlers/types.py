@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -32,7 +33,9 @@ def _username(value: str) -> str:
     return value
 
 
+@lru_cache(maxsize=1_000)
 def _email(value: str) -> str:
+    # Kept for a while: an address is checked when its job is accepted, and again when the job runs.
     from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - a worker seldom needs it
 
     if len(value) > EMAIL_LENGTH:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from onward.jobs import blocked, dispatched, ledger, on_failure, overruns, recording, uniqueness, waits
 from onward.jobs import outcome as outcomes
@@ -21,7 +21,6 @@ from onward.jobs.model import Job, NewJob, Step
 from onward.jobs.outcome import Ended, Outcome
 from onward.jobs.running import Running, StopReason
 from onward.jobs.states import TERMINAL, JobStatus
-from onward.storage import lock_order
 from onward.storage.base import StorageError
 from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
@@ -34,6 +33,7 @@ UNBLOCK_BATCH = 100  # jobs that one end may unblock: others may have ended with
 RETRY_PAUSE_S = 0.25
 
 S = JobStatus
+P = ParamSpec("P")
 T = TypeVar("T")
 Further = tuple[Dispatched, list[Making]]
 """The jobs and the batches that are accepted with the end of a step."""
@@ -71,6 +71,13 @@ class Completion:
 
     async def finish_step(self, running: Running, steps: tuple[Step, ...], result: object) -> tuple[Step, ...]:
         """Record a finished step, accept the jobs that it dispatched, and return the steps. Raises Superseded."""
+        if not _brings_more(running):
+            after, status = await self._under_claim(
+                running, lambda tx: recording.finish_step(tx, running.job, steps, result, running.latest)
+            )
+            if status is S.CANCELLING:
+                running.interrupt(StopReason.CANCEL)
+            return after
         further = await self._further(running)
         output = await self._left(running)
 
@@ -93,7 +100,7 @@ class Completion:
         if running.output is None:
             return NOTHING
         running.recording = True  # until `_under_claim` has written it
-        return await self._retry(lambda: self._output.take(running))
+        return await self._retry(self._output.take, running)
 
     async def complete(self, running: Running, ended: Ended | Exception) -> None:
         """Record the end of an attempt; an error of ours is code INTERNAL, and does not count."""
@@ -125,7 +132,7 @@ class Completion:
 
     def _count(self, job: Job, status: JobStatus) -> None:
         if status in TERMINAL:
-            self._metrics.finished(job.handler, status.value)
+            self._metrics.finished(job.handler, status._value_)
             if job.batch is not None:
                 self._keeper.look(job.batch)
         elif status is S.RETRYING:
@@ -136,7 +143,7 @@ class Completion:
         for making in running.batches:
             while making.pending:
                 write = partial(dispatched.stage, chunks=making.take(), batch_id=making.id)
-                await self._retry(lambda write=write: self._writer.run(write, LAST))  # type: ignore[misc]
+                await self._retry(self._writer.run, write, LAST)
         return await encode(running.children) if running.children else NO_JOBS, list(running.batches)
 
     def _accept(self, tx: Tx, further: Further) -> list[Job]:
@@ -152,6 +159,14 @@ class Completion:
 
     async def _record(self, running: Running, steps: tuple[Step, ...], outcome: Outcome) -> None:
         outcome, notice = on_failure.prepared(running.job, outcome, self._enqueuer)
+        if outcome.status is S.SUCCEEDED and not running.job.limited and not _brings_more(running):
+            with self._tracing.span("record", status=outcome.status._value_):
+                status = await self._under_claim(
+                    running,
+                    lambda tx: recording.record_outcome(tx, running.job, outcome, steps=steps, progress=running.latest),
+                )
+            self._count(running.job, status)
+            return
         step_ended = outcome.status in (S.SUCCEEDED, S.WAITING)
         further = await self._further(running) if step_ended else _notice(notice)
         output = await self._left(running)
@@ -169,7 +184,7 @@ class Completion:
                 unblocked = [*unblocked, again]
             return status, children, unblocked
 
-        with self._tracing.span("record", status=outcome.status.value):
+        with self._tracing.span("record", status=outcome.status._value_):
             status, children, unblocked = await self._under_claim(running, transaction, further[0].first)
         self._count(running.job, status)
         if running.overrun is not None:
@@ -183,9 +198,7 @@ class Completion:
 
     def wait_for_thread(self, running: Running, waits: bool) -> None:  # noqa: FBT001 - a callback
         """Show soon that the job waits for a thread, or does so no longer."""
-        self._writer.post(
-            lambda tx: recording.wait_for_thread(tx, running.job, waits=waits), lock_order.job(running.id)
-        )
+        self._writer.post(lambda tx: recording.wait_for_thread(tx, running.job, waits=waits), running.order)
 
     def _keep_place(self, running: Running, ended: asyncio.Future[Any]) -> None:
         task = asyncio.create_task(self._free_slot(running.job, ended), name="overrun")
@@ -201,7 +214,7 @@ class Completion:
             return blocked.unblock(tx, job.handler, limit=UNBLOCK_BATCH)
 
         with suppress(Superseded):
-            self._enqueuer.dispatch(await self._retry(lambda: self._writer.run(transaction, LAST)))
+            self._enqueuer.dispatch(await self._retry(self._writer.run, transaction, LAST))
 
     def renew_slots(self, runner: str) -> None:
         """Keep the slots of functions that go on under a new lease, too."""
@@ -222,22 +235,24 @@ class Completion:
 
         A claim that was ended because this process was taken for dead goes on, if nobody has claimed the job since.
         """
-        order = uniqueness.order_of_many(children, lock_order.job(running.id))
+        order = running.order
+        if children:
+            order = uniqueness.order_of_many(children, order)
         running.recording = True
         try:
-            return await self._retry(lambda: self._writer.run(transaction, order))
+            return await self._retry(self._writer.run, transaction, order)
         except Superseded:
-            if not await self._retry(lambda: self._resume(running)):
+            if not await self._retry(self._resume, running):
                 raise
-            return await self._retry(lambda: self._writer.run(transaction, order))
+            return await self._retry(self._writer.run, transaction, order)
         finally:
             running.recording = False
 
-    async def _retry(self, write: Callable[[], Awaitable[T]]) -> T:
+    async def _retry(self, write: Callable[P, Awaitable[T]], *args: P.args, **given: P.kwargs) -> T:
         """Write, and retry while the ledger is away: an outage must not cost a finished step."""
         while True:
             try:
-                return await write()
+                return await write(*args, **given)
             except StorageError:
                 if self._closed:
                     raise Superseded("the process ends") from None
@@ -249,6 +264,12 @@ class Completion:
         self._children.close()
         for task in self._overruns:
             task.cancel()
+
+
+def _brings_more(running: Running) -> bool:
+    """Return whether there is more to write at the end of a step: jobs, batches, output, or a function that goes on."""
+    more = running.children or running.batches or running.output is not None or running.overrun is not None
+    return bool(more)
 
 
 def _notice(new: NewJob | None) -> Further:

@@ -19,7 +19,6 @@ from onward.jobs.control import Control
 from onward.jobs.model import Job
 from onward.jobs.running import Running
 from onward.jobs.timings import Timings
-from onward.storage import lock_order
 from onward.storage.base import StorageError
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
@@ -159,7 +158,7 @@ class OutputWriter:
         await self._prepare(running, output)
         batch, job = output.next_batch(MAX_WRITE), running.job
         append = partial(chunks.append_under_claim, job=job, chunks=batch.chunks, before=batch.before)
-        kept = await self._writer.run(append, lock_order.job(running.id)) if batch.chunks else None
+        kept = await self._writer.run(append, running.order) if batch.chunks else None
         if kept is not None:
             output.written(batch, kept)
         elif batch.chunks:

@@ -36,7 +36,9 @@ class Encryption:
     def encrypt(self, handler: Handler, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Encrypt the secret parameters. Raises NoKey, and InvalidParameters for a value that looks encrypted."""
         forged = [
-            (name, "has the form of an encrypted value") for name, value in params.items() if _is_encrypted(value)
+            (name, "has the form of an encrypted value")
+            for name, value in params.items()
+            if isinstance(value, dict) and _is_encrypted(value)
         ]
         if forged:
             raise InvalidParameters(forged)
@@ -52,7 +54,7 @@ class Encryption:
         """Decrypt the parameters, and list the texts that must not be shown. Raises Permanent without the right key."""
         clear, texts = dict(params), []
         for name, value in params.items():
-            if _is_encrypted(value):
+            if isinstance(value, dict) and _is_encrypted(value):
                 clear[name] = self._decrypted(value[ENCRYPTED])
                 texts += _texts(clear[name])
         return clear, tuple(texts)

@@ -8,10 +8,10 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 from onward.handlers.base import Handler, HandlerError, TimedOut
-from onward.handlers.base import Step as HandlerStep
 from onward.jobs import outcome as outcomes
 from onward.jobs.arguments import arguments_of
 from onward.jobs.batch_results import results_of
@@ -31,6 +31,7 @@ from onward.telemetry import logger
 from onward.telemetry.tracing import Tracing
 
 S = JobStatus
+_name = attrgetter("name")
 
 
 class Executor:
@@ -91,7 +92,7 @@ class Executor:
             try:
                 running.check()
                 with self._tracing.span(f"step {step.name}", step=step.name):
-                    result = await self._run_step(running, handler, step, given)
+                    result = await self._run_step(running, handler, index, given)
             except asyncio.CancelledError:
                 if running.stop is None:
                     return Ended(steps, HANDED_BACK)  # the event loop is being closed
@@ -108,9 +109,13 @@ class Executor:
                 return Ended(steps, HANDED_BACK)
             index, given = index + 1, (result,)
 
-    async def _run_step(self, running: Running, handler: Handler, step: HandlerStep, given: tuple[Any] | None) -> Any:
-        """Run the step with the result of the one before (`given`), or with the job's parameters; return its result."""
-        params, running.secrets = self._encryption.decrypt(running.job.params)
+    async def _run_step(self, running: Running, handler: Handler, index: int, given: tuple[Any] | None) -> Any:
+        """Run a step with the result of the one before (`given`), or with the job's parameters; return its result."""
+        step = handler.steps[index]
+        params = running.params
+        if params is None:
+            params, running.secrets = self._encryption.decrypt(running.job.params)
+            running.params = params
         if running.process is not None:
             inputs = {"params": params, "version": running.job.params_version} if given is None else {"value": given[0]}
             inputs["secrets"] = running.secrets
@@ -123,8 +128,9 @@ class Executor:
             values = () if takes is None else (await results_of(self._database, running.job, takes),)
             result = await self._steps.run(running, step, *values, **arguments)
         else:
-            result = await self._steps.run(running, step, handler.handed_on(step, *given))
-        return redact_value(storable(result, handler.output_of(step)), running.secrets)
+            result = await self._steps.run(running, step, handler.handed_on(index, *given))
+        stored = storable(result, handler.output_of(step))
+        return redact_value(stored, running.secrets) if running.secrets else stored
 
     def _failed(self, running: Running, step: str, handler: Handler, error: BaseException | None) -> Outcome:
         if running.stop is StopReason.TIMEOUT:
@@ -167,12 +173,15 @@ class Executor:
 
 
 def _next_step(steps: tuple[Step, ...]) -> int:
-    return next((step.index for step in steps if step.status is not StepStatus.SUCCEEDED), len(steps))
+    for step in steps:  # without a generator, which takes longer than the steps of most jobs
+        if step.status is not StepStatus.SUCCEEDED:
+            return step.index
+    return len(steps)
 
 
 def _steps_of(job: Job, handler: Handler) -> tuple[Step, ...] | None:
     """Return the job's steps; those of a newer handler if none has finished, and None if one has."""
-    if tuple(step.name for step in job.steps) == tuple(step.name for step in handler.steps):
+    if [*map(_name, job.steps)] == [*map(_name, handler.steps)]:
         return job.steps
     if _next_step(job.steps):
         return None

@@ -82,7 +82,7 @@ def accept(tx: Tx, new: NewJob, *, local_runner: str | None = None) -> Job:
         {
             "id": new.id or tx.new_id("job"),
             "handler": new.handler,
-            "status": status.value,
+            "status": status._value_,
             "backend": new.backend,
             "owner": new.owner,
             "priority": new.priority,

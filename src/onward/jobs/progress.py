@@ -8,7 +8,6 @@ from onward.jobs import recording
 from onward.jobs.control import Control
 from onward.jobs.running import Running
 from onward.jobs.timings import Timings
-from onward.storage import lock_order
 from onward.storage.writer import Writer
 
 
@@ -37,8 +36,6 @@ class ProgressReporter:
         running.reporting = False
         latest = running.latest
         if latest is not None and self._control.runs(running):
-            write = self._writer.run(
-                lambda tx: recording.report_progress(tx, running.job, latest), lock_order.job(running.id)
-            )
+            write = self._writer.run(lambda tx: recording.report_progress(tx, running.job, latest), running.order)
             # An error may be ignored: the outcome is recorded with the progress again.
             asyncio.ensure_future(write).add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -79,7 +79,7 @@ def finish_step(
     values = {"steps_": row.encode_steps(after), "progress_": row.encode_progress(progress)}
     for status in (S.RUNNING, S.CANCELLING):
         if tx.execute(
-            _finish_step, id_=job.id, token_=job.fencing_token, from_=status.value, change=tx.change, **values
+            _finish_step, id_=job.id, token_=job.fencing_token, from_=status._value_, change=tx.change, **values
         ):
             return after, status
     raise Superseded(job.id)
@@ -140,8 +140,8 @@ def write(  # noqa: PLR0917 - all of them in every call
         statement,
         id_=job.id,
         token_=job.fencing_token,
-        from_=source.value,
-        to_=status.value,
+        from_=source._value_,
+        to_=status._value_,
         change=tx.change,
         steps_=row.encode_steps(_close(steps, status, outcome.result, now)),
         progress_=row.encode_progress(progress or job.progress),
@@ -176,7 +176,10 @@ def _wait_of(job: Job, wait: Wait, now: int) -> JobWait:
 
 
 def _unfinished(steps: tuple[Step, ...]) -> Step:
-    return next(step for step in steps if step.status is not StepStatus.SUCCEEDED)
+    for step in steps:  # without a generator, as below
+        if step.status is not StepStatus.SUCCEEDED:
+            return step
+    raise ValueError("all steps have finished")
 
 
 def _advance(steps: tuple[Step, ...], result: object, now: int) -> tuple[Step, ...]:

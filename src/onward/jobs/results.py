@@ -49,7 +49,7 @@ def storable(value: Any, output: Output | None = None) -> Any:
     if value is None:
         return None
     if output is None:
-        return _stored(value, None)
+        return orjson.loads(_json(value, None, RESULT))
     try:
         stored = _stored(value, output)
         if not output.types or output.restores(stored, value):

@@ -289,6 +289,6 @@ def _describe(span: Span, ended: Ended | Exception) -> None:
     if isinstance(ended, Exception):
         span.fail(type(ended).__name__)
         return
-    span.set(status=ended.outcome.status.value)
+    span.set(status=ended.outcome.status._value_)
     if ended.outcome.error is not None:
         span.fail(ended.outcome.error.code)

@@ -29,6 +29,7 @@ from onward.jobs.model import Job, NewJob, Progress, to_us, without_surrogates
 from onward.jobs.results import chunk_json
 from onward.jobs.signal_urls import LASTS, SignalUrls
 from onward.jobs.states import StepStatus
+from onward.storage import lock_order
 
 if TYPE_CHECKING:
     from onward.jobs.batch_making import Making
@@ -77,6 +78,7 @@ class Running:
     ) -> None:
         self.job = job
         self.id = job.id
+        self.order = lock_order.job(job.id)
         self.idempotency_key = job.id
         self.handler = job.handler
         self.owner = job.owner
@@ -97,6 +99,7 @@ class Running:
         self.steps = job.steps  # as they were recorded last
         self.children: list[NewJob] = []
         self.batches: list[Making] = []
+        self.params: dict[str, Any] | None = None  # decrypted, once a step has begun
         self.secrets: tuple[str, ...] = ()  # texts among its parameters that are not shown
         self._prepare = prepare
         self._on_progress = on_progress

@@ -66,8 +66,10 @@ class StepRunner:
     ) -> Any:
         """Wait for the step's end, and return its result. Raises as `run` does."""
         try:
-            if not await self._ends_in_time(running, ended, plain):
-                self._overrun(running, step, ended, plain)
+            while not ended.done() and (left_s := _left_s(running, plain)) > 0:
+                await _wait(ended, min(left_s, MAX_WAIT_S))
+            if not ended.done():
+                await self._end_late(running, step, ended, plain)
         except asyncio.CancelledError:
             (plain or ended).cancel()
             raise
@@ -122,16 +124,14 @@ class StepRunner:
         self._waiting.discard(running)
         self._on_wait(running, False)
 
-    async def _ends_in_time(
-        self, running: Running, ended: asyncio.Future[Any], plain: PlainCall | StepProcess | None
-    ) -> bool:
-        """Wait for the step's end, and interrupt it at its limit; return False if it goes on all the same."""
-        while not ended.done() and (left_s := _left_s(running, plain)) > 0:
-            await _wait(ended, min(left_s, MAX_WAIT_S))
+    async def _end_late(
+        self, running: Running, step: Step, ended: asyncio.Future[Any], plain: PlainCall | StepProcess | None
+    ) -> None:
+        """Interrupt a step that is past its limit. Raises TimedOut if it goes on all the same."""
+        running.interrupt(StopReason.TIMEOUT)
+        await _wait(ended, self._timings.write_retry_s)
         if not ended.done():
-            running.interrupt(StopReason.TIMEOUT)
-            await _wait(ended, self._timings.write_retry_s)
-        return ended.done()
+            self._overrun(running, step, ended, plain)
 
     def _overrun(
         self, running: Running, step: Step, ended: asyncio.Future[Any], plain: PlainCall | StepProcess | None

@@ -159,7 +159,15 @@ class StepThreads:
 def _serve(loop: asyncio.AbstractEventLoop, queue: SimpleQueue[PlainCall | None], free: Callable[[], None]) -> None:
     with suppress(RuntimeError):  # the loop has closed
         while (call := queue.get()) is not None:
-            if call.begin():
-                loop.call_soon_threadsafe(call.run())
+            ended = call.run() if call.begin() else None
             del call  # an idle thread holds nothing of the last job
-            loop.call_soon_threadsafe(free)
+            # Both by one call: each wakes the loop, which then wants the interpreter that this thread is using.
+            loop.call_soon_threadsafe(_end, ended, free)
+            del ended
+
+
+def _end(ended: Callable[[], None] | None, free: Callable[[], None]) -> None:
+    """Signal the end of a function, unless it was cancelled, and give its thread the next one."""
+    if ended is not None:
+        ended()
+    free()

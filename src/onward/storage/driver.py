@@ -14,7 +14,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from onward.findings import Finding
-from onward.storage.base import TransactionEnded
 from onward.storage.lock_order import Ordered
 from onward.storage.place import Place
 from onward.storage.transaction import Tx
@@ -24,11 +23,6 @@ if TYPE_CHECKING:
 
 
 KEPT_STATEMENTS = 1_000  # compiled; the ledger has fewer, and a project may build one for each call
-
-WENT_ON = (
-    "the database refused a statement of the transaction function, which went on, and nothing of it is written:"
-    " let the statement's error end the function"
-)
 
 V = TypeVar("V")
 
@@ -222,16 +216,11 @@ class WriteConnection(ABC):
         return self._database.driver.is_lost(error, self._connection)
 
     @abstractmethod
-    def _is_open(self) -> bool:
-        """Return whether the transaction can still be committed."""
-
-    def require_open(self) -> None:
-        """Raise TransactionEnded if a statement has ended the transaction, or spoilt it: a commit would write nothing.
+    def is_open(self) -> bool:
+        """Return False if a statement has ended the transaction, or spoilt it: a commit would write nothing.
 
         The driver's commit raises nothing then on PostgreSQL, and on SQLite later statements commit by themselves.
         """
-        if not self._is_open():
-            raise TransactionEnded(WENT_ON)
 
     def undo(self, tx: Tx) -> bool:
         """Roll back to the savepoint of a request; return False if there is none left, nor what was done before it."""

@@ -279,5 +279,5 @@ class PostgreSQLWriteConnection(WriteConnection):
         away = isinstance(error, Unavailable) or bool(getattr(self._connection, "closed", True))
         return away or super().is_transient(error)
 
-    def _is_open(self) -> bool:
+    def is_open(self) -> bool:
         return bool(self._connection.pgconn.transaction_status == IN_TRANSACTION)

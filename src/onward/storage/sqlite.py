@@ -61,13 +61,10 @@ def dbapi(*, embedded: bool = False) -> Any:
         pysqlite3 = import_module("sqlite3" if embedded else "pysqlite3")
     except ModuleNotFoundError:
         pysqlite3 = import_module("sqlite3")
-    # Otherwise the driver searches for an adapter of each None, which takes as long as ten other values.
-    pysqlite3.register_adapter(type(None), _unchanged)
+    # Otherwise the driver searches for an adapter of each None, which takes as long as ten other values. The look-up in
+    # an empty dictionary returns None as a function of ours would, in a quarter of its time.
+    pysqlite3.register_adapter(type(None), {}.get)
     return pysqlite3
-
-
-def _unchanged(value: None) -> None:
-    return value
 
 
 class _Compiler(SQLiteCompiler):
@@ -323,5 +320,5 @@ class SQLiteWriteConnection(WriteConnection):
             self._has_number = False
             self._database.own_commits.undo()
 
-    def _is_open(self) -> bool:
+    def is_open(self) -> bool:
         return bool(self._connection.in_transaction)

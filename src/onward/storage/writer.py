@@ -16,12 +16,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
 from onward.storage import lock_order
-from onward.storage.base import DiskFull, FileReplaced, Locked, Unavailable
+from onward.storage.base import DiskFull, FileReplaced, Locked, TransactionEnded, Unavailable
 from onward.storage.engine import Database
 from onward.storage.lock_order import ALONE, ROWS, LockOrder, Rank
 from onward.storage.outage import Outage
@@ -29,6 +30,7 @@ from onward.storage.tables import SLOTS
 from onward.storage.transaction import TransactionFunction, Tx
 
 T = TypeVar("T")
+_put_at = attrgetter("put_at")
 
 MAX_BATCH = 256
 MAX_WAITING = 50_000
@@ -39,6 +41,10 @@ MIN_RETRY_S, MIN_RETRY_FAILING_S = 0.5, 0.1
 # The longest pause before a batch is tried again: at first, since a deadlock is over at once, and in an outage.
 RETRY_PAUSE_S, MAX_RETRY_PAUSE_S = 0.02, 0.5
 LOCKED_PAUSE_S = (0.02, 0.1)  # before a function is run again that found a row locked
+WENT_ON = (
+    "the database refused a statement of the transaction function, which went on, and nothing of it is written:"
+    " let the statement's error end the function"
+)
 COUNT = sa.text(
     "INSERT INTO _ledger.counts AS counts (slot, owner, status, n) VALUES (:slot, :owner, :status, :n)"
     " ON CONFLICT (slot, owner, status) DO UPDATE SET n = counts.n + excluded.n"
@@ -116,11 +122,13 @@ class Writer:
 
         A function that finds a row locked is run again, in a transaction of its own, so that no other waits with it.
         """
-        deadline = time.monotonic() + self.timeout_s
+        deadline: float | None = None
         while True:
             request = WriteRequest(transaction, order)
             request.future = asyncio.get_running_loop().create_future()
             self._put(request)
+            if deadline is None:
+                deadline = request.put_at + self.timeout_s
             try:
                 return await request.future
             except Locked:
@@ -193,7 +201,7 @@ class Writer:
     def _write(self, batch: list[WriteRequest[Any]]) -> None:
         """Commit the batch, or set the error of its requests."""
         # Of the requests, not of the batch: in an outage it was another batch's turn before.
-        waited_s = time.monotonic() - min(request.put_at for request in batch)
+        waited_s = time.monotonic() - min(map(_put_at, batch))
         least_s = MIN_RETRY_FAILING_S if self.failing else MIN_RETRY_S
         deadline = time.monotonic() + max(self.timeout_s - waited_s, least_s)
         with_savepoints, pause_s = False, RETRY_PAUSE_S
@@ -268,7 +276,8 @@ class Writer:
                 request.result = request.transaction(tx)
                 if with_savepoints or request is batch[-1]:
                     tx.flush()
-                self._connection.require_open()
+                if not self._connection.is_open():
+                    raise TransactionEnded(WENT_ON)  # noqa: TRY301 - as an error of the function
                 if with_savepoints:
                     tx.raw("RELEASE SAVEPOINT request")
             except Exception as error:

@@ -214,7 +214,7 @@ async def _serve_parent(parent: Parent, running: RemoteRunning, handler: Handler
                 for index, (name, result) in enumerate(order.get("finished", ()))
             )
             with tracing.run(f"process {step.name}", order["trace"], job=running.id, handler=running.handler):
-                values = (handler.handed_on(step, order["value"]),) if "value" in order else ()
+                values = (handler.handed_on(handler.steps.index(step), order["value"]),) if "value" in order else ()
                 arguments = {} if values else arguments_of(handler, order["params"], order["version"])
                 parent.send(started=True)
                 left_s = order["left_s"]

@@ -2,9 +2,11 @@
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +140,66 @@ def test_many_threads_write_whole_lines(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert sorted(line["n"] for line in lines(log.path)) == sorted([*range(50)] * 8)
+
+
+class Disk:
+    """`os.fsync`, the first call of which takes until all threads have come, and what was written by each call."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, log: JsonLines, threads: int, *, room: int = 10_000) -> None:
+        self._log = log
+        self._threads = threads
+        self._room = room
+        self.syncs = 0
+        self._write = os.write
+        monkeypatch.setattr(os, "fsync", self._fsync)
+        monkeypatch.setattr(os, "write", self._write_some)
+
+    def _fsync(self, _fd: int) -> None:
+        self.syncs += 1
+        deadline = time.monotonic() + 10
+        while self.syncs == 1 and len(self._log._waiting) < self._threads and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    def _write_some(self, fd: int, data: bytes) -> int:
+        return self._write(fd, data[: self._room])
+
+
+def append_in_threads(log: JsonLines, texts: list[str]) -> list[str]:
+    """Append each text in a thread of its own, and return those that were refused."""
+    refused: list[str] = []
+
+    def append(text: str) -> None:
+        try:
+            log.append({"text": text})
+        except OSError:
+            refused.append(text)
+
+    threads = [threading.Thread(target=append, args=(text,)) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    return refused
+
+
+def test_threads_that_wait_share_one_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = JsonLines(tmp_path / "log.jsonl")
+    log.append({"text": "first"})
+    disk = Disk(monkeypatch, log, threads=8)
+    texts = [str(n) for n in range(8)]
+    assert append_in_threads(log, texts) == []
+    assert disk.syncs == 2
+    assert sorted(line["text"] for line in lines(log.path)) == [*texts, "first"]
+
+
+def test_a_line_too_long_for_the_disk_takes_no_other_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = JsonLines(tmp_path / "log.jsonl")
+    log.append({"text": "first"})
+    disk = Disk(monkeypatch, log, threads=6, room=200)
+    long = "x" * 300
+    assert append_in_threads(log, ["a", "b", "c", long, "d", "e"]) == [long]
+    assert disk.syncs > 1
+    assert sorted(line["text"] for line in lines(log.path)) == ["a", "b", "c", "d", "e", "first"]
 
 
 def test_a_frozen_process_with_the_lock_does_not_block_others_for_ever(tmp_path: Path) -> None:

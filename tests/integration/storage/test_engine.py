@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +21,7 @@ from onward import Ledger
 from onward.storage import driver
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.engine import Database
-from onward.storage.ids import Ids
+from onward.storage.ids import RANDOM_BYTES, Ids
 from onward.storage.sql import as_list, in_array
 from onward.storage.tables import meta
 from onward.storage.transaction import Tx
@@ -36,6 +38,25 @@ def test_ids_grow_even_if_the_clock_goes_back(times_ms: list[int]) -> None:
     found = [ids.next("job", ms) for ms in times_ms]
     assert found == sorted(set(found))
     assert all(len(one) == len("job_") + 32 for one in found)
+
+
+def test_a_fork_of_a_process_makes_other_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = Ids()
+    ids.next("job", 1)
+    fork = copy.copy(ids)
+    fork._lock = threading.Lock()
+    mine = ids.next("job", 1)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert fork.next("job", 1) != mine
+
+
+def test_no_random_bytes_are_used_twice() -> None:
+    ids, found = Ids(), set()
+    for _ in range(3 * RANDOM_BYTES):
+        before = ids._last
+        ids.next("job", 1)
+        found.add(ids._last - before)
+    assert len(found) > 3 * RANDOM_BYTES - 10  # of 2**32, so that two equal ones are rare
 
 
 def test_an_id_is_random_even_within_the_same_millisecond() -> None:

@@ -45,7 +45,7 @@ def test_waits_are_steps() -> None:
     made = sequence("test.several", (draft, sleep(DAY), sleep(DAY), sleep(DAY, name="rest"), report))
     assert [step.name for step in made.steps] == ["draft", "sleep", "sleep_2", "rest", "report"]
     assert made.source_of(4) == 0
-    assert made.handed_on(made.steps[4], "words") == "words"
+    assert made.handed_on(4, "words") == "words"
     assert made.job(text="words").params == {"text": "words"}
 
 
@@ -56,7 +56,7 @@ def test_a_payload_comes_back_as_a_value_of_its_type() -> None:
     assert made.wait("sleep") is None
     stored = wait.bind({"approved": True})
     assert stored == {"approved": True, "comment": ""}
-    assert made.handed_on(made.steps[3], stored) == Approval(approved=True)
+    assert made.handed_on(3, stored) == Approval(approved=True)
 
 
 @pytest.mark.parametrize(

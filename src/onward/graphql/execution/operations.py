@@ -120,7 +120,7 @@ class Operations:
 
     async def execute(self, operation: Operation, context: Context, defer: Defer) -> Response | Invalid:
         """Execute a query or a mutation, and deliver the jobs it accepted; `defer` runs the rest after the response."""
-        kind = operation.kind.value
+        kind = operation.kind._value_
         with context.services.tracing.request(f"graphql {kind}", context.trace, operation=kind) as span:
             response = await self._execute(operation, context, defer)
             if isinstance(response, Invalid) or "errors" in response:
