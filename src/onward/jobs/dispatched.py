@@ -33,9 +33,10 @@ STAGED = 2**62  # in `accepted_at`: of a batch that is not known as a whole yet,
 Insert = Callable[[Tx, NewJob], Job]
 _FIELDS = tuple(field.name for field in fields(NewJob) if field.name not in ("pending", "created_at", "unique"))
 _insert = sa.insert(dispatched)
+_waiting = (dispatched.c.accepted_at <= sa.bindparam("until"), dispatched.c.id > sa.bindparam("after_"))
 _next = (
     sa.select(dispatched.c.id, dispatched.c.accepted_at, dispatched.c.jobs)
-    .where(dispatched.c.accepted_at <= sa.bindparam("until"), dispatched.c.id > sa.bindparam("after_"))
+    .where(*_waiting)
     .order_by(dispatched.c.id)
     .limit(sa.bindparam("limit_", type_=sa.Integer))
     .with_for_update(skip_locked=True)
@@ -50,6 +51,7 @@ _abandoned = (
     .limit(sa.bindparam("limit_", type_=sa.Integer))
 )
 _forget = sa.delete(dispatched).where(dispatched.c.id.in_(_abandoned))
+_first = sa.select(dispatched.c.id).where(*_waiting).order_by(dispatched.c.id).limit(1)
 _delete = sa.delete(dispatched).where(dispatched.c.id == sa.bindparam("id_"))
 _any = sa.select(sa.literal(1)).where(dispatched.c.accepted_at <= sa.bindparam("until")).limit(1)
 
@@ -172,22 +174,46 @@ async def expand_all(
     insert: Insert,
     dispatch: Callable[[list[Job]], None],
     *,
-    unknown: set[str],
+    left: set[str],
     older_than_us: int = 0,
 ) -> None:
-    """Expand and dispatch chunks in short commits, until none is left. Raises Unavailable.
+    """Expand and dispatch chunks in short commits, until none is left but those that cannot become jobs.
 
-    `unknown` gets the ids of the chunks that are left to another release; each is warned about once.
+    `left` gets the ids of these, of a newer release or refused by the ledger; each is logged once. Raises StorageError.
     """
-    commits, after = ShortCommits(writer, most=MOST), ""
-    while found := await commits.run(partial(expand, insert=insert, older_than_us=older_than_us, after=after)):
+    commits, log = ShortCommits(writer, most=MOST), logger("maintenance")
+    after, most = "", MOST
+
+    def change(tx: Tx, limit: int) -> Expanded | None:
+        return expand(tx, min(limit, most), insert=insert, older_than_us=older_than_us, after=after)
+
+    while True:
+        try:
+            found = await commits.run(change)
+        except StorageError:
+            raise
+        except Exception:  # whatever is wrong with a chunk, the others do not wait for it
+            if most > CHUNK:  # of several chunks, the wrong one is found by itself
+                most = CHUNK
+                continue
+            id_ = await writer.database.read(partial(_first_id, older_than_us=older_than_us, after=after))
+            found, most = None if id_ is None else Expanded(id_, [], []), MOST
+            if id_ is not None and id_ not in left:
+                left.add(id_)
+                log.exception("dispatched jobs cannot be accepted; they are tried again", id=id_)
+        if found is None:
+            return
         after = found.last
         for id_ in found.unknown:
-            if id_ not in unknown:
-                unknown.add(id_)
-                logger("maintenance").warning("dispatched jobs are left to the release that wrote them", id=id_)
+            if id_ not in left:
+                left.add(id_)
+                log.warning("dispatched jobs are left to the release that wrote them", id=id_)
         dispatch(found.jobs)
         await commits.rest()
+
+
+def _first_id(tx: Tx, *, older_than_us: int, after: str) -> str | None:
+    return tx.scalar(_first, until=tx.now - older_than_us, after_=after)
 
 
 def any_left(tx: Tx, *, older_than_us: int) -> bool:
@@ -203,7 +229,7 @@ class Expander:
         self._enqueuer = enqueuer
         self._more = False  # something was written down since the last look began
         self._task: asyncio.Task[None] | None = None
-        self._unknown: set[str] = set()
+        self._left: set[str] = set()  # chunks that cannot become jobs here
 
     def accept(self, tx: Tx, children: Dispatched) -> list[Job]:
         """Accept the jobs of a step; those that exist were committed before, and the answer lost."""
@@ -229,7 +255,7 @@ class Expander:
             self._more = False
             try:
                 await expand_all(
-                    self._writer, self._enqueuer.accept_later, self._enqueuer.dispatch_new, unknown=self._unknown
+                    self._writer, self._enqueuer.accept_later, self._enqueuer.dispatch_new, left=self._left
                 )
             except StorageError:
                 log.warning("dispatched jobs are left to maintenance")

@@ -28,7 +28,7 @@ class Recovery(Service):
         self._interval_s = timings.reconcile_interval_s
         self._grace_us = round(timings.delivery_grace_s * 1_000_000)
         self._since: int | None = None  # from which commit on to look; None looks at everything
-        self._unknown: set[str] = set()  # stored chunks of a newer release
+        self._left: set[str] = set()  # stored chunks that cannot become jobs
         self._log = logger("maintenance")
 
     async def reroute_all(self) -> None:
@@ -64,7 +64,7 @@ class Recovery(Service):
                 self._writer,
                 dispatcher.accept_later,
                 dispatcher.dispatch_new,
-                unknown=self._unknown,
+                left=self._left,
                 older_than_us=grace_us,
             )
 

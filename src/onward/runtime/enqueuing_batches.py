@@ -75,7 +75,7 @@ class BatchEnqueuer:
         self._hand_over = hand_over
         self._expanding: asyncio.Task[None] | None = None
         self._more = False  # chunks were published since the last look at them began
-        self._unknown: set[str] = set()
+        self._left: set[str] = set()  # chunks that cannot become jobs
 
     async def enqueue(self, request: BatchRequest, options: Options, key: str | None) -> str:
         """Accept the batch, hand its first jobs over, and return its id."""
@@ -142,7 +142,7 @@ class BatchEnqueuer:
         while self._more:
             self._more = False
             with suppress(StorageError):  # left to maintenance
-                await dispatched.expand_all(self._writer, self._accept_later, self._deliver, unknown=self._unknown)
+                await dispatched.expand_all(self._writer, self._accept_later, self._deliver, left=self._left)
 
     def _accept_later(self, tx: Tx, new: NewJob) -> Job:
         return self._accept(tx, replace(new, backend=self._dispatcher.route(new.handler, new.backend)))

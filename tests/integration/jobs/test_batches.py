@@ -67,7 +67,7 @@ async def there(writer: Writer, batch_id: str) -> Batch:
 
 async def expand(writer: Writer) -> list[Job]:
     found: list[Job] = []
-    await dispatched.expand_all(writer, ledger.accept, found.extend, unknown=set())
+    await dispatched.expand_all(writer, ledger.accept, found.extend, left=set())
     return found
 
 

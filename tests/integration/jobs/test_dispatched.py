@@ -97,9 +97,7 @@ async def test_a_crash_between_two_chunks_loses_no_job_and_doubles_none(ledger_u
         with pytest.raises(Killed):
             await dying.run(killed)
     with writing(ledger_url) as one, writing(ledger_url) as two:
-        await asyncio.gather(
-            *(dispatched.expand_all(it, ledger.accept, found.extend, unknown=set()) for it in (one, two))
-        )
+        await asyncio.gather(*(dispatched.expand_all(it, ledger.accept, found.extend, left=set()) for it in (one, two)))
         there = await one.database.read(lambda tx: tx.scalars(sa.select(jobs.c.id).order_by(jobs.c.id)))
         assert await one.database.read(lambda tx: rows(tx, chunks)) == 0
     assert there == sorted(job.id for job in found) == [child.id for child in new]
@@ -163,13 +161,26 @@ async def test_chunks_follow_the_present_settings_and_one_of_a_newer_release_del
 
 async def test_a_chunk_of_a_newer_release_is_warned_of_once(writer: Writer) -> None:
     """Every look finds it again, for as long as the newer release is not back."""
-    unknown = set[str]()
+    left = set[str]()
     newer = {"id": "job_000000", "jobs": '[{"handler": "a.b", "of_tomorrow": 1}]', "batch": None}
     await writer.run(lambda tx: tx.insert(sa.insert(chunks), {**newer, "accepted_at": tx.now}))
     with capture_logs() as lines:
         for _ in range(3):
-            await dispatched.expand_all(writer, ledger.accept, list[Job]().extend, unknown=unknown)
+            await dispatched.expand_all(writer, ledger.accept, list[Job]().extend, left=left)
     assert [line["id"] for line in lines] == ["job_000000"]
+
+
+async def test_a_chunk_that_the_ledger_refuses_delays_no_other(writer: Writer, tmp_path: Path) -> None:
+    """Between others: logged once, kept, and tried again."""
+    new, wrong = children(tmp_path, 5 * dispatched.CHUNK), range(3 * dispatched.CHUNK, 4 * dispatched.CHUNK)
+    new[wrong[1]] = replace(new[wrong[1]], priority=None)  # type: ignore[arg-type]
+    found, left = await store(writer, new), set[str]()
+    with capture_logs() as lines:
+        for _ in range(2):
+            await dispatched.expand_all(writer, ledger.accept, found.extend, left=left)
+    assert [line["id"] for line in lines] == [new[wrong[0]].id]
+    assert [job.id for job in found] == [child.id for n, child in enumerate(new) if n not in wrong]
+    assert await writer.database.read(lambda tx: rows(tx, chunks)) == 1
 
 
 async def test_the_tables_of_the_last_release_are_refused_while_a_chunk_is_there(
