@@ -179,9 +179,15 @@ _any_followed = (
     .where(sa.or_(batches.c.id == _p("batch_"), batches.c.parent == _p("batch_")), _follower_open)
     .limit(1)
 )
+_follower_kept = sa.exists(
+    sa.select(_followers.c.id).where(
+        _followers.c.id == batches.c.next_job,
+        sa.or_(_followers.c.finished_at.is_(None), _followers.c.finished_at >= _p("before_")),
+    )
+)
 _old = (
     sa.select(batches.c.id)
-    .where(batches.c.finished_at < _p("before_"), ~_follower_open)
+    .where(batches.c.finished_at < _p("before_"), ~_follower_kept)
     # The results of a batch are read from the rows of those in it, too: they go after it.
     .where(~sa.exists(sa.select(_outer.c.id).where(_outer.c.id == batches.c.parent)))
     .order_by(batches.c.finished_at)
@@ -204,16 +210,16 @@ _ended = (
 )
 
 
-def not_needed(batch_id: sa.Column[Any]) -> sa.ColumnElement[bool]:
-    """Return the condition of a job that nobody reads as a child of its batch: the job that follows is over, too."""
-    needed = sa.select(batches.c.id).where(
-        batches.c.id == batch_id, sa.or_(batches.c.finished_at.is_(None), _follower_open)
-    )
-    return sa.or_(batch_id.is_(None), ~sa.exists(needed))
+def is_in_none(batch_id: sa.Column[Any]) -> sa.ColumnElement[bool]:
+    """Return the condition of a job that is no child of a batch which is still there: its result may go."""
+    return sa.or_(batch_id.is_(None), ~sa.exists(sa.select(batches.c.id).where(batches.c.id == batch_id)))
 
 
 def prune(tx: Tx, limit: int, *, before: int) -> int:
-    """Delete batches that were over before that time, and what follows them too; return how many, at most `limit`."""
+    """Delete batches that ended before that time, with what follows them; return how many, at most `limit`.
+
+    A batch in another one goes after it. The children are kept as long as the row, to be retried and read as a whole.
+    """
     return tx.execute(_prune, before_=before, limit_=limit)
 
 
@@ -372,7 +378,9 @@ def retry(tx: Tx, batch_id: str, *, visible: Visible) -> Batch:
     kept, job = None, None if batch.next_job is None else ledger.get(tx, batch.next_job)
     if _is_followed(tx, batch):  # it reads the results of the batch
         raise BatchConflict("the job that follows the batch is not over: wait for it, or cancel it", batch)
-    if batch.state is B.DONE and job is not None:
+    if batch.state is B.DONE and batch.next_job is not None:
+        if job is None:
+            raise BatchConflict("the job that follows the batch has been deleted; retry single jobs", batch)
         if job.status not in RETRYABLE:
             raise BatchConflict(f"the job that follows the batch is {job.status}; retry single jobs", batch)
         kept = job.id

@@ -25,7 +25,7 @@ MARKS_S = STAGED_S = 86_400
 _p = sa.bindparam
 _old = (
     sa.select(jobs.c.id, jobs.c.owner, jobs.c.status, jobs.c.handler, jobs.c.unique_key)
-    .where(jobs.c.finished_at.is_not(None), jobs.c.finished_at < _p("before"), batches.not_needed(jobs.c.batch))
+    .where(jobs.c.finished_at.is_not(None), jobs.c.finished_at < _p("before"), batches.is_in_none(jobs.c.batch))
     .order_by(jobs.c.finished_at)
     .limit(_p("limit_", type_=sa.Integer))
 )
@@ -63,8 +63,9 @@ class Cleaner(Service):
         """Delete old rows, and return the number of jobs among them. Raises Unavailable."""
         gone = 0
         if self._retention.jobs is not None:
-            gone = await in_batches(self._writer, partial(_prune, age_us=_us(self._retention.jobs)), most=JOBS)
-            await in_batches(self._writer, partial(_prune_batches, age_us=_us(self._retention.jobs)), most=JOBS)
+            age_us = _us(self._retention.jobs)
+            await in_batches(self._writer, partial(_prune_batches, age_us=age_us), most=JOBS)  # then their children
+            gone = await in_batches(self._writer, partial(_prune, age_us=age_us), most=JOBS)
         await in_batches(self._writer, _forget_staged, most=JOBS)
         # Of writers that are no more: those that are leave a new one every second.
         await in_batches(self._writer, _prune_marks, most=ROWS)

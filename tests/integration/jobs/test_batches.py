@@ -19,6 +19,7 @@ from onward.jobs.dispatched import CHUNK
 from onward.jobs.model import EVERYTHING, Job, NewJob
 from onward.jobs.states import JobStatus
 from onward.maintenance.cleaner import Cleaner, Retention
+from onward.storage.tables import batches as batch_rows
 from onward.storage.tables import dispatched as chunks
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
@@ -27,6 +28,7 @@ from tests.ledgers import new_job, route, writing
 
 S = JobStatus
 MANY = CHUNK * 3 + 10
+DAY_US = 86_400_000_000
 THEN = JobRequest("conformance.then", {})
 
 
@@ -265,19 +267,43 @@ async def test_a_child_that_fails_again_is_not_retried_by_whoever_comes_later(wr
     assert await writer.run(retry) == batches.Retried([], None)
 
 
-async def test_children_are_kept_until_what_follows_is_over(writer: Writer) -> None:
-    cleaner = Cleaner(writer, Retention(timedelta(0), None))
+async def set_finished(writer: Writer, *conditions: sa.ColumnElement[bool], days: int) -> None:
+    """Have the jobs ended so many days ago."""
+    statement = sa.update(jobs).where(*conditions, jobs.c.finished_at.is_not(None))
+    at = sa.bindparam("at_", type_=sa.BigInteger)
+    await writer.run(lambda tx: tx.execute(statement.values(finished_at=at), at_=tx.now - days * DAY_US))
+
+
+async def test_children_are_kept_as_long_as_what_holds_and_follows_them(writer: Writer) -> None:
+    """The inner batch, too, can be retried with the outer one, and what follows may be retried by hand."""
+    cleaner = Cleaner(writer, Retention(timedelta(days=9), None))
     batch_ = await accepted(writer, batch([*children(2), batch(children(1))], then=THEN))
     nested = sa.text("SELECT id FROM _ledger.batches WHERE parent IS NOT NULL")
-    inner = await writer.database.read(lambda tx: tx.scalar(nested))
+    inner = await there(writer, str(await writer.database.read(lambda tx: tx.scalar(nested))))
+    ended_long_ago = sa.update(batch_rows).values(finished_at=sa.bindparam("at_", type_=sa.BigInteger))
+
+    await end(writer, inner, S.FAILED)
+    await advance(writer, inner.id)
+    await set_finished(writer, jobs.c.batch == inner.id, days=20)
+    await writer.run(lambda tx: tx.execute(ended_long_ago.where(batch_rows.c.id == inner.id), at_=tx.now - 20 * DAY_US))
+    assert await cleaner.prune() == 0, "the outer batch goes on"
     await end(writer, batch_)
-    await end(writer, await there(writer, str(inner)))
-    assert await cleaner.prune() == 0
-    (follower,) = await advance(writer, str(inner))
-    assert await cleaner.prune() == 1, "nobody reads the results of the inner batch"
-    assert await writer.database.read(partial(batches.get, batch_id=str(inner))) is not None
+    (follower,) = await advance(writer, batch_.id)
+    await set_finished(writer, jobs.c.batch == batch_.id, days=20)
+    await writer.run(lambda tx: tx.execute(ended_long_ago, at_=tx.now - 20 * DAY_US))
+    assert await cleaner.prune() == 0, "what follows is not over"
     await writer.run(lambda tx: commands.cancel(tx, follower.id, reason=None, visible=EVERYTHING))
-    await asyncio.sleep(0.002)
-    assert await cleaner.prune() == 3
-    await cleaner.prune()
-    assert await writer.database.read(lambda tx: tx.all(sa.text("SELECT id FROM _ledger.batches"))) == []
+    assert await cleaner.prune() == 0, "what follows may be retried, and reads the results again"
+    await set_finished(writer, jobs.c.id == follower.id, days=20)
+    assert await cleaner.prune() == 4
+    assert await writer.database.read(lambda tx: (rows(tx, jobs), rows(tx, batch_rows))) == (0, 0)
+
+
+async def test_a_batch_is_not_retried_once_what_followed_is_deleted(writer: Writer) -> None:
+    """It would follow a second time."""
+    batch_ = await accepted(writer, batch(children(2), then=THEN))
+    await end(writer, batch_, S.FAILED)
+    (follower,) = await advance(writer, batch_.id)
+    await writer.run(lambda tx: tx.execute(sa.delete(jobs).where(jobs.c.id == sa.bindparam("id_")), id_=follower.id))
+    with pytest.raises(BatchConflict, match="has been deleted"):
+        await writer.run(partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING))
