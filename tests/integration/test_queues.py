@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from onward.backends.base import Backend, Defer, Delivery, Role, Run
+from onward.backends.base import Backend, Defer, Delivery, Health, Role, Run
 from onward.config import settings
 from onward.config.settings import SettingsError
 from onward.dispatch.patterns import Routes
@@ -62,6 +62,13 @@ class Apart(Mixing):
     @classmethod
     def for_queue(cls, queue: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**options, "place": f"{options['place']}/{queue}"}
+
+
+class Broker(Mixing):
+    """The same, with an identity: it confirms what it has."""
+
+    async def health(self) -> Health:
+        return Health(reachable=True, identity="a broker", depth=len(self.delivered))
 
 
 @pytest.fixture(autouse=True)
@@ -224,6 +231,32 @@ async def test_a_message_of_another_queue_is_claimed_where_that_is_taken_and_del
         done = await get(onward, job)
     assert (done.status, done.backend) == (S.SUCCEEDED, f"mine:{QUEUE}")
     assert len(notes(project)) == 1
+
+
+async def test_jobs_are_delivered_again_where_the_leading_process_does_not_know_their_queue(project: Path) -> None:
+    """The leading process has other handlers: of another release, or of another program on the ledger."""
+    others: dict[str, Any] = {"handlers": {"modules": []}}
+    async with process(project, **mixing("Broker"), **others) as leading:
+        assert f"mine:{QUEUE}" not in leading.dispatcher.backends
+        async with process(project, Role.RUN, **mixing("Broker")) as taker:
+            assert (leading.lease.leads, taker.lease.leads) == (True, False)
+            job = await taker.writer.run(lambda tx: accept(tx, handler="conformance.queued", backend=f"mine:{QUEUE}"))
+            apart = taker.dispatcher.backends[f"mine:{QUEUE}"]
+            assert isinstance(apart, Mixing)
+            await until(lambda: bool(apart.delivered))
+
+            async def confirmed() -> bool:
+                return (await get(taker, job)).delivered_to == "a broker"
+
+            await until(confirmed)
+            assert apart.delivered == [job.id]
+
+
+async def test_one_of_the_processes_that_take_a_queue_delivers_where_the_leading_one_does_not(project: Path) -> None:
+    async with process(project, Role.RUN, **mixing()) as one, process(project, Role.RUN, **mixing()) as two:
+        found = await one.database.read(lambda tx: waiting.first_taker(tx, f"mine:{QUEUE}"))
+        assert found == min(one.lease.id, two.lease.id)
+        assert await one.database.read(lambda tx: waiting.first_taker(tx, "mine:gone")) is None
 
 
 async def test_a_backend_may_have_a_place_for_each_queue(project: Path) -> None:

@@ -80,7 +80,7 @@ class Dispatcher:
     async def start(self) -> None:
         """Begin to ask each backend for its health, and to deliver jobs that get a place of their key."""
         loop = asyncio.get_running_loop()
-        self._writer.on_end = lambda jobs: loop.call_soon_threadsafe(self._dispatch_known, jobs)
+        self._writer.on_end = lambda jobs: loop.call_soon_threadsafe(self.dispatch, jobs)
         await self._broker_health.start()
 
     async def close(self) -> None:
@@ -138,9 +138,7 @@ class Dispatcher:
     async def deliver(self, jobs: Sequence[Job], *, after_response: Defer) -> None:
         """Deliver the jobs, or leave them to maintenance. Takes 50 ms at most, and never raises."""
         for name, deliveries in self.by_backend(jobs).items():
-            backend = self.backends.get(name)
-            if backend is None:
-                continue  # a queue of handlers that are not known here: a process that knows them delivers
+            backend = self.backends[name]
             if not backend.runs_elsewhere:
                 try:
                     await backend.deliver(deliveries, after_response=after_response)
@@ -184,10 +182,14 @@ class Dispatcher:
                 pass
 
     def by_backend(self, jobs: Sequence[Job]) -> dict[str, list[Delivery]]:
-        """Group the deliveries of the jobs in line by destination."""
+        """Group the deliveries of the jobs in line by destination.
+
+        Those of a queue that is not known here are left to the processes that take it.
+        """
         found: dict[str, list[Delivery]] = {}
         for job in jobs:
-            if job.status is JobStatus.QUEUED and job.blocked is None and not job.replayed:
+            in_line = job.status is JobStatus.QUEUED and job.blocked is None and not job.replayed
+            if in_line and job.backend in self.backends:
                 delivery = Delivery(job.id, job.handler, job.priority, job.fencing_token, job.delivered_to)
                 found.setdefault(job.backend, []).append(delivery)
         return found
@@ -213,10 +215,6 @@ class Dispatcher:
         """Deliver jobs of no request, in a task."""
         if jobs:
             self._spawn(self.deliver(jobs, after_response=self.defer))
-
-    def _dispatch_known(self, jobs: Sequence[Job]) -> None:
-        """Deliver the jobs of the backends that this process has; others are claimed from the ledger."""
-        self.dispatch([job for job in jobs if job.backend in self.backends])
 
     def defer(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Call a function soon, in a task of the process, as BackgroundTasks does for a request over HTTP."""

@@ -28,5 +28,4 @@ async def send(
     stored = waits.checked(found, name, payload, handlers=handlers, sender=sender)
     keep = partial(waits.signal, job_id=job_id, name=name, stored=stored, route=dispatcher.route, sender=sender)
     job = await writer.run(keep, lock_order.job(job_id))
-    if job.backend in dispatcher.backends:  # a process that only enqueues has none that runs jobs in its own process
-        await dispatcher.deliver([job], after_response=dispatcher.defer)
+    await dispatcher.deliver([job], after_response=dispatcher.defer)

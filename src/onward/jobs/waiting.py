@@ -15,12 +15,17 @@ from onward.jobs.states import JobStatus
 from onward.storage.tables import runners
 from onward.storage.transaction import Tx
 
-_takes = sa.select(runners.c.takes).where(runners.c.takes.is_not(None))
+_takes = sa.select(runners.c.id, runners.c.takes).where(runners.c.takes.is_not(None)).order_by(runners.c.id)
 
 
 def taken(tx: Tx) -> set[str]:
     """Return the destinations whose jobs a living process runs; those of an older release tell nothing."""
-    return {destination for (takes,) in tx.all(_takes) for destination in takes.split()}
+    return {destination for _, takes in tx.all(_takes) for destination in takes.split()}
+
+
+def first_taker(tx: Tx, destination: str) -> str | None:
+    """Return one of the runners that take the destination, the same to all who ask."""
+    return next((runner for runner, takes in tx.all(_takes) if destination in takes.split()), None)
 
 
 def waits_for(

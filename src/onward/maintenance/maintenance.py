@@ -1,9 +1,9 @@
-"""The maintenance of a ledger: each service in a task of its own, all in the one process that leads."""
+"""The maintenance of a ledger: each service in a task of its own, nearly all in the one process that leads."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs.batch_keeper import BatchKeeper
@@ -14,7 +14,7 @@ from onward.maintenance.batches import UnfinishedBatches
 from onward.maintenance.callers import CallersCounters, CallersJobs
 from onward.maintenance.cleaner import Cleaner, Retention
 from onward.maintenance.recovery import Recovery
-from onward.maintenance.redelivery import BlockedJobs, Redelivery
+from onward.maintenance.redelivery import BlockedJobs, OwnRedelivery, Redelivery
 from onward.maintenance.scheduler import DelayedJobs, RecurringJobs
 from onward.maintenance.service import Service
 from onward.storage.base import StorageError
@@ -23,7 +23,7 @@ from onward.telemetry import logger
 
 
 class Maintenance:
-    """Runs the services while this process leads; every process has one."""
+    """Runs the services, most of them while this process leads; every process has one."""
 
     def __init__(
         self,
@@ -34,8 +34,10 @@ class Maintenance:
         keeper: BatchKeeper,
         schedule: Schedule,
         retention: Retention,
+        takes: Collection[str] = (),
         timings: Timings = Timings(),
     ) -> None:
+        """`takes` are the destinations whose jobs this process runs."""
         self._lease = lease
         self._interval_s = timings.tick_interval_s
         self._recovery = Recovery(writer, dispatcher, timings)
@@ -48,6 +50,11 @@ class Maintenance:
                 for name, backend in dispatcher.backends.items()
                 if backend.runs_elsewhere
                 for service in (Redelivery, CallersJobs)
+            ),
+            *(
+                OwnRedelivery(name, writer, dispatcher, timings, lease=lease)
+                for name in takes
+                if dispatcher.backends[name].runs_elsewhere
             ),
             CallersCounters(writer, timings),
             self._recovery,
@@ -72,7 +79,7 @@ class Maintenance:
         while True:
             pause_s = self._interval_s
             try:
-                if self._lease.leads:
+                if self._lease.leads or service.everywhere:
                     pause_s = await service.run_once()
                 else:
                     service.stand_by()

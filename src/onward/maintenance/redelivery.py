@@ -11,8 +11,10 @@ from functools import partial
 from onward.backends.base import Delivery, Health
 from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import blocked, due, key_limits
+from onward.jobs.leases import Lease
 from onward.jobs.model import Job
 from onward.jobs.timings import Timings
+from onward.jobs.waiting import first_taker
 from onward.maintenance.agenda import Agenda
 from onward.maintenance.service import Service
 from onward.storage.batches import ShortCommits, in_batches
@@ -24,6 +26,7 @@ from onward.telemetry import logger
 PAGE = 500
 ROWS = 2_000  # that one commit changes at most
 COMMITS_OF_KEYS = 20  # after which handlers' limits are looked at again
+PATIENCE = 2  # so many times the grace of the leading process
 EMPTY_LOOKS = 3  # so often in a row a broker has to say that it holds nothing, before it is not believed
 
 
@@ -81,6 +84,30 @@ class Redelivery(Service):
             self._log.info("delivered again", backend=self._backend, jobs=len(deliveries))
             if len(rows) < PAGE:
                 return
+
+
+class OwnRedelivery(Redelivery):
+    """Does the same in a process that takes the backend's jobs, for a leading one that does not know the backend.
+
+    That may be a process of another release, or of other handlers. One that knows the backend has delivered before.
+    """
+
+    name = "redelivery where jobs are taken"
+    everywhere = True
+
+    def __init__(self, backend: str, writer: Writer, dispatcher: Dispatcher, timings: Timings, *, lease: Lease) -> None:
+        super().__init__(backend, writer, dispatcher, timings)
+        self._lease = lease
+        self._grace_us *= PATIENCE
+        self._interval_s = timings.reconcile_interval_s
+
+    async def run_once(self) -> float:
+        if not self._lease.leads:
+            taker = await self._writer.database.read(partial(first_taker, destination=self._backend))
+            if taker == self._lease.id:
+                return await super().run_once()
+        self._empty_looks = 0
+        return self._interval_s
 
 
 class BlockedJobs(Service):

@@ -7,9 +7,11 @@ from typing import ClassVar
 
 
 class Service(ABC):
-    """One kind of work on the ledger, repeated in a task of its own by the process that leads."""
+    """One kind of work on the ledger, repeated in a task of its own: mostly by the process that leads."""
 
     name: ClassVar[str]
+    everywhere: ClassVar[bool] = False
+    """Is it repeated in each process, whichever leads?"""
 
     @abstractmethod
     async def run_once(self) -> float:

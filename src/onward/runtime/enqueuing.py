@@ -305,9 +305,7 @@ class Enqueuer:
 
     async def _hand_over(self, jobs: list[Job]) -> None:
         self._dispatcher.count(jobs)
-        known = [job for job in jobs if job.backend in self._dispatcher.backends]
-        if known:
-            await self._dispatcher.deliver(known, after_response=self._dispatcher.defer)
+        await self._dispatcher.deliver(jobs, after_response=self._dispatcher.defer)
 
 
 def check_request(request: JobRequest) -> None:

@@ -142,14 +142,12 @@ class BatchEnqueuer:
         while self._more:
             self._more = False
             with suppress(StorageError):  # left to maintenance
-                await dispatched.expand_all(self._writer, self._accept_later, self._deliver, left=self._left)
+                await dispatched.expand_all(
+                    self._writer, self._accept_later, self._dispatcher.dispatch_new, left=self._left
+                )
 
     def _accept_later(self, tx: Tx, new: NewJob) -> Job:
         return self._accept(tx, replace(new, backend=self._dispatcher.route(new.handler, new.backend)))
-
-    def _deliver(self, jobs: list[Job]) -> None:
-        self._dispatcher.count(jobs)
-        self._dispatcher.dispatch([job for job in jobs if job.backend in self._dispatcher.backends])
 
     def close(self) -> None:
         """Leave the rest of a long batch to maintenance."""

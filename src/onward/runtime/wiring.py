@@ -224,6 +224,7 @@ def _build(
         keeper=keeper,
         schedule=schedule,
         retention=values.retention(settings),
+        takes=takes,
         timings=timings,
     )
     drain = Drain(runner, children, settings.server.drain_s)

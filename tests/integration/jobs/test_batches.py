@@ -300,7 +300,7 @@ async def test_children_are_kept_as_long_as_what_holds_and_follows_them(writer: 
 
 
 async def test_a_batch_is_not_retried_once_what_followed_is_deleted(writer: Writer) -> None:
-    """It would follow a second time."""
+    """Otherwise the job that followed would do so a second time."""
     batch_ = await accepted(writer, batch(children(2), then=THEN))
     await end(writer, batch_, S.FAILED)
     (follower,) = await advance(writer, batch_.id)
