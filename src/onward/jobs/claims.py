@@ -41,17 +41,26 @@ _CLAIM = {
     "attempt_started_at": _p("now"),
     "started_at": sa.func.coalesce(jobs.c.started_at, _p("now")),
 }
-_claim = (
+_delivered = (
+    ready_row,
+    jobs.c.backend == _p("backend_"),
+    jobs.c.deaths <= _p("crashes_"),
+    IN_TIME,
+    ~has_limits,
+    may_start,
+)
+_claim = sa.update(jobs).where(ID, *_delivered).values(_CLAIM).returning(row_as_json(*row.ALL))
+_these = (
+    sa.select(jobs.c.id)
+    .where(in_array(jobs.c.id, "ids"), *_delivered)
+    .order_by(jobs.c.id)
+    .with_for_update()
+    .cte("these")
+    .prefix_with("MATERIALIZED")
+)
+_claim_each = (
     sa.update(jobs)
-    .where(
-        ID,
-        ready_row,
-        jobs.c.backend == _p("backend_"),
-        jobs.c.deaths <= _p("crashes_"),
-        IN_TIME,
-        ~has_limits,
-        may_start,
-    )
+    .where(jobs.c.id.in_(sa.select(_these.c.id)), ready_row)
     .values(_CLAIM)
     .returning(row_as_json(*row.ALL))
 )
@@ -149,6 +158,13 @@ def claim(tx: Tx, job_id: str, *, runner: str, worker: str, backend: str, isolat
     admitted = admission.admit(tx, line, limit=1, max_crashes=crashes) if line else []
     rows = tx.all(_claim_admitted, ids=as_list(admitted), crashes_=crashes, **values) if admitted else []
     return next((replace(_claimed(tx, found), limited=True) for found in rows), None)
+
+
+def claim_each(tx: Tx, ids: Collection[str], *, runner: str, worker: str, backend: str, isolated: bool) -> list[Job]:
+    """Claim those of the jobs that `claim` would claim at once, by one statement; the others are left to it."""
+    crashes = MAX_CRASHES if isolated else CRASHES_BEFORE_ISOLATION - 1
+    rows = tx.all(_claim_each, ids=as_list(ids), crashes_=crashes, **_values(tx, runner, worker, backend))
+    return [_claimed(tx, found) for found in rows]
 
 
 def claim_due(

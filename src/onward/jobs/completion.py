@@ -24,7 +24,7 @@ from onward.jobs.states import TERMINAL, JobStatus
 from onward.storage.base import StorageError
 from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
-from onward.storage.writer import Writer
+from onward.storage.writer import Part, Writer
 from onward.telemetry import logger
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
@@ -73,7 +73,9 @@ class Completion:
         """Record a finished step, accept the jobs that it dispatched, and return the steps. Raises Superseded."""
         if not _brings_more(running):
             after, status = await self._under_claim(
-                running, lambda tx: recording.finish_step(tx, running.job, steps, result, running.latest)
+                running,
+                lambda tx: recording.finish_step(tx, running.job, steps, result, running.latest),
+                part=Part(_finish_each, (running, steps, result)),
             )
             if status is S.CANCELLING:
                 running.interrupt(StopReason.CANCEL)
@@ -164,6 +166,7 @@ class Completion:
                 status = await self._under_claim(
                     running,
                     lambda tx: recording.record_outcome(tx, running.job, outcome, steps=steps, progress=running.latest),
+                    part=Part(_record_each, (running, outcome, steps)),
                 )
             self._count(running.job, status)
             return
@@ -229,7 +232,11 @@ class Completion:
             await self._writer.run(partial(overruns.add_all, jobs=jobs), LAST)
 
     async def _under_claim(
-        self, running: Running, transaction: Callable[[Tx], T], children: Sequence[NewJob] = ()
+        self,
+        running: Running,
+        transaction: Callable[[Tx], T],
+        children: Sequence[NewJob] = (),
+        part: Part | None = None,
     ) -> T:
         """Run the transaction, which raises Superseded unless the job's claim is the newest one.
 
@@ -242,7 +249,7 @@ class Completion:
         try:
             while True:
                 try:
-                    return await self._writer.run(transaction, order)
+                    return await self._writer.run(transaction, order, part)
                 except Superseded:
                     if resumed or not await self._retry(self._resume, running):
                         raise
@@ -272,6 +279,22 @@ class Completion:
         self._children.close()
         for task in self._overruns:
             task.cancel()
+
+
+def _finish_each(
+    tx: Tx, parts: Sequence[tuple[Running, tuple[Step, ...], object]]
+) -> Sequence[tuple[tuple[Step, ...], JobStatus]]:
+    """Record the finished steps of several jobs."""
+    return recording.finish_each(
+        tx, [recording.Finished(running.job, steps, result, running.latest) for running, steps, result in parts]
+    )
+
+
+def _record_each(tx: Tx, parts: Sequence[tuple[Running, Outcome, tuple[Step, ...]]]) -> Sequence[JobStatus]:
+    """Record the outcomes of several jobs, which have succeeded."""
+    return recording.record_each(
+        tx, [recording.Succeeded(running.job, outcome, steps, running.latest) for running, outcome, steps in parts]
+    )
 
 
 def _brings_more(running: Running) -> bool:

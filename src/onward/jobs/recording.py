@@ -6,9 +6,10 @@ belongs to one claim, so that a runner whose claim is over can write nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -33,7 +34,7 @@ _finish_step = (
     sa.update(jobs).where(*_under_claim).values({**_CHANGED, "steps": _p("steps_"), "progress": _p("progress_")})
 )
 _report_progress = sa.update(jobs).where(*_under_claim).values({**_CHANGED, "progress": _p("progress_")})
-_record = (
+_record_each = (
     sa.update(jobs)
     .where(*_under_claim)
     .values(
@@ -55,8 +56,8 @@ _record = (
             "error": _p("error_"),
         }
     )
-    .returning(jobs.c.version)
 )
+_record = _record_each.returning(jobs.c.version)
 _record_wait = _record.values({"wait": _p("wait_")})
 _front = (
     sa.select(jobs.c.due_at)
@@ -83,6 +84,55 @@ def finish_step(
         ):
             return after, status
     raise Superseded(job.id)
+
+
+class Finished(NamedTuple):
+    """A step that has succeeded: its job, the steps before it ended, its result, and the progress."""
+
+    job: Job
+    steps: tuple[Step, ...]
+    result: object
+    progress: Progress | None
+
+
+class Succeeded(NamedTuple):
+    """An attempt that has succeeded: its job, the outcome, the steps before the last one ended, and the progress."""
+
+    job: Job
+    outcome: Outcome
+    steps: tuple[Step, ...]
+    progress: Progress | None
+
+
+def finish_each(tx: Tx, finished: Sequence[Finished]) -> list[tuple[tuple[Step, ...], JobStatus]]:
+    """Do as `finish_step` for jobs of which each is running. Raises Superseded if one of them is not."""
+    after = [_advance(one.steps, one.result, tx.now) for one in finished]
+    rows = [
+        {
+            "id_": one.job.id,
+            "token_": one.job.fencing_token,
+            "from_": "RUNNING",
+            "change": tx.change,
+            "steps_": row.encode_steps(steps),
+            "progress_": row.encode_progress(one.progress),
+        }
+        for one, steps in zip(finished, after, strict=True)
+    ]
+    _update_each(tx, _finish_step, rows)
+    return [(steps, S.RUNNING) for steps in after]
+
+
+def record_each(tx: Tx, succeeded: Sequence[Succeeded]) -> list[JobStatus]:
+    """Do as `record_outcome` for jobs that have succeeded. Raises Superseded if one of them is not running any more."""
+    _update_each(tx, _record_each, [_values(tx, one.job, S.RUNNING, *one[1:]) for one in succeeded])
+    for one in succeeded:
+        _count(tx, one.job, S.RUNNING, one.outcome.status)
+    return [one.outcome.status for one in succeeded]
+
+
+def _update_each(tx: Tx, statement: Any, rows: Sequence[dict[str, Any]]) -> None:
+    if tx.update_each(statement, rows) < len(rows):
+        raise Superseded("one of several jobs")
 
 
 def report_progress(tx: Tx, job: Job, progress: Progress) -> None:
@@ -127,41 +177,49 @@ def write(  # noqa: PLR0917 - all of them in every call
     tx: Tx, job: Job, source: JobStatus, outcome: Outcome, steps: tuple[Step, ...], progress: Progress | None
 ) -> bool:
     """Write the outcome of a job that is in the status `source`; return False if the claim is over."""
+    statement, values = _record, _values(tx, job, source, outcome, steps, progress)
+    if outcome.wait is not None:
+        statement, values["wait_"] = _record_wait, row.encode_wait(_wait_of(job, outcome.wait, tx.now))
+    if tx.one(statement, **values) is None:
+        return False
+    _count(tx, job, source, outcome.status)
+    return True
+
+
+def _count(tx: Tx, job: Job, source: JobStatus, target: JobStatus) -> None:
+    tx.count(job.owner, source, -1)
+    tx.count(job.owner, target, 1)
+    key_limits.note(tx, job.limit_key)
+
+
+def _values(  # noqa: PLR0917 - as `write`
+    tx: Tx, job: Job, source: JobStatus, outcome: Outcome, steps: tuple[Step, ...], progress: Progress | None
+) -> dict[str, Any]:
+    """Return the values of the statement that writes an outcome."""
     now, status = tx.now, outcome.status
     started = job.attempts[-1]
     error = replace(outcome.error, occurred_at=now) if outcome.error else None
     attempt = Attempt(
         started.number, outcome.counts_as_attempt, started.backend, started.worker, started.started_at, now, error
     )
-    statement, further = _record, dict[str, Any]()
-    if outcome.wait is not None:
-        statement, further = _record_wait, {"wait_": row.encode_wait(_wait_of(job, outcome.wait, now))}
-    written = tx.one(
-        statement,
-        id_=job.id,
-        token_=job.fencing_token,
-        from_=source._value_,
-        to_=status._value_,
-        change=tx.change,
-        steps_=row.encode_steps(_close(steps, status, outcome.result, now)),
-        progress_=row.encode_progress(progress or job.progress),
-        attempts_=row.encode_attempts((*job.attempts[:-1], attempt)[-ATTEMPTS_KEPT:]),
-        counted_=job.counted_attempts + outcome.counts_as_attempt,
-        crashes_=job.crash_count + outcome.crashed,
-        next_token=job.fencing_token + 1,
-        blocked_=KEY if status is S.QUEUED and job.limit_key is not None else None,
-        due_=_front_of_line(tx, job) if status is S.QUEUED else now + outcome.delay_us,
-        finished_=now if status in TERMINAL else None,
-        result_=row.encode(outcome.result) if status is S.SUCCEEDED else None,
-        error_=None if status is S.CANCELLED else row.encode_error(error),
-        **further,
-    )
-    if written is None:
-        return False
-    tx.count(job.owner, source, -1)
-    tx.count(job.owner, status, 1)
-    key_limits.note(tx, job.limit_key)
-    return True
+    return {
+        "id_": job.id,
+        "token_": job.fencing_token,
+        "from_": source._value_,
+        "to_": status._value_,
+        "change": tx.change,
+        "steps_": row.encode_steps(_close(steps, status, outcome.result, now)),
+        "progress_": row.encode_progress(progress or job.progress),
+        "attempts_": row.encode_attempts((*job.attempts[:-1], attempt)[-ATTEMPTS_KEPT:]),
+        "counted_": job.counted_attempts + outcome.counts_as_attempt,
+        "crashes_": job.crash_count + outcome.crashed,
+        "next_token": job.fencing_token + 1,
+        "blocked_": KEY if status is S.QUEUED and job.limit_key is not None else None,
+        "due_": _front_of_line(tx, job) if status is S.QUEUED else now + outcome.delay_us,
+        "finished_": now if status in TERMINAL else None,
+        "result_": row.encode(outcome.result) if status is S.SUCCEEDED else None,
+        "error_": None if status is S.CANCELLED else row.encode_error(error),
+    }
 
 
 def _front_of_line(tx: Tx, job: Job) -> int:

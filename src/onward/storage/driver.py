@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -91,6 +91,14 @@ class Driver(ABC):
         text, _ = self.compiled(insert)
         for row in rows:
             cursor.execute(text, row)
+
+    def update_each(self, cursor: Any, statement: Any, rows: Sequence[dict[str, Any]]) -> int:
+        """Run a statement that is kept once for each of the rows, in order; return how many rows it has touched."""
+        touched = 0
+        for row in rows:
+            self.execute(cursor, statement, row)
+            touched += self.rows_touched(cursor)
+        return touched
 
     def rows_touched(self, cursor: Any) -> int:
         """Return how many rows the statement that a cursor has just run has inserted, updated or deleted."""
@@ -200,8 +208,8 @@ class WriteConnection(ABC):
     def _begin(self, tx: Tx, deadline: float, *, is_change: bool) -> tuple[int, int]:
         """Begin, and return the commit's number and the ledger's time."""
 
-    def lock_jobs(self, tx: Tx, batch: Collection[Ordered]) -> None:  # noqa: B027 - SQLite has one lock for all
-        """Lock the batch's rows of jobs, in order, if a function of it may lock limits between them."""
+    def lock_jobs(self, tx: Tx, batch: Collection[Ordered], *, in_order: bool) -> None:  # noqa: B027 - SQLite has one lock
+        """Lock the batch's rows of jobs, in order, if its functions are in another, or may lock limits between them."""
 
     @abstractmethod
     def commit(self, tx: Tx, deadline: float) -> None:

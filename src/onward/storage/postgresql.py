@@ -7,7 +7,7 @@ import secrets
 import time
 import zlib
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +167,13 @@ class PostgreSQL(Driver):
         else:
             cursor.executemany(self.compiled(insert)[0], rows)  # sent together: no row waits for the answer to another
 
+    def update_each(self, cursor: Any, statement: Any, rows: Sequence[dict[str, Any]]) -> int:
+        if pooler.is_marked(cursor.connection):
+            return super().update_each(cursor, statement, rows)
+        text, defaults = self.compiled(statement)
+        cursor.executemany(text, [{**defaults, **row} for row in rows] if defaults else rows)
+        return int(cursor.rowcount)
+
     def begin_read(self, connection: Any) -> None:
         if pooler.is_marked(connection):
             pooler.run(connection, POOLED_BEGIN, time.monotonic() + POOLED_READ_TIMEOUT_S)
@@ -252,8 +259,8 @@ class PostgreSQLWriteConnection(WriteConnection):
             self._heartbeats.append(change)
         return change, now
 
-    def lock_jobs(self, tx: Tx, batch: Collection[Ordered]) -> None:
-        if self._any_limits and len(ids := lock_order.job_ids(batch)) > 1:
+    def lock_jobs(self, tx: Tx, batch: Collection[Ordered], *, in_order: bool) -> None:
+        if (self._any_limits or not in_order) and len(ids := lock_order.job_ids(batch)) > 1:
             tx.all(LOCK_JOBS, ids=as_list(ids))
 
     def commit(self, tx: Tx, deadline: float) -> None:

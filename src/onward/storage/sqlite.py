@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from operator import itemgetter
 from pathlib import Path
@@ -191,6 +191,11 @@ class SQLite(Driver):
             super().execute(cursor, statement, params)
         else:
             cursor.execute(text, values)
+
+    def update_each(self, cursor: Any, statement: Any, rows: Sequence[dict[str, Any]]) -> int:
+        text, defaults, in_order = self._statements(statement)
+        cursor.executemany(text, [in_order({**defaults, **row} if defaults else row) for row in rows])
+        return int(cursor.rowcount)
 
     def rows_touched(self, cursor: Any) -> int:
         if cursor.rowcount < 0:  # Python's sqlite3 counts no rows for a statement that begins with WITH

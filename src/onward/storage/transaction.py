@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,12 @@ class Tx:
     def execute(self, statement: Any, **params: Any) -> int:
         """Run a statement that is kept, and return how many rows it touched."""
         return self._driver.rows_touched(self._run(statement, params))
+
+    def update_each(self, statement: Any, rows: Sequence[dict[str, Any]]) -> int:
+        """Run a kept statement, without RETURNING, once for each of the rows; return how many rows it has touched."""
+        if self._new:
+            self.flush()
+        return self._driver.update_each(self._cursor, statement, rows)
 
     def raw(self, sql: str) -> None:
         self._cursor.execute(sql)

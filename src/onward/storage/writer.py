@@ -14,10 +14,10 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from operator import attrgetter, le
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
@@ -51,14 +51,26 @@ COUNT = sa.text(
 )
 
 
+class Part(NamedTuple):
+    """A request's part in a function that does the same for many requests, with fewer statements.
+
+    `each` gets the parts of the requests of one commit, and returns their results, in order. It raises where it cannot
+    do the same for all: then the requests run again, each by its own function.
+    """
+
+    each: Callable[[Tx, Sequence[Any]], Sequence[Any]]
+    part: Any
+
+
 class WriteRequest(Generic[T]):
     """A transaction function, and the way back for its result: an event loop's future, a thread's event, or none."""
 
-    __slots__ = ("done", "error", "future", "order", "put_at", "result", "transaction")
+    __slots__ = ("done", "error", "future", "order", "part", "put_at", "result", "transaction")
 
-    def __init__(self, transaction: Callable[[Tx], T], order: LockOrder) -> None:
+    def __init__(self, transaction: Callable[[Tx], T], order: LockOrder, part: Part | None = None) -> None:
         self.transaction = transaction
         self.order = order
+        self.part = part
         self.result: T | None = None
         self.error: BaseException | None = None
         self.future: asyncio.Future[T] | None = None
@@ -117,14 +129,15 @@ class Writer:
                 self._queue.put(None)
         self._thread.join(self.timeout_s * 2)
 
-    async def run(self, transaction: Callable[[Tx], T], order: LockOrder = ROWS) -> T:
+    async def run(self, transaction: Callable[[Tx], T], order: LockOrder = ROWS, part: Part | None = None) -> T:
         """Return the function's result after a durable commit. Raises Unavailable, or what the function raised.
 
         A function that finds a row locked is run again, in a transaction of its own, so that no other waits with it.
+        Requests with a `part` of one kind that share a commit run together, and not by their functions.
         """
         deadline: float | None = None
         while True:
-            request = WriteRequest(transaction, order)
+            request = WriteRequest(transaction, order, part)
             request.future = asyncio.get_running_loop().create_future()
             self._put(request)
             if deadline is None:
@@ -248,8 +261,9 @@ class Writer:
         if not is_change:
             self.database.heartbeat_at = time.monotonic()
         tx = self._connection.begin(deadline, is_change=is_change)
-        self._connection.lock_jobs(tx, batch)
-        self._apply(tx, batch, with_savepoints=with_savepoints)
+        groups = [[request] for request in batch] if with_savepoints else _grouped(batch)
+        self._connection.lock_jobs(tx, batch, in_order=len(groups) == len(batch) or _is_ordered(groups))
+        self._apply(tx, groups, with_savepoints=with_savepoints)
         try:
             found = tx.at_end(tx) if tx.at_end else []
             for (owner, status), n in sorted(tx.deltas.items()):
@@ -265,16 +279,17 @@ class Writer:
             raise _Refused from error
         return found
 
-    def _apply(self, tx: Tx, batch: list[WriteRequest[Any]], *, with_savepoints: bool) -> None:
+    def _apply(self, tx: Tx, groups: list[list[WriteRequest[Any]]], *, with_savepoints: bool) -> None:
         began = time.monotonic()
-        for request in batch:
+        for group in groups:
+            request = group[0]
             request.error = None
             before, noted = (dict(tx.deltas) if with_savepoints else None), len(tx.noted)
             try:
                 if with_savepoints:
                     tx.raw("SAVEPOINT request")
-                request.result = request.transaction(tx)
-                if with_savepoints or request is batch[-1]:
+                _run(tx, group)
+                if with_savepoints or group is groups[-1]:
                     tx.flush()
                 if not self._connection.is_open():
                     raise TransactionEnded(WENT_ON)  # noqa: TRY301 - as an error of the function
@@ -291,6 +306,37 @@ class Writer:
                     raise _Refused from error
                 tx.deltas = before
                 del tx.noted[noted:]
+
+
+def _grouped(batch: Sequence[WriteRequest[Any]]) -> list[list[WriteRequest[Any]]]:
+    """Divide a transaction's requests into those that run together, and single ones; otherwise in their order."""
+    groups: list[list[WriteRequest[Any]]] = []
+    known: dict[Any, list[WriteRequest[Any]]] = {}
+    for request in batch:
+        group = None if request.part is None else known.get(request.part.each)
+        if group is None:
+            group = []
+            groups.append(group)
+            if request.part is not None:
+                known[request.part.each] = group
+        group.append(request)
+    return groups
+
+
+def _is_ordered(groups: list[list[WriteRequest[Any]]]) -> bool:
+    """Return whether grouped requests are still in their lock order."""
+    orders = [request.order for group in groups for request in group]
+    return all(map(le, orders, orders[1:]))
+
+
+def _run(tx: Tx, group: Sequence[WriteRequest[Any]]) -> None:
+    """Run the function of a request, or that of several which run together."""
+    if len(group) == 1:
+        group[0].result = group[0].transaction(tx)
+        return
+    (each, _), parts = group[0].part, [request.part.part for request in group]  # type: ignore[misc, union-attr]
+    for request, result in zip(group, each(tx, parts), strict=True):
+        request.error, request.result = None, result
 
 
 def left_to_maintenance(_found: list[Any]) -> None:

@@ -175,7 +175,8 @@ async def test_a_viewer_has_a_limit_of_open_jobs(tmp_path: Path) -> None:
         assert (stopped["count"], [error["code"] for error in stopped["errors"]]) == (1, ["RATE_LIMITED"])
         assert "1 job was retried" in stopped["errors"][0]["message"]
         assert "3 unfinished jobs" in stopped["errors"][0]["message"]
-        await ask(api, ada, cancel, id=first)
+        cancelled = (await ask(api, ada, cancel, id=first))["data"]["cancelJob"]
+        assert cancelled == {"job": {"status": "CANCELLED"}}
         one = "mutation { retryJobs(input: {filter: {}, limit: 1}) { count errors { code } } }"
         assert (await ask(api, ada, one))["data"]["retryJobs"] == {"count": 1, "errors": []}, (
             "as many as were asked for"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +14,11 @@ import sqlalchemy as sa
 
 from onward.jobs import admission, claims, due, ledger, recording, recovery
 from onward.jobs.base import Superseded
-from onward.jobs.model import Job, Progress
+from onward.jobs.claimer import Claimer
+from onward.jobs.model import Job, Progress, Visible
 from onward.jobs.outcome import Outcome
 from onward.jobs.states import JobStatus
+from onward.jobs.timings import Timings
 from onward.storage.tables import jobs, runners
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
@@ -22,6 +26,7 @@ from tests.ledgers import accept, new_job, writing
 
 S = JobStatus
 _crash = sa.update(jobs).where(jobs.c.id == sa.bindparam("id_")).values(deaths=sa.bindparam("crashes_"))
+_cancelling = sa.update(jobs).where(jobs.c.id == sa.bindparam("id_")).values(status="CANCELLING")
 _enter = sa.insert(runners)
 
 
@@ -57,6 +62,32 @@ async def test_two_runners_at_once_claim_each_job_once(ledger_url: str) -> None:
             ]
         found = [job.id for some in await asyncio.gather(*asked) for job in some if job is not None]
     assert sorted(found) == sorted(job.id for job in accepted)
+
+
+async def test_jobs_that_are_delivered_together_are_claimed_by_one_statement(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that comes twice is claimed once, and one that cannot be claimed is left to the claim of a single job."""
+    lease, apart = SimpleNamespace(id="one", name="one"), list[str]()
+    claimer = Claimer(writer, lease, None, Timings(), takes=(), isolated=False)  # type: ignore[arg-type]
+    alone = claims.claim
+
+    def noted(tx: Tx, job_id: str, **given: Any) -> Job | None:
+        apart.append(job_id)
+        return alone(tx, job_id, **given)
+
+    monkeypatch.setattr(claims, "claim", noted)
+    accepted = [await writer.run(lambda tx, b=b: accept(tx, backend=b)) for b in ("here", "here", "there", "here")]  # type: ignore[misc]
+    over = accepted.pop()
+    await writer.run(lambda tx: claim(tx, over))
+    apart.clear()
+    delivered = [*((job.id, job.backend) for job in accepted), (accepted[0].id, "here"), (over.id, "here")]
+    found = await writer.run(lambda tx: claimer._claim_each(tx, delivered))
+    assert [job.id for job in found[:3] if isinstance(job, Job)] == [job.id for job in accepted]
+    assert found[3:] == [None, None]
+    assert apart == [accepted[0].id, over.id]
+    kept = await writer.run(lambda tx: [ledger.get(tx, job.id) for job in accepted])
+    assert kept == found[:3]
 
 
 def test_the_most_urgent_are_claimed_first(writer: Writer) -> None:
@@ -133,6 +164,52 @@ def test_a_claim_that_is_over_can_write_nothing(writer: Writer) -> None:
         with pytest.raises(Superseded):
             writer.run_sync(write)
         assert writer.run_sync(lambda tx: ledger.get(tx, job.id)) == fresh
+
+
+def test_steps_and_outcomes_of_several_jobs_are_those_of_each(writer: Writer) -> None:
+    """Written together, they are what each would be by itself."""
+    apart, *together = [
+        job
+        for _ in range(3)
+        if (job := writer.run_sync(lambda tx: claim(tx, accept(tx, steps=("a", "b"), owner="ada")))) is not None
+    ]
+    finish = [recording.Finished(job, job.steps, job.id, Progress(2)) for job in together]
+    writer.run_sync(lambda tx: recording.finish_step(tx, apart, apart.steps, apart.id, Progress(2)))
+    finished = writer.run_sync(lambda tx: recording.finish_each(tx, finish))
+    assert [status for _, status in finished] == [S.RUNNING, S.RUNNING]
+    ended = [
+        recording.Succeeded(job, Outcome(S.SUCCEEDED, result={"n": job.id}), steps, Progress(3))
+        for job, (steps, _) in zip(together, finished, strict=True)
+    ]
+    steps_apart = writer.run_sync(lambda tx: ledger.get(tx, apart.id)).steps  # type: ignore[union-attr]
+    outcome = Outcome(S.SUCCEEDED, result={"n": apart.id})
+    writer.run_sync(lambda tx: recording.record_outcome(tx, apart, outcome, steps=steps_apart, progress=Progress(3)))
+    assert writer.run_sync(lambda tx: recording.record_each(tx, ended)) == [S.SUCCEEDED, S.SUCCEEDED]
+    shown = [timeless(writer, job) for job in (apart, *together)]
+    assert shown[0].replace(apart.id, "ID") == shown[1].replace(together[0].id, "ID")
+    assert shown[0].replace(apart.id, "ID") == shown[2].replace(together[1].id, "ID")
+    counts = writer.run_sync(lambda tx: ledger.counts(tx, visible=Visible(owner="ada")))
+    assert {status: n for status, n in counts.items() if n} == {S.SUCCEEDED: 3}
+
+
+def timeless(writer: Writer, job: Job) -> str:
+    """Return all of a job as text but its times and the number of its commit."""
+    found = writer.run_sync(lambda tx: ledger.get(tx, job.id))
+    return re.sub(r"\w*(_at|changed)=\d+", "", repr(found))
+
+
+def test_several_jobs_are_written_as_a_whole_or_not_at_all(writer: Writer) -> None:
+    """One of them is being cancelled: the others have to be written without it."""
+    first, second = (writer.run_sync(lambda tx: claim(tx, accept(tx, steps=("a", "b")))) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    writer.run_sync(lambda tx: tx.execute(_cancelling, id_=second.id))
+    finish = [recording.Finished(job, job.steps, 1, None) for job in (first, second)]
+    ended = [recording.Succeeded(job, Outcome(S.SUCCEEDED), job.steps[:1], None) for job in (first, second)]
+    for write in (lambda tx: recording.finish_each(tx, finish), lambda tx: recording.record_each(tx, ended)):
+        with pytest.raises(Superseded):
+            writer.run_sync(write)
+    assert writer.run_sync(lambda tx: ledger.get(tx, first.id)) == first
 
 
 def test_only_crashes_that_the_job_surely_caused_are_poison(writer: Writer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ import sqlalchemy as sa
 import structlog
 
 from database import users
-from onward.storage import outage
+from onward.storage import lock_order, outage
 from onward.storage.base import DiskFull, Unavailable
 from onward.storage.engine import Database
 from onward.storage.lock_order import ALONE, PROCESSES
 from onward.storage.tables import meta
 from onward.storage.transaction import Tx
-from onward.storage.writer import Writer
+from onward.storage.writer import Part, Writer
 from tests.ledgers import writing
 
 _put = sa.insert(meta).values(name=sa.bindparam("name_"), value=sa.bindparam("value_"))
@@ -191,6 +191,68 @@ async def test_counters_change_only_with_committed_rows(writer: Writer) -> None:
     await together(writer, counts, fails, counts)
     found = {(row[0], row[1]): row[2] for row in writer.database.read_sync(lambda tx: tx.all(_counts))}
     assert found == {("", "QUEUED"): 2, ("ann", "QUEUED"): 2}
+
+
+class Kind:
+    """A function for many requests that puts their names, or refuses, and what it was called with."""
+
+    def __init__(self, refused: str = "") -> None:
+        self.refused = refused
+        self.called: list[list[str]] = []
+
+    def each(self, tx: Tx, names: Sequence[str]) -> list[int]:
+        self.called.append([*names])
+        found = [put(tx, name) for name in names]
+        if self.refused in names:
+            raise ValueError(self.refused)
+        return found
+
+    def one(self, tx: Tx, name: str) -> str:
+        put(tx, name)
+        if name == self.refused:
+            raise ValueError(name)
+        return f"{name} alone"
+
+
+async def in_kinds(writer: Writer, *requests: tuple[Kind, str]) -> list[object]:
+    """Return the results and exceptions of requests that came together, each of a kind and with a name."""
+    with Held(writer):
+        waiting = [
+            asyncio.create_task(writer.run(partial(kind.one, name=name), lock_order.job(name), Part(kind.each, name)))
+            for kind, name in requests
+        ]
+        await asyncio.sleep(0)
+    return list(await asyncio.gather(*waiting, return_exceptions=True))
+
+
+async def test_requests_of_one_kind_run_together(writer: Writer) -> None:
+    """Each gets its own result; one that is alone runs by itself."""
+    kind, other = Kind(), Kind()
+    found = await in_kinds(writer, (kind, "a"), (kind, "c"), (other, "b"), (kind, "d"))
+    assert found[2] == "b alone"
+    assert (kind.called, other.called) == ([["a", "c", "d"]], [])
+    assert len({found[0], found[1], found[3]}) == 1
+    assert {"a", "b", "c", "d"} <= names(writer.database)
+
+
+async def test_requests_that_cannot_run_together_run_by_themselves(writer: Writer) -> None:
+    kind = Kind(refused="b")
+    found = await in_kinds(writer, (kind, "a"), (kind, "b"), (kind, "c"))
+    assert (found[0], found[2], type(found[1])) == ("a alone", "c alone", ValueError)
+    assert names(writer.database) & {"a", "b", "c"} == {"a", "c"}
+
+
+async def test_jobs_are_locked_in_order_before_requests_of_other_kinds_are_passed(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two transactions that take the same jobs in opposite orders would wait for each other on PostgreSQL."""
+    seen: list[bool] = []
+    monkeypatch.setattr(writer._connection, "lock_jobs", lambda _tx, _batch, *, in_order: seen.append(in_order))
+    kind, other = Kind(), Kind()
+    await in_kinds(writer, (kind, "a"), (kind, "b"), (other, "c"), (other, "d"))
+    await in_kinds(writer, (kind, "e"), (other, "f"), (kind, "g"))
+    await in_kinds(writer, (kind, "h"), (other, "i"))
+    assert [one for one in seen if not one] == [False]
 
 
 async def test_a_posted_transaction_function_is_written_without_a_waiting_caller(writer: Writer) -> None:
