@@ -46,6 +46,7 @@ class BatchState(StrEnum):
 B = BatchState
 FINISHED = frozenset({B.DONE, B.STOPPED, B.CANCELLED})
 ATTENDED = frozenset({B.STOPPING, B.CANCELLING, B.RETRYING})  # somebody has to go through the children
+_RETRIED = frozenset({B.STOPPED, B.CANCELLED})  # those of batches that are retried with the one that holds them
 _ENDS = {B.OPEN: B.DONE, B.STOPPING: B.STOPPED, B.CANCELLING: B.CANCELLED}
 
 
@@ -122,9 +123,21 @@ _to_retry = (
 )
 _nested = sa.select(batches.c.id).where(batches.c.parent == _p("batch_"))
 _any_nested_open = _nested.where(batches.c.finished_at.is_(None)).limit(1)
-_any_nested_failed = _nested.where(_in(batches.c.state, frozenset({B.STOPPED, B.CANCELLED}))).limit(1)
+_any_nested_failed = _nested.where(_in(batches.c.state, _RETRIED)).limit(1)
 _nested_to_cancel = _nested.where(batches.c.finished_at.is_(None), batches.c.state != B.CANCELLING.value)
-_nested_to_retry = _nested.where(_in(batches.c.state, frozenset({B.STOPPED, B.CANCELLED})))
+_nested_to_retry = _nested.where(_in(batches.c.state, _RETRIED))
+# A batch, and those in it that are retried with it, however deep.
+_retried = sa.select(batches.c.id).where(batches.c.id == _p("batch_")).cte("retried", recursive=True)
+_retried = _retried.union_all(
+    sa.select(batches.c.id).where(batches.c.parent == _retried.c.id, _in(batches.c.state, _RETRIED))
+)
+_failed_in = (
+    sa.select(jobs.c.id)
+    .where(jobs.c.batch == _retried.c.id, _in(jobs.c.status, RETRYABLE))
+    .with_hint(jobs, BY_BATCH, "sqlite")
+    .limit(_p("limit_", type_=sa.Integer))
+)
+_count_failed = sa.select(sa.func.count()).select_from(_failed_in.subquery())
 _count = (
     sa.select(jobs.c.status, sa.func.count())
     .where(jobs.c.batch == _p("batch_"))
@@ -455,7 +468,7 @@ def retry_children(tx: Tx, limit: int, *, batch_id: str, status: JobStatus, afte
 def retry_nested(tx: Tx, batch_id: str) -> None:
     """Retry a stopped or cancelled batch with the one that holds it, unless the job that follows it reads it still."""
     batch = _decode(tx.one(_lock, id_=batch_id))
-    if batch is not None and batch.state in (B.STOPPED, B.CANCELLED) and not _is_followed(tx, batch):
+    if batch is not None and batch.state in _RETRIED and not _is_followed(tx, batch):
         _moved(tx, batch, B.RETRYING, next_job=None)
 
 
@@ -484,6 +497,11 @@ def counts(tx: Tx, batch: Batch) -> dict[JobStatus, int]:
         for state, n in tx.all(_count_nested, batch_=batch.id):
             found[_NESTED.get(BatchState(state), S.RUNNING)] += n
     return found
+
+
+def count_retried(tx: Tx, batch_id: str, *, most: int) -> int:
+    """Count the jobs that a retry of the batch queues again, those of the batches in it too; up to `most`."""
+    return tx.scalar(_count_failed, batch_=batch_id, limit_=most) or 0
 
 
 def results(tx: Tx, batch: Batch, after: int) -> list[tuple[int, ChildResult[Any]]]:

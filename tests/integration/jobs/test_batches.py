@@ -299,6 +299,17 @@ async def test_children_are_kept_as_long_as_what_holds_and_follows_them(writer: 
     assert await writer.database.read(lambda tx: (rows(tx, jobs), rows(tx, batch_rows))) == (0, 0)
 
 
+async def test_the_jobs_that_a_retry_queues_again_are_counted_in_batches_of_the_batch_too(writer: Writer) -> None:
+    """One that is over by its `then` is left, whatever has failed in it."""
+    batch_ = await accepted(writer, batch([*children(2), batch([batch(children(3))]), batch(children(4))]))
+    state = sa.update(batch_rows).values(state="DONE").where(batch_rows.c.total == 4, batch_rows.c.parent.is_not(None))
+    stop = sa.update(batch_rows).values(state="STOPPED", finished_at=batch_rows.c.created_at)
+    await writer.run(lambda tx: (tx.execute(stop), tx.execute(state)))
+    await writer.run(lambda tx: tx.execute(sa.update(jobs).values(status="FAILED")))
+    counted = partial(batches.count_retried, batch_id=batch_.id)
+    assert await writer.database.read(lambda tx: (counted(tx, most=100), counted(tx, most=4))) == (5, 4)
+
+
 async def test_a_batch_is_not_retried_once_what_followed_is_deleted(writer: Writer) -> None:
     """Otherwise the job that followed would do so a second time."""
     batch_ = await accepted(writer, batch(children(2), then=THEN))

@@ -12,9 +12,9 @@ from onward.graphql.resolvers import mutation
 from onward.graphql.types.batch import Batch
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.user_error import UserError
+from onward.handlers.batch import MAX_CHILDREN
 from onward.jobs import batches
 from onward.jobs.base import BatchConflict, NotFound
-from onward.jobs.states import RETRYABLE
 from onward.storage.lock_order import ALONE
 from onward.storage.transaction import Tx
 
@@ -38,8 +38,9 @@ async def retry_batch(info: Info, input: RetryBatchInput) -> RetryBatchPayload |
     def retry(tx: Tx) -> batches.Batch | BatchConflict | MutationError:
         try:
             batch = batches.visible_batch(tx, input.id, visible)
-            found = batches.counts(tx, batch) if batch.done else dict.fromkeys(RETRYABLE, 0)
-            if sum(found[status] for status in RETRYABLE) > open_jobs_capacity(context, tx):
+            left = min(max(open_jobs_capacity(context, tx), 0), MAX_CHILDREN)
+            # One at least: that which follows.
+            if batch.done and max(batches.count_retried(tx, batch.id, most=left + 1), 1) > left:
                 return _too_many(context.services.open_jobs)
             return batches.retry(tx, batch.id, visible=visible)
         except NotFound:
