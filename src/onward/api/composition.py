@@ -15,6 +15,7 @@ from onward.api.rates import Rates
 from onward.api.request_gate import RequestGate
 from onward.config.settings import Settings, SettingsError, version
 from onward.graphql.base import HandlerSchemaError, SchemaError
+from onward.graphql.batch_states import BatchStates
 from onward.graphql.context import Services
 from onward.graphql.counts import Counts
 from onward.graphql.execution import trusted
@@ -186,6 +187,7 @@ def services(runtime: Runtime) -> Services:
         keeper=runtime.keeper,
         handlers=runtime.handlers,
         counts=Counts(runtime.database),
+        batches=BatchStates(runtime.database),
         schedules=runtime.schedules,
         out_of_threads=lambda: runtime.runner.out_of_threads,
         metrics=runtime.telemetry.metrics,

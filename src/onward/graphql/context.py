@@ -16,6 +16,7 @@ from graphql.pyutils import Path
 from onward.dispatch.dispatcher import Dispatcher
 from onward.dispatch.schedules import Schedules
 from onward.graphql.base import BadRequest, public_error, unavailable
+from onward.graphql.batch_states import BatchStates
 from onward.graphql.counts import Counts
 from onward.graphql.meter import Meter
 from onward.graphql.viewer import Viewer
@@ -48,6 +49,7 @@ class Services:
     keeper: BatchKeeper
     handlers: Mapping[str, Handler]
     counts: Counts
+    batches: BatchStates
     schedules: Schedules
     metrics: Metrics
     tracing: Tracing

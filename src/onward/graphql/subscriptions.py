@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from functools import partial
@@ -13,11 +12,12 @@ import strawberry
 from strawberry import UNSET
 
 from onward.graphql.base import public_error, unavailable
+from onward.graphql.batch_states import POLL_S
 from onward.graphql.context import Info
 from onward.graphql.ids import is_job_id, kind
 from onward.graphql.positions import position_of, unknown_change
 from onward.graphql.queries import read
-from onward.graphql.reading import MAX_PAGE, given, unread
+from onward.graphql.reading import MAX_PAGE, batches_by_id, given, unread
 from onward.graphql.resolvers import subscription
 from onward.graphql.types.batch import Batch
 from onward.graphql.types.filter import JobFilter, filtered
@@ -28,14 +28,9 @@ from onward.jobs.base import NotFound
 from onward.jobs.catch_up import MAX_CHANGES, TooFarBehind, UnknownPosition
 from onward.jobs.change_feed import SlowConsumer
 from onward.jobs.following import follow, follow_output
-from onward.jobs.states import JobStatus
 from onward.storage.base import Unavailable
-from onward.storage.revision import Revision
-from onward.storage.transaction import Tx
 
 MAX_IDS = MAX_PAGE  # a page of jobs is followed by one subscription
-BATCH_POLL_S = 0.25  # between two reads of a batch, or four times as long as one takes
-BATCH_RECHECK_S = 2.0  # though nothing in the ledger seems to have changed
 
 
 @contextmanager
@@ -146,28 +141,20 @@ async def job_output(
 @subscription
 async def batch_updated(info: Info, id: strawberry.ID) -> AsyncGenerator[batches.Batch, None]:
     context, seen = info.context, None
-    revision = Revision(context.services.database, BATCH_RECHECK_S)
-
-    def look(tx: Tx) -> tuple[batches.Batch | None, dict[JobStatus, int]]:
-        found = batches.get(tx, id)
-        return found, {} if found is None else batches.counts(tx, found)
-
-    if kind(id) != "batch":
+    if kind(id) != "batch" or await context.once(batches_by_id).load(str(id)) is None:
         raise public_error("There is no such batch.", "NOT_FOUND")
-    with public_errors():
+    with public_errors(), context.services.batches.follow(str(id)) as followed:
         while True:
-            began = time.monotonic()
-            if revision.has_changed():
-                found = await context.read(look)
-                batch = found[0]
-                if batch is None or not context.viewer.visible.sees_jobs_of(batch.owner):
-                    raise public_error("There is no such batch.", "NOT_FOUND")
-                if found != seen:
-                    seen = found
-                    yield batch
-                if batch.done:
-                    return
-            await asyncio.sleep(max(BATCH_POLL_S, 4 * (time.monotonic() - began)))
+            found = await followed.look()
+            batch = found[0]
+            if batch is None:
+                raise public_error("There is no such batch.", "NOT_FOUND")
+            if found != seen:
+                seen = found
+                yield batch
+            if batch.done:
+                return
+            await asyncio.sleep(POLL_S)
 
 
 def _chosen(ids: list[strawberry.ID] | None) -> frozenset[str] | None:

@@ -13,11 +13,13 @@ import pytest
 import sqlalchemy as sa
 
 from onward import BatchRequest, JobRequest, batch
-from onward.jobs import commands, ledger
+from onward.jobs import batches, commands, ledger
 from onward.jobs.batch_making import Making
 from onward.jobs.model import EVERYTHING, Job, NewJob
+from onward.jobs.states import JobStatus
 from onward.runtime.wiring import Runtime
 from onward.storage.tables import jobs
+from onward.storage.transaction import Tx
 from tests.integration.graphql.conftest import Api, until
 from tests.integration.graphql.test_viewers import ask, behind_tokens, header
 
@@ -138,3 +140,49 @@ async def test_a_batch_is_watched_to_its_end(api: Api) -> None:
     for who, id_ in ((BOB, batch_id), (ADA, "batch_1"), (ADA, "job_1")):
         (refused,) = await watched(who, id_)
         assert refused["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+
+
+async def test_subscriptions_of_a_batch_share_its_counts_and_strangers_cause_none(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = f"subscription($id: ID!) {{ batchUpdated(id: $id) {{ {BATCH} }} }}"
+    batch_id = await accept_batch(api, batch([ITEM] * 2))
+    counted, counts = list[str](), batches.counts
+
+    def noted(tx: Tx, found: batches.Batch) -> dict[JobStatus, int]:
+        counted.append(found.id)
+        return counts(tx, found)
+
+    monkeypatch.setattr(batches, "counts", noted)
+
+    async def events(who: dict[str, str]) -> int:
+        body = {"query": query, "variables": {"id": batch_id}}
+        response = await api.post(body, headers={**who, "accept": "text/event-stream"})
+        return sum("batchUpdated" in line and line.startswith("data: {") for line in response.text.splitlines())
+
+    await events(BOB)
+    assert counted == []
+    watching = [asyncio.create_task(events(ADA)) for _ in range(8)]
+    await asyncio.sleep(0.3)
+    for job_id in await runtime(api).database.read(lambda tx: tx.scalars(sa.select(jobs.c.id))):
+        await cancel(api, job_id)
+    sent = sum(await asyncio.gather(*watching))
+    assert sent >= 2 * len(watching)
+    assert len(counted) < len(watching)
+
+
+@pytest.mark.parametrize("limit", [2, 3])
+async def test_jobs_of_batches_in_a_batch_count_for_the_limit_of_a_retry(tmp_path: Path, limit: int) -> None:
+    retry = "mutation($id: ID!) { retryBatch(input: {id: $id}) { errors { code } } }"
+    async with behind_tokens(tmp_path, gql={"limits": {"open_jobs": limit}}) as api:
+        batch_id = await accept_batch(api, batch([batch([ITEM] * 3)]))
+        cancel_it = "mutation($id: ID!) { cancelBatch(input: {id: $id}) { errors { code } } }"
+        assert (await ask(api, ADA, cancel_it, id=batch_id))["data"]["cancelBatch"]["errors"] == []
+
+        async def over() -> bool:
+            found = await runtime(api).database.read(lambda tx: batches.get(tx, batch_id))
+            return found is not None and found.done
+
+        await until(over)
+        errors = (await ask(api, ADA, retry, id=batch_id))["data"]["retryBatch"]["errors"]
+        assert errors == ([] if limit == 3 else [{"code": "RATE_LIMITED"}])
