@@ -293,13 +293,16 @@ class Onward:
             return await self._open().signal(job_id, name, payload)
         return await _awaited(self._open().signal_within(session, job_id, name, payload))
 
-    def signal_url(self, job_id: str, name: str, *, expires: timedelta = timedelta(days=7)) -> str:
+    def signal_url(
+        self, job_id: str, name: str, *, expires: timedelta = timedelta(days=7), run: int | None = None
+    ) -> str:
         """Return an address that is the right to send the signal until it `expires`, for a mail or a webhook.
 
         GET shows a form, POST sends the signal, as JSON or as a form. It begins with `signals.url`, and is signed with
-        the first key of `signals.secret`. Raises TypeError and ValueError.
+        the first key of `signals.secret`. With `run=1` it is for that run of the job alone, and refused once the job
+        is retried by hand. Raises TypeError and ValueError.
         """
-        return signal_urls(self._settings).make(job_id, name, expires)
+        return signal_urls(self._settings).make(job_id, name, expires, run=run)
 
     def _open(self) -> Enqueuer:
         if self._enqueuer is None:

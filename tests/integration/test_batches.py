@@ -122,7 +122,7 @@ async def test_a_batch_is_cancelled_and_retried_by_its_id(onward: Onward, tmp_pa
         await onward.retry_batch(batch_id)
     await onward.cancel_batch(batch_id, reason="no more")
     assert await counted(ledger_url, "SELECT count(*) FROM _ledger.batches WHERE state = 'CANCELLING'") == 1
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="there is no batch 'batch_none'"):
         await onward.cancel_batch("batch_none")
     with pytest.raises(TypeError, match="batch_id must be a batch's id"):
         await onward.retry_batch(7)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from onward.cli import schedules
+from onward.cli.main import program
 from onward.config.settings import Settings, load
 from onward.jobs import ledger
 from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
@@ -53,7 +54,7 @@ def test_a_schedule_is_made_listed_paused_resumed_and_deleted(
     assert schedules.pause(settings, ["nightly", "leap", "none"]) == 3
     said = capsys.readouterr()
     assert said.out == "nightly paused\nleap paused\n"
-    assert said.err.startswith("none: There is no such schedule")
+    assert said.err.startswith("none: There is no schedule of this name")
     assert [one["pausedBy"] for one in listed(settings, capsys)] == [getpass.getuser()] * 2
     assert schedules.list_all(settings, as_json=False) == 0
     assert f"paused by {getpass.getuser()}" in capsys.readouterr().out
@@ -62,6 +63,20 @@ def test_a_schedule_is_made_listed_paused_resumed_and_deleted(
     assert schedules.delete(settings, ["nightly", "leap"]) == 1
     assert "[schedule.leap] in settings.toml" in capsys.readouterr().err
     assert [one["name"] for one in listed(settings, capsys)] == ["leap"]
+
+
+def test_a_time_zone_is_spelt_as_in_the_settings_or_as_in_the_schema(
+    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n, option in enumerate(("--time-zone", "--timezone")):
+        words = ["schedules", "create", f"n{n}", "steps.process_item", "--cron", "0 7 * * *", option, "Asia/Tokyo"]
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit) as ended:
+            program()([*words, "--item", "x"])
+        assert ended.value.code == 0, capsys.readouterr()
+    assert [one["timeZone"] for one in listed(settings, capsys)] == ["UTC", "Asia/Tokyo", "Asia/Tokyo"]
+    for key in ("timezone", "time_zone"):
+        assert load(tmp_path, schedule={"leap": {**LEAP, key: "Asia/Tokyo"}}).schedule["leap"].timezone == "Asia/Tokyo"
 
 
 def test_a_run_leaves_a_job_in_the_ledger(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

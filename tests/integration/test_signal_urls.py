@@ -12,19 +12,22 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from onward import Onward
+from onward import JobContext, Onward, sequence, wait_for
 from onward.config.settings import Settings
+from onward.jobs import commands
+from onward.jobs.model import EVERYTHING
 from onward.jobs.signal_urls import Expired, Forged, SignalUrls
 from onward.runtime.values import signal_urls
+from onward.storage.lock_order import ALONE
 from tests.embedded.project import write
-from tests.integration.graphql import test_signals
-from tests.integration.graphql.conftest import Api, running, settings_in
-from tests.integration.graphql.test_signals import JOB, waiting
+from tests.integration.graphql.conftest import Api, running, settings_in, until
+from tests.integration.graphql.test_signals import JOB, Approval, waiting
 
 KEY, OTHER = "k" * 32, "o" * 32
 DAY = timedelta(days=1)
 BASE = "https://shop.example/signal"
-HERE = {**test_signals.HERE, "signals": {"secret": [KEY], "url": "http://127.0.0.1:8000/signal"}}
+MODULES = ["tests.integration.graphql.test_signals", __name__]
+HERE = {"handlers": {"modules": MODULES}, "signals": {"secret": [KEY], "url": "http://127.0.0.1:8000/signal"}}
 HTML = {"accept": "text/html,*/*;q=0.8"}
 
 
@@ -37,7 +40,7 @@ def test_a_token_is_read_with_any_of_the_keys() -> None:
     url = SignalUrls([KEY], f"{BASE}/").make("job_1", "approval", DAY)
     assert url.startswith(f"{BASE}/")
     for keys in ([KEY], [OTHER, KEY]):
-        assert SignalUrls(keys, BASE).read(token_of(url)) == ("job_1", "approval")
+        assert SignalUrls(keys, BASE).read(token_of(url)) == ("job_1", "approval", None)
     with pytest.raises(Forged):
         SignalUrls([OTHER], BASE).read(token_of(url))
 
@@ -175,6 +178,57 @@ async def test_an_address_that_has_expired_is_gone(
     monkeypatch.setattr("onward.jobs.signal_urls.time.time", lambda: later)
     assert (await api.http.get(url)).status_code == 410
     assert (await api.http.post(url, json={"approved": True})).status_code == 410
+
+
+async def ask(job: JobContext, *, signal: str = "approval") -> str:
+    try:
+        return job.signal_url(signal)
+    except ValueError as error:
+        return str(error)
+
+
+async def publish(job: JobContext, approval: Approval) -> str:
+    return approval.comment
+
+
+asked = sequence("signals.asked", (ask, wait_for("approval", Approval), publish), mutation=True)
+
+
+async def test_an_address_of_a_step_is_for_its_run_of_the_job(api: Api) -> None:
+    """A retry by hand is another run, which nobody who has the old address has seen; the program may allow any run."""
+    runtime = api.app.state.onward
+    job_id = (await api.mutate("signalsAsked"))["job"]["id"]
+    await until(lambda: is_waiting(api, job_id))
+    url = (await api.data(JOB, id=job_id))["job"]["steps"][0]["result"]
+    of_any_run = url_of(runtime.settings, job_id)
+    of_first_run = signal_urls(runtime.settings).make(job_id, "approval", DAY, run=1)
+    assert [(await api.http.get(one)).status_code for one in (url, of_any_run, of_first_run)] == [200] * 3
+    await runtime.writer.run(lambda tx: commands.cancel(tx, job_id, reason=None, visible=EVERYTHING))
+    route = runtime.dispatcher.route
+    await runtime.writer.run(
+        lambda tx: commands.retry(tx, job_id, from_start=True, visible=EVERYTHING, route=route), ALONE
+    )
+    runtime.dispatcher.wake()
+    await until(lambda: is_waiting(api, job_id))
+    for old in (url, of_first_run):
+        for answer in (await api.http.get(old), await api.http.post(old, json={"approved": True, "comment": "old"})):
+            assert (answer.status_code, "has been retried since" in answer.text) == (409, True)
+    again = (await api.data(JOB, id=job_id))["job"]["steps"][0]["result"]
+    assert (await api.http.get(of_any_run)).status_code == 200
+    assert (await api.http.post(again, json={"approved": True, "comment": "new"})).status_code == 200
+    assert await api.ends(job_id) == "SUCCEEDED"
+    assert (await api.data(JOB, id=job_id))["job"]["result"] == "new"
+
+
+async def test_a_step_makes_no_address_of_a_signal_that_its_handler_does_not_wait_for(api: Api) -> None:
+    job_id = (await api.mutate("signalsAsked", signal="ask"))["job"]["id"]
+    await until(lambda: is_waiting(api, job_id))
+    said = (await api.data(JOB, id=job_id))["job"]["steps"][0]["result"]
+    assert said == "signal_url: signals.asked waits for no signal 'ask'; it waits for approval"
+
+
+async def is_waiting(api: Api, job_id: str) -> bool:
+    return bool((await api.data(JOB, id=job_id))["job"]["status"] == "WAITING")
 
 
 @pytest.fixture

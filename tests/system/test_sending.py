@@ -204,8 +204,8 @@ async def test_a_signal_is_sent_and_refusals_say_why(tmp_path: Path, sqlite_ledg
     cases = [
         ((job_id, "approval", "--payload", '{"approved": false}'), 1, "has come before, with another payload"),
         ((job_id, "approval", "--payload", '{"approved": "yes"}'), 1, "payload.approved: Input should be a valid"),
-        ((job_id, "approval", "--payload", "{"), 2, "--payload is not JSON"),
-        ((job_id, "other"), 3, "conformance.approval waits for no signal 'other'"),
+        ((job_id, "approval", "--payload", "{"), 2, "--payload must be JSON, as in"),
+        ((job_id, "other"), 3, "the handler conformance.approval waits for no signal 'other'; it waits for "),
         (("job_0", "approval"), 3, "there is no such job"),
     ]
     for words, code, message in cases:

@@ -64,12 +64,14 @@ def answers(urls: SignalUrls, runtime_of: Callable[[Request], Runtime]) -> Answe
 async def _send(request: Request, runtime: Runtime, target: Target) -> Response:
     try:
         await signals.send(
-            *target,
+            target.job_id,
+            target.name,
             await _payload(request, await _wait(runtime, target)),
             handlers=runtime.handlers,
             dispatcher=runtime.dispatcher,
             writer=runtime.writer,
             sender=SENDER,
+            run=target.run,
         )
     except NotFound as error:
         raise Refused(404, str(error)) from error
@@ -101,6 +103,10 @@ async def _found(runtime: Runtime, target: Target) -> tuple[Job, Wait]:
     wait = None if handler is None else handler.wait(target.name)
     if job is None or wait is None:
         raise Refused(404, "there is no such job, or it waits for no such signal")
+    try:
+        waits.check_run(job, target.run)
+    except Conflict as error:
+        raise Refused(409, str(error)) from error
     return job, wait
 
 

@@ -379,7 +379,9 @@ def schedules_create(
     handler: Annotated[str, typer.Argument(help="The handler of its jobs.", autocompletion=handler_names)],
     *,
     cron: Annotated[str, typer.Option(help="Its times in cron's form, as in '30 7 * * MON-FRI'.")],
-    time_zone: Annotated[str, typer.Option(help="Their time zone, as in Europe/Berlin.")] = "UTC",
+    time_zone: Annotated[
+        str, typer.Option("--time-zone", "--timezone", help="Their time zone, as in Europe/Berlin.")
+    ] = "UTC",
     overlap: Annotated[
         ScheduleOverlap, typer.Option(case_sensitive=False, help="What to do while its last job is not over.")
     ] = ScheduleOverlap.ALLOW,

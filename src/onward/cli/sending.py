@@ -44,10 +44,7 @@ def send(
 
 def signal(settings: Settings, job_id: str, name: str, payload: str | None) -> int:
     """Send a signal; return the exit code. Raises BadOption, SettingsError, StorageError."""
-    try:
-        value = None if payload is None else json.loads(payload)
-    except ValueError as error:
-        raise BadOption(f"--payload is not JSON: {error}") from error
+    value = None if payload is None else _json("--payload", payload, '{"approved": true}, or "text" with its quotes')
 
     async def send() -> None:
         async with open_enqueuer(settings) as enqueuer:
@@ -81,13 +78,18 @@ def whole_parameters(text: str | None) -> Mapping[str, Any]:
     """Return the parameters of the option --json. Raises BadOption."""
     if text is None:
         return {}
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise BadOption(f"--json is not JSON: {error}") from error
+    found = _json("--json", text, '{"order": "A-17"}')
     if not isinstance(found, dict):
         raise BadOption('--json must be an object of parameters, as in {"order": "A-17"}')
     return found
+
+
+def _json(option: str, text: str, example: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        place = f" before character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
+        raise BadOption(f"{option} must be JSON, as in {example}: it is wrong{place}") from error
 
 
 def _time(text: str) -> datetime:

@@ -15,7 +15,16 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as UnreadableVariable
 
@@ -476,7 +485,11 @@ class Recurring(Table):
     cron: str = Field(
         description="the times of the job, in cron's form: minute, hour, day of month, month, day of week"
     )
-    timezone: str = Field("UTC", description="the time zone of `cron`, as in Europe/Berlin")
+    timezone: str = Field(
+        "UTC",
+        validation_alias=AliasChoices("timezone", "time_zone"),  # as the command and the schema spell it
+        description="the time zone of `cron`, as in Europe/Berlin",
+    )
     params: Annotated[Mapping[str, Any], AfterValidator(MappingProxyType)] = Field(
         default_factory=dict, description="a parameter of the handler"
     )

@@ -226,7 +226,7 @@ def _locked(tx: Tx, name: str) -> Stored:
 
 
 def _no_such_schedule() -> ScheduleRefused:
-    return ScheduleRefused("NOT_FOUND", "There is no such schedule; system { schedules } lists them.", "name")
+    return ScheduleRefused("NOT_FOUND", "There is no schedule of this name.", "name")
 
 
 def _in_settings(name: str) -> str:

@@ -22,10 +22,15 @@ async def send(
     dispatcher: Dispatcher,
     writer: Writer,
     sender: waits.Sender = waits.THE_PROGRAM,
+    run: int | None = None,
 ) -> None:
-    """Send the signal. Raises NotFound, NotAllowed, InvalidParameters, Conflict, Unavailable."""
+    """Send the signal, to the job in whichever run it is, or in that run alone.
+
+    Raises NotFound, NotAllowed, InvalidParameters, Conflict, Unavailable.
+    """
     found = await writer.database.read(partial(ledger.get, job_id=job_id))
     stored = waits.checked(found, name, payload, handlers=handlers, sender=sender)
-    keep = partial(waits.signal, job_id=job_id, name=name, stored=stored, route=dispatcher.route, sender=sender)
+    route = dispatcher.route
+    keep = partial(waits.signal, job_id=job_id, name=name, stored=stored, route=route, sender=sender, run=run)
     job = await writer.run(keep, lock_order.job(job_id))
     await dispatcher.deliver([job], after_response=dispatcher.defer)

@@ -212,6 +212,11 @@ class Handler(Generic[Params]):
         found = (step.wait for step in self.steps if step.wait is not None and step.name == name)
         return next((wait for wait in found if not wait.is_sleep), None)
 
+    def no_signal(self, name: str) -> str:
+        """Say that the handler does not wait for the signal, and which ones there are."""
+        names = [step.name for step in self.steps if self.wait(step.name) is not None]
+        return f"waits for no signal {name[:64]!r}" + (f"; it waits for {', '.join(names)}" if names else "")
+
     def source_of(self, index: int) -> int:
         """The index of the step whose result a later one gets: the one before it, without the sleeps between."""
         source = index - 1

@@ -33,6 +33,10 @@ class Conflict(JobsError):
         self.job = job
 
 
+class OtherPayload(Conflict):
+    """The signal has come before, with another payload."""
+
+
 class ScheduleRefused(JobsError):
     """A schedule cannot be made or changed: a code of `UserErrorCode`, and the parts of the path of what is wrong."""
 

@@ -287,7 +287,7 @@ def visible_batch(tx: Tx, batch_id: str, visible: Visible) -> Batch:
     """Return the batch. Raises NotFound."""
     found = get(tx, batch_id)
     if found is None or not visible.sees_jobs_of(found.owner):
-        raise NotFound(batch_id)
+        raise NotFound(f"there is no batch {batch_id[:64]!r}")
     return found
 
 
@@ -410,7 +410,7 @@ def _is_followed(tx: Tx, batch: Batch) -> bool:
 def _locked(tx: Tx, batch_id: str, visible: Visible) -> Batch:
     batch = _decode(tx.one(_lock, id_=batch_id))
     if batch is None or not visible.sees_jobs_of(batch.owner):
-        raise NotFound(batch_id)
+        raise NotFound(f"there is no batch {batch_id[:64]!r}")
     return batch
 
 

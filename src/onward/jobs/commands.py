@@ -157,7 +157,7 @@ def retryable(tx: Tx, *, filter: JobFilter, limit: int, visible: Visible, beyond
 def _visible(tx: Tx, job_id: str, visible: Visible) -> Job:
     job = get(tx, job_id)
     if job is None or not visible.sees(job):
-        raise NotFound(job_id)
+        raise NotFound(f"there is no job {job_id[:64]!r}")
     return job
 
 

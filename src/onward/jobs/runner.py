@@ -247,6 +247,7 @@ def build_runner(
             on_emit=output.emit,
             stage=stage,
             urls=urls,
+            handlers=handlers,
         )
 
     threads = StepThreads()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum, auto
-from types import NoneType
+from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING, Any, Protocol, SupportsInt
 
 import orjson
@@ -32,6 +32,7 @@ from onward.jobs.states import StepStatus
 from onward.storage import lock_order
 
 if TYPE_CHECKING:
+    from onward.handlers.base import Handler
     from onward.jobs.batch_making import Making
     from onward.jobs.batch_stage import BatchStage
     from onward.jobs.emitting import Output
@@ -75,6 +76,7 @@ class Running:
         on_emit: Callable[[Running, str], None],
         urls: SignalUrls = NO_URLS,
         stage: BatchStage | None = None,
+        handlers: Mapping[str, Handler] = MappingProxyType({}),
     ) -> None:
         self.job = job
         self.id = job.id
@@ -105,6 +107,7 @@ class Running:
         self._on_progress = on_progress
         self._on_emit = on_emit
         self._urls = urls
+        self._handlers = handlers
         self._stage = stage
 
     def progress(self, completed: int, total: int | None = None, message: str | None = None) -> None:
@@ -154,8 +157,14 @@ class Running:
         return finished[step]
 
     def signal_url(self, name: str, *, expires: timedelta = LASTS) -> str:
-        """Return an address that sends this job the signal until it expires. Raises TypeError and ValueError."""
-        return self._urls.make(self.id, name, expires)
+        """Return an address that sends this run of the job the signal until it expires.
+
+        Raises TypeError and ValueError, also for a name that the handler does not wait for.
+        """
+        url, handler = self._urls.make(self.id, name, expires, run=self.job.run), self._handlers.get(self.handler)
+        if handler is not None and handler.wait(name) is None:
+            raise ValueError(f"signal_url: {self.handler} {handler.no_signal(name)}")
+        return url
 
     def dispatch(self, request: str | JobRequest | BatchRequest, /, **given: Any) -> str:
         """Accept a further job, or a batch, together with the end of this step, and return its id.

@@ -156,7 +156,7 @@ class StepProcess:
         finally:
             theirs.close()
         job = self._running.job
-        job_fields = {"id": job.id, "handler": job.handler, "owner": job.owner, "attempt": job.attempt}
+        job_fields = {"id": job.id, "handler": job.handler, "owner": job.owner, "attempt": job.attempt, "run": job.run}
         self._send({"job": job_fields, "log": structlog.contextvars.get_contextvars()})
         if self._running.stop is not None:
             self.kill()

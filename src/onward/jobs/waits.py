@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from onward.handlers.base import Handler, InvalidParameters, Wait
 from onward.jobs import key_limits, on_failure, row
-from onward.jobs.base import Conflict, NotAllowed, NotFound, UnknownSignal
+from onward.jobs.base import Conflict, NotAllowed, NotFound, OtherPayload, UnknownSignal
 from onward.jobs.concurrency import KEY
 from onward.jobs.dispatched import JobEnqueuer
 from onward.jobs.key_limits import UNPLACED
@@ -93,8 +93,8 @@ def checked(
     wait = None if handler is None else handler.wait(name)
     if job is None or not (sender.visible.sees(job) or (wait is not None and _has_role(sender, wait))):
         raise NotFound("there is no such job")
-    if wait is None:
-        raise UnknownSignal(f"{job.handler} waits for no signal {name[:64]!r}")
+    if handler is None or wait is None:
+        raise UnknownSignal(f"the handler {job.handler} {handler.no_signal(name) if handler else 'is not known here'}")
     if wait.roles and not _has_role(sender, wait):
         raise NotAllowed(f"the signal {name!r} needs one of the roles {', '.join(wait.roles)}")
     stored = _text(wait.bind(payload))
@@ -115,17 +115,20 @@ def signal(
     *,
     route: Route,
     sender: Sender = THE_PROGRAM,
+    run: int | None = None,
     delivered_to: str | None = None,
 ) -> Job:
     """Keep a checked signal, and end the wait for it if that one has begun: then the job is QUEUED.
 
     The same signal again changes nothing. `delivered_to` is UNDELIVERED if nobody delivers the job after the commit.
-    Raises NotFound, UnknownSignal; Conflict for another payload than the first one, and if the job is over.
+    Raises NotFound, UnknownSignal; OtherPayload than the first one; Conflict if the job is over, and if it is in
+    another run than `run`.
     """
     found = tx.one(_locked, id_=job_id)
     if found is None:
         raise NotFound("there is no such job")
     job = row.decode(found)
+    check_run(job, run)
     step = next((step for step in job.steps if step.name == name), None)
     if step is None:
         raise UnknownSignal(f"the job began before {job.handler} waited for a signal {name!r}")
@@ -134,7 +137,7 @@ def signal(
     if before == stored:
         return job
     if before is not None:
-        raise Conflict(f"the signal {name} has come before, with another payload", job)
+        raise OtherPayload(f"the signal {name} has come before, with another payload", job)
     if job.status in TERMINAL or job.status is S.CANCELLING:
         raise Conflict(f"the job is {job.status} already", job)
     values = {"job": job.id, "run": job.run, "name": name, "payload": stored, "sent_at": tx.now}
@@ -142,6 +145,12 @@ def signal(
     if job.wait is None or job.wait.name != name:
         return job
     return _go_on(tx, job, orjson.loads(stored), route=route, delivered_to=delivered_to)
+
+
+def check_run(job: Job, run: int | None) -> None:
+    """Raise Conflict if the job is in another run than the one that is meant."""
+    if run is not None and job.run != run:
+        raise Conflict(f"this was for run {run} of the job, which has been retried since: ask for a new address", job)
 
 
 def take_early(tx: Tx, job_id: str, *, route: Route) -> Job | None:

@@ -113,7 +113,16 @@ class Parent:
 class RemoteRunning(Running):
     """The `JobContext` of a handler in a process of its own."""
 
-    def __init__(self, given: Mapping[str, Any], tools: Any, resources: Any, parent: Parent, urls: SignalUrls) -> None:
+    def __init__(
+        self,
+        given: Mapping[str, Any],
+        tools: Any,
+        resources: Any,
+        parent: Parent,
+        *,
+        urls: SignalUrls,
+        handlers: Mapping[str, Handler],
+    ) -> None:
         job: Any = {field.name: None for field in fields(Job)}
         super().__init__(
             Job(**{**job, **given}),
@@ -123,6 +132,7 @@ class RemoteRunning(Running):
             on_progress=self._report_soon,
             on_emit=self._send_chunk,
             urls=urls,
+            handlers=handlers,
         )
         self._parent = parent
         self._loop = asyncio.get_running_loop()
@@ -173,7 +183,8 @@ def run_steps(settings: Settings, fd: int) -> int:
         threading.Thread(target=parent.listen, name="parent", daemon=True).start()
         order = await parent.orders.get()
         structlog.contextvars.bind_contextvars(**order["log"])
-        handler = load_handlers(settings)[order["job"]["handler"]]
+        handlers = load_handlers(settings)
+        handler = handlers[order["job"]["handler"]]
         tracing = build(settings.telemetry.traces)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, tracing.close, FLUSH_S)
@@ -181,7 +192,9 @@ def run_steps(settings: Settings, fd: int) -> int:
             resources = await stack.enter_async_context(lifespan(settings, Ledger(writer)))
             tools = build_tools(settings)
             stack.push_async_callback(tools.mailer.close)
-            parent.running = running = RemoteRunning(order["job"], tools, resources, parent, signal_urls(settings))
+            parent.running = running = RemoteRunning(
+                order["job"], tools, resources, parent, urls=signal_urls(settings), handlers=handlers
+            )
             await _serve_parent(parent, running, handler, tracing)
 
     with asyncio.Runner(loop_factory=Loop) as runner:

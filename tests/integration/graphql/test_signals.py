@@ -115,7 +115,7 @@ async def test_the_same_signal_again_answers_the_same_and_another_is_a_conflict(
     again = await signal(api, job_id, {"comment": "", "approved": True})
     assert (again["job"]["id"], again["errors"]) == (job_id, [])
     (error,) = (await signal(api, job_id, {"approved": False}))["errors"]
-    assert error["code"] == "CONFLICT"
+    assert (error["code"], error["path"]) == ("CONFLICT", ["payload"])
 
 
 async def test_an_idempotency_key_belongs_to_one_signal(api: Api) -> None:
@@ -126,7 +126,7 @@ async def test_an_idempotency_key_belongs_to_one_signal(api: Api) -> None:
     (error,) = (await signal(api, await waiting(api), {"approved": True}, idempotencyKey="once"))["errors"]
     assert error["code"] == "IDEMPOTENCY_KEY_REUSED"
     (error,) = (await signal(api, job_id, {"approved": False}, idempotencyKey="twice"))["errors"]
-    assert error["code"] == "CONFLICT"
+    assert (error["code"], error["path"]) == ("CONFLICT", ["payload"])
 
 
 @pytest.mark.parametrize(
@@ -157,6 +157,9 @@ async def test_other_errors_are_typed(api: Api) -> None:
     for id_, name, code, path in cases:
         (error,) = (await signal(api, id_, {"approved": True}, name))["errors"]
         assert (error["code"], error["path"]) == (code, path)
+        if name == "approved":
+            words = "The handler signals.report waits for no signal 'approved'; it waits for approval."
+            assert error["message"] == words
     assert (await api.mutate("cancelJob", "job { status wait { name } }", id=job_id))["job"] == {
         "status": "CANCELLED",
         "wait": None,

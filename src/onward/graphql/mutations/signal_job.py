@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from onward.graphql.types.job import Job
 from onward.graphql.types.user_error import UserError
 from onward.handlers.base import InvalidParameters
 from onward.jobs import idempotency, ledger, model, waits
-from onward.jobs.base import Conflict, JobsError, KeyReused, NotAllowed, UnknownSignal
+from onward.jobs.base import Conflict, JobsError, KeyReused, NotAllowed, OtherPayload, UnknownSignal
 from onward.storage import lock_order
 from onward.storage.base import Unavailable
 from onward.storage.lock_order import ALONE
@@ -106,7 +107,8 @@ def _refused(error: JobsError | InvalidParameters) -> MutationError:
         case KeyReused():
             return MutationError(reused())
         case Conflict():
-            return MutationError(conflict(error))
+            path = ["payload"] if isinstance(error, OtherPayload) else ["id"]
+            return MutationError(replace(conflict(error), path=path))
         case NotAllowed() | UnknownSignal():
             code = UserErrorCode.NOT_ALLOWED if isinstance(error, NotAllowed) else UserErrorCode.NOT_FOUND
             return MutationError(UserError(code=code, message=_sentence(str(error)), path=["name"]))
