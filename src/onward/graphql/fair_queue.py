@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 SLICE_S = 0.002  # of the event loop, for one caller at a time
-MAX_AT_ONCE = 16
 WAIT_MARGIN = 10_000  # callers that are remembered, at most
 
 
@@ -34,10 +33,6 @@ class FairQueue:
 
     def __bool__(self) -> bool:
         return bool(self._line)
-
-    def has_only(self, caller: str) -> bool:
-        """Return whether this caller waits, and nobody else."""
-        return len(self._line) == 1 and self._line[0][-1] == caller
 
     def add(self, caller: str) -> asyncio.Future[None]:
         """Return a future that ends when it is the caller's turn."""
@@ -84,15 +79,13 @@ class FairQueue:
 class LoopScheduler:
     """Turns on the event loop: one caller's slice in each of its iterations, where more is asked for than that.
 
-    Between two slices the loop reads its sockets and runs whatever else is ready. Requests of one caller share a slice
-    while nobody else waits: twice as many each time as long as they take less than half of it, and one after that.
+    Between two slices the loop reads its sockets and runs whatever else is ready.
     """
 
     def __init__(self) -> None:
         self._queue = FairQueue()
         self._caller = ""
         self._since: float | None = None  # the begin of this iteration's slice
-        self._at_once = 1  # requests of one caller
         self._context = Context()  # for calls of our own: a copy of the present one costs as much as they do
 
     async def turn(self, caller: str) -> None:
@@ -109,18 +102,11 @@ class LoopScheduler:
     def _end(self) -> None:
         """End the slice, in the loop's next iteration."""
         if self._since is not None:
-            used = perf_counter() - self._since
-            self._queue.charge(self._caller, used)
-            self._at_once = min(2 * self._at_once, MAX_AT_ONCE) if used < SLICE_S / 2 else 1
+            self._queue.charge(self._caller, perf_counter() - self._since)
         self._since = None
         caller = self._queue.next()
-        if caller is None:
-            return
-        self._begin(caller)
-        further = self._at_once - 1
-        while further and self._queue.has_only(caller):
-            self._queue.next()
-            further -= 1
+        if caller is not None:
+            self._begin(caller)
 
 
 class FairSlots:

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 
 from onward.files import private_directory, sync_directory
@@ -23,13 +24,18 @@ class LogBusy(HandlerError):
     code = "LOG_BUSY"
 
 
-class _Line:
-    """A line that a thread wants to have written."""
+class _NoRoom(OSError):
+    """Not all of the lines fit on the disk, and none was written."""
 
-    __slots__ = ("data",)
+
+class _Line:
+    """A line that a thread wants to have written, and the error of whoever took it to do so."""
+
+    __slots__ = ("data", "error")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self.error: Exception | None = None
 
 
 class JsonLines:
@@ -60,29 +66,36 @@ class JsonLines:
         mine = _Line(escape_json(line).encode() + b"\n")
         deadline = time.monotonic() + self._timeout_s
         self._waiting[mine] = None
-        try:
-            if not self._lock.acquire(timeout=self._timeout_s):
+        if not self._lock.acquire(timeout=self._timeout_s):
+            if self._take(mine):
                 raise LogBusy("The log was busy for too long.")
-            try:
-                if mine in self._waiting:
-                    self._write_waiting(mine, deadline)
-            finally:
-                self._lock.release()
-        finally:
-            self._waiting.pop(mine, None)
-
-    def _write_waiting(self, mine: _Line, deadline: float) -> None:
-        """Write all waiting lines, or this one alone where they cannot be written together."""
-        lines = list(self._waiting)
+            self._lock.acquire()  # whoever has taken the line is about to say what became of it
         try:
-            self._write(b"".join(line.data for line in lines), deadline)
-        except OSError:
-            if len(lines) == 1:
+            if self._take(mine):
+                self._write_with_others(mine, deadline)
+        finally:
+            self._lock.release()
+        if mine.error is not None:
+            raise copy(mine.error)
+
+    def _take(self, line: _Line) -> bool:
+        """Take the line out of those that wait; return False if somebody has taken it."""
+        return self._waiting.pop(line, self) is None
+
+    def _write_with_others(self, mine: _Line, deadline: float) -> None:
+        """Write the line and all that wait, or this one alone if they do not fit on the disk together."""
+        others = [line for line in list(self._waiting) if self._take(line)]
+        try:
+            self._write(b"".join(line.data for line in (mine, *others)), deadline)
+        except _NoRoom:
+            self._waiting.update(dict.fromkeys(others))  # they have their turns: one of them may be too long
+            if not others:
                 raise
-            self._write(mine.data, deadline)  # the others have their turns: one of them may be too long for the disk
-        else:
-            for line in lines:
-                self._waiting.pop(line, None)
+            self._write(mine.data, deadline)
+        except Exception as error:
+            for line in others:
+                line.error = error
+            raise
 
     def _write(self, data: bytes, deadline: float) -> None:
         # Opened each time, so that a log that was rotated away is not written to.
@@ -94,7 +107,7 @@ class JsonLines:
                 data = b"\n" + data  # the line before was cut off by a crash
             if os.write(fd, data) != len(data):
                 os.ftruncate(fd, size)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                raise _NoRoom(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(fd)
         finally:
             os.close(fd)

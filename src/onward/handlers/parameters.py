@@ -4,6 +4,7 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -228,12 +229,9 @@ class Parameters:
 
         Raises ValueError.
         """
-        try:
-            if not PLAIN_TYPES.issuperset(map(type, params.values())):
-                return to_json(dict(params))
-            return orjson.dumps(dict(params))  # the same text, in a third of the time
-        except (TypeError, ValueError):  # text that is no valid Unicode, a number beyond 64 bits, any other value
-            pass
+        if PLAIN_TYPES.issuperset(map(type, params.values())):
+            with suppress(TypeError):  # text that is no valid Unicode, or a number beyond 64 bits
+                return orjson.dumps(dict(params))  # the same value, in a third of the time
         try:
             return to_json(dict(params))
         except ValueError:

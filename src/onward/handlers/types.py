@@ -16,7 +16,7 @@ USERNAME_LENGTH = 64
 DECOMPOSED = 4  # characters that make one in NFC, at most
 EMAIL_LENGTH = 254
 _ORDINARY = re.compile(
-    r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.ASCII
+    r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.ASCII
 )
 TEXT_LENGTH = 10_000
 

@@ -16,7 +16,7 @@ from onward.storage import lock_order
 from onward.storage.base import StorageError
 from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
-from onward.storage.writer import Part, Writer
+from onward.storage.writer import Grouped, Writer
 
 
 class Claimer:
@@ -48,17 +48,17 @@ class Claimer:
         queue: a backend may mix the messages of all queues, and an old message comes late. Raises Unavailable.
         """
         claim = partial(self._claim, job_id=job_id, backend=backend)
-        return await self._writer.run(claim, lock_order.job(job_id), Part(self._claim_each, (job_id, backend)))
+        return await self._writer.run(claim, lock_order.job(job_id), Grouped(self._claim_each, (job_id, backend)))
 
     def _claim_each(self, tx: Tx, delivered: Sequence[tuple[str, str]]) -> list[Job | str | None]:
         """Do as `_claim` for each job and its backend."""
         runner, worker = self._lease.id, self._lease.name
         found: dict[str, Job] = {}
-        for name in {backend for _, backend in delivered}:
-            ids = [job_id for job_id, backend in delivered if backend == name]
+        ids = [job_id for job_id, _ in delivered]
+        for name in dict.fromkeys(backend for _, backend in delivered):
             claimed = claims.claim_each(tx, ids, runner=runner, worker=worker, backend=name, isolated=self._isolated)
             found |= {job.id: job for job in claimed}
-        # The others by themselves, and so the second delivery of a job.
+        # The others by themselves, and so the second delivery of a job; all are locked by now.
         return [found.pop(job_id, None) or self._claim(tx, job_id=job_id, backend=name) for job_id, name in delivered]
 
     def _claim(self, tx: Tx, *, job_id: str, backend: str) -> Job | str | None:

@@ -50,9 +50,10 @@ _delivered = (
     may_start,
 )
 _claim = sa.update(jobs).where(ID, *_delivered).values(_CLAIM).returning(row_as_json(*row.ALL))
+# All of them are locked, in order, also those that are left to `claim`.
 _these = (
     sa.select(jobs.c.id)
-    .where(in_array(jobs.c.id, "ids"), *_delivered)
+    .where(in_array(jobs.c.id, "ids"))
     .order_by(jobs.c.id)
     .with_for_update()
     .cte("these")
@@ -60,7 +61,7 @@ _these = (
 )
 _claim_each = (
     sa.update(jobs)
-    .where(jobs.c.id.in_(sa.select(_these.c.id)), ready_row)
+    .where(jobs.c.id.in_(sa.select(_these.c.id)), *_delivered)
     .values(_CLAIM)
     .returning(row_as_json(*row.ALL))
 )

@@ -24,7 +24,7 @@ from onward.jobs.states import TERMINAL, JobStatus
 from onward.storage.base import StorageError
 from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
-from onward.storage.writer import Part, Writer
+from onward.storage.writer import Grouped, Writer
 from onward.telemetry import logger
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
@@ -75,7 +75,7 @@ class Completion:
             after, status = await self._under_claim(
                 running,
                 lambda tx: recording.finish_step(tx, running.job, steps, result, running.latest),
-                part=Part(_finish_each, (running, steps, result)),
+                grouped=Grouped(_finish_each, (running, steps, result)),
             )
             if status is S.CANCELLING:
                 running.interrupt(StopReason.CANCEL)
@@ -166,7 +166,7 @@ class Completion:
                 status = await self._under_claim(
                     running,
                     lambda tx: recording.record_outcome(tx, running.job, outcome, steps=steps, progress=running.latest),
-                    part=Part(_record_each, (running, outcome, steps)),
+                    grouped=Grouped(_record_each, (running, outcome, steps)),
                 )
             self._count(running.job, status)
             return
@@ -236,7 +236,7 @@ class Completion:
         running: Running,
         transaction: Callable[[Tx], T],
         children: Sequence[NewJob] = (),
-        part: Part | None = None,
+        grouped: Grouped[Any, T] | None = None,
     ) -> T:
         """Run the transaction, which raises Superseded unless the job's claim is the newest one.
 
@@ -249,7 +249,7 @@ class Completion:
         try:
             while True:
                 try:
-                    return await self._writer.run(transaction, order, part)
+                    return await self._writer.run(transaction, order, grouped)
                 except Superseded:
                     if resumed or not await self._retry(self._resume, running):
                         raise

@@ -168,6 +168,8 @@ def _serve(loop: asyncio.AbstractEventLoop, queue: SimpleQueue[PlainCall | None]
 
 def _end(ended: Callable[[], None] | None, free: Callable[[], None]) -> None:
     """Signal the end of a function, unless it was cancelled, and give its thread the next one."""
-    if ended is not None:
-        ended()
-    free()
+    try:
+        if ended is not None:
+            ended()
+    finally:
+        free()

@@ -195,6 +195,8 @@ class SQLite(Driver):
     def update_each(self, cursor: Any, statement: Any, rows: Sequence[dict[str, Any]]) -> int:
         text, defaults, in_order = self._statements(statement)
         cursor.executemany(text, [in_order({**defaults, **row} if defaults else row) for row in rows])
+        if cursor.rowcount < 0:  # of a statement that begins with WITH
+            raise ValueError("the rows that this statement has changed cannot be counted")
         return int(cursor.rowcount)
 
     def rows_touched(self, cursor: Any) -> int:

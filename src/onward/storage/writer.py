@@ -29,6 +29,7 @@ from onward.storage.outage import Outage
 from onward.storage.tables import SLOTS
 from onward.storage.transaction import TransactionFunction, Tx
 
+A = TypeVar("A")
 T = TypeVar("T")
 _put_at = attrgetter("put_at")
 
@@ -51,26 +52,28 @@ COUNT = sa.text(
 )
 
 
-class Part(NamedTuple):
-    """A request's part in a function that does the same for many requests, with fewer statements.
+class Grouped(NamedTuple, Generic[A, T]):
+    """A function that does for many requests what the request's own does for one, and its argument for this one.
 
-    `each` gets the parts of the requests of one commit, and returns their results, in order. It raises where it cannot
-    do the same for all: then the requests run again, each by its own function.
+    It gets the arguments of all such requests of a commit, in their order, and returns their results. It raises if it
+    cannot do the same for all: then the requests run again, each by its own function.
     """
 
-    each: Callable[[Tx, Sequence[Any]], Sequence[Any]]
-    part: Any
+    run: Callable[[Tx, Sequence[A]], Sequence[T]]
+    argument: A
 
 
 class WriteRequest(Generic[T]):
     """A transaction function, and the way back for its result: an event loop's future, a thread's event, or none."""
 
-    __slots__ = ("done", "error", "future", "order", "part", "put_at", "result", "transaction")
+    __slots__ = ("done", "error", "future", "grouped", "order", "put_at", "result", "transaction")
 
-    def __init__(self, transaction: Callable[[Tx], T], order: LockOrder, part: Part | None = None) -> None:
+    def __init__(
+        self, transaction: Callable[[Tx], T], order: LockOrder, grouped: Grouped[Any, T] | None = None
+    ) -> None:
         self.transaction = transaction
         self.order = order
-        self.part = part
+        self.grouped = grouped
         self.result: T | None = None
         self.error: BaseException | None = None
         self.future: asyncio.Future[T] | None = None
@@ -129,15 +132,17 @@ class Writer:
                 self._queue.put(None)
         self._thread.join(self.timeout_s * 2)
 
-    async def run(self, transaction: Callable[[Tx], T], order: LockOrder = ROWS, part: Part | None = None) -> T:
+    async def run(
+        self, transaction: Callable[[Tx], T], order: LockOrder = ROWS, grouped: Grouped[Any, T] | None = None
+    ) -> T:
         """Return the function's result after a durable commit. Raises Unavailable, or what the function raised.
 
         A function that finds a row locked is run again, in a transaction of its own, so that no other waits with it.
-        Requests with a `part` of one kind that share a commit run together, and not by their functions.
+        Requests of one commit that are `grouped` by the same function run by that one.
         """
         deadline: float | None = None
         while True:
-            request = WriteRequest(transaction, order, part)
+            request = WriteRequest(transaction, order, grouped)
             request.future = asyncio.get_running_loop().create_future()
             self._put(request)
             if deadline is None:
@@ -261,9 +266,7 @@ class Writer:
         if not is_change:
             self.database.heartbeat_at = time.monotonic()
         tx = self._connection.begin(deadline, is_change=is_change)
-        groups = [[request] for request in batch] if with_savepoints else _grouped(batch)
-        self._connection.lock_jobs(tx, batch, in_order=len(groups) == len(batch) or _is_ordered(groups))
-        self._apply(tx, groups, with_savepoints=with_savepoints)
+        self._apply(tx, batch, with_savepoints=with_savepoints)
         try:
             found = tx.at_end(tx) if tx.at_end else []
             for (owner, status), n in sorted(tx.deltas.items()):
@@ -279,8 +282,10 @@ class Writer:
             raise _Refused from error
         return found
 
-    def _apply(self, tx: Tx, groups: list[list[WriteRequest[Any]]], *, with_savepoints: bool) -> None:
+    def _apply(self, tx: Tx, batch: list[WriteRequest[Any]], *, with_savepoints: bool) -> None:
         began = time.monotonic()
+        groups = [[request] for request in batch] if with_savepoints else _groups(batch)
+        first_of_jobs = next((group for group in groups if group[0].order.rank >= Rank.JOB), None)
         for group in groups:
             request = group[0]
             request.error = None
@@ -288,6 +293,8 @@ class Writer:
             try:
                 if with_savepoints:
                     tx.raw("SAVEPOINT request")
+                if group is first_of_jobs:
+                    self._connection.lock_jobs(tx, batch, in_order=_are_in_order(groups))
                 _run(tx, group)
                 if with_savepoints or group is groups[-1]:
                     tx.flush()
@@ -296,46 +303,56 @@ class Writer:
                 if with_savepoints:
                     tx.raw("RELEASE SAVEPOINT request")
             except Exception as error:
-                request.error = error
-                if self._connection.is_lost(error):
-                    limit_s = self.database.driver.server_limit_s(error)
-                    if limit_s is None or time.monotonic() - began >= limit_s:
-                        raise
-                    request.error = _refusal(error)
+                request.error = self._judged(error, began)
                 if before is None or not self._connection.undo(tx):
                     raise _Refused from error
                 tx.deltas = before
                 del tx.noted[noted:]
 
+    def _judged(self, error: Exception, began: float) -> Exception:
+        """Return the error of a request. Raises it if it is the connection's, and so that of all."""
+        if not self._connection.is_lost(error):
+            return error
+        limit_s = self.database.driver.server_limit_s(error)
+        if limit_s is None or time.monotonic() - began >= limit_s:
+            raise error
+        return _refusal(error)
 
-def _grouped(batch: Sequence[WriteRequest[Any]]) -> list[list[WriteRequest[Any]]]:
-    """Divide a transaction's requests into those that run together, and single ones; otherwise in their order."""
+
+def _groups(batch: Sequence[WriteRequest[Any]]) -> list[list[WriteRequest[Any]]]:
+    """Divide a transaction's requests into groups, each in the place of its first request.
+
+    A request of the same rows as the one before it stays behind that one.
+    """
     groups: list[list[WriteRequest[Any]]] = []
     known: dict[Any, list[WriteRequest[Any]]] = {}
+    before: LockOrder | None = None
     for request in batch:
-        group = None if request.part is None else known.get(request.part.each)
-        if group is None:
-            group = []
-            groups.append(group)
-            if request.part is not None:
-                known[request.part.each] = group
-        group.append(request)
+        run = None if request.grouped is None or request.order == before else request.grouped.run
+        before = request.order
+        if run is not None and run in known:
+            known[run].append(request)
+            continue
+        groups.append([request])
+        if run is not None:
+            known[run] = groups[-1]
     return groups
 
 
-def _is_ordered(groups: list[list[WriteRequest[Any]]]) -> bool:
-    """Return whether grouped requests are still in their lock order."""
+def _are_in_order(groups: list[list[WriteRequest[Any]]]) -> bool:
+    """Return whether the requests of groups, one after another, are in their lock order."""
     orders = [request.order for group in groups for request in group]
     return all(map(le, orders, orders[1:]))
 
 
 def _run(tx: Tx, group: Sequence[WriteRequest[Any]]) -> None:
-    """Run the function of a request, or that of several which run together."""
-    if len(group) == 1:
+    """Run the function of a request, or the one that groups several."""
+    grouped = [request.grouped for request in group if request.grouped is not None]
+    if len(group) == 1 or not grouped:
         group[0].result = group[0].transaction(tx)
         return
-    (each, _), parts = group[0].part, [request.part.part for request in group]  # type: ignore[misc, union-attr]
-    for request, result in zip(group, each(tx, parts), strict=True):
+    results = grouped[0].run(tx, [one.argument for one in grouped])
+    for request, result in zip(group, results, strict=True):
         request.error, request.result = None, result
 
 

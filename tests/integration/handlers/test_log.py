@@ -1,5 +1,6 @@
 """`logging.write`: one line for each entry, however many processes write."""
 
+import errno
 import fcntl
 import json
 import os
@@ -157,7 +158,8 @@ class Disk:
     def _fsync(self, _fd: int) -> None:
         self.syncs += 1
         deadline = time.monotonic() + 10
-        while self.syncs == 1 and len(self._log._waiting) < self._threads and time.monotonic() < deadline:
+        others = self._threads - 1
+        while self.syncs == 1 and len(self._log._waiting) < others and time.monotonic() < deadline:
             time.sleep(0.001)
 
     def _write_some(self, fd: int, data: bytes) -> int:
@@ -200,6 +202,45 @@ def test_a_line_too_long_for_the_disk_takes_no_other_with_it(tmp_path: Path, mon
     assert append_in_threads(log, ["a", "b", "c", long, "d", "e"]) == [long]
     assert disk.syncs > 1
     assert sorted(line["text"] for line in lines(log.path)) == ["a", "b", "c", "d", "e", "first"]
+
+
+def test_an_error_of_the_disk_is_that_of_all_lines_written_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their threads do not write them once more, each by itself."""
+    log = JsonLines(tmp_path / "log.jsonl")
+    log.append({"text": "first"})
+    disk = Disk(monkeypatch, log, threads=4)
+    sync = os.fsync
+
+    def broken(fd: int) -> None:
+        sync(fd)
+        if disk.syncs > 1:
+            raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    refused = append_in_threads(log, ["a", "b", "c", "d"])
+    assert len(refused) == 3
+    assert disk.syncs == 2
+    assert sorted(line["text"] for line in lines(log.path)) == ["a", "b", "c", "d", "first"]
+
+
+def test_a_thread_whose_line_is_being_written_waits_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told that the log is busy, its job would write the line again."""
+    log = JsonLines(tmp_path / "log.jsonl", timeout_s=0.2)
+    disk = Disk(monkeypatch, log, threads=3)
+    sync = os.fsync
+
+    def slow(fd: int) -> None:
+        sync(fd)
+        time.sleep(0.5 if disk.syncs == 2 else 0)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    log.path.touch()
+    assert append_in_threads(log, ["a", "b", "c"]) == []
+    assert sorted(line["text"] for line in lines(log.path)) == ["a", "b", "c"]
 
 
 def test_a_frozen_process_with_the_lock_does_not_block_others_for_ever(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from onward.storage.batches import in_batches
 from onward.storage.lock_order import LockOrder
 from onward.storage.tables import runners
 from onward.storage.transaction import Tx
-from onward.storage.writer import Part, Writer
+from onward.storage.writer import Grouped, Writer
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 from onward.telemetry.watchdog import Watchdog
@@ -162,8 +162,10 @@ async def test_a_claim_whose_commit_s_answer_was_lost_is_handed_back(
     job = await writer.run(accept)
     run = writer.run
 
-    async def unheard(transaction: Callable[[Tx], Any], order: LockOrder, part: Part | None = None) -> Any:
-        await run(transaction, order, part)
+    async def unheard(
+        transaction: Callable[[Tx], Any], order: LockOrder, grouped: Grouped[Any, Any] | None = None
+    ) -> Any:
+        await run(transaction, order, grouped)
         raise Unavailable("its answer was lost")
 
     async with running(writer, Timings(orphan_check_s=0.1)) as (made, _):
@@ -191,9 +193,11 @@ async def test_a_step_whose_commit_s_answer_was_lost_is_finished_once(
         def dispatch_new(jobs: list[Job]) -> None:
             handed.extend(job.id for job in jobs)
 
-    async def unheard(transaction: Callable[[Tx], Any], order: LockOrder, part: Part | None = None) -> Any:
+    async def unheard(
+        transaction: Callable[[Tx], Any], order: LockOrder, grouped: Grouped[Any, Any] | None = None
+    ) -> Any:
         monkeypatch.setattr(writer, "run", run)
-        await run(transaction, order, part)
+        await run(transaction, order, grouped)
         raise Unavailable("its answer was lost")
 
     async with running(writer) as (made, lease):

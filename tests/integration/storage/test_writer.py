@@ -17,10 +17,10 @@ from database import users
 from onward.storage import lock_order, outage
 from onward.storage.base import DiskFull, Unavailable
 from onward.storage.engine import Database
-from onward.storage.lock_order import ALONE, PROCESSES
+from onward.storage.lock_order import ALONE, LAST, PROCESSES, ROWS
 from onward.storage.tables import meta
 from onward.storage.transaction import Tx
-from onward.storage.writer import Part, Writer
+from onward.storage.writer import Grouped, Writer
 from tests.ledgers import writing
 
 _put = sa.insert(meta).values(name=sa.bindparam("name_"), value=sa.bindparam("value_"))
@@ -218,7 +218,9 @@ async def in_kinds(writer: Writer, *requests: tuple[Kind, str]) -> list[object]:
     """Return the results and exceptions of requests that came together, each of a kind and with a name."""
     with Held(writer):
         waiting = [
-            asyncio.create_task(writer.run(partial(kind.one, name=name), lock_order.job(name), Part(kind.each, name)))
+            asyncio.create_task(
+                writer.run(partial(kind.one, name=name), lock_order.job(name), Grouped(kind.each, name))
+            )
             for kind, name in requests
         ]
         await asyncio.sleep(0)
@@ -253,6 +255,45 @@ async def test_jobs_are_locked_in_order_before_requests_of_other_kinds_are_passe
     await in_kinds(writer, (kind, "e"), (other, "f"), (kind, "g"))
     await in_kinds(writer, (kind, "h"), (other, "i"))
     assert [one for one in seen if not one] == [False]
+
+
+async def test_a_request_of_the_same_job_as_the_one_before_stays_behind_it(writer: Writer) -> None:
+    """As the end of a job behind its progress."""
+    kind, seen = Kind(), list[str]()
+
+    def progress(_tx: Tx) -> None:
+        seen.extend(name for names in kind.called for name in names)
+
+    with Held(writer):
+        waiting = [
+            asyncio.create_task(
+                writer.run(partial(kind.one, name=name), lock_order.job(name), Grouped(kind.each, name))
+            )
+            for name in "ac"
+        ]
+        await asyncio.sleep(0)
+        waiting.append(asyncio.create_task(writer.run(progress, lock_order.job("b"))))
+        await asyncio.sleep(0)
+        last = asyncio.create_task(
+            writer.run(partial(kind.one, name="b"), lock_order.job("b"), Grouped(kind.each, "b"))
+        )
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    assert await last == "b alone"
+    assert seen == ["a", "c"]
+
+
+async def test_jobs_are_locked_after_the_rows_of_lower_rank(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(writer._connection, "lock_jobs", lambda *_, **__: seen.append("lock"))
+    with Held(writer):
+        waiting = [
+            asyncio.create_task(writer.run(lambda _, name=name: seen.append(name), order))  # type: ignore[misc]
+            for name, order in (("job", lock_order.job("a")), ("row", ROWS), ("last", LAST))
+        ]
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    assert seen[-4:] == ["row", "lock", "job", "last"]
 
 
 async def test_a_posted_transaction_function_is_written_without_a_waiting_caller(writer: Writer) -> None:

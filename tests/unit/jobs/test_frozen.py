@@ -55,7 +55,7 @@ def test_a_copy_is_equal(copied: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "named"), [((1, 2, "a", 4), {}), ((1,), {"x": 2}), ((1,), {"z": 2}), ((), {"y": 2})]
+    ("values", "named"), [((1, 2, "a", 4), {}), ((1,), {"x": 2}), ((1,), {"z": 2}), ((), {"y": 2}), ((), {})]
 )
 def test_other_arguments_are_refused(values: tuple[Any, ...], named: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
