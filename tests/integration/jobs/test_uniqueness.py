@@ -75,11 +75,11 @@ async def count(writer: Writer, statement: sa.Select[Any]) -> int:
     return int(await writer.database.read(lambda tx: tx.scalar(statement)) or 0)
 
 
-@pytest.mark.parametrize("replace_", [False, True])
-async def test_a_job_that_is_there_keeps_its_time(writer: Writer, replace_: bool) -> None:
+@pytest.mark.parametrize("replaces", [False, True])
+async def test_a_job_that_is_there_keeps_its_time(writer: Writer, *, replaces: bool) -> None:
     """A later one counts with `debounce` alone."""
-    first = await accept(writer, new(replace=replace_))
-    again = await accept(writer, new(replace=replace_, run_at=first.created_at + MINUTE_US))
+    first = await accept(writer, new(replaces=replaces))
+    again = await accept(writer, new(replaces=replaces, run_at=first.created_at + MINUTE_US))
     assert (again.id, again.replayed, again.due_at, again.status) == (first.id, True, first.due_at, S.QUEUED)
 
 
