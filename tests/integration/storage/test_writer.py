@@ -258,7 +258,7 @@ async def test_jobs_are_locked_in_order_before_requests_of_other_kinds_are_passe
 
 
 async def test_a_request_of_the_same_job_as_the_one_before_stays_behind_it(writer: Writer) -> None:
-    """As the end of a job behind its progress."""
+    """Like the end of a job behind its progress."""
     kind, seen = Kind(), list[str]()
 
     def progress(_tx: Tx) -> None:
