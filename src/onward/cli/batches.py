@@ -8,7 +8,7 @@ from typing import Any
 from onward.cli import job_text
 from onward.cli.terminal import DONE, REFUSED, UNKNOWN, fail, ledger_of, writer_of
 from onward.config.settings import Settings
-from onward.jobs import batches
+from onward.jobs import batch_children, batches
 from onward.jobs.base import BatchConflict, NotFound
 from onward.jobs.batches import Batch
 from onward.jobs.model import EVERYTHING
@@ -46,14 +46,14 @@ def _command(settings: Settings, batch_id: str, move: Callable[[Tx, str], Batch]
         except BatchConflict as conflict:
             fail(f"{job_text.plain(batch_id)}: {conflict}")
             return REFUSED
-        counts = opened.database.read_sync(partial(batches.counts, batch=batch))
+        counts = opened.database.read_sync(partial(batch_children.counts, batch=batch))
     _print(batch, counts, as_json=as_json)
     return DONE
 
 
 def _look(tx: Tx, batch_id: str) -> tuple[Batch, dict[JobStatus, int]] | None:
     batch = batches.get(tx, batch_id)
-    return None if batch is None else (batch, batches.counts(tx, batch))
+    return None if batch is None else (batch, batch_children.counts(tx, batch))
 
 
 def _print(batch: Batch, counts: dict[JobStatus, int], *, as_json: bool) -> None:

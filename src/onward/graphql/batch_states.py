@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from onward.jobs import batches
+from onward.jobs import batch_children, batches
 from onward.jobs.batches import Batch
 from onward.jobs.states import JobStatus
 from onward.storage.engine import Database
@@ -82,4 +82,4 @@ class BatchStates:
 
 def _counted(tx: Tx, *, batch_id: str) -> Counted:
     found = batches.get(tx, batch_id)
-    return found, {} if found is None else batches.counts(tx, found)
+    return found, {} if found is None else batch_children.counts(tx, found)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from onward.handlers.results import Page, Results, ResultsParameter
-from onward.jobs import batches
+from onward.jobs import batch_children, batches
 from onward.jobs.batches import Batch
 from onward.jobs.model import Job
 from onward.storage.engine import Database
@@ -20,10 +20,10 @@ class BatchPages:
         self._batch = batch
 
     def read(self, after: int) -> Page:
-        return self._database.read_sync(partial(batches.results, batch=self._batch, after=after))
+        return self._database.read_sync(partial(batch_children.results, batch=self._batch, after=after))
 
     async def read_async(self, after: int) -> Page:
-        return await self._database.read(partial(batches.results, batch=self._batch, after=after))
+        return await self._database.read(partial(batch_children.results, batch=self._batch, after=after))
 
 
 async def results_of(database: Database, job: Job, parameter: ResultsParameter) -> Results[Any]:

@@ -1,5 +1,7 @@
 """Batches: their rows, and the moves between their states. Each is a transaction function.
 
+The file is long because the moves are one machine: each is right only beside the others that may be made at once.
+
 A batch has no counter of open children, which every end of a child would have to change: that it is over is read from
 the rows of its children, by an index, after a child has ended (`batch_keeper`). The move that follows is a
 compare-and-set on the row of the batch, in one commit with the job that follows. Where two ends are committed at once,
@@ -17,19 +19,17 @@ from typing import Any, NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from onward.handlers.results import ChildError, ChildResult
 from onward.jobs import commands, ledger
 from onward.jobs.base import BatchConflict, Conflict, NotFound
 from onward.jobs.model import EVERYTHING, Job, NewJob, Visible
 from onward.jobs.states import HELD, RETRYABLE, TERMINAL, JobStatus
-from onward.storage.sql import from_on
+from onward.storage.sql import from_on, one_of
 from onward.storage.tables import BY_BATCH, BY_BATCH_STATE, BY_CHANGE, batches, jobs
 from onward.storage.transaction import Tx
 
 Insert = Callable[[Tx, NewJob], Job]
 Route = Callable[[str, str], str]
 S = JobStatus
-PAGE = 100  # results that are read at once; each may have 64 kB
 STOPPED_WITH = "another job of its batch has failed"  # the reason of cancelled children
 
 
@@ -46,7 +46,7 @@ class BatchState(StrEnum):
 B = BatchState
 FINISHED = frozenset({B.DONE, B.STOPPED, B.CANCELLED})
 ATTENDED = frozenset({B.STOPPING, B.CANCELLING, B.RETRYING})  # somebody has to go through the children
-_RETRIED = frozenset({B.STOPPED, B.CANCELLED})  # those of batches that are retried with the one that holds them
+RETRIED = frozenset({B.STOPPED, B.CANCELLED})  # those of batches that are retried with the one that holds them
 _ENDS = {B.OPEN: B.DONE, B.STOPPING: B.STOPPED, B.CANCELLING: B.CANCELLED}
 
 
@@ -80,11 +80,6 @@ class Batch:
 _p = sa.bindparam
 
 
-def _in(column: sa.Column[Any], values: frozenset[Any]) -> sa.ColumnElement[bool]:
-    """Return a condition on a fixed set of texts, which are part of the statement."""
-    return column.in_([sa.literal_column(f"'{value}'") for value in sorted(values)])
-
-
 ID = batches.c.id == _p("id_")
 _OPEN = frozenset(JobStatus) - TERMINAL
 _all = sa.select(*batches.c)
@@ -109,10 +104,10 @@ _move = (
 )
 _children = sa.select(jobs.c.id).where(jobs.c.batch == _p("batch_")).with_hint(jobs, BY_BATCH, "sqlite")
 _limited = _children.limit(_p("limit_", type_=sa.Integer))
-_any_open = _children.where(_in(jobs.c.status, _OPEN)).limit(1)
-_any_failed = _children.where(_in(jobs.c.status, RETRYABLE)).limit(1)
-_waiting = _limited.where(_in(jobs.c.status, _OPEN - HELD))
-_not_cancelled = _limited.where(_in(jobs.c.status, _OPEN - {S.CANCELLING}))
+_any_open = _children.where(one_of(jobs.c.status, _OPEN)).limit(1)
+_any_failed = _children.where(one_of(jobs.c.status, RETRYABLE)).limit(1)
+_waiting = _limited.where(one_of(jobs.c.status, _OPEN - HELD))
+_not_cancelled = _limited.where(one_of(jobs.c.status, _OPEN - {S.CANCELLING}))
 _to_retry = (
     sa.select(jobs.c.id, jobs.c.position)
     .where(jobs.c.batch == _p("batch_"), jobs.c.status == _p("status_"), jobs.c.position > _p("after_"))
@@ -123,65 +118,10 @@ _to_retry = (
 )
 _nested = sa.select(batches.c.id).where(batches.c.parent == _p("batch_"))
 _any_nested_open = _nested.where(batches.c.finished_at.is_(None)).limit(1)
-_any_nested_failed = _nested.where(_in(batches.c.state, _RETRIED)).limit(1)
+_any_nested_failed = _nested.where(one_of(batches.c.state, RETRIED)).limit(1)
 _nested_to_cancel = _nested.where(batches.c.finished_at.is_(None), batches.c.state != B.CANCELLING.value)
-_nested_to_retry = _nested.where(_in(batches.c.state, _RETRIED))
-# A batch, and those in it that are retried with it, however deep.
-_retried = sa.select(batches.c.id).where(batches.c.id == _p("batch_")).cte("retried", recursive=True)
-_retried = _retried.union_all(
-    sa.select(batches.c.id).where(batches.c.parent == _retried.c.id, _in(batches.c.state, _RETRIED))
-)
-_failed_in = (
-    sa.select(jobs.c.id)
-    .where(jobs.c.batch == _retried.c.id, _in(jobs.c.status, RETRYABLE))
-    .with_hint(jobs, BY_BATCH, "sqlite")
-    .limit(_p("limit_", type_=sa.Integer))
-)
-_count_failed = sa.select(sa.func.count()).select_from(_failed_in.subquery())
-_count = (
-    sa.select(jobs.c.status, sa.func.count())
-    .where(jobs.c.batch == _p("batch_"))
-    .group_by(jobs.c.status)
-    .with_hint(jobs, BY_BATCH, "sqlite")
-)
-# A batch in the batch: the job that has followed it, if any, is counted in its place.
-_count_nested = (
-    sa.select(batches.c.state, sa.func.count())
-    .where(batches.c.parent == _p("batch_"), sa.or_(batches.c.next_job.is_(None), batches.c.state == B.STOPPED.value))
-    .group_by(batches.c.state)
-)
-_NESTED = {B.DONE: S.SUCCEEDED, B.STOPPED: S.FAILED, B.CANCELLED: S.CANCELLED}
+_nested_to_retry = _nested.where(one_of(batches.c.state, RETRIED))
 _followed = _all.where(batches.c.next_job == _p("job_"))
-# Each status by the index, then merged: a page costs the same wherever it is.
-_places = sa.union_all(
-    *(
-        sa.select(part.c.id, part.c.position)
-        for part in (
-            sa.select(jobs.c.id, jobs.c.position)
-            .where(
-                jobs.c.batch == _p("batch_"),
-                jobs.c.status == sa.literal_column(f"'{status}'"),
-                jobs.c.position > _p("after_"),
-            )
-            .order_by(jobs.c.position)
-            .limit(_p("limit_", type_=sa.Integer))
-            .with_hint(jobs, BY_BATCH, "sqlite")
-            .subquery()
-            for status in JobStatus
-        )
-    )
-).subquery()
-_page = (
-    sa.select(jobs.c.position, jobs.c.id, jobs.c.status, jobs.c.result, jobs.c.error)
-    .where(jobs.c.id.in_(sa.select(_places.c.id).order_by(_places.c.position).limit(_p("limit_", type_=sa.Integer))))
-    .order_by(jobs.c.position)
-)
-_nested_page = (
-    sa.select(batches.c.position, batches.c.id, batches.c.state)
-    .where(batches.c.parent == _p("batch_"), batches.c.position > _p("after_"))
-    .order_by(batches.c.position)
-    .limit(_p("limit_", type_=sa.Integer))
-)
 _outer = batches.alias("outer_batch")
 _followers = jobs.alias("follower")
 _follower_open = sa.exists(
@@ -212,7 +152,7 @@ _any_unfinished = sa.select(sa.literal(1)).select_from(batches).where(_unfinishe
 _all_unfinished = sa.select(batches.c.id).where(_unfinished)
 _to_attend = (
     sa.select(batches.c.id)
-    .where(_unfinished, _in(batches.c.state, ATTENDED))
+    .where(_unfinished, one_of(batches.c.state, ATTENDED))
     .with_hint(batches, BY_BATCH_STATE, "sqlite")
 )
 _ended = (
@@ -468,7 +408,7 @@ def retry_children(tx: Tx, limit: int, *, batch_id: str, status: JobStatus, afte
 def retry_nested(tx: Tx, batch_id: str) -> None:
     """Retry a stopped or cancelled batch with the one that holds it, unless the job that follows it reads it still."""
     batch = _decode(tx.one(_lock, id_=batch_id))
-    if batch is not None and batch.state in _RETRIED and not _is_followed(tx, batch):
+    if batch is not None and batch.state in RETRIED and not _is_followed(tx, batch):
         _moved(tx, batch, B.RETRYING, next_job=None)
 
 
@@ -482,44 +422,6 @@ def reopen(tx: Tx, batch_id: str) -> None:
     batch = _decode(tx.one(_lock, id_=batch_id))
     if batch is not None and batch.state is B.RETRYING:
         _moved(tx, batch, B.OPEN, next_job=batch.next_job)
-
-
-def counts(tx: Tx, batch: Batch) -> dict[JobStatus, int]:
-    """Count the children by status.
-
-    A child that is no row yet is QUEUED; a batch in the batch is counted as its `then`, where it has one.
-    """
-    found = dict.fromkeys(JobStatus, 0)
-    found[S.QUEUED] += batch.jobs - batch.made
-    for status, n in tx.all(_count, batch_=batch.id):
-        found[JobStatus(status)] += n
-    if batch.total > batch.jobs:
-        for state, n in tx.all(_count_nested, batch_=batch.id):
-            found[_NESTED.get(BatchState(state), S.RUNNING)] += n
-    return found
-
-
-def count_retried(tx: Tx, batch_id: str, *, most: int) -> int:
-    """Count the jobs that a retry of the batch queues again, those of the batches in it too; up to `most`."""
-    return tx.scalar(_count_failed, batch_=batch_id, limit_=most) or 0
-
-
-def results(tx: Tx, batch: Batch, after: int) -> list[tuple[int, ChildResult[Any]]]:
-    """Return the next children behind a position, in their order, each with its position."""
-    found: dict[int, ChildResult[Any]] = {}
-    if batch.total > batch.jobs:
-        for position, id_, state in tx.all(_nested_page, batch_=batch.id, after_=after, limit_=PAGE):
-            status = _NESTED.get(BatchState(state), S.RUNNING)
-            found[position] = ChildResult(id_, status.value, None, None)
-    for position, id_, status, result, error in tx.all(_page, batch_=batch.id, after_=after, limit_=PAGE):
-        shown = orjson.loads(error) if error else None
-        found[position] = ChildResult(
-            id_,
-            status,
-            orjson.loads(result) if result else None,
-            None if shown is None else ChildError(shown["code"], shown["message"]),
-        )
-    return sorted(found.items())[:PAGE]
 
 
 def unattended(tx: Tx, *, since: int | None) -> tuple[list[str], int | None]:

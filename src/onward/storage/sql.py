@@ -1,4 +1,4 @@
-"""SQL expressions that SQLite and PostgreSQL write differently."""
+"""SQL expressions that several files use; most are written differently by SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -106,3 +106,8 @@ def from_on(column: ColumnElement[int], name: str) -> ColumnElement[bool]:
 def as_list(values: Collection[str]) -> str:
     """Encode the parameter that `in_array` reads."""
     return json.dumps(list(values))
+
+
+def one_of(column: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
+    """Return a condition on a fixed set of texts, which are part of the statement."""
+    return column.in_([sa.literal_column(f"'{value}'") for value in sorted(values)])

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from onward import BatchRequest, JobRequest, batch
-from onward.jobs import batches, commands, ledger
+from onward.jobs import batch_children, batches, commands, ledger
 from onward.jobs.batch_making import Making
 from onward.jobs.model import EVERYTHING, Job, NewJob
 from onward.jobs.states import JobStatus
@@ -147,13 +147,13 @@ async def test_subscriptions_of_a_batch_share_its_counts_and_strangers_cause_non
 ) -> None:
     query = f"subscription($id: ID!) {{ batchUpdated(id: $id) {{ {BATCH} }} }}"
     batch_id = await accept_batch(api, batch([ITEM] * 2))
-    counted, counts = list[str](), batches.counts
+    counted, counts = list[str](), batch_children.counts
 
     def noted(tx: Tx, found: batches.Batch) -> dict[JobStatus, int]:
         counted.append(found.id)
         return counts(tx, found)
 
-    monkeypatch.setattr(batches, "counts", noted)
+    monkeypatch.setattr(batch_children, "counts", noted)
 
     async def events(who: dict[str, str]) -> int:
         body = {"query": query, "variables": {"id": batch_id}}

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from onward import BatchRequest, InvalidParameters, JobRequest, batch
-from onward.jobs import batch_making, batches, commands, dispatched, ledger
+from onward.jobs import batch_children, batch_making, batches, commands, dispatched, ledger
 from onward.jobs.base import BatchConflict
 from onward.jobs.batch_making import Making, StagingLost
 from onward.jobs.batches import Batch, BatchState
@@ -92,7 +92,7 @@ async def end(writer: Writer, batch: Batch, status: JobStatus = S.SUCCEEDED) -> 
 async def test_a_batch_is_a_row_with_its_first_jobs_and_the_others_follow(writer: Writer) -> None:
     batch_ = await accepted(writer, batch(children(MANY), then=THEN))
     assert (batch_.total, batch_.jobs, batch_.made, batch_.state) == (MANY, MANY, CHUNK, BatchState.OPEN)
-    assert await writer.database.read(lambda tx: batches.counts(tx, batch_)[S.QUEUED]) == MANY
+    assert await writer.database.read(lambda tx: batch_children.counts(tx, batch_)[S.QUEUED]) == MANY
     assert len(await expand(writer)) == MANY - CHUNK
     assert (await there(writer, batch_.id)).made == MANY
     positions = sa.select(jobs.c.position).where(jobs.c.batch == batch_.id).order_by(jobs.c.id)
@@ -173,8 +173,8 @@ async def test_results_are_read_in_order_a_page_at_a_time(writer: Writer) -> Non
     some = sa.update(jobs).where(jobs.c.batch == batch_.id, jobs.c.position % 3 == 0).values(status="FAILED")
     await writer.run(lambda tx: tx.execute(some))
     after, found = -1, []
-    while page := await writer.database.read(partial(batches.results, batch=batch_, after=after)):
-        assert len(page) <= batches.PAGE
+    while page := await writer.database.read(partial(batch_children.results, batch=batch_, after=after)):
+        assert len(page) <= batch_children.PAGE
         after = page[-1][0]
         found += page
     assert [position for position, _ in found] == [*range(MANY + 3)]
@@ -306,7 +306,7 @@ async def test_the_jobs_that_a_retry_queues_again_are_counted_in_batches_of_the_
     stop = sa.update(batch_rows).values(state="STOPPED", finished_at=batch_rows.c.created_at)
     await writer.run(lambda tx: (tx.execute(stop), tx.execute(state)))
     await writer.run(lambda tx: tx.execute(sa.update(jobs).values(status="FAILED")))
-    counted = partial(batches.count_retried, batch_id=batch_.id)
+    counted = partial(batch_children.count_retried, batch_id=batch_.id)
     assert await writer.database.read(lambda tx: (counted(tx, most=100), counted(tx, most=4))) == (5, 4)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from onward.jobs import (
     admission,
+    batch_children,
     batches,
     blocked,
     catch_up,
@@ -74,7 +75,7 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
         (schedule_rows._next_stored, "schedules_due"),
         (batches._any_open, "jobs_in_batch"),
         (batches._any_failed, "jobs_in_batch"),
-        (batches._count, "jobs_in_batch"),
+        (batch_children._count, "jobs_in_batch"),
         (batches._to_retry, "jobs_in_batch"),
         (batches._followed, "batches_followed"),
         (batches._to_attend, "batches_unfinished"),

@@ -13,7 +13,7 @@ from onward.graphql.types.batch import Batch
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.user_error import UserError
 from onward.handlers.batch import MAX_CHILDREN
-from onward.jobs import batches
+from onward.jobs import batch_children, batches
 from onward.jobs.base import BatchConflict, NotFound
 from onward.storage.lock_order import ALONE
 from onward.storage.transaction import Tx
@@ -40,7 +40,7 @@ async def retry_batch(info: Info, input: RetryBatchInput) -> RetryBatchPayload |
             batch = batches.visible_batch(tx, input.id, visible)
             left = min(max(open_jobs_capacity(context, tx), 0), MAX_CHILDREN)
             # One at least: that which follows.
-            if batch.done and max(batches.count_retried(tx, batch.id, most=left + 1), 1) > left:
+            if batch.done and max(batch_children.count_retried(tx, batch.id, most=left + 1), 1) > left:
                 return _too_many(context.services.open_jobs)
             return batches.retry(tx, batch.id, visible=visible)
         except NotFound:

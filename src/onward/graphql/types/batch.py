@@ -15,7 +15,7 @@ from onward.graphql.resolvers import query
 from onward.graphql.types.job import Job
 from onward.graphql.types.node import Node
 from onward.graphql.types.system import StatusCount
-from onward.jobs import batches, model
+from onward.jobs import batch_children, batches, model
 from onward.jobs.states import JobStatus
 
 COUNTED_AT_ONCE = 10  # batches by one read of the ledger; each may have 100,000 children
@@ -32,7 +32,7 @@ async def _counts_of(context: Context, wanted: list[batches.Batch]) -> list[Coun
     known = [found for batch in wanted if (found := context.services.batches.counts_of(batch)) is not None]
     if len(known) == len(wanted):
         return known
-    return await read_in(context, lambda tx: [batches.counts(tx, batch) for batch in wanted])
+    return await read_in(context, lambda tx: [batch_children.counts(tx, batch) for batch in wanted])
 
 
 @query

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from onward.jobs import batches, pages
+from onward.jobs import batch_children, batches, pages
 from onward.jobs.batch_making import STAGE
 from onward.jobs.batches import Batch, BatchState
 from onward.jobs.dispatched import CHUNK
@@ -68,7 +68,7 @@ class Batches:
         cancel = partial(batches.cancel, batch_id=parent.result, reason="no more", visible=EVERYTHING)
         await harness.front.writer.run(cancel, ALONE)
         batch = await _over(harness, parent.result)
-        found = await harness.front.database.read(partial(batches.counts, batch=batch))
+        found = await harness.front.database.read(partial(batch_children.counts, batch=batch))
         assert (batch.state, batch.next_job, found[S.CANCELLED]) == (BatchState.CANCELLED, None, 3)
         assert (harness.count("total"), harness.count("cleanup")) == (0, 0)
 

@@ -23,7 +23,7 @@ def nested_forgotten() -> None:
 
 def results_backwards() -> None:
     """Give the results of a page in the opposite order."""
-    from onward.jobs import batches
+    from onward.jobs import batch_children
 
     def backwards(results: Any) -> Any:
         def read(tx: Any, **named: Any) -> Any:
@@ -32,7 +32,7 @@ def results_backwards() -> None:
 
         return read
 
-    base.around(batches, "results", backwards)
+    base.around(batch_children, "results", backwards)
 
 
 def followed_twice() -> None:
