@@ -39,6 +39,7 @@ class Red:
     on: str = ""  # one of the test's combinations; empty for the first
 
 
+FLOWS = "every_flow_goes_on_through_kills"
 FAULTS = (
     Red(
         "accepted_jobs_outlive_the_api", "answer_before_commit", "every_promised_job_is_in_the_ledger: .* was promised"
@@ -129,6 +130,14 @@ FAULTS = (
     Red("every_point_of_a_neighbour_is_survived", "steps_forgotten", "no_finished_step_ran_again: .* had finished"),
     Red("every_point_of_a_delivery_is_survived", "keys_ignored", "each_request_has_one_job: .* has 2 jobs"),
     Red("every_point_of_a_worker_is_survived", "steps_forgotten", "no_finished_step_ran_again: .* had finished"),
+    Red(FLOWS, "failures_shrugged_off", "every_batch_is_followed_once: .* is DONE"),
+    Red(FLOWS, "second_signals_heeded", "every_signal_was_heeded: .* as to one"),
+    Red(FLOWS, "sleeps_cut_short", "no_sleep_was_cut_short: "),
+    Red(FLOWS, "last_chunks_lost", "every_stream_is_whole: "),
+    Red(FLOWS, "uniqueness_unread", "no_unique_job_had_a_second: .* at once"),
+    Red(FLOWS, "keys_unlimited", "no_key_ran_more_than_its_limit: "),
+    Red(FLOWS, "expires_too_soon", "no_expired_job_had_begun: .* has expired"),
+    Red(FLOWS, "ticks_stand", r"each_tick_is_one_job: .* has \d+ jobs"),
 )
 CONFORMANCE = (
     Red("an_accepted_job_runs_once_and_records_its_steps_and_attempts", "step_results_dropped", "None == {"),

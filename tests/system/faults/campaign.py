@@ -5,30 +5,33 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.system.faults import final_checks
+from tests.system.faults import final_checks, flows
 from tests.system.faults.broker import Broker
+from tests.system.faults.client import Lost
 from tests.system.faults.fault_injection import injections
 from tests.system.faults.figures import Figures, count
 from tests.system.faults.installation import DEADLINE_S, Combination, Installation
 from tests.system.faults.loop import Loop
+from tests.system.faults.mutation_kinds import Chosen
 from tests.system.faults.outages import noted, outages
 from tests.system.faults.postgres import Postgres
 from tests.system.faults.starters import Nursery
 
 MIX = {
-    "processItem": 35,
-    "sendNotification": 25,
-    "registerUser": 15,
-    "steps": 20,
+    "processItem": 30,
+    "sendNotification": 21,
+    "registerUser": 13,
+    "steps": 16,
     "flaky": 3,
     "raises": 1,
     "refuses": 1,
+    **flows.MIX,
 }
-PARAMS = {"steps": {"pause_s": 0.1, "children": 1}}
+PARAMS: Mapping[str, Chosen] = {"steps": {"pause_s": 0.1, "children": 1}, **flows.PARAMS}
 QUIET_S = 120.0
 SHARE_OF_OUTAGES = 0.35
 LONGEST_OUTAGE_S = 12.0
@@ -49,6 +52,7 @@ def run(combination: Combination, *, minutes: float, seed: int, rate: float, say
         chance = random.Random(seed)
         installation.start()
         installation.client.begin(rate, MIX, PARAMS)
+        installation.flows.begin(seed)
         faults: Counter[str] = Counter()
         failed: list[str] = []
         until = time.monotonic() + minutes * 60
@@ -72,10 +76,11 @@ def figures_end(installation: Installation, figures: Figures, failed: list[str],
     """Wait until all is quiet, end the processes, and run the final checks."""
     installation.client.end()
     installation.repair()
-    try:
-        say(f"quiet after {installation.wait_for_jobs(QUIET_S):.1f} s")
-    except AssertionError as error:
-        failed.append(str(error))
+    for finish in (installation.flows.end, lambda: say(f"quiet after {installation.wait_for_jobs(QUIET_S):.1f} s")):
+        try:
+            finish()
+        except (AssertionError, Lost) as error:
+            failed.append(f"{type(error).__name__}: {error}")
     for process in installation.processes:
         took_s = process.stop()
         if took_s > DEADLINE_S:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.system.faults.loop import Loop
-from tests.system.faults.mutation_kinds import KINDS, NONE, Kind, Params
+from tests.system.faults.mutation_kinds import KINDS, NONE, Chosen, Kind, Params
 
 TIMEOUT_S = 15.0
 UNSURE = frozenset({"UNAVAILABLE", "TIMEOUT"})  # answers that may hide a job: send again, with the key
@@ -69,7 +69,7 @@ class Client:
         """Repeat the requests that have a key and no final answer, until the timeout."""
         self._loop.call(self._send_again([request for request in requests if request.key and request.job is None]))
 
-    def begin(self, rate: float, mix: Mapping[str, float], params: Mapping[str, Params], *, lanes: int = 64) -> None:
+    def begin(self, rate: float, mix: Mapping[str, float], params: Mapping[str, Chosen], *, lanes: int = 64) -> None:
         """Send that many mutations a second of these kinds, mixed by weight, from now on."""
         self._stopping = False
         self._going = self._loop.call(self._start(rate, mix, params, lanes))
@@ -87,6 +87,13 @@ class Client:
         answer = self._loop.call(self._ask({"query": query, "variables": dict(variables or {})}))
         assert "errors" not in answer, answer
         return answer["data"]
+
+    def mutate(self, query: str, variables: Mapping[str, Any]) -> list[str]:
+        """Send a mutation, `r` in its document, until the answer is final; return the codes of its errors.
+
+        Raises Lost after the timeout.
+        """
+        return self._loop.call(self._mutate({"query": query, "variables": dict(variables)}))
 
     def post(self, query: str, variables: Mapping[str, Any]) -> None:
         """Send the request once, whatever its outcome."""
@@ -113,8 +120,18 @@ class Client:
             await asyncio.sleep(0.2)
         raise Lost("however often it was asked")
 
+    async def _mutate(self, content: Mapping[str, Any]) -> list[str]:
+        deadline = time.monotonic() + self.timeout_s
+        while time.monotonic() < deadline:
+            with suppress(Lost):
+                codes = [error["code"] for error in _payload(await self._post(content))["errors"]]
+                if UNSURE.isdisjoint(codes):
+                    return codes
+            await asyncio.sleep(self._chance.uniform(0.05, 0.3))
+        raise Lost("however often it was sent")
+
     async def _start(
-        self, rate: float, mix: Mapping[str, float], params: Mapping[str, Params], lanes: int
+        self, rate: float, mix: Mapping[str, float], params: Mapping[str, Chosen], lanes: int
     ) -> asyncio.Task[None]:
         return asyncio.create_task(self._load(rate, mix, params, lanes))
 
@@ -122,7 +139,7 @@ class Client:
     async def _await(task: asyncio.Task[None]) -> None:
         await task
 
-    async def _load(self, rate: float, mix: Mapping[str, float], params: Mapping[str, Params], lanes: int) -> None:
+    async def _load(self, rate: float, mix: Mapping[str, float], params: Mapping[str, Chosen], lanes: int) -> None:
         turn = asyncio.Semaphore(lanes)
         tasks: set[asyncio.Task[None]] = set()
         names, weights = list(mix), list(mix.values())
@@ -133,7 +150,10 @@ class Client:
             await turn.acquire()
             kind = KINDS[self._chance.choices(names, weights)[0]]
             keyed, twice = self._chance.random() > 0.1, self._chance.random() < 0.05
-            request = self._new(kind, keyed=keyed, params=params.get(kind.name, NONE))
+            chosen = params.get(kind.name, NONE)
+            request = self._new(
+                kind, keyed=keyed, params=chosen if isinstance(chosen, Mapping) else chosen(self._chance)
+            )
             task = asyncio.create_task(self._repeat(request, twice=twice and keyed))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
@@ -208,11 +228,7 @@ class Client:
         answer = await self._post(
             {"query": kind.query, "variables": kind.variables(request.marker, request.key, request.params)}
         )
-        if not answer.get("data") or answer["data"]["r"] is None:
-            codes = [error.get("extensions", {}).get("code", "?") for error in answer.get("errors", [])]
-            return {"job": None, "replayed": False, "errors": [{"code": code} for code in codes]}
-        found: dict[str, Any] = answer["data"]["r"]
-        return found
+        return _payload(answer)
 
     async def _post(self, content: Mapping[str, Any]) -> Any:
         body = json.dumps(content).encode()
@@ -242,6 +258,15 @@ class Client:
                 return found
         except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
             raise Lost from error
+
+
+def _payload(answer: Any) -> dict[str, Any]:
+    """Return the payload of the mutation `r`; one with the errors of the whole answer if there is none."""
+    if not answer.get("data") or answer["data"]["r"] is None:
+        codes = [error.get("extensions", {}).get("code", "?") for error in answer.get("errors", [])]
+        return {"job": None, "replayed": False, "errors": [{"code": code} for code in codes]}
+    found: dict[str, Any] = answer["data"]["r"]
+    return found
 
 
 def _living(idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> Any:

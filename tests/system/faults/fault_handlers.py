@@ -9,27 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from onward.handlers.base import (
-    Handler,
-    JobContext,
-    Limit,
-    Permanent,
-    Results,
-    Retry,
-    Unique,
-    batch,
-    handler,
-    sequence,
-    sleep,
-    wait_for,
-)
+from onward.handlers.base import Handler, JobContext, Permanent, Retry, handler, sequence
 from tests.system.faults import journal
 
 QUICK = Retry(max_attempts=4, base=timedelta(milliseconds=50), cap=timedelta(milliseconds=200))
 ONCE = Retry(max_attempts=1)
 BROKEN = "FAULTS_BROKEN"  # a file; while it is there, `faults.dies` and `faults.eats` kill their process
 EATEN_MB = 400
-STREAMED = 40  # chunks of each step of `faults.streams`
 
 Value = dict[str, Any]
 
@@ -66,13 +52,6 @@ async def third(job: JobContext, value: Value) -> Value:
     return {"marker": value["marker"], "children": children}
 
 
-async def decided(job: JobContext, decision: int) -> Value:
-    """Record the decision that the job has waited for."""
-    journal.write(job.id, job.attempt, "decided", decision, "begin")
-    journal.write(job.id, job.attempt, "decided", decision, "end")
-    return {"decision": decision}
-
-
 @handler("faults.leaf", retry=QUICK)
 async def leaf(job: JobContext, *, marker: int) -> None:
     """The job that `faults.steps` dispatches."""
@@ -80,43 +59,11 @@ async def leaf(job: JobContext, *, marker: int) -> None:
     journal.write(job.id, job.attempt, "leaf", marker, "end")
 
 
-@handler("faults.tick", retry=QUICK)
-async def tick(job: JobContext, *, schedule: str) -> None:
-    """The job of a schedule; nobody sends it."""
-
-
 @handler("faults.notified", retry=QUICK)
 async def notified(job: JobContext, *, job_id: str, code: str) -> None:
     """The job that a failure brings; a final check reads its parameters."""
     journal.write(job.id, job.attempt, "notified", 0, "begin")
     journal.write(job.id, job.attempt, "notified", 0, "end")
-
-
-@handler("faults.batch", retry=QUICK)
-async def batches(job: JobContext, *, marker: int, parts: int) -> None:
-    """Dispatch a batch, and a job that follows it."""
-    journal.write(job.id, job.attempt, "batch", marker, "begin")
-    children = [part.job(marker=marker, number=number) for number in range(parts)]
-    job.dispatch(batch(children, then=total.job(marker=marker)))
-    journal.write(job.id, job.attempt, "batch", marker, "end")
-
-
-@handler("faults.part", retry=QUICK)
-async def part(job: JobContext, *, marker: int, number: int) -> Value:
-    """A job of a batch."""
-    journal.write(job.id, job.attempt, "part", marker, "begin")
-    await asyncio.sleep(0.1)
-    journal.write(job.id, job.attempt, "part", marker, "end")
-    return {"number": number}
-
-
-@handler("faults.total", retry=QUICK)
-async def total(job: JobContext, results: Results[Value], *, marker: int) -> Value:
-    """The job that follows a batch; its result holds those of the parts."""
-    journal.write(job.id, job.attempt, "total", marker, "begin")
-    found = [child.result["number"] if child.result else None async for child in results]
-    journal.write(job.id, job.attempt, "total", marker, "end")
-    return {"numbers": found}
 
 
 @handler("faults.flaky", retry=QUICK)
@@ -138,46 +85,11 @@ async def tells(job: JobContext, *, marker: int) -> None:
     journal.write(job.id, job.attempt, "tells", marker, "end")
 
 
-async def draft(job: JobContext, *, marker: int, pause_s: float) -> Value:
-    """Emit chunks one by one."""
-    journal.write(job.id, job.attempt, "draft", marker, "begin")
-    for n in range(STREAMED):
-        job.emit({"step": "draft", "n": n})
-        await asyncio.sleep(pause_s)
-    journal.write(job.id, job.attempt, "draft", marker, "end")
-    return {"marker": marker, "pause_s": pause_s}
-
-
-def polish(job: JobContext, value: Value) -> Value:
-    """Do the same in a thread."""
-    journal.write(job.id, job.attempt, "polish", value["marker"], "begin")
-    for n in range(STREAMED):
-        job.emit({"step": "polish", "n": n})
-        time.sleep(value["pause_s"])
-    journal.write(job.id, job.attempt, "polish", value["marker"], "end")
-    return value
-
-
 @handler("faults.dull", retry=QUICK)
 async def dull(job: JobContext, *, marker: int) -> None:
     """Do nothing."""
     journal.write(job.id, job.attempt, "dull", marker, "begin")
     journal.write(job.id, job.attempt, "dull", marker, "end")
-
-
-@handler("faults.only", retry=QUICK, unique=Unique(by=("marker",), within=timedelta(hours=1)))
-async def only(job: JobContext, *, marker: int) -> None:
-    """Do nothing; there is one such job for each marker."""
-    journal.write(job.id, job.attempt, "only", marker, "begin")
-    journal.write(job.id, job.attempt, "only", marker, "end")
-
-
-@handler("faults.keyed", retry=QUICK, limit=Limit(concurrency=1, by="customer"))
-async def keyed(job: JobContext, *, marker: int, customer: str, pause_s: float = 0.1) -> None:
-    """Run alone among the jobs of its customer."""
-    journal.write(job.id, job.attempt, "keyed", marker, "begin")
-    await asyncio.sleep(pause_s)
-    journal.write(job.id, job.attempt, "keyed", marker, "end")
 
 
 @handler("faults.raises", retry=QUICK, on_failure=notified)
@@ -252,22 +164,11 @@ async def leaves(job: JobContext, *, marker: int) -> None:
 
 HANDLERS: tuple[Handler, ...] = (
     sequence("faults.steps", [first, second, third], retry=QUICK),
-    sequence("faults.streams", [draft, polish], retry=QUICK),
-    sequence(
-        "faults.waits",
-        [first, sleep(timedelta(milliseconds=50)), second, wait_for("decision", int), decided],
-        retry=QUICK,
-    ),
     leaf,
     notified,
-    batches,
-    part,
-    total,
     flaky,
     tells,
     dull,
-    only,
-    keyed,
     raises,
     refuses,
     hangs,

@@ -5,11 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tests.system.faults.final_checks import SHOWN, Records
+from tests.system.faults import flow_checks
+from tests.system.faults.final_checks import SHOWN
 from tests.system.faults.installation import Outage
 from tests.system.faults.process import RESCUE_S
+from tests.system.faults.records import Records
 
 ABOUT_REDIS = "redis", "replies"
+INTERRUPTED = ("first", "second", "third", "leaf", "draft", "polish", "part", "total", "sole", "keyed", "paired")
 
 
 @dataclass(slots=True)
@@ -36,6 +39,7 @@ class Figures:
     answer_p50_ms: float = 0.0
     answer_p99_ms: float = 0.0
     answer_p99_ms_without_redis: float = 0.0
+    flows: dict[str, int] = field(default_factory=dict)
     breaches: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -52,9 +56,8 @@ def count(figures: Figures, records: Records, outages: Sequence[Outage], violati
     figures.breaches = list(violations)
     figures.lost = sum(words.startswith("every_promised_job") for words in violations)
     figures.finished_run_again = sum(words.startswith("no_finished_step") for words in violations)
-    started = Counter(
-        (line.job, line.step) for line in records.begins if line.step in ("first", "second", "third", "leaf")
-    )
+    figures.flows = flow_checks.counted(records)
+    started = Counter((line.job, line.step) for line in records.begins if line.step in INTERRUPTED)
     figures.steps_run_twice = sum(n - 1 for n in started.values())
     figures.effects_twice = sum(n - 1 for n in records.notifications.values())
     found = sorted(rescues(records, outages))

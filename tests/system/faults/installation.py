@@ -13,21 +13,23 @@ from typing import Any
 from onward.storage.base import StorageError
 from tests import application
 from tests.servers import free_port
-from tests.system.faults import fault_handlers, final_checks, journal
+from tests.system.faults import fault_handlers, final_checks, journal, records
 from tests.system.faults.broker import Broker
 from tests.system.faults.client import Client, Request
-from tests.system.faults.final_checks import Records
+from tests.system.faults.flows import Flows
 from tests.system.faults.ledger import Ledger
 from tests.system.faults.loop import Loop
 from tests.system.faults.postgres import Postgres
 from tests.system.faults.process import RESCUE_S, Ends, Process, terminate, wait_for
 from tests.system.faults.proxy import Mode, Proxy
+from tests.system.faults.records import Records
 from tests.system.faults.starters import CommandLine, Starter
 
 DRAIN_S = 3.0
 QUIET_START_S = 0.5
 DEADLINE_S = DRAIN_S + 5.0  # a process that was asked to end has ended by then
 NOTHING: Mapping[str, str] = MappingProxyType({})
+HANDLERS = ("tests.system.faults.fault_handlers", "tests.system.faults.flow_handlers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Settings:
     namespace: str
     concurrency: int = 16
     email: dict[str, object] = field(default_factory=dict)
-    handlers: tuple[str, ...] = ("tests.system.faults.fault_handlers",)
+    handlers: tuple[str, ...] = HANDLERS
     queues: Mapping[str, str] = field(default_factory=dict)  # of handlers
 
     def write(self, project: Path) -> None:
@@ -132,6 +134,7 @@ class Installation:
         self.ledger = Ledger(self.settings.ledger_url)
         self.ports = [free_port() for _ in range(apis)]
         self.client = Client(loop, self.ports, seed=seed)
+        self.flows = Flows(self.client, self.ledger)
         self.apis = [self.api(f"api{n}", port) for n, port in enumerate(self.ports, 1)]
         self.workers = [self.worker(f"worker{n}", threads) for n in range(1, workers + 1)] if broker else []
 
@@ -222,7 +225,14 @@ class Installation:
 
     def records(self) -> Records:
         """Return the records of this installation now."""
-        return final_checks.read(self.folder, self.ledger, self.client.requests, self.ends.all, self.mailed)
+        return records.read(
+            self.folder,
+            self.ledger,
+            self.client.requests,
+            self.ends.all,
+            mailed=self.mailed,
+            signals=self.flows.signals,
+        )
 
     def check(self) -> None:
         """Raise AssertionError with every broken promise."""

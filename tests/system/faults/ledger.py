@@ -5,13 +5,16 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from onward.jobs.states import TERMINAL
+from onward.jobs.batches import FINISHED
+from onward.jobs.states import HELD, TERMINAL
 from onward.storage import migrate
 from onward.storage.engine import Database
 from tests import application
 
 _ONE_AT_A_TIME = threading.Lock()  # Alembic keeps the migration it is at in the module
 OVER = tuple(sorted(status.value for status in TERMINAL))
+CLAIMED = tuple(status.value for status in HELD)
+_FINISHED = tuple(sorted(state.value for state in FINISHED))
 _COLUMNS = "job, run, version, old, new, attempt, token, steps, at"
 _SQLITE = f"""
 CREATE TABLE audit (
@@ -26,6 +29,11 @@ END;
 CREATE TRIGGER audit_birth AFTER INSERT ON _ledger.jobs BEGIN
     INSERT INTO audit ({_COLUMNS}) VALUES (
         NEW.id, NEW.run, NEW.version, '', NEW.status, 0, NEW.token, NULL, (julianday('now') - 2440587.5) * 86400.0);
+END;
+CREATE TABLE audit_ticks (job TEXT);
+CREATE TRIGGER audit_tick AFTER UPDATE ON _ledger.schedules
+WHEN NEW.last_job IS NOT NULL AND NEW.last_job IS NOT OLD.last_job BEGIN
+    INSERT INTO audit_ticks (job) VALUES (NEW.last_job);
 END;
 """
 _POSTGRESQL = f"""
@@ -46,6 +54,15 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER audit_all AFTER INSERT OR UPDATE ON _ledger.jobs FOR EACH ROW EXECUTE FUNCTION audit();
+CREATE TABLE audit_ticks (job TEXT);
+CREATE FUNCTION audit_tick() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.last_job IS NOT NULL AND NEW.last_job IS DISTINCT FROM OLD.last_job THEN
+        INSERT INTO audit_ticks (job) VALUES (NEW.last_job);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audit_tick AFTER UPDATE ON _ledger.schedules FOR EACH ROW EXECUTE FUNCTION audit_tick();
 """
 
 
@@ -67,10 +84,39 @@ class Row:
     started_at: float | None
     result: Any
     error: dict[str, Any] | None
+    run_at: int | None  # microseconds, as all that follow
+    expires_at: int | None
+    finished_at: int | None
+    batch: str | None
+    position: int | None  # in the batch
 
     @property
     def code(self) -> str | None:
         return self.error["code"] if self.error else None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as its row has it."""
+
+    id: str
+    state: str
+    parent: str | None  # the batch that holds it
+    position: int | None  # its place there
+    job: str | None  # whose handler dispatched it
+    total: int
+    next_job: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk of a job's output."""
+
+    job: str
+    offset: int
+    attempt: int
+    step: str
+    data: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +171,10 @@ class Ledger:
         return self._database.connect()
 
     def open(self) -> int:
-        """Return the number of unfinished jobs; a chunk of those that are no rows yet counts as one."""
+        """Return the number of unfinished jobs and batches; a chunk of jobs that are no rows yet counts as one."""
         jobs = f"SELECT count(*) FROM _ledger.jobs WHERE status NOT IN {OVER}"
-        return int(self.rows(f"SELECT ({jobs}) + (SELECT count(*) FROM _ledger.dispatched)")[0][0])
+        batches = f"SELECT count(*) FROM _ledger.batches WHERE state NOT IN {_FINISHED}"
+        return int(self.rows(f"SELECT ({jobs}) + ({batches}) + (SELECT count(*) FROM _ledger.dispatched)")[0][0])
 
     def job(self, id_: str) -> Row:
         found = self.jobs(f"WHERE id = '{id_}'")
@@ -137,17 +184,31 @@ class Ledger:
     def jobs(self, where: str = "") -> dict[str, Row]:
         columns = (
             "id, handler, status, run, params, steps, attempts, attempt, charged, token, created_at, started_at,"
-            " result, error"
+            " result, error, run_at, expires_at, finished_at, batch, position"
         )
         found = {}
         for row in self.rows(f"SELECT {columns} FROM _ledger.jobs {where}"):
-            id_, handler, status, run, params, steps, attempts, attempt, counts, token, made, started, result, why = row
+            id_, handler, status, run, params, steps, attempts, attempt, counts, token, made, started, *further = row
+            result, why, *rest = further
             found[id_] = Row(
                 id_, handler, status, run, json.loads(params), json.loads(steps), json.loads(attempts), attempt,
                 counts, token, made / 1e6, started / 1e6 if started else None,
-                json.loads(result) if result else None, json.loads(why) if why else None,
+                json.loads(result) if result else None, json.loads(why) if why else None, *rest,
             )  # fmt: skip
         return found
+
+    def batches(self) -> list[Batch]:
+        columns = "id, state, parent, position, job, total, next_job"
+        return [Batch(*row) for row in self.rows(f"SELECT {columns} FROM _ledger.batches")]
+
+    def output(self) -> list[Chunk]:
+        """Return the chunks of all jobs, those of each in their order."""
+        sql = 'SELECT job, "offset", attempt, step, data FROM _ledger.output ORDER BY job, "offset"'
+        return [Chunk(job, offset, n, step, json.loads(data)) for job, offset, n, step, data in self.rows(sql)]
+
+    def ticks(self) -> list[str]:
+        """Return the job of each tick that schedules made at run time have recorded."""
+        return [job for (job,) in self.rows("SELECT job FROM audit_ticks")]
 
     def changes(self) -> list[Change]:
         """Return every change, in the order of each job's changes."""

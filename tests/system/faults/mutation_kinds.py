@@ -1,5 +1,6 @@
 """The kinds of mutation that a client sends: the request, and the expected end of the job."""
 
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -7,6 +8,7 @@ from typing import Any
 
 ANSWER = "{ job { id } replayed errors { code message } }"
 Params = Mapping[str, Any]
+Chosen = Params | Callable[[random.Random], Params]
 NONE: Params = MappingProxyType({})
 
 
@@ -21,6 +23,8 @@ class Kind:
     status: str = "SUCCEEDED"
     code: str | None = None
     steps: tuple[str, ...] = field(default=())  # the recorded steps of a job that succeeds
+    expires: bool = False  # it may be CANCELLED, code EXPIRED, as well
+    shares: bool = False  # it may be given the unfinished job of another request
 
 
 def _register(marker: int, key: str | None, _params: Params) -> dict[str, Any]:
@@ -40,7 +44,7 @@ def _contract(name: str, handler: str, variables: Callable[[int, str | None, Par
     return Kind(name, handler, f"mutation($input: {title}Input!) {{ r: {name}(input: $input) {ANSWER} }}", variables)
 
 
-def _act(name: str, *steps: str, status: str = "SUCCEEDED", code: str | None = None) -> Kind:
+def _act(name: str, *steps: str, status: str = "SUCCEEDED", code: str | None = None, **more: bool) -> Kind:
     handler = {"cancelled": "faults.dull"}.get(name, f"faults.{name}")
 
     def variables(marker: int, key: str | None, params: Params) -> dict[str, Any]:
@@ -52,7 +56,7 @@ def _act(name: str, *steps: str, status: str = "SUCCEEDED", code: str | None = N
         "mutation($handler: String!, $params: JSON!, $key: String, $runAt: DateTime)"
         f" {{ r: act(handler: $handler, params: $params, key: $key, runAt: $runAt) {ANSWER} }}"
     )
-    return Kind(name, handler, query, variables, status, code, steps)
+    return Kind(name, handler, query, variables, status, code, steps, **more)
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -70,7 +74,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _act("tells", "tells"),
             _act("only", "only"),
             _act("cancelled", status="CANCELLED"),
+            _act("sole", "sole", shares=True),
             _act("keyed", "keyed"),
+            _act("paired", "paired"),
+            _act("fleeting", "fleeting", expires=True),
             _act("raises", status="FAILED", code="UNEXPECTED"),
             _act("refuses", status="FAILED", code="NEVER"),
             _act("hangs", status="FAILED", code="TIMED_OUT"),

@@ -24,12 +24,21 @@ COLUMNS: tuple[tuple[str, Callable[[Figures], str]], ...] = (
 )
 
 
+def _flows(figures: Sequence[Figures]) -> Table:
+    """Return the flows of each campaign, a line for each kind."""
+    table = Table("flows", *(one.combination for one in figures))
+    for name in dict.fromkeys(name for one in figures for name in one.flows):
+        table.add_row(name, *(f"{one.flows.get(name, 0):,}" for one in figures))
+    return table
+
+
 def show(figures: Sequence[Figures], console: Console) -> None:
-    """Print the table, the faults by kind, and every broken promise."""
+    """Print the tables, the faults by kind, and every broken promise."""
     table = Table(*(name for name, _ in COLUMNS))
     for one in figures:
         table.add_row(*(value(one) for _, value in COLUMNS))
     console.print(table)
+    console.print(_flows(figures))
     for one in figures:
         console.print(f"{one.combination}: " + ", ".join(f"{name} {n}" for name, n in one.faults.items()))
         for words in one.breaches:

@@ -14,11 +14,12 @@ def no_claim() -> None:
     """Run a job twice that is delivered twice."""
     from onward.jobs import claims, row
     from onward.jobs.ledger import ID
+    from onward.storage.sql import row_as_json
     from onward.storage.tables import jobs
 
     def anyway(claim: Any) -> Any:
         which = (ID, jobs.c.deaths <= sa.bindparam("crashes_"))
-        return sa.update(jobs).where(*which).values(base.values(claim)).returning(*row.ALL)
+        return sa.update(jobs).where(*which).values(base.values(claim)).returning(row_as_json(*row.ALL))
 
     base.around(claims, "_claim", anyway)
 
@@ -37,10 +38,14 @@ def pauses_ignored() -> None:
     """Claim any waiting job, whatever its handler's limits are."""
     from onward.jobs import claims, row
     from onward.jobs.ledger import ID
+    from onward.storage.sql import row_as_json
     from onward.storage.tables import jobs, ready
 
     def anyway(*which: Any) -> Any:
-        return lambda claim: sa.update(jobs).where(*which, ready).values(base.values(claim)).returning(*row.ALL)
+        def claiming(claim: Any) -> Any:
+            return sa.update(jobs).where(*which, ready).values(base.values(claim)).returning(row_as_json(*row.ALL))
+
+        return claiming
 
     base.around(claims, "_claim", anyway(ID, jobs.c.deaths <= sa.bindparam("crashes_")))
     base.around(claims, "_claim_due", anyway(jobs.c.id.in_(sa.select(claims._due.c.id))))
@@ -211,6 +216,7 @@ def never_isolated() -> None:
 
 def _claims_due_all(claims: Any) -> Any:
     from onward.jobs import row
+    from onward.storage.sql import row_as_json
     from onward.storage.tables import jobs
 
     due = (
@@ -219,7 +225,7 @@ def _claims_due_all(claims: Any) -> Any:
         .limit(sa.bindparam("limit_", type_=sa.Integer))
     )
     which = (jobs.c.id.in_(due), jobs.c.status == claims.S.QUEUED.value)
-    return sa.update(jobs).where(*which).values(claims._CLAIM).returning(*row.ALL)
+    return sa.update(jobs).where(*which).values(claims._CLAIM).returning(row_as_json(*row.ALL))
 
 
 def no_rescue() -> None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import sqlalchemy as sa
+
 from tests.system.faults.broken import base
 
 
@@ -61,6 +63,16 @@ def no_expiry() -> None:
     from onward.jobs import expiry
 
     base.put(expiry, "expire_due", lambda _tx, _limit: [])
+
+
+def expires_too_soon() -> None:
+    """Cancel jobs some seconds before their time is over."""
+    from onward.jobs import expiry, row
+    from onward.storage.tables import expiring, jobs
+
+    early, limit = jobs.c.expires_at - 5_000_000, sa.bindparam("limit_", type_=sa.Integer)
+    base.put(expiry, "_over", sa.select(*row.ALL).where(expiring, early <= sa.bindparam("now")).limit(limit))
+    base.put(expiry, "_next", sa.select(sa.func.min(early)).where(expiring))
 
 
 def no_reroute() -> None:

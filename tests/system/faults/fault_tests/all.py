@@ -4,6 +4,7 @@ from tests.system.faults.fault_tests import (
     change,
     clocks,
     deploys,
+    flows,
     handlers,
     kills,
     ledgers,
@@ -25,4 +26,5 @@ FAULT_TESTS: tuple[FaultTest, ...] = (
     *change.FAULT_TESTS,
     *clocks.FAULT_TESTS,
     *points.FAULT_TESTS,
+    *flows.FAULT_TESTS,
 )

@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
+from tests.system.faults import flows
 from tests.system.faults.client import Request
 from tests.system.faults.figures import at
 from tests.system.faults.final_checks import LOST
 from tests.system.faults.installation import Installation
-from tests.system.faults.mutation_kinds import Params
+from tests.system.faults.mutation_kinds import Chosen
 from tests.system.faults.process import wait_for
 
 BACKGROUND, DRAMATIQ, ON_POSTGRESQL = "background+sqlite", "dramatiq+sqlite", "dramatiq+postgresql"
@@ -24,7 +25,7 @@ ON_SQLITE = (BACKGROUND, DRAMATIQ)
 MORE_S = 0.1  # the most by which answers may be slower without Redis
 HELD_S = 0.5  # more than that means that the event loop waits for Redis, which has two seconds to answer
 MIX = MappingProxyType({"processItem": 4.0, "sendNotification": 3.0, "registerUser": 2.0, "steps": 3.0, "flaky": 0.5})
-PARAMS: Mapping[str, Params] = MappingProxyType({"steps": {"pause_s": 0.05, "children": 1}})
+PARAMS: Mapping[str, Chosen] = MappingProxyType({"steps": {"pause_s": 0.05, "children": 1}, **flows.PARAMS})
 
 
 @dataclass(frozen=True, slots=True)

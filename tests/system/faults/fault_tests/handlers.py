@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from tests.system.faults.client import Request
 from tests.system.faults.fault_tests.base import EVERYWHERE, ON_SQLITE, FaultTest, Stage, is_lost, soon
+from tests.system.faults.installation import HANDLERS
 from tests.system.faults.mutation_kinds import KINDS
 from tests.system.faults.process import wait_for
 
@@ -25,10 +26,10 @@ def bad_handlers_fail_with_a_reason(stage: Stage) -> None:
 
 def a_blocked_event_loop_keeps_its_lease(stage: Stage) -> None:
     """The loop is blocked for eight seconds, longer than a lease, and no process declares this one dead."""
-    installation = stage.installation
-    sent = installation.client.send("blocks", 1, params={"pause_s": 8.0})
-    installation.wait_for_jobs()
-    assert len(installation.ledger.job(sent[0].job or "").attempts) == 1
+    ledger = stage.installation.ledger
+    (sent,) = stage.installation.client.send("blocks", 1, params={"pause_s": 8.0})
+    wait_for(lambda: not ledger.open() or ledger.job(sent.job or "").attempt > 1, 30, "the job is over")
+    assert ledger.job(sent.job or "").attempt == 1
 
 
 def a_job_that_kills_its_process_is_poison(stage: Stage) -> None:
@@ -67,7 +68,7 @@ def jobs_unknown_to_a_release_fail_with_a_reason(stage: Stage) -> None:
     rows = installation.ledger.jobs()
     found = {rows[request.job or ""].code for request in gone}, {rows[request.job or ""].code for request in changed}
     assert found == ({"HANDLER_MISSING"}, {"INVALID_PARAMETERS"})
-    installation.deploy(handlers=("tests.system.faults.fault_handlers",))
+    installation.deploy(handlers=HANDLERS)
     _run_after_fix(stage, changed)
     for request in gone:
         request.kind = KINDS["refuses"]

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 
-from tests.system.faults import fault_injection, final_checks
+from tests.system.faults import fault_injection, records
 from tests.system.faults.fault_tests.base import (
     BACKGROUND,
     BOTH_ENDS,
@@ -16,8 +16,9 @@ from tests.system.faults.fault_tests.base import (
     upon_an_answer,
 )
 from tests.system.faults.figures import rescues
-from tests.system.faults.final_checks import CLAIMED
+from tests.system.faults.flows import change_schedule
 from tests.system.faults.installation import Installation
+from tests.system.faults.ledger import CLAIMED
 from tests.system.faults.outages import frozen_between_writes
 from tests.system.faults.process import wait_for
 
@@ -53,7 +54,7 @@ def jobs_of_killed_workers_go_on_within_15_s(stage: Stage) -> None:
         stage.pause(0.2, 0.6)
         fault_injection.kill_worker(installation, stage.chance)
     installation.wait_for_jobs()
-    found = final_checks.read(
+    found = records.read(
         installation.folder, installation.ledger, installation.client.requests, installation.ends.all[crashes:]
     )
     rescued = list(rescues(found, ()))
@@ -139,37 +140,25 @@ def each_tick_of_killed_schedulers_is_one_job(stage: Stage) -> None:
     installation = stage.installation
     names = [f"every-second-{n}" for n in range(12)]
     for name in names:
-        _change_schedule(installation, "createSchedule", name, handler="faults.tick", params={"schedule": name})
+        change_schedule(installation.client, "createSchedule", name)
     for process in (*installation.processes, *installation.apis):
         before = len(_ticks(installation))
         wait_for(lambda least=before + 12: len(_ticks(installation)) > least, 30, "ticks go on")  # type: ignore[misc]
         process.kill()
         process.start()
         name = stage.chance.choice(names)
-        _change_schedule(installation, "pauseSchedule", name)
-        _change_schedule(installation, "resumeSchedule", name)
-        _change_schedule(installation, "deleteSchedule", name)
-        _change_schedule(installation, "createSchedule", name, handler="faults.tick", params={"schedule": name})
+        change_schedule(installation.client, "pauseSchedule", name)
+        change_schedule(installation.client, "resumeSchedule", name)
+        change_schedule(installation.client, "deleteSchedule", name)
+        change_schedule(installation.client, "createSchedule", name)
     newest = {name: _newest(installation, name) for name in names}
     for name in names:
-        _change_schedule(installation, "pauseSchedule", name)
+        change_schedule(installation.client, "pauseSchedule", name)
     ticks = _ticks(installation)
     twice = {tick for tick, n in Counter(ticks).items() if n > 1}
     assert not twice, f"ticks with two jobs: {sorted(twice)[:5]}"
     jobs = installation.ledger.jobs()
     assert all(job is None or job in jobs for job in newest.values()), "a tick is recorded without its job"
-
-
-def _change_schedule(installation: Installation, mutation: str, name: str, **more: object) -> None:
-    """Send the mutation until it is answered; one that was done before says so."""
-    type_ = "ScheduleNameInput" if not more else "CreateScheduleInput"
-    query = f"mutation($input: {type_}!) {{ {mutation}(input: $input) {{ errors {{ code message }} }} }}"
-    given = {"name": name, **more, **({"cron": "* * * * * *"} if more else {})}
-    done = {"createSchedule": "ALREADY_EXISTS", "deleteSchedule": "NOT_FOUND"}.get(mutation)
-    while errors := installation.client.ask(query, {"input": given})[mutation]["errors"]:
-        assert errors[0]["code"] in {done, "UNAVAILABLE"}, errors
-        if errors[0]["code"] == done:
-            break
 
 
 def _ticks(installation: Installation) -> list[tuple[str, int]]:
@@ -221,7 +210,7 @@ def the_late_result_of_a_frozen_runner_is_refused(stage: Stage) -> None:
         wait_for(lambda: installation.ledger.open() == 0, FROZEN_S + 12, "others have done its jobs")
     wait_for(lambda: "claim lost" in victim.output(), 10, "the frozen process hears of it")
     assert all(process.alive for process in (victim, *others))
-    found = final_checks.read(
+    found = records.read(
         installation.folder, installation.ledger, installation.client.requests, installation.ends.all[crashes:]
     )
     assert max(rescues(found, ())).took_s < installation.rescue_s

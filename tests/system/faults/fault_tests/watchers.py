@@ -12,8 +12,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
-from tests.system.faults.fault_handlers import STREAMED
 from tests.system.faults.fault_tests.base import BOTH_ENDS, FaultTest, Stage, load
+from tests.system.faults.flow_handlers import STREAMED
 from tests.system.faults.installation import Installation
 from tests.system.faults.process import wait_for
 
