@@ -28,4 +28,13 @@ async def pause(_job: JobContext, *, seconds: float) -> float:
     return time.monotonic()
 
 
-HANDLERS = (nothing, stamp, pause)
+@handler("bench.emit")
+async def emit(job: JobContext, *, chunks: int) -> None:
+    """Emit words, with a turn of the loop after each hundred."""
+    for n in range(chunks):
+        job.emit(f"word {n} ")
+        if n % 100 == 0:
+            await asyncio.sleep(0)
+
+
+HANDLERS = (nothing, stamp, pause, emit)
