@@ -9,6 +9,8 @@ Each function that may free a place, or wants one, notes the key. At the end of 
 noted keys are assigned (`assign`): they are counted under the locks of the keys, and the first blocked jobs get the
 free ones. A key that has to be looked at in some time, because of its rate, has a row in `key_limits`, which
 maintenance finds by its time.
+
+The file is long because its statements share one reading of which places count, and are changed together.
 """
 
 from __future__ import annotations

@@ -11,9 +11,11 @@ import pytest
 import sqlalchemy as sa
 
 from onward import BatchRequest, InvalidParameters, JobRequest, batch
+from onward.handlers.results import ResultsParameter
 from onward.jobs import batch_children, batch_making, batches, commands, dispatched, ledger
 from onward.jobs.base import BatchConflict
 from onward.jobs.batch_making import Making, StagingLost
+from onward.jobs.batch_results import results_of
 from onward.jobs.batches import Batch, BatchState
 from onward.jobs.dispatched import CHUNK
 from onward.jobs.model import EVERYTHING, Job, NewJob
@@ -180,6 +182,12 @@ async def test_results_are_read_in_order_a_page_at_a_time(writer: Writer) -> Non
     assert [position for position, _ in found] == [*range(MANY + 3)]
     assert {child.status for position, child in found if position % 3 == 0 and position != MANY} == {"FAILED"}
     assert found[MANY][1].id.startswith("batch_")
+
+
+async def test_a_job_that_follows_no_batch_has_no_results(writer: Writer) -> None:
+    job = await writer.run(lambda tx: ledger.accept(tx, new_job("conformance.total")))
+    found = await results_of(writer.database, job, ResultsParameter(None))
+    assert (found.total, [child async for child in found]) == (0, [])
 
 
 def raising() -> Iterator[JobRequest]:
