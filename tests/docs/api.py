@@ -32,7 +32,7 @@ class Public:
 
 PUBLIC = {
     "onward": Public("Handlers, and the types that they meet.", tuple(onward.__all__)),
-    "onward.application": Public("`onward.sync`, for code without an event loop.", ("Sync",)),
+    "onward.synchronous": Public("`onward.sync`, for code without an event loop.", ("Sync",)),
     "onward.graphql.enqueue": Public(
         "Accept a job from a resolver.", ("accept", "Accepted", "Companion", "ReplaceParams", "MutationError")
     ),

@@ -173,10 +173,17 @@ class Enqueuer:
             await self._hand_over(jobs)
         return ids
 
-    def enqueue_batch_within(
+    def request_within(
+        self, session: object, request: JobRequest | BatchRequest, options: Options, idempotency_key: str | None = None
+    ) -> list[str] | Awaitable[list[str]]:
+        """Accept a job or a batch as `enqueue_within` does; return a list of its id."""
+        if isinstance(request, BatchRequest):
+            return self._batch_within(session, request, options, idempotency_key)
+        return self.enqueue_within(session, [request], options, idempotency_key)
+
+    def _batch_within(
         self, session: object, request: BatchRequest, options: Options, idempotency_key: str | None = None
     ) -> list[str] | Awaitable[list[str]]:
-        """Accept the batch in the transaction of a session; a list of its id. Raises as `enqueue_within` does."""
         check_text("idempotency_key", idempotency_key)
         accept = partial(
             self.batches.accept_at_once,
