@@ -96,6 +96,25 @@ def test_redis_persists_its_data() -> None:
     assert "--maxmemory-policy noeviction" in command
 
 
+def test_every_service_has_a_limit_of_memory_and_rotates_its_log() -> None:
+    """Redis refuses messages before it comes to its limit, and the two of a rewrite have room."""
+    services = compose()["services"]
+    for name, service in services.items():
+        assert re.fullmatch(r"\d+[mg]", service["mem_limit"]), name
+        assert service["logging"]["driver"] == "json-file"
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+    words = " ".join(services["redis"]["command"])
+    most = re.search(r"--maxmemory (\d+)mb", words)
+    assert most
+    assert 2 * int(most[1]) <= int(services["redis"]["mem_limit"].removesuffix("m"))
+
+
+def test_the_health_check_of_workers_asks_their_address() -> None:
+    worker, shared = compose()["services"]["worker"], compose()["x-onward"]["environment"]
+    assert worker["environment"].items() >= shared.items()
+    assert f"http://{worker['environment']['ONWARD_WORKER__HEALTH']}/health/live" in worker["healthcheck"]["test"][-1]
+
+
 def commands() -> Iterator[list[str]]:
     yield from (
         service["command"]
