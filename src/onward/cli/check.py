@@ -24,6 +24,7 @@ from onward.storage.engine import Database
 from onward.telemetry import tracing
 from onward.telemetry.endpoint import check as check_metrics
 from onward.telemetry.tracing import Tracing
+from onward.worker.health import check as check_health
 
 TOOLS = re.compile(rb"\.tools\b")
 
@@ -68,6 +69,8 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         yield tracing.check(traces)
     if metrics:
         yield check_metrics(metrics)
+    if settings.worker.health:
+        yield check_health(settings.worker.health)
 
 
 def _handlers(settings: Settings, handlers: Mapping[str, Handler], database: Database) -> Iterator[Finding]:

@@ -204,6 +204,12 @@ class Worker(Table):
         0, ge=0, description="likewise above so many megabytes of resident memory; 0 for any amount"
     )
 
+    health: Annotated[str, AfterValidator(_listener)] = Field(
+        "",
+        description="HOST:PORT at which each worker process answers /health/live and /health/ready, or at the next free"
+        " port, as in 127.0.0.1:8081; empty for none",
+    )
+
     @property
     def taken(self) -> tuple[str, ...]:
         return tuple(self.queues.split(",")) if self.queues else ()

@@ -114,6 +114,12 @@ _give_back = (
 )
 _postpone = _give_back.values(due_at=_p("now"))
 _waiting = sa.select(sa.func.count(), sa.func.min(jobs.c.due_at)).where(*_ready_of).with_hint(jobs, BY_READY, "sqlite")
+_waiting_by_handler = (
+    sa.select(jobs.c.handler, sa.func.count(), sa.func.min(jobs.c.due_at))
+    .where(*_ready_of)
+    .group_by(jobs.c.handler)
+    .with_hint(jobs, BY_READY, "sqlite")
+)
 _unclaimed = jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(UNCLAIMED)])
 _destination = row.columns(row.Destination)
 _destinations = sa.select(*_destination).where(_unclaimed).distinct()
@@ -208,6 +214,12 @@ def waiting(tx: Tx, *, backend: str) -> tuple[int, int | None]:
     for n, oldest in tx.all(_waiting, backend_=backend):
         return n, None if oldest is None else max(tx.now - oldest, 0)
     return 0, None
+
+
+def waiting_by_handler(tx: Tx, *, backend: str) -> dict[str, tuple[int, int]]:
+    """Count the same jobs by their handler; with the age of the oldest one of each. Reads their rows."""
+    rows = tx.all(_waiting_by_handler, backend_=backend)
+    return {handler: (n, max(tx.now - oldest, 0)) for handler, n, oldest in rows}
 
 
 def destinations(tx: Tx, *, since: int | None) -> tuple[set[row.Destination], int]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, start_http_server
 
 from onward.findings import Finding, State, in_one_line
 
 PORTS = 64
+T = TypeVar("T")
 
 
 class NoPort(Exception):
@@ -21,24 +24,30 @@ def split(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def listen(address: str, start: Callable[[str, int], T]) -> T:
+    """Call `start` with the address's host and port, or the next free port: processes of a machine share a setting.
+
+    Raises NoPort.
+    """
+    host, first = split(address)
+    for port in range(first, min(first + PORTS, 65_536)):
+        try:
+            return start(host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise NoPort(f"{address} cannot be listened on: {error.strerror}") from error
+    raise NoPort(f"{address} and the {PORTS - 1} ports after it are taken")
+
+
 class Endpoint:
-    """Serves the registry at the address, or at the next free port: processes of a machine share a setting.
+    """Serves the registry at the address, or at the next free port.
 
     Opening and closing block. Raises NoPort.
     """
 
     def __init__(self, registry: CollectorRegistry, address: str) -> None:
-        host, first = split(address)
-        for port in range(first, min(first + PORTS, 65_536)):
-            try:
-                self._server, self._thread = start_http_server(port, host, registry)
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    continue
-                raise NoPort(f"{address} cannot be listened on: {error.strerror}") from error
-            self.url = f"http://{address.rpartition(':')[0]}:{self._server.server_port}/metrics"
-            return
-        raise NoPort(f"{address} and the {PORTS - 1} ports after it are taken")
+        self._server, self._thread = listen(address, lambda host, port: start_http_server(port, host, registry))
+        self.url = f"http://{address.rpartition(':')[0]}:{self._server.server_port}/metrics"
 
     def close(self) -> None:
         self._server.shutdown()

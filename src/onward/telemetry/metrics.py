@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_PLAIN_0_0_4
 MAX_AGE_S = 1.0
+MAX_SHARE = 0.1  # of the time in which the figures of an installation are read, however many jobs wait
 SOON_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 LATE_S = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 
@@ -155,7 +156,10 @@ class Metrics:
         self._overruns.set_function(overruns)
 
     def add(self, figures: Callable[[], Sequence[Figure]]) -> None:
-        """Report these figures of the whole installation too; they are read at most once a second, from any thread."""
+        """Report these figures of the whole installation too, read from any thread.
+
+        They are read once a second at most, and less often where that takes over a tenth of the time.
+        """
         asked = _FigureCollector(figures)
         self.registry.register(asked)
         self._figures.register(asked)
@@ -178,15 +182,17 @@ class _FigureCollector(Collector):
         self._figures = figures
         self._lock = threading.Lock()
         self._kept: Sequence[Figure] = ()
-        self._at = 0.0
+        self._until = 0.0
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         return iter(())  # else it would be read when it is registered
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         with self._lock:
-            if not self._kept or time.monotonic() - self._at > MAX_AGE_S:
-                self._kept, self._at = self._figures(), time.monotonic()
+            if not self._kept or time.monotonic() > self._until:
+                started = time.monotonic()
+                self._kept, ended = self._figures(), time.monotonic()
+                self._until = ended + max(MAX_AGE_S, (ended - started) / MAX_SHARE)
             kept = self._kept
         for figure in kept:
             family = GaugeMetricFamily(figure.name, figure.help, labels=[figure.label] if figure.label else [])

@@ -17,7 +17,11 @@ def exposition() -> str:
     metrics.loop_delayed(0.001)
     metrics.loop_blocked("email.welcome")
     queue_stats = QueueStats(
-        dict.fromkeys(JobStatus, 1), {"dramatiq": (1, 0.5)}, {"PAUSED": 1, "CONCURRENCY": 0, "RATE": 0}, 1
+        dict.fromkeys(JobStatus, 1),
+        {"dramatiq": {"email.welcome": (1, 0.5)}},
+        {"PAUSED": 1, "CONCURRENCY": 0, "RATE": 0},
+        1,
     )
-    metrics.add(lambda: figures(queue_stats, {"dramatiq": Health(reachable=True, depth=1)}))
+    brokers = {"dramatiq": Health(reachable=True, depth=1)}
+    metrics.add(lambda: figures(queue_stats, brokers, ["email.welcome"], writable=True))
     return metrics.text().decode()

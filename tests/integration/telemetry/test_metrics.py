@@ -2,8 +2,11 @@
 
 import asyncio
 import urllib.request
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pysqlite3
@@ -19,11 +22,12 @@ from onward.storage import tables
 from onward.storage.base import Unavailable
 from onward.storage.transaction import Tx
 from onward.telemetry.endpoint import Endpoint, NoPort
-from onward.telemetry.metrics import Metrics
+from onward.telemetry.metrics import Figure, Metrics
 from tests import application
 from tests.integration.graphql.conftest import running as serving
 from tests.integration.graphql.conftest import settings_in
 from tests.integration.telemetry.conftest import processing, until
+from tests.ledgers import OLDER
 from tests.servers import free_port
 
 REGISTER = sa.insert(tables.runners)
@@ -61,6 +65,46 @@ async def test_a_failed_attempt_with_another_one_to_follow_is_a_retry(tmp_path: 
     assert samples['onward_jobs_finished_total{handler="tests.unsure",status="FAILED"}'] == 0
 
 
+async def test_waiting_jobs_are_counted_by_their_handler(tmp_path: Path) -> None:
+    """Each handler has a series; those that the process does not know share one."""
+    async with processing(tmp_path, backend="dramatiq") as process:
+        new = process.onward.dispatcher.prepare("tests.talk", {}, owner=None)
+        for handler in ("tests.talk", "tests.talk", "later.one", "later.two"):
+            await process.onward.writer.run(partial(ledger.accept, new=replace(new, handler=handler)))
+        long_ago = sa.update(tables.jobs).where(tables.jobs.c.handler == "tests.talk").values(due_at=1)
+        await process.onward.writer.run(lambda tx: tx.execute(long_ago))
+        samples = process.metrics()
+    assert samples['onward_handler_depth{handler="(other)"}'] == 2
+    assert samples['onward_handler_depth{handler="tests.fail"}'] == 0
+    assert samples['onward_backend_depth{backend="dramatiq"}'] == 4
+    assert samples['onward_handler_oldest_seconds{handler="tests.talk"}'] > 1_000_000_000
+    assert samples['onward_backend_oldest_seconds{backend="dramatiq"}'] > 1_000_000_000
+    assert 0 <= samples['onward_handler_oldest_seconds{handler="(other)"}'] < 1_000
+
+
+def test_figures_that_take_long_are_read_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reading of 0.5 s is kept for 5 s, a short one for a second."""
+    now, read, took = [100.0], [0], [0.5]
+
+    def figures() -> list[Figure]:
+        read[0] += 1
+        now[0] += took[0]
+        return [Figure("onward_jobs", "Jobs.", "", {"": 1.0})]
+
+    monkeypatch.setattr("onward.telemetry.metrics.time", SimpleNamespace(monotonic=lambda: now[0]))
+    metrics = Metrics()
+    metrics.add(figures)
+    for passed_s, times in ((0.0, 1), (4.9, 1), (0.2, 2)):
+        now[0] += passed_s
+        metrics.text(own=False)
+        assert read[0] == times
+    now[0], took[0] = 200.0, 0.01
+    for passed_s, times in ((0.0, 3), (0.9, 3), (0.2, 4)):
+        now[0] += passed_s
+        metrics.text(own=False)
+        assert read[0] == times
+
+
 async def test_a_first_failure_is_an_increase(tmp_path: Path) -> None:
     """Prometheus sees a counter grow only from a known value, so each handler's starts at 0."""
     async with processing(tmp_path) as process:
@@ -79,7 +123,7 @@ async def test_reclaimed_jobs_of_a_dead_process_are_counted_and_a_poison_job_has
 
         def died(tx: Tx) -> None:
             place_ = f"{boot}/{namespace}/{pid}/1"
-            tx.execute(REGISTER, id="dead", beat=1, place=place_, name="dead", started_at=1, takes=None)
+            tx.execute(REGISTER, id="dead", beat=1, place=place_, name="dead", started_at=1, **OLDER)
             for crashes in (0, claims.MAX_CRASHES):
                 job = ledger.accept(tx, new)
                 tx.execute_once(CRASHES.where(tables.jobs.c.id == job.id).values(deaths=crashes))

@@ -1,0 +1,163 @@
+"""The health of worker processes over HTTP."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onward.config.settings import SettingsError, load
+from onward.dispatch.readiness import Readiness
+from onward.findings import State
+from onward.telemetry.endpoint import NoPort
+from onward.worker import health, process
+from onward.worker.health import HealthEndpoint
+from onward.worker.process import WorkerRuntime
+from tests import application
+from tests.processes import wait_until
+from tests.servers import free_port
+
+READY = Readiness(True, {"status": "ok"})
+
+
+def ask(url: str, path: str = "/health/ready", *, method: str = "GET") -> tuple[int, Any]:
+    """Return the status and the body, as JSON."""
+    request = urllib.request.Request(url.removesuffix("/health/ready") + path, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, json.loads(answer.read() or "null")
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read() or "null")
+
+
+@pytest.fixture
+def endpoint() -> Iterator[HealthEndpoint]:
+    made = HealthEndpoint(f"127.0.0.1:{free_port()}", lambda: READY)
+    yield made
+    made.close()
+
+
+def test_probes_are_answered_and_nothing_else(endpoint: HealthEndpoint) -> None:
+    assert ask(endpoint.url) == (200, {"status": "ok"})
+    assert ask(endpoint.url, "/health/live?x=1") == (200, {"status": "ok"})
+    assert ask(endpoint.url, "/health/live", method="HEAD") == (200, None)
+    assert ask(endpoint.url, "/health/live", method="POST")[0] == 405
+    for path in ("/", "/metrics", "/health/live/x", "//health/live"):
+        assert ask(endpoint.url, path)[0] == 404
+
+
+def test_processes_of_a_machine_take_the_next_free_port(
+    endpoint: HealthEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = endpoint.url.removeprefix("http://").removesuffix("/health/ready")
+    second = HealthEndpoint(address, lambda: Readiness(False, {"status": "unavailable"}))
+    assert second.url != endpoint.url
+    assert ask(second.url) == (503, {"status": "unavailable"})
+    assert health.check(address).state is State.OK
+    second.close()
+    monkeypatch.setattr("onward.telemetry.endpoint.PORTS", 1)
+    with pytest.raises(NoPort, match="are taken"):
+        HealthEndpoint(address, lambda: READY)
+    assert health.check(address).fix == "correct worker.health"
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET", b"\x00\xff\r\n\r\n", b"GET /health/live", b"x" * 100_000])
+def test_a_client_that_sends_no_request_costs_a_moment(
+    endpoint: HealthEndpoint, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(health, "READ_TIMEOUT_S", 0.05)
+    host, port = endpoint.url.removeprefix("http://").removesuffix("/health/ready").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        try:
+            client.sendall(sent)
+            answer = client.recv(1_000)
+        except ConnectionError:
+            answer = b""
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 404")
+    assert ask(endpoint.url) == (200, {"status": "ok"})
+
+
+def test_connections_beyond_a_number_are_closed(endpoint: HealthEndpoint) -> None:
+    """A client that opens many and sends nothing holds a few threads for a moment."""
+    host, port = endpoint.url.removeprefix("http://").removesuffix("/health/ready").split(":")
+    before = threading.active_count()
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=20))
+            for _ in range(health.REQUESTS + 8)
+        ]
+        assert clients[-1].recv(1) == b"", "it is closed at once"
+        assert threading.active_count() <= before + health.REQUESTS
+    wait_until(lambda: threading.active_count() <= before)
+    assert ask(endpoint.url) == (200, {"status": "ok"})
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[WorkerRuntime]:
+    application.write(tmp_path, f'[worker]\nhealth = "127.0.0.1:{free_port()}"\n')
+    made = WorkerRuntime(load(tmp_path))
+    made.start()
+    yield made
+    made.drain()
+    made.close()
+
+
+def test_a_worker_is_ready_while_its_ledger_and_backends_answer_and_until_it_drains(
+    runtime: WorkerRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert runtime._health is not None
+    url = runtime._health.url
+    report = {"status": "ok", "ledger": "ok", "backends": {"background": "ok"}, "threads": "ok"}
+    assert ask(url) == (200, report)
+    monkeypatch.setattr(runtime.parts.writer, "failing", True)
+    assert ask(url) == (503, {**report, "status": "unavailable", "ledger": "unreachable"})
+    monkeypatch.setattr(runtime.parts.writer, "failing", False)
+    runtime.drain()
+    assert ask(url) == (503, {**report, "status": "draining"})
+    assert ask(url, "/health/live") == (200, {"status": "ok"})
+
+
+def test_a_handler_that_blocks_the_event_loop_leaves_the_process_live(
+    runtime: WorkerRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "READY_TIMEOUT_S", 0.05)
+    assert runtime._health is not None
+    url, blocked, release = runtime._health.url, threading.Event(), threading.Event()
+
+    def block() -> None:
+        blocked.set()
+        release.wait(20)
+
+    runtime._loop.call_soon_threadsafe(block)
+    blocked.wait(20)
+    try:
+        assert ask(url) == (503, {"status": "unavailable", "loop": "blocked"})
+        assert ask(url, "/health/live") == (200, {"status": "ok"})
+    finally:
+        release.set()
+    monkeypatch.setattr(process, "READY_TIMEOUT_S", 10.0)
+    assert ask(url)[0] == 200
+
+
+def test_an_address_that_cannot_be_listened_on_stops_the_start(tmp_path: Path) -> None:
+    application.write(tmp_path, '[worker]\nhealth = "192.0.2.1:8081"\n')
+    runtime = WorkerRuntime(load(tmp_path))
+    with pytest.raises(SettingsError, match=r"worker\.health: 192\.0\.2\.1:8081 cannot be listened on"):
+        runtime.start()
+    runtime.drain()
+    runtime.close()
+
+
+@pytest.mark.parametrize("address", ["8081", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:70000", "a b:1"])
+def test_an_address_is_a_host_and_a_port(tmp_path: Path, address: str) -> None:
+    application.write(tmp_path, f'[worker]\nhealth = "{address}"\n')
+    with pytest.raises(SettingsError, match=r"worker\.health.*HOST:PORT"):
+        load(tmp_path)
