@@ -20,6 +20,9 @@ from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests import application
 
+OLDER = {"takes": None, "role": None, "version": None, "memory": None, "draining": None}
+"""The columns of a process that older releases leave out."""
+
 
 def migrated_sqlite(folder: Path) -> Path:
     """Return a ledger's file with tables and no rows."""

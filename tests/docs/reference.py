@@ -132,10 +132,16 @@ def commands_page() -> str:
 
 
 def _commands(name: str, command: Any) -> Iterator[str]:
+    if getattr(command, "invoke_without_command", False):
+        yield from _command(name, command)
     if hasattr(command, "commands"):
         for inner, found in command.commands.items():
             yield from _commands(f"{name} {inner}", found)
         return
+    yield from _command(name, command)
+
+
+def _command(name: str, command: Any) -> Iterator[str]:
     shown = [p for p in command.params if not getattr(p, "hidden", False) and p.name != "help"]
     arguments = " ".join(
         p.name.upper() if p.required else f"[{p.name.upper()}]" for p in shown if p.param_type_name == "argument"

@@ -324,20 +324,36 @@ def test_an_unknown_job_gives_3(command: str, empty: Path) -> None:
     assert (outcome.returncode, outcome.stderr) == (3, "job_none: there is no such job\n")
 
 
-@pytest.mark.parametrize("command", ["list", "retry --status FAILED"])
+@pytest.mark.parametrize("command", ["list", "retry --status FAILED", "cancel --status QUEUED"])
 def test_a_limit_above_the_largest_integer_is_refused(command: str, project: Path) -> None:
     outcome = onward("jobs", *command.split(), "--limit", str(2**70), project=project)
     assert (outcome.returncode, outcome.stdout) == (2, "")
     assert "Traceback" not in outcome.stderr
 
 
-def test_retrying_everything_needs_an_explicit_option(project: Path) -> None:
-    assert "--status" in refused("jobs", "retry", project=project)
+@pytest.mark.parametrize("command", ["retry", "cancel"])
+def test_a_command_for_everything_needs_an_explicit_option(command: str, project: Path) -> None:
+    assert "--status" in refused("jobs", command, project=project)
 
 
-def test_a_retry_takes_ids_or_a_filter_and_not_both(project: Path) -> None:
-    assert "name jobs, or" in refused("jobs", "retry", "job_none", "--status", "FAILED", project=project)
-    assert "FAILED or CANCELLED" in refused("jobs", "retry", "--status", "SUCCEEDED", project=project)
+def test_a_command_takes_ids_or_a_filter_and_not_both(project: Path) -> None:
+    for command, status, words in (("retry", "FAILED", "FAILED or CANCELLED"), ("cancel", "QUEUED", "is not over")):
+        assert "name jobs, or" in refused("jobs", command, "job_none", "--status", status, project=project)
+        assert words in refused("jobs", command, "--status", "SUCCEEDED", project=project)
+
+
+def test_the_process_of_a_server_is_listed(waiting: tuple[Path, str]) -> None:
+    """Matching jobs are cancelled beside it."""
+    project, job = waiting
+    (found,) = onward("workers", "--json", project=project).stdout.splitlines()
+    worker = json.loads(found)
+    assert (worker["role"], worker["running"]) == ("api", 0)
+    assert worker["id"] in onward("workers", project=project).stdout
+    outcome = onward("workers", "drain", worker["id"], project=project)
+    assert (outcome.returncode, outcome.stdout) == (1, "")
+    assert "the role of this one is api" in outcome.stderr
+    assert onward("jobs", "cancel", "--handler", "steps.*", project=project).stdout.startswith("1 job is cancelled")
+    assert onward("jobs", "cancel", job, project=project).returncode == 1
 
 
 def test_jobs_are_watched_and_controlled_as_json(waiting: tuple[Path, str]) -> None:

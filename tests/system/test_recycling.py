@@ -16,8 +16,9 @@ from onward.jobs.ledger import get
 from onward.jobs.model import Job
 from onward.runtime import wiring
 from onward.supervisor.supervisor import ProcessSpec, Supervisor
+from onward.telemetry.memory import resident_bytes
 from onward.testing import node
-from onward.worker.recycling import MEGABYTE, Recycling, resident_bytes
+from onward.worker.recycling import MEGABYTE, Recycling
 from tests.processes import running
 
 ASKS = """

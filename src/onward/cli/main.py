@@ -15,7 +15,7 @@ import typer
 from onward import children
 from onward.cli.completion import SendCommand, handler_names
 from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
-from onward.jobs.states import RETRYABLE, JobStatus
+from onward.jobs.states import CANCELLABLE, RETRYABLE, JobStatus
 from onward.runtime import allocator, garbage_collector
 
 if TYPE_CHECKING:
@@ -270,14 +270,26 @@ def jobs_retry(
 
 
 def jobs_cancel(
-    jobs: Annotated[list[str], typer.Argument(help="Jobs that are not over.")],
+    jobs: Annotated[list[str] | None, typer.Argument(help="Jobs that are not over.")] = None,
     *,
+    status: Statuses = None,
+    handler: Handlers = None,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1_000_000_000, help="How many at most, if chosen by options.")
+    ] = 1_000,
     reason: Annotated[str | None, typer.Option(help="Kept with the job.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel jobs. A running one ends at its next check."""
+    """Cancel jobs: the named ones, or all that match the options. A running one ends at its next check."""
     with _terminal() as (terminal, settings):
-        raise typer.Exit(terminal.cancel(settings, jobs, reason=reason, as_json=as_json))
+        chosen = bool(status or handler)
+        if bool(jobs) == chosen or (chosen and as_json):
+            _fail("name jobs, or choose them with --status or --handler (--json goes with names only)")
+        if jobs:
+            raise typer.Exit(terminal.cancel(settings, jobs, reason=reason, as_json=as_json))
+        if status and not CANCELLABLE.intersection(status):
+            _fail("--status must be that of a job which is not over: no other job can be cancelled")
+        raise typer.Exit(terminal.cancel_matching(settings, _filter(status, handler), limit, reason=reason))
 
 
 def batch_show(batch: Annotated[str, typer.Argument(help="The batch's id.")], *, as_json: AsJson = False) -> None:
@@ -365,6 +377,23 @@ def jobs_signal(
         except parameter_options.BadOption as error:
             _fail(str(error))
         raise typer.Exit(code)
+
+
+def workers_list(context: typer.Context, *, as_json: AsJson = False) -> None:
+    """List the processes that accept and run jobs: release, jobs that run, memory."""
+    if context.invoked_subcommand is None:
+        with _workers_of() as (workers, settings):
+            raise typer.Exit(workers.list_all(settings, as_json=as_json))
+
+
+def workers_drain(
+    workers: Annotated[list[str], typer.Argument(help="Processes of `onward worker`, by their ids.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Have worker processes begin no further job, finish what runs or hand it back, and end."""
+    with _workers_of() as (commands, settings):
+        raise typer.Exit(commands.drain(settings, workers, as_json=as_json))
 
 
 def schedules_list(*, as_json: AsJson = False) -> None:
@@ -532,6 +561,10 @@ def program() -> typer.Typer:
     for name, command in SCHEDULES_COMMANDS:
         _add(schedules, name, command, takes_parameters=command is schedules_create)
     app.add_typer(schedules, name="schedules")
+    workers = typer.Typer(invoke_without_command=True)
+    workers.callback()(workers_list)
+    _add(workers, "drain", workers_drain, takes_parameters=False)
+    app.add_typer(workers, name="workers")
     new = typer.Typer(help="Write the first files of something new.", no_args_is_help=True)
     new.command("project")(new_project)
     new.command("handler")(new_handler)
@@ -678,6 +711,15 @@ def _schedules() -> Iterator[tuple[Any, "Settings"]]:
         from onward.cli import schedules
 
         yield schedules, settings
+
+
+@contextmanager
+def _workers_of() -> Iterator[tuple[Any, "Settings"]]:
+    settings = _load_settings()
+    with _errors_in_one_line():
+        from onward.cli import workers
+
+        yield workers, settings
 
 
 @contextmanager

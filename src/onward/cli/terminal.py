@@ -22,7 +22,7 @@ from onward.config.settings import Settings, SettingsError
 from onward.dispatch.patterns import Routes
 from onward.jobs import chunks, commands, concurrency, key_limits, ledger, pages
 from onward.jobs.base import Conflict, NotFound
-from onward.jobs.bulk_retry import BulkRetry
+from onward.jobs.bulk import Bulk, BulkCancel, BulkRetry
 from onward.jobs.limits import Limit
 from onward.jobs.model import EVERYTHING, Job, JobChunk, JobFilter
 from onward.jobs.states import JobStatus
@@ -169,20 +169,35 @@ def retry_matching(settings: Settings, wanted: JobFilter, limit: int) -> int:
     """Queue up to `limit` matching jobs for a new run, a small batch in each commit."""
     route = _routes(settings)
     with writer_of(settings) as writer:
-        retryable = partial(commands.retryable, filter=wanted, limit=limit, visible=EVERYTHING)
-        total = len(writer.database.read_sync(retryable))
-        done = asyncio.run(_retry_all(BulkRetry(writer, wanted, EVERYTHING, route, left=limit, pause=1.0), total))
+        retries = BulkRetry(writer=writer, wanted=wanted, visible=EVERYTHING, route=route, left=limit, pause=1.0)
+        done, found = _all(retries, commands.retryable, "retrying")
     print("1 job waits for a new run" if done == 1 else f"{done} jobs wait for a new run")
-    return DONE if total else _known(settings, wanted.handler)
+    return DONE if found else _known(settings, wanted.handler)
 
 
-async def _retry_all(retries: BulkRetry, total: int) -> int:
-    done, limit = 0, retries.left
-    with bar("retrying", total) as show:
-        while retries.left > 0:
-            done += len(await retries.next())
-            show(limit - retries.left)
-    return done
+def cancel_matching(settings: Settings, wanted: JobFilter, limit: int, *, reason: str | None) -> int:
+    """Cancel up to `limit` matching jobs, a small batch in each commit."""
+    with writer_of(settings) as writer:
+        cancels = BulkCancel(writer=writer, wanted=wanted, visible=EVERYTHING, left=limit, pause=1.0, reason=reason)
+        done, found = _all(cancels, commands.cancellable, "cancelling")
+    print("1 job is cancelled, or asked to stop" if done == 1 else f"{done} jobs are cancelled, or asked to stop")
+    return DONE if found else _known(settings, wanted.handler)
+
+
+def _all(bulk: Bulk, matching: Callable[..., list[str]], word: str) -> tuple[int, bool]:
+    """Change all jobs of a bulk command; return how many were changed, and whether any matched."""
+    limit, read = bulk.left, bulk.writer.database.read_sync
+    total = len(read(partial(matching, filter=bulk.wanted, limit=limit, visible=EVERYTHING)))
+
+    async def change() -> int:
+        done = 0
+        with bar(word, total) as show:
+            while bulk.left > 0:
+                done += len(await bulk.next())
+                show(limit - bulk.left)
+        return done
+
+    return asyncio.run(change()), total > 0
 
 
 def pause(settings: Settings, names: Sequence[str]) -> int:

@@ -18,8 +18,10 @@ from onward.graphql.types.job import Job
 from onward.graphql.types.node import Node
 from onward.graphql.types.page import JobConnection, ShownPage
 from onward.graphql.types.system import System, Viewer
+from onward.graphql.types.worker import Worker, workers
 from onward.graphql.viewer import Viewer as Caller
 from onward.jobs import ledger, model
+from onward.jobs import workers as processes
 from onward.storage.transaction import Tx
 
 T = TypeVar("T")
@@ -97,6 +99,11 @@ class Query:
     )
     jobs: ShownPage = strawberry.field(
         resolver=jobs, graphql_type=JobConnection, description="The jobs that you may see, newest first."
+    )
+    workers: list[processes.Worker] = strawberry.field(
+        resolver=workers,
+        graphql_type=list[Worker],
+        description="The processes that accept and run jobs, oldest first. For admins.",
     )
     viewer: Caller = strawberry.field(resolver=viewer, graphql_type=Viewer)
     system: System = strawberry.field(resolver=system)

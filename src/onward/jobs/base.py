@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from onward.jobs.batches import Batch
     from onward.jobs.model import Job
+    from onward.jobs.workers import Worker
 
 
 class JobsError(Exception):
@@ -52,6 +53,14 @@ class BatchConflict(JobsError):
     def __init__(self, message: str, batch: Batch) -> None:
         super().__init__(message)
         self.batch = batch
+
+
+class WorkerRefused(JobsError):
+    """The process does not drain on request; `worker` is the process as it is."""
+
+    def __init__(self, message: str, worker: Worker) -> None:
+        super().__init__(message)
+        self.worker = worker
 
 
 class KeyReused(JobsError):

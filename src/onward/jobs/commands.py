@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import sqlalchemy as sa
 
@@ -12,7 +13,7 @@ from onward.jobs.concurrency import KEY
 from onward.jobs.expiry import FRESH
 from onward.jobs.ledger import ID, get, get_many
 from onward.jobs.model import Job, JobFilter, Step, Visible
-from onward.jobs.states import RETRYABLE, TERMINAL, JobStatus, StepStatus
+from onward.jobs.states import CANCELLABLE, RETRYABLE, TERMINAL, JobStatus, StepStatus
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 
@@ -78,6 +79,15 @@ def cancel(tx: Tx, job_id: str, *, reason: str | None, visible: Visible) -> Job:
                 key_limits.note(tx, job.limit_key)
             return _moved(tx, job, target)
     raise Conflict("the job changes too fast; try again", _visible(tx, job_id, visible))
+
+
+def cancel_each(tx: Tx, ids: Sequence[str], *, reason: str | None, visible: Visible) -> list[Job]:
+    """Cancel those of the jobs that are not over yet."""
+    cancelled = []
+    for job_id in ids:
+        with suppress(NotFound, Conflict):  # it was over, or pruned, meanwhile
+            cancelled.append(cancel(tx, job_id, reason=reason, visible=visible))
+    return cancelled
 
 
 def retry(tx: Tx, job_id: str, *, from_start: bool, visible: Visible, route: Callable[[str, str], str]) -> Job:
@@ -147,7 +157,16 @@ def _retried(tx: Tx, job: Job, *, from_start: bool, route: Callable[[str, str], 
 
 def retryable(tx: Tx, *, filter: JobFilter, limit: int, visible: Visible, beyond: str = "") -> list[str]:
     """Return the ids of the oldest `limit` jobs that match and can be retried, among ids greater than `beyond`."""
-    wanted = tuple(S(status) for status in (filter.status or RETRYABLE) if status in RETRYABLE)
+    return _oldest(tx, RETRYABLE, filter=filter, limit=limit, visible=visible, beyond=beyond)
+
+
+def cancellable(tx: Tx, *, filter: JobFilter, limit: int, visible: Visible, beyond: str = "") -> list[str]:
+    """Return the ids of the oldest `limit` jobs that match and can be cancelled, among ids greater than `beyond`."""
+    return _oldest(tx, CANCELLABLE, filter=filter, limit=limit, visible=visible, beyond=beyond)
+
+
+def _oldest(tx: Tx, among: frozenset[S], *, filter: JobFilter, limit: int, visible: Visible, beyond: str) -> list[str]:
+    wanted = tuple(S(status) for status in (filter.status or among) if status in among)
     if not wanted:
         return []
     narrowed = JobFilter(wanted, filter.handler, filter.created_after, filter.created_before)

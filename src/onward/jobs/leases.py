@@ -17,6 +17,7 @@ from onward.jobs.observation import Heartbeat, Observer
 from onward.jobs.places import ISOLATED, place
 from onward.jobs.states import TERMINAL, JobStatus
 from onward.jobs.timings import Timings
+from onward.jobs.workers import API
 from onward.storage.base import StorageError
 from onward.storage.batches import ShortCommits
 from onward.storage.lock_order import PROCESSES
@@ -24,11 +25,22 @@ from onward.storage.tables import runners
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry import logger
+from onward.telemetry.memory import resident_bytes
 from onward.telemetry.metrics import Metrics
 
 _p = sa.bindparam
 _register = sa.insert(runners)
-_beat = sa.update(runners).where(runners.c.id == _p("id_")).values(beat=runners.c.beat + 1)
+_beat = (
+    sa.update(runners)
+    .where(runners.c.id == _p("id_"))
+    # The wish of an admin is kept.
+    .values(
+        beat=runners.c.beat + 1,
+        memory=_p("memory_"),
+        draining=sa.func.coalesce(_p("draining_", type_=sa.SmallInteger), runners.c.draining),
+    )
+    .returning(runners.c.draining)
+)
 _all = sa.select(runners.c.id, runners.c.beat, runners.c.place)
 
 
@@ -50,18 +62,26 @@ class Lease:
         *,
         name: str,
         on_lost: Callable[[], None],
+        on_drain: Callable[[], None] = lambda: None,
+        is_draining: Callable[[], bool] = lambda: False,
+        role: str = API,
+        version: str = "",
         enqueuer: JobEnqueuer | None = None,
         takes: Collection[str] = (),
         isolated: bool = False,
         timings: Timings = Timings(),
     ) -> None:
+        """`on_drain` is called from a thread, until `is_draining`, while an admin wants the process to drain."""
         self.id = ""
         self.name = name
+        self._shown = {"role": role, "version": version}
         self.leads = False
         self._timings = timings
         self._writer = writer
         self._metrics = metrics
         self._on_lost = on_lost
+        self._on_drain = on_drain
+        self._is_draining = is_draining
         self._enqueuer = enqueuer  # of the jobs that failures bring
         self._takes = " ".join(sorted(takes))  # destinations
         # The parent of an isolated process reports its death, and no neighbour may do so before.
@@ -91,8 +111,13 @@ class Lease:
 
     def _enter(self, tx: Tx) -> str:
         fresh = f"runner_{secrets.token_hex(8)}"
-        tx.execute(_register, id=fresh, beat=1, place=self._place, name=self.name, started_at=tx.now, takes=self._takes)
+        shown = {**self._shown, "memory": resident_bytes(), "draining": self._draining()}
+        values = {"place": self._place, "name": self.name, "started_at": tx.now, "takes": self._takes, **shown}
+        tx.execute(_register, id=fresh, beat=1, **values)
         return fresh
+
+    def _draining(self) -> int | None:
+        return 1 if self._is_draining() else None
 
     def _loop(self) -> None:
         while not self._stop.wait(self._timings.heartbeat_s):
@@ -110,19 +135,22 @@ class Lease:
     def _raise_counter(self, *, urgent: bool = True) -> list[Heartbeat]:
         """Show that this process lives, and return the heartbeats of the others."""
         self._raised_at = time.monotonic()
-        mine, heartbeats, self.leads = self._writer.run_sync(self._beat_once, PROCESSES, urgent=urgent)
+        mine, heartbeats, self.leads, drains = self._writer.run_sync(self._beat_once, PROCESSES, urgent=urgent)
+        if drains and not self._is_draining():
+            self._on_drain()
         if mine != self.id:
             self.id = mine
             self._log.warning("lease lost: this process stood still for too long, and others took over its jobs")
             self._on_lost()
         return [heartbeat for heartbeat in heartbeats if heartbeat.runner != mine]
 
-    def _beat_once(self, tx: Tx) -> tuple[str, list[Heartbeat], bool]:
-        """Raise the counter, and return this runner's id, all heartbeats, and whether it leads."""
-        mine = self.id if tx.execute(_beat, id_=self.id) else self._enter(tx)
+    def _beat_once(self, tx: Tx) -> tuple[str, list[Heartbeat], bool, bool]:
+        """Raise the counter, and return this runner's id, all heartbeats, and whether it leads, and is to drain."""
+        row = tx.one(_beat, id_=self.id, memory_=resident_bytes(), draining_=self._draining())
+        mine = self._enter(tx) if row is None else self.id
         heartbeats = [Heartbeat._make(found) for found in tx.all(_all)]
         able = {heartbeat.runner for heartbeat in heartbeats} - self._observer.stalled - {self._reclaiming}
-        return mine, heartbeats, leadership.elect(tx, mine, able)
+        return mine, heartbeats, leadership.elect(tx, mine, able), row is not None and row[0] is not None
 
     def _reclaim(self, runner: str, beat: int) -> None:
         """Reclaim the jobs of a dead process; another observer goes on if this one ends."""

@@ -17,12 +17,12 @@ from functools import partial
 from typing import Any
 
 from onward.backends.base import Backend, Role
-from onward.config.settings import Settings, SettingsError
+from onward.config.settings import Settings, SettingsError, version
 from onward.dispatch import queue_stats
 from onward.dispatch.dispatcher import Dispatcher
 from onward.dispatch.schedules import Schedules
 from onward.handlers.base import Handler, Toolbox
-from onward.jobs import concurrency, key_limits
+from onward.jobs import concurrency, key_limits, workers
 from onward.jobs.batch_keeper import BatchKeeper
 from onward.jobs.change_feed import ChangeFeed, renumber
 from onward.jobs.leases import Lease
@@ -90,12 +90,14 @@ async def run_process(
     *,
     isolated: bool = False,
     embedded: bool = False,
+    on_drain: Callable[[], None] | None = None,
     timings: Timings | None = None,
 ) -> AsyncIterator[Runtime]:
     """Start a process: hold its lease, start its backends; drain and close everything at the end.
 
     `isolated` is for a process that runs one dangerous job and nothing else, `embedded` for one whose other code may
-    open the ledger's database. Without `timings`, those are used that the parent process handed down. Raises
+    open the ledger's database. `on_drain` is called, from a thread, when an admin has a worker process drain. Without
+    `timings`, those are used that the parent process handed down. Raises
     SettingsError and StorageError, and whatever a part of the project's raises.
     """
     set_environment(settings.environment)
@@ -114,6 +116,7 @@ async def run_process(
             resources=resources,
             timings=timings,
             role=None if isolated else role,
+            on_drain=on_drain,
         )
         runtime = await _start(stack, *parts, role=role, isolated=isolated)
         if not all(runtime.dispatcher.backends[name].runs_elsewhere for name in runtime.takes):
@@ -159,6 +162,7 @@ def _build(
     resources: Any,
     timings: Timings,
     role: Role | None,
+    on_drain: Callable[[], None] | None,
 ) -> tuple[Runtime, Maintenance, Drain]:
     """Build the parts; nothing is started. Without a role, for a process of isolated jobs. Raises SettingsError."""
     handlers = load_handlers(settings)
@@ -184,6 +188,10 @@ def _build(
         telemetry.metrics,
         name=f"{socket.gethostname()}:{os.getpid()}",
         on_lost=lambda: runner.lost(),  # noqa: PLW0108 - the runner is built with the lease
+        on_drain=on_drain or (lambda: None),
+        is_draining=lambda: runner.draining,
+        role=_shown(role, ends_itself=on_drain is not None),
+        version=version(),
         enqueuer=dispatcher,
         takes=takes,
         isolated=role is None,
@@ -247,6 +255,15 @@ def _build(
     return runtime, maintenance, drain
 
 
+def _shown(role: Role | None, *, ends_itself: bool) -> str:
+    """Return the role that others see in the ledger."""
+    if role is None:
+        return workers.ISOLATED
+    if role is Role.ACCEPT:
+        return workers.API
+    return workers.WORKER if ends_itself else workers.DRAMATIQ
+
+
 async def _start(
     stack: AsyncExitStack, runtime: Runtime, maintenance: Maintenance, drain: Drain, *, role: Role, isolated: bool
 ) -> Runtime:
@@ -255,7 +272,7 @@ async def _start(
     writer.on_commit = runtime.change_feed.wake
     runtime.telemetry.metrics.expect(runtime.handlers, TERMINAL)
     if role is Role.ACCEPT:
-        runtime.telemetry.metrics.add(partial(queue_stats.ask, runtime.database, dispatcher))
+        runtime.telemetry.metrics.add(partial(queue_stats.ask, writer, dispatcher, runtime.handlers))
     await writer.run(renumber, ALONE)
     await writer.run(ledger_id, ALONE)  # one of an older release has none
     stack.push_async_callback(asyncio.to_thread, runtime.lease.close)

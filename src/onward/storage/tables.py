@@ -142,6 +142,10 @@ runners = Table(  # the processes that may hold claims
     Column("name", Text, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("takes", Text),  # the destinations of the jobs that it runs, with spaces between; null: an older release
+    Column("role", Text),  # as in `workers`; this and the next two are null for an older release
+    Column("version", Text),  # the release that it runs
+    Column("memory", BigInteger),  # its resident bytes at the newest heartbeat
+    Column("draining", SmallInteger),  # 1: it claims nothing more, or an admin wants that; else null
 )
 
 gates = Table(  # the handlers that are paused or have limits; all others have no row

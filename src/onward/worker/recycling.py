@@ -6,11 +6,9 @@ a worker; and one whose replacement does not come up goes on.
 
 from __future__ import annotations
 
-import os
-import resource
-import sys
 from collections.abc import Callable
-from pathlib import Path
+
+from onward.telemetry.memory import resident_bytes
 
 MEGABYTE = 1_000_000
 
@@ -30,13 +28,3 @@ class Recycling:
         if self._above_mb and (used := resident_bytes()) > self._above_mb * MEGABYTE:
             return f"it uses {used // MEGABYTE} MB"
         return None
-
-
-def resident_bytes() -> int:
-    """Return the resident memory of this process; on systems without /proc, the most that it was."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most if sys.platform == "darwin" else most * 1024
-    return pages * os.sysconf("SC_PAGE_SIZE")

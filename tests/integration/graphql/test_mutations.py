@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from onward.jobs import bulk_retry, commands
+from onward.jobs import bulk, commands
 from onward.jobs.model import Job
 from onward.storage.transaction import Tx
 from tests.integration.graphql.conftest import Api
 
 retry_jobs = importlib.import_module("onward.graphql.mutations.retry_jobs")  # the package's name is the function
+cancel_jobs = importlib.import_module("onward.graphql.mutations.cancel_jobs")
 USER = "user { id username email createdAt } job { id handler status } replayed"
 
 
@@ -241,7 +242,7 @@ async def test_a_bulk_retry_is_many_short_transactions(api: Api, monkeypatch: py
         return retry_each(tx, ids, **further)
 
     monkeypatch.setattr(commands, "retry_each", spied)
-    monkeypatch.setattr(bulk_retry, "BATCH", 2)
+    monkeypatch.setattr(bulk, "BATCH", 2)
     wanted = {"status": ["FAILED"], "handler": ["steps.*"], "createdAfter": since}
     payload = await api.mutate("retryJobs", "count", filter=wanted)
     assert payload == {"count": 5, "errors": []}
@@ -250,21 +251,74 @@ async def test_a_bulk_retry_is_many_short_transactions(api: Api, monkeypatch: py
 
 async def test_a_bulk_retry_that_takes_too_long_counts_what_it_did(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     since = datetime.now(UTC).isoformat()
-    monkeypatch.setattr(retry_jobs, "BULK_RETRY_TIMEOUT_S", -1.0)
+    monkeypatch.setattr(retry_jobs, "BULK_TIMEOUT_S", -1.0)
     payload = await api.mutate("retryJobs", "count", filter={"createdAfter": since})
     assert (payload["count"], codes(payload)) == (0, [("UNAVAILABLE", None)])
 
 
+async def scheduled(api: Api) -> str:
+    """Accept a job whose time is far."""
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    return str((await api.mutate("processItem", item="x", runAt=tomorrow))["job"]["id"])
+
+
+async def test_jobs_are_cancelled_in_bulk_oldest_first(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many short transactions; what is over stays as it is, and a second time nothing is left."""
+    since = datetime.now(UTC).isoformat()
+    over = (await api.mutate("processItem", item="x"))["job"]["id"]
+    assert await api.ends(over) == "SUCCEEDED"
+    jobs = [await scheduled(api) for _ in range(5)]
+    cancel_each, batches = commands.cancel_each, []
+
+    def spied(tx: Tx, ids: Sequence[str], **further: Any) -> list[Job]:
+        batches.append(list(ids))
+        return cancel_each(tx, ids, **further)
+
+    monkeypatch.setattr(commands, "cancel_each", spied)
+    monkeypatch.setattr(bulk, "BATCH", 2)
+    wanted = {"handler": ["steps.*"], "createdAfter": since}
+    assert await api.mutate("cancelJobs", "count", filter=wanted, limit=3) == {"count": 3, "errors": []}
+    assert batches == [jobs[:2], jobs[2:3]]
+    assert await api.mutate("cancelJobs", "count", filter={**wanted, "status": ["SUCCEEDED", "SCHEDULED"]}) == {
+        "count": 2,
+        "errors": [],
+    }
+    assert await api.mutate("cancelJobs", "count", filter=wanted) == {"count": 0, "errors": []}
+    assert [await api.ends(job) for job in (over, *jobs)] == ["SUCCEEDED", *["CANCELLED"] * 5]
+
+
+async def test_a_bulk_cancel_counts_in_the_metrics(api: Api) -> None:
+    since = datetime.now(UTC).isoformat()
+    registry = api.app.state.onward.telemetry.metrics.registry
+    labels = {"handler": "steps.process_item", "status": "CANCELLED"}
+    before = registry.get_sample_value("onward_jobs_finished_total", labels)
+    for _ in range(2):
+        await scheduled(api)
+    assert (await api.mutate("cancelJobs", "count", filter={"createdAfter": since}))["count"] == 2
+    assert registry.get_sample_value("onward_jobs_finished_total", labels) == before + 2
+
+
+async def test_a_bulk_cancel_that_takes_too_long_counts_what_it_did(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    since = datetime.now(UTC).isoformat()
+    job = await scheduled(api)
+    monkeypatch.setattr(cancel_jobs, "BULK_TIMEOUT_S", -1.0)
+    payload = await api.mutate("cancelJobs", "count", filter={"createdAfter": since})
+    assert (payload["count"], codes(payload)) == (0, [("UNAVAILABLE", None)])
+    await api.mutate("cancelJob", "job { id }", id=job)
+
+
+@pytest.mark.parametrize("name", ["retryJobs", "cancelJobs"])
 @pytest.mark.parametrize("limit", [0, -1, 10_001])
-async def test_a_limit_is_within_bounds(api: Api, limit: int) -> None:
-    payload = await api.mutate("retryJobs", "count", filter={}, limit=limit)
+async def test_a_limit_is_within_bounds(api: Api, name: str, limit: int) -> None:
+    payload = await api.mutate(name, "count", filter={}, limit=limit)
     assert payload["count"] == 0
     assert codes(payload) == [("INVALID", ["limit"])]
 
 
-async def test_a_filter_is_within_bounds(api: Api) -> None:
+@pytest.mark.parametrize("name", ["retryJobs", "cancelJobs"])
+async def test_a_filter_is_within_bounds(api: Api, name: str) -> None:
     for handler in (["x"] * 21, ["x" * 201], [""], ["a\x00"]):
-        payload = await api.mutate("retryJobs", "count", filter={"handler": handler})
+        payload = await api.mutate(name, "count", filter={"handler": handler})
         assert codes(payload) == [("INVALID", ["filter"])]
 
 

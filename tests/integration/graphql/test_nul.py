@@ -15,6 +15,7 @@ MUTATIONS: dict[str, dict[str, Any]] = {
     "cancelJob": {"id": "job_x", "reason": NUL},
     "retryJob": {"id": NUL},
     "retryJobs": {"filter": {"handler": [NUL]}},
+    "cancelJobs": {"filter": {"handler": [NUL]}},
     "pauseHandler": {"handler": NUL},
     "resumeHandler": {"handler": NUL},
 }

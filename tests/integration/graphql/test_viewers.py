@@ -105,6 +105,7 @@ MUTATIONS = {
     "cancelJob": {"id": "job_x"},
     "retryJob": {"id": "job_x"},
     "retryJobs": {"filter": {}},
+    "cancelJobs": {"filter": {}},
 }
 
 

@@ -22,7 +22,7 @@ from onward.jobs.timings import Timings
 from onward.storage.tables import jobs, runners
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
-from tests.ledgers import accept, new_job, writing
+from tests.ledgers import OLDER, accept, new_job, writing
 
 S = JobStatus
 _crash = sa.update(jobs).where(jobs.c.id == sa.bindparam("id_")).values(deaths=sa.bindparam("crashes_"))
@@ -99,9 +99,7 @@ def test_the_most_urgent_are_claimed_first(writer: Writer) -> None:
 
 def test_a_job_accepted_for_a_local_runner_is_claimed_by_no_other(writer: Writer) -> None:
     """Other runners may claim it once its local runner is gone."""
-    writer.run_sync(
-        lambda tx: tx.execute(_enter, id="local", beat=1, place="", name="h", started_at=tx.now, takes=None)
-    )
+    writer.run_sync(lambda tx: tx.execute(_enter, id="local", beat=1, place="", name="h", started_at=tx.now, **OLDER))
     job = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="local"))
     assert writer.run_sync(lambda tx: claim_due(tx, "other", 5)) == []
     writer.run_sync(lambda tx: recovery.release_runner(tx, runner="local"))
@@ -147,7 +145,7 @@ def test_a_job_whose_runner_crashed_twice_runs_isolated(writer: Writer) -> None:
 
 def test_a_claim_that_is_over_can_write_nothing(writer: Writer) -> None:
     """Progress, steps and outcomes are refused, even if the same runner has claimed the job again."""
-    writer.run_sync(lambda tx: tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now, takes=None))
+    writer.run_sync(lambda tx: tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now, **OLDER))
     job = writer.run_sync(lambda tx: accept(tx, steps=("a", "b")))
     stale = writer.run_sync(lambda tx: claim(tx, job))
     assert stale is not None
@@ -217,9 +215,7 @@ def test_only_crashes_that_the_job_surely_caused_are_poison(writer: Writer) -> N
     job = writer.run_sync(accept)
     now = None
     for death in range(1, claims.MAX_CRASHES + 2):
-        writer.run_sync(
-            lambda tx: tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now, takes=None)
-        )
+        writer.run_sync(lambda tx: tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now, **OLDER))
         assert writer.run_sync(lambda tx: claim(tx, job, isolated=True)) is not None
         writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner="one", beat=1))
         now = writer.run_sync(lambda tx: ledger.get(tx, job.id))

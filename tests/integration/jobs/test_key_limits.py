@@ -49,7 +49,7 @@ from onward.storage.tables import key_limits as rows
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.integration.jobs.test_concurrency import claim, claim_due, now
-from tests.ledgers import accept, route, writing
+from tests.ledgers import OLDER, accept, route, writing
 
 S = JobStatus
 HANDLER, OTHER = "conformance.keyed", "conformance.other"
@@ -244,7 +244,7 @@ def test_the_place_of_a_dead_process_s_job_is_free_in_the_same_commit(writer: Wr
     """The job goes on first; a more urgent one would go before it."""
     limited(writer, concurrency=1)
     first, _ = queue(writer, 2)
-    writer.run_sync(lambda tx: tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now, takes=None))
+    writer.run_sync(lambda tx: tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now, **OLDER))
     begin(writer, first)
     (urgent,) = queue(writer, 1, priority=-1)
     with starting(writer) as found:
@@ -271,7 +271,7 @@ def test_a_runner_that_was_taken_for_dead_resumes_no_job_whose_place_is_gone(wri
 
 def test_a_function_that_goes_on_keeps_the_place_of_its_key(writer: Writer) -> None:
     limited(writer, concurrency=1)
-    writer.run_sync(lambda tx: tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now, takes=None))
+    writer.run_sync(lambda tx: tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now, **OLDER))
     first, second, third = queue(writer, 3)
     running = begin(writer, first)
 

@@ -24,7 +24,7 @@ from onward.storage.lock_order import LockOrder
 from onward.storage.tables import jobs, runners
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
-from tests.ledgers import accept, new_job
+from tests.ledgers import OLDER, accept, new_job
 
 S = JobStatus
 _enter = sa.insert(runners)
@@ -73,7 +73,7 @@ def observer(writer: Writer, clock: Clock) -> Observer:
 def stranger(writer: Writer, place: str = "") -> Job:
     """Create a job that a process at that place holds."""
     writer.run_sync(
-        lambda tx: tx.execute(_enter, id="stranger", beat=1, place=place, name="s", started_at=tx.now, takes=None)
+        lambda tx: tx.execute(_enter, id="stranger", beat=1, place=place, name="s", started_at=tx.now, **OLDER)
     )
     job = writer.run_sync(accept)
     claimed = writer.run_sync(
@@ -237,7 +237,7 @@ def largest_commit(writer: Writer) -> int:
 def test_many_jobs_of_a_dead_process_are_reclaimed_a_part_in_each_commit(writer: Writer) -> None:
     """The process that reclaims them shows between two commits that it lives, and takes the lead of a dead leader."""
     writer.run_sync(
-        lambda tx: tx.execute(_enter, id="stranger", beat=1, place="", name="s", started_at=tx.now, takes=None)
+        lambda tx: tx.execute(_enter, id="stranger", beat=1, place="", name="s", started_at=tx.now, **OLDER)
     )
     writer.run_sync(lambda tx: leadership.elect(tx, "stranger", ["stranger"]))
     count = 2 * recovery.ROWS + 1
@@ -257,7 +257,7 @@ def test_many_jobs_of_a_dead_process_are_reclaimed_a_part_in_each_commit(writer:
 def test_a_reclaim_that_ends_halfway_is_gone_on_with_by_another_process(writer: Writer) -> None:
     """Each of the jobs counts the crash once."""
     writer.run_sync(
-        lambda tx: tx.execute(_enter, id="stranger", beat=1, place="", name="s", started_at=tx.now, takes=None)
+        lambda tx: tx.execute(_enter, id="stranger", beat=1, place="", name="s", started_at=tx.now, **OLDER)
     )
     crowd(writer, "stranger", recovery.ROWS + 1)
     first = writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner="stranger", beat=1))

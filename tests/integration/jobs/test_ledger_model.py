@@ -33,7 +33,7 @@ from onward.jobs.states import HELD, MOVES, RETRYABLE, TERMINAL, JobStatus, Step
 from onward.storage.tables import jobs, later, runners
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
-from tests.ledgers import accept, copied_postgres, copied_sqlite, route, writing
+from tests.ledgers import OLDER, accept, copied_postgres, copied_sqlite, route, writing
 
 S = JobStatus
 T = TypeVar("T")
@@ -81,7 +81,7 @@ class Ledger(RuleBasedStateMachine):
 
     @staticmethod
     def _enter(tx: Tx, name: str) -> None:
-        tx.execute(_enter, id=name, beat=1, place="", name=name, started_at=tx.now, takes=None)
+        tx.execute(_enter, id=name, beat=1, place="", name=name, started_at=tx.now, **OLDER)
 
     def _one(self, pick: int) -> str:
         return self.ids[pick % len(self.ids)]

@@ -18,7 +18,7 @@ from onward.jobs.states import JobStatus
 from onward.storage.tables import jobs, runners
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
-from tests.ledgers import accept
+from tests.ledgers import OLDER, accept
 from tests.runners import Enqueuer, Node, node
 
 S = JobStatus
@@ -109,7 +109,7 @@ def crashed(writer: Writer, crashes: int) -> Job:
     """Return a job whose runner, named one, is about to be found dead; it has had so many crashes before."""
 
     def make(tx: Tx) -> Job:
-        tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now, takes=None)
+        tx.execute(_enter, id="one", beat=1, place="", name="h", started_at=tx.now, **OLDER)
         job = accept(tx, on_failure="test.notified")
         tx.execute(_crash, id_=job.id, crashes_=crashes)
         claimed = claims.claim(tx, job.id, runner="one", worker="w", backend="here", isolated=True)

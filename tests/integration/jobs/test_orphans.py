@@ -29,7 +29,7 @@ from onward.storage.writer import Grouped, Writer
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 from onward.telemetry.watchdog import Watchdog
-from tests.ledgers import accept, new_job
+from tests.ledgers import OLDER, accept, new_job
 
 S = JobStatus
 pytestmark = pytest.mark.anyio
@@ -53,9 +53,7 @@ def now(writer: Writer, job: Job) -> Job:
 
 def test_jobs_that_a_reclaimed_runner_claimed_or_accepted_later_wait_again(writer: Writer) -> None:
     """The runner will not be reclaimed a second time."""
-    writer.run_sync(
-        lambda tx: tx.execute(_enter, id="alive", beat=1, place="", name="a", started_at=tx.now, takes=None)
-    )
+    writer.run_sync(lambda tx: tx.execute(_enter, id="alive", beat=1, place="", name="a", started_at=tx.now, **OLDER))
     theirs, held = claim(writer, "alive"), claim(writer, "reclaimed")
     expected = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="reclaimed"))
     kept = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="alive"))

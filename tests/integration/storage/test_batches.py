@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs.bulk_retry import BulkRetry
+from onward.jobs.bulk import BulkRetry
 from onward.jobs.model import JobFilter, Visible
 from onward.storage import batches
 from onward.storage.base import Unavailable
@@ -104,7 +104,8 @@ async def test_each_long_change_is_bounded_by_its_time(writer: Writer, monkeypat
     monkeypatch.setattr(batches, "STATEMENTS_S", 0.0)
     finished(writer, FIRST_ROWS + 2)
     sizes = []
-    retries = BulkRetry(writer, JobFilter(), Visible(everything=True), lambda *_: "here", left=1_000)
+    everything = Visible(everything=True)
+    retries = BulkRetry(writer=writer, wanted=JobFilter(), visible=everything, route=lambda *_: "here", left=1_000)
     while retries.left > 0:
         sizes.append(len(await retries.next()))
     assert sizes == [FIRST_ROWS, 1, 1, 0]

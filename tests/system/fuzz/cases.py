@@ -48,6 +48,7 @@ DOCUMENTS = (
     "mutation($i: RegisterUserInput!) { registerUser(input: $i) { job { id } errors { code } } }",
     "mutation($i: CancelJobInput!) { cancelJob(input: $i) { errors { code } } }",
     "mutation($i: RetryJobsInput!) { retryJobs(input: $i) { count errors { code } } }",
+    "mutation($i: CancelJobsInput!) { cancelJobs(input: $i) { count errors { code } } }",
     "subscription($id: ID!) { jobUpdated(id: $id) { id } }",
     "{ __schema { types { name fields { name type { name ofType { name } } } } } }",
 )

@@ -6,6 +6,8 @@ import strawberry
 
 from onward.graphql.mutations.cancel_batch import CancelBatchPayload, cancel_batch
 from onward.graphql.mutations.cancel_job import CancelJobPayload, cancel_job
+from onward.graphql.mutations.cancel_jobs import CancelJobsPayload, cancel_jobs
+from onward.graphql.mutations.drain_worker import WorkerPayload, drain_worker
 from onward.graphql.mutations.pause_handler import (
     PauseHandlerPayload,
     ResumeHandlerPayload,
@@ -33,6 +35,9 @@ class Mutation:
     cancel_job: CancelJobPayload | None = strawberry.mutation(
         resolver=cancel_job, description="Cancel a job: a waiting one at once, a running one at its next check."
     )
+    cancel_jobs: CancelJobsPayload | None = strawberry.mutation(
+        resolver=cancel_jobs, description="Cancel matching jobs that are not over, oldest first, as `cancelJob` does."
+    )
     retry_job: RetryJobPayload | None = strawberry.mutation(
         resolver=retry_job,
         description="Run a failed or cancelled job again, from the step that failed or from the start.",
@@ -58,6 +63,11 @@ class Mutation:
     )
     resume_handler: ResumeHandlerPayload | None = strawberry.mutation(
         resolver=resume_handler, description="Start the handler's jobs again, waiting ones first. For admins."
+    )
+    drain_worker: WorkerPayload | None = strawberry.mutation(
+        resolver=drain_worker,
+        description="Have a process of `onward worker` begin no further job, finish what runs or hand it back, and end,"
+        " as at a deploy; its supervisor starts a new one. For admins.",
     )
     create_schedule: SchedulePayload | None = strawberry.mutation(
         resolver=create_schedule,

@@ -15,11 +15,11 @@ from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.filter import JobFilter
 from onward.graphql.types.user_error import UserError
 from onward.jobs import model
-from onward.jobs.bulk_retry import BulkRetry
+from onward.jobs.bulk import BulkRetry
 from onward.storage.base import Unavailable
 
-MAX_RETRIES = 10_000
-BULK_RETRY_TIMEOUT_S = 8.0  # below the usual time limit of a mutation, so that its caller learns what was retried
+MAX_JOBS = 10_000
+BULK_TIMEOUT_S = 8.0  # below the usual time limit of a mutation, so that its caller learns what was done
 
 
 @strawberry.input
@@ -37,12 +37,12 @@ class RetryJobsPayload:
     )
 
 
-def checked(input: RetryJobsInput) -> model.JobFilter:
-    """Return the filter's model. Raises MutationError."""
-    if not 0 < input.limit <= MAX_RETRIES:
-        raise MutationError(UserError.invalid("limit", f"A limit must be between 1 and {MAX_RETRIES:,}."))
+def matching(filter: JobFilter, limit: int) -> model.JobFilter:
+    """Return the model of a bulk mutation's filter. Raises MutationError, also for a limit out of bounds."""
+    if not 0 < limit <= MAX_JOBS:
+        raise MutationError(UserError.invalid("limit", f"A limit must be between 1 and {MAX_JOBS:,}."))
     try:
-        return input.filter.model()
+        return filter.model()
     except GraphQLError as error:
         raise MutationError(UserError.invalid("filter", error.message)) from error
 
@@ -53,13 +53,13 @@ async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | No
 
     What was retried stays retried and is counted, also where a later batch fails or the viewer may open no more.
     """
-    context, payload, until = info.context, RetryJobsPayload(), time.monotonic() + BULK_RETRY_TIMEOUT_S
+    context, payload, until = info.context, RetryJobsPayload(), time.monotonic() + BULK_TIMEOUT_S
     try:
         retries = BulkRetry(
-            context.services.writer,
-            checked(input),
-            context.viewer.visible,
-            context.services.dispatcher.route,
+            writer=context.services.writer,
+            wanted=matching(input.filter, input.limit),
+            visible=context.viewer.visible,
+            route=context.services.dispatcher.route,
             left=input.limit,
             capacity=partial(open_jobs_capacity, context),
         )
@@ -70,7 +70,7 @@ async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | No
         if retries.is_full:
             payload.errors = [_full(payload.count, context.services.open_jobs)]
         elif retries.left > 0:
-            payload.errors = [_unfinished()]
+            payload.errors = [unfinished("retried")]
     except MutationError as refused:
         payload.errors = refused.errors
     except Unavailable as error:
@@ -78,8 +78,9 @@ async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | No
     return payload
 
 
-def _unfinished() -> UserError:
-    message = f"Not all were retried within {BULK_RETRY_TIMEOUT_S:g} s. Send it again for the rest."
+def unfinished(done: str) -> UserError:
+    """Return the error of a bulk mutation whose time is over."""
+    message = f"Not all were {done} within {BULK_TIMEOUT_S:g} s. Send it again for the rest."
     return UserError(code=UserErrorCode.UNAVAILABLE, message=message, path=None)
 
 

@@ -1,0 +1,85 @@
+"""Commands on many jobs: small batches, a commit each, with turns for other writers in between."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from onward.jobs import commands
+from onward.jobs.model import Job, JobFilter, Visible
+from onward.storage.batches import ShortCommits
+from onward.storage.transaction import Tx
+from onward.storage.writer import Writer
+
+BATCH = 50  # jobs that one commit changes at most
+
+
+def unlimited(_tx: Tx) -> int:
+    return sys.maxsize
+
+
+@dataclass(slots=True, kw_only=True)
+class Bulk(ABC):
+    """The rest of a bulk command, oldest jobs first. Each job is looked at once, however soon it changes again.
+
+    `left` is the number of jobs to change at most; `pause` is the part of a batch's time in which others get the
+    database's lock.
+    """
+
+    writer: Writer
+    wanted: JobFilter
+    visible: Visible
+    left: int
+    pause: float = 0.25
+    is_full: bool = False  # the viewer's limit left some out
+    _beyond: str = ""
+    _commits: ShortCommits = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._commits = ShortCommits(self.writer, most=BATCH, pause=self.pause)
+
+    async def next(self) -> list[Job]:
+        """Change the next batch, and return its jobs; after the last one `left` is 0. Raises Unavailable."""
+        most = min(self.left, self._commits.limit)
+        ids, changed, self.is_full = await self._commits.run(self._change)
+        self.left = self.left - len(ids) if len(ids) == most or self.is_full else 0
+        self._beyond = ids[-1] if ids else ""
+        if self.left > 0 and not self.is_full:
+            await self._commits.rest()
+        return changed
+
+    @abstractmethod
+    def _change(self, tx: Tx, limit: int) -> tuple[list[str], list[Job], bool]:
+        """Change a batch; return the ids, the changed jobs, and whether the viewer's limit left some out."""
+
+
+@dataclass(slots=True, kw_only=True)
+class BulkRetry(Bulk):
+    """Retries failed and cancelled jobs. `capacity` gives the number of jobs that may still become unfinished."""
+
+    route: Callable[[str, str], str]
+    capacity: Callable[[Tx], int] = unlimited
+
+    def _change(self, tx: Tx, limit: int) -> tuple[list[str], list[Job], bool]:
+        most, capacity = min(self.left, limit), max(self.capacity(tx), 0)
+        # One more than the capacity, which shows whether the capacity or the jobs have ended.
+        ids = commands.retryable(
+            tx, filter=self.wanted, limit=min(most, capacity + 1), visible=self.visible, beyond=self._beyond
+        )
+        is_full = len(ids) > capacity
+        ids = ids[:capacity]
+        return ids, commands.retry_each(tx, ids, visible=self.visible, route=self.route), is_full
+
+
+@dataclass(slots=True, kw_only=True)
+class BulkCancel(Bulk):
+    """Cancels waiting jobs, and requests the end of running ones."""
+
+    reason: str | None = None
+
+    def _change(self, tx: Tx, limit: int) -> tuple[list[str], list[Job], bool]:
+        most = min(self.left, limit)
+        ids = commands.cancellable(tx, filter=self.wanted, limit=most, visible=self.visible, beyond=self._beyond)
+        return ids, commands.cancel_each(tx, ids, reason=self.reason, visible=self.visible), False

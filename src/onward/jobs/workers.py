@@ -1,0 +1,79 @@
+"""The processes of the installation, as their heartbeats show them, and the wish that one drains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from onward.jobs.base import NotFound, WorkerRefused
+from onward.storage.tables import BY_HOLDER, held, jobs, runners
+from onward.storage.transaction import Tx
+
+API = "api"  # answers requests, and may run jobs beside that
+WORKER = "worker"  # of `onward worker`, which ends when it has drained
+DRAMATIQ = "dramatiq"  # of Dramatiq's own command line, which ends all its processes together
+ISOLATED = "isolated"  # runs jobs whose runners died, and ends with them
+UNKNOWN = "unknown"  # of an older release
+
+_p = sa.bindparam
+_columns = (
+    runners.c.id,
+    runners.c.name,
+    runners.c.role,
+    runners.c.version,
+    runners.c.started_at,
+    runners.c.memory,
+    runners.c.draining,
+)
+_all = sa.select(*_columns).order_by(runners.c.started_at, runners.c.id)
+_one = sa.select(*_columns).where(runners.c.id == _p("id_")).with_for_update()
+_running = (
+    sa.select(jobs.c.runner, sa.func.count()).where(held).group_by(jobs.c.runner).with_hint(jobs, BY_HOLDER, "sqlite")
+)
+_running_in = sa.select(sa.func.count()).where(held, jobs.c.runner == _p("id_")).with_hint(jobs, BY_HOLDER, "sqlite")
+_drain = sa.update(runners).where(runners.c.id == _p("id_")).values(draining=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process: `started_at` in microseconds, `memory_bytes` at its newest heartbeat, `running` jobs now."""
+
+    id: str
+    name: str  # of the machine, and its process id; `worker` of the attempts that it runs
+    role: str
+    version: str  # "" for an older release, which does not say
+    started_at: int
+    running: int
+    memory_bytes: int | None
+    draining: bool
+
+
+def all_workers(tx: Tx) -> list[Worker]:
+    """Return the processes, oldest first; a dead one until another has noticed."""
+    running = dict(tx.all(_running))
+    return [_decode(row, running.get(row[0], 0)) for row in tx.all(_all)]
+
+
+def drain(tx: Tx, worker_id: str) -> Worker:
+    """Have a worker process drain, which learns of it at its next heartbeat. May be called again.
+
+    Raises NotFound, and WorkerRefused for a process that does not end by itself when it has drained.
+    """
+    row = tx.one(_one, id_=worker_id)
+    if row is None:
+        raise NotFound(worker_id)
+    worker = _decode(row, tx.scalar(_running_in, id_=worker_id) or 0)
+    if worker.role != WORKER:
+        raise WorkerRefused(
+            f"only a process of `onward worker` drains on request, and the role of this one is {worker.role}: stop the"
+            " process itself, and it drains",
+            worker,
+        )
+    tx.execute(_drain, id_=worker_id)
+    return _decode((*row[:-1], 1), worker.running)
+
+
+def _decode(row: tuple[str, str, str | None, str | None, int, int | None, int | None], running: int) -> Worker:
+    id_, name, role, version, started_at, memory, draining = row
+    return Worker(id_, name, role or UNKNOWN, version or "", started_at, running, memory, draining is not None)

@@ -1,0 +1,87 @@
+"""`onward workers`, and `onward jobs cancel` by filter, in the test's process: what is printed, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from onward.cli import terminal, workers
+from onward.config.settings import Settings, load
+from onward.jobs.model import EVERYTHING, JobFilter
+from onward.jobs.pages import page
+from onward.jobs.states import JobStatus
+from onward.storage.tables import runners
+from tests import application
+from tests.ledgers import OLDER, accept
+
+_enter = sa.insert(runners)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    application.write(tmp_path)
+    found = load(tmp_path)
+    with terminal.writer_of(found, make=True):
+        return found
+
+
+def enter(settings: Settings, id_: str, role: str | None) -> None:
+    shown = {**OLDER, "role": role, "version": role and "9.9", "memory": role and 50_000_000}
+    with terminal.writer_of(settings) as writer:
+        writer.run_sync(
+            lambda tx: tx.execute(_enter, id=id_, beat=1, place="", name=f"host:{id_}\x1b[2J", started_at=7, **shown)
+        )
+
+
+def test_processes_are_listed_and_drained(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert workers.list_all(settings, as_json=False) == 0
+    assert capsys.readouterr().out == "no process runs\n"
+    for id_, role in (("runner_a", "worker"), ("runner_b", "api"), ("runner_c", None)):
+        enter(settings, id_, role)
+    assert workers.drain(settings, ["runner_a", "runner_b", "runner_none"], as_json=False) == 3
+    said = capsys.readouterr()
+    assert said.out == "runner_a drains\n"
+    refused, unknown = said.err.splitlines()
+    assert refused.startswith("runner_b: only a process of `onward worker` drains on request")
+    assert unknown.startswith("runner_none: there is no such worker")
+    assert workers.drain(settings, ["runner_c"], as_json=False) == 1
+    capsys.readouterr()
+    assert workers.list_all(settings, as_json=True) == 0
+    first, second, third = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first == {
+        "id": "runner_a",
+        "name": "host:runner_a\x1b[2J",
+        "role": "worker",
+        "version": "9.9",
+        "startedAt": "1970-01-01T00:00:00.000007+00:00",
+        "running": 0,
+        "memoryBytes": 50_000_000,
+        "draining": True,
+    }
+    assert (second["draining"], third["role"], third["memoryBytes"]) == (False, "unknown", None)
+    assert workers.list_all(settings, as_json=False) == 0
+    table = capsys.readouterr().out
+    assert "\x1b[2J" not in table
+    assert table.splitlines()[1].split()[-3:] == ["50", "MB", "draining"]
+
+
+def test_matching_jobs_are_cancelled(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal.writer_of(settings) as writer:
+        for _ in range(3):
+            writer.run_sync(accept)
+    wanted = JobFilter(status=(JobStatus.QUEUED,))
+    assert terminal.cancel_matching(settings, wanted, 2, reason="too many") == 0
+    assert capsys.readouterr().out == "2 jobs are cancelled, or asked to stop\n"
+    assert terminal.cancel_matching(settings, JobFilter(), 10, reason=None) == 0
+    assert capsys.readouterr().out == "1 job is cancelled, or asked to stop\n"
+    with terminal.ledger_of(settings) as database:
+        found = database.read_sync(lambda tx: page(tx, visible=EVERYTHING, filter=JobFilter(), first=9)).jobs
+    assert [(job.status, job.reason) for job in reversed(found)] == [
+        (JobStatus.CANCELLED, "too many"),
+        (JobStatus.CANCELLED, "too many"),
+        (JobStatus.CANCELLED, None),
+    ]
+    assert terminal.cancel_matching(settings, JobFilter(handler=("none.*",)), 10, reason=None) == 3
