@@ -16,7 +16,7 @@ DISK_FULL = "its disk is full, and nothing is written: free some space"
 
 
 class Readiness(NamedTuple):
-    """Whether the process is of use, and a report for people, without addresses."""
+    """The answer to a probe, and a report for people, without addresses."""
 
     ready: bool
     report: dict[str, Any]

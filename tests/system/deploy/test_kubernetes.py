@@ -132,17 +132,23 @@ KINDS: Mapping[tuple[str, str], Any] = {
 }
 
 
-class Strict(yaml.SafeLoader):
-    """A loader that refuses a key which comes twice, as Kubernetes' own does."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
-        assert len(keys) == len(set(keys)), f"{node.start_mark}: {keys}"
-        return super().construct_mapping(node, deep)
-
-
 def documents(file: Path) -> list[Any]:
-    return list(yaml.load_all(file.read_text("utf-8"), Strict))
+    """Return the documents of the file. Fails for a key that comes twice, which Kubernetes refuses."""
+    text = file.read_text("utf-8")
+    for node in yaml.compose_all(text, yaml.SafeLoader):
+        refuse_twins(node)
+    return list(yaml.safe_load_all(text))
+
+
+def refuse_twins(node: Any) -> None:
+    if isinstance(node, yaml.MappingNode):
+        keys = [key.value for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"{node.start_mark}: {keys}"
+        for _, value in node.value:
+            refuse_twins(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            refuse_twins(value)
 
 
 def objects(kind: str = "") -> Iterator[Any]:
