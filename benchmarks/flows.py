@@ -50,7 +50,7 @@ from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
 TEN = 10  # jobs that a commit accepts, claims or ends
-MEASURED = 3_200  # jobs of a round
+MEASURED = 2_000  # jobs of a round
 FILLED = 1_000  # jobs that a commit fills in
 HANDLER, BACKEND = "bench.nothing", "background"
 STEPS = (Step("nothing", 0),)

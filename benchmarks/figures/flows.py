@@ -73,23 +73,23 @@ def take(scope: Scope) -> Iterator[Row]:
         keys = [Side(stack, scope, "keys", n, many) for n in (FEW, many)]
         blocked = [Side(stack, scope, "blocked", n, many) for n in (FEW, many // 2)]  # one in line and one behind it
         unique = Side(stack, scope, "unique", 0, many)
-        for _ in range(scope.rounds):
+        for _ in range(scope.many_rounds):
             for side in (plain, *waiting, *keys, *blocked, unique):
                 side.take()
     with ExitStack() as stack:
         single = Side(stack, scope, "single", 0, ENQUEUED)
         batches = [Side(stack, scope, "batch", n, ENQUEUED) for n in (FEW, many)]
-        for _ in range(scope.rounds):
+        for _ in range(scope.many_rounds):
             for side in (single, *batches):
                 side.take()
     with ExitStack() as stack:
         emit = Side(stack, scope, "emit", EMITTING, CHUNKS)
-        for _ in range(scope.rounds):
+        for _ in range(scope.many_rounds):
             emit.take()
-    yield from _scaled("{}, a job beside {:,} that wait", "beside {:,}", many, waiting)
-    yield from _scaled("{}, a job of {:,} keys", "of {:,} keys", many, keys)
-    yield from _scaled("{}, a job of {:,} keys at their limits", "of {:,} keys", many // 2, blocked)
-    yield from _scaled("{}, a job of a batch of {:,}", "of batches of {:,}", many, batches)
+    yield from _scaled("{} beside {:,} jobs that wait", "beside {:,}", many, waiting)
+    yield from _scaled("{} with {:,} keys", "with {:,}", many, keys)
+    yield from _scaled("{} with {:,} keys at their limits", "with {:,}", many // 2, blocked)
+    yield from _scaled("{} in a batch of {:,}", "in batches of {:,}", many, batches)
     yield from _beside("{}, a job with a limit by key", keys[0], "a job without flows", plain)
     yield from _beside("{}, a unique job", unique, "a job without flows", plain)
     yield from _beside("{}, a job of a batch of ten", batches[0], "enqueue_many, a hundred", single)

@@ -22,6 +22,20 @@ def steps_forgotten() -> None:
     base.around(Runner, "execute", anew)
 
 
+def executed_twice() -> None:
+    """Run each claimed job a second time."""
+    from onward.jobs.runner import Runner
+
+    def again(execute: Any) -> Any:
+        async def executed(self: Any, job: Any, **named: Any) -> None:
+            await execute(self, job, **named)
+            await execute(self, job, **named)
+
+        return executed
+
+    base.around(Runner, "execute", again)
+
+
 def payloads_untyped() -> None:
     """Hand the next step the payload of a signal as JSON."""
     from onward.handlers.waits import Wait
