@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from onward import Conflict, KeyReused, Onward, Tx, UnusableSession
 from onward.backends.base import Role
 from onward.config.settings import load
-from onward.jobs import ledger
+from onward.jobs import ledger, stats
 from onward.jobs.model import Visible
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
@@ -175,6 +175,8 @@ async def test_a_job_is_there_if_and_only_if_the_caller_commits(
         assert await queued(database, "ada") == (0, 0)
         await caller.commit()
     assert await queued(database, "ada") == (3, 3)
+    (history,) = await database.read(lambda tx: stats.stats(tx, stats.Span(tx.now - 60_000_000, tx.now + 60_000_000)))
+    assert history.counts["enqueued"] == 3
     found = await database.read(lambda tx: ledger.get_many(tx, [first, *ids]))
     assert [found[job_id].status for job_id in (first, *ids)] == [JobStatus.QUEUED] * 3
     with pytest.raises(KeyReused):

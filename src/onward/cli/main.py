@@ -16,6 +16,7 @@ from onward import children
 from onward.cli.completion import SendCommand, handler_names
 from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
 from onward.jobs.states import CANCELLABLE, RETRYABLE, JobStatus
+from onward.jobs.stats_step import StatsStep
 from onward.runtime import allocator, garbage_collector
 
 if TYPE_CHECKING:
@@ -203,6 +204,32 @@ def schema() -> None:
             print(composition.schema(settings).as_str())
         except SchemaError as error:
             raise SettingsError(f"gql.modules: {error}") from error
+
+
+def stats(
+    *,
+    from_: Annotated[
+        str, typer.Option("--from", help="The begin: a time with its zone, or an age such as 90m, 24h or 7d.")
+    ] = "24h",
+    to: Annotated[str, typer.Option(help="The end, likewise; the default is now.")] = "0m",
+    handler: Handlers = None,
+    step: Annotated[StatsStep, typer.Option(case_sensitive=False, help="One line for each.")] = StatsStep.TOTAL,
+    failures: Annotated[bool, typer.Option("--failures", help="The errors of failed jobs instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the jobs of each handler did: how many, how long they waited and ran, and their errors."""
+    settings = _load_settings()
+    with _errors_in_one_line():
+        from onward.cli import stats as commands
+
+        try:
+            if failures:
+                code = commands.show_failures(settings, from_, to, handler or (), as_json=as_json)
+            else:
+                code = commands.show(settings, from_, to, handler or (), step, as_json=as_json)
+        except ValueError as error:  # of a time
+            _fail(str(error))
+        raise typer.Exit(code)
 
 
 def jobs_list(
@@ -509,7 +536,7 @@ def faults(
         _fail(str(error))
 
 
-COMMANDS: tuple[Command, ...] = (serve, worker, up, check, migrate, backup, schema, bench, faults)
+COMMANDS: tuple[Command, ...] = (serve, worker, up, check, stats, migrate, backup, schema, bench, faults)
 JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("list", jobs_list),
     ("show", jobs_show),

@@ -17,6 +17,7 @@ from onward.graphql.types.filter import JobFilter, filtered
 from onward.graphql.types.job import Job
 from onward.graphql.types.node import Node
 from onward.graphql.types.page import JobConnection, ShownPage
+from onward.graphql.types.stats import Failure, HandlerStats, failures, stats
 from onward.graphql.types.system import System, Viewer
 from onward.graphql.types.worker import Worker, workers
 from onward.graphql.viewer import Viewer as Caller
@@ -107,3 +108,10 @@ class Query:
     )
     viewer: Caller = strawberry.field(resolver=viewer, graphql_type=Viewer)
     system: System = strawberry.field(resolver=system)
+    stats: list[HandlerStats] = strawberry.field(
+        resolver=stats, description="What the jobs of each handler did in a time, by time and name. For admins."
+    )
+    failures: list[Failure] = strawberry.field(
+        resolver=failures,
+        description="The errors of jobs that failed in a time: the 1,000 most frequent, in this order. For admins.",
+    )

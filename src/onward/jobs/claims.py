@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onward.jobs import admission, key_limits, row
+from onward.jobs import admission, history, key_limits, row
 from onward.jobs.concurrency import free, has_limits
 from onward.jobs.expiry import IN_TIME
 from onward.jobs.key_limits import may_start
@@ -243,7 +243,6 @@ def _bounds(tx: Tx, exclude: Collection[str], grace_us: int) -> dict[str, Any]:
 
 def _claimed(tx: Tx, found: Sequence[Any]) -> Job:
     job = row.decode(row_values(found))
-    tx.count(job.owner, S.QUEUED, -1)
-    tx.count(job.owner, S.RUNNING, 1)
+    history.moved(tx, job, S.QUEUED, S.RUNNING)
     key_limits.note(tx, job.limit_key, started=True)
     return job

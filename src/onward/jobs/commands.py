@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import sqlalchemy as sa
 
-from onward.jobs import key_limits, pages, row, uniqueness
+from onward.jobs import history, key_limits, pages, row, uniqueness
 from onward.jobs.base import Conflict, NotFound
 from onward.jobs.concurrency import KEY
 from onward.jobs.expiry import FRESH
@@ -148,8 +148,7 @@ def _retried(tx: Tx, job: Job, *, from_start: bool, route: Callable[[str, str], 
     )
     if found is None:
         return None
-    tx.count(job.owner, job.status, -1)
-    tx.count(job.owner, S.QUEUED, 1)
+    history.moved(tx, job, job.status, S.QUEUED)
     again = row.decode(found)
     key_limits.note(tx, job.limit_key, fresh=again)
     return again
@@ -181,8 +180,7 @@ def _visible(tx: Tx, job_id: str, visible: Visible) -> Job:
 
 
 def _moved(tx: Tx, job: Job, target: JobStatus) -> Job:
-    tx.count(job.owner, job.status, -1)
-    tx.count(job.owner, target, 1)
+    history.moved(tx, job, job.status, target)
     after = get(tx, job.id)
     assert after is not None  # noqa: S101 - for the type checker
     return after

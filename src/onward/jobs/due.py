@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from onward.jobs import key_limits, row
+from onward.jobs import history, key_limits, row
 from onward.jobs.concurrency import KEY
 from onward.jobs.ledger import horizon
 from onward.jobs.model import Job
@@ -151,8 +151,7 @@ def promote_due(tx: Tx, limit: int, *, route: Callable[[str, str], str]) -> list
         backend, reason = route(job.handler, job.backend), None if job.limit_key is None else KEY
         values = {"change": tx.change, "backend_": backend, "blocked_": reason}
         if tx.execute(_promote, id_=job.id, version_=job.version, **values):
-            tx.count(job.owner, job.status, -1)
-            tx.count(job.owner, S.QUEUED, 1)
+            history.moved(tx, job, job.status, S.QUEUED)
             after = replace(
                 job, status=S.QUEUED, backend=backend, version=job.version + 1, changed=tx.change, blocked=reason
             )

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from onward.jobs import key_limits, row
+from onward.jobs import history, key_limits, row
 from onward.jobs.model import Job, JobError, Step
 from onward.jobs.states import JobStatus, StepStatus
 from onward.storage.sql import as_list, in_array
@@ -61,8 +61,7 @@ def expire_due(tx: Tx, limit: int) -> list[Job]:
         ids = as_list([job.id for job in same])
         tx.execute(_expire, ids=ids, now=tx.now, change=tx.change, steps_=steps, error_=error)
     for job in expired:
-        tx.count(job.owner, job.status, -1)
-        tx.count(job.owner, S.CANCELLED, 1)
+        history.moved(tx, job, job.status, S.CANCELLED)
         if job.status is S.QUEUED:
             key_limits.note(tx, job.limit_key)
     return [replace(job, status=S.CANCELLED) for job in expired]

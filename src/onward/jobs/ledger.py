@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onward.jobs import key_limits, row
+from onward.jobs import history, key_limits, row
 from onward.jobs.concurrency import KEY
 from onward.jobs.key_limits import UNPLACED
 from onward.jobs.model import Job, NewJob, Visible
@@ -112,7 +112,7 @@ def accept(tx: Tx, new: NewJob, *, local_runner: str | None = None) -> Job:
             values["parked"] = KEY
             values["placed"] = None if tx.ends_soon else UNPLACED
     tx.insert(_insert, values)
-    tx.count(new.owner, status, 1)
+    history.accepted(tx, new.owner, new.handler, status)
     job = row.decode(values.values(), new.pending)
     if job.blocked is not None and tx.ends_soon:
         key_limits.note(tx, job.limit_key, fresh=job)

@@ -181,17 +181,22 @@ def _conditions(visible: Visible, filter: JobFilter) -> list[Any]:
     if not visible.everything:
         found.append(jobs.c.owner == visible.owner if visible.owner is not None else sa.false())
     if filter.handler:
-        exact = [name for name in filter.handler if "*" not in name]
-        # Names are lowercase, and SQLite's LIKE ignores case: a pattern with capitals must match none.
-        patterns = [name for name in filter.handler if "*" in name and name == name.lower()]
-        likes = [jobs.c.handler.like(_like(pattern), escape="\\") for pattern in patterns]
-        found.append(sa.or_(jobs.c.handler.in_(exact) if exact else sa.false(), *likes))
+        found.append(named_like(jobs.c.handler, filter.handler))
     # An id starts with about the milliseconds of its creation: it narrows the range, the column decides.
     if filter.created_after is not None:
         found += [jobs.c.created_at > filter.created_after, jobs.c.id >= _bound(filter.created_after - CLOCK_SLACK_US)]
     if filter.created_before is not None:
         found += [jobs.c.created_at < filter.created_before, jobs.c.id < _bound(filter.created_before + CLOCK_SLACK_US)]
     return found
+
+
+def named_like(column: sa.ColumnElement[str], names: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Return a condition: the column is one of the handlers' names, in which `*` stands for any characters."""
+    exact = [name for name in names if "*" not in name]
+    # Names are lowercase, and SQLite's LIKE ignores case: a pattern with capitals must match none.
+    patterns = [name for name in names if "*" in name and name == name.lower()]
+    likes = [column.like(_like(pattern), escape="\\") for pattern in patterns]
+    return sa.or_(column.in_(exact) if exact else sa.false(), *likes)
 
 
 def _bound(us: int) -> str:

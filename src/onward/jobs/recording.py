@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from onward.handlers.base import Wait
-from onward.jobs import key_limits, row
+from onward.jobs import history, key_limits, row
 from onward.jobs.base import Superseded
 from onward.jobs.concurrency import KEY, THREAD
 from onward.jobs.ledger import ID
@@ -126,7 +126,7 @@ def record_each(tx: Tx, succeeded: Sequence[Succeeded]) -> list[JobStatus]:
     """Do as `record_outcome` for jobs that have succeeded. Raises Superseded if one of them is not running any more."""
     _update_each(tx, _record_each, [_values(tx, one.job, S.RUNNING, *one[1:]) for one in succeeded])
     for one in succeeded:
-        _count(tx, one.job, S.RUNNING, one.outcome.status)
+        _count(tx, one.job, S.RUNNING, one.outcome)
     return [one.outcome.status for one in succeeded]
 
 
@@ -182,13 +182,12 @@ def write(  # noqa: PLR0917 - all of them in every call
         statement, values["wait_"] = _record_wait, row.encode_wait(_wait_of(job, outcome.wait, tx.now))
     if tx.one(statement, **values) is None:
         return False
-    _count(tx, job, source, outcome.status)
+    _count(tx, job, source, outcome)
     return True
 
 
-def _count(tx: Tx, job: Job, source: JobStatus, target: JobStatus) -> None:
-    tx.count(job.owner, source, -1)
-    tx.count(job.owner, target, 1)
+def _count(tx: Tx, job: Job, source: JobStatus, outcome: Outcome) -> None:
+    history.moved(tx, job, source, outcome.status, outcome.error)
     key_limits.note(tx, job.limit_key)
 
 

@@ -55,6 +55,8 @@ class Timings:
     """An accepting process confirms its delivery within this time."""
     reconcile_interval_s: float = 3.0
     """Maintenance looks for jobs of processes with other settings."""
+    history_interval_s: float = 5.0
+    """Maintenance adds up the figures that commits have left for the history."""
     clean_interval_s: float = 60.0
     """Maintenance deletes what is older than its retention."""
     deliver_timeout_s: float = 0.05

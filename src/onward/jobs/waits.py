@@ -14,7 +14,7 @@ import orjson
 import sqlalchemy as sa
 
 from onward.handlers.base import Handler, InvalidParameters, Wait
-from onward.jobs import key_limits, on_failure, row
+from onward.jobs import history, key_limits, on_failure, row
 from onward.jobs.base import Conflict, NotAllowed, NotFound, OtherPayload, UnknownSignal
 from onward.jobs.concurrency import KEY
 from onward.jobs.dispatched import JobEnqueuer
@@ -227,8 +227,7 @@ def _write(tx: Tx, job: Job, after: Job) -> Job:
         blocked_=after.blocked,
         place_=place,
     )
-    tx.count(job.owner, S.WAITING, -1)
-    tx.count(job.owner, after.status, 1)
+    history.moved(tx, job, S.WAITING, after.status, after.error)
     written = replace(after, version=job.version + 1, changed=tx.change, wait=None)
     if written.blocked is not None and tx.ends_soon:
         key_limits.note(tx, job.limit_key, fresh=written)

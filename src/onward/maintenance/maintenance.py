@@ -13,6 +13,7 @@ from onward.jobs.timings import Timings, to_next_tick
 from onward.maintenance.batches import UnfinishedBatches
 from onward.maintenance.callers import CallersCounters, CallersJobs
 from onward.maintenance.cleaner import Cleaner, Retention
+from onward.maintenance.history import History
 from onward.maintenance.recovery import Recovery
 from onward.maintenance.redelivery import BlockedJobs, OwnRedelivery, Redelivery
 from onward.maintenance.scheduler import DelayedJobs, RecurringJobs
@@ -59,6 +60,7 @@ class Maintenance:
             CallersCounters(writer, timings),
             self._recovery,
             UnfinishedBatches(writer, keeper, timings),
+            History(writer, retention.jobs, timings),
             Cleaner(writer, retention, timings),
         )
         self._tasks: list[asyncio.Task[None]] = []

@@ -16,11 +16,11 @@ from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 
+from onward.storage import counters
 from onward.storage.base import StorageError
 from onward.storage.driver import Driver
 from onward.storage.engine import Database
 from onward.storage.transaction import Tx
-from onward.storage.writer import COUNT
 
 T = TypeVar("T")
 ABSENT = ("42P01", "3F000")  # PostgreSQL's codes for a table, and for a schema, that is not there
@@ -82,11 +82,9 @@ class CallerTx(Tx):
         yield
 
     def finish(self) -> None:
-        """Write what is buffered, and the counters."""
-        for (owner, status), n in sorted(self.deltas.items()):
-            if n:
-                self.insert(COUNT, {"slot": self._slot, "owner": owner, "status": status, "n": n})
+        """Write what is buffered, the counters and the history's figures."""
         self.flush()
+        counters.write(self, self._slot)
 
     def _run(self, statement: Any, params: dict[str, Any]) -> Any:
         self.flush()

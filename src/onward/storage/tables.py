@@ -5,7 +5,7 @@ Times are integer microseconds since 1970 in UTC, by the ledger's own clock; JSO
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, Text, text
+from sqlalchemy import BigInteger, Column, Identity, Integer, MetaData, SmallInteger, Table, Text, text
 from sqlalchemy.sql import quoted_name
 
 from onward.storage.place import MARK
@@ -129,6 +129,42 @@ counts = Table(  # jobs by owner and status, in slots, so that processes do not 
     Column("owner", Text, primary_key=True),  # '' for all jobs together
     Column("status", Text, primary_key=True),
     Column("n", BigInteger, nullable=False),
+)
+
+figures = Table(  # what each commit adds to the history, for a few seconds, until maintenance has added it up
+    "figures",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
+    Column("at", BigInteger, nullable=False),  # the time of the commit
+    Column("data", Text, nullable=False),  # JSON: a list of figures, each with its number at the end
+)
+
+history = Table(  # what the jobs of each handler did in each minute, hour and day of UTC
+    "history",
+    metadata,
+    Column("step", SmallInteger, primary_key=True),  # the length in minutes: 1, 60 or 1440
+    Column("from_at", BigInteger, primary_key=True),
+    Column("handler", Text, primary_key=True),
+    Column("enqueued", BigInteger, nullable=False),
+    Column("started", BigInteger, nullable=False),
+    Column("succeeded", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("cancelled", BigInteger, nullable=False),
+    Column("retried", BigInteger, nullable=False),
+    Column("waits", Text, nullable=False),  # histograms, as JSON: a bucket, its number, the next bucket, ...
+    Column("runs", Text, nullable=False),
+)
+
+failures = Table(  # the failed jobs of each hour, by the error
+    "failures",
+    metadata,
+    Column("hour", BigInteger, primary_key=True),  # its begin
+    Column("handler", Text, primary_key=True),
+    Column("code", Text, primary_key=True),
+    Column("message", Text, primary_key=True),  # its beginning
+    Column("n", BigInteger, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
 )
 
 runners = Table(  # the processes that may hold claims

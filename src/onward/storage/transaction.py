@@ -28,6 +28,7 @@ class Tx:
         self._insert: Any = None
         self.change = 0
         self.deltas: dict[tuple[str, str], int] = {}
+        self.figures: dict[tuple[Any, ...], int] = {}
         self.noted: list[Any] = []  # by the functions of the transaction, for `at_end`
         self.at_end: Callable[[Tx], list[Any]] | None = None  # runs once, after all functions
 
@@ -134,8 +135,16 @@ class Tx:
 
     def count(self, owner: str | None, status: str, n: int) -> None:
         """Move the counters of a status, of all jobs and of the owner's; written once a commit."""
-        for key in (("", status),) if owner is None else (("", status), (owner, status)):
-            self.deltas[key] = self.deltas.get(key, 0) + n
+        deltas = self.deltas
+        key = ("", status)
+        deltas[key] = deltas.get(key, 0) + n
+        if owner is not None:
+            key = (owner, status)
+            deltas[key] = deltas.get(key, 0) + n
+
+    def add_figure(self, figure: tuple[Any, ...]) -> None:
+        """Count a figure of the history, a tuple of JSON values; written likewise."""
+        self.figures[figure] = self.figures.get(figure, 0) + 1
 
     def new_id(self, prefix: str) -> str:
         """An id such as `job_...`, growing within a process."""

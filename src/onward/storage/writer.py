@@ -19,9 +19,7 @@ from contextlib import suppress
 from operator import attrgetter, le
 from typing import Any, Generic, NamedTuple, TypeVar
 
-import sqlalchemy as sa
-
-from onward.storage import lock_order
+from onward.storage import counters, lock_order
 from onward.storage.base import DiskFull, FileReplaced, Locked, TransactionEnded, Unavailable
 from onward.storage.engine import Database
 from onward.storage.lock_order import ALONE, ROWS, LockOrder, Rank
@@ -45,10 +43,6 @@ LOCKED_PAUSE_S = (0.02, 0.1)  # before a function is run again that found a row 
 WENT_ON = (
     "the database refused a statement of the transaction function, which went on, and nothing of it is written:"
     " let the statement's error end the function"
-)
-COUNT = sa.text(
-    "INSERT INTO _ledger.counts AS counts (slot, owner, status, n) VALUES (:slot, :owner, :status, :n)"
-    " ON CONFLICT (slot, owner, status) DO UPDATE SET n = counts.n + excluded.n"
 )
 
 
@@ -269,10 +263,7 @@ class Writer:
         self._apply(tx, batch, with_savepoints=with_savepoints)
         try:
             found = tx.at_end(tx) if tx.at_end else []
-            for (owner, status), n in sorted(tx.deltas.items()):
-                if n:
-                    tx.insert(COUNT, {"slot": self._slot, "owner": owner, "status": status, "n": n})
-            tx.flush()
+            counters.write(tx, self._slot)
             self._connection.commit(tx, deadline)
         except Exception as error:
             if self._connection.is_lost(error) or not self.database.driver.is_error(error):
@@ -289,7 +280,7 @@ class Writer:
         for group in groups:
             request = group[0]
             request.error = None
-            before, noted = (dict(tx.deltas) if with_savepoints else None), len(tx.noted)
+            before, noted = ((dict(tx.deltas), dict(tx.figures)) if with_savepoints else None), len(tx.noted)
             try:
                 if with_savepoints:
                     tx.raw("SAVEPOINT request")
@@ -306,7 +297,7 @@ class Writer:
                 request.error = self._judged(error, began)
                 if before is None or not self._connection.undo(tx):
                     raise _Refused from error
-                tx.deltas = before
+                tx.deltas, tx.figures = before
                 del tx.noted[noted:]
 
     def _judged(self, error: Exception, began: float) -> Exception:

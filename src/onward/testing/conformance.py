@@ -20,6 +20,7 @@ from onward.testing.contract.crashes import Crashes  # noqa: E402
 from onward.testing.contract.delivering import Delivering  # noqa: E402
 from onward.testing.contract.ends import Ends  # noqa: E402
 from onward.testing.contract.failures import Failures  # noqa: E402
+from onward.testing.contract.history import History  # noqa: E402
 from onward.testing.contract.key_limits import KeyLimits  # noqa: E402
 from onward.testing.contract.limits import Limits  # noqa: E402
 from onward.testing.contract.manual_retries import ManualRetries  # noqa: E402
@@ -38,6 +39,7 @@ class Conformance(
     Delivering,
     Failures,
     Ends,
+    History,
     Limits,
     Children,
     Batches,

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from onward.jobs import claims, commands, due, ledger, recording, recovery
+from onward.jobs import claims, commands, due, history_rows, ledger, recording, recovery, stats
 from onward.jobs.base import Conflict, Superseded
 from onward.jobs.model import Job, JobError, Progress, Step, Visible
 from onward.jobs.outcome import Outcome
@@ -67,6 +67,7 @@ class Ledger(RuleBasedStateMachine):
         self.beats = dict.fromkeys(RUNNERS, 1)
         self.rows: dict[str, dict[str, Any]] = {}
         self.ends: Counter[tuple[str, int]] = Counter()
+        self.moves: Counter[JobStatus] = Counter()
         self.restarted: set[str] = set()  # jobs whose finished steps may have been forgotten by the last rule
         for name in RUNNERS:
             self.do(partial(self._enter, name=name))
@@ -298,6 +299,11 @@ class Ledger(RuleBasedStateMachine):
         self.do(partial(self._enter, name=runner))
         self.beats[runner] = 1
 
+    @rule(commits=st.integers(1, 40))
+    def add_up(self, commits: int) -> None:
+        """The figures of the oldest commits are added up, and the history says the same."""
+        self.do(lambda tx: history_rows.add_up(tx, commits))
+
     @rule(identity=st.sampled_from(["a", "b"]), picks=st.lists(PICK, max_size=3))
     def deliver(self, identity: str, picks: list[int]) -> None:
         """Confirmations and invalidations are not visible to clients."""
@@ -324,6 +330,7 @@ class Ledger(RuleBasedStateMachine):
             assert (new["changed"] > old["changed"]) == bool(seen), (old, new)
             was, now = S(old["status"]), S(new["status"])
             if was is not now:
+                self.moves[now] += 1
                 assert now in MOVES[was], (was, now)
                 if now in TERMINAL:
                     self.ends[job_id, new["run"]] += 1
@@ -332,6 +339,21 @@ class Ledger(RuleBasedStateMachine):
             assert (new["finished_at"] is not None) == (now in TERMINAL)
             assert new["token"] >= old["token"]
         self.rows = after
+        self._compare_history()
+
+    def _compare_history(self) -> None:
+        """The history has every move that the rows have shown."""
+        found = self.do(lambda tx: stats.stats(tx, stats.Span(tx.now - HOUR_US, tx.now + HOUR_US)))
+        assert [one.counts for one in found] == [
+            {
+                "enqueued": len(self.ids),
+                "started": sum(row["attempt"] for row in self.rows.values()),
+                "succeeded": self.moves[S.SUCCEEDED],
+                "failed": self.moves[S.FAILED],
+                "cancelled": self.moves[S.CANCELLED],
+                "retried": self.moves[S.RETRYING],
+            }
+        ] * bool(self.ids)
 
     @invariant()
     def finished_steps_stay(self) -> None:

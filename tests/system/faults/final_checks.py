@@ -12,6 +12,7 @@ from tests.system.faults.records import Records
 
 UNASKED = ("leaf", "tick", "notified", "part", "total", "stopped")  # nobody sends jobs of these
 SHOWN = 5  # of each kind of violation
+COUNTED = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELLED": "cancelled", "RETRYING": "retried"}
 LOST = ("LEASE_LOST", "POISON")  # error codes of claims of dead processes
 
 
@@ -221,6 +222,21 @@ def children_came_with_their_parents(records: Records) -> Iterator[str]:
     yield from (f"{child} was dispatched {n} times" for child, n in Counter(children).items() if n > 1)
 
 
+def the_history_has_every_move(records: Records) -> Iterator[str]:
+    """Check that the history agrees with the rows and their changes, to the job."""
+    expected: Counter[tuple[str, str]] = Counter()
+    for row in records.jobs.values():
+        expected[row.handler, "started"] += row.attempt
+    for change in records.changes:
+        name = COUNTED.get(change.new) if change.old else "enqueued"
+        if name is not None and change.old != change.new and change.job in records.jobs:
+            expected[records.jobs[change.job].handler, name] += 1
+    for handler, name in sorted(expected.keys() | records.history.keys()):
+        found, rows = records.history[handler, name], expected[handler, name]
+        if found != rows:
+            yield f"{found} jobs of {handler} are counted as {name}, and the rows have {rows}"
+
+
 def every_user_has_a_job(records: Records) -> Iterator[str]:
     """Check that each user has a job, and each such job a user."""
     jobs = {row.params["username"] for row in records.jobs.values() if row.handler == "email.welcome"}
@@ -242,6 +258,7 @@ CHECKS: tuple[Callable[[Records], Iterator[str]], ...] = (
     no_live_process_was_declared_dead,
     crashes_and_shutdowns_count_against_no_job,
     children_came_with_their_parents,
+    the_history_has_every_move,
     every_user_has_a_job,
     *flow_checks.CHECKS,
 )

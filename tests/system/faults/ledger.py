@@ -2,10 +2,12 @@
 
 import json
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from onward.jobs.batches import FINISHED
+from onward.jobs.history_rows import COUNTS, Added
 from onward.jobs.states import HELD, TERMINAL
 from onward.storage import migrate
 from onward.storage.engine import Database
@@ -219,6 +221,19 @@ class Ledger:
                 f"SELECT {_COLUMNS} FROM audit ORDER BY {order}"
             )
         ]
+
+    def history(self) -> Counter[tuple[str, str]]:
+        """Return the sums of the history, with what is not added up yet, by handler and name."""
+        found: Counter[tuple[str, str]] = Counter()
+        days = f"SELECT handler, {', '.join(COUNTS)} FROM _ledger.history WHERE step = 1440"
+        for handler, *counts in self.rows(days):
+            found.update({(handler, name): n for name, n in zip(COUNTS, counts, strict=True)})
+        added = Added()
+        for at, data in self.rows("SELECT at, data FROM _ledger.figures"):
+            added.add(at, data)
+        for (_, handler), sums in added.sums.items():
+            found.update({(handler, name): n for name, n in zip(COUNTS, sums.counts, strict=True)})
+        return found
 
     def close(self) -> None:
         self._database.close()

@@ -47,6 +47,7 @@ class Records:
     items: set[str]
     users: set[str]
     ends: list[End]
+    history: Counter[tuple[str, str]]  # by handler and name of the figure
     batches: list[Batch]
     output: list[Chunk]
     ticks: list[str]  # the job of each
@@ -89,6 +90,7 @@ def read(
         items={row[0] for row in ledger.rows("SELECT job_id FROM items")},
         users={row[0] for row in ledger.rows("SELECT username FROM users")},
         ends=list(ends),
+        history=ledger.history(),
         batches=ledger.batches(),
         output=ledger.output(),
         ticks=ledger.ticks(),

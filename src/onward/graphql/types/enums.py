@@ -10,8 +10,9 @@ from strawberry.types.enum import StrawberryEnumDefinition
 
 from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
 from onward.jobs.states import JobStatus, StepStatus
+from onward.jobs.stats_step import StatsStep
 
-__all__ = ["JobStatus", "ScheduleMissed", "ScheduleOverlap", "StepStatus", "UserErrorCode"]
+__all__ = ["JobStatus", "ScheduleMissed", "ScheduleOverlap", "StatsStep", "StepStatus", "UserErrorCode"]
 
 
 def described(cls: EnumMeta, description: str, values: Mapping[str, str]) -> None:
@@ -74,6 +75,16 @@ described(
     ScheduleMissed,
     "What a schedule does about ticks at which no process ran.",
     {"SKIP": "Nothing: it goes on with the next tick.", "RUN_ONCE": "Makes one job for all of them."},
+)
+described(
+    StatsStep,
+    "The time that a row of the history is of.",
+    {
+        "MINUTE": "A minute; kept for 24 hours.",
+        "HOUR": "An hour; kept for 35 days.",
+        "DAY": "A day in UTC; kept for 400 days.",
+        "TOTAL": "The whole time that is asked for.",
+    },
 )
 described(
     UserErrorCode,

@@ -101,6 +101,24 @@ def counters_stand() -> None:
     base.put(Tx, "count", lambda *_: None)
 
 
+def figures_late() -> None:
+    """Write the history's figures of a commit with the next one."""
+    from onward.storage import counters
+
+    late: list[dict[Any, int]] = [{}]
+
+    def later(write: Any) -> Any:
+        def written(tx: Any, slot: int) -> None:
+            if tx.figures:
+                late.append(tx.figures)
+                tx.figures = late.pop(0)
+            write(tx, slot)
+
+        return written
+
+    base.around(counters, "write", later)
+
+
 def run_at_ignored() -> None:
     """Run a delayed job at once."""
     from onward.jobs import ledger

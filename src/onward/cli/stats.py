@@ -1,0 +1,167 @@
+"""The command `onward stats`: the history as a table, or as JSON with GraphQL's names. It gives the exit code."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from rich.table import Table
+from rich.text import Text
+
+from onward.cli.job_text import plain
+from onward.cli.terminal import DONE, REFUSED, fail, ledger_of, out
+from onward.config.settings import Settings
+from onward.jobs import sketch, stats
+from onward.jobs.history_rows import COUNTS
+from onward.jobs.model import to_datetime, to_us
+from onward.jobs.stats import Behind, Failure, HandlerStats, Span
+from onward.jobs.stats_step import DAY_US, HOUR_US, MINUTE_US, StatsStep
+from onward.storage.transaction import Tx
+
+T = TypeVar("T")
+AGE = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
+UNITS_US = {"m": MINUTE_US, "h": HOUR_US, "d": DAY_US}
+PERCENTS = (50, 95, 99)
+
+
+def show(
+    settings: Settings,
+    begin: str,
+    end: str,
+    handler: Sequence[str],
+    step: StatsStep,
+    *,
+    as_json: bool,
+) -> int:
+    """Print a line for each handler and step. Raises ValueError for a time that is none."""
+
+    def read(tx: Tx, span: Span) -> Sequence[HandlerStats]:
+        return stats.stats(tx, span, handler=handler, step=step)
+
+    return _print(settings, begin, end, read, _stats, _table, as_json=as_json)
+
+
+def show_failures(settings: Settings, begin: str, end: str, handler: Sequence[str], *, as_json: bool) -> int:
+    """Print a line for each error of jobs that failed. Raises ValueError likewise."""
+
+    def read(tx: Tx, span: Span) -> Sequence[Failure]:
+        return stats.failed(tx, span, handler=handler)
+
+    return _print(settings, begin, end, read, _failure, _failures, as_json=as_json)
+
+
+def time_of(text: str, now: int) -> int:
+    """Return a time in microseconds: one with its zone, or an age. Raises ValueError."""
+    if (age := AGE.fullmatch(text)) is not None:
+        return now - int(age[1]) * UNITS_US[age[2]]
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise ValueError(
+            "--from and --to are a time with its zone, as in 2030-01-31T09:00:00+01:00, or an age such as 90m or 7d"
+            f" (got {plain(text)})"
+        )
+    return to_us(found)
+
+
+def _print(  # noqa: PLR0917 - private
+    settings: Settings,
+    begin: str,
+    end: str,
+    read: Callable[[Tx, Span], Sequence[T]],
+    as_object: Callable[[T], Mapping[str, Any]],
+    as_table: Callable[[Sequence[T]], Table],
+    *,
+    as_json: bool,
+) -> int:
+    def look(tx: Tx) -> Sequence[T]:
+        return read(tx, Span(time_of(begin, tx.now), time_of(end, tx.now)))
+
+    try:
+        with ledger_of(settings) as database:
+            found = database.read_sync(look)
+    except stats.WrongRange as error:
+        fail(str(error))
+        return REFUSED
+    except Behind:
+        fail("the history is not up to date yet: try again in a minute, while a process of Onward runs")
+        return REFUSED
+    if as_json:
+        for one in found:
+            print(json.dumps(as_object(one)))
+    else:
+        out().print(as_table(found) if found else "no jobs in this time")
+    return DONE
+
+
+def _stats(one: HandlerStats) -> Mapping[str, Any]:
+    return {
+        "handler": one.handler,
+        "from": _iso(one.span.begin),
+        "to": _iso(one.span.end),
+        **one.counts,
+        **{
+            name: {f"p{percent}": sketch.percentile(times, percent) for percent in PERCENTS}
+            for name, times in (("wait", one.sums.waits), ("run", one.sums.runs))
+        },
+    }
+
+
+def _failure(one: Failure) -> Mapping[str, Any]:
+    group = one.group
+    return {
+        "handler": one.handler,
+        "code": one.code,
+        "message": one.message,
+        "count": group.n,
+        "firstAt": _iso(group.first_at),
+        "lastAt": _iso(group.last_at),
+    }
+
+
+def _table(found: Sequence[HandlerStats]) -> Table:
+    times = (f"{name} p{percent}" for name in ("wait", "run") for percent in (50, 95))
+    made = _headed(("handler", "from"), (*COUNTS, *times))
+    for one in found:
+        shown = (
+            _took(sketch.percentile(of, percent)) for of in (one.sums.waits, one.sums.runs) for percent in (50, 95)
+        )
+        made.add_row(plain(one.handler), _local(one.span.begin), *map(str, one.sums.counts), *shown)
+    return made
+
+
+def _failures(found: Sequence[Failure]) -> Table:
+    made = _headed(("handler", "code", "first", "last"), ("count",))
+    made.add_column("message")
+    for one in found:
+        texts = (one.handler, one.code, _local(one.group.first_at), _local(one.group.last_at), str(one.group.n))
+        made.add_row(*(Text(plain(text)) for text in (*texts, one.message)))
+    return made
+
+
+def _headed(names: Iterable[str], figures: Iterable[str]) -> Table:
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        made.add_column(name, no_wrap=True)
+    for name in figures:
+        made.add_column(name, justify="right")
+    return made
+
+
+def _took(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:,.3g} s"
+
+
+def _local(at: int) -> str:
+    return f"{to_datetime(at).astimezone():%Y-%m-%d %H:%M}"
+
+
+def _iso(at: int) -> str:
+    return to_datetime(at).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,227 @@
+"""Reads of the history: what each handler's jobs did in a time, and the errors of those that failed.
+
+The figures of commits that maintenance has not added up yet are part of the answer, so it
+is exact to the last commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from onward.jobs.history_rows import COUNTS, Added, Group, Sums
+from onward.jobs.pages import named_like
+from onward.jobs.stats_step import DAY_US, HOUR_US, KEPT_US, LENGTH_US, MINUTE_US, StatsStep
+from onward.storage.tables import failures, figures, history
+from onward.storage.transaction import Tx
+from onward.text.patterns import matches
+
+ROWS = 50_000  # of the history, or figures of commits, that one answer is made of
+SCANNED = 200_000  # rows of errors, which the database adds up
+GROUPS = 1_000  # of errors in an answer
+SLACK_US = 10 * MINUTE_US  # the caller's clock, and the way here; rows are kept for an hour longer
+_KINDS = {MINUTE_US: StatsStep.MINUTE, HOUR_US: StatsStep.HOUR, DAY_US: StatsStep.DAY}
+_KEPT = {StatsStep.MINUTE: "24 hours", StatsStep.HOUR: "35 days", StatsStep.DAY: "400 days"}
+_FRESH = -1  # in place of a row's step: the figures of a commit
+
+
+class WrongRange(ValueError):
+    """The history cannot answer for this time; the message says what to ask for instead."""
+
+
+class TooMuch(WrongRange):
+    """The answer would be too large, or take too many rows."""
+
+
+class Behind(Exception):
+    """Too many commits are not added up yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time in microseconds, without its end."""
+
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerStats:
+    """The figures of a handler in a time."""
+
+    handler: str
+    span: Span
+    sums: Sums
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of jobs by `history_rows.COUNTS`."""
+        return dict(zip(COUNTS, self.sums.counts, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Failed jobs of a handler with the same error."""
+
+    handler: str
+    code: str
+    message: str
+    group: Group
+
+
+class _Part(NamedTuple):
+    """A part of a time, and the length of the rows that it is read from."""
+
+    length: int
+    begin: int
+    end: int
+
+
+def stats(tx: Tx, span: Span, *, handler: Sequence[str] = (), step: StatsStep = StatsStep.TOTAL) -> list[HandlerStats]:
+    """Return what each handler did in each step of the time, by time and name; nothing for a step without any job.
+
+    The time is widened to whole minutes, or to whole hours and days where minutes and hours are kept no more. Raises
+    WrongRange, TooMuch and Behind.
+    """
+    span = _widened(span, step, tx.now)
+    parts = _parts(span) if step is StatsStep.TOTAL else [_Part(LENGTH_US[step], span.begin, span.end)]
+    found: dict[tuple[int, str], Sums] = {}
+    length = 0 if step is StatsStep.TOTAL else LENGTH_US[step]
+
+    def sums(at: int, of: str) -> Sums:
+        return found.setdefault((at - at % length if length else span.begin, of), Sums())
+
+    for step_, at, of, *counts, waits, runs in _read(tx, parts, handler):
+        if step_ != _FRESH:
+            sums(at, of).add(counts, waits, runs)
+            continue
+        added = Added()
+        added.add(at, waits)
+        for (minute, named), new in added.sums.items():
+            if span.begin <= minute < span.end and _wanted(named, handler):
+                sums(minute, named).merge(new)
+    return [HandlerStats(of, Span(at, at + length) if length else span, found[at, of]) for at, of in sorted(found)]
+
+
+def failed(tx: Tx, span: Span, *, handler: Sequence[str] = ()) -> list[Failure]:
+    """Return the errors of jobs that have failed in the time: the `GROUPS` most frequent, in this order.
+
+    The time is widened to whole hours. Raises WrongRange, TooMuch and Behind.
+    """
+    span = _widened(span, StatsStep.HOUR, tx.now)
+    found: dict[tuple[str, str, str], Group] = {}
+    for at, of, code, message, n, first_at, last_at in _read_failures(tx, span, handler):
+        if at != _FRESH:
+            found.setdefault((of, code, message), Group(0, first_at, last_at)).add(n, first_at, last_at)
+            continue
+        added = Added()
+        added.add(first_at, message)
+        for (hour, *key), new in added.groups.items():
+            if span.begin <= hour < span.end and _wanted(key[0], handler):
+                named = (key[0], key[1], key[2])
+                found.setdefault(named, Group(0, new.first_at, new.last_at)).add(new.n, new.first_at, new.last_at)
+    ordered = sorted(found.items(), key=lambda item: (-item[1].n, item[0]))
+    return [Failure(*key, group) for key, group in ordered[:GROUPS]]
+
+
+def _widened(span: Span, step: StatsStep, now: int) -> Span:
+    """Check the time, and widen it to the rows that it is read from. Raises WrongRange."""
+    if span.end <= span.begin:
+        raise WrongRange("`to` must be later than `from`")
+    kept = StatsStep.DAY if step is StatsStep.TOTAL else step
+    if span.begin < now - KEPT_US[kept] - SLACK_US:
+        further = "" if kept is StatsStep.DAY else ", or for a longer step"
+        raise WrongRange(f"figures of a {kept.lower()} are kept for {_KEPT[kept]}: ask for a later `from`{further}")
+    first, last = (_finest(at, now) if step is StatsStep.TOTAL else LENGTH_US[step] for at in (span.begin, span.end))
+    return Span(span.begin - span.begin % first, -(-span.end // last) * last)
+
+
+def _finest(at: int, now: int) -> int:
+    """Return the length of the shortest rows that are kept of a time."""
+    return next(LENGTH_US[step] for step in LENGTH_US if at >= now - KEPT_US[step] or step is StatsStep.DAY)
+
+
+def _parts(span: Span) -> list[_Part]:
+    """Divide a time into minutes, hours, days, hours and minutes: as few rows as possible."""
+    parts: list[_Part] = []
+    begin, end = span.begin, span.end
+    for length, longer in ((MINUTE_US, HOUR_US), (HOUR_US, DAY_US)):
+        first, last = -(-begin // longer) * longer, end // longer * longer
+        if first >= last:
+            return [*parts, _Part(length, begin, end)]
+        parts += [_Part(length, begin, first), _Part(length, last, end)]
+        begin, end = first, last
+    return [*parts, _Part(DAY_US, begin, end)]
+
+
+def _read(tx: Tx, parts: Iterable[_Part], handler: Sequence[str]) -> list[Any]:
+    """Read the rows, and the figures that are not added up, in one statement: between two they might be.
+
+    Raises TooMuch and Behind.
+    """
+    named = [named_like(history.c.handler, handler)] if handler else []
+    selects = [
+        sa.select(history).where(
+            history.c.step == length // MINUTE_US, history.c.from_at >= begin, history.c.from_at < end, *named
+        )
+        for length, begin, end in parts
+        if begin < end
+    ]
+    fresh = _constants(_FRESH, figures.c.at, "''", 0, 0, 0, 0, 0, 0, figures.c.data, "''")
+    rows = tx.execute_once(_limited(selects, fresh))
+    _check(rows)
+    return rows
+
+
+def _read_failures(tx: Tx, span: Span, handler: Sequence[str]) -> list[Any]:
+    """Do the same for failures, grouped; the last column is the number of rows of a group."""
+    named = [named_like(failures.c.handler, handler)] if handler else []
+    few = sa.select(failures).where(failures.c.hour >= span.begin, failures.c.hour < span.end, *named)
+    row = few.limit(SCANNED + 1).subquery().c
+    grouped = sa.select(
+        sa.func.min(row.hour),
+        row.handler,
+        row.code,
+        row.message,
+        sa.cast(sa.func.sum(row.n), sa.BigInteger),
+        sa.func.min(row.first_at),
+        sa.func.max(row.last_at),
+        sa.func.count(),
+    ).group_by(row.handler, row.code, row.message)
+    fresh = _constants(_FRESH, "''", "''", figures.c.data, 0, figures.c.at, 0, 0)
+    rows = tx.execute_once(_limited([grouped], fresh))
+    if sum(found[-1] for found in rows) > SCANNED:
+        raise TooMuch(f"the answer takes more than {SCANNED} rows: name handlers, or ask for a shorter time")
+    _check(rows)
+    return [found[:-1] for found in rows]
+
+
+def _constants(*values: Any) -> Any:
+    """Select columns of `figures` among constants."""
+    return sa.select(*(_named(number, value) for number, value in enumerate(values)))
+
+
+def _named(number: int, value: Any) -> Any:
+    column: Any = sa.literal_column(str(value)) if isinstance(value, int | str) else value
+    return column.label(f"c{number}")
+
+
+def _limited(selects: Sequence[Any], fresh: Any) -> Any:
+    whole: Any = selects[0] if len(selects) == 1 else sa.union_all(*selects)
+    parts = [part.limit(ROWS + 1).subquery() for part in (whole, fresh)]
+    return sa.union_all(*(sa.select(*part.c) for part in parts))
+
+
+def _check(found: Sequence[Any]) -> None:
+    fresh = sum(row[0] == _FRESH for row in found)
+    if len(found) - fresh > ROWS:
+        raise TooMuch(f"the answer takes more than {ROWS} rows: name handlers, or ask for a shorter time")
+    if fresh > ROWS:
+        raise Behind
+
+
+def _wanted(name: str, handler: Sequence[str]) -> bool:
+    return not handler or any(matches(name, pattern) for pattern in handler)

@@ -1,0 +1,41 @@
+"""The end of a transaction: the counters of jobs by status, and the figures of the history, in one statement or two."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from onward.storage.transaction import Tx
+
+COUNT = sa.text(
+    "INSERT INTO _ledger.counts AS counts (slot, owner, status, n) VALUES (:slot, :owner, :status, :n)"
+    " ON CONFLICT (slot, owner, status) DO UPDATE SET n = counts.n + excluded.n"
+)
+FIGURES = sa.text("INSERT INTO _ledger.figures (at, data) VALUES (:at, :data)")
+# Both on PostgreSQL, since each statement waits for the server's answer to the one before.
+BOTH = sa.text("""
+WITH counted AS (
+    INSERT INTO _ledger.counts AS counts (slot, owner, status, n)
+    SELECT CAST(:slot AS INTEGER), one ->> 0, one ->> 1, CAST(one ->> 2 AS BIGINT)
+    FROM jsonb_array_elements(CAST(:counts AS JSONB)) AS one
+    ON CONFLICT (slot, owner, status) DO UPDATE SET n = counts.n + excluded.n
+)
+INSERT INTO _ledger.figures (at, data) VALUES (CAST(:at AS BIGINT), :data)
+""")
+
+
+def write(tx: Tx, slot: int) -> None:
+    """Write what the functions of the transaction have counted; the counters are locked in the order of their keys."""
+    moved = [(owner, status, n) for (owner, status), n in sorted(tx.deltas.items()) if n]
+    data = orjson.dumps([(*key, n) for key, n in tx.figures.items()]).decode() if tx.figures else None
+    if data is not None and tx.dialect == "postgresql":
+        tx.execute(BOTH, slot=slot, counts=orjson.dumps(moved).decode(), at=tx.now, data=data)
+        return
+    for owner, status, n in moved:
+        tx.insert(COUNT, {"slot": slot, "owner": owner, "status": status, "n": n})
+    if data is not None:
+        tx.insert(FIGURES, {"at": tx.now, "data": data})
+    tx.flush()
