@@ -41,6 +41,13 @@ WRITES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "retry": ("onward.jobs.commands", "retry"),
     }
 )
+GROUPED: Mapping[str, tuple[str, str]] = MappingProxyType(  # the same for several jobs, by one statement
+    {
+        "claim": ("onward.jobs.claims", "claim_each"),
+        "step done": ("onward.jobs.recording", "finish_each"),
+        "outcome": ("onward.jobs.recording", "record_each"),
+    }
+)
 STATEMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "item": ("database.items", "_insert"),
@@ -67,7 +74,7 @@ def names() -> list[str]:
 
 def install() -> None:
     """Set the armed failpoint in this process."""
-    for write, (module, function) in WRITES.items():
+    for write, (module, function) in (*WRITES.items(), *GROUPED.items()):
         _mark(import_module(module), function, write)
     for write, place in STATEMENTS.items():
         _mark_statement(write, place)

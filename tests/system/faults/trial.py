@@ -45,7 +45,7 @@ def tests() -> Iterator[tuple[Red, tuple[str, ...]]]:
 
 def run(under: str, test: tuple[str, ...]) -> tuple[int, str]:
     """Run the test with the break in every Python process; return its exit code and output."""
-    options = ("-q", "--color=no", "--tb=short", "-p", "no:cacheprovider", "-p", "hasty")
+    options = ("-q", "--color=no", "--tb=short", "-p", "no:cacheprovider", "-p", "hasty", "-m", "")
     pytest = (sys.executable, "-P", "-m", "pytest", *options, *test)
     started = subprocess.Popen(
         pytest,
