@@ -23,8 +23,8 @@ from onward.storage.transaction import Tx
 
 T = TypeVar("T")
 AGE = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
+SHOWN = ("p50", "p95")
 UNITS_US = {"m": MINUTE_US, "h": HOUR_US, "d": DAY_US}
-PERCENTS = (50, 95, 99)
 
 
 def show(
@@ -105,10 +105,7 @@ def _stats(one: HandlerStats) -> Mapping[str, Any]:
         "from": _iso(one.span.begin),
         "to": _iso(one.span.end),
         **one.counts,
-        **{
-            name: {f"p{percent}": sketch.percentile(times, percent) for percent in PERCENTS}
-            for name, times in (("wait", one.sums.waits), ("run", one.sums.runs))
-        },
+        **{name: sketch.percentiles(times) for name, times in (("wait", one.sums.waits), ("run", one.sums.runs))},
     }
 
 
@@ -125,12 +122,10 @@ def _failure(one: Failure) -> Mapping[str, Any]:
 
 
 def _table(found: Sequence[HandlerStats]) -> Table:
-    times = (f"{name} p{percent}" for name in ("wait", "run") for percent in (50, 95))
+    times = (f"{name} {shown}" for name in ("wait", "run") for shown in SHOWN)
     made = _headed(("handler", "from"), (*COUNTS, *times))
     for one in found:
-        shown = (
-            _took(sketch.percentile(of, percent)) for of in (one.sums.waits, one.sums.runs) for percent in (50, 95)
-        )
+        shown = [_took(sketch.percentiles(of)[name]) for of in (one.sums.waits, one.sums.runs) for name in SHOWN]
         made.add_row(plain(one.handler), _local(one.span.begin), *map(str, one.sums.counts), *shown)
     return made
 

@@ -83,8 +83,8 @@ class Sums:
     def add(self, counts: Iterable[int], waits: str, runs: str) -> None:
         """Add a row."""
         self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)]
-        sketch.merge(self.waits, sketch.decode(waits))
-        sketch.merge(self.runs, sketch.decode(runs))
+        sketch.merge_encoded(self.waits, waits)
+        sketch.merge_encoded(self.runs, runs)
 
     def merge(self, other: Sums) -> None:
         """Add what was done in another time."""

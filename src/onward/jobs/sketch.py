@@ -41,15 +41,16 @@ def merge(into: Sketch, other: Mapping[int, int]) -> None:
         into[of] = into.get(of, 0) + n
 
 
-def percentile(sketch: Mapping[int, int], percent: int) -> float | None:
-    """Return the duration in seconds that so many of a hundred do not exceed; None for an empty histogram."""
-    total = sum(sketch.values())
-    rank = max(-(-percent * total // 100), 1)
+def percentiles(sketch: Mapping[int, int]) -> dict[str, float | None]:
+    """Return the durations in seconds that 50, 95 and 99 of a hundred do not exceed; None for an empty histogram."""
+    found: dict[str, float | None] = {"p50": None, "p95": None, "p99": None}
+    total, seen = sum(sketch.values()), 0
+    ranks = [(name, -(-int(name[1:]) * total // 100)) for name in found]
     for of in sorted(sketch):
-        rank -= sketch[of]
-        if rank <= 0:
-            return seconds(of)
-    return None
+        seen += sketch[of]
+        while ranks and ranks[0][1] <= seen:
+            found[ranks.pop(0)[0]] = seconds(of)
+    return found
 
 
 def encode(sketch: Mapping[int, int]) -> str:
@@ -57,7 +58,12 @@ def encode(sketch: Mapping[int, int]) -> str:
     return orjson.dumps([value for pair in sorted(sketch.items()) for value in pair]).decode()
 
 
-def decode(text: str) -> Sketch:
-    """Return the histogram that `encode` wrote."""
+def merge_encoded(into: Sketch, text: str) -> None:
+    """Add the histogram that `encode` wrote."""
     flat = orjson.loads(text)
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+    pairs = zip(flat[::2], flat[1::2], strict=True)
+    if into:
+        for of, n in pairs:
+            into[of] = into.get(of, 0) + n
+    else:
+        into.update(pairs)

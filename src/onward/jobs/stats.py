@@ -94,15 +94,15 @@ def stats(tx: Tx, span: Span, *, handler: Sequence[str] = (), step: StatsStep = 
     def sums(at: int, of: str) -> Sums:
         return found.setdefault((at - at % length if length else span.begin, of), Sums())
 
+    added = Added()
     for step_, at, of, *counts, waits, runs in _read(tx, parts, handler):
-        if step_ != _FRESH:
+        if step_ == _FRESH:
+            added.add(at, waits)
+        else:
             sums(at, of).add(counts, waits, runs)
-            continue
-        added = Added()
-        added.add(at, waits)
-        for (minute, named), new in added.sums.items():
-            if span.begin <= minute < span.end and _wanted(named, handler):
-                sums(minute, named).merge(new)
+    for (minute, named), new in added.sums.items():
+        if span.begin <= minute < span.end and _wanted(named, handler):
+            sums(minute, named).merge(new)
     return [HandlerStats(of, Span(at, at + length) if length else span, found[at, of]) for at, of in sorted(found)]
 
 
@@ -113,16 +113,16 @@ def failed(tx: Tx, span: Span, *, handler: Sequence[str] = ()) -> list[Failure]:
     """
     span = _widened(span, StatsStep.HOUR, tx.now)
     found: dict[tuple[str, str, str], Group] = {}
+    added = Added()
     for at, of, code, message, n, first_at, last_at in _read_failures(tx, span, handler):
-        if at != _FRESH:
+        if at == _FRESH:
+            added.add(first_at, message)
+        else:
             found.setdefault((of, code, message), Group(0, first_at, last_at)).add(n, first_at, last_at)
-            continue
-        added = Added()
-        added.add(first_at, message)
-        for (hour, *key), new in added.groups.items():
-            if span.begin <= hour < span.end and _wanted(key[0], handler):
-                named = (key[0], key[1], key[2])
-                found.setdefault(named, Group(0, new.first_at, new.last_at)).add(new.n, new.first_at, new.last_at)
+    for (hour, of, code, message), new in added.groups.items():
+        if span.begin <= hour < span.end and _wanted(of, handler):
+            known = found.setdefault((of, code, message), Group(0, new.first_at, new.last_at))
+            known.add(new.n, new.first_at, new.last_at)
     ordered = sorted(found.items(), key=lambda item: (-item[1].n, item[0]))
     return [Failure(*key, group) for key, group in ordered[:GROUPS]]
 

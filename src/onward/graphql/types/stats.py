@@ -141,4 +141,4 @@ def _sentence(error: Exception) -> str:
 
 
 def _percentiles(times: Mapping[int, int]) -> Percentiles:
-    return Percentiles(**{f"p{percent}": sketch.percentile(times, percent) for percent in (50, 95, 99)})
+    return Percentiles(**sketch.percentiles(times))

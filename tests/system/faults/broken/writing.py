@@ -101,6 +101,13 @@ def counters_stand() -> None:
     base.put(Tx, "count", lambda *_: None)
 
 
+def figures_stand() -> None:
+    """Leave the history as it is."""
+    from onward.storage.transaction import Tx
+
+    base.put(Tx, "add_figure", lambda *_: None)
+
+
 def figures_late() -> None:
     """Write the history's figures of a commit with the next one."""
     from onward.storage import counters
