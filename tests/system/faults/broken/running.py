@@ -82,10 +82,14 @@ def chunks_apart() -> None:
     def separately(expand: Any) -> Any:
         held: list[Any] = []
 
+        def hold(_tx: Any, new: Any) -> Any:
+            held.append(new)
+            return new
+
         def expanded(tx: Any, *arguments: Any, insert: Any, **named: Any) -> Any:
             jobs = [insert(tx, new) for new in held]
             held.clear()
-            found = expand(tx, *arguments, insert=lambda _, new: held.append(new), **named)
+            found = expand(tx, *arguments, insert=hold, **named)
             return found._replace(jobs=jobs) if found else dispatched.Expanded("", jobs, []) if jobs else None
 
         return expanded

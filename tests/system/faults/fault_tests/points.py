@@ -186,6 +186,10 @@ def _few(installation: Installation) -> None:
     installation.client.send("sendNotification", 1)
 
 
+def _family(installation: Installation) -> None:
+    installation.client.send("steps", 2, params={"pause_s": 0.0, "children": 1})
+
+
 def _wait(installation: Installation) -> None:
     installation.client.send("waits", 1)
 
@@ -302,7 +306,7 @@ IN_ONE_PROCESS: Mapping[str, Drive] = MappingProxyType(
         "claim due": _crowd,
         "step done": _few,
         "report": _report,
-        "outcome": _few,
+        "outcome": _family,
         "promote": _later,
         "cancel": _cancel,
         "retry": _retry,
