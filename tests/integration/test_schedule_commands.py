@@ -70,7 +70,7 @@ def test_a_time_zone_is_spelt_as_in_the_settings_or_as_in_the_schema(
 ) -> None:
     for n, option in enumerate(("--time-zone", "--timezone")):
         words = ["schedules", "create", f"n{n}", "steps.process_item", "--cron", "0 7 * * *", option, "Asia/Tokyo"]
-        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
         with pytest.raises(SystemExit) as ended:
             program()([*words, "--item", "x"])
         assert ended.value.code == 0, capsys.readouterr()

@@ -17,7 +17,7 @@ from graphql import (
     GraphQLUnionType,
 )
 
-TEXTS = {"email": "eve@example.com", "DateTime": "2030-01-01T00:00:00Z"}
+TEXTS = {"email": "eve@example.com", "DateTime": "2030-01-01T00:00:00Z", "from": "2029-12-31T00:00:00Z"}
 SCALARS = {"String": "x", "Int": 1, "Float": 1.5, "Boolean": False, "JSON": {}, "Duration": "PT1S", "Decimal": "1.5"}
 
 
