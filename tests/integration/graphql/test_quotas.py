@@ -160,8 +160,9 @@ async def test_a_viewer_has_a_limit_of_open_jobs(tmp_path: Path) -> None:
     full = {"job": None, "errors": [{"code": "RATE_LIMITED", "path": None}]}
     async with behind_tokens(tmp_path, gql=gql) as api:
         ada = header("ada")
-        pause = 'mutation { pauseHandler(input: {handler: "item.process"}) { errors { code } } }'
-        await ask(api, header("root", "admin"), pause)  # a job that runs is open until it has noticed its cancellation
+        # A job that runs is open until it has noticed its cancellation.
+        pause = 'mutation { pauseHandler(input: {handler: "steps.process_item"}) { errors { code } } }'
+        assert (await ask(api, header("root", "admin"), pause))["data"]["pauseHandler"] == {"errors": []}
         first, second, _ = [await process(api, ada, **later) for _ in range(3)]
         assert (await ask(api, ada, query, i={"item": "x"}))["data"]["processItem"] == full
         await process(api, header("bob"))
