@@ -45,6 +45,7 @@ SLOWLY = Retry(max_attempts=8, base=timedelta(seconds=4), cap=timedelta(seconds=
 QUICKLY = Retry(max_attempts=4, base=timedelta(milliseconds=50), cap=timedelta(milliseconds=150))
 BRIEFLY = Retry(max_attempts=3, base=timedelta(milliseconds=10), cap=timedelta(milliseconds=10))
 BY_TYPE = Retry(max_attempts=1, by_type={OSError: BRIEFLY, ConnectionError: Permanent})
+SLOW = timedelta(seconds=4)  # no delay by chance: what waits for RETRYING would miss a short one
 CHOSEN = timedelta(milliseconds=300)  # the delay that handlers choose
 
 
@@ -266,10 +267,10 @@ async def fail(job: JobContext, *, folder: str, times: int) -> str:
 
 @handler("conformance.fail_slowly", retry=SLOWLY)
 async def fail_slowly(job: JobContext, *, folder: str) -> None:
-    """Fail once; up to four seconds lie between the attempts."""
+    """Fail once; four seconds lie between the attempts."""
     note(job, folder, "tried")
     if job.attempt == 1:
-        raise ValueError("the first time")
+        raise RetryIn(SLOW, "the first time", code="BUSY")
 
 
 @handler("conformance.later", retry=SLOWLY)
