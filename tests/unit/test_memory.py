@@ -12,18 +12,19 @@ from onward.runtime import garbage_collector
 
 
 def test_after_the_start_garbage_is_collected_again_and_older_objects_are_frozen() -> None:
-    counts = gc.get_threshold()
+    counts, pythons, older = gc.get_threshold(), 700, [object()]
+    gc.set_threshold(pythons)
     garbage_collector.start()
     try:
         assert not gc.isenabled()
+        assert any(one is older for one in gc.get_objects())
         garbage_collector.started()
         assert gc.isenabled()
-        assert gc.get_threshold()[0] > counts[0]
-        assert gc.get_freeze_count() > 0
+        assert gc.get_threshold()[0] > pythons
+        assert not any(one is older for one in gc.get_objects())
     finally:
         gc.enable()
         gc.set_threshold(*counts)
-        gc.unfreeze()
 
 
 POOLS_OF_NINE_THREADS = """

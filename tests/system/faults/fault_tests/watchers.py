@@ -170,6 +170,6 @@ def _check_steps(reader: Reader) -> None:
 
 
 FAULT_TESTS = (
-    FaultTest(a_subscriber_of_a_killed_api_misses_nothing, BOTH_ENDS),
-    FaultTest(a_stream_that_a_kill_has_cut_goes_on_at_its_offset, BOTH_ENDS),
+    FaultTest(a_subscriber_of_a_killed_api_misses_nothing, BOTH_ENDS, slow=True),
+    FaultTest(a_stream_that_a_kill_has_cut_goes_on_at_its_offset, BOTH_ENDS, slow=True),
 )
