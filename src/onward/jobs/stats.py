@@ -70,6 +70,8 @@ class Failure:
     code: str
     message: str
     group: Group
+    trend: tuple[int, ...]
+    """The number in each part of the time."""
 
 
 class _Part(NamedTuple):
@@ -106,25 +108,33 @@ def stats(tx: Tx, span: Span, *, handler: Sequence[str] = (), step: StatsStep = 
     return [HandlerStats(of, Span(at, at + length) if length else span, found[at, of]) for at, of in sorted(found)]
 
 
-def failed(tx: Tx, span: Span, *, handler: Sequence[str] = ()) -> list[Failure]:
+def failed(tx: Tx, span: Span, *, handler: Sequence[str] = (), parts: int = 1) -> list[Failure]:
     """Return the errors of jobs that have failed in the time: the `GROUPS` most frequent, in this order.
 
-    The time is widened to whole hours. Raises WrongRange, TooMuch and Behind.
+    The time is widened to whole hours, and divided into at most so many equal `parts` of whole hours; the last one may
+    be shorter. Raises WrongRange, TooMuch and Behind.
     """
     span = _widened(span, StatsStep.HOUR, tx.now)
-    found: dict[tuple[str, str, str], Group] = {}
+    length = -(-(span.end - span.begin) // (parts * HOUR_US)) * HOUR_US
+    empty = [0] * -(-(span.end - span.begin) // length)
+    found: dict[tuple[str, str, str], tuple[Group, list[int]]] = {}
     added = Added()
-    for at, of, code, message, n, first_at, last_at in _read_failures(tx, span, handler):
+
+    def add(hour: int, of: str, code: str, message: str, new: Group) -> None:
+        group, counts = found.setdefault((of, code, message), (Group(0, new.first_at, new.last_at), empty.copy()))
+        group.add(new.n, new.first_at, new.last_at)
+        counts[(hour - span.begin) // length] += new.n
+
+    for at, of, code, message, n, first_at, last_at in _read_failures(tx, span, length, handler):
         if at == _FRESH:
             added.add(first_at, message)
         else:
-            found.setdefault((of, code, message), Group(0, first_at, last_at)).add(n, first_at, last_at)
+            add(at, of, code, message, Group(n, first_at, last_at))
     for (hour, of, code, message), new in added.groups.items():
         if span.begin <= hour < span.end and _wanted(of, handler):
-            known = found.setdefault((of, code, message), Group(0, new.first_at, new.last_at))
-            known.add(new.n, new.first_at, new.last_at)
-    ordered = sorted(found.items(), key=lambda item: (-item[1].n, item[0]))
-    return [Failure(*key, group) for key, group in ordered[:GROUPS]]
+            add(hour, of, code, message, new)
+    ordered = sorted(found.items(), key=lambda item: (-item[1][0].n, item[0]))
+    return [Failure(*key, group, tuple(counts)) for key, (group, counts) in ordered[:GROUPS]]
 
 
 def _widened(span: Span, step: StatsStep, now: int) -> Span:
@@ -176,8 +186,8 @@ def _read(tx: Tx, parts: Iterable[_Part], handler: Sequence[str]) -> list[Any]:
     return rows
 
 
-def _read_failures(tx: Tx, span: Span, handler: Sequence[str]) -> list[Any]:
-    """Do the same for failures, grouped; the last column is the number of rows of a group."""
+def _read_failures(tx: Tx, span: Span, length: int, handler: Sequence[str]) -> list[Any]:
+    """Do the same for failures, grouped in each part of the time of that length."""
     named = [named_like(failures.c.handler, handler)] if handler else []
     few = sa.select(failures).where(failures.c.hour >= span.begin, failures.c.hour < span.end, *named)
     row = few.limit(SCANNED + 1).subquery().c
@@ -190,7 +200,7 @@ def _read_failures(tx: Tx, span: Span, handler: Sequence[str]) -> list[Any]:
         sa.func.min(row.first_at),
         sa.func.max(row.last_at),
         sa.func.count(),
-    ).group_by(row.handler, row.code, row.message)
+    ).group_by(row.handler, row.code, row.message, sa.text(f"(hour - {span.begin}) / {length}"))
     fresh = _constants(_FRESH, "''", "''", figures.c.data, 0, figures.c.at, 0, 0)
     rows = tx.execute_once(_limited([grouped], fresh))
     if sum(found[-1] for found in rows) > SCANNED:

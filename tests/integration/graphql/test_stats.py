@@ -29,8 +29,8 @@ STATS = (
     f" {{ stats(from: $from, to: $to, handler: $handler, step: $step) {{ {FIELDS} }} }}"
 )
 FAILURES = (
-    "query($from: DateTime!, $to: DateTime!, $handler: [String!])"
-    " { failures(from: $from, to: $to, handler: $handler) { handler code message count firstAt lastAt } }"
+    "query($from: DateTime!, $to: DateTime!, $handler: [String!], $parts: Int! = 1) { failures(from: $from, to: $to,"
+    " handler: $handler, parts: $parts) { handler code message count firstAt lastAt trend } }"
 )
 PROCESS = "mutation($item: String!) { processItem(input: {item: $item}) { job { id } } }"
 HOUR = timedelta(hours=1)
@@ -88,6 +88,9 @@ async def test_failures_are_shown_by_their_error(tmp_path: Path, capsys: pytest.
             3,
         )
         assert many["firstAt"] < many["lastAt"] < few["firstAt"] == few["lastAt"]
+        assert (many["trend"], few["trend"]) == ([3], [1])
+        for found in (await api.data(FAILURES, **span(), parts=2))["failures"]:
+            assert (len(found["trend"]), sum(found["trend"])) == (2, found["count"])
         assert (await api.data(FAILURES, **span(), handler=["conformance.other"]))["failures"] == [few]
         lines = printed(capsys, terminal.show_failures, settings, "1h", "0m", ["conformance.job"])
         assert [line["count"] for line in lines] == [3]
@@ -125,8 +128,10 @@ async def test_a_time_or_a_handler_that_cannot_be_asked_for_is_refused(
         (error,) = await api.errors(STATS, **variables)
         assert (error["extensions"]["code"], error["path"]) == (code, ["stats"])
         assert says in error["message"]
-    (error,) = await api.errors(FAILURES, **span(36 * days))
-    assert error["extensions"]["code"] == "INVALID"
+    wrong: list[dict[str, Any]] = [span(36 * days), {**span(), "parts": 0}, {**span(), "parts": 51}]
+    for each in wrong:
+        (error,) = await api.errors(FAILURES, **each)
+        assert error["extensions"]["code"] == "INVALID"
     monkeypatch.setattr(stats, "ROWS", -1)
     (error,) = await api.errors(STATS, **span())
     assert error["extensions"]["code"] == "ANSWER_TOO_LARGE"

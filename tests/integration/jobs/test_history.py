@@ -245,6 +245,24 @@ def test_failures_are_grouped_by_their_error(writer: Writer) -> None:
         add_up(writer)
 
 
+def test_failures_are_counted_in_parts_of_the_time(writer: Writer) -> None:
+    """Parts are of whole hours, and errors that are not added up yet are in the right one."""
+    now = writer.run_sync(lambda tx: tx.now)
+    begin = now - now % HOUR_US - 9 * HOUR_US
+    for hours in (0, 1, 4, 4, 9):
+        add_up(writer)
+        fail(writer, "no answer")
+        at = begin + hours * HOUR_US + 7
+        writer.run_sync(lambda tx, at=at: tx.execute(_set_at, new_at=at))  # type: ignore[misc]
+    for _ in range(2):
+        for parts, expected in ((1, (5,)), (2, (4, 1)), (4, (2, 2, 0, 1)), (50, (1, 1, 0, 0, 2, 0, 0, 0, 0, 1))):
+            span = Span(begin + 1, begin + 10 * HOUR_US)
+            (found,) = writer.run_sync(lambda tx, parts=parts, span=span: stats.failed(tx, span, parts=parts))  # type: ignore[misc]
+            assert (found.trend, found.group.n) == (expected, 5)
+            assert (found.group.first_at, found.group.last_at) == (begin + 7, begin + 9 * HOUR_US + 7)
+        add_up(writer)
+
+
 def test_the_groups_of_an_hour_are_bounded(writer: Writer) -> None:
     """Further errors are one group, and none is lost; a known one is still counted."""
     for number in range(history_rows.GROUPS + 5):

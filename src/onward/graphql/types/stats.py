@@ -21,6 +21,7 @@ from onward.jobs.stats import Behind, Span, TooMuch, WrongRange
 from onward.storage.transaction import Tx
 
 T = TypeVar("T")
+MAX_PARTS = 50
 MAX_INT = 2**31 - 1  # of GraphQL; a greater number would be an error
 From = Annotated[datetime, strawberry.argument(name="from", description="The begin of the time.")]
 To = Annotated[datetime, strawberry.argument(description="The end of the time, which is not part of it.")]
@@ -30,6 +31,10 @@ Named = Annotated[
 ]
 Step = Annotated[
     StatsStep, strawberry.argument(description="The time that each row is of; a time without any job has no row.")
+]
+Parts = Annotated[
+    int,
+    strawberry.argument(description="The number of equal parts of the time, of whole hours each, 50 at most."),
 ]
 
 
@@ -66,6 +71,9 @@ class Failure:
     count: int
     first_at: datetime
     last_at: datetime
+    trend: list[int] = strawberry.field(
+        description="The number in each of the `parts` of the time, of which the last may be shorter."
+    )
 
 
 @query
@@ -91,8 +99,12 @@ async def stats(
 
 
 @query
-async def failures(info: Info, from_: From, to: To, handler: Named = strawberry.UNSET) -> list[Failure]:
+async def failures(
+    info: Info, from_: From, to: To, handler: Named = strawberry.UNSET, parts: Parts = 1
+) -> list[Failure]:
     span, names = _asked(from_, to, given(handler))
+    if not 0 < parts <= MAX_PARTS:
+        raise public_error(f"`parts` must be between 1 and {MAX_PARTS}.", "INVALID")
 
     def look(tx: Tx) -> list[Failure]:
         return [
@@ -103,8 +115,9 @@ async def failures(info: Info, from_: From, to: To, handler: Named = strawberry.
                 count=_int(one.group.n),
                 first_at=model.to_datetime(one.group.first_at),
                 last_at=model.to_datetime(one.group.last_at),
+                trend=list(map(_int, one.trend)),
             )
-            for one in history.failed(tx, span, handler=names)
+            for one in history.failed(tx, span, handler=names, parts=parts)
         ]
 
     return await _read(info, look)
