@@ -13,6 +13,7 @@ from onward.graphql.context import Info, of
 from onward.graphql.ids import is_job_id, kind
 from onward.graphql.reading import given, read_in, read_page
 from onward.graphql.resolvers import query
+from onward.graphql.types.batch import Batch, newest
 from onward.graphql.types.filter import JobFilter, filtered
 from onward.graphql.types.job import Job
 from onward.graphql.types.node import Node
@@ -23,6 +24,7 @@ from onward.graphql.types.worker import Worker, workers
 from onward.graphql.viewer import Viewer as Caller
 from onward.jobs import ledger, model
 from onward.jobs import workers as processes
+from onward.jobs.batches import Batch as FoundBatch
 from onward.storage.transaction import Tx
 
 T = TypeVar("T")
@@ -100,6 +102,11 @@ class Query:
     )
     jobs: ShownPage = strawberry.field(
         resolver=jobs, graphql_type=JobConnection, description="The jobs that you may see, newest first."
+    )
+    batches: list[FoundBatch] = strawberry.field(
+        resolver=newest,
+        graphql_type=list[Batch],
+        description="The batches that no other one holds, newest first. For admins.",
     )
     workers: list[processes.Worker] = strawberry.field(
         resolver=workers,

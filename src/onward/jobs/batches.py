@@ -86,6 +86,11 @@ _all = sa.select(*batches.c)
 _COLUMNS = tuple(column.name for column in batches.c)
 _get = _all.where(ID)
 _lock = _get.with_for_update()
+_newest = (
+    _all.where(batches.c.parent.is_(None), batches.c.id < _p("after_"))
+    .order_by(batches.c.id.desc())
+    .limit(_p("limit_", type_=sa.Integer))
+)
 _insert = sa.insert(batches)
 _exists = sa.select(batches.c.id).where(ID)
 _add_made = (
@@ -216,9 +221,16 @@ def get(tx: Tx, batch_id: str) -> Batch | None:
     return _decode(tx.one(_get, id_=batch_id))
 
 
+def newest(tx: Tx, limit: int, *, after: str | None = None) -> list[Batch]:
+    """Return the newest batches that no other one holds; those `after` an id are older."""
+    return [_read(row) for row in tx.all(_newest, after_=after or "~", limit_=limit)]  # no id is greater
+
+
 def _decode(found: Sequence[Any] | None) -> Batch | None:
-    if found is None:
-        return None
+    return None if found is None else _read(found)
+
+
+def _read(found: Sequence[Any]) -> Batch:
     values = dict(zip(_COLUMNS, found, strict=True))
     return Batch(**{**values, "state": BatchState(values["state"]), "stops": bool(values["stops"])})
 

@@ -18,6 +18,7 @@ from onward.jobs.batch_making import Making
 from onward.jobs.model import EVERYTHING, Job, NewJob
 from onward.jobs.states import JobStatus
 from onward.runtime.wiring import Runtime
+from onward.storage import tables
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 from tests.integration.graphql.conftest import Api, until
@@ -117,6 +118,29 @@ async def test_a_batch_is_cancelled_and_retried(api: Api) -> None:
     assert (counts(found), found["then"] is not None) == ({"SUCCEEDED": 3}, True)
     unknown = (await ask(api, ADA, change % "cancelBatch", id="job_1"))["data"]["cancelBatch"]
     assert unknown["errors"][0]["code"] == "NOT_FOUND"
+
+
+async def test_admins_see_the_newest_batches(api: Api) -> None:
+    """Page after page, without those in another batch."""
+    dispatcher = await accept(api)
+    made = [await accept_batch(api, batch([ITEM, batch([ITEM])])) for _ in range(3)]
+    by_job = sa.update(tables.batches).where(tables.batches.c.id == made[1]).values(job=dispatcher.id)
+    await runtime(api).writer.run(lambda tx: tx.execute(by_job))
+    query = "query($first: Int!, $after: ID) { batches(first: $first, after: $after) { id total job { id } } }"
+
+    async def page(who: dict[str, str], first: int, after: str | None = None) -> Any:
+        return (await ask(api, who, query, first=first, after=after))["data"]["batches"]
+
+    found = await page(ADMIN, 2)
+    assert found == [
+        {"id": made[2], "total": 2, "job": None},
+        {"id": made[1], "total": 2, "job": {"id": dispatcher.id}},
+    ]
+    assert [one["id"] for one in await page(ADMIN, 2, made[1])] == [made[0]]
+    assert await page(ADMIN, 0) == await page(ADA, 2) == await page({}, 2) == []
+    for variables in ({"first": 201}, {"first": 2, "after": "batch_\0"}):
+        (refused,) = (await ask(api, ADMIN, query, **variables))["errors"]
+        assert refused["extensions"]["code"] == "INVALID"
 
 
 async def test_a_batch_is_watched_to_its_end(api: Api) -> None:

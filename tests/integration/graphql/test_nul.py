@@ -23,6 +23,7 @@ QUERIES = (
     "query($t: String!) { node: jobs(filter: {handler: [$t]}) { nodes { id } } }",
     "query($t: ID!) { node(id: $t) { id } }",
     "query($t: ID!) { job(id: $t) { id } }",
+    "query($t: ID!) { batches(after: $t) { id } }",
     "query($t: String!) { jobs(after: $t) { nodes { id } } }",
     "query($t: String!) { jobs(before: $t) { nodes { id } } }",
 )

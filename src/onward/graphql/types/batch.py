@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import strawberry
+from strawberry import UNSET
 from strawberry.dataloader import DataLoader
 
-from onward.graphql.context import Context, Info
-from onward.graphql.reading import batches_by_id, jobs_by_id, read_in
+from onward.graphql.base import public_error
+from onward.graphql.context import Context, Info, of
+from onward.graphql.ids import kind
+from onward.graphql.reading import MAX_PAGE, batches_by_id, given, jobs_by_id, read_in
 from onward.graphql.resolvers import query
 from onward.graphql.types.job import Job
 from onward.graphql.types.node import Node
@@ -46,6 +49,11 @@ async def then(info: Info, root: strawberry.Parent[batches.Batch]) -> model.Job 
     return None if root.next_job is None else await info.context.once(jobs_by_id).load(root.next_job)
 
 
+@query
+async def job(info: Info, root: strawberry.Parent[batches.Batch]) -> model.Job | None:
+    return None if root.job is None else await info.context.once(jobs_by_id).load(root.job)
+
+
 @strawberry.type(description="Jobs that belong together; see `Job.batch`.")
 class Batch(Node):
     """Describes `onward.jobs.batches.Batch`."""
@@ -57,6 +65,9 @@ class Batch(Node):
     counts: list[StatusCount] = strawberry.field(
         resolver=counts,
         description="The number of children of each status; that of a batch in the batch is its `then`'s.",
+    )
+    job: Any = strawberry.field(
+        resolver=job, graphql_type=Job | None, description="The job whose handler dispatched it, if one did."
     )
     then: Any = strawberry.field(
         resolver=then,
@@ -73,3 +84,19 @@ class Batch(Node):
     @classmethod
     def is_type_of(cls, obj: Any, _info: Any) -> bool:
         return isinstance(obj, batches.Batch)
+
+
+@query
+async def newest(
+    info: Info,
+    first: Annotated[int, strawberry.argument(description="So many; at most 200.")] = 20,
+    after: Annotated[strawberry.ID | None, strawberry.argument(description="Only those older than this one.")] = UNSET,
+) -> list[batches.Batch]:
+    if not 0 <= first <= MAX_PAGE:
+        raise public_error(f"`first` is between 0 and {MAX_PAGE}.", "INVALID")
+    older = given(after)
+    if older is not None and kind(older) != "batch":
+        raise public_error("`after` must be the id of a batch.", "INVALID")
+    if not info.context.viewer.visible.everything:
+        return []
+    return await read_in(await of(info), lambda tx: batches.newest(tx, first, after=older))
